@@ -1,0 +1,85 @@
+"""What every command shares: global flags, progress bars, printing, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+
+from diptych.core.protocols import SILENT, Progress
+
+T = TypeVar("T")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Flags that every command takes."""
+
+    json: Annotated[bool, Parameter(negative="")] = False
+    """Print one JSON document on stdout, for scripts."""
+    quiet: Annotated[bool, Parameter(negative="")] = False
+    """No progress bars and no news on stderr."""
+    debug: Annotated[bool, Parameter(negative="")] = False
+    """Show tracebacks."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; only training and PyTorch towers use it."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def progress(self) -> Progress:
+        """Bars on stderr, or nothing with --quiet."""
+        return SILENT if self.quiet else RichProgress()
+
+    def show(self, value: Any, text: str) -> None:
+        """The result on stdout: `value` as JSON with --json, else `text`."""
+        print(json.dumps(value, ensure_ascii=False, indent=2) if self.json else text)
+
+
+class RichProgress:
+    """Progress on stderr: a bar on a terminal, plain lines elsewhere."""
+
+    def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """Yield the items behind a bar with the rate and the time left."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress as Bar,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        if total is None:
+            total = len(items) if hasattr(items, "__len__") else None
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+            yield from bar.track(items, total=total, description=label)
+
+    def say(self, message: str) -> None:
+        """One line on stderr."""
+        print(message, file=sys.stderr, flush=True)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python and NumPy; training seeds PyTorch itself."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - third-party code draws from the global state
+    os.environ.setdefault("PYTHONHASHSEED", str(seed))

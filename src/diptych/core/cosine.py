@@ -1,0 +1,20 @@
+"""Cosine similarity on NumPy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+EPSILON = 1e-12
+
+
+def normalise(vectors: Float[np.ndarray, "... d"]) -> Float32[np.ndarray, "... d"]:
+    """L2-normalise along the last axis; a zero vector stays zero instead of becoming NaN."""
+    vectors = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, EPSILON), dtype=np.float32)
+
+
+def cosine(left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
+    """Cosine similarity in [-1, 1]; higher is nearer."""
+    return np.asarray(normalise(left) @ normalise(right).T, dtype=np.float32)

@@ -1,0 +1,73 @@
+"""One exception tree. The library raises; the CLI turns an error into one line and an exit code."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why an input was refused. The CLI prints it, the API maps it to a status."""
+
+    MISSING = "missing"
+    NOT_AN_IMAGE = "not_an_image"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    BAD_ASPECT = "bad_aspect"
+    EMPTY_TEXT = "empty_text"
+    NO_IMAGE = "no_image"
+    BAD_ROW = "bad_row"
+
+
+class DiptychError(Exception):
+    """Base of every error that Diptych raises on purpose.
+
+    The message says what was found, what was expected and what to do.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(DiptychError):
+    """A setting, flag or name that cannot be used (exit code 2)."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class LimitError(DiptychError):
+    """An input beyond a stated limit, such as a query that is too long (exit code 2)."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class DataError(DiptychError):
+    """Data that cannot be read, with a reason code (exit code 3)."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, message: str, reason: Reason = Reason.BAD_ROW) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ModelError(DiptychError):
+    """A model that cannot be loaded or does not fit (exit code 4)."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class LibraryError(DiptychError):
+    """A library (searchable collection) that cannot be opened, or belongs to another model (exit code 4)."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class MissingExtraError(ConfigError):
+    """A feature whose optional packages are not installed."""
+
+    def __init__(self, what: str, extra: str, cause: BaseException | None = None) -> None:
+        detail = f" ({cause})" if cause is not None else ""
+        super().__init__(
+            f"{what} needs packages that are not installed{detail}; run: pip install 'diptych[{extra}]'"
+        )

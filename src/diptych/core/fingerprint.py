@@ -1,0 +1,40 @@
+"""Fingerprints: short, stable names for content, so that artefacts know what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+LENGTH = 32  # hex digits kept of a BLAKE2b digest: 128 bits
+_BLOCK = 1 << 20
+
+
+def of_bytes(*parts: bytes) -> str:
+    """Fingerprint of byte strings; the lengths are hashed too, so ("ab", "c") differs from ("a", "bc")."""
+    digest = hashlib.blake2b(digest_size=LENGTH // 2)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def of_json(value: Any) -> str:
+    """Fingerprint of a JSON-ready value, independent of key order."""
+    return of_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def of_file(path: Path) -> str:
+    """Fingerprint of a file's content, read in blocks."""
+    digest = hashlib.blake2b(digest_size=LENGTH // 2)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def combined(parts: Iterable[str]) -> str:
+    """One fingerprint out of several strings, in order."""
+    return of_bytes(*(part.encode() for part in parts))

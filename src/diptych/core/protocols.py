@@ -1,0 +1,105 @@
+"""The seams: what a tower, a store and a progress reporter must offer.
+
+Everything here works on NumPy arrays, so that a tower may run on ONNX Runtime, NumPy or PyTorch
+and nothing downstream can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from .errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a decoded RGB picture becomes an image tower's input.
+
+    A picture is resized to `size` x `size` pixels, either squashed ("squash") or scaled by its
+    shorter side and cut to the centre ("crop"), then each channel becomes (x - mean) / std with
+    mean and std in 0..255 units.
+    """
+
+    size: int = 224  # pixels
+    mode: str = "squash"
+    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("squash", "crop"):
+            raise ConfigError(f"unknown preprocess mode {self.mode!r}; choose from crop, squash")
+        if self.size < 1:
+            raise ConfigError(f"preprocess size must be at least 1 pixel, found {self.size}")
+
+
+@runtime_checkable
+class ImageTower(Protocol):
+    """Pixels to features. `dim` is d; `fingerprint` changes when weights or preprocessing do."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Features of resized RGB pictures; normalising by mean and std happens inside."""
+        ...
+
+
+@runtime_checkable
+class TextTower(Protocol):
+    """Texts to features. `languages` are the ISO 639-1 codes it was made for; empty means unknown."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def languages(self) -> frozenset[str]: ...
+
+    @property
+    def max_tokens(self) -> int | None: ...
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Features of texts; an empty string is allowed and gives a finite vector."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text before any cut at `max_tokens`."""
+        ...
+
+
+class Progress(Protocol):
+    """Long work reports here; the CLI draws a bar on stderr, tests and servers pass `SILENT`."""
+
+    def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """Yield the items, advancing once for each."""
+        ...
+
+    def say(self, message: str) -> None:
+        """One line of news."""
+        ...
+
+
+class _Silent:
+    def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        yield from items
+
+    def say(self, message: str) -> None:
+        return None
+
+
+SILENT: Progress = _Silent()

@@ -1,0 +1,128 @@
+"""The records that flow through Diptych: readers make `Pair`s, searches give `Hit`s."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import DataError, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text of a pair.
+
+    `lang` is an ISO 639-1 code ("en") or None when unknown; `field` says which part of the
+    record it is: caption, title, ingredients, instructions, ...
+    """
+
+    value: str
+    lang: str | None = None
+    field: str = "caption"
+
+
+@dataclass(frozen=True, slots=True)
+class FileImage:
+    """An image in a file of its own."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What a person would call it in a message."""
+        return str(self.path)
+
+    def open(self) -> BinaryIO:
+        """The encoded bytes as a stream. Raises DataError(missing) when the file is gone."""
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise DataError(f"cannot open {self.path}: {error.strerror or error}", Reason.MISSING) from error
+
+
+@dataclass(frozen=True, slots=True)
+class TarImage:
+    """An image inside an uncompressed tar, read in place: nothing is ever extracted."""
+
+    tar: Path
+    member: str
+    offset: int  # bytes from the start of the tar to the member's data
+    size: int  # bytes
+
+    @property
+    def name(self) -> str:
+        """What a person would call it in a message."""
+        return f"{self.tar}::{self.member}"
+
+    def open(self) -> BinaryIO:
+        """The encoded bytes as a stream. Raises DataError(missing) when the tar is gone."""
+        try:
+            with self.tar.open("rb") as stream:
+                stream.seek(self.offset)
+                return io.BytesIO(stream.read(self.size))
+        except OSError as error:
+            raise DataError(f"cannot open {self.tar}: {error.strerror or error}", Reason.MISSING) from error
+
+
+@dataclass(frozen=True, slots=True)
+class BytesImage:
+    """An image held in memory, as encoded bytes (a Parquet cell, an upload)."""
+
+    data: bytes = field(repr=False)
+    label: str = "image"
+
+    @property
+    def name(self) -> str:
+        """What a person would call it in a message."""
+        return self.label
+
+    def open(self) -> BinaryIO:
+        """The encoded bytes as a stream."""
+        return io.BytesIO(self.data)
+
+
+ImageRef = FileImage | TarImage | BytesImage
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One record of a collection: the images and the texts that belong together.
+
+    Every text describes every image, so all of them are positives of each other. `group` is
+    the class for class-aware losses; `split` is "train", "val", "test" or None when the source
+    has none; `meta` holds whatever else the source said, as JSON-ready values.
+    """
+
+    id: str
+    images: tuple[ImageRef, ...]
+    texts: tuple[Text, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One input that was left out, and why. A bad file never stops a batch: it becomes one of these."""
+
+    name: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search, best first.
+
+    `score` is a cosine in [-1, 1] unless `scored_by` says otherwise.
+    """
+
+    rank: int  # 0 is the best
+    id: str
+    score: float
+    path: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    scored_by: str = "cosine"
