@@ -1,0 +1,188 @@
+"""Bootstrap intervals: how much a number would move with other queries from the same source.
+
+What is resampled is the image. Image→text resamples images; text→image resamples images with all
+their captions (a cluster bootstrap), because captions of one photo are found or missed together
+and treating them as independent would make the interval too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from diptych.core.errors import ConfigError
+
+from .metrics import Summary
+
+CHUNK_COUNTS = 1 << 21  # resampling counts held at a time: 16 MiB
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The queries of one ranking: a metric's values and the unit (image) each query belongs to."""
+
+    values: Float64[np.ndarray, " q"]
+    units: Int64[np.ndarray, " q"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """The mean, over the rankings of a protocol (one, or its folds or bags), of each one's summary."""
+
+    samples: tuple[Sample, ...]
+    summary: Summary = Summary.MEAN
+
+
+@dataclass(frozen=True)
+class Number:
+    """A reported number: `scale` times the sum of its terms. A plain metric has one term, rsum six."""
+
+    terms: tuple[Term, ...]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a second run's number is above the first's, on the same queries.
+
+    `p_value` is two-sided: twice the share of resamples in which the sign turns (with one added to
+    both counts, so that it is never zero).
+    """
+
+    value: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Which units each resample draws. Equal settings draw equal units, so two runs can be paired."""
+
+    units: int
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.units < 1 or self.resamples < 1:
+            raise ConfigError(
+                "a bootstrap needs at least one unit and one resample, "
+                f"found {self.units} units and {self.resamples} resamples"
+            )
+
+    def counts(self) -> Iterator[Int64[np.ndarray, "chunk units"]]:
+        """How often each resample (row) draws each unit (column), a chunk of resamples at a time."""
+        generator = np.random.default_rng(self.seed)
+        chunk = max(1, CHUNK_COUNTS // self.units)
+        for start in range(0, self.resamples, chunk):
+            rows = min(chunk, self.resamples - start)
+            drawn = generator.integers(0, self.units, size=(rows, self.units))
+            drawn += np.arange(rows)[:, None] * self.units
+            yield np.bincount(drawn.ravel(), minlength=rows * self.units).reshape(rows, self.units)
+
+
+def replicates(numbers: Sequence[Number], resampling: Resampling) -> Float64[np.ndarray, "numbers resamples"]:
+    """Every number in every resample.
+
+    All of them share the drawn units, so an image that is in several bags, or a query in both
+    directions, counts the same everywhere.
+    """
+    estimators = [_number(number, resampling.units) for number in numbers]
+    chunks = [[estimate(counts) for estimate in estimators] for counts in resampling.counts()]
+    return np.concatenate([np.array(chunk) for chunk in chunks], axis=1)
+
+
+def percentile_interval(replicated: Float64[np.ndarray, " resamples"], level: float = LEVEL) -> Interval:
+    """The interval that holds the middle `level` of the resamples."""
+    low, high = np.quantile(replicated, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def paired_difference(
+    first: Number, second: Number, resampling: Resampling, level: float = LEVEL
+) -> Difference:
+    """Second minus first on the same queries, every resample drawing the same images for both.
+
+    Raises ConfigError when the two runs do not have the same queries.
+    """
+    if not _same_queries(first, second):
+        raise ConfigError("the two runs have different queries; a paired comparison needs the same ones")
+    once = np.ones((1, resampling.units), dtype=np.int64)
+    value = _number(second, resampling.units)(once) - _number(first, resampling.units)(once)
+    replicated = replicates([first, second], resampling)
+    moved = replicated[1] - replicated[0]
+    turned = min(int((moved <= 0).sum()), int((moved >= 0).sum()))
+    p_value = min(1.0, 2 * (turned + 1) / (len(moved) + 1))
+    return Difference(float(value[0]), percentile_interval(moved, level), p_value)
+
+
+# Turns rows of counts (how often each unit was drawn) into numbers.
+Estimator = Callable[[Int64[np.ndarray, "r units"]], Float64[np.ndarray, " r"]]
+
+
+def _number(number: Number, units: int) -> Estimator:
+    terms = [_term(term, units) for term in number.terms]
+
+    def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        return np.asarray(number.scale * np.sum([term(counts) for term in terms], axis=0))
+
+    return estimate
+
+
+def _term(term: Term, units: int) -> Estimator:
+    make = _weighted_mean if term.summary is Summary.MEAN else _weighted_median
+    samples = [make(sample, units) for sample in term.samples]
+
+    def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        # A tiny fold may not be drawn at all in some resample: it is NaN there, and left out.
+        return np.asarray(np.nanmean([sample(counts) for sample in samples], axis=0))
+
+    return estimate
+
+
+def _weighted_mean(sample: Sample, units: int) -> Estimator:
+    sums = np.bincount(sample.units, weights=sample.values, minlength=units)
+    sizes = np.bincount(sample.units, minlength=units)
+    both = np.stack([sums, sizes], axis=1)
+
+    def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        total, size = (counts @ both).T
+        return np.asarray(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
+
+    return estimate
+
+
+def _weighted_median(sample: Sample, units: int) -> Estimator:
+    order = np.argsort(sample.values, kind="stable")
+    values, unit_of = sample.values[order], sample.units[order]
+
+    def median(counts: Int64[np.ndarray, " units"]) -> float:
+        upto = np.cumsum(counts[unit_of])
+        if upto[-1] == 0:
+            return float("nan")
+        middle = np.searchsorted(upto, [(upto[-1] - 1) // 2, upto[-1] // 2], side="right")
+        return float(values[middle].mean())
+
+    def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        return np.array([median(row) for row in counts])
+
+    return estimate
+
+
+def _same_queries(first: Number, second: Number) -> bool:
+    def units(number: Number) -> list[Int64[np.ndarray, " q"]]:
+        return [sample.units for term in number.terms for sample in term.samples]
+
+    one, other = units(first), units(second)
+    return len(one) == len(other) and all(map(np.array_equal, one, other))

@@ -1,0 +1,288 @@
+"""Embeddings in, numbers out: retrieval in both directions by a protocol, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from diptych.core.errors import DataError
+from diptych.core.protocols import SILENT, Progress
+
+from .bootstrap import Interval, Number, Resampling, Sample, Term, percentile_interval, replicates
+from .metrics import CUTS, metric_table, recall_sum_names, summarise
+from .positives import Positives
+from .protocols import Draw, Full, Protocol
+from .ranks import Ranks, ranks_from_embeddings
+
+REFERENCE_LANGUAGE = "en"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A collection as vectors.
+
+    `owner[t]` is the image that text t belongs to. `groups` is an integer class for each image
+    when every image of a text's class counts as relevant; None when only its own image does.
+    """
+
+    images: Float32[np.ndarray, "n d"]
+    texts: Float32[np.ndarray, "m d"]
+    owner: Int64[np.ndarray, " m"]
+    languages: tuple[str | None, ...] = ()  # of each text; () when nothing is known
+    groups: Int64[np.ndarray, " n"] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.owner) != len(self.texts):
+            raise DataError(f"{len(self.texts)} texts but {len(self.owner)} owners; expected one each")
+        if len(self.owner) and not (self.owner.min() >= 0 and self.owner.max() < len(self.images)):
+            raise DataError(f"a text's owner is not one of the {len(self.images)} images")
+        if self.languages and len(self.languages) != len(self.texts):
+            raise DataError(f"{len(self.texts)} texts but {len(self.languages)} languages; expected one each")
+        if self.groups is not None and len(self.groups) != len(self.images):
+            raise DataError(f"{len(self.images)} images but {len(self.groups)} groups; expected one each")
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """A label for each image; a text is relevant to the images that share its owner's label."""
+        return np.arange(len(self.images)) if self.groups is None else self.groups
+
+    def only(self, kept: Bool[np.ndarray, " m"]) -> Embedded:
+        """The texts that are kept and the images that own at least one of them, renumbered."""
+        images, owner = np.unique(self.owner[kept], return_inverse=True)
+        return Embedded(
+            self.images[images],
+            self.texts[kept],
+            owner.astype(np.int64),
+            tuple(np.array(self.languages, dtype=object)[kept]) if self.languages else (),
+            None if self.groups is None else self.groups[images],
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its bootstrap interval, and its standard deviation over the draws where there are several."""
+
+    value: float
+    interval: Interval | None = None
+    deviation: float | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, mean and largest of some counts."""
+
+    min: int
+    mean: float
+    max: int
+
+    @classmethod
+    def of(cls, counts: Sequence[int] | Int64[np.ndarray, " c"]) -> Spread:
+        """The spread of at least one count."""
+        return cls(int(np.min(counts)), float(np.mean(counts)), int(np.max(counts)))
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction's results: the sizes that name the task, and the metrics by name."""
+
+    gallery: Spread  # items ranked, over the draws
+    queries: Spread  # queries, over the draws
+    positives: Spread  # relevant items a query, over all queries
+    metrics: Mapping[str, Estimate]
+    numbers: Mapping[str, Number] = field(repr=False)  # the queries' values, for a paired comparison
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Both directions and rsum (None when a cut of R@1, R@5 or R@10 was left out)."""
+
+    image_to_text: Direction
+    text_to_image: Direction
+    rsum: Estimate | None
+    rsum_number: Number | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LanguageScores:
+    """One language's texts against the images that have such texts, everything at once."""
+
+    language: str | None
+    images: int
+    texts: int
+    scores: Scores
+    made_for: bool | None  # whether the text tower was made for it; None when it does not say
+    percent_of_reference: Mapping[str, float | None]  # R@10 as % of English's, by direction
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured, and by which rules."""
+
+    protocol: Protocol
+    draws: int
+    seed: int
+    relevance: str  # "pair" or "group"
+    resamples: int  # 0: no intervals
+    images: int
+    texts: int
+    images_without_texts: int  # left out of queries and gallery
+    scores: Scores
+    languages: tuple[LanguageScores, ...]
+
+
+def evaluate(
+    embedded: Embedded,
+    protocol: Protocol | None = None,
+    *,
+    cuts: Sequence[int] = CUTS,
+    resamples: int = 1000,
+    seed: int = 0,
+    made_for: frozenset[str] = frozenset(),
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Rank both ways by the protocol (default: everything at once) and sum up.
+
+    Images that own no text are left out, and counted. Where the texts are in several languages each
+    language is also measured alone, always on all of its images at once. `made_for` are the
+    languages of the text tower, empty when unknown.
+
+    Raises DataError for vectors that cannot be ranked and for too few images.
+    """
+    protocol = protocol or Full()
+    if not len(embedded.texts):
+        raise DataError("nothing to evaluate: no texts that belong to a readable image")
+    pool = embedded.only(np.ones(len(embedded.texts), dtype=np.bool_))
+    settings = _Settings(tuple(cuts), resamples, seed, progress)
+    draws = protocol.draws(pool.owner, len(pool.images), seed)
+    return Evaluation(
+        protocol=protocol,
+        draws=len(draws),
+        seed=seed,
+        relevance="pair" if pool.groups is None else "group",
+        resamples=resamples,
+        images=len(pool.images),
+        texts=len(pool.texts),
+        images_without_texts=len(embedded.images) - len(pool.images),
+        scores=_score(pool, draws, settings),
+        languages=_by_language(pool, made_for, settings),
+    )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    cuts: tuple[int, ...]
+    resamples: int
+    seed: int
+    progress: Progress
+
+
+def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores:
+    to_text = _direction(pool, draws, settings, from_images=True)
+    to_image = _direction(pool, draws, settings, from_images=False)
+    names = recall_sum_names()
+    rsum = None
+    if all(name in to_text.numbers for name in names):
+        directions = (to_text, to_image)
+        terms = [term for side in directions for name in names for term in side.numbers[name].terms]
+        rsum = Number(tuple(terms), scale=100.0)
+    numbers = [*to_text.numbers.values(), *to_image.numbers.values(), *([rsum] if rsum else [])]
+    estimates = _estimates(numbers, len(pool.images), settings)
+    of_text = dict(zip(to_text.numbers, estimates, strict=False))
+    of_image = dict(zip(to_image.numbers, estimates[len(of_text) :], strict=False))
+    return Scores(
+        replace(to_text, metrics=of_text),
+        replace(to_image, metrics=of_image),
+        estimates[-1] if rsum else None,
+        rsum,
+    )
+
+
+def _direction(pool: Embedded, draws: Sequence[Draw], settings: _Settings, *, from_images: bool) -> Direction:
+    """Rank every draw one way; the metrics' estimates are filled in later, all in one bootstrap."""
+    label = "image→text" if from_images else "text→image"
+    rankings: list[tuple[Ranks, Int64[np.ndarray, " q"]]] = []
+    for draw in draws:
+        image_side = (pool.images[draw.images], pool.labels[draw.images], draw.images)
+        owner = pool.owner[draw.texts]
+        text_side = (pool.texts[draw.texts], pool.labels[owner], owner)
+        query, item = (image_side, text_side) if from_images else (text_side, image_side)
+        positives = Positives.from_labels(query[1], item[1])
+        ranks = ranks_from_embeddings(query[0], item[0], positives, progress=settings.progress, label=label)
+        rankings.append((ranks, query[2]))
+    numbers = {
+        name: Number(
+            (Term(tuple(Sample(metric.values(ranks), units) for ranks, units in rankings), metric.summary),)
+        )
+        for name, metric in metric_table(settings.cuts).items()
+    }
+    return Direction(
+        gallery=Spread.of([ranks.gallery for ranks, _ in rankings]),
+        queries=Spread.of([len(units) for _, units in rankings]),
+        positives=Spread.of(np.concatenate([ranks.counts for ranks, _ in rankings])),
+        metrics={},
+        numbers=numbers,
+    )
+
+
+def _estimates(numbers: Sequence[Number], units: int, settings: _Settings) -> list[Estimate]:
+    by_draw = [_by_draw(number) for number in numbers]
+    intervals: list[Interval | None] = [None] * len(numbers)
+    if settings.resamples:
+        resampling = Resampling(units, settings.resamples, settings.seed)
+        intervals = [percentile_interval(row) for row in replicates(numbers, resampling)]
+    return [
+        Estimate(float(np.mean(values)), bounds, float(np.std(values)) if len(values) > 1 else None)
+        for values, bounds in zip(by_draw, intervals, strict=True)
+    ]
+
+
+def _by_draw(number: Number) -> list[float]:
+    """The number in each draw."""
+    per_term = [[summarise(sample.values, term.summary) for sample in term.samples] for term in number.terms]
+    return [number.scale * sum(values) for values in zip(*per_term, strict=True)]
+
+
+def _by_language(pool: Embedded, made_for: frozenset[str], settings: _Settings) -> tuple[LanguageScores, ...]:
+    """A row for each language when there are several; the reference language first, then by name."""
+    found = sorted(
+        set(pool.languages), key=lambda name: (name != REFERENCE_LANGUAGE, name is None, name or "")
+    )
+    if len(found) < 2:
+        return ()
+    spoken = np.array(pool.languages, dtype=object)
+    parts = {language: pool.only(spoken == language) for language in found}
+    scores = {
+        language: _score(part, Full().draws(part.owner, len(part.images), settings.seed), settings)
+        for language, part in parts.items()
+    }
+    reference = scores.get(REFERENCE_LANGUAGE)
+    return tuple(
+        LanguageScores(
+            language=language,
+            images=len(parts[language].images),
+            texts=len(parts[language].texts),
+            scores=scores[language],
+            made_for=language in made_for if made_for and language is not None else None,
+            percent_of_reference=_percent_of(scores[language], reference),
+        )
+        for language in found
+    )
+
+
+def _percent_of(scores: Scores, reference: Scores | None) -> dict[str, float | None]:
+    """R@10 as % of the reference language's, by direction; None where there is nothing to divide by."""
+    if reference is None:
+        return {"image_to_text": None, "text_to_image": None}
+
+    def percent(side: Direction, other: Direction) -> float | None:
+        if "R@10" not in side.metrics or not other.metrics["R@10"].value:
+            return None
+        return 100.0 * side.metrics["R@10"].value / other.metrics["R@10"].value
+
+    return {
+        "image_to_text": percent(scores.image_to_text, reference.image_to_text),
+        "text_to_image": percent(scores.text_to_image, reference.text_to_image),
+    }

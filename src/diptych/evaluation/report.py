@@ -1,0 +1,251 @@
+"""The evaluation report: versioned JSON with every number, and Markdown to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from diptych.core.types import Skipped
+
+from .bootstrap import LEVEL
+from .evaluate import Direction, Estimate, Evaluation, LanguageScores, Spread
+from .metrics import Metric, metric_table
+
+FORMAT = "diptych-evaluation"
+FORMAT_VERSION = 1
+ARROWS = {"image_to_text": "image → text", "text_to_image": "text → image"}
+UNITS = {
+    "R@k, P@k, NDCG@k, mAP, MRR": "0 to 1",
+    "medR, meanR": "place of the best relevant item, 1 is first",
+    "rsum": "percent: R@1 + R@5 + R@10 of both directions, at most 600",
+    "low, high": f"{LEVEL:.0%} percentile interval of a bootstrap over images with all their texts",
+    "deviation": "standard deviation over the protocol's draws",
+    "ties": "an irrelevant item that ties with a relevant one ranks before it",
+}
+NAMED_SKIPPED = 20  # skipped inputs listed in the Markdown; the JSON lists them all
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation and what it was made of."""
+
+    evaluation: Evaluation
+    model: str
+    model_fingerprint: str
+    source: str
+    split: str | None = None
+    languages_asked: tuple[str, ...] = ()  # only texts in these were used; () means all
+    skipped: tuple[Skipped, ...] = ()
+    skipped_texts: int = 0  # texts left out along with unreadable images
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        evaluation = self.evaluation
+        scores = evaluation.scores
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "diptych": version("diptych"),
+            "model": {"name": self.model, "fingerprint": self.model_fingerprint},
+            "source": self.source,
+            "split": self.split,
+            "languages_asked": list(self.languages_asked) or None,
+            "protocol": {
+                "name": evaluation.protocol.name,
+                "description": evaluation.protocol.description,
+                "draws": evaluation.draws,
+                "seed": evaluation.seed,
+                "relevance": evaluation.relevance,
+            },
+            "bootstrap": {"resamples": evaluation.resamples, "level": LEVEL, "unit": "image"}
+            if evaluation.resamples
+            else None,
+            "units": UNITS,
+            "images": evaluation.images,
+            "texts": evaluation.texts,
+            "image_to_text": _direction_json(scores.image_to_text),
+            "text_to_image": _direction_json(scores.text_to_image),
+            "rsum": _estimate_json(scores.rsum) if scores.rsum else None,
+            "languages": [_language_json(row) for row in evaluation.languages],
+            "left_out": {
+                "images_without_texts": evaluation.images_without_texts,
+                "texts_of_skipped_images": self.skipped_texts,
+                "skipped": [asdict(one) for one in self.skipped],
+            },
+        }
+
+    def to_markdown(self) -> str:
+        """A page: the protocol in words, a table of both directions, one of languages, what was left out."""
+        parts = [
+            f"# Retrieval: {_cell(self.model)} on {_cell(self.source)}",
+            _facts(self),
+            _scores_table(self.evaluation),
+            _notes(self.evaluation),
+            *([_languages_table(self.evaluation.languages)] if self.evaluation.languages else []),
+            *([_left_out(self)] if self.skipped or self.evaluation.images_without_texts else []),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def _direction_json(side: Direction) -> dict[str, Any]:
+    return {
+        "gallery": asdict(side.gallery),
+        "queries": asdict(side.queries),
+        "positives_per_query": asdict(side.positives),
+        "metrics": {name: _estimate_json(estimate) for name, estimate in side.metrics.items()},
+    }
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, float]:
+    record = {"value": estimate.value}
+    if estimate.interval is not None:
+        record |= {"low": estimate.interval.low, "high": estimate.interval.high}
+    if estimate.deviation is not None:
+        record["deviation"] = estimate.deviation
+    return record
+
+
+def _language_json(row: LanguageScores) -> dict[str, Any]:
+    return {
+        "language": row.language,
+        "images": row.images,
+        "texts": row.texts,
+        "text_tower_made_for_it": row.made_for,
+        "image_to_text": _direction_json(row.scores.image_to_text),
+        "text_to_image": _direction_json(row.scores.text_to_image),
+        "rsum": _estimate_json(row.scores.rsum) if row.scores.rsum else None,
+        "recall_at_10_percent_of_english": dict(row.percent_of_reference),
+    }
+
+
+def _facts(report: Report) -> str:
+    evaluation = report.evaluation
+    protocol = evaluation.protocol
+    seed = f", seed {evaluation.seed}" if protocol.random else ""
+    lines = [
+        f"- Model: {_cell(report.model)} (fingerprint `{report.model_fingerprint}`)",
+        f"- Split: {_cell(report.split or 'everything')}"
+        + (f"; only texts in {', '.join(report.languages_asked)}" if report.languages_asked else ""),
+        f"- Protocol: **{protocol.name}** ({protocol.description}{seed})",
+        f"- Relevance: by {evaluation.relevance}",
+    ]
+    for name, side in _directions(evaluation):
+        lines.append(
+            f"- {ARROWS[name]}: {_spread(side.queries)} queries, gallery of {_spread(side.gallery)}, "
+            f"{_spread(side.positives)} positives a query"
+        )
+    return "\n".join(lines)
+
+
+def _scores_table(evaluation: Evaluation) -> str:
+    sides = _directions(evaluation)
+    metrics = _metrics_of(evaluation)
+    rows = [
+        [_label(metric), *(_printed(side.metrics[metric.name], metric.percent) for _, side in sides)]
+        for metric in metrics
+    ]
+    if evaluation.scores.rsum is not None:
+        rows.append(["rsum (both)", _printed(evaluation.scores.rsum, percent=False), ""])
+    return _table(["", *(ARROWS[name] for name, _ in sides)], rows)
+
+
+def _notes(evaluation: Evaluation) -> str:
+    notes = [
+        "R@k is the share of queries with a relevant item among the first k. "
+        "Ties count against: an irrelevant item with the same score ranks first."
+    ]
+    if evaluation.resamples:
+        notes.append(
+            f"In brackets: {LEVEL:.0%} interval, {evaluation.resamples:,} bootstrap resamples of images "
+            "with all their texts; the gallery stays as it is."
+        )
+    if evaluation.draws > 1:
+        notes.append(f"±: standard deviation over the {evaluation.draws} draws.")
+    return " ".join(notes)
+
+
+def _languages_table(languages: Sequence[LanguageScores]) -> str:
+    header = ["language", "images", "texts", "rsum"]
+    header += [f"{arrow} {what}" for arrow in ARROWS.values() for what in ("R@1", "R@10", "% of English")]
+    rows = []
+    for row in languages:
+        mark = " *" if row.made_for is False else ""
+        cells = [f"{row.language or 'unknown'}{mark}", f"{row.images:,}", f"{row.texts:,}"]
+        cells.append(f"{row.scores.rsum.value:.1f}" if row.scores.rsum else "")
+        for name in ARROWS:
+            metrics = getattr(row.scores, name).metrics
+            relative = row.percent_of_reference[name]
+            cells += [f"{100 * metrics[cut].value:.1f}" if cut in metrics else "" for cut in ("R@1", "R@10")]
+            cells.append("" if relative is None else f"{relative:.0f}")
+        rows.append(cells)
+    text = (
+        "## Languages\n\nEach language's texts against all images that have texts in it, in one gallery "
+        f"(protocol full).\n\n{_table(header, rows)}"
+    )
+    if len({(row.images, row.texts) for row in languages}) > 1:
+        text += (
+            "\n\nThe languages differ in images or in texts an image. A smaller gallery, or more positives "
+            "a query, is an easier task, so compare across rows with care."
+        )
+    if any(row.made_for is False for row in languages):
+        text += "\n\n\\* The text tower was not made for this language."
+    return text
+
+
+def _left_out(report: Report) -> str:
+    lines = ["## Left out", ""]
+    if report.evaluation.images_without_texts:
+        lines.append(f"- {report.evaluation.images_without_texts:,} images without texts")
+    if report.skipped:
+        lines.append(
+            f"- {len(report.skipped):,} unusable inputs, and {report.skipped_texts:,} texts of theirs:"
+        )
+        lines += [
+            f"  - {_cell(one.name)}: {one.reason}" + (f" ({_cell(one.detail)})" if one.detail else "")
+            for one in report.skipped[:NAMED_SKIPPED]
+        ]
+        if len(report.skipped) > NAMED_SKIPPED:
+            lines.append(f"  - and {len(report.skipped) - NAMED_SKIPPED:,} more, all in the JSON report")
+    return "\n".join(lines)
+
+
+def _directions(evaluation: Evaluation) -> tuple[tuple[str, Direction], ...]:
+    return tuple((name, getattr(evaluation.scores, name)) for name in ARROWS)
+
+
+def _metrics_of(evaluation: Evaluation) -> list[Metric]:
+    names = evaluation.scores.image_to_text.metrics
+    cuts = [int(name.partition("@")[2]) for name in names if name.startswith("R@")]
+    return [metric for metric in metric_table(cuts).values() if metric.name in names]
+
+
+def _label(metric: Metric) -> str:
+    return f"{metric.name} %" if metric.percent else f"{metric.name} (lower is better)"
+
+
+def _printed(estimate: Estimate, percent: bool) -> str:
+    scale = 100 if percent else 1
+    text = f"{scale * estimate.value:.1f}"
+    if estimate.deviation is not None:
+        text += f" ± {scale * estimate.deviation:.1f}"
+    if estimate.interval is not None:
+        text += f" [{scale * estimate.interval.low:.1f}, {scale * estimate.interval.high:.1f}]"
+    return text
+
+
+def _spread(spread: Spread) -> str:
+    if spread.min == spread.max:
+        return f"{spread.min:,}"
+    return f"{spread.min:,} to {spread.max:,} (mean {spread.mean:,.1f})"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    alignment = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, alignment, *rows))
+
+
+def _cell(text: str) -> str:
+    """Text from outside, safe inside a line or a table cell."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
