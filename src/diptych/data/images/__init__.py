@@ -1,0 +1,31 @@
+"""Images: read anything safely, prepare it for a tower, and stream many of them past a consumer.
+
+Whatever the bytes are, the answer is either RGB pixels or a DataError with a Reason: limits are checked
+before anything is decoded, a cut file is never passed off as a whole one, and one bad file never stops a run.
+"""
+
+from __future__ import annotations
+
+from .decode import decode, read_size
+from .limits import DEFAULT_LIMITS, ImageLimits
+from .phash import hamming, perceptual_hash
+from .prepare import prepare, thumbnail
+from .sources import SUFFIXES, ImageInput, as_ref, name_of
+from .stream import PixelBatch, stream
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "SUFFIXES",
+    "ImageInput",
+    "ImageLimits",
+    "PixelBatch",
+    "as_ref",
+    "decode",
+    "hamming",
+    "name_of",
+    "perceptual_hash",
+    "prepare",
+    "read_size",
+    "stream",
+    "thumbnail",
+]

@@ -1,0 +1,187 @@
+"""Any image to RGB pixels, or a DataError that says why not.
+
+Plain JPEG goes through libjpeg-turbo (simplejpeg), everything else through Pillow. The header is read
+first; nothing is decoded that is larger than the limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+import PIL.Image
+import simplejpeg
+from jaxtyping import UInt8
+from PIL.ImageFile import ImageFile
+
+from diptych.core.errors import DataError, Reason
+
+from .containers import check_whole
+from .formats import HEAD, OPENERS, sniff
+from .limits import DEFAULT_LIMITS, ImageLimits
+from .pixels import array_to_rgb, orientation, to_rgb, upright
+from .sources import EncodedImage, ImageInput, as_ref, open_stream, read_bytes
+
+# A progressive JPEG has about ten scans; each one more visits every block again, so a small file could
+# keep a decoder busy for hours.
+_MAX_SCANS = 200
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
+
+_CUT_WORDS = ("truncat", "broken", "premature", "checksum", "end of file", "end of data", "not enough")
+_CUT_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error)
+
+
+def decode(
+    source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS, *, at_least: int | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB pixels of the first frame: EXIF orientation applied, transparency on white, deep greys by range.
+
+    With `at_least` (pixels) a JPEG may come out at 1/2, 1/4 or another n/8 of its size, as long as its
+    shorter side keeps that many pixels; this is several times faster for photos from a camera.
+
+    Raises DataError with a Reason: missing, not_an_image, truncated, too_large, malformed or bad_aspect.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim in (2, 3):
+            limits.check_size(source.shape[1], source.shape[0], "array")
+        return array_to_rgb(source)
+    if isinstance(source, PIL.Image.Image):
+        limits.check_size(*source.size, "image")
+        return _load(source, "image")
+    ref = as_ref(source)
+    return _decode_bytes(read_bytes(ref, limits), ref.name, limits, at_least)
+
+
+def read_size(source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """(width, height) in pixels as stored, before any EXIF turn; encoded images: from the header only.
+
+    Raises DataError as `decode` does, except for damage beyond the header.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim not in (2, 3):
+            raise DataError(f"found an array of shape {source.shape}; expected a picture", Reason.MALFORMED)
+        size = (int(source.shape[1]), int(source.shape[0]))
+        limits.check_size(*size, "array")
+        return size
+    if isinstance(source, PIL.Image.Image):
+        limits.check_size(*source.size, "image")
+        return source.size
+    return _read_header_size(source, limits)
+
+
+def _read_header_size(source: EncodedImage, limits: ImageLimits) -> tuple[int, int]:
+    ref = as_ref(source)
+    with open_stream(ref, limits) as stream, _open(stream, ref.name, limits) as image:
+        return image.size
+
+
+def _decode_bytes(
+    data: bytes, name: str, limits: ImageLimits, at_least: int | None
+) -> UInt8[np.ndarray, "h w 3"]:
+    with _open(io.BytesIO(data), name, limits) as image:
+        if image.format == "JPEG":
+            _check_scans(data, image, name)
+            pixels = _decode_jpeg(data, image, name, at_least)
+            if pixels is not None:
+                return upright(pixels, orientation(image))
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
+        return _load(image, name)
+
+
+def _decode_jpeg(
+    data: bytes, image: ImageFile, name: str, at_least: int | None
+) -> UInt8[np.ndarray, "h w 3"] | None:
+    """The fast path; None when Pillow should have a look instead."""
+    if image.mode not in ("RGB", "L"):
+        return None
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        if (width, height) != image.size:  # two headers: believe the one whose limits were checked
+            return None
+        floor = at_least or 0
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=floor, min_width=floor)
+    except ValueError as error:
+        if "remature end" in str(error):  # Pillow would let a cut file pass if it ends with an end marker
+            raise _refused(name, "JPEG", error, Reason.TRUNCATED) from error
+        return None
+    except MemoryError as error:
+        raise _refused(name, "JPEG", error, Reason.TOO_LARGE) from error
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def _check_scans(data: bytes, image: ImageFile, name: str) -> None:
+    # inside compressed data every 0xFF is followed by 0x00 or a restart marker, so this counts scan headers
+    if image.info.get("progressive") and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise DataError(
+            f"{name} is a JPEG of more than {_MAX_SCANS} scans, made to be slow", Reason.MALFORMED
+        )
+
+
+@contextlib.contextmanager
+def _open(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFile]:
+    """The image with its header read and its limits checked, not yet decoded."""
+    head = stream.read(HEAD)
+    stream.seek(0)
+    kind = sniff(head)
+    if kind is None:
+        raise DataError(
+            f"{name} is not an image: it has {'no bytes' if not head else f'{head[:8]!r} at its start'}; "
+            f"expected {', '.join(OPENERS)}",
+            Reason.NOT_AN_IMAGE,
+        )
+    check_whole(kind, stream, name)
+    with _translated(name, kind, opening=True):
+        image = OPENERS[kind](stream)
+    with image:
+        limits.check_size(*image.size, name)
+        if kind == "TIFF":
+            _check_tiles(image, limits, name)
+        yield image
+
+
+def _check_tiles(image: ImageFile, limits: ImageLimits, name: str) -> None:
+    """A tile is decoded whole, even when the picture is a corner of it."""
+    tags = getattr(image, "tag_v2", {})
+    width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
+    if isinstance(width, int) and isinstance(length, int) and width > 0 and length > 0:
+        limits.check_size(width, length, f"a tile of {name}")
+
+
+def _load(image: PIL.Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode fully (`verify()` would pass a cut JPEG) and put upright."""
+    with _translated(name, image.format or "image", opening=False):
+        image.load()
+    with _translated(name, image.format or "image", opening=True):
+        pixels = to_rgb(image)
+    return upright(pixels, orientation(image))
+
+
+@contextlib.contextmanager
+def _translated(name: str, kind: str, *, opening: bool) -> Iterator[None]:
+    """Turn whatever a decoder raises on bad bytes into a DataError."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}", error.reason) from error
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning, MemoryError) as error:
+        raise _refused(name, kind, error, Reason.TOO_LARGE) from error
+    # Pillow's own fuzzers expect OSError, SyntaxError, ValueError, OverflowError, NotImplementedError
+    # and the three above; plugins add struct.error, zlib.error, EOFError, TypeError and more.
+    except Exception as error:
+        cut = any(word in str(error).lower() for word in _CUT_WORDS)
+        cut = cut or (not opening and isinstance(error, _CUT_ERRORS))
+        raise _refused(name, kind, error, Reason.TRUNCATED if cut else Reason.MALFORMED) from error
+
+
+def _refused(name: str, kind: str, error: Exception, reason: Reason) -> DataError:
+    what = {
+        Reason.TRUNCATED: "is cut or damaged",
+        Reason.TOO_LARGE: "is too large",
+    }.get(reason, "cannot be decoded")
+    advice = "; fetch it again" if reason is Reason.TRUNCATED else ""
+    return DataError(f"{name}: the {kind} file {what} ({str(error) or type(error).__name__}){advice}", reason)

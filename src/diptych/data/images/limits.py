@@ -1,0 +1,54 @@
+"""How large an image may be. Everything here is checked before a pixel is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diptych.core.errors import ConfigError, DataError, Reason
+
+_MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """The largest image that is read."""
+
+    max_bytes: int = 20 * _MEGA  # bytes of the encoded file
+    max_pixels: int = 50 * _MEGA  # width x height, as the header says
+    max_aspect: float = 100.0  # longer side / shorter side; a panorama is at most about 20
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1 or self.max_pixels < 1 or not self.max_aspect >= 1:
+            raise ConfigError(
+                f"image limits must be at least 1, found max_bytes={self.max_bytes}, "
+                f"max_pixels={self.max_pixels}, max_aspect={self.max_aspect}"
+            )
+
+    def check_bytes(self, count: int, name: str) -> None:
+        """Raise DataError(too_large) when the encoded file is too long."""
+        if count > self.max_bytes:
+            raise DataError(
+                f"{name} has {count / _MEGA:.3g} MB or more, the limit is {self.max_bytes / _MEGA:.3g} MB; "
+                "make it smaller or raise the limit",
+                Reason.TOO_LARGE,
+            )
+
+    def check_size(self, width: int, height: int, name: str) -> None:
+        """Raise DataError(malformed, too_large or bad_aspect) when these dimensions are not to be decoded."""
+        if width < 1 or height < 1:
+            raise DataError(f"{name} is {width} x {height} pixels; it has no picture", Reason.MALFORMED)
+        if width * height > self.max_pixels:
+            raise DataError(
+                f"{name} has {width} x {height} pixels ({width * height / _MEGA:.4g} megapixels), "
+                f"the limit is {self.max_pixels / _MEGA:.4g}; make it smaller or raise the limit",
+                Reason.TOO_LARGE,
+            )
+        if max(width, height) > self.max_aspect * min(width, height):
+            raise DataError(
+                f"{name} has {width} x {height} pixels; one side may be at most {self.max_aspect:g} times "
+                "the other; cut it into pieces",
+                Reason.BAD_ASPECT,
+            )
+
+
+DEFAULT_LIMITS = ImageLimits()

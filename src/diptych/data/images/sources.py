@@ -1,0 +1,98 @@
+"""Where an image comes from: a path, encoded bytes, a tar member, or a picture that is already in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import PIL.Image
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import BytesImage, FileImage, ImageRef, TarImage
+
+from .limits import ImageLimits
+
+EncodedImage: TypeAlias = ImageRef | Path | str | bytes
+ImageInput: TypeAlias = EncodedImage | PIL.Image.Image | np.ndarray[Any, Any]
+
+# Suffixes by which a folder reader picks its files. The content decides later, never the suffix.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
+    | {".heic", ".heif", ".avif"}
+)
+
+
+def as_ref(source: EncodedImage) -> ImageRef:
+    """The reference for a path, encoded bytes, or a reference itself."""
+    if isinstance(source, FileImage | TarImage | BytesImage):
+        return source
+    if isinstance(source, bytes):
+        return BytesImage(source)
+    if isinstance(source, str | Path):
+        return FileImage(Path(source))
+    raise DataError(
+        f"found {type(source).__name__} where an image was expected; "
+        "give a path, encoded bytes, an ImageRef, a PIL image or a NumPy array",
+        Reason.NOT_AN_IMAGE,
+    )
+
+
+def name_of(source: object) -> str:
+    """What a person would call this image in a message."""
+    if isinstance(source, str | Path):
+        return str(source)
+    if isinstance(source, FileImage | TarImage | BytesImage):
+        return source.name
+    return "image"
+
+
+@contextlib.contextmanager
+def open_stream(ref: ImageRef, limits: ImageLimits) -> Iterator[BinaryIO]:
+    """The encoded bytes as a seekable stream, its stated length checked.
+
+    Raises DataError: missing, not_an_image (a folder, pipe or device) or too_large.
+    """
+    limits.check_bytes(_stated_bytes(ref), ref.name)
+    with ref.open() as stream:
+        try:
+            yield stream
+        except OSError as error:
+            raise DataError(f"cannot read {ref.name}: {_cause(error)}", Reason.MISSING) from error
+
+
+def read_bytes(ref: ImageRef, limits: ImageLimits) -> bytes:
+    """The encoded bytes, never more than `limits.max_bytes` of them.
+
+    Raises DataError as `open_stream` does, and truncated when the tar around the image is cut.
+    """
+    with open_stream(ref, limits) as stream:
+        data = stream.read(limits.max_bytes + 1)
+    limits.check_bytes(len(data), ref.name)  # the file may have grown meanwhile
+    if isinstance(ref, TarImage) and len(data) < ref.size:
+        message = f"{ref.name} has {len(data)} of its {ref.size} bytes; the tar is cut, fetch it again"
+        raise DataError(message, Reason.TRUNCATED)
+    return data
+
+
+def _stated_bytes(ref: ImageRef) -> int:
+    if isinstance(ref, BytesImage):
+        return len(ref.data)
+    if isinstance(ref, TarImage):
+        return ref.size
+    try:
+        status = ref.path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DataError(f"cannot open {ref.name}: {_cause(error)}", Reason.MISSING) from error
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
+        raise DataError(
+            f"{ref.name} is a folder, pipe or device; expected an image file", Reason.NOT_AN_IMAGE
+        )
+    return status.st_size
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

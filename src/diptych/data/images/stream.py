@@ -1,0 +1,117 @@
+"""Many images, decoded and prepared in threads ahead of the consumer."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.protocols import Preprocess
+from diptych.core.types import Skipped
+
+from .decode import decode
+from .limits import DEFAULT_LIMITS, ImageLimits
+from .prepare import prepare
+from .sources import ImageInput, name_of
+
+_ALSO_AT_LEAST = 256  # pixels that `also` can count on in the shorter side, where the file has them
+
+Also = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBatch:
+    """The next images of a stream. `indices`, `pixels` and `extras` run in parallel, in input order.
+
+    `indices` are positions in the input; `extras` holds what `also` returned (None without it);
+    `skipped` pairs the position of each unreadable image with the reason.
+    """
+
+    indices: list[int]
+    pixels: UInt8[np.ndarray, "b s s 3"] = field(repr=False)
+    extras: list[Any] = field(repr=False)
+    skipped: list[tuple[int, Skipped]]
+
+
+def stream(
+    refs: Iterable[ImageInput],
+    preprocess: Preprocess,
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    limits: ImageLimits = DEFAULT_LIMITS,
+    also: Also | None = None,
+) -> Iterator[PixelBatch]:
+    """Batches of prepared pixels, each covering the next `batch_size` inputs (the last may be smaller).
+
+    Up to two batches are decoded ahead in `workers` threads while the consumer works on one, so memory stays
+    bounded and `refs` may be endless. A bad image lands in `skipped` and never raises. `also` runs in the
+    worker on the decoded pixels; of a large JPEG it sees a reduced version (shorter side 256 pixels or more).
+    Closing the iterator stops the workers.
+
+    Raises ConfigError for a batch size or worker count below 1; what `also` raises comes through.
+    """
+    if batch_size < 1 or workers < 1:
+        raise ConfigError(f"batch_size and workers must be at least 1, found {batch_size} and {workers}")
+    return _stream(refs, _Work(preprocess, limits, also), batch_size, workers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    pixels: UInt8[np.ndarray, "s s 3"]
+    extra: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker does to one image."""
+
+    preprocess: Preprocess
+    limits: ImageLimits
+    also: Also | None
+
+    def __call__(self, source: ImageInput) -> _Prepared | Skipped:
+        at_least = self.preprocess.size if self.also is None else max(self.preprocess.size, _ALSO_AT_LEAST)
+        try:
+            pixels = decode(source, self.limits, at_least=at_least)
+        except DataError as error:
+            return Skipped(name_of(source), error.reason, str(error))
+        extra = None if self.also is None else self.also(pixels)
+        return _Prepared(prepare(pixels, self.preprocess), extra)
+
+
+def _stream(refs: Iterable[ImageInput], work: _Work, batch_size: int, workers: int) -> Iterator[PixelBatch]:
+    sources = enumerate(refs)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="diptych-decode")
+    ahead: deque[tuple[int, Future[_Prepared | Skipped]]] = deque()
+    try:
+        while True:
+            # a batch for the consumer and two more under way
+            for index, source in itertools.islice(sources, 3 * batch_size - len(ahead)):
+                ahead.append((index, pool.submit(work, source)))
+            if not ahead:
+                return
+            taken = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
+            yield _collect([(index, future.result()) for index, future in taken], work.preprocess.size)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collect(finished: list[tuple[int, _Prepared | Skipped]], size: int) -> PixelBatch:
+    good = [(index, result) for index, result in finished if isinstance(result, _Prepared)]
+    pixels = np.empty((len(good), size, size, 3), dtype=np.uint8)
+    for row, (_, prepared) in enumerate(good):
+        pixels[row] = prepared.pixels
+    return PixelBatch(
+        indices=[index for index, _ in good],
+        pixels=pixels,
+        extras=[prepared.extra for _, prepared in good],
+        skipped=[(index, result) for index, result in finished if isinstance(result, Skipped)],
+    )
