@@ -1,0 +1,168 @@
+"""Any timm model, by name or from a local folder, as a frozen image tower."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from diptych.core import fingerprint
+from diptych.core.errors import ModelError
+from diptych.core.protocols import Preprocess
+from diptych.encoders.compat import import_torchvision
+from diptych.encoders.extras import need
+from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.offline import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, network, weights_file
+from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
+
+_HUB = ("hf-hub:", "hf_hub:")
+
+
+class TimmImageTower:
+    """Pooled features before the classifier, of a timm model.
+
+    `name_or_folder` is a timm name ("resnet18.a1_in1k"), a hub name ("hf-hub:timm/resnet18.a1_in1k")
+    or a folder with config.json and model.safetensors, as timm's `save_for_hf` writes it. `weights`
+    is a file to take the weights from instead; `pretrained=False` leaves them random. Preprocessing
+    follows the model's own configuration; its margin around the centre crop (`crop_pct`) is not kept.
+
+    Nothing is downloaded unless allowed. Raises ModelError for models that are not here or do not
+    fit their weights.
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | Path,
+        *,
+        pretrained: bool = True,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        allow_download: bool | None = None,
+    ) -> None:
+        import_torchvision()
+        timm = need("timm", "a timm tower", "train")
+        import torch
+
+        self._device = choose_device(device)
+        self._name = str(name_or_folder)
+        with network(allow_download):
+            model = _build(timm, name_or_folder, pretrained, weights, allow_download)
+        model.reset_classifier(0)
+        self._module = freeze(model, self._device)
+        self._module.to(memory_format=torch.channels_last)
+        self.dim = int(getattr(model, "head_hidden_size", model.num_features))
+        self.preprocess = _preprocess(timm, model)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights and of the preprocessing."""
+        return fingerprint.combined([state_fingerprint(self._module), repr(self.preprocess)])
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Pooled features of resized RGB pictures."""
+        import torch
+
+        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
+        with torch.inference_mode():
+            planes = planes.to(self._device, memory_format=torch.channels_last)
+            features = self._module(planes)
+        if features.ndim != 2:
+            raise ModelError(
+                f"timm model {self._name!r} gives features of shape {tuple(features.shape)}; expected (b, d)"
+            )
+        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+
+
+def _build(
+    timm: Any, name: str | Path, pretrained: bool, weights: str | Path | None, allow_download: bool | None
+) -> Any:
+    """The model with its classifier, so that its weights are checked to fit exactly."""
+    if weights is not None:
+        _check_weights(Path(weights))
+    folder = _folder(name, allow_download)
+    if folder is not None:
+        return _from_folder(timm, folder, pretrained, weights)
+    architecture = str(name)
+    if not timm.is_model(architecture.split(".")[0]):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ModelError(f"{architecture!r} is neither a folder nor a model that timm knows{hint}")
+    if not pretrained:
+        return _create(timm, architecture, pretrained=False)
+    file = Path(weights) if weights is not None else _cached_weights(timm, architecture, allow_download)
+    return _create(
+        timm, architecture, pretrained=True, pretrained_cfg_overlay={"file": str(file), "source": ""}
+    )
+
+
+def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
+    text = str(name)
+    for prefix in _HUB:
+        if text.startswith(prefix):
+            return hub_folder(text.removeprefix(prefix), allow_download=allow_download)
+    path = Path(text.removeprefix("local-dir:")).expanduser()
+    if path.is_dir():
+        return path
+    if isinstance(name, Path) or "/" in text or text.startswith(("local-dir:", "~")):
+        raise ModelError(f"no model folder at {path}; expected config.json and model.safetensors in it")
+    return None
+
+
+def _from_folder(timm: Any, folder: Path, pretrained: bool, weights: str | Path | None) -> Any:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} has no config.json; expected a folder as timm's save_for_hf writes it")
+    overlay: dict[str, Any] = {}
+    if weights is not None:
+        overlay = {"pretrained_cfg_overlay": _reading(Path(weights))}
+    elif pretrained and weights_file(folder) is None:
+        raise ModelError(f"{folder} has no weights; expected model.safetensors in it")
+    return _create(timm, f"local-dir:{folder}", pretrained=pretrained, **overlay)
+
+
+def _create(timm: Any, name: str, **options: Any) -> Any:
+    try:
+        return timm.create_model(name, **options)
+    except Exception as error:  # timm raises whatever it meets: RuntimeError, KeyError, safetensors' own
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = "; ".join(lines[:2]) or type(error).__name__
+        raise ModelError(f"timm cannot build {name!r}: {reason}") from error
+
+
+def _reading(file: Path) -> dict[str, str]:
+    """What makes timm take its weights from a file, whatever the configuration says."""
+    return {"file": str(file), "source": ""}
+
+
+def _cached_weights(timm: Any, name: str, allow_download: bool | None) -> Path:
+    configuration = timm.get_pretrained_cfg(name)
+    if configuration is None or not configuration.hf_hub_id:
+        raise ModelError(f"the hub has no weights for timm's {name!r}; pass weights=FILE or pretrained=False")
+    folder = hub_folder(configuration.hf_hub_id, allow_download=allow_download)
+    names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else []
+    file = weights_file(folder, *names, "model.safetensors", "pytorch_model.bin")
+    if file is None:
+        raise ModelError(f"the cached folder {folder} of {name!r} holds no weights; pass weights=FILE")
+    return file
+
+
+def _check_weights(file: Path) -> None:
+    if not file.is_file():
+        raise ModelError(f"no weights file at {file}")
+    if file.suffix not in (*SAFE_WEIGHTS, *OTHER_WEIGHTS):
+        raise ModelError(f"{file} is not a known kind of weights; expected .safetensors, .pth, .pt or .bin")
+
+
+def _preprocess(timm: Any, model: Any) -> Preprocess:
+    found = timm.data.resolve_model_data_config(model)
+    channels, height, width = found["input_size"]
+    if channels != 3 or height != width:
+        raise ModelError(
+            f"this model takes pictures of {channels} x {height} x {width}; expected 3 channels, square"
+        )
+    mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
+    mode = "squash" if found["crop_mode"] == "squash" else "crop"
+    return Preprocess(int(height), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

@@ -1,0 +1,138 @@
+"""Any image model of Hugging Face transformers, from a folder or the cache, as a frozen image tower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from diptych.core import fingerprint
+from diptych.core.errors import ConfigError, ModelError
+from diptych.core.protocols import Preprocess
+from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
+from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.pytorch import state_fingerprint
+
+POOLINGS = ("auto", "projected", "cls", "mean", "pooler")
+
+
+class TransformersImageTower:
+    """Pooled features of an image model.
+
+    `pooling`: "projected" is a CLIP-like model's shared space; "cls" the first token; "mean" the mean
+    of all tokens, or of the feature map; "pooler" the model's own pooling layer. "auto" takes
+    "projected" if there is one, "cls" if the model has a class token, else "mean".
+
+    Loads offline unless allowed, and never runs code from the folder. Raises ModelError for a model
+    that is not here or not whole, ConfigError for a pooling it does not have.
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | Path,
+        *,
+        pooling: str = "auto",
+        device: str = "auto",
+        allow_download: bool | None = None,
+    ) -> None:
+        self._model = load_hub_model(name_or_folder, device, allow_download)
+        self._module = self._model.module
+        self.pooling = _choose_pooling(self._model, pooling)
+        self.preprocess = _preprocess(self._model.folder)
+
+    @cached_property
+    def dim(self) -> int:
+        """Features a picture, asked of the model with a grey one."""
+        grey = np.full((1, self.preprocess.size, self.preprocess.size, 3), 127, dtype=np.uint8)
+        return int(self.embed(grey).shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the pooling and the preprocessing."""
+        return fingerprint.combined([state_fingerprint(self._module), self.pooling, repr(self.preprocess)])
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Pooled features of resized RGB pictures."""
+        import torch
+
+        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
+        with torch.inference_mode():
+            planes = planes.to(next(self._module.parameters()).device)
+            features = self._pooled(planes)
+        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+
+    def _pooled(self, planes: Any) -> Any:
+        if self.pooling == "projected":
+            return features_of(self._module.get_image_features(pixel_values=planes))
+        output = self._module(pixel_values=planes)
+        if self.pooling == "pooler":
+            return output.pooler_output.flatten(1)
+        states = output.last_hidden_state
+        if states.ndim == 4:  # a feature map (b, c, h, w)
+            return states.mean(dim=(2, 3))
+        return states[:, 0] if self.pooling == "cls" else states.mean(dim=1)
+
+
+def _choose_pooling(model: HubModel, pooling: str) -> str:
+    if pooling not in POOLINGS:
+        raise ConfigError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}")
+    if pooling == "auto":
+        if model.two_sided:
+            return "projected"
+        has_class_token = any(
+            name.split(".")[-1] == "cls_token" for name, _ in model.module.named_parameters()
+        )
+        return "cls" if has_class_token else "mean"
+    if pooling == "projected" and not model.two_sided:
+        raise ConfigError(f"{model.folder} is not a CLIP-like model; choose pooling cls, mean or pooler")
+    if pooling == "pooler" and not model.has_pooler:
+        raise ConfigError(f"{model.folder} has no weights for a pooling layer; choose pooling cls or mean")
+    return pooling
+
+
+def _preprocess(folder: Path) -> Preprocess:
+    transformers = import_transformers()
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"{folder} does not say how pictures are prepared: {one_line(error)}") from error
+    size, mode = _size(processor, folder)
+    scale = 1 / float(processor.rescale_factor) if processor.do_rescale else 1.0
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if processor.do_normalize:
+        mean, std = _triple(processor.image_mean), _triple(processor.image_std)
+    return Preprocess(size, mode, _scaled(mean, scale), _scaled(std, scale))
+
+
+def _size(processor: Any, folder: Path) -> tuple[int, str]:
+    """The side in pixels, and whether the picture is squashed or cut to it."""
+    cut = processor.crop_size if getattr(processor, "do_center_crop", False) else None
+    mode = "squash" if cut is None and "height" in _sides(processor.size) else "crop"
+    sides = set(_sides(cut if cut is not None else processor.size).values())
+    if len(sides) != 1:
+        raise ModelError(f"{folder} takes pictures that are not square: {processor.size}; expected one side")
+    return sides.pop(), mode
+
+
+def _sides(size: Any) -> dict[str, int]:
+    """Sides by name, of a mapping or a size object, without those that are unset."""
+    if isinstance(size, int):
+        return {"shortest_edge": size}
+    items = size.items() if isinstance(size, Mapping) else vars(size).items()
+    wanted = ("height", "width", "shortest_edge")
+    return {name: int(value) for name, value in items if name in wanted and value is not None}
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _scaled(values: tuple[float, float, float], scale: float) -> tuple[float, float, float]:
+    return values[0] * scale, values[1] * scale, values[2] * scale

@@ -1,0 +1,118 @@
+"""Where pretrained weights come from: a folder, the Hugging Face cache, or, only if allowed, the hub."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core.errors import ModelError
+from diptych.encoders.extras import need
+
+ALLOW = "DIPTYCH_ALLOW_DOWNLOAD"
+SAFE_WEIGHTS = (".safetensors",)
+OTHER_WEIGHTS = (".bin", ".pth", ".pt")  # only ever read with torch.load(weights_only=True)
+_DESCRIPTIONS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+_lock = threading.Lock()
+_closings = 0
+_was_offline = False
+
+
+def downloads_allowed(allow_download: bool | None = None) -> bool:
+    """The argument if given, else whether DIPTYCH_ALLOW_DOWNLOAD is 1, true, yes or on."""
+    if allow_download is not None:
+        return allow_download
+    return os.environ.get(ALLOW, "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def hub_folder(name: str | Path, *, allow_download: bool | None = None) -> Path:
+    """The folder of a model: `name` itself if it is a folder, else its snapshot in the hub's cache.
+
+    Raises ModelError, without touching the network, if it is neither and downloads are not allowed.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if isinstance(name, Path) or str(name).startswith((".", "/", "~")):
+        raise ModelError(f"no model folder at {folder}; expected a folder with config.json and its weights")
+    if downloads_allowed(allow_download):
+        return _download(str(name))
+    hub = need("huggingface_hub", f"the model {name!r}", "hub")
+    try:
+        return Path(hub.snapshot_download(str(name), local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise ModelError(_not_here(str(name), hub.constants.HF_HUB_CACHE)) from error
+
+
+def weights_file(folder: Path, *names: str) -> Path | None:
+    """The weights in a folder: the first of `names` that is there, else any, safetensors before the rest."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    for suffix in (*SAFE_WEIGHTS, *OTHER_WEIGHTS):
+        if found := sorted(folder.glob(f"*{suffix}")):
+            return found[0]
+    return None
+
+
+@contextlib.contextmanager
+def network(allow_download: bool | None = None) -> Iterator[None]:
+    """Close the hub's client while a model is built, unless downloads are allowed.
+
+    Folders are resolved before, but the libraries sometimes ask the hub for more on their own.
+    """
+    if downloads_allowed(allow_download):
+        yield
+        return
+    _close()
+    try:
+        yield
+    finally:
+        _reopen()
+
+
+def _close() -> None:
+    from huggingface_hub import constants
+
+    global _closings, _was_offline
+    with _lock:
+        if _closings == 0:
+            _was_offline = constants.HF_HUB_OFFLINE
+            constants.HF_HUB_OFFLINE = True
+        _closings += 1
+
+
+def _reopen() -> None:
+    from huggingface_hub import constants
+
+    global _closings
+    with _lock:
+        _closings -= 1
+        if _closings == 0:
+            constants.HF_HUB_OFFLINE = _was_offline
+
+
+def _download(name: str) -> Path:
+    hub = need("huggingface_hub", f"the model {name!r}", "hub")
+    try:
+        folder = Path(hub.snapshot_download(name, allow_patterns=_DESCRIPTIONS))
+        if weights_file(folder) is None:  # an old repository without safetensors
+            patterns = [f"*{suffix}" for suffix in OTHER_WEIGHTS]
+            folder = Path(hub.snapshot_download(name, allow_patterns=_DESCRIPTIONS + patterns))
+        return folder
+    except Exception as error:  # the client's own errors, and those of its transport
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"cannot download the model {name!r}: {reason}; pass a local folder instead"
+        ) from error
+
+
+def _not_here(name: str, cache: str) -> str:
+    return (
+        f"the model {name!r} is neither a local folder nor in the Hugging Face cache ({cache}); "
+        f"nothing is downloaded unless allowed: set {ALLOW}=1 (or allow_download=True), "
+        "or pass the path of a folder that holds the model"
+    )

@@ -1,0 +1,241 @@
+"""Any OpenCLIP model, by name and checkpoint or from a local folder: both towers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from diptych.core import fingerprint
+from diptych.core.errors import ModelError
+from diptych.core.protocols import Preprocess
+from diptych.encoders.compat import import_torchvision
+from diptych.encoders.extras import need
+from diptych.encoders.hub_model import one_line
+from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.offline import (
+    OTHER_WEIGHTS,
+    SAFE_WEIGHTS,
+    downloads_allowed,
+    hub_folder,
+    network,
+    weights_file,
+)
+from diptych.encoders.pytorch import choose_device, freeze, shared, state_fingerprint
+from diptych.encoders.text.clean import clean
+
+_PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
+_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
+
+
+class OpenClipImageTower:
+    """The image side of an OpenCLIP model.
+
+    `name` is an architecture ("ViT-B-32") with `checkpoint` a weights file or a tag ("laion2b_s34b_b79k")
+    whose weights are in the cache; or a folder with open_clip_config.json and its weights
+    ("local-dir:FOLDER" or the path), or "hf-hub:ORG/NAME". Both sides of a model share one copy.
+
+    Nothing is downloaded unless allowed. Raises ModelError for what is not here or does not fit.
+    """
+
+    def __init__(
+        self,
+        name: str | Path,
+        checkpoint: str | Path | None = None,
+        *,
+        device: str = "auto",
+        allow_download: bool | None = None,
+    ) -> None:
+        self._device = choose_device(device)
+        self._module = _load(name, checkpoint, self._device, allow_download)
+        self.preprocess = _preprocess(self._module, str(name))
+
+    @cached_property
+    def dim(self) -> int:
+        """Features a picture, asked of the model with a grey one."""
+        grey = np.full((1, self.preprocess.size, self.preprocess.size, 3), 127, dtype=np.uint8)
+        return int(self.embed(grey).shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights and of the preprocessing."""
+        return fingerprint.combined([state_fingerprint(self._module), repr(self.preprocess)])
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Projected features of resized RGB pictures, not normalised."""
+        import torch
+
+        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
+        with torch.inference_mode():
+            features = self._module.encode_image(planes.to(self._device))
+        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+
+
+class OpenClipTextTower:
+    """The text side of an OpenCLIP model; for `name` and `checkpoint` see `OpenClipImageTower`."""
+
+    def __init__(
+        self,
+        name: str | Path,
+        checkpoint: str | Path | None = None,
+        *,
+        languages: Collection[str] = (),
+        device: str = "auto",
+        allow_download: bool | None = None,
+    ) -> None:
+        self._device = choose_device(device)
+        self._module = _load(name, checkpoint, self._device, allow_download)
+        self._tokenizer = _tokenizer(name, allow_download)
+        self.languages = frozenset(languages)
+        self.max_tokens: int | None = int(self._tokenizer.context_length)
+
+    @cached_property
+    def dim(self) -> int:
+        """Features a text, asked of the model with a short one."""
+        return int(self.embed(["a"]).shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the tokenizer's answer to a fixed text, and the length."""
+        probe = self._tokenizer([_PROBE]).tolist()
+        return fingerprint.combined([state_fingerprint(self._module), fingerprint.of_json(probe)])
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Projected features of texts, not normalised; each is cleaned and cut at `max_tokens`."""
+        if len(texts) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        import torch
+
+        ids = self._tokenizer([clean(text) for text in texts])
+        with torch.inference_mode():
+            features = self._module.encode_text(ids.to(self._device))
+        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, special ones counted, before any cut."""
+        cleaned = [self._tokenizer.clean_fn(clean(text)) for text in texts]
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        if inner is not None:  # a Hugging Face tokenizer inside
+            return [len(ids) for ids in inner(cleaned, truncation=False)["input_ids"]] if cleaned else []
+        return [len(self._tokenizer.encode(text)) + 2 for text in cleaned]  # start and end
+
+
+def _load(name: str | Path, checkpoint: str | Path | None, device: Any, allow_download: bool | None) -> Any:
+    import_torchvision()
+    open_clip = need("open_clip", "an OpenCLIP tower", "hub")
+    folder = _folder(name, allow_download)
+    if folder is None:
+        _check_name(open_clip, str(name))
+        file = _checkpoint(open_clip, str(name), checkpoint, allow_download)
+        source, options = str(name), {"pretrained": str(file)}
+    else:
+        if weights_file(folder, *_NAMES) is None:
+            raise ModelError(f"{folder} has no weights; expected {_NAMES[0]} in it")
+        file, source, options = folder, f"local-dir:{folder}", {}
+
+    def make() -> Any:
+        model = open_clip.create_model(source, require_pretrained=True, weights_only=True, **options)
+        return freeze(model, device)
+
+    try:
+        with network(allow_download):
+            return shared(("open_clip", source, str(file.resolve()), str(device)), make)
+    except Exception as error:  # open_clip raises whatever it meets while reading a checkpoint
+        raise ModelError(f"open_clip cannot load {source!r} from {file}: {one_line(error)}") from error
+
+
+def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
+    text = str(name)
+    if text.startswith("hf-hub:"):
+        return hub_folder(text.removeprefix("hf-hub:"), allow_download=allow_download)
+    path = Path(text.removeprefix("local-dir:")).expanduser()
+    if text.startswith("local-dir:") or isinstance(name, Path) or path.is_dir():
+        if not (path / "open_clip_config.json").is_file():
+            raise ModelError(f"no open_clip_config.json in {path}; expected a folder as open_clip saves it")
+        return path
+    return None
+
+
+def _check_name(open_clip: Any, name: str) -> None:
+    known = open_clip.list_models()
+    if name.replace("/", "-") not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ModelError(f"{name!r} is neither a folder nor an architecture that open_clip knows{hint}")
+
+
+def _checkpoint(
+    open_clip: Any, name: str, checkpoint: str | Path | None, allow_download: bool | None
+) -> Path:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if checkpoint is None:
+        choices = ", ".join(tags) or "none"
+        raise ModelError(f"OpenCLIP's {name!r} needs a checkpoint: a file, or one of its tags ({choices})")
+    file = Path(checkpoint).expanduser()
+    if file.is_file():
+        if file.suffix not in (*SAFE_WEIGHTS, *OTHER_WEIGHTS):
+            raise ModelError(
+                f"{file} is not a known kind of weights; expected .safetensors, .pt, .pth or .bin"
+            )
+        return file
+    if str(checkpoint) not in tags:
+        raise ModelError(
+            f"checkpoint {str(checkpoint)!r} is neither a file nor a tag of {name!r}: {', '.join(tags)}"
+        )
+    return _tagged(open_clip, name, str(checkpoint), allow_download)
+
+
+def _tagged(open_clip: Any, name: str, tag: str, allow_download: bool | None) -> Path:
+    found = open_clip.get_pretrained_cfg(name, tag)
+    hub_id, _, filename = str(found.get("hf_hub", "")).rpartition("/")
+    if hub_id:
+        folder = hub_folder(hub_id, allow_download=allow_download)
+        names = [filename] if filename else []
+        file = weights_file(folder, *names, *_NAMES)
+        if file is None:
+            raise ModelError(
+                f"the cached folder {folder} holds no weights of {name} {tag}; pass a checkpoint file"
+            )
+        return file
+    url = str(found.get("url", ""))
+    file = Path("~/.cache/clip").expanduser() / url.rpartition("/")[2]
+    if file.is_file():
+        return file
+    if downloads_allowed(allow_download):
+        return Path(open_clip.download_pretrained(found))
+    raise ModelError(
+        f"the weights {tag!r} of {name!r} are not here (looked for {file}); nothing is downloaded unless "
+        "allowed: set DIPTYCH_ALLOW_DOWNLOAD=1 (or allow_download=True), or pass a checkpoint file"
+    )
+
+
+def _tokenizer(name: str | Path, allow_download: bool | None) -> Any:
+    import open_clip
+
+    folder = _folder(name, allow_download)
+    source = str(name) if folder is None else f"local-dir:{folder}"
+    try:
+        with network(allow_download):
+            return open_clip.get_tokenizer(source)
+    except Exception as error:  # whatever the tokenizer library meets
+        raise ModelError(f"open_clip cannot load the tokenizer of {source!r}: {one_line(error)}") from error
+
+
+def _preprocess(module: Any, name: str) -> Preprocess:
+    found = module.visual.preprocess_cfg
+    size = found["size"]
+    sides = {int(side) for side in (size if isinstance(size, (tuple, list)) else (size,))}
+    if len(sides) != 1:
+        raise ModelError(f"OpenCLIP's {name!r} takes pictures of {size}; expected a square")
+    if found["resize_mode"] == "longest":
+        raise ModelError(
+            f"OpenCLIP's {name!r} pads pictures to a square, which is not offered; choose another model"
+        )
+    mode = "squash" if found["resize_mode"] == "squash" else "crop"
+    mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
+    return Preprocess(sides.pop(), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

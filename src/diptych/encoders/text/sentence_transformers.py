@@ -1,0 +1,94 @@
+"""What a sentence-transformers folder says about pooling, layers on top, length and case."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import ModelError
+
+_ACTIVATIONS = {"Tanh": "tanh", "Identity": "identity", "ReLU": "relu", "GELU": "gelu"}
+_OLD_MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer after pooling: the folder of its weights and its activation."""
+
+    folder: Path
+    activation: str
+    bias: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a sentence-transformers folder turns token states into a sentence's features."""
+
+    model: Path
+    pooling: str
+    dense: tuple[Dense, ...] = ()
+    normalise: bool = False
+    max_tokens: int | None = None
+    lower_case: bool = False
+
+
+def read_recipe(folder: Path) -> Recipe | None:
+    """The recipe in `folder`, or None if it is not a sentence-transformers folder.
+
+    Raises ModelError for a layer or pooling that is not known here: leaving it out would be wrong in silence.
+    """
+    if not (folder / "modules.json").is_file():
+        return None
+    model, pooling, dense, normalise = folder, "mean", [], False
+    for entry in _json(folder / "modules.json"):
+        kind, part = str(entry["type"]).split(".")[-1], folder / entry["path"]
+        if kind == "Transformer":
+            model = part
+        elif kind == "Pooling":
+            pooling = _pooling(_json(part / "config.json"), part)
+        elif kind == "Dense":
+            dense.append(_dense(_json(part / "config.json"), part))
+        elif kind == "Normalize":
+            normalise = True
+        else:
+            raise ModelError(f"{folder} has a {kind} layer; known are Transformer, Pooling, Dense, Normalize")
+    settings = model / "sentence_bert_config.json"
+    found = _json(settings) if settings.is_file() else {}
+    lower_case = bool(found.get("do_lower_case", False))
+    return Recipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case)
+
+
+def _pooling(settings: dict[str, Any], part: Path) -> str:
+    modes = settings.get("pooling_mode")
+    if modes is None:
+        wanted = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+        modes = [_OLD_MODES.get(key, key) for key in wanted]
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    modes = ["last" if mode == "lasttoken" else mode for mode in modes]
+    if len(modes) != 1 or modes[0] not in _OLD_MODES.values():
+        found = ", ".join(modes) or "none"
+        raise ModelError(f"{part} pools by {found}; known is one of {', '.join(_OLD_MODES.values())}")
+    return str(modes[0])
+
+
+def _dense(settings: dict[str, Any], part: Path) -> Dense:
+    name = str(settings.get("activation_function", "torch.nn.modules.activation.Tanh")).split(".")[-1]
+    if name not in _ACTIVATIONS:
+        raise ModelError(f"{part} has the activation {name}; known are {', '.join(_ACTIVATIONS)}")
+    if not (part / "model.safetensors").is_file():
+        raise ModelError(f"{part} has no model.safetensors for its dense layer")
+    return Dense(part, _ACTIVATIONS[name], bool(settings.get("bias", True)))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error

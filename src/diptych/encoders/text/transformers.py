@@ -1,0 +1,198 @@
+"""Any text model of Hugging Face transformers, or a sentence-transformers folder, as a frozen text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core import fingerprint
+from diptych.core.errors import ConfigError, ModelError
+from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
+from diptych.encoders.offline import hub_folder
+from diptych.encoders.pytorch import state_fingerprint
+from diptych.encoders.text.clean import clean
+from diptych.encoders.text.sentence_transformers import Dense, Recipe, read_recipe
+
+POOLINGS = ("auto", "projected", "mean", "cls", "max", "last", "pooler")
+_UNLIMITED = 1_000_000  # tokenizers without a limit state an astronomical one
+_FIXED_LENGTH = ("siglip", "siglip2")  # trained on texts padded to full length
+
+
+class TransformersTextTower:
+    """Pooled features of a text model.
+
+    `pooling`: "projected" is a CLIP-like model's shared space; "mean" the mean of the tokens under the
+    mask; "cls" the first token, "last" the last, "max" the largest of each feature, "pooler" the
+    model's own pooling layer. "auto" takes what a sentence-transformers folder says (with its dense
+    and normalising layers), else "projected" if there is one, else "mean". `prefix` goes before every
+    text, for models trained with one ("query: "). `languages` is what the caller knows of the model.
+
+    Loads offline unless allowed, and never runs code from the folder. Raises ModelError for a model
+    that is not here or not whole, ConfigError for a pooling it does not have.
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | Path,
+        *,
+        pooling: str = "auto",
+        prefix: str = "",
+        languages: Collection[str] = (),
+        device: str = "auto",
+        allow_download: bool | None = None,
+    ) -> None:
+        folder = hub_folder(name_or_folder, allow_download=allow_download)
+        recipe = read_recipe(folder)
+        self._model = load_hub_model(recipe.model if recipe else folder, device, allow_download)
+        self._module = self._model.module
+        self._tokenizer = _tokenizer(self._model.folder)
+        self._recipe = _choose(recipe, self._model, pooling)
+        self._device = next(self._module.parameters()).device
+        self._dense = [_dense_layer(dense, self._device) for dense in self._recipe.dense]
+        self._prefix = prefix
+        self._fixed_length = str(self._module.config.model_type) in _FIXED_LENGTH
+        self.languages = frozenset(languages)
+        self.max_tokens: int | None = self._recipe.max_tokens or _longest(self._tokenizer, self._module)
+
+    @property
+    def pooling(self) -> str:
+        """How token states become a text's features."""
+        return self._recipe.pooling
+
+    @cached_property
+    def dim(self) -> int:
+        """Features a text, asked of the model with a short one."""
+        return int(self.embed(["a"]).shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the tokenizer and every setting that changes the features."""
+        recipe = self._recipe
+        settings = [recipe.pooling, recipe.normalise, recipe.lower_case, self.max_tokens, self._prefix]
+        settings += [dense.activation for dense in recipe.dense]
+        modules = [self._module, *(layer for layer, _ in self._dense)]
+        weights = [state_fingerprint(module) for module in modules]
+        return fingerprint.combined([*weights, _description(self._tokenizer), fingerprint.of_json(settings)])
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Features of texts, each cleaned and cut at `max_tokens`."""
+        if len(texts) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        import torch
+
+        inputs = self._tokenizer(
+            self._prepared(texts),
+            padding="max_length" if self._fixed_length else True,
+            truncation=self.max_tokens is not None,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(self._device)
+        with torch.inference_mode():
+            features = self._pooled(inputs)
+            for layer, activation in self._dense:
+                features = activation(layer(features))
+            if self._recipe.normalise:
+                features = torch.nn.functional.normalize(features, dim=-1)
+        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, special ones counted, before any cut."""
+        if len(texts) == 0:
+            return []
+        encoded = self._tokenizer(self._prepared(texts), truncation=False, padding=False, verbose=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def _prepared(self, texts: Sequence[str]) -> list[str]:
+        cleaned = [self._prefix + clean(text) for text in texts]
+        return [text.lower() for text in cleaned] if self._recipe.lower_case else cleaned
+
+    def _pooled(self, inputs: Any) -> Any:
+        if self.pooling == "projected":
+            mask = inputs.get("attention_mask")
+            return features_of(
+                self._module.get_text_features(input_ids=inputs["input_ids"], attention_mask=mask)
+            )
+        output = self._module(**inputs)
+        if self.pooling == "pooler":
+            return output.pooler_output
+        return _pool(output.last_hidden_state, inputs["attention_mask"], self.pooling)
+
+
+def _pool(states: Any, mask: Any, pooling: str) -> Any:
+    """(b, n, d) token states under a (b, n) mask to (b, d); a text of no tokens gives zeros."""
+    import torch
+
+    kept = mask.bool().unsqueeze(-1)
+    if pooling == "mean":
+        return states.masked_fill(~kept, 0).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+    if pooling == "max":
+        largest = states.masked_fill(~kept, -torch.inf).amax(dim=1)
+        return largest.masked_fill(~kept.any(dim=1), 0)
+    places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    if pooling == "cls":  # the first token that is no padding, on whichever side the padding is
+        chosen = places.masked_fill(~mask.bool(), mask.shape[1] - 1).amin(dim=1)
+    else:
+        chosen = places.masked_fill(~mask.bool(), 0).amax(dim=1)
+    return states[torch.arange(len(states), device=mask.device), chosen]
+
+
+def _choose(recipe: Recipe | None, model: HubModel, pooling: str) -> Recipe:
+    if pooling not in POOLINGS:
+        raise ConfigError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}")
+    folder = model.folder
+    if pooling == "auto":
+        return recipe or Recipe(folder, "projected" if model.two_sided else "mean")
+    if pooling == "projected" and not model.two_sided:
+        raise ConfigError(f"{folder} is not a CLIP-like model; choose pooling mean, cls, max, last or pooler")
+    if pooling == "pooler" and not model.has_pooler:
+        raise ConfigError(f"{folder} has no weights for a pooling layer; choose pooling mean or cls")
+    return Recipe(folder, pooling)
+
+
+def _tokenizer(folder: Path) -> Any:
+    transformers = import_transformers()
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"transformers cannot load the tokenizer in {folder}: {one_line(error)}") from error
+
+
+def _description(tokenizer: Any) -> str:
+    """Everything a tokenizer does, as text; its vocabulary when it cannot say more."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return str(backend.to_str()) if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+
+
+def _longest(tokenizer: Any, module: Any) -> int | None:
+    """The tokenizer's limit, or the model's positions, whichever is smaller; None when neither says."""
+    text_config = getattr(module.config, "text_config", module.config)
+    positions = getattr(text_config, "max_position_embeddings", None)
+    if positions is not None and str(text_config.model_type) in ("roberta", "xlm-roberta", "camembert"):
+        positions -= int(text_config.pad_token_id) + 1  # these number their positions after the padding
+    limits = [int(limit) for limit in (tokenizer.model_max_length, positions) if limit]
+    limits = [limit for limit in limits if limit < _UNLIMITED]
+    return min(limits) if limits else None
+
+
+def _dense_layer(dense: Dense, device: Any) -> tuple[Any, Any]:
+    import torch
+    from safetensors.torch import load_file
+
+    weights = load_file(dense.folder / "model.safetensors")
+    rows, columns = weights["linear.weight"].shape
+    layer = torch.nn.Linear(columns, rows, bias=dense.bias)
+    layer.load_state_dict({name.removeprefix("linear."): value for name, value in weights.items()})
+    activations = {
+        "tanh": torch.nn.Tanh(),
+        "relu": torch.nn.ReLU(),
+        "gelu": torch.nn.GELU(),
+        "identity": torch.nn.Identity(),
+    }
+    return layer.eval().requires_grad_(False).to(device), activations[dense.activation]
