@@ -297,9 +297,7 @@ def apng_of(frames: int) -> bytes:
     def control(number: int) -> bytes:
         return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 1, 1, 0, 0, 1, 100, 0, 0))
 
-    later = b"".join(
-        control(2 * n - 1) + chunk(b"fdAT", struct.pack(">I", 2 * n) + pixels) for n in range(1, frames)
-    )
+    later = b"".join(control(2 * n - 1) + chunk(b"fdAT", struct.pack(">I", 2 * n) + pixels) for n in range(1, frames))
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
@@ -334,9 +332,7 @@ def test_a_jpeg_of_endless_scans_is_malformed() -> None:
     edits=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=20),
     cut=st.floats(0.02, 1),
 )
-def test_random_damage_gives_pixels_or_a_data_error(
-    kind: str, edits: list[tuple[int, int]], cut: float
-) -> None:
+def test_random_damage_gives_pixels_or_a_data_error(kind: str, edits: list[tuple[int, int]], cut: float) -> None:
     data = bytearray(encoded(photo(24, 16), kind))
     for at, value in edits:
         data[at % len(data)] = value
@@ -472,9 +468,7 @@ def test_one_transparent_colour_of_an_rgb_png() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBa", "YCbCr", "HSV", "I", "F", "I;16"])
 def test_every_mode_of_an_image_in_memory(mode: str) -> None:
     image = photo(32, 24).convert("RGBA").convert(mode) if mode == "RGBa" else photo(32, 24)
-    image = (
-        image.convert("L").convert("I").convert(mode) if mode in ("I", "F", "I;16") else image.convert(mode)
-    )
+    image = image.convert("L").convert("I").convert(mode) if mode in ("I", "F", "I;16") else image.convert(mode)
     assert decode(image).shape == (24, 32, 3)
 
 

@@ -71,9 +71,7 @@ def test_a_view_that_is_not_contiguous_is_fine() -> None:
     ("size", "expected"),
     [((800, 400), (256, 128)), ((100, 300), (85, 256)), ((90, 60), (90, 60)), ((3000, 30), (256, 3))],
 )
-def test_thumbnail_keeps_the_aspect_and_never_enlarges(
-    size: tuple[int, int], expected: tuple[int, int]
-) -> None:
+def test_thumbnail_keeps_the_aspect_and_never_enlarges(size: tuple[int, int], expected: tuple[int, int]) -> None:
     data = thumbnail(photo(*size))
     with PIL.Image.open(io.BytesIO(data)) as image:
         assert image.format == "JPEG"

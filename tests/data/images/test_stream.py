@@ -44,7 +44,7 @@ def test_the_stream_is_the_plain_loop(workers: int, batch_size: int) -> None:
     assert indices == [n for n in range(20) if n % 3 != 2]
     pixels = np.concatenate([batch.pixels for batch in batches])
     for index, found in zip(indices, pixels, strict=True):
-        np.testing.assert_array_equal(found, prepare(decode(sources[index], at_least=16), SQUASH))
+        np.testing.assert_array_equal(found, prepare(decode(sources[index], at_least=32), SQUASH))
     skipped = [(index, bad.reason) for batch in batches for index, bad in batch.skipped]
     assert skipped == [(n, Reason.TRUNCATED) for n in range(20) if n % 3 == 2]
 
@@ -78,6 +78,13 @@ def test_large_jpegs_are_decoded_small_enough_for_both() -> None:
     seen: list[tuple[int, ...]] = []
     next(iter(stream([jpeg(0, 2400, 2000)], SQUASH, also=lambda pixels: seen.append(pixels.shape))))
     assert 256 <= min(seen[0][:2]) < 600
+
+
+def test_a_reduced_jpeg_gives_nearly_the_pixels_of_a_whole_one() -> None:
+    data = jpeg(0, 1600, 1200)
+    (batch,) = stream([data], SQUASH)
+    whole = prepare(decode(data), SQUASH).astype(int)
+    assert np.abs(batch.pixels[0].astype(int) - whole).max() <= 4
 
 
 def test_an_error_of_also_comes_through() -> None:

@@ -79,9 +79,7 @@ def _read_header_size(source: EncodedImage, limits: ImageLimits) -> tuple[int, i
         return image.size
 
 
-def _decode_bytes(
-    data: bytes, name: str, limits: ImageLimits, at_least: int | None
-) -> UInt8[np.ndarray, "h w 3"]:
+def _decode_bytes(data: bytes, name: str, limits: ImageLimits, at_least: int | None) -> UInt8[np.ndarray, "h w 3"]:
     with _open(io.BytesIO(data), name, limits) as image:
         if image.format == "JPEG":
             _check_scans(data, image, name)
@@ -93,9 +91,7 @@ def _decode_bytes(
         return _load(image, name)
 
 
-def _decode_jpeg(
-    data: bytes, image: ImageFile, name: str, at_least: int | None
-) -> UInt8[np.ndarray, "h w 3"] | None:
+def _decode_jpeg(data: bytes, image: ImageFile, name: str, at_least: int | None) -> UInt8[np.ndarray, "h w 3"] | None:
     """The fast path; None when Pillow should have a look instead."""
     if image.mode not in ("RGB", "L"):
         return None
@@ -117,9 +113,7 @@ def _decode_jpeg(
 def _check_scans(data: bytes, image: ImageFile, name: str) -> None:
     # inside compressed data every 0xFF is followed by 0x00 or a restart marker, so this counts scan headers
     if image.info.get("progressive") and data.count(b"\xff\xda") > _MAX_SCANS:
-        raise DataError(
-            f"{name} is a JPEG of more than {_MAX_SCANS} scans, made to be slow", Reason.MALFORMED
-        )
+        raise DataError(f"{name} is a JPEG of more than {_MAX_SCANS} scans, made to be slow", Reason.MALFORMED)
 
 
 @contextlib.contextmanager

@@ -88,9 +88,7 @@ def _stated_bytes(ref: ImageRef) -> int:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise DataError(f"cannot open {ref.name}: {_cause(error)}", Reason.MISSING) from error
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise DataError(
-            f"{ref.name} is a folder, pipe or device; expected an image file", Reason.NOT_AN_IMAGE
-        )
+        raise DataError(f"{ref.name} is a folder, pipe or device; expected an image file", Reason.NOT_AN_IMAGE)
     return status.st_size
 
 
