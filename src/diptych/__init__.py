@@ -1,1 +1,49 @@
-"""Diptych."""
+"""Diptych: one space for images and texts.
+
+import diptych
+model = diptych.load("base")
+model.similarity(model.encode_texts("ein Hund am Strand"), model.encode_images(["a.jpg", "b.jpg"]))
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+try:
+    __version__ = version("diptych")
+except PackageNotFoundError:  # running from a source tree that was never installed
+    __version__ = "0.0.0"
+
+# name -> module; imported when first used, so that `import diptych` stays light
+_PUBLIC = {
+    "load": "diptych.models",
+    "DualEncoder": "diptych.models",
+    "Library": "diptych.library",
+    "Pair": "diptych.core.types",
+    "Text": "diptych.core.types",
+    "Hit": "diptych.core.types",
+    "DiptychError": "diptych.core.errors",
+    "open_source": "diptych.data.readers",
+}
+
+if TYPE_CHECKING:
+    from diptych.core.errors import DiptychError
+    from diptych.core.types import Hit, Pair, Text
+    from diptych.data.readers import open_source
+    from diptych.library import Library
+    from diptych.models import DualEncoder, load
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'diptych' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_PUBLIC, "__version__"])
+
+
+__all__ = ["DiptychError", "DualEncoder", "Hit", "Library", "Pair", "Text", "__version__", "load", "open_source"]

@@ -68,6 +68,4 @@ class MissingExtraError(ConfigError):
 
     def __init__(self, what: str, extra: str, cause: BaseException | None = None) -> None:
         detail = f" ({cause})" if cause is not None else ""
-        super().__init__(
-            f"{what} needs packages that are not installed{detail}; run: pip install 'diptych[{extra}]'"
-        )
+        super().__init__(f"{what} needs packages that are not installed{detail}; run: pip install 'diptych[{extra}]'")

@@ -1,0 +1,65 @@
+"""`diptych train`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .shared import Common
+
+
+def train(
+    config: Path,
+    *,
+    data: str = "",
+    out: Path | None = None,
+    set: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    fresh: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = Common(),
+) -> None:
+    """Train a model from a TOML config.
+
+    An interrupted run goes on when the same command is given again. The run's folder holds the
+    log (log.jsonl, log.csv), the learning curve (curve.png), checkpoints and the model.
+
+    Examples:
+
+        diptych train configs/base.toml --data flickr8k/
+
+        diptych train configs/heads.toml --data my-pairs.csv --out runs/mine
+
+        diptych train configs/heads.toml --data my-pairs.csv --set training.epochs=20 --set seed=1
+
+    Parameters
+    ----------
+    config
+        TOML file; see configs/.
+    data
+        Source of pairs: a folder, CSV, JSONL, Parquet, tar, ... (see diptych data check).
+    out
+        Folder of the run; runs/NAME when left out.
+    set
+        Override a setting, as section.key=value; repeatable.
+    fresh
+        Forget an earlier run in the same folder.
+    """
+    from diptych import compose
+    from diptych.core.config import load
+
+    overrides = [*set, *([f"seed={common.seed}"] if common.seed else [])]
+    settings = load(compose.TrainConfig, config, overrides)
+    folder = out or Path("runs") / settings.name
+    if (fresh and (folder / "log.jsonl").exists()) or (fresh and (folder / "member-0").exists()):
+        shutil.rmtree(folder)
+    report = compose.train(settings, folder, source=data, device=common.device, progress=common.progress())
+    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
+    skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
+    common.show(
+        report.to_json(),
+        f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"
+        f"{rows}{skipped}\n"
+        f"model: {report.model}\nnext: diptych eval {data or 'SOURCE'} --model {report.model}",
+    )

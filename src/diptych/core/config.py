@@ -1,0 +1,209 @@
+"""Frozen dataclasses from TOML, with errors that name the key, the choices and the line.
+
+One dataclass is the definition; a TOML file fills it, and `--set section.key=value` overrides it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+
+C = TypeVar("C")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part chosen from a table by name, with the options of that part: `{name = "info_nce", ...}`.
+
+    The options are checked against the part's own signature when it is built (`check_options`).
+    """
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when something in `choices` is close to `name`, else nothing."""
+    found = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
+    """The error for a name that is not in its table: it lists the choices and the nearest one."""
+    choices = sorted(choices)
+    at = f"{where}: " if where else ""
+    return ConfigError(f"{at}unknown {kind} {name!r}; choose from {', '.join(choices)}{nearest(name, choices)}")
+
+
+class _Document:
+    """A TOML text that can tell on which line a key stands."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self._lines = text.splitlines()
+
+    def at(self, path: Sequence[str]) -> str:
+        """`file.toml:12` for the key at `path`, or the file alone when the key is not found literally."""
+        section: list[str] = []
+        for number, line in enumerate(self._lines, 1):
+            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+            if header:
+                section = [piece.strip().strip('"') for piece in header.group(1).split(".")]
+                if section == list(path):
+                    return f"{self.name}:{number}"
+                continue
+            assigned = re.match(r'\s*"?([\w.-]+)"?\s*=', line)
+            if assigned and [*section, *assigned.group(1).split(".")] == list(path):
+                return f"{self.name}:{number}"
+            if assigned and path and [*section, assigned.group(1)] == list(path[:-1]):
+                return f"{self.name}:{number}"
+        return self.name
+
+
+def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
+    """Fill the dataclass `cls` from a TOML file and `section.key=value` overrides.
+
+    Raises ConfigError naming the file, the line and the nearest key for an unknown key, a missing
+    key, a value of the wrong type, or TOML that does not parse.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text, so it is not a TOML config") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    return _fill(cls, values, (), _Document(str(path), text))
+
+
+def from_dict(cls: type[C], values: Mapping[str, Any], name: str = "config") -> C:
+    """Fill the dataclass `cls` from a nested mapping (a parsed TOML or JSON)."""
+    return _fill(cls, values, (), _Document(name, ""))
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A JSON-ready nested mapping that `from_dict` turns back into the same dataclass."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Part):
+            return {"name": value.name, **{key: plain(item) for key, item in value.options.items()}}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    result = plain(config)
+    if not isinstance(result, dict):
+        raise ConfigError(f"expected a dataclass, found {type(config).__name__}")
+    return result
+
+
+def check_options(options: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+    """Raise ConfigError for the first option that is not among `allowed`."""
+    allowed = sorted(allowed)
+    for key in options:
+        if key not in allowed:
+            listed = ", ".join(allowed) or "none"
+            raise ConfigError(f"{where}: unknown option {key!r}; it takes {listed}{nearest(key, allowed)}")
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set takes section.key=value, found {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *sections, last = key.strip().split(".")
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override}: {section!r} is a value, not a section")
+    target[last] = value
+
+
+def _fill(cls: type[C], values: Mapping[str, Any], path: tuple[str, ...], document: _Document) -> C:
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    filled: dict[str, Any] = {}
+    for key, value in values.items():
+        here = (*path, key)
+        if key not in fields:
+            section = f" in [{'.'.join(path)}]" if path else ""
+            listed = ", ".join(sorted(fields))
+            raise ConfigError(
+                f"{document.at(here)}: unknown key {key!r}{section}; it takes {listed}{nearest(key, fields)}"
+            )
+        filled[key] = _convert(hints[key], value, here, document)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in filled and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{document.at(path)}: missing {', '.join('.'.join((*path, name)) for name in missing)}")
+    try:
+        return cls(**filled)
+    except ConfigError as error:
+        raise ConfigError(f"{document.at(path)}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, path: tuple[str, ...], document: _Document) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        hint = next(option for option in options if option is not type(None))
+        return _convert(hint, value, path, document)
+    if hint is Part:
+        return _part(value, path, document)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise _wrong(hint.__name__, value, path, document)
+        return _fill(hint, value, path, document)
+    if origin in (tuple, list):
+        if not isinstance(value, list | tuple):
+            raise _wrong("a list", value, path, document)
+        inner = typing.get_args(hint)[0]
+        return tuple(_convert(inner, item, path, document) for item in value)
+    if hint is Any or origin is not None:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise _wrong(hint.__name__, value, path, document)
+    return value
+
+
+def _part(value: Any, path: tuple[str, ...], document: _Document) -> Part:
+    if isinstance(value, str):
+        return Part(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise _wrong('a name, or a table with name = "..."', value, path, document)
+    return Part(value["name"], {key: item for key, item in value.items() if key != "name"})
+
+
+def _wrong(expected: str, value: Any, path: tuple[str, ...], document: _Document) -> ConfigError:
+    return ConfigError(f"{document.at(path)}: {'.'.join(path)} must be {expected}, found {value!r}")

@@ -1,0 +1,137 @@
+"""The feature cache: a frozen tower sees each picture once, ever.
+
+One folder per tower and view, two append-only files in it:
+
+    keys.bin     16 bytes a row: fingerprint of the input's content
+    rows.f16     2 * dim bytes a row: the tower's features
+
+Rows are flushed before their keys, so a key on disk always has its row; whatever a crash leaves
+beyond that is cut off at the next opening. Rows are memory-mapped, so a second epoch, or a
+second experiment, neither decodes a picture nor loads the cache into memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float16, Int
+
+from diptych.core import fingerprint
+from diptych.core.errors import DataError
+from diptych.core.files import write_json
+
+KEY_BYTES = 16
+_ITEM = np.dtype(np.float16).itemsize
+
+
+class FeatureCache:
+    """Features of one tower under one view, keyed by content.
+
+    Args:
+        root: folder of all caches.
+        tower: the tower's fingerprint.
+        view: how the input was shown to the tower ("full", "flip", "crop-3", "text").
+        dim: width of a row.
+    """
+
+    def __init__(self, root: Path, tower: str, view: str, dim: int) -> None:
+        self.dim = dim
+        self.folder = root / f"{fingerprint.of_bytes(tower.encode())[:16]}-{view}"
+        self._keys_path = self.folder / "keys.bin"
+        self._rows_path = self.folder / "rows.f16"
+        self._row_of: dict[bytes, int] = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = self.folder / "about.json"
+        if about.exists():
+            found = json.loads(about.read_text(encoding="utf-8"))
+            if found.get("dim") != dim:
+                raise DataError(
+                    f"the feature cache {self.folder} holds {found.get('dim')}-d features, expected {dim}-d; "
+                    "delete that folder"
+                )
+        else:
+            write_json(about, {"tower": tower, "view": view, "dim": dim, "dtype": "float16"})
+        self._read_keys()
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._row_of
+
+    def missing(self, keys: Sequence[bytes]) -> list[int]:
+        """Positions in `keys` that have no row yet; a repeated key is listed once."""
+        seen: set[bytes] = set()
+        positions = []
+        for position, key in enumerate(keys):
+            if key not in self._row_of and key not in seen:
+                seen.add(key)
+                positions.append(position)
+        return positions
+
+    def add(self, keys: Sequence[bytes], rows: Float[np.ndarray, "n d"]) -> None:
+        """Append rows durably; keys that are already there are left alone.
+
+        Raises DataError when the shapes do not fit or a row is not finite in half precision.
+        """
+        if rows.shape != (len(keys), self.dim):
+            raise DataError(f"expected {len(keys)} rows of {self.dim} features, found {rows.shape}")
+        half = rows.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise DataError("features are not finite in half precision; the tower is broken or not normalised")
+        with self._locked():
+            self._read_keys()  # another process may have written meanwhile
+            fresh = self.missing(keys)
+            if not fresh:
+                return
+            start = len(self._row_of)
+            with self._rows_path.open("r+b" if self._rows_path.exists() else "w+b") as stream:
+                stream.truncate(start * self.dim * _ITEM)
+                stream.seek(0, os.SEEK_END)
+                stream.write(half[fresh].tobytes())
+                stream.flush()
+                os.fsync(stream.fileno())
+            with self._keys_path.open("r+b" if self._keys_path.exists() else "w+b") as stream:
+                stream.truncate(start * KEY_BYTES)
+                stream.seek(0, os.SEEK_END)
+                stream.write(b"".join(keys[position] for position in fresh))
+                stream.flush()
+                os.fsync(stream.fileno())
+            for offset, position in enumerate(fresh):
+                self._row_of[keys[position]] = start + offset
+
+    def rows(self, keys: Sequence[bytes]) -> Int[np.ndarray, " n"]:
+        """Row numbers of the keys. Raises KeyError for one that is not there."""
+        return np.fromiter((self._row_of[key] for key in keys), dtype=np.int64, count=len(keys))
+
+    def map(self) -> Float16[np.ndarray, "n d"]:
+        """All rows, memory-mapped read-only."""
+        if not self._row_of:
+            return np.zeros((0, self.dim), dtype=np.float16)
+        return np.memmap(self._rows_path, dtype=np.float16, mode="r", shape=(len(self._row_of), self.dim))
+
+    def _read_keys(self) -> None:
+        if not self._keys_path.exists() or not self._rows_path.exists():
+            self._row_of = {}
+            return
+        whole = self._rows_path.stat().st_size // (self.dim * _ITEM)
+        raw = self._keys_path.read_bytes()
+        count = min(len(raw) // KEY_BYTES, whole)
+        self._row_of = {raw[i * KEY_BYTES : (i + 1) * KEY_BYTES]: i for i in range(count)}
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / "lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+def content_key(data: bytes) -> bytes:
+    """The 16-byte key of an input's content."""
+    return bytes.fromhex(fingerprint.of_bytes(data))

@@ -1,0 +1,234 @@
+"""From pairs to arrays of cached features: what training on frozen towers reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float16, Float32, Int, UInt8
+
+from diptych.core import fingerprint
+from diptych.core.errors import DataError, Reason
+from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
+from diptych.core.types import ImageRef, Pair, Skipped
+from diptych.data import views
+from diptych.data.cache import FeatureCache, content_key
+from diptych.data.images import stream
+
+_TEXT_CHUNK = 2048
+_FLUSH = 512  # pictures between two durable writes to the cache
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a memory-mapped matrix: `rows[i]` is read when it is asked for."""
+
+    matrix: Float16[np.ndarray, "n d"]
+    index: Int[np.ndarray, " m"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, which: Int[np.ndarray, " k"]) -> Float32[np.ndarray, "k d"]:
+        return np.asarray(self.matrix[self.index[which]], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class FeaturePairs:
+    """Pairs whose pictures and texts went through frozen towers.
+
+    `images[v]` holds view v of every picture; `image_owner` and `text_owner` say which record
+    (0 .. records-1) a picture or a text belongs to, in ascending order.
+    """
+
+    images: tuple[Rows, ...]
+    texts: Rows
+    image_owner: Int[np.ndarray, " n"]
+    text_owner: Int[np.ndarray, " m"]
+    ids: tuple[str, ...]
+    langs: tuple[str | None, ...]  # of the texts
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return len(self.ids)
+
+    def fingerprint(self) -> str:
+        """Stable name of the records and their order (for checkpoints and model cards)."""
+        return fingerprint.combined(
+            [*self.ids, fingerprint.of_bytes(self.image_owner.tobytes(), self.text_owner.tobytes())]
+        )
+
+
+def collect(
+    pairs: Iterable[Pair],
+    image_tower: ImageTower,
+    text_tower: TextTower,
+    root: Path,
+    *,
+    view_names: tuple[str, ...] = (views.FULL,),
+    langs: tuple[str, ...] = (),
+    fields: tuple[str, ...] = (),
+    workers: int = 2,
+    progress: Progress = SILENT,
+) -> FeaturePairs:
+    """Run every picture and text through its tower, once ever, and gather the cached rows.
+
+    A pair whose pictures are all unreadable, or that has no text in `langs` and `fields` (empty:
+    all), is left out and listed in `skipped`.
+
+    Raises DataError when nothing is left.
+    """
+    views.check(view_names)
+    pairs = list(pairs)
+    refs = [ref for pair in pairs for ref in pair.images]
+    index_of_ref, caches, skipped = _image_rows(refs, image_tower, root, view_names, workers, progress)
+
+    image_rows: list[int] = []  # positions in refs
+    image_owner: list[int] = []
+    texts: list[str] = []
+    text_langs: list[str | None] = []
+    text_owner: list[int] = []
+    ids: list[str] = []
+    position = 0
+    for pair in pairs:
+        here = range(position, position + len(pair.images))
+        position += len(pair.images)
+        readable = [ref for ref in here if index_of_ref[0][ref] >= 0]
+        chosen = [
+            text
+            for text in pair.texts
+            if text.value.strip() and (not langs or text.lang in langs) and (not fields or text.field in fields)
+        ]
+        if not readable or not chosen:
+            missing = Reason.NO_IMAGE if not readable else Reason.EMPTY_TEXT
+            skipped.append(Skipped(pair.id, missing))
+            continue
+        image_rows += readable
+        image_owner += [len(ids)] * len(readable)
+        texts += [text.value for text in chosen]
+        text_langs += [text.lang for text in chosen]
+        text_owner += [len(ids)] * len(chosen)
+        ids.append(pair.id)
+    if not ids:
+        raise DataError(
+            f"found no usable pair among {len(pairs)}: each needs a readable picture and a text"
+            + (f" in {', '.join(langs)}" if langs else ""),
+            Reason.EMPTY_TEXT,
+        )
+    return FeaturePairs(
+        images=tuple(Rows(cache.map(), index[image_rows]) for cache, index in zip(caches, index_of_ref, strict=True)),
+        texts=_text_rows(texts, text_tower, root, progress),
+        image_owner=np.array(image_owner),
+        text_owner=np.array(text_owner),
+        ids=tuple(ids),
+        langs=tuple(text_langs),
+        skipped=skipped,
+    )
+
+
+def _image_rows(
+    refs: Sequence[ImageRef],
+    tower: ImageTower,
+    root: Path,
+    view_names: tuple[str, ...],
+    workers: int,
+    progress: Progress,
+) -> tuple[list[Int[np.ndarray, " n"]], list[FeatureCache], list[Skipped]]:
+    """Row numbers of each picture under each view (-1 where it cannot be read)."""
+    caches = [FeatureCache(root, tower.fingerprint, view, tower.dim) for view in view_names]
+    skipped: list[Skipped] = []
+    keys: list[bytes | None] = []
+    for ref in refs:
+        try:
+            with ref.open() as source:
+                keys.append(content_key(source.read()))
+        except DataError as error:
+            keys.append(None)
+            skipped.append(Skipped(ref.name, error.reason, str(error)))
+    wanted: dict[bytes, int] = {}  # content -> the first picture that has it and lacks a view
+    for position, key in enumerate(keys):
+        if key is not None and key not in wanted and any(key not in cache for cache in caches):
+            wanted[key] = position
+    bad = _fill(refs, wanted, tower, caches, view_names, workers, progress)
+    for position, key in enumerate(keys):
+        if key in bad:
+            keys[position] = None
+            skipped.append(Skipped(refs[position].name, bad[key].reason, bad[key].detail))
+    index = [np.array([cache.rows([key])[0] if key else -1 for key in keys], dtype=np.int64) for cache in caches]
+    return index, caches, skipped
+
+
+def _fill(
+    refs: Sequence[ImageRef],
+    wanted: dict[bytes, int],
+    tower: ImageTower,
+    caches: list[FeatureCache],
+    view_names: tuple[str, ...],
+    workers: int,
+    progress: Progress,
+) -> dict[bytes, Skipped]:
+    """Embed the wanted pictures under every view; what cannot be read comes back by content key."""
+    keys = list(wanted)
+    bad: dict[bytes, Skipped] = {}
+    pending: list[tuple[bytes, Float[np.ndarray, "v d"]]] = []
+
+    def show_all(pixels: UInt8[np.ndarray, "h w 3"]) -> Any:
+        return np.stack([views.show(pixels, view, tower.preprocess) for view in view_names])
+
+    def flush() -> None:
+        for number, cache in enumerate(caches):
+            cache.add([key for key, _ in pending], np.stack([rows[number] for _, rows in pending]))
+        pending.clear()
+
+    batches = stream([refs[wanted[key]] for key in keys], tower.preprocess, workers=workers, also=show_all)
+    with_progress = progress.track(_one_by_one(batches), f"image features ({len(view_names)} views)", total=len(keys))
+    batch_keys: list[bytes] = []
+    batch_pixels: list[UInt8[np.ndarray, "v s s 3"]] = []
+
+    def embed() -> None:
+        if not batch_keys:
+            return
+        stacked = np.stack(batch_pixels)
+        rows = tower.embed(stacked.reshape(-1, *stacked.shape[2:])).reshape(len(batch_keys), len(caches), -1)
+        pending.extend(zip(batch_keys, rows, strict=True))
+        batch_keys.clear()
+        batch_pixels.clear()
+
+    size = max(1, 32 // len(view_names))
+    for position, shown, problem in with_progress:
+        if problem is not None:
+            bad[keys[position]] = problem
+            continue
+        batch_keys.append(keys[position])
+        batch_pixels.append(shown)
+        if len(batch_keys) == size:
+            embed()
+        if len(pending) >= _FLUSH:
+            flush()
+    embed()
+    if pending:
+        flush()
+    return bad
+
+
+def _one_by_one(batches: Iterable[Any]) -> Iterable[tuple[int, Any, Skipped | None]]:
+    for batch in batches:
+        for position, problem in batch.skipped:
+            yield position, None, problem
+        for position, shown in zip(batch.indices, batch.extras, strict=True):
+            yield position, shown, None
+
+
+def _text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> Rows:
+    cache = FeatureCache(root, tower.fingerprint, "text", tower.dim)
+    keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
+    missing = cache.missing(keys)
+    chunks = [missing[start : start + _TEXT_CHUNK] for start in range(0, len(missing), _TEXT_CHUNK)]
+    for chunk in progress.track(chunks, "text features", total=len(chunks)):
+        cache.add([keys[i] for i in chunk], tower.embed([texts[i] for i in chunk]))
+    return Rows(cache.map(), cache.rows(keys))

@@ -1,0 +1,195 @@
+"""From PyTorch to ONNX, with the weights in one safetensors file that both runtimes read.
+
+The `.onnx` files hold the graph only; each weight in them points, by offset, into
+`model.safetensors` beside them (ONNX external data). So there is one copy of the truth, no pickle,
+and PyTorch can load the same tensors by name. Large weights are stored in half precision and
+computed in single: a Cast that ONNX Runtime folds away when it loads.
+
+Needs the [train] extra. Reading such a folder needs none of this.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diptych.core.errors import ModelError
+
+WEIGHTS = "model.safetensors"
+HALF_ABOVE = 512  # weights with more numbers than this are stored in half precision
+_HALF_SUFFIX = "/f16"
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One module to export: its example input fixes all sizes but the batch."""
+
+    module: nn.Module
+    example: Tensor
+    input: str = "features"
+    outputs: tuple[str, ...] = ("embedding",)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph whose weights stand aside, by name: what `export_graphs` writes and `read_graph` reads."""
+
+    proto: Any  # onnx.ModelProto without weight data
+    weights: Mapping[str, np.ndarray]
+
+
+def export_graphs(folder: Path, graphs: Mapping[str, GraphSpec | Graph]) -> None:
+    """Write `<name>.onnx` for each graph and one `model.safetensors` for all, as a whole folder.
+
+    The folder appears in one step; an existing one is left untouched and the new one dropped.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write_graphs(temporary, graphs)
+        if not folder.exists():
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_graphs(folder: Path, graphs: Mapping[str, GraphSpec | Graph]) -> None:
+    """Write the graphs and their common weights into an existing folder."""
+    from safetensors.numpy import save_file
+
+    traced = {name: trace(spec) if isinstance(spec, GraphSpec) else spec for name, spec in graphs.items()}
+    tensors = {
+        f"{name}.{key}": np.ascontiguousarray(value)
+        for name, graph in traced.items()
+        for key, value in graph.weights.items()
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    places = _places(folder / WEIGHTS)
+    for name, graph in traced.items():
+        (folder / f"{name}.onnx").write_bytes(_bound(graph, name, places))
+
+
+def trace(spec: GraphSpec) -> Graph:
+    """Export a module in evaluation mode; weights keep the names of its `state_dict`."""
+    import onnx
+
+    module = spec.module.eval().cpu()
+    stream = io.BytesIO()
+    names = [spec.input, *spec.outputs]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its successor
+        torch.onnx.export(
+            module,
+            (spec.example,),
+            stream,  # type: ignore[arg-type]  # accepted, though not in the stubs
+            input_names=[spec.input],
+            output_names=list(spec.outputs),
+            dynamic_axes={name: {0: "batch"} for name in names},
+            opset_version=17,
+            dynamo=False,
+            # keep BatchNorm apart and names as they are; ONNX Runtime fuses when it loads
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+        )
+    proto = onnx.load_model_from_string(stream.getvalue())
+    weights = {}
+    for initializer in proto.graph.initializer:
+        value = onnx.numpy_helper.to_array(initializer)
+        large = value.dtype == np.float32 and value.size > HALF_ABOVE
+        weights[initializer.name] = value.astype(np.float16) if large else value
+    for key, value in weights.items():
+        if not np.isfinite(value).all():
+            raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
+    del proto.graph.initializer[:]
+    for node in proto.graph.node:
+        node.ClearField("doc_string")
+    return Graph(proto, weights)
+
+
+def read_graph(folder: Path, name: str) -> Graph:
+    """The graph `<name>.onnx` of a model folder, ready to be written into another one."""
+    import onnx
+    from safetensors import safe_open
+
+    try:
+        proto = onnx.load(str(folder / f"{name}.onnx"), load_external_data=False)
+        with safe_open(folder / WEIGHTS, framework="numpy") as stored:
+            prefix = f"{name}."
+            weights = {
+                key.removeprefix(prefix): stored.get_tensor(key) for key in stored.keys() if key.startswith(prefix)
+            }
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the graph {name} of {folder}: {error}") from error
+    kept = [node for node in proto.graph.node if not any(i.endswith(_HALF_SUFFIX) for i in node.input)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+    del proto.graph.initializer[:]
+    return Graph(proto, weights)
+
+
+def read_weights(folder: Path, name: str) -> dict[str, Tensor]:
+    """The weights of one graph as a float32 `state_dict` for its module."""
+    from safetensors import safe_open
+
+    prefix = f"{name}."
+    with safe_open(folder / WEIGHTS, framework="pt") as stored:
+        found = {key.removeprefix(prefix): stored.get_tensor(key) for key in stored.keys() if key.startswith(prefix)}
+    return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
+
+
+def _places(weights: Path) -> dict[str, tuple[str, int, int]]:
+    """(dtype, offset in the file, length in bytes) of every tensor in a safetensors file."""
+    with weights.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    return {
+        key: (
+            entry["dtype"],
+            8 + length + entry["data_offsets"][0],
+            entry["data_offsets"][1] - entry["data_offsets"][0],
+        )
+        for key, entry in header.items()
+    }
+
+
+def _bound(graph: Graph, name: str, places: Mapping[str, tuple[str, int, int]]) -> bytes:
+    """The graph with every weight pointing at its bytes in the safetensors file."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(graph.proto)
+    casts = []
+    for key, value in graph.weights.items():
+        if value.nbytes < 64:  # shape constants must be inline for shape inference
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
+            continue
+        half = value.dtype == np.float16
+        tensor = proto.graph.initializer.add()
+        tensor.name = key + _HALF_SUFFIX if half else key
+        tensor.data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
+        tensor.dims.extend(value.shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        _, offset, length = places[f"{name}.{key}"]
+        for field, content in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):
+            entry = tensor.external_data.add()
+            entry.key, entry.value = field, content
+        if half:
+            casts.append(helper.make_node("Cast", [tensor.name], [key], to=TensorProto.FLOAT))
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend([*casts, *nodes])
+    return bytes(proto.SerializeToString())

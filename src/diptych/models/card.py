@@ -1,0 +1,50 @@
+"""The model card that travels with a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CardText:
+    """What only a person can say about a model."""
+
+    summary: str = ""
+    data: str = ""  # what it was trained on, and under which terms
+    licence: str = ""  # SPDX name of the weights' licence
+    limits: str = ""  # what it is not good for
+
+
+def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
+    """The card as Markdown: the person's words, then the measured facts of the training record."""
+    data, scores, config = record["data"], record["validation"], record["config"]
+    parts = [f"# {name}"]
+    if text.summary:
+        parts.append(text.summary)
+    parts.append("## Data\n\n" + (text.data or "Not stated by whoever trained it."))
+    parts.append(
+        "## Figures\n\n"
+        f"On the {data['val']} validation records, all texts against all pictures "
+        "(early stopping looked at the same records):\n\n"
+        "| | R@1 | R@5 | R@10 |\n|---|---|---|---|\n"
+        + "\n".join(
+            f"| {label} | " + " | ".join(f"{scores[f'{key} R@{k}']:.1f}" for k in (1, 5, 10)) + " |"
+            for key, label in (("i2t", "image → text"), ("t2i", "text → image"))
+        )
+    )
+    parts.append(
+        "## How it was made\n\n"
+        f"- image tower: `{config['image']['tower']}`, frozen; head `{config['image']['head']['name']}`\n"
+        f"- text tower: `{config['text']['tower']}`, frozen; head `{config['text']['head']['name']}`\n"
+        f"- loss: `{config['loss']['name']}`; seed {config['seed']}, {config['members']} member(s)\n"
+        f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "
+        f"{data['val']} for validation\n"
+        "- the full config is in `config.json`"
+    )
+    if text.limits:
+        parts.append("## Limits\n\n" + text.limits)
+    if text.licence:
+        parts.append("## Licence\n\n" + text.licence)
+    return "\n\n".join(parts) + "\n"

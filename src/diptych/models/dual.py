@@ -1,0 +1,155 @@
+"""The dual encoder: an image tower and a text tower with heads into one space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from diptych.core.cosine import cosine
+from diptych.core.errors import DataError, ModelError
+from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
+from diptych.core.types import Skipped
+from diptych.data.images import ImageInput, stream
+from diptych.encoders.image.onnx import OnnxImageTower
+from diptych.encoders.table import image_tower, text_tower
+from diptych.models import folder as files
+from diptych.models.runner import OnnxHead
+
+_TEXT_BATCH = 256
+
+
+class DualEncoder:
+    """Embeds images and texts into one space; each side loads when it is first asked for.
+
+    Runs on ONNX Runtime and NumPy: no PyTorch unless a tower needs it. Made by
+    `diptych.load("base")` or `diptych.load(folder)`.
+    """
+
+    def __init__(self, folder: Path, config: files.ModelConfig, *, threads: int | None = None) -> None:
+        self.folder = folder
+        self.config = config
+        self._threads = threads
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def dim(self) -> int:
+        """Width of the shared space."""
+        return self.config.dim
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when weights, towers or preprocessing do."""
+        return self.config.fingerprint
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures must be prepared for `encode_pixels`."""
+        if self.config.image.preprocess is not None:
+            return self.config.image.preprocess
+        return self.image_tower.preprocess
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages that the text tower was made for; empty means unknown."""
+        return self.text_tower.languages
+
+    @cached_property
+    def image_tower(self) -> ImageTower:
+        """Pixels to features."""
+        side = self.config.image
+        if side.tower != files.BUNDLED:
+            tower = image_tower(side.tower)
+            _expect(side, tower.fingerprint)
+            return tower
+        files.verify(self.folder, self.config)
+        if side.preprocess is None:
+            raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
+        return OnnxImageTower(
+            self.folder / f"{files.IMAGE_TOWER}.onnx",
+            side.preprocess,
+            threads=self._threads,
+            weights=self.folder / files.WEIGHTS,
+        )
+
+    @cached_property
+    def text_tower(self) -> TextTower:
+        """Texts to features."""
+        side = self.config.text
+        tower = text_tower(side.tower)
+        _expect(side, tower.fingerprint)
+        return tower
+
+    @cached_property
+    def image_head(self) -> OnnxHead:
+        """Image features to embeddings."""
+        return OnnxHead(self.folder / f"{files.IMAGE_HEAD}.onnx", self._threads)
+
+    @cached_property
+    def text_head(self) -> OnnxHead:
+        """Text features to embeddings."""
+        return OnnxHead(self.folder / f"{files.TEXT_HEAD}.onnx", self._threads)
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
+        """Embeddings, L2-normalised, of RGB pictures already prepared by `preprocess`."""
+        if len(pixels) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        return self.image_head(self.image_tower.embed(pixels))
+
+    def encode_images(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        progress: Progress = SILENT,
+        skipped: list[Skipped] | None = None,
+    ) -> Float32[np.ndarray, "n d"]:
+        """Embeddings, L2-normalised, of paths, PIL images, encoded bytes, arrays or image references.
+
+        With a list given as `skipped`, pictures that cannot be read are left out and named there;
+        without it the first such picture raises DataError.
+        """
+        several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        rows = [np.zeros((0, self.dim), dtype=np.float32)]
+        batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
+        for batch in progress.track(batches, "images", total=-(-len(several) // batch_size)):
+            for _, problem in batch.skipped:
+                if skipped is None:
+                    raise DataError(problem.detail or f"cannot read {problem.name}", problem.reason)
+                skipped.append(problem)
+            rows.append(self.encode_pixels(batch.pixels))
+        return np.concatenate(rows)
+
+    def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
+        """Embeddings, L2-normalised, of one text or several."""
+        several = [texts] if isinstance(texts, str) else list(texts)
+        rows = [np.zeros((0, self.dim), dtype=np.float32)]
+        chunks = [several[start : start + _TEXT_BATCH] for start in range(0, len(several), _TEXT_BATCH)]
+        for chunk in progress.track(chunks, "texts", total=len(chunks)):
+            rows.append(self.text_head(self.text_tower.embed(chunk)))
+        return np.concatenate(rows)
+
+    @staticmethod
+    def similarity(left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
+        """Cosine similarity in [-1, 1]; higher is nearer."""
+        return cosine(left, right)
+
+    def __repr__(self) -> str:
+        return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"
+
+
+def _expect(side: files.SideConfig, found: str) -> None:
+    if side.fingerprint and side.fingerprint != found:
+        raise ModelError(
+            f"this model was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, "
+            f"the one installed here has {found[:8]}; install the version named in the model's card"
+        )

@@ -1,0 +1,98 @@
+"""A saved model is a folder: config.json, model.safetensors, its graphs, and a card.
+
+    config.json          what it is: towers, preprocessing, dimension, training record, hashes
+    model.safetensors    every weight
+    image_tower.onnx     pixels -> features (when the tower's weights travel with the model)
+    image_head.onnx      features -> embedding
+    text_head.onnx       features -> embedding
+    README.md            the model card
+
+Loading runs no code from the folder and never unpickles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diptych.core import fingerprint
+from diptych.core.config import Part, from_dict, to_dict
+from diptych.core.errors import ConfigError, ModelError
+from diptych.core.protocols import Preprocess
+
+FORMAT = 1
+CONFIG = "config.json"
+CARD = "README.md"
+WEIGHTS = "model.safetensors"
+IMAGE_TOWER, IMAGE_HEAD, TEXT_HEAD = "image_tower", "image_head", "text_head"
+BUNDLED = "bundled"  # the tower's graph is in the folder
+
+
+@dataclasses.dataclass(frozen=True)
+class SideConfig:
+    """One side of a dual encoder: which tower, and which head sits on it."""
+
+    tower: str  # a name of the tower table, or "bundled"
+    features: int  # width of the tower's output
+    head: Part
+    source: str = ""  # where a bundled tower came from
+    preprocess: Preprocess | None = None  # image side only
+    fingerprint: str = ""  # of a tower that is not bundled
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What config.json holds."""
+
+    name: str
+    dim: int
+    image: SideConfig
+    text: SideConfig
+    similarity: str = "cosine"
+    diptych: str = ""  # version that wrote it
+    format: int = FORMAT
+    licence: str = ""
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)  # file -> fingerprint
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise ConfigError(f"model format {self.format}, this Diptych reads {FORMAT}; update Diptych or re-export")
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when weights, towers or preprocessing do; the name, card and record don't count."""
+        sides = [to_dict(side) for side in (self.image, self.text)]
+        return fingerprint.of_json([self.format, self.dim, self.similarity, sides, dict(sorted(self.files.items()))])
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The config of a model folder. Raises ModelError when it is not one."""
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise ModelError(f"no model at {folder}: expected a folder with {CONFIG}, as `diptych train` writes it")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{folder} is not a model: it has no {CONFIG}; give a folder that `diptych train` wrote"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); restore the folder from its source") from error
+    try:
+        return from_dict(ModelConfig, values, str(path))
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+
+
+def verify(folder: Path, config: ModelConfig) -> None:
+    """Raise ModelError when a file is missing or is not the one that config.json speaks of."""
+    for name, expected in config.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"the model {folder} lacks {name}; copy the whole folder again")
+        if fingerprint.of_file(path) != expected:
+            raise ModelError(f"{path} is damaged or was changed: its hash differs from {CONFIG}; copy it again")

@@ -1,0 +1,41 @@
+"""Runs a head's graph on ONNX Runtime."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from diptych.core.errors import ModelError
+
+
+class OnnxHead:
+    """Features in, L2-normalised embeddings out; the session is made at the first call."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.path = path
+        self._threads = threads
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self._threads:
+            options.intra_op_num_threads = self._threads
+        try:
+            return onnxruntime.InferenceSession(
+                str(self.path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
+            first = str(error).splitlines()[0]
+            raise ModelError(f"cannot load {self.path}: {first}; copy the model folder again") from error
+
+    def __call__(self, features: Float[np.ndarray, "b f"]) -> Float32[np.ndarray, "b d"]:
+        """Embeddings of unit length."""
+        (embedding,) = self._session.run(None, {"features": np.ascontiguousarray(features, dtype=np.float32)})
+        return np.asarray(embedding, dtype=np.float32)

@@ -1,0 +1,36 @@
+"""The models that ship inside the package, and loading by name or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.core.config import nearest
+from diptych.core.errors import ModelError
+from diptych.models.dual import DualEncoder
+from diptych.models.folder import CONFIG, read_config
+
+_HERE = Path(__file__).parent
+SHIPPED = {"base": "Flickr8k captions, 16 languages, no PyTorch needed"}
+
+
+def load(name: str | Path = "base", *, threads: int | None = None) -> DualEncoder:
+    """Load a shipped model by name, or a saved one by folder.
+
+    Args:
+        name: "base", or a folder with config.json.
+        threads: threads of each session; None lets ONNX Runtime use all cores.
+
+    Raises ModelError for a name that is neither, or a folder that is not a sound model.
+    """
+    text = str(name)
+    if text.removeprefix("diptych-") in SHIPPED and not (Path(text) / CONFIG).exists():
+        folder = _HERE / text.removeprefix("diptych-")
+    else:
+        folder = Path(name).expanduser()
+        if not folder.exists():
+            listed = ", ".join(sorted(SHIPPED))
+            raise ModelError(
+                f"no model {text!r}: it is neither a folder nor one of the shipped models ({listed})"
+                + nearest(text, SHIPPED)
+            )
+    return DualEncoder(folder, read_config(folder), threads=threads)

@@ -1,0 +1,83 @@
+"""Which rows meet in which batch: a pure function of seed and epoch, so that a resume is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from diptych.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRows:
+    """Row numbers of one batch: entry i is one (picture, view, text) of record `owner[i]`."""
+
+    image: Int[np.ndarray, " b"]
+    view: Int[np.ndarray, " b"]
+    text: Int[np.ndarray, " b"]
+    owner: Int[np.ndarray, " b"]
+
+
+class EpochPlan:
+    """Every text once an epoch, each with a random picture of its record under a random view.
+
+    The texts of a record are dealt out over rounds, so that siblings meet in a batch only where
+    two rounds touch.
+
+    Args:
+        image_owner: record of each picture, ascending.
+        text_owner: record of each text, ascending.
+        views: how many views each picture has; view 0 is the plain one.
+        batch_size: rows a batch; the last batches are evened out, none is tiny.
+        seed: with the epoch's number it fixes everything drawn.
+        plain: chance that a picture is shown plain or flipped (views 0 and 1) rather than cropped.
+    """
+
+    def __init__(
+        self,
+        image_owner: Int[np.ndarray, " n"],
+        text_owner: Int[np.ndarray, " m"],
+        *,
+        views: int = 1,
+        batch_size: int = 512,
+        seed: int = 0,
+        plain: float = 0.4,
+    ) -> None:
+        if batch_size < 2:
+            raise ConfigError(f"batch_size must be at least 2, found {batch_size}")
+        if len(np.unique(text_owner)) < 2:
+            raise ConfigError("training needs pairs of at least 2 records, found 1; add data")
+        self._text_owner = text_owner
+        self._first_image = np.searchsorted(image_owner, np.arange(text_owner.max() + 1))
+        self._images = np.bincount(image_owner, minlength=text_owner.max() + 1)
+        self._first_text = np.searchsorted(text_owner, np.arange(text_owner.max() + 1))
+        self._views = views
+        self._plain = plain
+        self._seed = seed
+        self.batches = max(1, round(len(text_owner) / batch_size))
+
+    def epoch(self, number: int) -> Iterator[BatchRows]:
+        """The batches of one epoch, in order."""
+        draw = np.random.default_rng((self._seed, number))
+        count = len(self._text_owner)
+        # Rank of each text among its siblings after a shuffle = the round that it is dealt in.
+        shuffled = draw.permutation(count)
+        by_owner = shuffled[np.argsort(self._text_owner[shuffled], kind="stable")]
+        rounds = np.empty(count, dtype=np.int64)
+        rounds[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
+        order = np.lexsort((draw.random(count), rounds))
+        for text in np.array_split(order, self.batches):
+            owner = self._text_owner[text]
+            image = self._first_image[owner] + draw.integers(0, self._images[owner])
+            yield BatchRows(image, self._draw_views(draw, len(text)), text, owner)
+
+    def _draw_views(self, draw: np.random.Generator, count: int) -> Int[np.ndarray, " b"]:
+        plain_views = min(2, self._views)
+        view = draw.integers(0, plain_views, count)
+        if self._views > plain_views:
+            cropped = draw.random(count) >= self._plain
+            view = np.where(cropped, draw.integers(plain_views, self._views, count), view)
+        return view

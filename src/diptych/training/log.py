@@ -1,0 +1,76 @@
+"""The run's log as JSON lines and CSV, and its learning curve as a PNG."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import MissingExtraError
+from diptych.core.files import write_bytes
+
+
+class RunLog:
+    """One row an epoch. The JSONL file is the truth; the CSV is the same rows for a spreadsheet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._jsonl = folder / "log.jsonl"
+        self._csv = folder / "log.csv"
+        self.rows: list[dict[str, Any]] = []
+
+    def restore(self, epochs: int) -> None:
+        """Take back the rows of the first `epochs` epochs; later ones belong to an interrupted future."""
+        if self._jsonl.exists():
+            lines = self._jsonl.read_text(encoding="utf-8").splitlines()
+            self.rows = [json.loads(line) for line in lines[:epochs]]
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row and rewrite both files atomically."""
+        self.rows.append(dict(row))
+        write_bytes(self._jsonl, "".join(json.dumps(each) + "\n" for each in self.rows).encode())
+        columns = list(dict.fromkeys(key for each in self.rows for key in each))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self._csv, text.getvalue().encode())
+
+
+def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Loss (left axis) and validation score (right axis) by epoch, as a PNG."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError as error:
+        raise MissingExtraError("the learning curve", "train", error) from error
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    loss_axis = figure.subplots()
+    epochs = [row["epoch"] for row in rows]
+    loss_axis.plot(epochs, [row["loss"] for row in rows], color="#B4532A", marker="o", markersize=3)
+    loss_axis.set_xlabel("epoch")
+    loss_axis.set_ylabel("training loss", color="#B4532A")
+    loss_axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    score_axis = loss_axis.twinx()
+    scores = [row["score"] for row in rows]
+    score_axis.plot(epochs, scores, color="#1F5A7A", marker="o", markersize=3)
+    score_axis.set_ylabel("validation rsum", color="#1F5A7A")
+    best = max(range(len(scores)), key=scores.__getitem__)
+    score_axis.annotate(
+        f"best {scores[best]:.1f}",
+        (epochs[best], scores[best]),
+        textcoords="offset points",
+        xytext=(-8, -16),
+        ha="right",
+        color="#1F5A7A",
+    )
+    for axis in (loss_axis, score_axis):
+        axis.spines["top"].set_visible(False)
+    loss_axis.set_title(title, loc="left")
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    write_bytes(path, buffer.getvalue())
