@@ -1,1 +1,14 @@
-"""readers."""
+"""Readers: every supported layout of files becomes a stream of `Pair`s.
+
+source = open_source("flickr8k/", SourceOptions(split="train"))
+for pair in source: ...
+source.skipped  # what was left out, and why
+"""
+
+from __future__ import annotations
+
+from .options import SourceOptions
+from .source import Source, open_source
+from .table import READERS, Reader
+
+__all__ = ["READERS", "Reader", "Source", "SourceOptions", "open_source"]

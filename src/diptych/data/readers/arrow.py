@@ -1,0 +1,92 @@
+"""Parquet and Arrow files: image bytes, Hugging Face's {bytes, path}, or paths, in batches of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.core.errors import Reason
+from diptych.core.types import Pair
+
+from .files import split_of, table_files
+from .reading import Reading
+from .rows import Rows, merge
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH = 64  # rows: images come along, so a batch may be tens of megabytes
+
+
+def read_parquet(job: Reading) -> Iterator[Pair]:
+    """One Pair a row of each .parquet file; neighbouring rows of the same image are one Pair.
+
+    A file that is not Parquet, or is damaged, is skipped. Raises ConfigError or DataError, with the
+    columns found, when a needed column is not there.
+    """
+    for path in table_files(job.path, (".parquet",)):
+        yield from merge(_parquet_pairs(job, path))
+
+
+def _parquet_pairs(job: Reading, path: Path) -> Iterator[Pair]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from batch_pairs(job, path, file.schema_arrow, file.iter_batches(BATCH), split_of(path))
+    except (pa.ArrowException, OSError) as error:
+        job.skip(path.name, Reason.TRUNCATED, f"cannot be read as Parquet: {error}")
+
+
+def arrow_pairs(job: Reading, path: Path, split: str | None) -> Iterator[Pair]:
+    """Pairs of one Arrow stream file, as `datasets` saves them; anything else is skipped."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            yield from batch_pairs(job, path, stream.schema, stream, split)
+    except (pa.ArrowException, OSError) as error:
+        job.skip(path.name, Reason.TRUNCATED, f"cannot be read as an Arrow stream: {error}")
+
+
+def batch_pairs(
+    job: Reading, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], split: str | None
+) -> Iterator[Pair]:
+    """Pairs of record batches with one schema."""
+    rows = Rows(job, path.parent, split)
+    rows.columns(tuple(schema.names), str(path), all_texts=True)
+    classes = class_names(schema)
+    name = str(path.relative_to(job.path)) if path.is_relative_to(job.path) else path.name
+    name = path.name if name == "." else name
+    number = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH):
+            for row in batch.slice(start, BATCH).to_pylist():
+                pair = rows.pair(_with_class_names(row, classes), f"{name} row {number}")
+                number += 1
+                if pair is not None:
+                    yield pair
+
+
+def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Column -> names of its classes, where `datasets` noted them in the file."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            name: feature["names"]
+            for name, feature in features.items()
+            if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _with_class_names(row: dict[str, Any], classes: dict[str, list[str]]) -> dict[str, Any]:
+    for column, names in classes.items():
+        number = row.get(column)
+        if isinstance(number, int) and 0 <= number < len(names):
+            row[column] = names[number]
+    return row

@@ -1,0 +1,92 @@
+"""Which reader a file or folder is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.data.images import SUFFIXES
+
+from . import delimited, flickr, huggingface, jsonl, karpathy, recipe1m, recipes, webdataset
+from .files import table_files
+from .options import SPLITS
+from .textfile import head
+
+
+def detect(path: Path, choices: str) -> str:
+    """Name of the reader for `path`, by its name and first bytes.
+
+    Raises DataError when there is nothing there, or nothing in it; ConfigError, with the
+    `choices`, when it is none of the formats.
+    """
+    if path.is_dir():
+        return _detect_folder(path, choices)
+    if not path.is_file():
+        raise DataError(
+            f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)",
+            Reason.MISSING,
+        )
+    return _detect_file(path, choices)
+
+
+def _detect_file(path: Path, choices: str) -> str:
+    name = path.name.lower()
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is an empty file")
+    if name.endswith(jsonl.SUFFIXES):
+        start = head(path)
+        return "recipes" if name == recipes.FILE or b'"ingredients"' in start.split(b"\n")[0] else "jsonl"
+    if name.endswith(webdataset.ENDINGS):
+        return "webdataset"
+    if name.endswith(".parquet"):
+        return "parquet"
+    if name.endswith((".txt", ".token")) and flickr.find(path):
+        return "flickr"
+    if name.endswith(delimited.SUFFIXES) or (name.endswith(".txt") and delimited.looks_like_table(path)):
+        return "csv"
+    if name in (recipe1m.LAYER1, recipe1m.LAYER2):
+        return "recipe1m"
+    if name.endswith(".json") and karpathy.looks_like_karpathy(path):
+        return "karpathy"
+    if path.suffix.lower() in SUFFIXES:
+        return "images"
+    if name.endswith((".zip", ".7z", ".rar")):
+        raise ConfigError(f"{path} is a packed archive; unpack it and give the folder")
+    raise ConfigError(f"cannot tell what {path} is; name it with --format, one of {choices}")
+
+
+def _detect_folder(path: Path, choices: str) -> str:
+    if not any(path.iterdir()):
+        raise DataError(f"{path} is an empty folder", Reason.NO_IMAGE)
+    tables = (
+        ("flickr", lambda: flickr.find(path)),
+        ("recipe1m", lambda: (path / recipe1m.LAYER1).is_file()),
+        ("recipes", lambda: (path / recipes.FILE).is_file()),
+        ("huggingface", lambda: huggingface.is_saved(path)),
+        ("karpathy", lambda: karpathy.find(path)),
+        ("webdataset", lambda: table_files(path, webdataset.ENDINGS)),
+        ("parquet", lambda: table_files(path, (".parquet",))),
+        ("huggingface", lambda: table_files(path, (".arrow",))),
+        ("csv", lambda: table_files(path, delimited.SUFFIXES)),
+        ("jsonl", lambda: table_files(path, jsonl.SUFFIXES)),
+    )
+    for name, matches in tables:
+        if matches():
+            return name
+    return _detect_image_folder(path)
+
+
+def _detect_image_folder(path: Path) -> str:
+    """Class folders have images below every first-level folder, none above, and no captions beside them."""
+    if any(_is_image(file) for file in path.iterdir()):
+        return "images"
+    folders = [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    if folders and all(child.name.lower() in SPLITS for child in folders):
+        folders = [inner for child in folders for inner in sorted(child.iterdir()) if inner.is_dir()]
+    filled = [folder for folder in folders if any(_is_image(file) for file in folder.iterdir())]
+    captioned = any(file.suffix.lower() == ".txt" for folder in filled for file in folder.iterdir())
+    return "classes" if len(filled) > 1 and not captioned else "images"
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,93 @@
+"""Folders of image files: with captions in same-stem .txt files, or with one sub-folder for each class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import FileImage, Pair, Text
+from diptych.data.images import SUFFIXES
+
+from .options import SPLITS
+from .reading import Reading, is_unicode, printable
+from .textfile import lines
+
+MAX_CAPTION_FILE = 1 << 20  # bytes
+
+
+def read_images(job: Reading) -> Iterator[Pair]:
+    """Every image below the folder, in the order of the names.
+
+    `a/b.txt` beside `a/b.jpg` holds its captions, one a line. A first folder called train, val or
+    test is the split. The id is the path from the folder. A single image file is a source too.
+    """
+    if job.path.is_file():
+        yield _image_pair(job, job.path.parent, job.path)
+        return
+    for path in image_files(job, job.path):
+        yield _image_pair(job, job.path, path)
+
+
+def read_classes(job: Reading) -> Iterator[Pair]:
+    """`class/image.jpg` or `split/class/image.jpg`: the class is the group, and a text ("a_b" -> "a b")."""
+    for path in image_files(job, job.path):
+        folders = path.relative_to(job.path).parts[:-1]
+        split = SPLITS.get(folders[0].lower()) if len(folders) > 1 else None
+        names = folders[1:] if split else folders
+        if not names:
+            job.skip(str(path), Reason.BAD_ROW, "not in a class folder")
+            continue
+        label = Text(names[0].replace("_", " ").strip(), job.options.lang, "class")
+        yield Pair(_identifier(job.path, path), (FileImage(path),), (label,), split, names[0])
+
+
+def image_files(job: Reading, folder: Path) -> Iterator[Path]:
+    """Image files below `folder`, sorted, hidden ones left out; names that are not Unicode are skipped."""
+    for current, folders, names in os.walk(folder, onerror=lambda error: _unreadable(job, error)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
+                continue
+            path = Path(current, name)
+            if is_unicode(str(path.relative_to(folder))):
+                yield path
+            else:
+                job.skip(str(path), Reason.BAD_ROW, "the file name is not valid UTF-8; rename the file")
+
+
+def _unreadable(job: Reading, error: OSError) -> None:
+    if Path(error.filename or "") == job.path:
+        raise DataError(f"cannot open {job.path}: {error.strerror}", Reason.MISSING) from error
+    job.skip(str(error.filename), Reason.MISSING, error.strerror or str(error))
+
+
+def _image_pair(job: Reading, root: Path, path: Path) -> Pair:
+    folders = path.relative_to(root).parts[:-1]
+    split = SPLITS.get(folders[0].lower()) if folders else None
+    return Pair(_identifier(root, path), (FileImage(path),), _captions(job, path), split)
+
+
+def _identifier(root: Path, path: Path) -> str:
+    return printable(path.relative_to(root).as_posix())
+
+
+def _captions(job: Reading, image: Path) -> tuple[Text, ...]:
+    path = image.with_suffix(".txt")
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return ()
+    if size > MAX_CAPTION_FILE:
+        job.skip(str(path), Reason.TOO_LARGE, f"{size} bytes; a caption file has at most {MAX_CAPTION_FILE}")
+        return ()
+    noted = len(job.skipped)
+    try:
+        found = [text for where, line in lines(job, path) for text in job.texts(where, [line])]
+    except DataError as error:
+        job.skip(str(path), Reason.BAD_ROW, str(error))
+        return ()
+    if not found and len(job.skipped) == noted:
+        job.skip(str(path), Reason.EMPTY_TEXT, "no caption in the file")
+    return tuple(found)

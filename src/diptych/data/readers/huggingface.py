@@ -1,0 +1,121 @@
+"""Hugging Face `datasets`: a folder on this disk (read without that package), or a name on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import DataError, DiptychError, MissingExtraError, Reason
+from diptych.core.types import Pair
+
+from . import delimited, jsonl
+from .arrow import arrow_pairs, read_parquet
+from .files import table_files
+from .options import normalise_split
+from .reading import Reading
+from .rows import Rows, merge
+from .textfile import load_json
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` of `datasets` wrote this folder."""
+    return (path / "dataset_dict.json").is_file() or (
+        (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    )
+
+
+def read(job: Reading) -> Iterator[Pair]:
+    """Pairs of a folder saved by `save_to_disk`, of a folder of shards, or of a data set on the hub.
+
+    Local data is read with pyarrow alone. A name on the hub needs the `datasets` package
+    (MissingExtraError without it); code that comes with a data set is never run. Raises DataError
+    when the hub cannot be reached or does not know the name.
+    """
+    if not job.path.exists():
+        yield from _from_hub(job)
+    elif is_saved(job.path):
+        yield from _saved(job)
+    else:
+        yield from _shards(job)
+
+
+def _saved(job: Reading) -> Iterator[Pair]:
+    if not (job.path / "dataset_dict.json").is_file():
+        yield from merge(_saved_split(job, job.path, None))
+        return
+    content = load_json(job.path / "dataset_dict.json")
+    names = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(names, list):
+        raise DataError(f"{job.path / 'dataset_dict.json'} has no list 'splits'; save the data set again")
+    for name in names:
+        yield from merge(_saved_split(job, job.path / Path(str(name)).name, str(name)))
+
+
+def _saved_split(job: Reading, folder: Path, name: str | None) -> Iterator[Pair]:
+    state = load_json(folder / "state.json")
+    try:
+        names = [Path(file["filename"]).name for file in state["_data_files"]]
+        split = normalise_split(name or state.get("_split"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder / 'state.json'} is not as `datasets` writes it: no {error}") from error
+    for file_name in names:
+        yield from arrow_pairs(job, folder / file_name, split)
+
+
+def _shards(job: Reading) -> Iterator[Pair]:
+    if table_files(job.path, (".parquet",)):
+        yield from read_parquet(job)
+    elif files := table_files(job.path, (".arrow",)):
+        for path in files:
+            yield from merge(arrow_pairs(job, path, normalise_split(path.name.split("-")[0])))
+    elif table_files(job.path, delimited.SUFFIXES):
+        yield from delimited.read(job)
+    elif table_files(job.path, jsonl.SUFFIXES):
+        yield from jsonl.read(job)
+    else:
+        raise DataError(f"{job.path} has no parquet, arrow, csv or jsonl files", Reason.MISSING)
+
+
+def _from_hub(job: Reading) -> Iterator[Pair]:
+    name = job.path.as_posix()
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError(f"{name} is no folder here; a data set on the hub", "hub", error) from error
+    try:
+        splits: Mapping[str, Any] = datasets.load_dataset(name, streaming=True)
+        for split, dataset in splits.items():
+            yield from merge(_streamed(job, name, split, dataset))
+    except DiptychError:
+        raise
+    except Exception as error:  # its errors come from five packages, without a common base
+        raise DataError(
+            f"cannot read the data set {name!r} from the Hugging Face hub ({type(error).__name__}: "
+            f"{_first_line(error)}); check the name and the connection, or give a folder on this disk",
+            Reason.MISSING,
+        ) from error
+
+
+def _streamed(job: Reading, name: str, split: str, dataset: Any) -> Iterator[Pair]:
+    import datasets
+
+    classes: dict[str, list[str]] = {}
+    for column, feature in (dataset.features or {}).items():
+        if isinstance(feature, datasets.Image):
+            dataset = dataset.cast_column(column, datasets.Image(decode=False))
+        elif isinstance(feature, datasets.ClassLabel):
+            classes[column] = feature.names
+    rows = Rows(job, Path(), normalise_split(split))
+    for number, row in enumerate(dataset):
+        named = {
+            key: classes[key][value] if key in classes and value is not None and value >= 0 else value
+            for key, value in row.items()
+        }
+        pair = rows.pair(named, f"{name} {split} row {number}")
+        if pair is not None:
+            yield pair
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "no details")

@@ -1,0 +1,43 @@
+"""JSON lines: one object a line, keys as columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core.errors import Reason
+from diptych.core.types import Pair
+
+from .files import split_of, table_files
+from .reading import Reading
+from .rows import Rows, merge
+from .textfile import lines
+
+SUFFIXES = (".jsonl", ".ndjson")
+
+
+def read(job: Reading) -> Iterator[Pair]:
+    """One Pair a line; a line that is not a JSON object is skipped.
+
+    Keys that are language codes ("de", "de_independent", "caption_de") give texts in that
+    language; a list gives several texts, except ingredients and instructions (one text, a line each).
+    """
+    for path in table_files(job.path, SUFFIXES):
+        yield from merge(_pairs(job, path))
+
+
+def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
+    rows = Rows(job, path.parent, split_of(path))
+    for where, line in lines(job, path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            job.skip(where, Reason.BAD_ROW, f"not JSON: {error}")
+            continue
+        if not isinstance(row, dict):
+            job.skip(where, Reason.BAD_ROW, f"a JSON {type(row).__name__} where an object was expected")
+            continue
+        pair = rows.pair(row, where)
+        if pair is not None:
+            yield pair

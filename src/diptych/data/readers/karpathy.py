@@ -1,0 +1,60 @@
+"""Karpathy's JSON (dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import Pair
+
+from .options import normalise_split
+from .reading import Reading
+from .root import ImageRoot
+from .rows import strings
+from .textfile import head, load_json
+
+
+def looks_like_karpathy(path: Path) -> bool:
+    """Whether the file starts like Karpathy's: an object with images, each with sentences."""
+    start = head(path).lstrip(b"\xef\xbb\xbf \r\n\t")
+    return start.startswith(b"{") and b'"images"' in start and b'"sentences"' in start
+
+
+def find(path: Path) -> Path | None:
+    """The file itself, or the one in the folder that looks like it."""
+    if path.is_file():
+        return path
+    return next((file for file in sorted(path.glob("*.json")) if looks_like_karpathy(file)), None)
+
+
+def read(job: Reading) -> Iterator[Pair]:
+    """One Pair an image; `restval` counts as train. Raises DataError when the file has another shape."""
+    path = find(job.path)
+    if path is None:
+        raise DataError(f"{job.path} has no JSON file with images and sentences", Reason.MISSING)
+    content = load_json(path)
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list):
+        raise DataError(f"{path} is not Karpathy's format: expected an object with a list under 'images'")
+    root = ImageRoot(job, path.parent)
+    for number, record in enumerate(images):
+        where = f"{path.name} image {number}"
+        if isinstance(record, Mapping) and isinstance(record.get("filename"), str):
+            pair = _pair(job, root, record, where)
+            if pair is not None:
+                yield pair
+        else:
+            job.skip(where, Reason.BAD_ROW, "no 'filename'")
+
+
+def _pair(job: Reading, root: ImageRoot, record: Mapping[str, Any], where: str) -> Pair | None:
+    name = record["filename"]
+    folder = record.get("filepath")
+    image = root.find(where, f"{folder}/{name}" if folder else name)
+    if image is None:
+        return None
+    texts = job.texts(where, strings(record.get("sentences")))
+    split = record.get("split")
+    return Pair(name, (image,), tuple(texts), normalise_split(split if isinstance(split, str) else None))

@@ -1,0 +1,56 @@
+"""What a user may say about a source; everything unsaid is found out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# The names that data sets in the wild give to the three splits.
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "restval": "train",  # Karpathy's extra COCO training images
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How to read a source of pairs. None means: found out from the source itself."""
+
+    format: str | None = None
+    """Name of a reader, such as csv or webdataset; found out when left out."""
+    image_column: str | None = None
+    """Column (or JSON key) that holds the image: a path, or encoded bytes."""
+    text_columns: tuple[str, ...] = ()
+    """Columns that hold the texts; repeat the flag for several."""
+    id_column: str | None = None
+    """Column that names the record."""
+    split_column: str | None = None
+    """Column that says train, val or test."""
+    group_column: str | None = None
+    """Column that holds the class of the record."""
+    lang: str | None = None
+    """Language (ISO 639-1, such as en) of texts whose source does not say it."""
+    images_root: Path | None = None
+    """Folder that relative image paths start from."""
+    split: str | None = None
+    """Keep only this split: train, val (also dev, validation) or test."""
+
+
+def normalise_split(name: str | None) -> str | None:
+    """The usual spellings become train, val or test; another name is kept in lower case; blank is None."""
+    cleaned = (name or "").strip().lower()
+    return SPLITS.get(cleaned, cleaned) or None
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that a file or folder name speaks of: "train-00000-of-00004.parquet" -> "train"."""
+    first = re.split(r"[-_.\s]", name.lower(), maxsplit=1)[0]
+    return SPLITS.get(first)

