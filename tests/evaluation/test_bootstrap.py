@@ -8,27 +8,21 @@ from diptych.evaluation.bootstrap import percentile_interval, replicates
 
 def number(values, units=None, summary=Summary.MEAN):
     values = np.asarray(values, dtype=np.float64)
-    return Number(
-        (Term((Sample(values, np.arange(len(values)) if units is None else np.asarray(units)),), summary),)
-    )
+    return Number((Term((Sample(values, np.arange(len(values)) if units is None else np.asarray(units)),), summary),))
 
 
 def slow(samples, summary, resampling):
     """Every resample written out: the drawn units' values in one list."""
     rows = np.concatenate(list(resampling.counts()))
     reduce = np.median if summary is Summary.MEDIAN else np.mean
-    return [
-        np.mean([reduce(np.repeat(sample.values, counts[sample.units])) for sample in samples])
-        for counts in rows
-    ]
+    return [np.mean([reduce(np.repeat(sample.values, counts[sample.units])) for sample in samples]) for counts in rows]
 
 
 @pytest.mark.parametrize("summary", list(Summary))
 def test_replicates_are_those_of_the_written_out_resamples(summary):
     generator = np.random.default_rng(5)
     samples = tuple(
-        Sample(generator.integers(1, 9, size).astype(np.float64), generator.integers(0, 12, size))
-        for size in (30, 41)
+        Sample(generator.integers(1, 9, size).astype(np.float64), generator.integers(0, 12, size)) for size in (30, 41)
     )
     resampling = Resampling(units=12, resamples=50, seed=3)
 
@@ -57,9 +51,7 @@ def test_the_interval_of_a_share_is_that_of_the_binomial():
 
 def test_captions_of_one_image_are_not_independent():
     found = np.repeat(np.random.default_rng(0).integers(0, 2, 200), 5).astype(np.float64)
-    clustered = percentile_interval(
-        replicates([number(found, np.repeat(np.arange(200), 5))], Resampling(200, 1000))[0]
-    )
+    clustered = percentile_interval(replicates([number(found, np.repeat(np.arange(200), 5))], Resampling(200, 1000))[0])
     alone = percentile_interval(replicates([number(found)], Resampling(1000, 1000))[0])
 
     # All five captions agree here, so the honest interval is wider by the square root of five.
@@ -78,9 +70,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_a_fold_that_is_not_drawn_is_left_out_of_that_resample():
-    number_ = Number(
-        (Term((Sample(np.array([1.0]), np.array([0])), Sample(np.array([3.0]), np.array([1])))),)
-    )
+    number_ = Number((Term((Sample(np.array([1.0]), np.array([0])), Sample(np.array([3.0]), np.array([1])))),))
 
     assert set(replicates([number_], Resampling(2, 200))[0]) == {1.0, 2.0, 3.0}
 

@@ -113,6 +113,17 @@ def test_the_same_seed_gives_the_same_report(protocol):
     assert once.rsum == again.rsum
 
 
+@pytest.mark.filterwarnings("error")
+def test_only_images_in_some_draw_are_resampled():
+    sparse = evaluate(collection(noise=0.8), Bagged(2, 4), resamples=300).scores
+    assert 4 <= sparse.units <= 8
+    first = evaluate(collection(noise=0.8), First(20), resamples=100).scores
+    pool = collection(noise=0.8)
+    alone = evaluate(pool.only(pool.owner < 20), resamples=100).scores
+    assert first.units == 20
+    assert first.text_to_image.metrics == alone.text_to_image.metrics
+
+
 def test_the_order_of_the_texts_changes_nothing():
     pool = collection(noise=0.7)
     order = np.random.default_rng(1).permutation(len(pool.texts))
@@ -177,7 +188,7 @@ def test_one_language_makes_no_table():
 
 def test_two_runs_can_be_paired_on_rsum_and_on_every_metric():
     better, worse = (evaluate(collection(noise=noise), resamples=0).scores for noise in (0.5, 0.7))
-    resampling = Resampling(60, 300)
+    resampling = Resampling(better.units, 300)
 
     difference = paired_difference(worse.rsum_number, better.rsum_number, resampling)
 

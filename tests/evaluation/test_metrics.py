@@ -107,9 +107,7 @@ def test_against_ir_measures_on_distinct_scores():
         for _ in range(queries)
     ]
     ranks = ranks_from_scores(scores, Positives.from_gains(relevant, gallery))
-    qrels = [
-        Qrel(f"q{q}", f"d{d}", int(gain)) for q, wanted in enumerate(relevant) for d, gain in wanted.items()
-    ]
+    qrels = [Qrel(f"q{q}", f"d{d}", int(gain)) for q, wanted in enumerate(relevant) for d, gain in wanted.items()]
     run = [ScoredDoc(f"q{q}", f"d{d}", float(scores[q, d])) for q in range(queries) for d in range(gallery)]
     theirs = ir_measures.calc_aggregate(
         [AP, RR, *(measure @ k for k in (1, 5, 10, 100) for measure in (P, Success, nDCG))], qrels, run

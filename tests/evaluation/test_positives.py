@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DataError
-from diptych.evaluation import Positives
+from diptych.evaluation import Positives, group_labels
 
 
 def test_labels_of_owners_give_each_image_its_own_texts():
@@ -41,3 +41,13 @@ def test_gains_keep_grades_and_drop_zeros():
 def test_gains_that_make_no_sense_are_refused(gains):
     with pytest.raises(DataError):
         Positives.from_gains([gains], gallery=3)
+
+
+def test_group_labels_number_the_groups_and_leave_the_rest_alone():
+    assert group_labels(["soup", None, "cake", "soup", None]).tolist() == [0, 1, 2, 0, 3]
+
+
+@pytest.mark.parametrize("groups", [[], [None, None]])
+def test_no_groups_at_all_are_refused(groups):
+    with pytest.raises(DataError, match="no pair names a group"):
+        group_labels(groups)

@@ -63,9 +63,7 @@ def test_short_names_are_the_fields_protocols():
     assert all(parse_protocol(name).description for name in PROTOCOLS)
 
 
-@pytest.mark.parametrize(
-    "name", ["2k", "first:0", "folds:5", "bagged:0x5", "first:-3", "FULL", "folds:5x1000x"]
-)
+@pytest.mark.parametrize("name", ["2k", "first:0", "folds:5", "bagged:0x5", "first:-3", "FULL", "folds:5x1000x"])
 def test_other_names_are_refused_with_the_choices(name):
     with pytest.raises(ConfigError, match="choose from full, 1k, 5k, 5fold, bagged-1k, bagged-10k"):
         parse_protocol(name)

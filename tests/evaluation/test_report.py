@@ -54,9 +54,7 @@ def test_markdown_prints_percentages_for_shares_and_places_for_ranks():
 
 
 def test_tables_have_as_many_cells_in_every_row():
-    evaluation = evaluate(
-        collection(languages=("en", "xx", None) * 60), resamples=10, made_for=frozenset({"en"})
-    )
+    evaluation = evaluate(collection(languages=("en", "xx", None) * 60), resamples=10, made_for=frozenset({"en"}))
     page = report(evaluation).to_markdown()
     tables = [block for block in page.split("\n\n") if block.startswith("|")]
 

@@ -8,7 +8,7 @@ evaluation.scores.text_to_image.metrics["R@10"]
 from .bootstrap import Difference, Interval, Number, Resampling, Sample, Term, paired_difference
 from .evaluate import Direction, Embedded, Estimate, Evaluation, LanguageScores, Scores, Spread, evaluate
 from .metrics import CUTS, Metric, Summary, metric_table
-from .positives import Positives
+from .positives import Positives, group_labels
 from .protocols import PROTOCOLS, Bagged, Draw, First, Folds, Full, Protocol, parse_protocol
 from .ranks import Ranks, ranks_from_embeddings, ranks_from_scores
 from .report import Report
@@ -41,6 +41,7 @@ __all__ = [
     "Summary",
     "Term",
     "evaluate",
+    "group_labels",
     "metric_table",
     "paired_difference",
     "parse_protocol",

@@ -68,7 +68,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Resampling:
-    """Which units each resample draws. Equal settings draw equal units, so two runs can be paired."""
+    """Which units each resample draws. Equal settings draw equal units, so two runs can be paired.
+
+    Units are numbered from 0, and each one has a query in some sample.
+    """
 
     units: int
     resamples: int = 1000
@@ -109,9 +112,7 @@ def percentile_interval(replicated: Float64[np.ndarray, " resamples"], level: fl
     return Interval(float(low), float(high))
 
 
-def paired_difference(
-    first: Number, second: Number, resampling: Resampling, level: float = LEVEL
-) -> Difference:
+def paired_difference(first: Number, second: Number, resampling: Resampling, level: float = LEVEL) -> Difference:
     """Second minus first on the same queries, every resample drawing the same images for both.
 
     Raises ConfigError when the two runs do not have the same queries.

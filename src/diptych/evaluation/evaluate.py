@@ -103,6 +103,7 @@ class Scores:
     text_to_image: Direction
     rsum: Estimate | None
     rsum_number: Number | None = field(repr=False)
+    units: int  # images in any draw: what a bootstrap resamples
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,9 @@ class _Settings:
 
 
 def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores:
-    to_text = _direction(pool, draws, settings, from_images=True)
-    to_image = _direction(pool, draws, settings, from_images=False)
+    drawn = np.unique(np.concatenate([draw.images for draw in draws]))
+    to_text = _direction(pool, draws, drawn, settings, from_images=True)
+    to_image = _direction(pool, draws, drawn, settings, from_images=False)
     names = recall_sum_names()
     rsum = None
     if all(name in to_text.numbers for name in names):
@@ -189,7 +191,7 @@ def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores
         terms = [term for side in directions for name in names for term in side.numbers[name].terms]
         rsum = Number(tuple(terms), scale=100.0)
     numbers = [*to_text.numbers.values(), *to_image.numbers.values(), *([rsum] if rsum else [])]
-    estimates = _estimates(numbers, len(pool.images), settings)
+    estimates = _estimates(numbers, len(drawn), settings)
     of_text = dict(zip(to_text.numbers, estimates, strict=False))
     of_image = dict(zip(to_image.numbers, estimates[len(of_text) :], strict=False))
     return Scores(
@@ -197,10 +199,18 @@ def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores
         replace(to_image, metrics=of_image),
         estimates[-1] if rsum else None,
         rsum,
+        len(drawn),
     )
 
 
-def _direction(pool: Embedded, draws: Sequence[Draw], settings: _Settings, *, from_images: bool) -> Direction:
+def _direction(
+    pool: Embedded,
+    draws: Sequence[Draw],
+    drawn: Int64[np.ndarray, " u"],
+    settings: _Settings,
+    *,
+    from_images: bool,
+) -> Direction:
     """Rank every draw one way; the metrics' estimates are filled in later, all in one bootstrap."""
     label = "image→text" if from_images else "text→image"
     rankings: list[tuple[Ranks, Int64[np.ndarray, " q"]]] = []
@@ -211,11 +221,9 @@ def _direction(pool: Embedded, draws: Sequence[Draw], settings: _Settings, *, fr
         query, item = (image_side, text_side) if from_images else (text_side, image_side)
         positives = Positives.from_labels(query[1], item[1])
         ranks = ranks_from_embeddings(query[0], item[0], positives, progress=settings.progress, label=label)
-        rankings.append((ranks, query[2]))
+        rankings.append((ranks, np.searchsorted(drawn, query[2])))
     numbers = {
-        name: Number(
-            (Term(tuple(Sample(metric.values(ranks), units) for ranks, units in rankings), metric.summary),)
-        )
+        name: Number((Term(tuple(Sample(metric.values(ranks), units) for ranks, units in rankings), metric.summary),))
         for name, metric in metric_table(settings.cuts).items()
     }
     return Direction(
@@ -247,9 +255,7 @@ def _by_draw(number: Number) -> list[float]:
 
 def _by_language(pool: Embedded, made_for: frozenset[str], settings: _Settings) -> tuple[LanguageScores, ...]:
     """A row for each language when there are several; the reference language first, then by name."""
-    found = sorted(
-        set(pool.languages), key=lambda name: (name != REFERENCE_LANGUAGE, name is None, name or "")
-    )
+    found = sorted(set(pool.languages), key=lambda name: (name != REFERENCE_LANGUAGE, name is None, name or ""))
     if len(found) < 2:
         return ()
     spoken = np.array(pool.languages, dtype=object)

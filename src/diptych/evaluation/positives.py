@@ -71,3 +71,15 @@ class Positives:
     def counts(self) -> Int64[np.ndarray, " q"]:
         """Relevant items of each query."""
         return np.diff(self.offsets)
+
+
+def group_labels(groups: Sequence[str | None]) -> Int64[np.ndarray, " n"]:
+    """A number for each group; an item without a group is alone in one of its own.
+
+    Raises DataError when no item has a group, because relevance by group would then mean nothing.
+    """
+    if all(group is None for group in groups):
+        raise DataError("no pair names a group, so relevance cannot go by group; use relevance by pair")
+    numbers: dict[str | tuple[int], int] = {}
+    keys = [(place,) if group is None else group for place, group in enumerate(groups)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

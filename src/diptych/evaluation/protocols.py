@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -23,6 +24,7 @@ class Draw:
     texts: Int64[np.ndarray, " m"]
 
 
+@runtime_checkable
 class Protocol(Interface):
     """What a protocol offers. `owner[t]` is the image of text t; every image owns at least one text."""
 

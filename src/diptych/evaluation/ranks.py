@@ -108,9 +108,7 @@ def ranks_from_scores(
         raise DataError(f"scores have shape {scores.shape}; expected one row a query, one column an item")
     _check_fit(positives, *scores.shape)
     rows = max(1, block_scores // scores.shape[1])
-    return _collect(
-        ((start, scores[start : start + rows]) for start in range(0, len(scores), rows)), positives
-    )
+    return _collect(((start, scores[start : start + rows]) for start in range(0, len(scores), rows)), positives)
 
 
 def _collect(blocks: Iterator[tuple[int, Float[np.ndarray, "b m"]]], positives: Positives) -> Ranks:
@@ -151,9 +149,7 @@ def _rank_block(
     return at_least - relevant_at_least + place, gains
 
 
-def _last_of_each_run(
-    rows: Int64[np.ndarray, " p"], reached: Float[np.ndarray, " p"]
-) -> Int64[np.ndarray, " p"]:
+def _last_of_each_run(rows: Int64[np.ndarray, " p"], reached: Float[np.ndarray, " p"]) -> Int64[np.ndarray, " p"]:
     """For each entry, the position of the last entry of its row with the same score."""
     ends = np.append((rows[1:] != rows[:-1]) | (reached[1:] != reached[:-1]), True)
     last = np.flatnonzero(ends)

@@ -39,6 +39,12 @@ class Report:
     languages_asked: tuple[str, ...] = ()  # only texts in these were used; () means all
     skipped: tuple[Skipped, ...] = ()
     skipped_texts: int = 0  # texts left out along with unreadable images
+    pairs_without_texts: int = 0  # left out before they were embedded
+
+    @property
+    def images_without_texts(self) -> int:
+        """Images left out because no text goes with them."""
+        return self.evaluation.images_without_texts + self.pairs_without_texts
 
     def to_json(self) -> dict[str, Any]:
         """Everything, JSON-ready."""
@@ -70,7 +76,7 @@ class Report:
             "rsum": _estimate_json(scores.rsum) if scores.rsum else None,
             "languages": [_language_json(row) for row in evaluation.languages],
             "left_out": {
-                "images_without_texts": evaluation.images_without_texts,
+                "images_without_texts": self.images_without_texts,
                 "texts_of_skipped_images": self.skipped_texts,
                 "skipped": [asdict(one) for one in self.skipped],
             },
@@ -84,7 +90,7 @@ class Report:
             _scores_table(self.evaluation),
             _notes(self.evaluation),
             *([_languages_table(self.evaluation.languages)] if self.evaluation.languages else []),
-            *([_left_out(self)] if self.skipped or self.evaluation.images_without_texts else []),
+            *([_left_out(self)] if self.skipped or self.images_without_texts else []),
         ]
         return "\n\n".join(parts) + "\n"
 
@@ -196,12 +202,10 @@ def _languages_table(languages: Sequence[LanguageScores]) -> str:
 
 def _left_out(report: Report) -> str:
     lines = ["## Left out", ""]
-    if report.evaluation.images_without_texts:
-        lines.append(f"- {report.evaluation.images_without_texts:,} images without texts")
+    if report.images_without_texts:
+        lines.append(f"- {report.images_without_texts:,} images without texts")
     if report.skipped:
-        lines.append(
-            f"- {len(report.skipped):,} unusable inputs, and {report.skipped_texts:,} texts of theirs:"
-        )
+        lines.append(f"- {len(report.skipped):,} unusable inputs, and {report.skipped_texts:,} texts of theirs:")
         lines += [
             f"  - {_cell(one.name)}: {one.reason}" + (f" ({_cell(one.detail)})" if one.detail else "")
             for one in report.skipped[:NAMED_SKIPPED]

@@ -1,0 +1,142 @@
+import importlib
+import json
+import sys
+
+import pytest
+from PIL import Image
+
+from diptych.cli import app as cli
+
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+
+COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz", "white": "weiß"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A whole model folder on the tiny towers, with heads as they start out."""
+    from diptych.core.config import Part
+    from diptych.encoders.table import image_tower, text_tower
+    from diptych.models.heads import LinearHead
+    from diptych.models.save import save
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    towers = {"image_tower": image_tower("fake"), "text_tower": text_tower("fake")}
+    heads = {"image_head": LinearHead(32, 16).eval(), "text_head": LinearHead(32, 16).eval()}
+    parts = {"image_head_part": Part("linear"), "text_head_part": Part("linear")}
+    specs = {"image_tower_spec": "fake", "text_tower_spec": "fake"}
+    save(folder, name="tiny", dim=16, card="tiny", training={}, **towers, **heads, **parts, **specs)
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Five pictures with two English texts and a German one each, and one file that is no picture."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    lines = []
+    for english, german in COLOURS.items():
+        Image.new("RGB", (40, 30), english).save(folder / f"{english}.png")
+        for text, lang in ((f"a {english} wall", "en"), (f"all {english}", "en"), (f"alles {german}", "de")):
+            lines.append({"image": f"{english}.png", "text": text, "lang": lang})
+    (folder / "bad.png").write_bytes(b"no picture at all")
+    lines.append({"image": "bad.png", "text": "nothing", "lang": "en"})
+    path = folder / "captions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `diptych eval ...` as from a shell: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["diptych", "eval", *map(str, arguments)])
+        try:
+            importlib.reload(cli).main()  # a fresh command table, as in a fresh process
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def test_json_reports_both_directions_and_names_what_was_left_out(run, source, model):
+    code, out, _ = run(source, "--model", model, "--bootstrap", 50, "--json", "--quiet")
+    report = json.loads(out)
+
+    assert code == 0
+    assert report["model"]["name"] == "tiny"
+    assert (report["images"], report["texts"]) == (5, 15)
+    assert report["image_to_text"]["gallery"]["max"] == 15
+    assert report["text_to_image"]["positives_per_query"]["max"] == 1
+    assert report["text_to_image"]["metrics"]["R@5"]["value"] == 1.0  # five images in all
+    assert [row["language"] for row in report["languages"]] == ["en", "de"]
+    (skipped,) = report["left_out"]["skipped"]
+    assert skipped["name"].endswith("bad.png")
+    assert report["left_out"]["texts_of_skipped_images"] == 1
+
+
+def test_markdown_is_printed_and_both_files_are_written(run, source, model, tmp_path):
+    files = tmp_path / "deep" / "report.json", tmp_path / "report.md"
+    code, out, err = run(source, "--model", model, "--bootstrap", 0, "--out", files[0], "--markdown", files[1])
+
+    assert code == 0, err
+    assert out.startswith("# Retrieval: tiny on ")
+    assert files[1].read_text(encoding="utf-8").strip() == out.strip()
+    assert json.loads(files[0].read_text(encoding="utf-8"))["bootstrap"] is None
+
+
+def test_languages_and_protocols_can_be_chosen(run, source, model):
+    code, out, err = run(
+        source, "--model", model, "--languages", "de", "--protocol", "bagged:3x4", "--bootstrap", 0, "--json"
+    )
+    report = json.loads(out)
+
+    assert code == 0, err
+    assert report["languages_asked"] == ["de"]
+    assert (report["images"], report["texts"]) == (5, 5)
+    assert report["protocol"]["draws"] == 3
+    assert report["text_to_image"]["gallery"]["max"] == 4
+
+
+def test_the_seed_is_the_bags_seed(run, source, model):
+    reports = [
+        json.loads(run(source, "--model", model, "--protocol", "bagged:2x3", "--seed", seed, "--json", "--quiet")[1])
+        for seed in (1, 1, 2)
+    ]
+
+    assert reports[0] == reports[1]
+    assert [report["protocol"]["seed"] for report in reports] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--protocol", "10k"), 2, "choose from full, 1k, 5k"),
+        (("--protocol", "5k"), 3, "needs 5,000 images with texts, found 5"),
+        (("--languages", "xx"), 3, "nothing to evaluate"),
+        (("--relevance", "group"), 3, "no pair names a group"),
+        (("--split", "val"), 3, "no split 'val'"),
+        (("--model", "/nowhere/at/all"), 4, "no model"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_with_its_exit_code(run, source, model, arguments, code, message):
+    options = arguments if "--model" in arguments else ("--model", model, *arguments)
+    found, out, err = run(source, *options, "--quiet")
+
+    assert (found, out) == (code, "")
+    assert err.startswith("diptych: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_source_that_is_not_there_is_named(run, model, tmp_path):
+    code, _, err = run(tmp_path / "none.csv", "--model", model)
+
+    assert code == 3
+    assert "none.csv" in err

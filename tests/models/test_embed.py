@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych.core.errors import Reason
+from diptych.core.types import BytesImage, FileImage, Pair, Text
+from diptych.models import load
+from diptych.models.embed import embed_pairs
+
+torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A whole model folder on the tiny towers, with heads as they start out."""
+    from diptych.core.config import Part
+    from diptych.encoders.table import image_tower, text_tower
+    from diptych.models.heads import LinearHead
+    from diptych.models.save import save
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    save(
+        folder,
+        name="tiny",
+        image_tower=image_tower("fake"),
+        image_tower_spec="fake",
+        image_head=LinearHead(32, 16).eval(),
+        image_head_part=Part("linear"),
+        text_tower=text_tower("fake"),
+        text_tower_spec="fake",
+        text_head=LinearHead(32, 16).eval(),
+        text_head_part=Part("linear"),
+        dim=16,
+        card="tiny",
+        training={},
+    )
+    return load(folder)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    def make(name, colour):
+        path = tmp_path / name
+        Image.new("RGB", (40, 30), colour).save(path)
+        return FileImage(path)
+
+    return make
+
+
+def pair(name, image, *texts, group=None):
+    return Pair(name, () if image is None else (image,), tuple(Text(*text) for text in texts), group=group)
+
+
+def test_each_text_belongs_to_its_pairs_image(model, picture):
+    pairs = [
+        pair("red", picture("r.png", "red"), ("a red field", "en"), ("ein rotes Feld", "de", "title"), group="x"),
+        pair("blue", picture("b.png", "blue"), ("the sea", "en")),
+    ]
+
+    found = embed_pairs(model, pairs)
+
+    assert (found.ids, found.groups) == (("red", "blue"), ("x", None))
+    assert found.owner.tolist() == [0, 0, 1]
+    assert found.languages == ("en", "de", "en")
+    assert found.fields == ("caption", "title", "caption")
+    assert found.images == pytest.approx(model.encode_images([one.images[0] for one in pairs]), abs=1e-6)
+    wanted = model.encode_texts(["a red field", "ein rotes Feld", "the sea"])
+    assert found.texts == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_pair_with_a_bad_image_is_left_out_with_its_texts_and_named(model, picture):
+    bad = BytesImage(b"<html>not found</html>", "bad.jpg")
+    pairs = [
+        pair("a", picture("a.png", "red"), ("one", "en")),
+        pair("b", bad, ("two", "en"), ("three", "en")),
+        pair("c", picture("c.png", "green"), ("four", "en")),
+        pair("d", None, ("five", "en")),
+    ]
+
+    found = embed_pairs(model, pairs, batch_size=2)
+
+    assert found.ids == ("a", "c")
+    assert found.owner.tolist() == [0, 1]
+    assert found.texts == pytest.approx(model.encode_texts(["one", "four"]), abs=1e-6)
+    assert {(one.name, one.reason) for one in found.skipped} == {
+        ("bad.jpg", Reason.NOT_AN_IMAGE),
+        ("d", Reason.NO_IMAGE),
+    }
+    assert found.skipped_texts == 3
+
+
+def test_only_the_languages_asked_for_are_embedded(model, picture):
+    pairs = [
+        pair("a", picture("a.png", "red"), ("one", "en"), ("eins", "de")),
+        pair("b", picture("b.png", "blue"), ("two", "en")),
+        pair("c", picture("c.png", "blue")),
+    ]
+
+    found = embed_pairs(model, pairs, languages=("de",))
+
+    assert (found.ids, found.languages, found.without_texts) == (("a",), ("de",), 2)
+    assert found.skipped == ()
+
+
+def test_equal_texts_are_equal_to_the_last_bit(model, picture):
+    pairs = [pair(str(n), picture(f"{n}.png", "red"), ("same", "en"), (f"other {n}", "en")) for n in range(9)]
+
+    texts = embed_pairs(model, pairs).texts
+
+    assert all(np.array_equal(texts[0], row) for row in texts[::2])
+
+
+def test_nothing_at_all_is_empty_and_not_an_error(model):
+    found = embed_pairs(model, [])
+
+    assert (found.images.shape, found.texts.shape, found.owner.shape) == ((0, 16), (0, 16), (0,))
