@@ -8,13 +8,9 @@ model.similarity(model.encode_texts("ein Hund am Strand"), model.encode_images([
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("diptych")
-except PackageNotFoundError:  # running from a source tree that was never installed
-    __version__ = "0.0.0"
+from diptych.core.version import __version__
 
 # name -> module; imported when first used, so that `import diptych` stays light
 _PUBLIC = {

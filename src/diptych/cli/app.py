@@ -7,17 +7,12 @@ import sys
 
 import cyclopts
 
+from diptych.core.config import unknown
 from diptych.core.errors import DiptychError
+from diptych.core.version import __version__
 
+USAGE = 2
 INTERRUPTED = 130
-
-app = cyclopts.App(
-    name="diptych",
-    help="Find pictures by words and words by pictures, in many languages, on your own machine.",
-    config=cyclopts.config.Env("DIPTYCH_"),
-    version="--version",
-    default_parameter=cyclopts.Parameter(negative=()),
-)
 
 # name -> (where the function lives, one line for `diptych --help`)
 COMMANDS = {
@@ -33,27 +28,51 @@ COMMANDS = {
 
 
 def build() -> cyclopts.App:
-    """Register the commands lazily, so that `diptych --help` imports none of them."""
+    """The command table, registered lazily, so that `diptych --help` imports no command."""
+    app = cyclopts.App(
+        name="diptych",
+        help="Find pictures by words and words by pictures, in many languages, on your own machine.",
+        config=cyclopts.config.Env("DIPTYCH_"),
+        version=__version__,
+        default_parameter=cyclopts.Parameter(negative=()),
+    )
     for name, (target, summary) in COMMANDS.items():
         app.command(target, name=name, help=summary)
     return app
 
 
-def main() -> None:
-    """Entry point: run the command and turn errors into one line and an exit code."""
-    debug = "--debug" in sys.argv or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code; errors become one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
     try:
-        build()()
+        build()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.UnknownCommandError as error:
+        # its own message would import every command to find a near one
+        name = (error.unused_tokens or ["?"])[0]
+        print(f"diptych: {unknown('command', name, COMMANDS)}", file=sys.stderr)
+        return USAGE
+    except cyclopts.CycloptsError as error:
+        print(f"diptych: {' '.join(str(error).split())} (see diptych --help)", file=sys.stderr)
+        return USAGE
     except DiptychError as error:
         if debug:
             raise
         print(f"diptych: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         if debug:
             raise
         print("diptych: interrupted; what was finished is kept, run the same command to go on", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    return 0
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run())

@@ -118,8 +118,8 @@ class EnsembleHead(Head):
 
     def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
         """Embeddings of unit length, d = members x members' d."""
-        joined: Tensor = torch.cat([head(features) for head in self.heads], dim=-1)
-        return joined / len(self.heads) ** 0.5
+        joined = torch.cat([head(features) for head in self.heads], dim=-1)
+        return torch.div(joined, len(self.heads) ** 0.5)
 
 
 HEADS = {"linear": LinearHead, "mlp": MLPHead}

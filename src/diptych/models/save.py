@@ -11,12 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-import diptych
 from diptych.core import fingerprint
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ModelError
 from diptych.core.files import fsync_folder, write_bytes, write_json
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.version import __version__
 from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
 from diptych.models import folder as files
 from diptych.models.heads import Head
@@ -85,7 +85,7 @@ def save(
                 head=text_head_part,
                 fingerprint=text_tower.fingerprint,
             ),
-            diptych=diptych.__version__,
+            diptych=__version__,
             licence=licence,
             files={file: fingerprint.of_file(temporary / file) for file in written},
             training=training,
