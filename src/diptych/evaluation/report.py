@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 from diptych.core.types import Skipped
+from diptych.core.version import __version__
 
 from .bootstrap import LEVEL
 from .evaluate import Direction, Estimate, Evaluation, LanguageScores, Spread
@@ -53,7 +53,7 @@ class Report:
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
-            "diptych": version("diptych"),
+            "diptych": __version__,
             "model": {"name": self.model, "fingerprint": self.model_fingerprint},
             "source": self.source,
             "split": self.split,
