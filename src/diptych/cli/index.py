@@ -1,0 +1,116 @@
+"""`diptych index`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from diptych.core.errors import DataError
+from diptych.library import Library, card
+from diptych.library.names import escape
+from diptych.library.report import IndexReport
+
+from .shared import Common
+
+COMMON = Common()
+MOST_LISTED = 20  # skipped files in the text output; --json has them all
+
+
+def index(
+    *paths: Path,
+    library: Path,
+    model: str | None = None,
+    format: str | None = None,
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
+    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
+    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50,
+    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20,
+    common: Common = COMMON,
+) -> None:
+    """Put pictures into a library, or bring it up to date.
+
+    Only what is new or edited is embedded; moved files and copies keep their vectors; files that are
+    gone from the folders named now are removed. Interrupted or killed, the same command goes on.
+    Hidden files are left out. Files that list pictures (CSV, JSONL, Parquet, tar, ...) bring their texts
+    and metadata along, for --where.
+
+    Examples:
+
+        diptych index ~/Pictures --library ~/pictures.library
+
+        diptych index holiday/ scans/ one.jpg --library all.library
+
+        diptych index recipes.jsonl --library recipes.library
+
+        diptych index flickr8k/ --format flickr --library flickr.library --json
+
+    Args:
+        paths: Folders, pictures, or files that list pictures.
+        library: Folder of the library; made when it is not there.
+        model: A shipped model's name, or a model folder. A library keeps to the model it was made with.
+        format: Read every path as this kind of source of pairs, folders too (see diptych data --help).
+        workers: Threads that decode pictures.
+        batch_size: Pictures that are embedded at once.
+        max_megapixels: Larger pictures are skipped, before they are decoded.
+        max_megabytes: Larger files are skipped, unread.
+    """
+    from diptych.data.images import ImageLimits
+    from diptych.library.indexing import IndexOptions
+    from diptych.library.sources import survey
+
+    progress = common.progress()
+    found = survey(paths, format)
+    collection = _opened(library, model)
+    limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
+    options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits)
+    kept: list[str] = []
+    try:
+        report = collection.index(found, options=options, progress=progress, acknowledge=kept.extend)
+    except KeyboardInterrupt:
+        progress.say(f"{len(kept)} pictures of this run are in {escape(str(library))}")
+        raise
+    common.show(report.to_json(), _described(report, library))
+    if not report.total:
+        raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
+
+
+def _opened(folder: Path, model: str | None) -> Library:
+    """The library, or a new one, with its model."""
+    from diptych.models import load
+
+    if card.exists(folder):
+        return Library.open(folder, load(model or card.read(folder).model))
+    name = model or "base"
+    loaded_by = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
+    return Library.create(folder, load(name), loaded_by)
+
+
+def _described(report: IndexReport, library: Path) -> str:
+    counts = ", ".join(
+        f"{count} {word}"
+        for word, count in (
+            ("added", report.added),
+            ("updated", report.updated),
+            ("moved", report.moved),
+            ("unchanged", report.unchanged),
+            ("removed", report.removed),
+            ("skipped", len(report.skipped)),
+        )
+        if count
+    )
+    lines = [f"{escape(str(library))}: {counts or 'nothing to do'} in {report.seconds:.1f} s"]
+    if report.skipped:
+        lines.append(f"skipped: {_reasons(report)}")
+        lines += [f"  {one.reason.value}: {_brief(one.name, one.detail)}" for one in report.skipped[:MOST_LISTED]]
+        if len(report.skipped) > MOST_LISTED:
+            lines.append(f"  and {len(report.skipped) - MOST_LISTED} more (all with --json)")
+    return "\n".join(lines)
+
+
+def _brief(name: str, detail: str) -> str:
+    """Name and detail, the name once."""
+    return detail if name in detail else f"{name}: {detail}"
+
+
+def _reasons(report: IndexReport) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(report.reasons.items()))

@@ -1,0 +1,102 @@
+"""`diptych library`: look after a library."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import cyclopts
+
+from diptych.core.errors import ConfigError
+from diptych.library import Library
+
+from .shared import Common
+
+app = cyclopts.App(name="library", help="Look after a library: info, verify, compact, remove.")
+COMMON = Common()
+MOST_LISTED = 20
+
+
+@app.command
+def info(library: Path, /, *, common: Common = COMMON) -> None:
+    """What a library holds, and what --where can ask about.
+
+    Examples:
+
+        diptych library info ~/pictures.library
+
+        diptych library info ~/pictures.library --json
+
+    Args:
+        library: Folder of the library.
+    """
+    found = Library.open(library).info()
+    lines = [
+        f"{found.folder}: {found.pictures} pictures, {found.bytes_on_disk / 1e6:.1f} MB",
+        f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
+        "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
+    ]
+    common.show(asdict(found), "\n".join(lines))
+
+
+@app.command
+def verify(library: Path, /, *, common: Common = COMMON) -> None:
+    """Check that rows, vectors, files and thumbnails fit together; exit code 1 when they do not.
+
+    Nothing is changed. Each problem names what repairs it.
+
+    Examples:
+
+        diptych library verify ~/pictures.library
+
+        diptych library verify ~/pictures.library --json | jq .kinds
+
+    Args:
+        library: Folder of the library.
+    """
+    verdict = Library.open(library).verify()
+    lines = [f"{verdict.pictures} pictures, {len(verdict.problems) or 'no'} problems"]
+    lines += [
+        f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}"
+        for problem in verdict.problems[:MOST_LISTED]
+    ]
+    if len(verdict.problems) > MOST_LISTED:
+        lines.append(f"  and {len(verdict.problems) - MOST_LISTED} more (all with --json)")
+    common.show({**asdict(verdict), "kinds": verdict.kinds}, "\n".join(lines))
+    if verdict.problems:
+        raise SystemExit(1)
+
+
+@app.command
+def compact(library: Path, /, *, common: Common = COMMON) -> None:
+    """Make a library small again: old versions and left-overs go, missing thumbnails come back.
+
+    Examples:
+
+        diptych library compact ~/pictures.library
+
+    Args:
+        library: Folder of the library.
+    """
+    collection = Library.open(library)
+    before = collection.info().bytes_on_disk
+    collection.compact()
+    after = collection.info().bytes_on_disk
+    text = f"{library}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
+    common.show({"bytes_before": before, "bytes_after": after}, text)
+
+
+@app.command
+def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
+    """Forget pictures at or below these paths. The files themselves are not touched.
+
+    Examples:
+
+        diptych library remove ~/pictures.library ~/Pictures/old
+
+    Args:
+        library: Folder of the library.
+        paths: Pictures or folders, whether or not they still exist.
+    """
+    if not paths:
+        raise ConfigError("no path was given; expected the pictures or folders to forget")
+    count = Library.open(library).remove(paths)
+    common.show({"removed": count}, f"{library}: {count} pictures removed")

@@ -1,0 +1,144 @@
+"""`diptych search`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from diptych.core.errors import ConfigError
+from diptych.core.files import write_bytes
+from diptych.core.types import Hit
+from diptych.data.images import SUFFIXES
+from diptych.library import Library
+from diptych.library import query as queries
+from diptych.library.names import escape, plain, unescape
+
+from .shared import Common
+
+COMMON = Common()
+
+
+def search(
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    library: Path | None = None,
+    image: Path | None = None,
+    like: str | None = None,
+    k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
+    where: str | None = None,
+    model: str | None = None,
+    paths: bool = False,
+    preview: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    cut: bool = False,
+    common: Common = COMMON,
+) -> None:
+    r"""Find pictures by words, by picture, or by a sum of both.
+
+    A sum is terms joined by + and -, with spaces around the sign; every term is words in quotes or a
+    picture's file name, perhaps with a weight. Keep the whole sum in single quotes, or give terms and
+    signs as arguments of their own. Everything else is plain words.
+
+    Examples:
+
+        diptych search "a dog in the snow" --library ~/pictures.library
+
+        diptych search --image holiday.jpg -k 5 --library ~/pictures.library --preview found.png
+
+        diptych search '"red" + car.jpg - 0.5*"snow"' --library ~/pictures.library
+
+        diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
+
+    Args:
+        words: What to look for.
+        library: Folder of the library; needed.
+        image: Look for pictures like this one.
+        like: Look for pictures like this one of the library, by its id; itself left out.
+        k: How many pictures, 1 to 1,000.
+        where: Only pictures for which this SQL expression holds; diptych library info lists the columns.
+        model: A shipped model's name, or a model folder; the one that made the library is the default.
+        paths: Print only the paths, one a line.
+        preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
+        cut: Use the first 1,000 characters of a longer query instead of refusing it.
+    """
+    queries.check_k(k)
+    sheet, more_words = _sheet_file(preview)
+    text = _asked_for([*words, *more_words], image, like, cut)
+    if library is None:
+        raise ConfigError("--library is missing; name the folder that diptych index made")
+    collection = _opened(library, model, needed=like is None)
+    if like is not None:
+        hits = collection.like(like, k, where)
+    else:
+        hits = collection.search(image if image is not None else text, k, where)
+    title = text or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
+    _print(hits, plain(title), paths, common)
+    if preview is not None:
+        _preview(collection, hits, plain(title), image, sheet, common)
+
+
+def _asked_for(words: Sequence[str], image: Path | None, like: str | None, cut: bool) -> str:
+    """The words of the query, checked; "" when a picture is asked for."""
+    flag = next((word for word in words if word.startswith("-") and len(word) > 1), None)
+    if flag is not None:
+        raise ConfigError(f"unknown option {flag!r}; see diptych search --help (words that begin with -: after --)")
+    present = {"words": bool(words), "--image": image is not None, "--like": like is not None}
+    given = [name for name, is_given in present.items() if is_given]
+    if len(given) > 1:
+        raise ConfigError(f"found {' and '.join(given)}; expected one of them (a sum may name pictures: --help)")
+    if given and given[0] != "words":
+        return ""
+    return queries.check_text(queries.join(words), cut=cut)
+
+
+def _sheet_file(preview: list[str] | None) -> tuple[Path | None, list[str]]:
+    """The file that --preview names, if any, and the words that merely stand behind it."""
+    if preview is None:
+        return None, []
+    suffix = Path(preview[0]).suffix.lower() if preview else ""
+    if suffix == ".png":
+        return Path(preview[0]), preview[1:]
+    if suffix in SUFFIXES:
+        raise ConfigError(f"--preview {escape(preview[0])}: expected a file name that ends in .png")
+    if not sys.stdout.isatty():
+        raise ConfigError("--preview without a file needs a terminal; give it a name: --preview found.png")
+    return None, preview
+
+
+def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
+    from diptych.library import card
+    from diptych.models import load
+
+    about = card.read(folder)
+    return Library.open(folder, load(model or about.model) if needed or model else None)
+
+
+def _print(hits: list[Hit], query: str, paths: bool, common: Common) -> None:
+    if paths and not common.json:
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(os.fsencode(unescape(hit.path or "")) + b"\n" for hit in hits)
+        sys.stdout.flush()
+        return
+    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {hit.path}" for hit in hits]
+    found = [hit.path for hit in hits] if paths else [asdict(hit) for hit in hits]
+    common.show({"query": query, "hits": found}, "\n".join(lines) or "nothing found")
+
+
+def _preview(
+    collection: Library, hits: list[Hit], title: str, image: Path | None, sheet: Path | None, common: Common
+) -> None:
+    from diptych.library.sheet import Found, contact_sheet, png
+
+    found = [Found(hit, collection.thumbnail(hit.id)) for hit in hits]
+    if sheet is None:
+        import shutil
+
+        from diptych.library.terminal import preview
+
+        print(preview(found, shutil.get_terminal_size().columns))
+        return
+    query_images = [] if image is None else [image.read_bytes()]
+    write_bytes(sheet, png(contact_sheet(title, found, query_images)))
+    common.progress().say(f"contact sheet: {escape(str(sheet))}")

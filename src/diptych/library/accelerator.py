@@ -1,0 +1,118 @@
+"""Speed for large libraries: a FAISS index (IVF) of one snapshot, its candidates re-scored exactly.
+
+It lies inside the snapshot's folder, so it can never belong to another version. Below THRESHOLD, or
+without faiss, searching is exact; the index is never needed and never the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from .exact import settle
+from .snapshot import Snapshot
+
+FILE = "faiss.index"
+THRESHOLD = 200_000  # rows
+_CANDIDATES = 10  # re-scored exactly for each hit asked for
+_LEAST_CANDIDATES = 200
+_SHARE_OF_CELLS = 1 / 16  # looked into for a query
+_TRAINING_ROWS_PER_CELL = 64
+_EXACT_BELOW = 20_000  # rows that a filter leaves: scoring them all is quick and exact
+
+_opened: dict[Path, Any] = {}  # the index of the newest snapshot of this process
+
+
+def prepare(snapshot: Snapshot, threshold: int | None = None) -> bool:
+    """Build and save the index if the snapshot is large enough and faiss is there; whether there is one."""
+    if len(snapshot) < (THRESHOLD if threshold is None else threshold) or not _has_faiss():
+        return False
+    path = snapshot.folder / FILE
+    if not path.exists():
+        _save(_build(snapshot.vectors), path)
+    return True
+
+
+def nearest(
+    snapshot: Snapshot,
+    query: Float32[np.ndarray, d],
+    k: int,
+    rows: Int64[np.ndarray, c] | None = None,
+) -> tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]] | None:
+    """As `exact.nearest`: exact cosines, a small chance of a missed row; None without an index."""
+    if rows is not None and len(rows) < _EXACT_BELOW:
+        return None
+    index = _open(snapshot)
+    if index is None:
+        return None
+    faiss: Any = importlib.import_module("faiss")
+    wanted = max(_LEAST_CANDIDATES, _CANDIDATES * k)
+    cells = max(1, math.ceil(index.nlist * _SHARE_OF_CELLS))
+    if rows is not None:  # the fewer rows pass the filter, the further away the nearest of them are
+        cells = min(index.nlist, math.ceil(cells * len(snapshot) / len(rows)))
+    selector = None if rows is None else faiss.IDSelectorBatch(rows)
+    parameters = faiss.SearchParametersIVF(nprobe=cells, sel=selector)
+    _, found = index.search(query[np.newaxis], min(wanted, len(snapshot)), params=parameters)
+    candidates = found[0][found[0] >= 0].astype(np.int64)
+    if len(candidates) < min(k, len(snapshot) if rows is None else len(rows)):
+        return None  # too few in the cells looked into: the exact way has them all
+    return settle(snapshot.vectors, query, np.unique(candidates), k)
+
+
+def _build(vectors: Float32[np.ndarray, "n d"]) -> Any:
+    import faiss
+
+    count, dim = vectors.shape
+    cells = max(1, min(round(4 * math.sqrt(count)), count // 39))
+    index = faiss.index_factory(dim, f"IVF{cells},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    chosen = np.random.default_rng(0).permutation(count)[: cells * _TRAINING_ROWS_PER_CELL]
+    index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
+    for start in range(0, count, 65_536):
+        index.add(np.ascontiguousarray(vectors[start : start + 65_536]))
+    return index
+
+
+def _save(index: Any, path: Path) -> None:
+    import faiss
+
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{FILE}.", dir=path.parent)
+    os.close(descriptor)
+    try:
+        faiss.write_index(index, temporary)
+        Path(temporary).replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+
+
+def _open(snapshot: Snapshot) -> Any:
+    """The index of this snapshot, or None when there is none or it is damaged."""
+    path = snapshot.folder / FILE
+    if path in _opened:
+        return _opened[path]
+    if not path.is_file() or not _has_faiss():
+        return None
+    import faiss
+
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    except RuntimeError:
+        return None
+    if (index.ntotal, index.d) != snapshot.vectors.shape:
+        return None
+    _opened.clear()
+    _opened[path] = index
+    return index
+
+
+def _has_faiss() -> bool:
+    return importlib.util.find_spec("faiss") is not None

@@ -1,0 +1,327 @@
+"""The store in a Lance table: a folder of immutable files, one manifest for each version."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.files import fsync_folder
+
+from .names import escape, plain
+from .rows import COLUMNS, Row
+
+TABLE = "pictures"
+MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findable in `meta` only
+_SCAN_ROWS = 8192
+_MANIFEST = re.compile(r"(\d+)\.manifest")
+_NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
+_KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "integer", "int64": "integer"}
+
+
+def version_on_disk(folder: Path) -> str | None:
+    """A token that changes with every version of the table, read without importing Lance; None without one."""
+    newest: tuple[int, int] | None = None
+    with (
+        contextlib.suppress(FileNotFoundError),
+        os.scandir(folder / f"{TABLE}.lance" / "_versions") as entries,
+    ):
+        for entry in entries:
+            if match := _MANIFEST.fullmatch(entry.name):
+                number = int(match[1])
+                version = _NEWEST_FIRST - number if len(match[1]) == 20 else number
+                newest = max(newest or (0, 0), (version, entry.stat().st_size))
+    return None if newest is None else f"{newest[0]}-{newest[1]}"
+
+
+class LanceStore:
+    """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them."""
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self._folder = folder
+        self._dim = dim
+        self._synced: set[str] = set()
+        with _one_line_errors("the store cannot be opened"):
+            import lancedb
+
+            self._database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+            self._table = self._open_or_create()
+
+    def _open_or_create(self) -> Any:
+        if (self._folder / f"{TABLE}.lance").is_dir():
+            return self._database.open_table(TABLE)
+        table = self._database.create_table(TABLE, schema=_schema(self._dim), exist_ok=True)
+        self._make_durable()
+        return table
+
+    @property
+    def version(self) -> int:
+        """The newest version."""
+        return int(self._table.version)
+
+    def count(self) -> int:
+        """How many rows the newest version holds."""
+        return int(self._table.count_rows())
+
+    def columns(self) -> Mapping[str, str]:
+        """Name -> kind of what `where` may ask about."""
+        kinds = {}
+        for column in self._table.schema:
+            if column.name != "vector":
+                kind = str(column.type)
+                kinds[column.name] = "timestamp" if kind.startswith("timestamp") else _KINDS.get(kind, kind)
+        return kinds
+
+    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
+        """Insert or replace rows by id and remove others, as one version; durable on return."""
+        if not rows and not remove:
+            return
+        gone = f"id IN ({', '.join(map(_quote, sorted(remove)))})"
+        with _one_line_errors("the store cannot be written"):
+            if not rows:
+                self._table.delete(gone)
+            else:
+                self._add_columns_for(rows)
+                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                if remove:
+                    merge = merge.when_not_matched_by_source_delete(gone)
+                merge.execute(self._to_arrow(rows))
+        self._make_durable()
+
+    def get(self, ids: Collection[str]) -> list[Row]:
+        """The rows with these ids, sorted by id; unknown ids are left out."""
+        wanted = sorted(set(ids))
+        if not wanted:
+            return []
+        rows = []
+        names = [name for name in self._table.schema.names if name in _STORED]
+        for start in range(0, len(wanted), 1000):
+            where = f"id IN ({', '.join(map(_quote, wanted[start : start + 1000]))})"
+            found = self._table.search().where(where).select(names).limit(None).to_arrow()
+            vectors = _vectors(found["vector"], self._dim)
+            plain_columns = found.drop_columns(["vector"]).to_pylist()
+            rows += [_from_columns(line, vectors[at]) for at, line in enumerate(plain_columns)]
+        return sorted(rows, key=lambda row: row.id)
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        with _one_line_errors("the store cannot be read"):
+            reader = self._table.search().select(list(columns)).limit(None).to_batches(_SCAN_ROWS)
+            for batch in reader:
+                yield {
+                    name: _vectors(batch[name], self._dim) if name == "vector" else batch[name].to_pylist()
+                    for name in columns
+                }
+
+    def matching(self, where: str) -> list[str]:
+        """Ids of the rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
+        if _has_semicolon(where):
+            raise ConfigError(f"--where takes one expression without ';', found {where!r}")
+        try:
+            found = self._table.search().where(where).select(["id"]).limit(None).to_arrow()
+        except (ValueError, RuntimeError, OSError) as error:
+            choices = ", ".join(f"{name} ({kind})" for name, kind in self.columns().items())
+            raise ConfigError(
+                f"cannot use --where {where[:100]!r}: {_reason(error)}; columns: {choices}; "
+                f"for example: --where \"width > 800 AND folder LIKE '%holiday%'\""
+            ) from error
+        return sorted(found["id"].to_pylist())
+
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+        """Lance's own exact search: (id, cosine), best first."""
+        query = self._table.search(vector, vector_column_name="vector").distance_type("dot").select(["id", "_distance"])
+        if where is not None:
+            query = query.where(where)
+        found = query.limit(k).to_arrow().to_pylist()
+        return [(line["id"], 1.0 - line["_distance"]) for line in found]
+
+    def compact(self, keep_seconds: float) -> None:
+        """Merge small files and drop versions older than `keep_seconds`.
+
+        The caller holds the writer lock, so files of unfinished writes are left-overs of killed runs.
+        """
+        with _one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self._table.optimize(cleanup_older_than=timedelta(seconds=keep_seconds), delete_unverified=True)
+        self._make_durable()
+
+    def _add_columns_for(self, rows: Iterable[Row]) -> None:
+        kinds = {"text": "string", "number": "double", "boolean": "boolean"}
+        have = self._table.schema.names
+        room = MOST_EXTRA_COLUMNS - (len(have) - len(COLUMNS) - 1)
+        new: dict[str, str] = {}
+        for row in rows:
+            for key, value in row.meta.items():
+                name = column_name(key)
+                if value is not None and name not in have and name not in new and len(new) < room:
+                    new[name] = f"CAST(NULL AS {kinds[_kind_of(value)]})"
+        if new:
+            self._table.add_columns(new)
+
+    def _to_arrow(self, rows: Sequence[Row]) -> Any:
+        import pyarrow as pa
+
+        schema = self._table.schema
+        lines = [_to_columns(row) for row in rows]
+        arrays = []
+        for column in schema:
+            if column.name == "vector":
+                flat = np.concatenate([np.asarray(row.vector, dtype=np.float32) for row in rows])
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), self._dim))
+            else:
+                cells = [line.get(column.name) for line in lines]
+                if column.name not in COLUMNS:
+                    cells = [_cast(cell, str(column.type)) for cell in cells]
+                arrays.append(pa.array(cells, type=column.type))
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def _make_durable(self) -> None:
+        """Flush what the last write made. Lance leaves that to the system, which a power cut can beat."""
+        folders = []
+        for base, _, names in os.walk(self._folder):
+            fresh = [name for name in names if os.path.join(base, name) not in self._synced]  # noqa: PTH118
+            for name in fresh:
+                path = Path(base, name)
+                with contextlib.suppress(FileNotFoundError):
+                    descriptor = os.open(path, os.O_RDONLY)
+                    try:
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+                if not name.endswith(".json"):  # Lance's only files that are ever written again
+                    self._synced.add(str(path))
+            if fresh:
+                folders.append(Path(base))
+        for folder in folders:
+            fsync_folder(folder)
+
+
+_STORED = frozenset(COLUMNS) | {"vector"}
+
+
+def column_name(key: str) -> str:
+    """The column a metadata key becomes: letters, digits and _, never one of the built-in names."""
+    name = re.sub(r"\W", "_", plain(key).strip(), flags=re.ASCII).lower() or "_"
+    if name[0].isdigit():
+        name = f"_{name}"
+    return f"meta_{name}" if name in _STORED else name
+
+
+def _schema(dim: int) -> Any:
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "integer": pa.int64(), "timestamp": pa.timestamp("s")}
+    fields = [pa.field(name, types[kind], nullable=name != "id") for name, kind in COLUMNS.items()]
+    return pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), dim))])
+
+
+def _to_columns(row: Row) -> dict[str, Any]:
+    cells = {column_name(key): value for key, value in row.meta.items()}
+    cells.update(
+        id=row.id,
+        path=row.path,
+        name=row.name,
+        folder=row.folder,
+        suffix=row.suffix,
+        source=row.source,
+        content=row.content,
+        bytes=row.bytes,
+        modified=datetime.fromtimestamp(row.modified_ns // 10**9, UTC).replace(tzinfo=None),
+        modified_ns=row.modified_ns,
+        width=row.width,
+        height=row.height,
+        split=None if row.split is None else plain(row.split),
+        group=None if row.group is None else plain(row.group),
+        texts=plain("\n".join(row.texts)),
+        # ASCII JSON keeps every string exactly, lone surrogates too.
+        meta=json.dumps({"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}),
+        digest=row.digest,
+    )
+    return cells
+
+
+def _from_columns(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
+    said = json.loads(line["meta"])
+    return Row(
+        id=line["id"],
+        path=line["path"],
+        source=line["source"],
+        content=line["content"],
+        bytes=line["bytes"],
+        modified_ns=line["modified_ns"],
+        width=line["width"],
+        height=line["height"],
+        vector=vector,
+        texts=tuple(said["texts"]),
+        split=said["split"],
+        group=said["group"],
+        meta=said["meta"],
+    )
+
+
+def _vectors(column: Any, dim: int) -> Float32[np.ndarray, "n d"]:
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else "text"
+
+
+def _cast(value: Any, kind: str) -> Any:
+    """A metadata value as its column's type; None where it does not fit (it stays whole in `meta`)."""
+    if value is None:
+        return None
+    if kind == "bool":
+        return value if isinstance(value, bool) else None
+    if kind == "double":
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        with contextlib.suppress(OverflowError):
+            return float(value) if math.isfinite(value) else None
+        return None
+    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _has_semicolon(where: str) -> bool:
+    """Lance's parser stops at a ';' and would silently ignore the rest."""
+    return ";" in re.sub(r"'[^']*'", "", where)
+
+
+def _reason(error: BaseException) -> str:
+    """Lance's message without its Rust source line, as one short line."""
+    text = re.sub(r",? /\S*\.rs:\d+(:\d+)?\)?", "", " ".join(str(error).split()))
+    text = re.sub(r"\. ?Valid fields are .*", "", text.removeprefix("Invalid input, "))
+    return text[:200]
+
+
+@contextlib.contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        raise LibraryError(
+            f"{what}: {escape(_reason(error))}; run: diptych library verify, and restore a backup or "
+            f"index again if it cannot be repaired"
+        ) from error

@@ -1,0 +1,47 @@
+"""One writer at a time, by a lock on a file that the system releases when the writer dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core.errors import LibraryError
+
+from .names import escape
+
+FILE = "writer.lock"
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        value = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {value['pid']} on {value['host']} since {value['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextlib.contextmanager
+def writer(folder: Path) -> Iterator[None]:
+    """Hold the library's writer lock. Raises LibraryError, naming the holder, when someone else has it."""
+    import fcntl
+
+    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LibraryError(
+                f"the library {escape(str(folder))} is being written by {_holder(descriptor)}; "
+                f"wait until it is finished, or stop it, then run this again"
+            ) from error
+        note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

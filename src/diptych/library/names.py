@@ -1,0 +1,46 @@
+"""File names as text: any name a file system allows becomes valid Unicode, and back again.
+
+A name that is not UTF-8 reaches Python with lone surrogates, which no store, JSON file or
+terminal accepts. Such bytes are written as `\\xff`; a backslash that would look like such an
+escape becomes `\\x5c`, so that every name has exactly one written form.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4}))")
+
+
+def _escape_one(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _unescape_one(match: re.Match[str]) -> str:
+    if match[2] is not None:
+        return chr(int(match[2], 16))
+    code = int(match[1], 16)
+    return "\\" if code == 0x5C else chr(0xDC00 + code)
+
+
+def escape(name: str) -> str:
+    """The written form of a file name: valid Unicode, one for every name."""
+    return _SURROGATE.sub(_escape_one, _LOOKS_ESCAPED.sub(r"\\x5c", name))
+
+
+def unescape(written: str) -> str:
+    """The file name behind its written form: `unescape(escape(name)) == name`."""
+    return _ESCAPE.sub(_unescape_one, written)
+
+
+def plain_json(document: str) -> str:
+    """A JSON document without lone surrogates: in its strings they become the text `\\udXXX`."""
+    return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", document)
+
+
+def plain(text: str) -> str:
+    """Text for people and stores: lone surrogates become `\\udXXX`, everything else stays."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

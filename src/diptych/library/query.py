@@ -1,0 +1,177 @@
+"""What a search asks for: words, a picture, or a sum of both such as `"red" + a.jpg - "snow"`.
+
+A query is a sum only when all of it reads as terms joined by ` + ` or ` - `, with spaces around the
+sign, and every term is quoted words or a picture. A picture is a name, quoted or bare, that ends
+like an image (`a.jpg`, `"my photo.png"`), or a bare name of an existing file. A weight may stand
+before a term: `0.5*"red"`. Anything else is plain words, signs and quotes included, so
+`black - white` and `"a" - b` are simply text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import DataError, LimitError, Reason
+from diptych.data.images import SUFFIXES
+
+from .encoder import Encoder
+from .names import escape
+
+MAX_CHARACTERS = 1000
+MAX_HITS = 1000
+_MAX_TERMS = 32
+_NEARLY_ZERO = 1e-6
+
+_NUMBER = r"(?:(?P<weight>\d+(?:\.\d+)?|\.\d+)\*)?"
+_TERM = re.compile(rf"\s*{_NUMBER}(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>[^\s\"']+))")
+_SIGN = re.compile(r"\s+([+-])\s+")
+_FIRST_SIGN = re.compile(r"\s*([+-])\s*(?=[\d.\"'])")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of a sum: words or a picture, with its weight."""
+
+    weight: float
+    text: str | None = None
+    image: Path | None = None
+
+
+def check_text(text: str, *, cut: bool = False) -> str:
+    """The text of a query, checked. With `cut`, a text over the limit is cut instead of refused.
+
+    Raises LimitError when it is too long, DataError when it is empty or not valid Unicode.
+    """
+    if len(text) > MAX_CHARACTERS:
+        if not cut:
+            raise LimitError(
+                f"the query has {len(text):,} characters, the limit is {MAX_CHARACTERS:,}; "
+                f"shorten it, or add --cut to use its first {MAX_CHARACTERS:,}"
+            )
+        text = text[:MAX_CHARACTERS]
+    if not text.strip():
+        raise DataError(
+            'the query is empty; expected words, such as: diptych search --library DIR "a red car"',
+            Reason.EMPTY_TEXT,
+        )
+    broken = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
+    if broken is not None:
+        raise DataError(
+            f"the query has a lone surrogate (\\u{ord(broken):04x}), which is half a character; "
+            f"expected valid Unicode: send it as UTF-8",
+            Reason.BAD_ROW,
+        )
+    return text
+
+
+def check_k(k: int) -> int:
+    """How many hits to give, checked. Raises LimitError outside 1..1,000."""
+    if not 1 <= k <= MAX_HITS:
+        raise LimitError(f"k is {k}; expected a number of hits from 1 to {MAX_HITS:,}")
+    return k
+
+
+def join(words: Sequence[str]) -> str:
+    """One query from the words of a command line, whose shell has taken the quotes away.
+
+    When every second word is a sign (`red + a.jpg - snow`) it is a sum and the texts get quotes again;
+    otherwise the words belong together as they stand.
+    """
+    terms, signs = words[::2], words[1::2]
+    if len(words) < 3 or len(terms) == len(signs) or not all(sign in ("+", "-") for sign in signs):
+        return " ".join(words)
+    return " ".join(word if at % 2 else _quoted(word) for at, word in enumerate(words))
+
+
+def _quoted(word: str) -> str:
+    if _TERM.fullmatch(word) and not re.fullmatch(r"[^\s\"']+", word):
+        return word  # has its quotes, perhaps with a weight
+    weight, _, rest = word.rpartition("*") if re.match(r"[\d.]+\*", word) else ("", "", word)
+    mark = "'" if '"' in rest else '"'
+    bare = not re.search(r"[\s\"']", rest) and os.path.isfile(os.path.expanduser(rest))  # noqa: PTH111, PTH113
+    return f"{weight}*" * bool(weight) + (rest if bare else f"{mark}{rest}{mark}")
+
+
+def parse(text: str, folder: Path | None = None) -> tuple[Term, ...]:
+    """The terms of a query; one term of weight 1 when it is plain words.
+
+    Relative picture names start from `folder` (the working folder by default). Raises DataError when
+    a picture of a sum is missing, LimitError when there are too many terms.
+    """
+    terms = _parse_sum(text, folder or Path())
+    if terms is None:
+        return (Term(1.0, text=text),)
+    if len(terms) > _MAX_TERMS:
+        raise LimitError(f"the query has {len(terms)} terms, the limit is {_MAX_TERMS}; leave some out")
+    for term in terms:
+        if term.image is not None and not os.path.isfile(term.image):  # noqa: PTH113
+            raise DataError(
+                f"the query names the picture {escape(str(term.image))}, but there is no such file; check the name, "
+                f"or leave the image ending out if you mean words",
+                Reason.MISSING,
+            )
+        if term.text is not None:
+            check_text(term.text)
+    return tuple(terms)
+
+
+def vector(terms: Sequence[Term], encoder: Encoder) -> Float32[np.ndarray, d]:
+    """The weighted sum of the terms' unit vectors, as a unit vector.
+
+    Raises DataError when the terms cancel each other out.
+    """
+    texts = [term for term in terms if term.text is not None]
+    images = [term for term in terms if term.image is not None]
+    total = np.zeros(encoder.dim, dtype=np.float64)
+    if texts:
+        vectors = normalise(encoder.encode_texts([term.text or "" for term in texts]))
+        total += np.array([term.weight for term in texts]) @ vectors
+    if images:
+        vectors = normalise(encoder.encode_images([term.image for term in images]))
+        total += np.array([term.weight for term in images]) @ vectors
+    if not np.linalg.norm(total) > _NEARLY_ZERO:
+        raise DataError("the terms of the query cancel each other out; expected something to be left: change a weight")
+    return normalise(total)
+
+
+def _parse_sum(text: str, folder: Path) -> list[Term] | None:
+    """The terms, or None unless the whole text is a sum of at least two."""
+    terms: list[Term] = []
+    sign, at = 1.0, 0
+    if first := _FIRST_SIGN.match(text):
+        sign, at = _sign(first[1]), first.end()
+    while match := _TERM.match(text, at):
+        term = _term(match, sign, folder)
+        if term is None:
+            return None
+        terms.append(term)
+        at = match.end()
+        if not text[at:].strip():
+            return terms if len(terms) > 1 else None
+        joint = _SIGN.match(text, at)
+        if joint is None:
+            return None
+        sign, at = _sign(joint[1]), joint.end()
+    return None
+
+
+def _sign(character: str) -> float:
+    return 1.0 if character == "+" else -1.0
+
+
+def _term(match: re.Match[str], sign: float, folder: Path) -> Term | None:
+    weight = sign * float(match["weight"] or 1)
+    quoted = match["double"] if match["double"] is not None else match["single"]
+    name = match["bare"] if quoted is None else quoted
+    path = folder / os.path.expanduser(name)  # noqa: PTH111 - never raises
+    if path.suffix.lower() in SUFFIXES or (quoted is None and os.path.isfile(path)):  # noqa: PTH113
+        return Term(weight, image=path)
+    return None if quoted is None else Term(weight, text=quoted)

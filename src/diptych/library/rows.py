@@ -1,0 +1,108 @@
+"""One row of a library: a picture at a path, its vector, and what is known about it."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core import fingerprint
+
+ID_LENGTH = 16  # hex digits
+
+# What `--where` can ask about every picture, whatever the source said: column -> kind.
+COLUMNS = {
+    "id": "text",
+    "path": "text",
+    "name": "text",
+    "folder": "text",
+    "suffix": "text",
+    "source": "text",
+    "content": "text",
+    "bytes": "integer",
+    "modified": "timestamp",
+    "modified_ns": "integer",
+    "width": "integer",
+    "height": "integer",
+    "split": "text",
+    "group": "text",
+    "texts": "text",
+    "meta": "text",
+    "digest": "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One picture at one path. The same content at two paths is two rows with the same vector.
+
+    `id` is given at first sight and stays when the file moves or is edited. Names and paths are
+    in their written form (see `names`). `content` is the fingerprint of the encoded bytes.
+    """
+
+    id: str
+    path: str
+    source: str  # the folder or file named to `index` that led here
+    content: str
+    bytes: int
+    modified_ns: int  # nanoseconds since 1970, UTC
+    width: int  # pixels
+    height: int
+    vector: Float32[np.ndarray, d] = field(repr=False, compare=False)
+    texts: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return posixpath.basename(self.path.rpartition("::")[2]) or self.path
+
+    @property
+    def folder(self) -> str:
+        """The path without its last part."""
+        return self.path[: -len(self.name)].rstrip("/:") or "/"
+
+    @property
+    def suffix(self) -> str:
+        """The file name's ending in small letters, with its dot: ".jpg"."""
+        return posixpath.splitext(self.name)[1].lower()
+
+    @property
+    def digest(self) -> str:
+        """Changes when anything the source said about the picture does."""
+        return description_digest(self.texts, self.split, self.group, self.meta)
+
+    def summary(self) -> dict[str, Any]:
+        """What a search hit tells about the picture, JSON-ready."""
+        told: dict[str, Any] = {"name": self.name, "width": self.width, "height": self.height}
+        if self.texts:
+            told["texts"] = list(self.texts)
+        if self.split is not None:
+            told["split"] = self.split
+        if self.group is not None:
+            told["group"] = self.group
+        return {**self.meta, **told}
+
+
+def description_digest(texts: Collection[str], split: str | None, group: str | None, meta: Mapping[str, Any]) -> str:
+    """Fingerprint of what a source says about a picture; empty when it says nothing."""
+    if not (texts or split or group or meta):
+        return ""
+    return fingerprint.of_bytes(json.dumps([list(texts), split, group, dict(meta)], sort_keys=True).encode())
+
+
+def new_id(path: str, content: str, taken: Collection[str]) -> str:
+    """An id for a picture seen for the first time: stable for the same path and content, never one in use."""
+    attempt = 0
+    while True:
+        candidate = fingerprint.combined((path, content, str(attempt)))[:ID_LENGTH]
+        if candidate not in taken:
+            return candidate
+        attempt += 1

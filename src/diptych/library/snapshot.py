@@ -1,0 +1,219 @@
+"""A snapshot of one store version, laid out for searching: memory-mapped, opened in milliseconds.
+
+It is a cache, never the truth: written after each indexing run, ignored and made again when it is
+missing, stale or damaged. Searching with one needs neither Lance nor Arrow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import LibraryError
+from diptych.core.files import fsync_folder, write_json
+
+from .names import plain_json
+from .rows import ID_LENGTH
+from .store import Store
+
+POINTER = "current.json"
+_VECTORS, _IDS, _LINES, _OFFSETS = "vectors.npy", "ids.npy", "rows.jsonl", "offsets.npy"
+_ID_TYPE = f"S{ID_LENGTH}"
+
+
+class DamagedError(LibraryError):
+    """A snapshot that cannot be read; a new one can be made from the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which snapshot is current, of which store version, and how long its files must be."""
+
+    folder: str
+    library: str
+    version: str
+    rows: int
+    dim: int
+    sizes: dict[str, int]  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Vectors and rows of one version, sorted by id, so that a row's place breaks ties by id."""
+
+    version: str
+    folder: Path
+    ids: np.ndarray[Any, np.dtype[np.bytes_]]
+    vectors: Float32[np.ndarray, "n d"]
+    offsets: Int64[np.ndarray, m]  # n + 1 positions in the file of lines
+    lines: bytes | mmap.mmap
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def id(self, row: int) -> str:
+        """The id of a row."""
+        return str(self.ids[row], "ascii")
+
+    def row(self, row: int) -> dict[str, Any]:
+        """What is known about a row: path, content, meta. Raises DamagedError when that cannot be read."""
+        try:
+            value = json.loads(self.lines[int(self.offsets[row]) : int(self.offsets[row + 1])])
+        except ValueError as error:
+            raise DamagedError(f"the snapshot {self.folder} is damaged; run: diptych library compact") from error
+        return dict(value)
+
+    def find(self, identifiers: Sequence[str]) -> Int64[np.ndarray, c]:
+        """Rows of those of these ids that exist, in ascending order."""
+        known = [one for one in identifiers if one.isascii() and len(one) == ID_LENGTH]
+        wanted = np.unique(np.array(known, dtype=_ID_TYPE))
+        if not len(self) or not len(wanted):
+            return np.empty(0, dtype=np.int64)
+        places = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
+        return np.asarray(places[self.ids[places] == wanted], dtype=np.int64)
+
+
+def build(folder: Path, store: Store, library: str, dim: int, version: Callable[[], str | None]) -> Snapshot:
+    """Write a snapshot of the store's newest version below `folder` and make it the current one.
+
+    Raises LibraryError when the store keeps changing, and OSError when the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(3):
+        before = version()
+        target = Path(tempfile.mkdtemp(prefix=f"{before}.", dir=folder))
+        try:
+            rows = _write(target, store, dim)
+            if before is None or version() != before:
+                raise _ChangedError
+            sizes = {name: (target / name).stat().st_size for name in (_VECTORS, _IDS, _LINES, _OFFSETS)}
+            pointer = Pointer(target.name, library, before, rows, dim, sizes)
+            target.chmod(0o755)
+            fsync_folder(target)
+            write_json(folder / POINTER, asdict(pointer))
+        except BaseException as error:
+            shutil.rmtree(target, ignore_errors=True)
+            if isinstance(error, _ChangedError):
+                continue
+            raise
+        _drop_others(folder, target.name)
+        return _open(folder, pointer)
+    raise LibraryError("the library changed three times while it was read; try again when indexing is finished")
+
+
+class _ChangedError(Exception):
+    pass
+
+
+def load(folder: Path, library: str, dim: int, version: str | None) -> Snapshot | None:
+    """The current snapshot if it is whole and of this store version, else None."""
+    try:
+        pointer = Pointer(**json.loads((folder / POINTER).read_bytes()))
+        if (pointer.library, pointer.version, pointer.dim) != (library, version, dim):
+            return None
+        return _open(folder, pointer)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def in_memory(store: Store, dim: int, version: str) -> Snapshot:
+    """The same, without a file: for a library on a disk that cannot be written."""
+    ids, vectors, lines = _sorted(store, dim)
+    offsets = np.cumsum([0, *map(len, lines)], dtype=np.int64)
+    return Snapshot(version, Path(), ids, vectors, offsets, b"".join(lines))
+
+
+def _write(target: Path, store: Store, dim: int) -> int:
+    ids, vectors, lines = _sorted(store, dim)
+    _save(target / _VECTORS, vectors)
+    _save(target / _IDS, ids)
+    _save(target / _OFFSETS, np.cumsum([0, *map(len, lines)], dtype=np.int64))
+    with (target / _LINES).open("wb") as stream:
+        stream.writelines(lines)
+        _sync(stream.fileno(), stream.flush)
+    return len(ids)
+
+
+def _save(path: Path, array: np.ndarray[Any, Any]) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, array)
+        _sync(stream.fileno(), stream.flush)
+
+
+def _sync(descriptor: int, flush: Callable[[], None]) -> None:
+    flush()
+    os.fsync(descriptor)
+
+
+def _sorted(store: Store, dim: int) -> tuple[Any, Float32[np.ndarray, "n d"], list[bytes]]:
+    ids: list[str] = []
+    blocks: list[np.ndarray[Any, Any]] = []
+    lines: list[bytes] = []
+    columns = ["id", "path", "content", "name", "width", "height", "meta", "vector"]
+    for block in store.scan(columns):
+        ids += block["id"]
+        blocks.append(block["vector"])
+        lines += [_line(dict(zip(columns[:-1], cells, strict=True))) for cells in _cells(block, columns[:-1])]
+    names = np.array(ids, dtype=_ID_TYPE)
+    order = np.argsort(names, kind="stable")
+    vectors = np.concatenate(blocks) if blocks else np.empty((0, dim), dtype=np.float32)
+    return names[order], normalise(vectors[order]), [lines[at] for at in order]
+
+
+def _cells(block: dict[str, Any], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(block[name] for name in columns), strict=True)
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    said = json.loads(row["meta"])
+    meta = dict(said["meta"])
+    meta.update({"name": row["name"], "width": row["width"], "height": row["height"]})
+    meta.update({key: said[key] for key in ("texts", "split", "group") if said[key]})
+    line = json.dumps({"path": row["path"], "content": row["content"], "meta": meta}, ensure_ascii=False)
+    return plain_json(line).encode() + b"\n"
+
+
+def _open(folder: Path, pointer: Pointer) -> Snapshot:
+    """Map the files. Raises OSError or ValueError when they are not what the pointer says."""
+    base = folder / pointer.folder
+    for name, size in pointer.sizes.items():
+        if (base / name).stat().st_size != size:
+            raise ValueError(f"{name} has not the expected length")
+    vectors = _map(base / _VECTORS)
+    ids = _map(base / _IDS)
+    offsets = _map(base / _OFFSETS)
+    if vectors.shape != (pointer.rows, pointer.dim) or vectors.dtype != np.float32:
+        raise ValueError("the vectors have another shape than stated")
+    if ids.shape != (pointer.rows,) or ids.dtype != np.dtype(_ID_TYPE) or offsets.shape != (pointer.rows + 1,):
+        raise ValueError("ids or offsets have another shape than stated")
+    lines: bytes | mmap.mmap = b""
+    if pointer.rows:
+        with (base / _LINES).open("rb") as stream:
+            lines = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return Snapshot(pointer.version, base, ids, vectors, offsets, lines)
+
+
+def _map(path: Path) -> Any:
+    """An array mapped from its file; NumPy cannot map one without elements."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False) if path.stat().st_size > 128 else np.load(path)
+    return np.asarray(array)
+
+
+def _drop_others(folder: Path, current: str) -> None:
+    """Remove older snapshots. Whoever has one mapped keeps it until they close it."""
+    for entry in folder.iterdir():
+        if entry.name not in (current, POINTER):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -1,0 +1,268 @@
+"""From the paths named to `index` to the pictures behind them: files, folders, and sources of pairs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
+from diptych.data.images import SUFFIXES
+from diptych.data.readers import Source, SourceOptions, open_source
+
+from . import card
+from .names import escape, plain
+from .rows import description_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture that a source has. Nothing of it has been read yet.
+
+    `described` tells whether the source speaks about texts and metadata; a plain folder does not,
+    so that indexing it never wipes what a richer source said.
+    """
+
+    ref: ImageRef
+    path: str  # written form; unique in the library
+    source: str
+    bytes: int
+    modified_ns: int
+    described: bool = False
+    texts: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of the description, as `Row.digest`."""
+        return description_digest(self.texts, self.split, self.group, self.meta)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Everything that was found, and what could not be looked at."""
+
+    found: dict[str, Found] = field(default_factory=dict)  # by path
+    folders: list[str] = field(default_factory=list)  # walked roots, written form
+    sources: set[str] = field(default_factory=set)  # all roots, written form
+    unreadable: list[str] = field(default_factory=list)  # folders that refused to be listed
+    skipped: list[Skipped] = field(default_factory=list)
+    _with_bytes: dict[str, tuple[Path, str | None]] = field(default_factory=dict)  # sources to read again
+
+    def add(self, found: Found) -> None:
+        """Remember a picture; a richer description of the same path wins."""
+        if found.path not in self.found or found.described:
+            self.found[found.path] = found
+
+    def add_source(self, root: Path, status: os.stat_result, format: str | None) -> None:
+        """Remember the pictures of a source of pairs, but never their bytes: those are read again later."""
+        shown = escape(str(root))
+        source = _open(root, format)
+        for pair, position, ref in _images(source):
+            found = _described(pair, position, ref, shown, status)
+            if found is None:
+                detail = f"{shown} lists it, but there is no such file"
+                self.skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
+            elif isinstance(found.ref, BytesImage):
+                self._with_bytes[shown] = (root, format)
+                self.add(replace(found, ref=BytesImage(b"", found.ref.label)))
+            else:
+                self.add(found)
+        self.skipped += source.skipped
+
+    def pictures(self) -> Iterator[Found]:
+        """All pictures, ready to be read."""
+        yield from (found for found in self.found.values() if not isinstance(found.ref, BytesImage))
+        given: set[str] = set()
+        for shown, (root, format) in self._with_bytes.items():
+            status = root.stat()
+            for pair, position, ref in _images(_open(root, format)):
+                if isinstance(ref, BytesImage):
+                    found = _described(pair, position, ref, shown, status)
+                    if found is not None and found.path in self.found and found.path not in given:
+                        given.add(found.path)
+                        yield found
+
+
+def survey(paths: Iterable[Path | str], format: str | None = None) -> Survey:
+    """Find the pictures of all paths: folders are walked, other files are read as pictures or as lists of them.
+
+    With `format` (the name of a reader) every path is read as such a source of pairs, folders too.
+    Raises DataError when a path is missing or leads to no picture at all: a drive that is not
+    mounted must look like a mistake, not like ten thousand deleted files.
+    """
+    result = Survey()
+    roots = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
+    if not roots:
+        raise DataError("no path was given; expected folders, pictures, or files that list pictures")
+    for root in roots:
+        _survey_root(root, format, result)
+    return result
+
+
+def _survey_root(root: Path, format: str | None, result: Survey) -> None:
+    shown = escape(str(root))
+    try:
+        status = root.stat()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot look at {shown}: {getattr(error, 'strerror', None) or error}; expected a folder, a picture, or "
+            f"a file that lists pictures; check the name, and that its drive is there (the library is unchanged)",
+            Reason.MISSING,
+        ) from error
+    result.sources.add(shown)
+    if format is not None:
+        _survey_source(root, status, format, result)
+    elif stat.S_ISDIR(status.st_mode):
+        result.folders.append(shown)
+        _Walk(root, result).run()
+    elif root.suffix.lower() in SUFFIXES:
+        result.add(_file(root, status, shown))
+    else:
+        _survey_source(root, status, None, result)
+
+
+def _file(path: Path, status: os.stat_result, source: str) -> Found:
+    return Found(FileImage(path), escape(str(path)), source, status.st_size, status.st_mtime_ns)
+
+
+class _Walk:
+    """One recursive walk: names in order, hidden ones left out, link loops and libraries not entered."""
+
+    def __init__(self, root: Path, result: Survey) -> None:
+        self._root = root
+        self._shown = escape(str(root))
+        self._result = result
+        self._entered: set[tuple[int, int]] = set()
+        self._others: Counter[str] = Counter()
+        self._pictures = 0
+
+    def run(self) -> None:
+        """Add every picture below the root. Raises DataError when there is none."""
+        if card.exists(self._root):
+            raise DataError(f"{self._shown} is itself a library; expected a folder of pictures", Reason.NO_IMAGE)
+        for folder in self._folders():
+            for entry in folder:
+                self._look_at(entry)
+        if self._pictures:
+            return
+        if self._result.unreadable:
+            found = f"folders that cannot be read ({self._result.unreadable[0]})"
+        elif self._others:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._others.most_common(5))
+            found = f"{self._others.total()} other files ({kinds})"
+        else:
+            found = "nothing"
+        raise DataError(
+            f"no pictures in {self._shown}: found {found}; expected files ending in "
+            f"{', '.join(sorted(SUFFIXES))}; name a folder that has some (the library is unchanged)",
+            Reason.NO_IMAGE,
+        )
+
+    def _folders(self) -> Iterator[list[os.DirEntry[str]]]:
+        """The entries of each folder, parents first."""
+        waiting = [str(self._root)]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                status = Path(folder).stat()
+                if (status.st_dev, status.st_ino) in self._entered:
+                    continue
+                self._entered.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as entries:
+                    listed = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self._result.unreadable.append(escape(folder))
+                detail = f"cannot list the folder: {error.strerror}; its pictures in the library are kept"
+                self._result.skipped.append(Skipped(escape(folder), Reason.MISSING, detail))
+                continue
+            visible = [entry for entry in listed if not entry.name.startswith(".")]
+            if folder != str(self._root) and any(entry.name == card.FILE for entry in visible):
+                continue  # a library inside the pictures: its thumbnails are not pictures of the user's
+            waiting += [entry.path for entry in reversed(visible) if _is_folder(entry)]
+            yield visible
+
+    def _look_at(self, entry: os.DirEntry[str]) -> None:
+        if _is_folder(entry):
+            return
+        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a name, not a path
+        if suffix not in SUFFIXES:
+            self._others[plain(escape(suffix)) or "without suffix"] += 1
+            return
+        self._pictures += 1
+        path = Path(entry.path)
+        try:
+            status = entry.stat()
+        except OSError as error:
+            detail = f"cannot look at it: {error.strerror}"
+            self._result.skipped.append(Skipped(escape(entry.path), Reason.MISSING, detail))
+            return
+        if not stat.S_ISREG(status.st_mode):
+            detail = "it is a pipe or device; expected a file"
+            self._result.skipped.append(Skipped(escape(entry.path), Reason.NOT_AN_IMAGE, detail))
+            return
+        self._result.add(_file(path, status, self._shown))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _open(root: Path, format: str | None) -> Source:
+    return open_source(root, SourceOptions(format=format))
+
+
+def _images(source: Iterable[Pair]) -> Iterator[tuple[Pair, int, ImageRef]]:
+    return ((pair, position, ref) for pair in source for position, ref in enumerate(pair.images))
+
+
+def _survey_source(root: Path, status: os.stat_result, format: str | None, result: Survey) -> None:
+    """A file (or, with a format, a folder) that lists pairs: its texts and metadata become searchable."""
+    before = len(result.found)
+    result.add_source(root, status, format)
+    if len(result.found) == before:
+        raise DataError(
+            f"{escape(str(root))} leads to no picture that is there; expected a list of pictures with paths "
+            f"relative to it (the library is unchanged)",
+            Reason.NO_IMAGE,
+        )
+
+
+def _described(pair: Pair, position: int, ref: ImageRef, source: str, listed: os.stat_result) -> Found | None:
+    """One picture of a pair, or None when there is no such file."""
+    if isinstance(ref, FileImage):
+        path = Path(os.path.abspath(ref.path))  # noqa: PTH100
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        ref, written, size, modified = FileImage(path), str(path), status.st_size, status.st_mtime_ns
+    elif isinstance(ref, TarImage):
+        written, size, modified = f"{ref.tar.absolute()}::{ref.member}", ref.size, listed.st_mtime_ns
+    else:
+        label = f"{pair.id}/{position}" if len(pair.images) > 1 else pair.id
+        written, size, modified = f"{source}::{label}", len(ref.data), listed.st_mtime_ns
+    return Found(
+        ref=ref,
+        path=escape(written),
+        source=source,
+        bytes=size,
+        modified_ns=modified,
+        described=True,
+        texts=tuple(text.value for text in pair.texts),
+        split=pair.split,
+        group=pair.group,
+        meta=pair.meta,
+    )

@@ -1,0 +1,52 @@
+"""The store seam: where rows live. Lance in a folder today; a server behind the same few methods later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from .rows import Row
+
+
+class Store(Protocol):
+    """Durable rows with versions. One writer at a time; every write is one new version, whole or absent."""
+
+    @property
+    def version(self) -> int:
+        """The newest version, as this store sees it now."""
+        ...
+
+    def count(self) -> int:
+        """How many rows the newest version holds."""
+        ...
+
+    def columns(self) -> Mapping[str, str]:
+        """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
+        ...
+
+    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
+        """Insert or replace rows by id and remove others, as one version; durable on return."""
+        ...
+
+    def get(self, ids: Collection[str]) -> list[Row]:
+        """The rows with these ids, sorted by id; unknown ids are left out."""
+        ...
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        ...
+
+    def matching(self, where: str) -> list[str]:
+        """Ids of the rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
+        ...
+
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+        """The store's own search: (id, cosine), best first."""
+        ...
+
+    def compact(self, keep_seconds: float) -> None:
+        """Merge small files and drop versions older than `keep_seconds`."""
+        ...
