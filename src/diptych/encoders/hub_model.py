@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,10 @@ def features_of(output: Any) -> Any:
 
 
 def _load(transformers: Any, folder: Path, device: Any) -> Any:
-    module, report = transformers.AutoModel.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
-    )
+    with _quiet(transformers):
+        module, report = transformers.AutoModel.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
     missing = sorted(report["missing_keys"])
     pooler = [key for key in missing if "pooler" in key.split(".")]
     if len(pooler) < len(missing):
@@ -78,3 +80,18 @@ def _load(transformers: Any, folder: Path, device: Any) -> Any:
         module = module.get_encoder()
     module.diptych_random_pooler = bool(pooler)
     return freeze(module, device)
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No bar and no report on stderr: what is missing is raised by `_load`."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -41,10 +41,12 @@ def hub_folder(name: str | Path, *, allow_download: bool | None = None) -> Path:
     if downloads_allowed(allow_download):
         return _download(str(name))
     hub = need("huggingface_hub", f"the model {name!r}", "hub")
+    from huggingface_hub import constants
+
     try:
         return Path(hub.snapshot_download(str(name), local_files_only=True))
     except (OSError, ValueError) as error:
-        raise ModelError(_not_here(str(name), hub.constants.HF_HUB_CACHE)) from error
+        raise ModelError(_not_here(str(name), constants.HF_HUB_CACHE)) from error
 
 
 def weights_file(folder: Path, *names: str) -> Path | None:
@@ -105,9 +107,7 @@ def _download(name: str) -> Path:
         return folder
     except Exception as error:  # the client's own errors, and those of its transport
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"cannot download the model {name!r}: {reason}; pass a local folder instead"
-        ) from error
+        raise ModelError(f"cannot download the model {name!r}: {reason}; pass a local folder instead") from error
 
 
 def _not_here(name: str, cache: str) -> str:

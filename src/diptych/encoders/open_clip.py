@@ -68,6 +68,8 @@ class OpenClipImageTower:
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Projected features of resized RGB pictures, not normalised."""
+        if len(pixels) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
         import torch
 
         planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
@@ -169,9 +171,7 @@ def _check_name(open_clip: Any, name: str) -> None:
         raise ModelError(f"{name!r} is neither a folder nor an architecture that open_clip knows{hint}")
 
 
-def _checkpoint(
-    open_clip: Any, name: str, checkpoint: str | Path | None, allow_download: bool | None
-) -> Path:
+def _checkpoint(open_clip: Any, name: str, checkpoint: str | Path | None, allow_download: bool | None) -> Path:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if checkpoint is None:
         choices = ", ".join(tags) or "none"
@@ -179,14 +179,10 @@ def _checkpoint(
     file = Path(checkpoint).expanduser()
     if file.is_file():
         if file.suffix not in (*SAFE_WEIGHTS, *OTHER_WEIGHTS):
-            raise ModelError(
-                f"{file} is not a known kind of weights; expected .safetensors, .pt, .pth or .bin"
-            )
+            raise ModelError(f"{file} is not a known kind of weights; expected .safetensors, .pt, .pth or .bin")
         return file
     if str(checkpoint) not in tags:
-        raise ModelError(
-            f"checkpoint {str(checkpoint)!r} is neither a file nor a tag of {name!r}: {', '.join(tags)}"
-        )
+        raise ModelError(f"checkpoint {str(checkpoint)!r} is neither a file nor a tag of {name!r}: {', '.join(tags)}")
     return _tagged(open_clip, name, str(checkpoint), allow_download)
 
 
@@ -198,9 +194,7 @@ def _tagged(open_clip: Any, name: str, tag: str, allow_download: bool | None) ->
         names = [filename] if filename else []
         file = weights_file(folder, *names, *_NAMES)
         if file is None:
-            raise ModelError(
-                f"the cached folder {folder} holds no weights of {name} {tag}; pass a checkpoint file"
-            )
+            raise ModelError(f"the cached folder {folder} holds no weights of {name} {tag}; pass a checkpoint file")
         return file
     url = str(found.get("url", ""))
     file = Path("~/.cache/clip").expanduser() / url.rpartition("/")[2]
@@ -233,9 +227,7 @@ def _preprocess(module: Any, name: str) -> Preprocess:
     if len(sides) != 1:
         raise ModelError(f"OpenCLIP's {name!r} takes pictures of {size}; expected a square")
     if found["resize_mode"] == "longest":
-        raise ModelError(
-            f"OpenCLIP's {name!r} pads pictures to a square, which is not offered; choose another model"
-        )
+        raise ModelError(f"OpenCLIP's {name!r} pads pictures to a square, which is not offered; choose another model")
     mode = "squash" if found["resize_mode"] == "squash" else "crop"
     mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
     return Preprocess(sides.pop(), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

@@ -30,9 +30,7 @@ def choose_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device {device!r} is not here: {torch.cuda.device_count()} CUDA devices found; use cpu"
-        )
+        raise ConfigError(f"device {device!r} is not here: {torch.cuda.device_count()} CUDA devices found; use cpu")
     return chosen
 
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ConfigError
@@ -44,9 +45,7 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
         "any image model of transformers",
         ("NAME_OR_FOLDER",),
     ),
-    "open_clip": Entry(
-        f"{_CLIP}:OpenClipImageTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"
-    ),
+    "open_clip": Entry(f"{_CLIP}:OpenClipImageTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),
     "onnx": Entry("diptych.encoders.image.onnx:OnnxImageTower", "a graph of your own", ("FILE",)),
     "fake": Entry("diptych.encoders.fake:FakeImageTower", "tiny, for tests"),
 }
@@ -58,9 +57,7 @@ TEXT_TOWERS: Mapping[str, Entry] = {
         "any text model of transformers or sentence-transformers",
         ("NAME_OR_FOLDER",),
     ),
-    "open_clip": Entry(
-        f"{_CLIP}:OpenClipTextTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"
-    ),
+    "open_clip": Entry(f"{_CLIP}:OpenClipTextTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),
     "fake": Entry("diptych.encoders.fake:FakeTextTower", "tiny, for tests"),
 }
 
@@ -107,10 +104,10 @@ def _import(target: str) -> Any:
 
 
 def _split(rest: str, entry: Entry) -> list[str]:
-    """`rest` at the last separator, so that a path with one in a folder's name still works."""
-    if entry.split is None or entry.split not in rest:
+    """`rest` at the first separator, unless it is a folder whose name happens to hold one."""
+    if entry.split is None or Path(rest).is_dir():
         return [rest]
-    return rest.rsplit(entry.split, len(entry.arguments) - 1)
+    return rest.split(entry.split, len(entry.arguments) - 1)
 
 
 def _options(make: Any, positional: int) -> list[str]:

@@ -64,13 +64,9 @@ class OnnxImageTower:
             )
         try:
             fields = json.loads(found)
-            return Preprocess(
-                int(fields["size"]), str(fields["mode"]), tuple(fields["mean"]), tuple(fields["std"])
-            )
+            return Preprocess(int(fields["size"]), str(fields["mode"]), tuple(fields["mean"]), tuple(fields["std"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"{self._path} has a broken {PREPROCESS_KEY!r} in its metadata: {found!r}"
-            ) from error
+            raise ModelError(f"{self._path} has a broken {PREPROCESS_KEY!r} in its metadata: {found!r}") from error
 
     @cached_property
     def dim(self) -> int:
@@ -150,18 +146,14 @@ class OnnxImageTower:
         try:
             session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise ModelError(
-                f"{self._path} cannot be loaded as an ONNX model: {_first_line(error)}"
-            ) from error
+            raise ModelError(f"{self._path} cannot be loaded as an ONNX model: {_first_line(error)}") from error
         names = [found.name for found in session.get_outputs()]
         if self._output not in names:
             raise ModelError(f"{self._path} has no output {self._output!r}; it has {', '.join(names)}")
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
             found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
-            raise ModelError(
-                f"{self._path} takes {found}; expected one input {INPUT!r}, float32 of shape (b, 3, h, w)"
-            )
+            raise ModelError(f"{self._path} takes {found}; expected one input {INPUT!r}, float32 of shape (b, 3, h, w)")
         return session
 
 

@@ -19,9 +19,7 @@ def check_pixels(pixels: UInt8[np.ndarray, "b h w 3"], preprocess: Preprocess) -
         )
 
 
-def normalise_pixels(
-    pixels: UInt8[np.ndarray, "b h w 3"], preprocess: Preprocess
-) -> Float32[np.ndarray, "b 3 h w"]:
+def normalise_pixels(pixels: UInt8[np.ndarray, "b h w 3"], preprocess: Preprocess) -> Float32[np.ndarray, "b 3 h w"]:
     """(x - mean) / std for each channel, channels first. Raises ModelError for another type or size."""
     check_pixels(pixels, preprocess)
     batch, height, width, channels = pixels.shape

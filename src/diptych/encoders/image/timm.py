@@ -64,6 +64,8 @@ class TimmImageTower:
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Pooled features of resized RGB pictures."""
+        if len(pixels) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
         import torch
 
         planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
@@ -94,9 +96,7 @@ def _build(
     if not pretrained:
         return _create(timm, architecture, pretrained=False)
     file = Path(weights) if weights is not None else _cached_weights(timm, architecture, allow_download)
-    return _create(
-        timm, architecture, pretrained=True, pretrained_cfg_overlay={"file": str(file), "source": ""}
-    )
+    return _create(timm, architecture, pretrained=True, pretrained_cfg_overlay={"file": str(file), "source": ""})
 
 
 def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
@@ -160,9 +160,7 @@ def _preprocess(timm: Any, model: Any) -> Preprocess:
     found = timm.data.resolve_model_data_config(model)
     channels, height, width = found["input_size"]
     if channels != 3 or height != width:
-        raise ModelError(
-            f"this model takes pictures of {channels} x {height} x {width}; expected 3 channels, square"
-        )
+        raise ModelError(f"this model takes pictures of {channels} x {height} x {width}; expected 3 channels, square")
     mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
     mode = "squash" if found["crop_mode"] == "squash" else "crop"
     return Preprocess(int(height), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

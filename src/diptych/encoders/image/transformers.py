@@ -57,6 +57,8 @@ class TransformersImageTower:
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Pooled features of resized RGB pictures."""
+        if len(pixels) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
         import torch
 
         planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
@@ -83,9 +85,7 @@ def _choose_pooling(model: HubModel, pooling: str) -> str:
     if pooling == "auto":
         if model.two_sided:
             return "projected"
-        has_class_token = any(
-            name.split(".")[-1] == "cls_token" for name, _ in model.module.named_parameters()
-        )
+        has_class_token = any(name.split(".")[-1] == "cls_token" for name, _ in model.module.named_parameters())
         return "cls" if has_class_token else "mean"
     if pooling == "projected" and not model.two_sided:
         raise ConfigError(f"{model.folder} is not a CLIP-like model; choose pooling cls, mean or pooler")

