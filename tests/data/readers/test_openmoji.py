@@ -136,7 +136,6 @@ PINNED = {
     "1F4A1": "val",
     "1F34E": "train",
     "1F697": "train",
-    ,
 }
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Num, UInt8
+from jaxtyping import Shaped, UInt8
+from numpy.typing import NDArray
 
 from diptych.core.errors import DataError, Reason
 
 _ORIENTATION = 0x0112  # EXIF tag
 
 # What puts a picture with this EXIF orientation upright; any other value leaves it as it is.
-_UPRIGHT: dict[int, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
     4: lambda stored: stored[::-1],
@@ -52,7 +53,7 @@ def to_rgb(image: PIL.Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def stretch(values: Num[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+def stretch(values: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Map the range of the values to 0..255, so that nothing is clipped whatever their unit is.
 
     Infinities and NaN become black; a flat picture becomes black.
@@ -69,7 +70,7 @@ def stretch(values: Num[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     return np.asarray(np.rint(np.where(finite, share, 0.0) * 255), dtype=np.uint8)
 
 
-def array_to_rgb(values: np.ndarray[Any, Any]) -> UInt8[np.ndarray, "h w 3"]:
+def array_to_rgb(values: NDArray[Any]) -> UInt8[np.ndarray, "h w 3"]:
     """An array in memory as RGB: uint8, (h, w) grey, (h, w, 1) grey, (h, w, 3) RGB or (h, w, 4) RGBA.
 
     Grey of any other type is stretched by its range, as a 16-bit or float file is.

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, FileImage, ImageRef, TarImage
@@ -17,7 +17,7 @@ from diptych.core.types import BytesImage, FileImage, ImageRef, TarImage
 from .limits import ImageLimits
 
 EncodedImage: TypeAlias = ImageRef | Path | str | bytes
-ImageInput: TypeAlias = EncodedImage | PIL.Image.Image | np.ndarray[Any, Any]
+ImageInput: TypeAlias = EncodedImage | PIL.Image.Image | NDArray[Any]
 
 # Suffixes by which a folder reader picks its files. The content decides later, never the suffix.
 SUFFIXES = frozenset(
