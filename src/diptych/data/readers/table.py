@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
 
-from diptych.core.protocols import SILENT
 from diptych.core.types import Pair
 
 from .reading import Reading
@@ -31,8 +30,9 @@ class Reader:
 
 def read_openmoji(job: Reading) -> Iterator[Pair]:
     """Emoji pictures with their names; drawn into the folder on the first use."""
-    module = importlib.import_module(f"{__package__}.openmoji")
-    return cast(Iterator[Pair], module.iter_openmoji(job.path, limit=None, progress=SILENT))
+    from .openmoji import iter_openmoji  # the package it needs is optional
+
+    return iter_openmoji(job.path)
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(

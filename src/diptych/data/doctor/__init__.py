@@ -1,0 +1,8 @@
+"""The doctor: reads a whole source once and says, in words and numbers, what is wrong with it."""
+
+from __future__ import annotations
+
+from .check import check
+from .report import Duplicates, Problem, Report
+
+__all__ = ["Duplicates", "Problem", "Report", "check"]

@@ -1,0 +1,190 @@
+"""What the doctor found, in words and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+MAX_UNREADABLE = 0.05  # share of images
+MAX_LEFT_OUT = 0.05  # share of rows
+MAX_WITHOUT_TEXT = 0.10  # share of pairs
+MAX_CUT = 0.20  # share of texts
+MAX_NEAR_ACROSS = 0.01  # share of images; a few chance look-alikes are normal
+MAX_REPEATED = 0.20  # share of images that come again in their own split
+TINY = 32  # pixels in the shorter side
+HUGE = 20_000_000  # pixels
+NO_SPLIT = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to look at: a line of the list that `--report` writes."""
+
+    kind: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Images with a partner, each counted once under the worst kind."""
+
+    KINDS: ClassVar[tuple[str, ...]] = ("identical_across", "near_across", "identical_within", "near_within")
+
+    identical_across: int = 0  # same bytes in another split
+    near_across: int = 0  # looks the same as one in another split
+    identical_within: int = 0  # same bytes in another pair of the same split
+    near_within: int = 0  # looks the same as one of the same split
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The state of one source. Counts are of pairs, images or texts, as the names say."""
+
+    source: str
+    format: str
+    one_split: bool  # the user asked for one split only
+    pairs: int
+    splits: Mapping[str, int]  # split -> pairs; "none" for pairs without
+    images: int  # looked at, each once
+    texts: int
+    distinct_texts: int
+    unreadable: Mapping[str, int]  # reason -> images
+    tiny: int  # images with a shorter side under TINY pixels
+    huge: int  # readable images of more than HUGE pixels
+    blank: int  # images of one flat colour
+    duplicates: Duplicates
+    repeated_ids: int  # pairs whose id another pair has
+    pairs_without_text: int
+    left_out: Mapping[str, int]  # reason -> rows or texts that the reader left out
+    languages: Mapping[str, int]  # code or "unknown" -> texts
+    languages_guessed: int  # texts whose language the source does not say
+    texts_cut: int | None  # None: no tokenizer was asked
+    max_tokens: int | None
+    groups: int
+    grouped_pairs: int
+    problems: tuple[Problem, ...] = field(repr=False, default=())
+
+    @property
+    def misleading(self) -> list[str]:
+        """Reasons why training on this, or measuring with it, would mislead; empty when there is none."""
+        return [*self._too_little(), *self._image_reasons(), *self._text_reasons()]
+
+    def _too_little(self) -> list[str]:
+        reasons = []
+        if self.pairs < 2:
+            reasons.append(f"{self.pairs} pair: there is nothing to tell apart")
+        if self.grouped_pairs == self.pairs > 1 and self.groups == 1:
+            reasons.append("all pairs are of a single class")
+        named = {split for split in self.splits if split != NO_SPLIT}
+        if named and not self.one_split:
+            if "train" not in named:
+                reasons.append(f"no train split; splits found: {', '.join(sorted(named))}")
+            if not named - {"train"}:
+                reasons.append("the val split is empty: nothing to measure progress on")
+        return reasons
+
+    def _image_reasons(self) -> list[str]:
+        reasons = []
+        unreadable = sum(self.unreadable.values())
+        if unreadable > MAX_UNREADABLE * self.images:
+            reasons.append(f"{_share(unreadable, self.images)} of the images cannot be read")
+        left_out = sum(count for reason, count in self.left_out.items() if reason != "empty_text")
+        if left_out > MAX_LEFT_OUT * (self.pairs + left_out):
+            reasons.append(f"{left_out:,} inputs were left out beside {self.pairs:,} pairs")
+        if count := self.duplicates.identical_across:
+            reasons.append(f"{_images(count)} identical to one in another split: results will be too good")
+        if (count := self.duplicates.near_across) > MAX_NEAR_ACROSS * self.images:
+            reasons.append(f"{_images(count)} nearly the same as one in another split: results will be too good")
+        repeated = self.duplicates.identical_within
+        if repeated > MAX_REPEATED * self.images:
+            reasons.append(f"{_images(repeated)} in more than one pair: a right answer will count as wrong")
+        return reasons
+
+    def _text_reasons(self) -> list[str]:
+        if not self.texts:
+            return ["no texts at all (if there are some, name them with --text-columns)"]
+        reasons = []
+        if self.pairs_without_text > MAX_WITHOUT_TEXT * self.pairs:
+            reasons.append(f"{_share(self.pairs_without_text, self.pairs)} of the pairs have no text")
+        if self.distinct_texts == 1 < self.texts:
+            reasons.append("all texts are the same")
+        if self.texts_cut is not None and self.texts_cut > MAX_CUT * self.texts:
+            reasons.append(f"{_share(self.texts_cut, self.texts)} of the texts are cut at {self.max_tokens} tokens")
+        return reasons
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the list of problems, ready for `json.dumps`."""
+        content = asdict(self)
+        content["problems"] = len(self.problems)
+        return {**content, "misleading": self.misleading}
+
+    def to_text(self) -> str:
+        """About a dozen lines for people."""
+        lines = [
+            f"{self.source} ({self.format}): {self.pairs:,} pairs, {self.images:,} images, {self.texts:,} texts",
+            f"  splits      {_counts(self.splits)}",
+            f"  images      {self._images_line()}",
+            f"  duplicates  {self._duplicates_line()}",
+            f"  texts       {self._texts_line()}",
+        ]
+        if self.texts:
+            guessed = f"  ({self.languages_guessed:,} guessed)" if self.languages_guessed else ""
+            lines.append(f"  languages   {_counts(self.languages)}{guessed}")
+        if self.groups:
+            lines.append(f"  classes     {self.groups:,} in {self.grouped_pairs:,} pairs")
+        if self.left_out:
+            lines.append(f"  left out    {_counts(self.left_out)}")
+        reasons = self.misleading
+        if reasons:
+            lines += ["training on this would mislead:", *(f"  - {reason}" for reason in reasons)]
+        else:
+            lines.append("nothing here would mislead training")
+        return "\n".join(lines)
+
+    def _images_line(self) -> str:
+        found = [
+            f"{sum(self.unreadable.values()):,} unreadable ({_counts(self.unreadable)})" if self.unreadable else "",
+            f"{self.tiny:,} tiny" if self.tiny else "",
+            f"{self.huge:,} huge" if self.huge else "",
+            f"{self.blank:,} blank" if self.blank else "",
+        ]
+        return ", ".join(filter(None, found)) or "all readable, of usual size"
+
+    def _duplicates_line(self) -> str:
+        found = [
+            f"{count:,} {kind.replace('_', ' ')}" + (" splits" if kind.endswith("across") else " a split")
+            for kind in Duplicates.KINDS
+            if (count := getattr(self.duplicates, kind))
+        ]
+        if self.repeated_ids:
+            found.append(f"{self.repeated_ids:,} pairs with the id of another")
+        return ", ".join(found) or "none"
+
+    def _texts_line(self) -> str:
+        if not self.texts:
+            return "none"
+        found = [f"{self.texts / self.pairs:.1f} a pair"]
+        if self.pairs_without_text:
+            found.append(f"{self.pairs_without_text:,} pairs without")
+        if self.texts_cut is not None:
+            found.append(f"{self.texts_cut:,} ({_share(self.texts_cut, self.texts)}) cut at {self.max_tokens} tokens")
+        return ", ".join(found)
+
+
+def _share(count: int, total: int) -> str:
+    return f"{100 * count / max(total, 1):.2g} %"
+
+
+def _images(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count:,} images are"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """The commonest first; a long tail is summed up."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{name} {count:,}" for name, count in ranked[:8]]
+    if len(ranked) > 8:
+        shown.append(f"{len(ranked) - 8} others {sum(count for _, count in ranked[8:]):,}")
+    return ", ".join(shown)

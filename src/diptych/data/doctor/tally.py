@@ -1,0 +1,143 @@
+"""Counts over pairs, texts and images; the check feeds them pair by pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from diptych.core.types import BytesImage, ImageRef, Pair, Skipped
+from diptych.data.language import guess_language
+
+from .duplicates import Use
+from .look import Look
+from .report import HUGE, NO_SPLIT, TINY, Problem
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(slots=True)
+class Pairs:
+    """Splits, classes and ids."""
+
+    count: int = 0
+    without_text: int = 0
+    grouped: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
+    groups: set[str] = field(default_factory=set)
+    ids: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, pair: Pair) -> None:
+        """Count one pair."""
+        self.count += 1
+        self.splits[pair.split or NO_SPLIT] += 1
+        self.ids[pair.id] += 1
+        if self.ids[pair.id] > 1:
+            self.problems.append(Problem("repeated_id", pair.id, "another pair has this id"))
+        if not pair.texts:
+            self.without_text += 1
+            self.problems.append(Problem("no_text", pair.id))
+        if pair.group is not None:
+            self.grouped += 1
+            self.groups.add(pair.group)
+
+    @property
+    def repeated_ids(self) -> int:
+        """Pairs whose id came before."""
+        return self.count - len(self.ids)
+
+
+@dataclass(slots=True)
+class Texts:
+    """Languages, repetitions, and texts too long for the tokenizer."""
+
+    AT_ONCE = 1024  # texts tokenized together
+
+    count_tokens: CountTokens | None
+    max_tokens: int | None
+    count: int = 0
+    cut: int = 0
+    guessed: int = 0
+    languages: Counter[str] = field(default_factory=Counter)
+    distinct: set[int] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    _waiting: list[tuple[str, str]] = field(default_factory=list)  # (id of the pair, text)
+
+    def add(self, pair: Pair) -> None:
+        """Count the texts of one pair."""
+        for text in pair.texts:
+            self.count += 1
+            self.distinct.add(hash(text.value))
+            self.guessed += text.lang is None
+            self.languages[text.lang or guess_language(text.value) or "unknown"] += 1
+            if self._may_be_cut(text.value):
+                self._waiting.append((pair.id, text.value))
+        if len(self._waiting) >= self.AT_ONCE:
+            self.finish()
+
+    def finish(self) -> None:
+        """Tokenize what is waiting."""
+        if self.count_tokens is None or self.max_tokens is None or not self._waiting:
+            return
+        counts = self.count_tokens([text for _, text in self._waiting])
+        for (identifier, text), tokens in zip(self._waiting, counts, strict=True):
+            if tokens > self.max_tokens:
+                self.cut += 1
+                detail = f"{tokens} tokens, the limit is {self.max_tokens}: {text[:60]}"
+                self.problems.append(Problem("text_cut", identifier, detail))
+        self._waiting.clear()
+
+    def _may_be_cut(self, text: str) -> bool:
+        """False for nearly all texts without the (slow) tokenizer: a token is a byte or more, markers are two."""
+        if self.count_tokens is None or self.max_tokens is None:
+            return False
+        return len(text.encode()) + 2 > self.max_tokens
+
+
+@dataclass(slots=True)
+class Images:
+    """Which images there are, what was seen of each, and which could not be read."""
+
+    uses: list[Use] = field(default_factory=list)
+    looks: list[Look | None] = field(default_factory=list)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    tiny: int = 0
+    huge: int = 0
+    blank: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    _pairs: int = 0
+    _places: dict[ImageRef, int] = field(default_factory=dict)
+
+    def add(self, pair: Pair) -> list[tuple[int, ImageRef]]:
+        """Note the images of one pair; returns those not seen before, with their places, to be looked at."""
+        fresh = []
+        for image in pair.images:
+            place = None if isinstance(image, BytesImage) else self._places.get(image)
+            if place is None:
+                place = len(self.looks)
+                self.looks.append(None)
+                fresh.append((place, image))
+                if not isinstance(image, BytesImage):  # which would be kept in memory
+                    self._places[image] = place
+            self.uses.append(Use(self._pairs, place, pair.split, image.name))
+        self._pairs += 1
+        return fresh
+
+    def record(self, name: str, place: int, look: Look | Skipped) -> None:
+        """Keep what was seen of the image at `place`."""
+        if isinstance(look, Skipped):
+            self.unreadable[look.reason.value] += 1
+            self.problems.append(Problem(look.reason.value, look.name, look.detail))
+            return
+        self.looks[place] = look
+        size = f"{look.width} x {look.height} pixels"
+        if min(look.width, look.height) < TINY:
+            self.tiny += 1
+            self.problems.append(Problem("tiny", name, size))
+        if look.width * look.height > HUGE:
+            self.huge += 1
+            self.problems.append(Problem("huge", name, size))
+        if look.blank:
+            self.blank += 1
+            self.problems.append(Problem("blank", name, "one flat colour"))
