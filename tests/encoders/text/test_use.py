@@ -1,6 +1,8 @@
 """The sentence encoder: the same numbers as its package, faster to load, for any string."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +146,35 @@ def test_several_threads_share_one_tower() -> None:
     assert len(found) == 4
     for features in found.values():
         np.testing.assert_allclose(features, found[0], atol=1e-6)
+
+
+def test_the_blas_limit_is_set_by_the_first_and_lifted_by_the_last() -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def limit(limits: int, user_api: str) -> Iterator[None]:
+        events.append(f"set {limits} {user_api}")
+        yield
+        events.append("lifted")
+
+    shared = use_loading.BlasLimit(limit)
+    first, second = shared(limits=1, user_api="blas"), shared(limits=1, user_api="blas")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert events == ["set 1 blas"]
+    second.__exit__(None, None, None)
+    assert events == ["set 1 blas", "lifted"]
+    with pytest.raises(KeyError), shared(limits=2, user_api="blas"):
+        raise KeyError
+    assert events[2:] == ["set 2 blas", "lifted"]
+
+
+def test_embedding_leaves_blas_as_it_was() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="limits need threadpoolctl")
+    before = threadpoolctl.threadpool_info()
+    UniversalSentenceEncoder(threads=1).embed(["a dog"])
+    assert threadpoolctl.threadpool_info() == before
 
 
 @settings(max_examples=100, deadline=None)

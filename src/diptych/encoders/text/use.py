@@ -36,7 +36,10 @@ class UniversalSentenceEncoder:
     16 x 512 characters, since no token is longer than 16. Token ids of the latest 16,384 short
     texts are remembered, as tokenising is pure Python.
 
-    `threads` limits BLAS while embedding, if the package `threadpoolctl` is there; None leaves it alone.
+    `threads` limits BLAS while embedding, if the package `threadpoolctl` is there; None leaves it
+    alone. One is the default: the matrices are small, so a second thread gains little when cores are
+    idle, and when they are busy OpenBLAS's threads wait for each other (measured: 5 to 10 times slower).
+
     Nothing is loaded before the first text, or `load()`. Safe to use from several threads.
     """
 
@@ -46,7 +49,7 @@ class UniversalSentenceEncoder:
         ["ar", "de", "en", "es", "fr", "it", "ja", "ko", "nl", "pl", "pt", "ru", "th", "tr", "zh", "zh-tw"]
     )
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = 1) -> None:
         self._threads = threads
         self._lock = threading.Lock()
         self._backend: NumpyBackend | None = None

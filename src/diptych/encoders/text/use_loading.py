@@ -8,13 +8,16 @@ any other is loaded by its own code.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import struct
+import threading
 import zipfile
 import zlib
 from array import array
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +80,7 @@ def load_by_package(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
 
     tokenizer = UseTokenizer(str(sentencepiece_file()))
     backend = NumpyBackend(str(weights_file()), tokenizer, threads=threads or 0)
-    if threads is None:
-        backend._threadpool = None
+    backend._threadpool = _blas_limiter(threads)
     return tokenizer, backend
 
 
@@ -164,7 +166,36 @@ def _blas_limiter(threads: int | None) -> Any:
         threadpoolctl = importlib.import_module("threadpoolctl")
     except ImportError:
         return None
-    return threadpoolctl.ThreadpoolController().limit
+    return BlasLimit(threadpoolctl.ThreadpoolController().limit)
+
+
+class BlasLimit:
+    """A limit on BLAS threads that several threads may hold at once: set by the first, lifted by the last.
+
+    Without counting, two overlapping holders would restore each other's limit and leave it for good.
+    """
+
+    def __init__(self, limit: Callable[..., Any]) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._held: Any = None
+
+    @contextlib.contextmanager
+    def __call__(self, limits: int, user_api: str) -> Iterator[None]:
+        """The limit, for the length of a `with` block."""
+        with self._lock:
+            if self._holders == 0:
+                self._held = self._limit(limits=limits, user_api=user_api)
+                self._held.__enter__()
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._held.__exit__(None, None, None)
 
 
 def read_tokenizer(path: Path) -> UseTokenizer:
