@@ -81,9 +81,7 @@ def test_saved_data_sets_are_read_without_the_package(tmp_path, read, jpeg):
     save_to_disk(tmp_path / "all" / "train", table(jpeg), None)
     save_to_disk(tmp_path / "all" / "test", table(jpeg, 1), "test")
     (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    assert (
-        open_source(tmp_path / "all").format == open_source(tmp_path / "all" / "test").format == "huggingface"
-    )
+    assert open_source(tmp_path / "all").format == open_source(tmp_path / "all" / "test").format == "huggingface"
     assert [(pair.split, pair.group) for pair in read(tmp_path / "all")[0]] == [
         ("train", "owl"),
         ("train", "fox"),

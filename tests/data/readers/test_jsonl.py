@@ -85,9 +85,7 @@ RECIPE = {
 
 def test_recipes_have_three_texts_and_all_their_images(pictures, read):
     folder = pictures("images/a.jpg", "images/b.jpg")
-    (folder / "recipes.jsonl").write_text(
-        json.dumps(RECIPE) + "\n" + json.dumps({**RECIPE, "id": "r2", "images": []})
-    )
+    (folder / "recipes.jsonl").write_text(json.dumps(RECIPE) + "\n" + json.dumps({**RECIPE, "id": "r2", "images": []}))
     assert open_source(folder).format == open_source(folder / "recipes.jsonl").format == "recipes"
     [pair], skipped = read(folder)
     assert pair.texts == (

@@ -29,12 +29,10 @@ class Explosive:
 def members(jpeg):
     return [
         ("a/001.jpg", jpeg(1)),
-        ("a/001.txt", b"a dog\n"),
+        ("a/001.txt", b"a dog\nthe dog\n"),
         (
             "a/001.json",
-            json.dumps(
-                {"caption": "a dog", "title": "Rex", "lang": "en", "width": 32, "split": "dev"}
-            ).encode(),
+            json.dumps({"caption": "a dog", "title": "Rex", "lang": "en", "width": 32, "split": "dev"}).encode(),
         ),
         ("a/001.cls", b"4"),
         ("a/001.meta.pyd", pickle.dumps(Explosive())),
@@ -53,16 +51,17 @@ def test_members_are_grouped_by_key_and_read_in_place(tmp_path, read, members, j
         ("train-000/a/001", "val", "4"),
         ("train-000/a/002", "train", None),
     ]
-    assert pairs[0].texts == (Text("a dog", "en"), Text("Rex", "en", "title"))
+    assert pairs[0].texts == (Text("a dog", "en"), Text("the dog", "en"), Text("Rex", "en", "title"))
     assert isinstance(pairs[0].images[0], TarImage)
     assert pairs[0].images[0].open().read() == jpeg(1)
     assert pairs[1].images[0].open().read() == jpeg(2, "PNG")
-    assert [(entry.name.split("::")[1], entry.reason) for entry in skipped] == [
-        ("a/001.meta.pyd", Reason.BAD_ROW),
+    assert [(entry.name.rpartition("::")[2], entry.reason) for entry in skipped] == [
         ("a/002.txt", Reason.BAD_ROW),
         ("a/002", Reason.EMPTY_TEXT),
         ("a/003", Reason.NO_IMAGE),
+        ("train-000.tar", Reason.BAD_ROW),
     ]
+    assert "1 pickles" in skipped[-1].detail
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -82,11 +81,7 @@ def test_a_folder_of_tars_is_read_in_order(tmp_path, read, jpeg):
 
 
 def test_a_cut_tar_gives_what_came_before_and_is_named(tmp_path, read, jpeg):
-    members = [
-        (f"{key}.{kind}", jpeg(key) if kind == "jpg" else b"dog")
-        for key in range(3)
-        for kind in ("jpg", "txt")
-    ]
+    members = [(f"{key}.{kind}", jpeg(key) if kind == "jpg" else b"dog") for key in range(3) for kind in ("jpg", "txt")]
     path = write_tar(tmp_path / "t.tar", members)
     end = 6 * 512 + 3 * (-(-len(jpeg(0)) // 512) + 1) * 512  # six headers, three pictures, three short texts
     for size in range(600, end + 500, 300):

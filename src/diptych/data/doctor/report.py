@@ -74,7 +74,7 @@ class Report:
     def _too_little(self) -> list[str]:
         reasons = []
         if self.pairs < 2:
-            reasons.append(f"{self.pairs} pair: there is nothing to tell apart")
+            reasons.append(f"{_number(self.pairs, 'pair')}: there is nothing to tell apart")
         if self.grouped_pairs == self.pairs > 1 and self.groups == 1:
             reasons.append("all pairs are of a single class")
         named = {split for split in self.splits if split != NO_SPLIT}
@@ -92,7 +92,7 @@ class Report:
             reasons.append(f"{_share(unreadable, self.images)} of the images cannot be read")
         left_out = sum(count for reason, count in self.left_out.items() if reason != "empty_text")
         if left_out > MAX_LEFT_OUT * (self.pairs + left_out):
-            reasons.append(f"{left_out:,} inputs were left out beside {self.pairs:,} pairs")
+            reasons.append(f"{_number(left_out, 'input')} left out beside {_number(self.pairs, 'pair')}")
         if count := self.duplicates.identical_across:
             reasons.append(f"{_images(count)} identical to one in another split: results will be too good")
         if (count := self.duplicates.near_across) > MAX_NEAR_ACROSS * self.images:
@@ -123,7 +123,8 @@ class Report:
     def to_text(self) -> str:
         """About a dozen lines for people."""
         lines = [
-            f"{self.source} ({self.format}): {self.pairs:,} pairs, {self.images:,} images, {self.texts:,} texts",
+            f"{self.source} ({self.format}): {_number(self.pairs, 'pair')}, "
+            f"{_number(self.images, 'image')}, {_number(self.texts, 'text')}",
             f"  splits      {_counts(self.splits)}",
             f"  images      {self._images_line()}",
             f"  duplicates  {self._duplicates_line()}",
@@ -159,7 +160,7 @@ class Report:
             if (count := getattr(self.duplicates, kind))
         ]
         if self.repeated_ids:
-            found.append(f"{self.repeated_ids:,} pairs with the id of another")
+            found.append(f"{_number(self.repeated_ids, 'pair')} with the id of another")
         return ", ".join(found) or "none"
 
     def _texts_line(self) -> str:
@@ -167,7 +168,7 @@ class Report:
             return "none"
         found = [f"{self.texts / self.pairs:.1f} a pair"]
         if self.pairs_without_text:
-            found.append(f"{self.pairs_without_text:,} pairs without")
+            found.append(f"{_number(self.pairs_without_text, 'pair')} without")
         if self.texts_cut is not None:
             found.append(f"{self.texts_cut:,} ({_share(self.texts_cut, self.texts)}) cut at {self.max_tokens} tokens")
         return ", ".join(found)
@@ -175,6 +176,10 @@ class Report:
 
 def _share(count: int, total: int) -> str:
     return f"{100 * count / max(total, 1):.2g} %"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _images(count: int) -> str:

@@ -64,7 +64,7 @@ class Source:
             return f"{self.path} holds no images (read as {self.format})"
         first = skipped[0]
         return (
-            f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} inputs were left out, "
+            f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, "
             f"the first: {first.name}: {first.detail}"
         )
 

@@ -43,7 +43,7 @@ class _Sample:
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair for each run of members with the same key (name up to the first dot after the last slash).
 
-    jpg, png, webp, … are images; txt is a caption; json may hold captions and more; cls is the
+    jpg, png, webp, … are images; txt has captions, one a line; json may hold captions and more; cls is the
     class. Images of an uncompressed tar stay in it and are read in place.
     """
     for path in table_files(job.path, ENDINGS):
@@ -55,6 +55,7 @@ def read(job: Reading) -> Iterator[Pair]:
 
 def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
     current: _Sample | None = None
+    pickles = 0
     try:
         for tar, member in _members(job, path):
             key, ending = _key_and_ending(member.name)
@@ -64,11 +65,16 @@ def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
                 if current is not None:
                     yield current
                 current = _Sample(key)
+            if ending.rpartition(".")[2] in PICKLES:
+                pickles += 1
+                continue
             _add(job, path, tar, member, ending, current)
     except _TAR_ERRORS as error:
         job.skip(path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
     if current is not None:
         yield current
+    if pickles:
+        job.skip(path.name, Reason.BAD_ROW, f"{pickles} pickles in it, which could run code: never opened")
 
 
 def _members(job: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -112,9 +118,7 @@ def _key_and_ending(name: str) -> tuple[str, str]:
 def _add(job: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample) -> None:
     where = f"{path.name}::{member.name}"
     kind = ending.rpartition(".")[2]
-    if kind in PICKLES:
-        job.skip(where, Reason.BAD_ROW, "a pickle, which could run code: never opened")
-    elif f".{kind}" in SUFFIXES:
+    if f".{kind}" in SUFFIXES:
         image = _image(job, path, tar, member, where)
         if image is not None:
             sample.images.append(image)
@@ -153,7 +157,7 @@ def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 def _add_text(job: Reading, sample: _Sample, kind: str, content: str, where: str) -> None:
     if kind == "txt":
-        sample.captions.append(content)
+        sample.captions += [line for line in content.splitlines() if line.strip()]
     elif kind == "cls":
         sample.group = content.strip() or None
     else:
