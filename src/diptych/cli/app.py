@@ -27,8 +27,11 @@ COMMANDS = {
 }
 
 
-def build() -> cyclopts.App:
-    """The command table, registered lazily, so that `diptych --help` imports no command."""
+def build(called: str | None = None) -> cyclopts.App:
+    """The command table, registered lazily, so that `diptych --help` imports no command.
+
+    The `called` command speaks for itself: its help is its own docstring, with the examples.
+    """
     app = cyclopts.App(
         name="diptych",
         help="Find pictures by words and words by pictures, in many languages, on your own machine.",
@@ -37,7 +40,7 @@ def build() -> cyclopts.App:
         default_parameter=cyclopts.Parameter(negative=()),
     )
     for name, (target, summary) in COMMANDS.items():
-        app.command(target, name=name, help=summary)
+        app.command(target, name=name, **({} if name == called else {"help": summary}))
     return app
 
 
@@ -46,7 +49,7 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
     try:
-        build()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        build(arguments[0] if arguments else None)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.UnknownCommandError as error:
         # its own message would import every command to find a near one
         name = (error.unused_tokens or ["?"])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .shared import Common
 
@@ -23,7 +24,7 @@ def models(*folders: Path, common: Common = Common()) -> None:
     """
     from diptych.models import SHIPPED, load
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in [*SHIPPED, *folders]:
         model = load(name)
         scores = model.config.training.get("validation", {})

@@ -82,6 +82,8 @@ class TextTower(Protocol):
         ...
 
 
+@runtime_checkable
+@runtime_checkable
 class Progress(Protocol):
     """Long work reports here; the CLI draws a bar on stderr, tests and servers pass `SILENT`."""
 
