@@ -65,7 +65,9 @@ def paint(path: Path, colour: str | tuple[int, int, int], size: tuple[int, int] 
     image = PIL.Image.new("RGB", size, COLOURS[colour] if isinstance(colour, str) else colour)
     if mark:
         x, y = mark % 4 * size[0] // 4, mark // 4 % 4 * size[1] // 4
-        image.paste(((mark * 37) % 256, (mark * 91) % 256, (mark * 53) % 256), (x, y, x + size[0] // 4, y + size[1] // 4))
+        image.paste(
+            ((mark * 37) % 256, (mark * 91) % 256, (mark * 53) % 256), (x, y, x + size[0] // 4, y + size[1] // 4)
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
     return path

@@ -23,8 +23,8 @@ def index(
     format: str | None = None,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
-    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50,
-    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20,
+    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
+    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
     common: Common = COMMON,
 ) -> None:
     """Put pictures into a library, or bring it up to date.

@@ -151,7 +151,7 @@ class Library:
 
         with _disk_errors(self.folder), lock.writer(self.folder):
             store = self._store()
-            store.compact(keep_seconds=0)
+            store.compact(keep_seconds=0.0)
             contents = {content for block in store.scan(["content"]) for content in block["content"]}
             for path in self.thumbs.orphans(contents):
                 path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 from diptych.core.protocols import Preprocess
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A dual encoder: pictures and texts in one space of `dim` dimensions, L2-normalised."""
 

@@ -134,6 +134,7 @@ def _open(data: bytes, side: int) -> Image.Image | None:
 
 def _fitted(text: str, font: Any, width: float) -> str:
     """The text, cut in the middle when it is too wide: both ends of a file name say something."""
+    text = _drawable(text, font)
     if font.getlength(text) <= width:
         return text
     low, high = 1, len(text)
@@ -144,6 +145,16 @@ def _fitted(text: str, font: Any, width: float) -> str:
         else:
             high = keep - 1
     return _cut(text, low)
+
+
+def _drawable(text: str, font: Any) -> str:
+    """The text on one line and without what cannot be laid out."""
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    try:
+        font.getlength(text)
+    except RuntimeError:  # the layout engine gives up on some mixtures of scripts
+        return text.encode("ascii", "replace").decode("ascii")
+    return text
 
 
 def _cut(text: str, keep: int) -> str:

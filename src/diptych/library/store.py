@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from .rows import Row
 
 
+@runtime_checkable
 class Store(Protocol):
     """Durable rows with versions. One writer at a time; every write is one new version, whole or absent."""
 

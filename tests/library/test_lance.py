@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from diptych.core.errors import ConfigError, LibraryError
+from diptych.library.lance import MOST_EXTRA_COLUMNS, LanceStore, column_name, version_on_disk
+from diptych.library.rows import Row
+
+
+def row(number, **said):
+    vector = np.zeros(4, np.float32)
+    vector[number % 4] = 1
+    known = {"path": f"/a/b/{number}.jpg", "source": "/a", "content": "c" * 32, "bytes": 3}
+    size = {"modified_ns": 1_700_000_000_000_000_001, "width": 40 + number, "height": 30}
+    return Row(id=f"{number:016x}", vector=vector, **known | size | said)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LanceStore(tmp_path, 4)
+
+
+def test_rows_come_back_as_they_were(store):
+    rows = [
+        row(1),
+        row(2, texts=("a dog", "half \ud800"), split="val", group="x", meta={"n": 3, "tags": ["a"], "é \ud800": None}),
+    ]
+    store.write(rows)
+    back = store.get([rows[1].id, rows[0].id, "unknown"])
+    assert back == rows
+    assert np.array_equal([one.vector for one in back], [one.vector for one in rows])
+
+
+def test_one_write_replaces_inserts_and_removes_as_one_version(store):
+    store.write([row(1), row(2)])
+    before = store.version
+    store.write([row(2, split="test"), row(3)], remove=[row(1).id])
+    assert store.version == before + 1
+    assert [(one.id, one.split) for one in store.get([row(n).id for n in (1, 2, 3)])] == [
+        (row(2).id, "test"),
+        (row(3).id, None),
+    ]
+
+
+def test_the_version_on_disk_follows_every_write(store, tmp_path):
+    seen = [version_on_disk(tmp_path)]
+    for number in range(3):
+        store.write([row(number)])
+        seen.append(version_on_disk(tmp_path))
+    store.write([], remove=[row(0).id])
+    seen.append(version_on_disk(tmp_path))
+    store.compact(keep_seconds=0.0)
+    seen.append(version_on_disk(tmp_path))
+    assert None not in seen
+    assert len(set(seen)) == len(seen)
+    assert version_on_disk(tmp_path / "elsewhere") is None
+
+
+def test_metadata_becomes_columns(store):
+    store.write([row(1, meta={"Prep time": 5, "ok": True, "word": "x", "path": "other"}), row(2)])
+    assert {"prep_time": "number", "ok": "boolean", "word": "text", "meta_path": "text"}.items() <= dict(
+        store.columns()
+    ).items()
+    assert store.matching("prep_time > 4.5 AND ok") == [row(1).id]
+    assert store.matching("word IS NULL") == [row(2).id]
+
+
+def test_values_of_another_type_stay_in_meta(store):
+    store.write([row(1, meta={"n": 5})])
+    store.write([row(2, meta={"n": "five"}), row(3, meta={"n": 10**400})])
+    assert store.matching("n > 0") == [row(1).id]
+    assert [one.meta["n"] for one in store.get([row(2).id, row(3).id])] == ["five", 10**400]
+
+
+def test_thousands_of_keys_do_not_become_thousands_of_columns(store):
+    store.write([row(1, meta={f"key{number}": number for number in range(1000)})])
+    assert sum(name.startswith("key") for name in store.columns()) == MOST_EXTRA_COLUMNS
+    assert len(store.get([row(1).id])[0].meta) == 1000
+
+
+@pytest.mark.parametrize(
+    "where", ["nosuch = 1", "width >", "width", "", "width = 'x'", "width > 0; DROP TABLE pictures", "\ud800 = 1"]
+)
+def test_an_expression_that_cannot_be_used(store, where):
+    store.write([row(1)])
+    with pytest.raises(ConfigError) as caught:
+        store.matching(where)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "--where" in message
+    assert store.count() == 1
+
+
+def test_an_expression_says_which_columns_there_are(store):
+    with pytest.raises(ConfigError, match=r"No field named nosuch; columns: id \(text\), path \(text\)"):
+        store.matching("nosuch = 1")
+
+
+def test_quotes_and_semicolons_in_strings(store):
+    store.write([row(1, group="it's; fine")])
+    assert store.matching("`group` = 'it''s; fine'") == [row(1).id]
+
+
+def test_the_stores_own_search_agrees_with_cosine(store):
+    store.write([row(number) for number in range(4)])
+    found = store.search(np.array([0, 0.6, 0.8, 0], np.float32), 2)
+    assert [identifier for identifier, _ in found] == [row(2).id, row(1).id]
+    assert [score for _, score in found] == pytest.approx([0.8, 0.6])
+    assert [identifier for identifier, _ in store.search(np.eye(4, dtype=np.float32)[0], 9, "width > 41")] == [
+        row(2).id,
+        row(3).id,
+    ]
+
+
+def test_compacting_keeps_the_rows(store):
+    for number in range(10):
+        store.write([row(number)])
+    store.write([], remove=[row(0).id])
+    store.compact(keep_seconds=0.0)
+    assert store.count() == 9
+    assert len(store.get([row(number).id for number in range(10)])) == 9
+
+
+def test_a_broken_table_is_one_line(tmp_path):
+    store = LanceStore(tmp_path, 4)
+    store.write([row(1)])
+    for manifest in (tmp_path / "pictures.lance" / "_versions").glob("*.manifest"):
+        manifest.write_bytes(b"garbage")
+    with pytest.raises(LibraryError) as caught:
+        LanceStore(tmp_path, 4).count()
+    assert "\n" not in str(caught.value)
+
+
+def test_column_names():
+    assert column_name("Prep time (min)") == "prep_time__min_"
+    assert column_name("2nd") == "_2nd"
+    assert column_name("vector") == "meta_vector"
+    assert column_name("") == "_"
