@@ -56,6 +56,15 @@ def test_parquet_with_plain_bytes_or_paths(pictures, read, jpeg):
         read(folder / "p.parquet", text_columns=("words",))
 
 
+def test_a_text_that_is_not_utf8_costs_one_row(pictures, read):
+    folder = pictures("a.jpg")
+    texts = pa.array([b"dog", b"caf\xe9", b"owl"]).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"image": ["a.jpg"] * 3, "caption": texts}), folder / "t.parquet")
+    [pair], skipped = read(folder / "t.parquet")
+    assert [text.value for text in pair.texts] == ["dog", "owl"]
+    assert [(entry.name, entry.reason) for entry in skipped] == [("t.parquet row 1", Reason.BAD_ROW)]
+
+
 def test_a_damaged_shard_is_named_and_the_others_are_read(tmp_path, read, jpeg):
     pq.write_table(table(jpeg), tmp_path / "good.parquet")
     (tmp_path / "bad.parquet").write_bytes((tmp_path / "good.parquet").read_bytes()[:-9])

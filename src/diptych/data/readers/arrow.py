@@ -61,14 +61,32 @@ def batch_pairs(
     classes = class_names(schema)
     name = str(path.relative_to(job.path)) if path.is_relative_to(job.path) else path.name
     name = path.name if name == "." else name
-    number = 0
+    for number, row in enumerate(_rows(batches)):
+        where = f"{name} row {number}"
+        if row is None:
+            job.skip(where, Reason.BAD_ROW, "a text is not UTF-8")
+            continue
+        pair = rows.pair(_with_class_names(row, classes), where)
+        if pair is not None:
+            yield pair
+
+
+def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any] | None]:
+    """The rows as dictionaries; None for one whose strings cannot be decoded."""
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH):
-            for row in batch.slice(start, BATCH).to_pylist():
-                pair = rows.pair(_with_class_names(row, classes), f"{name} row {number}")
-                number += 1
-                if pair is not None:
-                    yield pair
+            part = batch.slice(start, BATCH)
+            try:
+                yield from part.to_pylist()
+            except UnicodeDecodeError:  # raised before the first row is out
+                yield from (_row(part, number) for number in range(part.num_rows))
+
+
+def _row(batch: pa.RecordBatch, number: int) -> dict[str, Any] | None:
+    try:
+        return dict(batch.slice(number, 1).to_pylist()[0])
+    except UnicodeDecodeError:
+        return None
 
 
 def class_names(schema: pa.Schema) -> dict[str, list[str]]:

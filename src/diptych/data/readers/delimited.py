@@ -12,7 +12,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.types import Pair
 
 from .files import split_of, table_files
-from .reading import Reading
+from .reading import Reading, printable
 from .rows import Rows, merge
 from .textfile import encoding_of
 
@@ -47,7 +47,7 @@ def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
     delimiter = delimiter_of(header)
     names = tuple(name.strip() for name in _split(header, delimiter))
     if len(set(names)) < len(names):
-        raise DataError(f"{path} names a column twice; columns found: {', '.join(names)}")
+        raise DataError(f"{path} names a column twice; columns found: {printable(', '.join(names))}")
     rows = Rows(job, path.parent, split_of(path))
     rows.columns(names, str(path), all_texts=True)
     for where, cells in _rows(job, path, encoding, _dialect(path, encoding, delimiter)):
@@ -62,16 +62,16 @@ def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
 def _rows(job: Reading, path: Path, encoding: str, dialect: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """The rows after the header. Bytes that are not UTF-8 become lone surrogates, refused later by row."""
     with path.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
+        stream.readline(MAX_HEADER)
         reader = csv.reader(stream, **dialect)
-        next(reader)
         while True:
-            start = reader.line_num + 1
+            start = reader.line_num + 2
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except (csv.Error, UnicodeError) as error:
-                end = max(start, reader.line_num)
+                end = max(start, reader.line_num + 1)
                 lines = f"line {start}" if end == start else f"lines {start} to {end}"
                 job.skip(f"{path.name} {lines}", Reason.BAD_ROW, str(error))
                 if isinstance(error, UnicodeError):

@@ -21,8 +21,8 @@ class Reading:
     skipped: list[Skipped] = field(default_factory=list)
 
     def skip(self, name: str, reason: Reason, detail: str) -> None:
-        """Note an input that is left out."""
-        self.skipped.append(Skipped(printable(name), reason, printable(detail)))
+        """Note an input that is left out; the detail becomes one line."""
+        self.skipped.append(Skipped(printable(name), reason, printable(" ".join(detail.split()))))
 
     def texts(
         self, where: str, values: Iterable[str], *, lang: str | None = None, field: str = "caption"

@@ -18,14 +18,13 @@ def read(job: Reading) -> Iterator[Pair]:
     """One Pair a recipe with at most one text for each of title, ingredients and instructions.
 
     The lists are joined by line breaks, so that a model takes the three texts in order, or leaves
-    some out (`text_columns`), without knowing about recipes. The category is the group.
+    some out (`text_columns`), without knowing about recipes. The category, if any, is the group.
     """
     options = job.options
     columns = replace(
         options,
         image_column=options.image_column or "images",
         text_columns=options.text_columns or FIELDS,
-        group_column=options.group_column or "category",
     )
     path = job.path / FILE if job.path.is_dir() else job.path
     yield from jsonl.read(Reading(path, columns, job.skipped))

@@ -51,9 +51,6 @@ class Rows:
             return None
         identifier = _scalar(row.get(columns.id)) if columns.id else None
         identifier = identifier or _image_name(row[columns.image]) or where
-        if not is_unicode(identifier):
-            self._job.skip(where, Reason.BAD_ROW, f"id is not valid Unicode: {identifier}")
-            return None
         return Pair(
             id=identifier,
             images=images,

@@ -12,7 +12,7 @@ from diptych.core.types import FileImage, ImageRef, Pair, Skipped, TarImage
 
 from .detect import detect
 from .options import SourceOptions, normalise_split
-from .reading import Reading
+from .reading import Reading, is_unicode
 from .table import READERS
 
 DEFAULTS = SourceOptions()
@@ -49,7 +49,11 @@ class Source:
     def _read(self, skipped: list[Skipped]) -> Iterator[Pair]:
         wanted = normalise_split(self.options.split)
         seen: Counter[str | None] = Counter()
-        for pair in READERS[self.format].read(Reading(self.path, self.options, skipped)):
+        job = Reading(self.path, self.options, skipped)
+        for pair in READERS[self.format].read(job):
+            if not is_unicode(_labels(pair)):
+                job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
+                continue
             seen[pair.split] += 1
             if wanted is None or pair.split == wanted:
                 yield pair
@@ -72,6 +76,11 @@ class Source:
         images = [_listed(image) for image in pair.images]
         texts = [[text.value, text.lang, text.field] for text in pair.texts]
         return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
+
+
+def _labels(pair: Pair) -> str:
+    labels = [pair.id, pair.split, pair.group, *(text.lang for text in pair.texts)]
+    return "".join(label or "" for label in labels)
 
 
 def _listed(image: ImageRef) -> list[str | int]:

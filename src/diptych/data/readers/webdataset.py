@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +28,20 @@ PICKLES = frozenset({"pyd", "pkl", "pickle", "pth", "pt"})
 MAX_TEXT = 1 << 20  # bytes of a txt, json or cls member
 MAX_COMPRESSED_IMAGE = 20 << 20  # bytes; an image of a compressed tar has to be held in memory
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-# What tarfile raises on damaged headers, besides its own errors.
-_TAR_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError, MemoryError)
+# What tarfile and the unpackers raise on damaged files, besides their own errors.
+_TAR_ERRORS = (
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 
 
 @dataclass(slots=True)
