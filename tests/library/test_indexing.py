@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_bad_files_are_skipped_with_reasons_and_tried_again(library, pictures, p
     (pictures / "link.png").symlink_to(pictures / "nothing")
     os.mkfifo(pictures / "pipe.png")
     report = library.index([pictures])
-    assert {os.path.basename(one.name): one.reason for one in report.skipped} == {
+    assert {Path(one.name).name: one.reason for one in report.skipped} == {
         "text.jpg": Reason.NOT_AN_IMAGE,
         "cut.jpg": Reason.TRUNCATED,
         "link.png": Reason.MISSING,

@@ -197,7 +197,10 @@ class Library:
             return self._checked(query)
         model = self._needed_model()
         if isinstance(query, Path):
-            return self._checked(model.encode_images([query])[0])
+            try:
+                return self._checked(model.encode_images([query])[0])
+            except DataError as error:  # its message may hold a name that is not valid Unicode
+                raise DataError(escape(str(error)), error.reason) from error
         terms = queries.parse(queries.check_text(query, cut=cut))
         return self._checked(queries.vector(terms, model))
 

@@ -1,0 +1,224 @@
+"""`diptych index` and `diptych library`, as from a shell."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from diptych.cli.app import run
+
+torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+COLOURS = ("red", "green", "blue", "black", "white")
+
+
+def write_model(folder, seed):
+    """A whole model folder on the tiny towers, with heads as they start out."""
+    from diptych.core.config import Part
+    from diptych.encoders.table import image_tower, text_tower
+    from diptych.models.heads import LinearHead
+    from diptych.models.save import save
+
+    torch.manual_seed(seed)
+    towers = {"image_tower": image_tower("fake"), "text_tower": text_tower("fake")}
+    heads = {"image_head": LinearHead(32, 16).eval(), "text_head": LinearHead(32, 16).eval()}
+    parts = {"image_head_part": Part("linear"), "text_head_part": Part("linear")}
+    specs = {"image_tower_spec": "fake", "text_tower_spec": "fake"}
+    save(folder, name=folder.name, dim=16, card=folder.name, training={}, **towers, **heads, **parts, **specs)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    base = tmp_path_factory.mktemp("models")
+    return write_model(base / "tiny", 0), write_model(base / "other", 1)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for colour in COLOURS:
+        Image.new("RGB", (40, 30), colour).save(folder / f"{colour}.png")
+    return folder
+
+
+@pytest.fixture
+def diptych(capsys):
+    """Run a command: exit code, stdout, stderr. Errors must be one line and no traceback."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        if code > 1:
+            assert "Traceback" not in err
+            assert len([line for line in err.splitlines() if line.startswith("diptych: ")]) == 1
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def library(diptych, photos, tmp_path, models):
+    code, _, _ = diptych("index", photos, "--library", tmp_path / "library", "--model", models[0])
+    assert code == 0
+    return tmp_path / "library"
+
+
+def test_a_new_library_and_then_only_what_is_new(diptych, photos, tmp_path, models):
+    code, out, _ = diptych("index", photos, "--library", tmp_path / "l", "--model", models[0])
+    assert code == 0
+    assert "5 added in" in out
+    code, out, _ = diptych("index", photos, "--library", tmp_path / "l")  # the library knows its model
+    assert "5 unchanged in" in out
+    (photos / "red.png").rename(photos / "rouge.png")
+    (photos / "blue.png").unlink()
+    (photos / "bad.jpg").write_text("no picture")
+    code, out, _ = diptych("index", photos, "--library", tmp_path / "l")
+    assert code == 0
+    assert "1 moved, 3 unchanged, 1 removed, 1 skipped in" in out
+    assert "skipped: 1 not_an_image" in out
+    assert str(photos / "bad.jpg") in out
+
+
+def test_json(diptych, photos, tmp_path, models):
+    (photos / "bad.jpg").write_text("no picture")
+    code, out, _ = diptych("index", photos, "--library", tmp_path / "l", "--model", models[0], "--json", "--quiet")
+    report = json.loads(out)
+    assert code == 0
+    assert (report["added"], report["total"]) == (5, 5)
+    assert report["skipped"][0]["reason"] == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "words"),
+    [
+        (lambda folder: folder / "missing", 3, "cannot look at"),
+        (lambda folder: (folder / "empty").mkdir() or folder / "empty", 3, "found nothing"),
+        (lambda folder: _texts(folder), 3, "found 2 other files (2 .txt)"),
+        (lambda folder: _unknown(folder), 2, "cannot tell what"),
+        (lambda folder: _unreadable(folder), 3, "none of the 1 pictures could be read; 1 not_an_image"),
+        (lambda folder: f"{folder}/\udcff", 3, "cannot look at"),
+        (lambda folder: "x" * 10_000, 3, "cannot look at"),
+    ],
+)
+def test_bad_paths(diptych, tmp_path, models, make, code, words):
+    found, out, err = diptych("index", make(tmp_path), "--library", tmp_path / "l", "--model", models[0])
+    assert found == code
+    assert words in err
+    if "none of the" not in words:
+        assert out == ""
+        assert not (tmp_path / "l").exists()  # a mistake leaves nothing behind
+
+
+def _texts(folder):
+    for name in ("a.txt", "b.txt"):
+        (folder / "texts").mkdir(exist_ok=True)
+        (folder / "texts" / name).write_text("x")
+    return folder / "texts"
+
+
+def _unknown(folder):
+    (folder / "a.xyz").write_text("x")
+    return folder / "a.xyz"
+
+
+def _unreadable(folder):
+    (folder / "a.png").write_text("x")
+    return folder / "a.png"
+
+
+def test_no_path_and_no_library(diptych, tmp_path):
+    assert diptych("index", "--library", tmp_path / "l")[0] in (2, 3)
+    assert diptych("index", tmp_path)[0] == 2
+
+
+def test_another_model_is_refused(diptych, library, photos, models):
+    code, out, err = diptych("index", photos, "--library", library, "--model", models[1])
+    assert (code, out) == (4, "")
+    assert "was made by model" in err
+    assert diptych("search", "red", "--library", library)[0] == 0
+
+
+def test_a_folder_of_something_else_is_not_taken_over(diptych, photos, models):
+    code, _, err = diptych("index", photos, "--library", photos, "--model", models[0])
+    assert code == 4
+    assert "is not a library" in err
+    assert sorted(path.stem for path in photos.iterdir()) == sorted(COLOURS)
+
+
+def test_library_info_verify_compact_remove(diptych, library, photos):
+    code, out, _ = diptych("library", "info", library)
+    assert code == 0
+    assert "5 pictures" in out
+    assert "width (integer)" in out
+    assert diptych("library", "verify", library)[:2] == (0, "5 pictures, no problems\n")
+    (photos / "red.png").unlink()
+    code, out, _ = diptych("library", "verify", library)
+    assert code == 1
+    assert f"missing_file: {photos / 'red.png'}" in out
+    assert json.loads(diptych("library", "verify", library, "--json")[1])["kinds"] == {"missing_file": 1}
+    assert diptych("library", "remove", library, photos / "red.png")[1].endswith("1 pictures removed\n")
+    assert diptych("library", "verify", library)[0] == 1  # its thumbnail is left over
+    assert diptych("library", "compact", library)[0] == 0
+    assert diptych("library", "verify", library)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "compact", "remove"])
+def test_library_commands_on_what_is_no_library(diptych, tmp_path, command):
+    more = [tmp_path] if command == "remove" else []
+    assert diptych("library", command, tmp_path / "nowhere", *more)[0] == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def start(arguments):
+    script = "import sys; from diptych.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for_rows(library, seconds=60):
+    """Until the first batch is in the store."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if len(list(library.glob("store/pictures.lance/_versions/*.manifest"))) > 1:
+            return
+        time.sleep(0.005)
+    raise AssertionError("nothing was committed")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_or_killed_it_goes_on(diptych, tmp_path, models, how):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(1500):
+        Image.new("RGB", (64 + number % 50, 48), (number % 256, number // 256 * 40, 90)).save(many / f"{number}.png")
+    process = start(["index", many, "--library", tmp_path / "l", "--model", models[0], "--batch-size", "4"])
+    wait_for_rows(tmp_path / "l")
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "pictures of this run are in" in err
+        assert "Traceback" not in err
+    kept = json.loads(diptych("library", "info", tmp_path / "l", "--json")[1])["pictures"]
+    assert 0 < kept < 1500
+    report = json.loads(diptych("index", many, "--library", tmp_path / "l", "--json", "--quiet")[1])
+    assert report["unchanged"] == kept
+    assert report["added"] == 1500 - kept
+    verdict = json.loads(diptych("library", "verify", tmp_path / "l", "--json")[1])
+    assert verdict["pictures"] == 1500
+    assert set(verdict["kinds"]) <= {"orphan_thumb"}  # of the batch that was dropped
+
+
+def test_help_has_examples(diptych):
+    for command in (["index"], ["search"], ["library", "verify"]):
+        code, out, _ = diptych(*command, "--help")
+        assert code == 0
+        assert f"diptych {' '.join(command)}" in out

@@ -1,0 +1,170 @@
+"""`diptych search`, as from a shell."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diptych.cli.app import run
+
+torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+COLOURS = ("red", "green", "blue", "black", "white")
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """A library of five pictures, one with a name that is not UTF-8, made by a tiny model."""
+    from diptych.core.config import Part
+    from diptych.encoders.table import image_tower, text_tower
+    from diptych.models.heads import LinearHead
+    from diptych.models.save import save
+
+    base = tmp_path_factory.mktemp("search")
+    for seed, name in enumerate(("tiny", "other")):
+        torch.manual_seed(seed)
+        towers = {"image_tower": image_tower("fake"), "text_tower": text_tower("fake")}
+        heads = {"image_head": LinearHead(32, 16).eval(), "text_head": LinearHead(32, 16).eval()}
+        parts = {"image_head_part": Part("linear"), "text_head_part": Part("linear")}
+        specs = {"image_tower_spec": "fake", "text_tower_spec": "fake"}
+        save(base / name, name=name, dim=16, card=name, training={}, **towers, **heads, **parts, **specs)
+    (base / "photos").mkdir()
+    for colour in COLOURS:
+        Image.new("RGB", (40, 30), colour).save(base / "photos" / f"{colour}.png")
+    shutil.move(base / "photos" / "white.png", os.fsencode(base / "photos") + b"/wei\xdf.png")
+    assert run(["index", str(base / "photos"), "--library", str(base / "library"), "--model", str(base / "tiny")]) == 0
+    return base
+
+
+@pytest.fixture
+def search(collection, capsysbinary):
+    """Run `diptych search --library ... ...`: exit code, stdout (bytes), stderr."""
+
+    def call(*arguments):
+        capsysbinary.readouterr()
+        code = run(["search", "--library", str(collection / "library"), *map(str, arguments)])
+        out, err = capsysbinary.readouterr()
+        err = err.decode()
+        if code:
+            assert "Traceback" not in err
+            assert len(err.splitlines()) == 1
+            assert out == b""
+        return code, out, err
+
+    return call
+
+
+def hits(out):
+    return json.loads(out)["hits"]
+
+
+def test_words(search):
+    code, out, _ = search("a dog")
+    assert code == 0
+    assert len(out.splitlines()) == 5
+    assert search("a", "dog")[1] == out  # without quotes
+    ranks = [line.split()[0] for line in out.splitlines()]
+    assert ranks == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_a_picture(search, collection):
+    (hit,) = hits(search("--image", collection / "photos" / "red.png", "-k", 1, "--json")[1])
+    assert hit["path"] == str(collection / "photos" / "red.png")
+    assert hit["score"] == pytest.approx(1, abs=1e-5)
+    assert hit["meta"] == {"name": "red.png", "width": 40, "height": 30}
+
+
+def test_like(search, collection):
+    (hit,) = hits(search("--image", collection / "photos" / "red.png", "-k", 1, "--json")[1])
+    others = hits(search("--like", hit["id"], "--json")[1])
+    assert len(others) == 4
+    assert hit["id"] not in [other["id"] for other in others]
+
+
+def test_a_sum_in_one_argument_or_in_several(search, collection, monkeypatch):
+    monkeypatch.chdir(collection / "photos")
+    whole = hits(search('"red" + blue.png - 0.5*"snow"', "--json")[1])
+    parts = hits(search("red", "+", "blue.png", "-", "0.5*snow", "--json")[1])
+    assert whole == parts
+    assert whole != hits(search("red + blue.png - snow", "--json")[1])  # no quotes: plain words
+
+
+def test_a_filter(search):
+    found = hits(search("a dog", "--where", "name IN ('red.png', 'blue.png')", "--json")[1])
+    assert {hit["meta"]["name"] for hit in found} == {"red.png", "blue.png"}
+    code, out, _ = search("a dog", "--where", "width > 1000")
+    assert (code, out) == (0, b"nothing found\n")
+
+
+def test_paths_are_those_of_the_file_system(search, collection):
+    out = search("a dog", "--paths")[1]
+    assert os.fsencode(collection / "photos") + b"/wei\xdf.png" in out.splitlines()
+    assert all(Path(os.fsdecode(line)).exists() for line in out.splitlines())
+    assert "wei\\xdf.png" in " ".join(hits(search("a dog", "--paths", "--json")[1]))
+
+
+def test_a_contact_sheet(search, tmp_path):
+    code, out, err = search("--preview", tmp_path / "found.png", "a dog")
+    assert code == 0
+    assert "contact sheet" in err
+    with Image.open(io.BytesIO((tmp_path / "found.png").read_bytes())) as sheet:
+        assert sheet.format == "PNG"
+        assert min(sheet.size) > 300
+    assert out == search("a dog")[1]
+
+
+def test_a_preview_needs_a_terminal_or_a_png(search, monkeypatch):
+    assert "needs a terminal" in search("a dog", "--preview")[2]
+    assert "ends in .png" in search("a dog", "--preview", "found.jpg")[2]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "▀" in search("a dog", "--preview")[1].decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["dog", "-k", "0"], 2, "from 1 to 1,000"),
+        (["dog", "-k", "1001"], 2, "from 1 to 1,000"),
+        (["dog", "-k", "x"], 2, "-k"),
+        (["x" * 100_000], 2, "100,000 characters, the limit is 1,000"),
+        ([""], 3, "query is empty"),
+        (["  "], 3, "query is empty"),
+        ([], 3, "query is empty"),
+        (["a\udcff"], 3, "lone surrogate"),
+        (["dog", "--where", "nosuch = 1"], 2, "columns: id"),
+        (["dog", "--where", "width >"], 2, "columns: id"),
+        (["dog", "--where", "\udcff"], 2, "--where"),
+        (['"red" + nope.jpg'], 3, "no such file"),
+        (["--image", "nope.jpg"], 3, "nope.jpg"),
+        (["--image", __file__], 3, "not an image"),
+        (["--image", "\udcff.jpg"], 3, "\\udcff.jpg"),
+        (["--like", "nope"], 3, "no picture has the id"),
+        (["dog", "--like", "nope"], 2, "expected one of them"),
+        (["dog", "--pths"], 2, "--pths"),
+        (["dog", "--model", "nosuch"], 4, "nosuch"),
+    ],
+)
+def test_bad_input_is_one_line(search, arguments, code, words):
+    found, _, err = search(*arguments)
+    assert (found, words in err) == (code, True), err
+
+
+def test_a_long_query_may_be_cut(search):
+    assert search("x" * 100_000, "--cut")[0] == 0
+
+
+def test_the_wrong_library(search, collection):
+    code = run(["search", "dog", "--library", str(collection / "nowhere")])
+    assert code == 4
+    code = run(["search", "dog", "--library", str(collection / "photos")])
+    assert code == 4
+    assert run(["search", "dog"]) == 2
+    assert search("dog", "--model", collection / "other")[0] == 4
+
+
+def test_debug_shows_the_traceback(collection):
+    with pytest.raises(Exception, match="from 1 to 1,000"):
+        run(["search", "dog", "-k", "0", "--library", str(collection / "library"), "--debug"])
