@@ -25,7 +25,8 @@ def models(*folders: Path, common: Common = Common()) -> None:
     from diptych.models import SHIPPED, load
 
     rows: list[dict[str, Any]] = []
-    for name in [*SHIPPED, *folders]:
+    named: list[str | Path] = [*SHIPPED, *folders]
+    for name in named:
         model = load(name)
         scores = model.config.training.get("validation", {})
         rows.append(

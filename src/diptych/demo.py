@@ -1,0 +1,257 @@
+"""The whole story in one run: check, embed, search untrained, fit heads, search again, index, draw.
+
+On OpenMoji drawings with names in 14 languages that come with pip, or on a user's own source.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.core.config import Part
+from diptych.core.errors import ConfigError, DataError, LibraryError, Reason
+from diptych.core.files import write_bytes
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import FileImage, Hit, Pair
+from diptych.data import doctor
+from diptych.data.readers import open_source
+from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
+from diptych.data.splits import divide
+from diptych.evaluation import Embedded, evaluate
+from diptych.library import Library
+from diptych.library.sheet import Found, contact_sheet, png
+from diptych.models import DualEncoder, load
+from diptych.models.embed import embed_pairs
+
+if TYPE_CHECKING:
+    from diptych.data.doctor import Report
+
+DRAWINGS = 900  # of 1,652: what fits in two minutes on two cores
+EPOCHS = 6
+PER_ROW = 6  # pictures shown for each search
+_SHARE = 0.2  # of a source without splits is held out
+
+EMOJI_SEARCHES = (
+    ("en", "a big red heart"),
+    ("en", "a slice of pizza with cheese"),
+    ("de", "ein müdes Gesicht"),
+    ("fr", "un chat qui rit"),
+    ("es", "un coche de policía"),
+    ("it", "un mazzo di fiori"),
+    ("pt", "um peixe no mar"),
+    ("ru", "музыкальный инструмент"),
+    ("tr", "karlı bir dağ"),
+    ("ja", "おいしい寿司"),
+    ("zh", "下雨天的雨伞"),
+    ("ko", "생일 케이크"),
+)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """R@10 in percent, text to image, of one language before and after fitting."""
+
+    language: str
+    texts: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One search: what was asked, and what came."""
+
+    language: str
+    query: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the demo found out and where it put things."""
+
+    folder: Path
+    pairs: int
+    checked: Report
+    gallery: int  # held-out pictures that each text was searched among
+    recalls: tuple[Recall, ...]
+    model: str
+    library: Path
+    searches: tuple[Shown, ...]
+    sheet: Path
+    attribution: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "folder": str(self.folder),
+            "pairs": self.pairs,
+            "misleading": list(self.checked.misleading),
+            "gallery": self.gallery,
+            "recall_at_10": [vars(recall) for recall in self.recalls],
+            "model": self.model,
+            "library": str(self.library),
+            "searches": [
+                {
+                    "language": shown.language,
+                    "query": shown.query,
+                    "hits": [{"path": hit.path, "score": round(hit.score, 4)} for hit in shown.hits],
+                }
+                for shown in self.searches
+            ],
+            "sheet": str(self.sheet),
+            "attribution": self.attribution,
+        }
+
+
+def run(
+    folder: Path, *, source: str = "", drawings: int = DRAWINGS, seed: int = 0, progress: Progress = SILENT
+) -> Story:
+    """Tell the story in `folder`: pictures, model, library and a contact sheet end up there.
+
+    Args:
+        folder: made if missing; what is there from an earlier run is used again.
+        source: any source of pairs; empty means the OpenMoji drawings.
+        drawings: how many drawings to use.
+
+    Raises DataError for a source that cannot be read, MissingExtraError without the [demo] packages.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = Path(source) if source else _drawn(folder, drawings, progress)
+    opened = open_source(spec)
+    checked = doctor.check(opened, progress=progress)
+    pairs = list(opened)
+    model = load("base")
+    with_texts = [pair for pair in pairs if pair.texts]
+    recalls: tuple[Recall, ...] = ()
+    gallery = 0
+    if len(with_texts) >= 20:
+        split = divide(with_texts, "train", "val", _SHARE)
+        model, recalls, gallery = _fit(model, split, folder / "run", seed, progress)
+    library = _index(folder / "library", spec, model, progress)
+    searches = _searches(library, pairs, bool(source))
+    sheet = folder / "found.png"
+    sheet.write_bytes(_storyboard(library, searches))
+    return Story(
+        folder,
+        len(pairs),
+        checked,
+        gallery,
+        recalls,
+        str(model.folder),
+        library.folder,
+        searches,
+        sheet,
+        "" if source else ATTRIBUTION,
+    )
+
+
+def _drawn(folder: Path, drawings: int, progress: Progress) -> Path:
+    """Draw the OpenMoji pictures and list them with their names in one JSONL file, as a user would."""
+    lines = []
+    for pair in iter_openmoji(folder / "pictures", limit=drawings, progress=progress):
+        (image,) = pair.images
+        names = {text.lang: text.value for text in pair.texts if text.field == "caption"}
+        row = {
+            "id": pair.id,
+            "image": str(Path(image.name).relative_to(folder)),
+            "split": pair.split,
+            "group": pair.group,
+        }
+        lines.append(json.dumps({**row, **names}, ensure_ascii=False))
+    path = folder / "emoji.jsonl"
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def _fit(
+    base: DualEncoder, split: dict[str, list[Pair]], out: Path, seed: int, progress: Progress
+) -> tuple[DualEncoder, tuple[Recall, ...], int]:
+    """Fit heads on cached features, starting from base's; measure on held-out pairs before and after."""
+    from diptych import compose
+    from diptych.training.settings import TrainingSettings
+
+    before = _recall(base, split["val"], progress)
+    config = compose.TrainConfig(
+        name="demo",
+        image=compose.SideSettings("model:base", base.config.image.head),
+        text=compose.SideSettings("model:base", base.config.text.head),
+        loss=Part("info_nce"),
+        dim=base.dim,
+        seed=seed,
+        init="base",
+        data=compose.DataConfig(views=("full", "flip")),
+        training=TrainingSettings(epochs=EPOCHS, batch_size=1000, learning_rate=5e-4, warmup=0.2),
+    )
+    try:
+        report = compose.train(config, out, pairs=split, progress=progress)
+    except ConfigError:  # an earlier run with other pairs or another base is in the way
+        shutil.rmtree(out)
+        report = compose.train(config, out, pairs=split, progress=progress)
+    trained = load(report.model)
+    after = _recall(trained, split["val"], progress)
+    recalls = tuple(Recall(language, texts, before[language][1], recall) for language, (texts, recall) in after.items())
+    return trained, recalls, len(split["val"])
+
+
+def _recall(model: DualEncoder, pairs: Sequence[Pair], progress: Progress) -> dict[str, tuple[int, float]]:
+    """Texts and text-to-image R@10 (percent) of each language."""
+    found = embed_pairs(model, pairs, progress=progress)
+    measured = evaluate(Embedded(found.images, found.texts, found.owner, found.languages), resamples=0, cuts=(10,))
+    whole = 100 * measured.scores.text_to_image.metrics["R@10"].value
+    by_language = {
+        row.language or "?": (row.texts, 100 * row.scores.text_to_image.metrics["R@10"].value)
+        for row in measured.languages
+    }
+    return {**by_language, "all": (measured.texts, whole)}
+
+
+def _index(folder: Path, source: Path, model: DualEncoder, progress: Progress) -> Library:
+    try:
+        library = Library.open(folder, model)
+    except LibraryError:  # none yet, or one of another model from an earlier run
+        shutil.rmtree(folder, ignore_errors=True)
+        library = Library.create(folder, model, str(model.folder))
+    library.index([source], progress=progress)
+    return library
+
+
+def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Shown, ...]:
+    queries: list[tuple[str, str]] = list(EMOJI_SEARCHES)
+    if own:
+        texts = [text for pair in pairs for text in pair.texts[:1]][:: max(1, len(pairs) // 12)]
+        queries = [(text.lang or "", text.value[:200]) for text in texts[:12]]
+    shown = [Shown(language, query, tuple(library.search(query, PER_ROW))) for language, query in queries]
+    pictures = [image.path for pair in pairs for image in pair.images[:1] if isinstance(image, FileImage)]
+    for path in pictures[:: max(1, len(pictures) // 2)][:2]:
+        shown.append(Shown("picture", str(path), tuple(library.search(path, PER_ROW))))
+    if not shown:
+        raise DataError("nothing to search for: the source has neither texts nor picture files", Reason.EMPTY_TEXT)
+    return tuple(shown)
+
+
+def _storyboard(library: Library, searches: Sequence[Shown]) -> bytes:
+    """All searches as rows of one PNG, two columns of rows."""
+    from PIL import Image
+
+    rows = []
+    for shown in searches:
+        found = [Found(hit, library.thumbnail(hit.id)) for hit in shown.hits]
+        if shown.language == "picture":
+            rows.append(contact_sheet("like this picture", found, [Path(shown.query).read_bytes()]))
+        else:
+            rows.append(contact_sheet(f"{shown.query}   [{shown.language}]" if shown.language else shown.query, found))
+    columns = [rows[0::2], rows[1::2]]
+    width = max(row.width for row in rows)
+    heights = [sum(row.height for row in column) for column in columns]
+    board = Image.new("RGB", (2 * width, max(heights)), rows[0].getpixel((0, 0)))
+    for number, column in enumerate(columns):
+        top = 0
+        for row in column:
+            board.paste(row, (number * width, top))
+            top += row.height
+    return png(board)
