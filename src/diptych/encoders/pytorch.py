@@ -46,7 +46,7 @@ def state_fingerprint(module: torch.nn.Module) -> str:
     parts = []
     for name, tensor in sorted(module.state_dict().items()):
         values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        parts += [name, str(tensor.dtype), str(tuple(tensor.shape)), fingerprint.of_bytes(values.data)]
+        parts += [name, str(tensor.dtype), str(tuple(tensor.shape)), fingerprint.of_bytes(values.tobytes())]
     return fingerprint.combined(parts)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
 
 
-def check_pixels(pixels: UInt8[np.ndarray, "b h w 3"], preprocess: Preprocess) -> None:
-    """Raise ModelError unless `pixels` is a uint8 batch of the size the tower takes."""
+def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
+    """Raise ModelError unless `pixels` is uint8 (b, h, w, 3) of the size the tower takes.
+
+    Any array is let in by the signature: telling wrong ones apart is the point.
+    """
     expected = (preprocess.size, preprocess.size, 3)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
         raise ModelError(
@@ -19,8 +22,8 @@ def check_pixels(pixels: UInt8[np.ndarray, "b h w 3"], preprocess: Preprocess) -
         )
 
 
-def normalise_pixels(pixels: UInt8[np.ndarray, "b h w 3"], preprocess: Preprocess) -> Float32[np.ndarray, "b 3 h w"]:
-    """(x - mean) / std for each channel, channels first. Raises ModelError for another type or size."""
+def normalise_pixels(pixels: np.ndarray, preprocess: Preprocess) -> Float32[np.ndarray, "b 3 h w"]:
+    """(x - mean) / std for each channel of uint8 (b, h, w, 3). Raises ModelError for another type or size."""
     check_pixels(pixels, preprocess)
     batch, height, width, channels = pixels.shape
     planes = np.empty((batch, channels, height, width), dtype=np.float32)
