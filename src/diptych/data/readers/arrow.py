@@ -37,7 +37,7 @@ def _parquet_pairs(job: Reading, path: Path) -> Iterator[Pair]:
     try:
         with pq.ParquetFile(path) as file:
             yield from batch_pairs(job, path, file.schema_arrow, file.iter_batches(BATCH), split_of(path))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         job.skip(path.name, Reason.TRUNCATED, f"cannot be read as Parquet: {error}")
 
 
@@ -48,7 +48,7 @@ def arrow_pairs(job: Reading, path: Path, split: str | None) -> Iterator[Pair]:
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
             yield from batch_pairs(job, path, stream.schema, stream, split)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         job.skip(path.name, Reason.TRUNCATED, f"cannot be read as an Arrow stream: {error}")
 
 
