@@ -140,7 +140,7 @@ def test_a_preview_needs_a_terminal_or_a_png(search, monkeypatch):
         (['"red" + nope.jpg'], 3, "no such file"),
         (["--image", "nope.jpg"], 3, "nope.jpg"),
         (["--image", __file__], 3, "not an image"),
-        (["--image", "\udcff.jpg"], 3, "\\udcff.jpg"),
+        (["--image", "\udcff.jpg"], 3, "\\xff.jpg"),
         (["--like", "nope"], 3, "no picture has the id"),
         (["dog", "--like", "nope"], 2, "expected one of them"),
         (["dog", "--pths"], 2, "--pths"),
