@@ -32,6 +32,7 @@ from diptych.models import load
 CHILD = """
 import sys
 from pathlib import Path
+import lancedb  # takes a second: the clock starts after it, so that kills hit indexing
 from diptych.library import Library, card
 from diptych.library.indexing import IndexOptions
 from diptych.models import load
@@ -88,6 +89,8 @@ def run(arguments: list[str], kill_after: float | None) -> tuple[list[str], bool
         process.send_signal(signal.SIGKILL)
     process.wait()
     listener.join()
+    if process.returncode not in (0, -signal.SIGKILL):
+        sys.exit("the indexing process failed by itself; see above")
     finished = "finished" in lines
     if kill_after is None and not finished:
         sys.exit("the undisturbed run did not finish")

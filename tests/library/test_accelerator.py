@@ -24,7 +24,8 @@ def data():
 def view(data, tmp_path_factory):
     vectors, _ = data
     ids = np.array([f"{number:016x}" for number in range(COUNT)], dtype="S16")
-    folder = tmp_path_factory.mktemp("snapshot")
+    folder = tmp_path_factory.mktemp("snapshot") / "1"
+    folder.mkdir()
     made = Snapshot("1", folder, ids, vectors, np.zeros(COUNT + 1, np.int64), b"")
     assert not accelerator.prepare(made)  # too small to need one
     assert accelerator.prepare(made, threshold=1000)
@@ -58,6 +59,17 @@ def test_recall_with_a_filter(view, data, monkeypatch):
 def test_scores_are_exact(view, data):
     rows, scores = accelerator.nearest(view, data[1][0], 5)
     assert scores == pytest.approx(view.vectors[rows].astype(float) @ data[1][0].astype(float))
+
+
+def test_the_cells_are_learnt_once(view, data, monkeypatch, tmp_path):
+    import shutil
+
+    shutil.copy(view.folder.parent / "trained.faiss", tmp_path)
+    (tmp_path / "2").mkdir()
+    fewer = Snapshot("2", tmp_path / "2", view.ids[:20_000], view.vectors[:20_000], view.offsets[:20_001], b"")
+    monkeypatch.setattr(faiss, "index_factory", None)  # nothing may be trained again
+    assert accelerator.prepare(fewer, threshold=1000)
+    assert recall(fewer, data[1], 10) >= 0.99
 
 
 def test_few_rows_are_searched_exactly(view, data):

@@ -156,6 +156,17 @@ def test_searching_works_where_nothing_can_be_written(filled, encoder, monkeypat
     assert Library.open(filled.folder, encoder).search("red", 6) == expected
 
 
+def test_many_readers_may_rebuild_at_once(filled, encoder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = filled.search("red", 6)
+    spoil(filled.folder, "current.json", "missing")
+    with ThreadPoolExecutor(6) as pool:
+        found = pool.map(lambda _: Library.open(filled.folder, encoder).search("red", 6), range(12))
+        assert all(hits == expected for hits in found)
+    assert len(list((filled.folder / "snapshot").iterdir())) == 2
+
+
 def test_ties_go_by_id(library, pictures):
     import shutil
 
@@ -229,6 +240,6 @@ def test_many_runs_do_not_pile_up_versions(filled, pictures, painter):
         filled.index([pictures])
     filled.compact()
     assert len(list((filled.folder / "store").glob("*.lance/_versions/*.manifest"))) == 1
-    assert len(list((filled.folder / "snapshot").iterdir())) == 2
+    assert len(list((filled.folder / "snapshot").iterdir())) == 2  # the pointer, and what it points to
     assert len(filled.search("red", 100)) == 7
     assert filled.verify().problems == ()

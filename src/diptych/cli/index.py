@@ -34,7 +34,7 @@ def index(
     Hidden files are left out. Files that list pictures (CSV, JSONL, Parquet, tar, ...) bring their texts
     and metadata along, for --where.
 
-    Examples:
+    For example:
 
         diptych index ~/Pictures --library ~/pictures.library
 

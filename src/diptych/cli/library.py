@@ -19,7 +19,7 @@ MOST_LISTED = 20
 def info(library: Path, /, *, common: Common = COMMON) -> None:
     """What a library holds, and what --where can ask about.
 
-    Examples:
+    For example:
 
         diptych library info ~/pictures.library
 
@@ -43,7 +43,7 @@ def verify(library: Path, /, *, common: Common = COMMON) -> None:
 
     Nothing is changed. Each problem names what repairs it.
 
-    Examples:
+    For example:
 
         diptych library verify ~/pictures.library
 
@@ -69,7 +69,7 @@ def verify(library: Path, /, *, common: Common = COMMON) -> None:
 def compact(library: Path, /, *, common: Common = COMMON) -> None:
     """Make a library small again: old versions and left-overs go, missing thumbnails come back.
 
-    Examples:
+    For example:
 
         diptych library compact ~/pictures.library
 
@@ -88,7 +88,7 @@ def compact(library: Path, /, *, common: Common = COMMON) -> None:
 def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
     """Forget pictures at or below these paths. The files themselves are not touched.
 
-    Examples:
+    For example:
 
         diptych library remove ~/pictures.library ~/Pictures/old
 

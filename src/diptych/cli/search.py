@@ -41,7 +41,7 @@ def search(
     picture's file name, perhaps with a weight. Keep the whole sum in single quotes, or give terms and
     signs as arguments of their own. Everything else is plain words.
 
-    Examples:
+    For example:
 
         diptych search "a dog in the snow" --library ~/pictures.library
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from .exact import settle
-from .snapshot import Snapshot
+from .snapshot import KEPT, Snapshot
 
 FILE = "faiss.index"
 THRESHOLD = 200_000  # rows
@@ -38,7 +38,7 @@ def prepare(snapshot: Snapshot, threshold: int | None = None) -> bool:
         return False
     path = snapshot.folder / FILE
     if not path.exists():
-        _save(_build(snapshot.vectors), path)
+        _save(_build(snapshot.vectors, snapshot.folder.parent / KEPT), path)
     return True
 
 
@@ -68,16 +68,27 @@ def nearest(
     return settle(snapshot.vectors, query, np.unique(candidates), k)
 
 
-def _build(vectors: Float32[np.ndarray, "n d"]) -> Any:
+def _build(vectors: Float32[np.ndarray, "n d"], trained: Path) -> Any:
+    """An index of all vectors. Its cells are learnt once and kept while the library is of about that size."""
+    index = _trained(vectors, trained)
+    for start in range(0, len(vectors), 65_536):
+        index.add(np.ascontiguousarray(vectors[start : start + 65_536]))
+    return index
+
+
+def _trained(vectors: Float32[np.ndarray, "n d"], path: Path) -> Any:
     import faiss
 
     count, dim = vectors.shape
     cells = max(1, min(round(4 * math.sqrt(count)), count // 39))
+    with contextlib.suppress(RuntimeError):
+        index: Any = faiss.read_index(str(path))
+        if index.d == dim and cells / 2 <= index.nlist <= cells * 2:
+            return index
     index = faiss.index_factory(dim, f"IVF{cells},SQfp16", faiss.METRIC_INNER_PRODUCT)
     chosen = np.random.default_rng(0).permutation(count)[: cells * _TRAINING_ROWS_PER_CELL]
     index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
-    for start in range(0, count, 65_536):
-        index.add(np.ascontiguousarray(vectors[start : start + 65_536]))
+    _save(index, path)
     return index
 
 

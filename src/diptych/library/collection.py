@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .sources import Survey
 
 _STORE, _SNAPSHOT, _THUMBS = "store", "snapshot", "thumbs"
+_SNAPSHOT_LOCK = "snapshot.lock"
 _KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
 _COMPACT_FROM = 20  # versions; fewer are not worth the work after a run
 _MAX_WHERE = 1000  # characters
@@ -156,8 +157,7 @@ class Library:
             for path in self.thumbs.orphans(contents):
                 path.unlink(missing_ok=True)
             remake_thumbs(store, self.thumbs)
-            self._snapshot = snapshot.build(self.folder / _SNAPSHOT, store, self.card.id, self.card.dim, self._version)
-            accelerator.prepare(self._snapshot)
+            self._snapshot = self._built(store)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -296,16 +296,20 @@ class Library:
     def _rebuilt(self) -> Snapshot:
         store = self._store()
         try:
-            return snapshot.build(self.folder / _SNAPSHOT, store, self.card.id, self.card.dim, self._version)
+            return self._built(store)
         except OSError:  # a disk that cannot be written can still be searched
             return snapshot.in_memory(store, self.card.dim, self._version() or "")
 
+    def _built(self, store: Any) -> Snapshot:
+        """A new snapshot on disk. One process at a time builds, so that none removes another's."""
+        with lock.exclusive(self.folder / _SNAPSHOT_LOCK):
+            made = snapshot.build(self.folder / _SNAPSHOT, store, self.card.id, self.card.dim, self._version)
+            accelerator.prepare(made)
+        return made
+
     def _refresh(self, store: Any) -> None:
         """After writing: a fresh snapshot, so that the next search starts at once."""
-        self._snapshot = self._loaded(self._version())
-        if self._snapshot is None:
-            self._snapshot = snapshot.build(self.folder / _SNAPSHOT, store, self.card.id, self.card.dim, self._version)
-        accelerator.prepare(self._snapshot)
+        self._snapshot = self._loaded(self._version()) or self._built(store)
 
 
 def _is_below(path: str, prefix: str) -> bool:

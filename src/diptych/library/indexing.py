@@ -271,6 +271,8 @@ class IndexRun:
             self._commit_when_due()
 
     def _commit_when_due(self) -> None:
+        if self._committing is not None and self._committing.done():
+            self._finish_commit()
         options = self._options
         late = time.monotonic() - self._last_commit >= options.commit_seconds
         if len(self._batch) >= options.commit_pictures or (late and len(self._batch)):

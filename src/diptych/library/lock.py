@@ -26,6 +26,19 @@ def _holder(descriptor: int) -> str:
 
 
 @contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock on a file for a short time, waiting for whoever has it. Raises OSError when it cannot be made."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def writer(folder: Path) -> Iterator[None]:
     """Hold the library's writer lock. Raises LibraryError, naming the holder, when someone else has it."""
     import fcntl

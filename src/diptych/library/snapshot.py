@@ -29,6 +29,7 @@ from .rows import ID_LENGTH
 from .store import Store
 
 POINTER = "current.json"
+KEPT = "trained.faiss"  # what the accelerator carries over from one snapshot to the next
 _VECTORS, _IDS, _LINES, _OFFSETS = "vectors.npy", "ids.npy", "rows.jsonl", "offsets.npy"
 _ID_TYPE = f"S{ID_LENGTH}"
 
@@ -214,6 +215,6 @@ def _map(path: Path) -> Any:
 def _drop_others(folder: Path, current: str) -> None:
     """Remove older snapshots. Whoever has one mapped keeps it until they close it."""
     for entry in folder.iterdir():
-        if entry.name not in (current, POINTER):
+        if entry.name not in (current, POINTER, KEPT):
             with contextlib.suppress(OSError):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
