@@ -22,6 +22,7 @@ from diptych.core.errors import ConfigError, ModelError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.types import Pair, Skipped
+from diptych.data import views
 from diptych.data.features import FeaturePairs, collect
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.splits import divide
@@ -34,7 +35,7 @@ from diptych.models import folder as files
 from diptych.models.heads import EnsembleHead, Head, build_head, ensemble_of
 from diptych.models.save import save
 from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.engine import FitResult, Trainer
+from diptych.training.engine import RUN_FILES, FitResult, Trainer, accelerator
 from diptych.training.settings import TrainingSettings
 
 _ENCODE_ROWS = 1024  # rows embedded at once in validation
@@ -58,6 +59,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
             raise ConfigError(f"val_share must be between 0 and 1, found {self.val_share}")
+        if not 0 <= self.plain <= 1:
+            raise ConfigError(f"plain must be from 0 to 1, found {self.plain}")
+        if self.workers < 1:
+            raise ConfigError(f"workers must be at least 1, found {self.workers}")
+        views.check(self.views)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class SideSettings:
     """A frozen tower and the head to train on it."""
 
     tower: str  # a name of the tower table, or "model:NAME_OR_FOLDER" for that model's own tower
-    head: Part = field(default_factory=lambda: Part("mlp"))
+    head: Part | None = None  # left out: the head of `init`, else an MLP
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class TrainConfig:
     image: SideSettings
     text: SideSettings
     loss: Part
-    dim: int = 512  # of one member
+    dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     seed: int = 0
     init: str = ""  # a model whose heads are the starting point
@@ -85,8 +91,22 @@ class TrainConfig:
     card: card.CardText = field(default_factory=card.CardText)
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or self.members < 1:
-            raise ConfigError(f"dim and members must be at least 1, found {self.dim} and {self.members}")
+        if self.dim < 0 or self.members < 1:
+            raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, found {self.seed}")
+        if self.init and self.members > 1:
+            raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
+
+    def resolved(self) -> TrainConfig:
+        """The same config with its heads and dim written out: those of `init`, else an MLP and 512."""
+        start = load(self.init).config if self.init else None
+        return dataclasses.replace(
+            self,
+            dim=self.dim or (start.dim if start else 512),
+            image=_with_head(self.image, start.image.head if start else Part("mlp")),
+            text=_with_head(self.text, start.text.head if start else Part("mlp")),
+        )
 
 
 @dataclass(frozen=True)
@@ -168,10 +188,18 @@ def text_tower(spec: str) -> TextTower:
     return load(spec.removeprefix(_OF_MODEL)).text_tower
 
 
-def read_splits(data: DataConfig, source: str) -> dict[str, list[Pair]]:
-    """Training and validation pairs of a source."""
-    pairs = list(open_source(source, SourceOptions()))
-    return divide(pairs, data.train, data.val, data.val_share)
+def read_splits(data: DataConfig, source: str) -> tuple[dict[str, list[Pair]], list[Skipped]]:
+    """Training and validation pairs of a source, and what its reader left out."""
+    opened = open_source(source, SourceOptions())
+    pairs = list(opened)
+    return divide(pairs, data.train, data.val, data.val_share), opened.skipped
+
+
+def forget(out: Path) -> None:
+    """Remove the log, curve and checkpoints of an earlier run from `out`; whatever else lies there stays."""
+    for folder in (out, *out.glob("member-*")):
+        for name in RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
 
 
 def train(
@@ -197,21 +225,28 @@ def train(
 
     Raises ConfigError, DataError or ModelError before anything is trained, DivergedError on NaN.
     """
+    config = config.resolved()
+    image_part, text_part = _head_of(config.image), _head_of(config.text)
     spec = source or config.data.source
-    if pairs is None:
-        if not spec:
-            raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
-        pairs = read_splits(config.data, spec)
+    if pairs is None and not spec:
+        raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
     towers_ = image_tower(config.image.tower), text_tower(config.text.tower)
+    _pairing(config, towers_, config.seed)  # what cannot be built is refused before the towers see a picture
+    accelerator(device)
+    unread: list[Skipped] = []
+    if pairs is None:
+        pairs, unread = read_splits(config.data, spec)
     root = (cache or cache_folder()) / "features"
     training = _collect(pairs["train"], towers_, root, config.data, config.data.views, progress)
     validation = _collect(pairs["val"], towers_, root, config.data, ("full",), progress)
 
     fits, trained = [], []
     for member in range(config.members):
-        module = _pairing(config, towers_, training, config.seed + member)
+        module = _pairing(config, towers_, config.seed + member)
+        if not config.init:
+            _fit_statistics(module, training, config.seed + member)
         folder = out if config.members == 1 else out / f"member-{member}"
-        trainer = _trainer(config, module, training, validation, folder, member, device, progress)
+        trainer = _trainer(config, towers_, module, training, validation, folder, member, device, progress)
         fits.append(trainer.fit())
         trained.append(module.cpu().eval())
     image_head = _joined([module.image for module in trained])
@@ -233,19 +268,20 @@ def train(
         out / "model",
         name=config.name,
         image_tower=towers_[0],
-        image_tower_spec=config.image.tower,
+        image_tower_spec=_plain_image_spec(config.image.tower),
         image_head=image_head,
-        image_head_part=ensemble_of(config.image.head, config.members),
+        image_head_part=ensemble_of(image_part, config.members),
         text_tower=towers_[1],
         text_tower_spec=_plain_text_spec(config.text.tower),
         text_head=text_head,
-        text_head_part=ensemble_of(config.text.head, config.members),
+        text_head_part=ensemble_of(text_part, config.members),
         dim=config.dim * config.members,
         card=card.write(config.name, config.card, record),
         training=record,
         licence=config.card.licence,
     )
-    return TrainReport(out / "model", scores, tuple(fits), (*training.skipped, *validation.skipped), records)
+    skipped = (*unread, *training.skipped, *validation.skipped)
+    return TrainReport(out / "model", scores, tuple(fits), skipped, records)
 
 
 def _collect(
@@ -253,14 +289,14 @@ def _collect(
     both: tuple[ImageTower, TextTower],
     root: Path,
     data: DataConfig,
-    views: tuple[str, ...],
+    view_names: tuple[str, ...],
     progress: Progress,
 ) -> FeaturePairs:
     return collect(
         pairs,
         *both,
         root,
-        view_names=views,
+        view_names=view_names,
         langs=data.langs,
         fields=data.fields,
         workers=data.workers,
@@ -268,23 +304,26 @@ def _collect(
     )
 
 
-def _pairing(config: TrainConfig, both: tuple[ImageTower, TextTower], training: FeaturePairs, seed: int) -> Pairing:
+def _pairing(config: TrainConfig, both: tuple[ImageTower, TextTower], seed: int) -> Pairing:
     torch.manual_seed(seed)
-    image = build_head(config.image.head, both[0].dim, config.dim)
-    text = build_head(config.text.head, both[1].dim, config.dim)
+    image = build_head(_head_of(config.image), both[0].dim, config.dim)
+    text = build_head(_head_of(config.text), both[1].dim, config.dim)
     module = Pairing(image, text, losses.build(config.loss))
     if config.init:
         _start_from(module, config)
-    else:
-        sample = np.random.default_rng(seed).permutation(len(training.images[0]))[:20_000]
-        image.fit_statistics(torch.from_numpy(training.images[0][np.sort(sample)]))
-        sample = np.random.default_rng(seed).permutation(len(training.texts))[:20_000]
-        text.fit_statistics(torch.from_numpy(training.texts[np.sort(sample)]))
     return module
 
 
+def _fit_statistics(module: Pairing, training: FeaturePairs, seed: int) -> None:
+    for head, rows in ((module.image, training.images[0]), (module.text, training.texts)):
+        sample = np.random.default_rng(seed).permutation(len(rows))[:20_000]
+        head.fit_statistics(torch.from_numpy(rows[np.sort(sample)]))
+
+
 def _start_from(module: Pairing, config: TrainConfig) -> None:
-    folder = load(config.init).folder
+    model = load(config.init)
+    folder = model.folder
+    files.verify(folder, model.config)
     for head, name in ((module.image, files.IMAGE_HEAD), (module.text, files.TEXT_HEAD)):
         try:
             head.load_state_dict(read_weights(folder, name))
@@ -297,6 +336,7 @@ def _start_from(module: Pairing, config: TrainConfig) -> None:
 
 def _trainer(
     config: TrainConfig,
+    both: tuple[ImageTower, TextTower],
     module: Pairing,
     training: FeaturePairs,
     validation: FeaturePairs,
@@ -323,7 +363,13 @@ def _trainer(
         return loss
 
     identity = {
-        "config": to_dict(dataclasses.replace(config, card=card.CardText())),
+        # a run goes on with another number of workers, or with its data moved, but not with other data
+        "config": to_dict(
+            dataclasses.replace(
+                config, card=card.CardText(), data=dataclasses.replace(config.data, source="", workers=1)
+            )
+        ),
+        "towers": [tower.fingerprint for tower in both],
         "data": {"train": training.fingerprint(), "val": validation.fingerprint()},
         "seed": seed,
     }
@@ -376,8 +422,26 @@ def _embed(head: Head, rows: Any, which: np.ndarray, device: torch.device) -> Fl
     return np.concatenate(parts)
 
 
+def _with_head(side: SideSettings, head: Part) -> SideSettings:
+    return side if side.head is not None else dataclasses.replace(side, head=head)
+
+
+def _head_of(side: SideSettings) -> Part:
+    if side.head is None:
+        raise ConfigError("the config has no head; call resolved() first")
+    return side.head
+
+
 def _joined(heads: list[Head]) -> Head:
     return heads[0] if len(heads) == 1 else EnsembleHead(heads)
+
+
+def _plain_image_spec(spec: str) -> str:
+    """The table's name of a tower that was named as some model's own."""
+    if not spec.startswith(_OF_MODEL):
+        return spec
+    side = load(spec.removeprefix(_OF_MODEL)).config.image
+    return side.source or side.tower
 
 
 def _plain_text_spec(spec: str) -> str:

@@ -8,7 +8,7 @@ import sys
 import cyclopts
 
 from diptych.core.config import unknown
-from diptych.core.errors import DiptychError
+from diptych.core.errors import DataError, DiptychError
 from diptych.core.version import __version__
 
 USAGE = 2
@@ -38,6 +38,7 @@ def build(called: str | None = None) -> cyclopts.App:
         config=cyclopts.config.Env("DIPTYCH_"),
         version=__version__,
         default_parameter=cyclopts.Parameter(negative=()),
+        suppress_keyboard_interrupt=False,  # `run` has more to say than an exit code
     )
     for name, (target, summary) in COMMANDS.items():
         app.command(target, name=name, **({} if name == called else {"help": summary}))
@@ -49,7 +50,9 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
     try:
-        build(arguments[0] if arguments else None)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        build(arguments[0] if arguments else None)(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except cyclopts.UnknownCommandError as error:
         # its own message would import every command to find a near one
         name = (error.unused_tokens or ["?"])[0]
@@ -71,6 +74,11 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        if debug:
+            raise
+        print(f"diptych: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        return DataError.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     return 0

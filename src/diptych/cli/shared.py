@@ -38,8 +38,13 @@ class Common:
         return SILENT if self.quiet else RichProgress()
 
     def show(self, value: Any, text: str) -> None:
-        """The result on stdout: `value` as JSON with --json, else `text`."""
-        print(json.dumps(value, ensure_ascii=False, indent=2) if self.json else text)
+        """The result on stdout: `value` as JSON with --json, else `text`.
+
+        What the terminal's encoding has no place for, such as half a character in a file's name, is escaped.
+        """
+        shown = json.dumps(value, ensure_ascii=False, indent=2) if self.json else text
+        encoding = sys.stdout.encoding or "utf-8"
+        print(shown.encode(encoding, "backslashreplace").decode(encoding))
 
 
 class RichProgress:

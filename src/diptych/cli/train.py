@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,7 @@ def train(
     An interrupted run goes on when the same command is given again. The run's folder holds the
     log (log.jsonl, log.csv), the learning curve (curve.png), checkpoints and the model.
 
-    Examples:
+    For example:
 
         diptych train configs/base.toml --data flickr8k/
 
@@ -52,8 +51,8 @@ def train(
     overrides = [*set, *([f"seed={common.seed}"] if common.seed else [])]
     settings = load(compose.TrainConfig, config, overrides)
     folder = out or Path("runs") / settings.name
-    if (fresh and (folder / "log.jsonl").exists()) or (fresh and (folder / "member-0").exists()):
-        shutil.rmtree(folder)
+    if fresh:
+        compose.forget(folder)
     report = compose.train(settings, folder, source=data, device=common.device, progress=common.progress())
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""

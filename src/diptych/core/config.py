@@ -47,12 +47,18 @@ def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> Co
 class _Document:
     """A TOML text that can tell on which line a key stands."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, overrides: Sequence[str] = ()) -> None:
         self.name = name
         self._lines = text.splitlines()
+        self._overrides = {tuple(_key_of(override)): override for override in overrides}
 
     def at(self, path: Sequence[str]) -> str:
-        """`file.toml:12` for the key at `path`, or the file alone when the key is not found literally."""
+        """`file.toml:12` for the key at `path`, or the file alone when the key is not found literally.
+
+        A key that came from an override is told by that: `--set section.key=value`.
+        """
+        if override := self._overrides.get(tuple(path)):
+            return f"--set {override}"
         section: list[str] = []
         for number, line in enumerate(self._lines, 1):
             header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
@@ -87,7 +93,7 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
-    return _fill(cls, values, (), _Document(str(path), text))
+    return _fill(cls, values, (), _Document(str(path), text, overrides))
 
 
 def from_dict(cls: type[C], values: Mapping[str, Any], name: str = "config") -> C:
@@ -132,13 +138,17 @@ def _apply(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string
-    *sections, last = key.strip().split(".")
+    *sections, last = _key_of(override)
     target = values
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             raise ConfigError(f"--set {override}: {section!r} is a value, not a section")
     target[last] = value
+
+
+def _key_of(override: str) -> list[str]:
+    return override.partition("=")[0].strip().split(".")
 
 
 def _fill(cls: type[C], values: Mapping[str, Any], path: tuple[str, ...], document: _Document) -> C:
@@ -184,7 +194,9 @@ def _convert(hint: Any, value: Any, path: tuple[str, ...], document: _Document) 
     if origin in (tuple, list):
         if not isinstance(value, list | tuple):
             raise _wrong("a list", value, path, document)
-        inner = typing.get_args(hint)[0]
+        inner, *others = typing.get_args(hint)
+        if others and others != [Ellipsis] and len(value) != 1 + len(others):
+            raise _wrong(f"a list of {1 + len(others)}", value, path, document)
         return tuple(_convert(inner, item, path, document) for item in value)
     if hint is Any or origin is not None:
         return value

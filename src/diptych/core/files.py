@@ -45,6 +45,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def fsync_file(path: Path) -> None:
+    """Make the content of a file that someone else wrote durable."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, atomically and durably."""
     with atomic_write(path) as stream:
@@ -53,4 +59,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by pretty JSON in UTF-8, atomically and durably."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    try:
+        write_bytes(path, text.encode())
+    except UnicodeEncodeError:  # half a character, from a file's name that is not UTF-8
+        write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())

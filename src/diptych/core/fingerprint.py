@@ -12,18 +12,18 @@ LENGTH = 32  # hex digits kept of a BLAKE2b digest: 128 bits
 _BLOCK = 1 << 20
 
 
-def of_bytes(*parts: bytes) -> str:
+def of_bytes(*parts: bytes | memoryview) -> str:
     """Fingerprint of byte strings; the lengths are hashed too, so ("ab", "c") differs from ("a", "bc")."""
     digest = hashlib.blake2b(digest_size=LENGTH // 2)
     for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(memoryview(part).nbytes.to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()
 
 
 def of_json(value: Any) -> str:
     """Fingerprint of a JSON-ready value, independent of key order."""
-    return of_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+    return of_bytes(_encoded(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))))
 
 
 def of_file(path: Path) -> str:
@@ -37,4 +37,8 @@ def of_file(path: Path) -> str:
 
 def combined(parts: Iterable[str]) -> str:
     """One fingerprint out of several strings, in order."""
-    return of_bytes(*(part.encode() for part in parts))
+    return of_bytes(*(_encoded(part) for part in parts))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # a file's name need not be UTF-8

@@ -49,10 +49,10 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / "about.json"
         if about.exists():
-            found = json.loads(about.read_text(encoding="utf-8"))
-            if found.get("dim") != dim:
+            found = _dim_in(about)
+            if found != dim:
                 raise DataError(
-                    f"the feature cache {self.folder} holds {found.get('dim')}-d features, expected {dim}-d; "
+                    f"the feature cache {self.folder} holds {found or 'unknown'}-d features, expected {dim}-d; "
                     "delete that folder"
                 )
         else:
@@ -130,6 +130,13 @@ class FeatureCache:
         with (self.folder / "lock").open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+def _dim_in(about: Path) -> int | None:
+    try:
+        return int(json.loads(about.read_text(encoding="utf-8"))["dim"])
+    except (ValueError, KeyError, TypeError):  # damaged
+        return None
 
 
 def content_key(data: bytes) -> bytes:

@@ -50,6 +50,7 @@ class FeaturePairs:
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
     langs: tuple[str | None, ...]  # of the texts
+    content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
@@ -58,10 +59,9 @@ class FeaturePairs:
         return len(self.ids)
 
     def fingerprint(self) -> str:
-        """Stable name of the records and their order (for checkpoints and model cards)."""
-        return fingerprint.combined(
-            [*self.ids, fingerprint.of_bytes(self.image_owner.tobytes(), self.text_owner.tobytes())]
-        )
+        """Stable name of the records, their content and their order (for checkpoints and model cards)."""
+        owners = fingerprint.of_bytes(self.image_owner.tobytes(), self.text_owner.tobytes())
+        return fingerprint.combined([*self.ids, owners, self.content])
 
 
 def collect(
@@ -86,7 +86,7 @@ def collect(
     views.check(view_names)
     pairs = list(pairs)
     refs = [ref for pair in pairs for ref in pair.images]
-    index_of_ref, caches, skipped = _image_rows(refs, image_tower, root, view_names, workers, progress)
+    index_of_ref, caches, keys, skipped = _image_rows(refs, image_tower, root, view_names, workers, progress)
 
     image_rows: list[int] = []  # positions in refs
     image_owner: list[int] = []
@@ -127,6 +127,7 @@ def collect(
         text_owner=np.array(text_owner),
         ids=tuple(ids),
         langs=tuple(text_langs),
+        content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *texts]),
         skipped=skipped,
     )
 
@@ -138,8 +139,8 @@ def _image_rows(
     view_names: tuple[str, ...],
     workers: int,
     progress: Progress,
-) -> tuple[list[Int[np.ndarray, " n"]], list[FeatureCache], list[Skipped]]:
-    """Row numbers of each picture under each view (-1 where it cannot be read)."""
+) -> tuple[list[Int[np.ndarray, " n"]], list[FeatureCache], list[bytes], list[Skipped]]:
+    """Row numbers of each picture under each view (-1 where it cannot be read), and the content keys."""
     caches = [FeatureCache(root, tower.fingerprint, view, tower.dim) for view in view_names]
     skipped: list[Skipped] = []
     keys: list[bytes | None] = []
@@ -160,7 +161,7 @@ def _image_rows(
             keys[position] = None
             skipped.append(Skipped(refs[position].name, bad[key].reason, bad[key].detail))
     index = [np.array([cache.rows([key])[0] if key else -1 for key in keys], dtype=np.int64) for cache in caches]
-    return index, caches, skipped
+    return index, caches, [key or b"" for key in keys], skipped
 
 
 def _fill(

@@ -59,8 +59,11 @@ def export_graphs(folder: Path, graphs: Mapping[str, GraphSpec | Graph]) -> None
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         write_graphs(temporary, graphs)
-        if not folder.exists():
+        try:
             temporary.rename(folder)
+        except OSError:  # another process was quicker
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -76,6 +79,7 @@ def write_graphs(folder: Path, graphs: Mapping[str, GraphSpec | Graph]) -> None:
         for key, value in graph.weights.items()
     }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # the library makes it private
     places = _places(folder / WEIGHTS)
     for name, graph in traced.items():
         (folder / f"{name}.onnx").write_bytes(_bound(graph, name, places))
@@ -121,7 +125,8 @@ def trace(spec: GraphSpec) -> Graph:
 def read_graph(folder: Path, name: str) -> Graph:
     """The graph `<name>.onnx` of a model folder, ready to be written into another one."""
     import onnx
-    from safetensors import safe_open
+    from google.protobuf.message import DecodeError
+    from safetensors import SafetensorError, safe_open
 
     try:
         proto = onnx.load(str(folder / f"{name}.onnx"), load_external_data=False)
@@ -130,8 +135,8 @@ def read_graph(folder: Path, name: str) -> Graph:
             weights = {
                 key.removeprefix(prefix): stored.get_tensor(key) for key in stored.keys() if key.startswith(prefix)
             }
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the graph {name} of {folder}: {error}") from error
+    except (OSError, ValueError, SafetensorError, DecodeError) as error:
+        raise ModelError(f"cannot read the graph {name} of {folder}: {error}; copy the whole folder again") from error
     kept = [node for node in proto.graph.node if not any(i.endswith(_HALF_SUFFIX) for i in node.input)]
     del proto.graph.node[:]
     proto.graph.node.extend(kept)
@@ -140,12 +145,16 @@ def read_graph(folder: Path, name: str) -> Graph:
 
 
 def read_weights(folder: Path, name: str) -> dict[str, Tensor]:
-    """The weights of one graph as a float32 `state_dict` for its module."""
-    from safetensors import safe_open
+    """The weights of one graph as a float32 `state_dict` for its module. Raises ModelError when damaged."""
+    from safetensors import SafetensorError, safe_open
 
     prefix = f"{name}."
-    with safe_open(folder / WEIGHTS, framework="pt") as stored:
-        found = {key.removeprefix(prefix): stored.get_tensor(key) for key in stored.keys() if key.startswith(prefix)}
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as stored:
+            keys = [key for key in stored.keys() if key.startswith(prefix)]
+            found = {key.removeprefix(prefix): stored.get_tensor(key) for key in keys}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read {folder / WEIGHTS}: {error}; copy the whole folder again") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
 
 

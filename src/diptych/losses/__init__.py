@@ -1,4 +1,4 @@
-"""Losses, one a file. A loss takes a `Matches` record of embeddings and says how wrong the space is.
+"""Losses, one a file. A loss takes an `Embedded` batch of embeddings and says how wrong the space is.
 
 `LOSSES` names them for configs; each is imported only when asked for.
 """
@@ -10,6 +10,7 @@ import inspect
 from typing import Any
 
 from diptych.core.config import Part, check_options, unknown
+from diptych.core.errors import ConfigError
 from diptych.losses.base import Embedded, Loss
 
 LOSSES = {
@@ -27,7 +28,10 @@ def build(part: Part) -> Loss:
     module, _, attribute = LOSSES[part.name].partition(":")
     cls: Any = getattr(importlib.import_module(module), attribute)
     check_options(part.options, list(inspect.signature(cls).parameters), f"loss {part.name!r}")
-    loss: Loss = cls(**part.options)
+    try:
+        loss: Loss = cls(**part.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"loss {part.name!r} cannot take {dict(part.options)}: {error}") from error
     return loss
 
 

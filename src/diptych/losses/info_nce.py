@@ -29,15 +29,15 @@ class InfoNCE(Loss):
     et al. 2021, figure 3.
 
     Args:
-        temperature: tau at the start.
+        temperature: tau at the start, at least 1 / MAX_SCALE.
         learn_temperature: train log(1/tau) with the rest.
         label_smoothing: share of the target spread over the whole batch.
     """
 
     def __init__(self, temperature: float = 0.05, learn_temperature: bool = True, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ConfigError(f"temperature must be above 0, found {temperature}")
+        if not temperature >= 1 / MAX_SCALE:
+            raise ConfigError(f"temperature must be at least {1 / MAX_SCALE}, found {temperature}")
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing must be in [0, 1), found {label_smoothing}")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)

@@ -63,6 +63,12 @@ class DualEncoder:
         return self.text_tower.languages
 
     @cached_property
+    def _verified(self) -> Path:
+        """The folder, once all files in it are known to be whole."""
+        files.verify(self.folder, self.config)
+        return self.folder
+
+    @cached_property
     def image_tower(self) -> ImageTower:
         """Pixels to features."""
         side = self.config.image
@@ -70,14 +76,13 @@ class DualEncoder:
             tower = image_tower(side.tower)
             _expect(side, tower.fingerprint)
             return tower
-        files.verify(self.folder, self.config)
         if side.preprocess is None:
             raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
         return OnnxImageTower(
-            self.folder / f"{files.IMAGE_TOWER}.onnx",
+            self._verified / f"{files.IMAGE_TOWER}.onnx",
             side.preprocess,
             threads=self._threads,
-            weights=self.folder / files.WEIGHTS,
+            weights=self._verified / files.WEIGHTS,
         )
 
     @cached_property
@@ -91,12 +96,12 @@ class DualEncoder:
     @cached_property
     def image_head(self) -> OnnxHead:
         """Image features to embeddings."""
-        return OnnxHead(self.folder / f"{files.IMAGE_HEAD}.onnx", self._threads)
+        return OnnxHead(self._verified / f"{files.IMAGE_HEAD}.onnx", self._threads)
 
     @cached_property
     def text_head(self) -> OnnxHead:
         """Text features to embeddings."""
-        return OnnxHead(self.folder / f"{files.TEXT_HEAD}.onnx", self._threads)
+        return OnnxHead(self._verified / f"{files.TEXT_HEAD}.onnx", self._threads)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
         """Embeddings, L2-normalised, of RGB pictures already prepared by `preprocess`."""

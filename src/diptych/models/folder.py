@@ -60,13 +60,17 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
-            raise ConfigError(f"model format {self.format}, this Diptych reads {FORMAT}; update Diptych or re-export")
+            raise ConfigError(_other_format(self.format))
 
     @property
     def fingerprint(self) -> str:
         """Changes when weights, towers or preprocessing do; the name, card and record don't count."""
         sides = [to_dict(side) for side in (self.image, self.text)]
         return fingerprint.of_json([self.format, self.dim, self.similarity, sides, dict(sorted(self.files.items()))])
+
+
+def _other_format(found: object) -> str:
+    return f"model format {found}, this Diptych reads {FORMAT}; update Diptych or re-export"
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -82,6 +86,10 @@ def read_config(folder: Path) -> ModelConfig:
         ) from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}); restore the folder from its source") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} holds no JSON object; restore the folder from its source")
+    if values.get("format", FORMAT) != FORMAT:  # before anything else: a later format has other keys
+        raise ModelError(f"{path}: {_other_format(values['format'])}")
     try:
         return from_dict(ModelConfig, values, str(path))
     except ConfigError as error:

@@ -141,7 +141,10 @@ def build_head(part: Part, features: int, dim: int) -> Head:
     head: Any = HEADS[part.name]
     allowed = [name for name in inspect.signature(head).parameters if name not in ("features", "dim")]
     check_options(part.options, allowed, f"head {part.name!r}")
-    built: Head = head(features, dim, **part.options)
+    try:
+        built: Head = head(features, dim, **part.options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"head {part.name!r} cannot take {dict(part.options)}: {error}") from error
     return built
 
 

@@ -14,7 +14,7 @@ import torch
 from diptych.core import fingerprint
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ModelError
-from diptych.core.files import fsync_folder, write_bytes, write_json
+from diptych.core.files import fsync_file, fsync_folder, write_bytes, write_json
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.version import __version__
 from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
@@ -68,6 +68,8 @@ def save(
             graphs[files.IMAGE_TOWER] = read_graph(image_tower.folder, files.IMAGE_TOWER)
         write_graphs(temporary, graphs)
         written = sorted(path.name for path in temporary.iterdir())
+        for file in written:
+            fsync_file(temporary / file)
         config = files.ModelConfig(
             name=name,
             dim=dim,

@@ -24,14 +24,16 @@ class BatchRows:
 class EpochPlan:
     """Every text once an epoch, each with a random picture of its record under a random view.
 
-    The texts of a record are dealt out over rounds, so that siblings meet in a batch only where
-    two rounds touch.
+    The texts of a record are dealt out over the epoch: of c texts one falls into each c-th of it. So
+    siblings meet in a batch only where two such parts touch, and a record with many texts never
+    fills a batch that others could share.
 
     Args:
         image_owner: record of each picture, ascending.
         text_owner: record of each text, ascending.
         views: how many views each picture has; view 0 is the plain one.
-        batch_size: rows a batch; the last batches are evened out, none is tiny.
+        batch_size: rows a batch, evened out over the epoch; never less than 3 where there are as many,
+            because 2 may be siblings.
         seed: with the epoch's number it fixes everything drawn.
         plain: chance that a picture is shown plain or flipped (views 0 and 1) rather than cropped.
     """
@@ -57,18 +59,19 @@ class EpochPlan:
         self._views = views
         self._plain = plain
         self._seed = seed
-        self.batches = max(1, round(len(text_owner) / batch_size))
+        self._texts = np.bincount(text_owner)
+        self.batches = max(1, min(round(len(text_owner) / batch_size), len(text_owner) // 3))
 
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number))
         count = len(self._text_owner)
-        # Rank of each text among its siblings after a shuffle = the round that it is dealt in.
+        # Rank of each text among its siblings after a shuffle = the part of the epoch that it is dealt into.
         shuffled = draw.permutation(count)
         by_owner = shuffled[np.argsort(self._text_owner[shuffled], kind="stable")]
-        rounds = np.empty(count, dtype=np.int64)
-        rounds[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
-        order = np.lexsort((draw.random(count), rounds))
+        rank = np.empty(count, dtype=np.int64)
+        rank[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
+        order = np.argsort((rank + draw.random(count)) / self._texts[self._text_owner], kind="stable")
         for text in np.array_split(order, self.batches):
             owner = self._text_owner[text]
             image = self._first_image[owner] + draw.integers(0, self._images[owner])

@@ -21,10 +21,11 @@ from diptych.core.errors import ConfigError, DiptychError
 from diptych.core.protocols import SILENT, Progress
 from diptych.training import checkpoints
 from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.log import RunLog, draw_curve
+from diptych.training.log import LOGS, RunLog, draw_curve
 from diptych.training.settings import TrainingSettings
 
-LAST, BEST = "last.safetensors", "best.safetensors"
+LAST, BEST, CURVE = "last.safetensors", "best.safetensors", "curve.png"
+RUN_FILES = (LAST, BEST, CURVE, *LOGS)  # all that a run writes
 
 
 class DivergedError(DiptychError):
@@ -82,8 +83,8 @@ class Trainer:
         self._report = report
         self._title = title
         self._progress = progress
-        accelerator, devices = _accelerator(device)
-        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=settings.precision)
+        kind, devices = accelerator(device)
+        self.fabric = Fabric(accelerator=kind, devices=devices, precision=settings.precision)
         self.module = module.to(self.fabric.device)
         self.optimiser = torch.optim.AdamW(_groups(module, settings.weight_decay), lr=settings.learning_rate)
 
@@ -118,7 +119,7 @@ class Trainer:
                 best_score, best_epoch = score, epoch
                 self._save(BEST, epoch, best_score, best_epoch, seconds, optimiser=False)
             self._save(LAST, epoch, best_score, best_epoch, seconds)
-            draw_curve(log.rows, self.folder / "curve.png", self._title)
+            draw_curve(log.rows, self.folder / CURVE, self._title)
             self._progress.say(
                 f"epoch {epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  best {best_score:.1f}"
             )
@@ -148,6 +149,11 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip)
             self.optimiser.step()
             total += value
+        if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
+            raise DivergedError(
+                f"weights stopped being numbers in epoch {epoch + 1}; the last good checkpoint is kept in "
+                f"{self.folder}; try a lower learning_rate or clip"
+            )
         return total / self.plan.batches
 
     def _out_of_patience(self, epoch: int, best_epoch: int) -> bool:
@@ -190,14 +196,17 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _accelerator(device: str) -> tuple[str, Any]:
+def accelerator(device: str) -> tuple[str, Any]:
+    """Fabric's words for a device: its kind, and its number in a list or 1. Raises ConfigError if it is not here."""
     if device == "auto":
         return ("cuda", 1) if torch.cuda.is_available() else ("cpu", 1)
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device is available here; choose --device cpu")
+    if kind == "cpu" and number:
+        raise ConfigError(f"unknown device {device!r}; the CPU has no number, choose cpu")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {device!r} is not here: found {torch.cuda.device_count()} CUDA devices; choose cpu")
     return kind, [int(number)] if number else 1
 
 

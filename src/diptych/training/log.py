@@ -12,13 +12,14 @@ from typing import Any
 from diptych.core.errors import MissingExtraError
 from diptych.core.files import write_bytes
 
+LOGS = ("log.jsonl", "log.csv")
+
 
 class RunLog:
     """One row an epoch. The JSONL file is the truth; the CSV is the same rows for a spreadsheet."""
 
     def __init__(self, folder: Path) -> None:
-        self._jsonl = folder / "log.jsonl"
-        self._csv = folder / "log.csv"
+        self._jsonl, self._csv = (folder / name for name in LOGS)
         self.rows: list[dict[str, Any]] = []
 
     def restore(self, epochs: int) -> None:

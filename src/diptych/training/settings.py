@@ -29,9 +29,9 @@ class TrainingSettings:
         for name, low in (("epochs", 1), ("batch_size", 2), ("patience", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate must be above 0, found {self.learning_rate}")
-        if self.weight_decay < 0 or self.clip < 0 or not 0 <= self.warmup < 1:
+        if not (self.weight_decay >= 0 and self.clip >= 0 and 0 <= self.warmup < 1):
             raise ConfigError("weight_decay and clip must be at least 0, and warmup in [0, 1)")
         if self.schedule not in SCHEDULES:
             raise ConfigError(f"unknown schedule {self.schedule!r}; choose from {', '.join(SCHEDULES)}")

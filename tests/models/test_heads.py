@@ -1,0 +1,111 @@
+"""Heads: what they compute, and how a config names them."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the [train] extra")
+
+from torch.nn import functional  # noqa: E402
+
+from diptych.core.config import Part  # noqa: E402
+from diptych.core.errors import ConfigError  # noqa: E402
+from diptych.models.heads import (  # noqa: E402
+    EnsembleHead,
+    LinearHead,
+    MLPHead,
+    Standardise,
+    build_head,
+    ensemble_of,
+)
+
+X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)) * 3 + 1
+
+
+def test_standardised_features_have_mean_0_and_deviation_1() -> None:
+    layer = Standardise(6)
+    constant = X.clone()
+    constant[:, 2] = 7.0
+    layer.fit(constant)
+    found = layer(constant)
+    assert found.mean(0).abs().max() < 1e-5
+    kept = [0, 1, 3, 4, 5]
+    assert found.std(0, unbiased=False)[kept] == pytest.approx(torch.ones(5), abs=1e-5)
+    assert (found[:, 2] == 0).all()  # a constant feature is not blown up
+
+
+@pytest.mark.parametrize("part", [Part("linear"), Part("mlp"), ensemble_of(Part("mlp", {"hidden": 9}), 2)])
+def test_embeddings_have_unit_length(part: Part) -> None:
+    head = build_head(part, 6, 4)
+    head.fit_statistics(X)
+    for mode in (True, False):
+        assert head.train(mode)(X).detach().norm(dim=1) == pytest.approx(torch.ones(50), abs=1e-5)
+
+
+def test_the_linear_head_by_hand() -> None:
+    head = LinearHead(6, 4).eval()
+    head.fit_statistics(X)
+    z = (X - X.mean(0)) / X.std(0, unbiased=False)
+    wanted = functional.normalize(z @ head.linear.weight.T + head.linear.bias, dim=1)
+    assert torch.allclose(head(X), wanted, atol=1e-5)
+
+
+def test_the_mlp_head_by_hand() -> None:
+    head = MLPHead(6, 4, hidden=5).eval()
+    head.fit_statistics(X)
+    z = (X - X.mean(0)) / X.std(0, unbiased=False)
+    z = (z - z.mean(1, keepdim=True)) / (z.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    h = z @ head.hidden.weight.T + head.hidden.bias
+    h = h * 0.5 * (1 + torch.erf(h / 2**0.5))
+    wanted = z @ head.linear.weight.T + head.linear.bias + h @ head.output.weight.T + head.output.bias
+    assert torch.allclose(head(X), functional.normalize(wanted, dim=1), atol=1e-5)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    head = build_head(Part("mlp"), 6, 4)
+    assert not torch.equal(head.train()(X), head(X))
+    assert torch.equal(head.eval()(X), head(X))
+
+
+def test_the_cosine_of_an_ensemble_is_the_mean_of_its_members() -> None:
+    torch.manual_seed(1)
+    images = [build_head(Part("mlp"), 6, 4).eval() for _ in range(3)]
+    texts = [build_head(Part("linear"), 6, 4).eval() for _ in range(3)]
+    joined = EnsembleHead(images)(X) @ EnsembleHead(texts)(X).T
+    each = torch.stack([image(X) @ text(X).T for image, text in zip(images, texts, strict=True)])
+    assert torch.allclose(joined, each.mean(0), atol=1e-6)
+
+
+def test_a_config_of_an_ensemble_builds_it_again() -> None:
+    part = ensemble_of(Part("mlp", {"hidden": 7}), 3)
+    head = build_head(part, 6, 12)
+    assert isinstance(head, EnsembleHead)
+    assert [member.hidden.out_features for member in head.heads] == [7, 7, 7]
+    assert head.eval()(X).shape == (50, 12)
+    assert ensemble_of(Part("mlp"), 1) == Part("mlp")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Part("mpl"), "unknown head 'mpl'; choose from ensemble, linear, mlp; did you mean 'mlp'"),
+        (Part("mlp", {"hiden": 3}), "head 'mlp': unknown option 'hiden'; it takes .*did you mean 'hidden'"),
+        (Part("linear", {"features": 3}), "unknown option 'features'"),
+        (Part("mlp", {"dropout": 1.5}), "head 'mlp' cannot take .*dropout"),
+        (Part("mlp", {"hidden": -1}), "head 'mlp' cannot take .*-1"),
+        (Part("ensemble"), "an ensemble of 0 heads"),
+        (ensemble_of(Part("mlp"), 3), "an ensemble of 3 heads cannot share 16 dimensions evenly"),
+    ],
+)
+def test_heads_that_cannot_be_built(part: Part, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_head(part, 6, 16)
+
+
+@pytest.mark.unchecked
+def test_an_option_of_another_type_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"head 'mlp' cannot take .*'many'"):
+        build_head(Part("mlp", {"hidden": "many"}), 6, 16)
+
+
+def test_an_ensemble_of_nothing() -> None:
+    with pytest.raises(ConfigError, match="at least one head"):
+        EnsembleHead([])

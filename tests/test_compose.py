@@ -1,0 +1,317 @@
+"""From a config to a saved model, through every part."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the [train] extra")
+
+import diptych  # noqa: E402
+from diptych import compose, losses  # noqa: E402
+from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
+from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
+from diptych.core.protocols import Preprocess  # noqa: E402
+from diptych.data.features import collect  # noqa: E402
+from diptych.encoders.export import GraphSpec, read_graph, write_graphs  # noqa: E402
+from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
+from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
+from diptych.encoders.table import IMAGE_TOWERS, TEXT_TOWERS  # noqa: E402
+from diptych.models.heads import EnsembleHead, build_head  # noqa: E402
+from diptych.training import checkpoints  # noqa: E402
+from diptych.training.settings import TrainingSettings  # noqa: E402
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+FAST = TrainingSettings(epochs=2, batch_size=30, learning_rate=3e-3)
+
+
+def train(config: Any, out: Path, source: Path, **options: Any) -> compose.TrainReport:
+    return compose.train(config, out, source=str(source), device="cpu", **options)
+
+
+def test_the_report_the_record_and_the_card_agree(trained: Any) -> None:
+    report, model = trained.report, diptych.load(trained.model)
+    assert report.records == {"train": 35, "val": 10}
+    assert [fit.epochs for fit in report.fits] == [6]
+    assert model.config.training["validation"] == dict(report.scores)
+    assert model.config.training["best_epochs"] == [report.fits[0].best_epoch]
+    score = report.scores["score"]
+    assert score == pytest.approx(sum(value for name, value in report.scores.items() if name != "score"), abs=0.02)
+    assert score == pytest.approx(report.fits[0].best_score)
+    card = (trained.model / "README.md").read_text(encoding="utf-8")
+    assert "the 10 validation records" in card
+    assert f"{report.scores['t2i R@5']:.1f}" in card
+    assert json.loads(json.dumps(report.to_json()))["scores"] == dict(report.scores)
+
+
+def test_what_was_left_out_is_named(trained: Any) -> None:
+    assert {Path(skip.name).name for skip in trained.report.skipped} >= {"bad.png"}
+
+
+def test_the_score_is_that_of_the_saved_model(trained: Any, shapes: Path) -> None:
+    model = diptych.load(trained.model)
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]["val"]
+    images = model.encode_images([pair.images[0] for pair in pairs])
+    texts = model.encode_texts([text.value for pair in pairs for text in pair.texts])
+    owner = np.repeat(np.arange(len(pairs)), [len(pair.texts) for pair in pairs])
+    scores = texts @ images.T
+    hits = [np.argsort(-row)[:5].tolist().count(own) for row, own in zip(scores, owner, strict=True)]
+    assert 100 * np.mean(hits) == pytest.approx(trained.report.scores["t2i R@5"], abs=100 / len(owner) + 0.01)
+
+
+def test_the_saved_config_trains_the_same_again(trained: Any) -> None:
+    again = from_dict(compose.TrainConfig, diptych.load(trained.model).config.training["config"])
+    assert again.training.epochs == 6
+    assert again.data.source == ""  # no path of this machine travels with the model
+    assert str(trained.out) not in (trained.model / "config.json").read_text(encoding="utf-8")
+
+
+def test_one_seed_one_model(shapes: Path, tmp_path: Path, small: Any) -> None:
+    made = [train(small(training=FAST, seed=seed), tmp_path / str(n), shapes) for n, seed in enumerate((3, 3, 4))]
+    prints = [diptych.load(each.model).fingerprint for each in made]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
+    shapes: Path, tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(training=FAST, members=2)
+    whole = train(config, tmp_path / "whole", shapes)
+    scores, calls = compose._scores, []
+
+    def interrupted(*arguments: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 4:  # the last epoch of the second member
+            raise KeyboardInterrupt
+        return scores(*arguments)
+
+    monkeypatch.setattr(compose, "_scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", shapes)
+    assert not (tmp_path / "broken" / "model").exists()
+    monkeypatch.setattr(compose, "_scores", scores)
+    resumed = train(config, tmp_path / "broken", shapes)
+    assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
+    for member in (0, 1):
+        last = [
+            checkpoints.read(tmp_path / run / f"member-{member}" / "last.safetensors") for run in ("whole", "broken")
+        ]
+        assert all(torch.equal(last[0].module[key], value) for key, value in last[1].module.items())
+
+
+def test_members_are_joined_so_that_the_cosine_is_their_mean(shapes: Path, tmp_path: Path, small: Any) -> None:
+    together = diptych.load(train(small(training=FAST, members=2, seed=5), tmp_path / "both", shapes).model)
+    assert together.dim == 32
+    part = together.config.image.head
+    assert isinstance(build_head(part, 32, 32), EnsembleHead)
+    alone = [diptych.load(train(small(training=FAST, seed=s), tmp_path / str(s), shapes).model) for s in (5, 6)]
+    pictures, texts = sorted(shapes.parent.glob("*-30.png")), ["a red circle", "blaues Band"]
+    cosines = [model.similarity(model.encode_texts(texts), model.encode_images(pictures)) for model in alone]
+    joined = together.similarity(together.encode_texts(texts), together.encode_images(pictures))
+    assert joined == pytest.approx(np.mean(cosines, axis=0), abs=2e-3)
+
+
+def test_a_resume_with_other_settings_or_data_is_refused(shapes: Path, tmp_path: Path, small: Any) -> None:
+    out = tmp_path / "run"
+    train(small(training=FAST), out, shapes)
+    with pytest.raises(ConfigError, match=r"config\.loss\.temperature: None -> 0\.1.*--fresh"):
+        train(small(training=FAST, loss=Part("info_nce", {"temperature": 0.1})), out, shapes)
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]
+    first = pairs["train"][0]
+    text = dataclasses.replace(first.texts[0], value="another text of the same picture")
+    pairs["train"][0] = dataclasses.replace(first, texts=(text, *first.texts[1:]))
+    with pytest.raises(ConfigError, match=r"data\.train: "):
+        compose.train(small(training=FAST), out, pairs=pairs, device="cpu")
+    compose.forget(out)
+    compose.train(small(training=FAST), out, pairs=pairs, device="cpu")
+
+
+def test_a_resume_allows_what_does_not_change_the_result(shapes: Path, tmp_path: Path, small: Any) -> None:
+    first = train(small(training=FAST), tmp_path, shapes)
+    others = small(
+        training=FAST, data=compose.DataConfig(source=str(shapes), views=("full", "flip", "crop-0"), workers=2)
+    )
+    again = compose.train(others, tmp_path, device="cpu")
+    assert [fit.rows for fit in again.fits] == [fit.rows for fit in first.fits]
+
+
+def test_forgetting_removes_a_runs_files_and_nothing_else(shapes: Path, tmp_path: Path, small: Any) -> None:
+    (tmp_path / "letters").write_text("dear", encoding="utf-8")
+    train(small(training=FAST, members=2), tmp_path, shapes)
+    compose.forget(tmp_path)
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "model"}
+    assert left == {"letters"}
+    assert (tmp_path / "model" / "config.json").exists()
+    compose.forget(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": Part("infonce")}, "unknown loss 'infonce'"),
+        ({"loss": Part("info_nce", {"temprature": 1.0})}, "unknown option 'temprature'"),
+        ({"image": compose.SideSettings("fake", Part("mpl"))}, "unknown head 'mpl'"),
+        ({"text": compose.SideSettings("fake", Part("mlp", {"hiden": 1}))}, "unknown option 'hiden'"),
+        ({"image": compose.SideSettings("resnet")}, "unknown image tower 'resnet'"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_a_picture_is_read(
+    tmp_path: Path, small: Any, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(small(**changes), tmp_path / "out", tmp_path / "no such source")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_device_is_too(tmp_path: Path, small: Any) -> None:
+    with pytest.raises(ConfigError, match="unknown device 'toaster'"):
+        compose.train(small(), tmp_path, source=str(tmp_path / "none"), device="toaster")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: compose.DataConfig(val_share=1.0), "val_share must be between 0 and 1"),
+        (lambda: compose.DataConfig(plain=1.5), "plain must be from 0 to 1"),
+        (lambda: compose.DataConfig(workers=0), "workers must be at least 1"),
+        (lambda: compose.DataConfig(views=("flip",)), "views must include 'full'"),
+    ],
+)
+def test_settings_that_make_no_sense(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"members": 0}, "members"), ({"seed": -1}, "seed"), ({"dim": -1}, "dim")]
+)
+def test_configs_that_make_no_sense(small: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        small(**changes)
+
+
+def test_no_data_and_too_little(tmp_path: Path, small: Any, shapes: Path) -> None:
+    with pytest.raises(ConfigError, match="no data to train on; pass --data"):
+        compose.train(small(), tmp_path)
+    with pytest.raises(DataError, match="no file or folder"):
+        train(small(), tmp_path, tmp_path / "none.csv")
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]
+    with pytest.raises(ConfigError, match="at least 2 records"):
+        compose.train(small(), tmp_path, pairs={"train": pairs["train"][:1], "val": pairs["val"]}, device="cpu")
+
+
+# refitting: a model's own tower, and its heads as the starting point
+
+
+def test_refitting_starts_from_the_models_heads(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
+    side = compose.SideSettings(f"model:{small_model}", small().image.head)
+    still = TrainingSettings(epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
+    config = small(name="refit", image=side, text=side, init=str(small_model), training=still)
+    refit, start = diptych.load(train(config, tmp_path, shapes).model), diptych.load(small_model)
+    texts = ["a red circle", "blaues Band"]
+    assert refit.encode_texts(texts) == pytest.approx(start.encode_texts(texts), abs=2e-3)
+    assert (refit.config.image.tower, refit.config.text.tower) == ("fake", "fake")  # not the path of a folder
+
+
+def test_refitting_with_heads_that_do_not_fit(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
+    with pytest.raises(ModelError, match=r"the heads of .* do not fit this config .*use the head and dim"):
+        train(small(init=str(small_model), dim=8), tmp_path, shapes)
+    with pytest.raises(ModelError, match="neither a folder nor one of the shipped"):
+        train(small(init="nowhere"), tmp_path, shapes)
+
+
+class PortableTower:
+    """A tiny graph of its own that travels with the model, as EfficientNet-Lite0 does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 40, 8, stride=8),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(2),
+            torch.nn.AdaptiveAvgPool1d(1),
+            torch.nn.Flatten(),
+        )
+        if not (folder / "image_tower.onnx").exists():
+            folder.mkdir()
+            write_graphs(folder, {"image_tower": GraphSpec(net, torch.zeros(2, 3, 32, 32), "pixels", ("features",))})
+        self._tower = OnnxImageTower(folder / "image_tower.onnx", Preprocess(size=32))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tower, name)
+
+    @property
+    def dim(self) -> int:
+        return self._tower.dim
+
+    @property
+    def fingerprint(self) -> str:
+        return self._tower.fingerprint
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self._tower.preprocess
+
+    def embed(self, pixels: np.ndarray) -> np.ndarray:
+        return self._tower.embed(pixels)
+
+
+def test_a_bundled_tower_travels_with_the_model_and_with_its_refits(
+    shapes: Path, tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portable = PortableTower(tmp_path / "tower")
+    with monkeypatch.context() as patch:
+        patch.setattr(compose.towers, "image_tower", lambda spec: portable)
+        first = train(small(training=FAST), tmp_path / "first", shapes).model
+    (tmp_path / "tower").rename(tmp_path / "away")
+    side = compose.SideSettings(f"model:{first}", small().image.head)
+    config = small(training=FAST, image=side, text=dataclasses.replace(side), init=str(first))
+    second = train(config, tmp_path / "second", shapes).model
+    (tmp_path / "first").rename(tmp_path / "first away")
+    model = diptych.load(second)
+    assert (model.config.image.tower, model.config.image.source, model.config.text.tower) == ("bundled", "fake", "fake")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    original = OnnxImageTower(tmp_path / "away" / "image_tower.onnx", Preprocess(size=32))
+    assert np.array_equal(model.image_tower.embed(pixels), original.embed(pixels))
+    assert model.encode_pixels(pixels).shape == (3, 16)
+    graph = read_graph(second, "image_tower")
+    for key, value in read_graph(tmp_path / "away", "image_tower").weights.items():
+        assert np.array_equal(graph.weights[key], value)
+
+
+# every config that is shipped
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_loads_and_builds(path: Path) -> None:
+    head = path.read_text(encoding="utf-8").splitlines()[:5]
+    assert any(line.startswith("#   diptych train") and path.name in line for line in head), (
+        "its command is not at its head"
+    )
+    config = load(compose.TrainConfig, path)
+    assert from_dict(compose.TrainConfig, to_dict(config)) == config
+    losses.build(config.loss)
+    for side, table in ((config.image, IMAGE_TOWERS), (config.text, TEXT_TOWERS)):
+        assert side.tower.startswith("model:") or side.tower.partition(":")[0] in table
+        if side.head is not None:
+            build_head(side.head, 48, config.dim or 512)
+    if not config.init:
+        assert config.resolved().dim > 0
+
+
+def test_there_are_configs() -> None:
+    assert "base.toml" in {path.name for path in CONFIGS}
+
+
+def test_features_are_shared_between_runs(trained: Any, shapes: Path, cache: Path) -> None:
+    class Never(FakeImageTower):
+        def embed(self, pixels: np.ndarray) -> np.ndarray:
+            raise AssertionError("embedded again")
+
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]["val"]
+    found = collect(pairs, Never(), FakeTextTower(), cache / "features", view_names=("full",))
+    assert found.records == 10

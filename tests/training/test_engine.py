@@ -1,0 +1,245 @@
+"""The engine: exact resumes, early stopping, and refusals that lose nothing."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the [train] extra")
+
+from diptych.core.errors import ConfigError, ModelError  # noqa: E402
+from diptych.training import checkpoints  # noqa: E402
+from diptych.training.engine import BEST, LAST, DivergedError, accelerator  # noqa: E402
+
+from .toy_run import Toy  # noqa: E402
+
+SCRIPT = Path(__file__).parent / "toy_run.py"
+
+
+def weights(folder: Path, name: str = LAST) -> dict[str, torch.Tensor]:
+    return dict(checkpoints.read(folder / name).module)
+
+
+def same(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def log(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    Toy(folder).fit()
+    return folder
+
+
+def test_a_run_learns_and_leaves_its_records(whole: Path) -> None:
+    rows = log(whole)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[0].keys() == {"epoch", "loss", "score", "other", "temperature"}
+    assert {path.name for path in whole.iterdir()} == {LAST, BEST, "log.jsonl", "log.csv", "curve.png"}
+
+
+def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(whole: Path, tmp_path: Path) -> None:
+    Toy(tmp_path / "again").fit()
+    Toy(tmp_path / "other", seed=1).fit()
+    assert same(weights(whole), weights(tmp_path / "again"))
+    assert not same(weights(whole), weights(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4, 5])
+def test_interrupted_in_validation_it_goes_on_to_the_very_same_weights(whole: Path, tmp_path: Path, calls: int) -> None:
+    broken = Toy(tmp_path)
+    validate = broken.trainer._validate
+
+    def interrupted() -> Mapping[str, float]:
+        if broken.validated == calls - 1:
+            raise KeyboardInterrupt
+        return validate()
+
+    broken.trainer._validate = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    resumed = Toy(tmp_path)
+    if calls > 1:
+        torch.manual_seed(12345)  # the checkpoint knows the random state
+    result = resumed.fit()
+    assert resumed.validated == 5 - (calls - 1)
+    assert same(weights(whole), weights(tmp_path))
+    assert same(weights(whole, BEST), weights(tmp_path, BEST))
+    assert same(weights(whole, BEST), resumed.module.state_dict())
+    assert log(whole) == log(tmp_path)
+    assert result.epochs == 5
+
+
+@pytest.mark.parametrize("stop", [1, 9, 17])
+def test_interrupted_within_an_epoch_too(whole: Path, tmp_path: Path, stop: int) -> None:
+    broken = Toy(tmp_path)
+    step = broken.trainer._step
+
+    def interrupted(rows: Any) -> torch.Tensor:
+        if broken.steps == stop:
+            raise KeyboardInterrupt
+        return step(rows)
+
+    broken.trainer._step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    Toy(tmp_path).fit()
+    assert same(weights(whole), weights(tmp_path))
+    assert log(whole) == log(tmp_path)
+
+
+def test_killed_at_a_random_moment_it_still_ends_with_the_very_same_weights(whole: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path), "0.05"])
+    until = time.monotonic() + 100
+    while not (tmp_path / LAST).exists() and time.monotonic() < until:
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.5))
+    process.kill()
+    assert process.wait() == -9
+    assert 1 <= checkpoints.read(tmp_path / LAST).facts["epoch"] < 5
+    Toy(tmp_path).fit()
+    assert same(weights(whole), weights(tmp_path))
+    assert same(weights(whole, BEST), weights(tmp_path, BEST))
+    assert log(whole) == log(tmp_path)
+
+
+def test_a_finished_run_is_not_trained_again(whole: Path) -> None:
+    again = Toy(whole)
+    result = again.fit()
+    assert (again.steps, again.validated) == (0, 0)
+    assert same(weights(whole, BEST), again.module.state_dict())
+    assert [row["epoch"] for row in result.rows] == [1, 2, 3, 4, 5]
+
+
+def test_another_config_or_data_is_refused_with_what_differs(whole: Path) -> None:
+    before = weights(whole)
+    other = Toy(whole, identity={"seed": 3, "config": {"epochs": 9, "dim": 4}})
+    with pytest.raises(ConfigError) as caught:
+        other.fit()
+    message = str(caught.value)
+    assert "config.dim: None -> 4; config.epochs: 5 -> 9; seed: 0 -> 3" in message
+    assert "--fresh" in message
+    assert same(before, weights(whole))
+
+
+def test_a_damaged_checkpoint_is_named_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / LAST).write_bytes(b"half of some")
+    with pytest.raises(ModelError, match=r"last\.safetensors is not a checkpoint of ours"):
+        Toy(tmp_path).fit()
+    assert (tmp_path / LAST).read_bytes() == b"half of some"
+
+
+@pytest.mark.parametrize(("value", "spoilt"), [(float("nan"), "nan"), (float("inf"), "inf")])
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, value: float, spoilt: str
+) -> None:
+    run = Toy(tmp_path)
+    step = run.trainer._step
+    run.trainer._step = lambda rows: step(rows) * (value if run.steps == 10 else 1.0)
+    with pytest.raises(DivergedError, match=f"the loss is {spoilt} in epoch 3, batch 2 of 4; .*lower learning_rate"):
+        run.fit()
+    found = checkpoints.read(tmp_path / LAST)
+    assert found.facts["epoch"] == 2
+    assert all(torch.isfinite(value).all() for value in found.module.values())
+
+
+def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) -> None:
+    run = Toy(tmp_path)
+    step = run.trainer._step
+
+    def spoilt(rows: Any) -> torch.Tensor:
+        if run.steps == 7:  # the last of epoch 2: a finite loss with an endless gradient
+            run.steps += 1
+            zero = run.module[0].weight[0, 0] * 0
+            return zero.sqrt()
+        return step(rows)
+
+    run.trainer._step = spoilt
+    with pytest.raises(DivergedError, match="weights stopped being numbers in epoch 2"):
+        run.fit()
+    found = checkpoints.read(tmp_path / LAST)
+    assert found.facts["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in found.module.values())
+
+
+def scored(toy: Any, scores: list[float]) -> Any:
+    toy.trainer._validate = lambda: {"score": scores.pop(0)}
+    return toy
+
+
+def test_patience_counts_epochs_without_a_better_score(tmp_path: Path) -> None:
+    scores = [1.0, 3.0, 2.0, 3.0, 9.0]
+    result = scored(Toy(tmp_path, patience=2), scores).fit()
+    assert (result.epochs, result.best_epoch, result.best_score) == (4, 2, 3.0)
+    assert scores == [9.0]
+    assert checkpoints.read(tmp_path / BEST).facts["epoch"] == 2
+    again = scored(Toy(tmp_path, patience=2), [])
+    assert again.fit().epochs == 4  # it had stopped, and stays so
+    assert again.steps == 0
+
+
+def test_without_patience_it_runs_to_the_end_and_gives_back_the_best(tmp_path: Path) -> None:
+    run = scored(Toy(tmp_path), [1.0, 5.0, 4.0, 3.0, 2.0])
+    result = run.fit()
+    assert (result.epochs, result.best_epoch) == (5, 2)
+    assert same(run.module.state_dict(), weights(tmp_path, BEST))
+    assert not same(weights(tmp_path), weights(tmp_path, BEST))
+
+
+def test_the_rate_follows_the_schedule_through_all_epochs(tmp_path: Path) -> None:
+    run = Toy(tmp_path, warmup=0.2)
+    step, rates = run.trainer._step, []
+
+    def watched(rows: Any) -> torch.Tensor:
+        rates.extend({group["lr"] for group in run.trainer.optimiser.param_groups})
+        return step(rows)
+
+    run.trainer._step = watched
+    run.fit()
+    assert rates == pytest.approx([run.trainer.settings.rate_at(number, 20) for number in range(20)])
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    run = Toy(tmp_path, clip=1e-3, epochs=1)
+    step, norms = run.trainer.optimiser.step, []
+
+    def watched(*arguments: Any) -> Any:
+        norms.append(float(torch.cat([p.grad.flatten() for p in run.module.parameters()]).norm()))
+        return step(*arguments)
+
+    run.trainer.optimiser.step = watched
+    run.fit()
+    assert max(norms) <= 1.01e-3
+
+
+def test_only_matrices_decay(tmp_path: Path) -> None:
+    matrices, others = Toy(tmp_path, weight_decay=0.1).trainer.optimiser.param_groups
+    assert {p.ndim for p in matrices["params"]} == {2}
+    assert {p.ndim for p in others["params"]} == {1}
+    assert (matrices["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cpu:0", "gpu", ""])
+def test_unknown_devices(device: str) -> None:
+    with pytest.raises(ConfigError, match="unknown device"):
+        accelerator(device)
+
+
+def test_devices_that_are_not_here() -> None:
+    with pytest.raises(ConfigError, match=r"'cuda:99' is not here: found \d+ CUDA devices"):
+        accelerator("cuda:99")
+    assert accelerator("cpu") == ("cpu", 1)
+    assert accelerator("auto") == (("cuda", 1) if torch.cuda.is_available() else ("cpu", 1))

@@ -1,0 +1,60 @@
+"""The learning rate by hand, and the settings' checks."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diptych.core.errors import ConfigError
+from diptych.training.settings import TrainingSettings
+
+
+def test_cosine_with_warm_up_by_hand() -> None:
+    settings = TrainingSettings(learning_rate=0.8, warmup=0.2)
+    rates = [settings.rate_at(step, 10) for step in range(10)]
+    assert rates[:2] == pytest.approx([0.4, 0.8])
+    assert rates[2] == pytest.approx(0.8)
+    assert rates[4] == pytest.approx(0.4 * (1 + 2**-0.5))  # a quarter of the way: cos 45 degrees
+    assert rates[6] == pytest.approx(0.4)
+    assert rates[9] == pytest.approx(0.4 * (1 - 0.9238795325112867))  # 7/8 of the way: cos 157.5 degrees
+    assert settings.rate_at(10, 10) == pytest.approx(0.0)
+
+
+def test_constant_and_without_warm_up() -> None:
+    constant = TrainingSettings(learning_rate=0.8, warmup=0.5, schedule="constant")
+    assert [constant.rate_at(step, 4) for step in range(4)] == pytest.approx([0.4, 0.8, 0.8, 0.8])
+    at_once = TrainingSettings(learning_rate=0.8, warmup=0.0)
+    assert at_once.rate_at(0, 10) == pytest.approx(0.8)
+    assert at_once.rate_at(0, 1) == pytest.approx(0.8)
+
+
+@given(st.integers(1, 50), st.floats(0, 0.99), st.sampled_from(["cosine", "constant"]))
+def test_it_rises_once_then_falls_and_stays_in_bounds(steps: int, warmup: float, schedule: str) -> None:
+    settings = TrainingSettings(learning_rate=1.0, warmup=warmup, schedule=schedule)
+    rates = [settings.rate_at(step, steps) for step in range(steps)]
+    top = max(1, round(warmup * steps)) - 1
+    assert all(0 < rate <= 1 for rate in rates)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, found 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, found 1"),
+        ({"patience": -1}, "patience must be at least 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"weight_decay": -1.0}, "weight_decay and clip"),
+        ({"weight_decay": float("nan")}, "weight_decay and clip"),
+        ({"clip": -1.0}, "weight_decay and clip"),
+        ({"warmup": 1.0}, "warmup in"),
+        ({"schedule": "linear"}, "unknown schedule 'linear'; choose from cosine, constant"),
+        ({"precision": "8"}, "unknown precision '8'; choose from 32-true"),
+    ],
+)
+def test_settings_that_make_no_sense(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainingSettings(**change)
