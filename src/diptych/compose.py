@@ -39,6 +39,7 @@ from diptych.training.engine import RUN_FILES, FitResult, Trainer, accelerator
 from diptych.training.settings import TrainingSettings
 
 _ENCODE_ROWS = 1024  # rows embedded at once in validation
+_STATISTICS_NUMBERS = 1 << 26  # features that the input statistics are taken from
 _OF_MODEL = "model:"
 
 
@@ -85,6 +86,7 @@ class TrainConfig:
     dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     seed: int = 0
+    compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
     init: str = ""  # a model whose heads are the starting point
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -279,6 +281,7 @@ def train(
         card=card.write(config.name, config.card, record),
         training=record,
         licence=config.card.licence,
+        compact=config.compact,
     )
     skipped = (*unread, *training.skipped, *validation.skipped)
     return TrainReport(out / "model", scores, tuple(fits), skipped, records)
@@ -316,7 +319,8 @@ def _pairing(config: TrainConfig, both: tuple[ImageTower, TextTower], seed: int)
 
 def _fit_statistics(module: Pairing, training: FeaturePairs, seed: int) -> None:
     for head, rows in ((module.image, training.images[0]), (module.text, training.texts)):
-        sample = np.random.default_rng(seed).permutation(len(rows))[:20_000]
+        enough = min(20_000, _STATISTICS_NUMBERS // rows.matrix.shape[1])
+        sample = np.random.default_rng(seed).permutation(len(rows))[:enough]
         head.fit_statistics(torch.from_numpy(rows[np.sort(sample)]))
 
 

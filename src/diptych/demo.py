@@ -178,10 +178,9 @@ def _fit(
     before = _recall(base, split["val"], progress)
     config = compose.TrainConfig(
         name="demo",
-        image=compose.SideSettings("model:base", base.config.image.head),
-        text=compose.SideSettings("model:base", base.config.text.head),
+        image=compose.SideSettings("model:base"),
+        text=compose.SideSettings("model:base"),
         loss=Part("info_nce"),
-        dim=base.dim,
         seed=seed,
         init="base",
         data=compose.DataConfig(views=("full", "flip")),

@@ -23,7 +23,7 @@ def demo(
     Checks the data, measures the shipped model on held-out pictures, fits heads to the rest, measures
     again, builds a library, searches it in many languages and by picture, and draws what it found.
 
-    Examples:
+    For example:
 
         diptych demo
 
@@ -42,7 +42,7 @@ def demo(
     """
     from diptych import demo as story
 
-    told = story.run(folder, source=source, drawings=drawings, seed=common.seed, progress=common.progress())
+    told = story.run(folder, source=source, drawings=drawings, seed=common.seed or 0, progress=common.progress())
     common.show(told.to_json(), _text(told, source))
 
 

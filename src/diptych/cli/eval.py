@@ -34,7 +34,7 @@ def evaluate(
     Prints recall, ranks, mAP, MRR, NDCG and precision with 95% intervals. Images that cannot be
     read are left out, counted and named.
 
-    Examples:
+    For example:
 
         diptych eval flickr8k/ --split val
 
@@ -76,7 +76,7 @@ def evaluate(
             chosen,
             cuts=cuts,
             resamples=bootstrap,
-            seed=common.seed,
+            seed=common.seed or 0,
             made_for=encoder.languages,
             progress=progress,
         ),

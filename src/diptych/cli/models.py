@@ -11,7 +11,7 @@ from .shared import Common
 def models(*folders: Path, common: Common = Common()) -> None:
     """List the models at hand: those that ship with Diptych, and any folders given.
 
-    Examples:
+    For example:
 
         diptych models
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
@@ -30,8 +28,8 @@ class Common:
     """Show tracebacks."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; only training and PyTorch towers use it."""
-    seed: int = 0
-    """Seed of everything random."""
+    seed: int | None = None
+    """Seed of everything random; 0, or the config's, when left out."""
 
     def progress(self) -> Progress:
         """Bars on stderr, or nothing with --quiet."""
@@ -81,12 +79,3 @@ class RichProgress:
     def say(self, message: str) -> None:
         """One line on stderr."""
         print(message, file=sys.stderr, flush=True)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python and NumPy; training seeds PyTorch itself."""
-    import numpy as np
-
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - third-party code draws from the global state
-    os.environ.setdefault("PYTHONHASHSEED", str(seed))

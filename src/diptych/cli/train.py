@@ -48,7 +48,7 @@ def train(
     from diptych import compose
     from diptych.core.config import load
 
-    overrides = [*set, *([f"seed={common.seed}"] if common.seed else [])]
+    overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
     settings = load(compose.TrainConfig, config, overrides)
     folder = out or Path("runs") / settings.name
     if fresh:

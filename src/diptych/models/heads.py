@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional
 
 from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError
+
+_POOL_ROWS = 256  # maps that go through the late stages at once
 
 
 class Standardise(nn.Module):
@@ -122,7 +125,53 @@ class EnsembleHead(Head):
         return torch.div(joined, len(self.heads) ** 0.5)
 
 
-HEADS = {"linear": LinearHead, "mlp": MLPHead}
+class EfficientNetTail(Head):
+    """The late stages of EfficientNet-Lite0 and an MLP head, trained together on a cached early map.
+
+    Fine-tuning the part of the backbone that matters, at a third of its cost: sits on the tower
+    "efficientnet-lite0-stem". Batch norms keep their ImageNet statistics.
+
+    Args:
+        features: width of the stem's flattened map.
+        dim: width of the shared space.
+        rate: learning rate of the late stages as a share of the head's.
+        head: options of the MLP head.
+    """
+
+    def __init__(self, features: int, dim: int, *, rate: float = 0.1, **head: Any) -> None:
+        from diptych.encoders.image.efficientnet_lite import DIM, STEM_MAP, Tail, imagenet
+
+        super().__init__()
+        expected = math.prod(STEM_MAP)
+        if features != expected:
+            raise ConfigError(
+                f"the head efficientnet_tail takes {expected} features, found {features}; "
+                'set image.tower = "efficientnet-lite0-stem"'
+            )
+        self.tail = Tail(imagenet())
+        self.tail.learning_rate_scale = float(rate)
+        self.head = MLPHead(DIM, dim, **head)
+
+    def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
+        """Fit the MLP's standardisation on the pooled features of the untrained late stages."""
+        self.tail.eval()
+        with torch.inference_mode():
+            pooled = torch.cat([self.tail(part) for part in torch.split(sample, _POOL_ROWS)])
+        self.head.fit_statistics(pooled.clone())
+
+    def train(self, mode: bool = True) -> EfficientNetTail:
+        """As usual, but the late stages stay in evaluation mode, so their batch norms keep still."""
+        super().train(mode)
+        self.tail.eval()
+        return self
+
+    def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
+        """Embeddings of unit length."""
+        embedded: Tensor = self.head(self.tail(features).float())
+        return embedded
+
+
+HEADS = {"linear": LinearHead, "mlp": MLPHead, "efficientnet_tail": EfficientNetTail}
 
 
 def build_head(part: Part, features: int, dim: int) -> Head:

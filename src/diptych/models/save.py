@@ -46,10 +46,11 @@ def save(
     card: str,
     training: Mapping[str, Any],
     licence: str = "",
+    compact: bool = False,
 ) -> files.ModelConfig:
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
-    A portable image tower is copied in, so that the folder needs nothing but the text tower's
+    `compact` stores the heads' large matrices in 8 bits. A portable image tower is copied in, so that the folder needs nothing but the text tower's
     package; other towers are named with their fingerprint.
 
     Raises ModelError when `folder` exists and is not a model folder.
@@ -61,8 +62,8 @@ def save(
     try:
         portable = isinstance(image_tower, Portable)
         graphs: dict[str, GraphSpec | Graph] = {
-            files.IMAGE_HEAD: GraphSpec(image_head, torch.zeros(2, image_tower.dim)),
-            files.TEXT_HEAD: GraphSpec(text_head, torch.zeros(2, text_tower.dim)),
+            files.IMAGE_HEAD: GraphSpec(image_head, torch.zeros(2, image_tower.dim), compact=compact),
+            files.TEXT_HEAD: GraphSpec(text_head, torch.zeros(2, text_tower.dim), compact=compact),
         }
         if isinstance(image_tower, Portable):
             graphs[files.IMAGE_TOWER] = read_graph(image_tower.folder, files.IMAGE_TOWER)

