@@ -23,7 +23,7 @@ from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
 from diptych.data.splits import divide
 from diptych.evaluation import Embedded, evaluate
 from diptych.library import Library
-from diptych.library.sheet import Found, contact_sheet, png
+from diptych.library.sheet import Found, png, storyboard
 from diptych.models import DualEncoder, load
 from diptych.models.embed import embed_pairs
 
@@ -36,19 +36,19 @@ PER_ROW = 6  # pictures shown for each search
 _SHARE = 0.2  # of a source without splits is held out
 
 EMOJI_SEARCHES = (
-    ("en", "a big red heart"),
-    ("en", "a slice of pizza with cheese"),
-    ("de", "ein müdes Gesicht"),
-    ("fr", "un chat qui rit"),
-    ("es", "un coche de policía"),
-    ("it", "un mazzo di fiori"),
-    ("pt", "um peixe no mar"),
-    ("ru", "музыкальный инструмент"),
-    ("tr", "karlı bir dağ"),
-    ("ja", "おいしい寿司"),
-    ("zh", "下雨天的雨伞"),
-    ("ko", "생일 케이크"),
-)
+    ("en", "a big red heart", ""),
+    ("en", "a slice of pizza with cheese", ""),
+    ("de", "ein müdes Gesicht", "a tired face"),
+    ("fr", "un chat qui rit", "a laughing cat"),
+    ("es", "un coche de policía", "a police car"),
+    ("it", "un mazzo di fiori", "a bunch of flowers"),
+    ("pt", "um peixe no mar", "a fish in the sea"),
+    ("ru", "музыкальный инструмент", "a musical instrument"),
+    ("tr", "karlı bir dağ", "a snowy mountain"),
+    ("ja", "おいしい寿司", "delicious sushi"),
+    ("zh", "下雨天的雨伞", "an umbrella on a rainy day"),
+    ("ko", "생일 케이크", "a birthday cake"),
+)  # language, query, what it means
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class Shown:
 
     language: str
     query: str
+    meaning: str  # in English; empty when it is English, a user's own, or a picture
     hits: tuple[Hit, ...]
+    names: tuple[str, ...]  # of the hits: their first text, else the file's name
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,18 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     spec = Path(source) if source else _drawn(folder, drawings, progress)
     opened = open_source(spec)
-    checked = doctor.check(opened, progress=progress)
+    # flat drawings share outlines: only equal ones count as duplicates there
+    checked = doctor.check(opened, progress=progress, near=doctor.NEAR if source else 0)
     pairs = list(opened)
     model = load("base")
     with_texts = [pair for pair in pairs if pair.texts]
     recalls: tuple[Recall, ...] = ()
     gallery = 0
+    progress.say(f"checked {len(pairs)} pairs")
     if len(with_texts) >= 20:
         split = divide(with_texts, "train", "val", _SHARE)
         model, recalls, gallery = _fit(model, split, folder / "run", seed, progress)
+    progress.say("building the library")
     library = _index(folder / "library", spec, model, progress)
     searches = _searches(library, pairs, bool(source))
     sheet = folder / "found.png"
@@ -155,7 +160,7 @@ def _drawn(folder: Path, drawings: int, progress: Progress) -> Path:
     lines = []
     for pair in iter_openmoji(folder / "pictures", limit=drawings, progress=progress):
         (image,) = pair.images
-        names = {text.lang: text.value for text in pair.texts if text.field == "caption"}
+        names = {f"caption_{text.lang}": text.value for text in pair.texts if text.field == "caption"}
         row = {
             "id": pair.id,
             "image": str(Path(image.name).relative_to(folder)),
@@ -176,6 +181,7 @@ def _fit(
     from diptych.training.settings import TrainingSettings
 
     before = _recall(base, split["val"], progress)
+    progress.say(f"measured {base.name} on {len(split['val'])} held-out pairs; now fitting heads to the rest")
     config = compose.TrainConfig(
         name="demo",
         image=compose.SideSettings("model:base"),
@@ -220,37 +226,35 @@ def _index(folder: Path, source: Path, model: DualEncoder, progress: Progress) -
 
 
 def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Shown, ...]:
-    queries: list[tuple[str, str]] = list(EMOJI_SEARCHES)
+    queries: list[tuple[str, str, str]] = list(EMOJI_SEARCHES)
     if own:
         texts = [text for pair in pairs for text in pair.texts[:1]][:: max(1, len(pairs) // 12)]
-        queries = [(text.lang or "", text.value[:200]) for text in texts[:12]]
-    shown = [Shown(language, query, tuple(library.search(query, PER_ROW))) for language, query in queries]
+        queries = [(text.lang or "", text.value[:200], "") for text in texts[:12]]
+    called = {str(Path(image.name).absolute()): pair.texts[0].value for pair in pairs if pair.texts for image in pair.images}
+
+    def ask(language: str, query: str | Path, meaning: str = "") -> Shown:
+        hits = tuple(library.search(query, PER_ROW))
+        names = tuple(called.get(hit.path or "", Path(hit.path or hit.id).name) for hit in hits)
+        return Shown(language, str(query), meaning, hits, names)
+
+    shown = [ask(*each) for each in queries]
     pictures = [image.path for pair in pairs for image in pair.images[:1] if isinstance(image, FileImage)]
     for path in pictures[:: max(1, len(pictures) // 2)][:2]:
-        shown.append(Shown("picture", str(path), tuple(library.search(path, PER_ROW))))
+        shown.append(ask("picture", path))
     if not shown:
         raise DataError("nothing to search for: the source has neither texts nor picture files", Reason.EMPTY_TEXT)
     return tuple(shown)
 
 
 def _storyboard(library: Library, searches: Sequence[Shown]) -> bytes:
-    """All searches as rows of one PNG, two columns of rows."""
-    from PIL import Image
-
+    """All searches as rows of one PNG."""
     rows = []
     for shown in searches:
         found = [Found(hit, library.thumbnail(hit.id)) for hit in shown.hits]
         if shown.language == "picture":
-            rows.append(contact_sheet("like this picture", found, [Path(shown.query).read_bytes()]))
+            title = f"like {shown.names[0]}" if shown.names else "like this picture"
         else:
-            rows.append(contact_sheet(f"{shown.query}   [{shown.language}]" if shown.language else shown.query, found))
-    columns = [rows[0::2], rows[1::2]]
-    width = max(row.width for row in rows)
-    heights = [sum(row.height for row in column) for column in columns]
-    board = Image.new("RGB", (2 * width, max(heights)), rows[0].getpixel((0, 0)))
-    for number, column in enumerate(columns):
-        top = 0
-        for row in column:
-            board.paste(row, (number * width, top))
-            top += row.height
-    return png(board)
+            note = ": ".join(part for part in (shown.language, shown.meaning) if part)
+            title = f"{shown.query}   [{note}]" if note else shown.query
+        rows.append((title, found))
+    return png(storyboard(rows))

@@ -56,8 +56,8 @@ def _text(told: Story, source: str) -> str:
             "",
         ]
     for shown in told.searches:
-        best = ", ".join(Path(hit.path or hit.id).stem for hit in shown.hits[:3])
-        lines.append(f"  {shown.language:8} {shown.query[-40:]:40} -> {best}")
+        asked = f"{shown.query} ({shown.meaning})" if shown.meaning else shown.query[-44:]
+        lines.append(f"  {shown.language:8} {asked:44} -> {', '.join(shown.names[:3])}")
     lines += ["", f"contact sheet: {told.sheet}"]
     if told.attribution:
         lines.append(told.attribution)

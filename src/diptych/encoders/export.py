@@ -115,6 +115,10 @@ def trace(spec: GraphSpec) -> Graph:
     for initializer in proto.graph.initializer:
         value = onnx.numpy_helper.to_array(initializer)
         weights.update(_stored(initializer.name, value, spec.compact))
+    # the exporter keeps one of several equal tensors; a state_dict has to have them all
+    for key, tensor in module.state_dict().items():
+        if key not in weights and tensor.is_floating_point():
+            weights.update(_stored(key, tensor.numpy(), spec.compact))
     for key, value in weights.items():
         if not np.isfinite(value).all():
             raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
@@ -196,7 +200,12 @@ def _bound(graph: Graph, name: str, places: Mapping[str, tuple[str, int, int]]) 
     proto = onnx.ModelProto()
     proto.CopyFrom(graph.proto)
     widen = []
+    # an equal twin of another weight is stored, but the graph computes it from that one
+    needed = {name for node in proto.graph.node for name in node.input}
+    needed -= {name for node in proto.graph.node for name in node.output}
     for key, value in graph.weights.items():
+        if key.removesuffix(_SCALE) not in needed:
+            continue
         if value.nbytes < 64:  # shape constants must be inline for shape inference
             proto.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
             continue

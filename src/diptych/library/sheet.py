@@ -38,6 +38,9 @@ _FONTS = (
 )
 
 
+_SMALL, _SMALL_GAP, _STORY_TITLE = 112, 8, 52  # pixels: a storyboard's tiles, the gap between them, a row's title
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A hit and its thumbnail (JPEG bytes), if it has one."""
@@ -67,6 +70,31 @@ def contact_sheet(title: str, found: Sequence[Found], query_images: Sequence[byt
         y = header + place // columns * (_PICTURE + _CAPTION + _GAP)
         _draw_hit(sheet, draw, one, x, y)
     return sheet
+
+
+def storyboard(rows: Sequence[tuple[str, Sequence[Found]]]) -> Image.Image:
+    """Several searches on one page, a row each in two columns: the query above its pictures, best first."""
+    from PIL import Image, ImageDraw
+
+    most = max((len(found) for _, found in rows), default=1)
+    width = most * (_SMALL + _SMALL_GAP) + _MARGIN
+    height = _SMALL + _STORY_TITLE
+    half = math.ceil(len(rows) / 2)
+    board = Image.new("RGB", (2 * width + _MARGIN, half * height + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(board)
+    for place, (title, found) in enumerate(rows):
+        x = _MARGIN + place // half * width
+        y = _MARGIN + place % half * height
+        font = _font(title, _RANK_SIZE)
+        draw.text((x, y), _fitted(title, font, width - 2 * _MARGIN), font=font, fill=_INK)
+        for number, one in enumerate(found):
+            left = x + number * (_SMALL + _SMALL_GAP)
+            draw.rounded_rectangle((left, y + 28, left + _SMALL - 1, y + 27 + _SMALL), radius=6, fill=_TILE)
+            picture = None if one.thumbnail is None else _open(one.thumbnail, _SMALL - 8)
+            if picture is not None:
+                inset = ((_SMALL - picture.width) // 2, (_SMALL - picture.height) // 2)
+                board.paste(picture, (left + inset[0], y + 28 + inset[1]))
+    return board
 
 
 def _columns(count: int) -> int:

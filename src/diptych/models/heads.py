@@ -135,10 +135,19 @@ class EfficientNetTail(Head):
         features: width of the stem's flattened map.
         dim: width of the shared space.
         rate: learning rate of the late stages as a share of the head's.
-        head: options of the MLP head.
+        hidden, input_dropout, dropout: of the MLP head.
     """
 
-    def __init__(self, features: int, dim: int, *, rate: float = 0.1, **head: Any) -> None:
+    def __init__(
+        self,
+        features: int,
+        dim: int,
+        *,
+        rate: float = 0.1,
+        hidden: int = 1024,
+        input_dropout: float = 0.4,
+        dropout: float = 0.5,
+    ) -> None:
         from diptych.encoders.image.efficientnet_lite import DIM, STEM_MAP, Tail, imagenet
 
         super().__init__()
@@ -150,7 +159,7 @@ class EfficientNetTail(Head):
             )
         self.tail = Tail(imagenet())
         self.tail.learning_rate_scale = float(rate)
-        self.head = MLPHead(DIM, dim, **head)
+        self.head = MLPHead(DIM, dim, hidden=hidden, input_dropout=input_dropout, dropout=dropout)
 
     def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
         """Fit the MLP's standardisation on the pooled features of the untrained late stages."""

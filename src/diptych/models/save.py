@@ -50,8 +50,8 @@ def save(
 ) -> files.ModelConfig:
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
-    `compact` stores the heads' large matrices in 8 bits. A portable image tower is copied in, so that the folder needs nothing but the text tower's
-    package; other towers are named with their fingerprint.
+    A portable image tower is copied in, so that the folder needs nothing but the text tower's package; other
+    towers are named with their fingerprint. `compact` stores the heads' large matrices in 8 bits.
 
     Raises ModelError when `folder` exists and is not a model folder.
     """

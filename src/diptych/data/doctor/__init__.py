@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .check import check
+from .check import NEAR, check
 from .report import Duplicates, Problem, Report
 
-__all__ = ["Duplicates", "Problem", "Report", "check"]
+__all__ = ["NEAR", "Duplicates", "Problem", "Report", "check"]

@@ -98,7 +98,7 @@ def select(*, limit: int | None = None, skin_tones: bool = False, country_flags:
     found = {_hexcode(characters): entry for characters, entry in table.items()}
     wanted = [
         code
-        for code in sorted(drawings & found.keys(), key=lambda code: fingerprint.of_bytes(code.encode()))
+        for code in sorted(drawings & found.keys(), key=lambda code: fingerprint.of_bytes(b"order", code.encode()))
         if group_of(code) is not None
         and (skin_tones or not _SKIN_TONES & set(code.split("-")))
         and (country_flags or not _is_country_flag(code))
