@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from diptych.core.errors import ConfigError, DataError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 class Embedded:
     """A batch of pairs in the shared space: row i of `image` and row i of `text` belong together.
 
-    `owner` names the record that row i came from. Two rows with one owner are siblings (two
-    captions of one picture): each is a true match of the other, so never a negative.
+    `owner` is the number of the record that row i came from, the same in every batch of a run. Two
+    rows with one owner are siblings (two captions of one picture): each is a true match of the
+    other, so never a negative. `group` is the class of each row's record, numbered from 0; -1 for a
+    record without a class, None where the data has no classes.
     """
 
     image: Float[Tensor, "b d"]  # L2-normalised
     text: Float[Tensor, "b d"]  # L2-normalised
     owner: Int[Tensor, " b"]
+    group: Int[Tensor, " b"] | None = None
 
     def siblings(self) -> Bool[Tensor, "b b"]:
         """True where row i and column j are different rows of the same record."""
@@ -30,14 +35,68 @@ class Embedded:
         same.fill_diagonal_(False)
         return same
 
+    def negatives(self) -> Bool[Tensor, "b b"]:
+        """True where row i and column j are of different records."""
+        return self.owner[:, None] != self.owner[None, :]
+
+    def same_class(self) -> Bool[Tensor, "b b"]:
+        """True where row i and column j are of one class or of one record.
+
+        A record without a class is a class of its own. Raises DataError when the data has no classes.
+        """
+        group = self.classes()
+        return (self.owner[:, None] == self.owner[None, :]) | (
+            (group[:, None] == group[None, :]) & (group[:, None] >= 0)
+        )
+
+    def classes(self) -> Int[Tensor, " b"]:
+        """The class of each row. Raises DataError when the data has no classes."""
+        if self.group is None:
+            raise DataError(
+                "this loss needs the class of each record, but the data has none; "
+                "give the records a group, or choose a loss without classes, such as info_nce"
+            )
+        return self.group
+
+    def require_negatives(self, loss: str) -> None:
+        """Raise ConfigError, in the name of `loss`, when every row is of one record: nothing to compare with."""
+        count = len(self.owner)
+        if count == 0 or bool((self.owner == self.owner[0]).all()):
+            raise ConfigError(
+                f"{loss} needs pairs of at least 2 records in a batch, found {count} row(s) of one record; "
+                "raise the batch size or add data"
+            )
+
 
 class Loss(nn.Module):
-    """Base of the losses: `forward(embedded)` gives a scalar; `report()` what is worth logging."""
+    """Base of the losses: `forward(embedded)` gives a scalar; `report()` what is worth logging.
+
+    The trainer says where it is through `start_epoch` and `start_step`. A loss that heeds them is a
+    function of the last call, not of the calls before, so that a resumed run goes on exactly.
+    """
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The loss of one batch, lower is better."""
         raise NotImplementedError
 
+    def start_epoch(self, epoch: int) -> None:
+        """Told before each epoch, the first being 0."""
+
+    def start_step(self, progress: float) -> None:
+        """Told before each step which share of all training steps is done, from 0 to 1."""
+
     def report(self) -> Mapping[str, float]:
         """Values worth a line in the log, such as a learnt temperature."""
         return {}
+
+
+def positive(name: str, value: float) -> float:
+    """`value` if it is above 0 and finite. Raises ConfigError for the option called `name` otherwise."""
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{name} must be above 0, found {value}")
+    return value
+
+
+def widened(values: Tensor) -> Tensor:
+    """Values in at least 32 bits: sums over a batch and margins of 0.05 drown in 16."""
+    return values.float() if values.element_size() < 4 else values

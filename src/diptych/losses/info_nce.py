@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError
 from diptych.losses.base import Embedded, Loss
+from diptych.losses.similarity import Similarity, similarity_of
 
 MAX_SCALE = 100.0  # 1 / temperature is kept below this, as CLIP does
 
@@ -19,7 +20,7 @@ MAX_SCALE = 100.0  # 1 / temperature is kept below this, as CLIP does
 class InfoNCE(Loss):
     """Cross-entropy of finding the partner among the batch, in both directions.
 
-    With s the cosine and tau the temperature,
+    With s the similarity and tau the temperature,
 
         L = -1/2b * sum_i [ log exp(s_ii/tau) / sum_j exp(s_ij/tau)      image -> text
                           + log exp(s_ii/tau) / sum_j exp(s_ji/tau) ]    text -> image
@@ -32,9 +33,16 @@ class InfoNCE(Loss):
         temperature: tau at the start, at least 1 / MAX_SCALE.
         learn_temperature: train log(1/tau) with the rest.
         label_smoothing: share of the target spread over the whole batch.
+        similarity: "cosine", "order", or a function of images and texts.
     """
 
-    def __init__(self, temperature: float = 0.05, learn_temperature: bool = True, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.05,
+        learn_temperature: bool = True,
+        label_smoothing: float = 0.0,
+        similarity: str | Similarity = "cosine",
+    ) -> None:
         super().__init__()
         if not temperature >= 1 / MAX_SCALE:
             raise ConfigError(f"temperature must be at least {1 / MAX_SCALE}, found {temperature}")
@@ -42,22 +50,18 @@ class InfoNCE(Loss):
             raise ConfigError(f"label_smoothing must be in [0, 1), found {label_smoothing}")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)
         self.label_smoothing = label_smoothing
+        self.similarity = similarity_of(similarity)
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The mean of both directions over the batch; needs at least two records to compare.
 
         Raises ConfigError when every row comes from one record: there is no negative in the batch.
         """
+        embedded.require_negatives("InfoNCE")
         siblings = embedded.siblings()
-        count = len(embedded.owner)
-        if count < 2 or bool((siblings.sum(1) == count - 1).all()):
-            raise ConfigError(
-                f"InfoNCE needs pairs of at least 2 records in a batch, found {count} row(s) of one record; "
-                "raise the batch size or add data"
-            )
-        scores = embedded.image @ embedded.text.T * self.scale()
+        scores = self.similarity(embedded.image, embedded.text) * self.scale()
         scores = scores.masked_fill(siblings, torch.finfo(scores.dtype).min)
-        target = torch.arange(count, device=scores.device)
+        target = torch.arange(len(siblings), device=scores.device)
         return 0.5 * (self._direction(scores, siblings, target) + self._direction(scores.T, siblings, target))
 
     def _direction(self, scores: Tensor, siblings: Tensor, target: Tensor) -> Tensor:

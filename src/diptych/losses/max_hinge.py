@@ -1,0 +1,57 @@
+"""Max of hinges: the hardest negative of the batch must be a margin below the partner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from diptych.core.errors import ConfigError
+from diptych.losses.base import Embedded, Loss, positive
+from diptych.losses.similarity import Similarity, similarity_of
+from diptych.losses.sum_hinge import violations
+
+
+class MaxHinge(Loss):
+    """The VSE++ loss: per row, the hardest negative in each direction.
+
+    With s the similarity, alpha the margin and [x]+ = max(0, x),
+
+        L = sum_i max_j [alpha - s_ii + s_ij]+      image i -> hardest text
+          + sum_i max_j [alpha - s_ii + s_ji]+      text i -> hardest image
+
+    where j runs over the rows of other records: siblings are no negatives. Source: VSE++ (arXiv
+    1707.05612), equation 6. The hardest negative alone is a poor guide in an untrained space, so the
+    first epochs take the sum over all negatives (`sum_hinge`), as the code of VSE-infinity does.
+
+    Args:
+        margin: alpha.
+        warmup_epochs: epochs with the sum. They count from `start_epoch`; without it there is no warm-up.
+        similarity: "cosine", "order", or a function of images and texts.
+    """
+
+    def __init__(self, margin: float = 0.2, warmup_epochs: int = 1, similarity: str | Similarity = "cosine") -> None:
+        super().__init__()
+        if warmup_epochs < 0:
+            raise ConfigError(f"warmup_epochs must be at least 0, found {warmup_epochs}")
+        self.margin = positive("margin", margin)
+        self.warmup_epochs = warmup_epochs
+        self.similarity = similarity_of(similarity)
+        self.warming_up = False
+
+    def start_epoch(self, epoch: int) -> None:
+        """Warm up in the first epochs."""
+        self.warming_up = epoch < self.warmup_epochs
+
+    def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
+        """The sum over the batch. Raises ConfigError when every row comes from one record."""
+        embedded.require_negatives("max_hinge")
+        to_text, to_image = violations(embedded, self.margin, self.similarity)
+        if self.warming_up:
+            return to_text.sum() + to_image.sum()
+        return to_text.max(1).values.sum() + to_image.max(1).values.sum()
+
+    def report(self) -> Mapping[str, float]:
+        """1 in a warm-up epoch, whose loss is of another size, else 0."""
+        return {"warming_up": float(self.warming_up)}
