@@ -294,11 +294,12 @@ def test_every_shipped_config_loads_and_builds(path: Path) -> None:
     )
     config = load(compose.TrainConfig, path)
     assert from_dict(compose.TrainConfig, to_dict(config)) == config
-    losses.build(config.loss)
+    losses.build(config.loss, dim=config.dim or 512, classes=2)
     for side, table in ((config.image, IMAGE_TOWERS), (config.text, TEXT_TOWERS)):
         assert side.tower.startswith("model:") or side.tower.partition(":")[0] in table
         if side.head is not None:
-            build_head(side.head, 48, config.dim or 512)
+            features = 21_952 if side.tower.endswith("-stem") else 48
+            build_head(side.head, features, config.dim or 512)
     if not config.init:
         assert config.resolved().dim > 0
 

@@ -6,14 +6,14 @@ The only place that knows all the tables.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from torch import Tensor, nn
 
 from diptych import losses
@@ -233,7 +233,10 @@ def train(
     if pairs is None and not spec:
         raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
     towers_ = image_tower(config.image.tower), text_tower(config.text.tower)
-    _pairing(config, towers_, config.seed)  # what cannot be built is refused before the towers see a picture
+    classes = sorted({pair.group for pair in pairs["train"] if pair.group is not None})
+    _pairing(
+        config, towers_, config.seed, len(classes)
+    )  # what cannot be built is refused before the towers see a picture
     accelerator(device)
     unread: list[Skipped] = []
     if pairs is None:
@@ -244,7 +247,7 @@ def train(
 
     fits, trained = [], []
     for member in range(config.members):
-        module = _pairing(config, towers_, config.seed + member)
+        module = _pairing(config, towers_, config.seed + member, len(classes))
         if not config.init:
             _fit_statistics(module, training, config.seed + member)
         folder = out if config.members == 1 else out / f"member-{member}"
@@ -307,11 +310,11 @@ def _collect(
     )
 
 
-def _pairing(config: TrainConfig, both: tuple[ImageTower, TextTower], seed: int) -> Pairing:
+def _pairing(config: TrainConfig, both: tuple[ImageTower, TextTower], seed: int, classes: int) -> Pairing:
     torch.manual_seed(seed)
     image = build_head(_head_of(config.image), both[0].dim, config.dim)
     text = build_head(_head_of(config.text), both[1].dim, config.dim)
-    module = Pairing(image, text, losses.build(config.loss))
+    module = Pairing(image, text, losses.build(config.loss, dim=config.dim, classes=classes))
     if config.init:
         _start_from(module, config)
     return module
@@ -359,11 +362,14 @@ def _trainer(
         plain=config.data.plain,
     )
 
+    numbered = _numbered(training.groups)
+
     def step(rows: BatchRows) -> Tensor:
         image = module.image(torch.from_numpy(_gather(training, rows)).to(trainer.fabric.device))
         text = module.text(torch.from_numpy(training.texts[rows.text]).to(trainer.fabric.device))
         owner = torch.from_numpy(rows.owner).to(trainer.fabric.device)
-        loss: Tensor = module.loss(losses.Embedded(image, text, owner))
+        group = None if numbered is None else torch.from_numpy(numbered[rows.owner]).to(trainer.fabric.device)
+        loss: Tensor = module.loss(losses.Embedded(image, text, owner, group))
         return loss
 
     identity = {
@@ -386,11 +392,22 @@ def _trainer(
         folder,
         identity=identity,
         report=module.loss.report,
+        start_epoch=module.loss.start_epoch,
+        start_step=module.loss.start_step,
         device=device,
         title=f"{config.name}, seed {seed}",
         progress=progress,
     )
     return trainer
+
+
+def _numbered(groups: Sequence[str | None]) -> Int[np.ndarray, " n"] | None:
+    """Classes as numbers in order of their names, -1 for a record without one; None when no record has one."""
+    names = sorted({group for group in groups if group is not None})
+    if not names:
+        return None
+    number = {name: place for place, name in enumerate(names)}
+    return np.array([-1 if group is None else number[group] for group in groups], dtype=np.int64)
 
 
 def _gather(training: FeaturePairs, rows: BatchRows) -> Float32[np.ndarray, "b f"]:

@@ -23,15 +23,15 @@ from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
 from diptych.data.splits import divide
 from diptych.evaluation import Embedded, evaluate
 from diptych.library import Library
-from diptych.library.sheet import Found, png, storyboard
+from diptych.library.sheet import Found, can_draw, png, storyboard
 from diptych.models import DualEncoder, load
 from diptych.models.embed import embed_pairs
 
 if TYPE_CHECKING:
     from diptych.data.doctor import Report
 
-DRAWINGS = 900  # of 1,652: what fits in two minutes on two cores
-EPOCHS = 6
+DRAWINGS = 800  # of 1,652: what fits in two minutes on two cores
+EPOCHS = 4
 PER_ROW = 6  # pictures shown for each search
 _SHARE = 0.2  # of a source without splits is held out
 
@@ -230,7 +230,9 @@ def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Shown
     if own:
         texts = [text for pair in pairs for text in pair.texts[:1]][:: max(1, len(pairs) // 12)]
         queries = [(text.lang or "", text.value[:200], "") for text in texts[:12]]
-    called = {str(Path(image.name).absolute()): pair.texts[0].value for pair in pairs if pair.texts for image in pair.images}
+    called = {
+        str(Path(image.name).absolute()): pair.texts[0].value for pair in pairs if pair.texts for image in pair.images
+    }
 
     def ask(language: str, query: str | Path, meaning: str = "") -> Shown:
         hits = tuple(library.search(query, PER_ROW))
@@ -254,7 +256,14 @@ def _storyboard(library: Library, searches: Sequence[Shown]) -> bytes:
         if shown.language == "picture":
             title = f"like {shown.names[0]}" if shown.names else "like this picture"
         else:
-            note = ": ".join(part for part in (shown.language, shown.meaning) if part)
-            title = f"{shown.query}   [{note}]" if note else shown.query
+            title = _title(shown)
         rows.append((title, found))
     return png(storyboard(rows))
+
+
+def _title(shown: Shown) -> str:
+    """The query and what it means; the meaning alone where no font here has the query's script."""
+    if shown.meaning and not can_draw(shown.query):
+        return f"[asked in {shown.language}: {shown.meaning}]"
+    note = ": ".join(part for part in (shown.language, shown.meaning) if part)
+    return f"{shown.query}   [{note}]" if note else shown.query

@@ -15,7 +15,7 @@ def demo(
     *,
     source: str = "",
     folder: Path = Path("diptych-demo"),
-    drawings: int = 900,
+    drawings: int = 800,
     common: Common = Common(),
 ) -> None:
     """The whole story on real pictures, in about two minutes.

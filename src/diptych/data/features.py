@@ -49,6 +49,7 @@ class FeaturePairs:
     image_owner: Int[np.ndarray, " n"]
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
+    groups: tuple[str | None, ...]  # the class of each record
     langs: tuple[str | None, ...]  # of the texts
     content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
@@ -61,7 +62,7 @@ class FeaturePairs:
     def fingerprint(self) -> str:
         """Stable name of the records, their content and their order (for checkpoints and model cards)."""
         owners = fingerprint.of_bytes(self.image_owner.tobytes(), self.text_owner.tobytes())
-        return fingerprint.combined([*self.ids, owners, self.content])
+        return fingerprint.combined([*self.ids, *(group or "" for group in self.groups), owners, self.content])
 
 
 def collect(
@@ -94,6 +95,7 @@ def collect(
     text_langs: list[str | None] = []
     text_owner: list[int] = []
     ids: list[str] = []
+    groups: list[str | None] = []
     position = 0
     for pair in pairs:
         here = range(position, position + len(pair.images))
@@ -114,6 +116,7 @@ def collect(
         text_langs += [text.lang for text in chosen]
         text_owner += [len(ids)] * len(chosen)
         ids.append(pair.id)
+        groups.append(pair.group)
     if not ids:
         raise DataError(
             f"found no usable pair among {len(pairs)}: each needs a readable picture and a text"
@@ -126,6 +129,7 @@ def collect(
         image_owner=np.array(image_owner),
         text_owner=np.array(text_owner),
         ids=tuple(ids),
+        groups=tuple(groups),
         langs=tuple(text_langs),
         content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *texts]),
         skipped=skipped,

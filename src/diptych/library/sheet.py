@@ -97,6 +97,12 @@ def storyboard(rows: Sequence[tuple[str, Sequence[Found]]]) -> Image.Image:
     return board
 
 
+def can_draw(text: str) -> bool:
+    """Whether some font here has every character of the text."""
+    font = _font(text, _RANK_SIZE)
+    return all(_has(font, character) for character in text if not character.isspace())
+
+
 def _columns(count: int) -> int:
     """Near to a landscape page: 1 -> 2 (room for the title), 4 -> 3, 10 -> 4, 20 -> 5, 24 and more -> 6."""
     return min(_MOST_COLUMNS, max(2, math.ceil(math.sqrt(1.3 * count))))

@@ -28,6 +28,10 @@ LAST, BEST, CURVE = "last.safetensors", "best.safetensors", "curve.png"
 RUN_FILES = (LAST, BEST, CURVE, *LOGS)  # all that a run writes
 
 
+def _nothing(_: float) -> None:
+    return None
+
+
 class DivergedError(DiptychError):
     """The loss stopped being a number; the last good checkpoint is kept."""
 
@@ -55,6 +59,8 @@ class Trainer:
         folder: where log, curve and checkpoints go.
         identity: what a resumed run must agree on (config, data fingerprint, seed).
         report: extra numbers for the log, such as a temperature.
+        start_epoch: told the epoch's number before each, from 0; also after a resume.
+        start_step: told the share of all steps that is done before each.
     """
 
     def __init__(
@@ -68,6 +74,8 @@ class Trainer:
         *,
         identity: Mapping[str, Any],
         report: Callable[[], Mapping[str, float]] = dict,
+        start_epoch: Callable[[int], None] = _nothing,
+        start_step: Callable[[float], None] = _nothing,
         device: str = "auto",
         title: str = "",
         progress: Progress = SILENT,
@@ -81,6 +89,8 @@ class Trainer:
         self._step = step
         self._validate = validate
         self._report = report
+        self._start_epoch = start_epoch
+        self._start_step = start_step
         self._title = title
         self._progress = progress
         kind, devices = accelerator(device)
@@ -129,12 +139,14 @@ class Trainer:
 
     def _epoch(self, epoch: int, steps: int) -> float:
         self.module.train()
+        self._start_epoch(epoch)
         total = 0.0
         batches = self._progress.track(self.plan.epoch(epoch), f"epoch {epoch + 1}", total=self.plan.batches)
         for number, rows in enumerate(batches):
             step = epoch * self.plan.batches + number
             for group in self.optimiser.param_groups:
                 group["lr"] = self.settings.rate_at(step, steps) * group["scale"]
+            self._start_step(step / steps)
             with self.fabric.autocast():
                 loss = self._step(rows)
             value = float(loss.detach())
