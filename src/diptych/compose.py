@@ -233,21 +233,20 @@ def train(
     if pairs is None and not spec:
         raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
     towers_ = image_tower(config.image.tower), text_tower(config.text.tower)
-    classes = sorted({pair.group for pair in pairs["train"] if pair.group is not None})
-    _pairing(
-        config, towers_, config.seed, len(classes)
-    )  # what cannot be built is refused before the towers see a picture
-    accelerator(device)
     unread: list[Skipped] = []
     if pairs is None:
         pairs, unread = read_splits(config.data, spec)
+    classes = len({pair.group for pair in pairs["train"] if pair.group is not None})
+    # what cannot be built is refused before the towers see a picture
+    _pairing(config, towers_, config.seed, classes)
+    accelerator(device)
     root = (cache or cache_folder()) / "features"
     training = _collect(pairs["train"], towers_, root, config.data, config.data.views, progress)
     validation = _collect(pairs["val"], towers_, root, config.data, ("full",), progress)
 
     fits, trained = [], []
     for member in range(config.members):
-        module = _pairing(config, towers_, config.seed + member, len(classes))
+        module = _pairing(config, towers_, config.seed + member, classes)
         if not config.init:
             _fit_statistics(module, training, config.seed + member)
         folder = out if config.members == 1 else out / f"member-{member}"

@@ -230,9 +230,8 @@ def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Shown
     if own:
         texts = [text for pair in pairs for text in pair.texts[:1]][:: max(1, len(pairs) // 12)]
         queries = [(text.lang or "", text.value[:200], "") for text in texts[:12]]
-    called = {
-        str(Path(image.name).absolute()): pair.texts[0].value for pair in pairs if pair.texts for image in pair.images
-    }
+    titled = [(image.name, pair.texts[0].value) for pair in pairs if pair.texts for image in pair.images]
+    called = {str(Path(name).absolute()): title for name, title in titled}
 
     def ask(language: str, query: str | Path, meaning: str = "") -> Shown:
         hits = tuple(library.search(query, PER_ROW))
