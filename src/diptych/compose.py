@@ -41,6 +41,8 @@ from diptych.training.settings import TrainingSettings
 _ENCODE_ROWS = 1024  # rows embedded at once in validation
 _STATISTICS_NUMBERS = 1 << 26  # features that the input statistics are taken from
 _OF_MODEL = "model:"
+ANY_SOURCE = SourceOptions()
+_ANY_CLASSES = 2  # for trying whether a config can be built
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,11 @@ def text_tower(spec: str) -> TextTower:
     return load(spec.removeprefix(_OF_MODEL)).text_tower
 
 
-def read_splits(data: DataConfig, source: str) -> tuple[dict[str, list[Pair]], list[Skipped]]:
+def read_splits(
+    data: DataConfig, source: str, options: SourceOptions = ANY_SOURCE
+) -> tuple[dict[str, list[Pair]], list[Skipped]]:
     """Training and validation pairs of a source, and what its reader left out."""
-    opened = open_source(source, SourceOptions())
+    opened = open_source(source, options)
     pairs = list(opened)
     return divide(pairs, data.train, data.val, data.val_share), opened.skipped
 
@@ -209,6 +213,7 @@ def train(
     out: Path,
     *,
     source: str = "",
+    options: SourceOptions = ANY_SOURCE,
     pairs: Mapping[str, list[Pair]] | None = None,
     device: str = "auto",
     cache: Path | None = None,
@@ -221,6 +226,7 @@ def train(
         out: the run's folder: logs, curves, checkpoints and the model. A run that was interrupted
             goes on from its last epoch.
         source: where the pairs are; overrides the config's.
+        options: how to read the source: columns, format, image folder.
         pairs: pairs already read, by "train" and "val"; overrides `source`.
         device: auto, cpu, cuda or cuda:N.
         cache: folder of the feature caches; None is the user's cache folder.
@@ -233,13 +239,12 @@ def train(
     if pairs is None and not spec:
         raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
     towers_ = image_tower(config.image.tower), text_tower(config.text.tower)
+    _pairing(config, towers_, config.seed, _ANY_CLASSES)  # what cannot be built is refused before anything is read
+    accelerator(device)
     unread: list[Skipped] = []
     if pairs is None:
-        pairs, unread = read_splits(config.data, spec)
+        pairs, unread = read_splits(config.data, spec, options)
     classes = len({pair.group for pair in pairs["train"] if pair.group is not None})
-    # what cannot be built is refused before the towers see a picture
-    _pairing(config, towers_, config.seed, classes)
-    accelerator(device)
     root = (cache or cache_folder()) / "features"
     training = _collect(pairs["train"], towers_, root, config.data, config.data.views, progress)
     validation = _collect(pairs["val"], towers_, root, config.data, ("full",), progress)

@@ -86,7 +86,7 @@ def test_a_config_of_an_ensemble_builds_it_again() -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Part("mpl"), "unknown head 'mpl'; choose from ensemble, linear, mlp; did you mean 'mlp'"),
+        (Part("mpl"), "unknown head 'mpl'; choose from efficientnet_tail, ensemble, linear, mlp; did you mean 'mlp'"),
         (Part("mlp", {"hiden": 3}), "head 'mlp': unknown option 'hiden'; it takes .*did you mean 'hidden'"),
         (Part("linear", {"features": 3}), "unknown option 'features'"),
         (Part("mlp", {"dropout": 1.5}), "head 'mlp' cannot take .*dropout"),

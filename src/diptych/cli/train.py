@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from diptych.data.readers import SourceOptions
+
 from .shared import Common
 
 
@@ -14,6 +16,7 @@ def train(
     config: Path,
     *,
     data: str = "",
+    options: Annotated[SourceOptions, Parameter(name="*")] = SourceOptions(),
     out: Path | None = None,
     set: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     fresh: Annotated[bool, Parameter(negative="")] = False,
@@ -28,7 +31,7 @@ def train(
 
         diptych train configs/base.toml --data flickr8k/
 
-        diptych train configs/heads.toml --data my-pairs.csv --out runs/mine
+        diptych train configs/heads.toml --data my-pairs.csv --image-column photo --text-columns title --out runs/mine
 
         diptych train configs/heads.toml --data my-pairs.csv --set training.epochs=20 --set seed=1
 
@@ -53,7 +56,9 @@ def train(
     folder = out or Path("runs") / settings.name
     if fresh:
         compose.forget(folder)
-    report = compose.train(settings, folder, source=data, device=common.device, progress=common.progress())
+    report = compose.train(
+        settings, folder, source=data, options=options, device=common.device, progress=common.progress()
+    )
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
     common.show(
