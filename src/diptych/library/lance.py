@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError, LibraryError
-from diptych.core.files import fsync_folder
+from diptych.core.files import fsync_file, fsync_folder
 
 from .names import escape, plain
 from .rows import COLUMNS, Row
@@ -194,11 +194,7 @@ class LanceStore:
             for name in fresh:
                 path = Path(base, name)
                 with contextlib.suppress(FileNotFoundError):
-                    descriptor = os.open(path, os.O_RDONLY)
-                    try:
-                        os.fsync(descriptor)
-                    finally:
-                        os.close(descriptor)
+                    fsync_file(path)
                 if not name.endswith(".json"):  # Lance's only files that are ever written again
                     self._synced.add(str(path))
             if fresh:

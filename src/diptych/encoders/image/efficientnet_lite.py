@@ -31,6 +31,11 @@ DIM = 3808
 STEM_MAP = (112, 14, 14)  # channels, rows, columns after stage 5
 
 
+def _pooled(x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+    """Mean and maximum over the positions of a map."""
+    return [x.mean((2, 3)), x.amax((2, 3))]
+
+
 class MultiStage(nn.Module):
     """An EfficientNet whose output is the pooled mean and maximum of its late stages."""
 
@@ -49,9 +54,9 @@ class MultiStage(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x)
             if number in STAGES:
-                pooled += [x.mean((2, 3)), x.amax((2, 3))]
+                pooled += _pooled(x)
         x = self.bn2(self.conv_head(x))
-        pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        pooled += _pooled(x)
         return torch.cat(pooled, dim=1), x
 
 
@@ -150,12 +155,12 @@ class Tail(nn.Module):
     def forward(self, flat: Float[Tensor, "b 21952"]) -> Float[Tensor, "b 3808"]:
         """Pooled mean and maximum of the stem's map, of each late stage and of the last convolution."""
         x = flat.reshape(-1, *STEM_MAP)
-        pooled = [x.mean((2, 3)), x.amax((2, 3))]
+        pooled = _pooled(x)
         for block in self.blocks:
             x = block(x)
-            pooled += [x.mean((2, 3)), x.amax((2, 3))]
+            pooled += _pooled(x)
         x = self.bn2(self.conv_head(x))
-        pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        pooled += _pooled(x)
         return torch.cat(pooled, dim=1)
 
 
