@@ -33,11 +33,11 @@ def test_stem_and_tail_are_the_whole_network(pixels: torch.Tensor) -> None:
 
 def test_the_stem_tower_says_how_wide_it_is() -> None:
     channels, rows, columns = STEM_MAP
-    assert EfficientNetLite0Stem.dim == channels * rows * columns
+    assert EfficientNetLite0Stem().dim == channels * rows * columns
 
 
 def test_batch_norms_keep_their_statistics_while_training(pixels: torch.Tensor) -> None:
-    head = build_head(Part("efficientnet_tail", {"hidden": 8, "rate": 0.25}), EfficientNetLite0Stem.dim, 4)
+    head = build_head(Part("efficientnet_tail", {"hidden": 8, "rate": 0.25}), EfficientNetLite0Stem().dim, 4)
     assert isinstance(head, EfficientNetTail)
     before = head.tail.bn2.running_mean.clone()
     head.train()
@@ -53,7 +53,7 @@ def test_batch_norms_keep_their_statistics_while_training(pixels: torch.Tensor) 
 
 
 def test_the_backbone_learns_at_its_own_rate() -> None:
-    head = build_head(Part("efficientnet_tail", {"hidden": 8, "rate": 0.25}), EfficientNetLite0Stem.dim, 4)
+    head = build_head(Part("efficientnet_tail", {"hidden": 8, "rate": 0.25}), EfficientNetLite0Stem().dim, 4)
     scales = {id(p): group["scale"] for group in _groups(head, 0.1) for p in group["params"]}
     assert isinstance(head, EfficientNetTail)
     assert {scales[id(p)] for p in head.tail.parameters()} == {0.25}

