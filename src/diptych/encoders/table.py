@@ -44,8 +44,10 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
     "efficientnet-lite2": Entry(f"{_LITE}:EfficientNetLite2Tower", "the same, 260 px: slower and better"),
     "efficientnet-lite0-stem": Entry(
         f"{_LITE}:EfficientNetLite0Stem",
-        "its early stages, below the head efficientnet_tail",
+        "its early stages, below the network efficientnet_tail",
     ),
+    "efficientnet-lite2-stem": Entry(f"{_LITE}:EfficientNetLite2Stem", "the same of Lite2"),
+    "pixels": Entry("diptych.encoders.image.pixel_tower:PixelTower", "pixels as they are, below the network backbone"),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),
     "transformers": Entry(
         "diptych.encoders.image.transformers:TransformersImageTower",
@@ -62,6 +64,11 @@ TEXT_TOWERS: Mapping[str, Entry] = {
     "transformers": Entry(
         "diptych.encoders.text.transformers:TransformersTextTower",
         "any text model of transformers or sentence-transformers",
+        ("NAME_OR_FOLDER",),
+    ),
+    "tokens": Entry(
+        "diptych.encoders.text.tokens:TokenTower",
+        "token ids of a tokenizer, below a network of its own",
         ("NAME_OR_FOLDER",),
     ),
     "open_clip": Entry(f"{_CLIP}:OpenClipTextTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),

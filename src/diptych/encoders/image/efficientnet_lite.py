@@ -9,6 +9,7 @@ stages keep what the classifier's layer forgets (texture, layout), which caption
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,12 @@ class Variant:
         return 2 * (sum(self.channels) + _LAST)
 
     @property
+    def stem_map(self) -> tuple[int, int, int]:
+        """Channels, rows and columns after stage 5, which sees a sixteenth of the size."""
+        side = -(-self.size // 16)
+        return self.channels[0], side, side
+
+    @property
     def preprocess(self) -> Preprocess:
         """How the weights were trained to see pictures."""
         return Preprocess(size=self.size, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
@@ -75,7 +82,11 @@ LITE2 = Variant(2, 260, (1, 3, 3, 4, 4, 5, 1), (120, 208, 352))
 
 PREPROCESS = LITE0.preprocess
 DIM = LITE0.dim
-STEM_MAP = (112, 14, 14)  # channels, rows, columns of Lite0 after stage 5
+
+
+def stem_of_width(features: int) -> Variant | None:
+    """The size of the family whose flattened stem map has so many numbers, if there is one with a stem."""
+    return next((variant for variant in (LITE0, LITE2) if math.prod(variant.stem_map) == features), None)
 
 
 def _pooled(x: Float[Tensor, "b c h w"]) -> list[Tensor]:
@@ -175,7 +186,7 @@ def imagenet(variant: Variant = LITE0) -> MultiStage:
 
 
 class Stem(nn.Module):
-    """The early part of the network: pixels to the flattened feature map of stage 5, (112, 14, 14)."""
+    """The early part of the network: pixels to the flattened feature map of stage 5, (112, 14, 14) for Lite0."""
 
     def __init__(self, net: MultiStage) -> None:
         super().__init__()
@@ -183,7 +194,7 @@ class Stem(nn.Module):
         self.bn1 = net.bn1
         self.blocks = net.blocks[: STAGES[0] + 1]
 
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 21952"]:
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
         """The map, flattened channel by channel, so that it is cached like any other features."""
         return torch.flatten(self.blocks(self.bn1(self.conv_stem(pixels))), 1)
 
@@ -191,17 +202,16 @@ class Stem(nn.Module):
 class Tail(nn.Module):
     """The late part of the network, from the stem's map to the pooled features of `MultiStage`."""
 
-    learning_rate_scale = 1.0  # the engine reads it
-
-    def __init__(self, net: MultiStage) -> None:
+    def __init__(self, net: MultiStage, variant: Variant = LITE0) -> None:
         super().__init__()
+        self.map = variant.stem_map
         self.blocks = net.blocks[STAGES[0] + 1 :]
         self.conv_head = net.conv_head
         self.bn2 = net.bn2
 
-    def forward(self, flat: Float[Tensor, "b 21952"]) -> Float[Tensor, "b 3808"]:
+    def forward(self, flat: Float[Tensor, "b n"]) -> Float[Tensor, "b f"]:
         """Pooled mean and maximum of the stem's map, of each late stage and of the last convolution."""
-        x = flat.reshape(-1, *STEM_MAP)
+        x = flat.reshape(-1, *self.map)
         pooled = _pooled(x)
         for block in self.blocks:
             x = block(x)
@@ -288,7 +298,13 @@ class EfficientNetLite0Stem(EfficientNetLiteTower):
     @property
     def dim(self) -> int:
         """Numbers in the flattened map."""
-        return int(np.prod(STEM_MAP))
+        return math.prod(self.variant.stem_map)
 
     def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
         return Stem(imagenet(self.variant)), ("features",)
+
+
+class EfficientNetLite2Stem(EfficientNetLite0Stem):
+    """Lite2's early part, a map of 120 x 17 x 17."""
+
+    variant = LITE2
