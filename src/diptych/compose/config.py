@@ -57,7 +57,8 @@ class TrainConfig:
     name: str
     image: SideSettings
     text: SideSettings
-    loss: Part
+    loss: Part | None = None  # what is trained for; or
+    fit: Part | None = None  # how linear heads are computed in one step, without training (cca)
     dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     seed: int = 0
@@ -70,6 +71,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.dim < 0 or self.members < 1:
             raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
+        if (self.loss is None) == (self.fit is None):
+            raise ConfigError("a config needs a loss to train for, or a fit to compute; give one of both")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, found {self.seed}")
         if self.init and self.members > 1:
