@@ -35,7 +35,8 @@ from diptych.models import folder as files
 from diptych.models.heads import EnsembleHead, Head, build_head, ensemble_of
 from diptych.models.save import save
 from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.engine import RUN_FILES, FitResult, Trainer, accelerator
+from diptych.training.engine import FitResult, Trainer, accelerator
+from diptych.training.engine import forget as forget_run
 from diptych.training.settings import TrainingSettings
 
 _ENCODE_ROWS = 1024  # rows embedded at once in validation
@@ -204,8 +205,7 @@ def read_splits(
 def forget(out: Path) -> None:
     """Remove the log, curve and checkpoints of an earlier run from `out`; whatever else lies there stays."""
     for folder in (out, *out.glob("member-*")):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
+        forget_run(folder)
 
 
 def train(

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.errors import ConfigError, ModelError  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
-from diptych.training.engine import BEST, LAST, DivergedError, accelerator  # noqa: E402
+from diptych.training.engine import BEST, LAST, RUN_FILES, DivergedError, accelerator  # noqa: E402
 
 from .toy_run import Toy  # noqa: E402
 
@@ -47,8 +47,8 @@ def test_a_run_learns_and_leaves_its_records(whole: Path) -> None:
     rows = log(whole)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert rows[0].keys() == {"epoch", "loss", "score", "other", "temperature"}
-    assert {path.name for path in whole.iterdir()} == {LAST, BEST, "log.jsonl", "log.csv", "curve.png"}
+    assert rows[0].keys() == {"epoch", "loss", "score", "other", "temperature", "learning_rate"}
+    assert {path.name for path in whole.iterdir()} == {*RUN_FILES, "tensorboard"}
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(whole: Path, tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ def test_interrupted_in_validation_it_goes_on_to_the_very_same_weights(whole: Pa
 @pytest.mark.parametrize("stop", [1, 9, 17])
 def test_interrupted_within_an_epoch_too(whole: Path, tmp_path: Path, stop: int) -> None:
     broken = Toy(tmp_path)
-    step = broken.trainer._step
+    step = broken.trainer.objective.step
 
     def interrupted(rows: Any) -> torch.Tensor:
         if broken.steps == stop:
             raise KeyboardInterrupt
         return step(rows)
 
-    broken.trainer._step = interrupted
+    broken.trainer.objective.step = interrupted
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
     Toy(tmp_path).fit()
@@ -147,8 +147,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, value: float, spoilt: str
 ) -> None:
     run = Toy(tmp_path)
-    step = run.trainer._step
-    run.trainer._step = lambda rows: step(rows) * (value if run.steps == 10 else 1.0)
+    step = run.trainer.objective.step
+    run.trainer.objective.step = lambda rows: step(rows) * (value if run.steps == 10 else 1.0)
     with pytest.raises(DivergedError, match=f"the loss is {spoilt} in epoch 3, batch 2 of 4; .*lower learning_rate"):
         run.fit()
     found = checkpoints.read(tmp_path / LAST)
@@ -158,7 +158,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 
 def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) -> None:
     run = Toy(tmp_path)
-    step = run.trainer._step
+    step = run.trainer.objective.step
 
     def spoilt(rows: Any) -> torch.Tensor:
         if run.steps == 7:  # the last of epoch 2: a finite loss with an endless gradient
@@ -167,8 +167,8 @@ def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) ->
             return zero.sqrt()
         return step(rows)
 
-    run.trainer._step = spoilt
-    with pytest.raises(DivergedError, match="weights stopped being numbers in epoch 2"):
+    run.trainer.objective.step = spoilt
+    with pytest.raises(DivergedError, match="the gradient is (nan|inf) in epoch 2, batch 4 of 4"):
         run.fit()
     found = checkpoints.read(tmp_path / LAST)
     assert found.facts["epoch"] == 1
@@ -201,13 +201,13 @@ def test_without_patience_it_runs_to_the_end_and_gives_back_the_best(tmp_path: P
 
 def test_the_rate_follows_the_schedule_through_all_epochs(tmp_path: Path) -> None:
     run = Toy(tmp_path, warmup=0.2)
-    step, rates = run.trainer._step, []
+    step, rates = run.trainer.objective.step, []
 
     def watched(rows: Any) -> torch.Tensor:
         rates.extend({group["lr"] for group in run.trainer.optimiser.param_groups})
         return step(rows)
 
-    run.trainer._step = watched
+    run.trainer.objective.step = watched
     run.fit()
     assert rates == pytest.approx([run.trainer.settings.rate_at(number, 20) for number in range(20)])
 
