@@ -168,7 +168,7 @@ def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) ->
         return step(rows)
 
     run.trainer.objective.step = spoilt
-    with pytest.raises(DivergedError, match="the gradient is (nan|inf) in epoch 2, batch 4 of 4"):
+    with pytest.raises(DivergedError, match=r"the gradient is (nan|inf) in epoch 2, batch 4 of 4"):
         run.fit()
     found = checkpoints.read(tmp_path / LAST)
     assert found.facts["epoch"] == 1
