@@ -131,6 +131,8 @@ class Trainer:
         Raises ConfigError when that checkpoint is of another config or data, DivergedError on NaN.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._is_first:
+            _remove_half_written(self.folder)
         at = self._resume()
         self._timetable = checkpoints.Timetable(self.settings.checkpoint_minutes, self.settings.checkpoint_steps)
         self._journal = self._open_journal(at)
@@ -139,9 +141,12 @@ class Trainer:
                 self._epoch(at)
                 self._close_epoch(at)
         except KeyboardInterrupt:
-            self._progress.say(
-                f"interrupted; {self.folder} has the state of the last checkpoint, and the same run goes on there"
+            kept = (
+                "the same run goes on from its last checkpoint"
+                if (self.folder / LAST).exists()
+                else "nothing was kept yet"
             )
+            self._progress.say(f"interrupted in epoch {at.epoch + 1}; {kept}")
             raise
         finally:
             self._journal.close()
@@ -361,9 +366,17 @@ class Trainer:
 
 def forget(folder: Path) -> None:
     """Remove all that a run left in its folder; whatever else lies there stays."""
+    _remove_half_written(folder)
     for name in (LAST, BEST):
         (folder / name).unlink(missing_ok=True)
     journal.forget(folder)
+
+
+def _remove_half_written(folder: Path) -> None:
+    """What a kill in the middle of an atomic write left aside."""
+    for name in RUN_FILES:
+        for half in folder.glob(f".{name}.*.tmp"):
+            half.unlink(missing_ok=True)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
