@@ -5,6 +5,7 @@ python pair_run.py FOLDER '{"loss": {"name": "info_nce"}, "dropout": 0.3, "setti
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -66,10 +67,13 @@ class PairRun:
         settings: Mapping[str, Any],
         dropout: float = 0.0,
         pause: float = 0.0,
+        stop: int = 0,
         **more: Any,
     ) -> None:
         self.module = Pairs(loss, dropout)
         self.pause = pause
+        self.stop = stop  # interrupted when it embeds for that time
+        self.embedded = 0
         options = {"epochs": 3, "batch_size": 15, "learning_rate": 0.01, "tensorboard": False, "log_steps": 1}
         self.settings = TrainingSettings(**{**options, **settings})
         self.trainer = Trainer(
@@ -89,6 +93,9 @@ class PairRun:
 
     def embed(self, rows: BatchRows) -> losses.Embedded:
         time.sleep(self.pause)
+        self.embedded += 1
+        if self.embedded == self.stop:
+            raise KeyboardInterrupt
         return self.module.embed(rows)
 
     def validate(self) -> Mapping[str, float]:
@@ -103,4 +110,8 @@ class PairRun:
 
 if __name__ == "__main__":
     for number, options in enumerate(json.loads(sys.argv[2])):
-        PairRun(Path(sys.argv[1]) / str(number), **options).fit()
+        if "stop" in options:
+            with contextlib.suppress(KeyboardInterrupt):
+                PairRun(Path(sys.argv[1]) / str(number), **options).fit()
+            torch.manual_seed(12345)
+        PairRun(Path(sys.argv[1]) / str(number), **{**options, "stop": 0}).fit()

@@ -27,6 +27,7 @@ RUNS: list[dict[str, Any]] = [
     {"loss": {"name": "info_nce"}, "settings": {"chunk": 3, "clip": 0.5}},
     {"loss": {"name": "combined", "parts": COMBINED}, "settings": {"chunk": 4, "ema": 0.9, "accumulate": 2}},
 ]
+WITH_DROPOUT = {**RUNS[2], "dropout": 0.3, "settings": {**RUNS[2]["settings"], "checkpoint_steps": 2, "accumulate": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(SCRIPT), str(folder), json.dumps(RUNS)],
+        [*command, str(SCRIPT), str(folder), json.dumps([*RUNS, WITH_DROPOUT, {**WITH_DROPOUT, "stop": 31}])],
         env=environment,
         capture_output=True,
         text=True,
@@ -77,6 +78,16 @@ def test_each_process_draws_its_own_random_numbers_and_both_are_kept(two: Path) 
     random = checkpoints.read(two / "0" / LAST).random["cpu"]
     assert random.shape[0] == 2
     assert not torch.equal(random[0], random[1])
+
+
+def test_interrupted_within_an_epoch_both_go_on_exactly(two: Path) -> None:
+    whole, interrupted = two / str(len(RUNS)), two / str(len(RUNS) + 1)
+    assert (whole / BEST).read_bytes() == (interrupted / BEST).read_bytes()
+    left, right = (checkpoints.read(folder / LAST) for folder in (whole, interrupted))
+    assert torch.equal(left.random["cpu"], right.random["cpu"])
+    for role in ("module", "average", "optimiser"):
+        found, wanted = getattr(left, role), getattr(right, role)
+        assert checkpoints.weights_sha256(found) == checkpoints.weights_sha256(wanted), role
 
 
 def test_a_run_of_two_processes_is_not_taken_up_by_one(two: Path) -> None:

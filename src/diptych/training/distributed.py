@@ -36,9 +36,11 @@ def accelerator(device: str) -> tuple[str, Any]:
 
 
 def launched() -> tuple[int, int]:
-    """Processes a machine and machines that a launcher started, from what torchrun and `fabric run` leave behind."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return here, max(1, int(os.environ.get("WORLD_SIZE", "1")) // here)
+    """Processes a machine and machines that torchrun or `fabric run` started; (1, 1) without them."""
+    if "LOCAL_WORLD_SIZE" not in os.environ:  # Fabric's own launcher and SLURM do not set it
+        return 1, 1
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, max(1, int(os.environ["WORLD_SIZE"]) // here)
 
 
 def start(device: str, settings: TrainingSettings) -> Any:
@@ -119,8 +121,15 @@ def gather(part: Shaped[Tensor, "part ..."], rows: int, fabric: Any) -> Shaped[T
     sizes = [end - begin for begin, end in itertools.pairwise(bounds)]
     padded = part.new_zeros((max(sizes), *part.shape[1:]))
     padded[: len(part)] = part
-    stacked = fabric.all_gather(padded)
-    return torch.cat([each[:size] for each, size in zip(stacked, sizes, strict=True)])
+    return torch.cat([each[:size] for each, size in zip(of_each(padded, fabric), sizes, strict=True)])
+
+
+def of_each(value: Tensor, fabric: Any) -> list[Tensor]:
+    """The value that each process holds; all must be of one shape."""
+    value = value.to(fabric.device)
+    found = [torch.empty_like(value) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(found, value)
+    return found
 
 
 def total(value: Tensor, fabric: Any) -> Tensor:

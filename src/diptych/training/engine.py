@@ -28,7 +28,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.training import checkpoints, journal, optimisation, randomness
 from diptych.training.averaging import AveragedWeights
 from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.distributed import accelerator, anywhere, start, sum_gradients
+from diptych.training.distributed import accelerator, anywhere, of_each, start, sum_gradients
 from diptych.training.journal import CURVE, JOURNAL_FILES, Journal
 from diptych.training.objectives import Direct, Objective
 from diptych.training.settings import FREE_TO_CHANGE, TrainingSettings
@@ -276,7 +276,8 @@ class Trainer:
         if self._is_first:
             with torch.inference_mode():
                 measured = dict(self._validate())
-        return self._from_first(measured)
+        measured = self._from_first(measured)
+        return measured
 
     def _out_of_patience(self, at: _Standing) -> bool:
         return bool(self.settings.patience) and at.epoch - at.best_epoch >= self.settings.patience
@@ -286,7 +287,7 @@ class Trainer:
         self._tick(at)
         random = randomness.snapshot()
         if self.fabric.world_size > 1:  # where each process stands
-            random = {key: value.cpu() for key, value in self.fabric.all_gather(random).items()}
+            random = {key: torch.stack(of_each(value, self.fabric)).cpu() for key, value in random.items()}
         if self._is_first:
             facts = {**asdict(at), "scaler": self._scaler.state_dict() if self._scaler else None, **self._origin()}
             average = self._average.average if self._average else None

@@ -143,7 +143,7 @@ class TensorBoard:
         except ImportError:
             progress.say("no TensorBoard files: its package is not installed; run: pip install tensorboard")
             return
-        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)
 
     def add(self, group: str, row: Mapping[str, Any], step: int) -> None:
         """Write each number of `row` as `group/name` at `step`."""

@@ -17,7 +17,7 @@ def snapshot() -> dict[str, Tensor]:
     _, numbers, python_gauss = random.getstate()
     state = {
         "cpu": torch.get_rng_state(),
-        "numpy": torch.tensor([*keys.tolist(), position, has_gauss], dtype=torch.int64),
+        "numpy": torch.tensor([*np.asarray(keys).tolist(), position, has_gauss], dtype=torch.int64),
         "python": torch.tensor(numbers, dtype=torch.int64),
         "gauss": torch.tensor([gauss, _NAN if python_gauss is None else python_gauss], dtype=torch.float64),
     }
@@ -40,7 +40,7 @@ def restore(state: dict[str, Tensor]) -> None:
 def torch_snapshot() -> tuple[Tensor, ...]:
     """The state of PyTorch's generators alone: cheap enough for every chunk of a batch."""
     cpu = torch.get_rng_state()
-    return (cpu, torch.cuda.get_rng_state()) if torch.cuda.is_initialized() else (cpu,)
+    return (cpu, torch.cuda.get_rng_state()) if torch.cuda.is_available() else (cpu,)
 
 
 def torch_restore(state: tuple[Tensor, ...]) -> None:
