@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from diptych.compose import pairing, towers
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
@@ -26,8 +26,10 @@ from diptych.data.splits import divide
 from diptych.models import card
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
-from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.engine import RUN_FILES, FitResult, Trainer, accelerator
+from diptych.training.batches import EpochPlan
+from diptych.training.engine import FitResult, Trainer, accelerator
+from diptych.training.engine import forget as forget_run
+from diptych.training.objectives import Contrastive
 
 ANY_SOURCE = SourceOptions()
 _ANY_CLASSES = 2  # for trying whether a config can be built
@@ -75,8 +77,7 @@ def read_splits(
 def forget(out: Path) -> None:
     """Remove the log, curve and checkpoints of an earlier run from `out`; whatever else lies there stays."""
     for folder in (out, *out.glob("member-*")):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
+        forget_run(folder)
 
 
 def train(
@@ -125,7 +126,7 @@ def train(
         _collect(pairs["train"], both, root, config.data, config.data.views, progress),
         _collect(pairs["val"], both, root, config.data, ("full",), progress),
     )
-    fits, trained = [], []
+    fits, trained, first = [], [], True
     for member in range(config.members):
         seed = config.seed + member
         module = pairing.build(config, both, seed, data.classes)
@@ -135,9 +136,12 @@ def train(
             pairing.fit_in_one_step(module, config, data.training)
         else:
             folder = out if config.members == 1 else out / f"member-{member}"
-            fits.append(_trainer(config, module, data, folder, seed, device, progress).fit())
+            trainer = _trainer(config, module, data, folder, seed, device, progress)
+            fits.append(trainer.fit())
+            first = trainer.fabric.is_global_zero
         trained.append(module.cpu().eval())
-    return _package(config, out, data, trained, fits, [*unread, *data.training.skipped, *data.validation.skipped])
+    skipped = [*unread, *data.training.skipped, *data.validation.skipped]
+    return _package(config, out, data, trained, fits, skipped, write=first)
 
 
 @dataclass(frozen=True)
@@ -209,13 +213,10 @@ def _trainer(
     )
     groups = pairing.number_groups(training.groups)
 
-    def step(rows: BatchRows) -> Tensor:
-        value: Tensor = loss(module.embed(training, rows, groups))
-        return value
-
+    objective = Contrastive(lambda rows: module.embed(training, rows, groups), loss, config.training.chunk)
     trainer = Trainer(
         module,
-        step,
+        objective,
         lambda: retrieval_scores(module.image, module.text, data.validation, trainer.fabric.device),
         plan,
         config.training,
@@ -224,6 +225,7 @@ def _trainer(
         report=loss.report,
         start_epoch=loss.start_epoch,
         start_step=loss.start_step,
+        name_rows=lambda rows: [training.ids[owner] for owner in rows.owner],
         device=device,
         title=f"{config.name}, seed {seed}",
         progress=progress,
@@ -249,12 +251,16 @@ def _package(
     trained: Sequence[Pairing],
     fits: Sequence[FitResult],
     skipped: Sequence[Skipped],
+    write: bool,
 ) -> TrainReport:
-    """Score and save the model of all members."""
+    """Score the model of all members, and save it where this is the process that writes."""
     image, text = (_joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text"))
     with torch.inference_mode():
         scores = retrieval_scores(image, text, data.validation, torch.device("cpu"))
     records = {"train": data.training.records, "val": data.validation.records}
+    report = TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records)
+    if not write:
+        return report
     prints = {f"{split}_fingerprint": value for split, value in data.fingerprints().items()}
     record = {
         "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
@@ -273,7 +279,7 @@ def _package(
         licence=config.card.licence,
         compact=config.compact,
     )
-    return TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records)
+    return report
 
 
 def _trained_side(

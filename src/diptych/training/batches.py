@@ -20,6 +20,13 @@ class BatchRows:
     text: Int[np.ndarray, " b"]
     owner: Int[np.ndarray, " b"]
 
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __getitem__(self, part: slice) -> BatchRows:
+        """Some of the rows, in their order."""
+        return BatchRows(self.image[part], self.view[part], self.text[part], self.owner[part])
+
 
 class EpochPlan:
     """Every text once an epoch, each with a random picture of its record under a random view.
