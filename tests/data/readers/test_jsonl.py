@@ -24,8 +24,8 @@ def test_language_keys_and_lists_become_texts(pictures, read):
     (folder / "multi.jsonl").write_text(json.dumps(row) + "\n")
     [pair], skipped = read(folder / "multi.jsonl")
     assert pair.texts == (
-        Text("a dog", "en"),
-        Text("ein Hund", "de"),
+        Text("a dog", "en", meaning=0),
+        Text("ein Hund", "de", meaning=0),
         Text("Hund eins", "de"),
         Text("Hund zwei", "de"),
         Text("Chien", "fr", "title"),

@@ -30,6 +30,8 @@ class SourceOptions:
     """Column (or JSON key) that holds the image: a path, or encoded bytes."""
     text_columns: tuple[str, ...] = ()
     """Columns that hold the texts; repeat the flag for several."""
+    text_parts: tuple[str, ...] = ()
+    """Join these parts of each record into one long text, in this order: title,ingredients,instructions."""
     id_column: str | None = None
     """Column that names the record."""
     split_column: str | None = None

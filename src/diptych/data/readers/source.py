@@ -8,7 +8,9 @@ from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
-from diptych.core.types import FileImage, ImageRef, Pair, Skipped, TarImage
+from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text
+
+from diptych.data.text_parts import join_parts, parse_parts
 
 from .detect import detect
 from .options import SourceOptions, normalise_split
@@ -48,6 +50,7 @@ class Source:
 
     def _read(self, skipped: list[Skipped]) -> Iterator[Pair]:
         wanted = normalise_split(self.options.split)
+        parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
         job = Reading(self.path, self.options, skipped)
         for pair in READERS[self.format].read(job):
@@ -56,7 +59,7 @@ class Source:
                 continue
             seen[pair.split] += 1
             if wanted is None or pair.split == wanted:
-                yield pair
+                yield join_parts(pair, parts) if parts else pair
         if not seen:
             raise DataError(self._nothing(skipped), Reason.NO_IMAGE)
         if wanted is not None and wanted not in seen:
@@ -74,13 +77,21 @@ class Source:
 
     def _listing(self, pair: Pair) -> str:
         images = [_listed(image) for image in pair.images]
-        texts = [[text.value, text.lang, text.field] for text in pair.texts]
+        texts = [_listed_text(text) for text in pair.texts]
         return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
 
 
 def _labels(pair: Pair) -> str:
     labels = [pair.id, pair.split, pair.group, *(text.lang for text in pair.texts)]
     return "".join(label or "" for label in labels)
+
+
+def _listed_text(text: Text) -> list[str | int | None]:
+    """What makes a text this one; a text that a person wrote is listed as it was before there were others."""
+    plain: list[str | int | None] = [text.value, text.lang, text.field]
+    if text.origin is Origin.HUMAN and text.meaning is None:
+        return plain
+    return [*plain, text.origin.value, text.meaning, text.engine]
 
 
 def _listed(image: ImageRef) -> list[str | int]:
