@@ -47,7 +47,7 @@ def _detect_file(path: Path, choices: str) -> str:
         return "flickr"
     if name.endswith(delimited.SUFFIXES) or (name.endswith(".txt") and delimited.looks_like_table(path)):
         return "csv"
-    if name in (recipe1m.LAYER1, recipe1m.LAYER2):
+    if name in (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS):
         return "recipe1m"
     if name.endswith(".json") and karpathy.looks_like_karpathy(path):
         return "karpathy"
