@@ -112,6 +112,13 @@ def test_parts_of_a_recipe_can_be_joined(pictures, read):
     assert pair.texts == (Text("煮\n喝\n汤", "zh", "instructions+title"),)
 
 
+def test_a_part_that_no_record_has_is_an_error_that_lists_the_parts(pictures, read):
+    folder = pictures("images/a.jpg", "images/b.jpg")
+    (folder / "recipes.jsonl").write_text(json.dumps(RECIPE))
+    with pytest.raises(DataError, match="no text part 'titel'; parts found: ingredients, instructions, title"):
+        read(folder, text_parts=("titel",))
+
+
 DESCRIBED = [
     {"text": "a dog", "lang": "EN", "meaning": 0},
     {"text": "un perro", "lang": "es", "origin": "translated", "meaning": 0, "engine": "apertium en-es"},

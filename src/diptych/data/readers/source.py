@@ -34,7 +34,10 @@ class Source:
         self.skipped: list[Skipped] = []
 
     def __iter__(self) -> Iterator[Pair]:
-        """Yield the pairs of the wanted split. Raises DataError when there is none at all."""
+        """Yield the pairs of the wanted split. Raises DataError when there is none at all.
+
+        A text part that no record has is a DataError too, once everything is read.
+        """
         self.skipped = []
         return self._read(self.skipped)
 
@@ -52,12 +55,14 @@ class Source:
         wanted = normalise_split(self.options.split)
         parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
+        fields: set[str] = set()
         job = Reading(self.path, self.options, skipped)
         for pair in READERS[self.format].read(job):
             if not is_unicode(_labels(pair)):
                 job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
                 continue
             seen[pair.split] += 1
+            fields.update(text.field for text in pair.texts)
             if wanted is None or pair.split == wanted:
                 yield join_parts(pair, parts) if parts else pair
         if not seen:
@@ -65,6 +70,9 @@ class Source:
         if wanted is not None and wanted not in seen:
             found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items())
             raise DataError(f"{self.path} has no split {wanted!r}; splits found: {found}", Reason.NO_IMAGE)
+        if missing := [part for part in parts if part not in fields]:
+            found = ", ".join(sorted(fields)) or "none"
+            raise DataError(f"{self.path} has no text part {missing[0]!r}; parts found: {found}", Reason.EMPTY_TEXT)
 
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:

@@ -59,8 +59,10 @@ def translate_source(
     listed in the report and does without.
 
     Raises DataError when the source holds no text that could be translated, ConfigError when the
-    engine has no such direction, and what reading and translating raise.
+    engine has no such direction or `out` is the source, and what reading and translating raise.
     """
+    if out.resolve() == source.path.resolve():
+        raise ConfigError(f"{out} is the source itself; name another file with --out")
     pairs = list(source)
     skipped = list(source.skipped)
     pairs, guessed = _with_languages(pairs)
