@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,19 +18,12 @@ from pathlib import Path
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 
+from .codes import THREE_LETTERS, TWO_LETTERS
 from .engine import require
+from .lines import by_lines
 
 INSTALL = "apt-get install -y apertium apertium-eng-spa apertium-eng-cat"
 
-# ISO 639-1 -> ISO 639-3, which newer language packs are named by; older ones use the two letters.
-_THREE_LETTERS = {
-    "af": "afr", "ar": "ara", "be": "bel", "bg": "bul", "br": "bre", "ca": "cat", "cy": "cym", "da": "dan",
-    "de": "deu", "en": "eng", "eo": "epo", "es": "spa", "eu": "eus", "fr": "fra", "gl": "glg", "hi": "hin",
-    "id": "ind", "is": "isl", "it": "ita", "kk": "kaz", "mk": "mkd", "ms": "msa", "mt": "mlt", "nb": "nob",
-    "nl": "nld", "nn": "nno", "oc": "oci", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sc": "srd",
-    "sl": "slv", "sv": "swe", "tr": "tur", "tt": "tat", "uk": "ukr", "ur": "urd",
-}  # fmt: skip
-_TWO_LETTERS = {three: two for two, three in _THREE_LETTERS.items()}
 _RESERVED = re.compile(r"([\\^$/<>@\[\]{}])")  # the characters of Apertium's stream format
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ENDED = re.compile(r"[.!?…:;]\W*$")
@@ -60,8 +52,8 @@ class Apertium:
         found: dict[tuple[str, str], str] = {}
         for mode in listed:
             parts = mode.split("-")
-            if len(parts) == 2 and all(part in _TWO_LETTERS or part in _THREE_LETTERS for part in parts):
-                source, target = (_TWO_LETTERS.get(part, part) for part in parts)
+            if len(parts) == 2 and all(part in TWO_LETTERS or part in THREE_LETTERS for part in parts):
+                source, target = (TWO_LETTERS.get(part, part) for part in parts)
                 found.setdefault((source, target), mode)
         return found
 
@@ -77,11 +69,7 @@ class Apertium:
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """A translation of each text. Raises as `Translator.translate`."""
         self._require(source, target)
-        lines = [_one_line(line) for text in texts for line in text.split("\n")]
-        full = [line for line in lines if line]
-        translated = iter(self._translate_lines(full, self.modes[source, target]))
-        done = iter([next(translated) if line else "" for line in lines])
-        return ["\n".join(next(done) for _ in text.split("\n")) for text in texts]
+        return by_lines(texts, lambda lines: self._translate_lines(lines, self.modes[source, target]))
 
     def _require(self, source: str, target: str) -> None:
         choices = ", ".join(f"{one}-{other}" for one, other in sorted(self.modes)) or "none: no language pair is here"
@@ -124,11 +112,6 @@ class Apertium:
             detail = " ".join(errors.decode("utf-8", "replace").split())[:200]
             raise DataError(f"{self._program} stopped with exit code {process.returncode}: {detail or 'no message'}")
         return output
-
-
-def _one_line(text: str) -> str:
-    """Without control characters, which the stream has no place for, and with single blanks."""
-    return " ".join("".join(" " if unicodedata.category(one) == "Cc" else one for one in text).split())
 
 
 def _into_stream(line: str) -> str:
