@@ -119,12 +119,12 @@ class _Lists:
 
     def pick(self, rows: Rows, chance: np.ndarray) -> Rows:
         """One of each (non-empty) list; `chance` is uniform in [0, 1)."""
-        return self._flat[self._start[rows] + _index(chance, self.count[rows])]
+        return np.asarray(self._flat[self._start[rows] + _index(chance, self.count[rows])])
 
 
 def _index(chance: np.ndarray, count: Rows) -> Rows:
     """floor(chance * count), below count even where rounding would reach it; 0 where count is 0."""
-    return np.minimum((chance * count).astype(np.int64), np.maximum(count - 1, 0))
+    return np.asarray(np.minimum((chance * count).astype(np.int64), np.maximum(count - 1, 0)))
 
 
 def _by_meaning(owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text]) -> Iterable[list[int]]:

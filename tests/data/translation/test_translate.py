@@ -142,7 +142,9 @@ def test_an_engine_that_fails_on_everything_is_given_up(source, translate):
 
 
 def test_what_was_translated_once_is_remembered(source, translate):
-    opened = source({"caption": "a dog", "lang": "en"}, {"caption": "a cat", "lang": "en"}, {"caption": "a dog", "lang": "en"})
+    opened = source(
+        {"caption": "a dog", "lang": "en"}, {"caption": "a cat", "lang": "en"}, {"caption": "a dog", "lang": "en"}
+    )
     first, again = Moody(), Moody()
     pairs, report = translate(opened, "es", back=True, engine=first)
     assert first.asked == ["a dog", "a cat", "es:a es:dog", "es:a es:cat"]
@@ -173,7 +175,7 @@ def test_a_killed_run_goes_on_where_it_was(source, tmp_path):
 
             root = Path({str(tmp_path)!r})
             report = translate_source(
-                open_source(root / "data/pairs.jsonl"), Engine(), TranslationTask(("es",)), root / "out.jsonl", root / "m"
+                open_source(root / "data/pairs.jsonl"), Engine(), TranslationTask(("es",)), root / "out.jsonl", root
             )
             print(report.fresh, report.remembered)
             """
@@ -230,6 +232,17 @@ def test_columns_that_were_not_chosen_do_not_come_back_as_texts(source, translat
     [pair], _ = translate(source(row, text_columns=("caption_en",)), "es")
     assert [text.lang for text in pair.texts] == ["en", "es"]
     assert pair.meta == {"stars": 3}
+
+
+def test_a_way_may_be_there_and_back_at_once(source, translate):
+    rows = [{"caption": "a dog", "lang": "en"}, {"caption": "un perro", "lang": "es"}]
+    pairs, report = translate(source(*rows), "en", "es", back=True)
+    assert [[text.value for text in pair.texts] for pair in pairs] == [
+        ["a dog", "es:a es:dog", "dog"],
+        ["un perro", "en:un en:perro"],
+    ]
+    assert (report.fresh, report.remembered) == (4, 0)
+    assert {way.way: way.unchanged for way in report.ways} == {"en-es": 0, "en-es-en": 0, "es-en": 0, "es-en-es": 1}
 
 
 def test_a_task_that_cannot_be_done_says_why(source, translate):

@@ -65,7 +65,7 @@ def test_models_that_are_not_here_or_not_whole(marian_models, tmp_path):
         translator("marian").fingerprint("en", "xx")
     with pytest.raises(ModelError, match="no model folder at"):
         translator("marian:./nowhere/{source}-{target}").translate(["a"], "en", "es")
-    with pytest.raises(ConfigError, match="expected both {source} and {target} in it, or neither"):
+    with pytest.raises(ConfigError, match=r"expected both \{source\} and \{target\} in it, or neither"):
         translator("marian:models/{source}")
     broken = shutil.copytree(marian_models / "en-es", tmp_path / "broken")
     (broken / "config.json").write_text("{}")

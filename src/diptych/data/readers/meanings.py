@@ -43,7 +43,7 @@ def described_texts(job: Reading, where: str, items: Iterable[Any], lang: str | 
     """
     found: list[Text] = []
     for number, item in enumerate(items):
-        described = {"text": item} if isinstance(item, str) else item
+        described: Any = {"text": item} if isinstance(item, str) else item
         problem = _problem(described)
         if problem:
             job.skip(where, Reason.BAD_ROW, f"text {number}: {problem}")
@@ -55,11 +55,9 @@ def described_texts(job: Reading, where: str, items: Iterable[Any], lang: str | 
             lang=own_lang.lower() if own_lang else lang,
             field=described.get("field") or field,
         )
+        meaning: int | None = described.get("meaning")
         origin = Origin(described.get("origin") or Origin.HUMAN)
-        found += [
-            replace(text, origin=origin, meaning=described.get("meaning"), engine=described.get("engine"))
-            for text in texts
-        ]
+        found += [replace(text, origin=origin, meaning=meaning, engine=described.get("engine")) for text in texts]
     return found
 
 

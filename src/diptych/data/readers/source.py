@@ -9,7 +9,6 @@ from pathlib import Path
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text
-
 from diptych.data.text_parts import join_parts, parse_parts
 
 from .detect import detect

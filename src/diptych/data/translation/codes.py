@@ -21,5 +21,5 @@ TWO_LETTERS: Mapping[str, str] = MappingProxyType({three: two for two, three in 
 
 
 def two_letters(code: str) -> str:
-    """"spa" -> "es"; what is not in the table stays as it is, in lower case."""
+    """The two letters for three ("spa" -> "es"); what is not in the table stays as it is, in lower case."""
     return TWO_LETTERS.get(code.lower(), code.lower())

@@ -45,9 +45,7 @@ class _Candidate:
     why: str = ""
 
 
-def extended(
-    pair: Pair, targets: tuple[str, ...], back: bool, passages: Passages, engine: str, tally: Tally
-) -> Pair:
+def extended(pair: Pair, targets: tuple[str, ...], back: bool, passages: Passages, engine: str, tally: Tally) -> Pair:
     """The pair, each text followed by its translations and their translations back.
 
     A translation is left out where it says the same as its original, or as another text of that

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.types import Origin, Pair, Skipped, Text
+from diptych.core.types import Origin, Pair, Skipped
 from diptych.data.language import guess_language
 from diptych.data.readers import Source
 
@@ -69,18 +69,7 @@ def translate_source(
     plan = _plan(pairs, translator, task)
     if not plan.by_way:
         raise DataError(_nothing(source, translator, task, plan), Reason.EMPTY_TEXT)
-    passages: dict[tuple[str, str], Passage] = {}
-    remembered = 0
-    for (start, target), texts in plan.by_way.items():
-        ways: list[tuple[str, str, Iterable[str]]] = [(start, target, texts)]
-        while ways:
-            one, other, values = ways.pop()
-            memory = TranslationMemory(memory_root, translator.name, f"{one}-{other}", translator.fingerprint(one, other))
-            passage = translate_all(values, translator, memory, one, other, progress=progress)
-            passages[one, other] = _merged(passages.get((one, other)), passage)
-            remembered += len(passage.done) - passage.fresh
-            if task.back and (one, other) == (start, target):
-                ways.append((target, start, list(passage.done.values())))
+    passages = _passages(plan, translator, task.back, memory_root, progress)
     tally = Tally()
     full = [extended(pair, task.targets, task.back, passages, translator.name, tally) for pair in pairs]
     written = write_pairs(full, out)
@@ -93,19 +82,35 @@ def translate_source(
         ways=tally.ways(),
         not_translated=dict(plan.left_alone.most_common()),
         language_guessed=guessed,
-        remembered=remembered,
+        remembered=sum(len(passage.done) - passage.fresh for passage in passages.values()),
         fresh=sum(passage.fresh for passage in passages.values()),
         seconds=sum(passage.seconds for passage in passages.values()),
         skipped=(*skipped, *tally.skipped, *_too_few(written, pairs)),
     )
 
 
-def _merged(one: Passage | None, other: Passage) -> Passage:
-    if one is None:
-        return other
-    return Passage(
-        one.done | other.done, one.failed | other.failed, one.fresh + other.fresh, one.seconds + other.seconds
-    )
+def _passages(
+    plan: _Plan, translator: Translator, back: bool, memory_root: Path, progress: Progress
+) -> dict[tuple[str, str], Passage]:
+    """Way -> what it gave: first there, then, with `back`, what came of it back again."""
+    wanted = {way: list(texts) for way, texts in plan.by_way.items()}
+
+    def passage(way: tuple[str, str]) -> Passage:
+        memory = TranslationMemory(memory_root, translator.name, "-".join(way), translator.fingerprint(*way))
+        return translate_all(wanted[way], translator, memory, *way, progress=progress)
+
+    passages = {way: passage(way) for way in plan.by_way}
+    if not back:
+        return passages
+    for start, target in plan.by_way:
+        wanted.setdefault((target, start), []).extend(passages[start, target].done.values())
+    for start, target in plan.by_way:  # a way may be both: Spanish texts to English, English ones back
+        before = passages.get((target, start))
+        passages[target, start] = found = passage((target, start))
+        if before is not None:
+            found.fresh += before.fresh
+            found.seconds += before.seconds
+    return passages
 
 
 def _too_few(written: int, pairs: Sequence[Pair]) -> list[Skipped]:
@@ -119,7 +124,9 @@ def _with_languages(pairs: Sequence[Pair]) -> tuple[list[Pair], str | None]:
         return list(pairs), None
     guesses = Counter(guess for text in nameless if (guess := guess_language(text)) is not None)
     if not guesses:
-        raise DataError("the texts' language is not known and cannot be guessed; name it with --lang", Reason.EMPTY_TEXT)
+        raise DataError(
+            "the texts' language is not known and cannot be guessed; name it with --lang", Reason.EMPTY_TEXT
+        )
     lang = guesses.most_common(1)[0][0]
     return [
         replace(pair, texts=tuple(text if text.lang else replace(text, lang=lang) for text in pair.texts))

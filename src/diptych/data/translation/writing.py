@@ -27,7 +27,9 @@ def write_pairs(pairs: Iterable[Pair], out: Path) -> int:
         for pair in pairs:
             images = [name for image in pair.images if (name := _image(image, out)) is not None]
             if images:
-                stream.write((json.dumps(_row(pair, images), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
+                stream.write(
+                    (json.dumps(_row(pair, images), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+                )
                 count += 1
     return count
 

@@ -1,6 +1,6 @@
 """Marian models converted for CTranslate2, several times faster on a CPU, and without PyTorch.
 
-    ct2-transformers-converter --model MODEL --output_dir models/en-es --copy_files source.spm target.spm
+ct2-transformers-converter --model MODEL --output_dir models/en-es --copy_files source.spm target.spm
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class _Model:
         ctranslate2 = need("ctranslate2", "the engine ctranslate2", "translate")
         sentencepiece = need("sentencepiece", "the engine ctranslate2", "translate")
         if missing := [name for name in _FILES if not (folder / name).is_file()]:
-            raise ModelError(f"{folder} has no {missing[0]}; expected a converted Marian model with {', '.join(_FILES)}")
+            raise ModelError(
+                f"{folder} has no {missing[0]}; expected a converted Marian model with {', '.join(_FILES)}"
+            )
         kind, _, number = device.partition(":")
         try:
             self._model: Any = ctranslate2.Translator(str(folder), device=kind, device_index=int(number or 0))
