@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.types import Origin, Text
-from diptych.data.readers import open_source
+from diptych.data.readers import of_origins, open_source
 
 
 def test_language_keys_and_lists_become_texts(pictures, read):
@@ -138,6 +138,19 @@ def test_texts_may_say_their_language_origin_and_meaning(pictures, read):
         Text("plain", "fr"),
     )
     assert skipped == []
+
+
+def test_texts_of_machines_can_be_left_out(pictures, read):
+    folder = pictures("a.jpg")
+    (folder / "t.jsonl").write_text(json.dumps({"image": "a.jpg", "texts": DESCRIBED}))
+    [pair], _ = read(folder / "t.jsonl", origins=("human",))
+    assert [text.value for text in pair.texts] == ["a dog", "Soup", "plain"]
+    [pair], _ = read(folder / "t.jsonl", origins=("translated",))
+    assert [text.value for text in pair.texts] == ["un perro"]
+    [pair], _ = read(folder / "t.jsonl")
+    assert [text.value for text in of_origins(pair).texts] == ["a dog", "Soup", "plain"]
+    with pytest.raises(ConfigError, match="unknown origin 'humans'; choose from back_translated, human, translated"):
+        read(folder / "t.jsonl", origins=("humans",))
 
 
 @pytest.mark.parametrize(

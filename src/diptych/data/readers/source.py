@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from diptych.core import fingerprint
@@ -61,6 +62,8 @@ class Source:
                 job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
                 continue
             seen[pair.split] += 1
+            if self.options.origins:
+                pair = of_origins(pair, self.options.origins)
             fields.update(text.field for text in pair.texts)
             if wanted is None or pair.split == wanted:
                 yield join_parts(pair, parts) if parts else pair
@@ -86,6 +89,11 @@ class Source:
         images = [_listed(image) for image in pair.images]
         texts = [_listed_text(text) for text in pair.texts]
         return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
+
+
+def of_origins(pair: Pair, origins: Collection[str] = (Origin.HUMAN,)) -> Pair:
+    """The pair with only its texts of these origins: by default those that people wrote, to measure on."""
+    return replace(pair, texts=tuple(text for text in pair.texts if text.origin in origins))
 
 
 def _labels(pair: Pair) -> str:
