@@ -16,6 +16,7 @@ from diptych import compose, losses  # noqa: E402
 from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
 from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
+from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import collect  # noqa: E402
 from diptych.encoders.export import GraphSpec, read_graph, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
@@ -380,3 +381,37 @@ def test_linear_heads_are_computed_in_one_step(shapes: Path, tmp_path: Path, sma
 def test_fits_that_make_no_sense(shapes: Path, tmp_path: Path, small: Any, changes: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         train(small(**changes), tmp_path, shapes)
+
+
+def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
+    shapes: Path, tmp_path: Path, small: Any
+) -> None:
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]
+    together = {
+        split: [
+            dataclasses.replace(
+                pair, texts=tuple(dataclasses.replace(text, meaning=0) for text in (pair.texts[0], pair.texts[2]))
+            )
+            for pair in some
+        ]
+        for split, some in pairs.items()
+    }
+    data = compose.DataConfig(workers=1, language=LanguagePolicy(back=0.0, other=0.5))
+    both = compose.train(small(data=data), tmp_path / "both", pairs=together, device="cpu")
+    english = compose.train(
+        small(data=dataclasses.replace(data, language=LanguagePolicy(0.0, 0.0))),
+        tmp_path / "english",
+        pairs=together,
+        device="cpu",
+    )
+    model = diptych.load(both.model)
+    assert model.config.training["config"]["data"]["language"]["other"] == 0.5
+    german = [pair.texts[1].value for pair in together["val"]]
+    pictures = [pair.images[0] for pair in together["val"]]
+
+    def right(folder: Path) -> float:
+        found = diptych.load(folder)
+        scores = found.similarity(found.encode_texts(german), found.encode_images(pictures))
+        return float(np.mean(scores.argmax(1) == np.arange(len(german))))
+
+    assert right(both.model) > right(english.model)  # German was never dealt out there

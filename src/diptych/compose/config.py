@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.data import views
+from diptych.data.alternatives import LanguagePolicy
 from diptych.models import card, load
 from diptych.training.settings import TrainingSettings
 
@@ -25,6 +26,9 @@ class DataConfig:
     views: tuple[str, ...] = ("full", "flip")
     plain: float = 0.4  # chance of a view that is not a crop
     workers: int = 2
+    # language as regularisation: texts give way to back-translations and to other languages, if there are any;
+    # validation then looks at the originals alone
+    language: LanguagePolicy | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:

@@ -20,6 +20,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
 from diptych.core.types import Pair, Skipped
+from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect, is_wanted
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.splits import divide
@@ -124,7 +125,7 @@ def train(
     data = _Data(
         both,
         _collect(pairs["train"], both, root, config.data, config.data.views, progress),
-        _collect(pairs["val"], both, root, config.data, ("full",), progress),
+        _collect(_as_measured(pairs["val"], config.data), both, root, config.data, ("full",), progress),
     )
     fits, trained, first = [], [], True
     for member in range(config.members):
@@ -160,6 +161,19 @@ class _Data:
     def fingerprints(self) -> dict[str, str]:
         """Of the records of both splits."""
         return {"train": self.training.fingerprint(), "val": self.validation.fingerprint()}
+
+
+def _as_measured(pairs: Sequence[Pair], data: DataConfig) -> list[Pair]:
+    """Validation pairs with the texts that count: the originals, where a policy has others in training."""
+    if data.language is None:
+        return list(pairs)
+    measured, start = [], 0
+    originals = set(TextAlternatives.of_pairs(pairs, data.language).originals.tolist())
+    for pair in pairs:
+        texts = tuple(text for row, text in enumerate(pair.texts, start) if row in originals)
+        start += len(pair.texts)
+        measured.append(dataclasses.replace(pair, texts=texts))
+    return measured
 
 
 def _tokenizer_of(config: TrainConfig, pairs: Sequence[Pair]) -> TextTower:
@@ -203,6 +217,8 @@ def _trainer(
     if loss is None:
         raise ConfigError("the config has no loss to train for")
     training = data.training
+    policy = config.data.language
+    alternatives = TextAlternatives(training.text_owner, training.written, policy) if policy else None
     plan = EpochPlan(
         training.image_owner,
         training.text_owner,
@@ -210,6 +226,8 @@ def _trainer(
         batch_size=config.training.batch_size,
         seed=seed,
         plain=config.data.plain,
+        deal=alternatives.originals if alternatives else None,
+        swap=alternatives.draw if alternatives else None,
     )
     groups = pairing.number_groups(training.groups)
 
