@@ -276,8 +276,8 @@ class Trainer:
         if self._is_first:
             with torch.inference_mode():
                 measured = dict(self._validate())
-        measured = self._from_first(measured)
-        return measured
+        shared: dict[str, float] = self._from_first(measured)
+        return shared
 
     def _out_of_patience(self, at: _Standing) -> bool:
         return bool(self.settings.patience) and at.epoch - at.best_epoch >= self.settings.patience
