@@ -1,5 +1,7 @@
 """The learning rate by hand, and the settings' checks."""
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +80,10 @@ def test_it_rises_once_then_falls_and_stays_in_bounds(steps: int, warmup: float,
 def test_settings_that_make_no_sense(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainingSettings(**change)
+
+
+def test_every_key_is_in_the_docs_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in row.split("|")[1].replace("`", "").replace(" ", "").split(",")}
+    assert documented == {field.name for field in fields(TrainingSettings)}

@@ -162,6 +162,11 @@ def sum_gradients(parameters: Sequence[nn.Parameter], fabric: Any, factor: float
         torch._foreach_mul_([each.grad for each in parameters if each.grad is not None], factor)
 
 
+def from_first(value: Any, fabric: Any) -> Any:
+    """What the first process holds."""
+    return fabric.broadcast(value) if fabric.world_size > 1 else value
+
+
 def anywhere(flag: bool, fabric: Any) -> bool:
     """Whether `flag` is true on any process."""
     return flag if fabric.world_size == 1 else bool(total(torch.tensor(float(flag), device=fabric.device), fabric))

@@ -28,13 +28,13 @@ def snapshot() -> dict[str, Tensor]:
 
 def restore(state: dict[str, Tensor]) -> None:
     """Put all generators back to where `snapshot` found them."""
-    torch.set_rng_state(state["cpu"])
+    torch.set_rng_state(state["cpu"].clone())  # PyTorch reads a view from the start of its memory
     *keys, position, has_gauss = state["numpy"].tolist()
     gauss, python_gauss = state["gauss"].tolist()
     np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, gauss))  # noqa: NPY002
     random.setstate((3, tuple(state["python"].tolist()), None if np.isnan(python_gauss) else python_gauss))
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"].clone())
 
 
 def torch_snapshot() -> tuple[Tensor, ...]:
