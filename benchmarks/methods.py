@@ -2,6 +2,7 @@
 
     python benchmarks/methods.py flickr8k/ --out runs/methods --seeds 3
     python benchmarks/methods.py flickr8k/ --out runs/methods --only max_hinge --only info_nce
+    python benchmarks/methods.py flickr8k/ --translated flickr8k-languages.jsonl --only x_mrs_back
 
 Each run is a `diptych train` of its own, so that a row is what a user would get. A run that is finished is not
 repeated: stop with Ctrl-C and start again. Writes OUT/table.md and OUT/table.json.
@@ -21,6 +22,9 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "methods"
 SHARED = ("frozen",)  # what others extend
+TRANSLATED = ("x_mrs_back", "x_mrs_multilingual")  # need a source with translations (benchmarks/translations.py)
+STARTS = {"finetuned": "info_nce"}  # goes on from another run of the same seed
+OWN_WORDS = ("minilm", "minilm_lora")  # need a folder of a pretrained text encoder
 ORDER = ("cca", "sum_hinge", "max_hinge", "order", "info_nce", "siglip", "instance", "adversarial")
 METRICS = ("i2t R@1", "i2t R@10", "t2i R@1", "t2i R@10", "score")
 
@@ -28,7 +32,9 @@ METRICS = ("i2t R@1", "i2t R@10", "t2i R@1", "t2i R@10", "score")
 def main() -> None:
     options = arguments()
     found = {path.stem: path for path in CONFIGS.glob("*.toml") if path.stem not in SHARED}
-    names = options.only or sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    names = options.only or sorted(
+        set(found) - left_out(options), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
+    )
     if missing := [name for name in names if name not in found]:
         sys.exit(f"no config for {', '.join(missing)}; choose from {', '.join(sorted(found))}")
     runs = [(name, seed) for seed in range(options.seeds) for name in names]
@@ -51,8 +57,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each on one thread")
     parser.add_argument("--only", action="append", help="a config's name; repeat for several")
+    parser.add_argument("--translated", help="a source with translations, for the methods that need one")
+    parser.add_argument("--encoder", help="folder of a pretrained text encoder, for the methods that need one")
     parser.add_argument("--set", action="append", default=[], help="passed on to diptych train")
     return parser.parse_args()
+
+
+def left_out(options: argparse.Namespace) -> set[str]:
+    """Methods that lack what they need."""
+    translated = () if options.translated else TRANSLATED
+    return {*translated, *(() if options.encoder else OWN_WORDS)}
+
+
+def extra(name: str, seed: int, options: argparse.Namespace) -> list[str]:
+    """What a method's own command needs beyond its config."""
+    if name in STARTS:
+        return [f"init={options.out / f'{STARTS[name]}-{seed}' / 'model'}"]
+    if name in OWN_WORDS:
+        return [f'text.tower.name="tokens:{options.encoder}"', f'text.network.model="{options.encoder}"']
+    return []
 
 
 def train(config: Path, seed: int, options: argparse.Namespace) -> dict[str, float] | None:
@@ -61,8 +84,10 @@ def train(config: Path, seed: int, options: argparse.Namespace) -> dict[str, flo
     result = out / "result.json"
     if result.exists():
         return json.loads(result.read_text(encoding="utf-8"))
-    command = [sys.executable, "-m", "diptych", "train", str(config), "--data", options.data, "--out", str(out)]
-    command += ["--seed", str(seed), "--json", *(word for value in options.set for word in ("--set", value))]
+    command = [sys.executable, "-m", "diptych", "train", str(config), "--out", str(out)]
+    command += ["--data", options.translated if config.stem in TRANSLATED else options.data]
+    settings = [*options.set, *extra(config.stem, seed, options)]
+    command += ["--seed", str(seed), "--json", *(word for value in settings for word in ("--set", value))]
     started = time.perf_counter()
     ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if ran.returncode:

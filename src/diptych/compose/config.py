@@ -67,7 +67,7 @@ class TrainConfig:
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     seed: int = 0
     compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
-    init: str = ""  # a model whose heads are the starting point
+    init: str = ""  # a model whose heads, and networks where it has them, are the starting point
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     card: card.CardText = field(default_factory=card.CardText)

@@ -151,9 +151,15 @@ def _start_from(module: Pairing, config: TrainConfig) -> None:
     model = load(config.init)
     folder = model.folder
     files.verify(folder, model.config)
-    for side, name in ((module.image, files.IMAGE_HEAD), (module.text, files.TEXT_HEAD)):
+    sides = (
+        (module.image, files.IMAGE_HEAD, model.config.image),
+        (module.text, files.TEXT_HEAD, model.config.text),
+    )
+    for side, name, started in sides:
+        # A network that the older model does not have is new: only the head above it goes on.
+        target = side if side.network is not None and started.network is not None else side.head
         try:
-            (side if side.network is not None else side.head).load_state_dict(read_weights(folder, name))
+            target.load_state_dict(read_weights(folder, name))
         except RuntimeError as error:
             raise ModelError(
                 f"the heads of {config.init!r} do not fit this config ({str(error).splitlines()[-1].strip()}); "
