@@ -32,9 +32,8 @@ METRICS = ("i2t R@1", "i2t R@10", "t2i R@1", "t2i R@10", "score")
 def main() -> None:
     options = arguments()
     found = {path.stem: path for path in CONFIGS.glob("*.toml") if path.stem not in SHARED}
-    names = options.only or sorted(
-        set(found) - left_out(options), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
-    )
+    place = {name: number for number, name in enumerate(ORDER)}
+    names = options.only or sorted(set(found) - left_out(options), key=lambda name: (place.get(name, len(place)), name))
     if missing := [name for name in names if name not in found]:
         sys.exit(f"no config for {', '.join(missing)}; choose from {', '.join(sorted(found))}")
     runs = [(name, seed) for seed in range(options.seeds) for name in names]
