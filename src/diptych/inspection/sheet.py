@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,14 +20,15 @@ from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
 from diptych.evaluation.report import ARROWS
 from diptych.inspection.measure import Measured, Side
-from diptych.library.lettering import fitted, font_for
+from diptych.library.lettering import fitted, font_for, wrapped
 from diptych.library.sheet import png
 
 Pick = Literal["random", "worst", "best"]
 Picture = UInt8[np.ndarray, "h w 3"]
 
 _TILE, _GAP, _MARGIN, _FRAME = 168, 14, 28, 6  # pixels
-_NOTE = 24
+_NOTE, _HEAD = 24, 56
+_LINES = 8  # of a text, 18 pixels each
 _PAPER, _PLAIN, _INK, _FAINT = "#ffffff", "#f1f2f4", "#16181d", "#6b7280"
 _RIGHT, _WRONG = "#16a34a", "#d1d5db"
 
@@ -97,7 +97,7 @@ def rows_of(
     def row(at: int) -> Row:
         query = int(which[at])
         view = side.view_names[query // len(side.gallery)] if side.view_names else ""
-        note = f"{view + ', ' if view else ''}first right: place {best[chosen[at]] + 1:,}"
+        note = f"{view or 'first right'}: place {best[chosen[at]] + 1:,}"
         found = tuple(
             Tile(
                 show(side.gallery_kind, int(place), ""),
@@ -140,19 +140,20 @@ def draw_sheet(sections: Sequence[tuple[str, Sequence[Row]]]) -> PIL.Image.Image
     most = max((len(row.found) for _, rows in sections for row in rows), default=0)
     width = 2 * _MARGIN + _TILE + 2 * _GAP + most * (_TILE + _GAP)
     row_height = _TILE + _NOTE + _GAP
-    height = 2 * _MARGIN + sum(44 + len(rows) * row_height for _, rows in sections)
+    height = 2 * _MARGIN + sum(_HEAD + len(rows) * row_height for _, rows in sections)
     sheet = PIL.Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     y = _MARGIN
     for title, rows in sections:
         font = font_for(title, 20)
         draw.text((_MARGIN, y), fitted(title, font, width - 2 * _MARGIN), font=font, fill=_INK)
-        y += 44
+        y += _HEAD - 12
         for row in rows:
             _draw_tile(sheet, draw, row.query, _MARGIN, y)
             for place, tile in enumerate(row.found):
                 _draw_tile(sheet, draw, tile, _MARGIN + _TILE + 3 * _GAP + place * (_TILE + _GAP), y)
             y += row_height
+        y += 12
     return sheet
 
 
@@ -175,9 +176,6 @@ def _draw_tile(sheet: PIL.Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x:
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int) -> None:
-    """The text, wrapped; what has no room is cut with an ellipsis."""
     font = font_for(text, 14)
-    each = max(1.0, font.getlength(text) / max(1, len(text)))
-    lines = textwrap.wrap(" ".join(text.split()), max(4, int(width / each)), max_lines=8, placeholder=" …")
-    for number, line in enumerate(lines):
-        draw.text((x, y + 18 * number), fitted(line, font, width), font=font, fill=_INK)
+    for number, line in enumerate(wrapped(text, font, width, _LINES)):
+        draw.text((x, y + 18 * number), line, font=font, fill=_INK)

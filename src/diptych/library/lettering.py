@@ -37,6 +37,25 @@ def fitted(text: str, font: Any, width: float) -> str:
     return _cut(text, low)
 
 
+def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
+    """The text in lines no wider than `width` pixels, at most `most`; the last says with … that some is left out."""
+    lines: list[str] = []
+    line = ""
+    for word in _drawable(text, font).split():
+        longer = f"{line} {word}".lstrip()
+        if font.getlength(longer) <= width:
+            line = longer
+            continue
+        lines += [line] if line else []
+        while font.getlength(word) > width and len(word) > 1:  # scripts without spaces
+            keep = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            lines.append(word[:keep])
+            word = word[keep:]
+        line = word
+    lines += [line] if line else []
+    return lines if len(lines) <= most else [*lines[: most - 1], fitted(" ".join(lines[most - 1 :]) + " …", font, width)]
+
+
 def _drawable(text: str, font: Any) -> str:
     """The text on one line and without what cannot be laid out."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
