@@ -98,7 +98,11 @@ def main() -> None:
     rows = [once(pairs, arguments.share, seed, arguments.model, extra) for seed in range(arguments.seeds)]
     print("| " + " | ".join(rows[0]) + " |\n|" + "---:|" * len(rows[0]))
     for row in rows:
-        print("| " + " | ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()) + " |")
+        print(
+            "| "
+            + " | ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values())
+            + " |"
+        )
 
 
 if __name__ == "__main__":

@@ -207,6 +207,7 @@ def _weighted_median(sample: Sample, units: int) -> Estimator:
 
 def same_queries(first: Number, second: Number) -> bool:
     """Whether two numbers have values for the same units in the same order, so that they can be paired."""
+
     def units(number: Number) -> list[Int64[np.ndarray, " q"]]:
         return [sample.units for term in number.terms for sample in term.samples]
 

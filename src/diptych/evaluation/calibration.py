@@ -18,7 +18,7 @@ from jaxtyping import Float, Float64
 from diptych.core.errors import ConfigError, DataError
 
 Criterion = Literal["probability", "equal-error", "precision", "recall"]
-Scores = Float[np.ndarray, " n"]
+Scores = Float[np.ndarray, " _"]
 _TURNS, _SETTLED = 200, 1e-4
 _STEPS = 100
 _TOLERANCE = 1e-10

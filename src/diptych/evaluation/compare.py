@@ -87,9 +87,7 @@ def check_same_task(reports: Sequence[SavedReport]) -> None:
                 "needs the same source, split and protocol: run diptych eval --out again for both"
             )
         if first.units != other.units or not all(
-            same_queries(number, other.numbers[name])
-            for name, number in first.numbers.items()
-            if name in other.numbers
+            same_queries(number, other.numbers[name]) for name, number in first.numbers.items() if name in other.numbers
         ):
             raise DataError(f"{first.name} and {other.name} ranked different queries; run diptych eval --out again")
 

@@ -71,7 +71,9 @@ def parse_report(record: Any, name: str, where: str) -> SavedReport:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DataError(f"{where} is no evaluation report; expected the JSON file that diptych eval --out writes")
     if "ranks" not in record:
-        raise DataError(f"{where} holds no ranks of its queries (it is from an older Diptych): run diptych eval --out again")
+        raise DataError(
+            f"{where} holds no ranks of its queries (it is from an older Diptych): run diptych eval --out again"
+        )
     try:
         return _parsed(record, name)
     except (KeyError, TypeError, ValueError, IndexError) as error:

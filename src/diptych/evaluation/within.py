@@ -140,7 +140,5 @@ def _rank(
             f"nothing to find (protocol {protocol}); give several texts an image or a class, or relevance by group"
         )
     positives = Positives.among(labels, queries)
-    ranks = ranks_from_embeddings(
-        gallery[queries], gallery, positives, itself=queries, progress=progress, label=label
-    )
+    ranks = ranks_from_embeddings(gallery[queries], gallery, positives, itself=queries, progress=progress, label=label)
     return ranks, units[queries], len(chosen) - len(queries)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32
 from .atlas import Atlas, Map
 from .figures import COLOURS, FAINT, INK, figure, png_of
 
-_CELLS = 9  # pictures shown across the PNG, at most
+_CELLS = 14  # pictures shown across the PNG, at most
 _WORDS = 70  # words written into the PNG, at most
 
 
@@ -68,7 +68,9 @@ def _draw_points(axis: Any, one: Map) -> None:
     for place, name in enumerate(names):
         which = np.array([value == name for value in by])
         sizes = np.array([4 + 3 * np.log(point.count) for point in one.points])[which]
-        axis.scatter(*one.places[which].T, s=sizes, color=COLOURS[place % len(COLOURS)], alpha=0.5, linewidth=0, label=name)
+        axis.scatter(
+            *one.places[which].T, s=sizes, color=COLOURS[place % len(COLOURS)], alpha=0.5, linewidth=0, label=name
+        )
     if len(names) > 1:
         axis.legend(frameon=False, loc="upper right", markerscale=2.5, fontsize=9)
 
@@ -83,9 +85,11 @@ def _place_pictures(axis: Any, one: Map, atlas: Atlas) -> None:
         if data is None:
             continue
         picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        box = OffsetImage(picture, zoom=0.42)
+        box = OffsetImage(picture, zoom=0.3)
         x, y = (float(value) for value in one.places[number])
-        axis.add_artist(AnnotationBbox(box, (x, y), frameon=True, pad=0.08, bboxprops={"edgecolor": FAINT, "linewidth": 0.5}))
+        axis.add_artist(
+            AnnotationBbox(box, (x, y), frameon=True, pad=0.08, bboxprops={"edgecolor": FAINT, "linewidth": 0.5})
+        )
 
 
 def _write_words(axis: Any, one: Map) -> None:

@@ -51,8 +51,15 @@ def _scores(axis: Any, given: Float[np.ndarray, " a"], wrong: Float[np.ndarray, 
     for values, colour, label in ((wrong, _WRONG, "shuffled"), (given, _GIVEN, "as given")):
         axis.hist(values, bins, density=True, color=colour, alpha=0.55, label=label)
     axis.axvline(threshold, color=_LINE, linewidth=1.2)
-    axis.annotate("keep →", (threshold, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
-                  textcoords="offset points", va="top", fontsize=9)
+    axis.annotate(
+        "keep →",
+        (threshold, 0.97),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="top",
+        fontsize=9,
+    )
     axis.set(xlabel="score", yticks=[])
     axis.set_title("pairs calibrated on", loc="left", fontsize=11)
     axis.legend(frameon=False, loc="upper left")

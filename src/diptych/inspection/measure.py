@@ -77,9 +77,7 @@ def measure(encoder: DualEncoder, source: Source, task: Task, *, progress: Progr
     return ways[task.modality](encoder, source, pairs, task, progress)
 
 
-def _across(
-    encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress
-) -> Measured:
+def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
     groups = evaluation.group_labels(vectors.groups) if task.relevance == "group" else None
     collection = evaluation.Embedded(vectors.images, vectors.texts, vectors.owner, vectors.languages, groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Literal
 
@@ -73,7 +74,8 @@ def _pacmap(vectors: Float[np.ndarray, "n d"], seed: int) -> Float32[np.ndarray,
         import pacmap
     except ImportError as error:
         raise MissingExtraError("this map", "map", error) from error
+    logging.getLogger("pacmap").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that a seed makes it slower
+        warnings.simplefilter("ignore")  # both say that a seed is set, which is what is wanted
         reducer = pacmap.PaCMAP(n_components=2, random_state=seed)
         return np.asarray(reducer.fit_transform(np.asarray(vectors, dtype=np.float32)), dtype=np.float32)

@@ -53,7 +53,9 @@ def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
             word = word[keep:]
         line = word
     lines += [line] if line else []
-    return lines if len(lines) <= most else [*lines[: most - 1], fitted(" ".join(lines[most - 1 :]) + " …", font, width)]
+    return (
+        lines if len(lines) <= most else [*lines[: most - 1], fitted(" ".join(lines[most - 1 :]) + " …", font, width)]
+    )
 
 
 def _drawable(text: str, font: Any) -> str:
