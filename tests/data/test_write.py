@@ -51,7 +51,8 @@ def test_pictures_without_a_file_are_copied_out(tmp_path, red):
 
     assert [pair.id for pair in found] == ["p0", "p1"]
     for pair, ref in zip(found, refs, strict=True):
-        assert pair.images[0].open().read() == ref.open().read()
+        with pair.images[0].open() as copied, ref.open() as original:
+            assert copied.read() == original.read()
 
 
 def test_several_pictures_stay_one_pair(tmp_path, red):

@@ -40,7 +40,8 @@ def test_csls_is_its_formula(k):
 
 def test_without_a_gallery_it_is_the_cosine():
     one = vectors()
-    assert pair_scores(one, None) == pytest.approx([float(one.images[o] @ t) for o, t in zip(one.owner, one.texts)])
+    wanted = [float(one.images[owner] @ text) for owner, text in zip(one.owner, one.texts, strict=True)]
+    assert pair_scores(one, None) == pytest.approx(wanted)
 
 
 def test_of_a_foreign_gallery_nothing_is_left_out():

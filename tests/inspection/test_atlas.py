@@ -83,7 +83,8 @@ def test_points_are_fitted_in_with_their_shape():
 def test_without_the_gap_pairs_meet():
     generator = np.random.default_rng(1)
     images = generator.normal(size=(50, 8)).astype(np.float32)
-    both = np.concatenate([images + [9, 0, 0, 0, 0, 0, 0, 0], images - [9, 0, 0, 0, 0, 0, 0, 0]]).astype(np.float32)
+    gap = 9 * np.eye(1, 8, dtype=np.float32)
+    both = np.concatenate([images + gap, images - gap])
     moved = without_gap(both, np.repeat([0, 1], 50))
     assert moved[:50] == pytest.approx(moved[50:], abs=1e-4)
 

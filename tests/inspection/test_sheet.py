@@ -39,7 +39,7 @@ def test_within_one_kind_a_query_is_not_its_own_answer():
 
 def test_right_ones_are_marked_and_worst_come_first():
     one = side()
-    queries, best = answerable(one)
+    _, best = answerable(one)
     rows = rows_of(one, lambda kind, item, view: f"{kind} {item}", how="worst", count=4, k=5)
     assert rows[0].query.note == f"first right: place {best.max() + 1}"
     for row in rows:

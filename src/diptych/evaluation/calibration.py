@@ -136,10 +136,8 @@ def choose(calibration: Calibration, outcome: Curve, criterion: Criterion, targe
         first = int(np.argmax(outcome.recall >= target)) if outcome.recall[-1] >= target else len(outcome.recall) - 1
         return float(outcome.thresholds[first])
     if not enough.any():
-        raise ConfigError(
-            f"no threshold reaches {criterion} {target}; the best is "
-            f"{calibration.probability(outcome.thresholds).max() if criterion == 'probability' else outcome.precision.max():.3f}"
-        )
+        best = calibration.probability(outcome.thresholds) if criterion == "probability" else outcome.precision
+        raise ConfigError(f"no threshold reaches {criterion} {target}; the best is {best.max():.3f}: lower --target")
     return float(outcome.thresholds[np.flatnonzero(enough)[-1]])
 
 
@@ -151,7 +149,8 @@ def _share_kept(scores: Scores, thresholds: Float64[np.ndarray, " t"]) -> Float6
 def _check(given: Scores, wrong: Scores) -> None:
     if min(len(given), len(wrong)) < _FEWEST:
         raise DataError(
-            f"found {len(given)} given and {len(wrong)} shuffled pairs to calibrate on; expected {_FEWEST} or more of each"
+            f"found {len(given)} given and {len(wrong)} shuffled pairs to calibrate on; "
+            f"expected {_FEWEST} or more of each"
         )
     if not (np.isfinite(given).all() and np.isfinite(wrong).all()):
         raise DataError("a score is not finite; check the embeddings")

@@ -9,19 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import ConfigError, DataError, Reason
-from diptych.core.protocols import SILENT, Progress
+from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.data.images import ImageInput, decode, prepare
-from diptych.models.dual import DualEncoder
 
 _BATCH = 32
 _LONGEST_PHRASE = 4  # words
 _MOST_WORDS = 60
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """What is asked: any dual encoder."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures must be prepared."""
+        ...
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
+        """Unit vectors of prepared pictures."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Unit vectors of texts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class Explanation:
 
 
 def explain(
-    encoder: DualEncoder,
+    encoder: Matcher,
     image: ImageInput,
     text: str,
     *,
@@ -81,7 +98,7 @@ def explain(
     if len(words) > 2:
         lengths = range(2, min(_LONGEST_PHRASE, len(words) - 1) + 1)
         spans += [(at, at + length) for length in lengths for at in range(len(words) - length + 1)]
-    texts = encoder.encode_texts([text, *(without(words, span, spaced) for span in spans)], progress=progress)
+    texts = encoder.encode_texts([text, *(without(words, span, spaced) for span in spans)])
     scores = images @ texts.T  # pictures: whole, then masked; texts: whole, then shortened
     drops = scores[0] - scores[1:]  # of every window under every text
     by_text = np.stack([spread(drops[:, column], boxes, grid) for column in range(1 + len(words))])
