@@ -92,9 +92,10 @@ def main() -> None:
     parser.add_argument("--model", default="base")
     parser.add_argument("--split")
     parser.add_argument("--share", type=float, default=0.2)
+    parser.add_argument("--every", type=int, default=1, help="use each n-th record only")
     parser.add_argument("--seeds", type=int, default=3)
     arguments, extra = parser.parse_known_args()  # what is left over goes to the command
-    pairs = list(open_source(arguments.source, SourceOptions(split=arguments.split)))
+    pairs = list(open_source(arguments.source, SourceOptions(split=arguments.split)))[:: arguments.every]
     rows = [once(pairs, arguments.share, seed, arguments.model, extra) for seed in range(arguments.seeds)]
     print("| " + " | ".join(rows[0]) + " |\n|" + "---:|" * len(rows[0]))
     for row in rows:

@@ -22,7 +22,7 @@ COMMANDS = {
     "eval": ("diptych.cli.eval:evaluate", "Measure retrieval by the field's protocols."),
     "compare": ("diptych.cli.compare:compare", "Several models in one table, with paired tests."),
     "map": ("diptych.cli.map:draw_map", "Lay out pictures, texts and words on an interactive map."),
-    "explain": ("diptych.cli.explain:explain", "Which parts of a picture and which words make a match."),
+    "explain": ("diptych.cli.explain:explain", "Show which regions and which words make a match."),
     "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
     "library": ("diptych.cli.library:app", "Look after a library: info, verify, compact."),
