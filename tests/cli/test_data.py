@@ -90,6 +90,8 @@ def test_translate_writes_beside_the_source_and_says_what_it_did(diptych, table,
     content = json.loads(out)
     assert (code, content["pairs"], content["texts"], content["images"]) == (0, 6, 18, 6)
     assert content["languages"] == {"en": 12, "es": 6}
+    assert content["machine_texts"] == 12
+    assert "12 by machines" in diptych("data", "check", written, "--no-tokens")[1]
 
 
 def test_translate_as_json_with_several_languages_and_a_split(diptych, table, tmp_path):

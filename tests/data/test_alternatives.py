@@ -124,3 +124,13 @@ def test_wrong_values_are_refused():
         LanguagePolicy(other=1.5)
     with pytest.raises(DataError, match="1 owners of 2 texts"):
         TextAlternatives([0], [Text("a"), Text("b")], LanguagePolicy())
+
+
+def test_many_texts_take_time_in_proportion():
+    count = 4_000  # minutes, not a second, where each text costs time in proportion to all
+    texts = [text for number in range(count) for text in TEXTS[:5]]
+    owner = [number for number in range(count) for _ in range(5)]
+    found = TextAlternatives(owner, texts, LanguagePolicy(other=1.0))
+    rows = found.draw(found.originals, np.random.default_rng(0))
+    assert (rows // 5 == np.arange(count)).all()
+    assert set((rows % 5).tolist()) == {1, 4}

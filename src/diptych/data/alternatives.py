@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class TextAlternatives:
             raise DataError(f"expected one owner for each text, found {len(owner)} owners of {len(texts)} texts")
         self.policy = policy
         back: list[list[int]] = [[] for _ in texts]
-        other: dict[str | None, list[list[int]]] = {}
+        other: dict[str | None, list[list[int]]] = defaultdict(lambda: [[] for _ in texts])
         originals: list[int] = []
         for rows in _by_meaning(owner, texts):
             chosen = _originals(rows, texts, policy.original)
@@ -59,8 +60,7 @@ class TextAlternatives:
                     if _is_back(texts[alternative], texts[row]):
                         back[row].append(alternative)
                     elif _is_other(texts[alternative], texts[row], policy):
-                        lists = other.setdefault(texts[alternative].lang, [[] for _ in texts])
-                        lists[row].append(alternative)
+                        other[texts[alternative].lang][row].append(alternative)
         self.originals: Rows = np.array(sorted(originals), dtype=np.int64)
         self._back = _Lists(back)
         self._other = {lang: _Lists(lists) for lang, lists in other.items()}

@@ -96,6 +96,7 @@ def _report(source: Source, pairs: Pairs, texts: Texts, images: Images, near: in
         left_out=dict(Counter(entry.reason.value for entry in source.skipped)),
         languages=dict(texts.languages.most_common()),
         languages_guessed=texts.guessed,
+        machine_texts=texts.by_machines,
         texts_cut=texts.cut if texts.count_tokens is not None and texts.max_tokens is not None else None,
         max_tokens=texts.max_tokens,
         groups=len(pairs.groups),

@@ -65,6 +65,7 @@ class Report:
     groups: int
     grouped_pairs: int
     problems: tuple[Problem, ...] = field(repr=False, default=())
+    machine_texts: int = 0  # translations and back-translations
 
     @property
     def misleading(self) -> list[str]:
@@ -169,6 +170,8 @@ class Report:
         found = [f"{self.texts / self.pairs:.1f} a pair"]
         if self.pairs_without_text:
             found.append(f"{_number(self.pairs_without_text, 'pair')} without")
+        if self.machine_texts:
+            found.append(f"{self.machine_texts:,} by machines")
         if self.texts_cut is not None:
             found.append(f"{self.texts_cut:,} ({_share(self.texts_cut, self.texts)}) cut at {self.max_tokens} tokens")
         return ", ".join(found)

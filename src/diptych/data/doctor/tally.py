@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from diptych.core.types import BytesImage, ImageRef, Pair, Skipped
+from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped
 from diptych.data.language import guess_language
 
 from .duplicates import Use
@@ -59,6 +59,7 @@ class Texts:
     count: int = 0
     cut: int = 0
     guessed: int = 0
+    by_machines: int = 0
     languages: Counter[str] = field(default_factory=Counter)
     distinct: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -70,6 +71,7 @@ class Texts:
             self.count += 1
             self.distinct.add(hash(text.value))
             self.guessed += text.lang is None
+            self.by_machines += text.origin is not Origin.HUMAN
             self.languages[text.lang or guess_language(text.value) or "unknown"] += 1
             if self._may_be_cut(text.value):
                 self._waiting.append((pair.id, text.value))
