@@ -125,11 +125,10 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        same_kind = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if same_kind and value.get("name", old.get("name")) == old.get("name"):
-            merged[key] = _merged(old, value)
-        else:
-            merged[key] = value
+        merged[key] = value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            same_part = value.get("name", old.get("name")) == old.get("name")
+            merged[key] = _merged(old, value) if same_part else value
     return merged
 
 

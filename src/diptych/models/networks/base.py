@@ -33,10 +33,15 @@ class Network(nn.Module):
 
 def shorten(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:
     """The ids without the columns that are padding (-1) in every row; all of them while being exported."""
-    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if is_tracing():
         return ids
     longest = max(1, int((ids >= 0).sum(1).max()))
     return ids[:, :longest]
+
+
+def is_tracing() -> bool:
+    """Whether the network is being exported, where sizes must not depend on the data."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
 
 
 def mask_of(ids: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:

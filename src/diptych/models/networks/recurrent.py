@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from diptych.models.networks.base import Network, mask_of, shorten
+from diptych.models.networks.base import Network, is_tracing, mask_of, shorten
 
 
 class GRUText(Network):
@@ -70,9 +70,9 @@ def reverse(ids: Int[Tensor, "b l"], lengths: Int[Tensor, " b"]) -> Int[Tensor, 
 
 def _final(gru: nn.GRU, vectors: Tensor, lengths: Tensor) -> Tensor:
     """The state after each row's last valid vector."""
-    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if is_tracing():
         # The same numbers without packing, which has no place in an exported graph.
-        states, _ = gru(vectors)
+        states: Tensor = gru(vectors)[0]
         return states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
     packed = pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
     _, last = gru(packed)
