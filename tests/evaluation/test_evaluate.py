@@ -232,3 +232,17 @@ def test_no_texts_at_all_are_refused():
     empty = Embedded(np.eye(2, dtype=np.float32), np.empty((0, 2), np.float32), np.empty(0, np.int64))
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(empty)
+
+
+def test_another_similarity_ranks_both_ways_by_it() -> None:
+    """The order similarity is not symmetric: pictures are always its left side."""
+    draw = np.random.default_rng(4)
+    images, texts = draw.normal(size=(9, 5)).astype(np.float32), draw.normal(size=(18, 5)).astype(np.float32)
+    owner = np.repeat(np.arange(9), 2)
+    found = evaluate(Embedded(images, texts, owner), resamples=0, cuts=(1,), similarity="order").scores
+    beyond = np.maximum(np.abs(texts)[None] - np.abs(images)[:, None], 0)
+    scores = -(beyond**2).sum(2)
+    to_image = np.mean([scores[:, text].argmax() == owner[text] for text in range(18)])
+    to_text = np.mean([owner[scores[image].argmax()] == image for image in range(9)])
+    assert found.text_to_image.metrics["R@1"].value == pytest.approx(to_image)
+    assert found.image_to_text.metrics["R@1"].value == pytest.approx(to_text)

@@ -82,6 +82,11 @@ class TrainConfig:
         if self.init and self.members > 1:
             raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
 
+    @property
+    def similarity(self) -> str:
+        """What the model is to be searched by: what its loss compares by."""
+        return str(self.loss.options.get("similarity", "cosine")) if self.loss else "cosine"
+
     def resolved(self) -> TrainConfig:
         """The same config with networks, heads and dim written out: those of `init`, else an MLP and 512."""
         start = load(self.init).config if self.init else None

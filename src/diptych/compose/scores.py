@@ -13,7 +13,9 @@ from diptych.evaluation import Embedded, evaluate
 _ROWS = 256  # embedded at once
 
 
-def retrieval_scores(image: nn.Module, text: nn.Module, pairs: FeaturePairs, device: torch.device) -> dict[str, float]:
+def retrieval_scores(
+    image: nn.Module, text: nn.Module, pairs: FeaturePairs, device: torch.device, similarity: str = "cosine"
+) -> dict[str, float]:
     """R@1, R@5 and R@10 both ways in percent, and their sum as "score".
 
     One picture a record is used; its further pictures are left out.
@@ -24,7 +26,7 @@ def retrieval_scores(image: nn.Module, text: nn.Module, pairs: FeaturePairs, dev
         _embed(text, pairs.texts, np.arange(len(pairs.texts)), device),
         pairs.text_owner,
     )
-    found = evaluate(collection, resamples=0, cuts=(1, 5, 10)).scores
+    found = evaluate(collection, resamples=0, cuts=(1, 5, 10), similarity=similarity).scores
     result = {}
     for name, direction in (("i2t", found.image_to_text), ("t2i", found.text_to_image)):
         for metric in ("R@1", "R@5", "R@10"):

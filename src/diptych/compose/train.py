@@ -235,7 +235,7 @@ def _trainer(
     trainer = Trainer(
         module,
         objective,
-        lambda: retrieval_scores(module.image, module.text, data.validation, trainer.fabric.device),
+        lambda: retrieval_scores(module.image, module.text, data.validation, trainer.fabric.device, config.similarity),
         plan,
         config.training,
         folder,
@@ -274,7 +274,7 @@ def _package(
     """Score the model of all members, and save it where this is the process that writes."""
     image, text = (_joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text"))
     with torch.inference_mode():
-        scores = retrieval_scores(image, text, data.validation, torch.device("cpu"))
+        scores = retrieval_scores(image, text, data.validation, torch.device("cpu"), config.similarity)
     records = {"train": data.training.records, "val": data.validation.records}
     report = TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records)
     if not write:
@@ -292,6 +292,7 @@ def _package(
         image=_trained_side(config.image, towers.plain_image_part(config.image.tower), data.towers[0], image, config),
         text=_trained_side(config.text, towers.plain_text_part(config.text.tower), data.towers[1], text, config),
         dim=config.dim * config.members,
+        similarity=config.similarity,
         card=card.write(config.name, config.card, record),
         training=record,
         licence=config.card.licence,

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.similarity import Similarity, similarity_named
 
 from .bootstrap import Number
 from .direction import Direction, Estimate, Ranking, estimates, recall_sum, unmeasured
@@ -126,13 +127,14 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     made_for: frozenset[str] = frozenset(),
+    similarity: str = "cosine",
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Rank both ways by the protocol (default: everything at once) and sum up.
 
     Images that own no text are left out, and counted. Where the texts are in several languages each
     language is also measured alone, always on all of its images at once. `made_for` are the
-    languages of the text tower, empty when unknown.
+    languages of the text tower, empty when unknown. `similarity` is the one that the model was trained for.
 
     Raises DataError for vectors that cannot be ranked and for too few images.
     """
@@ -140,7 +142,7 @@ def evaluate(
     if not len(embedded.texts):
         raise DataError("nothing to evaluate: no texts that belong to a readable image")
     pool = embedded.only(np.ones(len(embedded.texts), dtype=np.bool_))
-    settings = _Settings(tuple(cuts), resamples, seed, progress)
+    settings = _Settings(tuple(cuts), resamples, seed, similarity, progress)
     draws = protocol.draws(pool.owner, len(pool.images), seed)
     return Evaluation(
         protocol=protocol,
@@ -161,7 +163,15 @@ class _Settings:
     cuts: tuple[int, ...]
     resamples: int
     seed: int
+    similarity: str
     progress: Progress
+
+    def ranks_by(self, *, from_images: bool) -> Similarity | None:
+        """What ranks items for queries; None is the inner product."""
+        if self.similarity == "cosine":
+            return None
+        measure = similarity_named(self.similarity)
+        return measure if from_images else lambda texts, images: measure(images, texts).T
 
 
 def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores:
@@ -199,7 +209,14 @@ def _direction(
         text_side = (pool.texts[draw.texts], pool.labels[owner], owner)
         query, item = (image_side, text_side) if from_images else (text_side, image_side)
         positives = Positives.from_labels(query[1], item[1])
-        ranks = ranks_from_embeddings(query[0], item[0], positives, progress=settings.progress, label=label)
+        ranks = ranks_from_embeddings(
+            query[0],
+            item[0],
+            positives,
+            similarity=settings.ranks_by(from_images=from_images),
+            progress=settings.progress,
+            label=label,
+        )
         rankings.append(Ranking(ranks, np.searchsorted(drawn, query[2])))
     return unmeasured(rankings, settings.cuts)
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.similarity import Similarity
 
 from .positives import Positives
 
@@ -59,11 +60,12 @@ def ranks_from_embeddings(
     positives: Positives,
     *,
     itself: Int64[np.ndarray, " q"] | None = None,
+    similarity: Similarity | None = None,
     block_scores: int = BLOCK_SCORES,
     progress: Progress = SILENT,
     label: str = "ranking",
 ) -> Ranks:
-    """Ranks by inner product (cosine, when both sides are L2-normalised).
+    """Ranks by inner product (cosine, when both sides are L2-normalised), or by `similarity` of queries and items.
 
     Where the queries are items of the gallery, `itself` says which: a query is left out of its own
     ranking, so its gallery is one item smaller. It must not be among its own positives.
@@ -94,7 +96,11 @@ def ranks_from_embeddings(
         starts = range(0, len(queries), rows)
         for start in progress.track(starts, label, len(starts)):
             block = queries[start : start + rows]
-            scores = np.matmul(block, gallery.T, out=buffer[: len(block)])
+            scores = buffer[: len(block)]
+            if similarity is None:
+                np.matmul(block, gallery.T, out=scores)
+            else:
+                scores[:] = similarity(block, gallery)
             # Rounding may depend on the column, so a copy takes its original's score.
             scores[:, copies] = scores[:, originals]
             if itself is not None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from diptych.core.cosine import cosine
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
+from diptych.core.similarity import similarity_named
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
 from diptych.encoders.image.onnx import OnnxImageTower
@@ -146,10 +146,13 @@ class DualEncoder:
             rows.append(self.text_head(self.text_tower.embed(chunk)))
         return np.concatenate(rows)
 
-    @staticmethod
-    def similarity(left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
-        """Cosine similarity in [-1, 1]; higher is nearer."""
-        return cosine(left, right)
+    def similarity(self, left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
+        """What the model was trained to compare by; higher is nearer.
+
+        The cosine, in [-1, 1], where nothing else is said in its config; the order similarity takes pictures on
+        the left and texts on the right.
+        """
+        return similarity_named(self.config.similarity)(left, right)
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"
