@@ -70,7 +70,7 @@ def index(
         progress.say(f"{len(kept)} pictures of this run are in {escape(str(library))}")
         raise
     common.show(report.to_json(), _described(report, library))
-    if not report.total:
+    if not report.total and not report.trashed:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
 
 
@@ -94,6 +94,7 @@ def _described(report: IndexReport, library: Path) -> str:
             ("moved", report.moved),
             ("unchanged", report.unchanged),
             ("removed", report.removed),
+            ("in the trash", report.trashed),
             ("skipped", len(report.skipped)),
         )
         if count
