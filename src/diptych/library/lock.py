@@ -54,12 +54,12 @@ def _locked(descriptor: int, deadline: float) -> None:
 
 
 @contextlib.contextmanager
-def writer(folder: Path, wait: float = 0.0) -> Iterator[None]:
-    """Hold the library's writer lock.
+def writer(folder: Path, wait: float = 0.0, file: str = FILE) -> Iterator[None]:
+    """Hold the library's writer lock (or another, by its file).
 
     Raises LibraryError, naming the holder, when someone else still has it after `wait` seconds.
     """
-    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         try:
             _locked(descriptor, time.monotonic() + wait)

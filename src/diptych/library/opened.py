@@ -172,7 +172,8 @@ class OpenLibrary:
     def _refresh(self, *, whole: bool = True) -> None:
         """After writing: a view, so that the next search starts at once. What fails here costs time, not data."""
         with contextlib.suppress(OSError, LibraryError):
-            view = self._loaded(self._place.token())
+            token = self._place.token()
+            view = (None if self._current is None else self._current.advanced(token)) or self._loaded(token)
             if view is None or self._is_worth_rewriting(view, whole=whole):
                 store, token = self._place.standing()
                 view = self._laid_out(store, token)

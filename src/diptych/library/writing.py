@@ -71,7 +71,8 @@ class Items(OpenLibrary):
             self._write(store, [row for row, _, _ in plan.new.values()])
             if plan.restored:
                 self._trash().write([], plan.restored)
-            rows = {row.id: row for row in store.get(identifiers)}
+            rows = {row.id: row for row in store.get(set(identifiers) - plan.new.keys())}
+            rows |= {identifier: row for identifier, (row, _, _) in plan.new.items()}
         return Added(
             items=tuple(Item.of(rows[identifier], self.folder) for identifier in identifiers),
             created=tuple(identifier for identifier in plan.new if identifier not in plan.restored),
