@@ -84,7 +84,7 @@ class _Parser:
         elif self._next.value in ("=", "==", "<>", "!=", "<", "<=", ">", ">="):
             sign = self._taken().value
             found = f"{left} {_SIGNS.get(sign, sign)} {self._value()}"
-        elif column.kind == "column" and not negated:
+        elif column.value in self._extra and not negated:
             found = f"{left} == true"
         else:
             raise self._error(f"a comparison is missing before {self._next.value!r}")
