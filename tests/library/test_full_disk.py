@@ -23,12 +23,12 @@ from diptych.library.checking import HARMLESS
 
 folder, kind = Path({folder!r}), {kind!r}
 library = opened(folder)
-library.add([picture(number) for number in range(200)])
-kept = 200
+library.add([picture(number) for number in range(60)])
+kept = 60
 
 def fill():
     if kind == "limit":
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
     else:
         filler = folder.parent / "filler"
         with filler.open("wb") as stream:
@@ -56,7 +56,7 @@ fill()
 errors = []
 for attempt in range(3):  # many rows at once, too much for a file or for the disk
     try:
-        library.add([picture(10_000 * attempt + number) for number in range(1000, 3000)])
+        library.add([picture(10_000 * attempt + number) for number in range(1000, 1150)])
     except LibraryError as error:
         errors.append(str(error))
 assert len(errors) == 3, errors
@@ -65,13 +65,13 @@ for error in errors:
     assert any(word in error for word in ("full", "No space left", "too large")), error
 check(kept)
 make_room()
-library.add([picture(number) for number in range(1000, 3000)])
-check(kept + 2000)
+library.add([picture(number) for number in range(1000, 1150)])
+check(kept + 150)
 left = {{kind for kind in library.verify().kinds}}
 assert left <= HARMLESS, left
 library.repair()
 assert library.verify().problems == ()
-check(kept + 2000)
+check(kept + 150)
 print("fine:", errors[0])
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cyclopts
 
 from diptych.core.errors import ConfigError
-from diptych.library import Library
+from diptych.library import Library, card
 
 from .library_copies import backup, export, import_, reembed, restore
 from .library_trash import delete, purge, trash, undo
@@ -43,6 +43,7 @@ def info(library: Path, /, *, common: Common = COMMON) -> None:
     lines = [
         f"{found.folder}: {found.pictures} pictures, {found.bytes_on_disk / 1e6:.1f} MB",
         f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
+        f"rows: {'in the folder' if found.store == card.LANCE else found.store}",
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
     ]
     common.show(asdict(found), "\n".join(lines))
@@ -93,8 +94,6 @@ def repair(library: Path, /, *, model: bool = False, common: Common = COMMON) ->
         library: Folder of the library.
         model: Load the library's model, to make damaged vectors again from their pictures.
     """
-    from diptych.library import card
-
     encoder = None
     if model:
         from diptych.models import load

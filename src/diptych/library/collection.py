@@ -44,6 +44,7 @@ class Info:
     version: str
     bytes_on_disk: int
     columns: dict[str, str]
+    store: str = LANCE  # where the rows are: "lance" in the folder, or the address of a server
 
 
 class Library(Searching, Care):
@@ -142,6 +143,7 @@ class Library(Searching, Care):
             version=self._place.token() or "",
             bytes_on_disk=bytes_below(self.folder),
             columns=dict(store.columns()),
+            store=self.card.store,
         )
 
 

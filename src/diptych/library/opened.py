@@ -27,8 +27,8 @@ from .view import View
 
 _THUMBS, _SNAPSHOT_LOCK = "thumbs", "snapshot.lock"
 _PATIENCE = 1.0  # seconds for which a reader waits for the journal of a write under way, before it looks for itself
-_REWRITE_ROWS = 2000  # changed since the last snapshot, and at least
-_REWRITE_SHARE = 0.05  # of it: then a new one is worth the work
+_REWRITE_ROWS = 1000  # changed since the last snapshot, and at least
+_REWRITE_SHARE = 0.01  # of it: then a new one is worth the work
 _ATTEMPTS = 3
 _MAX_WHERE = 1000  # characters
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +28,7 @@ from .items import (
     check_limit,
     clean_name,
 )
+from .names import unescape
 from .opened import OpenLibrary
 from .originals import Originals
 from .preparing import content_of, prepare_all
@@ -86,10 +89,6 @@ class Items(OpenLibrary):
 
     def original(self, identifier: str) -> Path:
         """The file of a picture. Raises DataError when there is none, or it is part of a tar or table."""
-        import os
-
-        from .names import unescape
-
         path = Path(unescape(self.get(identifier).path))
         if not os.path.isfile(path):  # noqa: PTH113 - takes every name
             raise DataError(f"the picture {identifier} has no file of its own here; its thumbnail is kept")
@@ -224,7 +223,8 @@ class Items(OpenLibrary):
         store.write(rows, remove)
         self._writes += 1
         if self._writes % _COMPACT_EVERY == 0:
-            store.compact(_KEEP_SECONDS)
+            with contextlib.suppress(LibraryError):  # a disk too full to tidy up has the write nevertheless
+                store.compact(_KEEP_SECONDS)
         self._refresh(whole=False)
 
     def _forget_files(self, store: Store, table: Store, rows: Sequence[Row]) -> None:
