@@ -10,47 +10,7 @@ import time
 import pytest
 from PIL import Image
 
-from diptych.cli.app import run
-
 COLOURS = ("red", "green", "blue", "black", "white")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory, tiny_model):
-    base = tmp_path_factory.mktemp("models")
-    return tiny_model(base / "tiny", 0), tiny_model(base / "other", 1)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for colour in COLOURS:
-        Image.new("RGB", (40, 30), colour).save(folder / f"{colour}.png")
-    return folder
-
-
-@pytest.fixture
-def diptych(capsys):
-    """Run a command: exit code, stdout, stderr. Errors must be one line and no traceback."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        if code > 1:
-            assert "Traceback" not in err
-            assert len([line for line in err.splitlines() if line.startswith("diptych: ")]) == 1
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture
-def library(diptych, photos, tmp_path, models):
-    code, _, _ = diptych("index", photos, "--library", tmp_path / "library", "--model", models[0])
-    assert code == 0
-    return tmp_path / "library"
 
 
 def test_a_new_library_and_then_only_what_is_new(diptych, photos, tmp_path, models):

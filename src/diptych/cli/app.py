@@ -25,7 +25,7 @@ COMMANDS = {
     "explain": ("diptych.cli.explain:explain", "Show which regions and which words make a match."),
     "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
-    "library": ("diptych.cli.library:app", "Look after a library: info, verify, compact."),
+    "library": ("diptych.cli.library:app", "Look after a library: verify, repair, delete, undo, export, reembed, ..."),
     "models": ("diptych.cli.models:models", "List the models at hand."),
 }
 
