@@ -71,6 +71,9 @@ TEXT_TOWERS: Mapping[str, Entry] = {
         "token ids of a tokenizer, below a network of its own",
         ("NAME_OR_FOLDER",),
     ),
+    "joined": Entry(
+        "diptych.encoders.text.joined:JoinedTextTower", "several of these side by side, by its option towers"
+    ),
     "open_clip": Entry(f"{_CLIP}:OpenClipTextTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),
     "fake": Entry("diptych.encoders.fake:FakeTextTower", "tiny, for tests"),
 }

@@ -1,0 +1,61 @@
+"""Several frozen text towers side by side: what one of them misses, another may know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core import fingerprint
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import TextTower
+
+
+class JoinedTextTower:
+    """The features of several towers, each brought to unit length, one after the other.
+
+    `towers` are names of the tower table ("use", "transformers:FOLDER"). It speaks the languages that all
+    of them do. Raises ConfigError for fewer than two.
+    """
+
+    def __init__(self, towers: Sequence[str]) -> None:
+        from diptych.encoders.table import text_tower
+
+        if isinstance(towers, str) or len(towers) < 2:
+            raise ConfigError(
+                f"joined towers are a list of at least two names, found {towers!r}; for one, name it alone"
+            )
+        self._towers: list[TextTower] = [text_tower(name) for name in towers]
+
+    @cached_property
+    def dim(self) -> int:
+        """The towers' widths together."""
+        return sum(tower.dim for tower in self._towers)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all towers, in their order."""
+        return fingerprint.combined([tower.fingerprint for tower in self._towers])
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """What all towers that say so were made for."""
+        stated = [tower.languages for tower in self._towers if tower.languages]
+        return frozenset.intersection(*stated) if stated else frozenset()
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The first cut that any of them makes."""
+        limits = [tower.max_tokens for tower in self._towers if tower.max_tokens is not None]
+        return min(limits) if limits else None
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Features of texts."""
+        return np.concatenate([normalise(tower.embed(texts)) for tower in self._towers], axis=1)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text for the tower that makes the most of them."""
+        return [max(counts) for counts in zip(*(tower.count_tokens(texts) for tower in self._towers), strict=True)]

@@ -1,0 +1,30 @@
+"""Towers side by side."""
+
+import numpy as np
+import pytest
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import TextTower
+from diptych.encoders.fake import FakeTextTower
+from diptych.encoders.table import text_tower
+
+
+def test_each_part_is_its_towers_features_at_unit_length() -> None:
+    joined = text_tower("joined", towers=["fake", "fake"])
+    assert isinstance(joined, TextTower)
+    texts = ["a red car", "", "ein Hund"]
+    alone = normalise(FakeTextTower().embed(texts))
+    found = joined.embed(texts)
+    assert found.shape == (3, joined.dim) == (3, 64)
+    assert np.array_equal(found, np.concatenate([alone, alone], axis=1))
+    assert joined.count_tokens(texts) == [3, 0, 2]
+    assert joined.fingerprint not in (FakeTextTower().fingerprint, "")
+    assert joined.max_tokens is None
+
+
+def test_one_tower_or_an_unknown_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least two names"):
+        text_tower("joined", towers=["fake"])
+    with pytest.raises(ConfigError, match="unknown text tower 'fkae'"):
+        text_tower("joined", towers=["fake", "fkae"])
