@@ -164,3 +164,17 @@ def test_autocast_stays_finite() -> None:
 def test_wrong_options(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(Part("instance_discrimination", options), dim=4)
+
+
+def test_the_queue_waits_until_the_weights_move_slowly() -> None:
+    batches = [random_batch(seed, 4, 3) for seed in (1, 2)]
+    loss, bare = InstanceDiscrimination(3, queue=8, wait=0.5).double(), InstanceDiscrimination(3, queue=0).double()
+    loss(batches[0])
+    loss.start_step(0.49)
+    assert loss(batches[1]) == bare(batches[1])
+    assert loss.report() == {"queue": 0.0}
+    loss.start_step(0.5)
+    assert loss(batches[0]) > bare(batches[0])  # what was remembered meanwhile
+    assert loss.report() == {"queue": 8.0}
+    with pytest.raises(ConfigError, match="wait is a share of training"):
+        InstanceDiscrimination(3, wait=1.1)

@@ -29,10 +29,15 @@ class InstanceDiscrimination(Loss):
     queue is part of the state dict, so a resumed run goes on with the memory it had. While it is empty, in
     the first batch, the negatives are those of the batch.
 
+    What the queue holds was embedded by older weights. While the weights move fast, towers learn to move away
+    from their own past rather than to tell records apart, so the queue is left out for the first part of
+    training (as in XBM, Wang et al. 2020, arXiv 1912.06798, section 3.2: features must drift slowly first).
+
     Args:
         dim: width of the embeddings.
         queue: embeddings remembered of each modality; 0 is none.
         temperature: tau.
+        wait: share of training before the queue counts.
     """
 
     image_queue: Tensor
@@ -41,8 +46,12 @@ class InstanceDiscrimination(Loss):
     filled: Tensor
     position: Tensor
 
-    def __init__(self, dim: int, queue: int = 4096, temperature: float = 0.07) -> None:
+    def __init__(self, dim: int, queue: int = 4096, temperature: float = 0.07, wait: float = 0.5) -> None:
         super().__init__()
+        if not 0 <= wait <= 1:
+            raise ConfigError(f"wait is a share of training from 0 to 1, found {wait}")
+        self.wait = wait
+        self.waiting = False  # until a trainer says where it is
         if queue < 0:
             raise ConfigError(f"queue must be at least 0, found {queue}")
         self.temperature = positive("temperature", temperature)
@@ -51,6 +60,10 @@ class InstanceDiscrimination(Loss):
         self.register_buffer("owner_queue", torch.zeros(queue, dtype=torch.int64))
         self.register_buffer("filled", torch.tensor(0))
         self.register_buffer("position", torch.tensor(0))  # where the next embedding goes
+
+    def start_step(self, progress: float) -> None:
+        """Leave the queue out until `wait`."""
+        self.waiting = progress < self.wait
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The mean of both directions over the batch. Raises ConfigError when every row comes from one record."""
@@ -65,8 +78,8 @@ class InstanceDiscrimination(Loss):
         return 0.5 * (to_text + to_image)
 
     def report(self) -> Mapping[str, float]:
-        """How many embeddings of each modality the queue holds."""
-        return {"queue": float(self.filled)}
+        """How many embeddings of each modality the queue brings."""
+        return {"queue": 0.0 if self.waiting else float(self.filled)}
 
     def _direction(self, batch: Tensor, queue: Tensor, siblings: Tensor, forgotten: Tensor) -> Tensor:
         logits = widened(torch.cat([batch, queue], dim=1)) / self.temperature
@@ -76,7 +89,7 @@ class InstanceDiscrimination(Loss):
     def _not_negatives(self, embedded: Embedded) -> Bool[Tensor, "b q"]:
         """True for places of the queue that are empty, or hold the record that the row is of."""
         empty = torch.arange(len(self.owner_queue), device=self.filled.device) >= self.filled
-        return empty[None, :] | (self.owner_queue[None, :] == embedded.owner[:, None])
+        return self.waiting | empty[None, :] | (self.owner_queue[None, :] == embedded.owner[:, None])
 
     @torch.no_grad()
     def _remember(self, embedded: Embedded) -> None:
