@@ -243,3 +243,10 @@ def test_many_runs_do_not_pile_up_versions(filled, pictures, painter):
     assert len(list((filled.folder / "snapshot").iterdir())) == 2  # the pointer, and what it points to
     assert len(filled.search("red", 100)) == 7
     assert filled.verify().problems == ()
+
+
+def test_a_model_that_does_not_compare_by_cosine_is_refused(tmp_path, encoder):
+    encoder.compares_by = "order"
+    with pytest.raises(LibraryError, match="compare by order, a library ranks by cosine"):
+        Library.create(tmp_path / "new", encoder)
+    assert not (tmp_path / "new").exists()

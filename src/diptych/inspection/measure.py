@@ -88,7 +88,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
         resamples=task.resamples,
         seed=task.seed,
         made_for=encoder.languages,
-        similarity=encoder.config.similarity,
+        similarity=encoder.compares_by,
         progress=progress,
     )
     report = _report(

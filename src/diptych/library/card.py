@@ -40,7 +40,8 @@ class Card:
 
     @classmethod
     def for_model(cls, encoder: Encoder, loaded_by: str | None = None, store: str = LANCE) -> Card:
-        """The card of a new library of this model."""
+        """The card of a new library of this model. Raises LibraryError for one that does not compare by the cosine."""
+        _require_cosine(encoder)
         return cls(
             id=uuid.uuid4().hex,
             model=loaded_by or encoder.name,
@@ -52,6 +53,7 @@ class Card:
 
     def with_model(self, encoder: Encoder, loaded_by: str | None, generation: int) -> Card:
         """The card of the same library, embedded anew by another model."""
+        _require_cosine(encoder)
         model = loaded_by or encoder.name
         return replace(self, model=model, fingerprint=encoder.fingerprint, dim=encoder.dim, generation=generation)
 
@@ -64,6 +66,15 @@ class Card:
             f"(fingerprint {self.fingerprint}, {self.dim} dimensions), but the model here is "
             f"{encoder.name!r} (fingerprint {encoder.fingerprint}, {encoder.dim} dimensions); "
             f"vectors of two models cannot be compared: use the first model, or index into a new --library folder"
+        )
+
+
+def _require_cosine(encoder: Encoder) -> None:
+    compares_by = getattr(encoder, "compares_by", "cosine")
+    if compares_by != "cosine":
+        raise LibraryError(
+            f"the model {encoder.name!r} was trained to compare by {compares_by}, a library ranks by cosine; "
+            'train it with similarity = "cosine", or measure it with `diptych eval`, which ranks by its own'
         )
 
 

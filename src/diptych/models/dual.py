@@ -52,6 +52,11 @@ class DualEncoder:
         return self.config.fingerprint
 
     @property
+    def compares_by(self) -> str:
+        """Name of the similarity that the model was trained for: "cosine", or "order"."""
+        return self.config.similarity
+
+    @property
     def preprocess(self) -> Preprocess:
         """How pictures must be prepared for `encode_pixels`."""
         if self.config.image.preprocess is not None:
@@ -152,7 +157,7 @@ class DualEncoder:
         The cosine, in [-1, 1], where nothing else is said in its config; the order similarity takes pictures on
         the left and texts on the right.
         """
-        return similarity_named(self.config.similarity)(left, right)
+        return similarity_named(self.compares_by)(left, right)
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"
