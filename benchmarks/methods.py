@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "methods"
 SHARED = ("frozen",)  # what others extend
 TRANSLATED = ("x_mrs_back", "x_mrs_multilingual")  # need a source with translations (benchmarks/translations.py)
 STARTS = {"finetuned": "info_nce"}  # goes on from another run of the same seed
-OWN_WORDS = ("minilm", "minilm_lora")  # need a folder of a pretrained text encoder
+OWN_WORDS = ("joined", "minilm", "minilm_lora")  # need a folder of a pretrained text encoder
 ORDER = ("cca", "sum_hinge", "max_hinge", "order", "info_nce", "siglip", "instance", "adversarial")
 METRICS = ("i2t R@1", "i2t R@10", "t2i R@1", "t2i R@10", "score")
 
@@ -72,6 +72,8 @@ def extra(name: str, seed: int, options: argparse.Namespace) -> list[str]:
     """What a method's own command needs beyond its config."""
     if name in STARTS:
         return [f"init={options.out / f'{STARTS[name]}-{seed}' / 'model'}"]
+    if name == "joined":
+        return [f'text.tower.towers=["use", "transformers:{options.encoder}"]']
     if name in OWN_WORDS:
         return [f'text.tower.name="tokens:{options.encoder}"', f'text.network.model="{options.encoder}"']
     return []

@@ -70,8 +70,8 @@ class Library(Searching, Care):
         with disk_errors(folder):
             if folder.exists() and (not folder.is_dir() or not _is_fresh(folder)):
                 raise LibraryError(f"{shown} exists and is not a library; choose an empty or new folder")
-            folder.mkdir(parents=True, exist_ok=True)
             about = Card.for_model(model, loaded_by, store)
+            folder.mkdir(parents=True, exist_ok=True)
             open_place(about, folder).check_free()
             card.write(about, folder)
         return cls(folder, about, model)
