@@ -43,6 +43,10 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
         "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Stem",
         "its early stages, below the head efficientnet_tail",
     ),
+    "efficientnet-lite0-maps": Entry(
+        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Maps",
+        "feature maps of two depths, for the cross-attention matcher",
+    ),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),
     "transformers": Entry(
         "diptych.encoders.image.transformers:TransformersImageTower",
@@ -52,6 +56,7 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
     "open_clip": Entry(f"{_CLIP}:OpenClipImageTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),
     "onnx": Entry("diptych.encoders.image.onnx:OnnxImageTower", "a graph of your own", ("FILE",)),
     "fake": Entry("diptych.encoders.fake:FakeImageTower", "tiny, for tests"),
+    "fake-maps": Entry("diptych.encoders.fake:FakeMapTower", "tiny maps of two depths, for tests"),
 }
 
 TEXT_TOWERS: Mapping[str, Entry] = {

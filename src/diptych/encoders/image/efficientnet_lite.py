@@ -8,6 +8,7 @@ The features are the mean and the maximum over positions of stages 5, 6, 7 and t
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ PREPROCESS = Preprocess(size=224, mode="squash", mean=(127.0, 127.0, 127.0), std
 STAGES = (4, 5, 6)  # timm's block numbers that are read besides the last convolution
 DIM = 3808
 STEM_MAP = (112, 14, 14)  # channels, rows, columns after stage 5
+LAST_MAP = (1280, 7, 7)  # after the last convolution
 
 
 def _pooled(x: Float[Tensor, "b c h w"]) -> list[Tensor]:
@@ -222,3 +224,38 @@ class EfficientNetLite0Stem(EfficientNetLite0Tower):
     @staticmethod
     def _graph() -> tuple[nn.Module, tuple[str, ...]]:
         return Stem(imagenet()), ("features",)
+
+
+class Maps(nn.Module):
+    """Pixels to the feature maps of stage 5 and of the last convolution, side by side and flattened."""
+
+    def __init__(self, net: MultiStage) -> None:
+        super().__init__()
+        self.conv_stem = net.conv_stem
+        self.bn1 = net.bn1
+        self.blocks = net.blocks
+        self.conv_head = net.conv_head
+        self.bn2 = net.bn2
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 84672"]:
+        """Each map channel by channel, row by row; the finer map first."""
+        x = self.bn1(self.conv_stem(pixels))
+        kept = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number == STAGES[0]:
+                kept.append(torch.flatten(x, 1))
+        return torch.cat([*kept, torch.flatten(self.bn2(self.conv_head(x)), 1)], dim=1)
+
+
+class EfficientNetLite0Maps(EfficientNetLite0Tower):
+    """Two depths of the network as a frozen tower: what the cross-attention matcher looks at."""
+
+    maps = (STEM_MAP, LAST_MAP)  # (channels, rows, columns), finest first
+    dim = sum(math.prod(one) for one in maps)
+    _version = "maps-1"
+    _name = "efficientnet-lite0-maps"
+
+    @staticmethod
+    def _graph() -> tuple[nn.Module, tuple[str, ...]]:
+        return Maps(imagenet()), ("features",)

@@ -1,0 +1,8 @@
+"""The slow, exact matcher: a captioner with cross-attention that says how likely a text is, given a picture."""
+
+from __future__ import annotations
+
+from .encoder import CrossEncoder, load_cross
+from .settings import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE
+
+__all__ = ["DIRECTIONS", "IMAGE_TO_TEXT", "TEXT_TO_IMAGE", "CrossEncoder", "load_cross"]
