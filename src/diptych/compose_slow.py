@@ -129,6 +129,12 @@ def train(
     return _saved(config, out, tower, network, words, scoring, training, validation, scores, fit, unread)
 
 
+def forget(out: Path) -> None:
+    """Remove the log, curve, checkpoints and vocabulary of an earlier run from `out`; whatever else lies there stays."""
+    compose.forget(out)
+    (out / FILE).unlink(missing_ok=True)
+
+
 def map_tower(spec: str) -> MapTower:
     """A tower that gives feature maps. Raises ConfigError for one that does not."""
     tower = towers.image_tower(spec)

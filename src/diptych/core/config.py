@@ -96,6 +96,14 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
     return _fill(cls, values, (), _Document(str(path), text, overrides))
 
 
+def peek(path: Path, key: str) -> Any:
+    """The value of one top-level key of a TOML file; None when it, or the file, cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError):
+        return None
+
+
 def from_dict(cls: type[C], values: Mapping[str, Any], name: str = "config") -> C:
     """Fill the dataclass `cls` from a nested mapping (a parsed TOML or JSON)."""
     return _fill(cls, values, (), _Document(name, ""))

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
-from diptych.data.features import Rows, image_rows
+from diptych.data.features import Rows, cached_images
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def collect_captions(
     views.check(view_names)
     pairs = list(pairs)
     refs = [ref for pair in pairs for ref in pair.images]
-    index, caches, keys, skipped = image_rows(refs, tower, root, view_names, workers, progress)
+    index, caches, keys, skipped = cached_images(refs, tower, root, view_names, workers, progress)
     chosen: list[int] = []  # positions in refs
     texts: list[str] = []
     image_owner: list[int] = []

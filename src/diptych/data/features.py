@@ -88,7 +88,7 @@ def collect(
     views.check(view_names)
     pairs = list(pairs)
     refs = [ref for pair in pairs for ref in pair.images]
-    index_of_ref, caches, keys, skipped = image_rows(refs, image_tower, root, view_names, workers, progress)
+    index_of_ref, caches, keys, skipped = cached_images(refs, image_tower, root, view_names, workers, progress)
 
     image_rows: list[int] = []  # positions in refs
     image_owner: list[int] = []
@@ -137,7 +137,7 @@ def collect(
     )
 
 
-def image_rows(
+def cached_images(
     refs: Sequence[ImageRef],
     tower: ImageTower,
     root: Path,

@@ -50,7 +50,7 @@ class GroupedPlan(EpochPlan):
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number))
         for records in np.array_split(draw.permutation(len(self._texts)), self.batches):
-            text = np.concatenate([self._draw_texts(draw, record) for record in records])
+            text = np.concatenate([self._draw_texts(draw, int(record)) for record in records])
             counts = np.minimum(self._texts[records], self._most)
             image = self._first_image[records] + draw.integers(0, self._images[records])
             view = self._draw_views(draw, len(records))
