@@ -25,6 +25,7 @@ def index(
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
+    tokens: Path | None = None,
     common: Common = COMMON,
 ) -> None:
     """Put pictures into a library, or bring it up to date.
@@ -44,6 +45,8 @@ def index(
 
         diptych index flickr8k/ --format flickr --library flickr.library --json
 
+        diptych index ~/Pictures --library ~/pictures.library --tokens runs/diptych-slow/model
+
     Args:
         paths: Folders, pictures, or files that list pictures.
         library: Folder of the library; made when it is not there.
@@ -53,6 +56,7 @@ def index(
         batch_size: Pictures that are embedded at once.
         max_megapixels: Larger pictures are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
+        tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
     """
     from diptych.data.images import ImageLimits
     from diptych.library.indexing import IndexOptions
@@ -69,7 +73,15 @@ def index(
     except KeyboardInterrupt:
         progress.say(f"{len(kept)} pictures of this run are in {escape(str(library))}")
         raise
-    common.show(report.to_json(), _described(report, library))
+    value, text = report.to_json(), _described(report, library)
+    if tokens is not None:
+        from diptych.library.tokens import remember
+        from diptych.models.cross import load_cross
+
+        added = collection.add_tokens(load_cross(tokens, device=common.device), progress=progress)
+        remember(library, str(tokens.expanduser().resolve()))
+        value["tokens"], text = added.to_json(), f"{text}\ntokens: {added.added} added, {len(added.skipped)} skipped"
+    common.show(value, text)
     if not report.total:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
 

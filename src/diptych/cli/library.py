@@ -10,7 +10,7 @@ from diptych.library import Library
 
 from .shared import Common
 
-app = cyclopts.App(name="library", help="Look after a library: info, verify, compact, remove.")
+app = cyclopts.App(name="library", help="Look after a library: info, verify, compact, add-tokens, remove.")
 COMMON = Common()
 MOST_LISTED = 20
 
@@ -82,6 +82,30 @@ def compact(library: Path, /, *, common: Common = COMMON) -> None:
     after = collection.info().bytes_on_disk
     text = f"{library}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
     common.show({"bytes_before": before, "bytes_after": after}, text)
+
+
+@app.command(name="add-tokens")
+def add_tokens(library: Path, /, *, slow: Path, common: Common = COMMON) -> None:
+    """Keep a slow matcher's tokens of every picture, so that search --rerank encodes nothing again.
+
+    Only pictures without tokens are read. Interrupted, the same command goes on.
+
+    For example:
+
+        diptych library add-tokens ~/pictures.library --slow runs/diptych-slow/model
+
+    Args:
+        library: Folder of the library.
+        slow: The matcher's folder.
+    """
+    from diptych.library import tokens
+    from diptych.models.cross import load_cross
+
+    report = Library.open(library).add_tokens(load_cross(slow, device=common.device), progress=common.progress())
+    tokens.remember(library, str(slow.expanduser().resolve()))
+    lines = [f"{library}: tokens of {report.added} pictures added, {report.known} known, {len(report.skipped)} skipped"]
+    lines += [f"  {one.reason.value}: {one.name}: {one.detail}" for one in report.skipped[:MOST_LISTED]]
+    common.show(report.to_json(), "\n".join(lines))
 
 
 @app.command

@@ -1,0 +1,203 @@
+"""Fitting a fast and a slow model to each other, and putting a re-ranker together from the two."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16, Float32, Int64
+
+from diptych.core.errors import DataError
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair, Skipped
+from diptych.data.splits import held_out
+from diptych.evaluation import Positives, ranks_from_scores
+from diptych.evaluation.metrics import recall_at
+from diptych.evaluation.reranking import rerank, top
+from diptych.library.rerank import Reranker
+from diptych.models import DualEncoder
+from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, CrossEncoder
+from diptych.models.cross.pair import PairSettings, read_pair, write_pair
+from diptych.models.embed import embed_pairs
+
+BETAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0, 400.0)
+DEPTHS = (20, 50, 100)
+_WITHIN = 0.25  # R@1 in percent: fewer candidates are taken when they lose no more than this
+
+
+def reranker(fast: DualEncoder | str, slow: CrossEncoder, *, beta: float | None = None, k: int | None = None) -> Reranker:
+    """The re-ranker of a fast model (or its fingerprint) and a matcher, as `fit` left it in the matcher's folder.
+
+    A `beta` of one's own needs no fitting. Raises ModelError when nothing was fitted for the two.
+    """
+    fingerprint = fast if isinstance(fast, str) else fast.fingerprint
+    if beta is not None:
+        return Reranker(fingerprint, slow, beta, k or 50)
+    pair = read_pair(slow.folder, fingerprint, slow.fingerprint)
+    return Reranker(fingerprint, slow, pair.beta, k or pair.k)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One direction of held-out pairs: cosines of everything, and h of each query's best candidates."""
+
+    fast: Float32[np.ndarray, "q m"]
+    candidates: Int64[np.ndarray, "q c"]
+    slow: Float32[np.ndarray, "q c"]
+    positives: Positives
+
+    def recall(self, beta: float, k: int, at: int = 1) -> float:
+        """R@at in percent after re-ranking the first k by h + beta * cosine."""
+        combined = rerank(self.fast, self.candidates, self.slow, beta, k)
+        return 100 * float(recall_at(ranks_from_scores(combined, self.positives), at).mean())
+
+    def fast_recall(self, at: int = 1) -> float:
+        """R@at in percent of the fast model alone."""
+        return 100 * float(recall_at(ranks_from_scores(self.fast, self.positives), at).mean())
+
+    def best_beta(self, k: int) -> float:
+        """The beta of BETAS with the smallest mean log rank, which is smoother than R@1."""
+
+        def badness(beta: float) -> float:
+            combined = rerank(self.fast, self.candidates, self.slow, beta, k)
+            return float(np.log1p(ranks_from_scores(combined, self.positives).best).mean())
+
+        return min(BETAS, key=badness)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What was fitted, and what it gave on the data it was fitted on."""
+
+    pair: PairSettings
+    path: Path
+    skipped: tuple[Skipped, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        pair = dataclasses.asdict(self.pair)
+        return {**pair, "path": str(self.path), "skipped": len(self.skipped)}
+
+
+def fit(
+    fast: DualEncoder,
+    slow: CrossEncoder,
+    pairs: Sequence[Pair],
+    *,
+    share: float = 1.0,
+    most: int = 400,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> FitReport:
+    """Fit beta and K on pairs that neither model was trained on, and keep them in the matcher's folder.
+
+    Args:
+        fast: the fast model.
+        slow: the matcher.
+        pairs: the pairs.
+        share: use only the records that this `val_share` holds out of training (1 for all).
+        most: queries of each direction, drawn at random.
+        seed: of that draw.
+        progress: told what is being scored.
+
+    Raises DataError when fewer than 10 pairs are left.
+    """
+    kept = [pair for pair in pairs if pair.images and pair.texts and (share >= 1 or held_out(pair.id, share))]
+    if len(kept) < 10:
+        raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
+    prepared = prepare(fast, slow, kept, progress=progress)
+    scored = {
+        direction: score(slow, prepared, direction, most=most, seed=seed, progress=progress)
+        for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
+    }
+    forward = scored[TEXT_TO_IMAGE]
+    k, beta, curve = _chosen(forward)
+    backward = scored[IMAGE_TO_TEXT]
+    pair = PairSettings(
+        fast=fast.fingerprint,
+        slow=slow.fingerprint,
+        fast_name=fast.name,
+        beta=beta,
+        k=k,
+        beta_image_to_text=backward.best_beta(k),
+        fitted={
+            "pictures": len(prepared.images),
+            "queries": {name: len(one.fast) for name, one in scored.items()},
+            "seed": seed,
+            "fast R@1": {name: round(one.fast_recall(), 2) for name, one in scored.items()},
+            "text_to_image R@1 by K": curve,
+        },
+    )
+    return FitReport(pair, write_pair(slow.folder, pair), prepared.skipped)
+
+
+def _chosen(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
+    """The fewest candidates that come within a quarter point of the best R@1, and their beta."""
+    betas = {k: scored.best_beta(k) for k in DEPTHS}
+    recalls = {k: round(scored.recall(beta, k), 2) for k, beta in betas.items()}
+    k = next(k for k in DEPTHS if recalls[k] >= max(recalls.values()) - _WITHIN)
+    return k, betas[k], {str(k): recall for k, recall in recalls.items()}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pairs as both models see them: the fast one's vectors, the slow one's tokens, and the texts."""
+
+    images: Float32[np.ndarray, "n d"]
+    texts: Float32[np.ndarray, "m d"]
+    owner: Int64[np.ndarray, " m"]  # the picture that a text belongs to
+    tokens: Float16[np.ndarray, "n r w"]
+    words: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def prepare(
+    fast: DualEncoder, slow: CrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT
+) -> Prepared:
+    """The first picture of each pair and all of its texts; pairs with an unreadable picture are left out."""
+    embedded = embed_pairs(fast, pairs, progress=progress)
+    by_id = {pair.id: pair for pair in pairs}
+    kept = [by_id[identifier] for identifier in embedded.ids]
+    return Prepared(
+        images=embedded.images,
+        texts=embedded.texts,
+        owner=embedded.owner,
+        tokens=slow.encode_regions([pair.images[0] for pair in kept], progress=progress),
+        words=tuple(text.value for pair in kept for text in pair.texts),
+        skipped=embedded.skipped,
+    )
+
+
+def score(
+    slow: CrossEncoder,
+    pairs: Prepared,
+    direction: str,
+    *,
+    depth: int = DEPTHS[-1],
+    most: int = 400,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Scored:
+    """Cosines of `most` random queries with everything, and the matcher's score of each one's best `depth`."""
+    to_image = direction == TEXT_TO_IMAGE
+    draw = np.random.default_rng(seed)
+    queries = np.sort(draw.permutation(len(pairs.texts if to_image else pairs.images))[:most])
+    if to_image:
+        cosines = pairs.texts[queries] @ pairs.images.T
+        positives = Positives.from_labels(pairs.owner[queries], np.arange(len(pairs.images)))
+    else:
+        cosines = pairs.images[queries] @ pairs.texts.T
+        positives = Positives.from_labels(queries, pairs.owner)
+    candidates = top(cosines, depth)
+    found = np.empty(candidates.shape, dtype=np.float32)
+    for row in progress.track(range(len(queries)), f"matching {direction}", total=len(queries)):
+        if to_image:
+            found[row] = slow.score(pairs.tokens[candidates[row]], pairs.words[queries[row]])
+        else:
+            own = pairs.tokens[queries[row] : queries[row] + 1]
+            found[row] = slow.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
+    return Scored(cosines, candidates, found, positives)
