@@ -45,7 +45,7 @@ from diptych.training.grouped import GroupedPlan
 from diptych.training.settings import TrainingSettings
 
 KIND = files.KIND
-_VALIDATION_PICTURES = 128
+_VALIDATION_PICTURES = 64
 _STATISTICS_PICTURES = 256
 _FITTED_PICTURES = 100  # held-out pictures that the scoring of image -> text is fitted on
 _PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
