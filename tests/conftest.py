@@ -111,8 +111,8 @@ def small_config(**changes: Any) -> Any:
     head = Part("mlp", {"hidden": 32, "input_dropout": 0.1, "dropout": 0.1})
     values: dict[str, Any] = {
         "name": "shapes",
-        "image": compose.SideSettings("fake", head),
-        "text": compose.SideSettings("fake", head),
+        "image": compose.SideSettings(Part("fake"), head=head),
+        "text": compose.SideSettings(Part("fake"), head=head),
         "loss": Part("info_nce"),
         "dim": 16,
         "training": TrainingSettings(epochs=6, batch_size=20, learning_rate=1e-2),
@@ -147,6 +147,29 @@ def trained(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
 def small_model(trained: Trained) -> Path:
     """The folder of the small model, for reading only."""
     return trained.model
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """A model folder of random linear heads on the fake towers, made in milliseconds."""
+    torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+    from diptych.core.config import Part
+    from diptych.encoders.table import image_tower, text_tower
+    from diptych.models.heads import LinearHead
+    from diptych.models.save import TrainedSide, save
+
+    torch.manual_seed(seed)
+    image, text = (
+        TrainedSide(tower, Part("fake"), Part("linear"), LinearHead(32, 16).eval())
+        for tower in (image_tower("fake"), text_tower("fake"))
+    )
+    save(folder, name=folder.name, image=image, text=text, dim=16, card=folder.name, training={})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Any:
+    """Writes tiny models: `tiny_model(folder, seed=1)`."""
+    return write_tiny_model
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """From a config to a saved model, through every part."""
 
 import dataclasses
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
 from diptych.encoders.table import IMAGE_TOWERS, TEXT_TOWERS  # noqa: E402
 from diptych.models.heads import EnsembleHead, build_head  # noqa: E402
+from diptych.models.networks import NETWORKS  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
+compose_train = importlib.import_module("diptych.compose.train")  # its name is also the function's
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 FAST = TrainingSettings(epochs=2, batch_size=30, learning_rate=3e-3)
 
@@ -80,7 +83,7 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
 ) -> None:
     config = small(training=FAST, members=2)
     whole = train(config, tmp_path / "whole", shapes)
-    scores, calls = compose._scores, []
+    scores, calls = compose_train._scores, []
 
     def interrupted(*arguments: Any) -> dict[str, float]:
         calls.append(1)
@@ -88,11 +91,11 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
             raise KeyboardInterrupt
         return scores(*arguments)
 
-    monkeypatch.setattr(compose, "_scores", interrupted)
+    monkeypatch.setattr(compose_train, "_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "broken", shapes)
     assert not (tmp_path / "broken" / "model").exists()
-    monkeypatch.setattr(compose, "_scores", scores)
+    monkeypatch.setattr(compose_train, "_scores", scores)
     resumed = train(config, tmp_path / "broken", shapes)
     assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
     for member in (0, 1):
@@ -153,9 +156,9 @@ def test_forgetting_removes_a_runs_files_and_nothing_else(shapes: Path, tmp_path
     [
         ({"loss": Part("infonce")}, "unknown loss 'infonce'"),
         ({"loss": Part("info_nce", {"temprature": 1.0})}, "unknown option 'temprature'"),
-        ({"image": compose.SideSettings("fake", Part("mpl"))}, "unknown head 'mpl'"),
-        ({"text": compose.SideSettings("fake", Part("mlp", {"hiden": 1}))}, "unknown option 'hiden'"),
-        ({"image": compose.SideSettings("resnet")}, "unknown image tower 'resnet'"),
+        ({"image": compose.SideSettings(Part("fake"), head=Part("mpl"))}, "unknown head 'mpl'"),
+        ({"text": compose.SideSettings(Part("fake"), head=Part("mlp", {"hiden": 1}))}, "unknown option 'hiden'"),
+        ({"image": compose.SideSettings(Part("resnet"))}, "unknown image tower 'resnet'"),
     ],
 )
 def test_what_cannot_be_built_is_refused_before_a_picture_is_read(
@@ -207,7 +210,7 @@ def test_no_data_and_too_little(tmp_path: Path, small: Any, shapes: Path) -> Non
 
 
 def test_refitting_starts_from_the_models_heads(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
-    side = compose.SideSettings(f"model:{small_model}", small().image.head)
+    side = compose.SideSettings(Part(f"model:{small_model}"), head=small().image.head)
     still = TrainingSettings(epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
     config = small(name="refit", image=side, text=side, init=str(small_model), training=still)
     refit, start = diptych.load(train(config, tmp_path, shapes).model), diptych.load(small_model)
@@ -265,10 +268,10 @@ def test_a_bundled_tower_travels_with_the_model_and_with_its_refits(
 ) -> None:
     portable = PortableTower(tmp_path / "tower")
     with monkeypatch.context() as patch:
-        patch.setattr(compose.towers, "image_tower", lambda spec: portable)
+        patch.setattr(compose_train.towers, "image_tower", lambda part: portable)
         first = train(small(training=FAST), tmp_path / "first", shapes).model
     (tmp_path / "tower").rename(tmp_path / "away")
-    side = compose.SideSettings(f"model:{first}", small().image.head)
+    side = compose.SideSettings(Part(f"model:{first}"), head=small().image.head)
     config = small(training=FAST, image=side, text=dataclasses.replace(side), init=str(first))
     second = train(config, tmp_path / "second", shapes).model
     (tmp_path / "first").rename(tmp_path / "first away")
@@ -295,11 +298,12 @@ def test_every_shipped_config_loads_and_builds(path: Path) -> None:
     config = load(compose.TrainConfig, path)
     assert from_dict(compose.TrainConfig, to_dict(config)) == config
     losses.build(config.loss, dim=config.dim or 512, classes=2)
-    for side, table in ((config.image, IMAGE_TOWERS), (config.text, TEXT_TOWERS)):
-        assert side.tower.startswith("model:") or side.tower.partition(":")[0] in table
+    for side, table in ((config.image, IMAGE_TOWERS), (config.text, {**TEXT_TOWERS, "words": 0, "wordpiece": 0})):
+        assert side.tower.name.startswith("model:") or side.tower.name.partition(":")[0] in table
         if side.head is not None:
-            features = 21_952 if side.tower.endswith("-stem") else 48
-            build_head(side.head, features, config.dim or 512)
+            build_head(side.head, 48, config.dim or 512)
+        if side.network is not None:
+            assert side.network.name in NETWORKS
     if not config.init:
         assert config.resolved().dim > 0
 

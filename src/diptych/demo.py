@@ -184,8 +184,8 @@ def _fit(
     progress.say(f"measured {base.name} on {len(split['val'])} held-out pairs; now fitting heads to the rest")
     config = compose.TrainConfig(
         name="demo",
-        image=compose.SideSettings("model:base"),
-        text=compose.SideSettings("model:base"),
+        image=compose.SideSettings(Part("model:base")),
+        text=compose.SideSettings(Part("model:base")),
         loss=Part("info_nce"),
         seed=seed,
         init="base",

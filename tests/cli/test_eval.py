@@ -8,27 +8,13 @@ from PIL import Image
 from diptych.cli import app as cli
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
-torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
 
 COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz", "white": "weiß"}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A whole model folder on the tiny towers, with heads as they start out."""
-    from diptych.core.config import Part
-    from diptych.encoders.table import image_tower, text_tower
-    from diptych.models.heads import LinearHead
-    from diptych.models.save import save
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    towers = {"image_tower": image_tower("fake"), "text_tower": text_tower("fake")}
-    heads = {"image_head": LinearHead(32, 16).eval(), "text_head": LinearHead(32, 16).eval()}
-    parts = {"image_head_part": Part("linear"), "text_head_part": Part("linear")}
-    specs = {"image_tower_spec": "fake", "text_tower_spec": "fake"}
-    save(folder, name="tiny", dim=16, card="tiny", training={}, **towers, **heads, **parts, **specs)
-    return folder
+def model(tmp_path_factory, tiny_model):
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture

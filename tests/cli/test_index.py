@@ -12,30 +12,13 @@ from PIL import Image
 
 from diptych.cli.app import run
 
-torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
 COLOURS = ("red", "green", "blue", "black", "white")
 
 
-def write_model(folder, seed):
-    """A whole model folder on the tiny towers, with heads as they start out."""
-    from diptych.core.config import Part
-    from diptych.encoders.table import image_tower, text_tower
-    from diptych.models.heads import LinearHead
-    from diptych.models.save import save
-
-    torch.manual_seed(seed)
-    towers = {"image_tower": image_tower("fake"), "text_tower": text_tower("fake")}
-    heads = {"image_head": LinearHead(32, 16).eval(), "text_head": LinearHead(32, 16).eval()}
-    parts = {"image_head_part": Part("linear"), "text_head_part": Part("linear")}
-    specs = {"image_tower_spec": "fake", "text_tower_spec": "fake"}
-    save(folder, name=folder.name, dim=16, card=folder.name, training={}, **towers, **heads, **parts, **specs)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tmp_path_factory, tiny_model):
     base = tmp_path_factory.mktemp("models")
-    return write_model(base / "tiny", 0), write_model(base / "other", 1)
+    return tiny_model(base / "tiny", 0), tiny_model(base / "other", 1)
 
 
 @pytest.fixture

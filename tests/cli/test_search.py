@@ -11,26 +11,15 @@ from PIL import Image
 
 from diptych.cli.app import run
 
-torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
 COLOURS = ("red", "green", "blue", "black", "white")
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory):
+def collection(tmp_path_factory, tiny_model):
     """A library of five pictures, one with a name that is not UTF-8, made by a tiny model."""
-    from diptych.core.config import Part
-    from diptych.encoders.table import image_tower, text_tower
-    from diptych.models.heads import LinearHead
-    from diptych.models.save import save
-
     base = tmp_path_factory.mktemp("search")
     for seed, name in enumerate(("tiny", "other")):
-        torch.manual_seed(seed)
-        towers = {"image_tower": image_tower("fake"), "text_tower": text_tower("fake")}
-        heads = {"image_head": LinearHead(32, 16).eval(), "text_head": LinearHead(32, 16).eval()}
-        parts = {"image_head_part": Part("linear"), "text_head_part": Part("linear")}
-        specs = {"image_tower_spec": "fake", "text_tower_spec": "fake"}
-        save(base / name, name=name, dim=16, card=name, training={}, **towers, **heads, **parts, **specs)
+        tiny_model(base / name, seed)
     (base / "photos").mkdir()
     for colour in COLOURS:
         Image.new("RGB", (40, 30), colour).save(base / "photos" / f"{colour}.png")

@@ -8,8 +8,8 @@ RECORD = {
     "config": {
         "seed": 7,
         "members": 2,
-        "image": {"tower": "fake", "head": {"name": "mlp"}},
-        "text": {"tower": "use", "head": {"name": "linear"}},
+        "image": {"tower": {"name": "fake"}, "head": {"name": "mlp"}},
+        "text": {"tower": {"name": "words"}, "network": {"name": "gru"}, "head": {"name": "linear"}},
         "loss": {"name": "info_nce"},
     },
 }
@@ -20,7 +20,7 @@ def test_a_card_holds_the_measured_facts() -> None:
     assert card.startswith("# small\n\n## Data\n\nNot stated")
     assert "| image → text | 21.0 | 25.0 | 30.0 |\n| text → image | 11.0 | 15.0 | 20.0 |" in card
     assert "the 100 validation records" in card
-    assert "head `linear`" in card
+    assert "tower `words`, frozen → network `gru`, trained → head `linear`, trained" in card
     assert "seed 7, 2 member(s)" in card
     assert "1000 for training (fingerprint `aaaaaaaaaaaaaaaa`)" in card
     assert "## Limits" not in card

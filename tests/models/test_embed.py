@@ -7,35 +7,10 @@ from diptych.core.types import BytesImage, FileImage, Pair, Text
 from diptych.models import load
 from diptych.models.embed import embed_pairs
 
-torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
-
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A whole model folder on the tiny towers, with heads as they start out."""
-    from diptych.core.config import Part
-    from diptych.encoders.table import image_tower, text_tower
-    from diptych.models.heads import LinearHead
-    from diptych.models.save import save
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save(
-        folder,
-        name="tiny",
-        image_tower=image_tower("fake"),
-        image_tower_spec="fake",
-        image_head=LinearHead(32, 16).eval(),
-        image_head_part=Part("linear"),
-        text_tower=text_tower("fake"),
-        text_tower_spec="fake",
-        text_head=LinearHead(32, 16).eval(),
-        text_head_part=Part("linear"),
-        dim=16,
-        card="tiny",
-        training={},
-    )
-    return load(folder)
+def model(tmp_path_factory, tiny_model):
+    return load(tiny_model(tmp_path_factory.mktemp("model") / "tiny"))
 
 
 @pytest.fixture

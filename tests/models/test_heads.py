@@ -12,9 +12,11 @@ from diptych.models.heads import (  # noqa: E402
     EnsembleHead,
     LinearHead,
     MLPHead,
+    SharedLayerHead,
     Standardise,
     build_head,
     ensemble_of,
+    share_layers,
 )
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)) * 3 + 1
@@ -86,7 +88,7 @@ def test_a_config_of_an_ensemble_builds_it_again() -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Part("mpl"), "unknown head 'mpl'; choose from efficientnet_tail, ensemble, linear, mlp; did you mean 'mlp'"),
+        (Part("mpl"), "unknown head 'mpl'; choose from ensemble, linear, mlp, shared_layer; did you mean 'mlp'"),
         (Part("mlp", {"hiden": 3}), "head 'mlp': unknown option 'hiden'; it takes .*did you mean 'hidden'"),
         (Part("linear", {"features": 3}), "unknown option 'features'"),
         (Part("mlp", {"dropout": 1.5}), "head 'mlp' cannot take .*dropout"),
@@ -109,3 +111,42 @@ def test_an_option_of_another_type_is_a_config_error() -> None:
 def test_an_ensemble_of_nothing() -> None:
     with pytest.raises(ConfigError, match="at least one head"):
         EnsembleHead([])
+
+
+# the shared layer of X-MRS
+
+
+def shared_pair(dim: int = 6) -> tuple[SharedLayerHead, SharedLayerHead]:
+    torch.manual_seed(0)
+    image, text = SharedLayerHead(5, dim), SharedLayerHead(9, dim)
+    share_layers(image, text)
+    return image, text
+
+
+def test_both_modalities_go_through_one_layer_and_their_own_norms() -> None:
+    image, text = shared_pair()
+    assert text.shared is image.shared
+    assert text.norm_shared is not image.norm_shared
+    pair = torch.nn.ModuleList([image, text])
+    names = [name for name, _ in pair.named_parameters() if "shared." in name and "norm" not in name]
+    assert names == ["0.shared.weight", "0.shared.bias"]  # one layer, stepped once
+    (image(torch.randn(8, 5)) * torch.randn(8, 6)).sum().backward()
+    assert image.shared.weight.grad is not None
+
+
+def test_the_shared_head_is_its_formula() -> None:
+    image, _ = shared_pair()
+    rows = torch.randn(8, 5)
+    norm = torch.nn.functional.batch_norm
+    x = torch.tanh(image.linear(norm(rows, None, None, training=True)))
+    x = torch.tanh(norm(image.shared(x), None, None, training=True))
+    wanted = torch.nn.functional.normalize(x, dim=-1)
+    assert torch.allclose(image.train()(rows), wanted, atol=1e-5)
+
+
+def test_a_layer_can_only_be_shared_with_another_of_its_kind() -> None:
+    with pytest.raises(ConfigError, match="give it to both image and text"):
+        share_layers(SharedLayerHead(5, 6), LinearHead(5, 6))
+    with pytest.raises(ConfigError, match="need the same hidden"):
+        share_layers(SharedLayerHead(5, 6), SharedLayerHead(5, 6, hidden=7))
+    share_layers(LinearHead(5, 6), LinearHead(5, 6))

@@ -31,16 +31,11 @@ MLP = Part("mlp")
 
 def save(folder: Path, part: Part = MLP, seed: int = 0, **changes: Any) -> tuple[Head, Head]:
     heads = head(part, seed), head(part, seed + 100)
+    modules = [changes.pop(name, made) for name, made in zip(("image_head", "text_head"), heads, strict=True)]
     values: dict[str, Any] = {
         "name": "tiny",
-        "image_tower": image_tower("fake"),
-        "image_tower_spec": "fake",
-        "image_head": heads[0],
-        "image_head_part": part,
-        "text_tower": text_tower("fake"),
-        "text_tower_spec": "fake",
-        "text_head": heads[1],
-        "text_head_part": part,
+        "image": saving.TrainedSide(image_tower("fake"), Part("fake"), part, modules[0]),
+        "text": saving.TrainedSide(text_tower("fake"), Part("fake"), part, modules[1]),
         "dim": 16,
         "card": "# tiny\n",
         "training": {"note": "ü"},

@@ -41,7 +41,10 @@ class Preprocess:
 
 @runtime_checkable
 class ImageTower(Protocol):
-    """Pixels to features. `dim` is d; `fingerprint` changes when weights or preprocessing do."""
+    """Pixels to features. `dim` is d; `fingerprint` changes when weights or preprocessing do.
+
+    A tower may have a `storage`: how its rows are cached, "float16" unless it says "int32" or "uint8".
+    """
 
     @property
     def dim(self) -> int: ...
@@ -93,7 +96,6 @@ class TextTower(Protocol):
         ...
 
 
-@runtime_checkable
 @runtime_checkable
 class Progress(Protocol):
     """Long work reports here; the CLI draws a bar on stderr, tests and servers pass `SILENT`."""

@@ -3,7 +3,7 @@
 One folder per tower and view, two append-only files in it:
 
     keys.bin     16 bytes a row: fingerprint of the input's content
-    rows.f16     2 * dim bytes a row: the tower's features
+    rows.f16     2 * dim bytes a row: the tower's features (rows.i32 for token ids, rows.u8 for pixels)
 
 Rows are flushed before their keys, so a key on disk always has its row; whatever a crash leaves
 beyond that is cut off at the next opening. Rows are memory-mapped, so a second epoch, or a
@@ -20,14 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float16, Int
+from jaxtyping import Int, Shaped
 
 from diptych.core import fingerprint
-from diptych.core.errors import DataError
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import write_json
 
 KEY_BYTES = 16
-_ITEM = np.dtype(np.float16).itemsize
+_SUFFIX = {"float16": "f16", "int32": "i32", "uint8": "u8"}
 
 
 class FeatureCache:
@@ -38,13 +38,18 @@ class FeatureCache:
         tower: the tower's fingerprint.
         view: how the input was shown to the tower ("full", "flip", "crop-3", "text").
         dim: width of a row.
+        storage: float16 for features, int32 for token ids, uint8 for pixels.
     """
 
-    def __init__(self, root: Path, tower: str, view: str, dim: int) -> None:
+    def __init__(self, root: Path, tower: str, view: str, dim: int, storage: str = "float16") -> None:
+        if storage not in _SUFFIX:
+            raise ConfigError(f"unknown storage {storage!r}; choose from {', '.join(_SUFFIX)}")
         self.dim = dim
+        self.dtype = np.dtype(storage)
+        self._row_bytes = dim * self.dtype.itemsize
         self.folder = root / f"{fingerprint.of_bytes(tower.encode())[:16]}-{view}"
         self._keys_path = self.folder / "keys.bin"
-        self._rows_path = self.folder / "rows.f16"
+        self._rows_path = self.folder / f"rows.{_SUFFIX[storage]}"
         self._row_of: dict[bytes, int] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / "about.json"
@@ -56,7 +61,7 @@ class FeatureCache:
                     "delete that folder"
                 )
         else:
-            write_json(about, {"tower": tower, "view": view, "dim": dim, "dtype": "float16"})
+            write_json(about, {"tower": tower, "view": view, "dim": dim, "dtype": storage})
         self._read_keys()
 
     def __len__(self) -> int:
@@ -75,15 +80,15 @@ class FeatureCache:
                 positions.append(position)
         return positions
 
-    def add(self, keys: Sequence[bytes], rows: Float[np.ndarray, "n d"]) -> None:
+    def add(self, keys: Sequence[bytes], rows: Shaped[np.ndarray, "n d"]) -> None:
         """Append rows durably; keys that are already there are left alone.
 
         Raises DataError when the shapes do not fit or a row is not finite in half precision.
         """
         if rows.shape != (len(keys), self.dim):
             raise DataError(f"expected {len(keys)} rows of {self.dim} features, found {rows.shape}")
-        half = rows.astype(np.float16)
-        if not np.isfinite(half).all():
+        stored = rows.astype(self.dtype)
+        if not np.isfinite(stored).all():
             raise DataError("features are not finite in half precision; the tower is broken or not normalised")
         with self._locked():
             self._read_keys()  # another process may have written meanwhile
@@ -92,9 +97,9 @@ class FeatureCache:
                 return
             start = len(self._row_of)
             with self._rows_path.open("r+b" if self._rows_path.exists() else "w+b") as stream:
-                stream.truncate(start * self.dim * _ITEM)
+                stream.truncate(start * self._row_bytes)
                 stream.seek(0, os.SEEK_END)
-                stream.write(half[fresh].tobytes())
+                stream.write(stored[fresh].tobytes())
                 stream.flush()
                 os.fsync(stream.fileno())
             with self._keys_path.open("r+b" if self._keys_path.exists() else "w+b") as stream:
@@ -110,17 +115,17 @@ class FeatureCache:
         """Row numbers of the keys. Raises KeyError for one that is not there."""
         return np.fromiter((self._row_of[key] for key in keys), dtype=np.int64, count=len(keys))
 
-    def map(self) -> Float16[np.ndarray, "n d"]:
+    def map(self) -> Shaped[np.ndarray, "n d"]:
         """All rows, memory-mapped read-only."""
         if not self._row_of:
-            return np.zeros((0, self.dim), dtype=np.float16)
-        return np.memmap(self._rows_path, dtype=np.float16, mode="r", shape=(len(self._row_of), self.dim))
+            return np.zeros((0, self.dim), dtype=self.dtype)
+        return np.memmap(self._rows_path, dtype=self.dtype, mode="r", shape=(len(self._row_of), self.dim))
 
     def _read_keys(self) -> None:
         if not self._keys_path.exists() or not self._rows_path.exists():
             self._row_of = {}
             return
-        whole = self._rows_path.stat().st_size // (self.dim * _ITEM)
+        whole = self._rows_path.stat().st_size // self._row_bytes
         raw = self._keys_path.read_bytes()
         count = min(len(raw) // KEY_BYTES, whole)
         self._row_of = {raw[i * KEY_BYTES : (i + 1) * KEY_BYTES]: i for i in range(count)}

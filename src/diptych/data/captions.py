@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
-from diptych.data.features import Rows, cached_images
+from diptych.data.features import Rows, cached_images, is_wanted
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,7 @@ def collect_captions(
     for pair in pairs:
         readable = [ref for ref in range(position, position + len(pair.images)) if index[0][ref] >= 0]
         position += len(pair.images)
-        wanted = [
-            text.value
-            for text in pair.texts
-            if text.value.strip() and (not langs or text.lang in langs) and (not fields or text.field in fields)
-        ]
+        wanted = [text.value for text in pair.texts if is_wanted(text, langs, fields)]
         if not readable or not wanted:
             skipped.append(Skipped(pair.id, Reason.NO_IMAGE if not readable else Reason.EMPTY_TEXT))
             continue

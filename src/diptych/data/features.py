@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Int, UInt8
+from jaxtyping import Int, Shaped, UInt8
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
-from diptych.core.types import ImageRef, Pair, Skipped
+from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import FeatureCache, content_key
 from diptych.data.images import stream
@@ -21,20 +21,24 @@ from diptych.data.images import stream
 _TEXT_CHUNK = 2048
 _FLUSH = 512  # pictures between two durable writes to the cache, unless
 _FLUSH_NUMBERS = 1 << 26  # so many features wait already
+_WIDENED = {"float16": np.float32, "int32": np.int64, "uint8": np.uint8}  # what rows are read as
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a memory-mapped matrix: `rows[i]` is read when it is asked for."""
+    """Some rows of a memory-mapped matrix: `rows[i]` is read when it is asked for.
 
-    matrix: Float16[np.ndarray, "n d"]
+    Features (float16) come out as float32, token ids (int32) as int64, pixels (uint8) as they are.
+    """
+
+    matrix: Shaped[np.ndarray, "n d"]
     index: Int[np.ndarray, " m"]
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, which: Int[np.ndarray, " k"]) -> Float32[np.ndarray, "k d"]:
-        return np.asarray(self.matrix[self.index[which]], dtype=np.float32)
+    def __getitem__(self, which: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, "k d"]:
+        return np.asarray(self.matrix[self.index[which]], dtype=_WIDENED[self.matrix.dtype.name])
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,7 @@ def collect(
         here = range(position, position + len(pair.images))
         position += len(pair.images)
         readable = [ref for ref in here if index_of_ref[0][ref] >= 0]
-        chosen = [
-            text
-            for text in pair.texts
-            if text.value.strip() and (not langs or text.lang in langs) and (not fields or text.field in fields)
-        ]
+        chosen = [text for text in pair.texts if is_wanted(text, langs, fields)]
         if not readable or not chosen:
             missing = Reason.NO_IMAGE if not readable else Reason.EMPTY_TEXT
             skipped.append(Skipped(pair.id, missing))
@@ -137,6 +137,11 @@ def collect(
     )
 
 
+def is_wanted(text: Text, langs: Collection[str], fields: Collection[str]) -> bool:
+    """Whether a text is not empty, and in one of the languages and fields asked for (none: all)."""
+    return bool(text.value.strip()) and (not langs or text.lang in langs) and (not fields or text.field in fields)
+
+
 def cached_images(
     refs: Sequence[ImageRef],
     tower: ImageTower,
@@ -146,7 +151,7 @@ def cached_images(
     progress: Progress,
 ) -> tuple[list[Int[np.ndarray, " n"]], list[FeatureCache], list[bytes], list[Skipped]]:
     """Row numbers of each picture under each view (-1 where it cannot be read), and the content keys."""
-    caches = [FeatureCache(root, tower.fingerprint, view, tower.dim) for view in view_names]
+    caches = [_cache(root, tower, view) for view in view_names]
     skipped: list[Skipped] = []
     keys: list[bytes | None] = []
     for ref in refs:
@@ -181,7 +186,7 @@ def _fill(
     """Embed the wanted pictures under every view; what cannot be read comes back by content key."""
     keys = list(wanted)
     bad: dict[bytes, Skipped] = {}
-    pending: list[tuple[bytes, Float[np.ndarray, "v d"]]] = []
+    pending: list[tuple[bytes, Shaped[np.ndarray, "v d"]]] = []
 
     def show_all(pixels: UInt8[np.ndarray, "h w 3"]) -> Any:
         return np.stack([views.show(pixels, view, tower.preprocess) for view in view_names])
@@ -223,6 +228,10 @@ def _fill(
     return bad
 
 
+def _cache(root: Path, tower: ImageTower | TextTower, view: str) -> FeatureCache:
+    return FeatureCache(root, tower.fingerprint, view, tower.dim, getattr(tower, "storage", "float16"))
+
+
 def _one_by_one(batches: Iterable[Any]) -> Iterable[tuple[int, Any, Skipped | None]]:
     for batch in batches:
         for position, problem in batch.skipped:
@@ -232,7 +241,7 @@ def _one_by_one(batches: Iterable[Any]) -> Iterable[tuple[int, Any, Skipped | No
 
 
 def _text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> Rows:
-    cache = FeatureCache(root, tower.fingerprint, "text", tower.dim)
+    cache = _cache(root, tower, "text")
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     missing = cache.missing(keys)
     chunks = [missing[start : start + _TEXT_CHUNK] for start in range(0, len(missing), _TEXT_CHUNK)]

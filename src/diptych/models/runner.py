@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32, Shaped
 
 from diptych.core.errors import ModelError
 
 
 class OnnxHead:
-    """Features in, L2-normalised embeddings out; the session is made at the first call."""
+    """Features (or token ids, or pixels) in, L2-normalised embeddings out; the session is made at the first call."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.path = path
@@ -35,7 +35,11 @@ class OnnxHead:
             first = str(error).splitlines()[0]
             raise ModelError(f"cannot load {self.path}: {first}; copy the model folder again") from error
 
-    def __call__(self, features: Float[np.ndarray, "b f"]) -> Float32[np.ndarray, "b d"]:
+    @cached_property
+    def _input_type(self) -> type[np.generic]:
+        return np.int64 if self._session.get_inputs()[0].type == "tensor(int64)" else np.float32
+
+    def __call__(self, features: Shaped[np.ndarray, "b f"]) -> Float32[np.ndarray, "b d"]:
         """Embeddings of unit length."""
-        (embedding,) = self._session.run(None, {"features": np.ascontiguousarray(features, dtype=np.float32)})
+        (embedding,) = self._session.run(None, {"features": np.ascontiguousarray(features, dtype=self._input_type)})
         return np.asarray(embedding, dtype=np.float32)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from diptych.core import fingerprint
 from diptych.core.config import Part, to_dict
@@ -18,8 +21,19 @@ from diptych.core.files import fsync_file, fsync_folder, write_bytes, write_json
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.version import __version__
 from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
+from diptych.encoders.text.tokens import TokenTower
 from diptych.models import folder as files
-from diptych.models.heads import Head
+
+
+@dataclass(frozen=True)
+class TrainedSide:
+    """One side of a trained model, and how a config names its parts."""
+
+    tower: Any  # ImageTower or TextTower
+    tower_part: Part
+    head_part: Part
+    module: nn.Module  # the tower's rows to embeddings
+    network_part: Part | None = None
 
 
 @runtime_checkable
@@ -34,24 +48,19 @@ def save(
     folder: Path,
     *,
     name: str,
-    image_tower: ImageTower,
-    image_tower_spec: str,
-    image_head: Head,
-    image_head_part: Part,
-    text_tower: TextTower,
-    text_tower_spec: str,
-    text_head: Head,
-    text_head_part: Part,
+    image: TrainedSide,
+    text: TrainedSide,
     dim: int,
     card: str,
     training: Mapping[str, Any],
+    similarity: str = "cosine",
     licence: str = "",
     compact: bool = False,
 ) -> files.ModelConfig:
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
-    A portable image tower is copied in, so that the folder needs nothing but the text tower's package; other
-    towers are named with their fingerprint. `compact` stores the heads' large matrices in 8 bits.
+    A portable image tower and a tokenizer are copied in, so that the folder needs no other; other towers are
+    named with their fingerprint. `compact` stores the heads' large matrices in 8 bits.
 
     Raises ModelError when `folder` exists and is not a model folder.
     """
@@ -60,34 +69,24 @@ def save(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        portable = isinstance(image_tower, Portable)
         graphs: dict[str, GraphSpec | Graph] = {
-            files.IMAGE_HEAD: GraphSpec(image_head, torch.zeros(2, image_tower.dim), compact=compact),
-            files.TEXT_HEAD: GraphSpec(text_head, torch.zeros(2, text_tower.dim), compact=compact),
+            files.IMAGE_HEAD: GraphSpec(image.module, _example(image.tower), compact=compact),
+            files.TEXT_HEAD: GraphSpec(text.module, _example(text.tower), compact=compact),
         }
-        if isinstance(image_tower, Portable):
-            graphs[files.IMAGE_TOWER] = read_graph(image_tower.folder, files.IMAGE_TOWER)
+        if isinstance(image.tower, Portable):
+            graphs[files.IMAGE_TOWER] = read_graph(image.tower.folder, files.IMAGE_TOWER)
         write_graphs(temporary, graphs)
+        if isinstance(text.tower, TokenTower):
+            text.tower.save(temporary)
         written = sorted(path.name for path in temporary.iterdir())
         for file in written:
             fsync_file(temporary / file)
         config = files.ModelConfig(
             name=name,
             dim=dim,
-            image=files.SideConfig(
-                tower=files.BUNDLED if portable else image_tower_spec,
-                source=image_tower_spec if portable else "",
-                features=image_tower.dim,
-                head=image_head_part,
-                preprocess=image_tower.preprocess,
-                fingerprint="" if portable else image_tower.fingerprint,
-            ),
-            text=files.SideConfig(
-                tower=text_tower_spec,
-                features=text_tower.dim,
-                head=text_head_part,
-                fingerprint=text_tower.fingerprint,
-            ),
+            image=dataclasses.replace(_side(image), preprocess=image.tower.preprocess),
+            text=_side(text),
+            similarity=similarity,
             diptych=__version__,
             licence=licence,
             files={file: fingerprint.of_file(temporary / file) for file in written},
@@ -100,6 +99,25 @@ def save(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return config
+
+
+def _side(side: TrainedSide) -> files.SideConfig:
+    bundled = isinstance(side.tower, Portable | TokenTower)
+    return files.SideConfig(
+        tower=files.BUNDLED if bundled else side.tower_part.name,
+        source=side.tower_part.name if bundled else "",
+        options=dict(side.tower_part.options),
+        features=side.tower.dim,
+        network=side.network_part,
+        head=side.head_part,
+        fingerprint="" if bundled else side.tower.fingerprint,
+    )
+
+
+def _example(tower: ImageTower | TextTower) -> torch.Tensor:
+    """Two rows as the exported graph will be given them."""
+    integers = getattr(tower, "storage", "") == "int32"
+    return torch.zeros(2, tower.dim, dtype=torch.int64 if integers else torch.float32)
 
 
 def _replace(new: Path, folder: Path) -> None:

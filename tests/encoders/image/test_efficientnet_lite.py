@@ -110,3 +110,13 @@ def test_names_of_weights(packaged: str, timm: str | None) -> None:
 def test_a_seventeenth_block_is_refused() -> None:
     with pytest.raises(ModelError, match="16 blocks, found weights for block 16"):
         lite.renamed("_blocks.16._bn2.weight")
+    assert lite.renamed("_blocks.16._bn2.weight", lite.LITE2) == "blocks.5.1.bn3.weight"
+
+
+@pytest.mark.parametrize("variant", [lite.LITE1, lite.LITE2])
+def test_the_larger_sizes_take_their_packages_weights(variant: lite.Variant) -> None:
+    pytest.importorskip(variant.package.replace("-", "_"), reason="its weights come with the [train] extra")
+    with torch.no_grad():
+        features, last = lite.imagenet(variant)(torch.zeros(1, 3, variant.size, variant.size))
+    assert features.shape == (1, variant.dim)
+    assert last.shape[1] == 1280

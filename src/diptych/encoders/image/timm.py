@@ -57,6 +57,12 @@ class TimmImageTower:
         self.dim = int(getattr(model, "head_hidden_size", model.num_features))
         self.preprocess = _preprocess(timm, model)
 
+    def unfrozen(self) -> Any:
+        """The network itself, ready to be trained, on the CPU; the tower must not be used any more."""
+        import torch
+
+        return self._module.to("cpu", memory_format=torch.contiguous_format).train().requires_grad_(True)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the weights and of the preprocessing."""

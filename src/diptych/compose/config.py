@@ -1,0 +1,90 @@
+"""What `diptych train` can be told; the TOML files in configs/ are its twins."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from diptych.core.config import Part
+from diptych.core.errors import ConfigError
+from diptych.data import views
+from diptych.models import card, load
+from diptych.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pairs, and how pictures are varied."""
+
+    source: str = ""  # any source that `diptych data check` reads; --data overrides it
+    train: str = "train"
+    val: str = "val"
+    val_share: float = 0.1  # held out by a hash of the id where the source names no splits
+    langs: tuple[str, ...] = ()  # empty: all
+    fields: tuple[str, ...] = ()  # empty: all
+    views: tuple[str, ...] = ("full", "flip")
+    plain: float = 0.4  # chance of a view that is not a crop
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_share < 1:
+            raise ConfigError(f"val_share must be between 0 and 1, found {self.val_share}")
+        if not 0 <= self.plain <= 1:
+            raise ConfigError(f"plain must be from 0 to 1, found {self.plain}")
+        if self.workers < 1:
+            raise ConfigError(f"workers must be at least 1, found {self.workers}")
+        views.check(self.views)
+
+
+@dataclass(frozen=True)
+class SideSettings:
+    """One side, from the bottom up: a frozen tower, a trained network where one is wanted, a trained head.
+
+    In TOML a name alone will do where no option is set: `tower = "use"` is `tower = {name = "use"}`.
+    """
+
+    # a name of the tower table; "words" or "wordpiece", a tokenizer trained on the training texts;
+    # or "model:NAME_OR_FOLDER" for that model's own tower
+    tower: Part
+    network: Part | None = None  # left out: that of `init`, else none
+    head: Part | None = None  # left out: the head of `init`, else an MLP
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that `diptych train` needs."""
+
+    name: str
+    image: SideSettings
+    text: SideSettings
+    loss: Part
+    dim: int = 0  # of one member; 0: that of `init`, else 512
+    members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
+    seed: int = 0
+    compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
+    init: str = ""  # a model whose heads are the starting point
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    card: card.CardText = field(default_factory=card.CardText)
+
+    def __post_init__(self) -> None:
+        if self.dim < 0 or self.members < 1:
+            raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, found {self.seed}")
+        if self.init and self.members > 1:
+            raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
+
+    def resolved(self) -> TrainConfig:
+        """The same config with networks, heads and dim written out: those of `init`, else an MLP and 512."""
+        start = load(self.init).config if self.init else None
+        return dataclasses.replace(
+            self,
+            dim=self.dim or (start.dim if start else 512),
+            image=_completed(self.image, start.image.network if start else None, start.image.head if start else None),
+            text=_completed(self.text, start.text.network if start else None, start.text.head if start else None),
+        )
+
+
+def _completed(side: SideSettings, network: Part | None, head: Part | None) -> SideSettings:
+    return dataclasses.replace(side, network=side.network or network, head=side.head or head or Part("mlp"))

@@ -1,0 +1,91 @@
+"""Towers by their place in a config: of the table, trained on the texts at hand, or out of a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.core.config import Part, check_options
+from diptych.core.protocols import ImageTower, Preprocess, TextTower
+from diptych.encoders import table
+from diptych.encoders.text.tokens import KINDS, TokenTower, train_tokenizer
+from diptych.models import folder as files
+from diptych.models import load
+
+_OF_MODEL = "model:"
+_TOKENIZER_OPTIONS = ("lower_case", "max_tokens", "min_count", "vocabulary")
+
+
+@dataclass(frozen=True)
+class _BundledTower:
+    """The image tower of a saved model, with the folder that it can be copied from."""
+
+    tower: ImageTower
+    folder: Path
+
+    @property
+    def dim(self) -> int:
+        return self.tower.dim
+
+    @property
+    def fingerprint(self) -> str:
+        return self.tower.fingerprint
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.tower.preprocess
+
+    def embed(self, pixels: Any) -> Any:
+        return self.tower.embed(pixels)
+
+
+def image_tower(part: Part) -> ImageTower:
+    """A tower of the table, or the one inside a saved model ("model:base")."""
+    if not part.name.startswith(_OF_MODEL):
+        return table.image_tower(part.name, **part.options)
+    model = load(part.name.removeprefix(_OF_MODEL))
+    if model.config.image.tower != files.BUNDLED:
+        return model.image_tower
+    return _BundledTower(model.image_tower, model.folder)
+
+
+def text_tower(part: Part, texts: Callable[[], Iterable[str]], languages: Iterable[str] = ()) -> TextTower:
+    """A tower of the table, a tokenizer trained on `texts()`, or the tower that a saved model uses ("model:base").
+
+    Args:
+        part: its name and options; a tokenizer takes `vocabulary`, `min_count`, `lower_case`, `max_tokens`.
+        texts: of the training split; asked for only when a tokenizer is to be trained.
+        languages: what these texts are in.
+    """
+    if part.name.startswith(_OF_MODEL):
+        return load(part.name.removeprefix(_OF_MODEL)).text_tower
+    if part.name not in KINDS:
+        return table.text_tower(part.name, **part.options)
+    check_options(part.options, _TOKENIZER_OPTIONS, f"text tower {part.name!r}")
+    options = dict(part.options)
+    length = options.pop("max_tokens", 64)
+    return TokenTower(train_tokenizer(texts(), part.name, **options), length, languages)
+
+
+def trains_tokenizer(part: Part) -> bool:
+    """Whether this text tower can only be made when the training texts are there."""
+    return part.name in KINDS
+
+
+def plain_image_part(part: Part) -> Part:
+    """The table's own words for a tower that was named as some model's."""
+    return _plain(part, "image")
+
+
+def plain_text_part(part: Part) -> Part:
+    """The table's own words for a tower that was named as some model's."""
+    return _plain(part, "text")
+
+
+def _plain(part: Part, side: str) -> Part:
+    if not part.name.startswith(_OF_MODEL):
+        return part
+    found: files.SideConfig = getattr(load(part.name.removeprefix(_OF_MODEL)).config, side)
+    return Part(found.source or found.tower, found.options)

@@ -1,0 +1,183 @@
+"""Token ids as a tower's rows: what text networks that are trained here start from.
+
+A tokenizer is a frozen tower like any other: texts in, one row of ids each, cached by content. The
+network above it (`diptych.models.networks`) is what learns. Runs on the `tokenizers` package alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from diptych.core import fingerprint
+from diptych.core.config import unknown
+from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.encoders.extras import need
+from diptych.encoders.offline import hub_folder
+from diptych.encoders.text.clean import clean
+
+FILE = "tokenizer.json"
+PADDING = -1  # marks the places after a text's last token, whatever the tokenizer's own padding is
+UNKNOWN, START, END = "[UNK]", "[CLS]", "[SEP]"
+KINDS = ("words", "wordpiece")
+
+
+class TokenTower:
+    """Texts to rows of `max_tokens` token ids, -1 after the last.
+
+    `source` is a folder with a tokenizer.json (as transformers saves it), that file, or a tokenizer
+    made by `train_tokenizer`. The largest id is below `vocabulary`. A text without a single token
+    becomes one unknown token, so that no row is empty.
+
+    Raises ModelError when there is no tokenizer, MissingExtraError without the package `tokenizers`.
+    """
+
+    storage = "int32"
+
+    def __init__(self, source: str | Path | Any, max_tokens: int = 64, languages: Iterable[str] = ()) -> None:
+        tokenizers = need("tokenizers", "a tokenizer", "tokens")
+        if max_tokens < 2:
+            raise ConfigError(f"max_tokens must be at least 2, found {max_tokens}")
+        self._tokenizer = _read(tokenizers, source) if isinstance(source, str | Path) else source
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.max_tokens: int | None = max_tokens
+        self.dim = max_tokens
+        self.languages = frozenset(languages)
+        self._description = self._tokenizer.to_str()
+        self._cutting = tokenizers.Tokenizer.from_str(self._description)
+        self._cutting.enable_truncation(max_tokens)  # keeps the closing token, where there is one
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are."""
+        return int(self._tokenizer.get_vocab_size())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the tokenizer and of the length of a row."""
+        return fingerprint.of_json(["tokens", self._description, self.dim])
+
+    def embed(self, texts: Sequence[str]) -> Int32[np.ndarray, "b l"]:
+        """Ids of each text, cleaned and cut at `max_tokens`, with -1 behind."""
+        rows = np.full((len(texts), self.dim), PADDING, dtype=np.int32)
+        for row, encoding in zip(rows, self._cutting.encode_batch([clean(text) for text in texts]), strict=True):
+            ids = encoding.ids or [self._unknown]
+            row[: len(ids)] = ids
+        return rows
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, special ones counted, before any cut."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch([clean(text) for text in texts])]
+
+    def words(self, text: str) -> list[str]:
+        """The tokens of a text as they would be read, after the cut."""
+        return list(self._cutting.encode(clean(text)).tokens)
+
+    def save(self, folder: Path) -> str:
+        """Write the tokenizer into a folder; the file's name."""
+        about = {"tokenizer": json.loads(self._description), "languages": sorted(self.languages)}
+        (folder / FILE).write_text(
+            json.dumps(about["tokenizer"] | {"diptych": {"max_tokens": self.dim, "languages": about["languages"]}}),
+            encoding="utf-8",
+        )
+        return FILE
+
+    @cached_property
+    def _unknown(self) -> int:
+        for token in (UNKNOWN, "<unk>", "[UNK]"):
+            found = self._tokenizer.token_to_id(token)
+            if found is not None:
+                return int(found)
+        return 0
+
+
+def read_tokens(folder: Path) -> TokenTower:
+    """The tower that `TokenTower.save` wrote. Raises ModelError when the file is not one of ours."""
+    path = folder / FILE
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))["diptych"]
+        return TokenTower(path, int(about["max_tokens"]), about["languages"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is no tokenizer of a Diptych model ({error}); copy the whole folder again") from error
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    kind: str = "words",
+    *,
+    vocabulary: int = 30_000,
+    min_count: int = 2,
+    lower_case: bool = True,
+) -> Any:
+    """A tokenizer whose vocabulary comes from these texts, which should be of the training split alone.
+
+    Args:
+        texts: what to learn from.
+        kind: "words" (split at spaces and punctuation, punctuation dropped, as bag of words and GRU take
+            them) or "wordpiece" (pieces of words between a [CLS] and a [SEP], as BERT takes them).
+        vocabulary: largest number of tokens.
+        min_count: a word that is rarer is unknown (words), or split into pieces (wordpiece).
+        lower_case: lower case all, and drop accents only in "wordpiece", as BERT does.
+
+    Raises DataError when no word is left.
+    """
+    tokenizers = need("tokenizers", "a tokenizer", "tokens")
+    if kind not in KINDS:
+        raise unknown("tokenizer", kind, KINDS)
+    if vocabulary < 10 or min_count < 1:
+        raise ConfigError(f"vocabulary must be at least 10 and min_count 1, found {vocabulary} and {min_count}")
+    made, trainer = (_words if kind == "words" else _wordpiece)(tokenizers, vocabulary, min_count, lower_case)
+    made.train_from_iterator((clean(text) for text in texts), trainer)
+    special = 1 if kind == "words" else 3
+    if made.get_vocab_size() <= special:
+        raise DataError(f"no word occurs {min_count} times in the training texts; lower min_count, or add texts")
+    if kind == "wordpiece":
+        made.post_processor = tokenizers.processors.TemplateProcessing(
+            single=f"{START} $A {END}",
+            special_tokens=[(token, made.token_to_id(token)) for token in (START, END)],
+        )
+    return made
+
+
+def _words(tokenizers: Any, vocabulary: int, min_count: int, lower_case: bool) -> tuple[Any, Any]:
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(unk_token=UNKNOWN))
+    if lower_case:
+        made.normalizer = tokenizers.normalizers.Lowercase()
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"[^\p{L}\p{M}\p{N}']+"), behavior="removed")
+    trainer = tokenizers.trainers.WordLevelTrainer(
+        vocab_size=vocabulary, min_frequency=min_count, special_tokens=[UNKNOWN], show_progress=False
+    )
+    return made, trainer
+
+
+def _wordpiece(tokenizers: Any, vocabulary: int, min_count: int, lower_case: bool) -> tuple[Any, Any]:
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=UNKNOWN))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.decoder = tokenizers.decoders.WordPiece()
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=vocabulary, min_frequency=min_count, special_tokens=[UNKNOWN, START, END], show_progress=False
+    )
+    return made, trainer
+
+
+def _read(tokenizers: Any, source: str | Path) -> Any:
+    path = Path(source)
+    if not path.exists() and isinstance(source, str):
+        path = hub_folder(source)
+    file = path / FILE if path.is_dir() else path
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        described.pop("diptych", None)
+        return tokenizers.Tokenizer.from_str(json.dumps(described))
+    except OSError as error:
+        raise ModelError(f"no tokenizer at {file}; expected a tokenizer.json, as transformers saves it") from error
+    except Exception as error:  # the package raises plain Exception
+        raise ModelError(f"{file} is no tokenizer: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,72 @@
+"""A whole image backbone, fine-tuned from pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from diptych.core.errors import ConfigError
+from diptych.encoders.image.timm import TimmImageTower
+from diptych.models.networks.base import Network, set_pace
+
+
+class Backbone(Network):
+    """Any timm model without its classifier, over rows of the tower "pixels".
+
+    Args:
+        features: numbers in a row, which is size * size * 3.
+        model: a timm name, "hf-hub:NAME" or a folder.
+        pretrained_weights: take its weights; without them it starts from random ones.
+        rate: learning rate as a share of the head's.
+        frozen_epochs: epochs in which the head learns alone (the warm-up freeze of VSE++).
+        still_norms: keep batch norms in evaluation mode, with the statistics they came with.
+
+    Raises ConfigError when the rows are not square pictures, ModelError when the model is not here.
+    """
+
+    pretrained = True
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        model: str,
+        pretrained_weights: bool = True,
+        rate: float = 0.1,
+        frozen_epochs: int = 1,
+        still_norms: bool = True,
+    ) -> None:
+        super().__init__()
+        self.size = math.isqrt(features // 3)
+        if self.size * self.size * 3 != features:
+            raise ConfigError(
+                f'the network backbone takes pixels, found {features} features; set image.tower = "pixels"'
+            )
+        tower = TimmImageTower(model, pretrained=pretrained_weights, device="cpu")
+        self.body: Any = tower.unfrozen()
+        self.still_norms = still_norms
+        self.dim = tower.dim
+        self.register_buffer("mean", torch.tensor(tower.preprocess.mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(tower.preprocess.std).reshape(1, 3, 1, 1))
+        set_pace(self, rate, frozen_epochs)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As usual, but batch norms keep still where that is asked for."""
+        super().train(mode)
+        if self.still_norms:
+            for part in self.body.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+        return self
+
+    def forward(self, rows: Shaped[Tensor, "b n"]) -> Tensor:
+        """Pooled features of rows of bytes (or of the same values as floats)."""
+        pixels = rows.reshape(-1, self.size, self.size, 3).permute(0, 3, 1, 2).float()
+        features: Tensor = self.body((pixels - self.mean) / self.std)
+        return features

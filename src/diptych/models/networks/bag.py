@@ -1,0 +1,35 @@
+"""Bag of words: the mean of the words' vectors."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from diptych.models.networks.base import Network, mask_of, shorten
+
+
+class BagOfWords(Network):
+    """f(y) = 1/|y| * sum_w e_w over the tokens w of a text; padding has no part in it.
+
+    The simplest text tower of "Thinking Fast and Slow" (arXiv 2103.16553), section 3.1.
+
+    Args:
+        vocabulary: how many token ids there are.
+        width: of a word's vector, and of the features.
+        dropout: share of the features dropped in training.
+    """
+
+    def __init__(self, vocabulary: int, *, width: int = 512, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dim = width
+        self.words = nn.Embedding(vocabulary, width)
+        nn.init.uniform_(self.words.weight, -0.1, 0.1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
+        """Mean word vectors of rows of token ids (-1 is padding)."""
+        ids = shorten(rows)
+        kept = mask_of(ids).unsqueeze(-1).to(self.words.weight.dtype)
+        vectors = self.words(ids.clamp(min=0)) * kept
+        mean: Tensor = self.dropout(vectors.sum(1) / kept.sum(1).clamp(min=1))
+        return mean

@@ -1,0 +1,54 @@
+"""What every network is, and what those over token ids share."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from diptych.core.errors import ConfigError
+
+
+class Network(nn.Module):
+    """A tower's rows in, `dim` features a row out; the head takes it from there.
+
+    `pretrained` says whether its features mean something before training, so that the head's input
+    statistics are worth taking. `learning_rate_scale` and `frozen_epochs` are read by the trainer: a
+    backbone learns more slowly than the head above it, and starts when the head has settled.
+    """
+
+    dim: int
+    pretrained = False
+    learning_rate_scale = 1.0
+    frozen_epochs = 0
+
+    def forward(self, rows: Shaped[Tensor, "b n"]) -> Float[Tensor, "b f"]:
+        """Features of a batch of rows."""
+        raise NotImplementedError
+
+    def for_export(self) -> Network:
+        """The same function in a form that can be exported: itself, unless something must be merged first."""
+        return self
+
+
+def shorten(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:
+    """The ids without the columns that are padding (-1) in every row; all of them while being exported."""
+    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        return ids
+    longest = max(1, int((ids >= 0).sum(1).max()))
+    return ids[:, :longest]
+
+
+def mask_of(ids: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
+    """True where there is a token."""
+    return ids >= 0
+
+
+def set_pace(network: Network, rate: float, frozen_epochs: int) -> None:
+    """Tell the trainer how a pretrained network learns. Raises ConfigError for impossible values."""
+    if not 0 < rate <= 1:
+        raise ConfigError(f"rate is a share of the head's learning rate, above 0 and at most 1; found {rate}")
+    if frozen_epochs < 0:
+        raise ConfigError(f"frozen_epochs must be at least 0, found {frozen_epochs}")
+    network.learning_rate_scale = float(rate)
+    network.frozen_epochs = frozen_epochs

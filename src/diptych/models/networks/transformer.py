@@ -1,0 +1,90 @@
+"""A transformer encoder over word pieces, trained from scratch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych.core.errors import ConfigError
+from diptych.models.networks.base import Network, mask_of, shorten
+
+
+class Block(nn.Module):
+    """Self-attention and a feed-forward layer, each behind a LayerNorm and beside a shortcut (pre-norm)."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            raise ConfigError(f"width {width} must be a multiple of heads {heads}")
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.projections = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.norm_feed_forward = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, feed_forward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feed_forward, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "b l w"], kept: Bool[Tensor, "b l"]) -> Float[Tensor, "b l w"]:
+        """Token states; attention sees only the places that are kept."""
+        x = x + self.dropout(self.output(self._attention(self.norm_attention(x), kept)))
+        shifted: Tensor = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+        return shifted
+
+    def _attention(self, x: Tensor, kept: Tensor) -> Tensor:
+        split = self.projections(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = split[0], split[1], split[2]  # (b, heads, l, w / heads)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=kept[:, None, None, :])
+        return mixed.transpose(1, 2).flatten(2)
+
+
+class TransformerText(Network):
+    """Word pieces with learnt positions → `layers` blocks → the state of the first token ([CLS]).
+
+    The sizes are those of X-MRS (arXiv 2012.01345), section 3.2: 2 layers and 2 heads over vectors of 768,
+    trained from scratch on one long sequence of title, ingredients and instructions.
+
+    Args:
+        vocabulary: how many token ids there are.
+        length: the longest row.
+        width, layers, heads: sizes; the feed-forward layer is `feed_forward` wide, or 4 x width.
+        dropout: share dropped of the inputs and of each sub-layer's output in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        length: int,
+        *,
+        width: int = 768,
+        layers: int = 2,
+        heads: int = 2,
+        feed_forward: int = 0,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ConfigError(f"layers must be at least 1, found {layers}")
+        self.dim = width
+        self.words = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(length, width)
+        for table in (self.words, self.positions):
+            nn.init.normal_(table.weight, std=0.02)
+        self.norm_input = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width, heads, feed_forward or 4 * width, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
+        """The first token's final state of rows of token ids (-1 is padding)."""
+        ids = shorten(rows)
+        kept = mask_of(ids)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        x = self.dropout(self.norm_input(self.words(ids.clamp(min=0)) + self.positions(places)[None]))
+        for block in self.blocks:
+            x = block(x, kept)
+        first: Tensor = self.norm(x[:, 0])
+        return first

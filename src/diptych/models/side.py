@@ -1,0 +1,50 @@
+"""One side of a model as it is trained: a network, where there is one, and the head above it."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from diptych.models.heads import Head
+from diptych.models.networks import Network
+
+_ROWS = 256  # that go through a network at once where no gradient is kept
+
+
+class Side(nn.Module):
+    """A tower's rows to L2-normalised embeddings.
+
+    Args:
+        network: None where the head sits on the tower's own features.
+        head: features to the shared space.
+    """
+
+    def __init__(self, network: Network | None, head: Head) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+
+    def forward(self, rows: Shaped[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+        """Embeddings of unit length."""
+        features = rows if self.network is None else self.network(rows)
+        embedding: Tensor = self.head(features.float())
+        return embedding
+
+    def fit_statistics(self, sample: Shaped[Tensor, "n f"]) -> None:
+        """Fit the head's input standardisation, where what comes in means something before training."""
+        if self.network is None:
+            self.head.fit_statistics(sample)
+        elif self.network.pretrained:
+            was_training = self.network.training
+            self.network.eval()
+            with torch.inference_mode():
+                features = torch.cat([self.network(part).float() for part in torch.split(sample, _ROWS)])
+            self.network.train(was_training)
+            self.head.fit_statistics(features.clone())
+
+    def for_export(self) -> nn.Module:
+        """What goes into a model folder: the head alone, or network and head as one graph."""
+        if self.network is None:
+            return self.head
+        return Side(self.network.for_export(), self.head)
