@@ -180,7 +180,8 @@ def small() -> Any:
 
 def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: Any) -> Any:
     """A config of a cross-attention matcher on the fake maps that trains in seconds."""
-    from diptych import compose, compose_slow
+    from diptych import compose
+    from diptych.compose import slow as compose_slow
     from diptych.models.cross.settings import NetworkSettings
     from diptych.training.settings import TrainingSettings
 
@@ -199,7 +200,7 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
 def slow_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small cross-attention matcher, really trained, for reading only."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych import compose_slow
+    from diptych.compose import slow as compose_slow
 
     out = tmp_path_factory.mktemp("slow-run")
     return Trained(out, compose_slow.train(small_slow_config(), out, source=str(shapes), device="cpu"))

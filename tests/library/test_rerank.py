@@ -60,7 +60,8 @@ def test_the_matcher_orders_the_first_and_the_rest_stays(filled, matcher):
     library = with_tokens(filled, matcher)
     hits = library.search("red", 6, rerank=3)
     assert {hit.id for hit in hits[:3]} == {hit.id for hit in plain[:3]}
-    assert hits[0].path is not None and hits[0].path.endswith("red.png")
+    assert hits[0].path is not None
+    assert hits[0].path.endswith("red.png")
     assert [hit.id for hit in hits[3:]] == [hit.id for hit in plain[3:]]
     assert [hit.rank for hit in hits] == list(range(6))
     assert [hit.scored_by for hit in hits] == ["mosaic-matcher h + 0 cosine"] * 3 + ["cosine"] * 3
@@ -71,7 +72,8 @@ def test_the_matcher_orders_the_first_and_the_rest_stays(filled, matcher):
 
 def test_more_candidates_than_pictures_is_all_of_them(filled, matcher):
     hits = with_tokens(filled, matcher).search("blue", 10, rerank=500)
-    assert len(hits) == 6 and matcher.scored == 6
+    assert len(hits) == 6
+    assert matcher.scored == 6
 
 
 def test_nothing_is_encoded_twice(filled, matcher, pictures):
@@ -99,7 +101,8 @@ def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, match
     (tmp_path / "shard.tar").unlink()
     tokens.drop(library.folder)
     report = library.add_tokens(matcher)
-    assert report.added == 0 and len(report.skipped) == 2
+    assert report.added == 0
+    assert len(report.skipped) == 2
 
 
 def test_a_changed_or_missing_picture_is_skipped_and_named(filled, painter, pictures, matcher):
@@ -116,7 +119,8 @@ def test_pictures_without_tokens_follow_the_others_by_cosine(filled, painter, pi
     painter(pictures / "rose.png", (225, 30, 30), mark=2)
     library.index([pictures])
     hits = library.search("red", 7, rerank=7)
-    assert hits[-1].path is not None and hits[-1].path.endswith("rose.png")
+    assert hits[-1].path is not None
+    assert hits[-1].path.endswith("rose.png")
     assert [hit.scored_by for hit in hits][-2:] == ["mosaic-matcher h + 0 cosine", "cosine"]
 
 

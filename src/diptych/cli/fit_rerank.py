@@ -43,7 +43,7 @@ def fit_rerank(
         share: Use only the records that data.val_share of this size held out of the training split.
         queries: Texts, and pictures, that are asked for, at most.
     """
-    from diptych import compose_rerank
+    from diptych.compose import rerank as compose_rerank
     from diptych.models import load
     from diptych.models.cross import load_cross
 

@@ -135,7 +135,7 @@ def _attach(collection: Library, slow: Path | None, beta: float | None, common: 
     named = slow or tokens.remembered(collection.folder)
     if named is None:
         raise tokens.missing(collection.folder, "MATCHER")
-    from diptych import compose_rerank
+    from diptych.compose import rerank as compose_rerank
     from diptych.models.cross import load_cross
 
     matcher = load_cross(named, device=common.device)

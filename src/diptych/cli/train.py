@@ -56,7 +56,7 @@ def train(
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
     given: dict[str, Any] = {"source": data, "options": options, "device": common.device, "progress": common.progress()}
     if peek(config, "kind") == "cross":
-        from diptych import compose_slow
+        from diptych.compose import slow as compose_slow
 
         slow = load(compose_slow.SlowConfig, config, overrides)
         folder = out or Path("runs") / slow.name

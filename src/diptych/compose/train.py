@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -73,6 +73,21 @@ class TrainReport:
         }
 
 
+@runtime_checkable
+class Lesson(Protocol):
+    """What a training run may learn besides its pairs: see `diptych.compose.distill`."""
+
+    fingerprint: str  # a resumed run must have the same lesson
+
+    def begin(self, training: FeaturePairs) -> None:
+        """Get ready for these pairs, before the first step. Raises DataError when they are not the lesson's."""
+        ...
+
+    def loss(self, module: Pairing, training: FeaturePairs, rows: BatchRows, texts: Tensor, own: Tensor) -> Tensor:
+        """The loss of a step from the texts' embeddings and the loss `own` of the config."""
+        ...
+
+
 class Pairing(nn.Module):
     """Both sides and the loss: everything with weights to learn."""
 
@@ -108,6 +123,7 @@ def train(
     pairs: Mapping[str, list[Pair]] | None = None,
     device: str = "auto",
     cache: Path | None = None,
+    lesson: Lesson | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
     """Train the heads that `config` describes, and save the model in `out/model`.
@@ -121,6 +137,7 @@ def train(
         pairs: pairs already read, by "train" and "val"; overrides `source`.
         device: auto, cpu, cuda or cuda:N.
         cache: folder of the feature caches; None is the user's cache folder.
+        lesson: a teacher's, to learn from besides the pairs.
 
     Raises ConfigError, DataError or ModelError before anything is trained, DivergedError on NaN.
     """
@@ -146,13 +163,15 @@ def train(
     training = _collect(pairs["train"], both, root, config.data, config.data.views, progress)
     validation = _collect(pairs["val"], both, root, config.data, ("full",), progress)
 
+    if lesson is not None:
+        lesson.begin(training)
     fits, trained = [], []
     for member in range(config.members):
         module = _pairing(config, both, config.seed + member, classes)
         if not config.init:
             _fit_statistics(module, training, config.seed + member)
         folder = out if config.members == 1 else out / f"member-{member}"
-        trainer = _trainer(config, both, module, training, validation, folder, member, device, progress)
+        trainer = _trainer(config, both, module, training, validation, folder, member, device, progress, lesson)
         fits.append(trainer.fit())
         trained.append(module.cpu().eval())
     image_module = _joined([module.image.for_export() for module in trained])
@@ -271,6 +290,7 @@ def _trainer(
     member: int,
     device: str,
     progress: Progress,
+    lesson: Lesson | None,
 ) -> Trainer:
     seed = config.seed + member
     plan = EpochPlan(
@@ -290,7 +310,7 @@ def _trainer(
         owner = torch.from_numpy(rows.owner).to(trainer.fabric.device)
         group = None if numbered is None else torch.from_numpy(numbered[rows.owner]).to(trainer.fabric.device)
         loss: Tensor = module.loss(losses.Embedded(image, text, owner, group))
-        return loss
+        return loss if lesson is None else lesson.loss(module, training, rows, text, loss)
 
     identity = {
         # a run goes on with another number of workers, or with its data moved, but not with other data
@@ -302,6 +322,7 @@ def _trainer(
         "towers": [tower.fingerprint for tower in both],
         "data": {"train": training.fingerprint(), "val": validation.fingerprint()},
         "seed": seed,
+        **({} if lesson is None else {"lesson": lesson.fingerprint}),
     }
     trainer = Trainer(
         module,

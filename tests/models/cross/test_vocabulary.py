@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def slow_pieces(counts, size):
     while len(found) < size:
         pairs = {}
         for word, pieces in words.items():
-            for pair in zip(pieces, pieces[1:], strict=False):
+            for pair in itertools.pairwise(pieces):
                 pairs[pair] = pairs.get(pair, 0) + counts[word]
         if not pairs:
             break

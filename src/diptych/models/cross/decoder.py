@@ -138,9 +138,7 @@ class Decoder(nn.Module):
         """Keys and values of the regions for every layer: made once a picture, used for all its texts."""
         return [layer.keys_values(regions) for layer in self.layers]  # type: ignore[operator]
 
-    def forward(
-        self, inputs: Int[Tensor, " n"], layout: Layout, keys_values: KeysValues
-    ) -> Float[Tensor, "n w"]:
+    def forward(self, inputs: Int[Tensor, " n"], layout: Layout, keys_values: KeysValues) -> Float[Tensor, "n w"]:
         """States of the real words."""
         words = self.start(inputs, layout)
         for layer, pair in zip(self.layers, keys_values, strict=True):

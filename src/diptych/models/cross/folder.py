@@ -1,10 +1,10 @@
 """A saved cross-attention model is a folder of the same family as a dual encoder's, with `kind` "cross".
 
-    config.json          sizes, tower, objective, scoring, training record, hashes of the files
-    model.safetensors    every weight of the network, in half precision
-    tokenizer.json       word pieces
-    tower/               the image tower's graph, when it may travel with the model
-    README.md            the model card
+config.json          sizes, tower, objective, scoring, training record, hashes of the files
+model.safetensors    every weight of the network, in half precision
+tokenizer.json       word pieces
+tower/               the image tower's graph, when it may travel with the model
+README.md            the model card
 """
 
 from __future__ import annotations

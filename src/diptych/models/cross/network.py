@@ -46,9 +46,7 @@ class CrossNetwork(nn.Module):
         """The regions of the learnt empty picture: given it, a text's likelihood is its prior."""
         return self.nothing[None, None]
 
-    def states(
-        self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues
-    ) -> tuple[Float[Tensor, "n w"], Layout]:
+    def states(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> tuple[Float[Tensor, "n w"], Layout]:
         """States of the real words, packed, and where they stand."""
         layout = Layout.of(inputs != PAD)
         words = inputs.flatten().index_select(0, layout.at)

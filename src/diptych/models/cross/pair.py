@@ -1,6 +1,6 @@
 """What was fitted for a pair of a fast and a slow model; kept beside the slow one, a file for each fast model.
 
-    pairs/<fingerprint of the fast model>.json
+pairs/<fingerprint of the fast model>.json
 """
 
 from __future__ import annotations

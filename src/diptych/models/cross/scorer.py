@@ -93,9 +93,7 @@ class Scorer:
         empty = self.network.empty().detach().cpu().numpy()
         return self._raw(empty, texts)[:, 0]
 
-    def _raw(
-        self, regions: Float[np.ndarray, "n r w"], texts: Sequence[str]
-    ) -> Float32[np.ndarray, "m n"]:
+    def _raw(self, regions: Float[np.ndarray, "n r w"], texts: Sequence[str]) -> Float32[np.ndarray, "m n"]:
         pieces = self._encode(texts)
         lengths = np.array([len(one) for one in pieces])
         found = np.zeros((len(texts), len(regions)), dtype=np.float32)

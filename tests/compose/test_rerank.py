@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the matcher needs the [train] extra")
 
-from diptych import compose_rerank
 from diptych.cli.app import run
+from diptych.compose import rerank as compose_rerank
 from diptych.core.errors import DataError, ModelError
 from diptych.data.readers import SourceOptions, open_source
 from diptych.models import load
@@ -29,7 +29,8 @@ def fitted(slow_run, small_model, shapes, tmp_path_factory):
 
 def test_what_was_fitted_is_kept_for_the_pair(fitted, small_model):
     folder, report = fitted
-    assert report.pair.k in compose_rerank.DEPTHS and report.pair.beta in compose_rerank.BETAS
+    assert report.pair.k in compose_rerank.DEPTHS
+    assert report.pair.beta in compose_rerank.BETAS
     best = max(report.pair.fitted["text_to_image R@1 by K"].values())
     assert best >= report.pair.fitted["fast R@1"]["text_to_image"]
     ranker = compose_rerank.reranker(load(small_model), load_cross(folder))
@@ -53,7 +54,8 @@ def test_scores_are_those_of_the_models(slow_run, small_model, shapes):
     pairs = list(open_source(shapes, SourceOptions(split="val")))
     prepared = compose_rerank.prepare(fast, slow, pairs)
     scored = compose_rerank.score(slow, prepared, IMAGE_TO_TEXT, depth=4, most=3, seed=2)
-    assert scored.fast.shape == (3, len(prepared.words)) and scored.slow.shape == (3, 4)
+    assert scored.fast.shape == (3, len(prepared.words))
+    assert scored.slow.shape == (3, 4)
     picture = int(np.sort(np.random.default_rng(2).permutation(len(pairs))[:3])[1])
     own = [prepared.words[item] for item in scored.candidates[1]]
     alone = slow.score(np.repeat(prepared.tokens[picture : picture + 1], 4, axis=0), own, IMAGE_TO_TEXT)

@@ -29,7 +29,9 @@ DEPTHS = (20, 50, 100)
 _WITHIN = 0.25  # R@1 in percent: fewer candidates are taken when they lose no more than this
 
 
-def reranker(fast: DualEncoder | str, slow: CrossEncoder, *, beta: float | None = None, k: int | None = None) -> Reranker:
+def reranker(
+    fast: DualEncoder | str, slow: CrossEncoder, *, beta: float | None = None, k: int | None = None
+) -> Reranker:
     """The re-ranker of a fast model (or its fingerprint) and a matcher, as `fit` left it in the matcher's folder.
 
     A `beta` of one's own needs no fitting. Raises ModelError when nothing was fitted for the two.
@@ -155,9 +157,7 @@ class Prepared:
     skipped: tuple[Skipped, ...]
 
 
-def prepare(
-    fast: DualEncoder, slow: CrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT
-) -> Prepared:
+def prepare(fast: DualEncoder, slow: CrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT) -> Prepared:
     """The first picture of each pair and all of its texts; pairs with an unreadable picture are left out."""
     embedded = embed_pairs(fast, pairs, progress=progress)
     by_id = {pair.id: pair for pair in pairs}

@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from diptych import compose
+from diptych.compose.config import DataConfig
+from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits
+from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
@@ -22,8 +24,7 @@ from diptych.core.protocols import SILENT, MapTower, Progress
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.captions import CaptionedImages, collect_captions
-from diptych.data.readers import SourceOptions, open_source
-from diptych.data.splits import divide
+from diptych.data.readers import SourceOptions
 from diptych.encoders import table as towers
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
@@ -71,7 +72,7 @@ class SlowConfig:
     image: TokenSettings = field(default_factory=TokenSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    data: compose.DataConfig = field(default_factory=compose.DataConfig)
+    data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     card: CardText = field(default_factory=CardText)
 
@@ -94,12 +95,12 @@ def train(
     out: Path,
     *,
     source: str = "",
-    options: SourceOptions = compose.ANY_SOURCE,
+    options: SourceOptions = ANY_SOURCE,
     pairs: Mapping[str, list[Pair]] | None = None,
     device: str = "auto",
     cache: Path | None = None,
     progress: Progress = SILENT,
-) -> compose.TrainReport:
+) -> TrainReport:
     """Train the matcher that `config` describes on cached tokens, and save it in `out/model`.
 
     An interrupted run goes on from its last checkpoint. Arguments and errors as `diptych.compose.train`.
@@ -130,8 +131,8 @@ def train(
 
 
 def forget(out: Path) -> None:
-    """Remove the log, curve, checkpoints and vocabulary of an earlier run from `out`; whatever else lies there stays."""
-    compose.forget(out)
+    """Remove log, curve, checkpoints and vocabulary of an earlier run from `out`; whatever else lies there stays."""
+    forget_run(out)
     (out / FILE).unlink(missing_ok=True)
 
 
@@ -145,20 +146,11 @@ def map_tower(spec: str) -> MapTower:
     return tower
 
 
-def read_splits(
-    data: compose.DataConfig, spec: str, options: SourceOptions
-) -> tuple[dict[str, list[Pair]], list[Skipped]]:
-    """Training and validation pairs of a source, and what its reader left out."""
-    opened = open_source(spec, options)
-    pairs = list(opened)
-    return divide(pairs, data.train, data.val, data.val_share), opened.skipped
-
-
 def _collect(
     pairs: list[Pair],
     tower: MapTower,
     root: Path,
-    data: compose.DataConfig,
+    data: DataConfig,
     view_names: tuple[str, ...],
     progress: Progress,
 ) -> CaptionedImages:
@@ -266,9 +258,7 @@ def batch_arrays(
 class _Validation:
     """Retrieval among held-out pictures, one text each, with the network as it is now."""
 
-    def __init__(
-        self, config: SlowConfig, network: CrossNetwork, words: Vocabulary, pairs: CaptionedImages
-    ) -> None:
+    def __init__(self, config: SlowConfig, network: CrossNetwork, words: Vocabulary, pairs: CaptionedImages) -> None:
         self._network, self._words, self._pairs = network, words, pairs
         self._captioner = config.objective.name == "captioning"
         count = min(_VALIDATION_PICTURES, pairs.records)
@@ -336,7 +326,7 @@ def _saved(
     scores: Mapping[str, float],
     fit: FitResult,
     unread: list[Skipped],
-) -> compose.TrainReport:
+) -> TrainReport:
     records = {"train": training.records, "val": validation.records}
     record: dict[str, Any] = {
         "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
@@ -366,7 +356,7 @@ def _saved(
         card=_card(config, record, scoring),
     )
     skipped = (*unread, *training.skipped, *validation.skipped)
-    return compose.TrainReport(out / "model", scores, (fit,), skipped, records)
+    return TrainReport(out / "model", scores, (fit,), skipped, records)
 
 
 def _card(config: SlowConfig, record: Mapping[str, Any], scoring: ScoringSettings) -> str:
@@ -386,7 +376,8 @@ def _card(config: SlowConfig, record: Mapping[str, Any], scoring: ScoringSetting
         f"{config.network.width}\n"
         f"- objective `{config.objective.name}`; seed {config.seed}; best epoch {record['best_epochs'][0]}\n"
         f"- image → text scores: prior {scoring.prior}, length {scoring.length}, fitted on the held-out records\n"
-        f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), {data['val']} held out",
+        f"- records: {data['train']} for training (fingerprint "
+        f"`{data['train_fingerprint'][:16]}`), {data['val']} held out",
         "## Limits\n\n" + text.limits if text.limits else "",
         "## Licence\n\n" + text.licence if text.licence else "",
     ]
