@@ -189,7 +189,9 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
         "name": "shapes-slow",
         "vocabulary": 200,
         "image": compose_slow.TokenSettings(tower),
-        "network": NetworkSettings(width=32, layers=2, heads=2, max_tokens=16, dropout=0.0),
+        "network": NetworkSettings(
+            width=32, layers=2, heads=2, max_tokens=16, dropout=0.0, word_dropout=0.0, region_keep=1.0
+        ),
         "training": TrainingSettings(epochs=epochs, batch_size=30, learning_rate=5e-3, clip=1.0),
         "data": compose.DataConfig(langs=("en",), workers=1),
     }

@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": ("diptych.cli.eval:evaluate", "Measure retrieval by the field's protocols."),
     "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
+    "caption": ("diptych.cli.caption:caption", "Describe pictures in words."),
     "distill": ("diptych.cli.distill:distill", "Teach a fast model what a slow matcher knows."),
     "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a slow matcher to a fast model, for search --rerank."),
     "library": ("diptych.cli.library:app", "Look after a library: info, verify, compact."),

@@ -149,6 +149,6 @@ class Decoder(nn.Module):
         """Word vectors with their places."""
         return self.dropout(self.words(inputs) + self.places(layout.position))
 
-    def logits(self, states: Float[Tensor, "n w"]) -> Float[Tensor, "n v"]:
+    def logits(self, states: Float[Tensor, "... w"]) -> Float[Tensor, "... v"]:
         """Scores of the next word."""
         return functional.linear(states, self.words.weight, self.bias)
