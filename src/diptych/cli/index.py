@@ -26,6 +26,9 @@ def index(
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
     tokens: Path | None = None,
+    videos: Annotated[bool, Parameter(negative="")] = False,
+    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
+    moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
     common: Common = COMMON,
 ) -> None:
     """Put pictures into a library, or bring it up to date.
@@ -45,6 +48,8 @@ def index(
 
         diptych index flickr8k/ --format flickr --library flickr.library --json
 
+        diptych index clips/ --videos --library clips.library
+
         diptych index ~/Pictures --library ~/pictures.library --tokens runs/diptych-slow/model
 
     Args:
@@ -56,6 +61,9 @@ def index(
         batch_size: Pictures that are embedded at once.
         max_megapixels: Larger pictures are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
+        videos: Index the videos at these paths instead: every moment is found on its own.
+        moment_seconds: Length of a moment; longer in videos of more than 240 of them.
+        moment_frames: Frames that stand for a moment.
         tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
     """
     from diptych.data.images import ImageLimits
@@ -63,6 +71,15 @@ def index(
     from diptych.library.sources import survey
 
     progress = common.progress()
+    if videos:
+        from diptych.data.video import MomentPlan
+
+        plan = MomentPlan(moment_seconds, moment_frames)
+        made = _opened(library, model).index_videos(paths, plan=plan, progress=progress)
+        common.show(made.to_json(), _described(made, library))
+        if not made.total:
+            raise DataError(f"none of the {len(made.skipped)} videos could be read; {_reasons(made)}")
+        return
     found = survey(paths, format)
     collection = _opened(library, model)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))

@@ -128,6 +128,13 @@ def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
     return Library.open(folder, load(model or about.model) if needed or model else None)
 
 
+def _place(hit: Hit) -> str:
+    """The path; of a moment, the video's and from when to when."""
+    if "video" not in hit.meta:
+        return hit.path or ""
+    return f"{hit.meta['video']}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
+
+
 def _attach(collection: Library, slow: Path | None, beta: float | None, common: Common) -> None:
     """Load the matcher whose tokens the library holds, and what was fitted for the two."""
     from diptych.library import tokens
@@ -148,7 +155,7 @@ def _print(hits: list[Hit], query: str, paths: bool, common: Common) -> None:
         sys.stdout.buffer.writelines(os.fsencode(unescape(hit.path or "")) + b"\n" for hit in hits)
         sys.stdout.flush()
         return
-    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {hit.path}" for hit in hits]
+    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_place(hit)}" for hit in hits]
     scored_by = dict.fromkeys(hit.scored_by for hit in hits)
     if list(scored_by) not in ([], ["cosine"]):
         lines.append(f"ordered by {', then '.join(scored_by)}")

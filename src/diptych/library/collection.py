@@ -21,6 +21,7 @@ from . import accelerator, card, exact, lock, snapshot
 from . import query as queries
 from .card import Card
 from .encoder import Encoder
+from .matching import Matching
 from .names import escape
 from .report import IndexReport
 from .snapshot import DamagedError, Snapshot
@@ -29,9 +30,7 @@ from .thumbs import Thumbs
 if TYPE_CHECKING:
     from .checking import Verdict
     from .indexing import Acknowledge, IndexOptions
-    from .rerank import Reranker
     from .sources import Survey
-    from .tokens import Matcher, TokenReport
 
 _STORE, _SNAPSHOT, _THUMBS = "store", "snapshot", "thumbs"
 _SNAPSHOT_LOCK = "snapshot.lock"
@@ -55,7 +54,7 @@ class Info:
     columns: dict[str, str]
 
 
-class Library:
+class Library(Matching):
     """A searchable collection of pictures on disk, made by one model.
 
     Make one with `create`, open one with `open`. Searching needs the model's text tower only for
@@ -71,7 +70,6 @@ class Library:
         self.thumbs = Thumbs(folder / _THUMBS)
         self._model = model
         self._snapshot: Snapshot | None = None
-        self._reranker: Reranker | None = None
 
     @classmethod
     def create(cls, folder: Path | str, model: Encoder, loaded_by: str | None = None) -> Library:
@@ -149,18 +147,6 @@ class Library:
             self._refresh(store)
         return len(gone)
 
-    def add_tokens(self, matcher: Matcher, *, progress: Progress = SILENT) -> TokenReport:
-        """Keep the matcher's tokens of every picture that has none yet, so that `search` can re-rank.
-
-        Pictures are read again from where they were indexed; a missing or bad one is skipped and named.
-        Interrupted, it goes on where it was. Needs no model.
-        """
-        from .refs import pictures_of
-        from .tokens import TokenStore
-
-        with _disk_errors(self.folder), lock.writer(self.folder):
-            return TokenStore(self.folder, matcher).add(pictures_of(self._store()), progress=progress)
-
     def compact(self) -> None:
         """Drop old versions, merge small files, put thumbnails in order, rewrite the snapshot."""
         from .checking import remake_thumbs
@@ -199,16 +185,6 @@ class Library:
         if rerank or budget_ms is not None:
             return self._reranked(query, k, where, rerank, budget_ms, cut=cut)
         return self._nearest(self.vector(query, cut=cut), k, where)
-
-    def attach(self, reranker: Reranker) -> None:
-        """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""
-        if reranker.fast != self.card.fingerprint:
-            raise LibraryError(
-                f"the re-ranking was fitted with a fast model of fingerprint {reranker.fast[:8]}, the library "
-                f"{escape(str(self.folder))} was made by {self.card.fingerprint[:8]}; fit it for this model: "
-                f"diptych fit-rerank --fast {self.card.model} --slow MATCHER --data SOURCE"
-            )
-        self._reranker = reranker
 
     def like(self, identifier: str, k: int = 10, where: str | None = None) -> list[Hit]:
         """The k pictures nearest to one of the library's own, itself left out."""
@@ -290,39 +266,6 @@ class Library:
             about = view.row(int(row))
             hits.append(Hit(rank, view.id(int(row)), float(np.float32(score)), about["path"], about["meta"]))
         return hits
-
-    def _reranked(
-        self,
-        query: str | Path | Float32[np.ndarray, d],
-        k: int,
-        where: str | None,
-        rerank: int,
-        budget_ms: float | None,
-        *,
-        cut: bool,
-    ) -> list[Hit]:
-        from .rerank import MOST, check_depth, check_text, with_tokens_first
-        from .tokens import FOLDER, TokenStore, missing
-
-        check_depth(rerank, budget_ms)
-        if self._reranker is None:
-            raise LibraryError("nothing can be re-ranked without a matcher; attach a Reranker to the library first")
-        if not (self.folder / FOLDER).is_dir():
-            raise missing(self.folder, self._reranker.slow.name)
-        if not isinstance(query, str):
-            raise ConfigError("only words can be re-ranked, found a picture or a vector; leave out rerank")
-        text = check_text(queries.check_text(query, cut=cut))
-        store = TokenStore(self.folder, self._reranker.slow)
-        if not len(store):
-            raise missing(self.folder, self._reranker.slow.name)
-        depth = rerank or MOST
-        candidates = self._nearest(self.vector(text), max(k, depth), where)
-        view = self.snapshot()
-        rows = view.find([hit.id for hit in candidates])
-        content = {view.id(int(row)): view.row(int(row))["content"] for row in rows}
-        first, there = with_tokens_first(candidates[:depth], [content[hit.id] for hit in candidates[:depth]], store)
-        tokens = store.get([content[hit.id] for hit in first[:there]])
-        return self._reranker.hits(text, [*first, *candidates[depth:]], tokens, budget_ms)[:k]
 
     def _matching(self, where: str) -> list[str]:
         if len(where) > _MAX_WHERE:
