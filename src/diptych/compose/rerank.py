@@ -180,12 +180,14 @@ def score(
     depth: int = DEPTHS[-1],
     most: int = 400,
     seed: int = 0,
+    queries: Int64[np.ndarray, " q"] | None = None,
     progress: Progress = SILENT,
 ) -> Scored:
-    """Cosines of `most` random queries with everything, and the matcher's score of each one's best `depth`."""
+    """Cosines of `most` random queries (or of those named) with everything, and h of each one's best `depth`."""
     to_image = direction == TEXT_TO_IMAGE
-    draw = np.random.default_rng(seed)
-    queries = np.sort(draw.permutation(len(pairs.texts if to_image else pairs.images))[:most])
+    if queries is None:
+        draw = np.random.default_rng(seed)
+        queries = np.sort(draw.permutation(len(pairs.texts if to_image else pairs.images))[:most])
     if to_image:
         cosines = pairs.texts[queries] @ pairs.images.T
         positives = Positives.from_labels(pairs.owner[queries], np.arange(len(pairs.images)))

@@ -68,6 +68,25 @@ class CrossNetwork(nn.Module):
         sums = each.new_zeros(layout.pictures * layout.sequences).index_add(0, layout.sequence, each)
         return sums.unflatten(0, (layout.pictures, layout.sequences))
 
+    def word_likelihoods(
+        self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
+    ) -> Float[Tensor, "b s t"]:
+        """log p of each word given those before it and the picture; zeros at padding."""
+        states, layout = self.states(inputs, keys_values)
+        wanted = targets.flatten().index_select(0, layout.at)
+        each = log_probabilities(states, self.decoder.words.weight, self.decoder.bias, wanted)
+        return layout.spread(each[:, None]).reshape(inputs.shape)
+
+    def attention(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> Float[Tensor, "b s t r"]:
+        """What each place of each sequence looks at in the last layer: the mean over heads, summing to 1."""
+        layout = Layout.of(inputs != PAD)
+        words = self.decoder.start(inputs.flatten().index_select(0, layout.at), layout)
+        *before, last = self.decoder.layers
+        for layer, pair in zip(before, keys_values[:-1], strict=True):
+            words = layer(words, layout, pair)
+        found: Tensor = last.attention(words, layout, keys_values[-1])  # type: ignore[operator]
+        return found.unflatten(1, (layout.sequences, layout.longest))
+
     def word_loss(
         self,
         inputs: Int[Tensor, "b s t"],
