@@ -74,7 +74,9 @@ def test_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, caps
     assert json.loads(capsys.readouterr().out)["added"] == 45
     assert run(["search", "a red circle", "--rerank", "20", "-k", "3", *arguments]) == 0
     hits = json.loads(capsys.readouterr().out)["hits"]
-    assert "red-circle" in hits[0]["path"]
+    assert "red-" in hits[0]["path"]
+    assert 0 <= hits[1]["meta"]["probability"] <= hits[0]["meta"]["probability"] <= 1
+    assert 0 <= hits[0]["meta"]["nothing_matches"] <= 1
     assert hits[0]["scored_by"].startswith("shapes-slow h + ")
     assert run(["search", "a red circle", "--budget-ms", "500", "-k", "3", "--library", str(library), "--quiet"]) == 0
     assert "ordered by shapes-slow h" in capsys.readouterr().out
@@ -93,3 +95,28 @@ def test_fit_from_the_command_line(fitted, small_model, shapes, capsys):
     command = ["fit-rerank", "--fast", str(small_model), "--slow", str(folder), "--data", str(shapes)]
     assert run([*command, "--split", "train", "--queries", "60", "--quiet"]) == 0
     assert f"h + {report.pair.beta:g} cosine" in capsys.readouterr().out
+
+
+def test_evidence_takes_the_right_picture_away(slow_run, small_model, shapes):
+    slow = load_cross(slow_run.model, precision="float32")
+    prepared = compose_rerank.prepare(load(small_model), slow, list(open_source(shapes, SourceOptions(split="val"))))
+    scored = compose_rerank.score(slow, prepared, "text_to_image", most=8)
+    found = compose_rerank.evidence(slow, scored, 5)
+    there = sum(
+        bool(np.isin(scored.candidates[row, :5], scored.positives.items[scored.positives.offsets[row]]).any())
+        for row in range(8)
+    )
+    assert len(found.queries) == 8 + there
+    assert found.nothing.sum() == 8
+    assert found.right.sum() == there
+    assert len(found.hits) == 5 * len(found.queries)
+
+
+def test_calibration_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, capsys):
+    folder, _ = fitted
+    command = ["calibration", "--fast", str(small_model), "--slow", str(folder), "--data", str(shapes)]
+    plot = tmp_path / "reliability.png"
+    assert run([*command, "--split", "train", "--plot", str(plot), "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ECE of hits"] < 0.1  # on what it was fitted on
+    assert plot.read_bytes().startswith(b"\x89PNG")

@@ -26,6 +26,10 @@ COMMANDS = {
     "distill": ("diptych.cli.distill:distill", "Teach a fast model what a slow matcher knows."),
     "explain-match": ("diptych.cli.explain_slow:explain_match", "Which regions of a picture a text looked at."),
     "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a slow matcher to a fast model, for search --rerank."),
+    "calibration": (
+        "diptych.cli.fit_rerank:calibration",
+        "How far the probabilities of re-ranked hits can be trusted.",
+    ),
     "library": ("diptych.cli.library:app", "Look after a library: info, verify, compact."),
     "models": ("diptych.cli.models:models", "List the models at hand."),
 }

@@ -65,3 +65,50 @@ def fit_rerank(
         f"R@1 on {fitted['pictures']} pictures (fitted on the same): fast alone "
         f"{fitted['fast R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
     )
+
+
+def calibration(
+    *,
+    slow: Path,
+    data: str,
+    fast: str = "base",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    queries: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 400,
+    plot: Path | None = None,
+    common: Common = COMMON,
+) -> None:
+    """How far the probabilities of re-ranked hits can be trusted, on pairs that they were not fitted on.
+
+    For example:
+
+        diptych calibration --fast base --slow runs/diptych-slow/model --data flickr8k/ --split val --plot reliability.png
+
+    Args:
+        slow: The matcher's folder, with what fit-rerank left in it.
+        data: Source of pairs.
+        fast: A shipped model's name, or a model folder.
+        queries: Texts that are asked for, at most.
+        plot: Draw the reliability diagram into this PNG.
+    """
+    from diptych.compose import rerank as compose_rerank
+    from diptych.core.files import write_bytes
+    from diptych.evaluation.calibration import draw_reliability
+    from diptych.models import load
+    from diptych.models.cross import load_cross
+
+    report = compose_rerank.check_relevance(
+        load(fast),
+        load_cross(slow, device=common.device),
+        list(open_source(data, options)),
+        most=queries,
+        seed=common.seed or 0,
+        progress=common.progress(),
+    )
+    if plot is not None:
+        curves = {"hit is right": report.hits, "nothing matches": report.nothing}
+        write_bytes(plot, draw_reliability(curves, f"{report.queries} queries"))
+    common.show(
+        report.to_json(),
+        f"{report.queries} queries: expected calibration error {report.hit_error:.3f} of hits, "
+        f'{report.nothing_error:.3f} of "nothing matches"',
+    )

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int64
+from jaxtyping import Bool, Float16, Float32, Float64, Int64
 
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair, Skipped
 from diptych.data.splits import held_out
 from diptych.evaluation import Positives, ranks_from_scores
+from diptych.evaluation.calibration import Bin, calibration_error, fit_logistic, reliability
 from diptych.evaluation.metrics import recall_at
 from diptych.evaluation.reranking import rerank, top
+from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker
 from diptych.models import DualEncoder
 from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, CrossEncoder
@@ -40,7 +42,8 @@ def reranker(
     if beta is not None:
         return Reranker(fingerprint, slow, beta, k or 50)
     pair = read_pair(slow.folder, fingerprint, slow.fingerprint)
-    return Reranker(fingerprint, slow, pair.beta, k or pair.k)
+    relevance = Relevance.from_json(pair.calibration)
+    return Reranker(fingerprint, slow, pair.beta, k or pair.k, relevance=relevance, prior=slow.scorer)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Scored:
     candidates: Int64[np.ndarray, "q c"]
     slow: Float32[np.ndarray, "q c"]
     positives: Positives
+    words: tuple[str, ...] = ()  # of the queries, where they are texts
 
     def recall(self, beta: float, k: int, at: int = 1) -> float:
         """R@at in percent after re-ranking the first k by h + beta * cosine."""
@@ -133,8 +137,96 @@ def fit(
             "fast R@1": {name: round(one.fast_recall(), 2) for name, one in scored.items()},
             "text_to_image R@1 by K": curve,
         },
+        calibration=fit_relevance(slow, forward, k) if slow.config.objective.name == "captioning" else {},
     )
     return FitReport(pair, write_pair(slow.folder, pair), prepared.skipped)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What relevance is judged by: features of hits and of queries, and what was true."""
+
+    hits: Float64[np.ndarray, "n f"]
+    right: Bool[np.ndarray, " n"]
+    queries: Float64[np.ndarray, "m f"]
+    nothing: Bool[np.ndarray, " m"]
+
+
+def evidence(slow: CrossEncoder, scored: Scored, k: int) -> Evidence:
+    """The best k candidates of each text twice: as they are, and with the right picture taken away.
+
+    So in half of the lists and more nothing matches, as with texts that are shuffled among galleries.
+    """
+    priors, lengths = slow.scorer.prior(scored.words), slow.scorer.lengths(scored.words)
+    hits, right, queries, nothing = [], [], [], []
+    for row, (prior, words) in enumerate(zip(priors, lengths, strict=True)):
+        own = scored.positives.items[scored.positives.offsets[row] : scored.positives.offsets[row + 1]]
+        is_right = np.isin(scored.candidates[row], own)
+        for kept in [True, False] if is_right[:k].any() else [True]:
+            chosen = np.flatnonzero(np.ones_like(is_right) if kept else ~is_right)[:k]
+            h = scored.slow[row, chosen]
+            hits.append(hit_features(h, float(prior), float(words)))
+            right.append(is_right[chosen])
+            queries.append(query_features(h, float(prior), float(words)))
+            nothing.append(not is_right[chosen].any())
+    return Evidence(np.concatenate(hits), np.concatenate(right), np.concatenate(queries), np.array(nothing))
+
+
+def fit_relevance(slow: CrossEncoder, scored: Scored, k: int) -> dict[str, Any]:
+    """Both probabilities fitted to held-out queries, JSON-ready."""
+    found = evidence(slow, scored, k)
+    return Relevance(fit_logistic(found.hits, found.right), fit_logistic(found.queries, found.nothing)).to_json()
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """How far the probabilities of a pair can be trusted on pairs that they were not fitted on."""
+
+    hits: list[Bin]
+    nothing: list[Bin]
+    hit_error: float  # expected calibration error
+    nothing_error: float
+    queries: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "ECE of hits": round(self.hit_error, 4),
+            "ECE of nothing matches": round(self.nothing_error, 4),
+            "queries": self.queries,
+            "hits": [dataclasses.asdict(one) for one in self.hits],
+            "nothing": [dataclasses.asdict(one) for one in self.nothing],
+        }
+
+
+def check_relevance(
+    fast: DualEncoder,
+    slow: CrossEncoder,
+    pairs: Sequence[Pair],
+    *,
+    most: int = 400,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> CalibrationReport:
+    """Reliability of what `fit` left for this pair of models, on pairs of which it knew nothing.
+
+    Raises ModelError when nothing was fitted.
+    """
+    pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint)
+    relevance = Relevance.from_json(pair.calibration)
+    if relevance is None:
+        raise ModelError(f"{slow.folder} has no probabilities for this pair; run diptych fit-rerank again")
+    prepared = prepare(fast, slow, pairs, progress=progress)
+    scored = score(slow, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)
+    found = evidence(slow, scored, pair.k)
+    hits, nothing = relevance.hit(found.hits), relevance.nothing(found.queries)
+    return CalibrationReport(
+        reliability(hits, found.right),
+        reliability(nothing, found.nothing),
+        calibration_error(hits, found.right),
+        calibration_error(nothing, found.nothing),
+        len(scored.words),
+    )
 
 
 def _chosen(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
@@ -202,4 +294,5 @@ def score(
         else:
             own = pairs.tokens[queries[row] : queries[row] + 1]
             found[row] = slow.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
-    return Scored(cosines, candidates, found, positives)
+    texts = tuple(pairs.words[query] for query in queries) if to_image else ()
+    return Scored(cosines, candidates, found, positives, texts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.types import Hit
 
 from . import query as queries
+from .relevance import Prior, Relevance
 from .tokens import Matcher, TokenStore
 
 MOST = 200  # candidates that a budget alone may lead to
@@ -44,15 +45,28 @@ class Reranker:
         slow: the matcher.
         beta: weight of the cosine beside h; the two have different scales.
         k: candidates to re-rank when nothing else is asked for.
+        relevance: turns the matcher's scores into probabilities; None leaves them out.
+        prior: the matcher's likelihood of texts without a picture, which `relevance` needs.
     """
 
-    def __init__(self, fast: str, slow: Matcher, beta: float, k: int = 50) -> None:
+    def __init__(
+        self,
+        fast: str,
+        slow: Matcher,
+        beta: float,
+        k: int = 50,
+        *,
+        relevance: Relevance | None = None,
+        prior: Prior | None = None,
+    ) -> None:
         if beta < 0 or k < 1:
             raise ConfigError(f"beta must be at least 0 and k at least 1, found {beta} and {k}")
         self.fast = fast
         self.slow = slow
         self.beta = beta
         self.k = k
+        self._relevance = relevance
+        self._prior = prior
 
     @property
     def scored_by(self) -> str:
@@ -95,18 +109,40 @@ class Reranker:
     ) -> list[Hit]:
         """Hits of a search, best first by cosine, in the new order; each says which score ordered it.
 
-        `tokens` are those of the first candidates; what has none keeps its place behind them.
+        `tokens` are those of the first candidates; what has none keeps its place behind them. Where relevance
+        was fitted, their meta holds `probability` (the hit is right) and `nothing_matches` (of the query).
         """
         found = self.order(text, tokens, np.array([hit.score for hit in candidates]), budget_ms)
+        said = self._said(text, found, candidates)
         hits = []
         for rank, (place, score) in enumerate(zip(found.order, found.scores, strict=True)):
             hit = candidates[int(place)]
             if int(place) < found.count:
                 hit = dataclasses.replace(
-                    hit, score=float(score), scored_by=self.scored_by, meta={**hit.meta, "cosine": hit.score}
+                    hit,
+                    score=float(score),
+                    scored_by=self.scored_by,
+                    meta={**hit.meta, "cosine": hit.score, **said(rank)},
                 )
             hits.append(dataclasses.replace(hit, rank=rank))
         return hits
+
+    def _said(self, text: str, found: Reranked, candidates: Sequence[Hit]) -> Callable[[int], dict[str, float]]:
+        """What is known about the relevance of the hit at a rank."""
+        if self._relevance is None or self._prior is None or not found.count:
+            return _nothing_said
+        cosines = np.array([candidates[int(place)].score for place in found.order[: found.count]])
+        h = found.scores[: found.count].astype(np.float64) - self.beta * cosines
+        prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
+        probabilities, nothing = self._relevance.of(h, prior, words)
+        return lambda rank: {
+            "probability": round(float(probabilities[rank]), 4),
+            "nothing_matches": round(nothing, 4),
+        }
+
+
+def _nothing_said(_: int) -> dict[str, float]:
+    return {}
 
 
 def check_depth(rerank: int, budget_ms: float | None) -> None:
