@@ -81,7 +81,7 @@ def calibration(
 
     For example:
 
-        diptych calibration --fast base --slow runs/diptych-slow/model --data flickr8k/ --split val --plot reliability.png
+        diptych calibration --slow runs/diptych-slow/model --data flickr8k/ --split val --plot reliability.png
 
     Args:
         slow: The matcher's folder, with what fit-rerank left in it.

@@ -25,7 +25,7 @@ def index(
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
-    tokens: Path | None = None,
+    tokens: str | None = None,
     videos: Annotated[bool, Parameter(negative="")] = False,
     moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
     moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
@@ -93,10 +93,10 @@ def index(
     value, text = report.to_json(), _described(report, library)
     if tokens is not None:
         from diptych.library.tokens import remember
-        from diptych.models.cross import load_cross
+        from diptych.models.cross import load_matcher
 
-        added = collection.add_tokens(load_cross(tokens, device=common.device), progress=progress)
-        remember(library, str(tokens.expanduser().resolve()))
+        added = collection.add_tokens(load_matcher(tokens, device=common.device), progress=progress)
+        remember(library, tokens)
         value["tokens"], text = added.to_json(), f"{text}\ntokens: {added.added} added, {len(added.skipped)} skipped"
     common.show(value, text)
     if not report.total:

@@ -35,7 +35,7 @@ def search(
     cut: bool = False,
     rerank: int = 0,
     budget_ms: float | None = None,
-    slow: Path | None = None,
+    slow: str | None = None,
     beta: float | None = None,
     common: Common = COMMON,
 ) -> None:
@@ -70,7 +70,7 @@ def search(
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
         rerank: Let the slow matcher put the nearest so many in order; see diptych library add-tokens.
         budget_ms: Re-rank as many as so many milliseconds allow.
-        slow: The matcher's folder; the one whose tokens the library holds is the default.
+        slow: The matcher's folder, or blip:NAME_OR_FOLDER; the one whose tokens the library holds is the default.
         beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
     """
     queries.check_k(k)
@@ -135,7 +135,7 @@ def _place(hit: Hit) -> str:
     return f"{hit.meta['video']}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
 
 
-def _attach(collection: Library, slow: Path | None, beta: float | None, common: Common) -> None:
+def _attach(collection: Library, slow: str | None, beta: float | None, common: Common) -> None:
     """Load the matcher whose tokens the library holds, and what was fitted for the two."""
     from diptych.library import tokens
 
@@ -143,9 +143,9 @@ def _attach(collection: Library, slow: Path | None, beta: float | None, common: 
     if named is None:
         raise tokens.missing(collection.folder, "MATCHER")
     from diptych.compose import rerank as compose_rerank
-    from diptych.models.cross import load_cross
+    from diptych.models.cross import load_matcher
 
-    matcher = load_cross(named, device=common.device)
+    matcher = load_matcher(named, device=common.device)
     collection.attach(compose_rerank.reranker(collection.card.fingerprint, matcher, beta=beta))
 
 

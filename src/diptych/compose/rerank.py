@@ -22,7 +22,7 @@ from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker
 from diptych.models import DualEncoder
-from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, CrossEncoder
+from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, BlipMatcher, CrossEncoder
 from diptych.models.cross.pair import PairSettings, read_pair, write_pair
 from diptych.models.embed import embed_pairs
 
@@ -32,15 +32,18 @@ _WITHIN = 0.25  # R@1 in percent: fewer candidates are taken when they lose no m
 
 
 def reranker(
-    fast: DualEncoder | str, slow: CrossEncoder, *, beta: float | None = None, k: int | None = None
+    fast: DualEncoder | str, slow: CrossEncoder | BlipMatcher, *, beta: float | None = None, k: int | None = None
 ) -> Reranker:
     """The re-ranker of a fast model (or its fingerprint) and a matcher, as `fit` left it in the matcher's folder.
 
-    A `beta` of one's own needs no fitting. Raises ModelError when nothing was fitted for the two.
+    A `beta` of one's own needs no fitting; a pretrained matcher always needs one. Raises ModelError when
+    nothing was fitted for the two.
     """
     fingerprint = fast if isinstance(fast, str) else fast.fingerprint
     if beta is not None:
         return Reranker(fingerprint, slow, beta, k or 50)
+    if isinstance(slow, BlipMatcher):
+        raise ModelError(f"nothing is fitted for the pretrained matcher {slow.name!r}; name a weight with --beta")
     pair = read_pair(slow.folder, fingerprint, slow.fingerprint)
     relevance = Relevance.from_json(pair.calibration)
     return Reranker(fingerprint, slow, pair.beta, k or pair.k, relevance=relevance, prior=slow.scorer)

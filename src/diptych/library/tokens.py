@@ -157,7 +157,9 @@ def of_bytes_alone(data: bytes) -> str:
 
 
 def remember(library: Path, matcher: str) -> None:
-    """Note the folder of the matcher whose tokens the library holds, so that a search can find it."""
+    """Note the matcher whose tokens the library holds, a folder by its full path, so that a search can find it."""
+    folder = Path(matcher).expanduser()
+    matcher = str(folder.resolve()) if folder.is_dir() else matcher
     write_json(library / FOLDER / MATCHER, {"matcher": matcher})
 
 

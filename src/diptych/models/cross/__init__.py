@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .encoder import CrossEncoder, load_cross
+from .blip import BlipMatcher
+from .encoder import CrossEncoder, load_cross, load_matcher
 from .settings import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE
 
-__all__ = ["DIRECTIONS", "IMAGE_TO_TEXT", "TEXT_TO_IMAGE", "CrossEncoder", "load_cross"]
+__all__ = ["DIRECTIONS", "IMAGE_TO_TEXT", "TEXT_TO_IMAGE", "BlipMatcher", "CrossEncoder", "load_cross", "load_matcher"]

@@ -22,6 +22,7 @@ from diptych.models.folder import BUNDLED, WEIGHTS
 
 from . import folder as files
 from . import vocabulary
+from .blip import PREFIX, BlipMatcher
 from .network import CrossNetwork
 from .scorer import Scorer, half_is_quicker
 from .settings import TEXT_TO_IMAGE
@@ -187,3 +188,11 @@ def load_cross(folder: str | Path, *, device: str = "auto", precision: str = "au
     if not path.is_dir():
         raise ModelError(f"no model folder at {path}; diptych train configs/slow.toml makes one")
     return CrossEncoder(path, files.read_config(path), device=device, precision=precision)
+
+
+def load_matcher(spec: str | Path, *, device: str = "auto") -> CrossEncoder | BlipMatcher:
+    """A matcher of ours by its folder, or "blip:NAME_OR_FOLDER" for a BLIP model of transformers."""
+    text = str(spec)
+    if text.startswith(PREFIX):
+        return BlipMatcher(text.removeprefix(PREFIX), device=device)
+    return load_cross(spec, device=device)
