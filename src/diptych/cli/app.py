@@ -24,7 +24,7 @@ COMMANDS = {
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
     "caption": ("diptych.cli.caption:caption", "Describe pictures in words."),
     "distill": ("diptych.cli.distill:distill", "Teach a fast model what a slow matcher knows."),
-    "explain-match": ("diptych.cli.explain_slow:explain_match", "Which regions of a picture a text looked at."),
+    "explain-match": ("diptych.cli.explain_slow:explain_match", "Draw which regions of a picture a text looked at."),
     "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a slow matcher to a fast model, for search --rerank."),
     "calibration": (
         "diptych.cli.fit_rerank:calibration",

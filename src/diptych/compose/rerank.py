@@ -290,6 +290,14 @@ def score(
         cosines = pairs.images[queries] @ pairs.texts.T
         positives = Positives.from_labels(queries, pairs.owner)
     candidates = top(cosines, depth)
+    texts = tuple(pairs.words[query] for query in queries) if to_image else ()
+    if depth >= cosines.shape[1]:  # everything: keys and values of a picture are made once for all texts
+        every = (
+            slow.scores(pairs.tokens, texts)
+            if to_image
+            else slow.scores(pairs.tokens[queries], pairs.words, IMAGE_TO_TEXT).T
+        )
+        return Scored(cosines, candidates, np.take_along_axis(every, candidates, 1), positives, texts)
     found = np.empty(candidates.shape, dtype=np.float32)
     for row in progress.track(range(len(queries)), f"matching {direction}", total=len(queries)):
         if to_image:
@@ -297,5 +305,4 @@ def score(
         else:
             own = pairs.tokens[queries[row] : queries[row] + 1]
             found[row] = slow.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
-    texts = tuple(pairs.words[query] for query in queries) if to_image else ()
     return Scored(cosines, candidates, found, positives, texts)

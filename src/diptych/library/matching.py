@@ -18,17 +18,37 @@ from .report import IndexReport
 if TYPE_CHECKING:
     from diptych.data.video import MomentPlan, VideoLimits
 
-    from .collection import Library
+    from .card import Card
+    from .encoder import Encoder
     from .rerank import Reranker
+    from .snapshot import Snapshot
+    from .thumbs import Thumbs
     from .tokens import Matcher, TokenReport
 
 
 class Matching:
     """Methods of `Library`: tokens, re-ranking, videos."""
 
+    folder: Path
+    card: Card
+    thumbs: Thumbs
     _reranker: Reranker | None = None
 
-    def add_tokens(self: Library, matcher: Matcher, *, progress: Progress = SILENT) -> TokenReport:
+    if TYPE_CHECKING:  # what the rest of `Library` brings
+
+        def _store(self) -> Any: ...
+
+        def _refresh(self, store: Any) -> None: ...
+
+        def _needed_model(self) -> Encoder: ...
+
+        def _nearest(self, vector: Any, k: int, where: str | None) -> list[Hit]: ...
+
+        def vector(self, query: Any, *, cut: bool = False) -> Any: ...  # noqa: D102
+
+        def snapshot(self) -> Snapshot: ...  # noqa: D102
+
+    def add_tokens(self, matcher: Matcher, *, progress: Progress = SILENT) -> TokenReport:
         """Keep the matcher's tokens of every picture that has none yet, so that `search` can re-rank.
 
         Pictures are read again from where they were indexed; a missing or bad one is skipped and named.
@@ -40,7 +60,7 @@ class Matching:
         with lock.writer(self.folder):
             return TokenStore(self.folder, matcher).add(pictures_of(self._store()), progress=progress)
 
-    def attach(self: Library, reranker: Reranker) -> None:
+    def attach(self, reranker: Reranker) -> None:
         """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""
         if reranker.fast != self.card.fingerprint:
             raise LibraryError(
@@ -51,7 +71,7 @@ class Matching:
         self._reranker = reranker
 
     def index_videos(
-        self: Library,
+        self,
         paths: Iterable[Path | str],
         *,
         plan: MomentPlan | None = None,
@@ -85,7 +105,7 @@ class Matching:
         return report
 
     def _reranked(
-        self: Library, query: Any, k: int, where: str | None, rerank: int, budget_ms: float | None, *, cut: bool
+        self, query: Any, k: int, where: str | None, rerank: int, budget_ms: float | None, *, cut: bool
     ) -> list[Hit]:
         from .rerank import MOST, check_depth, check_text, with_tokens_first
         from .tokens import FOLDER, TokenStore, missing

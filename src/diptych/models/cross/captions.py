@@ -76,7 +76,7 @@ def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: Deco
 def _next_words(network: CrossNetwork, so_far: Tensor, keys_values: list[tuple[Tensor, Tensor]]) -> Tensor:
     """log p of the next word of each sequence, (b, s, v); the signs that no text holds are ruled out."""
     states, layout = network.states(so_far, keys_values)
-    last = states.unflatten(0, (layout.pictures, layout.sequences, layout.longest))[:, :, -1]
+    last = states.reshape(layout.pictures, layout.sequences, layout.longest, -1)[:, :, -1]
     found = network.decoder.logits(last).float().log_softmax(-1)
     found[..., list(_NEVER)] = -torch.inf
     return found

@@ -29,7 +29,8 @@ class Layout:
     @classmethod
     def of(cls, real: Bool[Tensor, "b s t"]) -> Layout:
         """The layout of sequences whose real words are marked; they stand at the front of each."""
-        return cls(*real.shape, real.flatten().nonzero().squeeze(1))
+        pictures, sequences, longest = real.shape
+        return cls(pictures, sequences, longest, real.flatten().nonzero().squeeze(1))
 
     def spread(self, packed: Float[Tensor, "n w"]) -> Float[Tensor, "bst w"]:
         """Every word at its place, zeros elsewhere."""
@@ -78,7 +79,8 @@ class Layer(nn.Module):
         """One step of the decoder."""
         words = words + self.dropout(self._look_back(self.self_norm(words), layout))
         words = words + self.dropout(self._look_at(self.cross_norm(words), layout, keys_values))
-        return words + self.dropout(self.wide_out(functional.gelu(self.wide_in(self.wide_norm(words)))))
+        wide: Tensor = self.dropout(self.wide_out(functional.gelu(self.wide_in(self.wide_norm(words)))))
+        return words + wide
 
     def attention(
         self, words: Float[Tensor, "n w"], layout: Layout, keys_values: tuple[Tensor, Tensor]
@@ -88,25 +90,33 @@ class Layer(nn.Module):
         return _weights(self._queries(self.cross_norm(words), layout), keys_values[0]).mean(1)
 
     def _look_back(self, words: Float[Tensor, "n w"], layout: Layout) -> Float[Tensor, "n w"]:
-        spread = layout.spread(self.self_in(words)).unflatten(0, (-1, layout.longest))
-        query, key, value = (self._split(part) for part in spread.chunk(3, dim=-1))
+        spread = layout.spread(self.self_in(words))
+        parts = spread.reshape(-1, layout.longest, spread.shape[1]).chunk(3, dim=-1)
+        query, key, value = (self._split(part) for part in parts)
         # Padding stands after the real words, so looking only back never meets it.
         ahead = torch.ones(layout.longest, layout.longest, dtype=torch.bool, device=words.device).triu(1)
-        found = _weights(query, key, ahead) @ value
-        return self.self_out(layout.pack(found.transpose(1, 2).flatten(2).flatten(0, 1)))
+        found: Tensor = self.self_out(layout.pack(_joined(_weights(query, key, ahead) @ value)))
+        return found
 
     def _look_at(
         self, words: Float[Tensor, "n w"], layout: Layout, keys_values: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "n w"]:
         keys, values = keys_values
-        found = _weights(self._queries(words, layout), keys) @ values
-        return self.cross_out(layout.pack(found.transpose(1, 2).flatten(2).flatten(0, 1)))
+        found: Tensor = self.cross_out(layout.pack(_joined(_weights(self._queries(words, layout), keys) @ values)))
+        return found
 
     def _queries(self, words: Float[Tensor, "n w"], layout: Layout) -> Tensor:
-        return self._split(layout.spread(self.query(words)).unflatten(0, (layout.pictures, -1)))
+        spread = layout.spread(self.query(words))
+        return self._split(spread.reshape(layout.pictures, -1, spread.shape[1]))
 
     def _split(self, states: Float[Tensor, "b l w"]) -> Tensor:
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, width = states.shape
+        return states.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+
+def _joined(heads: Tensor) -> Tensor:
+    """(b, heads, length, width of a head) to (b x length, width)."""
+    return heads.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _weights(query: Tensor, key: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -143,11 +153,13 @@ class Decoder(nn.Module):
         words = self.start(inputs, layout)
         for layer, pair in zip(self.layers, keys_values, strict=True):
             words = layer(words, layout, pair)
-        return self.norm(words)
+        normed: Tensor = self.norm(words)
+        return normed
 
     def start(self, inputs: Int[Tensor, " n"], layout: Layout) -> Float[Tensor, "n w"]:
         """Word vectors with their places."""
-        return self.dropout(self.words(inputs) + self.places(layout.position))
+        words: Tensor = self.dropout(self.words(inputs) + self.places(layout.position))
+        return words
 
     def logits(self, states: Float[Tensor, "... w"]) -> Float[Tensor, "... v"]:
         """Scores of the next word."""

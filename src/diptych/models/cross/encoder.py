@@ -166,7 +166,7 @@ class CrossEncoder:
         and for its length; compare texts of one picture by it. Raises DataError for numbers that differ.
         """
         if isinstance(texts, str):
-            return self.scorer.matrix(image_tokens, [texts], direction)[0]
+            return np.asarray(self.scorer.matrix(image_tokens, [texts], direction)[0])
         return self.scorer.pairs(image_tokens, texts, direction)
 
     def scores(

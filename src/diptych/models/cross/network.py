@@ -34,7 +34,7 @@ class CrossNetwork(nn.Module):
 
     def regions(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
         """Region tokens of pictures; in training some pictures are emptied and some regions left out."""
-        regions = self.fusion(flat)
+        regions: Tensor = self.fusion(flat)
         if not self.training:
             return regions
         emptied = torch.rand(len(regions), 1, 1, device=regions.device) < self.settings.blank
@@ -66,7 +66,7 @@ class CrossNetwork(nn.Module):
         wanted = targets.flatten().index_select(0, layout.at)
         each = log_probabilities(states, self.decoder.words.weight, self.decoder.bias, wanted)
         sums = each.new_zeros(layout.pictures * layout.sequences).index_add(0, layout.sequence, each)
-        return sums.unflatten(0, (layout.pictures, layout.sequences))
+        return sums.reshape(layout.pictures, layout.sequences)
 
     def word_likelihoods(
         self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
@@ -85,7 +85,7 @@ class CrossNetwork(nn.Module):
         for layer, pair in zip(before, keys_values[:-1], strict=True):
             words = layer(words, layout, pair)
         found: Tensor = last.attention(words, layout, keys_values[-1])  # type: ignore[operator]
-        return found.unflatten(1, (layout.sequences, layout.longest))
+        return found.reshape(layout.pictures, layout.sequences, layout.longest, -1)
 
     def word_loss(
         self,
@@ -106,4 +106,4 @@ class CrossNetwork(nn.Module):
         last[:-1] = layout.sequence[1:] != layout.sequence[:-1]
         scores = states.new_zeros(layout.pictures * layout.sequences)
         scores = scores.index_copy(0, layout.sequence[last], self.match(states[last]).squeeze(1))
-        return scores.float().unflatten(0, (layout.pictures, layout.sequences))
+        return scores.float().reshape(layout.pictures, layout.sequences)

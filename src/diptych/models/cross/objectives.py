@@ -28,7 +28,8 @@ def matching_matrix(
     """Score of every picture (row) with every text (column); both directions added."""
     count = len(regions)
     every = inputs.flatten(0, 1).expand(count, -1, -1)
-    return network.matching(every, network.decoder.keys_values(regions)).unflatten(1, (count, 2)).sum(-1)
+    scores = network.matching(every, network.decoder.keys_values(regions))
+    return scores.reshape(count, count, 2).sum(-1)
 
 
 def hardest(scores: Float[Tensor, "b b"]) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"]]:

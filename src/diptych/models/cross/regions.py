@@ -27,7 +27,7 @@ class RegionFusion(nn.Module):
 
     def __init__(self, maps: Sequence[tuple[int, int, int]], width: int) -> None:
         super().__init__()
-        self.maps = tuple(tuple(one) for one in maps)
+        self.maps = tuple((channels, rows, columns) for channels, rows, columns in maps)
         self.standardise = nn.ModuleList([Standardise(channels) for channels, _, _ in maps])
         self.project = nn.ModuleList([nn.Linear(channels, width) for channels, _, _ in maps])
         self.smooth = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in maps])
@@ -56,18 +56,22 @@ class RegionFusion(nn.Module):
         for level in reversed(range(len(self.maps))):
             _, rows, columns = self.maps[level]
             part = self.project[level](self.standardise[level](self._split(flat)[level]))
-            here = part.transpose(1, 2).unflatten(2, (rows, columns))
+            here: Tensor = part.transpose(1, 2).reshape(len(flat), -1, rows, columns)
             if fused is not None:
                 here = here + functional.interpolate(fused, size=(rows, columns), mode="bilinear", align_corners=False)
             smoothed = functional.gelu(self.smooth[level](here)).flatten(2).transpose(1, 2)
-            fused = here + self.mix[level](smoothed).transpose(1, 2).unflatten(2, (rows, columns))
+            fused = here + self.mix[level](smoothed).transpose(1, 2).reshape(here.shape)
         if fused is None:
             raise ModelError("the image tower gives no feature map; expected at least one")
-        return self.norm(fused.flatten(2).transpose(1, 2) + self.place)
+        tokens: Tensor = self.norm(fused.flatten(2).transpose(1, 2) + self.place)
+        return tokens
 
     def _split(self, flat: Float[Tensor, "b f"]) -> list[Float[Tensor, "b p c"]]:
         sizes = [math.prod(one) for one in self.maps]
         if flat.shape[1] != sum(sizes):
             raise ModelError(f"found {flat.shape[1]} features a picture, expected {sum(sizes)}: maps {self.maps}")
         parts = torch.split(flat, sizes, dim=1)
-        return [part.unflatten(1, (one[0], -1)).transpose(1, 2) for part, one in zip(parts, self.maps, strict=True)]
+        return [
+            part.reshape(len(flat), channels, -1).transpose(1, 2)
+            for part, (channels, _, _) in zip(parts, self.maps, strict=True)
+        ]

@@ -83,7 +83,8 @@ class Scorer:
             stacked = [one.reshape(2, len(part), -1).swapaxes(0, 1) for one in (inputs, targets)]
             with torch.inference_mode(), self._autocast():
                 keys_values = self.network.decoder.keys_values(self._regions(regions[part]))
-                found[part] = self._scores(*(self._tensor(one) for one in stacked), keys_values).sum(1).cpu().numpy()
+                read, wanted = (self._tensor(one) for one in stacked)
+                found[part] = self._scores(read, wanted, keys_values).sum(1).cpu().numpy()
         if direction == TEXT_TO_IMAGE or not self._captioner:
             return found
         return np.asarray(self._corrected(found, self.prior(texts), lengths + 1), dtype=np.float32)
@@ -108,7 +109,7 @@ class Scorer:
                     sums = self._scores(
                         self._tensor(inputs).expand(shape), self._tensor(targets).expand(shape), keys_values
                     )
-                    found[rows, part] = sums.unflatten(1, (2, -1)).sum(1).T.cpu().numpy()
+                    found[rows, part] = sums.reshape(len(sums), 2, -1).sum(1).T.cpu().numpy()
         return found
 
     def _steps(self, order: np.ndarray, lengths: np.ndarray, pictures: int) -> list[np.ndarray]:
