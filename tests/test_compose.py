@@ -16,6 +16,7 @@ from diptych import compose, losses  # noqa: E402
 from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
 from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
+from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import collect  # noqa: E402
 from diptych.encoders.export import GraphSpec, read_graph, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
@@ -27,7 +28,10 @@ from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
 compose_train = importlib.import_module("diptych.compose.train")  # its name is also the function's
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+OTHER_KINDS = ("slow.toml", "distill.toml")  # see tests/compose
+CONFIGS = [
+    path for path in sorted((Path(__file__).parents[1] / "configs").rglob("*.toml")) if path.name not in OTHER_KINDS
+]
 FAST = TrainingSettings(epochs=2, batch_size=30, learning_rate=3e-3)
 
 
@@ -83,7 +87,7 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
 ) -> None:
     config = small(training=FAST, members=2)
     whole = train(config, tmp_path / "whole", shapes)
-    scores, calls = compose_train._scores, []
+    scores, calls = compose_train.retrieval_scores, []
 
     def interrupted(*arguments: Any) -> dict[str, float]:
         calls.append(1)
@@ -91,11 +95,11 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
             raise KeyboardInterrupt
         return scores(*arguments)
 
-    monkeypatch.setattr(compose_train, "_scores", interrupted)
+    monkeypatch.setattr(compose_train, "retrieval_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "broken", shapes)
     assert not (tmp_path / "broken" / "model").exists()
-    monkeypatch.setattr(compose_train, "_scores", scores)
+    monkeypatch.setattr(compose_train, "retrieval_scores", scores)
     resumed = train(config, tmp_path / "broken", shapes)
     assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
     for member in (0, 1):
@@ -297,7 +301,8 @@ def test_every_shipped_config_loads_and_builds(path: Path) -> None:
     )
     config = load(compose.TrainConfig, path)
     assert from_dict(compose.TrainConfig, to_dict(config)) == config
-    losses.build(config.loss, dim=config.dim or 512, classes=2)
+    if config.loss is not None:
+        losses.build(config.loss, dim=config.dim or 512, classes=2)
     for side, table in ((config.image, IMAGE_TOWERS), (config.text, {**TEXT_TOWERS, "words": 0, "wordpiece": 0})):
         assert side.tower.name.startswith("model:") or side.tower.name.partition(":")[0] in table
         if side.head is not None:
@@ -320,3 +325,97 @@ def test_features_are_shared_between_runs(trained: Any, shapes: Path, cache: Pat
     pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]["val"]
     found = collect(pairs, Never(), FakeTextTower(), cache / "features", view_names=("full",))
     assert found.records == 10
+
+
+# models whose text side is trained from token ids, and one that is computed in one step
+
+
+def test_a_text_network_travels_with_its_tokenizer(shapes: Path, tmp_path: Path, small: Any) -> None:
+    text = compose.SideSettings(
+        Part("words", {"max_tokens": 8, "min_count": 1}),
+        Part("gru", {"embedding": 8, "hidden": 12, "bidirectional": True}),
+        Part("linear"),
+    )
+    settings = TrainingSettings(epochs=6, batch_size=20, learning_rate=1e-2)
+    report = train(small(training=settings, text=text), tmp_path, shapes)
+    assert report.scores["t2i R@10"] > 50
+    model = diptych.load(report.model)
+    assert (report.model / "tokenizer.json").is_file()
+    assert (model.config.text.tower, model.config.text.source) == ("bundled", "words")
+    assert model.languages == {"de", "en"}
+    assert model.encode_texts(["a red circle", "zebra", ""]).shape == (3, 16)
+    assert np.allclose(np.linalg.norm(model.encode_texts(["rotes Rund"]), axis=1), 1, atol=1e-3)
+    assert "network `gru`, trained" in (report.model / "README.md").read_text(encoding="utf-8")
+    moved = tmp_path / "moved"
+    (report.model).rename(moved)
+    assert diptych.load(moved).fingerprint == model.fingerprint
+
+
+def test_refitting_a_model_with_a_network_goes_on_from_its_weights(shapes: Path, tmp_path: Path, small: Any) -> None:
+    text = compose.SideSettings(Part("wordpiece", {"max_tokens": 12}), Part("bag", {"width": 8}), Part("linear"))
+    first = train(small(training=FAST, text=text), tmp_path / "first", shapes).model
+    own = compose.SideSettings(Part(f"model:{first}"))
+    still = TrainingSettings(epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
+    config = small(image=dataclasses.replace(own), text=own, init=str(first), training=still, dim=0)
+    second = train(config, tmp_path / "second", shapes).model
+    texts = ["a red circle", "blaues Band"]
+    assert diptych.load(second).encode_texts(texts) == pytest.approx(diptych.load(first).encode_texts(texts), abs=2e-3)
+    assert diptych.load(second).config.text.network == Part("bag", {"width": 8})
+
+
+def test_linear_heads_are_computed_in_one_step(shapes: Path, tmp_path: Path, small: Any) -> None:
+    side = compose.SideSettings(Part("fake"), head=Part("linear", {"dropout": 0.0}))
+    config = small(loss=None, fit=Part("cca", {"regularisation": 0.3}), image=side, text=side)
+    report = train(config, tmp_path, shapes)
+    assert report.fits == ()
+    assert report.scores["t2i R@5"] > 60  # of 10 pictures, three forms and five colours
+    assert "computed by `cca`" in (report.model / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fit": Part("cca")}, "a loss to train for, or a fit to compute; give one of both"),
+        ({"loss": None}, "give one of both"),
+        ({"loss": None, "fit": Part("cac")}, "unknown fit 'cac'.*did you mean 'cca'"),
+        ({"loss": None, "fit": Part("cca")}, "computes linear heads"),
+    ],
+)
+def test_fits_that_make_no_sense(shapes: Path, tmp_path: Path, small: Any, changes: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(small(**changes), tmp_path, shapes)
+
+
+def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
+    shapes: Path, tmp_path: Path, small: Any
+) -> None:
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]
+    together = {
+        split: [
+            dataclasses.replace(
+                pair, texts=tuple(dataclasses.replace(text, meaning=0) for text in (pair.texts[0], pair.texts[2]))
+            )
+            for pair in some
+            if len(pair.texts) == 3
+        ]
+        for split, some in pairs.items()
+    }
+    data = compose.DataConfig(workers=1, language=LanguagePolicy(back=0.0, other=0.5))
+    both = compose.train(small(data=data), tmp_path / "both", pairs=together, device="cpu")
+    english = compose.train(
+        small(data=dataclasses.replace(data, language=LanguagePolicy(0.0, 0.0))),
+        tmp_path / "english",
+        pairs=together,
+        device="cpu",
+    )
+    model = diptych.load(both.model)
+    assert model.config.training["config"]["data"]["language"]["other"] == 0.5
+    german = [pair.texts[1].value for pair in together["val"]]
+    pictures = [pair.images[0] for pair in together["val"]]
+
+    def right(folder: Path) -> float:
+        found = diptych.load(folder)
+        scores = found.similarity(found.encode_texts(german), found.encode_images(pictures))
+        return float(np.mean(scores.argmax(1) == np.arange(len(german))))
+
+    assert right(both.model) > right(english.model)  # German was never dealt out there

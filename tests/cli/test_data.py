@@ -80,7 +80,60 @@ def test_wrong_input_is_one_clear_line(diptych, table, arguments, code, message)
     assert found[2].count("\n") == 1
 
 
+def test_translate_writes_beside_the_source_and_says_what_it_did(diptych, table, tmp_path):
+    code, out, err = diptych("data", "translate", table, "--lang", "en", "--to", "es", "--back", "--engine", "fake")
+    assert code == 0, err
+    assert "pairs.tsv: 6 pairs, 6 texts by people, through fake" in out
+    written = tmp_path / "pairs.translated.jsonl"
+    assert f"written: {written}" in out
+    code, out, _ = diptych("data", "check", written, "--json", "--quiet", "--no-tokens")
+    content = json.loads(out)
+    assert (code, content["pairs"], content["texts"], content["images"]) == (0, 6, 18, 6)
+    assert content["languages"] == {"en": 12, "es": 6}
+
+
+def test_translate_as_json_with_several_languages_and_a_split(diptych, table, tmp_path):
+    flags = ("--split", "dev", "--lang", "en", "--to", "es,ca", "--to", "DE", "--engine", "fake", "--json", "--quiet")
+    code, out, err = diptych("data", "translate", table, *flags)
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    assert content["out"] == str(tmp_path / "pairs-dev.translated.jsonl")
+    assert [(way["way"], way["written"]) for way in content["ways"]] == [("en-es", 2), ("en-ca", 2), ("en-de", 2)]
+    code, out, err = diptych("data", "translate", table, *flags)
+    assert (json.loads(out)["fresh"], json.loads(out)["remembered"]) == (0, 6)
+
+
+def test_a_folder_is_translated_into_a_file_beside_it(diptych, table, tmp_path):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    for path in list(tmp_path.iterdir()):
+        if path.is_file():
+            path.rename(folder / path.name)
+    code, out, _ = diptych("data", "translate", folder, "--lang", "en", "--to", "es", "--engine", "fake")
+    assert (code, (tmp_path / "inner.translated.jsonl").is_file()) == (0, True), out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--to", "es", "--engine", "appertium"], 2, "unknown translation engine 'appertium'; choose from"),
+        (["--to", "xx", "--engine", "fake"], 3, "fake has no en-xx"),
+        (["--to", ",", "--engine", "fake"], 2, "no language to translate to"),
+        ([], 2, "--to"),
+    ],
+)
+def test_a_translation_that_cannot_be_done_is_one_clear_line(diptych, table, arguments, code, message):
+    found = diptych("data", "translate", table, "--lang", "en", "--quiet", *arguments)
+    assert (found[0], found[1]) == (code, "")
+    assert message in found[2]
+    assert found[2].count("\n") == 1
+
+
 def test_help_has_examples(diptych):
     code, out, _ = diptych("data", "check", "--help")
     assert code == 0
     assert "diptych data check flickr8k/" in out
+    code, out, _ = diptych("data", "translate", "--help")
+    assert code == 0
+    assert "diptych data translate flickr8k/ --lang en --to es --back" in out
+    assert "--from" in out

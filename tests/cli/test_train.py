@@ -55,7 +55,8 @@ def test_it_trains_and_says_what_came_of_it(
     assert "were left out" in printed.out
     assert "epoch 2/2" in printed.err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "model", "log.jsonl", "log.csv", "curve.png", "last.safetensors", "best.safetensors",
+        "model", "log.jsonl", "log.csv", "steps.jsonl", "tensorboard", "curve.png",
+        "last.safetensors", "best.safetensors",
     }  # fmt: skip
     assert diptych.load(tmp_path / "out" / "model").dim == 16
 

@@ -179,3 +179,59 @@ def test_options_are_checked_by_name() -> None:
 def test_configs_cannot_be_changed_after_the_checks() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Optimiser().rate = -1  # type: ignore[misc]
+
+
+# files that say only what differs from another
+
+
+@dataclass(frozen=True)
+class Inner:
+    width: int = 2
+    part: Part | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    loss: Part
+    rows: int = 1
+    inner: Inner = field(default_factory=Inner)
+
+
+def two_files(folder: Path, below: str, above: str) -> Path:
+    (folder / "below.toml").write_text(below, encoding="utf-8")
+    (folder / "above.toml").write_text(f'extends = "below.toml"\n{above}', encoding="utf-8")
+    return folder / "above.toml"
+
+
+def test_a_file_may_say_only_what_differs(tmp_path: Path) -> None:
+    below = 'name = "below"\nrows = 3\nloss = {name = "a", margin = 1, p = 2}\n[inner]\nwidth = 5\n'
+    found = load(Recipe, two_files(tmp_path, below, 'name = "above"\nloss = {name = "a", margin = 7}\n'))
+    assert found == Recipe("above", Part("a", {"margin": 7, "p": 2}), 3, Inner(5))
+
+
+def test_a_part_of_another_name_brings_its_own_options(tmp_path: Path) -> None:
+    below = 'name = "below"\nloss = {name = "a", margin = 1}\n'
+    found = load(Recipe, two_files(tmp_path, below, 'loss = {name = "b"}\n'), ["rows=9"])
+    assert found == Recipe("below", Part("b"), 9)
+
+
+def test_errors_name_the_file_that_the_key_stands_in(tmp_path: Path) -> None:
+    path = two_files(tmp_path, 'name = "below"\nloss = "a"\nrows = "three"\n', "[inner]\nwidth = 1\n")
+    with pytest.raises(ConfigError, match=r"below\.toml:3: rows must be int"):
+        load(Recipe, path)
+    path = two_files(tmp_path, 'name = "below"\nloss = "a"\n', "[inner]\nwitdh = 1\n")
+    with pytest.raises(ConfigError, match=r"above\.toml:3: unknown key 'witdh'"):
+        load(Recipe, path)
+
+
+def test_circles_and_missing_files_are_named(tmp_path: Path) -> None:
+    path = two_files(tmp_path, 'extends = "above.toml"\nname = "x"\nloss = "a"\n', "")
+    with pytest.raises(ConfigError, match="break the circle"):
+        load(Recipe, path)
+    (tmp_path / "above.toml").write_text('extends = "none.toml"', encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot read the config"):
+        load(Recipe, path)
+    (tmp_path / "above.toml").write_text("extends = 3", encoding="utf-8")
+    with pytest.raises(ConfigError, match="extends must be the path"):
+        load(Recipe, path)

@@ -90,7 +90,7 @@ def test_rows_are_the_towers_features(bench: Bench) -> None:
     assert found.ids == ("a", "b")
     assert found.image_owner.tolist() == [0, 0, 1]
     assert found.text_owner.tolist() == [0, 0, 1]
-    assert found.langs == ("en",) * 3
+    assert [text.lang for text in found.written] == ["en"] * 3
     assert found.records == 2
     texts = FakeTextTower(6).embed(["x y", "z", "the b"])
     assert found.texts[np.arange(3)] == pytest.approx(texts, abs=1e-2)
@@ -199,7 +199,7 @@ def test_languages_and_fields(bench: Bench) -> None:
     both = Pair("both", (red,), (Text("a", "en"), Text("b", "de"), Text("c", "de", "title")))
     english = Pair("english", (red,), (Text("d", "en"),))
     found = bench.collect([both, english], langs=("de",))
-    assert (found.ids, found.langs) == (("both",), ("de", "de"))
+    assert (found.ids, [text.lang for text in found.written]) == (("both",), ["de", "de"])
     assert [skip.name for skip in found.skipped] == ["english"]
     assert len(bench.collect([both, english], fields=("caption",)).texts) == 3
     with pytest.raises(DataError, match=r"no usable pair among 2: .* in fr"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.evaluation.calibration import Logistic
+from diptych.evaluation.reliability import Logistic
 from diptych.library.relevance import Relevance, hit_features, query_features
 
 

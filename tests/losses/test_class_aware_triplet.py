@@ -1,5 +1,6 @@
 """The class-aware triplet loss against its formula."""
 
+import dataclasses
 import math
 
 import pytest
@@ -89,3 +90,10 @@ def test_a_batch_of_one_class_teaches_nothing_and_says_so() -> None:
 def test_data_without_classes_is_refused() -> None:
     with pytest.raises(DataError, match="needs the class of each record, but the data has none; give the records"):
         ClassAwareTriplet()(three(0, 1, 2))
+
+
+def test_without_classes_each_record_may_be_its_own() -> None:
+    batch = random_batch(6, 4)
+    numbered = dataclasses.replace(batch, group=batch.owner)
+    bare = dataclasses.replace(batch, group=None)
+    assert ClassAwareTriplet(need_classes=False)(bare) == ClassAwareTriplet()(numbered)

@@ -149,3 +149,22 @@ def test_what_cannot_be_trained_on() -> None:
         plan([(1, 5)])
     with pytest.raises(ConfigError, match="batch_size must be at least 2, found 1"):
         plan([(1, 1)] * 5, batch_size=1)
+
+
+def test_only_what_is_dealt_is_dealt_and_each_may_give_way() -> None:
+    image_owner, text_owner = np.arange(4), np.repeat(np.arange(4), 3)
+    originals = np.array([0, 1, 3, 6, 7, 9])
+
+    def swap(rows: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        return np.where(draw.random(len(rows)) < 0.5, 3 * (rows // 3) + 2, rows)  # the third text of a record
+
+    plan = EpochPlan(image_owner, text_owner, batch_size=3, deal=originals)
+    assert sorted(np.concatenate([rows.text for rows in plan.epoch(0)]).tolist()) == originals.tolist()
+    swapping = EpochPlan(image_owner, text_owner, batch_size=3, deal=originals, swap=swap)
+    first, again = ([rows.text.tolist() for rows in swapping.epoch(3)] for _ in range(2))
+    assert first == again
+    shown = [row for _ in range(3) for rows in swapping.epoch(_) for row in rows.text.tolist()]
+    assert {row % 3 for row in shown} >= {0, 2}
+    for rows in swapping.epoch(1):
+        assert (text_owner[rows.text] == rows.owner).all()
+        assert (image_owner[rows.image] == rows.owner).all()

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.errors import ConfigError, ModelError  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
-from diptych.training.engine import BEST, LAST, DivergedError, accelerator  # noqa: E402
+from diptych.training.engine import BEST, LAST, RUN_FILES, DivergedError, accelerator  # noqa: E402
 
+from .pair_run import PairRun  # noqa: E402
 from .toy_run import Toy  # noqa: E402
 
 SCRIPT = Path(__file__).parent / "toy_run.py"
@@ -47,8 +49,8 @@ def test_a_run_learns_and_leaves_its_records(whole: Path) -> None:
     rows = log(whole)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert rows[0].keys() == {"epoch", "loss", "score", "other", "temperature"}
-    assert {path.name for path in whole.iterdir()} == {LAST, BEST, "log.jsonl", "log.csv", "curve.png"}
+    assert rows[0].keys() == {"epoch", "loss", "score", "other", "temperature", "learning_rate"}
+    assert {path.name for path in whole.iterdir()} == {*RUN_FILES, "tensorboard"}
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(whole: Path, tmp_path: Path) -> None:
@@ -86,14 +88,14 @@ def test_interrupted_in_validation_it_goes_on_to_the_very_same_weights(whole: Pa
 @pytest.mark.parametrize("stop", [1, 9, 17])
 def test_interrupted_within_an_epoch_too(whole: Path, tmp_path: Path, stop: int) -> None:
     broken = Toy(tmp_path)
-    step = broken.trainer._step
+    step = broken.trainer.objective.step
 
     def interrupted(rows: Any) -> torch.Tensor:
         if broken.steps == stop:
             raise KeyboardInterrupt
         return step(rows)
 
-    broken.trainer._step = interrupted
+    broken.trainer.objective.step = interrupted
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
     Toy(tmp_path).fit()
@@ -147,8 +149,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, value: float, spoilt: str
 ) -> None:
     run = Toy(tmp_path)
-    step = run.trainer._step
-    run.trainer._step = lambda rows: step(rows) * (value if run.steps == 10 else 1.0)
+    step = run.trainer.objective.step
+    run.trainer.objective.step = lambda rows: step(rows) * (value if run.steps == 10 else 1.0)
     with pytest.raises(DivergedError, match=f"the loss is {spoilt} in epoch 3, batch 2 of 4; .*lower learning_rate"):
         run.fit()
     found = checkpoints.read(tmp_path / LAST)
@@ -158,7 +160,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 
 def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) -> None:
     run = Toy(tmp_path)
-    step = run.trainer._step
+    step = run.trainer.objective.step
 
     def spoilt(rows: Any) -> torch.Tensor:
         if run.steps == 7:  # the last of epoch 2: a finite loss with an endless gradient
@@ -167,8 +169,8 @@ def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) ->
             return zero.sqrt()
         return step(rows)
 
-    run.trainer._step = spoilt
-    with pytest.raises(DivergedError, match="weights stopped being numbers in epoch 2"):
+    run.trainer.objective.step = spoilt
+    with pytest.raises(DivergedError, match=r"the gradient is (nan|inf) in epoch 2, batch 4 of 4"):
         run.fit()
     found = checkpoints.read(tmp_path / LAST)
     assert found.facts["epoch"] == 1
@@ -201,13 +203,13 @@ def test_without_patience_it_runs_to_the_end_and_gives_back_the_best(tmp_path: P
 
 def test_the_rate_follows_the_schedule_through_all_epochs(tmp_path: Path) -> None:
     run = Toy(tmp_path, warmup=0.2)
-    step, rates = run.trainer._step, []
+    step, rates = run.trainer.objective.step, []
 
     def watched(rows: Any) -> torch.Tensor:
         rates.extend({group["lr"] for group in run.trainer.optimiser.param_groups})
         return step(rows)
 
-    run.trainer._step = watched
+    run.trainer.objective.step = watched
     run.fit()
     assert rates == pytest.approx([run.trainer.settings.rate_at(number, 20) for number in range(20)])
 
@@ -243,3 +245,131 @@ def test_devices_that_are_not_here() -> None:
         accelerator("cuda:99")
     assert accelerator("cpu") == ("cpu", 1)
     assert accelerator("auto") == (("cuda", 1) if torch.cuda.is_available() else ("cpu", 1))
+
+
+def test_the_records_of_a_batch_that_diverged_are_named(tmp_path: Path) -> None:
+    run = PairRun(
+        tmp_path,
+        loss={"name": "info_nce"},
+        settings={"accumulate": 2},
+        name_rows=lambda rows: [f"record-{owner}" for owner in rows.owner],
+    )
+    run.module.images[11] = torch.nan
+    with pytest.raises(DivergedError, match=r"the loss is nan in epoch 1, batch \d of 5; its records: .*and 7 more"):
+        run.fit()
+    assert all(torch.isfinite(value).all() for value in run.module.parameters())  # the bad step was not taken
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_in_mixed_precision_it_learns_and_resumes_exactly(tmp_path: Path, precision: str) -> None:
+    how = {"precision": precision, "checkpoint_steps": 1, "clip": 1.0}
+    whole = PairRun(tmp_path / "whole", loss={"name": "info_nce"}, settings=how, dropout=0.2)
+    whole.fit()
+    rows = log(tmp_path / "whole")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    broken = PairRun(tmp_path / "broken", loss={"name": "info_nce"}, settings=how, dropout=0.2)
+    embed, calls = broken.embed, []
+
+    def interrupted(batch: Any) -> Any:
+        calls.append(batch)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return embed(batch)
+
+    broken.trainer.objective.embed = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    facts = checkpoints.read(tmp_path / "broken" / LAST).facts
+    assert (facts["epoch"], facts["batch"]) == (1, 3)
+    assert (facts["scaler"] is not None) == (precision == "16-mixed")
+    PairRun(tmp_path / "broken", loss={"name": "info_nce"}, settings=how, dropout=0.2).fit()
+    for name in (LAST, BEST):
+        assert same(weights(tmp_path / "whole", name), weights(tmp_path / "broken", name))
+
+
+def test_16_bit_steps_that_overflow_are_skipped_and_the_scale_falls(tmp_path: Path) -> None:
+    run = PairRun(tmp_path, loss={"name": "info_nce"}, settings={"precision": "16-mixed", "epochs": 1})
+    scaler = run.trainer._scaler
+    scaler._init_scale = 2.0**40  # far beyond what 16 bits hold
+    before = {name: value.clone() for name, value in run.module.named_parameters()}
+    run.fit()
+    assert scaler.get_scale() == 2.0**35  # halved at each of the 5 steps
+    assert all(torch.equal(value, before[name]) for name, value in run.module.named_parameters())
+    lines = (tmp_path / "steps.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["gradient_norm"] is None
+
+
+def test_16_bits_that_never_work_stop_the_run(tmp_path: Path) -> None:
+    run = PairRun(tmp_path, loss={"name": "info_nce"}, settings={"precision": "16-mixed"})
+    run.trainer._scaler._init_scale = 2.0**-11
+    with pytest.raises(DivergedError, match="no number at any scale in epoch 1"):
+        run.fit()
+
+
+def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:
+    run = Toy(tmp_path, accumulate=3, epochs=1)  # 4 batches: a step of 3, and one of 1
+    step, steps, gradients = run.trainer.optimiser.step, [], []
+    weight = run.module[0].weight
+
+    def taken(*arguments: Any) -> Any:
+        steps.append(weight.grad.clone())
+        return step(*arguments)
+
+    inner = run.trainer.objective.step
+
+    def watched(rows: Any) -> torch.Tensor:
+        loss = inner(rows)
+        gradients.append(torch.autograd.grad(loss, weight, retain_graph=True)[0])
+        return loss
+
+    run.trainer.optimiser.step = taken
+    run.trainer.objective.step = watched
+    run.fit()
+    assert len(steps) == 2
+    torch.testing.assert_close(steps[0], sum(gradients[:3]) / 3)
+    torch.testing.assert_close(steps[1], gradients[3])
+
+
+def test_how_often_it_writes_may_change_between_runs(tmp_path: Path) -> None:
+    loss = {"name": "info_nce"}
+    PairRun(tmp_path, loss=loss, settings={"log_steps": 2}).fit()
+    again = PairRun(tmp_path, loss=loss, settings={"log_steps": 3, "checkpoint_minutes": 1.0, "tensorboard": False})
+    assert again.fit().epochs == 3
+    with pytest.raises(ConfigError, match=r"settings\.clip: None -> 1\.0"):
+        PairRun(tmp_path, loss=loss, settings={"clip": 1.0}).fit()
+
+
+def test_checkpoints_within_an_epoch_come_by_the_clock_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
+    table = checkpoints.Timetable(minutes=5, steps=0)
+    now = 299.0
+    assert not table.due()
+    now = 300.0
+    assert table.due()
+    table.written()
+    assert not table.due()
+    never = checkpoints.Timetable(minutes=0, steps=0)
+    now = 1e9
+    assert not never.due()
+    counted = checkpoints.Timetable(minutes=0, steps=2)
+    assert [counted.due(), counted.due()] == [False, True]
+
+
+def test_an_interruption_says_what_is_kept(tmp_path: Path) -> None:
+    told: list[str] = []
+    progress = SimpleNamespace(say=told.append, track=lambda items, label, total=None: items)
+    run = PairRun(tmp_path, loss={"name": "info_nce"}, settings={"checkpoint_steps": 1}, progress=progress)
+    embed, calls = run.embed, []
+
+    def interrupted(rows: Any) -> Any:
+        calls.append(rows)
+        if len(calls) in (1, 4):
+            raise KeyboardInterrupt
+        return embed(rows)
+
+    run.trainer.objective.embed = interrupted
+    for said in ("nothing was kept yet", "the same run goes on from its last checkpoint"):
+        with pytest.raises(KeyboardInterrupt):
+            run.fit()
+        assert told.pop() == f"interrupted in epoch 1; {said}"

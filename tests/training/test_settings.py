@@ -1,5 +1,7 @@
 """The learning rate by hand, and the settings' checks."""
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError
-from diptych.training.settings import TrainingSettings
+from diptych.training.settings import SCHEDULES, TrainingSettings
 
 
 def test_cosine_with_warm_up_by_hand() -> None:
@@ -29,7 +31,16 @@ def test_constant_and_without_warm_up() -> None:
     assert at_once.rate_at(0, 1) == pytest.approx(0.8)
 
 
-@given(st.integers(1, 50), st.floats(0, 0.99), st.sampled_from(["cosine", "constant"]))
+def test_linear_and_step_by_hand() -> None:
+    linear = TrainingSettings(learning_rate=0.8, warmup=0.2, schedule="linear")
+    assert [linear.rate_at(step, 10) for step in (0, 1, 2, 6, 9)] == pytest.approx([0.4, 0.8, 0.8, 0.4, 0.1])
+    vsepp = TrainingSettings(learning_rate=0.8, warmup=0.0, schedule="step")  # a tenth after half
+    assert [vsepp.rate_at(step, 10) for step in (0, 4, 5, 9)] == pytest.approx([0.8, 0.8, 0.08, 0.08])
+    recipes = TrainingSettings(learning_rate=0.8, warmup=0.0, schedule="step", step_at=0.2, step_factor=0.5)
+    assert [recipes.rate_at(step, 10) for step in (1, 2)] == pytest.approx([0.8, 0.4])
+
+
+@given(st.integers(1, 50), st.floats(0, 0.99), st.sampled_from(SCHEDULES))
 def test_it_rises_once_then_falls_and_stays_in_bounds(steps: int, warmup: float, schedule: str) -> None:
     settings = TrainingSettings(learning_rate=1.0, warmup=warmup, schedule=schedule)
     rates = [settings.rate_at(step, steps) for step in range(steps)]
@@ -51,10 +62,28 @@ def test_it_rises_once_then_falls_and_stays_in_bounds(steps: int, warmup: float,
         ({"weight_decay": float("nan")}, "weight_decay and clip"),
         ({"clip": -1.0}, "weight_decay and clip"),
         ({"warmup": 1.0}, "warmup in"),
-        ({"schedule": "linear"}, "unknown schedule 'linear'; choose from cosine, constant"),
-        ({"precision": "8"}, "unknown precision '8'; choose from 32-true"),
+        ({"schedule": "liner"}, "unknown schedule 'liner'; choose from .*did you mean 'linear'"),
+        ({"precision": "8"}, "unknown precision '8'; choose from 16-mixed, 32-true, bf16-mixed"),
+        ({"optimiser": "lion"}, "unknown optimiser 'lion'; choose from adam, adamw, sgd"),
+        ({"accumulate": 0}, "accumulate must be at least 1, found 0"),
+        ({"chunk": -1}, "chunk must be at least 0"),
+        ({"ema": 1.0}, "ema must be at least 0 and below 1, found 1.0"),
+        ({"momentum": float("nan")}, "momentum must be at least 0 and below 1"),
+        ({"step_at": 1.0}, "step_at is a share of all steps, between 0 and 1; found 1.0"),
+        ({"step_factor": 0.0}, "step_factor must be above 0"),
+        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes must be at least 0"),
+        ({"checkpoint_steps": -1}, "checkpoint_steps must be at least 0"),
+        ({"log_steps": -1}, "log_steps must be at least 0"),
+        ({"devices": -1}, "devices must be at least 0"),
     ],
 )
 def test_settings_that_make_no_sense(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainingSettings(**change)
+
+
+def test_every_key_is_in_the_docs_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in row.split("|")[1].replace("`", "").replace(" ", "").split(",")}
+    assert documented == {field.name for field in fields(TrainingSettings)}

@@ -8,7 +8,7 @@ from cyclopts import Parameter, validators
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
-from .shared import Common
+from .shared import Common, check_png
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -19,14 +19,19 @@ def evaluate(
     /,
     *,
     model: str = "base",
+    modality: Literal["image-text", "text-text", "image-image"] = "image-text",
     protocol: str = "full",
     options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
     languages: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     relevance: Literal["pair", "group"] = "pair",
+    views: Annotated[tuple[str, ...], Parameter(negative="")] = ("flip", "crop-0", "crop-1"),
     cuts: Annotated[tuple[int, ...], Parameter(negative="", validator=validators.Number(gte=1))] = (1, 5, 10),
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
     out: Path | None = None,
     markdown: Path | None = None,
+    sheet: Path | None = None,
+    sheet_queries: Literal["random", "worst", "best"] = "random",
+    sheet_count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100))] = 6,
     common: Common = COMMON,
 ) -> None:
     """Measure retrieval by the field's protocols, in both directions and for every language.
@@ -44,53 +49,43 @@ def evaluate(
 
         diptych eval captions.csv --languages de --languages fr --markdown report.md
 
+        diptych eval flickr8k/ --split val --modality text-text
+
+        diptych eval photos/ --modality image-image --relevance group --sheet found.png
+
     Args:
         source: File or folder of pairs.
         model: A shipped model's name, or a model folder.
+        modality: Images by texts and texts by images, texts by texts, or images by images.
         protocol: full, 1k, 5k, 5fold, bagged-1k, bagged-10k; or first:N, folds:KxN, bagged:BxN.
         languages: Use only texts in this language; repeat for several.
-        relevance: Whether a text is relevant to its own image (pair) or to its whole class (group).
+        relevance: By pair (an image and its texts; texts of one image; a view and its picture) or by class (group).
+        views: What asks in image-image retrieval by pair: flip, crop-0, crop-1, ...; repeat for several.
         cuts: The k of R@k, NDCG@k and P@k; repeat for several. Rsum needs 1, 5 and 10.
         bootstrap: Resamples behind the intervals; 0 for none.
-        out: Write the whole report here as JSON.
+        out: Write the whole report here as JSON, with the ranks that diptych compare reads.
         markdown: Write the report here as Markdown.
+        sheet: Draw some queries with the first five found in the whole gallery, the right ones framed, as PNG.
+        sheet_queries: Which queries the sheet shows: drawn at random, or those found worst or best.
+        sheet_count: How many queries of each direction the sheet shows.
     """
-    from diptych import evaluation
+    from diptych.inspection.measure import Task, measure
     from diptych.models import load
-    from diptych.models.embed import embed_pairs
 
-    chosen = evaluation.parse_protocol(protocol)
+    if sheet is not None:
+        check_png(sheet, "--sheet")
+    task = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, common.seed or 0)
     encoder = load(model)
-    progress = common.progress()
-    collection = open_source(source, options)
-    vectors = embed_pairs(encoder, list(collection), languages=languages, progress=progress)
-    report = evaluation.Report(
-        evaluation.evaluate(
-            evaluation.Embedded(
-                vectors.images,
-                vectors.texts,
-                vectors.owner,
-                vectors.languages,
-                evaluation.group_labels(vectors.groups) if relevance == "group" else None,
-            ),
-            chosen,
-            cuts=cuts,
-            resamples=bootstrap,
-            seed=common.seed or 0,
-            made_for=encoder.languages,
-            progress=progress,
-        ),
-        model=encoder.name,
-        model_fingerprint=encoder.fingerprint,
-        source=collection.name,
-        split=options.split,
-        languages_asked=languages,
-        skipped=(*collection.skipped, *vectors.skipped),
-        skipped_texts=vectors.skipped_texts,
-        pairs_without_texts=vectors.without_texts,
-    )
+    measured = measure(encoder, open_source(source, options), task, progress=common.progress())
+    report = measured.report
     if out is not None:
-        write_json(out, report.to_json())
+        write_json(out, report.to_json(ranks=True))
     if markdown is not None:
         write_bytes(markdown, report.to_markdown().encode())
+    if sheet is not None:
+        from diptych.inspection.sheet import draw_measured
+
+        drawn = draw_measured(measured, encoder.preprocess, how=sheet_queries, count=sheet_count, seed=common.seed or 0)
+        write_bytes(sheet, drawn)
+        common.progress().say(f"retrieval sheet: {sheet}")
     common.show(report.to_json(), report.to_markdown())

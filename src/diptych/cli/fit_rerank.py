@@ -92,7 +92,7 @@ def calibration(
     """
     from diptych.compose import rerank as compose_rerank
     from diptych.core.files import write_bytes
-    from diptych.evaluation.calibration import draw_reliability
+    from diptych.evaluation.reliability import draw_reliability
     from diptych.models import load
     from diptych.models.cross import load_cross
 

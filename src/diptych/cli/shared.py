@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
+from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 
 T = TypeVar("T")
@@ -79,3 +81,9 @@ class RichProgress:
     def say(self, message: str) -> None:
         """One line on stderr."""
         print(message, file=sys.stderr, flush=True)
+
+
+def check_png(path: Path, flag: str) -> None:
+    """Raise ConfigError unless the file of a picture to be drawn is named .png."""
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"{flag} {str(path)!r}: expected a file name that ends in .png")

@@ -25,7 +25,8 @@ def train(
     """Train a model from a TOML config.
 
     An interrupted run goes on when the same command is given again. The run's folder holds the
-    log (log.jsonl, log.csv), the learning curve (curve.png), checkpoints and the model.
+    logs (log.jsonl, log.csv, steps.jsonl, tensorboard/), the learning curve (curve.png), checkpoints
+    and the model.
 
     For example:
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.data import views
+from diptych.data.alternatives import LanguagePolicy
 from diptych.models import card, load
 from diptych.training.settings import TrainingSettings
 
@@ -25,6 +26,9 @@ class DataConfig:
     views: tuple[str, ...] = ("full", "flip")
     plain: float = 0.4  # chance of a view that is not a crop
     workers: int = 2
+    # language as regularisation: texts give way to back-translations and to other languages, if there are any;
+    # validation then looks at the originals alone
+    language: LanguagePolicy | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
@@ -57,12 +61,13 @@ class TrainConfig:
     name: str
     image: SideSettings
     text: SideSettings
-    loss: Part
+    loss: Part | None = None  # what is trained for; or
+    fit: Part | None = None  # how linear heads are computed in one step, without training (cca)
     dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     seed: int = 0
     compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
-    init: str = ""  # a model whose heads are the starting point
+    init: str = ""  # a model whose heads, and networks where it has them, are the starting point
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     card: card.CardText = field(default_factory=card.CardText)
@@ -70,6 +75,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.dim < 0 or self.members < 1:
             raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
+        if (self.loss is None) == (self.fit is None):
+            raise ConfigError("a config needs a loss to train for, or a fit to compute; give one of both")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, found {self.seed}")
         if self.init and self.members > 1:

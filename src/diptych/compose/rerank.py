@@ -16,8 +16,8 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair, Skipped
 from diptych.data.splits import held_out
 from diptych.evaluation import Positives, ranks_from_scores
-from diptych.evaluation.calibration import Bin, calibration_error, fit_logistic, reliability
 from diptych.evaluation.metrics import recall_at
+from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic, reliability
 from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker

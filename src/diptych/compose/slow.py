@@ -127,6 +127,9 @@ def train(
     validator = _Validation(config, network, words, validation)
     scoring = validator.fit_scoring()
     scores = validator.measure(scoring)
+    if not trainer.fabric.is_global_zero:  # one process writes
+        records = {"train": training.records, "val": validation.records}
+        return TrainReport(out / "model", scores, (fit,), (), records)
     return _saved(config, out, tower, network, words, scoring, training, validation, scores, fit, unread)
 
 

@@ -8,37 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Float32, Int, Shaped
 from torch import Tensor, nn
 
-from diptych import losses
-from diptych.compose import towers
+from diptych.compose import pairing, towers
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
+from diptych.compose.pairing import Pairing
+from diptych.compose.scores import retrieval_scores
 from diptych.core.config import Part, to_dict
-from diptych.core.errors import ConfigError, ModelError
+from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
-from diptych.core.types import Pair, Skipped, Text
+from diptych.core.types import Pair, Skipped
+from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect, is_wanted
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.splits import divide
-from diptych.encoders.export import read_weights
-from diptych.evaluation import Embedded as EmbeddedCollection
-from diptych.evaluation import evaluate
-from diptych.models import card, load
-from diptych.models import folder as files
-from diptych.models.heads import EnsembleHead, build_head, ensemble_of, share_layers
-from diptych.models.networks import build_network
+from diptych.models import card
+from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
-from diptych.models.side import Side
 from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.engine import RUN_FILES, FitResult, Trainer, accelerator
+from diptych.training.engine import FitResult, Trainer, accelerator
+from diptych.training.engine import forget as forget_run
+from diptych.training.objectives import Contrastive
 
-_ENCODE_ROWS = 256  # rows embedded at once in validation
-_STATISTICS_ROWS_OF_NETWORKS = 2_000
-_STATISTICS_NUMBERS = 1 << 26  # features that the input statistics are taken from
 ANY_SOURCE = SourceOptions()
 _ANY_CLASSES = 2  # for trying whether a config can be built
 _ANY_TEXTS = ["a picture of a thing"] * 100
@@ -88,16 +81,6 @@ class Lesson(Protocol):
         ...
 
 
-class Pairing(nn.Module):
-    """Both sides and the loss: everything with weights to learn."""
-
-    def __init__(self, image: Side, text: Side, loss: losses.Loss) -> None:
-        super().__init__()
-        self.image = image
-        self.text = text
-        self.loss = loss
-
-
 def read_splits(
     data: DataConfig, source: str, options: SourceOptions = ANY_SOURCE
 ) -> tuple[dict[str, list[Pair]], list[Skipped]]:
@@ -110,8 +93,7 @@ def read_splits(
 def forget(out: Path) -> None:
     """Remove the log, curve and checkpoints of an earlier run from `out`; whatever else lies there stays."""
     for folder in (out, *out.glob("member-*")):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
+        forget_run(folder)
 
 
 def train(
@@ -126,12 +108,12 @@ def train(
     lesson: Lesson | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
-    """Train the heads that `config` describes, and save the model in `out/model`.
+    """Train what `config` describes, and save the model in `out/model`.
 
     Args:
         config: what to train.
         out: the run's folder: logs, curves, checkpoints and the model. A run that was interrupted
-            goes on from its last epoch.
+            goes on from its last checkpoint.
         source: where the pairs are; overrides the config's.
         options: how to read the source: columns, format, image folder.
         pairs: pairs already read, by "train" and "val"; overrides `source`.
@@ -148,77 +130,82 @@ def train(
     # What cannot be built is refused before anything is read.
     image_tower = towers.image_tower(config.image.tower)
     text_tower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)
-    _pairing(config, (image_tower, text_tower), config.seed, _ANY_CLASSES)
+    pairing.build(config, (image_tower, text_tower), config.seed, _ANY_CLASSES)
     accelerator(device)
     unread: list[Skipped] = []
     if pairs is None:
         pairs, unread = read_splits(config.data, spec, options)
     if towers.trains_tokenizer(config.text.tower):
-        texts = _texts_of(pairs["train"], config.data)
-        languages = {text.lang for text in texts if text.lang}
-        text_tower = towers.text_tower(config.text.tower, lambda: [text.value for text in texts], languages)
-    both = image_tower, text_tower
-    classes = len({pair.group for pair in pairs["train"] if pair.group is not None})
+        text_tower = _tokenizer_of(config, pairs["train"])
     root = (cache or cache_folder()) / "features"
-    training = _collect(pairs["train"], both, root, config.data, config.data.views, progress)
-    validation = _collect(pairs["val"], both, root, config.data, ("full",), progress)
-
-    if lesson is not None:
-        lesson.begin(training)
-    fits, trained = [], []
-    for member in range(config.members):
-        module = _pairing(config, both, config.seed + member, classes)
-        if not config.init:
-            _fit_statistics(module, training, config.seed + member)
-        folder = out if config.members == 1 else out / f"member-{member}"
-        trainer = _trainer(config, both, module, training, validation, folder, member, device, progress, lesson)
-        fits.append(trainer.fit())
-        trained.append(module.cpu().eval())
-    image_module = _joined([module.image.for_export() for module in trained])
-    text_module = _joined([module.text.for_export() for module in trained])
-    with torch.inference_mode():
-        scores = _scores(image_module, text_module, validation, torch.device("cpu"))
-    records = {"train": training.records, "val": validation.records}
-    record = {
-        "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
-        "data": {
-            **records,
-            "train_fingerprint": training.fingerprint(),
-            "val_fingerprint": validation.fingerprint(),
-        },
-        "validation": scores,
-        "best_epochs": [fit.best_epoch for fit in fits],
-    }
-    save(
-        out / "model",
-        name=config.name,
-        image=TrainedSide(
-            image_tower,
-            towers.plain_image_part(config.image.tower),
-            ensemble_of(_head_of(config.image), config.members),
-            image_module,
-            config.image.network,
-        ),
-        text=TrainedSide(
-            text_tower,
-            towers.plain_text_part(config.text.tower),
-            ensemble_of(_head_of(config.text), config.members),
-            text_module,
-            config.text.network,
-        ),
-        dim=config.dim * config.members,
-        card=card.write(config.name, config.card, record),
-        training=record,
-        licence=config.card.licence,
-        compact=config.compact,
+    both = image_tower, text_tower
+    data = _Data(
+        both,
+        _collect(pairs["train"], both, root, config.data, config.data.views, progress),
+        _collect(_as_measured(pairs["val"], config.data), both, root, config.data, ("full",), progress),
     )
-    skipped = (*unread, *training.skipped, *validation.skipped)
-    return TrainReport(out / "model", scores, tuple(fits), skipped, records)
+    if lesson is not None:
+        lesson.begin(data.training)
+    fits, trained, first = [], [], True
+    for member in range(config.members):
+        seed = config.seed + member
+        module = pairing.build(config, both, seed, data.classes)
+        if not config.init:
+            pairing.fit_statistics(module, data.training, seed)
+        if config.fit:
+            pairing.fit_in_one_step(module, config, data.training)
+        else:
+            folder = out if config.members == 1 else out / f"member-{member}"
+            trainer = _trainer(config, module, data, folder, seed, device, progress, lesson)
+            fits.append(trainer.fit())
+            first = trainer.fabric.is_global_zero
+        trained.append(module.cpu().eval())
+    skipped = [*unread, *data.training.skipped, *data.validation.skipped]
+    return _package(config, out, data, trained, fits, skipped, write=first)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The towers, and what came out of them."""
+
+    towers: pairing.Towers
+    training: FeaturePairs
+    validation: FeaturePairs
+
+    @property
+    def classes(self) -> int:
+        """How many classes the training records have."""
+        return len({group for group in self.training.groups if group is not None})
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the records of both splits."""
+        return {"train": self.training.fingerprint(), "val": self.validation.fingerprint()}
+
+
+def _as_measured(pairs: Sequence[Pair], data: DataConfig) -> list[Pair]:
+    """Validation pairs with the texts that count: the originals, where a policy has others in training."""
+    if data.language is None:
+        return list(pairs)
+    measured, start = [], 0
+    originals = set(TextAlternatives.of_pairs(pairs, data.language).originals.tolist())
+    for pair in pairs:
+        texts = tuple(text for row, text in enumerate(pair.texts, start) if row in originals)
+        start += len(pair.texts)
+        measured.append(dataclasses.replace(pair, texts=texts))
+    return measured
+
+
+def _tokenizer_of(config: TrainConfig, pairs: Sequence[Pair]) -> TextTower:
+    """A tokenizer trained on the texts that training will use."""
+    data = config.data
+    texts = [text for pair in pairs for text in pair.texts if is_wanted(text, data.langs, data.fields)]
+    languages = {text.lang for text in texts if text.lang}
+    return towers.text_tower(config.text.tower, lambda: [text.value for text in texts], languages)
 
 
 def _collect(
     pairs: list[Pair],
-    both: tuple[ImageTower, TextTower],
+    both: pairing.Towers,
     root: Path,
     data: DataConfig,
     view_names: tuple[str, ...],
@@ -236,63 +223,22 @@ def _collect(
     )
 
 
-def _pairing(config: TrainConfig, both: tuple[ImageTower, TextTower], seed: int, classes: int) -> Pairing:
-    torch.manual_seed(seed)
-    image = _side(config.image, both[0], config.dim)
-    text = _side(config.text, both[1], config.dim)
-    share_layers(image.head, text.head)
-    module = Pairing(image, text, losses.build(config.loss, dim=config.dim, classes=classes))
-    if config.init:
-        _start_from(module, config)
-    return module
-
-
-def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Side:
-    network = build_network(settings.network, tower) if settings.network else None
-    return Side(network, build_head(_head_of(settings), network.dim if network else tower.dim, dim))
-
-
-def _texts_of(pairs: Sequence[Pair], data: DataConfig) -> list[Text]:
-    """The texts that training will use."""
-    return [text for pair in pairs for text in pair.texts if is_wanted(text, data.langs, data.fields)]
-
-
-def _fit_statistics(module: Pairing, training: FeaturePairs, seed: int) -> None:
-    for side, rows in ((module.image, training.images[0]), (module.text, training.texts)):
-        enough = min(20_000, _STATISTICS_NUMBERS // rows.matrix.shape[1])
-        if side.network is not None:
-            enough = min(enough, _STATISTICS_ROWS_OF_NETWORKS)
-        sample = np.random.default_rng(seed).permutation(len(rows))[:enough]
-        side.fit_statistics(torch.from_numpy(rows[np.sort(sample)]))
-
-
-def _start_from(module: Pairing, config: TrainConfig) -> None:
-    model = load(config.init)
-    folder = model.folder
-    files.verify(folder, model.config)
-    for side, name in ((module.image, files.IMAGE_HEAD), (module.text, files.TEXT_HEAD)):
-        try:
-            (side if side.network is not None else side.head).load_state_dict(read_weights(folder, name))
-        except RuntimeError as error:
-            raise ModelError(
-                f"the heads of {config.init!r} do not fit this config ({str(error).splitlines()[-1].strip()}); "
-                f"use the head and dim that {folder / files.CONFIG} names, or leave init out"
-            ) from error
-
-
 def _trainer(
     config: TrainConfig,
-    both: tuple[ImageTower, TextTower],
     module: Pairing,
-    training: FeaturePairs,
-    validation: FeaturePairs,
+    data: _Data,
     folder: Path,
-    member: int,
+    seed: int,
     device: str,
     progress: Progress,
-    lesson: Lesson | None,
+    lesson: Lesson | None = None,
 ) -> Trainer:
-    seed = config.seed + member
+    loss = module.loss
+    if loss is None:
+        raise ConfigError("the config has no loss to train for")
+    training = data.training
+    policy = config.data.language
+    alternatives = TextAlternatives(training.text_owner, training.written, policy) if policy else None
     plan = EpochPlan(
         training.image_owner,
         training.text_owner,
@@ -300,41 +246,29 @@ def _trainer(
         batch_size=config.training.batch_size,
         seed=seed,
         plain=config.data.plain,
+        deal=alternatives.originals if alternatives else None,
+        swap=alternatives.draw if alternatives else None,
     )
+    groups = pairing.number_groups(training.groups)
 
-    numbered = _numbered(training.groups)
+    def taught(rows: BatchRows) -> Tensor:
+        embedded = module.embed(training, rows, groups)
+        own: Tensor = loss(embedded)
+        return own if lesson is None else lesson.loss(module, training, rows, embedded.text, own)
 
-    def step(rows: BatchRows) -> Tensor:
-        image = module.image(torch.from_numpy(_gather(training, rows)).to(trainer.fabric.device))
-        text = module.text(torch.from_numpy(training.texts[rows.text]).to(trainer.fabric.device))
-        owner = torch.from_numpy(rows.owner).to(trainer.fabric.device)
-        group = None if numbered is None else torch.from_numpy(numbered[rows.owner]).to(trainer.fabric.device)
-        loss: Tensor = module.loss(losses.Embedded(image, text, owner, group))
-        return loss if lesson is None else lesson.loss(module, training, rows, text, loss)
-
-    identity = {
-        # a run goes on with another number of workers, or with its data moved, but not with other data
-        "config": to_dict(
-            dataclasses.replace(
-                config, card=card.CardText(), data=dataclasses.replace(config.data, source="", workers=1)
-            )
-        ),
-        "towers": [tower.fingerprint for tower in both],
-        "data": {"train": training.fingerprint(), "val": validation.fingerprint()},
-        "seed": seed,
-        **({} if lesson is None else {"lesson": lesson.fingerprint}),
-    }
+    contrastive = Contrastive(lambda rows: module.embed(training, rows, groups), loss, config.training.chunk)
     trainer = Trainer(
         module,
-        step,
-        lambda: _scores(module.image, module.text, validation, trainer.fabric.device),
+        contrastive if lesson is None else taught,
+        lambda: retrieval_scores(module.image, module.text, data.validation, trainer.fabric.device),
         plan,
         config.training,
         folder,
-        identity=identity,
-        report=module.loss.report,
-        start_epoch=module.loss.start_epoch,
-        start_step=module.loss.start_step,
+        identity=_identity(config, data, seed) | ({} if lesson is None else {"lesson": lesson.fingerprint}),
+        report=loss.report,
+        start_epoch=loss.start_epoch,
+        start_step=loss.start_step,
+        name_rows=lambda rows: [training.ids[owner] for owner in rows.owner],
         device=device,
         title=f"{config.name}, seed {seed}",
         progress=progress,
@@ -342,53 +276,60 @@ def _trainer(
     return trainer
 
 
-def _numbered(groups: Sequence[str | None]) -> Int[np.ndarray, " n"] | None:
-    """Classes as numbers in order of their names, -1 for a record without one; None when no record has one."""
-    names = sorted({group for group in groups if group is not None})
-    if not names:
-        return None
-    number = {name: place for place, name in enumerate(names)}
-    return np.array([-1 if group is None else number[group] for group in groups], dtype=np.int64)
+def _identity(config: TrainConfig, data: _Data, seed: int) -> dict[str, Any]:
+    """What a resumed run must agree on: not the number of workers, nor where its data lies, but what it is."""
+    anywhere = dataclasses.replace(config.data, source="", workers=1)
+    return {
+        "config": to_dict(dataclasses.replace(config, card=card.CardText(), data=anywhere)),
+        "towers": [tower.fingerprint for tower in data.towers],
+        "data": data.fingerprints(),
+        "seed": seed,
+    }
 
 
-def _gather(training: FeaturePairs, rows: BatchRows) -> Shaped[np.ndarray, "b f"]:
-    """Each row's picture under the view that it was dealt."""
-    found = training.images[0][rows.image]
-    for view, stored in enumerate(training.images[1:], 1):
-        here = rows.view == view
-        if here.any():
-            found[here] = stored[rows.image[here]]
-    return found
-
-
-def _scores(image: nn.Module, text: nn.Module, pairs: FeaturePairs, device: torch.device) -> dict[str, float]:
-    """Retrieval on pairs with one picture each (further pictures of a record are left out)."""
-    first = np.searchsorted(pairs.image_owner, np.arange(pairs.records))
-    collection = EmbeddedCollection(
-        _embed(image, pairs.images[0], first, device),
-        _embed(text, pairs.texts, np.arange(len(pairs.texts)), device),
-        pairs.text_owner,
+def _package(
+    config: TrainConfig,
+    out: Path,
+    data: _Data,
+    trained: Sequence[Pairing],
+    fits: Sequence[FitResult],
+    skipped: Sequence[Skipped],
+    write: bool,
+) -> TrainReport:
+    """Score the model of all members, and save it where this is the process that writes."""
+    image, text = (_joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text"))
+    with torch.inference_mode():
+        scores = retrieval_scores(image, text, data.validation, torch.device("cpu"))
+    records = {"train": data.training.records, "val": data.validation.records}
+    report = TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records)
+    if not write:
+        return report
+    prints = {f"{split}_fingerprint": value for split, value in data.fingerprints().items()}
+    record = {
+        "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
+        "data": {**records, **prints},
+        "validation": scores,
+        "best_epochs": [fit.best_epoch for fit in fits],
+    }
+    save(
+        out / "model",
+        name=config.name,
+        image=_trained_side(config.image, towers.plain_image_part(config.image.tower), data.towers[0], image, config),
+        text=_trained_side(config.text, towers.plain_text_part(config.text.tower), data.towers[1], text, config),
+        dim=config.dim * config.members,
+        card=card.write(config.name, config.card, record),
+        training=record,
+        licence=config.card.licence,
+        compact=config.compact,
     )
-    found = evaluate(collection, resamples=0, cuts=(1, 5, 10)).scores
-    result = {}
-    for name, direction in (("i2t", found.image_to_text), ("t2i", found.text_to_image)):
-        for metric in ("R@1", "R@5", "R@10"):
-            result[f"{name} {metric}"] = round(100 * direction.metrics[metric].value, 2)
-    return {"score": round(sum(result.values()), 2), **result}
+    return report
 
 
-def _embed(side: nn.Module, rows: Any, which: np.ndarray, device: torch.device) -> Float32[np.ndarray, "n d"]:
-    parts = [
-        side(torch.from_numpy(rows[which[start : start + _ENCODE_ROWS]]).to(device)).float().cpu().numpy()
-        for start in range(0, len(which), _ENCODE_ROWS)
-    ]
-    return np.concatenate(parts)
-
-
-def _head_of(side: SideSettings) -> Part:
-    if side.head is None:
-        raise ConfigError("the config has no head; call resolved() first")
-    return side.head
+def _trained_side(
+    settings: SideSettings, tower_part: Part, tower: ImageTower | TextTower, module: nn.Module, config: TrainConfig
+) -> TrainedSide:
+    head = ensemble_of(settings.head or Part("mlp"), config.members)
+    return TrainedSide(tower, tower_part, head, module, settings.network)
 
 
 def _joined(sides: list[nn.Module]) -> nn.Module:

@@ -47,8 +47,9 @@ def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> Co
 class _Document:
     """A TOML text that can tell on which line a key stands."""
 
-    def __init__(self, name: str, text: str, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, text: str, overrides: Sequence[str] = (), extended: _Document | None = None) -> None:
         self.name = name
+        self._extended = extended
         self._lines = text.splitlines()
         self._overrides = {tuple(_key_of(override)): override for override in overrides}
 
@@ -59,28 +60,48 @@ class _Document:
         """
         if override := self._overrides.get(tuple(path)):
             return f"--set {override}"
+        if line := self._line(path):
+            return f"{self.name}:{line}"
+        found = self._extended.at(path) if self._extended else self.name
+        return found if ":" in found else self.name
+
+    def _line(self, path: Sequence[str]) -> int | None:
         section: list[str] = []
         for number, line in enumerate(self._lines, 1):
             header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
             if header:
                 section = [piece.strip().strip('"') for piece in header.group(1).split(".")]
                 if section == list(path):
-                    return f"{self.name}:{number}"
+                    return number
                 continue
             assigned = re.match(r'\s*"?([\w.-]+)"?\s*=', line)
             if assigned and [*section, *assigned.group(1).split(".")] == list(path):
-                return f"{self.name}:{number}"
+                return number
             if assigned and path and [*section, assigned.group(1)] == list(path[:-1]):
-                return f"{self.name}:{number}"
-        return self.name
+                return number
+        return None
 
 
 def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
     """Fill the dataclass `cls` from a TOML file and `section.key=value` overrides.
 
+    A file may begin with `extends = "other.toml"`, a path beside its own: it then says only what differs.
+    Tables are merged key by key, except that a part of another name (`loss = {name = ...}`) replaces the
+    whole part, since its options are others.
+
     Raises ConfigError naming the file, the line and the nearest key for an unknown key, a missing
     key, a value of the wrong type, or TOML that does not parse.
     """
+    values, document = _read(path, overrides)
+    for override in overrides:
+        _apply(values, override)
+    return _fill(cls, values, (), document)
+
+
+def _read(path: Path, overrides: Sequence[str] = (), above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Document]:
+    """A file's values over those of the files that it extends, and where each key stands."""
+    if path.resolve() in above:
+        raise ConfigError(f"{above[-1]} extends {path.name}, which extends it in turn; break the circle")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -91,9 +112,25 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        _apply(values, override)
-    return _fill(cls, values, (), _Document(str(path), text, overrides))
+    extends = values.pop("extends", None)
+    if extends is None:
+        return values, _Document(str(path), text, overrides)
+    if not isinstance(extends, str):
+        raise ConfigError(f"{path}: extends must be the path of another TOML file, found {extends!r}")
+    below, document = _read(path.parent / extends, (), (*above, path.resolve()))
+    return _merged(below, values), _Document(str(path), text, overrides, document)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        same_kind = isinstance(old, Mapping) and isinstance(value, Mapping)
+        if same_kind and value.get("name", old.get("name")) == old.get("name"):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def peek(path: Path, key: str) -> Any:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import DataError, Reason
+
+
+class Origin(StrEnum):
+    """Who wrote a text."""
+
+    HUMAN = "human"
+    TRANSLATED = "translated"  # by a machine, from a text of the same meaning
+    BACK_TRANSLATED = "back_translated"  # by a machine, into another language and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +25,17 @@ class Text:
     """One text of a pair.
 
     `lang` is an ISO 639-1 code ("en") or None when unknown; `field` says which part of the
-    record it is: caption, title, ingredients, instructions, ...
+    record it is: caption, title, ingredients, instructions, ... Texts of one pair with the same
+    `meaning` say the same thing: translations of each other; None is a meaning of its own.
+    `engine` names the machine that wrote it and its way, such as "apertium en-es-en".
     """
 
     value: str
     lang: str | None = None
     field: str = "caption"
+    origin: Origin = Origin.HUMAN
+    meaning: int | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

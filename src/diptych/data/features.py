@@ -55,7 +55,7 @@ class FeaturePairs:
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
     groups: tuple[str | None, ...]  # the class of each record
-    langs: tuple[str | None, ...]  # of the texts
+    written: tuple[Text, ...]  # the texts as they were read
     content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -96,8 +96,7 @@ def collect(
 
     image_rows: list[int] = []  # positions in refs
     image_owner: list[int] = []
-    texts: list[str] = []
-    text_langs: list[str | None] = []
+    texts: list[Text] = []
     text_owner: list[int] = []
     ids: list[str] = []
     groups: list[str | None] = []
@@ -113,8 +112,7 @@ def collect(
             continue
         image_rows += readable
         image_owner += [len(ids)] * len(readable)
-        texts += [text.value for text in chosen]
-        text_langs += [text.lang for text in chosen]
+        texts += chosen
         text_owner += [len(ids)] * len(chosen)
         ids.append(pair.id)
         groups.append(pair.group)
@@ -126,13 +124,13 @@ def collect(
         )
     return FeaturePairs(
         images=tuple(Rows(cache.map(), index[image_rows]) for cache, index in zip(caches, index_of_ref, strict=True)),
-        texts=_text_rows(texts, text_tower, root, progress),
+        texts=_text_rows([text.value for text in texts], text_tower, root, progress),
         image_owner=np.array(image_owner),
         text_owner=np.array(text_owner),
         ids=tuple(ids),
         groups=tuple(groups),
-        langs=tuple(text_langs),
-        content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *texts]),
+        written=tuple(texts),
+        content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *(text.value for text in texts)]),
         skipped=skipped,
     )
 

@@ -65,7 +65,7 @@ def features_of(output: Any) -> Any:
 
 
 def _load(transformers: Any, folder: Path, device: Any) -> Any:
-    with _quiet(transformers):
+    with quiet(transformers):
         module, report = transformers.AutoModel.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
@@ -83,8 +83,8 @@ def _load(transformers: Any, folder: Path, device: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No bar and no report on stderr: what is missing is raised by `_load`."""
+def quiet(transformers: Any) -> Iterator[None]:
+    """No bar and no report of transformers on stderr: what is missing is raised by whoever loads."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -6,16 +6,21 @@ evaluation.scores.text_to_image.metrics["R@10"]
 """
 
 from .bootstrap import Difference, Interval, Number, Resampling, Sample, Term, paired_difference
-from .evaluate import Direction, Embedded, Estimate, Evaluation, LanguageScores, Scores, Spread, evaluate
+from .direction import Direction, Estimate, Ranking, Spread
+from .evaluate import Embedded, Evaluation, LanguageScores, Scores, evaluate
 from .metrics import CUTS, Metric, Summary, metric_table
 from .positives import Positives, group_labels
 from .protocols import PROTOCOLS, Bagged, Draw, First, Folds, Full, Protocol, parse_protocol
 from .ranks import Ranks, ranks_from_embeddings, ranks_from_scores
 from .report import Report
+from .saved import SavedReport, parse_report, read_report
+from .within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, WithinEvaluation, evaluate_within
 
 __all__ = [
     "CUTS",
+    "IMAGE_TO_IMAGE",
     "PROTOCOLS",
+    "TEXT_TO_TEXT",
     "Bagged",
     "Difference",
     "Direction",
@@ -27,24 +32,32 @@ __all__ = [
     "Folds",
     "Full",
     "Interval",
+    "Items",
     "LanguageScores",
     "Metric",
     "Number",
     "Positives",
     "Protocol",
+    "Ranking",
     "Ranks",
     "Report",
     "Resampling",
     "Sample",
+    "SavedReport",
     "Scores",
     "Spread",
     "Summary",
     "Term",
+    "Views",
+    "WithinEvaluation",
     "evaluate",
+    "evaluate_within",
     "group_labels",
     "metric_table",
     "paired_difference",
     "parse_protocol",
+    "parse_report",
     "ranks_from_embeddings",
     "ranks_from_scores",
+    "read_report",
 ]

@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64
 
 from diptych.core.errors import ConfigError
 
-from .metrics import Summary
+from .metrics import Summary, summarise
 
 CHUNK_COUNTS = 1 << 21  # resampling counts held at a time: 16 MiB
 LEVEL = 0.95
@@ -95,6 +95,12 @@ class Resampling:
             yield np.bincount(drawn.ravel(), minlength=rows * self.units).reshape(rows, self.units)
 
 
+def summarised(number: Number) -> float:
+    """The number itself: no resampling, every query once."""
+    per_term = [[summarise(sample.values, term.summary) for sample in term.samples] for term in number.terms]
+    return float(number.scale * sum(float(np.mean(draws)) for draws in per_term))
+
+
 def replicates(numbers: Sequence[Number], resampling: Resampling) -> Float64[np.ndarray, "numbers resamples"]:
     """Every number in every resample.
 
@@ -117,15 +123,33 @@ def paired_difference(first: Number, second: Number, resampling: Resampling, lev
 
     Raises ConfigError when the two runs do not have the same queries.
     """
-    if not _same_queries(first, second):
+    if not same_queries(first, second):
         raise ConfigError("the two runs have different queries; a paired comparison needs the same ones")
     once = np.ones((1, resampling.units), dtype=np.int64)
     value = _number(second, resampling.units)(once) - _number(first, resampling.units)(once)
     replicated = replicates([first, second], resampling)
     moved = replicated[1] - replicated[0]
+    return Difference(float(value[0]), percentile_interval(moved, level), sign_p_value(moved))
+
+
+def sign_p_value(moved: Float64[np.ndarray, " resamples"]) -> float:
+    """Two-sided: twice the share of resampled differences on the other side of zero, one added to both counts."""
     turned = min(int((moved <= 0).sum()), int((moved >= 0).sum()))
-    p_value = min(1.0, 2 * (turned + 1) / (len(moved) + 1))
-    return Difference(float(value[0]), percentile_interval(moved, level), p_value)
+    return min(1.0, 2 * (turned + 1) / (len(moved) + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being several (Holm 1979): the chance of any false alarm among them stays below level.
+
+    The i-th smallest of m is multiplied by m - i + 1 (i from 1), made monotone, and cut at 1.
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for step, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - step) * p_values[place]))
+        corrected[place] = highest
+    return corrected
 
 
 # Turns rows of counts (how often each unit was drawn) into numbers.
@@ -181,7 +205,9 @@ def _weighted_median(sample: Sample, units: int) -> Estimator:
     return estimate
 
 
-def _same_queries(first: Number, second: Number) -> bool:
+def same_queries(first: Number, second: Number) -> bool:
+    """Whether two numbers have values for the same units in the same order, so that they can be paired."""
+
     def units(number: Number) -> list[Int64[np.ndarray, " q"]]:
         return [sample.units for term in number.terms for sample in term.samples]
 

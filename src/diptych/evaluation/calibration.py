@@ -1,112 +1,193 @@
-"""From scores to probabilities that can be trusted: logistic regression, reliability, calibration error."""
+"""From scores to the probability that a pair is right, and to a threshold.
+
+Calibrated on pairs as given and on shuffled ones, which are wrong for certain. Logistic regression
+makes log(r / w) a line in the score, where r is the density of right pairs' scores and w that of wrong
+ones (Platt 1999, with his smoothed targets). Given pairs may hold wrong ones too, in an estimated
+share c: then each given pair counts with its probability of being right, (1 - c) r / ((1 - c) r + c w),
+and line and probabilities are found in turns (expectation-maximisation).
+"""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 
-from diptych.core.errors import DataError, MissingExtraError
+from diptych.core.errors import ConfigError, DataError
 
-_STEPS = 50  # of Newton's method; it settles in about ten
+Criterion = Literal["probability", "equal-error", "precision", "recall"]
+Scores = Float[np.ndarray, " _"]
+_TURNS, _SETTLED = 200, 1e-4
+_STEPS = 100
+_TOLERANCE = 1e-10
+_FEWEST = 20  # pairs of either kind
+_MOST_LOGIT = 50.0
 
 
 @dataclass(frozen=True)
-class Logistic:
-    """p = 1 / (1 + exp(-(w . (x - mean) / scale + bias)))."""
-
-    weights: tuple[float, ...]
-    bias: float
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    def __call__(self, features: Float[np.ndarray, "n f"]) -> Float64[np.ndarray, " n"]:
-        """Probability of each row."""
-        shown = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
-        return np.asarray(1 / (1 + np.exp(-np.clip(shown @ np.array(self.weights) + self.bias, -500, 500))))
-
-
-def fit_logistic(
-    features: Float[np.ndarray, "n f"], labels: Bool[np.ndarray, " n"], *, decay: float = 1e-3
-) -> Logistic:
-    """Maximum likelihood with a little weight decay, by Newton's method on standardised features.
-
-    Raises DataError when one of the two labels never occurs: there is nothing to tell apart.
+class Calibration:
+    """log(right / wrong density) = slope * score + intercept; `contamination` is the share of wrong pairs among
+    those calibrated on, `prior` the share of right ones among those that are to be judged.
     """
-    right = np.asarray(labels, dtype=np.float64)
-    if not 0 < right.sum() < len(right):
-        raise DataError(f"found {int(right.sum())} right of {len(right)}; both right and wrong ones are needed to fit")
-    features = np.asarray(features, dtype=np.float64)
-    mean, scale = features.mean(0), features.std(0)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    shown = np.column_stack([(features - mean) / scale, np.ones(len(features))])
-    penalty = np.diag([decay * len(features)] * features.shape[1] + [0.0])
-    weights = np.zeros(shown.shape[1])
-    for _ in range(_STEPS):
-        odds = 1 / (1 + np.exp(-np.clip(shown @ weights, -500, 500)))
-        slope = shown.T @ (odds - right) + penalty @ weights
-        bend = (shown * (odds * (1 - odds))[:, None]).T @ shown + penalty + 1e-9 * np.eye(len(weights))
-        step = np.linalg.solve(bend, slope)
-        weights -= step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))  # no leap beyond sense
-        if np.abs(step).max() < 1e-9:
-            break
-    return Logistic(tuple(weights[:-1].tolist()), float(weights[-1]), tuple(mean.tolist()), tuple(scale.tolist()))
+
+    slope: float
+    intercept: float
+    contamination: float
+    prior: float
+
+    def probability(self, scores: Scores) -> Float64[np.ndarray, " n"]:
+        """How likely each pair is to be right, in [0, 1]; never falls as the score rises."""
+        return _probability(scores, self.slope, self.intercept, self.prior)
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Predictions of like size: what they said on average, how often they were right, and how many there are."""
+class Curve:
+    """What each threshold would do, from strict to lenient: pairs with that score or more are kept.
 
-    predicted: float
-    observed: float
-    count: int
+    `recall` is the share of right pairs kept, `fallout` that of wrong ones, `precision` the share of
+    right ones among the kept.
+    """
 
+    thresholds: Float64[np.ndarray, " t"]
+    recall: Float64[np.ndarray, " t"]
+    fallout: Float64[np.ndarray, " t"]
+    precision: Float64[np.ndarray, " t"]
 
-def reliability(probabilities: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], bins: int = 10) -> list[Bin]:
-    """Bins of equal width over [0, 1]; empty ones are left out."""
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    if len(probabilities) != len(labels) or not len(labels):
-        raise DataError(f"found {len(probabilities)} probabilities and {len(labels)} labels; expected as many")
-    place = np.minimum((probabilities * bins).astype(int), bins - 1)
-    found = []
-    for number in range(bins):
-        here = place == number
-        if here.any():
-            found.append(Bin(float(probabilities[here].mean()), float(np.mean(labels[here])), int(here.sum())))
-    return found
+    @property
+    def auc(self) -> float:
+        """Area under recall over fallout: the chance that a right pair scores above a wrong one (ties count half)."""
+        height, width = np.r_[0.0, self.recall, 1.0], np.diff(np.r_[0.0, self.fallout, 1.0])
+        return float(np.sum(width * (height[1:] + height[:-1]) / 2))
 
-
-def calibration_error(probabilities: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], bins: int = 10) -> float:
-    """Expected calibration error: mean |said - observed| over bins of equal width, weighted by their counts."""
-    rows = reliability(probabilities, labels, bins)
-    total = sum(one.count for one in rows)
-    return sum(one.count * abs(one.predicted - one.observed) for one in rows) / total
+    @property
+    def average_precision(self) -> float:
+        """Mean precision over the recalls that are reached."""
+        return float(np.sum(np.diff(np.r_[0.0, self.recall]) * self.precision))
 
 
-def draw_reliability(curves: dict[str, list[Bin]], title: str) -> bytes:
-    """Reliability diagram as a PNG: said against observed, dots as large as their bins are full."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("the reliability diagram", "plot", error) from error
-    figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    for (name, rows), colour in zip(curves.items(), ("#B4532A", "#1F5A7A", "#4B7A1F"), strict=False):
-        said, seen = [one.predicted for one in rows], [one.observed for one in rows]
-        most = max(one.count for one in rows)
-        axis.plot(said, seen, color=colour, linewidth=1, label=name)
-        axis.scatter(said, seen, s=[8 + 80 * one.count / most for one in rows], color=colour)
-    axis.set_xlabel("said probability")
-    axis.set_ylabel("observed share")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(title, loc="left")
-    axis.legend(frameon=False)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    return buffer.getvalue()
+def fit(given: Scores, wrong: Scores, *, contamination: float, prior: float) -> Calibration:
+    """The calibration from scores of given and of wrong pairs.
+
+    Raises DataError for too few scores or ones that are not finite, ConfigError for shares outside [0, 1).
+    """
+    if not (0 <= contamination < 1 and 0 < prior <= 1):
+        raise ConfigError(f"shares must lie in [0, 1), found {contamination:.3f} wrong, {prior:.3f} right")
+    _check(given, wrong)
+    counts = np.ones(len(given))
+    for _ in range(_TURNS):
+        slope, intercept = _logistic(given, wrong, counts)
+        before, counts = counts, _probability(given, slope, intercept, 1 - contamination)
+        if np.abs(counts - before).max() < _SETTLED:
+            break
+    if slope <= 0:
+        raise DataError(
+            "the model scores the given pairs no higher than shuffled ones, so it cannot tell right from wrong here; "
+            "use another model, or check that the source's texts belong to its images"
+        )
+    return Calibration(slope, intercept, contamination, prior)
+
+
+def wrong_share(given: Scores, wrong: Scores) -> float:
+    """An estimate of the share of wrong pairs among the given ones.
+
+    Below any score s the given hold at least c times what the wrong hold, so c <= G(s) / W(s), and it
+    comes close where hardly any right pair scores that low. Of many such scores, from the wrong ones'
+    first quartile up, the one is taken at which ratio plus two standard errors is least: the error keeps
+    the estimate from being the luckiest of many.
+    """
+    _check(given, wrong)
+    at = np.quantile(wrong, np.linspace(0.25, 0.9, 66))
+    below = np.searchsorted(np.sort(given), at, side="right") + 1.0
+    wrong_below = np.searchsorted(np.sort(wrong), at, side="right").astype(np.float64)
+    ratio = (below / len(given)) / (wrong_below / len(wrong))
+    error = ratio * np.sqrt(1 / below + 1 / wrong_below)
+    return float(min(0.99, ratio[np.argmin(ratio + 2 * error)]))
+
+
+def curve(given: Scores, wrong: Scores, *, contamination: float, prior: float) -> Curve:
+    """Every threshold's outcome, the contamination of the given pairs taken out."""
+    thresholds = np.unique(np.r_[given, wrong])[::-1].astype(np.float64)
+    kept = _share_kept(given, thresholds)
+    fallout = _share_kept(wrong, thresholds)
+    recall = np.maximum.accumulate(np.clip((kept - contamination * fallout) / (1 - contamination), 0.0, 1.0))
+    right, not_right = prior * recall, (1 - prior) * fallout
+    precision = right / np.maximum(right + not_right, 1e-300)
+    return Curve(thresholds, recall, fallout, precision)
+
+
+def choose(calibration: Calibration, outcome: Curve, criterion: Criterion, target: float) -> float:
+    """The score from which pairs are kept.
+
+    probability: those at least as likely as `target` to be right. equal-error: right ones lost as often,
+    in share, as wrong ones are kept. precision: the most pairs with at least that share of right ones.
+    recall: as few as hold that share of the right ones. Raises ConfigError when no threshold will do.
+    """
+    if criterion != "equal-error" and not 0 < target < 1:
+        raise ConfigError(f"the target of {criterion} must lie between 0 and 1, found {target}")
+    if criterion == "probability":
+        enough = calibration.probability(outcome.thresholds) >= target
+    elif criterion == "equal-error":
+        enough = 1 - outcome.recall >= outcome.fallout
+    elif criterion == "precision":
+        enough = outcome.precision >= target
+    else:
+        first = int(np.argmax(outcome.recall >= target)) if outcome.recall[-1] >= target else len(outcome.recall) - 1
+        return float(outcome.thresholds[first])
+    if not enough.any():
+        best = calibration.probability(outcome.thresholds) if criterion == "probability" else outcome.precision
+        raise ConfigError(f"no threshold reaches {criterion} {target}; the best is {best.max():.3f}: lower --target")
+    return float(outcome.thresholds[np.flatnonzero(enough)[-1]])
+
+
+def _share_kept(scores: Scores, thresholds: Float64[np.ndarray, " t"]) -> Float64[np.ndarray, " t"]:
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    return np.asarray((len(ordered) - np.searchsorted(ordered, thresholds, side="left")) / len(ordered))
+
+
+def _check(given: Scores, wrong: Scores) -> None:
+    if min(len(given), len(wrong)) < _FEWEST:
+        raise DataError(
+            f"found {len(given)} given and {len(wrong)} shuffled pairs to calibrate on; "
+            f"expected {_FEWEST} or more of each"
+        )
+    if not (np.isfinite(given).all() and np.isfinite(wrong).all()):
+        raise DataError("a score is not finite; check the embeddings")
+
+
+def _probability(scores: Scores, slope: float, intercept: float, prior: float) -> Float64[np.ndarray, " n"]:
+    logit = np.clip(slope * np.asarray(scores, dtype=np.float64) + intercept, -_MOST_LOGIT, _MOST_LOGIT)
+    right, wrong = prior * np.exp(logit), 1 - prior
+    return np.asarray(right / (right + wrong))
+
+
+def _logistic(given: Scores, wrong: Scores, counts: Float64[np.ndarray, " n"]) -> tuple[float, float]:
+    """Newton's method on the log loss, both kinds of the same weight in all; given pair i counts `counts[i]` times.
+
+    Platt's targets keep it finite when the two are apart.
+    """
+    scores = np.r_[given, wrong].astype(np.float64)
+    centre, width = float(scores.mean()), float(scores.std()) or 1.0
+    features = np.stack([(scores - centre) / width, np.ones(len(scores))], axis=1)
+    right = float(counts.sum())
+    targets = np.r_[np.full(len(given), (right + 1) / (right + 2)), np.full(len(wrong), 1 / (len(wrong) + 2))]
+    weights = np.r_[0.5 * counts / max(right, 1e-12), np.full(len(wrong), 0.5 / len(wrong))]
+    line = np.zeros(2)
+
+    def loss(candidate: Float64[np.ndarray, " 2"]) -> float:
+        logits = features @ candidate
+        return float(weights @ (np.logaddexp(0, logits) - targets * logits))
+
+    for _ in range(_STEPS):
+        predicted = 1 / (1 + np.exp(-np.clip(features @ line, -_MOST_LOGIT, _MOST_LOGIT)))
+        gradient = features.T @ (weights * (predicted - targets))
+        curvature = features.T @ (features * (weights * predicted * (1 - predicted))[:, None])
+        step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
+        size = 1.0
+        while size > 1e-8 and loss(line - size * step) > loss(line):  # halve a step that overshoots
+            size /= 2
+        line = line - size * step
+        if np.abs(gradient).max() < _TOLERANCE:
+            break
+    return float(line[0] / width), float(line[1] - line[0] * centre / width)

@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float32, Int64
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
 
-from .bootstrap import Interval, Number, Resampling, Sample, Term, percentile_interval, replicates
-from .metrics import CUTS, metric_table, recall_sum_names, summarise
+from .bootstrap import Number
+from .direction import Direction, Estimate, Ranking, estimates, recall_sum, unmeasured
+from .metrics import CUTS
 from .positives import Positives
 from .protocols import Draw, Full, Protocol
-from .ranks import Ranks, ranks_from_embeddings
+from .ranks import ranks_from_embeddings
 
 REFERENCE_LANGUAGE = "en"
 
@@ -62,40 +63,6 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number, its bootstrap interval, and its standard deviation over the draws where there are several."""
-
-    value: float
-    interval: Interval | None = None
-    deviation: float | None = None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Smallest, mean and largest of some counts."""
-
-    min: int
-    mean: float
-    max: int
-
-    @classmethod
-    def of(cls, counts: Sequence[int] | Int64[np.ndarray, " c"]) -> Spread:
-        """The spread of at least one count."""
-        return cls(int(np.min(counts)), float(np.mean(counts)), int(np.max(counts)))
-
-
-@dataclass(frozen=True)
-class Direction:
-    """One direction's results: the sizes that name the task, and the metrics by name."""
-
-    gallery: Spread  # items ranked, over the draws
-    queries: Spread  # queries, over the draws
-    positives: Spread  # relevant items a query, over all queries
-    metrics: Mapping[str, Estimate]
-    numbers: Mapping[str, Number] = field(repr=False)  # the queries' values, for a paired comparison
-
-
-@dataclass(frozen=True)
 class Scores:
     """Both directions and rsum (None when a cut of R@1, R@5 or R@10 was left out)."""
 
@@ -132,6 +99,23 @@ class Evaluation:
     images_without_texts: int  # left out of queries and gallery
     scores: Scores
     languages: tuple[LanguageScores, ...]
+
+    modality = "image-text"
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """What was ranked against what."""
+        return {"image_to_text": self.scores.image_to_text, "text_to_image": self.scores.text_to_image}
+
+    @property
+    def rsum(self) -> Estimate | None:
+        """R@1 + R@5 + R@10 of both directions, in percent."""
+        return self.scores.rsum
+
+    @property
+    def units(self) -> int:
+        """Images in any draw."""
+        return self.scores.units
 
 
 def evaluate(
@@ -184,20 +168,15 @@ def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores
     drawn = np.unique(np.concatenate([draw.images for draw in draws]))
     to_text = _direction(pool, draws, drawn, settings, from_images=True)
     to_image = _direction(pool, draws, drawn, settings, from_images=False)
-    names = recall_sum_names()
-    rsum = None
-    if all(name in to_text.numbers for name in names):
-        directions = (to_text, to_image)
-        terms = [term for side in directions for name in names for term in side.numbers[name].terms]
-        rsum = Number(tuple(terms), scale=100.0)
+    rsum = recall_sum((to_text.numbers, to_image.numbers))
     numbers = [*to_text.numbers.values(), *to_image.numbers.values(), *([rsum] if rsum else [])]
-    estimates = _estimates(numbers, len(drawn), settings)
-    of_text = dict(zip(to_text.numbers, estimates, strict=False))
-    of_image = dict(zip(to_image.numbers, estimates[len(of_text) :], strict=False))
+    found = estimates(numbers, len(drawn), settings.resamples, settings.seed)
+    of_text = dict(zip(to_text.numbers, found, strict=False))
+    of_image = dict(zip(to_image.numbers, found[len(of_text) :], strict=False))
     return Scores(
         replace(to_text, metrics=of_text),
         replace(to_image, metrics=of_image),
-        estimates[-1] if rsum else None,
+        found[-1] if rsum else None,
         rsum,
         len(drawn),
     )
@@ -213,7 +192,7 @@ def _direction(
 ) -> Direction:
     """Rank every draw one way; the metrics' estimates are filled in later, all in one bootstrap."""
     label = "image→text" if from_images else "text→image"
-    rankings: list[tuple[Ranks, Int64[np.ndarray, " q"]]] = []
+    rankings = []
     for draw in draws:
         image_side = (pool.images[draw.images], pool.labels[draw.images], draw.images)
         owner = pool.owner[draw.texts]
@@ -221,36 +200,8 @@ def _direction(
         query, item = (image_side, text_side) if from_images else (text_side, image_side)
         positives = Positives.from_labels(query[1], item[1])
         ranks = ranks_from_embeddings(query[0], item[0], positives, progress=settings.progress, label=label)
-        rankings.append((ranks, np.searchsorted(drawn, query[2])))
-    numbers = {
-        name: Number((Term(tuple(Sample(metric.values(ranks), units) for ranks, units in rankings), metric.summary),))
-        for name, metric in metric_table(settings.cuts).items()
-    }
-    return Direction(
-        gallery=Spread.of([ranks.gallery for ranks, _ in rankings]),
-        queries=Spread.of([len(units) for _, units in rankings]),
-        positives=Spread.of(np.concatenate([ranks.counts for ranks, _ in rankings])),
-        metrics={},
-        numbers=numbers,
-    )
-
-
-def _estimates(numbers: Sequence[Number], units: int, settings: _Settings) -> list[Estimate]:
-    by_draw = [_by_draw(number) for number in numbers]
-    intervals: list[Interval | None] = [None] * len(numbers)
-    if settings.resamples:
-        resampling = Resampling(units, settings.resamples, settings.seed)
-        intervals = [percentile_interval(row) for row in replicates(numbers, resampling)]
-    return [
-        Estimate(float(np.mean(values)), bounds, float(np.std(values)) if len(values) > 1 else None)
-        for values, bounds in zip(by_draw, intervals, strict=True)
-    ]
-
-
-def _by_draw(number: Number) -> list[float]:
-    """The number in each draw."""
-    per_term = [[summarise(sample.values, term.summary) for sample in term.samples] for term in number.terms]
-    return [number.scale * sum(values) for values in zip(*per_term, strict=True)]
+        rankings.append(Ranking(ranks, np.searchsorted(drawn, query[2])))
+    return unmeasured(rankings, settings.cuts)
 
 
 def _by_language(pool: Embedded, made_for: frozenset[str], settings: _Settings) -> tuple[LanguageScores, ...]:

@@ -41,6 +41,18 @@ class Positives:
         return cls(offsets, items, np.ones(len(items)), len(ordered))
 
     @classmethod
+    def among(cls, labels: Int[np.ndarray, " m"], queries: Int64[np.ndarray, " q"]) -> Positives:
+        """Items that are queries to each other: every *other* item with the query's label is relevant.
+
+        `queries` are places in the gallery. An item alone with its label has no positives.
+        """
+        every = cls.from_labels(np.asarray(labels)[queries], labels)
+        others = every.items != np.repeat(queries, every.counts)
+        kept_before = np.concatenate(([0], np.cumsum(others)))
+        offsets = kept_before[every.offsets].astype(np.int64)
+        return cls(offsets, every.items[others], every.gains[others], every.gallery)
+
+    @classmethod
     def from_gains(cls, queries: Sequence[Mapping[int, float]], gallery: int) -> Positives:
         """Graded relevance: for each query a map from gallery item to gain; gains of zero are dropped.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -58,11 +58,15 @@ def ranks_from_embeddings(
     gallery: Float32[np.ndarray, "m d"],
     positives: Positives,
     *,
+    itself: Int64[np.ndarray, " q"] | None = None,
     block_scores: int = BLOCK_SCORES,
     progress: Progress = SILENT,
     label: str = "ranking",
 ) -> Ranks:
     """Ranks by inner product (cosine, when both sides are L2-normalised).
+
+    Where the queries are items of the gallery, `itself` says which: a query is left out of its own
+    ranking, so its gallery is one item smaller. It must not be among its own positives.
 
     Gallery rows with the same numbers get the same score to the last bit, so duplicates are ties
     whatever the matrix product's rounding does. Beyond the inputs, memory is a small multiple of
@@ -80,6 +84,8 @@ def ranks_from_embeddings(
     _check_fit(positives, len(queries), len(gallery))
     _check_finite(queries, "query")
     _check_finite(gallery, "gallery item")
+    if itself is not None:
+        _check_itself(itself, positives)
     rows = max(1, block_scores // len(gallery))
     copies, originals = _duplicates(gallery)
     buffer = np.empty((min(rows, len(queries)), len(gallery)), dtype=np.float32)
@@ -91,9 +97,12 @@ def ranks_from_embeddings(
             scores = np.matmul(block, gallery.T, out=buffer[: len(block)])
             # Rounding may depend on the column, so a copy takes its original's score.
             scores[:, copies] = scores[:, originals]
+            if itself is not None:
+                scores[np.arange(len(block)), itself[start : start + rows]] = -np.inf
             yield start, scores
 
-    return _collect(blocks(), positives)
+    found = _collect(blocks(), positives)
+    return found if itself is None else replace(found, gallery=len(gallery) - 1)
 
 
 def ranks_from_scores(
@@ -200,6 +209,15 @@ def _check_fit(positives: Positives, queries: int, gallery: int) -> None:
     if not positives.counts.all():
         number = int(np.argmin(positives.counts))
         raise DataError(f"query {number} has no relevant item; leave such queries out of the evaluation")
+
+
+def _check_itself(itself: Int64[np.ndarray, " q"], positives: Positives) -> None:
+    if len(itself) != positives.queries:
+        raise DataError(f"{positives.queries} queries but {len(itself)} places of their own; expected one each")
+    own = np.repeat(itself, positives.counts) == positives.items
+    if own.any():
+        number = int(np.searchsorted(positives.offsets, int(np.argmax(own)), side="right")) - 1
+        raise DataError(f"query {number} is relevant to itself; leave it out of its own positives")
 
 
 def _check_finite(vectors: Float32[np.ndarray, "n d"], what: str) -> None:

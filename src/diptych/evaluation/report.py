@@ -10,12 +10,15 @@ from diptych.core.types import Skipped
 from diptych.core.version import __version__
 
 from .bootstrap import LEVEL
-from .evaluate import Direction, Estimate, Evaluation, LanguageScores, Spread
+from .direction import Direction, Estimate, Spread
+from .evaluate import Evaluation, LanguageScores
 from .metrics import Metric, metric_table
+from .saved import FORMAT, ranks_json
+from .within import WithinEvaluation
 
-FORMAT = "diptych-evaluation"
 FORMAT_VERSION = 1
-ARROWS = {"image_to_text": "image → text", "text_to_image": "text → image"}
+BOTH = {"image_to_text": "image → text", "text_to_image": "text → image"}
+ARROWS = {**BOTH, "text_to_text": "text → text", "image_to_image": "image → image"}
 UNITS = {
     "R@k, P@k, NDCG@k, mAP, MRR": "0 to 1",
     "medR, meanR": "place of the best relevant item, 1 is first",
@@ -24,6 +27,11 @@ UNITS = {
     "deviation": "standard deviation over the protocol's draws",
     "ties": "an irrelevant item that ties with a relevant one ranks before it",
 }
+RELEVANCE = {
+    "pair": "Texts of one image are relevant to each other; a query is left out of its own ranking.",
+    "group": "Items of one class are relevant to each other; a query is left out of its own ranking.",
+    "view": "The queries are crops or flips of the pictures; each one's own whole picture is relevant.",
+}
 NAMED_SKIPPED = 20  # skipped inputs listed in the Markdown; the JSON lists them all
 
 
@@ -31,7 +39,7 @@ NAMED_SKIPPED = 20  # skipped inputs listed in the Markdown; the JSON lists them
 class Report:
     """An evaluation and what it was made of."""
 
-    evaluation: Evaluation
+    evaluation: Evaluation | WithinEvaluation
     model: str
     model_fingerprint: str
     source: str
@@ -40,21 +48,22 @@ class Report:
     skipped: tuple[Skipped, ...] = ()
     skipped_texts: int = 0  # texts left out along with unreadable images
     pairs_without_texts: int = 0  # left out before they were embedded
+    content: str = ""  # fingerprint of the ids and texts that were measured; two reports with the same can be paired
 
     @property
     def images_without_texts(self) -> int:
         """Images left out because no text goes with them."""
         return self.evaluation.images_without_texts + self.pairs_without_texts
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, JSON-ready."""
+    def to_json(self, *, ranks: bool = False) -> dict[str, Any]:
+        """Everything, JSON-ready; with `ranks`, also where every query's relevant items landed, for `compare`."""
         evaluation = self.evaluation
-        scores = evaluation.scores
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "diptych": __version__,
             "model": {"name": self.model, "fingerprint": self.model_fingerprint},
+            "modality": evaluation.modality,
             "source": self.source,
             "split": self.split,
             "languages_asked": list(self.languages_asked) or None,
@@ -71,15 +80,17 @@ class Report:
             "units": UNITS,
             "images": evaluation.images,
             "texts": evaluation.texts,
-            "image_to_text": _direction_json(scores.image_to_text),
-            "text_to_image": _direction_json(scores.text_to_image),
-            "rsum": _estimate_json(scores.rsum) if scores.rsum else None,
+            **{name: _direction_json(side) for name, side in evaluation.directions.items()},
+            "rsum": _estimate_json(evaluation.rsum) if evaluation.rsum else None,
             "languages": [_language_json(row) for row in evaluation.languages],
             "left_out": {
                 "images_without_texts": self.images_without_texts,
                 "texts_of_skipped_images": self.skipped_texts,
                 "skipped": [asdict(one) for one in self.skipped],
+                "items_with_nothing_to_find": getattr(evaluation, "alone", 0),
             },
+            "content": self.content or None,
+            **({"ranks": ranks_json(evaluation.directions, evaluation.units)} if ranks else {}),
         }
 
     def to_markdown(self) -> str:
@@ -137,7 +148,9 @@ def _facts(report: Report) -> str:
         f"- Protocol: **{protocol.name}** ({protocol.description}{seed})",
         f"- Relevance: by {evaluation.relevance}",
     ]
-    for name, side in _directions(evaluation):
+    if alone := getattr(evaluation, "alone", 0):
+        lines.append(f"- {alone:,} items have no other relevant item: they are in the gallery, but no queries")
+    for name, side in evaluation.directions.items():
         lines.append(
             f"- {ARROWS[name]}: {_spread(side.queries)} queries, gallery of {_spread(side.gallery)}, "
             f"{_spread(side.positives)} positives a query"
@@ -145,23 +158,25 @@ def _facts(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _scores_table(evaluation: Evaluation) -> str:
-    sides = _directions(evaluation)
+def _scores_table(evaluation: Evaluation | WithinEvaluation) -> str:
+    sides = evaluation.directions.items()
     metrics = _metrics_of(evaluation)
     rows = [
         [_label(metric), *(_printed(side.metrics[metric.name], metric.percent) for _, side in sides)]
         for metric in metrics
     ]
-    if evaluation.scores.rsum is not None:
-        rows.append(["rsum (both)", _printed(evaluation.scores.rsum, percent=False), ""])
+    if evaluation.rsum is not None:
+        rows.append(["rsum (both)", _printed(evaluation.rsum, percent=False), ""])
     return _table(["", *(ARROWS[name] for name, _ in sides)], rows)
 
 
-def _notes(evaluation: Evaluation) -> str:
+def _notes(evaluation: Evaluation | WithinEvaluation) -> str:
     notes = [
         "R@k is the share of queries with a relevant item among the first k. "
         "Ties count against: an irrelevant item with the same score ranks first."
     ]
+    if isinstance(evaluation, WithinEvaluation):
+        notes.append(RELEVANCE[evaluation.relevance])
     if evaluation.resamples:
         notes.append(
             f"In brackets: {LEVEL:.0%} interval, {evaluation.resamples:,} bootstrap resamples of images "
@@ -174,13 +189,13 @@ def _notes(evaluation: Evaluation) -> str:
 
 def _languages_table(languages: Sequence[LanguageScores]) -> str:
     header = ["language", "images", "texts", "rsum"]
-    header += [f"{arrow} {what}" for arrow in ARROWS.values() for what in ("R@1", "R@10", "% of English")]
+    header += [f"{arrow} {what}" for arrow in BOTH.values() for what in ("R@1", "R@10", "% of English")]
     rows = []
     for row in languages:
         mark = " *" if row.made_for is False else ""
         cells = [f"{row.language or 'unknown'}{mark}", f"{row.images:,}", f"{row.texts:,}"]
         cells.append(f"{row.scores.rsum.value:.1f}" if row.scores.rsum else "")
-        for name in ARROWS:
+        for name in BOTH:
             metrics = getattr(row.scores, name).metrics
             relative = row.percent_of_reference[name]
             cells += [f"{100 * metrics[cut].value:.1f}" if cut in metrics else "" for cut in ("R@1", "R@10")]
@@ -215,12 +230,8 @@ def _left_out(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _directions(evaluation: Evaluation) -> tuple[tuple[str, Direction], ...]:
-    return tuple((name, getattr(evaluation.scores, name)) for name in ARROWS)
-
-
-def _metrics_of(evaluation: Evaluation) -> list[Metric]:
-    names = evaluation.scores.image_to_text.metrics
+def _metrics_of(evaluation: Evaluation | WithinEvaluation) -> list[Metric]:
+    names = next(iter(evaluation.directions.values())).metrics
     cuts = [int(name.partition("@")[2]) for name in names if name.startswith("R@")]
     return [metric for metric in metric_table(cuts).values() if metric.name in names]
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from diptych.evaluation.calibration import Logistic
+from diptych.evaluation.reliability import Logistic
 
 
 @runtime_checkable

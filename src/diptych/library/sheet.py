@@ -6,10 +6,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diptych.core.types import Hit
+
+from .lettering import fitted, font_for, has_character
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -22,21 +23,6 @@ _TITLE_SIZE, _RANK_SIZE, _NAME_SIZE = 26, 15, 13
 _MOST_COLUMNS = 6
 _MOST_ENLARGED = 1.5  # smaller pictures are shown as they are
 _PAPER, _TILE, _INK, _FAINT, _ACCENT = "#ffffff", "#f1f2f4", "#16181d", "#6b7280", "#2563eb"
-# Tried by name in the system's font folders; the first that has the most of a text's characters wins.
-_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "LiberationSans-Regular.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "NotoSansSC-Regular.otf",
-    "wqy-microhei.ttc",
-    "NotoSansArabic-Regular.ttf",
-    "Arial Unicode.ttf",
-    "arialuni.ttf",
-    "msyh.ttc",
-    "PingFang.ttc",
-)
-
 
 _SMALL, _SMALL_GAP, _STORY_TITLE = 112, 8, 52  # pixels: a storyboard's tiles, the gap between them, a row's title
 
@@ -85,8 +71,8 @@ def storyboard(rows: Sequence[tuple[str, Sequence[Found]]]) -> Image.Image:
     for place, (title, found) in enumerate(rows):
         x = _MARGIN + place // half * width
         y = _MARGIN + place % half * height
-        font = _font(title, _RANK_SIZE)
-        draw.text((x, y), _fitted(title, font, width - 2 * _MARGIN), font=font, fill=_INK)
+        font = font_for(title, _RANK_SIZE)
+        draw.text((x, y), fitted(title, font, width - 2 * _MARGIN), font=font, fill=_INK)
         for number, one in enumerate(found):
             left = x + number * (_SMALL + _SMALL_GAP)
             draw.rounded_rectangle((left, y + 28, left + _SMALL - 1, y + 27 + _SMALL), radius=6, fill=_TILE)
@@ -99,8 +85,8 @@ def storyboard(rows: Sequence[tuple[str, Sequence[Found]]]) -> Image.Image:
 
 def can_draw(text: str) -> bool:
     """Whether some font here has every character of the text."""
-    font = _font(text, _RANK_SIZE)
-    return all(_has(font, character) for character in text if not character.isspace())
+    font = font_for(text, _RANK_SIZE)
+    return all(has_character(font, character) for character in text if not character.isspace())
 
 
 def _columns(count: int) -> int:
@@ -119,11 +105,11 @@ def _draw_header(
             x += small.width + 12
     middle = _MARGIN + (24 if images else 4)
     shown = f"{count} picture" + ("" if count == 1 else "s")
-    note = _font(shown, _NAME_SIZE)
+    note = font_for(shown, _NAME_SIZE)
     right = sheet.width - _MARGIN - note.getlength(shown)
     draw.text((right, middle + 10), shown, font=note, fill=_FAINT)
-    font = _font(title, _TITLE_SIZE)
-    draw.text((x, middle), _fitted(title, font, right - x - 24), font=font, fill=_INK)
+    font = font_for(title, _TITLE_SIZE)
+    draw.text((x, middle), fitted(title, font, right - x - 24), font=font, fill=_INK)
     draw.line((_MARGIN, bottom - 16, sheet.width - _MARGIN, bottom - 16), fill=_TILE, width=2)
 
 
@@ -135,18 +121,18 @@ def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, found: Found, x: in
     else:
         _draw_absent(draw, x, y)
     rank = f"{found.hit.rank + 1}"
-    font = _font(rank, _RANK_SIZE)
+    font = font_for(rank, _RANK_SIZE)
     draw.text((x, y + _PICTURE + 7), rank, font=font, fill=_ACCENT)
     score = f"{found.hit.score:.3f}"
     draw.text((x + font.getlength(rank) + 10, y + _PICTURE + 7), score, font=font, fill=_INK)
     name = str(found.hit.meta.get("name") or found.hit.path or found.hit.id)
-    small = _font(name, _NAME_SIZE)
-    draw.text((x, y + _PICTURE + 27), _fitted(name, small, _PICTURE), font=small, fill=_FAINT)
+    small = font_for(name, _NAME_SIZE)
+    draw.text((x, y + _PICTURE + 27), fitted(name, small, _PICTURE), font=small, fill=_FAINT)
 
 
 def _draw_absent(draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
     text = "no thumbnail"
-    font = _font(text, _NAME_SIZE)
+    font = font_for(text, _NAME_SIZE)
     draw.text((x + (_PICTURE - font.getlength(text)) / 2, y + _PICTURE / 2 - 8), text, font=font, fill=_FAINT)
 
 
@@ -164,62 +150,6 @@ def _open(data: bytes, side: int) -> Image.Image | None:
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture if scale > _MOST_ENLARGED else picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _fitted(text: str, font: Any, width: float) -> str:
-    """The text, cut in the middle when it is too wide: both ends of a file name say something."""
-    text = _drawable(text, font)
-    if font.getlength(text) <= width:
-        return text
-    low, high = 1, len(text)
-    while low < high:  # the longest that fits
-        keep = (low + high + 1) // 2
-        if font.getlength(_cut(text, keep)) <= width:
-            low = keep
-        else:
-            high = keep - 1
-    return _cut(text, low)
-
-
-def _drawable(text: str, font: Any) -> str:
-    """The text on one line and without what cannot be laid out."""
-    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    try:
-        font.getlength(text)
-    except RuntimeError:  # the layout engine gives up on some mixtures of scripts
-        return text.encode("ascii", "replace").decode("ascii")
-    return text
-
-
-def _cut(text: str, keep: int) -> str:
-    return text[: math.ceil(keep / 2)] + "…" + text[len(text) - keep // 2 :]
-
-
-def _font(text: str, size: int) -> Any:
-    """The font that has most of the text's characters."""
-    fonts = _fonts(size)
-    characters = {character for character in text if not character.isspace()}
-    return max(fonts, key=lambda font: sum(_has(font, character) for character in characters))
-
-
-@cache
-def _fonts(size: int) -> tuple[Any, ...]:
-    from PIL import ImageFont
-
-    found: list[Any] = []
-    for name in _FONTS:
-        try:
-            found.append(ImageFont.truetype(name, size))
-        except OSError:
-            continue
-    found.append(ImageFont.load_default(size))
-    return tuple(found)
-
-
-@cache
-def _has(font: Any, character: str) -> bool:
-    """Whether a font draws this character otherwise than one that no font has."""
-    return bool(bytes(font.getmask(character)) != bytes(font.getmask("\U0010ffff")))
 
 
 def png(sheet: Image.Image) -> bytes:

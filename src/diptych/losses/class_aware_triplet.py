@@ -25,20 +25,24 @@ class ClassAwareTriplet(Loss):
 
     Args:
         margin: m.
+        need_classes: raise when the data has no classes at all; False takes each record for a class.
     """
 
-    def __init__(self, margin: float = 0.3) -> None:
+    def __init__(self, margin: float = 0.3, need_classes: bool = True) -> None:
         super().__init__()
         self.margin = positive("margin", margin)
+        self.need_classes = need_classes
         self._without_negative: Tensor | None = None
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The mean over the 2B anchors.
 
-        Raises ConfigError when every row comes from one record, DataError when the data has no classes.
+        Raises ConfigError when every row comes from one record, DataError when classes are needed and the
+        data has none.
         """
         embedded.require_negatives("class_aware_triplet")
-        same = embedded.same_class().repeat(2, 2)
+        each_its_own = embedded.group is None and not self.need_classes
+        same = (~embedded.negatives() if each_its_own else embedded.same_class()).repeat(2, 2)
         both = torch.cat([embedded.image, embedded.text])
         scores = widened(both @ both.T)
         partner = scores.diagonal(len(embedded.owner)).repeat(2)

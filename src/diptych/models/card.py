@@ -38,7 +38,7 @@ def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
         "## How it was made\n\n"
         f"- image side: {_parts(config['image'])}\n"
         f"- text side: {_parts(config['text'])}\n"
-        f"- loss: `{config['loss']['name']}`; seed {config['seed']}, {config['members']} member(s)\n"
+        f"- {_aim(config)}; seed {config['seed']}, {config['members']} member(s)\n"
         f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "
         f"{data['val']} for validation\n"
         "- the full config is in `config.json`"
@@ -54,3 +54,8 @@ def _parts(side: Mapping[str, Any]) -> str:
     """A side's parts by name, from the bottom up."""
     network = f" → network `{side['network']['name']}`, trained" if side.get("network") else ""
     return f"tower `{side['tower']['name']}`, frozen{network} → head `{side['head']['name']}`, trained"
+
+
+def _aim(config: Mapping[str, Any]) -> str:
+    """What it was trained for, or how it was computed."""
+    return f"loss: `{config['loss']['name']}`" if config.get("loss") else f"computed by `{config['fit']['name']}`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,22 @@ class BatchRows:
     text: Int[np.ndarray, " b"]
     owner: Int[np.ndarray, " b"]
 
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __getitem__(self, part: slice) -> BatchRows:
+        """Some of the rows, in their order."""
+        return BatchRows(self.image[part], self.view[part], self.text[part], self.owner[part])
+
+
+Swap = Callable[[Int[np.ndarray, " b"], np.random.Generator], Int[np.ndarray, " b"]]
+
 
 class EpochPlan:
     """Every text once an epoch, each with a random picture of its record under a random view.
+
+    With `deal`, only those texts are dealt out; with `swap`, each may then give way to another of the same
+    meaning (a translation, say), drawn with the epoch's own generator.
 
     The texts of a record are dealt out over the epoch: of c texts one falls into each c-th of it. So
     siblings meet in a batch only where two such parts touch, and a record with many texts never
@@ -36,6 +49,8 @@ class EpochPlan:
             because 2 may be siblings.
         seed: with the epoch's number it fixes everything drawn.
         plain: chance that a picture is shown plain or flipped (views 0 and 1) rather than cropped.
+        deal: the texts to deal out, ascending; None is all of them.
+        swap: text rows and the generator -> the text rows to show.
     """
 
     def __init__(
@@ -47,11 +62,16 @@ class EpochPlan:
         batch_size: int = 512,
         seed: int = 0,
         plain: float = 0.4,
+        deal: Int[np.ndarray, " d"] | None = None,
+        swap: Swap | None = None,
     ) -> None:
         if batch_size < 2:
             raise ConfigError(f"batch_size must be at least 2, found {batch_size}")
         if len(np.unique(text_owner)) < 2:
             raise ConfigError("training needs pairs of at least 2 records, found 1; add data")
+        self._dealt = np.arange(len(text_owner)) if deal is None else deal
+        self._swap = swap
+        text_owner = text_owner[self._dealt]
         self._text_owner = text_owner
         self._first_image = np.searchsorted(image_owner, np.arange(text_owner.max() + 1))
         self._images = np.bincount(image_owner, minlength=text_owner.max() + 1)
@@ -75,7 +95,9 @@ class EpochPlan:
         for text in np.array_split(order, self.batches):
             owner = self._text_owner[text]
             image = self._first_image[owner] + draw.integers(0, self._images[owner])
-            yield BatchRows(image, self._draw_views(draw, len(text)), text, owner)
+            view = self._draw_views(draw, len(text))
+            shown = self._dealt[text]
+            yield BatchRows(image, view, self._swap(shown, draw) if self._swap else shown, owner)
 
     def _draw_views(self, draw: np.random.Generator, count: int) -> Int[np.ndarray, " b"]:
         plain_views = min(2, self._views)

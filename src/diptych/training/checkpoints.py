@@ -1,14 +1,16 @@
 """Checkpoints: one safetensors file each, never a pickle.
 
-Weights, optimiser moments and random state are tensors; everything else is JSON in the file's
-own header. One file means one atomic rename: a checkpoint is whole or it is the one before.
+Weights, averaged weights, optimiser moments and random states are tensors; everything else is JSON in
+the file's own header. One file means one atomic rename: a checkpoint is whole or it is the one before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ModelError
 from diptych.core.files import write_bytes
+from diptych.training import randomness
 
-_MODULE, _OPTIMISER, _RANDOM = "module/", "optimiser/", "random/"
+_MODULE, _OPTIMISER, _RANDOM, _AVERAGE = "module/", "optimiser/", "random/", "average/"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Checkpoint:
     optimiser: Mapping[str, Tensor]
     random: Mapping[str, Tensor]
     facts: Mapping[str, Any]
+    average: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write(
@@ -38,16 +42,29 @@ def write(
     module: nn.Module,
     optimiser: torch.optim.Optimizer | None,
     facts: Mapping[str, Any],
+    *,
+    random: Mapping[str, Tensor] | None = None,
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write weights, optimiser state, random state and facts, atomically and durably."""
+    """Write weights, optimiser state, random state and facts, atomically and durably.
+
+    Args:
+        path: the file.
+        module: whose weights and buffers.
+        optimiser: its moments; None leaves them out.
+        facts: anything that JSON can hold.
+        random: where the random generators stand; left out, they are asked now.
+        average: averaged weights, if there are any.
+    """
     tensors = {f"{_MODULE}{key}": value for key, value in module.state_dict().items()}
     if optimiser is not None:
         for index, state in optimiser.state_dict()["state"].items():
             for key, value in state.items():
-                tensors[f"{_OPTIMISER}{index}/{key}"] = torch.as_tensor(value)
-    tensors[f"{_RANDOM}cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors[f"{_RANDOM}cuda"] = torch.cuda.get_rng_state()
+                if value is not None:  # the momentum of an SGD without momentum
+                    tensors[f"{_OPTIMISER}{index}/{key}"] = torch.as_tensor(value)
+    random = randomness.snapshot() if random is None else random
+    tensors |= {f"{_RANDOM}{key}": value for key, value in random.items()}
+    tensors |= {f"{_AVERAGE}{key}": value for key, value in (average or {}).items()}
     contiguous = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     write_bytes(path, save(contiguous, metadata={"diptych": json.dumps(facts)}))
 
@@ -64,17 +81,52 @@ def read(path: Path) -> Checkpoint:
     def under(prefix: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-    return Checkpoint(under(_MODULE), under(_OPTIMISER), under(_RANDOM), facts)
+    return Checkpoint(under(_MODULE), under(_OPTIMISER), under(_RANDOM), facts, under(_AVERAGE))
 
 
-def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Put weights, optimiser state and random state back as they were."""
+def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer, *, process: int = 0) -> None:
+    """Put weights, optimiser state and the random state of this process back as they were."""
     module.load_state_dict(dict(checkpoint.module))
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in checkpoint.optimiser.items():
         index, _, name = key.partition("/")
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    torch.set_rng_state(checkpoint.random["cpu"])
-    if "cuda" in checkpoint.random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(checkpoint.random["cuda"])
+    if checkpoint.random:
+        several = checkpoint.random["cpu"].ndim > 1
+        randomness.restore({key: value[process] if several else value for key, value in checkpoint.random.items()})
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """Hash of a state dict: names, kinds, shapes and the very bytes, whatever else its file holds."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Timetable:
+    """When the next checkpoint within an epoch is due.
+
+    Args:
+        minutes: between two; 0 is none by time.
+        steps: between two; 0 is none by count.
+    """
+
+    def __init__(self, minutes: float, steps: int) -> None:
+        self._seconds = 60 * minutes
+        self._steps = steps
+        self.written()
+
+    def written(self) -> None:
+        """A checkpoint was written just now."""
+        self._since = time.monotonic()
+        self._taken = 0
+
+    def due(self) -> bool:
+        """Asked after each step."""
+        self._taken += 1
+        by_count = self._steps > 0 and self._taken >= self._steps
+        return by_count or (self._seconds > 0 and time.monotonic() - self._since >= self._seconds)

@@ -1,15 +1,21 @@
 """The training loop: one for every method.
 
-It knows no tower, loss or data set: it is given a module to train, a function that turns batch
-rows into a loss, and a function that scores the module. Resuming is exact, because every epoch's
-batches are a function of (seed, epoch) and a checkpoint holds the random state.
+It knows no tower, loss or data set: it is given a module to train, an objective that turns batch rows into
+gradients, and a function that scores the module. Resuming is exact, also within an epoch: every epoch's
+batches are a function of (seed, epoch), and a checkpoint holds all that the next step depends on.
+
+Over several processes (`torchrun`, `fabric run`, or `devices` and `nodes`) each process works on its part of
+each batch and the gradients are summed, so the batch size is that of all processes together. Only the first
+process validates and writes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,23 +23,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.errors import ConfigError, DiptychError
 from diptych.core.protocols import SILENT, Progress
-from diptych.training import checkpoints
+from diptych.training import optimisation
+from diptych.training.averaging import AveragedWeights
 from diptych.training.batches import BatchRows, EpochPlan
-from diptych.training.log import LOGS, RunLog, draw_curve
+from diptych.training.distributed import accelerator, anywhere, from_first, start, sum_gradients
+from diptych.training.journal import CURVE, Journal
+from diptych.training.objectives import Direct, Objective
+from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, forget
 from diptych.training.settings import TrainingSettings
+from diptych.training.watch import DivergedError, NameRows, Watch
 
-LAST, BEST, CURVE = "last.safetensors", "best.safetensors", "curve.png"
-RUN_FILES = (LAST, BEST, CURVE, *LOGS)  # all that a run writes
+__all__ = ["BEST", "CURVE", "LAST", "RUN_FILES", "DivergedError", "FitResult", "Trainer", "accelerator", "forget"]
+
+_SMALLEST_SCALE = 2.0**-10  # of 16-bit losses; below it no gradient was ever finite
 
 
 def _nothing(_: float) -> None:
     return None
-
-
-class DivergedError(DiptychError):
-    """The loss stopped being a number; the last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +51,32 @@ class FitResult:
     best_score: float
     epochs: int
     seconds: float
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, Any]]  # the log; empty on all processes but the first
 
 
 class Trainer:
     """Fits a module.
 
     Args:
-        module: everything with weights to learn (heads, towers, the loss's own parameters).
-        step: batch rows -> scalar loss.
+        module: everything with weights to learn (heads, towers, the loss's own parameters). A submodule's
+            `learning_rate_scale` and `frozen_epochs` are heeded (see `optimisation`).
+        step: what is minimised: an `Objective`, or a function of batch rows -> mean loss, which becomes `Direct`.
         validate: -> numbers; the one called "score" decides which epoch is best (higher is better).
         plan: the batches.
         settings: how long, how fast, when to stop.
         folder: where log, curve and checkpoints go.
-        identity: what a resumed run must agree on (config, data fingerprint, seed).
+        identity: what a resumed run must agree on (config, data fingerprint, seed); JSON-ready.
         report: extra numbers for the log, such as a temperature.
         start_epoch: told the epoch's number before each, from 0; also after a resume.
-        start_step: told the share of all steps that is done before each.
+        start_step: told the share of all batches that is done before each.
+        name_rows: the names of a batch's records, for the error that tells of a loss that is no number.
+        device: auto, cpu, cuda or cuda:N.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        step: Callable[[BatchRows], Tensor],
+        step: Callable[[BatchRows], Tensor] | Objective,
         validate: Callable[[], Mapping[str, float]],
         plan: EpochPlan,
         settings: TrainingSettings,
@@ -76,27 +86,31 @@ class Trainer:
         report: Callable[[], Mapping[str, float]] = dict,
         start_epoch: Callable[[int], None] = _nothing,
         start_step: Callable[[float], None] = _nothing,
+        name_rows: NameRows | None = None,
         device: str = "auto",
         title: str = "",
         progress: Progress = SILENT,
     ) -> None:
-        from lightning_fabric import Fabric
-
         self.plan = plan
         self.settings = settings
         self.folder = folder
         self.identity = dict(identity)
-        self._step = step
+        self.objective: Objective = step if isinstance(step, Objective) else Direct(step)
         self._validate = validate
         self._report = report
         self._start_epoch = start_epoch
         self._start_step = start_step
+        self._name_rows = name_rows
         self._title = title
-        self._progress = progress
-        kind, devices = accelerator(device)
-        self.fabric = Fabric(accelerator=kind, devices=devices, precision=settings.precision)
+        self.fabric = start(device, settings)
+        self._progress = progress if self._is_first else SILENT
         self.module = module.to(self.fabric.device)
-        self.optimiser = torch.optim.AdamW(_groups(module, settings.weight_decay), lr=settings.learning_rate)
+        self.optimiser = optimisation.build(module, settings)
+        self._learning = [each for group in self.optimiser.param_groups for each in group["params"]]
+        self._freeze = optimisation.WarmUpFreeze(module)
+        self._average = AveragedWeights(module, settings.ema) if settings.ema else None
+        self._saver = Saver(folder, self.fabric, self.module, self.optimiser, self._average, self.identity, settings)
+        self._steps_an_epoch = -(-plan.batches // settings.accumulate)
 
     def fit(self) -> FitResult:
         """Run to the end, or to early stopping, going on from the last checkpoint if there is one.
@@ -104,142 +118,173 @@ class Trainer:
         Raises ConfigError when that checkpoint is of another config or data, DivergedError on NaN.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = RunLog(self.folder)
-        epoch, best_score, best_epoch, seconds = self._resume(log)
-        steps = self.settings.epochs * self.plan.batches
-        while epoch < self.settings.epochs and not self._out_of_patience(epoch, best_epoch):
-            started = time.perf_counter()
-            loss = self._epoch(epoch, steps)
-            self.module.eval()
-            with torch.inference_mode():
-                measured = dict(self._validate())
-            seconds += time.perf_counter() - started
-            epoch += 1
-            score = measured["score"]
-            log.add(
-                {
-                    "epoch": epoch,
-                    "loss": round(loss, 5),
-                    **measured,
-                    **self._report(),
-                    "seconds": round(seconds, 1),
-                }
+        at = self._saver.resume(self._progress)
+        self._journal = self._open_journal(at)
+        try:
+            while at.epoch < self.settings.epochs and not self._out_of_patience(at):
+                self._epoch(at)
+                self._close_epoch(at)
+        except KeyboardInterrupt:
+            kept = (
+                "the same run goes on from its last checkpoint"
+                if (self.folder / LAST).exists()
+                else "nothing was kept yet"
             )
-            if score > best_score:
-                best_score, best_epoch = score, epoch
-                self._save(BEST, epoch, best_score, best_epoch, seconds, optimiser=False)
-            self._save(LAST, epoch, best_score, best_epoch, seconds)
-            draw_curve(log.rows, self.folder / CURVE, self._title)
-            self._progress.say(
-                f"epoch {epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  best {best_score:.1f}"
-            )
-        self.module.load_state_dict(dict(checkpoints.read(self.folder / BEST).module))
-        self.module.eval()
-        return FitResult(best_epoch, best_score, epoch, seconds, log.rows)
+            self._progress.say(f"interrupted in epoch {at.epoch + 1}; {kept}")
+            raise
+        finally:
+            self._journal.close()
+        self._saver.take_best()
+        return FitResult(at.best_epoch, at.best_score, at.epoch, at.seconds, self._journal.rows)
 
-    def _epoch(self, epoch: int, steps: int) -> float:
+    def _epoch(self, at: Standing) -> None:
+        """What is left of an epoch's batches."""
         self.module.train()
-        self._start_epoch(epoch)
-        total = 0.0
-        batches = self._progress.track(self.plan.epoch(epoch), f"epoch {epoch + 1}", total=self.plan.batches)
-        for number, rows in enumerate(batches):
-            step = epoch * self.plan.batches + number
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.settings.rate_at(step, steps) * group["scale"]
-            self._start_step(step / steps)
-            with self.fabric.autocast():
-                loss = self._step(rows)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"the loss is {value} in epoch {epoch + 1}, batch {number + 1} of {self.plan.batches}; "
-                    f"the last good checkpoint is kept in {self.folder}; try a lower learning_rate or clip"
-                )
+        self._freeze.start_epoch(at.epoch)
+        self._start_epoch(at.epoch)
+        self.objective.check(self.module)
+        self.optimiser.zero_grad(set_to_none=True)
+        self._journal.start_epoch()
+        self._clock = time.perf_counter()
+        watch = Watch(self.folder, at.epoch, self.plan.batches, self._name_rows)
+        for group in self._groups_of_batches(at):
+            step = at.epoch * self._steps_an_epoch + at.batch // self.settings.accumulate
+            self._set_rate(step)
+            losses = []
+            for number, rows in group:
+                self._start_step((at.epoch * self.plan.batches + number) / (self.settings.epochs * self.plan.batches))
+                losses.append(self.objective.backward(rows, self.fabric))
+                watch.loss(losses[-1], number, rows)
+            norm = self._finish_gradient(len(group))
+            if self._scaler is None:  # a scaler meets infinite gradients, and skips them
+                watch.gradient(norm, *group[-1])
+            pairs = sum(len(rows) for _, rows in group)
+            self._check(watch, at, step)  # before the weights are touched, where looking costs nothing
+            self.fabric.strategy.optimizer_step(self.optimiser)
             self.optimiser.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
-            if self.settings.clip:
-                nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip)
-            self.optimiser.step()
-            total += value
-        if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
+            if self._average:
+                self._average.update(step)
+            at.batch = group[-1][0] + 1
+            due = anywhere(self._saver.due(), self.fabric)
+            line = self._journal.wants(step + 1, pairs)
+            if due or line:
+                self._check(watch, at, step, now=True)
+            if line:
+                self._write_line(at, step, losses, norm)
+            if due:
+                self._tick(at)
+                self._saver.save_last(at)
+        self._check(watch, at, 0, now=True)
+        self._require_finite_weights(at.epoch)
+        self._tick(at)
+
+    def _groups_of_batches(self, at: Standing) -> Iterator[list[tuple[int, BatchRows]]]:
+        """The batches of each step, with their numbers, from where the run stands."""
+        left = itertools.islice(self.plan.epoch(at.epoch), at.batch, None)
+        tracked = self._progress.track(left, f"epoch {at.epoch + 1}", total=self.plan.batches - at.batch)
+        numbered = enumerate(tracked, at.batch)
+        while group := list(itertools.islice(numbered, self.settings.accumulate)):
+            yield group
+
+    def _set_rate(self, step: int) -> None:
+        rate = self.settings.rate_at(step, self.settings.epochs * self._steps_an_epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+
+    def _finish_gradient(self, batches: int) -> Tensor:
+        """Sum over processes, mean over batches, unscale and clip; the norm before clipping."""
+        sum_gradients(self._learning, self.fabric, 1 / batches)
+        self.fabric.strategy.precision.unscale_gradients(self.optimiser)
+        gradients = [each.grad for each in self._learning if each.grad is not None]
+        norm: Tensor = nn.utils.get_total_norm(gradients)
+        if self.settings.clip:
+            nn.utils.clip_grads_with_norm_(self._learning, self.settings.clip, norm)
+        return norm
+
+    @property
+    def _scaler(self) -> Any:
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def _check(self, watch: Watch, at: Standing, step: int, *, now: bool = False) -> None:
+        """Read the losses back: at each step on a CPU, now and then on a GPU, which would have to wait."""
+        if not (now or self.fabric.device.type == "cpu" or step % (self.settings.log_steps or 50) == 0):
+            return
+        for value in watch.check():
+            at.loss += value
+        if self._scaler is not None and self._scaler.get_scale() < _SMALLEST_SCALE:
+            raise DivergedError(
+                f"the gradient is no number at any scale in epoch {at.epoch + 1}; the last good checkpoint is kept "
+                f"in {self.folder}; try a lower learning_rate, or precision bf16-mixed"
+            )
+
+    def _write_line(self, at: Standing, step: int, losses: list[Tensor], norm: Tensor) -> None:
+        length = float(norm)
+        row = {
+            "epoch": at.epoch + 1,
+            "batch": at.batch,
+            "loss": float(torch.stack(losses).mean()),
+            "learning_rate": self.settings.rate_at(step, self.settings.epochs * self._steps_an_epoch),
+            "gradient_norm": length if math.isfinite(length) else None,
+        }
+        self._journal.add_step(step + 1, row)
+
+    def _require_finite_weights(self, epoch: int) -> None:
+        if not all(bool(torch.isfinite(value).all()) for value in self._learning):
             raise DivergedError(
                 f"weights stopped being numbers in epoch {epoch + 1}; the last good checkpoint is kept in "
                 f"{self.folder}; try a lower learning_rate or clip"
             )
-        return total / self.plan.batches
 
-    def _out_of_patience(self, epoch: int, best_epoch: int) -> bool:
-        return bool(self.settings.patience) and epoch - best_epoch >= self.settings.patience
+    def _close_epoch(self, at: Standing) -> None:
+        """Validate, log and save."""
+        self.module.eval()
+        with self._average.in_place() if self._average else contextlib.nullcontext():
+            measured = self._measure()
+            self._tick(at)
+            loss, at.loss, at.batch = at.loss / self.plan.batches, 0.0, 0
+            at.epoch += 1
+            score = measured["score"]
+            if score > at.best_score:
+                at.best_score, at.best_epoch = score, at.epoch
+                self._saver.save_best(at)
+        steps = at.epoch * self._steps_an_epoch
+        row = {"epoch": at.epoch, "loss": round(loss, 5), **measured, **self._report()}
+        row |= {"learning_rate": self.settings.rate_at(steps - 1, self.settings.epochs * self._steps_an_epoch)}
+        self._journal.add_epoch({**row, "seconds": round(at.seconds, 1)}, steps)
+        self._tick(at)
+        self._saver.save_last(at)
+        self._progress.say(
+            f"epoch {at.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  best {at.best_score:.1f}"
+        )
 
-    def _save(self, name: str, epoch: int, score: float, best: int, seconds: float, *, optimiser: bool = True) -> None:
-        facts = {
-            "epoch": epoch,
-            "best_score": score,
-            "best_epoch": best,
-            "seconds": seconds,
-            "identity": self.identity,
-        }
-        checkpoints.write(self.folder / name, self.module, self.optimiser if optimiser else None, facts)
+    def _measure(self) -> dict[str, float]:
+        measured: dict[str, float] = {}
+        if self._is_first:
+            with torch.inference_mode():
+                measured = dict(self._validate())
+        shared: dict[str, float] = from_first(measured, self.fabric)
+        return shared
 
-    def _resume(self, log: RunLog) -> tuple[int, float, int, float]:
-        path = self.folder / LAST
-        if not path.exists():
-            return 0, -math.inf, 0, 0.0
-        found = checkpoints.read(path)
-        changed = _differences(found.facts["identity"], self.identity)
-        if changed:
-            raise ConfigError(
-                f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
-                "choose another --out, or pass --fresh to start anew"
-            )
-        checkpoints.restore(found, self.module, self.optimiser)
-        facts = found.facts
-        log.restore(facts["epoch"])
-        self._progress.say(f"going on after epoch {facts['epoch']} of {self.folder}")
-        return facts["epoch"], facts["best_score"], facts["best_epoch"], facts["seconds"]
+    def _out_of_patience(self, at: Standing) -> bool:
+        return bool(self.settings.patience) and at.epoch - at.best_epoch >= self.settings.patience
 
+    def _open_journal(self, at: Standing) -> Journal:
+        return Journal(
+            self.folder,
+            at.epoch,
+            at.epoch * self._steps_an_epoch + at.batch // self.settings.accumulate,
+            every=self.settings.log_steps,
+            tensorboard=self.settings.tensorboard,
+            title=self._title,
+            progress=self._progress,
+            quiet=not self._is_first,
+        )
 
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms and temperatures do not.
+    @property
+    def _is_first(self) -> bool:
+        return bool(self.fabric.is_global_zero)
 
-    A submodule with a `learning_rate_scale` learns at that share of the rate (a pretrained backbone).
-    """
-    scale_of: dict[nn.Parameter, float] = {}
-    for part in module.modules():
-        scale = getattr(part, "learning_rate_scale", None)
-        if scale is not None:
-            scale_of.update(dict.fromkeys(part.parameters(), float(scale)))
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            decay = weight_decay if parameter.ndim >= 2 else 0.0
-            groups.setdefault((scale_of.get(parameter, 1.0), decay), []).append(parameter)
-    return [
-        {"params": parameters, "weight_decay": decay, "scale": scale} for (scale, decay), parameters in groups.items()
-    ]
-
-
-def accelerator(device: str) -> tuple[str, Any]:
-    """Fabric's words for a device: its kind, and its number in a list or 1. Raises ConfigError if it is not here."""
-    if device == "auto":
-        return ("cuda", 1) if torch.cuda.is_available() else ("cpu", 1)
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N")
-    if kind == "cpu" and number:
-        raise ConfigError(f"unknown device {device!r}; the CPU has no number, choose cpu")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device!r} is not here: found {torch.cuda.device_count()} CUDA devices; choose cpu")
-    return kind, [int(number)] if number else 1
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`key: old -> new` for every leaf that differs."""
-    changed = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changed += _differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            changed.append(f"{prefix}{key}: {before!r} -> {after!r}")
-    return changed
+    def _tick(self, at: Standing) -> None:
+        now = time.perf_counter()
+        at.seconds += now - self._clock
+        self._clock = now

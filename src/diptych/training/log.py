@@ -41,7 +41,7 @@ class RunLog:
 
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Loss (left axis) and validation score (right axis) by epoch, as a PNG."""
+    """Loss (left axis) and validation score (right axis) by epoch, and the learning rate below, as a PNG."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -50,12 +50,15 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> Non
         raise MissingExtraError("the learning curve", "train", error) from error
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    loss_axis = figure.subplots()
+    loss_axis, rate_axis = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     epochs = [row["epoch"] for row in rows]
+    rate_axis.fill_between(epochs, [row.get("learning_rate", 0.0) for row in rows], color="#8A8F98", alpha=0.5)
+    rate_axis.set_ylim(bottom=0)
+    rate_axis.set_ylabel("rate")
+    rate_axis.set_xlabel("epoch")
+    rate_axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     loss_axis.plot(epochs, [row["loss"] for row in rows], color="#B4532A", marker="o", markersize=3)
-    loss_axis.set_xlabel("epoch")
     loss_axis.set_ylabel("training loss", color="#B4532A")
-    loss_axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     score_axis = loss_axis.twinx()
     scores = [row["score"] for row in rows]
     score_axis.plot(epochs, scores, color="#1F5A7A", marker="o", markersize=3)
@@ -69,7 +72,7 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> Non
         ha="right",
         color="#1F5A7A",
     )
-    for axis in (loss_axis, score_axis):
+    for axis in (loss_axis, score_axis, rate_axis):
         axis.spines["top"].set_visible(False)
     loss_axis.set_title(title, loc="left")
     buffer = io.BytesIO()

@@ -158,3 +158,51 @@ def test_recipe1m_needs_both_layers_whole(pictures, read):
     (folder / "layer2.json").unlink()
     with pytest.raises(DataError, match=r"no layer2\.json"):
         read(folder)
+
+
+def test_recipe1m_classes_and_ingredient_names_beside_the_layers(pictures, read):
+    folder = pictures("train/a/b/c/d/abcd1.jpg", "train/g/o/n/e/gone.jpg", "val/e/f/g/h/efgh2.jpg")
+    recipe1m(folder)
+    (folder / "classes.json").write_text(json.dumps({"r1": "soup", "r2": "background", "r7": "cake"}))
+    names = [
+        {"valid": [True, False], "id": "r1", "ingredients": [{"text": "water"}, {"text": "sea"}]},
+        {"id": "r9", "ingredients": [{"text": "not in layer 2"}], "valid": [True]},
+        {"ingredients": 3},
+    ]
+    (folder / "det_ingrs.json").write_text(json.dumps(names))
+    pairs, skipped = read(folder, text_parts=("title,ingredient_names",))
+    assert [(pair.group, len(pair.images)) for pair in pairs] == [("soup", 2), (None, 1)]
+    assert [[text.value for text in pair.texts] for pair in pairs] == [["Soup\nwater"], ["Bread"]]
+    assert "det_ingrs.json recipe 2" in [entry.name for entry in skipped]
+    pairs, _ = read(folder, text_columns=("ingredient_names",))
+    assert [text.value for pair in pairs for text in pair.texts] == ["water"]
+    (folder / "det_ingrs.json").unlink()
+    with pytest.raises(DataError, match=r"no det_ingrs\.json"):
+        read(folder, text_columns=("ingredient_names",))
+
+
+def test_recipe1m_text_parts_are_one_text(pictures, read):
+    recipe1m(pictures("train/a/b/c/d/abcd1.jpg"))
+    pairs, _ = read(pictures(), text_parts=("title", "ingredients", "instructions"))
+    assert [text.value for text in pairs[0].texts] == ["Soup\nwater\nsalt\nBoil.\nEat."]
+
+
+def test_recipe1m_plus_and_a_pickle_that_is_not_opened(pictures, read):
+    folder = pictures("train/a/b/c/d/abcd1.jpg", "val/efgh2.jpg")
+    recipe1m(folder)
+    (folder / "layer2.json").rename(folder / "layer2+.json")
+    (folder / "classes1M.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    assert open_source(folder / "layer2+.json").format == "recipe1m"
+    for source in (folder, folder / "layer2+.json"):
+        pairs, skipped = read(source)
+        assert [(pair.id, pair.group) for pair in pairs] == [("r1", None), ("r2", None)]
+        assert "classes1M.pkl" in [entry.name for entry in skipped]
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"r1": [1]}', "{"])
+def test_recipe1m_classes_of_another_shape_are_refused(pictures, read, content):
+    folder = pictures("train/a/b/c/d/abcd1.jpg")
+    recipe1m(folder)
+    (folder / "classes.json").write_text(content)
+    with pytest.raises(DataError, match=r"classes\.json"):
+        read(folder)

@@ -27,7 +27,7 @@ from diptych.encoders.image.efficientnet_lite import (
 from diptych.models.heads import MLPHead
 from diptych.models.networks import build_network
 from diptych.models.side import Side
-from diptych.training.engine import _groups
+from diptych.training.optimisation import parameter_groups
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_batch_norms_keep_their_statistics_while_training(pixels: torch.Tensor) 
 
 def test_the_backbone_learns_at_its_own_rate() -> None:
     trained = side(0.25)
-    scales = {id(p): group["scale"] for group in _groups(trained, 0.1) for p in group["params"]}
+    scales = {id(p): group["scale"] for group in parameter_groups(trained, 0.1) for p in group["params"]}
     assert {scales[id(p)] for p in trained.network.parameters()} == {0.25}
     assert {scales[id(p)] for p in trained.head.parameters()} == {1.0}
 

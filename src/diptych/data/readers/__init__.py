@@ -8,7 +8,7 @@ source.skipped  # what was left out, and why
 from __future__ import annotations
 
 from .options import SourceOptions
-from .source import Source, open_source
+from .source import Source, of_origins, open_source
 from .table import READERS, Reader
 
-__all__ = ["READERS", "Reader", "Source", "SourceOptions", "open_source"]
+__all__ = ["READERS", "Reader", "Source", "SourceOptions", "of_origins", "open_source"]

@@ -62,6 +62,7 @@ class TextColumn:
     name: str
     field: str
     lang: str | None
+    independent: bool = False  # "de_independent": written in German, not translated from another column
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,12 @@ def assign(names: Sequence[str], options: SourceOptions, where: str, *, all_text
     return Columns(image, texts, identifier, split, group, lang, tuple(n for n in names if n not in taken))
 
 
+def has_role(name: str) -> bool:
+    """Whether a column of this name would be taken for anything but a remark that goes to `Pair.meta`."""
+    usual = (*IMAGE_NAMES, *ID_NAMES, *SPLIT_NAMES, *GROUP_NAMES, *LANG_NAMES)
+    return name.lower() in usual or _usual_text(name) is not None
+
+
 def _match(names: Sequence[str], wanted: Iterable[str]) -> str | None:
     """The first of `wanted` among `names`, exactly or but for case."""
     for candidate in wanted:
@@ -143,9 +150,9 @@ def _usual_text(name: str) -> TextColumn | None:
     last = others[0]
     is_region = re.fullmatch(r"[A-Z]{2}", name[-2:]) is not None
     if first in CODES and (last in _BESIDE_CODE or is_region):  # de_independent, pt-BR
-        return TextColumn(name, last if last in FIELD_NAMES else "caption", first)
+        return TextColumn(name, last if last in FIELD_NAMES else "caption", first, last == "independent")
     if last in CODES and first in _BESIDE_CODE:  # caption_de
-        return TextColumn(name, first if first in FIELD_NAMES else "caption", last)
+        return TextColumn(name, first if first in FIELD_NAMES else "caption", last, first == "independent")
     return None
 
 

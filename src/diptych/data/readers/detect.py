@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
@@ -11,6 +12,8 @@ from . import delimited, flickr, huggingface, jsonl, karpathy, recipe1m, recipes
 from .files import table_files
 from .options import SPLITS
 from .textfile import head
+
+_INGREDIENTS = re.compile(rb'"ingredients"\s*:')  # as a key
 
 
 def detect(path: Path, choices: str) -> str:
@@ -35,7 +38,7 @@ def _detect_file(path: Path, choices: str) -> str:
         raise DataError(f"{path} is an empty file")
     if name.endswith(jsonl.SUFFIXES):
         start = head(path)
-        return "recipes" if name == recipes.FILE or b'"ingredients"' in start.split(b"\n")[0] else "jsonl"
+        return "recipes" if name == recipes.FILE or _INGREDIENTS.search(start.split(b"\n")[0]) else "jsonl"
     if name.endswith(webdataset.ENDINGS):
         return "webdataset"
     if name.endswith(".parquet"):
@@ -44,7 +47,7 @@ def _detect_file(path: Path, choices: str) -> str:
         return "flickr"
     if name.endswith(delimited.SUFFIXES) or (name.endswith(".txt") and delimited.looks_like_table(path)):
         return "csv"
-    if name in (recipe1m.LAYER1, recipe1m.LAYER2):
+    if name in (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS):
         return "recipe1m"
     if name.endswith(".json") and karpathy.looks_like_karpathy(path):
         return "karpathy"

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych.core.config import unknown
+from diptych.core.types import Origin
+
 # The names that data sets in the wild give to the three splits.
 SPLITS = {
     "train": "train",
@@ -30,6 +33,10 @@ class SourceOptions:
     """Column (or JSON key) that holds the image: a path, or encoded bytes."""
     text_columns: tuple[str, ...] = ()
     """Columns that hold the texts; repeat the flag for several."""
+    text_parts: tuple[str, ...] = ()
+    """Join these parts of each record into one long text, in this order: title,ingredients,instructions."""
+    origins: tuple[str, ...] = ()
+    """Keep only texts of these origins: human, translated, back_translated."""
     id_column: str | None = None
     """Column that names the record."""
     split_column: str | None = None
@@ -42,6 +49,11 @@ class SourceOptions:
     """Folder that relative image paths start from."""
     split: str | None = None
     """Keep only this split: train, val (also dev, validation) or test."""
+
+    def __post_init__(self) -> None:
+        for origin in self.origins:
+            if origin not in tuple(Origin):
+                raise unknown("origin", origin, Origin)
 
 
 def normalise_split(name: str | None) -> str | None:

@@ -23,8 +23,7 @@ def read(job: Reading) -> Iterator[Pair]:
     options = job.options
     columns = replace(
         options,
-        image_column=options.image_column or "images",
-        text_columns=options.text_columns or FIELDS,
+        text_columns=options.text_columns or (*FIELDS, "texts"),  # as `diptych data translate` writes them
     )
     path = job.path / FILE if job.path.is_dir() else job.path
     yield from jsonl.read(Reading(path, columns, job.skipped))

@@ -13,6 +13,7 @@ from diptych.core.errors import DiptychError, Reason
 from diptych.core.types import BytesImage, ImageRef, Pair, Text
 
 from .columns import Columns, assign
+from .meanings import aligned_columns, described_texts, is_described, next_meaning, shifted
 from .options import normalise_split
 from .reading import Reading, is_unicode
 from .root import ImageRoot
@@ -65,12 +66,18 @@ class Rows:
         row_lang = _scalar(row.get(columns.lang)) if columns.lang else None
         found: list[Text] = []
         noted = len(self._job.skipped)
+        aligned = aligned_columns(row, columns.texts)
         for column in columns.texts:
+            lang = column.lang or (row_lang.lower() if row_lang else None)
+            if is_described(row[column.name]):
+                found += described_texts(self._job, where, row[column.name], lang, column.field)
+                continue
             values = strings(row[column.name])
             if column.field in ONE_TEXT and len(values) > 1:
                 values = ["\n".join(values)]
-            lang = column.lang or (row_lang.lower() if row_lang else None)
-            found += self._job.texts(where, values, lang=lang, field=column.field)
+            texts = self._job.texts(where, values, lang=lang, field=column.field)
+            meaning = aligned.get(column.name)
+            found += [replace(text, meaning=meaning) for text in texts] if meaning is not None else texts
         if columns.texts and not found and len(self._job.skipped) == noted:
             self._job.skip(where, Reason.EMPTY_TEXT, "no text")
         return tuple(found)
@@ -102,7 +109,7 @@ def merge(pairs: Iterable[Pair]) -> Iterator[Pair]:
     last: Pair | None = None
     for pair in pairs:
         if last is not None and len(pair.images) == 1 and _same_image(last, pair):
-            last = replace(last, texts=last.texts + pair.texts)
+            last = replace(last, texts=last.texts + shifted(pair.texts, by=next_meaning(last.texts)))
             continue
         if last is not None:
             yield last

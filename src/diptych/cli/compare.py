@@ -1,0 +1,116 @@
+"""`diptych compare`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from diptych.core.errors import ConfigError
+from diptych.core.files import write_bytes, write_json
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common, check_png
+
+if TYPE_CHECKING:
+    from diptych.evaluation import SavedReport
+    from diptych.inspection.measure import Task
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def compare(
+    *runs: str,
+    source: str | None = None,
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    baseline: str = "first",
+    modality: Literal["image-text", "text-text", "image-image"] = "image-text",
+    protocol: str = "full",
+    relevance: Literal["pair", "group"] = "pair",
+    metrics: Annotated[tuple[str, ...], Parameter(negative="")] = ("R@1", "R@5", "R@10", "medR", "mAP", "rsum"),
+    bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2000,
+    out: Path | None = None,
+    markdown: Path | None = None,
+    plot: Path | None = None,
+    common: Common = COMMON,
+) -> None:
+    """Several models in one table: every metric with its interval, and a paired bootstrap test against one of them.
+
+    A run is a report that `diptych eval --out` wrote, or, with --source, a model to measure there: a
+    shipped model's name, a model folder, or the folder of a training run. All must be of the same
+    queries; where they are not, the difference is named.
+
+    For example:
+
+        diptych compare a.json b.json c.json --plot compared.png
+
+        diptych compare base runs/mine/ --source flickr8k/ --split val --baseline best
+
+        diptych compare old=a.json new=b.json --out compared.json --markdown compared.md
+
+    Args:
+        runs: Reports or models; name=REPORT gives one a name of its own.
+        source: File or folder of pairs, needed when a run is a model.
+        baseline: What the others are tested against: first, best (by rsum), or a run's name.
+        modality: As in diptych eval, for runs that are models.
+        protocol: As in diptych eval, for runs that are models.
+        relevance: As in diptych eval, for runs that are models.
+        metrics: Columns of the printed tables; the JSON has all. Repeat for several.
+        bootstrap: Resamples behind intervals and tests.
+        out: Write everything here as JSON.
+        markdown: Write the tables here as Markdown.
+        plot: Draw recall and rsum with their intervals here, as PNG.
+    """
+    from diptych.evaluation.compare import compare as compared
+    from diptych.inspection.comparison import draw_bars, to_markdown
+    from diptych.inspection.measure import Task
+
+    if plot is not None:
+        check_png(plot, "--plot")
+    if len(runs) < 2:
+        raise ConfigError(f"found {len(runs)} runs; expected two or more reports or models to compare")
+    task = Task(modality, protocol, relevance, resamples=0, seed=common.seed or 0)
+    reports = [_report(run, source, options, task, common) for run in runs]
+    found = compared(_named_apart(reports), baseline=baseline, resamples=bootstrap, seed=task.seed)
+    page = to_markdown(found, metrics)
+    if out is not None:
+        write_json(out, found.to_json())
+    if markdown is not None:
+        write_bytes(markdown, page.encode())
+    if plot is not None:
+        write_bytes(plot, draw_bars(found))
+        common.progress().say(f"plot: {plot}")
+    common.show(found.to_json(), page)
+
+
+def _report(run: str, source: str | None, options: SourceOptions, task: "Task", common: Common) -> "SavedReport":
+    """A saved report as it is, or a model's, measured now."""
+    from diptych import evaluation
+    from diptych.inspection.measure import measure
+    from diptych.models import load
+
+    name, _, rest = run.partition("=") if "=" in run and not Path(run).exists() else ("", "", run)
+    path = Path(rest).expanduser()
+    if path.is_file():
+        return evaluation.read_report(path, name)
+    if path.suffix == ".json":
+        raise ConfigError(f"no report {rest}: there is no such file; expected what diptych eval --out wrote")
+    if source is None:
+        raise ConfigError(f"{rest} is no report file; to measure it as a model, add --source with pairs to measure on")
+    folder = path / "model" if (path / "model").is_dir() else rest
+    encoder = load(folder)
+    measured = measure(encoder, open_source(source, options), task, progress=common.progress())
+    return evaluation.parse_report(measured.report.to_json(ranks=True), name or encoder.name, rest)
+
+
+def _named_apart(reports: Sequence["SavedReport"]) -> list["SavedReport"]:
+    """Runs of the same name get numbers, so that each has a row."""
+    names = [report.name for report in reports]
+    return [
+        replace(report, name=f"{report.name} #{names[:place].count(report.name) + 1}")
+        if names.count(report.name) > 1
+        else report
+        for place, report in enumerate(reports)
+    ]

@@ -1,0 +1,83 @@
+"""`diptych data filter`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def filter_source(
+    source: str,
+    /,
+    *,
+    out: Path,
+    model: str = "base",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    calibration: str | None = None,
+    calibration_split: str | None = None,
+    criterion: Literal["probability", "equal-error", "precision", "recall"] = "probability",
+    target: Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))] = 0.5,
+    score: Literal["csls", "cosine"] = "csls",
+    neighbours: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
+    wrong: float | None = None,
+    common: Common = COMMON,
+) -> None:
+    """Find the texts that do not belong to their picture, and write a source without them.
+
+    A model scores every pair; its scores become probabilities by comparing given pairs with
+    shuffled ones. Writes into --out: pairs.jsonl (every pair with score, probability and verdict),
+    kept.jsonl (a source of the kept ones), filter.json and filter.png (distributions, ROC, precision).
+
+    For example:
+
+        diptych data filter crawled.csv --out filtered/
+
+        diptych data filter crawled.csv --out filtered/ --criterion precision --target 0.98
+
+        diptych data filter crawled.csv --calibration clean.jsonl --calibration-split val --out filtered/
+
+        diptych train configs/heads.toml --data filtered/kept.jsonl
+
+    Args:
+        source: File or folder of pairs.
+        out: Folder that the results are written into.
+        model: A shipped model's name, or a model folder.
+        calibration: Pairs that are known to be right; without it, half of the source's records calibrate.
+        calibration_split: Use only this split of --calibration.
+        criterion: Keep pairs this likely to be right, or aim at equal errors, a precision or a recall.
+        target: The probability, precision or recall asked for.
+        score: Cosine, or cosine against the neighbourhood of both sides (CSLS).
+        neighbours: Neighbours of either side that CSLS looks at.
+        wrong: Share of wrong pairs in the source, if known; estimated when left out.
+    """
+    from diptych.inspection.filtering import FilterSettings, filter_pairs, write_filtered
+    from diptych.models import load
+
+    settings = FilterSettings(score, neighbours, criterion, target, wrong, seed=common.seed or 0)
+    encoder = load(model)
+    opened = open_source(source, options)
+    pairs = list(opened)
+    known = list(open_source(calibration, SourceOptions(split=calibration_split))) if calibration else []
+    result = filter_pairs(encoder, pairs, known, settings, progress=common.progress())
+    files = write_filtered(result, pairs, out, f"{opened.name}, scored by {encoder.name}")
+    recall, fallout, precision = result.expected
+    found = result.to_json() | {"files": {name: str(path) for name, path in files.items()}}
+    lines = [
+        f"{int(result.kept.sum()):,} of {len(result.kept):,} pairs kept, {int((~result.kept).sum()):,} dropped "
+        f"(score below {result.threshold:.3f}, {criterion}{'' if criterion == 'equal-error' else f' {target}'})",
+        f"wrong pairs in the source: {100 * (1 - result.calibration.prior):.1f} % "
+        f"({'estimated' if wrong is None else 'as told'})",
+        f"expected: {100 * recall:.1f} % of the right pairs kept, {100 * (1 - fallout):.1f} % of the wrong ones "
+        f"dropped, {100 * precision:.1f} % of the kept are right; AUC {result.outcome.auc:.3f}",
+    ]
+    if result.skipped:
+        lines.append(f"{len(result.skipped):,} pictures left out as unreadable, the first: {result.skipped[0].name}")
+    lines += [str(path) for path in files.values()]
+    common.show(found, "\n".join(lines))

@@ -1,0 +1,76 @@
+"""`diptych map`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from diptych.core.errors import ConfigError
+from diptych.core.files import write_bytes
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def draw_map(
+    model: str,
+    /,
+    *,
+    source: str,
+    out: Path = Path("map.html"),
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=20_000))] = 1000,
+    words: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=20_000))] = 1500,
+    method: Literal["auto", "pacmap", "pca"] = "auto",
+    keep_gap: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> None:
+    """Lay out a model's space: pictures with texts, and the words of the texts, as a page to walk in and a PNG.
+
+    The page is one file that needs no network: drag, zoom, point at things, search, colour by kind,
+    language or class. Small copies of the pictures are inside it.
+
+    For example:
+
+        diptych map base --source flickr8k/ --split val --out map.html
+
+        diptych map runs/mine/model --source recipes.jsonl --limit 500 --method pca
+
+    Args:
+        model: A shipped model's name, or a model folder.
+        source: File or folder of pairs.
+        out: The page to write; the PNG gets the same name.
+        limit: Records on the map, drawn at random from the source.
+        words: Words on the map, the commonest; 0 for none.
+        method: PaCMAP keeps neighbours near (extra [map]), PCA needs nothing; auto takes what is there.
+        keep_gap: Leave pictures and texts where they are, in two clouds; else each cloud's mean is taken off.
+    """
+    from diptych.inspection.atlas import make_atlas
+    from diptych.inspection.atlas_page import to_html, to_png
+    from diptych.models import load
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out {str(out)!r}: expected a file name that ends in .html")
+    encoder = load(model)
+    opened = open_source(source, options)
+    atlas = make_atlas(
+        encoder,
+        list(opened),
+        title=f"{encoder.name} on {opened.name}",
+        limit=limit,
+        words=words,
+        method=method,
+        keep_gap=keep_gap,
+        seed=common.seed or 0,
+        progress=common.progress(),
+    )
+    picture = out.with_suffix(".png")
+    write_bytes(out, to_html(atlas).encode("utf-8", "replace"))
+    write_bytes(picture, to_png(atlas))
+    counts = {one.title: len(one.points) for one in atlas.maps}
+    found = {"page": str(out), "picture": str(picture), "points": counts, "skipped": atlas.skipped}
+    lines = [f"{title}: {count:,} points" for title, count in counts.items()]
+    common.show(found, "\n".join([*lines, str(out), str(picture)]))

@@ -1,0 +1,102 @@
+"""`diptych data mine`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from diptych.core.errors import DataError
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+if TYPE_CHECKING:
+    from diptych.data.mined import MinedRecord
+    from diptych.evaluation.mining import Mined
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def mine(
+    source: str,
+    /,
+    *,
+    out: Path,
+    model: str = "base",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
+    margin: float = 0.2,
+    guard: float = 0.1,
+    text_guard: float = 0.85,
+    common: Common = COMMON,
+) -> None:
+    """Find hard negatives: for each record, those that a trained model takes for it most readily.
+
+    Writes JSON lines, a record each, hardest first, for training to put into one batch. Records of
+    the same class, with nearly the same text, or matching better than the true pair by more than
+    --guard are left out: they may be no negatives at all.
+
+    For example:
+
+        diptych data mine flickr8k/ --split train --out mined.jsonl
+
+        diptych data mine pairs.csv --model runs/mine/model --k 20 --margin 0.3 --guard 0.05 --out mined.jsonl
+
+    Args:
+        source: File or folder of pairs.
+        out: The file to write.
+        model: A shipped model's name, or a model folder.
+        k: Negatives a record, at most.
+        margin: How far, in cosine, a wrong match may stay below the right one and still count as hard.
+        guard: How far above the right one it may come and still count as wrong.
+        text_guard: Cosine between texts from which two records are taken to say the same.
+    """
+    from diptych import evaluation
+    from diptych.data.mined import MinedRecord, write_mined
+    from diptych.evaluation.mining import MiningSettings
+    from diptych.evaluation.mining import mine as mined
+    from diptych.models import load
+    from diptych.models.embed import embed_pairs
+
+    settings = MiningSettings(k, margin, guard, text_guard)
+    encoder = load(model)
+    opened = open_source(source, options)
+    progress = common.progress()
+    vectors = embed_pairs(encoder, list(opened), progress=progress)
+    if not len(vectors.images):
+        raise DataError(f"{opened.name} has no readable picture with a text; there is nothing to mine")
+    labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else None
+    counts = {"negatives": 0, "guarded": 0, "without": 0}
+
+    def records() -> Iterator["MinedRecord"]:
+        for one in mined(vectors.images, vectors.texts, vectors.owner, settings, labels=labels, progress=progress):
+            _count(counts, one)
+            yield MinedRecord(
+                vectors.ids[one.record], tuple(vectors.ids[other] for other in one.others), tuple(one.gaps.tolist())
+            )
+
+    about = {
+        "model": encoder.name,
+        "model_fingerprint": encoder.fingerprint,
+        "source": opened.name,
+        "split": options.split,
+        "k": k,
+        "margin": margin,
+        "guard": guard,
+        "text_guard": text_guard,
+    }
+    written = write_mined(out, records(), about)
+    found = about | {"records": written, **counts, "skipped": len(vectors.skipped), "file": str(out)}
+    text = (
+        f"{counts['negatives']:,} hard negatives for {written:,} records ({counts['without']:,} have none); "
+        f"{counts['guarded']:,} left out as perhaps no negatives\n{out}"
+    )
+    common.show(found, text)
+
+
+def _count(counts: dict[str, int], one: "Mined") -> None:
+    counts["negatives"] += len(one.others)
+    counts["guarded"] += one.guarded
+    counts["without"] += not len(one.others)

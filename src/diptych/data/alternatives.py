@@ -1,0 +1,155 @@
+"""Language as regularisation (X-MRS, arXiv 2012.01345): say it again in other words, or in another language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.types import Origin, Pair, Text
+
+Rows = Int[np.ndarray, " b"]
+
+
+@dataclass(frozen=True)
+class LanguagePolicy:
+    """How often a text gives way to another of the same meaning; 0.5 and 0.5 in X-MRS, 0 and 0 for never."""
+
+    back: float = 0.5  # chance that the original becomes one of its back-translations
+    other: float = 0.5  # chance that what that gave becomes the text in another language
+    original: str = ""  # language of the originals (ISO 639-1); empty: whichever comes first in a record
+    others: tuple[str, ...] = ()  # languages to replace by; empty: all there are
+    translated: bool = True  # whether machine translations count as texts in another language
+
+    def __post_init__(self) -> None:
+        for name in ("back", "other"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"language policy: {name} must be a chance from 0 to 1, found {getattr(self, name)}")
+
+
+class TextAlternatives:
+    """For each text that a person wrote: the rows of its back-translations and of the same in other languages.
+
+    Rows number all texts of the data in their order. `originals` are the rows to deal out in an epoch:
+    of the texts of one record with one meaning those by people in the policy's language, or, without
+    any in it, in the language of the first; then also the meanings that only a machine put into words.
+    A text without alternatives stays itself.
+
+    Args:
+        owner: record of each text.
+        texts: every text, in the order of the rows.
+        policy: what counts as an alternative, and how often one is taken.
+    """
+
+    def __init__(self, owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text], policy: LanguagePolicy):
+        if len(owner) != len(texts):
+            raise DataError(f"expected one owner for each text, found {len(owner)} owners of {len(texts)} texts")
+        self.policy = policy
+        back: list[list[int]] = [[] for _ in texts]
+        other: dict[str | None, list[list[int]]] = {}
+        originals: list[int] = []
+        for rows in _by_meaning(owner, texts):
+            chosen = _originals(rows, texts, policy.original)
+            originals += chosen
+            for row in chosen:
+                for alternative in rows:
+                    if _is_back(texts[alternative], texts[row]):
+                        back[row].append(alternative)
+                    elif _is_other(texts[alternative], texts[row], policy):
+                        lists = other.setdefault(texts[alternative].lang, [[] for _ in texts])
+                        lists[row].append(alternative)
+        self.originals: Rows = np.array(sorted(originals), dtype=np.int64)
+        self._back = _Lists(back)
+        self._other = {lang: _Lists(lists) for lang, lists in other.items()}
+        # entry (row, i) < languages[row]: the i-th language that the row's text is there in
+        present = np.array([lists.count > 0 for lists in self._other.values()], dtype=bool)
+        present = present.reshape(len(self._other), len(texts))
+        self._languages: Rows = present.sum(axis=0)
+        self._nth: Int[np.ndarray, "l m"] = np.argsort(~present, axis=0, kind="stable")
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[Pair], policy: LanguagePolicy) -> TextAlternatives:
+        """For the texts of `pairs`, one after the other."""
+        listed = [(number, text) for number, pair in enumerate(pairs) for text in pair.texts]
+        return cls([number for number, _ in listed], [text for _, text in listed], policy)
+
+    def draw(self, text_rows: Rows, generator: np.random.Generator) -> Rows:
+        """A row for each of `text_rows`: the text itself, said again, or in another language.
+
+        First, with chance `policy.back`, one of its back-translations, all alike likely; then, with
+        chance `policy.other`, one of the languages that it is there in, all alike likely, and one of
+        its texts in that. Five numbers a row are drawn, whatever comes of them, so that the generator's
+        state after a batch depends on nothing but its size.
+        """
+        chance = generator.random((5, len(text_rows)))
+        drawn = np.array(text_rows, dtype=np.int64)
+        back = (chance[0] < self.policy.back) & (self._back.count[text_rows] > 0)
+        drawn[back] = self._back.pick(text_rows[back], chance[1][back])
+        other = (chance[2] < self.policy.other) & (self._languages[text_rows] > 0)
+        nth = _index(chance[3], self._languages[text_rows])
+        for number, lists in enumerate(self._other.values()):
+            mine = other.copy()
+            mine[other] = self._nth[nth[other], text_rows[other]] == number
+            drawn[mine] = lists.pick(text_rows[mine], chance[4][mine])
+        return drawn
+
+    def back_translations(self, row: int) -> list[int]:
+        """Rows of the back-translations of the text at `row`."""
+        return self._back.of(row)
+
+    def in_other_languages(self, row: int) -> dict[str | None, list[int]]:
+        """Language -> rows of the same in that language."""
+        return {lang: rows for lang, lists in self._other.items() if (rows := lists.of(row))}
+
+
+class _Lists:
+    """Lists of rows, one for each text, in one array."""
+
+    def __init__(self, lists: Sequence[Sequence[int]]) -> None:
+        self.count: Rows = np.array([len(rows) for rows in lists], dtype=np.int64)
+        self._start: Rows = np.cumsum(self.count) - self.count
+        self._flat: Rows = np.array([row for rows in lists for row in rows], dtype=np.int64)
+
+    def of(self, row: int) -> list[int]:
+        start = int(self._start[row])
+        return [int(found) for found in self._flat[start : start + int(self.count[row])]]
+
+    def pick(self, rows: Rows, chance: np.ndarray) -> Rows:
+        """One of each (non-empty) list; `chance` is uniform in [0, 1)."""
+        return np.asarray(self._flat[self._start[rows] + _index(chance, self.count[rows])])
+
+
+def _index(chance: np.ndarray, count: Rows) -> Rows:
+    """floor(chance * count), below count even where rounding would reach it; 0 where count is 0."""
+    return np.asarray(np.minimum((chance * count).astype(np.int64), np.maximum(count - 1, 0)))
+
+
+def _by_meaning(owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text]) -> Iterable[list[int]]:
+    """Rows of one record that say the same, in order; a text without a stated meaning is alone."""
+    groups: dict[tuple[int, str, int], list[int]] = {}
+    for row, (record, text) in enumerate(zip(owner, texts, strict=True)):
+        key = (int(record), "row", row) if text.meaning is None else (int(record), text.field, text.meaning)
+        groups.setdefault(key, []).append(row)
+    return groups.values()
+
+
+def _originals(rows: Sequence[int], texts: Sequence[Text], lang: str) -> list[int]:
+    by_people = [row for row in rows if texts[row].origin is Origin.HUMAN]
+    if not by_people:
+        return [rows[0]]
+    wanted = [row for row in by_people if lang and texts[row].lang == lang]
+    return wanted or [row for row in by_people if texts[row].lang == texts[by_people[0]].lang]
+
+
+def _is_back(text: Text, original: Text) -> bool:
+    return text.origin is Origin.BACK_TRANSLATED and text.lang == original.lang and text is not original
+
+
+def _is_other(text: Text, original: Text, policy: LanguagePolicy) -> bool:
+    if text.lang == original.lang or text.origin is Origin.BACK_TRANSLATED:
+        return False
+    allowed = policy.translated or text.origin is Origin.HUMAN
+    return allowed and (not policy.others or text.lang in policy.others)

@@ -1,0 +1,87 @@
+"""Which texts of a row say the same thing, and rows whose texts say more of themselves than their words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from diptych.core.errors import Reason
+from diptych.core.types import Origin, Text
+
+from .columns import TextColumn
+from .reading import Reading, is_unicode
+
+_ASIDE = ("lang", "field", "origin", "meaning", "engine")
+
+
+def aligned_columns(row: Mapping[str, Any], columns: Sequence[TextColumn]) -> dict[str, int]:
+    """Column -> meaning, for columns that hold one text each and differ by language only ("en", "de", "fr").
+
+    A list of texts may be anything (five captions by five people), so it is taken for a translation of
+    nothing, and so is a column that says so ("de_independent").
+    """
+    by_field: dict[str, list[TextColumn]] = {}
+    for column in columns:
+        if column.lang is not None and not column.independent and isinstance(row[column.name], str):
+            by_field.setdefault(column.field, []).append(column)
+    groups = [group for group in by_field.values() if len({column.lang for column in group}) == len(group) > 1]
+    return {column.name: meaning for meaning, group in enumerate(groups) for column in group}
+
+
+def is_described(value: Any) -> bool:
+    """Whether a cell lists texts as objects that say their language, origin or the like."""
+    return isinstance(value, list) and any(
+        isinstance(item, Mapping) and "text" in item and any(key in item for key in _ASIDE) for item in value
+    )
+
+
+def described_texts(job: Reading, where: str, items: Iterable[Any], lang: str | None, field: str) -> list[Text]:
+    """The texts of `{"text", "lang", "field", "origin", "meaning", "engine"}` objects; only the text is needed.
+
+    `lang` and `field` stand in where an object does not say. An item that cannot be read is skipped as `where`.
+    """
+    found: list[Text] = []
+    for number, item in enumerate(items):
+        described: Any = {"text": item} if isinstance(item, str) else item
+        problem = _problem(described)
+        if problem:
+            job.skip(where, Reason.BAD_ROW, f"text {number}: {problem}")
+            continue
+        own_lang = described.get("lang")
+        texts = job.texts(
+            where,
+            [described["text"]],
+            lang=own_lang.lower() if own_lang else lang,
+            field=described.get("field") or field,
+        )
+        meaning: int | None = described.get("meaning")
+        origin = Origin(described.get("origin") or Origin.HUMAN)
+        found += [replace(text, origin=origin, meaning=meaning, engine=described.get("engine")) for text in texts]
+    return found
+
+
+def _problem(item: Any) -> str:
+    """What keeps an object from being a text; empty when nothing does."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("text"), str):
+        return "expected a string, or an object with a string under 'text'"
+    for key in ("lang", "field", "origin", "engine"):
+        value = item.get(key)
+        if value is not None and not (isinstance(value, str) and is_unicode(value)):
+            return f"{key} must be a string, found {value!r}"
+    if item.get("origin") not in (None, "", *Origin):
+        return f"unknown origin {item['origin']!r}; choose from {', '.join(Origin)}"
+    meaning = item.get("meaning")
+    if meaning is not None and (not isinstance(meaning, int) or isinstance(meaning, bool) or meaning < 0):
+        return f"meaning must be a whole number from 0, found {meaning!r}"
+    return ""
+
+
+def next_meaning(texts: Iterable[Text]) -> int:
+    """A number that is no text's meaning yet, above all that are."""
+    return max((text.meaning for text in texts if text.meaning is not None), default=-1) + 1
+
+
+def shifted(texts: Iterable[Text], *, by: int) -> tuple[Text, ...]:
+    """The texts with meanings that cannot be mistaken for those of texts numbered below `by`."""
+    return tuple(text if text.meaning is None else replace(text, meaning=text.meaning + by) for text in texts)

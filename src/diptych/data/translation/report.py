@@ -1,0 +1,85 @@
+"""What a run of `diptych data translate` did, in words and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diptych.core.types import Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class WayReport:
+    """One way of texts through the engine. Counts are of texts of the source, repeated ones included."""
+
+    way: str  # "en-es", or "en-es-en" for a back-translation
+    written: int
+    unchanged: int  # came out as they went in: of no use, not written
+    repeated: int  # said again what an earlier text of that language and meaning says: not written
+    failed: int  # no translation; why is among the skipped
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationReport:
+    """Everything about one run. `seconds` and `sentences_per_second` are of the engine's own work."""
+
+    source: str
+    engine: str
+    out: Path
+    pairs: int
+    originals: int  # texts that a person wrote
+    ways: tuple[WayReport, ...]
+    not_translated: Mapping[str, int]  # why -> texts that no way was tried on
+    language_guessed: str | None  # taken for texts whose source says no language
+    remembered: int  # distinct texts whose translation was known from an earlier run
+    fresh: int  # distinct texts translated in this run
+    seconds: float
+    skipped: tuple[Skipped, ...] = field(repr=False, default=())
+
+    @property
+    def sentences_per_second(self) -> float | None:
+        """Texts that the engine translated in a second; None when it had nothing to do."""
+        return self.fresh / self.seconds if self.fresh and self.seconds else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for `json.dumps`."""
+        content = asdict(self)
+        content["out"] = str(self.out)
+        content["sentences_per_second"] = self.sentences_per_second
+        content["skipped"] = [
+            {"name": entry.name, "reason": entry.reason.value, "detail": entry.detail} for entry in self.skipped
+        ]
+        return content
+
+    def to_text(self) -> str:
+        """About half a dozen lines for people."""
+        rate = self.sentences_per_second
+        speed = f", {rate:,.0f} a second" if rate else ""
+        lines = [
+            f"{self.source}: {self.pairs:,} pairs, {self.originals:,} texts by people, through {self.engine}",
+            *(f"  {way.way:<12}{_way(way)}" for way in self.ways),
+            f"  engine      {self.fresh:,} texts translated{speed}, {self.remembered:,} remembered",
+        ]
+        if self.language_guessed:
+            lines.append(
+                f"  languages   texts without one were taken for {self.language_guessed}; --lang says otherwise"
+            )
+        lines += [f"  left alone  {count:,} texts: {why}" for why, count in self.not_translated.items()]
+        if self.skipped:
+            lines.append(f"  skipped     {len(self.skipped):,}, the first: {_skipped(self.skipped[0])}")
+        return "\n".join([*lines, f"written: {self.out}"])
+
+
+def _way(way: WayReport) -> str:
+    aside = [
+        f"{count:,} {what}"
+        for count, what in ((way.unchanged, "unchanged"), (way.repeated, "repeated"), (way.failed, "failed"))
+        if count
+    ]
+    return f"{way.written:,} written" + (f"; not written: {', '.join(aside)}" if aside else "")
+
+
+def _skipped(entry: Skipped) -> str:
+    return f"{entry.name}: {entry.reason.value}" + (f": {entry.detail}" if entry.detail else "")

@@ -1,0 +1,66 @@
+"""Pairs as JSON lines that Diptych's own reader takes as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from diptych.core import fingerprint
+from diptych.core.errors import DataError
+from diptych.core.files import atomic_write, write_bytes
+from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
+from diptych.data.images import SUFFIXES
+from diptych.data.readers.columns import has_role
+
+
+def write_pairs(pairs: Iterable[Pair], out: Path) -> int:
+    """Replace `out` by one JSON object a pair, and return how many there are.
+
+    Images in files below the folder of `out` are named relative to it, others by their whole path;
+    images from tars and tables get files of their own in `<out>-images`. A pair whose images are all
+    gone is left out.
+    """
+    count = 0
+    with atomic_write(out) as stream:
+        for pair in pairs:
+            images = [name for image in pair.images if (name := _image(image, out)) is not None]
+            if images:
+                stream.write(
+                    (json.dumps(_row(pair, images), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+                )
+                count += 1
+    return count
+
+
+def _row(pair: Pair, images: list[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": pair.id, "images" if len(images) > 1 else "image": images if images[1:] else images[0]}
+    row |= {name: value for name, value in (("split", pair.split), ("group", pair.group)) if value is not None}
+    row["texts"] = [_described(text) for text in pair.texts]
+    return row | {name: value for name, value in pair.meta.items() if not has_role(name)}
+
+
+def _described(text: Text) -> dict[str, Any]:
+    aside = {"lang": text.lang, "meaning": text.meaning, "engine": text.engine}
+    described: dict[str, Any] = {"text": text.value, "field": text.field}
+    described |= {name: value for name, value in aside.items() if value is not None}
+    return described if text.origin is Origin.HUMAN else described | {"origin": text.origin.value}
+
+
+def _image(image: ImageRef, out: Path) -> str | None:
+    if isinstance(image, FileImage):
+        path = image.path.resolve()
+        folder = out.parent.resolve()
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    try:
+        with image.open() as stream:
+            data = stream.read()
+    except DataError:
+        return None
+    suffix = Path(image.name).suffix.lower()
+    name = fingerprint.of_bytes(data) + (suffix if suffix in SUFFIXES else ".jpg")
+    path = out.parent / f"{out.stem}-images" / name
+    if not path.exists():
+        write_bytes(path, data)
+    return path.relative_to(out.parent).as_posix()

@@ -1,0 +1,116 @@
+"""Per-query ranks inside a report's JSON, so that two reports can be compared query by query.
+
+Every metric can be made from them again. Numbers are written as one string a draw ("0 3 12 0"),
+which keeps the file short and still readable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from diptych.core.errors import DataError
+
+from .bootstrap import Number
+from .direction import Direction, Ranking, numbers_of, recall_sum
+from .metrics import CUTS
+from .ranks import Ranks
+
+FORMAT = "diptych-evaluation"
+_TASK = ("source", "split", "languages_asked", "protocol", "modality", "images", "texts", "content")
+
+
+@dataclass(frozen=True)
+class SavedReport:
+    """One report as `diptych eval --out` wrote it: its name, what was asked of it, and its queries' values."""
+
+    name: str
+    task: Mapping[str, Any]  # what two reports must share to be compared
+    numbers: Mapping[str, Number]  # by "image_to_text R@1", ..., and "rsum" where there is one
+    units: int
+
+
+def ranks_json(directions: Mapping[str, Direction], units: int) -> dict[str, Any]:
+    """JSON-ready ranks of every direction and draw. Gains are not kept: relevance here is yes or no."""
+    return {
+        "units": units,
+        **{
+            name: [
+                {
+                    "gallery": one.ranks.gallery,
+                    "unit": _written(one.units),
+                    "positives": _written(one.ranks.counts),
+                    "ranks": _written(one.ranks.ranks),
+                }
+                for one in side.rankings
+            ]
+            for name, side in directions.items()
+        },
+    }
+
+
+def read_report(path: Path, name: str = "") -> SavedReport:
+    """A report with its ranks. Raises DataError when the file is not one, or has no ranks."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no report: it is not JSON ({error}); expected what eval --out wrote") from error
+    return parse_report(record, name or _name_of(record, path), str(path))
+
+
+def parse_report(record: Any, name: str, where: str) -> SavedReport:
+    """The same from JSON values; `where` names them in errors."""
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise DataError(f"{where} is no evaluation report; expected the JSON file that diptych eval --out writes")
+    if "ranks" not in record:
+        raise DataError(
+            f"{where} holds no ranks of its queries (it is from an older Diptych): run diptych eval --out again"
+        )
+    try:
+        return _parsed(record, name)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"the ranks in {where} are damaged ({error}); run diptych eval --out again") from error
+
+
+def _parsed(record: Mapping[str, Any], name: str) -> SavedReport:
+    ranks = dict(record["ranks"])
+    units = int(ranks.pop("units"))
+    numbers: dict[str, Number] = {}
+    by_direction = {}
+    for direction, draws in ranks.items():
+        cuts = [int(metric[2:]) for metric in record[direction]["metrics"] if metric.startswith("R@")]
+        by_direction[direction] = numbers_of([_ranking(draw) for draw in draws], cuts or CUTS)
+        numbers |= {f"{direction} {metric}": number for metric, number in by_direction[direction].items()}
+    if len(by_direction) > 1 and (rsum := recall_sum(tuple(by_direction.values()))) is not None:
+        numbers["rsum"] = rsum
+    return SavedReport(name, {key: record.get(key) for key in _TASK}, numbers, units)
+
+
+def _ranking(draw: Mapping[str, Any]) -> Ranking:
+    units, counts, ranks = (_read(draw[key]) for key in ("unit", "positives", "ranks"))
+    if len(units) != len(counts) or int(counts.sum()) != len(ranks) or not (counts > 0).all():
+        raise ValueError(f"{len(units)} queries with {len(ranks)} ranks do not fit together")
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return Ranking(Ranks(offsets, ranks, np.ones(len(ranks)), int(draw["gallery"])), units)
+
+
+def _written(numbers: Int64[np.ndarray, " n"]) -> str:
+    return " ".join(map(str, numbers.tolist()))
+
+
+def _read(text: str) -> Int64[np.ndarray, " n"]:
+    return np.array([int(word) for word in text.split()], dtype=np.int64)
+
+
+def _name_of(record: Any, path: Path) -> str:
+    model = record.get("model") if isinstance(record, dict) else None
+    found = model.get("name") if isinstance(model, dict) else None
+    return f"{found} ({path.stem})" if isinstance(found, str) else path.stem

@@ -1,0 +1,199 @@
+"""Which pairs of a source belong together: scored by a model, calibrated, kept or dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.files import atomic_write, write_bytes, write_json
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair, Skipped
+from diptych.data.splits import held_out
+from diptych.data.write import write_pairs
+from diptych.evaluation.calibration import Calibration, Criterion, Curve, choose, curve, fit, wrong_share
+from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, Vectors, pair_scores, shuffled
+from diptych.models.dual import DualEncoder
+from diptych.models.embed import EmbeddedPairs, embed_pairs
+
+from .curves import draw_filter
+
+Score = Literal["csls", "cosine"]
+PAIRS, KEPT, REPORT, PLOT = "pairs.jsonl", "kept.jsonl", "filter.json", "filter.png"
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """How pairs are scored and where the line is drawn."""
+
+    score: Score = "csls"
+    neighbours: int = NEIGHBOURS
+    criterion: Criterion = "probability"
+    target: float = 0.5  # of probability, precision or recall; equal-error has none
+    wrong: float | None = None  # share of wrong pairs in the source; None: estimated
+    held_out: float = 0.5  # share of the source's records to calibrate on, where no other source is given
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.wrong is not None and not 0 <= self.wrong < 1:
+            raise ConfigError(f"the share of wrong pairs must be from 0 to below 1, found {self.wrong}")
+        if not 0 < self.held_out <= 1:
+            raise ConfigError(f"the held-out share must be above 0 and at most 1, found {self.held_out}")
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Every text of a source with its score, its probability of being right, and whether it is kept."""
+
+    pairs: EmbeddedPairs
+    scores: Float32[np.ndarray, " m"]
+    probabilities: Float64[np.ndarray, " m"]
+    kept: Bool[np.ndarray, " m"]
+    threshold: float
+    calibration: Calibration
+    outcome: Curve
+    given: Float32[np.ndarray, " a"]  # the scores calibrated on
+    wrong: Float32[np.ndarray, " b"]
+    settings: FilterSettings
+    skipped: tuple[Skipped, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A summary, JSON-ready."""
+        return {
+            "format": "diptych-filter",
+            "version": 1,
+            "settings": asdict(self.settings),
+            "pairs": len(self.kept),
+            "kept": int(self.kept.sum()),
+            "dropped": int((~self.kept).sum()),
+            "wrong_share": round(1 - self.calibration.prior, 4),
+            "threshold": self.threshold,
+            "calibration": {
+                **asdict(self.calibration),
+                "given": len(self.given),
+                "shuffled": len(self.wrong),
+                "auc": self.outcome.auc,
+                "average_precision": self.outcome.average_precision,
+            },
+            "expected": dict(zip(("recall", "fallout", "precision"), self.expected, strict=True)),
+            "skipped": [asdict(one) for one in self.skipped],
+        }
+
+    @property
+    def expected(self) -> tuple[float, float, float]:
+        """At the threshold: share of right pairs kept, of wrong ones kept, and of right ones among the kept."""
+        reached = np.flatnonzero(self.outcome.thresholds >= self.threshold)
+        place = int(reached[-1]) if len(reached) else 0
+        curve_ = self.outcome
+        return float(curve_.recall[place]), float(curve_.fallout[place]), float(curve_.precision[place])
+
+
+def filter_pairs(
+    encoder: DualEncoder,
+    pairs: Sequence[Pair],
+    calibration: Sequence[Pair] = (),
+    settings: FilterSettings | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> Filtered:
+    """Score every pair and draw the line.
+
+    `calibration` are pairs known to be right; without them a share of the source's own records is
+    used, and the wrong ones among those are taken out by their estimated share. Raises DataError
+    when there is too little to calibrate on, ConfigError when no threshold meets the criterion.
+    """
+    settings = settings or FilterSettings()
+    embedded = embed_pairs(encoder, pairs, progress=progress)
+    vectors = Vectors(embedded.images, embedded.texts, embedded.owner)
+    if len(vectors.images) < 2:
+        raise DataError(f"found {len(vectors.images)} readable pictures with texts; expected two or more to compare")
+    gallery = Gallery.drawn(vectors, seed=settings.seed) if settings.score == "csls" else None
+    scores = pair_scores(vectors, gallery, k=settings.neighbours)
+    wrong_scores = pair_scores(shuffled(vectors, settings.seed), gallery, k=settings.neighbours)
+    if calibration:
+        clean = embed_pairs(encoder, calibration, progress=progress)
+        known = Vectors(clean.images, clean.texts, clean.owner)
+        given, wrong = (
+            pair_scores(side, gallery, k=settings.neighbours, foreign=True)
+            for side in (known, shuffled(known, settings.seed))
+        )
+        share = settings.wrong if settings.wrong is not None else _beyond(scores, wrong_scores, given, wrong)
+        contamination = 0.0
+    else:
+        chosen = np.array([held_out(name, settings.held_out) for name in embedded.ids])[embedded.owner]
+        given, wrong = scores[chosen], wrong_scores[chosen]
+        share = settings.wrong if settings.wrong is not None else wrong_share(scores, wrong_scores)
+        contamination = share
+    calibrated = fit(given, wrong, contamination=contamination, prior=1 - share)
+    outcome = curve(given, wrong, contamination=contamination, prior=1 - share)
+    threshold = choose(calibrated, outcome, settings.criterion, settings.target)
+    return Filtered(
+        embedded,
+        scores,
+        calibrated.probability(scores),
+        scores >= threshold,
+        threshold,
+        calibrated,
+        outcome,
+        given,
+        wrong,
+        settings,
+        embedded.skipped,
+    )
+
+
+def write_filtered(result: Filtered, pairs: Sequence[Pair], out: Path, title: str = "") -> dict[str, Path]:
+    """Write the verdict on every pair, the source of kept pairs, a report and the plot into the folder `out`."""
+    files = {name: out / name for name in (PAIRS, KEPT, REPORT, PLOT)}
+    with atomic_write(files[PAIRS]) as stream:
+        for line in _verdicts(result):
+            stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+    write_pairs(files[KEPT], kept_pairs(result, pairs))
+    write_json(files[REPORT], result.to_json())
+    write_bytes(files[PLOT], draw_filter(result.outcome, result.given, result.wrong, result.threshold, title))
+    return files
+
+
+def kept_pairs(result: Filtered, pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs with only the texts that are kept; a pair without any is left out."""
+    readable = {name: place for place, name in enumerate(result.pairs.ids)}
+    texts: list[list[bool]] = [[] for _ in readable]
+    for owner, keep in zip(result.pairs.owner, result.kept, strict=True):
+        texts[owner].append(bool(keep))
+    for pair in pairs:
+        place = readable.get(pair.id)
+        if place is None:
+            continue
+        left = tuple(text for text, keep in zip(pair.texts, texts[place], strict=False) if keep)
+        if left:
+            yield replace(pair, texts=left)
+
+
+def _verdicts(result: Filtered) -> Iterator[dict[str, Any]]:
+    pairs = result.pairs
+    for place, owner in enumerate(pairs.owner):
+        yield {
+            "id": pairs.ids[owner],
+            "text": pairs.values[place],
+            "lang": pairs.languages[place],
+            "field": pairs.fields[place],
+            "score": round(float(result.scores[place]), 5),
+            "probability": round(float(result.probabilities[place]), 5),
+            "keep": bool(result.kept[place]),
+        }
+
+
+def _beyond(
+    scores: Float32[np.ndarray, " m"],
+    wrong_scores: Float32[np.ndarray, " m"],
+    given: Float32[np.ndarray, " a"],
+    wrong: Float32[np.ndarray, " b"],
+) -> float:
+    """Wrong pairs in the source, less what the same estimate says of pairs known to be right."""
+    return max(0.001, wrong_share(scores, wrong_scores) - wrong_share(given, wrong))

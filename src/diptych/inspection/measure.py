@@ -1,0 +1,186 @@
+"""From a model and a source of pairs to an evaluation report, for every modality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from diptych import evaluation
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import ImageRef, Pair, Skipped
+from diptych.data.readers.source import Source
+from diptych.models.dual import DualEncoder
+from diptych.models.embed import embed_images, embed_pairs
+
+Modality = Literal["image-text", "text-text", "image-image"]
+Relevance = Literal["pair", "group"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured. `views` are the queries of image-image retrieval by pair."""
+
+    modality: Modality = "image-text"
+    protocol: str = "full"
+    relevance: Relevance = "pair"
+    languages: tuple[str, ...] = ()
+    views: tuple[str, ...] = ("flip", "crop-0", "crop-1")
+    cuts: tuple[int, ...] = evaluation.CUTS
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        evaluation.parse_protocol(self.protocol)
+        if self.modality == "image-image" and self.languages:
+            raise ConfigError("image-image retrieval has no texts, so languages cannot be chosen; leave them out")
+        if self.modality == "image-image" and self.relevance == "pair" and not self.views:
+            raise ConfigError("image-image retrieval by pair needs views to ask with, such as flip and crop-0")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One direction as vectors, for whoever wants to show what is found.
+
+    Query i is item `query_item[i]` of the `query_kind` ("image" or "text"), and `query_view[i]` of it;
+    where query and gallery are of one kind, a query is left out of its own ranking unless it is a view.
+    """
+
+    query_kind: str
+    gallery_kind: str
+    queries: Float32[np.ndarray, "q d"]
+    gallery: Float32[np.ndarray, "m d"]
+    query_item: Int64[np.ndarray, " q"]
+    query_labels: Int64[np.ndarray, " q"]
+    gallery_labels: Int64[np.ndarray, " m"]
+    view_names: tuple[str, ...] = ()  # views of one query after the other, each of every picture in turn
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The report, the directions' vectors by name, and the pictures and texts that they are of."""
+
+    report: evaluation.Report
+    sides: dict[str, Side]
+    pictures: tuple[ImageRef, ...]
+    texts: tuple[str, ...]
+
+
+def measure(encoder: DualEncoder, source: Source, task: Task, *, progress: Progress = SILENT) -> Measured:
+    """Embed the source and evaluate. Raises DataError where there is nothing to measure."""
+    pairs = list(source)
+    ways = {"image-text": _across, "text-text": _texts, "image-image": _images}
+    return ways[task.modality](encoder, source, pairs, task, progress)
+
+
+def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+    vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
+    groups = evaluation.group_labels(vectors.groups) if task.relevance == "group" else None
+    collection = evaluation.Embedded(vectors.images, vectors.texts, vectors.owner, vectors.languages, groups)
+    found = evaluation.evaluate(
+        collection,
+        evaluation.parse_protocol(task.protocol),
+        cuts=task.cuts,
+        resamples=task.resamples,
+        seed=task.seed,
+        made_for=encoder.languages,
+        progress=progress,
+    )
+    report = _report(
+        found,
+        encoder,
+        source,
+        task,
+        vectors.content,
+        vectors.skipped,
+        skipped_texts=vectors.skipped_texts,
+        pairs_without_texts=vectors.without_texts,
+    )
+    labels = collection.labels
+    of_text = labels[vectors.owner]
+    images, texts = np.arange(len(vectors.images)), np.arange(len(vectors.texts))
+    sides = {
+        "image_to_text": Side("image", "text", vectors.images, vectors.texts, images, labels, of_text),
+        "text_to_image": Side("text", "image", vectors.texts, vectors.images, texts, of_text, labels),
+    }
+    return Measured(report, sides, _pictures(pairs, vectors.ids), vectors.values)
+
+
+def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+    vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
+    labels = vectors.owner
+    if task.relevance == "group":
+        labels = evaluation.group_labels(vectors.groups)[vectors.owner]
+    items = evaluation.Items(vectors.texts, labels, vectors.owner, evaluation.TEXT_TO_TEXT, task.relevance)
+    report = _report(
+        _within(items, task, progress),
+        encoder,
+        source,
+        task,
+        vectors.content,
+        vectors.skipped,
+        skipped_texts=vectors.skipped_texts,
+        pairs_without_texts=vectors.without_texts,
+    )
+    every = np.arange(len(vectors.texts))
+    side = Side("text", "text", vectors.texts, vectors.texts, every, labels, labels)
+    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, _pictures(pairs, vectors.ids), vectors.values)
+
+
+def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+    by_view = task.relevance == "pair"
+    found = embed_images(encoder, pairs, task.views if by_view else (), progress=progress)
+    every = np.arange(len(found.images))
+    labels = every if by_view else evaluation.group_labels(found.groups)
+    of = np.tile(every, len(found.views))
+    queries = found.views.reshape(-1, encoder.dim) if by_view else found.images
+    views = evaluation.Views(queries, of) if by_view else None
+    items = evaluation.Items(
+        found.images, labels, every, evaluation.IMAGE_TO_IMAGE, "view" if by_view else "group", views
+    )
+    report = _report(_within(items, task, progress), encoder, source, task, found.content, found.skipped)
+    item = of if by_view else every
+    side = Side("image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ())
+    return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, _pictures(pairs, found.ids), ())
+
+
+def _within(items: evaluation.Items, task: Task, progress: Progress) -> evaluation.WithinEvaluation:
+    return evaluation.evaluate_within(
+        items,
+        evaluation.parse_protocol(task.protocol),
+        cuts=task.cuts,
+        resamples=task.resamples,
+        seed=task.seed,
+        progress=progress,
+    )
+
+
+def _report(
+    found: evaluation.Evaluation | evaluation.WithinEvaluation,
+    encoder: DualEncoder,
+    source: Source,
+    task: Task,
+    content: str,
+    skipped: Sequence[Skipped],
+    **left_out: int,
+) -> evaluation.Report:
+    return evaluation.Report(
+        found,
+        model=encoder.name,
+        model_fingerprint=encoder.fingerprint,
+        source=source.name,
+        split=source.options.split,
+        languages_asked=task.languages,
+        skipped=(*source.skipped, *skipped),
+        content=content,
+        **left_out,
+    )
+
+
+def _pictures(pairs: Sequence[Pair], ids: Sequence[str]) -> tuple[ImageRef, ...]:
+    of = {pair.id: pair.images[0] for pair in pairs if pair.images}
+    return tuple(of[name] for name in ids)

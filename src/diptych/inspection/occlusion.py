@@ -1,0 +1,170 @@
+"""Why a picture and a text match: what the cosine loses when a region or a word is taken away.
+
+Works for any two encoders, because it only asks them again: windows of the picture are painted over
+with its mean colour (Zeiler and Fergus 2014), words and phrases are left out of the text. A drop
+above zero means that the part speaks for the match, below zero that it speaks against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.data.images import ImageInput, decode, prepare
+
+_BATCH = 32
+_LONGEST_PHRASE = 4  # words
+_MOST_WORDS = 60
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """What is asked: any dual encoder."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures must be prepared."""
+        ...
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
+        """Unit vectors of prepared pictures."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Unit vectors of texts."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A match taken apart; all drops in cosine.
+
+    `regions` is a square grid over the picture as the tower sees it. `word_regions[w]` is how much of
+    each region's drop goes away with word w: where the model sees that word.
+    """
+
+    pixels: UInt8[np.ndarray, "s s 3"]
+    score: float
+    regions: Float32[np.ndarray, "g g"]
+    words: tuple[str, ...]
+    word_drops: Float32[np.ndarray, " w"]
+    word_regions: Float32[np.ndarray, "w g g"]
+    phrases: tuple[tuple[str, float], ...]  # runs of two to four words with their drop, largest first
+    spaced: bool  # whether words are joined by spaces
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready numbers."""
+        return {
+            "score": round(self.score, 5),
+            "words": [
+                {"word": word, "drop": round(float(drop), 5)}
+                for word, drop in zip(self.words, self.word_drops, strict=True)
+            ],
+            "phrases": [{"phrase": phrase, "drop": round(drop, 5)} for phrase, drop in self.phrases],
+            "regions": np.round(self.regions.astype(float), 5).tolist(),
+        }
+
+
+def explain(
+    encoder: Matcher,
+    image: ImageInput,
+    text: str,
+    *,
+    grid: int = 8,
+    window: int = 2,
+    progress: Progress = SILENT,
+) -> Explanation:
+    """Take the match of a picture and a text apart.
+
+    Windows of `window` x `window` cells of a `grid` x `grid` grid are painted over, one at a time, every
+    cell in turn at each place in the window; a cell's drop is the mean over the windows that cover it.
+    Costs (grid + window - 1)^2 pictures. Raises DataError for an unreadable picture or an empty text.
+    """
+    if not (2 <= grid <= 32 and 1 <= window <= grid):
+        raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
+    words, spaced = split_words(text)
+    pixels = prepare(decode(image), encoder.preprocess)
+    boxes = windows(grid, window)
+    masked = [paint_over(pixels, box, grid) for box in boxes]
+    batches = [np.stack([pixels, *masked][start : start + _BATCH]) for start in range(0, 1 + len(masked), _BATCH)]
+    images = np.concatenate([encoder.encode_pixels(batch) for batch in progress.track(batches, "regions")])
+    spans = [(at, at + 1) for at in range(len(words))]
+    if len(words) > 2:
+        lengths = range(2, min(_LONGEST_PHRASE, len(words) - 1) + 1)
+        spans += [(at, at + length) for length in lengths for at in range(len(words) - length + 1)]
+    texts = encoder.encode_texts([text, *(without(words, span, spaced) for span in spans)])
+    scores = images @ texts.T  # pictures: whole, then masked; texts: whole, then shortened
+    drops = scores[0] - scores[1:]  # of every window under every text
+    by_text = np.stack([spread(drops[:, column], boxes, grid) for column in range(1 + len(words))])
+    word_drops = scores[0, 0] - scores[0, 1:]
+    return Explanation(
+        pixels,
+        float(scores[0, 0]),
+        by_text[0],
+        words,
+        word_drops[: len(words)],
+        by_text[0] - by_text[1:],
+        _phrases(words, spans[len(words) :], word_drops[len(words) :], spaced),
+        spaced,
+    )
+
+
+def split_words(text: str) -> tuple[tuple[str, ...], bool]:
+    """The words of a text, or its characters where a script writes without spaces; and whether spaces join them.
+
+    Raises DataError for an empty text, ConfigError for one of more than 60 words.
+    """
+    words = tuple(text.split())
+    if not words:
+        raise DataError("the text is empty; expected words that the picture may match", Reason.EMPTY_TEXT)
+    spaced = len(words) > 1 or text.strip().isascii()
+    found = words if spaced else tuple(text.strip())
+    if len(found) > _MOST_WORDS:
+        raise ConfigError(f"the text has {len(found)} words, the limit is {_MOST_WORDS}; shorten it")
+    return found, spaced
+
+
+def without(words: Sequence[str], span: tuple[int, int], spaced: bool) -> str:
+    """The text without the words of a span."""
+    return (" " if spaced else "").join([*words[: span[0]], *words[span[1] :]])
+
+
+def windows(grid: int, window: int) -> list[tuple[int, int, int, int]]:
+    """(top, left, bottom, right) in cells of every window; those at the edge are cut off by it."""
+    edges = [(max(0, start), min(grid, start + window)) for start in range(1 - window, grid)]
+    return [(top, left, bottom, right) for top, bottom in edges for left, right in edges]
+
+
+def paint_over(
+    pixels: UInt8[np.ndarray, "s s 3"], box: tuple[int, int, int, int], grid: int
+) -> UInt8[np.ndarray, "s s 3"]:
+    """The picture with a window in its mean colour."""
+    top, left, bottom, right = (round(edge * len(pixels) / grid) for edge in box)
+    painted = pixels.copy()
+    painted[top:bottom, left:right] = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+    return painted
+
+
+def spread(
+    drops: Float32[np.ndarray, " n"], boxes: Sequence[tuple[int, int, int, int]], grid: int
+) -> Float32[np.ndarray, "g g"]:
+    """For each cell the mean drop of the windows that cover it."""
+    total, count = np.zeros((grid, grid), dtype=np.float32), np.zeros((grid, grid), dtype=np.float32)
+    for drop, (top, left, bottom, right) in zip(drops, boxes, strict=True):
+        total[top:bottom, left:right] += drop
+        count[top:bottom, left:right] += 1
+    return np.asarray(total / count, dtype=np.float32)
+
+
+def _phrases(
+    words: Sequence[str], spans: Sequence[tuple[int, int]], drops: Float32[np.ndarray, " p"], spaced: bool
+) -> tuple[tuple[str, float], ...]:
+    joint = " " if spaced else ""
+    order = np.argsort(-drops, kind="stable")
+    return tuple((joint.join(words[slice(*spans[at])]), float(drops[at])) for at in order)

@@ -1,0 +1,99 @@
+"""Writing on pictures: a font that has the characters, and texts cut to a width."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+# Tried by name in the system's font folders; the first that has the most of a text's characters wins.
+_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "LiberationSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansSC-Regular.otf",
+    "wqy-microhei.ttc",
+    "NotoSansArabic-Regular.ttf",
+    "Arial Unicode.ttf",
+    "arialuni.ttf",
+    "msyh.ttc",
+    "PingFang.ttc",
+)
+
+
+def fitted(text: str, font: Any, width: float) -> str:
+    """The text, cut in the middle when it is too wide: both ends of a file name say something."""
+    text = _drawable(text, font)
+    if font.getlength(text) <= width:
+        return text
+    low, high = 1, len(text)
+    while low < high:  # the longest that fits
+        keep = (low + high + 1) // 2
+        if font.getlength(_cut(text, keep)) <= width:
+            low = keep
+        else:
+            high = keep - 1
+    return _cut(text, low)
+
+
+def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
+    """The text in lines no wider than `width` pixels, at most `most`; the last says with … that some is left out."""
+    lines: list[str] = []
+    line = ""
+    for word in _drawable(text, font).split():
+        longer = f"{line} {word}".lstrip()
+        if font.getlength(longer) <= width:
+            line = longer
+            continue
+        lines += [line] if line else []
+        while font.getlength(word) > width and len(word) > 1:  # scripts without spaces
+            keep = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            lines.append(word[:keep])
+            word = word[keep:]
+        line = word
+    lines += [line] if line else []
+    return (
+        lines if len(lines) <= most else [*lines[: most - 1], fitted(" ".join(lines[most - 1 :]) + " …", font, width)]
+    )
+
+
+def _drawable(text: str, font: Any) -> str:
+    """The text on one line and without what cannot be laid out."""
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    try:
+        font.getlength(text)
+    except RuntimeError:  # the layout engine gives up on some mixtures of scripts
+        return text.encode("ascii", "replace").decode("ascii")
+    return text
+
+
+def _cut(text: str, keep: int) -> str:
+    return text[: math.ceil(keep / 2)] + "…" + text[len(text) - keep // 2 :]
+
+
+def font_for(text: str, size: int) -> Any:
+    """The font that has most of the text's characters."""
+    fonts = _fonts(size)
+    characters = {character for character in text if not character.isspace()}
+    return max(fonts, key=lambda font: sum(has_character(font, character) for character in characters))
+
+
+@cache
+def _fonts(size: int) -> tuple[Any, ...]:
+    from PIL import ImageFont
+
+    found: list[Any] = []
+    for name in _FONTS:
+        try:
+            found.append(ImageFont.truetype(name, size))
+        except OSError:
+            continue
+    found.append(ImageFont.load_default(size))
+    return tuple(found)
+
+
+@cache
+def has_character(font: Any, character: str) -> bool:
+    """Whether a font draws this character otherwise than one that no font has."""
+    return bool(bytes(font.getmask(character)) != bytes(font.getmask("\U0010ffff")))

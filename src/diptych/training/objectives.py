@@ -1,0 +1,159 @@
+"""From the rows of a global batch to gradients: what a `Trainer` is given to minimise.
+
+After `backward`, the gradients that all processes hold add up to the gradient of the batch's one loss, and
+the loss that each process gets back is that of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from diptych.core.errors import ConfigError
+from diptych.losses.base import Embedded, Loss
+from diptych.training import randomness
+from diptych.training.batches import BatchRows
+from diptych.training.distributed import gather, part_of, total
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What is minimised."""
+
+    def check(self, module: nn.Module) -> None:
+        """Told the module before each epoch, in its training mode. Raises ConfigError when it cannot be trained."""
+        ...
+
+    def backward(self, rows: BatchRows, fabric: Any) -> Float[Tensor, ""]:
+        """Add this process's share of the gradient to the parameters; the batch's loss, without graph."""
+        ...
+
+
+class Direct:
+    """The mean of a loss over the rows: each process computes it on its own part of them.
+
+    Rows of other processes are not seen, so a loss that compares rows has fewer negatives there than in
+    one process; `Contrastive` gathers them.
+
+    Args:
+        step: batch rows -> scalar loss, a mean over the rows.
+    """
+
+    def __init__(self, step: Callable[[BatchRows], Tensor]) -> None:
+        self.step = step
+
+    def check(self, module: nn.Module) -> None:
+        """Any module will do."""
+
+    def backward(self, rows: BatchRows, fabric: Any) -> Float[Tensor, ""]:
+        """The gradient of the loss of this process's rows, by its share of all rows."""
+        part = part_of(len(rows), fabric)
+        share = (part.stop - part.start) / len(rows)
+        with fabric.autocast():
+            loss = self.step(rows if share == 1 else rows[part])
+        if share != 1:
+            loss = loss * share
+        fabric.backward(loss)
+        return total(loss, fabric)
+
+
+class Contrastive:
+    """One loss over the embeddings of all processes' rows, with as little memory as asked for.
+
+    1. Each process embeds its rows: at once, or chunk by chunk without a graph.
+    2. The embeddings of all processes meet; each process computes the loss L of the whole batch, and its
+       gradient g = dL/de for the embeddings e. A loss with parameters or a memory sees the same batch
+       everywhere, so it stays the same everywhere.
+    3. Each process sends g of its own rows back through its towers, after embedding each chunk again, now
+       with a graph and the same random numbers (the same dropout).
+
+    By the chain rule this is exactly the gradient of the full batch. Source: gradient caching, Gao et al.
+    2021 (arXiv 2101.06983), section 3.2; gathered negatives as in CLIP (arXiv 2103.00020), figure 3.
+
+    Args:
+        embed: batch rows -> embeddings; each row's own must not depend on which others are there.
+        loss: of the whole batch.
+        chunk: rows embedded at once with a graph; 0 is all of the process's.
+    """
+
+    def __init__(self, embed: Callable[[BatchRows], Embedded], loss: Loss, chunk: int = 0) -> None:
+        if chunk < 0:
+            raise ConfigError(f"chunk must be at least 0, found {chunk}")
+        self.embed = embed
+        self.loss = loss
+        self.chunk = chunk
+
+    def check(self, module: nn.Module) -> None:
+        """Raise ConfigError for a chunk with batch norms in training mode: there a row depends on its chunk."""
+        if self.chunk and any(isinstance(part, _BatchNorm) and part.training for part in module.modules()):
+            raise ConfigError(
+                f"chunk = {self.chunk} gives another result than the full batch with batch norms that learn from "
+                "the batch; set chunk = 0, or keep the batch norms in evaluation mode"
+            )
+
+    def backward(self, rows: BatchRows, fabric: Any) -> Float[Tensor, ""]:
+        """The gradient of the whole batch's loss, as far as it comes through this process's rows.
+
+        Raises what the loss raises, such as ConfigError for a batch with a single record.
+        """
+        part = part_of(len(rows), fabric)
+        size = part.stop - part.start
+        step = self.chunk or size
+        chunks = [rows[begin : min(begin + step, part.stop)] for begin in range(part.start, part.stop, step)]
+        cached = len(chunks) > 1
+        states, embedded = [], []
+        with torch.set_grad_enabled(not cached):
+            for chunk in chunks:
+                states.append(randomness.torch_snapshot())
+                embedded.append(self._embed(chunk, fabric))
+        image, text, loss = self._meet(embedded, part, len(rows), fabric)
+        if not cached:
+            _send_back(embedded[0], image, text)
+            return loss
+        after = randomness.torch_snapshot()
+        begin = 0
+        for chunk, state in zip(chunks, states, strict=True):
+            randomness.torch_restore(state)
+            own = slice(begin, begin + len(chunk))
+            _send_back(self._embed(chunk, fabric), image[own], text[own])
+            begin += len(chunk)
+        randomness.torch_restore(after)
+        return loss
+
+    def _embed(self, rows: BatchRows, fabric: Any) -> Embedded:
+        with fabric.autocast():
+            return self.embed(rows)
+
+    def _meet(self, own: list[Embedded], part: slice, rows: int, fabric: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients for this process's embeddings (with the scaler's factor, if any), and the loss."""
+
+        def all_rows(parts: list[Tensor]) -> Tensor:
+            return gather(torch.cat(parts), rows, fabric)
+
+        image = all_rows([each.image for each in own]).requires_grad_()
+        text = all_rows([each.text for each in own]).requires_grad_()
+        groups = [each.group for each in own if each.group is not None]
+        group = all_rows(groups) if groups else None
+        with fabric.autocast():
+            loss: Tensor = self.loss(Embedded(image, text, all_rows([each.owner for each in own]), group))
+        # Every process computes this very loss, so each adds only its share to the loss's own parameters.
+        processes = fabric.world_size
+        fabric.backward(loss / processes if processes > 1 else loss)
+        for_image, for_text = (_gradient(each)[part] * processes for each in (image, text))
+        return for_image, for_text, loss.detach()
+
+
+def _gradient(rows: Tensor) -> Tensor:
+    return torch.zeros_like(rows) if rows.grad is None else rows.grad
+
+
+def _send_back(embedded: Embedded, image: Tensor, text: Tensor) -> None:
+    pairs = [(embedded.image, image), (embedded.text, text)]
+    learning = [(rows, gradient) for rows, gradient in pairs if rows.requires_grad]
+    if learning:  # a tower may be frozen, without a head
+        torch.autograd.backward([rows for rows, _ in learning], [gradient for _, gradient in learning])

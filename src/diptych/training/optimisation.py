@@ -1,0 +1,66 @@
+"""Which parameters learn, at which share of the rate, from which epoch, by which optimiser.
+
+Two attributes of a submodule are read: `learning_rate_scale` (its parameters learn at that share of the
+rate, as a pretrained backbone should) and `frozen_epochs` (it is left alone before that epoch: no gradient,
+and evaluation mode, so that its dropout is off and its batch norms keep still).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from diptych.training.settings import TrainingSettings
+
+
+def build(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimiser over all parameters that learn. Its groups know their `scale` of the learning rate."""
+    groups = parameter_groups(module, settings.weight_decay)
+    # One fused pass over the weights. A gradient scaler must see the gradients before the optimiser does.
+    common: dict[str, Any] = {"lr": settings.learning_rate, "fused": settings.precision != "16-mixed"}
+    match settings.optimiser:
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=settings.momentum, **common)
+        case "adam":
+            return torch.optim.Adam(groups, **common)
+    return torch.optim.AdamW(groups, **common)
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and temperatures do not. Where two scales meet, the inner part's counts."""
+    scale_of: dict[nn.Parameter, float] = {}
+    for part in module.modules():
+        scale = getattr(part, "learning_rate_scale", None)
+        if scale is not None:
+            scale_of.update(dict.fromkeys(part.parameters(), float(scale)))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((scale_of.get(parameter, 1.0), decay), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "scale": scale} for (scale, decay), parameters in groups.items()
+    ]
+
+
+class WarmUpFreeze:
+    """Leaves submodules with `frozen_epochs` alone until their time has come.
+
+    Args:
+        module: the whole; parameters that do not learn now never will.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._learning = {each for each in module.parameters() if each.requires_grad}
+        self._parts = [part for part in module.modules() if getattr(part, "frozen_epochs", 0)]
+
+    def start_epoch(self, epoch: int) -> None:
+        """Freeze what `epoch` (from 0) comes too early for, and thaw the rest; call it after `module.train()`."""
+        frozen = [part for part in self._parts if epoch < int(part.frozen_epochs)]  # type: ignore[arg-type]
+        still = {parameter for part in frozen for parameter in part.parameters()}
+        for parameter in self._learning:
+            parameter.requires_grad_(parameter not in still)
+        for part in frozen:
+            part.eval()

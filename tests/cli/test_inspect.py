@@ -1,0 +1,178 @@
+"""`eval` within a modality, `compare`, `map`, `explain`, `data filter` and `data mine`, as a user meets them."""
+
+import io
+import json
+
+import PIL.Image
+import pytest
+
+from diptych.cli.app import run
+from diptych.data.mined import read_mined
+from diptych.data.readers import open_source
+
+
+@pytest.fixture
+def diptych(capsys):
+    """`code, out, err = diptych("eval", ...)`."""
+
+    def run_command(*arguments):
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+def is_png(path):
+    return PIL.Image.open(io.BytesIO(path.read_bytes())).format == "PNG"
+
+
+def test_texts_find_texts(diptych, shapes, small_model, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    code, out, err = diptych(
+        *("eval", shapes, "--model", small_model, "--modality", "text-text", "--bootstrap", 0),
+        *("--languages", "en", "--sheet", sheet, "--json"),
+    )
+    report = json.loads(out)
+    assert code == 0, err
+    assert (report["modality"], report["texts"]) == ("text-text", 90)
+    assert report["text_to_text"]["gallery"]["max"] == 89
+    assert "ranks" not in report  # they are for the file
+    assert is_png(sheet)
+
+
+def test_views_find_their_pictures(diptych, shapes, small_model, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    code, out, err = diptych(
+        *("eval", shapes, "--model", small_model, "--modality", "image-image", "--bootstrap", 0, "--json"),
+        *("--views", "crop-0", "--sheet", sheet, "--sheet-queries", "worst", "--sheet-count", 2),
+    )
+    report = json.loads(out)
+    assert code == 0, err
+    assert report["image_to_image"]["queries"]["max"] == 45
+    assert report["protocol"]["relevance"] == "view"
+    assert [one["name"].endswith("bad.png") for one in report["left_out"]["skipped"]] == [True]
+    assert is_png(sheet)
+
+
+def test_languages_of_pictures_are_refused(diptych, shapes, small_model):
+    code, _, err = diptych("eval", shapes, "--model", small_model, "--modality", "image-image", "--languages", "en")
+    assert code == 2
+    assert "no texts" in err
+
+
+def test_reports_and_models_are_compared(diptych, shapes, small_model, tmp_path):
+    report = tmp_path / "a.json"
+    base = ("--quiet", "--split", "val")
+    assert diptych("eval", shapes, "--model", small_model, "--bootstrap", 0, "--out", report, *base)[0] == 0
+    files = [tmp_path / name for name in ("c.json", "c.md", "c.png")]
+    code, out, err = diptych(
+        *("compare", f"old={report}", small_model, "--source", shapes, "--bootstrap", 50, *base),
+        *("--out", files[0], "--markdown", files[1], "--plot", files[2]),
+    )
+    assert code == 0, err
+    assert out.startswith("# Comparison")
+    cells = json.loads(files[0].read_text())["runs"]
+    assert list(cells) == ["old", "shapes"]
+    assert cells["shapes"]["rsum"]["difference"]["value"] == 0.0  # the very same model
+    assert files[1].read_text().strip() == out.strip()
+    assert is_png(files[2])
+
+
+def test_comparisons_that_cannot_be_are_explained(diptych, shapes, small_model, tmp_path):
+    for split in ("train", "val"):
+        out = tmp_path / f"{split}.json"
+        assert diptych("eval", shapes, "--model", small_model, "--split", split, "--out", out, "--quiet")[0] == 0
+    code, _, err = diptych("compare", tmp_path / "train.json", tmp_path / "val.json")
+    assert code == 3
+    assert "split: train and val" in err
+    assert diptych("compare", tmp_path / "val.json")[0] == 2
+    assert "add --source" in diptych("compare", tmp_path / "val.json", small_model)[2]
+    assert "no such file" in diptych("compare", tmp_path / "val.json", "none.json")[2]
+
+
+def test_a_filter_writes_verdicts_a_source_and_a_plot(diptych, shapes, small_model, tmp_path):
+    out = tmp_path / "filtered"
+    code, printed, err = diptych(
+        "data", "filter", shapes, "--model", small_model, "--out", out, "--quiet", "--criterion", "equal-error"
+    )
+    assert code == 0, err
+    assert "pairs kept" in printed
+    verdicts = [json.loads(line) for line in (out / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(verdicts) == 135
+    kept = list(open_source(out / "kept.jsonl"))
+    texts = {(pair.id, text.value) for pair in kept for text in pair.texts}
+    assert texts == {(one["id"], one["text"]) for one in verdicts if one["keep"]}
+    assert {text.lang for pair in kept for text in pair.texts} == {"en", "de"}
+    assert all(
+        one["keep"] == (one["score"] >= json.loads((out / "filter.json").read_text())["threshold"] - 1e-5)
+        for one in verdicts
+    )
+    assert is_png(out / "filter.png")
+
+
+def test_other_pairs_can_calibrate(diptych, shapes, small_model, tmp_path):
+    code, out, err = diptych(
+        "data",
+        "filter",
+        shapes,
+        "--split",
+        "val",
+        "--calibration",
+        shapes,
+        "--json",
+        "--quiet",
+        "--calibration-split",
+        "train",
+        "--model",
+        small_model,
+        "--out",
+        tmp_path / "f",
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["calibration"]["contamination"] == 0.0
+    assert found["calibration"]["given"] == 105
+    assert found["pairs"] == 30
+
+
+def test_mined_negatives_are_of_the_source(diptych, shapes, small_model, tmp_path):
+    out = tmp_path / "mined.jsonl"
+    code, printed, err = diptych(
+        *("data", "mine", shapes, "--model", small_model, "--out", out, "-k", 3, "--margin", 2, "--guard", 2),
+        *("--text-guard", 0.9999, "--json", "--quiet"),
+    )
+    assert code == 0, err
+    mined = read_mined(out)
+    ids = {pair.id for pair in open_source(shapes)} - {"bad.png"}
+    assert set(mined) == ids
+    assert all(set(others) <= ids - {record} and len(others) <= 3 for record, others in mined.items())
+    assert json.loads(printed)["negatives"] == sum(map(len, mined.values())) > 0
+
+
+def test_a_map_is_a_page_and_a_picture(diptych, shapes, small_model, tmp_path):
+    out = tmp_path / "map.html"
+    code, printed, err = diptych(
+        "map", small_model, "--source", shapes, "--out", out, "--method", "pca", "--quiet", "--limit", 10
+    )
+    assert code == 0, err
+    assert "Pictures and texts: 4" in printed
+    assert "<canvas" in out.read_text(encoding="utf-8")
+    assert is_png(tmp_path / "map.png")
+    assert diptych("map", small_model, "--source", shapes, "--out", tmp_path / "map.pdf")[0] == 2
+
+
+def test_a_match_is_explained(diptych, shapes, small_model, tmp_path):
+    out = tmp_path / "why.png"
+    image = shapes.parent / "red-circle-40.png"
+    code, printed, err = diptych(
+        "explain", image, "a red circle", "--model", small_model, "--out", out, "--grid", 4, "--json", "--quiet"
+    )
+    assert code == 0, err
+    found = json.loads(printed)
+    assert [one["word"] for one in found["words"]] == ["a", "red", "circle"]
+    assert (len(found["regions"]), len(found["regions"][0])) == (4, 4)
+    assert is_png(out)
+    code, _, err = diptych("explain", shapes.parent / "bad.png", "x", "--model", small_model, "--out", out, "--quiet")
+    assert code == 3
+    assert "not an image" in err

@@ -1,0 +1,108 @@
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.protocols import Preprocess
+from diptych.inspection.explanation import draw_explanation, shaded
+from diptych.inspection.occlusion import explain, paint_over, split_words, spread, windows, without
+
+
+class CornerEncoder:
+    """Sees how red the top left quarter is, and whether the text says "red": everything else is constant."""
+
+    preprocess = Preprocess(size=64)
+
+    def encode_pixels(self, pixels):
+        corner = pixels[:, :32, :32].astype(np.float32)
+        red = (corner[..., 0] - corner[..., 1]).mean(axis=(1, 2)) / 255
+        return normalise(np.stack([red, np.full(len(pixels), 0.5)], axis=1))
+
+    def encode_texts(self, texts):
+        return normalise(np.array([[float("red" in text), 0.5] for text in texts]))
+
+
+@pytest.fixture
+def picture():
+    pixels = np.full((64, 64, 3), 255, dtype=np.uint8)
+    pixels[:32, :32] = (255, 0, 0)
+    return pixels
+
+
+def test_the_region_and_the_word_that_match_are_found(picture):
+    found = explain(CornerEncoder(), picture, "a red corner", grid=4, window=1)
+
+    assert found.score == pytest.approx(1.0, abs=1e-5)
+    assert (found.regions[:2, :2] > 0.001).all()
+    assert np.abs(found.regions[2:]).max() < 1e-6
+    assert found.words == ("a", "red", "corner")
+    assert found.word_drops.argmax() == 1
+    assert found.word_drops[[0, 2]] == pytest.approx([0, 0], abs=1e-6)
+    assert (found.word_regions[1, :2, :2] > 0.001).all()  # the corner matters only with the word
+    assert np.abs(found.word_regions[0]).max() < 1e-6
+    assert {phrase for phrase, _ in found.phrases} == {"a red", "red corner"}
+
+
+def test_drops_are_differences_of_cosines(picture):
+    encoder = CornerEncoder()
+    found = explain(encoder, picture, "red thing", grid=2, window=1)
+    text = encoder.encode_texts(["red thing"])[0]
+    for row in range(2):
+        for column in range(2):
+            masked = paint_over(picture, (row, column, row + 1, column + 1), 2)
+            wanted = found.score - float(encoder.encode_pixels(masked[None])[0] @ text)
+            assert found.regions[row, column] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize(("grid", "window"), [(2, 1), (3, 2), (8, 2), (5, 5)])
+def test_every_cell_is_covered_equally_often(grid, window):
+    boxes = windows(grid, window)
+    assert len(boxes) == (grid + window - 1) ** 2
+    covered = np.zeros((grid, grid), dtype=int)
+    for top, left, bottom, right in boxes:
+        covered[top:bottom, left:right] += 1
+    assert (covered == window**2).all()
+    assert spread(np.ones(len(boxes), dtype=np.float32), boxes, grid) == pytest.approx(np.ones((grid, grid)))
+
+
+def test_texts_fall_into_words_or_characters():
+    assert split_words("a red  dog") == (("a", "red", "dog"), True)
+    assert split_words("红色的狗") == (("红", "色", "的", "狗"), False)
+    assert split_words("dog") == (("dog",), True)
+    assert without(("a", "red", "dog"), (1, 2), True) == "a dog"
+    assert without(("红", "色"), (0, 1), False) == "色"
+    with pytest.raises(DataError, match="empty"):
+        split_words("  ")
+    with pytest.raises(ConfigError, match="61 words"):
+        split_words("x " * 61)
+
+
+def test_a_grid_that_cannot_be_is_refused(picture):
+    with pytest.raises(ConfigError, match="2 to 32"):
+        explain(CornerEncoder(), picture, "x", grid=1)
+    with pytest.raises(ConfigError, match="window fit"):
+        explain(CornerEncoder(), picture, "x", grid=2, window=3)
+
+
+def orange(image):
+    red, green, blue = (np.asarray(image).astype(int)[..., channel] for channel in range(3))
+    return (red - blue > 60) & (red - green > 30)
+
+
+def test_shading_lies_where_the_drop_is(picture):
+    regions = np.zeros((4, 4), dtype=np.float32)
+    regions[3, 3] = 0.2
+    hot = orange(shaded(np.full_like(picture, 128), regions, 80))
+    assert hot[60:, 60:].mean() > 0.5
+    assert not hot[:40, :40].any()
+
+
+@pytest.mark.parametrize("text", ["dog", "a red corner", "a " * 40 + "red", "红色的角落", "شارع red"])
+def test_any_text_can_be_drawn(picture, text):
+    found = explain(CornerEncoder(), picture, text, grid=2, window=1)
+    image = PIL.Image.open(io.BytesIO(draw_explanation(found, "title")))
+    assert image.format == "PNG"
+    assert image.width > 600
