@@ -26,6 +26,14 @@ COMMANDS = {
     "explain": ("diptych.cli.explain:explain", "Show which regions and which words make a match."),
     "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
+    "caption": ("diptych.cli.caption:caption", "Describe pictures in words."),
+    "distill": ("diptych.cli.distill:distill", "Teach a fast model what a slow matcher knows."),
+    "explain-match": ("diptych.cli.explain_slow:explain_match", "Draw which regions of a picture a text looked at."),
+    "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a slow matcher to a fast model, for search --rerank."),
+    "calibration": (
+        "diptych.cli.fit_rerank:calibration",
+        "How far the probabilities of re-ranked hits can be trusted.",
+    ),
     "library": ("diptych.cli.library:app", "Look after a library: verify, repair, delete, undo, export, reembed, ..."),
     "models": ("diptych.cli.models:models", "List the models at hand."),
 }

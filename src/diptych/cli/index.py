@@ -26,6 +26,10 @@ def index(
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
     store: str | None = None,
+    tokens: str | None = None,
+    videos: Annotated[bool, Parameter(negative="")] = False,
+    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
+    moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
     common: Common = COMMON,
 ) -> None:
     """Put pictures into a library, or bring it up to date.
@@ -46,6 +50,9 @@ def index(
         diptych index flickr8k/ --format flickr --library flickr.library --json
 
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
+        diptych index clips/ --videos --library clips.library
+
+        diptych index ~/Pictures --library ~/pictures.library --tokens runs/diptych-slow/model
 
     Args:
         paths: Folders, pictures, or files that list pictures.
@@ -58,12 +65,25 @@ def index(
         max_megabytes: Larger files are skipped, unread.
         store: Where the rows of a new library go: lance (in its folder, the default), or on a Milvus server,
             milvus://HOST:PORT/COLLECTION; credentials in DIPTYCH_MILVUS_TOKEN.
+        videos: Index the videos at these paths instead: every moment is found on its own.
+        moment_seconds: Length of a moment; longer in videos of more than 240 of them.
+        moment_frames: Frames that stand for a moment.
+        tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
     """
     from diptych.data.images import ImageLimits
     from diptych.library.indexing import IndexOptions
     from diptych.library.sources import survey
 
     progress = common.progress()
+    if videos:
+        from diptych.data.video import MomentPlan
+
+        plan = MomentPlan(moment_seconds, moment_frames)
+        made = _opened(library, model, store).index_videos(paths, plan=plan, progress=progress)
+        common.show(made.to_json(), _described(made, library))
+        if not made.total:
+            raise DataError(f"none of the {len(made.skipped)} videos could be read; {_reasons(made)}")
+        return
     found = survey(paths, format)
     collection = _opened(library, model, store)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
@@ -74,7 +94,15 @@ def index(
     except KeyboardInterrupt:
         progress.say(f"{len(kept)} pictures of this run are in {escape(str(library))}")
         raise
-    common.show(report.to_json(), _described(report, library))
+    value, text = report.to_json(), _described(report, library)
+    if tokens is not None:
+        from diptych.library.tokens import remember
+        from diptych.models.cross import load_matcher
+
+        added = collection.add_tokens(load_matcher(tokens, device=common.device), progress=progress)
+        remember(library, tokens)
+        value["tokens"], text = added.to_json(), f"{text}\ntokens: {added.added} added, {len(added.skipped)} skipped"
+    common.show(value, text)
     if not report.total and not report.trashed:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
 

@@ -130,6 +130,30 @@ def compact(library: Path, /, *, common: Common = COMMON) -> None:
     common.show({"bytes_before": before, "bytes_after": after}, text)
 
 
+@app.command(name="add-tokens")
+def add_tokens(library: Path, /, *, slow: str, common: Common = COMMON) -> None:
+    """Keep a slow matcher's tokens of every picture, so that search --rerank encodes nothing again.
+
+    Only pictures without tokens are read. Interrupted, the same command goes on.
+
+    For example:
+
+        diptych library add-tokens ~/pictures.library --slow runs/diptych-slow/model
+
+    Args:
+        library: Folder of the library.
+        slow: The matcher's folder, or blip:NAME_OR_FOLDER for a BLIP model of transformers.
+    """
+    from diptych.library import tokens
+    from diptych.models.cross import load_matcher
+
+    report = Library.open(library).add_tokens(load_matcher(slow, device=common.device), progress=common.progress())
+    tokens.remember(library, slow)
+    lines = [f"{library}: tokens of {report.added} pictures added, {report.known} known, {len(report.skipped)} skipped"]
+    lines += [f"  {one.reason.value}: {one.name}: {one.detail}" for one in report.skipped[:MOST_LISTED]]
+    common.show(report.to_json(), "\n".join(lines))
+
+
 @app.command
 def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
     """Forget pictures at or below these paths, for good; delete has an undo. The files themselves are not touched.

@@ -33,6 +33,10 @@ def search(
     paths: bool = False,
     preview: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     cut: bool = False,
+    rerank: int = 0,
+    budget_ms: float | None = None,
+    slow: str | None = None,
+    beta: float | None = None,
     common: Common = COMMON,
 ) -> None:
     r"""Find pictures by words, by picture, or by a sum of both.
@@ -49,6 +53,8 @@ def search(
 
         diptych search '"red" + car.jpg - 0.5*"snow"' --library ~/pictures.library
 
+        diptych search "a dog catches a red frisbee" --library ~/pictures.library --rerank 50
+
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
 
     Args:
@@ -62,6 +68,10 @@ def search(
         paths: Print only the paths, one a line.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
+        rerank: Let the slow matcher put the nearest so many in order; see diptych library add-tokens.
+        budget_ms: Re-rank as many as so many milliseconds allow.
+        slow: The matcher's folder, or blip:NAME_OR_FOLDER; the one whose tokens the library holds is the default.
+        beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
     """
     queries.check_k(k)
     sheet, more_words = _sheet_file(preview)
@@ -69,10 +79,13 @@ def search(
     if library is None:
         raise ConfigError("--library is missing; name the folder that diptych index made")
     collection = _opened(library, model, needed=like is None)
+    if rerank or budget_ms is not None:
+        _attach(collection, slow, beta, common)
     if like is not None:
         hits = collection.like(like, k, where)
     else:
-        hits = collection.search(image if image is not None else text, k, where)
+        asked = image if image is not None else text
+        hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
     title = text or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
     _print(hits, plain(title), paths, common)
     if preview is not None:
@@ -115,13 +128,37 @@ def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
     return Library.open(folder, load(model or about.model) if needed or model else None)
 
 
+def _place(hit: Hit) -> str:
+    """The path; of a moment, the video's and from when to when."""
+    if "video" not in hit.meta:
+        return hit.path or ""
+    return f"{hit.meta['video']}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
+
+
+def _attach(collection: Library, slow: str | None, beta: float | None, common: Common) -> None:
+    """Load the matcher whose tokens the library holds, and what was fitted for the two."""
+    from diptych.library import tokens
+
+    named = slow or tokens.remembered(collection.folder)
+    if named is None:
+        raise tokens.missing(collection.folder, "MATCHER")
+    from diptych.compose import rerank as compose_rerank
+    from diptych.models.cross import load_matcher
+
+    matcher = load_matcher(named, device=common.device)
+    collection.attach(compose_rerank.reranker(collection.card.fingerprint, matcher, beta=beta))
+
+
 def _print(hits: list[Hit], query: str, paths: bool, common: Common) -> None:
     if paths and not common.json:
         sys.stdout.flush()
         sys.stdout.buffer.writelines(os.fsencode(unescape(hit.path or "")) + b"\n" for hit in hits)
         sys.stdout.flush()
         return
-    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {hit.path}" for hit in hits]
+    lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_place(hit)}" for hit in hits]
+    scored_by = dict.fromkeys(hit.scored_by for hit in hits)
+    if list(scored_by) not in ([], ["cosine"]):
+        lines.append(f"ordered by {', then '.join(scored_by)}")
     found = [hit.path for hit in hits] if paths else [asdict(hit) for hit in hits]
     common.show({"query": query, "hits": found}, "\n".join(lines) or "nothing found")
 

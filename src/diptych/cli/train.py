@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -36,6 +36,8 @@ def train(
 
         diptych train configs/heads.toml --data my-pairs.csv --set training.epochs=20 --set seed=1
 
+        diptych train configs/slow.toml --data flickr8k/
+
     Parameters
     ----------
     config
@@ -50,21 +52,31 @@ def train(
         Forget an earlier run in the same folder.
     """
     from diptych import compose
-    from diptych.core.config import load
+    from diptych.core.config import load, peek
 
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
-    settings = load(compose.TrainConfig, config, overrides)
-    folder = out or Path("runs") / settings.name
-    if fresh:
-        compose.forget(folder)
-    report = compose.train(
-        settings, folder, source=data, options=options, device=common.device, progress=common.progress()
-    )
+    given: dict[str, Any] = {"source": data, "options": options, "device": common.device, "progress": common.progress()}
+    if peek(config, "kind") == "cross":
+        from diptych.compose import slow as compose_slow
+
+        slow = load(compose_slow.SlowConfig, config, overrides)
+        folder = out or Path("runs") / slow.name
+        if fresh:
+            compose_slow.forget(folder)
+        report = compose_slow.train(slow, folder, **given)
+        next_step = f"diptych fit-rerank --fast base --slow {report.model} --data {data or 'SOURCE'}"
+    else:
+        settings = load(compose.TrainConfig, config, overrides)
+        folder = out or Path("runs") / settings.name
+        if fresh:
+            compose.forget(folder)
+        report = compose.train(settings, folder, **given)
+        next_step = f"diptych eval {data or 'SOURCE'} --model {report.model}"
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
     common.show(
         report.to_json(),
         f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"
         f"{rows}{skipped}\n"
-        f"model: {report.model}\nnext: diptych eval {data or 'SOURCE'} --model {report.model}",
+        f"model: {report.model}\nnext: {next_step}",
     )

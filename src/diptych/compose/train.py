@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diptych.compose import pairing, towers
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
@@ -27,7 +27,7 @@ from diptych.data.splits import divide
 from diptych.models import card
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
-from diptych.training.batches import EpochPlan
+from diptych.training.batches import BatchRows, EpochPlan
 from diptych.training.engine import FitResult, Trainer, accelerator
 from diptych.training.engine import forget as forget_run
 from diptych.training.objectives import Contrastive
@@ -66,6 +66,21 @@ class TrainReport:
         }
 
 
+@runtime_checkable
+class Lesson(Protocol):
+    """What a training run may learn besides its pairs: see `diptych.compose.distill`."""
+
+    fingerprint: str  # a resumed run must have the same lesson
+
+    def begin(self, training: FeaturePairs) -> None:
+        """Get ready for these pairs, before the first step. Raises DataError when they are not the lesson's."""
+        ...
+
+    def loss(self, module: Pairing, training: FeaturePairs, rows: BatchRows, texts: Tensor, own: Tensor) -> Tensor:
+        """The loss of a step from the texts' embeddings and the loss `own` of the config."""
+        ...
+
+
 def read_splits(
     data: DataConfig, source: str, options: SourceOptions = ANY_SOURCE
 ) -> tuple[dict[str, list[Pair]], list[Skipped]]:
@@ -90,6 +105,7 @@ def train(
     pairs: Mapping[str, list[Pair]] | None = None,
     device: str = "auto",
     cache: Path | None = None,
+    lesson: Lesson | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
     """Train what `config` describes, and save the model in `out/model`.
@@ -103,6 +119,7 @@ def train(
         pairs: pairs already read, by "train" and "val"; overrides `source`.
         device: auto, cpu, cuda or cuda:N.
         cache: folder of the feature caches; None is the user's cache folder.
+        lesson: a teacher's, to learn from besides the pairs.
 
     Raises ConfigError, DataError or ModelError before anything is trained, DivergedError on NaN.
     """
@@ -127,6 +144,8 @@ def train(
         _collect(pairs["train"], both, root, config.data, config.data.views, progress),
         _collect(_as_measured(pairs["val"], config.data), both, root, config.data, ("full",), progress),
     )
+    if lesson is not None:
+        lesson.begin(data.training)
     fits, trained, first = [], [], True
     for member in range(config.members):
         seed = config.seed + member
@@ -137,7 +156,7 @@ def train(
             pairing.fit_in_one_step(module, config, data.training)
         else:
             folder = out if config.members == 1 else out / f"member-{member}"
-            trainer = _trainer(config, module, data, folder, seed, device, progress)
+            trainer = _trainer(config, module, data, folder, seed, device, progress, lesson)
             fits.append(trainer.fit())
             first = trainer.fabric.is_global_zero
         trained.append(module.cpu().eval())
@@ -212,6 +231,7 @@ def _trainer(
     seed: int,
     device: str,
     progress: Progress,
+    lesson: Lesson | None = None,
 ) -> Trainer:
     loss = module.loss
     if loss is None:
@@ -231,15 +251,20 @@ def _trainer(
     )
     groups = pairing.number_groups(training.groups)
 
-    objective = Contrastive(lambda rows: module.embed(training, rows, groups), loss, config.training.chunk)
+    def taught(rows: BatchRows) -> Tensor:
+        embedded = module.embed(training, rows, groups)
+        own: Tensor = loss(embedded)
+        return own if lesson is None else lesson.loss(module, training, rows, embedded.text, own)
+
+    contrastive = Contrastive(lambda rows: module.embed(training, rows, groups), loss, config.training.chunk)
     trainer = Trainer(
         module,
-        objective,
+        contrastive if lesson is None else taught,
         lambda: retrieval_scores(module.image, module.text, data.validation, trainer.fabric.device, config.similarity),
         plan,
         config.training,
         folder,
-        identity=_identity(config, data, seed),
+        identity=_identity(config, data, seed) | ({} if lesson is None else {"lesson": lesson.fingerprint}),
         report=loss.report,
         start_epoch=loss.start_epoch,
         start_step=loss.start_step,

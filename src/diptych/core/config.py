@@ -132,6 +132,14 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def peek(path: Path, key: str) -> Any:
+    """The value of one top-level key of a TOML file; None when it, or the file, cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError):
+        return None
+
+
 def from_dict(cls: type[C], values: Mapping[str, Any], name: str = "config") -> C:
     """Fill the dataclass `cls` from a nested mapping (a parsed TOML or JSON)."""
     return _fill(cls, values, (), _Document(name, ""))

@@ -18,6 +18,8 @@ class Reason(StrEnum):
     EMPTY_TEXT = "empty_text"
     NO_IMAGE = "no_image"
     BAD_ROW = "bad_row"
+    NOT_A_VIDEO = "not_a_video"
+    NO_FRAMES = "no_frames"
 
 
 class DiptychError(Exception):

@@ -61,6 +61,17 @@ class ImageTower(Protocol):
 
 
 @runtime_checkable
+class MapTower(ImageTower, Protocol):
+    """An image tower whose features are feature maps, flattened one after the other.
+
+    `maps` are their (channels, rows, columns), finest first: d is the sum of their products.
+    """
+
+    @property
+    def maps(self) -> tuple[tuple[int, int, int], ...]: ...
+
+
+@runtime_checkable
 class TextTower(Protocol):
     """Texts to features. `languages` are the ISO 639-1 codes it was made for; empty means unknown."""
 

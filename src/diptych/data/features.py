@@ -19,7 +19,8 @@ from diptych.data.cache import FeatureCache, content_key
 from diptych.data.images import stream
 
 _TEXT_CHUNK = 2048
-_FLUSH = 512  # pictures between two durable writes to the cache
+_FLUSH = 512  # pictures between two durable writes to the cache, unless
+_FLUSH_NUMBERS = 1 << 26  # so many features wait already
 _WIDENED = {"float16": np.float32, "int32": np.int64, "uint8": np.uint8}  # what rows are read as
 
 
@@ -91,7 +92,7 @@ def collect(
     views.check(view_names)
     pairs = list(pairs)
     refs = [ref for pair in pairs for ref in pair.images]
-    index_of_ref, caches, keys, skipped = _image_rows(refs, image_tower, root, view_names, workers, progress)
+    index_of_ref, caches, keys, skipped = cached_images(refs, image_tower, root, view_names, workers, progress)
 
     image_rows: list[int] = []  # positions in refs
     image_owner: list[int] = []
@@ -139,7 +140,7 @@ def is_wanted(text: Text, langs: Collection[str], fields: Collection[str]) -> bo
     return bool(text.value.strip()) and (not langs or text.lang in langs) and (not fields or text.field in fields)
 
 
-def _image_rows(
+def cached_images(
     refs: Sequence[ImageRef],
     tower: ImageTower,
     root: Path,
@@ -208,6 +209,7 @@ def _fill(
         batch_pixels.clear()
 
     size = max(1, 32 // len(view_names))
+    most = max(size, _FLUSH_NUMBERS // (tower.dim * len(view_names)))
     for position, shown, problem in with_progress:
         if problem is not None:
             bad[keys[position]] = problem
@@ -216,7 +218,7 @@ def _fill(
         batch_pixels.append(shown)
         if len(batch_keys) == size:
             embed()
-        if len(pending) >= _FLUSH:
+        if len(pending) >= min(_FLUSH, most):
             flush()
     embed()
     if pending:

@@ -39,6 +39,29 @@ class FakeImageTower:
         return np.asarray(scaled.astype(np.float32) @ self._matrix)
 
 
+class FakeMapTower:
+    """Mean colours and their squares on a 4 x 4 grid, and their mean on a 2 x 2 grid: maps of two depths."""
+
+    maps = ((6, 4, 4), (8, 2, 2))  # (channels, rows, columns), finest first
+    dim = 6 * 16 + 8 * 4
+
+    def __init__(self, size: int = 32, seed: int = 2) -> None:
+        self.preprocess = Preprocess(size=size)
+        self.fingerprint = fingerprint.of_json(["fake-maps", size, seed])
+        self._matrix = _matrix(6, 8, seed)
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Both maps, each flattened channel by channel. Raises ModelError for another type or size."""
+        check_pixels(pixels, self.preprocess)
+        rows = [_cells(band, axis=2) for band in _cells(pixels, axis=1)]
+        grid = np.stack([np.stack([cell.mean(axis=(1, 2)) for cell in row], axis=1) for row in rows], axis=1)
+        colours = (grid.astype(np.float32) - 127) / 128  # (b, 4, 4, 3)
+        fine = np.concatenate([colours, colours**2], axis=-1)
+        coarse = fine.reshape(len(pixels), 2, 2, 2, 2, 6).mean(axis=(2, 4)) @ self._matrix
+        flat = [np.moveaxis(one, -1, 1).reshape(len(pixels), -1) for one in (fine, coarse)]
+        return np.concatenate(flat, axis=1).astype(np.float32)
+
+
 class FakeTextTower:
     """Counts of hashed lower-case words, projected by a fixed random matrix."""
 

@@ -48,6 +48,10 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
     ),
     "efficientnet-lite2-stem": Entry(f"{_LITE}:EfficientNetLite2Stem", "the same of Lite2"),
     "pixels": Entry("diptych.encoders.image.pixel_tower:PixelTower", "pixels as they are, below the network backbone"),
+    "efficientnet-lite0-maps": Entry(
+        f"{_LITE}:EfficientNetLite0Maps", "feature maps of two depths, for the cross-attention matcher"
+    ),
+    "efficientnet-lite2-maps": Entry(f"{_LITE}:EfficientNetLite2Maps", "the same of Lite2"),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),
     "transformers": Entry(
         "diptych.encoders.image.transformers:TransformersImageTower",
@@ -57,6 +61,7 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
     "open_clip": Entry(f"{_CLIP}:OpenClipImageTower", "any OpenCLIP model", ("NAME_OR_FOLDER", "CHECKPOINT"), "@"),
     "onnx": Entry("diptych.encoders.image.onnx:OnnxImageTower", "a graph of your own", ("FILE",)),
     "fake": Entry("diptych.encoders.fake:FakeImageTower", "tiny, for tests"),
+    "fake-maps": Entry("diptych.encoders.fake:FakeMapTower", "tiny maps of two depths, for tests"),
 }
 
 TEXT_TOWERS: Mapping[str, Entry] = {

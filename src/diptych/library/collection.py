@@ -15,12 +15,12 @@ from . import card
 from .card import LANCE, Card
 from .care import Care
 from .encoder import Encoder
+from .matching import Matching
 from .names import escape
 from .opened import bytes_below, disk_errors
 from .places import open_place
 from .report import IndexReport
 from .rows import location
-from .searching import Searching
 from .trash import contents
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Info:
     store: str = LANCE  # where the rows are: "lance" in the folder, or the address of a server
 
 
-class Library(Searching, Care):
+class Library(Matching, Care):
     """A searchable collection of pictures on disk, made by one model.
 
     Make one with `create`, open one with `open`. Searching needs the model's text tower only for

@@ -32,7 +32,7 @@ class Standardise(nn.Module):
         std = sample.std(0, unbiased=False)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
-    def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b f"]:
+    def forward(self, features: Float[Tensor, "... f"]) -> Float[Tensor, "... f"]:
         """Standardised features."""
         return (features - self.mean) / self.std
 

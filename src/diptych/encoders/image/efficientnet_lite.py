@@ -63,6 +63,12 @@ class Variant:
         return self.channels[0], side, side
 
     @property
+    def last_map(self) -> tuple[int, int, int]:
+        """The same after the last convolution, which sees half of that."""
+        side = -(-self.size // 32)
+        return _LAST, side, side
+
+    @property
     def preprocess(self) -> Preprocess:
         """How the weights were trained to see pictures."""
         return Preprocess(size=self.size, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
@@ -306,5 +312,53 @@ class EfficientNetLite0Stem(EfficientNetLiteTower):
 
 class EfficientNetLite2Stem(EfficientNetLite0Stem):
     """Lite2's early part, a map of 120 x 17 x 17."""
+
+    variant = LITE2
+
+
+class Maps(nn.Module):
+    """Pixels to the feature maps of stage 5 and of the last convolution, side by side and flattened."""
+
+    def __init__(self, net: MultiStage) -> None:
+        super().__init__()
+        self.conv_stem = net.conv_stem
+        self.bn1 = net.bn1
+        self.blocks = net.blocks
+        self.conv_head = net.conv_head
+        self.bn2 = net.bn2
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
+        """Each map channel by channel, row by row; the finer map first."""
+        x = self.bn1(self.conv_stem(pixels))
+        kept = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number == STAGES[0]:
+                kept.append(torch.flatten(x, 1))
+        return torch.cat([*kept, torch.flatten(self.bn2(self.conv_head(x)), 1)], dim=1)
+
+
+class EfficientNetLite0Maps(EfficientNetLiteTower):
+    """Two depths of Lite0 as a frozen tower: what the cross-attention matcher looks at."""
+
+    _version = "maps-1"
+    _suffix = "-maps"
+
+    @property
+    def maps(self) -> tuple[tuple[int, int, int], ...]:
+        """(channels, rows, columns) of each map, finest first."""
+        return self.variant.stem_map, self.variant.last_map
+
+    @property
+    def dim(self) -> int:
+        """Numbers in both flattened maps."""
+        return sum(math.prod(one) for one in self.maps)
+
+    def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
+        return Maps(imagenet(self.variant)), ("features",)
+
+
+class EfficientNetLite2Maps(EfficientNetLite0Maps):
+    """Two depths of Lite2: maps of 120 x 17 x 17 and 1280 x 9 x 9."""
 
     variant = LITE2

@@ -42,7 +42,7 @@ class TransformersImageTower:
         self._model = load_hub_model(name_or_folder, device, allow_download)
         self._module = self._model.module
         self.pooling = _choose_pooling(self._model, pooling)
-        self.preprocess = _preprocess(self._model.folder)
+        self.preprocess = preprocess_of(self._model.folder)
 
     @cached_property
     def dim(self) -> int:
@@ -94,7 +94,8 @@ def _choose_pooling(model: HubModel, pooling: str) -> str:
     return pooling
 
 
-def _preprocess(folder: Path) -> Preprocess:
+def preprocess_of(folder: Path) -> Preprocess:
+    """How a model of transformers wants its pictures; ModelError when its folder does not say."""
     transformers = import_transformers()
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(

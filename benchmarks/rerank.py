@@ -1,0 +1,142 @@
+"""Accuracy against time of re-ranking: fast alone, slow over everything, slow over the best K of fast.
+
+    python benchmarks/rerank.py flickr8k/ --split val --fast base --slow runs/diptych-slow/model --out rerank.png
+
+Queries are drawn at random (seed 0), because the slow model over everything takes a second a query. Beta is
+fitted on the queries of one half of the pictures and used on the other half, both ways, so that no figure
+was fitted on itself. Times are medians of single queries from cached tokens, the fast search included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diptych.cli.shared import RichProgress
+from diptych.compose import rerank as work
+from diptych.core.files import write_bytes, write_json
+from diptych.data.readers import SourceOptions, open_source
+from diptych.evaluation.reranking import top
+from diptych.models import load
+from diptych.models.cross import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_cross
+
+DEPTHS = (20, 50, 100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--fast", default="base")
+    parser.add_argument("--slow", required=True)
+    parser.add_argument("--texts", type=int, default=300, help="queries text -> image")
+    parser.add_argument("--images", type=int, default=60, help="queries image -> text")
+    parser.add_argument("--limit", type=int, default=0, help="pictures in the gallery; 0 for all")
+    parser.add_argument("--timed", type=int, default=20, help="queries that are timed")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="plot, a PNG; the table goes beside it as JSON")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    fast, slow = load(options.fast, threads=options.threads), load_cross(options.slow)
+    pairs = list(open_source(options.source, SourceOptions(split=options.split)))
+    pairs = pairs[: options.limit] if options.limit else pairs
+    prepared = work.prepare(fast, slow, pairs, progress=RichProgress())
+    table = {}
+    for direction, most in zip(DIRECTIONS, (options.texts, options.images), strict=True):
+        table[direction] = rows(slow, prepared, direction, most, options.timed)
+        print(f"\n{direction}: {most} queries among {gallery(prepared, direction)}")
+        for name, row in table[direction].items():
+            print("  {:24} R@1 {R@1:5.1f}  R@5 {R@5:5.1f}  R@10 {R@10:5.1f}  {ms:9.1f} ms".format(name, **row), end="")
+            print(f"  beta {row['beta']}" if "beta" in row else "")
+    if options.out:
+        facts = {"fast": fast.name, "slow": slow.name, "threads": options.threads, "pictures": len(prepared.images)}
+        write_json(options.out.with_suffix(".json"), {**facts, **table})
+        draw(table, options.out)
+
+
+def gallery(prepared: work.Prepared, direction: str) -> int:
+    return len(prepared.images) if direction == TEXT_TO_IMAGE else len(prepared.texts)
+
+
+def rows(slow, prepared: work.Prepared, direction: str, most: int, timed: int) -> dict[str, dict[str, float]]:
+    to_image = direction == TEXT_TO_IMAGE
+    count = len(prepared.texts) if to_image else len(prepared.images)
+    queries = np.sort(np.random.default_rng(0).permutation(count)[:most])
+    owner = prepared.owner[queries] if to_image else queries
+    everything = gallery(prepared, direction)
+    halves = [
+        work.score(slow, prepared, direction, depth=everything, queries=queries[owner % 2 == half]) for half in (0, 1)
+    ]
+    ways = [(halves[0], halves[1]), (halves[1], halves[0])]  # fitted on, measured on
+    spent = times(slow, prepared, direction, queries[:timed])
+    found = {"fast alone": {**recalls(ways, lambda _: (0.0, 1)), "ms": spent[1]}}
+    found["slow over everything"] = {**recalls(ways, lambda _: (0.0, everything)), "ms": spent[everything]}
+    for name, k in [("slow + fast, everything", everything), *((f"re-rank {k}", k) for k in DEPTHS)]:
+        betas = [fitted.best_beta(k) for fitted, _ in ways]
+        # k is bound now: each row has its own
+        found[name] = {**recalls(ways, lambda one, k=k: (one.best_beta(k), k)), "ms": spent[k], "beta": betas}
+    return found
+
+
+def recalls(ways, choose) -> dict[str, float]:
+    """R@k in percent over both halves, with beta and K chosen on the other half."""
+    sizes = [len(measured.fast) for _, measured in ways]
+    return {
+        f"R@{at}": float(np.average([measured.recall(*choose(fitted), at) for fitted, measured in ways], weights=sizes))
+        for at in (1, 5, 10)
+    }
+
+
+def times(slow, prepared: work.Prepared, direction: str, queries: np.ndarray) -> dict[int, float]:
+    """Median milliseconds a query: the fast search, and the slow scores of its best K."""
+    found: dict[int, list[float]] = {}
+    for query in queries:
+        for k in (1, *DEPTHS, gallery(prepared, direction)):
+            if k > max(DEPTHS) and len(found.get(k, ())) >= 3:
+                continue  # a second each; three are enough
+            started = time.perf_counter()
+            if direction == TEXT_TO_IMAGE:
+                best = top((prepared.texts[query] @ prepared.images.T)[None], k)[0]
+                if k > 1:
+                    slow.score(prepared.tokens[best], prepared.words[query])
+            else:
+                best = top((prepared.images[query] @ prepared.texts.T)[None], k)[0]
+                if k > 1:
+                    slow.scores(prepared.tokens[query : query + 1], [prepared.words[i] for i in best], IMAGE_TO_TEXT)
+            found.setdefault(k, []).append(1000 * (time.perf_counter() - started))
+    return {k: float(np.median(values)) for k, values in found.items()}
+
+
+def draw(table: dict, path: Path) -> None:
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for (direction, found), colour in zip(table.items(), ("#B4532A", "#1F5A7A"), strict=True):
+        names = ["fast alone", *(f"re-rank {k}" for k in DEPTHS), "slow + fast, everything"]
+        shown = [(found[name]["ms"], found[name]["R@1"]) for name in names]
+        axis.plot(*zip(*shown, strict=True), color=colour, marker="o", markersize=4, label=direction.replace("_", " "))
+        for name, (ms, recall) in zip(names, shown, strict=True):
+            axis.annotate(name, (ms, recall), textcoords="offset points", xytext=(4, -10), fontsize=7, color=colour)
+        alone = found["slow over everything"]
+        axis.plot(alone["ms"], alone["R@1"], color=colour, marker="x", linestyle="")
+    axis.set_xscale("log")
+    axis.set_xlabel("milliseconds a query (x: the slow model alone)")
+    axis.set_ylabel("R@1, percent")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main()

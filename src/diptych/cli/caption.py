@@ -1,0 +1,93 @@
+"""`diptych caption`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.types import Skipped
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def caption(
+    *files: Path,
+    slow: Path,
+    decode: Literal["greedy", "beam", "nucleus"] = "beam",
+    beams: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=20))] = 5,
+    top: float = 0.9,
+    data: str = "",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    gallery: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 100,
+    common: Common = COMMON,
+) -> None:
+    """Describe pictures in words, with the slow matcher read as a captioner.
+
+    With --data the pictures of a source are described and the captions scored against its texts: BLEU-4,
+    CIDEr, and how often the matcher finds the picture by its own caption.
+
+    For example:
+
+        diptych caption photo.jpg --slow runs/diptych-slow/model
+
+        diptych caption *.jpg --slow runs/diptych-slow/model --decode nucleus --seed 3 --json
+
+        diptych caption --data flickr8k/ --split val --slow runs/diptych-slow/model
+
+    Args:
+        files: Pictures.
+        slow: The matcher's folder.
+        decode: greedy, beam or nucleus.
+        beams: Sentences that beam grows side by side.
+        top: Share of the probability that nucleus draws from.
+        data: Source of pairs to describe and score instead of files.
+        gallery: Pictures among which a caption has to find its own.
+    """
+    from diptych.compose import captions as work
+    from diptych.models.cross import load_cross
+    from diptych.models.cross.captions import DecodingSettings, describe
+
+    if bool(files) == bool(data):
+        raise ConfigError("expected pictures, or a source with --data, and not both")
+    settings = DecodingSettings(decode, beams=beams, top=top, seed=common.seed or 0)
+    matcher = load_cross(slow, device=common.device)
+    work.check_captioner(matcher)
+    if data:
+        report = work.evaluate_captions(
+            matcher, list(open_source(data, options)), settings, gallery=gallery, progress=common.progress()
+        )
+        found = ", ".join(f"{name} {value:.1f}" for name, value in report.retrieval.items())
+        shown = [f"  {name}: {one.text}" for name, one in list(report.captions.items())[:5]]
+        common.show(
+            report.to_json(),
+            "\n".join(
+                [
+                    f"{len(report.captions)} pictures, {decode}: BLEU-4 {report.bleu4:.1f}, CIDEr {report.cider:.3f}",
+                    f"found by its own caption among {report.gallery}: {found}",
+                    *shown,
+                ]
+            ),
+        )
+        return
+    skipped: list[Skipped] = []
+    rows = []
+    for file in files:
+        tokens = matcher.encode_regions([file], workers=1, skipped=skipped)
+        rows += [(file, one) for one in describe(matcher.scorer, tokens, settings)]
+    for one in skipped:
+        common.progress().say(f"{one.reason.value}: {one.name}")
+    if not rows:
+        raise DataError(f"none of the {len(files)} files is a picture; {skipped[0].detail}", skipped[0].reason)
+    value = {
+        "captions": [{"path": str(file), "text": one.text, "log_likelihood": one.log_likelihood} for file, one in rows],
+        "skipped": [{"path": one.name, "reason": one.reason.value} for one in skipped],
+    }
+    alone = len(files) == 1
+    common.show(value, "\n".join(one.text if alone else f"{file}: {one.text}" for file, one in rows))

@@ -1,0 +1,78 @@
+"""`diptych distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from diptych.data.readers import SourceOptions
+
+from .shared import Common
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def distill(
+    config: Path,
+    *,
+    teacher: Path,
+    student: str = "base",
+    data: str = "",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    out: Path | None = None,
+    set: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    any_data: Annotated[bool, Parameter(negative="")] = False,
+    fresh: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> None:
+    """Teach a fast model what a slow matcher knows; searching with it costs no more than before.
+
+    The teacher scores each training text with its own picture, with the wrong ones that the student
+    takes for the best, and with some at random; the scores are kept, so that another run with other
+    weights needs none of them again. Interrupted, the same command goes on.
+
+    For example:
+
+        diptych distill configs/distill.toml --teacher runs/diptych-slow/model --student base --data flickr8k/
+
+        diptych distill configs/distill.toml --teacher runs/slow/model --data pairs.csv --set distillation.alpha=0.8
+
+    Args:
+        config: TOML file; see configs/distill.toml.
+        teacher: Folder of the slow matcher.
+        student: Name or folder of the fast model that learns on.
+        data: Source of pairs; those that the teacher learnt from.
+        out: Folder of the run; runs/NAME when left out.
+        set: Override a setting, as section.key=value; repeatable.
+        any_data: Let the pairs differ from those the teacher learnt from.
+        fresh: Forget an earlier run in the same folder.
+    """
+    from diptych import compose
+    from diptych.compose import distill as compose_distill
+    from diptych.core.config import load
+
+    overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
+    settings = load(compose_distill.DistillConfig, config, overrides)
+    folder = out or Path("runs") / settings.name
+    if fresh:
+        compose.forget(folder)
+    report = compose_distill.distill(
+        settings,
+        teacher,
+        student,
+        folder,
+        source=data,
+        options=options,
+        any_data=any_data,
+        device=common.device,
+        progress=common.progress(),
+    )
+    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
+    common.show(
+        report.to_json(),
+        f"distilled on {report.records['train']} records; validation ({report.records['val']} records):\n{rows}\n"
+        f"model: {report.model}\nnext: diptych fit-rerank --fast {report.model} --slow {teacher} --data SOURCE",
+    )

@@ -1,0 +1,82 @@
+"""`diptych explain-match`: what the slow matcher looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.core.errors import ConfigError
+from diptych.core.files import write_bytes
+from diptych.core.types import Hit
+
+from .shared import Common
+
+COMMON = Common()
+
+
+def explain_match(
+    text: str,
+    image: Path | None = None,
+    /,
+    *,
+    slow: Path,
+    library: Path | None = None,
+    id: str = "",
+    out: Path = Path("explained.png"),
+    common: Common = COMMON,
+) -> None:
+    """Draw which regions of a picture each word of a text looked at, and what the picture told about it.
+
+    The number behind a word is by how many nats the picture made it likelier: large ones made the match,
+    negative ones spoke against it.
+
+    For example:
+
+        diptych explain-match "a dog catches a red frisbee" photo.jpg --slow runs/diptych-slow/model
+
+        diptych explain-match "a red frisbee" --library ~/pictures.library --id 3f2a91c07be44d10 --slow runs/slow/model
+
+    Args:
+        text: The text.
+        image: The picture.
+        slow: The matcher's folder.
+        library: Take the picture from this library instead, by its id.
+        id: The id of a hit, as search prints it.
+        out: Where the PNG goes.
+    """
+    from diptych.models.cross import load_cross
+    from diptych.models.cross.explain import explain_match as explain
+    from diptych.models.cross.explain import overlay
+
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: expected a file name that ends in .png")
+    if (image is None) == (library is None):
+        raise ConfigError("expected a picture, or --library and --id, and not both")
+    path = image if image is not None else _in_library(library or Path(), id)
+    match = explain(load_cross(slow, device=common.device), path, text)
+    write_bytes(out, overlay(path, match))
+    value = {
+        "text": match.text,
+        "image": str(path),
+        "h": match.score,
+        "words": [{"word": one.word, "gain": one.gain, "regions": one.regions.tolist()} for one in match.words],
+        "out": str(out),
+    }
+    lines = [f"  {one.word:16} {one.gain:+6.2f}" for one in match.words]
+    common.show(
+        value, "\n".join([f"h = {match.score:.2f}; nats that the picture adds to each word:", *lines, str(out)])
+    )
+
+
+def _in_library(folder: Path, identifier: str) -> Path:
+    from diptych.library import Library
+    from diptych.library.names import unescape
+
+    found: Hit | None = None
+    view = Library.open(folder).snapshot()
+    rows = view.find([identifier])
+    if len(rows):
+        about = view.row(int(rows[0]))
+        found = Hit(0, identifier, 0.0, about["path"], about["meta"])
+    if found is None or found.path is None:
+        raise ConfigError(f"no picture of the library has the id {identifier!r}; give one that search prints")
+    return Path(unescape(found.path))

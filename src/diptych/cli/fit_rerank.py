@@ -1,0 +1,114 @@
+"""`diptych fit-rerank`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def fit_rerank(
+    *,
+    slow: Path,
+    data: str,
+    fast: str = "base",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    share: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=1))] = 1.0,
+    queries: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 400,
+    common: Common = COMMON,
+) -> None:
+    """Fit a slow matcher to a fast model: how much each counts, and how many candidates are worth it.
+
+    Give pairs that neither model was trained on. The result lies in the matcher's folder and is used
+    by search --rerank. Takes about a minute for each 200 queries.
+
+    For example:
+
+        diptych fit-rerank --fast base --slow runs/diptych-slow/model --data my-pairs.csv --split val
+
+        diptych fit-rerank --fast runs/mine/model --slow runs/slow/model --data flickr8k/ --split train --share 0.05
+
+    Args:
+        slow: The matcher's folder.
+        data: Source of pairs.
+        fast: A shipped model's name, or a model folder.
+        share: Use only the records that data.val_share of this size held out of the training split.
+        queries: Texts, and pictures, that are asked for, at most.
+    """
+    from diptych.compose import rerank as compose_rerank
+    from diptych.models import load
+    from diptych.models.cross import load_cross
+
+    report = compose_rerank.fit(
+        load(fast),
+        load_cross(slow, device=common.device),
+        list(open_source(data, options)),
+        share=share,
+        most=queries,
+        seed=common.seed or 0,
+        progress=common.progress(),
+    )
+    pair, fitted = report.pair, report.pair.fitted
+    recalls = ", ".join(f"K {k}: {recall:.1f}" for k, recall in fitted["text_to_image R@1 by K"].items())
+    common.show(
+        report.to_json(),
+        f"text to image: h + {pair.beta:g} cosine over the best {pair.k}; image to text: beta "
+        f"{pair.beta_image_to_text:g}\n"
+        f"R@1 on {fitted['pictures']} pictures (fitted on the same): fast alone "
+        f"{fitted['fast R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
+    )
+
+
+def calibration(
+    *,
+    slow: Path,
+    data: str,
+    fast: str = "base",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    queries: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 400,
+    plot: Path | None = None,
+    common: Common = COMMON,
+) -> None:
+    """How far the probabilities of re-ranked hits can be trusted, on pairs that they were not fitted on.
+
+    For example:
+
+        diptych calibration --slow runs/diptych-slow/model --data flickr8k/ --split val --plot reliability.png
+
+    Args:
+        slow: The matcher's folder, with what fit-rerank left in it.
+        data: Source of pairs.
+        fast: A shipped model's name, or a model folder.
+        queries: Texts that are asked for, at most.
+        plot: Draw the reliability diagram into this PNG.
+    """
+    from diptych.compose import rerank as compose_rerank
+    from diptych.core.files import write_bytes
+    from diptych.evaluation.reliability import draw_reliability
+    from diptych.models import load
+    from diptych.models.cross import load_cross
+
+    report = compose_rerank.check_relevance(
+        load(fast),
+        load_cross(slow, device=common.device),
+        list(open_source(data, options)),
+        most=queries,
+        seed=common.seed or 0,
+        progress=common.progress(),
+    )
+    if plot is not None:
+        curves = {"hit is right": report.hits, "nothing matches": report.nothing}
+        write_bytes(plot, draw_reliability(curves, f"{report.queries} queries"))
+    common.show(
+        report.to_json(),
+        f"{report.queries} queries: expected calibration error {report.hit_error:.3f} of hits, "
+        f'{report.nothing_error:.3f} of "nothing matches"',
+    )

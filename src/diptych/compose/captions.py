@@ -1,0 +1,95 @@
+"""Captions of a whole source, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair, Skipped
+from diptych.evaluation import Positives, ranks_from_scores
+from diptych.evaluation.captions import bleu4, cider
+from diptych.evaluation.metrics import recall_at
+from diptych.models.cross import CrossEncoder
+from diptych.models.cross.captions import Caption, DecodingSettings, describe
+
+
+@dataclass(frozen=True)
+class CaptionReport:
+    """Captions of a source's pictures and their scores."""
+
+    captions: dict[str, Caption]  # by record
+    decoding: str
+    bleu4: float
+    cider: float
+    retrieval: dict[str, float]  # R@k in percent: does the matcher find the picture by its own caption?
+    gallery: int
+    skipped: tuple[Skipped, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "captions": {name: one.text for name, one in self.captions.items()},
+            "decoding": self.decoding,
+            "BLEU-4": round(self.bleu4, 2),
+            "CIDEr": round(self.cider, 3),
+            "retrieval by its own captions": self.retrieval,
+            "gallery": self.gallery,
+            "skipped": len(self.skipped),
+        }
+
+
+def check_captioner(matcher: CrossEncoder) -> None:
+    """Raise ConfigError for a matcher that was never taught to write."""
+    objective = matcher.config.objective.name
+    if objective != "captioning":
+        raise ConfigError(f"the matcher {matcher.name!r} was trained by {objective!r}; only captioning can describe")
+
+
+def evaluate_captions(
+    matcher: CrossEncoder,
+    pairs: Sequence[Pair],
+    settings: DecodingSettings,
+    *,
+    gallery: int = 100,
+    progress: Progress = SILENT,
+) -> CaptionReport:
+    """Describe the first picture of each pair and compare with its texts.
+
+    Retrieval is among the first `gallery` pictures: each one's caption is scored with all of them.
+    Raises DataError when no pair has both a readable picture and a text.
+    """
+    check_captioner(matcher)
+    usable = [pair for pair in pairs if pair.images and pair.texts]
+    skipped: list[Skipped] = []
+    kept, rows = [], []
+    for pair in progress.track(usable, "pictures", total=len(usable)):
+        before = len(skipped)
+        tokens = matcher.encode_regions([pair.images[0]], workers=1, skipped=skipped)
+        if len(skipped) == before:
+            kept.append(pair)
+            rows.append(tokens)
+    if not kept:
+        raise DataError(f"found no pair with a readable picture and a text among {len(pairs)}", Reason.NO_IMAGE)
+    regions = np.concatenate(rows)
+    captions = describe(matcher.scorer, regions, settings)
+    texts = [caption.text for caption in captions]
+    references = [[text.value for text in pair.texts] for pair in kept]
+    count = min(gallery, len(kept))
+    labels = np.arange(count)
+    ranks = ranks_from_scores(
+        matcher.scores(regions[:count], [text or "." for text in texts[:count]]), Positives.from_labels(labels, labels)
+    )
+    return CaptionReport(
+        captions={pair.id: caption for pair, caption in zip(kept, captions, strict=True)},
+        decoding=settings.name,
+        bleu4=bleu4(texts, references),
+        cider=cider(texts, references),
+        retrieval={f"R@{k}": round(100 * float(recall_at(ranks, k).mean()), 2) for k in (1, 5, 10)},
+        gallery=count,
+        skipped=tuple(skipped),
+    )

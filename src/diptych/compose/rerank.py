@@ -1,0 +1,308 @@
+"""Fitting a fast and a slow model to each other, and putting a re-ranker together from the two."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float16, Float32, Float64, Int64
+
+from diptych.core.errors import DataError, ModelError
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair, Skipped
+from diptych.data.splits import held_out
+from diptych.evaluation import Positives, ranks_from_scores
+from diptych.evaluation.metrics import recall_at
+from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic, reliability
+from diptych.evaluation.reranking import rerank, top
+from diptych.library.relevance import Relevance, hit_features, query_features
+from diptych.library.rerank import Reranker
+from diptych.models import DualEncoder
+from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, BlipMatcher, CrossEncoder
+from diptych.models.cross.pair import PairSettings, read_pair, write_pair
+from diptych.models.embed import embed_pairs
+
+BETAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0, 400.0)
+DEPTHS = (20, 50, 100)
+_WITHIN = 0.25  # R@1 in percent: fewer candidates are taken when they lose no more than this
+
+
+def reranker(
+    fast: DualEncoder | str, slow: CrossEncoder | BlipMatcher, *, beta: float | None = None, k: int | None = None
+) -> Reranker:
+    """The re-ranker of a fast model (or its fingerprint) and a matcher, as `fit` left it in the matcher's folder.
+
+    A `beta` of one's own needs no fitting; a pretrained matcher always needs one. Raises ModelError when
+    nothing was fitted for the two.
+    """
+    fingerprint = fast if isinstance(fast, str) else fast.fingerprint
+    if beta is not None:
+        return Reranker(fingerprint, slow, beta, k or 50)
+    if isinstance(slow, BlipMatcher):
+        raise ModelError(f"nothing is fitted for the pretrained matcher {slow.name!r}; name a weight with --beta")
+    pair = read_pair(slow.folder, fingerprint, slow.fingerprint)
+    relevance = Relevance.from_json(pair.calibration)
+    return Reranker(fingerprint, slow, pair.beta, k or pair.k, relevance=relevance, prior=slow.scorer)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One direction of held-out pairs: cosines of everything, and h of each query's best candidates."""
+
+    fast: Float32[np.ndarray, "q m"]
+    candidates: Int64[np.ndarray, "q c"]
+    slow: Float32[np.ndarray, "q c"]
+    positives: Positives
+    words: tuple[str, ...] = ()  # of the queries, where they are texts
+
+    def recall(self, beta: float, k: int, at: int = 1) -> float:
+        """R@at in percent after re-ranking the first k by h + beta * cosine."""
+        combined = rerank(self.fast, self.candidates, self.slow, beta, k)
+        return 100 * float(recall_at(ranks_from_scores(combined, self.positives), at).mean())
+
+    def fast_recall(self, at: int = 1) -> float:
+        """R@at in percent of the fast model alone."""
+        return 100 * float(recall_at(ranks_from_scores(self.fast, self.positives), at).mean())
+
+    def best_beta(self, k: int) -> float:
+        """The beta of BETAS with the smallest mean log rank, which is smoother than R@1."""
+
+        def badness(beta: float) -> float:
+            combined = rerank(self.fast, self.candidates, self.slow, beta, k)
+            return float(np.log1p(ranks_from_scores(combined, self.positives).best).mean())
+
+        return min(BETAS, key=badness)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What was fitted, and what it gave on the data it was fitted on."""
+
+    pair: PairSettings
+    path: Path
+    skipped: tuple[Skipped, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        pair = dataclasses.asdict(self.pair)
+        return {**pair, "path": str(self.path), "skipped": len(self.skipped)}
+
+
+def fit(
+    fast: DualEncoder,
+    slow: CrossEncoder,
+    pairs: Sequence[Pair],
+    *,
+    share: float = 1.0,
+    most: int = 400,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> FitReport:
+    """Fit beta and K on pairs that neither model was trained on, and keep them in the matcher's folder.
+
+    Args:
+        fast: the fast model.
+        slow: the matcher.
+        pairs: the pairs.
+        share: use only the records that this `val_share` holds out of training (1 for all).
+        most: queries of each direction, drawn at random.
+        seed: of that draw.
+        progress: told what is being scored.
+
+    Raises DataError when fewer than 10 pairs are left.
+    """
+    kept = [pair for pair in pairs if pair.images and pair.texts and (share >= 1 or held_out(pair.id, share))]
+    if len(kept) < 10:
+        raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
+    prepared = prepare(fast, slow, kept, progress=progress)
+    scored = {
+        direction: score(slow, prepared, direction, most=most, seed=seed, progress=progress)
+        for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
+    }
+    forward = scored[TEXT_TO_IMAGE]
+    k, beta, curve = _chosen(forward)
+    backward = scored[IMAGE_TO_TEXT]
+    pair = PairSettings(
+        fast=fast.fingerprint,
+        slow=slow.fingerprint,
+        fast_name=fast.name,
+        beta=beta,
+        k=k,
+        beta_image_to_text=backward.best_beta(k),
+        fitted={
+            "pictures": len(prepared.images),
+            "queries": {name: len(one.fast) for name, one in scored.items()},
+            "seed": seed,
+            "fast R@1": {name: round(one.fast_recall(), 2) for name, one in scored.items()},
+            "text_to_image R@1 by K": curve,
+        },
+        calibration=fit_relevance(slow, forward, k) if slow.config.objective.name == "captioning" else {},
+    )
+    return FitReport(pair, write_pair(slow.folder, pair), prepared.skipped)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What relevance is judged by: features of hits and of queries, and what was true."""
+
+    hits: Float64[np.ndarray, "n f"]
+    right: Bool[np.ndarray, " n"]
+    queries: Float64[np.ndarray, "m f"]
+    nothing: Bool[np.ndarray, " m"]
+
+
+def evidence(slow: CrossEncoder, scored: Scored, k: int) -> Evidence:
+    """The best k candidates of each text twice: as they are, and with the right picture taken away.
+
+    So in half of the lists and more nothing matches, as with texts that are shuffled among galleries.
+    """
+    priors, lengths = slow.scorer.prior(scored.words), slow.scorer.lengths(scored.words)
+    hits, right, queries, nothing = [], [], [], []
+    for row, (prior, words) in enumerate(zip(priors, lengths, strict=True)):
+        own = scored.positives.items[scored.positives.offsets[row] : scored.positives.offsets[row + 1]]
+        is_right = np.isin(scored.candidates[row], own)
+        for kept in [True, False] if is_right[:k].any() else [True]:
+            chosen = np.flatnonzero(np.ones_like(is_right) if kept else ~is_right)[:k]
+            h = scored.slow[row, chosen]
+            hits.append(hit_features(h, float(prior), float(words)))
+            right.append(is_right[chosen])
+            queries.append(query_features(h, float(prior), float(words)))
+            nothing.append(not is_right[chosen].any())
+    return Evidence(np.concatenate(hits), np.concatenate(right), np.concatenate(queries), np.array(nothing))
+
+
+def fit_relevance(slow: CrossEncoder, scored: Scored, k: int) -> dict[str, Any]:
+    """Both probabilities fitted to held-out queries, JSON-ready."""
+    found = evidence(slow, scored, k)
+    return Relevance(fit_logistic(found.hits, found.right), fit_logistic(found.queries, found.nothing)).to_json()
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """How far the probabilities of a pair can be trusted on pairs that they were not fitted on."""
+
+    hits: list[Bin]
+    nothing: list[Bin]
+    hit_error: float  # expected calibration error
+    nothing_error: float
+    queries: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "ECE of hits": round(self.hit_error, 4),
+            "ECE of nothing matches": round(self.nothing_error, 4),
+            "queries": self.queries,
+            "hits": [dataclasses.asdict(one) for one in self.hits],
+            "nothing": [dataclasses.asdict(one) for one in self.nothing],
+        }
+
+
+def check_relevance(
+    fast: DualEncoder,
+    slow: CrossEncoder,
+    pairs: Sequence[Pair],
+    *,
+    most: int = 400,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> CalibrationReport:
+    """Reliability of what `fit` left for this pair of models, on pairs of which it knew nothing.
+
+    Raises ModelError when nothing was fitted.
+    """
+    pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint)
+    relevance = Relevance.from_json(pair.calibration)
+    if relevance is None:
+        raise ModelError(f"{slow.folder} has no probabilities for this pair; run diptych fit-rerank again")
+    prepared = prepare(fast, slow, pairs, progress=progress)
+    scored = score(slow, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)
+    found = evidence(slow, scored, pair.k)
+    hits, nothing = relevance.hit(found.hits), relevance.nothing(found.queries)
+    return CalibrationReport(
+        reliability(hits, found.right),
+        reliability(nothing, found.nothing),
+        calibration_error(hits, found.right),
+        calibration_error(nothing, found.nothing),
+        len(scored.words),
+    )
+
+
+def _chosen(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
+    """The fewest candidates that come within a quarter point of the best R@1, and their beta."""
+    betas = {k: scored.best_beta(k) for k in DEPTHS}
+    recalls = {k: round(scored.recall(beta, k), 2) for k, beta in betas.items()}
+    k = next(k for k in DEPTHS if recalls[k] >= max(recalls.values()) - _WITHIN)
+    return k, betas[k], {str(k): recall for k, recall in recalls.items()}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pairs as both models see them: the fast one's vectors, the slow one's tokens, and the texts."""
+
+    images: Float32[np.ndarray, "n d"]
+    texts: Float32[np.ndarray, "m d"]
+    owner: Int64[np.ndarray, " m"]  # the picture that a text belongs to
+    tokens: Float16[np.ndarray, "n r w"]
+    words: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def prepare(fast: DualEncoder, slow: CrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT) -> Prepared:
+    """The first picture of each pair and all of its texts; pairs with an unreadable picture are left out."""
+    embedded = embed_pairs(fast, pairs, progress=progress)
+    by_id = {pair.id: pair for pair in pairs}
+    kept = [by_id[identifier] for identifier in embedded.ids]
+    return Prepared(
+        images=embedded.images,
+        texts=embedded.texts,
+        owner=embedded.owner,
+        tokens=slow.encode_regions([pair.images[0] for pair in kept], progress=progress),
+        words=tuple(text.value for pair in kept for text in pair.texts),
+        skipped=embedded.skipped,
+    )
+
+
+def score(
+    slow: CrossEncoder,
+    pairs: Prepared,
+    direction: str,
+    *,
+    depth: int = DEPTHS[-1],
+    most: int = 400,
+    seed: int = 0,
+    queries: Int64[np.ndarray, " q"] | None = None,
+    progress: Progress = SILENT,
+) -> Scored:
+    """Cosines of `most` random queries (or of those named) with everything, and h of each one's best `depth`."""
+    to_image = direction == TEXT_TO_IMAGE
+    if queries is None:
+        draw = np.random.default_rng(seed)
+        queries = np.sort(draw.permutation(len(pairs.texts if to_image else pairs.images))[:most])
+    if to_image:
+        cosines = pairs.texts[queries] @ pairs.images.T
+        positives = Positives.from_labels(pairs.owner[queries], np.arange(len(pairs.images)))
+    else:
+        cosines = pairs.images[queries] @ pairs.texts.T
+        positives = Positives.from_labels(queries, pairs.owner)
+    candidates = top(cosines, depth)
+    texts = tuple(pairs.words[query] for query in queries) if to_image else ()
+    if depth >= cosines.shape[1]:  # everything: keys and values of a picture are made once for all texts
+        every = (
+            slow.scores(pairs.tokens, texts)
+            if to_image
+            else slow.scores(pairs.tokens[queries], pairs.words, IMAGE_TO_TEXT).T
+        )
+        return Scored(cosines, candidates, np.take_along_axis(every, candidates, 1), positives, texts)
+    found = np.empty(candidates.shape, dtype=np.float32)
+    for row in progress.track(range(len(queries)), f"matching {direction}", total=len(queries)):
+        if to_image:
+            found[row] = slow.score(pairs.tokens[candidates[row]], pairs.words[queries[row]])
+        else:
+            own = pairs.tokens[queries[row] : queries[row] + 1]
+            found[row] = slow.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
+    return Scored(cosines, candidates, found, positives, texts)

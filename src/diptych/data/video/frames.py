@@ -1,0 +1,198 @@
+"""The one place that touches PyAV: a video file to evenly sampled frames of its moments.
+
+A file is never decoded from end to end: each wanted frame is found by a seek and a bounded number of
+decoded frames behind it. So ten hours cost what the number of moments costs, which is bounded too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from diptych.core.errors import ConfigError, DataError, MissingExtraError, Reason
+
+SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".3gp"))
+# Playlists (HLS, concat) are no videos: they would make the decoder open other files and addresses.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,h264,hevc"
+_OPTIONS = {"protocol_whitelist": "file,pipe", "format_whitelist": _FORMATS}
+_DECODED_AT_MOST = 400  # frames behind a seek: some ten seconds between key frames
+_NOTHING_AT_MOST = 3  # broken frames in a row before a moment is given up
+
+
+@dataclass(frozen=True)
+class VideoLimits:
+    """What is read at most."""
+
+    max_bytes: int = 8_000_000_000
+    max_pixels: int = 50_000_000  # of one frame
+    max_seconds: float = 48 * 3600.0
+
+    def __post_init__(self) -> None:
+        if min(self.max_bytes, self.max_pixels, self.max_seconds) <= 0:
+            raise ConfigError(f"video limits must be above 0, found {self}")
+
+
+@dataclass(frozen=True)
+class MomentPlan:
+    """How a video is cut into moments, and how many frames stand for each."""
+
+    seconds: float = 5.0  # length of a moment
+    frames: int = 4  # of a moment, evenly spread
+    most: int = 240  # moments of one video; longer moments are made of longer videos
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 or self.frames < 1 or self.most < 1:
+            raise ConfigError(f"moments need seconds above 0, and frames and most of at least 1, found {self}")
+
+    def spans(self, duration: float) -> list[tuple[float, float]]:
+        """Start and end of each moment in seconds: equal parts of the whole, none shorter than half of `seconds`."""
+        count = max(1, min(self.most, round(duration / self.seconds)))
+        edges = np.linspace(0.0, duration, count + 1)
+        return [(float(start), float(end)) for start, end in itertools.pairwise(edges)]
+
+    def times(self, start: float, end: float) -> list[float]:
+        """Middles of `frames` equal parts of a moment."""
+        step = (end - start) / self.frames
+        return [start + (number + 0.5) * step for number in range(self.frames)]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A part of a video and frames that stand for it (fewer than planned where some cannot be decoded)."""
+
+    start: float  # seconds
+    end: float
+    frames: list[UInt8[np.ndarray, "h w 3"]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file's header says."""
+
+    seconds: float
+    width: int
+    height: int
+
+
+DEFAULT_LIMITS = VideoLimits()
+DEFAULT_PLAN = MomentPlan()
+
+
+def probe(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
+    """Length and size of a video. Raises DataError with a reason for a file that cannot be used."""
+    with _opened(path, limits) as (_, stream, seconds):
+        return VideoInfo(seconds, stream.codec_context.width, stream.codec_context.height)
+
+
+def read_moments(path: Path, plan: MomentPlan = DEFAULT_PLAN, limits: VideoLimits = DEFAULT_LIMITS) -> Iterator[Moment]:
+    """The moments of a video in order; what cannot be decoded is left out.
+
+    Raises DataError: missing, too_large, not_a_video, malformed (it says it is one, but breaks), or no_frames
+    when nothing at all could be decoded.
+    """
+    found = 0
+    with _opened(path, limits) as (container, stream, seconds):
+        for start, end in plan.spans(seconds):
+            frames = _frames(container, stream, plan.times(start, end), path)
+            if frames:
+                found += 1
+                yield Moment(start, end, frames)
+    if not found:
+        raise DataError(f"no frame of {path} can be decoded; convert it again from its source", Reason.NO_FRAMES)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[Any, Any, float]]:
+    av = _library()
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+    if size > limits.max_bytes:
+        raise DataError(f"{path} has {size:,} bytes, the limit is {limits.max_bytes:,}", Reason.TOO_LARGE)
+    try:
+        container = av.open(str(path), options=dict(_OPTIONS))
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise DataError(f"{path} is no video that can be read ({_first_line(error)})", Reason.NOT_A_VIDEO) from error
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{path} has no pictures, only other streams", Reason.NO_FRAMES)
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"  # several videos are read side by side
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > limits.max_pixels:
+            raise DataError(f"frames of {path} have {width} x {height} pixels, too many", Reason.TOO_LARGE)
+        seconds = _seconds(container, stream)
+        if seconds > limits.max_seconds:
+            raise DataError(
+                f"{path} lasts {seconds / 3600:.1f} hours, the limit is {limits.max_seconds / 3600:.1f}",
+                Reason.TOO_LARGE,
+            )
+        yield container, stream, seconds
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """Length of the pictures; 0 where the file does not say."""
+    if stream.duration and stream.time_base:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, container.duration / 1_000_000) if container.duration else 0.0
+
+
+def _frames(container: Any, stream: Any, times: list[float], path: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
+    av = _library()
+    frames = []
+    for seconds in times:
+        with contextlib.suppress(av.error.FFmpegError):
+            frame = _frame_at(container, stream, seconds)
+            if frame is not None:
+                frames.append(np.ascontiguousarray(frame.to_ndarray(format="rgb24")))
+    return frames
+
+
+def _frame_at(container: Any, stream: Any, seconds: float) -> Any:
+    """The first frame at or after `seconds`, else the last one before; None when nothing decodes."""
+    av = _library()
+    first = stream.start_time or 0
+    target = first + int(seconds / stream.time_base)
+    container.seek(target, stream=stream, backward=True, any_frame=False)
+    last, decoded, broken, sound = None, 0, 0, False
+    packets = container.demux(stream)
+    while decoded < _DECODED_AT_MOST and broken < _NOTHING_AT_MOST:
+        try:
+            packet = next(packets)
+            frames = packet.decode()
+        except StopIteration:
+            return last
+        except av.error.FFmpegError:
+            broken += 1
+            continue
+        for frame in frames:
+            decoded += 1
+            # what follows a seek to the middle of a group of pictures is built on nothing
+            sound = sound or frame.key_frame
+            if not sound:
+                continue
+            last = frame
+            if frame.pts is None or frame.pts >= target or math.isclose(frame.time or 0.0, seconds, abs_tol=1e-3):
+                return frame
+    return last
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("av")
+    except ImportError as error:
+        raise MissingExtraError("reading videos", "video", error) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

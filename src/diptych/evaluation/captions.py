@@ -1,0 +1,59 @@
+"""How good captions are: BLEU-4 and CIDEr by their libraries, over words in small letters without punctuation."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from diptych.core.errors import DataError, MissingExtraError
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def words_of(text: str) -> str:
+    """The words in small letters, one blank between them: what both measures compare."""
+    return " ".join(_WORD.findall(text.lower()))
+
+
+def bleu4(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Corpus BLEU-4 in percent (sacrebleu, no smoothing) against all references of each picture."""
+    _check(captions, references)
+    sacrebleu = _library("sacrebleu")
+    most = max(map(len, references))
+    # sacrebleu takes one stream a reference number; a picture with fewer has None there
+    streams = [
+        [words_of(texts[number]) if number < len(texts) else None for texts in references] for number in range(most)
+    ]
+    found = sacrebleu.corpus_bleu(
+        [words_of(caption) for caption in captions], streams, tokenize="none", smooth_method="none"
+    )
+    return float(found.score)
+
+
+def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """CIDEr (pycocoevalcap; 10 is the most, the field prints it times 100 as percent of 1.0 = 100).
+
+    Word weights come from the references themselves, so it depends on the collection.
+    """
+    _check(captions, references)
+    module = _library("pycocoevalcap.cider.cider")
+    right = {number: [words_of(text) for text in texts] for number, texts in enumerate(references)}
+    given = {number: [words_of(caption)] for number, caption in enumerate(captions)}
+    score, _ = module.Cider().compute_score(right, given)
+    return float(score)
+
+
+def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    if len(captions) != len(references) or not captions:
+        raise DataError(f"found {len(captions)} captions for {len(references)} pictures; expected one each")
+    if not all(references):
+        raise DataError("a picture has no reference text; leave it out")
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError("scoring captions", "captions", error) from error

@@ -1,0 +1,112 @@
+"""From scores to probabilities that can be trusted: logistic regression, reliability, calibration error."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from diptych.core.errors import DataError, MissingExtraError
+
+_STEPS = 50  # of Newton's method; it settles in about ten
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """p = 1 / (1 + exp(-(w . (x - mean) / scale + bias)))."""
+
+    weights: tuple[float, ...]
+    bias: float
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __call__(self, features: Float[np.ndarray, "n f"]) -> Float64[np.ndarray, " n"]:
+        """Probability of each row."""
+        shown = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
+        return np.asarray(1 / (1 + np.exp(-np.clip(shown @ np.array(self.weights) + self.bias, -500, 500))))
+
+
+def fit_logistic(
+    features: Float[np.ndarray, "n f"], labels: Bool[np.ndarray, " n"], *, decay: float = 1e-3
+) -> Logistic:
+    """Maximum likelihood with a little weight decay, by Newton's method on standardised features.
+
+    Raises DataError when one of the two labels never occurs: there is nothing to tell apart.
+    """
+    right = np.asarray(labels, dtype=np.float64)
+    if not 0 < right.sum() < len(right):
+        raise DataError(f"found {int(right.sum())} right of {len(right)}; both right and wrong ones are needed to fit")
+    features = np.asarray(features, dtype=np.float64)
+    mean, scale = features.mean(0), features.std(0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    shown = np.column_stack([(features - mean) / scale, np.ones(len(features))])
+    penalty = np.diag([decay * len(features)] * features.shape[1] + [0.0])
+    weights = np.zeros(shown.shape[1])
+    for _ in range(_STEPS):
+        odds = 1 / (1 + np.exp(-np.clip(shown @ weights, -500, 500)))
+        slope = shown.T @ (odds - right) + penalty @ weights
+        bend = (shown * (odds * (1 - odds))[:, None]).T @ shown + penalty + 1e-9 * np.eye(len(weights))
+        step = np.linalg.solve(bend, slope)
+        weights -= step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))  # no leap beyond sense
+        if np.abs(step).max() < 1e-9:
+            break
+    return Logistic(tuple(weights[:-1].tolist()), float(weights[-1]), tuple(mean.tolist()), tuple(scale.tolist()))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Predictions of like size: what they said on average, how often they were right, and how many there are."""
+
+    predicted: float
+    observed: float
+    count: int
+
+
+def reliability(probabilities: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], bins: int = 10) -> list[Bin]:
+    """Bins of equal width over [0, 1]; empty ones are left out."""
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if len(probabilities) != len(labels) or not len(labels):
+        raise DataError(f"found {len(probabilities)} probabilities and {len(labels)} labels; expected as many")
+    place = np.minimum((probabilities * bins).astype(int), bins - 1)
+    found = []
+    for number in range(bins):
+        here = place == number
+        if here.any():
+            found.append(Bin(float(probabilities[here].mean()), float(np.mean(labels[here])), int(here.sum())))
+    return found
+
+
+def calibration_error(probabilities: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], bins: int = 10) -> float:
+    """Expected calibration error: mean |said - observed| over bins of equal width, weighted by their counts."""
+    rows = reliability(probabilities, labels, bins)
+    total = sum(one.count for one in rows)
+    return sum(one.count * abs(one.predicted - one.observed) for one in rows) / total
+
+
+def draw_reliability(curves: dict[str, list[Bin]], title: str) -> bytes:
+    """Reliability diagram as a PNG: said against observed, dots as large as their bins are full."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("the reliability diagram", "plot", error) from error
+    figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
+    canvas: Any = FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for (name, rows), colour in zip(curves.items(), ("#B4532A", "#1F5A7A", "#4B7A1F"), strict=False):
+        said, seen = [one.predicted for one in rows], [one.observed for one in rows]
+        most = max(one.count for one in rows)
+        axis.plot(said, seen, color=colour, linewidth=1, label=name)
+        axis.scatter(said, seen, s=[8 + 80 * one.count / most for one in rows], color=colour)
+    axis.set_xlabel("said probability")
+    axis.set_ylabel("observed share")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title(title, loc="left")
+    axis.legend(frameon=False)
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    return buffer.getvalue()

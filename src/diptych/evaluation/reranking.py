@@ -1,0 +1,37 @@
+"""Ranks after re-ranking: the first K of one score are put in order by another, the rest stay behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+
+from diptych.core.errors import DataError
+
+
+def top(scores: Float[np.ndarray, "q m"], k: int) -> Int64[np.ndarray, "q c"]:
+    """The k best items of each query, best first; equal scores in order of position. At most m."""
+    return np.argsort(-np.asarray(scores), axis=1, kind="stable")[:, :k].astype(np.int64)
+
+
+def rerank(
+    fast: Float[np.ndarray, "q m"],
+    candidates: Int64[np.ndarray, "q c"],
+    slow: Float[np.ndarray, "q c"],
+    beta: float,
+    k: int,
+) -> Float64[np.ndarray, "q m"]:
+    """Scores whose order is that of slow + beta * fast among the first k candidates, of fast behind them.
+
+    `candidates` are each query's best by `fast`, best first; `slow` holds their other score.
+    Raises DataError for fewer than k candidates (and fewer than there are items).
+    """
+    if candidates.shape[1] < min(k, fast.shape[1]):
+        raise DataError(f"found {candidates.shape[1]} candidates a query, expected at least {k}")
+    first = candidates[:, :k]
+    rows = np.arange(len(fast))[:, None]
+    combined = np.asarray(fast, dtype=np.float64).copy()
+    best = slow[:, :k].astype(np.float64) + beta * combined[rows, first]
+    # everything else below the worst candidate
+    combined += best.min(axis=1, keepdims=True) - combined.max(axis=1, keepdims=True) - 1.0
+    combined[rows, first] = best
+    return combined

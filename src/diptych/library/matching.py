@@ -1,0 +1,132 @@
+"""What a library does with a slow matcher and with videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Hit
+
+from . import query as queries
+from .names import escape
+from .report import IndexReport
+from .searching import Searching
+
+if TYPE_CHECKING:
+    from diptych.data.video import MomentPlan, VideoLimits
+
+    from .rerank import Reranker
+    from .tokens import Matcher, TokenReport
+
+
+class Matching(Searching):
+    """A library that a slow matcher may put in order, and that holds moments of videos."""
+
+    _reranker: Reranker | None = None
+
+    def search(
+        self,
+        query: str | Path | Float32[np.ndarray, d],
+        k: int = 10,
+        where: str | None = None,
+        *,
+        cut: bool = False,
+        rerank: int = 0,
+        budget_ms: float | None = None,
+    ) -> list[Hit]:
+        """As `Searching.search`; with `rerank` the nearest so many are put in order by the attached matcher.
+
+        `budget_ms` bounds the matcher's time instead, or as well (see `Reranker.order`). Raises LibraryError
+        without a matcher or its tokens.
+        """
+        queries.check_k(k)
+        if rerank or budget_ms is not None:
+            return self._reranked(query, k, where, rerank, budget_ms, cut=cut)
+        return super().search(query, k, where, cut=cut)
+
+    def add_tokens(self, matcher: Matcher, *, progress: Progress = SILENT) -> TokenReport:
+        """Keep the matcher's tokens of every picture that has none yet, so that `search` can re-rank.
+
+        Pictures are read again from where they were indexed; a missing or bad one is skipped and named.
+        Interrupted, it goes on where it was. Needs no model.
+        """
+        from .refs import pictures_of
+        from .tokens import TokenStore
+
+        with self._writing() as store:
+            return TokenStore(self.folder, matcher).add(pictures_of(store), progress=progress)
+
+    def attach(self, reranker: Reranker) -> None:
+        """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""
+        if reranker.fast != self.card.fingerprint:
+            raise LibraryError(
+                f"the re-ranking was fitted with a fast model of fingerprint {reranker.fast[:8]}, the library "
+                f"{escape(str(self.folder))} was made by {self.card.fingerprint[:8]}; fit it for this model: "
+                f"diptych fit-rerank --fast {self.card.model} --slow MATCHER --data SOURCE"
+            )
+        self._reranker = reranker
+
+    def index_videos(
+        self,
+        paths: Iterable[Path | str],
+        *,
+        plan: MomentPlan | None = None,
+        limits: VideoLimits | None = None,
+        progress: Progress = SILENT,
+    ) -> IndexReport:
+        """Bring the library up to date with the videos at these paths: one row a moment, searched as pictures are.
+
+        A moment's vector is the mean of its frames'. A video that cannot be read is skipped and named. Raises
+        DataError when there is no video, and LibraryError when another process is writing.
+        """
+        from diptych.data.video import MomentPlan, VideoLimits
+        from diptych.encoders.video import MeanPooledVideo
+
+        from .videos import index_videos
+
+        model = self._needed_model()
+        tower = MeanPooledVideo(model.encode_pixels, model.preprocess)
+        with self._writing() as store:
+            report = index_videos(
+                store,
+                self.thumbs,
+                tower.embed,
+                paths,
+                plan=plan or MomentPlan(),
+                limits=limits or VideoLimits(),
+                progress=progress,
+            )
+            self._refresh()
+        return report
+
+    def _reranked(
+        self, query: Any, k: int, where: str | None, rerank: int, budget_ms: float | None, *, cut: bool
+    ) -> list[Hit]:
+        from .rerank import MOST, check_depth, check_text, with_tokens_first
+        from .tokens import FOLDER, TokenStore, missing
+
+        check_depth(rerank, budget_ms)
+        if self._reranker is None:
+            raise LibraryError("nothing can be re-ranked without a matcher; attach a Reranker to the library first")
+        if not (self.folder / FOLDER).is_dir():
+            raise missing(self.folder, self._reranker.slow.name)
+        if not isinstance(query, str):
+            raise ConfigError("only words can be re-ranked, found a picture or a vector; leave out rerank")
+        text = check_text(queries.check_text(query, cut=cut))
+        store = TokenStore(self.folder, self._reranker.slow)
+        if not len(store):
+            raise missing(self.folder, self._reranker.slow.name)
+        depth = rerank or MOST
+        candidates = self._nearest(self.vector(text), max(k, depth), where)
+        view = self.snapshot()
+        rows = view.find([hit.id for hit in candidates])
+        content = {view.id(int(row)): view.row(int(row))["content"] for row in rows}
+        first, there = with_tokens_first(candidates[:depth], [content[hit.id] for hit in candidates[:depth]], store)
+        tokens = store.get([content[hit.id] for hit in first[:there]])
+        return self._reranker.hits(text, [*first, *candidates[depth:]], tokens, budget_ms)[:k]

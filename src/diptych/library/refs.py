@@ -1,0 +1,44 @@
+"""From rows back to the pictures themselves, for what has to look at them once more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core.errors import DiptychError
+from diptych.core.types import BytesImage, FileImage, ImageRef
+
+from .names import unescape
+from .sources import survey
+from .store import Store
+
+
+def pictures_of(store: Store) -> Iterator[tuple[ImageRef, str]]:
+    """Every picture of a library with its content fingerprint.
+
+    Pictures inside tars and tables are found through the sources that they came from; of one that
+    cannot be found any more comes a reference to nothing, which readers skip and name.
+    """
+    inside: dict[str, dict[str, str]] = {}  # source -> path -> content
+    for block in store.scan(["path", "content", "source"]):
+        for path, content, source in zip(block["path"], block["content"], block["source"], strict=True):
+            name = unescape(path)
+            if "::" in name and not os.path.exists(name):  # noqa: PTH110 - takes every name
+                inside.setdefault(source, {})[path] = content
+            else:
+                yield FileImage(Path(name)), content
+    for source, wanted in inside.items():
+        yield from _inside(source, wanted)
+
+
+def _inside(source: str, wanted: dict[str, str]) -> Iterator[tuple[ImageRef, str]]:
+    left = dict(wanted)
+    try:
+        for found in survey([unescape(source)]).pictures():
+            if found.path in left:
+                yield found.ref, left.pop(found.path)
+    except DiptychError:  # the source is gone, or was read with a format of its own
+        pass
+    for path, content in left.items():
+        yield BytesImage(b"", path), content

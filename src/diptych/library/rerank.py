@@ -1,0 +1,168 @@
+"""Re-ranking: the fast model finds the candidates, the slow one puts them in order.
+
+"Thinking Fast and Slow", section 3.3: order the top K by h(x, y) + beta * f(x) . g(y).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from diptych.core.errors import ConfigError
+from diptych.core.types import Hit
+
+from . import query as queries
+from .relevance import Prior, Relevance
+from .tokens import Matcher, TokenStore
+
+MOST = 200  # candidates that a budget alone may lead to
+_PART = 16  # candidates scored between two looks at the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """The candidates in their new order: positions in the old one, and the scores they were ordered by.
+
+    The first `count` of the old order were scored by the matcher; the rest follow as they were.
+    """
+
+    order: Int64[np.ndarray, " c"]
+    scores: Float32[np.ndarray, " c"]  # of the candidates in the new order
+    count: int
+    milliseconds: float
+
+
+class Reranker:
+    """A slow matcher with the weight of the fast score and the number of candidates that were fitted for the pair.
+
+    Args:
+        fast: fingerprint of the fast model that the pair was fitted with.
+        slow: the matcher.
+        beta: weight of the cosine beside h; the two have different scales.
+        k: candidates to re-rank when nothing else is asked for.
+        relevance: turns the matcher's scores into probabilities; None leaves them out.
+        prior: the matcher's likelihood of texts without a picture, which `relevance` needs.
+    """
+
+    def __init__(
+        self,
+        fast: str,
+        slow: Matcher,
+        beta: float,
+        k: int = 50,
+        *,
+        relevance: Relevance | None = None,
+        prior: Prior | None = None,
+    ) -> None:
+        if beta < 0 or k < 1:
+            raise ConfigError(f"beta must be at least 0 and k at least 1, found {beta} and {k}")
+        self.fast = fast
+        self.slow = slow
+        self.beta = beta
+        self.k = k
+        self._relevance = relevance
+        self._prior = prior
+
+    @property
+    def scored_by(self) -> str:
+        """What a hit says about its score."""
+        return f"{self.slow.name} h + {self.beta:g} cosine"
+
+    def order(
+        self,
+        text: str,
+        tokens: Float[np.ndarray, "t r w"],
+        cosines: Float[np.ndarray, " c"],
+        budget_ms: float | None = None,
+    ) -> Reranked:
+        """Order candidates, given best first by cosine, by h + beta * cosine; `tokens` are those of the first.
+
+        With a budget the candidates are scored in their order until the time is used up, at least 16 of
+        them: so the budget picks K on the machine that runs, whatever its speed.
+        """
+        started = time.perf_counter()
+        cosines = np.asarray(cosines, dtype=np.float32)
+        found: list[Float32[np.ndarray, " p"]] = []
+        count = 0
+        step = len(tokens) if budget_ms is None else _PART
+        while count < len(tokens):
+            part = slice(count, min(len(tokens), count + step))
+            found.append(self.slow.score(tokens[part], text))
+            count = part.stop
+            spent = 1000 * (time.perf_counter() - started)
+            # the next part takes about as long as those before
+            if budget_ms is not None and spent + spent / len(found) > budget_ms:
+                break
+        scores = np.concatenate([*found, np.zeros(0, dtype=np.float32)]) + self.beta * cosines[:count]
+        first = np.argsort(-scores, kind="stable")
+        order = np.concatenate([first, np.arange(count, len(cosines))]).astype(np.int64)
+        ordered = np.concatenate([scores[first], cosines[count:]]).astype(np.float32)
+        return Reranked(order, ordered, count, 1000 * (time.perf_counter() - started))
+
+    def hits(
+        self, text: str, candidates: Sequence[Hit], tokens: Float[np.ndarray, "t r w"], budget_ms: float | None = None
+    ) -> list[Hit]:
+        """Hits of a search, best first by cosine, in the new order; each says which score ordered it.
+
+        `tokens` are those of the first candidates; what has none keeps its place behind them. Where relevance
+        was fitted, their meta holds `probability` (the hit is right) and `nothing_matches` (of the query).
+        """
+        found = self.order(text, tokens, np.array([hit.score for hit in candidates]), budget_ms)
+        said = self._said(text, found, candidates)
+        hits = []
+        for rank, (place, score) in enumerate(zip(found.order, found.scores, strict=True)):
+            hit = candidates[int(place)]
+            if int(place) < found.count:
+                hit = dataclasses.replace(
+                    hit,
+                    score=float(score),
+                    scored_by=self.scored_by,
+                    meta={**hit.meta, "cosine": hit.score, **said(rank)},
+                )
+            hits.append(dataclasses.replace(hit, rank=rank))
+        return hits
+
+    def _said(self, text: str, found: Reranked, candidates: Sequence[Hit]) -> Callable[[int], dict[str, float]]:
+        """What is known about the relevance of the hit at a rank."""
+        if self._relevance is None or self._prior is None or not found.count:
+            return _nothing_said
+        cosines = np.array([candidates[int(place)].score for place in found.order[: found.count]])
+        h = found.scores[: found.count].astype(np.float64) - self.beta * cosines
+        prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
+        probabilities, nothing = self._relevance.of(h, prior, words)
+        return lambda rank: {
+            "probability": round(float(probabilities[rank]), 4),
+            "nothing_matches": round(nothing, 4),
+        }
+
+
+def _nothing_said(_: int) -> dict[str, float]:
+    return {}
+
+
+def check_depth(rerank: int, budget_ms: float | None) -> None:
+    """Raise ConfigError for a number of candidates or a budget that cannot be used."""
+    if not 0 <= rerank <= 1000:
+        raise ConfigError(f"rerank must be from 1 to 1,000 candidates, found {rerank}")
+    if budget_ms is not None and not budget_ms > 0:
+        raise ConfigError(f"the budget must be above 0 ms, found {budget_ms}")
+
+
+def check_text(text: str) -> str:
+    """The words of a query. Raises ConfigError for a sum of texts and pictures: it has no likelihood."""
+    terms = queries.parse(text)
+    if len(terms) != 1 or terms[0].text is None:
+        raise ConfigError("only plain words can be re-ranked, found a sum or a picture; leave out rerank")
+    return terms[0].text
+
+
+def with_tokens_first(candidates: Sequence[Hit], contents: Sequence[str], store: TokenStore) -> tuple[list[Hit], int]:
+    """Candidates that have tokens, in their order, then the others; and how many have."""
+    known = [content in store for content in contents]
+    there = [hit for hit, has in zip(candidates, known, strict=True) if has]
+    return there + [hit for hit, has in zip(candidates, known, strict=True) if not has], len(there)

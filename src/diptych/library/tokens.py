@@ -1,0 +1,185 @@
+"""Region tokens of a library's pictures, kept so that re-ranking encodes nothing again.
+
+One memory-mapped file a matcher, keyed by the pictures' content: copies share their tokens, moved files
+keep them, an edited one gets new ones. Rows are durable before they count, so an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float16, Float32, UInt8
+
+from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.files import write_json
+from diptych.core.fingerprint import LENGTH
+from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.core.types import BytesImage, ImageRef, Skipped
+from diptych.data.cache import FeatureCache
+from diptych.data.images import stream
+
+from .names import escape
+
+FOLDER = "tokens"
+VIEW = "regions"
+MATCHER = "matcher.json"
+_WRITE = 128  # pictures that become durable together
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """What re-ranking needs of a slow matcher."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    @property
+    def token_shape(self) -> tuple[int, int]: ...
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
+        """Tokens of pictures already resized as `preprocess` says."""
+        ...
+
+    def score(self, image_tokens: Float[np.ndarray, "b r w"], texts: str) -> Float32[np.ndarray, " b"]:
+        """Score of each picture with the text; higher is a better match."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """What a run that adds tokens did."""
+
+    added: int
+    known: int  # pictures whose content had tokens already, copies included
+    skipped: tuple[Skipped, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        skipped = [{"name": one.name, "reason": one.reason.value, "detail": one.detail} for one in self.skipped]
+        return {"added": self.added, "known": self.known, "skipped": skipped}
+
+
+class TokenStore:
+    """The tokens that one matcher made of a library's pictures."""
+
+    def __init__(self, library: Path, matcher: Matcher) -> None:
+        regions, width = matcher.token_shape
+        self._shape = (regions, width)
+        self._library = library
+        self._matcher = matcher
+        self._cache = FeatureCache(library / FOLDER, matcher.fingerprint, VIEW, regions * width)
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    def __contains__(self, content: str) -> bool:
+        return bytes.fromhex(content) in self._cache
+
+    def get(self, contents: Sequence[str]) -> Float16[np.ndarray, "n r w"]:
+        """Tokens of these contents. Raises KeyError for one that has none."""
+        rows = self._cache.rows([bytes.fromhex(content) for content in contents])
+        return np.asarray(self._cache.map()[rows]).reshape(-1, *self._shape)
+
+    def add(
+        self,
+        pictures: Iterable[tuple[ImageRef, str]],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        progress: Progress = SILENT,
+    ) -> TokenReport:
+        """Encode the pictures (with their contents) that have no tokens yet; a bad one is skipped and named."""
+        wanted: dict[str, ImageRef] = {}
+        known = 0
+        for ref, content in pictures:
+            if content in self or content in wanted:
+                known += 1
+            else:
+                wanted[content] = ref
+        skipped: list[Skipped] = []
+        contents: list[str] = []  # of the pictures that were read, in their order
+        pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]] = []
+        added = 0
+        refs = _unchanged(wanted, contents, skipped)
+        batches = stream(refs, self._matcher.preprocess, batch_size=batch_size, workers=workers)
+        for batch in progress.track(batches, "tokens", total=-(-len(wanted) // batch_size)):
+            skipped += [problem for _, problem in batch.skipped]
+            tokens = self._matcher.encode_pixels(batch.pixels)
+            pending += [(bytes.fromhex(contents[at]), one) for at, one in zip(batch.indices, tokens, strict=True)]
+            if len(pending) >= _WRITE:
+                added += self._write(pending)
+        added += self._write(pending)
+        return TokenReport(added, known, tuple(skipped))
+
+    def _write(self, pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]]) -> int:
+        if not pending:
+            return 0
+        rows = np.stack([tokens for _, tokens in pending]).reshape(len(pending), -1)
+        self._cache.add([key for key, _ in pending], rows)
+        count = len(pending)
+        pending.clear()
+        return count
+
+
+def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: list[Skipped]) -> Iterator[ImageRef]:
+    """The pictures whose bytes are still those that were indexed, each noted in `contents` as it goes out."""
+    for content, ref in wanted.items():
+        try:
+            with ref.open() as opened:
+                data = opened.read()
+        except DataError as error:
+            skipped.append(Skipped(escape(ref.name), error.reason, escape(str(error))))
+            continue
+        if of_bytes_alone(data) != content:
+            detail = "it changed since it was indexed; index its folder again, then add tokens"
+            skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
+            continue
+        contents.append(content)
+        yield BytesImage(data, ref.name)
+
+
+def of_bytes_alone(data: bytes) -> str:
+    """The content fingerprint of a picture's encoded bytes, as the index computes it."""
+    return hashlib.blake2b(data, digest_size=LENGTH // 2).hexdigest()
+
+
+def remember(library: Path, matcher: str) -> None:
+    """Note the matcher whose tokens the library holds, a folder by its full path, so that a search can find it."""
+    folder = Path(matcher).expanduser()
+    matcher = str(folder.resolve()) if folder.is_dir() else matcher
+    write_json(library / FOLDER / MATCHER, {"matcher": matcher})
+
+
+def remembered(library: Path) -> str | None:
+    """The folder of the matcher whose tokens were added last, or None."""
+    try:
+        return str(json.loads((library / FOLDER / MATCHER).read_bytes())["matcher"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def missing(library: Path, matcher: str) -> LibraryError:
+    """The error for a library without tokens of a matcher; it says how to add them."""
+    shown = escape(str(library))
+    return LibraryError(
+        f"the library {shown} has no tokens of the matcher {matcher!r}, so nothing can be re-ranked; "
+        f"add them once: diptych library add-tokens {shown} --slow MATCHER"
+    )
+
+
+def drop(library: Path) -> None:
+    """Remove all tokens; searching without re-ranking goes on as before."""
+    shutil.rmtree(library / FOLDER, ignore_errors=True)

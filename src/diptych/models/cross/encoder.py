@@ -1,0 +1,198 @@
+"""The slow matcher as it is used: pictures to region tokens once, then scores, captions and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Float32, UInt8
+
+from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.protocols import SILENT, MapTower, Preprocess, Progress
+from diptych.core.types import Skipped
+from diptych.data.images import ImageInput, stream
+from diptych.encoders.image.onnx import OnnxImageTower
+from diptych.encoders.pytorch import choose_device
+from diptych.encoders.table import image_tower
+from diptych.models.folder import BUNDLED, WEIGHTS
+
+from . import folder as files
+from . import vocabulary
+from .blip import PREFIX, BlipMatcher
+from .network import CrossNetwork
+from .scorer import Scorer, half_is_quicker
+from .settings import TEXT_TO_IMAGE
+from .vocabulary import Vocabulary
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+class CrossEncoder:
+    """A trained cross-attention matcher ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
+
+    `encode_regions` is done once a picture; `score` and `scores` then cost milliseconds a pair. Made by
+    `load_cross(folder)`.
+    """
+
+    def __init__(
+        self, folder: Path, config: files.CrossConfig, *, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
+        self.folder = folder
+        self.config = config
+        self._device = choose_device(device)
+        self._half = half_is_quicker() if precision == "auto" else precision == "bfloat16"
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when weights, tower, tokenizer or scoring do."""
+        return self.config.fingerprint
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures must be prepared for `encode_pixels`."""
+        return self.config.image.preprocess
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """(regions, width) of one picture's tokens."""
+        return self.network.fusion.count, self.config.network.width
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the regions."""
+        return self.network.fusion.grid
+
+    @cached_property
+    def _verified(self) -> Path:
+        files.verify(self.folder, self.config)
+        return self.folder
+
+    @cached_property
+    def network(self) -> CrossNetwork:
+        """The network, in evaluation mode."""
+        return files.read_network(self._verified, self.config).to(self._device)
+
+    @cached_property
+    def words(self) -> Vocabulary:
+        """Its word pieces."""
+        return Vocabulary.read(self._verified / vocabulary.FILE)
+
+    @cached_property
+    def image_tower(self) -> MapTower | OnnxImageTower:
+        """Pixels to feature maps."""
+        side = self.config.image
+        if side.tower == BUNDLED:
+            graph = self._verified / files.GRAPH
+            return OnnxImageTower(graph, side.preprocess, weights=graph.with_name(WEIGHTS))
+        tower = image_tower(side.tower)
+        if tower.fingerprint != side.fingerprint:
+            raise ModelError(
+                f"this matcher was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, the "
+                f"one installed here has {tower.fingerprint[:8]}; install the version named in the model's card"
+            )
+        if not isinstance(tower, MapTower):
+            raise ModelError(f"the tower {side.tower!r} gives no feature maps; expected one such as fake-maps")
+        return tower
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The batched scorer behind `score` and `scores`."""
+        return Scorer(
+            self.network,
+            self.words,
+            self.config.scoring,
+            captioner=self.config.objective.name == "captioning",
+            half=self._half,
+        )
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
+        """Region tokens of pictures already prepared by `preprocess`, in half precision as they are stored."""
+        if len(pixels) == 0:
+            return np.zeros((0, *self.token_shape), dtype=np.float16)
+        return self.fuse(self.image_tower.embed(pixels))
+
+    def fuse(self, features: Float[np.ndarray, "b f"]) -> Float16[np.ndarray, "b r w"]:
+        """Region tokens from the tower's features."""
+        with torch.inference_mode():
+            flat = torch.from_numpy(np.asarray(features, dtype=np.float32)).to(self._device)
+            return np.asarray(self.network.fusion(flat).half().cpu().numpy())
+
+    def encode_regions(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        progress: Progress = SILENT,
+        skipped: list[Skipped] | None = None,
+    ) -> Float16[np.ndarray, "n r w"]:
+        """Region tokens of paths, PIL images, encoded bytes, arrays or image references.
+
+        With a list given as `skipped`, unreadable pictures are left out and named there; without it the
+        first of them raises DataError.
+        """
+        several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        rows = [np.zeros((0, *self.token_shape), dtype=np.float16)]
+        batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
+        for batch in progress.track(batches, "regions", total=-(-len(several) // batch_size)):
+            for _, problem in batch.skipped:
+                if skipped is None:
+                    raise DataError(problem.detail or f"cannot read {problem.name}", problem.reason)
+                skipped.append(problem)
+            rows.append(self.encode_pixels(batch.pixels))
+        return np.concatenate(rows)
+
+    def score(
+        self,
+        image_tokens: Float[np.ndarray, "b r w"],
+        texts: str | Sequence[str],
+        direction: str = TEXT_TO_IMAGE,
+    ) -> Float32[np.ndarray, " b"]:
+        """Score of each picture with its text, or with the one text given for all; higher is a better match.
+
+        text_to_image: h, the sum of log-likelihoods of the text's words read forwards and backwards, given
+        the picture; compare pictures of one text by it. image_to_text: h without the text's own likelihood
+        and for its length; compare texts of one picture by it. Raises DataError for numbers that differ.
+        """
+        if isinstance(texts, str):
+            return np.asarray(self.scorer.matrix(image_tokens, [texts], direction)[0])
+        return self.scorer.pairs(image_tokens, texts, direction)
+
+    def scores(
+        self, image_tokens: Float[np.ndarray, "n r w"], texts: Sequence[str], direction: str = TEXT_TO_IMAGE
+    ) -> Float32[np.ndarray, "m n"]:
+        """Score of every text (row) with every picture (column)."""
+        return self.scorer.matrix(image_tokens, texts, direction)
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder({self.name!r}, fingerprint={self.fingerprint[:8]})"
+
+
+def load_cross(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> CrossEncoder:
+    """Load a cross-attention matcher from its folder. Raises ModelError for a folder that is not one.
+
+    `precision`: float32, bfloat16, or auto, which is bfloat16 where the processor has it.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise ModelError(f"no model folder at {path}; diptych train configs/slow.toml makes one")
+    return CrossEncoder(path, files.read_config(path), device=device, precision=precision)
+
+
+def load_matcher(spec: str | Path, *, device: str = "auto") -> CrossEncoder | BlipMatcher:
+    """A matcher of ours by its folder, or "blip:NAME_OR_FOLDER" for a BLIP model of transformers."""
+    text = str(spec)
+    if text.startswith(PREFIX):
+        return BlipMatcher(text.removeprefix(PREFIX), device=device)
+    return load_cross(spec, device=device)

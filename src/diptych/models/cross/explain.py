@@ -1,0 +1,120 @@
+"""Why a picture matched: which regions each word looked at, and how much the picture helped to guess it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+
+from diptych.core.errors import DataError
+from diptych.data.images import ImageInput, decode
+
+from .encoder import CrossEncoder
+from .vocabulary import both_directions
+
+_SIDE = 224  # pixels of a tile
+_ACROSS = 5  # tiles in a row
+_CAPTION = 34  # pixels below a tile
+_MARGIN = 8
+
+
+@dataclass(frozen=True)
+class WordMatch:
+    """One word of the text.
+
+    `regions` sums to 1; `gain` is log p(word | picture) - log p(word | no picture), both directions added,
+    in nats: what the picture tells about the word. Large gains made the match, negative ones spoke against it.
+    """
+
+    word: str
+    regions: Float32[np.ndarray, "rows columns"]
+    gain: float
+
+
+@dataclass(frozen=True)
+class Match:
+    """A text against a picture, word by word."""
+
+    text: str
+    score: float  # h
+    words: tuple[WordMatch, ...]
+
+
+def explain_match(matcher: CrossEncoder, image: ImageInput, text: str) -> Match:
+    """What each word of `text` looked at in the picture, and how much the picture helped with it.
+
+    The attention is that of the last layer at the place where the word is about to be read, the mean over
+    heads and both directions. Raises DataError for a picture that cannot be read, or a text without words;
+    ConfigError for a matcher that was not trained by captioning.
+    """
+    tokens = matcher.encode_regions([image], workers=1)
+    return explain_tokens(matcher, tokens, text)
+
+
+def explain_tokens(matcher: CrossEncoder, tokens: Float[np.ndarray, "1 r w"], text: str) -> Match:
+    """The same from the picture's tokens."""
+    if len(tokens) != 1:
+        raise DataError(f"found tokens of {len(tokens)} pictures, expected one")
+    network, words = matcher.network, matcher.words
+    most = network.settings.max_tokens
+    (pieces,) = words.encode([text], most)
+    inputs, targets = (torch.from_numpy(one)[None] for one in both_directions([pieces]))
+    device = network.nothing.device
+    with torch.inference_mode():
+        shown = torch.from_numpy(np.asarray(tokens, dtype=np.float32)).to(device)
+        maps = network.attention(inputs.to(device), network.decoder.keys_values(shown))[0].cpu()
+        seen, unseen = (
+            network.word_likelihoods(inputs.to(device), targets.to(device), network.decoder.keys_values(given))[0].cpu()
+            for given in (shown, network.empty())
+        )
+    count = len(pieces)
+    # place p of the forward reading is about to read piece p; of the backward one, piece count - 1 - p
+    attention = ((maps[0, :count] + maps[1, :count].flip(0)) / 2).numpy()
+    gain = (seen - unseen)[:, :count]
+    gains = (gain[0] + gain[1].flip(0)).numpy()
+    found = []
+    for word, places in words.words(text, most):
+        regions = attention[places].mean(0).reshape(matcher.grid).astype(np.float32)
+        found.append(WordMatch(word, regions, float(gains[places].sum())))
+    return Match(text, float(matcher.score(tokens, text)[0]), tuple(found))
+
+
+def overlay(image: ImageInput, match: Match) -> bytes:
+    """A PNG: the picture once a word, darkened where the word did not look, with the word and its gain below."""
+    import PIL.Image
+    import PIL.ImageDraw
+
+    picture = PIL.Image.fromarray(decode(image)).resize((_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC)
+    plain = np.asarray(picture, dtype=np.float32)
+    across = min(_ACROSS, len(match.words) + 1)
+    down = -(-(len(match.words) + 1) // across)
+    width = across * (_SIDE + _MARGIN) + _MARGIN
+    sheet = PIL.Image.new("RGB", (width, down * (_SIDE + _CAPTION + _MARGIN) + _MARGIN), "white")
+    pen = PIL.ImageDraw.Draw(sheet)
+    tiles = [(plain, f"h = {match.score:.1f}"), *((_lit(plain, one.regions), _label(one)) for one in match.words)]
+    for number, (tile, label) in enumerate(tiles):
+        left = _MARGIN + number % across * (_SIDE + _MARGIN)
+        top = _MARGIN + number // across * (_SIDE + _CAPTION + _MARGIN)
+        sheet.paste(PIL.Image.fromarray(tile.astype(np.uint8)), (left, top))
+        pen.text((left + 2, top + _SIDE + 4), label, fill="black", font_size=18)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _label(one: WordMatch) -> str:
+    return f"{one.word[:18]}  {one.gain:+.1f}"
+
+
+def _lit(
+    plain: Float32[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "rows columns"]
+) -> UInt8[np.ndarray, "s s 3"]:
+    """The picture in the light of an attention map: full where it is strongest, a quarter where it is not."""
+    import PIL.Image
+
+    strength = regions / max(float(regions.max()), 1e-9)
+    light = PIL.Image.fromarray((255 * strength).astype(np.uint8)).resize((_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC)
+    return (plain * (0.25 + 0.75 * np.asarray(light, dtype=np.float32)[..., None] / 255)).astype(np.uint8)

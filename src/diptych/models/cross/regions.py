@@ -1,0 +1,77 @@
+"""Region tokens: maps of several depths, up-sampled step by step and fused into the finest one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych.core.errors import ModelError
+from diptych.models.heads import Standardise
+
+
+class RegionFusion(nn.Module):
+    """Flattened maps of an image tower to one token a region of the finest map ("Thinking Fast and Slow", 3.2).
+
+    From the coarsest map on: up-sample to the next finer grid, add that map's projection, smooth with
+    a small convolution. Each region then gets its place added.
+
+    Args:
+        maps: (channels, rows, columns) of each map, finest first.
+        width: width of a token.
+    """
+
+    def __init__(self, maps: Sequence[tuple[int, int, int]], width: int) -> None:
+        super().__init__()
+        self.maps = tuple((channels, rows, columns) for channels, rows, columns in maps)
+        self.standardise = nn.ModuleList([Standardise(channels) for channels, _, _ in maps])
+        self.project = nn.ModuleList([nn.Linear(channels, width) for channels, _, _ in maps])
+        self.smooth = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in maps])
+        self.mix = nn.ModuleList([nn.Linear(width, width) for _ in maps])
+        self.place = nn.Parameter(torch.randn(math.prod(self.maps[0][1:]), width) * 0.02)
+        self.norm = nn.LayerNorm(width)
+
+    @property
+    def count(self) -> int:
+        """Regions a picture."""
+        return len(self.place)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the regions."""
+        return self.maps[0][1], self.maps[0][2]
+
+    def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
+        """Take mean and standard deviation of every channel from a sample of training features."""
+        for part, standardise in zip(self._split(sample), self.standardise, strict=True):
+            standardise.fit(part.flatten(0, 1))  # type: ignore[operator]
+
+    def forward(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
+        """One token a region, row by row."""
+        fused: Tensor | None = None
+        for level in reversed(range(len(self.maps))):
+            _, rows, columns = self.maps[level]
+            part = self.project[level](self.standardise[level](self._split(flat)[level]))
+            here: Tensor = part.transpose(1, 2).reshape(len(flat), -1, rows, columns)
+            if fused is not None:
+                here = here + functional.interpolate(fused, size=(rows, columns), mode="bilinear", align_corners=False)
+            smoothed = functional.gelu(self.smooth[level](here)).flatten(2).transpose(1, 2)
+            fused = here + self.mix[level](smoothed).transpose(1, 2).reshape(here.shape)
+        if fused is None:
+            raise ModelError("the image tower gives no feature map; expected at least one")
+        tokens: Tensor = self.norm(fused.flatten(2).transpose(1, 2) + self.place)
+        return tokens
+
+    def _split(self, flat: Float[Tensor, "b f"]) -> list[Float[Tensor, "b p c"]]:
+        sizes = [math.prod(one) for one in self.maps]
+        if flat.shape[1] != sum(sizes):
+            raise ModelError(f"found {flat.shape[1]} features a picture, expected {sum(sizes)}: maps {self.maps}")
+        parts = torch.split(flat, sizes, dim=1)
+        return [
+            part.reshape(len(flat), channels, -1).transpose(1, 2)
+            for part, (channels, _, _) in zip(parts, self.maps, strict=True)
+        ]

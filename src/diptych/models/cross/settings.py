@@ -1,0 +1,78 @@
+"""What a cross-attention network is made of, and how its scores are corrected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diptych.core.config import unknown
+from diptych.core.errors import ConfigError
+
+OBJECTIVES = ("captioning", "itm", "vse")
+TEXT_TO_IMAGE, IMAGE_TO_TEXT = DIRECTIONS = ("text_to_image", "image_to_text")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Sizes of the network, and what is dropped while it trains."""
+
+    width: int = 256
+    layers: int = 2
+    heads: int = 4
+    max_tokens: int = 40  # word pieces of a text; what is longer is cut
+    dropout: float = 0.1
+    word_dropout: float = 0.1  # share of input words hidden, so that the picture has to be looked at
+    region_keep: float = 0.75  # share of the regions that a training step sees
+    blank: float = 0.1  # share of pictures replaced by the learnt empty one, which gives log p(text)
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"network.{name} must be at least 1, found {getattr(self, name)}")
+        if self.width % self.heads:
+            raise ConfigError(f"network.width must be a multiple of heads, found {self.width} and {self.heads}")
+        for name in ("dropout", "word_dropout", "blank"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"network.{name} must be in [0, 1), found {getattr(self, name)}")
+        if not 0 < self.region_keep <= 1:
+            raise ConfigError(f"network.region_keep must be in (0, 1], found {self.region_keep}")
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What the network learns from: the paper's captioning likelihood, or one of its two alternatives.
+
+    captioning: -sum of log p(word | words before, picture), forwards and backwards.
+    itm: does the text belong to the picture, yes or no, against the hardest wrong partner of the batch.
+    vse: hinge between the right pair's score and the hardest wrong ones of the batch.
+    """
+
+    name: str = "captioning"
+    label_smoothing: float = 0.1  # captioning
+    margin: float = 0.2  # vse
+    group: int = 8  # itm, vse: pairs among which the wrong partners are looked for
+
+    def __post_init__(self) -> None:
+        if self.name not in OBJECTIVES:
+            raise unknown("objective", self.name, OBJECTIVES)
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"objective.label_smoothing must be in [0, 1), found {self.label_smoothing}")
+        if self.group < 2 or self.margin < 0:
+            raise ConfigError(f"objective.group must be at least 2 and margin at least 0, found {self}")
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How the likelihood becomes comparable between texts, for image -> text.
+
+    score = (h - prior * log p(text)) / words ** length; h is a sum, so without this short and common
+    texts win. For text -> image the text is the same for all candidates and h is used as it is.
+    """
+
+    prior: float = 1.0
+    length: float = 0.0
+
+
+def check_direction(direction: str) -> None:
+    """Raise ConfigError for a direction that is neither text_to_image nor image_to_text."""
+    if direction not in DIRECTIONS:
+        raise unknown("direction", direction, DIRECTIONS)

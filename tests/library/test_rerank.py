@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.protocols import Preprocess
+from diptych.core.types import Hit
+from diptych.library import Library, tokens
+from diptych.library.rerank import Reranker
+from diptych.library.tokens import Matcher, TokenStore
+
+RED, GREEN, BLUE = (np.array(one) for one in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+
+
+class MosaicMatcher:
+    """Tokens are the colours of a 2 x 2 mosaic; the score is how much of a picture has the colour that is named."""
+
+    name = "mosaic-matcher"
+    fingerprint = "f" * 32
+    preprocess = Preprocess(size=16)
+    token_shape = (4, 3)
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.encoded = 0
+        self.scored = 0
+        self._seconds = seconds  # that one score takes
+
+    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        self.encoded += len(pixels)
+        return (pixels.reshape(-1, 2, 8, 2, 8, 3).mean(axis=(2, 4)).reshape(-1, 4, 3) / 255).astype(np.float16)
+
+    def score(self, image_tokens: np.ndarray, texts: str) -> np.ndarray:
+        self.scored += len(image_tokens)
+        time.sleep(self._seconds * len(image_tokens))
+        wanted = {"red": RED, "green": GREEN, "blue": BLUE}[texts]
+        return -np.abs(image_tokens.astype(np.float32) - wanted).mean(axis=(1, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def matcher() -> MosaicMatcher:
+    return MosaicMatcher()
+
+
+def with_tokens(library: Library, matcher: MosaicMatcher, beta: float = 0.0) -> Library:
+    library.add_tokens(matcher)
+    library.attach(Reranker(library.card.fingerprint, matcher, beta))
+    return library
+
+
+def test_it_is_a_matcher(matcher):
+    assert isinstance(matcher, Matcher)
+
+
+def test_the_matcher_orders_the_first_and_the_rest_stays(filled, matcher):
+    plain = filled.search("red", 6)
+    library = with_tokens(filled, matcher)
+    hits = library.search("red", 6, rerank=3)
+    assert {hit.id for hit in hits[:3]} == {hit.id for hit in plain[:3]}
+    assert hits[0].path is not None
+    assert hits[0].path.endswith("red.png")
+    assert [hit.id for hit in hits[3:]] == [hit.id for hit in plain[3:]]
+    assert [hit.rank for hit in hits] == list(range(6))
+    assert [hit.scored_by for hit in hits] == ["mosaic-matcher h + 0 cosine"] * 3 + ["cosine"] * 3
+    assert [hit.score for hit in hits[:3]] == sorted((hit.score for hit in hits[:3]), reverse=True)
+    cosine = {hit.id: hit.score for hit in plain}
+    assert all(hit.meta["cosine"] == cosine[hit.id] for hit in hits[:3])
+
+
+def test_more_candidates_than_pictures_is_all_of_them(filled, matcher):
+    hits = with_tokens(filled, matcher).search("blue", 10, rerank=500)
+    assert len(hits) == 6
+    assert matcher.scored == 6
+
+
+def test_nothing_is_encoded_twice(filled, matcher, pictures):
+    report = filled.add_tokens(matcher)
+    assert (report.added, report.known, report.skipped) == (6, 0, ())
+    (pictures / "moved.png").write_bytes((pictures / "red.png").read_bytes())
+    (pictures / "red.png").unlink()
+    filled.index([pictures])
+    report = filled.add_tokens(matcher)
+    assert (report.added, report.known) == (0, 6)
+    with_tokens(filled, matcher).search("red", rerank=6)
+    assert matcher.encoded == 6
+
+
+def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, matcher):
+    import tarfile
+
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for number, colour in enumerate(("red", "blue")):
+            tar.add(painter(tmp_path / "loose" / f"{colour}.png", colour), f"{number}.png")
+            (tmp_path / "caption.txt").write_text(colour)
+            tar.add(tmp_path / "caption.txt", f"{number}.txt")
+    library.index([tmp_path / "shard.tar"])
+    assert library.add_tokens(matcher).added == 2
+    (tmp_path / "shard.tar").unlink()
+    tokens.drop(library.folder)
+    report = library.add_tokens(matcher)
+    assert report.added == 0
+    assert len(report.skipped) == 2
+
+
+def test_a_changed_or_missing_picture_is_skipped_and_named(filled, painter, pictures, matcher):
+    painter(pictures / "red.png", "green", mark=3)
+    (pictures / "blue.png").unlink()
+    report = filled.add_tokens(matcher)
+    assert report.added == 4
+    assert sorted(Path(one.name).name for one in report.skipped) == ["blue.png", "red.png"]
+    assert "changed since it was indexed" in next(one.detail for one in report.skipped if "red" in one.name)
+
+
+def test_pictures_without_tokens_follow_the_others_by_cosine(filled, painter, pictures, matcher):
+    library = with_tokens(filled, matcher)
+    painter(pictures / "rose.png", (225, 30, 30), mark=2)
+    library.index([pictures])
+    hits = library.search("red", 7, rerank=7)
+    assert hits[-1].path is not None
+    assert hits[-1].path.endswith("rose.png")
+    assert [hit.scored_by for hit in hits][-2:] == ["mosaic-matcher h + 0 cosine", "cosine"]
+
+
+def test_a_library_without_tokens_says_how_to_add_them(filled, matcher):
+    with pytest.raises(LibraryError, match="attach a Reranker"):
+        filled.search("red", rerank=5)
+    filled.attach(Reranker(filled.card.fingerprint, matcher, 1.0))
+    with pytest.raises(LibraryError, match="library add-tokens"):
+        filled.search("red", rerank=5)
+    assert not (filled.folder / "tokens").exists()  # asking leaves nothing behind
+
+
+def test_a_pair_of_another_model_is_refused(filled, matcher, other_encoder):
+    with pytest.raises(LibraryError, match="fit-rerank"):
+        filled.attach(Reranker(other_encoder.fingerprint, matcher, 1.0))
+
+
+def test_only_words_can_be_reranked(filled, matcher, pictures):
+    library = with_tokens(filled, matcher)
+    for query in ('"red" + "blue"', f'"red" - "{pictures / "blue.png"}"'):
+        with pytest.raises(ConfigError, match="plain words"):
+            library.search(query, rerank=5)
+    with pytest.raises(ConfigError, match="only words"):
+        library.search(np.ones(16, dtype=np.float32), rerank=5)
+
+
+@pytest.mark.parametrize(("rerank", "budget"), [(-1, None), (1001, None), (5, 0.0), (0, -3.0)])
+def test_depth_and_budget_are_checked(filled, matcher, rerank, budget):
+    with pytest.raises(ConfigError, match="must be"):
+        with_tokens(filled, matcher).search("red", rerank=rerank, budget_ms=budget)
+
+
+def test_beta_weighs_the_cosine_by_hand():
+    matcher = MosaicMatcher()
+    shown = np.stack([np.tile(RED, (4, 1)), np.tile(GREEN, (4, 1)), np.tile(BLUE, (4, 1))]).astype(np.float16)
+    found = Reranker("x", matcher, beta=2.0).order("blue", shown, np.array([0.9, 0.5, 0.4]))
+    expected = np.array([-2 / 3 + 1.8, -2 / 3 + 1.0, 0 + 0.8])
+    assert found.order.tolist() == np.argsort(-expected).tolist() == [0, 2, 1]
+    assert np.allclose(found.scores, np.sort(expected)[::-1])
+    assert Reranker("x", matcher, beta=0.0).order("blue", shown, np.array([0.9, 0.5, 0.4])).order.tolist() == [2, 0, 1]
+
+
+def test_a_budget_picks_the_number_of_candidates():
+    matcher = MosaicMatcher(seconds=0.001)
+    shown = np.zeros((400, 4, 3), dtype=np.float16)
+    cosines = np.linspace(0.9, 0.1, 400)
+    few = Reranker("x", matcher, 1.0).order("red", shown, cosines, budget_ms=1.0)
+    more = Reranker("x", matcher, 1.0).order("red", shown, cosines, budget_ms=150.0)
+    assert few.count == 16
+    assert 16 < more.count <= 144
+    assert more.order[more.count :].tolist() == list(range(more.count, 400))
+
+
+def test_hits_of_no_candidates():
+    assert Reranker("x", MosaicMatcher(), 1.0).hits("red", [], np.zeros((0, 4, 3), dtype=np.float16)) == []
+
+
+def test_the_store_gives_tokens_in_the_order_asked_for(filled, matcher):
+    filled.add_tokens(matcher)
+    store = TokenStore(filled.folder, matcher)
+    view = filled.snapshot()
+    contents = [view.row(row)["content"] for row in range(len(view))]
+    both = store.get(contents[:2])
+    assert np.array_equal(store.get(contents[1::-1]), both[::-1])
+    with pytest.raises(KeyError):
+        store.get(["0" * 32])
+    hit = Hit(0, "a", 0.5)
+    assert hit.scored_by == "cosine"

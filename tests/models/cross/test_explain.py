@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from diptych.cli.app import run
+from diptych.core.errors import DataError
+from diptych.models.cross import load_cross
+from diptych.models.cross.explain import explain_match, overlay
+from diptych.models.cross.vocabulary import both_directions
+
+
+def test_gains_add_up_to_the_likelihood_without_the_prior(slow_run, shapes):
+    matcher = load_cross(slow_run.model, precision="float32")
+    picture = shapes.parent / "red-circle-40.png"
+    match = explain_match(matcher, picture, "a red circle")
+    assert [one.word for one in match.words] == ["a", "red", "circle"]
+    for one in match.words:
+        assert one.regions.shape == matcher.grid
+        assert one.regions.sum() == pytest.approx(1, abs=1e-4)
+    tokens = matcher.encode_regions([picture])
+    text = "a red circle"
+    pieces = matcher.words.encode([text], 16)
+    inputs, targets = (torch.from_numpy(one)[None] for one in both_directions(pieces))
+    with torch.inference_mode():
+        ends = []
+        for shown in (torch.from_numpy(tokens.astype(np.float32)), matcher.network.empty()):
+            each = matcher.network.word_likelihoods(inputs, targets, matcher.network.decoder.keys_values(shown))[0]
+            ends.append(float(each[:, len(pieces[0])].sum()))
+    whole = matcher.score(tokens, text)[0] - matcher.scorer.prior([text])[0]
+    assert sum(one.gain for one in match.words) + ends[0] - ends[1] == pytest.approx(float(whole), abs=1e-3)
+    assert match.score == pytest.approx(float(matcher.score(tokens, text)[0]))
+
+
+def test_the_right_colour_gains_and_the_wrong_one_loses(slow_run, shapes):
+    matcher = load_cross(slow_run.model, precision="float32")
+    gains = {
+        colour: {
+            one.word: one.gain
+            for one in explain_match(matcher, shapes.parent / "red-square-40.png", f"a {colour} square").words
+        }
+        for colour in ("red", "blue")
+    }
+    assert gains["red"]["red"] > 0 > gains["blue"]["blue"]
+
+
+def test_attention_follows_what_is_attended(network, words, regions):
+    inputs = torch.from_numpy(both_directions(words.encode(["a blue square"], 20))[0])[None]
+    with torch.inference_mode():
+        found = network.attention(inputs, network.decoder.keys_values(regions[:1]))
+        assert torch.allclose(found.sum(-1)[0, :, :3], torch.ones(2, 3), atol=1e-5)
+        # one region that all queries like: keys of the last layer are made to point along the queries
+        (keys, values) = network.decoder.keys_values(regions[:1])[-1]
+        pulled = keys.clone()
+        pulled[:, :, 5] *= 0
+        plain = network.attention(inputs, [*network.decoder.keys_values(regions[:1])[:-1], (pulled * 0, values)])
+    assert torch.allclose(plain[0, :, :3], torch.full((2, 3, 16), 1 / 16), atol=1e-6)
+
+
+def test_the_overlay_is_a_picture_with_a_tile_a_word(slow_run, shapes):
+    matcher = load_cross(slow_run.model)
+    picture = shapes.parent / "red-circle-40.png"
+    drawn = PIL.Image.open(io.BytesIO(overlay(picture, explain_match(matcher, picture, "a red circle"))))
+    assert drawn.size == (4 * 232 + 8, 224 + 34 + 8 + 8)
+    with pytest.raises(DataError):
+        explain_match(matcher, shapes.parent / "bad.png", "a red circle")
+    with pytest.raises(DataError, match="no words"):
+        explain_match(matcher, picture, " ")
+
+
+def test_from_the_command_line(slow_run, shapes, tmp_path: Path, capsys):
+    picture, out = shapes.parent / "red-circle-40.png", tmp_path / "x.png"
+    command = ["explain-match", "a red circle", str(picture), "--slow", str(slow_run.model)]
+    assert run([*command, "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["word"] for one in told["words"]] == ["a", "red", "circle"]
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert run([*command, "--out", str(tmp_path / "x.jpg")]) == 2
+    assert run(["explain-match", "a red circle", "--slow", str(slow_run.model)]) == 2

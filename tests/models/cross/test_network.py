@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.core.errors import ModelError
+from diptych.models.cross.decoder import Layout
+from diptych.models.cross.likelihood import log_probabilities, word_loss
+from diptych.models.cross.network import CrossNetwork
+from diptych.models.cross.regions import RegionFusion
+from diptych.models.cross.settings import NetworkSettings
+from diptych.models.cross.vocabulary import both_directions
+
+MAPS = ((6, 4, 4), (8, 2, 2))
+
+
+def tensors(words, texts):
+    return tuple(torch.from_numpy(one) for one in both_directions(words.encode(texts, 20)))
+
+
+def slow_likelihood(network, regions, inputs, targets):
+    """One text, one picture, one word at a time, by the plain softmax of the full logits."""
+    keys_values = network.decoder.keys_values(regions[None])
+    total = 0.0
+    for place in range(int((inputs != 0).sum())):
+        so_far = inputs[None, None, : place + 1]
+        states, _ = network.states(so_far, keys_values)
+        total += float(network.decoder.logits(states[-1:]).log_softmax(-1)[0, targets[place]])
+    return total
+
+
+def test_the_likelihood_is_the_sum_over_words_one_at_a_time(network, words, regions):
+    inputs, targets = tensors(words, ["a red circle on white", "a blue square"])
+    with torch.inference_mode():
+        found = network.log_likelihood(
+            inputs.expand(2, -1, -1), targets.expand(2, -1, -1), network.decoder.keys_values(regions[:2])
+        )
+        for picture in range(2):
+            for text in range(4):
+                expected = slow_likelihood(network, regions[picture], inputs[text], targets[text])
+                assert float(found[picture, text]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_padding_changes_nothing(network, words, regions):
+    short = tensors(words, ["a blue square"])
+    long = tensors(words, ["a blue square", "two dogs play with a small ball in the deep snow"])
+    with torch.inference_mode():
+        keys_values = network.decoder.keys_values(regions[:1])
+        alone = network.log_likelihood(short[0][None], short[1][None], keys_values)
+        beside = network.log_likelihood(long[0][None], long[1][None], keys_values)
+        matched = network.matching(short[0][None], keys_values), network.matching(long[0][None], keys_values)
+    assert torch.allclose(alone[0], beside[0, [0, 2]], atol=1e-4)
+    assert torch.allclose(matched[0][0], matched[1][0, [0, 2]], atol=1e-5)
+
+
+def test_the_picture_and_the_direction_matter(network, words, regions):
+    inputs, targets = tensors(words, ["a red circle on white"])
+    with torch.inference_mode():
+        found = network.log_likelihood(
+            inputs.expand(4, -1, -1), targets.expand(4, -1, -1), network.decoder.keys_values(regions)
+        )
+    assert len(np.unique(found.numpy().round(4))) == 8
+
+
+def test_an_empty_sequence_has_likelihood_zero_and_costs_no_state(network, words, regions):
+    inputs, targets = tensors(words, ["a blue square"])
+    inputs[1], targets[1] = 0, 0
+    with torch.inference_mode():
+        keys_values = network.decoder.keys_values(regions[:1])
+        found = network.log_likelihood(inputs[None], targets[None], keys_values)
+        states, _ = network.states(inputs[None], keys_values)
+    assert float(found[0, 1]) == 0.0
+    assert len(states) == int((inputs[0] != 0).sum())
+
+
+def test_layout_spreads_and_packs():
+    real = torch.tensor([[[True, True, False], [True, False, False]]])
+    layout = Layout.of(real)
+    packed = torch.arange(3.0)[:, None]
+    spread = layout.spread(packed)
+    assert spread.squeeze(1).tolist() == [0, 1, 0, 2, 0, 0]
+    assert torch.equal(layout.pack(spread), packed)
+    assert layout.sequence.tolist() == [0, 0, 1]
+    assert layout.position.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("rows", [7, 1100])
+def test_word_loss_is_cross_entropy_with_its_gradients(smoothing, rows):
+    generator = torch.Generator().manual_seed(1)
+    parts = [torch.randn(size, generator=generator) for size in ((rows, 8), (50, 8), (50,))]
+    targets = torch.randint(0, 50, (rows,), generator=generator)
+    ours = [part.clone().requires_grad_() for part in parts]
+    theirs = [part.clone().requires_grad_() for part in parts]
+    loss = word_loss(*ours, targets, smoothing)
+    expected = torch.nn.functional.cross_entropy(
+        torch.nn.functional.linear(*theirs), targets, label_smoothing=smoothing
+    )
+    (3 * loss).backward()
+    (3 * expected).backward()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-5)
+
+
+def test_log_probabilities_are_those_of_the_softmax():
+    generator = torch.Generator().manual_seed(1)
+    states, weight, bias = (torch.randn(size, generator=generator) for size in ((700, 8), (50, 8), (50,)))
+    targets = torch.randint(0, 50, (700,), generator=generator)
+    expected = torch.nn.functional.linear(states, weight, bias).log_softmax(-1)[torch.arange(700), targets]
+    assert torch.allclose(log_probabilities(states, weight, bias, targets), expected, atol=1e-5)
+
+
+def test_fusion_sees_both_maps_and_every_region_its_own_place():
+    torch.manual_seed(0)
+    fusion = RegionFusion(MAPS, 16)
+    flat = torch.randn(2, 6 * 16 + 8 * 4)
+    base = fusion(flat)
+    assert base.shape == (2, 16, 16)
+    fine, coarse = flat.clone(), flat.clone()
+    fine[:, 0] += 3  # channel 0, row 0, column 0 of the fine map
+    coarse[:, 96] += 3
+    changed_fine = (fusion(fine) - base).abs().amax(-1)[0] > 1e-6
+    changed_coarse = (fusion(coarse) - base).abs().amax(-1)[0] > 1e-6
+    assert changed_fine.tolist() == [row < 2 and column < 2 for row in range(4) for column in range(4)]
+    assert changed_coarse.sum() > changed_fine.sum()  # a coarse cell covers more of the fine grid
+
+
+def test_fusion_refuses_features_of_another_tower():
+    with pytest.raises(ModelError, match="expected 128"):
+        RegionFusion(MAPS, 16)(torch.zeros(1, 100))
+
+
+def test_statistics_are_those_of_the_channels():
+    fusion = RegionFusion(MAPS, 16)
+    flat = torch.randn(50, 128) * 4 + 2
+    fusion.fit_statistics(flat)
+    assert torch.allclose(fusion.standardise[0].mean, flat[:, :96].reshape(50, 6, 16).mean((0, 2)), atol=1e-5)
+
+
+def test_training_drops_regions_and_empties_pictures():
+    network = CrossNetwork(MAPS, 40, NetworkSettings(width=16, layers=1, heads=2, region_keep=0.5, blank=0.5)).train()
+    torch.manual_seed(0)
+    found = network.regions(torch.randn(64, 128))
+    assert found.shape == (64, 8, 16)
+    empty = (found == network.nothing).all(-1).all(-1).float().mean()
+    assert 0.3 < float(empty) < 0.7

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from diptych.models.cross.objectives import captioning_loss, hardest, itm_loss, matching_loss, matching_matrix, vse_loss
+from diptych.models.cross.settings import ObjectiveSettings
+from diptych.models.cross.vocabulary import both_directions
+
+SCORES = torch.tensor([[2.0, 0.5, -1.0], [1.0, 3.0, 2.5], [0.0, -2.0, 1.0]])
+
+
+def test_the_hardest_wrong_partners_by_hand():
+    texts, pictures = hardest(SCORES)
+    assert texts.tolist() == [1, 2, 0]
+    assert pictures.tolist() == [1, 0, 1]
+
+
+def test_itm_by_hand():
+    def soft(x):
+        return math.log1p(math.exp(x))
+
+    right = (soft(-2.0) + soft(-3.0) + soft(-1.0)) / 3
+    wrong = (soft(0.5) + soft(2.5) + soft(0.0) + soft(1.0) + soft(0.5) + soft(2.5)) / 6
+    assert float(itm_loss(SCORES)) == pytest.approx(right + wrong, rel=1e-5)
+
+
+def test_vse_by_hand():
+    by_picture = [max(0, 0.2 + 0.5 - 2), max(0, 0.2 + 2.5 - 3), max(0, 0.2 + 0 - 1)]
+    by_text = [max(0, 0.2 + 1 - 2), max(0, 0.2 + 0.5 - 3), max(0, 0.2 + 2.5 - 1)]
+    assert float(vse_loss(SCORES, 0.2)) == pytest.approx(sum(by_picture + by_text) / 3, rel=1e-5)
+
+
+def sequences(words, texts):
+    """Inputs and targets (b, 2, t): each picture one text, forwards and backwards."""
+    pair = both_directions(words.encode(texts, 20))
+    return tuple(torch.from_numpy(one).unflatten(0, (2, -1)).transpose(0, 1) for one in pair)
+
+
+def test_the_matrix_holds_every_picture_with_every_text(network, words, regions):
+    inputs, _ = sequences(words, ["a blue square", "a red circle on white", "circle, yellow"])
+    found = matching_matrix(network, regions[:3], inputs)
+    for picture in range(3):
+        for text in range(3):
+            keys_values = network.decoder.keys_values(regions[picture : picture + 1])
+            alone = network.matching(inputs[text : text + 1], keys_values).sum()
+            assert float(found[picture, text]) == pytest.approx(float(alone), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["captioning", "itm", "vse"])
+def test_every_objective_teaches_which_text_belongs_to_which_picture(network, words, name):
+    torch.manual_seed(0)
+    texts = ["a blue square", "a red circle on white", "circle, yellow", "the green stripe runs across the picture"]
+    inputs, targets = sequences(words, texts)
+    flat = torch.randn(4, 128)
+    settings = ObjectiveSettings(name, label_smoothing=0.0, group=4)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(60):
+        regions = network.fusion(flat)
+        if name == "captioning":
+            loss = captioning_loss(network, regions, inputs, targets, settings)
+        else:
+            loss = matching_loss(network, regions, inputs, settings)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.inference_mode():
+        regions = network.fusion(flat)
+        if name == "captioning":
+            every = [one.flatten(0, 1).expand(4, -1, -1) for one in (inputs, targets)]
+            scores = network.log_likelihood(*every, network.decoder.keys_values(regions))
+            scores = scores.unflatten(1, (4, 2)).sum(-1)
+        else:
+            scores = matching_matrix(network, regions, inputs)
+    assert scores.argmax(1).tolist() == [0, 1, 2, 3]
+    assert scores.argmax(0).tolist() == [0, 1, 2, 3]
+
+
+def test_groups_do_not_meet(network, words, regions):
+    inputs, _ = sequences(words, ["a blue square", "a red circle on white", "circle, yellow", "a blue square"])
+    settings = ObjectiveSettings("vse", group=2)
+    whole = matching_loss(network, regions, inputs, settings)
+    parts = [matching_loss(network, regions[at], inputs[at], settings) for at in (slice(0, 2), slice(2, 4))]
+    assert float(whole) == pytest.approx(float(sum(parts)) / 2, rel=1e-5)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diptych.core.errors import DataError, ModelError
+from diptych.models.cross.vocabulary import BACKWARD, END, FORWARD, PAD, Vocabulary, both_directions, learn_pieces
+
+
+def test_a_text_comes_back_from_its_pieces(words):
+    for text in ("a red circle on white", "circle, yellow"):
+        assert words.decode(words.encode([text], 20)[0]) == text
+
+
+def test_what_was_never_seen_is_spelt_or_unknown_but_never_lost(words):
+    (pieces,) = words.encode(["a zebra é"], 20)
+    assert len(pieces) >= 3
+
+
+def test_a_text_is_cut_and_an_empty_one_is_refused(words):
+    assert len(words.encode(["a red circle on white"], 3)[0]) == 3
+    with pytest.raises(DataError, match="no words"):
+        words.encode(["  "], 3)
+
+
+def test_both_directions_by_hand():
+    inputs, targets = both_directions([[7, 8, 9], [5]])
+    assert inputs.tolist() == [
+        [FORWARD, 7, 8, 9],
+        [FORWARD, 5, PAD, PAD],
+        [BACKWARD, 9, 8, 7],
+        [BACKWARD, 5, PAD, PAD],
+    ]
+    assert targets.tolist() == [[7, 8, 9, END], [5, END, PAD, PAD], [9, 8, 7, END], [5, END, PAD, PAD]]
+    assert np.array_equal(inputs == PAD, targets == PAD)
+
+
+def test_it_is_kept_in_a_file(words, tmp_path: Path):
+    words.write(tmp_path / "tokenizer.json")
+    again = Vocabulary.read(tmp_path / "tokenizer.json")
+    assert again.encode(["a blue circle"], 9) == words.encode(["a blue circle"], 9)
+    assert len(again) == len(words)
+
+
+def test_a_damaged_file_is_a_model_error(tmp_path: Path):
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot read the tokenizer"):
+        Vocabulary.read(tmp_path / "tokenizer.json")
+
+
+def test_words_know_their_pieces(words):
+    found = words.words("a red zebra", 20)
+    assert [word for word, _ in found] == ["a", "red", "zebra"]
+    assert [place for _, places in found for place in places] == list(range(sum(len(places) for _, places in found)))
+
+
+def test_merging_by_hand():
+    # aa: 5 + 2, ab: 3; after merging aa into one piece, "aa" + "b" (2) is next
+    found = learn_pieces({"aa": 5, "ab": 3, "aab": 2}, 7)
+    assert found == ["a", "##a", "##b", "aa", "ab", "aab"]
+
+
+def slow_pieces(counts, size):
+    """Recount everything after every merge."""
+    words = {word: [word[0], *(f"##{letter}" for letter in word[1:])] for word in counts}
+    letters = {}
+    for word, pieces in words.items():
+        for piece in pieces:
+            letters[piece] = letters.get(piece, 0) + counts[word]
+    found = sorted(letters, key=lambda piece: (-letters[piece], piece))[:size]
+    while len(found) < size:
+        pairs = {}
+        for word, pieces in words.items():
+            for pair in itertools.pairwise(pieces):
+                pairs[pair] = pairs.get(pair, 0) + counts[word]
+        if not pairs:
+            break
+        pair = min(pairs, key=lambda one: (-pairs[one], one))
+        merged = pair[0] + pair[1].removeprefix("##")
+        if merged not in found:
+            found.append(merged)
+        for word, pieces in words.items():
+            joined = []
+            for piece in pieces:
+                if joined and (joined[-1], piece) == pair:
+                    joined[-1] = merged
+                else:
+                    joined.append(piece)
+            words[word] = joined
+    return found
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=7), st.integers(1, 9), min_size=1, max_size=8),
+    st.integers(1, 30),
+)
+def test_merging_is_that_of_the_obvious_way(counts, size):
+    assert learn_pieces(counts, size) == slow_pieces(counts, size)
