@@ -22,6 +22,8 @@ COMMANDS = {
     "eval": ("diptych.cli.eval:evaluate", "Measure retrieval by the field's protocols."),
     "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
+    "serve": ("diptych.cli.serve:serve", "A page for people and an API for programs."),
+    "mcp": ("diptych.cli.mcp:mcp", "Let an assistant use a library (Model Context Protocol)."),
     "library": ("diptych.cli.library:app", "Look after a library: info, verify, compact."),
     "models": ("diptych.cli.models:models", "List the models at hand."),
 }

@@ -1,0 +1,307 @@
+"""The libraries and their pictures: list, look, add, describe, delete, take back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from pydantic import TypeAdapter, ValidationError
+
+from diptych.core.errors import DataError, DiptychError
+from diptych.core.fingerprint import of_bytes
+from diptych.library.names import plain, unescape
+from diptych.library.snapshot import Snapshot
+
+from .. import errors, filters
+from ..editing import Add, Delete, Describe, Undo
+from ..errors import ServeError
+from ..schemas import (
+    Added,
+    AddedAll,
+    DeleteByFilter,
+    Deleted,
+    Facet,
+    Facets,
+    Item,
+    Items,
+    Libraries,
+    LibraryDetails,
+    LibraryInfo,
+    Meta,
+    Patch,
+    Problem,
+    Restored,
+    UndoRequest,
+)
+from ..service import Service, TheService, told
+from ..shelf import Served
+from . import RESPONSES
+
+router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
+
+_META = TypeAdapter(Meta)
+_TEXTS = TypeAdapter(list[str])
+_MOST_META, _MOST_TEXTS, _MOST_CHARACTERS = 64, 64, 8_192
+_PREVIEW = 1_600  # pixels, longer side
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_IDENTIFIER = "^[0-9a-f]{16}$"
+
+
+@router.get("", summary="All libraries")
+async def libraries(service: TheService) -> Libraries:
+    """Names, sizes, models, and what can be done with each."""
+    return Libraries(libraries=[LibraryInfo(**service.info(served)) for served in service.shelf])
+
+
+@router.get("/{name}", summary="One library")
+async def library(name: str, service: TheService) -> LibraryDetails:
+    """With the columns that filters can ask about."""
+    served = service.shelf.get(name)
+    return LibraryDetails(**service.info(served), columns=await served.read(served.columns))
+
+
+@router.get("/{name}/facets", summary="The most frequent values of a column")
+async def facets(name: str, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
+    """For menus of filters."""
+    served = service.shelf.get(name)
+    columns = await served.read(served.columns)
+    if columns.get(column) not in ("text", "number", "integer", "boolean"):
+        raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
+    counted = await served.read(served.facets, column)
+    return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
+
+
+@router.get("/{name}/items", summary="The pictures of a library, by id")
+async def items(
+    name: str,
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
+    after: Annotated[str | None, Query(pattern=_IDENTIFIER)] = None,
+    where: Annotated[str | None, Query(max_length=1_000)] = None,
+) -> Items:
+    """Page by page: `after` is the `next` of the page before."""
+    served = service.shelf.get(name)
+    return await served.read(_page, service, served, limit, after, where)  # type: ignore[no-any-return]
+
+
+@router.post("/{name}/items", summary="Add pictures")
+async def add(
+    name: str,
+    request: Request,
+    service: TheService,
+    files: Annotated[list[UploadFile], File(description="Pictures")],
+    meta: Annotated[str, Form(description="A JSON object for all of them", max_length=100_000)] = "{}",
+    texts: Annotated[str, Form(description="A JSON list of texts for all of them", max_length=600_000)] = "[]",
+) -> AddedAll:
+    """Durable when answered. Each picture has its own result: a bad one harms no other.
+
+    A picture that was uploaded before keeps its id (`created` is false), so that a request whose
+    answer was lost can be sent again.
+    """
+    served = _writable(name, service)
+    most = service.settings.limits.upload_files
+    if len(files) > most:
+        raise ServeError(
+            413, "over_limit", f"found {len(files)} pictures; the limit is {most}", "Send several requests."
+        )
+    about, said = _object(meta), _texts(texts)
+    identifier = str(request.state.request_id)
+    added = await asyncio.gather(*(_add(one, served, service, about, said, identifier) for one in files))
+    created = sum(one.created for one in added)
+    return AddedAll(added=added, created=created, failed=sum(one.error is not None for one in added))
+
+
+@router.post("/{name}/items/delete", summary="Delete pictures by filter or ids")
+async def delete_by_filter(name: str, asked: DeleteByFilter, service: TheService) -> Deleted:
+    """All that the filter finds. At least one condition, expression or id is needed."""
+    served = _writable(name, service)
+    if not (asked.ids or asked.filter or (asked.where or "").strip()):
+        raise ServeError(422, "bad_request", "nothing says which pictures to delete", "Give ids, filter or where.")
+    ids = set(asked.ids)
+    if asked.filter or asked.where:
+        sql = filters.to_sql(asked.filter, asked.where, await served.read(served.columns))
+        found = set(await served.read(served.matching, sql))
+        ids = found & ids if ids else found
+    return await _delete(served, tuple(sorted(ids)))
+
+
+@router.post("/{name}/undo", summary="Take a deletion back")
+async def undo(name: str, asked: UndoRequest, service: TheService) -> Restored:
+    """While the server remembers it (`undo_seconds`)."""
+    changed = await _writable(name, service).change(Undo(asked.token))
+    return Restored(restored=len(changed.ids))
+
+
+@router.get("/{name}/items/{id}", summary="One picture")
+async def item(name: str, id: str, service: TheService) -> Item:
+    """What is known about it."""
+    served = service.shelf.get(name)
+    view = served.library.snapshot()
+    return _item(view, _row(view, id), service.settings.shows_paths)
+
+
+@router.patch("/{name}/items/{id}", summary="Describe a picture")
+async def patch(name: str, id: str, asked: Patch, service: TheService) -> Item:
+    """Keys of `meta` are set, those that are null go; `texts` are replaced."""
+    served = _writable(name, service)
+    texts = None if asked.texts is None else tuple(asked.texts)
+    await served.change(Describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
+    view = served.library.snapshot()
+    return _item(view, _row(view, id), service.settings.shows_paths)
+
+
+@router.delete("/{name}/items/{id}", summary="Delete a picture")
+async def delete(name: str, id: str, service: TheService) -> Deleted:
+    """It can be taken back for a while. A file outside the library is not touched."""
+    deleted = await _delete(_writable(name, service), (id,))
+    if not deleted.deleted:
+        raise errors.no_item(id)
+    return deleted
+
+
+@router.get("/{name}/items/{id}/thumbnail", summary="A small JPEG", response_class=Response, responses=_JPEG)
+async def thumbnail(name: str, id: str, request: Request, service: TheService) -> Response:
+    """At most 256 pixels, freshly encoded: nothing of the original file is in it."""
+    served = service.shelf.get(name)
+    view = served.library.snapshot()
+    content = str(view.row(_row(view, id))["content"])
+    data = None if _is_known(request, content) else await served.read(served.library.thumbs.read, content)
+    if data is None and not _is_known(request, content):
+        raise ServeError(404, "no_thumbnail", "the thumbnail of this picture is missing", "diptych library compact")
+    return _jpeg(data, content)
+
+
+@router.get("/{name}/items/{id}/preview", summary="A larger JPEG", response_class=Response, responses=_JPEG)
+async def preview(name: str, id: str, request: Request, service: TheService) -> Response:
+    """At most 1,600 pixels, decoded in a limited process and freshly encoded."""
+    served = service.shelf.get(name)
+    view = served.library.snapshot()
+    row = view.row(_row(view, id))
+    if _is_known(request, str(row["content"])):
+        return _jpeg(None, str(row["content"]))
+    data = await served.read(_original, str(row["path"]), service.settings.limits.images.max_bytes)
+    return _jpeg(await service.inputs.preview(data, _PREVIEW), str(row["content"]))
+
+
+def _writable(name: str, service: Service) -> Served:
+    served = service.shelf.get(name)
+    if service.settings.read_only:
+        raise ServeError(403, "read_only", "this server was started with --read-only")
+    return served
+
+
+def _row(view: Snapshot, identifier: str) -> int:
+    rows = view.find([identifier])
+    if not len(rows):
+        raise errors.no_item(identifier)
+    return int(rows[0])
+
+
+def _item(view: Snapshot, row: int, paths: bool) -> Item:
+    about = told(view.row(row), paths=paths)
+    return Item(
+        id=view.id(row),
+        name=about.name,
+        path=about.path,
+        width=about.width,
+        height=about.height,
+        texts=about.texts,
+        meta=about.meta,
+    )
+
+
+def _page(service: Service, served: Served, limit: int, after: str | None, where: str | None) -> Items:
+    view = served.library.snapshot()
+    rows = range(len(view)) if where is None else view.find(served.matching(where)).tolist()
+    first = 0
+    if after is not None:
+        place = int(view.ids.searchsorted(after.encode(), side="right"))
+        first = next((at for at, row in enumerate(rows) if row >= place), len(rows)) if where is not None else place
+    page = [_item(view, row, service.settings.shows_paths) for row in rows[first : first + limit]]
+    more = first + limit < len(rows)
+    return Items(items=page, total=len(rows), next=page[-1].id if more and page else None)
+
+
+async def _add(
+    file: UploadFile, served: Served, service: Service, meta: dict[str, Any], texts: tuple[str, ...], request_id: str
+) -> Added:
+    name = plain(file.filename or "picture")[:200]
+    try:
+        if (file.size or 0) > service.settings.limits.images.max_bytes:
+            service.settings.limits.images.check_bytes(file.size or 0, "the picture")
+        data = await file.read()
+        decoded = await service.inputs.decoded(data, served.embedder)
+        assert decoded.pixels is not None
+        vector = await served.embedder.picture(decoded.pixels)
+        about = {"filename": name, **meta}
+        change = Add(data, of_content(data), vector, decoded.thumb, decoded.width, decoded.height, texts, about)
+        changed = await served.change(change)
+        return Added(name=name, id=changed.ids[0], created=changed.created)
+    except DiptychError as error:
+        found = errors.of(error)
+        if not isinstance(error, DataError) and found.status >= 500:
+            raise  # not this picture's fault: the whole request is to be sent again
+        return Added(name=name, error=Problem(**errors.body(found, request_id)))
+
+
+def of_content(data: bytes) -> str:
+    """The fingerprint that the library gives to a picture's bytes."""
+    import hashlib
+
+    return hashlib.blake2b(data, digest_size=len(of_bytes(b"")) // 2).hexdigest()
+
+
+async def _delete(served: Served, ids: tuple[str, ...]) -> Deleted:
+    changed = await served.change(Delete(ids))
+    return Deleted(deleted=len(changed.ids), undo=changed.undo, undo_seconds=served.undo_seconds)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = _META.validate_python(json.loads(text))
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise ServeError(422, "bad_meta", "meta is not a JSON object of short texts, numbers and booleans") from error
+    if len(found) > _MOST_META:
+        raise ServeError(422, "bad_meta", f"meta has {len(found)} keys; the limit is {_MOST_META}")
+    return {plain(key): plain(value) if isinstance(value, str) else value for key, value in found.items()}
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    try:
+        found = _TEXTS.validate_python(json.loads(text))
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise ServeError(422, "bad_texts", "texts is not a JSON list of texts") from error
+    if len(found) > _MOST_TEXTS or any(len(one) > _MOST_CHARACTERS for one in found):
+        raise ServeError(422, "bad_texts", f"expected at most {_MOST_TEXTS} texts of {_MOST_CHARACTERS} characters")
+    return tuple(plain(one) for one in found)
+
+
+def _original(path: str, limit: int) -> bytes:
+    """The encoded bytes of a picture, from its file. Containers are not opened here."""
+    from pathlib import Path
+
+    try:
+        file = Path(unescape(path))
+        if not file.is_file():
+            raise FileNotFoundError
+        with file.open("rb") as stream:
+            return stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise ServeError(
+            404, "no_file", "the file of this picture is not there any more", "Use its thumbnail."
+        ) from error
+
+
+def _is_known(request: Request, content: str) -> bool:
+    return request.headers.get("if-none-match") == f'"{content}"'
+
+
+def _jpeg(data: bytes | None, content: str) -> Response:
+    headers = {"ETag": f'"{content}"', "Cache-Control": "private, max-age=300", "Content-Disposition": "inline"}
+    if data is None:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type="image/jpeg", headers=headers)

@@ -1,0 +1,105 @@
+"""What every operation of the API needs, in one place; made once for each application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from . import schemas
+from .decoding import DecoderPool
+from .fetching import Fetcher
+from .inputs import Inputs
+from .metrics import Metrics
+from .settings import ServeSettings
+from .shelf import Served, Shelf
+
+
+class Service:
+    """The parts behind the routes."""
+
+    def __init__(self, settings: ServeSettings, shelf: Shelf, metrics: Metrics, fetcher: Fetcher | None = None) -> None:
+        pressure, images = settings.pressure, settings.limits.images
+        self.settings, self.shelf, self.metrics = settings, shelf, metrics
+        self.decoders = DecoderPool(
+            pressure.decoders,
+            images,
+            memory=pressure.decode_memory,
+            deadline=pressure.decode_deadline,
+            on_replaced=metrics.decoders_replaced.inc,
+        )
+        if fetcher is None and settings.fetch_urls:
+            fetcher = Fetcher()
+        self.inputs = Inputs(self.decoders, images, fetcher if settings.fetch_urls else None)
+        self._watching: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load models and snapshots and start the decoders, so that the first request is as quick as the next."""
+        await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.shelf))
+        await asyncio.gather(self.decoders.start(), *(embedder.check() for embedder in self.shelf.embedders))
+        self._watching = [asyncio.create_task(served.watch()) for served in self.shelf]
+
+    async def close(self) -> None:
+        """Finish what was accepted, then stop everything."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        await self.shelf.close()
+        await self.decoders.close()
+
+    def features(self) -> schemas.Features:
+        """What can be done beyond searching."""
+        return schemas.Features(write=not self.settings.read_only, fetch_urls=self.settings.fetch_urls)
+
+    def info(self, served: Served) -> dict[str, Any]:
+        """The fields of a LibraryInfo."""
+        library = served.library
+        return {
+            "name": served.name,
+            "pictures": len(library.snapshot()),
+            "model": served.embedder.name,
+            "dim": library.card.dim,
+            "created": library.card.created,
+            "version": library.snapshot().version,
+            "languages": served.embedder.languages,
+            "features": self.features(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told about a picture: the fields that an Item and a Hit share."""
+
+    name: str
+    path: str | None
+    width: int | None
+    height: int | None
+    texts: list[str]
+    meta: dict[str, Any]
+
+
+def told(row: dict[str, Any], *, paths: bool) -> Told:
+    """What to tell about a row of a snapshot. The name an upload came with wins over the one it has on disk."""
+    meta = dict(row["meta"])
+    name, width, height = meta.pop("name", None), meta.pop("width", None), meta.pop("height", None)
+    texts: Sequence[Any] = meta.pop("texts", [])
+    return Told(
+        name=str(meta.get("filename") or name or "picture"),
+        path=str(row["path"]) if paths else None,
+        width=width,
+        height=height,
+        texts=[str(text) for text in texts],
+        meta=meta,
+    )
+
+
+def _service(request: Request) -> Service:
+    found = request.app.state.service
+    assert isinstance(found, Service)
+    return found
+
+
+TheService = Annotated[Service, Depends(_service)]
