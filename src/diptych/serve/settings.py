@@ -1,4 +1,4 @@
-"""How the service runs: limits, deadlines, and who may talk to it. One frozen dataclass; unsafe settings are refused."""
+"""How the service runs: limits, deadlines, and who may talk to it. Unsafe settings are refused."""
 
 from __future__ import annotations
 
