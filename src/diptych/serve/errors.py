@@ -133,8 +133,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DiptychError, diptych_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(MemoryError, unexpected)
-    app.add_exception_handler(OSError, unexpected)
+    app.add_exception_handler(Exception, unexpected)
 
 
 def internal(error: BaseException, request_id: str) -> ServeError:

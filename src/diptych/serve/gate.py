@@ -204,6 +204,8 @@ class _Request:
         except ServeError as error:
             self._failure = self._failure or error
         except Exception as error:
+            if self._status:  # answered already, by the application's own handler
+                return
             self._failure = self._failure or errors.internal(error, self._id)
         if self._failure is not None:
             await self._answer(self._failure)
