@@ -41,7 +41,9 @@ MOSAIC = _mosaic()
 COLOURS = MOSAIC.COLOURS
 
 
-def encoded(colour: str | tuple[int, int, int] = "red", form: str = "PNG", size: tuple[int, int] = (40, 30), mark: int = 0) -> bytes:
+def encoded(
+    colour: str | tuple[int, int, int] = "red", form: str = "PNG", size: tuple[int, int] = (40, 30), mark: int = 0
+) -> bytes:
     """A picture of one colour, as an upload; `mark` makes its bytes differ."""
     image = PIL.Image.new("RGB", size, COLOURS.get(colour, colour) if isinstance(colour, str) else colour)
     image.putpixel((0, 0), (mark % 256, mark // 256 % 256, 1))
@@ -70,7 +72,9 @@ def site(tmp_path: Path) -> Site:
     lines = []
     for place, colour in enumerate(COLOURS):
         MOSAIC.paint(pictures / f"{colour}.png", colour)
-        lines.append(f'{{"image": "{colour}.png", "text": "a {colour} thing", "album": "{"odd" if place % 2 else "even"}", "year": {2000 + place}}}\n')
+        lines.append(
+            f'{{"image": "{colour}.png", "text": "a {colour} thing", "album": "{"odd" if place % 2 else "even"}", "year": {2000 + place}}}\n'
+        )
     (pictures / "list.jsonl").write_text("".join(lines))
     library = Library.create(tmp_path / "library", encoder)
     library.index([pictures / "list.jsonl"])

@@ -12,7 +12,14 @@ import pytest
 
 from diptych.serve.settings import Limits, Pressure
 
-QUICK = {"header_deadline": 0.5, "body_deadline": 1.0, "body_gap": 0.4, "send_deadline": 0.5, "keep_alive": 1, "decoders": 1}
+QUICK = {
+    "header_deadline": 0.5,
+    "body_deadline": 1.0,
+    "body_gap": 0.4,
+    "send_deadline": 0.5,
+    "keep_alive": 1,
+    "decoders": 1,
+}
 
 
 def connect(port: int) -> socket.socket:
@@ -79,7 +86,9 @@ def test_headers_without_end_are_refused(serve) -> None:
         assert rest(client)[:13] in (b"HTTP/1.1 431 ", b"")
 
 
-@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01\x00", b"SSH-2.0-x\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\r\n" * 9 + b"?"])
+@pytest.mark.parametrize(
+    "junk", [b"\x16\x03\x01\x02\x00\x01\x00", b"SSH-2.0-x\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\r\n" * 9 + b"?"]
+)
 def test_what_is_no_http_gets_an_answer_in_our_shape(serve, junk) -> None:
     server = serve(pressure=Pressure(**QUICK))
     with connect(server.port) as client:
@@ -94,7 +103,9 @@ def test_what_is_no_http_gets_an_answer_in_our_shape(serve, junk) -> None:
 def test_a_body_that_dribbles_is_ended(serve) -> None:
     server = serve(pressure=Pressure(**QUICK))
     with connect(server.port) as client:
-        client.sendall(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{")
+        client.sendall(
+            b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+        )
         started = time.monotonic()
         data = b""
         try:
@@ -117,7 +128,9 @@ def test_a_body_that_dribbles_is_ended(serve) -> None:
 def test_who_sends_on_after_a_413_still_reads_the_answer(serve) -> None:
     server = serve(limits=Limits(json_bytes=1_000))
     with connect(server.port) as client:
-        client.sendall(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000000\r\n\r\n")
+        client.sendall(
+            b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000000\r\n\r\n"
+        )
         for _ in range(20):
             client.sendall(b" " * 65_536)
         assert client.recv(65_536).startswith(b"HTTP/1.1 413 ")
@@ -140,7 +153,9 @@ def test_an_ordinary_client_is_served_among_many_slow_ones(serve) -> None:
             if number % 2:
                 slow.sendall(b"GET / HTTP/1.1\r\nHost: local")
             else:
-                slow.sendall(b"POST /libraries/colours/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
+                slow.sendall(
+                    b"POST /libraries/colours/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"
+                )
         with httpx.Client(base_url=server.url) as client:
             statuses = [client.post("/libraries/colours/search", json={"text": "red"}).status_code for _ in range(40)]
     assert statuses == [200] * 40
@@ -168,7 +183,9 @@ def test_accepted_requests_are_finished_when_the_server_stops(serve, site) -> No
     answers = []
 
     def ask():
-        answers.append(httpx.post(f"{server.url}/libraries/colours/search", json={"text": "red"}, timeout=20).status_code)
+        answers.append(
+            httpx.post(f"{server.url}/libraries/colours/search", json={"text": "red"}, timeout=20).status_code
+        )
 
     asking = threading.Thread(target=ask)
     asking.start()

@@ -88,9 +88,15 @@ def test_a_vector_of_any_length_is_normalised(ask, site) -> None:
         ({"column": "name", "op": "contains", "value": "RE"}, {"red.png", "green.png"}),
         ({"column": "name", "op": "in", "value": ["red.png", "blue.png"]}, {"red.png", "blue.png"}),
         ({"column": "group", "op": "exists"}, set()),
-        ({"column": "group", "op": "exists", "value": False}, {f"{c}.png" for c in "black white red green blue yellow".split()}),
+        (
+            {"column": "group", "op": "exists", "value": False},
+            {f"{c}.png" for c in "black white red green blue yellow".split()},
+        ),
         ({"column": "name", "value": "it's' OR 1=1 --"}, set()),
-        ({"column": "modified", "op": "gt", "value": "2001-01-01"}, {f"{c}.png" for c in "black white red green blue yellow".split()}),
+        (
+            {"column": "modified", "op": "gt", "value": "2001-01-01"},
+            {f"{c}.png" for c in "black white red green blue yellow".split()},
+        ),
     ],
 )
 def test_a_filter_narrows_down(ask, condition, expected) -> None:
@@ -105,7 +111,12 @@ def test_a_filter_narrows_down(ask, condition, expected) -> None:
 def test_filters_and_an_expression_hold_together(ask) -> None:
     async def scenario(client):
         return await client.post(
-            S, json={"text": "red", "filter": [{"column": "album", "value": "odd"}], "where": "year < 2002 OR year > 2004"}
+            S,
+            json={
+                "text": "red",
+                "filter": [{"column": "album", "value": "odd"}],
+                "where": "year < 2002 OR year > 2004",
+            },
         )
 
     assert set(names(ask(scenario))) == {"white.png", "yellow.png"}
@@ -171,7 +182,10 @@ def test_a_language_the_model_does_not_know_is_noted(ask, site) -> None:
     site.encoder.languages = frozenset({"en", "de"})
 
     async def scenario(client):
-        return [(await client.post(S, json={"text": "red", "language": one})).json()["notes"] for one in ("de", "de-AT", "xx")]
+        return [
+            (await client.post(S, json={"text": "red", "language": one})).json()["notes"]
+            for one in ("de", "de-AT", "xx")
+        ]
 
     known, regional, unknown = ask(scenario)
     assert known == regional == []

@@ -22,7 +22,9 @@ def test_loopback_needs_none(host) -> None:
     assert ServeSettings(host=host).shows_paths is True
 
 
-@pytest.mark.parametrize("token", ["", "secret", "a" * 64, "0123456789" * 3, "0123456789abcdef" * 1, "x y" * 20, "é" * 40])
+@pytest.mark.parametrize(
+    "token", ["", "secret", "a" * 64, "0123456789" * 3, "0123456789abcdef" * 1, "x y" * 20, "é" * 40]
+)
 def test_weak_tokens_are_refused(token) -> None:
     with pytest.raises(ConfigError):
         check_token(token)

@@ -62,7 +62,11 @@ class Fetcher:
         shown = f"[{address}]" if ":" in address else address
         parts = urlsplit(url)
         target = f"https://{shown}:{port}{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        headers = {"Host": host if port == 443 else f"{host}:{port}", "Accept": "image/*", "Accept-Encoding": "identity"}
+        headers = {
+            "Host": host if port == 443 else f"{host}:{port}",
+            "Accept": "image/*",
+            "Accept-Encoding": "identity",
+        }
         async with (
             httpx.AsyncClient(transport=self._transport, trust_env=False, follow_redirects=False) as client,
             client.stream("GET", target, headers=headers, extensions={"sni_hostname": host}) as answer,

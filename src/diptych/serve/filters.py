@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+from pydantic import TypeAdapter
 
 from diptych.core.config import nearest
 
@@ -13,6 +16,17 @@ from .schemas import Condition
 _COMPARISONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 Value = str | int | float | bool
+
+
+_CONDITIONS = TypeAdapter(list[Condition])
+
+
+def from_json(text: str) -> list[Condition]:
+    """Conditions from a form or an address. Raises ServeError(422)."""
+    try:
+        return _CONDITIONS.validate_python(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ServeError(422, "bad_filter", "filter is not a JSON list of conditions") from error
 
 
 def to_sql(conditions: Sequence[Condition], where: str | None, columns: Mapping[str, str]) -> str | None:

@@ -81,10 +81,14 @@ async def items(
     service: TheService,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
     after: Annotated[str | None, Query(pattern=_IDENTIFIER)] = None,
+    filter: Annotated[str, Query(description="A JSON list of conditions", max_length=10_000)] = "[]",
     where: Annotated[str | None, Query(max_length=1_000)] = None,
 ) -> Items:
     """Page by page: `after` is the `next` of the page before."""
     served = service.shelf.get(name)
+    conditions = filters.from_json(filter)
+    if conditions:
+        where = filters.to_sql(conditions, where, await served.read(served.columns))
     return await served.read(_page, service, served, limit, after, where)  # type: ignore[no-any-return]
 
 

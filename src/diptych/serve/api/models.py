@@ -111,11 +111,11 @@ def _described(embedder: Embedder) -> Model:
     )
 
 
-def _cut(vector: Vector, dimensions: int | None) -> Float32[np.ndarray, "c"]:
+def _cut(vector: Vector, dimensions: int | None) -> Float32[np.ndarray, c]:
     return vector if dimensions is None else normalise(vector[:dimensions])
 
 
-def _encoded(vector: Float32[np.ndarray, "c"], form: str) -> list[float] | str:
+def _encoded(vector: Float32[np.ndarray, c], form: str) -> list[float] | str:
     if form == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
     return [float(value) for value in vector]

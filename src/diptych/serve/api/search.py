@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
-from pydantic import TypeAdapter, ValidationError
 
 from .. import filters, projection
 from ..embedding import Vector
@@ -19,7 +17,6 @@ from ..shelf import Found, Served
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
-_CONDITIONS = TypeAdapter(list[Condition])
 _SAYS_VERSION = {
     "headers": {"X-Map-Method": {"schema": {"type": "string"}}, "X-Map-Count": {"schema": {"type": "integer"}}}
 }
@@ -51,11 +48,7 @@ async def search_image(
     """As `search` with an image, but the picture comes as a file."""
     started = time.perf_counter()
     served = service.shelf.get(name)
-    try:
-        conditions = _CONDITIONS.validate_python(json.loads(filter))
-    except (ValueError, ValidationError, RecursionError) as error:
-        raise ServeError(422, "bad_filter", "filter is not a JSON list of conditions") from error
-    sql = await _sql(served, conditions, where)
+    sql = await _sql(served, filters.from_json(filter), where)
     vector = await service.inputs.picture(await file.read(), served.embedder)
     return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), sql, started, None)
 
