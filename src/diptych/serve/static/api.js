@@ -85,7 +85,7 @@ export async function dataUri(file) {
   }
   return new Promise((done, failed) => {
     const reader = new FileReader();
-    reader.onload = () => done(String(reader.result).replace(/^data:[^;,]*/, "data:image/*"));
+    reader.onload = () => done(String(reader.result));
     reader.onerror = () => failed(new Problem(0, { message: "the file cannot be read" }));
     reader.readAsDataURL(file);
   });

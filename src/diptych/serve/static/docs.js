@@ -2,6 +2,9 @@
 
 import { $, h } from "./dom.js";
 
+/** Text in which `code` is marked as people write it. */
+const rich = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
+
 const METHODS = ["get", "post", "patch", "put", "delete"];
 
 function follow(spec, schema) {
@@ -28,7 +31,7 @@ function limits(schema) {
 }
 
 function table(rows) {
-  return h("table", {}, h("tbody", {}, ...rows.map(([name, type, about]) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, name)), h("td", {}, type), h("td", { class: "quiet" }, about)))));
+  return h("table", {}, h("tbody", {}, ...rows.map(([name, type, about]) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, name)), h("td", {}, type), h("td", { class: "quiet" }, ...rich(about))))));
 }
 
 function fields(spec, schema) {
@@ -39,7 +42,7 @@ function fields(spec, schema) {
 }
 
 function operation(spec, path, method, one) {
-  const inside = h("div", { class: "inside" }, h("p", {}, one.description ?? ""));
+  const inside = h("div", { class: "inside" }, h("p", {}, ...rich(one.description ?? "")));
   if (one.parameters?.length) {
     inside.append(h("h3", {}, "Parameters"), table(one.parameters.map((p) => [p.name + (p.required ? " *" : ""), kind(p.schema), [p.description, limits(p.schema)].filter(Boolean).join(" · ")])));
   }
@@ -55,6 +58,18 @@ function operation(spec, path, method, one) {
   return h("details", {}, h("summary", {}, h("b", {}, method.toUpperCase()), h("code", {}, path), h("span", { class: "quiet" }, one.summary ?? "")), inside);
 }
 
+/** A body to start from: the examples, and what is needed. */
+function sample(spec, schema) {
+  const whole = follow(spec, schema);
+  const given = schema.examples?.[0] ?? whole.examples?.[0] ?? whole.anyOf?.find((part) => part.examples)?.examples[0];
+  if (given !== undefined) return given;
+  if (!whole.properties) return kind(schema).startsWith("text") ? "…" : [];
+  const needed = whole.required ?? [];
+  const shown = Object.entries(whole.properties).filter(([name, one]) => needed.includes(name) || (one.examples && name !== "language"));
+  const first = Object.entries(whole.properties).slice(0, 1);
+  return Object.fromEntries((shown.length ? shown : first).map(([name, one]) => [name, sample(spec, one)]));
+}
+
 function example(spec, path, method, one) {
   const url = `${location.origin}${path}`;
   const content = one.requestBody?.content ?? {};
@@ -63,18 +78,12 @@ function example(spec, path, method, one) {
     return `curl '${url}' -F ${"files" in whole.properties ? "files" : "file"}=@picture.jpg`;
   }
   if (!("application/json" in content)) return `curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}'${url}'`;
-  const whole = follow(spec, content["application/json"].schema);
-  const shown = {};
-  for (const [name, field] of Object.entries(whole.properties ?? {})) {
-    const sample = field.examples?.[0] ?? field.anyOf?.find((part) => part.examples)?.examples[0];
-    if (sample !== undefined && name !== "language") shown[name] = sample;
-    else if ((whole.required ?? []).includes(name)) shown[name] = kind(field) === "text" ? "…" : [];
-  }
+  const shown = sample(spec, content["application/json"].schema);
   return `curl ${method === "post" ? "" : `-X ${method.toUpperCase()} `}'${url}' \\\n  -H 'Content-Type: application/json' -d '${JSON.stringify(shown)}'`;
 }
 
 const spec = await (await fetch("/openapi.json")).json();
-$("docs").append(...spec.info.description.split("\n\n").map((text) => h("p", {}, text)));
+$("docs").append(...spec.info.description.split("\n\n").map((text) => h("p", {}, ...rich(text))));
 const groups = new Map();
 for (const [path, item] of Object.entries(spec.paths)) {
   for (const method of METHODS.filter((name) => name in item)) {

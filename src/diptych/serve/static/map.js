@@ -152,7 +152,7 @@ export class EmbeddingMap {
       gl.uniform2f(this.at.offset, (-2 * this.x * unit) / width, (-2 * this.y * unit) / height);
       const dark = getComputedStyle(document.documentElement).colorScheme.includes("dark") && !getComputedStyle(document.documentElement).colorScheme.includes("light");
       gl.uniform1i(this.at.dark, dark ? 1 : 0);
-      const base = Math.max(2.2, Math.min(16, (5.5 * Math.sqrt(this.zoom) * 26) / Math.sqrt(this.data.count + 400) + 1.6));
+      const base = Math.max(2.4, Math.min(18, (200 * Math.sqrt(this.zoom)) / Math.sqrt(this.data.count + 300) + 1.8));
       this.points(this.buffers.points, this.data.count, base * ratio, [0, 0, 0, 0], 0);
       this.upload(this.buffers.hits, this.hits);
       this.points(this.buffers.hits, this.hits.length / 3, Math.max(13, base * 1.9) * ratio, dark ? [1, 0.72, 0.4, 1] : [0.78, 0.32, 0.1, 1], 0.55);
