@@ -377,9 +377,16 @@ def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
     assert here.page.locator("#results script, #results iframe, #viewer svg").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200])
-def test_accessibility_by_axe(visit, scheme, width) -> None:
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1200, "light"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1200, "dark", marks=pytest.mark.slow),
+    ],
+)
+def test_accessibility_by_axe(visit, width, scheme) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
     here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
 
