@@ -41,7 +41,7 @@ def test_searching_adding_describing_deleting(serve, site, tmp_path) -> None:  #
         item = client.item(L, str(good.id))
         assert (item.name, item.texts, item.meta["mood"]) == ("purple.png", ("a purple thing",), "royal")
         assert client.like(L, item.id, k=2).hits[0].id != item.id
-        assert client.describe(L, item.id, meta={"mood": None}).meta == {"filename": "purple.png"}
+        assert client.describe(L, item.id, meta={"mood": None}).meta == {}
         assert client.thumbnail(L, item.id).startswith(b"\xff\xd8")
         page = client.items(L, limit=4)
         rest = client.items(L, limit=4, after=page.next)

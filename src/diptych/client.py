@@ -37,6 +37,7 @@ _TRIES = 4
 _LONGEST_PAUSE = 10.0  # seconds
 _UPLOADED_AT_ONCE = 16  # pictures
 
+Meta = Mapping[str, Any]
 Picture = Path | bytes
 Query = str | Picture | Float32[np.ndarray, "d"] | Sequence["Term"]
 
@@ -107,7 +108,6 @@ class Deleted:
 
     deleted: int
     undo: str | None
-    undo_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,13 @@ def _libraries() -> _Call[tuple[LibraryInfo, ...]]:
     def parse(told: Any) -> tuple[LibraryInfo, ...]:
         return tuple(
             LibraryInfo(
-                one["name"], one["pictures"], one["model"], one["dim"], one["version"], tuple(one["languages"]), one["features"]
+                one["name"],
+                one["pictures"],
+                one["model"],
+                one["dim"],
+                one["version"],
+                tuple(one["languages"]),
+                one["features"],
             )
             for one in told["libraries"]
         )
@@ -210,9 +216,7 @@ def _get(library: str, identifier: str) -> _Call[Item]:
     return _Call("GET", f"/libraries/{library}/items/{identifier}", _item)
 
 
-def _add(
-    library: str, pictures: Sequence[Picture], meta: Mapping[str, Any] | None, texts: Sequence[str]
-) -> _Call[list[Added]]:
+def _add(library: str, pictures: Sequence[Picture], meta: Meta | None, texts: Sequence[str]) -> _Call[list[Added]]:
     files = [("files", (_name(picture), _bytes(picture))) for picture in pictures]
     data = {"meta": json.dumps(dict(meta or {})), "texts": json.dumps(list(texts))}
 
@@ -230,9 +234,7 @@ def _add(
     return _Call("POST", f"/libraries/{library}/items", parse, data=data, files=files)
 
 
-def _describe(
-    library: str, identifier: str, meta: Mapping[str, Any] | None, texts: Sequence[str] | None
-) -> _Call[Item]:
+def _describe(library: str, identifier: str, meta: Meta | None, texts: Sequence[str] | None) -> _Call[Item]:
     body = {"meta": dict(meta or {}), "texts": None if texts is None else list(texts)}
     return _Call("PATCH", f"/libraries/{library}/items/{identifier}", _item, json=body)
 
@@ -317,7 +319,13 @@ def _found(told: Any) -> Found:
 
 
 def _meta(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {**told["meta"], "name": told["name"], "width": told["width"], "height": told["height"], "texts": told["texts"]}
+    return {
+        **told["meta"],
+        "name": told["name"],
+        "width": told["width"],
+        "height": told["height"],
+        "texts": told["texts"],
+    }
 
 
 def _item(told: Any) -> Item:
@@ -385,7 +393,12 @@ class Client:
         return self._run(_get(library, identifier))
 
     def add(
-        self, library: str, pictures: Sequence[Picture], *, meta: Mapping[str, Any] | None = None, texts: Sequence[str] = ()
+        self,
+        library: str,
+        pictures: Sequence[Picture],
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] = (),
     ) -> list[Added]:
         """Upload pictures, a few at a time; durable on return. A bad one has its error in its place."""
         added: list[Added] = []
@@ -394,7 +407,12 @@ class Client:
         return added
 
     def describe(
-        self, library: str, identifier: str, *, meta: Mapping[str, Any] | None = None, texts: Sequence[str] | None = None
+        self,
+        library: str,
+        identifier: str,
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] | None = None,
     ) -> Item:
         """Set keys of the metadata (None drops one), replace the texts."""
         return self._run(_describe(library, identifier, meta, texts))
@@ -491,7 +509,12 @@ class AsyncClient:
         return await self._run(_get(library, identifier))
 
     async def add(
-        self, library: str, pictures: Sequence[Picture], *, meta: Mapping[str, Any] | None = None, texts: Sequence[str] = ()
+        self,
+        library: str,
+        pictures: Sequence[Picture],
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] = (),
     ) -> list[Added]:
         """As `Client.add`."""
         added: list[Added] = []
@@ -500,7 +523,12 @@ class AsyncClient:
         return added
 
     async def describe(
-        self, library: str, identifier: str, *, meta: Mapping[str, Any] | None = None, texts: Sequence[str] | None = None
+        self,
+        library: str,
+        identifier: str,
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] | None = None,
     ) -> Item:
         """As `Client.describe`."""
         return await self._run(_describe(library, identifier, meta, texts))

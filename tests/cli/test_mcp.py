@@ -57,9 +57,9 @@ def test_an_assistant_can_describe_search_and_look(library) -> None:
         first = told(found)
         first = first[0] if isinstance(first[0], dict) else first[0][0]
         like = await client.call_tool("search", {"like": first["id"], "k": 2})
-        return tools, described, found, first, like, await client.call_tool("look", {"id": first["id"]})
+        return tools, described, first, like, await client.call_tool("look", {"id": first["id"]})
 
-    tools, described, found, first, like, look = session(library, scenario)
+    tools, described, first, like, look = session(library, scenario)
     assert {tool.name for tool in tools.tools} == {"describe_library", "search", "look"}
     assert all(tool.description for tool in tools.tools)
     assert told(described)[0]["pictures"] == 45
@@ -98,7 +98,12 @@ def test_adding_is_only_from_where_it_is_allowed(library, shapes, tmp_path) -> N
     async def scenario(client):
         return [
             await client.call_tool("add", {"path": str(path)})
-            for path in (outside / "new.png", inside / ".." / "outside" / "new.png", inside / "link.png", inside / "new.png")
+            for path in (
+                outside / "new.png",
+                inside / ".." / "outside" / "new.png",
+                inside / "link.png",
+                inside / "new.png",
+            )
         ]
 
     *refused, added = session(library, scenario, "--allow", str(inside))

@@ -66,3 +66,56 @@ def test_every_problem_names_its_remedy(filled, pictures):
     (problem,) = filled.verify().problems
     assert problem.name == str(pictures / "red.png")
     assert "index" in problem.remedy
+
+
+def test_repair_puts_right_all_that_it_can(filled):
+    store = filled._store()
+    rows = {name: store.get(store.matching(f"name = '{name}.png'"))[0] for name in ("red", "blue", "green")}
+    store.write([replace(rows["blue"], vector=rows["blue"].vector * np.float32(3)), replace(rows["red"], id="f" * 16)])
+    filled._trash().write([_in_trash(rows["green"])])
+    thumbs = sorted(filled.thumbs.files())
+    thumbs[0].unlink()
+    filled.thumbs.write("f" * 32, b"x")
+    (filled.folder / ".library.json.abc.tmp").write_bytes(b"{")
+    orphan = filled.folder / "files" / "aa" / ("a" * 32 + ".png")
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"precious")
+    found = kinds(filled)
+    assert found.keys() == {
+        "bad_vector", "duplicate_path", "trash_twice", "missing_thumb", "orphan_thumb", "leftover_file", "orphan_file"
+    }  # fmt: skip
+    repair = filled.repair()
+    assert repair.repaired == dict(sorted(found.items()))
+    assert repair.left == filled.verify().problems == ()
+    assert len(filled) == 6
+    assert [one.item.name for one in filled.trash()] == ["red.png"]
+    assert (filled.folder / "lost" / orphan.name).read_bytes() == b"precious"
+    assert filled.search("blue", 1)[0].meta["name"] == "blue.png"
+
+
+def test_repair_without_the_model_leaves_vectors_and_says_so(filled):
+    from diptych.library import Library
+
+    store = filled._store()
+    (row,) = store.get(store.matching("name = 'blue.png'"))
+    store.write([replace(row, vector=row.vector * np.float32(3))])
+    (left,) = Library.open(filled.folder).repair().left
+    assert (left.kind, left.name) == ("bad_vector", row.id)
+
+
+def test_two_rows_of_one_id_become_one(filled):
+    store = filled._store()
+    (row,) = store.get(store.matching("name = 'blue.png'"))
+    table = filled._place.pictures()._table
+    table.add(filled._place.pictures()._to_arrow([row]))
+    assert kinds(filled).keys() >= {"duplicate_id", "duplicate_path"}
+    filled.repair()
+    assert kinds(filled) == {}
+    assert filled.get(row.id).name == "blue.png"
+    assert len(filled) == 6
+
+
+def _in_trash(row):
+    from diptych.library import trash
+
+    return trash.wrap(row, "b" * 16, 1)

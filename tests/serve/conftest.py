@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import io
+import json
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -57,6 +59,7 @@ class Site:
     """A library on disk and the parts to serve it."""
 
     folder: Path
+    pictures: Path
     encoder: Any
 
     def app(self, **changes: Any) -> Application:
@@ -64,28 +67,33 @@ class Site:
         return create_app(settings, {"colours": self.folder}, {self.encoder.fingerprint: self.encoder})
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """Six pictures of one colour each; the library of the tests."""
-    encoder = MOSAIC.MosaicEncoder()
-    pictures = tmp_path / "pictures"
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of one colour each, and a library of them, made once."""
+    folder = tmp_path_factory.mktemp("site")
     lines = []
     for place, colour in enumerate(COLOURS):
-        MOSAIC.paint(pictures / f"{colour}.png", colour)
-        lines.append(
-            f'{{"image": "{colour}.png", "text": "a {colour} thing", "album": "{"odd" if place % 2 else "even"}", "year": {2000 + place}}}\n'
-        )
-    (pictures / "list.jsonl").write_text("".join(lines))
-    library = Library.create(tmp_path / "library", encoder)
-    library.index([pictures / "list.jsonl"])
-    return Site(tmp_path / "library", encoder)
+        MOSAIC.paint(folder / "pictures" / f"{colour}.png", colour)
+        album = "odd" if place % 2 else "even"
+        line = {"image": f"{colour}.png", "text": f"a {colour} thing", "album": album, "year": 2000 + place}
+        lines.append(json.dumps(line) + "\n")
+    (folder / "pictures" / "list.jsonl").write_text("".join(lines))
+    Library.create(folder / "library", MOSAIC.MosaicEncoder()).index([folder / "pictures" / "list.jsonl"])
+    return folder
+
+
+@pytest.fixture
+def site(made: Path, tmp_path: Path) -> Site:
+    """A copy of the library for this test alone."""
+    shutil.copytree(made / "library", tmp_path / "library")
+    return Site(tmp_path / "library", made / "pictures", MOSAIC.MosaicEncoder())
 
 
 @asynccontextmanager
 async def _client(application: Application, **named: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
     async with (
-        application.running(),
+        application.running(warm=False),
         httpx.AsyncClient(transport=transport, base_url="http://localhost:8000", timeout=30, **named) as client,
     ):
         yield client

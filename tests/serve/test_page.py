@@ -1,4 +1,4 @@
-"""The page in a real Chromium: every feature as a person uses it, accessibility, and texts that would like to be scripts."""
+"""The page in a real Chromium: features as a person uses them, accessibility, texts that would like to be scripts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,12 @@ def folders(tmp_path: Path) -> dict[str, Path]:
         colour = list(MOSAIC.COLOURS)[place % 6]
         name = f"{colour}-{place // 6}.png"
         MOSAIC.paint(tmp_path / "pictures" / name, colour, mark=place // 6)
-        line = {"image": name, "text": f"a {colour} thing, number {place // 6}", "album": f"album {place % 3}", "year": 2000 + place}
+        line = {
+            "image": name,
+            "text": f"a {colour} thing, number {place // 6}",
+            "album": f"album {place % 3}",
+            "year": 2000 + place,
+        }
         lines.append(json.dumps(line) + "\n")
     (tmp_path / "pictures" / "list.jsonl").write_text("".join(lines))
     many = Library.create(tmp_path / "many", encoder)
@@ -166,7 +171,8 @@ def drop(page: Any, target: str, data: bytes, name: str = "x.png") -> None:
             const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
             const transfer = new DataTransfer();
             transfer.items.add(new File([bytes], name, {type: "image/png"}));
-            const fire = (at, kind) => at.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer}));
+            const about = {bubbles: true, cancelable: true, dataTransfer: transfer};
+            const fire = (at, kind) => at.dispatchEvent(new DragEvent(kind, about));
             fire(document.body, "dragenter");
             fire(document.querySelector(target), "dragover");
             fire(document.querySelector(target), "drop");
@@ -178,7 +184,9 @@ def drop(page: Any, target: str, data: bytes, name: str = "x.png") -> None:
 def test_a_picture_may_be_chosen_dropped_or_pasted(visit) -> None:
     here = visit()
     with here.page.expect_response("**/search"):
-        here.page.set_input_files("#file-search", {"name": "a.png", "mimeType": "image/png", "buffer": encoded("green")})
+        here.page.set_input_files(
+            "#file-search", {"name": "a.png", "mimeType": "image/png", "buffer": encoded("green")}
+        )
     here.page.wait_for_timeout(60)
     assert here.names()[0].startswith("a green thing")
     here.page.click("#terms .gone")
@@ -194,7 +202,8 @@ def test_a_picture_may_be_chosen_dropped_or_pasted(visit) -> None:
                 const transfer = new DataTransfer();
                 const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
                 transfer.items.add(new File([bytes], "p.png", {type: "image/png"}));
-                document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true, cancelable: true}));
+                const about = {clipboardData: transfer, bubbles: true, cancelable: true};
+                document.dispatchEvent(new ClipboardEvent("paste", about));
             }""",
             base64.b64encode(encoded("blue")).decode(),
         )
@@ -289,7 +298,8 @@ def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
     assert abs(lands[0] - reds[0]) + abs(lands[1] - reds[1]) < 0.2
     painted = here.page.evaluate(
         """() => { const m = window.diptych.map, gl = m.gl, out = new Uint8Array(4 * m.canvas.width * m.canvas.height);
-             m.paint(performance.now()); gl.readPixels(0, 0, m.canvas.width, m.canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, out);
+             m.paint(performance.now());
+             gl.readPixels(0, 0, m.canvas.width, m.canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, out);
              return out.some((value) => value > 0); }"""
     )
     assert painted, "something is drawn"

@@ -24,7 +24,7 @@ COMMANDS = {
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
     "serve": ("diptych.cli.serve:serve", "A page for people and an API for programs."),
     "mcp": ("diptych.cli.mcp:mcp", "Let an assistant use a library (Model Context Protocol)."),
-    "library": ("diptych.cli.library:app", "Look after a library: info, verify, compact."),
+    "library": ("diptych.cli.library:app", "Look after a library: verify, repair, delete, undo, export, reembed, ..."),
     "models": ("diptych.cli.models:models", "List the models at hand."),
 }
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from diptych.core.errors import DataError
+from diptych.core.errors import ConfigError, DataError
 from diptych.library import Library, card
 from diptych.library.names import escape
 from diptych.library.report import IndexReport
@@ -25,6 +25,7 @@ def index(
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
+    store: str | None = None,
     common: Common = COMMON,
 ) -> None:
     """Put pictures into a library, or bring it up to date.
@@ -44,6 +45,8 @@ def index(
 
         diptych index flickr8k/ --format flickr --library flickr.library --json
 
+        diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
+
     Args:
         paths: Folders, pictures, or files that list pictures.
         library: Folder of the library; made when it is not there.
@@ -53,6 +56,8 @@ def index(
         batch_size: Pictures that are embedded at once.
         max_megapixels: Larger pictures are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
+        store: Where the rows of a new library go: lance (in its folder, the default), or on a Milvus server,
+            milvus://HOST:PORT/COLLECTION; credentials in DIPTYCH_MILVUS_TOKEN.
     """
     from diptych.data.images import ImageLimits
     from diptych.library.indexing import IndexOptions
@@ -60,7 +65,7 @@ def index(
 
     progress = common.progress()
     found = survey(paths, format)
-    collection = _opened(library, model)
+    collection = _opened(library, model, store)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
     options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits)
     kept: list[str] = []
@@ -70,19 +75,25 @@ def index(
         progress.say(f"{len(kept)} pictures of this run are in {escape(str(library))}")
         raise
     common.show(report.to_json(), _described(report, library))
-    if not report.total:
+    if not report.total and not report.trashed:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
 
 
-def _opened(folder: Path, model: str | None) -> Library:
+def _opened(folder: Path, model: str | None, store: str | None) -> Library:
     """The library, or a new one, with its model."""
     from diptych.models import load
 
     if card.exists(folder):
-        return Library.open(folder, load(model or card.read(folder).model))
+        about = card.read(folder)
+        if store not in (None, about.store):
+            raise ConfigError(
+                f"the library {escape(str(folder))} keeps its rows in {about.store}, found --store {store}; leave "
+                f"--store out, or move it: diptych library export, then import --store"
+            )
+        return Library.open(folder, load(model or about.model))
     name = model or "base"
     loaded_by = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
-    return Library.create(folder, load(name), loaded_by)
+    return Library.create(folder, load(name), loaded_by, store=store or card.LANCE)
 
 
 def _described(report: IndexReport, library: Path) -> str:
@@ -94,6 +105,7 @@ def _described(report: IndexReport, library: Path) -> str:
             ("moved", report.moved),
             ("unchanged", report.unchanged),
             ("removed", report.removed),
+            ("in the trash", report.trashed),
             ("skipped", len(report.skipped)),
         )
         if count

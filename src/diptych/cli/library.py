@@ -6,11 +6,22 @@ from pathlib import Path
 import cyclopts
 
 from diptych.core.errors import ConfigError
-from diptych.library import Library
+from diptych.library import Library, card
 
+from .library_copies import backup, export, import_, reembed, restore
+from .library_trash import delete, purge, trash, undo
 from .shared import Common
 
-app = cyclopts.App(name="library", help="Look after a library: info, verify, compact, remove.")
+app = cyclopts.App(name="library", help="Look after a library.")
+app.command(delete)
+app.command(undo)
+app.command(trash)
+app.command(purge)
+app.command(export)
+app.command(import_, name="import")
+app.command(backup)
+app.command(restore)
+app.command(reembed)
 COMMON = Common()
 MOST_LISTED = 20
 
@@ -32,6 +43,7 @@ def info(library: Path, /, *, common: Common = COMMON) -> None:
     lines = [
         f"{found.folder}: {found.pictures} pictures, {found.bytes_on_disk / 1e6:.1f} MB",
         f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
+        f"rows: {'in the folder' if found.store == card.LANCE else found.store}",
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
     ]
     common.show(asdict(found), "\n".join(lines))
@@ -66,6 +78,40 @@ def verify(library: Path, /, *, common: Common = COMMON) -> None:
 
 
 @app.command
+def repair(library: Path, /, *, model: bool = False, common: Common = COMMON) -> None:
+    """Put right what verify names, as far as that is possible; exit code 1 when something is left.
+
+    Thumbnails and snapshots are made again, left-overs of killed processes go, of two rows for one path one goes
+    into the trash, uploaded files of no picture move to the folder lost. What is left says what to do about it.
+
+    For example:
+
+        diptych library repair ~/pictures.library
+
+        diptych library repair ~/pictures.library --model
+
+    Args:
+        library: Folder of the library.
+        model: Load the library's model, to make damaged vectors again from their pictures.
+    """
+    encoder = None
+    if model:
+        from diptych.models import load
+
+        encoder = load(card.read(library).model)
+    found = Library.open(library, encoder).repair()
+    done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
+    lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
+    lines += [
+        f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}"
+        for problem in found.left[:MOST_LISTED]
+    ]
+    common.show(asdict(found), "\n".join(lines))
+    if found.left:
+        raise SystemExit(1)
+
+
+@app.command
 def compact(library: Path, /, *, common: Common = COMMON) -> None:
     """Make a library small again: old versions and left-overs go, missing thumbnails come back.
 
@@ -86,7 +132,7 @@ def compact(library: Path, /, *, common: Common = COMMON) -> None:
 
 @app.command
 def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
-    """Forget pictures at or below these paths. The files themselves are not touched.
+    """Forget pictures at or below these paths, for good; delete has an undo. The files themselves are not touched.
 
     For example:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,17 @@ from .names import escape
 
 FILE = "library.json"
 FORMAT = 1
+FORMAT_OF_STORES = 2  # says where the rows are, because they are not where format 1 has them
+LANCE = "lance"
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Identity of a library. `model` is the name or folder the model was loaded by."""
+    """Identity of a library. `model` is the name or folder the model was loaded by.
+
+    `store` says where the rows are: "lance" in the folder itself, or the address of a server. `generation`
+    counts how often the library was embedded anew; each has rows of its own until the older ones are dropped.
+    """
 
     id: str
     model: str
@@ -29,9 +35,11 @@ class Card:
     dim: int
     created: str  # ISO 8601, UTC
     format: int = FORMAT
+    store: str = LANCE
+    generation: int = 0
 
     @classmethod
-    def for_model(cls, encoder: Encoder, loaded_by: str | None = None) -> Card:
+    def for_model(cls, encoder: Encoder, loaded_by: str | None = None, store: str = LANCE) -> Card:
         """The card of a new library of this model."""
         return cls(
             id=uuid.uuid4().hex,
@@ -39,7 +47,13 @@ class Card:
             fingerprint=encoder.fingerprint,
             dim=encoder.dim,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            store=store,
         )
+
+    def with_model(self, encoder: Encoder, loaded_by: str | None, generation: int) -> Card:
+        """The card of the same library, embedded anew by another model."""
+        model = loaded_by or encoder.name
+        return replace(self, model=model, fingerprint=encoder.fingerprint, dim=encoder.dim, generation=generation)
 
     def check(self, encoder: Encoder, folder: Path) -> None:
         """Raise LibraryError unless `encoder` is the model that made the library."""
@@ -54,8 +68,14 @@ class Card:
 
 
 def write(card: Card, folder: Path) -> None:
-    """Write the card, atomically."""
-    write_json(folder / FILE, asdict(card))
+    """Write the card, atomically. One that says no more than format 1 can is written as format 1."""
+    value = asdict(card)
+    if (card.store, card.generation) == (LANCE, 0):
+        del value["store"], value["generation"]
+        value["format"] = FORMAT
+    else:
+        value["format"] = FORMAT_OF_STORES
+    write_json(folder / FILE, value)
 
 
 def exists(folder: Path) -> bool:
@@ -81,9 +101,9 @@ def read(folder: Path) -> Card:
         raise LibraryError(
             f"{shown}/{FILE} is damaged ({error}); restore it from a backup, or delete the folder and index again"
         ) from error
-    if card.format != FORMAT:
+    if card.format not in (FORMAT, FORMAT_OF_STORES):
         raise LibraryError(
-            f"{shown} has library format {card.format}, this diptych reads {FORMAT}; "
+            f"{shown} has library format {card.format}, this diptych reads {FORMAT} and {FORMAT_OF_STORES}; "
             f"use the diptych version that made it, or index again"
         )
     return card

@@ -11,25 +11,42 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
 
 from .names import unescape
+from .originals import Originals
+from .rows import is_owned
 from .snapshot import Snapshot
 from .store import Store
 from .thumbs import Thumbs
+from .trash import contents
 
 _UNIT = 1e-3  # how far a vector's length may be from 1
+_MANY_VERSIONS = 300  # more than an hour of ordinary work keeps
+_REPAIR = "diptych library repair"
+_INDEX = "index its folder again"
+_BACKUP = "restore a backup, or delete it from the library"
 _REMEDIES = {
-    "duplicate_id": "restore a backup or index into a new library",
-    "duplicate_path": "restore a backup or index into a new library",
-    "bad_vector": "restore a backup or index into a new library",
-    "missing_file": "index its folder again",
-    "changed_file": "index its folder again",
-    "missing_thumb": "diptych library compact",
-    "damaged_thumb": "diptych library compact",
-    "orphan_thumb": "diptych library compact",
-    "stale_snapshot": "diptych library compact",
+    "duplicate_id": _REPAIR,
+    "duplicate_path": _REPAIR,
+    "bad_vector": f"{_REPAIR}, where its picture is as it was; else {_BACKUP}",
+    "missing_file": _INDEX,
+    "changed_file": _INDEX,
+    "missing_original": _BACKUP,
+    "damaged_original": _BACKUP,
+    "missing_thumb": f"{_REPAIR}, where its picture is as it was",
+    "damaged_thumb": f"{_REPAIR}, where its picture is as it was",
+    "orphan_thumb": _REPAIR,
+    "orphan_file": f"{_REPAIR} (it moves the file to the folder lost)",
+    "leftover_file": _REPAIR,
+    "stale_snapshot": _REPAIR,
+    "trash_twice": _REPAIR,
+    "old_versions": _REPAIR,
+    "old_generation": _REPAIR,
 }
+# What a killed process leaves behind: it takes room, and nothing else.
+HARMLESS = frozenset({"orphan_thumb", "orphan_file", "leftover_file", "trash_twice", "old_versions", "old_generation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +76,61 @@ class Verdict:
         return dict(Counter(problem.kind for problem in self.problems))
 
 
-def check(store: Store, thumbs: Thumbs, snapshot: Snapshot | None, version: str | None, dim: int) -> Verdict:
-    """Look at every row once. `snapshot` is the one on disk, if it could be opened."""
-    rows = _Rows(dim)
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything of a library that has to fit together."""
+
+    folder: Path
+    store: Store
+    trash: Store | None
+    thumbs: Thumbs
+    originals: Originals
+    snapshot: Snapshot | None  # the one that readers would use, if it is on disk
+    version: str | None
+    dim: int
+    versions_kept: int
+    leftovers: tuple[Path, ...]
+    old_generations: tuple[str, ...]
+
+
+def check(parts: Parts) -> Verdict:
+    """Look at every row once."""
+    rows = _Rows(parts)
     problems: list[Problem] = []
     columns = ["id", "path", "content", "bytes", "modified_ns", "vector"]
-    for block in store.scan(columns):
+    for block in parts.store.scan(columns):
         problems += rows.take(block)
-    problems += _thumb_problems(thumbs, rows)
-    problems += _snapshot_problems(snapshot, version, rows)
+    trashed = list(contents(parts.trash))
+    problems += [Problem("trash_twice", path, "it is in the trash too") for one, path, _ in trashed if rows.has(one)]
+    problems += _thumb_problems(parts.thumbs, rows, {content for _, _, content in trashed})
+    orphans = parts.originals.orphans({*rows.paths, *(path for _, path, _ in trashed)})
+    problems += [Problem("orphan_file", str(file), "no row has it") for file in orphans if not is_leftover(file)]
+    problems += [Problem("leftover_file", str(file), "half-written by a killed process") for file in parts.leftovers]
+    if parts.versions_kept > _MANY_VERSIONS:
+        problems.append(Problem("old_versions", str(parts.folder), f"{parts.versions_kept} versions are kept"))
+    problems += [Problem("old_generation", name, "of a model used before") for name in parts.old_generations]
+    problems += _snapshot_problems(parts.snapshot, parts.version, rows)
     return Verdict(len(rows.ids), tuple(problems))
+
+
+def is_leftover(file: Path) -> bool:
+    """Whether a name is that of a file being written aside."""
+    return file.name.endswith(".tmp")
 
 
 class _Rows:
     """What is gathered from all rows, and the problems of each on its own."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, parts: Parts) -> None:
+        self._originals = parts.originals
         self.ids: list[str] = []
         self.paths: dict[str, str] = {}  # path -> content
         self.vectors: list[Float32[np.ndarray, "n d"]] = []
         self._seen: set[str] = set()
-        self._dim = dim
+        self._dim = parts.dim
+
+    def has(self, identifier: str) -> bool:
+        return identifier in self._seen
 
     def take(self, block: dict[str, Any]) -> list[Problem]:
         problems = []
@@ -91,7 +142,10 @@ class _Rows:
             self._seen.add(identifier)
             self.paths[path] = content
         for path, size, modified in zip(block["path"], block["bytes"], block["modified_ns"], strict=True):
-            problems += _file_problems(path, size, modified)
+            if is_owned(path):
+                problems += _original_problems(self._originals.file(path), path, size)
+            else:
+                problems += _file_problems(path, size, modified)
         problems += self._vector_problems(block["id"], block["vector"])
         self.ids += block["id"]
         self.vectors.append(block["vector"])
@@ -119,15 +173,25 @@ def _file_problems(path: str, size: int, modified_ns: int) -> list[Problem]:
     return []
 
 
-def _thumb_problems(thumbs: Thumbs, rows: _Rows) -> list[Problem]:
+def _original_problems(file: Path, path: str, size: int) -> list[Problem]:
+    try:
+        found = file.stat().st_size
+    except OSError:
+        return [Problem("missing_original", path, f"{file} is not there")]
+    if found != size:
+        return [Problem("damaged_original", path, f"{file} has {found:,} bytes, expected {size:,}")]
+    return []
+
+
+def _thumb_problems(thumbs: Thumbs, rows: _Rows, trashed: set[str]) -> list[Problem]:
     problems = []
-    contents = {content: path for path, content in rows.paths.items()}
-    for content, path in contents.items():
+    shown = {content: path for path, content in rows.paths.items()}
+    for content, path in shown.items():
         if not thumbs.path(content).is_file():
             problems.append(Problem("missing_thumb", path, str(thumbs.path(content))))
         elif not thumbs.is_whole(content):
             problems.append(Problem("damaged_thumb", path, str(thumbs.path(content))))
-    orphans = thumbs.orphans(contents)
+    orphans = thumbs.orphans({*shown, *trashed})
     return problems + [Problem("orphan_thumb", str(path), "it belongs to no picture") for path in orphans]
 
 
@@ -141,31 +205,10 @@ def _snapshot_problems(snapshot: Snapshot | None, version: str | None, rows: _Ro
     if not np.array_equal(names[order], snapshot.ids):
         return [Problem("stale_snapshot", where, "its ids are not those of the store")]
     vectors = np.concatenate(rows.vectors) if rows.vectors else snapshot.vectors
-    if not np.allclose(vectors[order], snapshot.vectors, atol=_UNIT):
+    if not np.allclose(normalise(vectors)[order], snapshot.vectors, atol=_UNIT):
         return [Problem("stale_snapshot", where, "its vectors are not those of the store")]
     try:
         same = all(snapshot.row(row)["path"] in rows.paths for row in range(len(snapshot)))
     except (LibraryError, KeyError, TypeError):
         same = False
     return [] if same else [Problem("stale_snapshot", where, "its rows are not those of the store")]
-
-
-def remake_thumbs(store: Store, thumbs: Thumbs) -> int:
-    """Make missing or damaged thumbnails again from the pictures that are still as they were. Returns how many."""
-    from diptych.core.errors import DataError
-    from diptych.core.fingerprint import of_file
-    from diptych.data.images import decode, thumbnail
-
-    made = 0
-    for block in store.scan(["path", "content"]):
-        for path, content in zip(block["path"], block["content"], strict=True):
-            if thumbs.is_whole(content):
-                continue
-            file = Path(unescape(path))
-            try:
-                if of_file(file) == content:
-                    thumbs.write(content, thumbnail(decode(file, at_least=256)))
-                    made += 1
-            except (DataError, OSError, ValueError):
-                continue
-    return made

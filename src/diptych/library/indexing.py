@@ -9,10 +9,9 @@ finds the committed rows and goes on.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -20,9 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from diptych.core.cosine import normalise
-from diptych.core.errors import DataError, ModelError, Reason
-from diptych.core.fingerprint import LENGTH
+from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import ImageLimits, read_size, stream, thumbnail
@@ -30,6 +27,7 @@ from diptych.data.images import ImageLimits, read_size, stream, thumbnail
 from .encoder import Encoder
 from .names import escape
 from .plan import Knowledge, Known
+from .preparing import content_of, embedded
 from .report import IndexReport
 from .rows import Row, new_id
 from .sources import Found, Survey
@@ -92,11 +90,14 @@ class IndexRun:
         options: IndexOptions,
         progress: Progress = SILENT,
         acknowledge: Acknowledge | None = None,
+        trashed: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
+        self._trashed = trashed or {}  # (path, content) -> id of what was deleted and can still be brought back
         self._store, self._thumbs, self._encoder = store, thumbs, encoder
         self._survey, self._options, self._progress = survey, options, progress
         self._acknowledge = acknowledge or (lambda paths: None)
         self._knowledge = Knowledge(store, survey)
+        self._knowledge.ids.update(self._trashed.values())
         self._batch = _Batch()
         self._committing: Future[list[str]] | None = None
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="diptych-commit")
@@ -108,7 +109,7 @@ class IndexRun:
         self._streamed = 0
         self._refused: dict[str, Skipped] = {}  # by content
         self._skipped: list[Skipped] = list(survey.skipped)
-        self._counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded"), 0)
+        self._counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded", "trashed"), 0)
 
     def run(self) -> IndexReport:
         """Bring the store up to date with the survey.
@@ -139,7 +140,7 @@ class IndexRun:
         )
         try:
             for batch in batches:
-                self._take(batch.indices, self._embed(batch.pixels), batch.extras)
+                self._take(batch.indices, embedded(batch.pixels, self._encoder), batch.extras)
                 for position, skipped in batch.skipped:
                     found, read = self._to_embed.pop(position)
                     del self._in_flight[read.content]
@@ -156,6 +157,8 @@ class IndexRun:
             for found, read in _ahead(pool, self._read, self._not_unchanged(pictures), _HASH_AHEAD):
                 if isinstance(read, Skipped):
                     self._refuse(found, read)
+                elif (found.path, read.content) in self._trashed:
+                    self._counts["trashed"] += 1
                 elif read.content in self._in_flight:
                     self._waiting.append((found, read))
                 elif not self._recognise(found, read.content):
@@ -186,8 +189,7 @@ class IndexRun:
             return found, Skipped(found.path, error.reason, str(error))
         except OSError as error:
             return found, Skipped(found.path, Reason.MISSING, f"cannot read it: {error.strerror}")
-        content = hashlib.blake2b(data, digest_size=LENGTH // 2).hexdigest()
-        return found, _Read(content, width, height)
+        return found, _Read(content_of(data), width, height)
 
     def _recognise(self, found: Found, content: str) -> bool:
         """Reuse a vector if this content has one already; False when it has none."""
@@ -223,18 +225,6 @@ class IndexRun:
         identifier = new_id(found.path, content, self._knowledge.ids)
         self._knowledge.ids.add(identifier)
         return identifier
-
-    def _embed(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
-        if not len(pixels):
-            return np.empty((0, self._encoder.dim), dtype=np.float32)
-        vectors = normalise(self._encoder.encode_pixels(pixels))
-        if vectors.shape != (len(pixels), self._encoder.dim) or not np.isfinite(vectors).all():
-            raise ModelError(
-                f"model {self._encoder.name!r} gave vectors of shape {vectors.shape}, "
-                f"{int((~np.isfinite(vectors)).sum())} values not finite; expected finite vectors of shape "
-                f"{(len(pixels), self._encoder.dim)}; use another model"
-            )
-        return vectors
 
     def _take(self, positions: list[int], vectors: Float32[np.ndarray, "b d"], copies: list[_SmallCopy]) -> None:
         for position, vector, copy in zip(positions, vectors, copies, strict=True):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
+import copy
 import os
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,22 @@ from jaxtyping import Float32
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.files import fsync_file, fsync_folder
 
-from .names import escape, plain
+from .cells import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
+from .names import escape
 from .rows import COLUMNS, Row
 
 TABLE = "pictures"
-MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findable in `meta` only
+TRASH = "trash"
 _SCAN_ROWS = 8192
+_FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
 _MANIFEST = re.compile(r"(\d+)\.manifest")
 _NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
 _KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "integer", "int64": "integer"}
+
+
+def versions_folder(folder: Path) -> Path:
+    """The folder in which every version of the table of pictures has a file."""
+    return folder / f"{TABLE}.lance" / "_versions"
 
 
 def version_on_disk(folder: Path) -> str | None:
@@ -35,22 +41,24 @@ def version_on_disk(folder: Path) -> str | None:
     newest: tuple[int, int] | None = None
     with (
         contextlib.suppress(FileNotFoundError),
-        os.scandir(folder / f"{TABLE}.lance" / "_versions") as entries,
+        os.scandir(versions_folder(folder)) as entries,
     ):
         for entry in entries:
             if match := _MANIFEST.fullmatch(entry.name):
                 number = int(match[1])
                 version = _NEWEST_FIRST - number if len(match[1]) == 20 else number
-                newest = max(newest or (0, 0), (version, entry.stat().st_size))
+                if newest is None or version > newest[0]:
+                    newest = (version, entry.stat().st_size)
     return None if newest is None else f"{newest[0]}-{newest[1]}"
 
 
 class LanceStore:
     """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them."""
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, table: str = TABLE) -> None:
         self._folder = folder
         self._dim = dim
+        self._name = table
         self._synced: set[str] = set()
         with _one_line_errors("the store cannot be opened"):
             import lancedb
@@ -59,11 +67,20 @@ class LanceStore:
             self._table = self._open_or_create()
 
     def _open_or_create(self) -> Any:
-        if (self._folder / f"{TABLE}.lance").is_dir():
-            return self._database.open_table(TABLE)
-        table = self._database.create_table(TABLE, schema=_schema(self._dim), exist_ok=True)
+        if (self._folder / f"{self._name}.lance").is_dir():
+            return self._database.open_table(self._name)
+        table = self._database.create_table(self._name, schema=_schema(self._dim), exist_ok=True)
         self._make_durable()
         return table
+
+    def standing(self) -> tuple[LanceStore, str]:
+        """This table as of its newest version, for reading only, and that version's token."""
+        with _one_line_errors("the store cannot be read"):
+            token = version_on_disk(self._folder) or ""
+            still = copy.copy(self)
+            still._table = self._database.open_table(self._name)
+            still._table.checkout(int(token.partition("-")[0]))
+        return still, token
 
     @property
     def version(self) -> int:
@@ -105,13 +122,13 @@ class LanceStore:
         if not wanted:
             return []
         rows = []
-        names = [name for name in self._table.schema.names if name in _STORED]
+        names = [name for name in self._table.schema.names if name in STORED]
         for start in range(0, len(wanted), 1000):
             where = f"id IN ({', '.join(map(_quote, wanted[start : start + 1000]))})"
             found = self._table.search().where(where).select(names).limit(None).to_arrow()
             vectors = _vectors(found["vector"], self._dim)
             plain_columns = found.drop_columns(["vector"]).to_pylist()
-            rows += [_from_columns(line, vectors[at]) for at, line in enumerate(plain_columns)]
+            rows += [from_cells(line, vectors[at]) for at, line in enumerate(plain_columns)]
         return sorted(rows, key=lambda row: row.id)
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -165,7 +182,7 @@ class LanceStore:
             for key, value in row.meta.items():
                 name = column_name(key)
                 if value is not None and name not in have and name not in new and len(new) < room:
-                    new[name] = f"CAST(NULL AS {kinds[_kind_of(value)]})"
+                    new[name] = f"CAST(NULL AS {kinds[kind_of(value)]})"
         if new:
             self._table.add_columns(new)
 
@@ -173,7 +190,7 @@ class LanceStore:
         import pyarrow as pa
 
         schema = self._table.schema
-        lines = [_to_columns(row) for row in rows]
+        lines = [to_cells(row) for row in rows]
         arrays = []
         for column in schema:
             if column.name == "vector":
@@ -182,14 +199,14 @@ class LanceStore:
             else:
                 cells = [line.get(column.name) for line in lines]
                 if column.name not in COLUMNS:
-                    cells = [_cast(cell, str(column.type)) for cell in cells]
+                    cells = [cast(cell, str(column.type)) for cell in cells]
                 arrays.append(pa.array(cells, type=column.type))
         return pa.Table.from_arrays(arrays, schema=schema)
 
     def _make_durable(self) -> None:
         """Flush what the last write made. Lance leaves that to the system, which a power cut can beat."""
         folders = []
-        for base, _, names in os.walk(self._folder):
+        for base, _, names in os.walk(self._folder / f"{self._name}.lance"):
             fresh = [name for name in names if os.path.join(base, name) not in self._synced]  # noqa: PTH118
             for name in fresh:
                 path = Path(base, name)
@@ -199,19 +216,8 @@ class LanceStore:
                     self._synced.add(str(path))
             if fresh:
                 folders.append(Path(base))
-        for folder in folders:
+        for folder in {*folders, self._folder} if folders else ():
             fsync_folder(folder)
-
-
-_STORED = frozenset(COLUMNS) | {"vector"}
-
-
-def column_name(key: str) -> str:
-    """The column a metadata key becomes: letters, digits and _, never one of the built-in names."""
-    name = re.sub(r"\W", "_", plain(key).strip(), flags=re.ASCII).lower() or "_"
-    if name[0].isdigit():
-        name = f"_{name}"
-    return f"meta_{name}" if name in _STORED else name
 
 
 def _schema(dim: int) -> Any:
@@ -222,50 +228,6 @@ def _schema(dim: int) -> Any:
     return pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), dim))])
 
 
-def _to_columns(row: Row) -> dict[str, Any]:
-    cells = {column_name(key): value for key, value in row.meta.items()}
-    cells.update(
-        id=row.id,
-        path=row.path,
-        name=row.name,
-        folder=row.folder,
-        suffix=row.suffix,
-        source=row.source,
-        content=row.content,
-        bytes=row.bytes,
-        modified=datetime.fromtimestamp(row.modified_ns // 10**9, UTC).replace(tzinfo=None),
-        modified_ns=row.modified_ns,
-        width=row.width,
-        height=row.height,
-        split=None if row.split is None else plain(row.split),
-        group=None if row.group is None else plain(row.group),
-        texts=plain("\n".join(row.texts)),
-        # ASCII JSON keeps every string exactly, lone surrogates too.
-        meta=json.dumps({"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}),
-        digest=row.digest,
-    )
-    return cells
-
-
-def _from_columns(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
-    said = json.loads(line["meta"])
-    return Row(
-        id=line["id"],
-        path=line["path"],
-        source=line["source"],
-        content=line["content"],
-        bytes=line["bytes"],
-        modified_ns=line["modified_ns"],
-        width=line["width"],
-        height=line["height"],
-        vector=vector,
-        texts=tuple(said["texts"]),
-        split=said["split"],
-        group=said["group"],
-        meta=said["meta"],
-    )
-
-
 def _vectors(column: Any, dim: int) -> Float32[np.ndarray, "n d"]:
     import pyarrow as pa
 
@@ -273,27 +235,6 @@ def _vectors(column: Any, dim: int) -> Float32[np.ndarray, "n d"]:
         column = column.combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
-
-
-def _kind_of(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    return "number" if isinstance(value, int | float) else "text"
-
-
-def _cast(value: Any, kind: str) -> Any:
-    """A metadata value as its column's type; None where it does not fit (it stays whole in `meta`)."""
-    if value is None:
-        return None
-    if kind == "bool":
-        return value if isinstance(value, bool) else None
-    if kind == "double":
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        with contextlib.suppress(OverflowError):
-            return float(value) if math.isfinite(value) else None
-        return None
-    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _quote(text: str) -> str:
@@ -317,6 +258,11 @@ def _one_line_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
+        if any(sign in str(error) for sign in _FULL):
+            raise LibraryError(
+                f"{what}: the disk is full ({escape(_reason(error))}); what was acknowledged is kept and can be "
+                f"searched: make room, then run this again"
+            ) from error
         raise LibraryError(
             f"{what}: {escape(_reason(error))}; run: diptych library verify, and restore a backup or "
             f"index again if it cannot be repaired"

@@ -15,6 +15,7 @@ from diptych.core.errors import LibraryError
 from .names import escape
 
 FILE = "writer.lock"
+_RETRY_SECONDS = 0.005
 
 
 def _holder(descriptor: int) -> str:
@@ -38,15 +39,30 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def writer(folder: Path) -> Iterator[None]:
-    """Hold the library's writer lock. Raises LibraryError, naming the holder, when someone else has it."""
+def _locked(descriptor: int, deadline: float) -> None:
     import fcntl
 
-    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def writer(folder: Path, wait: float = 0.0, file: str = FILE) -> Iterator[None]:
+    """Hold the library's writer lock (or another, by its file).
+
+    Raises LibraryError, naming the holder, when someone else still has it after `wait` seconds.
+    """
+    descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _locked(descriptor, time.monotonic() + wait)
         except OSError as error:
             raise LibraryError(
                 f"the library {escape(str(folder))} is being written by {_holder(descriptor)}; "

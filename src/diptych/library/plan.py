@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from .names import unescape
+from .rows import is_owned
 from .sources import Found, Survey
 from .store import Store
 
@@ -63,6 +64,8 @@ class Knowledge:
     def take_moved(self, content: str) -> Known | None:
         """A row of this content whose file is no longer where it was; it will not be offered again."""
         for known in self.by_content[content]:
+            if is_owned(known.path):
+                continue  # an upload of the same content has not moved
             elsewhere = known.path not in self._survey.found and not _exists(known.path)
             if known.id in self.gone or elsewhere:
                 self.gone.discard(known.id)

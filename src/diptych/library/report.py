@@ -21,6 +21,7 @@ class IndexReport:
     embedded: int  # pictures that the model had to look at; copies and moves need no look
     skipped: tuple[Skipped, ...]
     seconds: float
+    trashed: int = 0  # deleted before and still in the trash: left there
 
     @property
     def total(self) -> int:

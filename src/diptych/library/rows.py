@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,10 @@ from jaxtyping import Float32
 
 from diptych.core import fingerprint
 
+from .names import escape
+
 ID_LENGTH = 16  # hex digits
+OWNED = "./files/"  # how the path of a picture begins whose file the library keeps itself
 
 # What `--where` can ask about every picture, whatever the source said: column -> kind.
 COLUMNS = {
@@ -58,21 +63,26 @@ class Row:
     split: str | None = None
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None  # the name an uploaded picture came with; its file has a name of our own
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return posixpath.basename(self.path.rpartition("::")[2]) or self.path
+        """What a person calls the picture: the name it came with, or the last part of the path."""
+        return self.title or self._file_name
 
     @property
     def folder(self) -> str:
         """The path without its last part."""
-        return self.path[: -len(self.name)].rstrip("/:") or "/"
+        return self.path[: -len(self._file_name)].rstrip("/:") or "/"
 
     @property
     def suffix(self) -> str:
         """The file name's ending in small letters, with its dot: ".jpg"."""
-        return posixpath.splitext(self.name)[1].lower()
+        return posixpath.splitext(self._file_name)[1].lower()
+
+    @property
+    def _file_name(self) -> str:
+        return posixpath.basename(self.path.rpartition("::")[2]) or self.path
 
     @property
     def digest(self) -> str:
@@ -89,6 +99,18 @@ class Row:
         if self.group is not None:
             told["group"] = self.group
         return {**self.meta, **told}
+
+
+def is_owned(path: str) -> bool:
+    """Whether the library keeps this picture's file itself: it was uploaded, not indexed where it lies."""
+    return path.startswith(OWNED)
+
+
+def location(path: str, folder: Path) -> str:
+    """Where a row's picture is, in written form: files of the library's own move with its folder."""
+    if not is_owned(path):
+        return path
+    return escape(os.path.abspath(folder)) + path[1:]  # noqa: PTH100
 
 
 def description_digest(texts: Collection[str], split: str | None, group: str | None, meta: Mapping[str, Any]) -> str:

@@ -24,10 +24,11 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
 from diptych.core.files import fsync_folder, write_json
 
-from .names import plain_json
-from .rows import ID_LENGTH
-from .store import Store
+from .names import plain, plain_json
+from .rows import ID_LENGTH, Row
+from .store import Scannable
 
+NOWHERE = Path(os.devnull)  # the folder of a snapshot in memory: nothing lies below it
 POINTER = "current.json"
 KEPT = "trained.faiss"  # what the accelerator carries over from one snapshot to the next
 _VECTORS, _IDS, _LINES, _OFFSETS = "vectors.npy", "ids.npy", "rows.jsonl", "offsets.npy"
@@ -86,57 +87,54 @@ class Snapshot:
         return np.asarray(places[self.ids[places] == wanted], dtype=np.int64)
 
 
-def build(folder: Path, store: Store, library: str, dim: int, version: Callable[[], str | None]) -> Snapshot:
-    """Write a snapshot of the store's newest version below `folder` and make it the current one.
+def build(folder: Path, store: Scannable, library: str, dim: int, version: str) -> Snapshot:
+    """Write a snapshot of a store that stands still at `version` below `folder` and make it the current one.
 
-    Raises LibraryError when the store keeps changing, and OSError when the folder cannot be written.
+    Raises OSError when the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for _ in range(3):
-        before = version()
-        target = Path(tempfile.mkdtemp(prefix=f"{before}.", dir=folder))
-        try:
-            rows = _write(target, store, dim)
-            if before is None or version() != before:
-                raise _ChangedError
-            sizes = {name: (target / name).stat().st_size for name in (_VECTORS, _IDS, _LINES, _OFFSETS)}
-            pointer = Pointer(target.name, library, before, rows, dim, sizes)
-            target.chmod(0o755)
-            fsync_folder(target)
-            write_json(folder / POINTER, asdict(pointer))
-        except BaseException as error:
-            shutil.rmtree(target, ignore_errors=True)
-            if isinstance(error, _ChangedError):
-                continue
-            raise
-        _drop_others(folder, target.name)
-        return _open(folder, pointer)
-    raise LibraryError("the library changed three times while it was read; try again when indexing is finished")
+    target = Path(tempfile.mkdtemp(prefix=f"{version}.", dir=folder))
+    try:
+        rows = _write(target, store, dim)
+        sizes = {name: (target / name).stat().st_size for name in (_VECTORS, _IDS, _LINES, _OFFSETS)}
+        pointer = Pointer(target.name, library, version, rows, dim, sizes)
+        target.chmod(0o755)
+        fsync_folder(target)
+        write_json(folder / POINTER, asdict(pointer))
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    _drop_others(folder, target.name)
+    return _open(folder, pointer)
 
 
-class _ChangedError(Exception):
-    pass
-
-
-def load(folder: Path, library: str, dim: int, version: str | None) -> Snapshot | None:
-    """The current snapshot if it is whole and of this store version, else None."""
+def load(folder: Path, library: str, dim: int) -> Snapshot | None:
+    """The current snapshot of this library if it is whole, of whatever store version, else None."""
     try:
         pointer = Pointer(**json.loads((folder / POINTER).read_bytes()))
-        if (pointer.library, pointer.version, pointer.dim) != (library, version, dim):
+        if (pointer.library, pointer.dim) != (library, dim):
             return None
         return _open(folder, pointer)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def in_memory(store: Store, dim: int, version: str) -> Snapshot:
+def in_use(folder: Path) -> str | None:
+    """The name of the folder that the current snapshot is in."""
+    try:
+        return str(json.loads((folder / POINTER).read_bytes())["folder"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def in_memory(store: Scannable, dim: int, version: str) -> Snapshot:
     """The same, without a file: for a library on a disk that cannot be written."""
     ids, vectors, lines = _sorted(store, dim)
     offsets = np.cumsum([0, *map(len, lines)], dtype=np.int64)
-    return Snapshot(version, Path(), ids, vectors, offsets, b"".join(lines))
+    return Snapshot(version, NOWHERE, ids, vectors, offsets, b"".join(lines))
 
 
-def _write(target: Path, store: Store, dim: int) -> int:
+def _write(target: Path, store: Scannable, dim: int) -> int:
     ids, vectors, lines = _sorted(store, dim)
     _save(target / _VECTORS, vectors)
     _save(target / _IDS, ids)
@@ -158,7 +156,7 @@ def _sync(descriptor: int, flush: Callable[[], None]) -> None:
     os.fsync(descriptor)
 
 
-def _sorted(store: Store, dim: int) -> tuple[Any, Float32[np.ndarray, "n d"], list[bytes]]:
+def _sorted(store: Scannable, dim: int) -> tuple[Any, Float32[np.ndarray, "n d"], list[bytes]]:
     ids: list[str] = []
     blocks: list[np.ndarray[Any, Any]] = []
     lines: list[bytes] = []
@@ -175,6 +173,14 @@ def _sorted(store: Store, dim: int) -> tuple[Any, Float32[np.ndarray, "n d"], li
 
 def _cells(block: dict[str, Any], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     return zip(*(block[name] for name in columns), strict=True)
+
+
+def line_of(row: Row) -> bytes:
+    """The line of a snapshot that tells about this row."""
+    said = {"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}
+    sizes = {"width": row.width, "height": row.height}
+    cells = {"path": row.path, "content": row.content, "name": plain(row.name), "meta": json.dumps(said), **sizes}
+    return _line(cells)
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -12,7 +12,16 @@ from .rows import Row
 
 
 @runtime_checkable
-class Store(Protocol):
+class Scannable(Protocol):
+    """Rows that can be read through once: all that a snapshot or an export needs."""
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        ...
+
+
+@runtime_checkable
+class Store(Scannable, Protocol):
     """Durable rows with versions. One writer at a time; every write is one new version, whole or absent."""
 
     @property
@@ -34,10 +43,6 @@ class Store(Protocol):
 
     def get(self, ids: Collection[str]) -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
-        ...
-
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
         ...
 
     def matching(self, where: str) -> list[str]:

@@ -38,9 +38,10 @@ class Application:
         await self._gate(scope, receive, send)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Application]:
-        """Started, and closed afterwards."""
-        await self.service.start()
+    async def running(self, *, warm: bool = True) -> AsyncIterator[Application]:
+        """Started (with `warm`, so that the first request is as quick as the next), and closed afterwards."""
+        if warm:
+            await self.service.start()
         try:
             yield self
         finally:

@@ -52,9 +52,7 @@ class Tools:
         kept = ("pictures", "model", "dim", "created", "columns")
         return {"name": self._library.folder.name, **{key: info[key] for key in kept}}
 
-    def search(
-        self, text: str = "", like: str = "", k: int = 10, where: str = ""
-    ) -> list[dict[str, Any]]:
+    def search(self, text: str = "", like: str = "", k: int = 10, where: str = "") -> list[dict[str, Any]]:
         """Find pictures, best first.
 
         Give `text` (what to look for, in any language) or `like` (the id of a picture). `where` is an SQL
@@ -76,15 +74,11 @@ class Tools:
     def look(self, id: str) -> list[Any]:
         """The thumbnail of a picture, and what is known about it."""
         try:
-            view = self._library.snapshot()
-            rows = view.find([id])
-            if not len(rows):
-                raise ToolError(f"no picture has the id {id[:40]!r}; search gives ids")
-            row = view.row(int(rows[0]))
+            item = self._library.get(id)
             data = self._library.thumbnail(id)
         except DiptychError as error:
             raise ToolError(str(error)) from error
-        about = {"id": id, "path": row["path"], **row["meta"]}
+        about = item.to_json()
         return [about] if data is None else [Image(data=data, format="jpeg"), about]
 
     def add(self, path: str) -> dict[str, Any]:

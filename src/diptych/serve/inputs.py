@@ -94,11 +94,7 @@ class Inputs:
         if len(given) != 1:
             raise ServeError(422, "bad_request", "a picture has exactly one of data, id and url")
         if image.id is not None:
-            view = served.library.snapshot()
-            rows = view.find([image.id])
-            if not len(rows):
-                raise errors.no_item(image.id)
-            return np.array(view.vectors[rows[0]], dtype=np.float32)
+            return await served.read(served.reader.vector_of, image.id)
         if image.data is not None:
             return await self.picture(from_data_uri(image.data, self._limits), served.embedder)
         return await self.picture(await self._fetched(str(image.url)), served.embedder)

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from diptych.core.files import atomic_write
 from diptych.core.paths import cache_folder
+from diptych.core.types import Hit
 from diptych.library.snapshot import Snapshot
 
 from .errors import log
@@ -29,12 +31,20 @@ _SHARPNESS = 30.0  # how much more a better hit pulls the query's place
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Places in [-1, 1] and a shade in [0, 1] for each row of a snapshot."""
+    """Places in [-1, 1] and a shade in [0, 1] for each picture of one version, in order of id."""
 
     version: str
     method: str
+    ids: np.ndarray[Any, np.dtype[np.bytes_]]
     places: Float32[np.ndarray, "n 2"]
     shade: Float32[np.ndarray, " n"]
+
+    def place(self, identifier: str) -> tuple[float, float] | None:
+        """Where a picture is; None for one that this version does not have."""
+        at = int(np.searchsorted(self.ids, identifier.encode()))
+        if at >= len(self.ids) or self.ids[at] != identifier.encode():
+            return None
+        return float(self.places[at, 0]), float(self.places[at, 1])
 
 
 def pca(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
@@ -62,12 +72,14 @@ def fitted(places: Float32[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
     return np.clip((places - (low + high) / 2) / half, -1, 1).astype(np.float32)
 
 
-def lands(plan: Plan, rows: Int64[np.ndarray, k], scores: Sequence[float]) -> tuple[float, float] | None:
+def lands(plan: Plan, hits: Sequence[Hit]) -> tuple[float, float] | None:
     """Where a query lies: the mean place of its hits, the better ones pulling more; None without hits."""
-    if not len(rows):
+    placed = [(place, hit.score) for hit in hits if (place := plan.place(hit.id)) is not None]
+    if not placed:
         return None
-    weights = np.exp(_SHARPNESS * (np.asarray(scores, dtype=np.float64) - max(scores)))
-    x, y = (weights @ plan.places[rows].astype(np.float64)) / weights.sum()
+    scores = np.array([score for _, score in placed])
+    weights = np.exp(_SHARPNESS * (scores - scores.max()))
+    x, y = (weights @ np.array([place for place, _ in placed])) / weights.sum()
     return float(x), float(y)
 
 
@@ -81,14 +93,24 @@ class Mapper:
         self._lock = threading.Lock()
         self._background: threading.Thread | None = None
 
-    def plan(self, view: Snapshot, *, improve: bool = True) -> Plan:
-        """The best plan there is for this version. Blocks for PCA; with `improve`, PaCMAP starts in the background."""
+    @property
+    def latest(self) -> Plan | None:
+        """The newest plan that was made, whatever its version."""
+        return self._plan
+
+    def plan(self, version: str, whole: Callable[[], Snapshot], *, improve: bool = True) -> Plan:
+        """The best plan there is for this version; `whole` gives its vectors if they are needed.
+
+        Blocks for PCA; with `improve`, PaCMAP starts in the background.
+        """
         with self._lock:
-            if self._plan is None or self._plan.version != view.version:
-                self._plan = self._kept(view, "pacmap") or self._made(view, "pca", lambda: pca(view.vectors))
-            if improve and self._plan.method == "pca" and len(view) >= _PACMAP_FROM and self._can_start():
-                self._background = threading.Thread(target=self._improve, args=(view,), daemon=True)
-                self._background.start()
+            if self._plan is None or self._plan.version != version or (improve and self._plan.method == "pca"):
+                view = whole()
+                if self._plan is None or self._plan.version != view.version:
+                    self._plan = self._kept(view, "pacmap") or self._made(view, "pca", lambda: pca(view.vectors))
+                if improve and self._plan.method == "pca" and len(view) >= _PACMAP_FROM and self._can_start():
+                    self._background = threading.Thread(target=self._improve, args=(view,), daemon=True)
+                    self._background.start()
             return self._plan
 
     def wait(self, seconds: float) -> None:
@@ -117,21 +139,21 @@ class Mapper:
         found = fitted(work())
         with contextlib.suppress(OSError), atomic_write(self._file(view, method)) as stream:
             np.save(stream, found)
-        return _plan(view.version, method, found)
+        return _plan(view, method, found)
 
     def _kept(self, view: Snapshot, method: str) -> Plan | None:
         with contextlib.suppress(OSError, ValueError):
             found = np.load(self._file(view, method), allow_pickle=False)
             if found.shape == (len(view), 3) and found.dtype == np.float32:
-                return _plan(view.version, method, found)
+                return _plan(view, method, found)
         return None
 
     def _file(self, view: Snapshot, method: str) -> Path:
         return self._folder / f"{self._id}-{view.version}-{method}.npy"
 
 
-def _plan(version: str, method: str, found: Float32[np.ndarray, "n 3"]) -> Plan:
-    return Plan(version, method, np.ascontiguousarray(found[:, :2]), (found[:, 2] + 1) / 2)
+def _plan(view: Snapshot, method: str, found: Float32[np.ndarray, "n 3"]) -> Plan:
+    return Plan(view.version, method, view.ids, np.ascontiguousarray(found[:, :2]), (found[:, 2] + 1) / 2)
 
 
 def _pacmap(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
@@ -143,7 +165,7 @@ def _pacmap(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
     return np.column_stack([places, fitted(pca(vectors))[:, 0] * np.abs(places).max()]).astype(np.float32)
 
 
-def packed(plan: Plan, ids: np.ndarray) -> bytes:
+def packed(plan: Plan) -> bytes:
     """Little-endian float32 x, y, shade for each picture, then 8 bytes of id each, in the same order."""
     points = np.column_stack([plan.places, plan.shade]).astype("<f4")
-    return points.tobytes() + bytes.fromhex(ids.tobytes().decode("ascii"))
+    return points.tobytes() + bytes.fromhex(plan.ids.tobytes().decode("ascii"))

@@ -154,11 +154,10 @@ class DeleteByFilter(Request):
 
 
 class Deleted(BaseModel):
-    """How many went, and the token that brings them back while the server remembers."""
+    """How many went into the trash, and the token that brings them back until it is purged."""
 
     deleted: int
     undo: str | None
-    undo_seconds: float
 
 
 class Restored(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -34,19 +34,14 @@ class Service:
         if fetcher is None and settings.fetch_urls:
             fetcher = Fetcher()
         self.inputs = Inputs(self.decoders, images, fetcher if settings.fetch_urls else None)
-        self._watching: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load models and snapshots and start the decoders, so that the first request is as quick as the next."""
         await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.shelf))
         await asyncio.gather(self.decoders.start(), *(embedder.check() for embedder in self.shelf.embedders))
-        self._watching = [asyncio.create_task(served.watch()) for served in self.shelf]
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
-        for task in self._watching:
-            task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
         await self.shelf.close()
         await self.decoders.close()
 
@@ -55,15 +50,15 @@ class Service:
         return schemas.Features(write=not self.settings.read_only, fetch_urls=self.settings.fetch_urls)
 
     def info(self, served: Served) -> dict[str, Any]:
-        """The fields of a LibraryInfo."""
-        library = served.library
+        """The fields of a LibraryInfo. Blocks, briefly."""
+        card = served.library.card
         return {
             "name": served.name,
-            "pictures": len(library.snapshot()),
+            "pictures": served.count(),
             "model": served.embedder.name,
-            "dim": library.card.dim,
-            "created": library.card.created,
-            "version": library.snapshot().version,
+            "dim": card.dim,
+            "created": card.created,
+            "version": served.reader.version,
             "languages": served.embedder.languages,
             "features": self.features(),
         }
@@ -81,19 +76,12 @@ class Told:
     meta: dict[str, Any]
 
 
-def told(row: dict[str, Any], *, paths: bool) -> Told:
-    """What to tell about a row of a snapshot. The name an upload came with wins over the one it has on disk."""
-    meta = dict(row["meta"])
+def told(path: str | None, about: Mapping[str, Any], *, paths: bool) -> Told:
+    """What to tell about a row: its path and what a hit knows as `meta`."""
+    meta = dict(about)
     name, width, height = meta.pop("name", None), meta.pop("width", None), meta.pop("height", None)
     texts: Sequence[Any] = meta.pop("texts", [])
-    return Told(
-        name=str(meta.get("filename") or name or "picture"),
-        path=str(row["path"]) if paths else None,
-        width=width,
-        height=height,
-        texts=[str(text) for text in texts],
-        meta=meta,
-    )
+    return Told(str(name or "picture"), path if paths else None, width, height, [str(text) for text in texts], meta)
 
 
 def _service(request: Request) -> Service:

@@ -52,7 +52,6 @@ class Pressure:
     decoders: int = 2  # processes that decode pictures
     decode_deadline: float = 15.0  # for one picture
     decode_memory: int = 2_500 * _MEGA  # bytes of address space of a decoding process
-    undo: float = 600.0  # for a deletion to be taken back
 
 
 @dataclass(frozen=True, slots=True)

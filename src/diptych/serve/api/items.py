@@ -10,9 +10,9 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import TypeAdapter, ValidationError
 
 from diptych.core.errors import DataError, DiptychError
-from diptych.core.fingerprint import of_bytes
+from diptych.library import NewItem, Prepared
+from diptych.library import items as library_items
 from diptych.library.names import plain, unescape
-from diptych.library.snapshot import Snapshot
 
 from .. import errors, filters
 from ..editing import Add, Delete, Describe, Undo
@@ -54,24 +54,24 @@ _IDENTIFIER = "^[0-9a-f]{16}$"
 @router.get("", summary="All libraries")
 async def libraries(service: TheService) -> Libraries:
     """Names, sizes, models, and what can be done with each."""
-    return Libraries(libraries=[LibraryInfo(**service.info(served)) for served in service.shelf])
+    return Libraries(libraries=[LibraryInfo(**await one.read(service.info, one)) for one in service.shelf])
 
 
 @router.get("/{name}", summary="One library")
 async def library(name: str, service: TheService) -> LibraryDetails:
     """With the columns that filters can ask about."""
     served = service.shelf.get(name)
-    return LibraryDetails(**service.info(served), columns=await served.read(served.columns))
+    return LibraryDetails(**await served.read(service.info, served), columns=await served.read(served.reader.columns))
 
 
 @router.get("/{name}/facets", summary="The most frequent values of a column")
 async def facets(name: str, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
     """For menus of filters."""
     served = service.shelf.get(name)
-    columns = await served.read(served.columns)
+    columns = await served.read(served.reader.columns)
     if columns.get(column) not in ("text", "number", "integer", "boolean"):
         raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
-    counted = await served.read(served.facets, column)
+    counted = await served.read(served.reader.facets, column)
     return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
 
 
@@ -88,8 +88,10 @@ async def items(
     served = service.shelf.get(name)
     conditions = filters.from_json(filter)
     if conditions:
-        where = filters.to_sql(conditions, where, await served.read(served.columns))
-    return await served.read(_page, service, served, limit, after, where)  # type: ignore[no-any-return]
+        where = filters.to_sql(conditions, where, await served.read(served.reader.columns))
+    page = await served.read(served.reader.page, where, after, limit)
+    paths = service.settings.shows_paths
+    return Items(items=[_listed(one, paths=paths) for one in page.items], total=page.total, next=page.cursor)
 
 
 @router.post("/{name}/items", summary="Add pictures")
@@ -127,15 +129,15 @@ async def delete_by_filter(name: str, asked: DeleteByFilter, service: TheService
         raise ServeError(422, "bad_request", "nothing says which pictures to delete", "Give ids, filter or where.")
     ids = set(asked.ids)
     if asked.filter or asked.where:
-        sql = filters.to_sql(asked.filter, asked.where, await served.read(served.columns))
-        found = set(await served.read(served.matching, sql))
+        sql = filters.to_sql(asked.filter, asked.where, await served.read(served.reader.columns))
+        found = set(await served.read(served.reader.matching, sql))
         ids = found & ids if ids else found
     return await _delete(served, tuple(sorted(ids)))
 
 
 @router.post("/{name}/undo", summary="Take a deletion back")
 async def undo(name: str, asked: UndoRequest, service: TheService) -> Restored:
-    """While the server remembers it (`undo_seconds`)."""
+    """Until the trash is purged (`diptych library purge`)."""
     changed = await _writable(name, service).change(Undo(asked.token))
     return Restored(restored=len(changed.ids))
 
@@ -143,9 +145,7 @@ async def undo(name: str, asked: UndoRequest, service: TheService) -> Restored:
 @router.get("/{name}/items/{id}", summary="One picture")
 async def item(name: str, id: str, service: TheService) -> Item:
     """What is known about it."""
-    served = service.shelf.get(name)
-    view = served.library.snapshot()
-    return _item(view, _row(view, id), service.settings.shows_paths)
+    return await _item(service, service.shelf.get(name), id)
 
 
 @router.patch("/{name}/items/{id}", summary="Describe a picture")
@@ -154,13 +154,12 @@ async def patch(name: str, id: str, asked: Patch, service: TheService) -> Item:
     served = _writable(name, service)
     texts = None if asked.texts is None else tuple(asked.texts)
     await served.change(Describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
-    view = served.library.snapshot()
-    return _item(view, _row(view, id), service.settings.shows_paths)
+    return await _item(service, served, id)
 
 
 @router.delete("/{name}/items/{id}", summary="Delete a picture")
 async def delete(name: str, id: str, service: TheService) -> Deleted:
-    """It can be taken back for a while. A file outside the library is not touched."""
+    """Into the trash: it can be taken back. A file outside the library is not touched."""
     deleted = await _delete(_writable(name, service), (id,))
     if not deleted.deleted:
         raise errors.no_item(id)
@@ -171,24 +170,24 @@ async def delete(name: str, id: str, service: TheService) -> Deleted:
 async def thumbnail(name: str, id: str, request: Request, service: TheService) -> Response:
     """At most 256 pixels, freshly encoded: nothing of the original file is in it."""
     served = service.shelf.get(name)
-    view = served.library.snapshot()
-    content = str(view.row(_row(view, id))["content"])
-    data = None if _is_known(request, content) else await served.read(served.library.thumbs.read, content)
-    if data is None and not _is_known(request, content):
-        raise ServeError(404, "no_thumbnail", "the thumbnail of this picture is missing", "diptych library compact")
-    return _jpeg(data, content)
+    about = await served.read(served.reader.about, id)
+    if _is_known(request, about.content):
+        return _jpeg(None, about.content)
+    data = await served.read(served.reader.thumbnail, about.content)
+    if data is None:
+        raise ServeError(404, "no_thumbnail", "the thumbnail of this picture is missing", "diptych library repair")
+    return _jpeg(data, about.content)
 
 
 @router.get("/{name}/items/{id}/preview", summary="A larger JPEG", response_class=Response, responses=_JPEG)
 async def preview(name: str, id: str, request: Request, service: TheService) -> Response:
     """At most 1,600 pixels, decoded in a limited process and freshly encoded."""
     served = service.shelf.get(name)
-    view = served.library.snapshot()
-    row = view.row(_row(view, id))
-    if _is_known(request, str(row["content"])):
-        return _jpeg(None, str(row["content"]))
-    data = await served.read(_original, str(row["path"]), service.settings.limits.images.max_bytes)
-    return _jpeg(await service.inputs.preview(data, _PREVIEW), str(row["content"]))
+    about = await served.read(served.reader.about, id)
+    if _is_known(request, about.content):
+        return _jpeg(None, about.content)
+    data = await served.read(_original, about.path, service.settings.limits.images.max_bytes)
+    return _jpeg(await service.inputs.preview(data, _PREVIEW), about.content)
 
 
 def _writable(name: str, service: Service) -> Served:
@@ -198,17 +197,11 @@ def _writable(name: str, service: Service) -> Served:
     return served
 
 
-def _row(view: Snapshot, identifier: str) -> int:
-    rows = view.find([identifier])
-    if not len(rows):
-        raise errors.no_item(identifier)
-    return int(rows[0])
-
-
-def _item(view: Snapshot, row: int, paths: bool) -> Item:
-    about = told(view.row(row), paths=paths)
+async def _item(service: Service, served: Served, identifier: str) -> Item:
+    found = await served.read(served.reader.about, identifier)
+    about = told(found.path, found.meta, paths=service.settings.shows_paths)
     return Item(
-        id=view.id(row),
+        id=identifier,
         name=about.name,
         path=about.path,
         width=about.width,
@@ -218,16 +211,18 @@ def _item(view: Snapshot, row: int, paths: bool) -> Item:
     )
 
 
-def _page(service: Service, served: Served, limit: int, after: str | None, where: str | None) -> Items:
-    view = served.library.snapshot()
-    rows = range(len(view)) if where is None else view.find(served.matching(where)).tolist()
-    first = 0
-    if after is not None:
-        place = int(view.ids.searchsorted(after.encode(), side="right"))
-        first = next((at for at, row in enumerate(rows) if row >= place), len(rows)) if where is not None else place
-    page = [_item(view, row, service.settings.shows_paths) for row in rows[first : first + limit]]
-    more = first + limit < len(rows)
-    return Items(items=page, total=len(rows), next=page[-1].id if more and page else None)
+def _listed(item: library_items.Item, *, paths: bool) -> Item:
+    """An item of the library as the API tells it: what a hit would tell, so that they look the same."""
+    extra = {key: value for key, value in (("split", item.split), ("group", item.group)) if value is not None}
+    return Item(
+        id=item.id,
+        name=item.name,
+        path=item.path if paths else None,
+        width=item.width,
+        height=item.height,
+        texts=list(item.texts),
+        meta={**item.meta, **extra},
+    )
 
 
 async def _add(
@@ -241,9 +236,8 @@ async def _add(
         decoded = await service.inputs.decoded(data, served.embedder)
         assert decoded.pixels is not None
         vector = await served.embedder.picture(decoded.pixels)
-        about = {"filename": name, **meta}
-        change = Add(data, of_content(data), vector, decoded.thumb, decoded.width, decoded.height, texts, about)
-        changed = await served.change(change)
+        prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height)
+        changed = await served.change(Add(NewItem(data, name, texts, meta=meta, prepared=prepared)))
         return Added(name=name, id=changed.ids[0], created=changed.created)
     except DiptychError as error:
         found = errors.of(error)
@@ -252,16 +246,9 @@ async def _add(
         return Added(name=name, error=Problem(**errors.body(found, request_id)))
 
 
-def of_content(data: bytes) -> str:
-    """The fingerprint that the library gives to a picture's bytes."""
-    import hashlib
-
-    return hashlib.blake2b(data, digest_size=len(of_bytes(b"")) // 2).hexdigest()
-
-
 async def _delete(served: Served, ids: tuple[str, ...]) -> Deleted:
     changed = await served.change(Delete(ids))
-    return Deleted(deleted=len(changed.ids), undo=changed.undo, undo_seconds=served.undo_seconds)
+    return Deleted(deleted=len(changed.ids), undo=changed.undo)
 
 
 def _object(text: str) -> dict[str, Any]:

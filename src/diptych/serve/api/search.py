@@ -11,9 +11,10 @@ from .. import filters, projection
 from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
+from ..reading import Found
 from ..schemas import Condition, Hit, MapInfo, SearchRequest, SearchResponse
 from ..service import Service, TheService, told
-from ..shelf import Found, Served
+from ..shelf import Served
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
@@ -71,16 +72,15 @@ async def map_of(
     the same order; their number is in X-Map-Count, what made them in X-Map-Method.
     """
     served = service.shelf.get(name)
-    view = served.library.snapshot()
-    plan = await served.read(served.mapper.plan, view)
+    plan = await served.plan(newest=True)
     if format == "binary":
-        data = await served.read(projection.packed, plan, view.ids)
-        told_by = {"X-Map-Count": str(len(view)), "X-Map-Method": plan.method, "X-Map-Version": plan.version}
+        data = await served.read(projection.packed, plan)
+        told_by = {"X-Map-Count": str(len(plan.ids)), "X-Map-Method": plan.method, "X-Map-Version": plan.version}
         return Response(data, media_type="application/octet-stream", headers=told_by)
     return MapInfo(
         version=plan.version,
         method=plan.method,
-        ids=[str(one, "ascii") for one in view.ids],
+        ids=[str(one, "ascii") for one in plan.ids],
         x=plan.places[:, 0].tolist(),
         y=plan.places[:, 1].tolist(),
         shade=plan.shade.tolist(),
@@ -98,7 +98,7 @@ def _check_features(asked: SearchRequest) -> None:
 async def _sql(served: Served, conditions: list[Condition], where: str | None) -> str | None:
     if not conditions and where is None:
         return None
-    return filters.to_sql(conditions, where, await served.read(served.columns))
+    return filters.to_sql(conditions, where, await served.read(served.reader.columns))
 
 
 async def _found(
@@ -111,39 +111,37 @@ async def _found(
     own: str | None,
 ) -> SearchResponse:
     found = await served.search(vector, min(asked.k + (own is not None), 1_000), sql)
-    plan = await served.read(served.mapper.plan, found.view) if asked.on_map else None
-    hits = _hits(found, service.settings.shows_paths, plan, own)[: asked.k]
+    plan = await served.plan(newest=False) if asked.on_map else None
     return SearchResponse(
-        hits=hits,
+        hits=_hits(found, service.settings.shows_paths, plan, own)[: asked.k],
         total=found.looked_at,
         took_ms=round((time.perf_counter() - started) * 1e3, 2),
-        version=found.view.version,
+        version=found.version,
         notes=_notes(asked.language, served),
-        lands=None if plan is None else projection.lands(plan, found.rows, found.scores),
+        lands=None if plan is None else projection.lands(plan, found.hits),
     )
 
 
 def _hits(found: Found, paths: bool, plan: projection.Plan | None, own: str | None) -> list[Hit]:
     hits: list[Hit] = []
-    for row, score in zip(found.rows, found.scores, strict=True):
-        identifier = found.view.id(int(row))
-        if identifier == own:
+    for one in found.hits:
+        if one.id == own:
             continue
-        about = told(found.view.row(int(row)), paths=paths)
-        place = (None, None) if plan is None else tuple(float(value) for value in plan.places[row])
+        about = told(one.path, one.meta, paths=paths)
+        x, y = (None if plan is None else plan.place(one.id)) or (None, None)
         hits.append(
             Hit(
                 rank=len(hits),
-                id=identifier,
+                id=one.id,
                 name=about.name,
-                score=score,
+                score=one.score,
                 path=about.path,
                 width=about.width,
                 height=about.height,
                 texts=about.texts,
                 meta=about.meta,
-                x=place[0],
-                y=place[1],
+                x=x,
+                y=y,
             )
         )
     return hits

@@ -61,6 +61,8 @@ async def health(service: TheService) -> Health:
 @router.get("/metrics", summary="For Prometheus", response_class=Response, responses=_TEXT)
 async def metrics(service: TheService) -> Response:
     """In Prometheus' text format."""
+    for served in service.shelf:
+        await served.read(served.count)
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -1,0 +1,211 @@
+"""An open library: its card, its place, and the view that reads go to. What it can do is in the classes above it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError, LibraryError, LimitError
+
+from . import accelerator, card, lock, snapshot
+from .card import Card
+from .encoder import Encoder
+from .names import escape
+from .places import JournalledStore, open_place, snapshot_folder
+from .snapshot import Snapshot
+from .thumbs import Thumbs
+from .view import View
+
+_THUMBS, _SNAPSHOT_LOCK = "thumbs", "snapshot.lock"
+_PATIENCE = 1.0  # seconds for which a reader waits for the journal of a write under way, before it looks for itself
+_REWRITE_ROWS = 1000  # changed since the last snapshot, and at least
+_REWRITE_SHARE = 0.01  # of it: then a new one is worth the work
+_ATTEMPTS = 3
+_MAX_WHERE = 1000  # characters
+
+
+class OpenLibrary:
+    """What all parts of a library share."""
+
+    def __init__(self, folder: Path, about: Card, model: Encoder | None = None) -> None:
+        if model is not None:
+            about.check(model, folder)
+        self.folder = folder
+        self.card = about
+        self.thumbs = Thumbs(folder / _THUMBS)
+        self._model = model
+        self._place = open_place(about, folder)
+        self._snapshots = snapshot_folder(about, folder)
+        self._current: View | None = None
+        self._behind_since: float | None = None
+        self._making = threading.Lock()
+        self._writes = 0  # since the store was compacted by this process
+
+    @property
+    def is_current(self) -> bool:
+        """False once the library was embedded anew: open it again, with its new model."""
+        try:
+            return card.read(self.folder).generation == self.card.generation
+        except LibraryError:
+            return False
+
+    @property
+    def model(self) -> Encoder | None:
+        """The model the library was opened with."""
+        return self._model
+
+    def _needed_model(self) -> Encoder:
+        if self._model is None:
+            raise LibraryError(
+                f"the library {escape(str(self.folder))} was opened without its model; "
+                f"open it with model {self.card.model!r}"
+            )
+        return self._model
+
+    def _version(self) -> str | None:
+        return self._place.token()
+
+    def _store(self) -> Any:
+        return JournalledStore(self._place.pictures(), self._place.token, self._snapshots)
+
+    def _matching(self, where: str) -> list[str]:
+        if len(where) > _MAX_WHERE:
+            raise LimitError(f"--where has {len(where):,} characters, the limit is {_MAX_WHERE:,}; shorten it")
+        return list(self._store().matching(where))
+
+    def _checked(self, vector: np.ndarray[Any, Any]) -> Float32[np.ndarray, d]:
+        if vector.shape != (self.card.dim,) or not np.isfinite(vector).all():
+            raise ConfigError(
+                f"the query vector has shape {vector.shape}, {int((~np.isfinite(vector)).sum())} values not finite; "
+                f"expected {self.card.dim} finite values"
+            )
+        return normalise(vector)
+
+    @contextlib.contextmanager
+    def _writing(self, wait: float = 0.0) -> Iterator[Any]:
+        """The store, for the one writer. Raises LibraryError when there is another, or the library moved on."""
+        with disk_errors(self.folder), lock.writer(self.folder, wait):
+            if not self.is_current:
+                raise LibraryError(
+                    f"the library {escape(str(self.folder))} was embedded anew by another model since it was opened; "
+                    f"open it again with the model that its {card.FILE} names"
+                )
+            yield self._store()
+
+    # -- views -------------------------------------------------------------------------------------
+
+    def _view(self) -> View:
+        """The newest version that was acknowledged, as far as it can be told cheaply."""
+        token, view = self._place.token(), self._current
+        if view is not None and view.version == token:
+            self._behind_since = None
+            return view
+        with self._making:
+            return self._newer_view(token)
+
+    def _newer_view(self, token: str | None) -> View:
+        view = self._current
+        found = None if view is None else view.advanced(token)
+        if found is None:
+            found = self._loaded(token)
+        if found is None and self._is_patient():
+            return self._current if self._current is not None else self._waited_for()
+        if found is None:
+            found = self._rebuilt()
+        self._current, self._behind_since = found, None
+        return found
+
+    def _is_patient(self) -> bool:
+        """Whether a missing journal entry may still come: the writer has made its version, and is flushing it."""
+        if self._current is None:
+            return self._place.token() is not None and (self._snapshots / snapshot.POINTER).exists()
+        now = time.monotonic()
+        if self._behind_since is None:
+            self._behind_since = now
+        return now - self._behind_since < _PATIENCE and self._current.base.folder.exists()
+
+    def _waited_for(self) -> View:
+        """The first view of this process: a short wait for a writer, else a new snapshot."""
+        for _ in range(4):
+            found = self._loaded(self._place.token())
+            if found is not None:
+                break
+            time.sleep(0.05)
+        self._current = found or self._rebuilt()
+        return self._current
+
+    def _loaded(self, token: str | None) -> View | None:
+        """The view of this version or a later one from what lies on disk, if it leads there."""
+        base = snapshot.load(self._snapshots, self.card.id, self.card.dim)
+        return None if base is None else View(base, base.version).advanced(token)
+
+    def _rebuilt(self) -> View:
+        for attempt in range(_ATTEMPTS):
+            try:
+                store, token = self._place.standing()
+                try:
+                    return self._laid_out(store, token)
+                except OSError:  # a disk that cannot be written can still be searched
+                    return View(snapshot.in_memory(store, self.card.dim, token), token)
+            except LibraryError:  # its files may have been compacted away under it
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError  # for the type checker: the loop returns or raises
+
+    def _laid_out(self, store: Any, token: str) -> View:
+        """A new snapshot on disk. One process at a time builds, so that none removes another's."""
+        with lock.exclusive(self.folder / _SNAPSHOT_LOCK):
+            made = snapshot.build(self._snapshots, store, self.card.id, self.card.dim, token)
+            with contextlib.suppress(OSError, RuntimeError):  # without the accelerator searching is exact
+                accelerator.prepare(made)
+        return View(made, token)
+
+    def _refresh(self, *, whole: bool = True) -> None:
+        """After writing: a view, so that the next search starts at once. What fails here costs time, not data."""
+        with contextlib.suppress(OSError, LibraryError):
+            token = self._place.token()
+            view = (None if self._current is None else self._current.advanced(token)) or self._loaded(token)
+            if view is None or self._is_worth_rewriting(view, whole=whole):
+                store, token = self._place.standing()
+                view = self._laid_out(store, token)
+            self._current = view
+
+    def _is_worth_rewriting(self, view: View, *, whole: bool) -> bool:
+        least = 0 if whole else max(_REWRITE_ROWS, _REWRITE_SHARE * len(view.base))
+        return view.changed > least
+
+    def _snapshot_on_disk(self) -> Snapshot | None:
+        """What a reader would search now, if it lies on disk."""
+        view = self._loaded(self._place.token())
+        return None if view is None else view.merged
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """A full or read-only disk, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise LibraryError(
+            f"cannot write the library {escape(str(folder))}: {error.strerror or error}; "
+            f"what was acknowledged is kept and can be searched: make room or fix the permissions, then run this again"
+        ) from error
+
+
+def bytes_below(folder: Path) -> int:
+    """How much the files below a folder take."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(base, name).stat().st_size
+    return total

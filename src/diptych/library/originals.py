@@ -1,0 +1,55 @@
+"""Uploaded pictures: their bytes, in files that the library names itself, by content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from diptych.core.files import fsync_folder, write_bytes
+from diptych.data.images.formats import HEAD, sniff
+
+from .rows import OWNED, is_owned
+
+_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}
+
+
+class Originals:
+    """The files of one library. Nothing that a user says ever becomes part of a name on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path_of(self, content: str, data: bytes) -> str:
+        """The path of the row of a picture with these bytes: the same bytes always have the same."""
+        kind = sniff(data[:HEAD]) or "bin"
+        return f"{OWNED}{content[:2]}/{content}{_SUFFIXES.get(kind, '.' + kind.lower())}"
+
+    def file(self, path: str) -> Path:
+        """Where the picture of a row is."""
+        return self.folder / path.removeprefix(OWNED)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store a picture, durably; what is there already stays."""
+        file = self.file(path)
+        if file.is_file() and file.stat().st_size == len(data):
+            return
+        is_new = not file.parent.is_dir()
+        write_bytes(file, data)
+        if is_new:
+            fsync_folder(self.folder)
+            fsync_folder(self.folder.parent)
+
+    def remove(self, path: str) -> None:
+        """Remove the picture of a row, if it is the library's own."""
+        if is_owned(path):
+            self.file(path).unlink(missing_ok=True)
+
+    def files(self) -> Iterator[Path]:
+        """Every file, left-overs of killed writes included."""
+        return (Path(base) / name for base, _, names in os.walk(self.folder) for name in names)
+
+    def orphans(self, paths: Collection[str]) -> list[Path]:
+        """Files that belong to none of these rows."""
+        known = {self.file(path) for path in paths if is_owned(path)}
+        return [file for file in self.files() if file not in known]
