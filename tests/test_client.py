@@ -15,7 +15,7 @@ from diptych import client as module
 from diptych.client import AsyncClient, Client, ServerError, Term
 from diptych.serve.settings import new_token
 
-from .serve.conftest import encoded, serve, site  # noqa: F401 - fixtures
+from .serve.conftest import encoded, made, serve, site  # noqa: F401 - fixtures
 
 L = "colours"
 

@@ -403,7 +403,8 @@ class Client:
         """Upload pictures, a few at a time; durable on return. A bad one has its error in its place."""
         added: list[Added] = []
         for start in range(0, len(pictures), _UPLOADED_AT_ONCE):
-            added += self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
+            some = self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
+            added += some
         return added
 
     def describe(
@@ -519,7 +520,8 @@ class AsyncClient:
         """As `Client.add`."""
         added: list[Added] = []
         for start in range(0, len(pictures), _UPLOADED_AT_ONCE):
-            added += await self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
+            some = await self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
+            added += some
         return added
 
     async def describe(

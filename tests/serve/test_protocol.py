@@ -204,3 +204,36 @@ def test_accepted_requests_are_finished_when_the_server_stops(serve, site) -> No
     assert answers == [200]
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.url}/session")
+
+
+def test_a_flood_is_turned_away_at_once_and_on_the_same_connection(serve, site) -> None:
+    import threading
+
+    calm = site.encoder.encode_texts
+    server = serve(pressure=Pressure(in_flight=2, per_client=2, decoders=1))
+    site.encoder.encode_texts = lambda texts: (time.sleep(1.0), calm(texts))[1]
+    body = json.dumps({"text": "red"}).encode()
+    search = head(len(body), "/libraries/colours/search") + body
+    holders = [
+        threading.Thread(
+            target=httpx.post, args=(f"{server.url}/libraries/colours/search",), kwargs={"json": {"text": t}}
+        )
+        for t in ("red", "blue")
+    ]
+    for holder in holders:
+        holder.start()
+    time.sleep(0.4)
+    with connect(server.port) as client:
+        started = time.monotonic()
+        for _ in range(20):
+            client.sendall(search)
+            answer = client.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 503 "), answer[:60]
+            assert b"retry-after: 1" in answer
+            assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"code", "message", "hint", "request_id"}
+        assert time.monotonic() - started < 0.5
+        for holder in holders:
+            holder.join()
+        site.encoder.encode_texts = calm
+        client.sendall(search)
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200 "), "there is room again"

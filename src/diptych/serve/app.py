@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
 from diptych.core.version import __version__
 from diptych.library import Encoder
 
 from . import errors, shelf
+from .admission import Admission
 from .api import items, models, search, system
 from .fetching import Fetcher
 from .gate import Gate
@@ -31,7 +31,12 @@ class Application:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.api = _api(service)
-        self._gate: ASGIApp = Gate(self.api, service.settings, service.metrics)
+        self._gate = Gate(self.api, service.settings, service.metrics)
+
+    @property
+    def admission(self) -> Admission:
+        """Who may still come in; the server's protocol asks it too."""
+        return self._gate.admission
 
     async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
         """ASGI."""

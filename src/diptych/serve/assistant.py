@@ -7,7 +7,7 @@ files gets a refusal. Deleting is for people.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ def build(library: Library, allowed: Sequence[Path] = ()) -> MCPServer[Any]:
     """The server for one library. Pictures at or below `allowed` may be added; without any, the tool is not there."""
     server: MCPServer[Any] = MCPServer(f"diptych-{library.folder.name}", version=__version__, instructions=_ABOUT)
     tools = Tools(library, allowed)
-    for tool in (tools.describe_library, tools.search, tools.look, *([tools.add] if allowed else [])):
+    offered: list[Callable[..., Any]] = [tools.describe_library, tools.search, tools.look]
+    for tool in [*offered, *([tools.add] if allowed else [])]:
         server.tool(structured_output=False)(tool)
     return server
 

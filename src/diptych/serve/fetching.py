@@ -72,7 +72,7 @@ class Fetcher:
             client.stream("GET", target, headers=headers, extensions={"sni_hostname": host}) as answer,
         ):
             if answer.status_code in _REDIRECTS:
-                return urljoin(url, answer.headers.get("location", ""))
+                return urljoin(url, str(answer.headers.get("location", "")))
             if answer.status_code != 200:
                 raise _refused(f"the other server answered {answer.status_code}")
             return await _bounded(answer, limit)

@@ -14,15 +14,15 @@ import hmac
 import logging
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import errors
+from .admission import Admission
 from .errors import ServeError
 from .metrics import Metrics
 from .settings import ServeSettings, host_name
@@ -32,7 +32,6 @@ access = logging.getLogger("diptych.serve.access")
 COOKIE = "diptych_session"
 _OPEN = ("/", "/session", "/health", "/docs", "/openapi.json", "/favicon.ico")
 _OPEN_PREFIX = "/static/"
-_ALWAYS_ROOM = ("/health", "/metrics", "/session")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # where a JSON body may hold pictures as data URIs
 _PICTURE_PATHS = ("/v1/embeddings", "/v1/rerank", "/caption", "/generate")
@@ -64,8 +63,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
-        self._in_flight = 0
-        self._clients: Counter[str] = Counter()
+        self.admission = Admission(settings.pressure, metrics)
         self._receiving = 0  # bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,35 +107,6 @@ class Gate:
 
     # -- how much ----------------------------------------------------------------------------------
 
-    def check_room(self, scope: Scope) -> None:
-        """Raise ServeError when there is no room for one more request."""
-        pressure = self._settings.pressure
-        if scope["path"] in _ALWAYS_ROOM:
-            return
-        if self._in_flight >= pressure.in_flight:
-            self._metrics.rejected.labels("in_flight").inc()
-            raise errors.overloaded("the server has as much to do as it can hold")
-        if self._clients[_client(scope)] >= pressure.per_client:
-            self._metrics.rejected.labels("per_client").inc()
-            raise errors.overloaded("too many requests of this client are under way", 429, "too_many_requests")
-
-    @contextmanager
-    def room(self, scope: Scope) -> Iterator[None]:
-        """Hold a place for one request. Raises ServeError when there is none."""
-        self.check_room(scope)
-        client = _client(scope)
-        self._in_flight += 1
-        self._clients[client] += 1
-        self._metrics.in_flight.set(self._in_flight)
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self._clients[client] -= 1
-            if not self._clients[client]:
-                del self._clients[client]
-            self._metrics.in_flight.set(self._in_flight)
-
     def take_bytes(self, count: int) -> None:
         """Account for bytes of a body that is on its way."""
         self._receiving += count
@@ -179,7 +148,9 @@ class _Request:
         self._scope.setdefault("state", {})["request_id"] = self._id
         try:
             self._gate.check_caller(self._scope, self._headers)
-            self._gate.check_room(self._scope)
+            refused = self._gate.admission.refusal(_client(self._scope), self._scope["path"])
+            if refused is not None:
+                raise refused
             self._check_stated_length()
             await self._through()
         except ServeError as error:
@@ -223,7 +194,7 @@ class _Request:
 
     def _enter(self) -> None:
         """The body is here: the request takes a place among those that are worked on."""
-        self._room = self._gate.room(self._scope)
+        self._room = self._gate.admission.place(_client(self._scope), self._scope["path"])
         self._room.__enter__()
         if self._timeout is not None:
             self._timeout.reschedule(asyncio.get_running_loop().time() + self._settings.pressure.deadline)

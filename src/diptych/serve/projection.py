@@ -60,7 +60,7 @@ def pca(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
     chosen = axes[:, ::-1][:, :3]
     chosen = chosen * np.where(np.abs(chosen).max(axis=0) == chosen.max(axis=0), 1.0, -1.0)
     found = np.asarray(vectors @ chosen.astype(np.float32) - (mean @ chosen).astype(np.float32), dtype=np.float32)
-    return np.pad(found, ((0, 0), (0, 3 - min(dim, 3))))
+    return np.asarray(np.pad(found, ((0, 0), (0, 3 - min(dim, 3)))), dtype=np.float32)
 
 
 def fitted(places: Float32[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
@@ -69,7 +69,7 @@ def fitted(places: Float32[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
         return places
     low, high = np.percentile(places, [0.5, 99.5], axis=0)
     half = max(float((high - low).max()) / 2, 1e-9)
-    return np.clip((places - (low + high) / 2) / half, -1, 1).astype(np.float32)
+    return np.asarray(np.clip((places - (low + high) / 2) / half, -1, 1), dtype=np.float32)
 
 
 def lands(plan: Plan, hits: Sequence[Hit]) -> tuple[float, float] | None:

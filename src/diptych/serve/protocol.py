@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from . import errors
+from .admission import Admission
+from .errors import ServeError
 from .settings import ServeSettings
 
 _LINGER = 5.0  # seconds
@@ -20,6 +25,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. `settings` is set on a subclass by `guarded`."""
 
     settings: ServeSettings
+    admission: Admission
     waiting: dict[GuardedProtocol, None]  # connections whose headers are not complete, oldest first
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -63,7 +69,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(431, "headers_too_large", "the request line and headers are too long")
             return
         self._body_is_open = True
-        super().on_headers_complete()
+        if not self._turned_away():
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body is whole; what comes next are headers again."""
@@ -92,6 +99,22 @@ class GuardedProtocol(HttpToolsProtocol):
         """What is not HTTP at all."""
         self._refuse(400, "bad_http", "this is not a valid HTTP request")
 
+    def _turned_away(self) -> bool:
+        """Answer a request for which there is no room at once, before anything is made for it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False  # pipelined behind another: the gate will see to it
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        refused = self.admission.refusal(self.client[0] if self.client else "", path)
+        if refused is None:
+            return False
+        keep_alive = self.parser.should_keep_alive()
+        self.transport.write(_answer(refused, close=not keep_alive))
+        self.cycle = _ANSWERED
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+        return True
+
     def _await_headers(self) -> None:
         self._in_headers = True
         self.waiting[self] = None
@@ -114,12 +137,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._headers_are_here()
         if self.transport is None or self.transport.is_closing():
             return
-        text = json.dumps({"code": code, "message": message, "hint": "", "request_id": ""})
-        phrase = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}[status]
-        self.transport.write(
-            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n"
-            f"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n{text}".encode()
-        )
+        self.transport.write(_answer(ServeError(status, code, message), close=True))
         self.transport.close()
 
     def _abort(self) -> None:
@@ -138,7 +156,44 @@ class GuardedProtocol(HttpToolsProtocol):
             self._send_timer = None
 
 
-def guarded(settings: ServeSettings) -> type[GuardedProtocol]:
+class _Answered:
+    """Stands for a request that was answered without one having been made."""
+
+    response_complete = True
+    disconnected = False
+    keep_alive = True
+
+    class message_event:  # noqa: N801 - uvicorn's name
+        """Nobody waits for it."""
+
+        @staticmethod
+        def set() -> None:
+            """Nothing to wake."""
+
+
+_ANSWERED: Any = _Answered()
+
+
+def _answer(error: ServeError, *, close: bool) -> bytes:
+    """A whole answer, as bytes."""
+    identifier = uuid.uuid4().hex
+    text = json.dumps(errors.body(error, identifier)).encode()
+    lines = [
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        "content-type: application/json",
+        f"content-length: {len(text)}",
+        f"x-request-id: {identifier}",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+        *(f"{name.lower()}: {value}" for name, value in errors.headers(error).items()),
+        *(["connection: close"] if close else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + text
+
+
+def guarded(settings: ServeSettings, admission: Admission) -> type[GuardedProtocol]:
     """The protocol class for one server."""
     waiting: dict[GuardedProtocol, None] = {}
-    return type("GuardedProtocol", (GuardedProtocol,), {"settings": settings, "waiting": waiting})
+    return type(
+        "GuardedProtocol", (GuardedProtocol,), {"settings": settings, "admission": admission, "waiting": waiting}
+    )

@@ -18,6 +18,9 @@ from .protocol import guarded
 from .settings import ServeSettings
 
 _BACKLOG = 2_048
+# Between threads. With Python's 5 ms a busy event loop makes an embedding, which gives the interpreter up
+# hundreds of times, wait 5 ms each time.
+_SWITCH_SECONDS = 0.0005
 
 
 def bind(settings: ServeSettings) -> socket.socket:
@@ -43,7 +46,7 @@ def server(application: Application, settings: ServeSettings) -> uvicorn.Server:
     """The server, not yet running."""
     config = uvicorn.Config(
         application,
-        http=guarded(settings),
+        http=guarded(settings, application.admission),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -63,6 +66,7 @@ def serve(
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; accepted requests are finished first. `ready` is called with the address."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     _allow_descriptors(settings.pressure.connections + 256)
     listener = bind(settings)
     try:

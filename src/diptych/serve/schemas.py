@@ -35,16 +35,16 @@ class Problem(BaseModel):
 class Picture(Request):
     """A picture in JSON: `data` (a data URI), the `id` of one in the library, or, if the server allows it, a `url`."""
 
-    data: str | None = Field(None, max_length=_DATA_URI, examples=["data:image/jpeg;base64,/9j/4AAQ…"])
+    data: str | None = Field(default=None, max_length=_DATA_URI, examples=["data:image/jpeg;base64,/9j/4AAQ…"])
     id: Id | None = None
-    url: str | None = Field(None, max_length=2_000)
+    url: str | None = Field(default=None, max_length=2_000)
 
 
 class Term(Request):
     """One part of a sum: words or a picture, with a weight; a negative weight takes it away."""
 
     weight: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] = 1.0
-    text: str | None = Field(None, max_length=MAX_QUERY)
+    text: str | None = Field(default=None, max_length=MAX_QUERY)
     image: Picture | None = None
 
 
@@ -53,23 +53,25 @@ class Condition(Request):
 
     column: str = Field(max_length=80, examples=["width"])
     op: Literal["eq", "ne", "lt", "le", "gt", "ge", "contains", "in", "exists"] = "eq"
-    value: Scalar | list[Scalar] | None = Field(None, examples=[800])
+    value: Scalar | list[Scalar] | None = Field(default=None, examples=[800])
 
 
 class SearchRequest(Request):
     """What to look for: exactly one of `text`, `image`, `vector` and `terms`."""
 
-    text: str | None = Field(None, max_length=MAX_QUERY, examples=["a dog in the snow"])
+    text: str | None = Field(default=None, max_length=MAX_QUERY, examples=["a dog in the snow"])
     image: Picture | None = None
-    vector: list[Finite] | None = Field(None, max_length=8_192)
-    terms: list[Term] | None = Field(None, min_length=1, max_length=32)
-    k: int = Field(20, ge=1, le=MAX_HITS)
+    vector: list[Finite] | None = Field(default=None, max_length=8_192)
+    terms: list[Term] | None = Field(default=None, min_length=1, max_length=32)
+    k: int = Field(default=20, ge=1, le=MAX_HITS)
     filter: list[Condition] = Field(default_factory=list, max_length=16)
-    where: str | None = Field(None, max_length=1_000, description="An SQL expression over the library's columns")
-    language: str | None = Field(None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
-    rerank: bool = Field(False, description="Score the best again with the slow model, if one is loaded")
-    explain: bool = Field(False, description="Say where in the picture the words are, if the model can")
-    on_map: bool = Field(False, description="Say where hits and query lie on the map")
+    where: str | None = Field(
+        default=None, max_length=1_000, description="An SQL expression over the library's columns"
+    )
+    language: str | None = Field(default=None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
+    rerank: bool = Field(default=False, description="Score the best again with the slow model, if one is loaded")
+    explain: bool = Field(default=False, description="Say where in the picture the words are, if the model can")
+    on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
 
 
 class Hit(BaseModel):
@@ -80,8 +82,10 @@ class Hit(BaseModel):
     name: str
     score: float = Field(description="What `scored_by` says: a cosine in [-1, 1] unless a reranker had a look")
     scored_by: str = "cosine"
-    relevance: float | None = Field(None, description="Calibrated probability in [0, 1], where a calibration is there")
-    path: str | None = Field(None, description="Only told on this machine")
+    relevance: float | None = Field(
+        default=None, description="Calibrated probability in [0, 1], where a calibration is there"
+    )
+    path: str | None = Field(default=None, description="Only told on this machine")
     width: int | None = None
     height: int | None = None
     texts: list[str] = []
@@ -98,7 +102,7 @@ class SearchResponse(BaseModel):
     took_ms: float
     version: str
     notes: list[str] = Field(default_factory=list, description="Such as: the model was not made for this language")
-    lands: tuple[float, float] | None = Field(None, description="Where the query lies on the map")
+    lands: tuple[float, float] | None = Field(default=None, description="Where the query lies on the map")
 
 
 class Item(BaseModel):
@@ -106,7 +110,7 @@ class Item(BaseModel):
 
     id: str
     name: str
-    path: str | None = Field(None, description="Only told on this machine")
+    path: str | None = Field(default=None, description="Only told on this machine")
     width: int | None = None
     height: int | None = None
     texts: list[str] = []
@@ -142,14 +146,14 @@ class Patch(Request):
     """Changes to what is known about a picture: a key set to null goes."""
 
     meta: Meta = Field(default_factory=dict, max_length=64)
-    texts: list[Annotated[str, StringConstraints(max_length=MAX_TEXT)]] | None = Field(None, max_length=64)
+    texts: list[Annotated[str, StringConstraints(max_length=MAX_TEXT)]] | None = Field(default=None, max_length=64)
 
 
 class DeleteByFilter(Request):
     """Which pictures to forget. At least one condition is needed."""
 
     filter: list[Condition] = Field(default_factory=list, max_length=16)
-    where: str | None = Field(None, max_length=1_000)
+    where: str | None = Field(default=None, max_length=1_000)
     ids: list[Id] = Field(default_factory=list, max_length=1_000)
 
 
@@ -241,10 +245,10 @@ class EmbeddingRequest(Request):
         Annotated[str, StringConstraints(max_length=_DATA_URI)]
         | list[Annotated[str, StringConstraints(max_length=_DATA_URI)]]
     )
-    model: str | None = Field(None, max_length=200)
+    model: str | None = Field(default=None, max_length=200)
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(None, ge=1, le=8_192)
-    user: str | None = Field(None, max_length=200)
+    dimensions: int | None = Field(default=None, ge=1, le=8_192)
+    user: str | None = Field(default=None, max_length=200)
 
 
 class Embedding(BaseModel):
@@ -274,8 +278,8 @@ class EmbeddingResponse(BaseModel):
 class Document(Request):
     """A text or a picture (a data URI) to rank."""
 
-    text: str | None = Field(None, max_length=MAX_TEXT)
-    image: str | None = Field(None, max_length=_DATA_URI)
+    text: str | None = Field(default=None, max_length=MAX_TEXT)
+    image: str | None = Field(default=None, max_length=_DATA_URI)
 
 
 class RerankRequest(Request):
@@ -283,8 +287,8 @@ class RerankRequest(Request):
 
     query: Annotated[str, StringConstraints(max_length=_DATA_URI)]
     documents: list[Annotated[str, StringConstraints(max_length=_DATA_URI)] | Document] = Field(min_length=1)
-    model: str | None = Field(None, max_length=200)
-    top_n: int | None = Field(None, ge=1)
+    model: str | None = Field(default=None, max_length=200)
+    top_n: int | None = Field(default=None, ge=1)
     return_documents: bool = False
 
 
@@ -329,7 +333,7 @@ class CaptionRequest(Request):
     """A picture to describe."""
 
     image: Picture
-    language: str | None = Field(None, max_length=20)
+    language: str | None = Field(default=None, max_length=20)
 
 
 class GenerateRequest(Request):
