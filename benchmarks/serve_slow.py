@@ -90,9 +90,8 @@ def main() -> None:
         process.wait()
     share = statuses[200] / options.requests
     print(f"{options.slow} slow connections; the server ended {dict(ended)}")
-    print(
-        f"ordinary client: {dict(statuses)}, median {statistics.median(seconds) * 1e3:.0f} ms, worst {max(seconds):.2f} s"
-    )
+    median, worst = statistics.median(seconds) * 1e3, max(seconds)
+    print(f"ordinary client: {dict(statuses)}, median {median:.0f} ms, worst {worst:.2f} s")
     print(f"memory {before} -> {after} MB")
     print(f"{'ok  ' if share >= TARGET else 'MISS'} {share:.1%} (target {TARGET:.0%})")
 

@@ -262,3 +262,12 @@ def test_a_defect_is_logged_under_its_request_id_and_told_without_a_path(ask, si
     assert answer.status_code == 500
     assert str(site.folder) not in answer.text
     assert answer.json()["request_id"] in caplog.text
+
+
+def test_a_405_names_all_methods_of_the_path(ask) -> None:
+    async def scenario(client):
+        return await client.put("/libraries/colours/items/0123456789abcdef"), await client.put("/")
+
+    item, page = ask(scenario)
+    assert item.headers["allow"] == "DELETE, GET, PATCH"
+    assert page.headers["allow"] == "GET"

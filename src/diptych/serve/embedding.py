@@ -51,6 +51,12 @@ class Embedder:
         """The unit vector of a decoded picture."""
         return await self._pixels.submit(pixels)
 
+    async def warm(self) -> None:
+        """Load both towers, by using them."""
+        size = self.model.preprocess.size
+        blank = np.zeros((size, size, 3), dtype=np.uint8)
+        await asyncio.gather(self.check(), self._pixels.submit(blank))
+
     async def check(self) -> float:
         """Embed a text for real, never from memory. Returns the seconds it took."""
         started = asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import compile_path
 
 from diptych.core.errors import ConfigError, DataError, DiptychError, LibraryError, LimitError, ModelError, Reason
 
@@ -121,7 +122,8 @@ def install(app: FastAPI) -> None:
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return response(_of_http(error, request), _id(request), error.headers)
+        headers = {"Allow": _methods_of(request)} if error.status_code == 405 else error.headers
+        return response(_of_http(error, request), _id(request), headers)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -144,6 +146,16 @@ def internal(error: BaseException, request_id: str) -> ServeError:
 
 def _id(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def _methods_of(request: Request) -> str:
+    """The methods that a path takes: Starlette would name those of one route only."""
+    paths = request.app.openapi()["paths"]
+    fitting = [path for path in paths if compile_path(path)[0].match(request.url.path)]
+    if not fitting:
+        return "GET"  # the page and its files
+    nearest = min(fitting, key=lambda path: path.count("{"))  # /items/delete rather than /items/{id}
+    return ", ".join(sorted(method.upper() for method in paths[nearest]))
 
 
 def _of_http(error: HTTPException, request: Request) -> ServeError:

@@ -38,7 +38,7 @@ class Service:
     async def start(self) -> None:
         """Load models and snapshots and start the decoders, so that the first request is as quick as the next."""
         await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.shelf))
-        await asyncio.gather(self.decoders.start(), *(embedder.check() for embedder in self.shelf.embedders))
+        await asyncio.gather(self.decoders.start(), *(embedder.warm() for embedder in self.shelf.embedders))
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
