@@ -35,6 +35,8 @@ def test_an_added_picture_is_found_shown_and_kept(library, encoder):
     reader = Library.open(library.folder, encoder)
     assert names(reader.search("red", 1)) == ["my red.png"]
     assert reader.get(item.id) == item
+    assert reader.matching("n = 3") == [item.id]
+    assert (reader.columns()["n"], reader.is_remote, reader.version) == ("number", False, library.version)
     assert reader.original(item.id).read_bytes() == png(RED)
     assert reader.thumbnail(item.id).startswith(b"\xff\xd8\xff")
     assert reader.verify().problems == ()

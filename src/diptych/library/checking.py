@@ -23,7 +23,7 @@ from .thumbs import Thumbs
 from .trash import contents
 
 _UNIT = 1e-3  # how far a vector's length may be from 1
-_MANY_VERSIONS = 300  # more than an hour of ordinary work keeps
+_MANY_VERSIONS = 2000  # more than a minute of single writes, or an hour of indexing, leaves behind
 _REPAIR = "diptych library repair"
 _INDEX = "index its folder again"
 _BACKUP = "restore a backup, or delete it from the library"

@@ -261,7 +261,7 @@ class MilvusStore:
         expression = "" if where is None else self._translated(where)
         limit = min(k, _MOST_FOUND)
         parameters = {"ef": max(2 * limit, 64)} if self._address.index == "HNSW" else {}
-        with _where_errors(where) if where is not None else server_errors(self._address, "search"):
+        with _where_errors(where or ""), server_errors(self._address, "search"):
             found = self._client.search(
                 self._collection,
                 data=[np.asarray(vector, dtype=np.float32).tolist()],
@@ -382,9 +382,11 @@ def server_errors(address: Address, doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _where_errors(where: str) -> Iterator[None]:
+    """What the server says about an expression, as a mistake in `where`."""
     try:
         yield
     except LibraryError as error:
         if "expression" not in str(error):
             raise
-        raise ConfigError(f"cannot use --where {where[:100]!r}: {error.__cause__}") from error
+        reason = " ".join(str(error.__cause__).split())[:300]
+        raise ConfigError(f"cannot use --where {where[:100]!r} on this Milvus server: {reason}") from error

@@ -63,6 +63,24 @@ class OpenLibrary:
         """The model the library was opened with."""
         return self._model
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server has the rows, and does the searching."""
+        return self._place.is_remote
+
+    @property
+    def version(self) -> str | None:
+        """Changes with every write; cheap to ask for; None before the first."""
+        return self._place.token()
+
+    def columns(self) -> dict[str, str]:
+        """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
+        return dict(self._store().columns())
+
+    def matching(self, where: str) -> list[str]:
+        """Ids of the pictures for which `where` holds, in order. Raises ConfigError or LimitError."""
+        return self._matching(where)
+
     def _needed_model(self) -> Encoder:
         if self._model is None:
             raise LibraryError(

@@ -95,6 +95,7 @@ class LancePlace:
         self.folder = folder / numbered(_STORE, about.generation)
         self._dim = about.dim
         self._pictures: Any = None
+        self._trash: Any = None
         self._seen: tuple[int, str | None] | None = None  # time of the folder of versions, and the token then
 
     def token(self) -> str | None:
@@ -132,9 +133,13 @@ class LancePlace:
         """A second table in the same folder."""
         from .lance import TRASH, LanceStore
 
-        if not make and not (self.folder / f"{TRASH}.lance").is_dir():
+        there = (self.folder / f"{TRASH}.lance").is_dir()
+        if not there and not make:
             return None
-        return LanceStore(self.folder, self._dim, TRASH)
+        if self._trash is None or not there:
+            self._trash = LanceStore(self.folder, self._dim, TRASH)
+        store: Store = self._trash
+        return store
 
     def check_free(self) -> None:
         """A folder that is no library yet is free."""
@@ -146,6 +151,7 @@ class LancePlace:
     def drop(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._pictures = self._trash = None
 
 
 class JournalledStore:

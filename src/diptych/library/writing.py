@@ -225,6 +225,8 @@ class Items(OpenLibrary):
         if self._writes % _COMPACT_EVERY == 0:
             with contextlib.suppress(LibraryError):  # a disk too full to tidy up has the write nevertheless
                 store.compact(_KEEP_SECONDS)
+                if (trashed := self._place.trash()) is not None:
+                    trashed.compact(_KEEP_SECONDS)
         self._refresh(whole=False)
 
     def _forget_files(self, store: Store, table: Store, rows: Sequence[Row]) -> None:
