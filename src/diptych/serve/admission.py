@@ -22,6 +22,11 @@ class Admission:
         self._in_flight = 0
         self._clients: Counter[str] = Counter()
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are worked on now."""
+        return self._in_flight
+
     def refusal(self, client: str, path: str) -> ServeError | None:
         """Why there is no room for one more request, or None when there is."""
         if path in ALWAYS_ROOM:

@@ -48,7 +48,7 @@ class Reader:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._is_remote = bool(library._place.is_remote)
+        self._is_remote = library.is_remote
         self._facets: dict[tuple[str, str], list[tuple[Any, int]]] = {}
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Reader:
     @property
     def version(self) -> str:
         """The newest version; a token that changes with every write."""
-        return self._library._version() or ""
+        return self._library.version or ""
 
     def search_many(self, asked: Sequence[tuple[Vector, int]]) -> list[Found]:
         """The k nearest pictures to each of several vectors."""
@@ -75,7 +75,7 @@ class Reader:
     def search_filtered(self, vector: Vector, k: int, sql: str) -> Found:
         """The k nearest among those for which a filter holds. Raises ConfigError."""
         library = self._library
-        ids = library._matching(sql)
+        ids = library.matching(sql)
         if self._is_remote:
             return Found(library.search(vector, k, sql), len(ids), self.version)
         view = library._view()
@@ -84,7 +84,7 @@ class Reader:
 
     def matching(self, sql: str) -> list[str]:
         """Ids for which a filter holds. Raises ConfigError."""
-        return self._library._matching(sql)
+        return self._library.matching(sql)
 
     def about(self, identifier: str) -> About:
         """One picture. Raises ServeError(404)."""
@@ -113,7 +113,7 @@ class Reader:
 
     def columns(self) -> dict[str, str]:
         """What filters can ask about."""
-        return dict(self._library._store().columns())
+        return self._library.columns()
 
     def facets(self, column: str) -> list[tuple[Any, int]]:
         """The most frequent values of a column and their counts; remembered for one version."""
