@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,8 +128,8 @@ class Mapper:
 
     def _improve(self, view: Snapshot) -> None:
         try:
-            better = self._made(view, "pacmap", lambda: _pacmap(view.vectors))
-        except Exception as error:  # numba and its kind fail in many ways; the map of PCA stays
+            better = self._made(view, "pacmap", lambda: _apart(view.vectors))
+        except Exception as error:  # whatever goes wrong over there, the map of PCA stays
             log.warning("the map could not be improved: %s", type(error).__name__)
             return
         with self._lock:
@@ -156,13 +160,17 @@ def _plan(view: Snapshot, method: str, found: Float32[np.ndarray, "n 3"]) -> Pla
     return Plan(view.version, method, view.ids, np.ascontiguousarray(found[:, :2]), (found[:, 2] + 1) / 2)
 
 
-def _pacmap(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
-    """PaCMAP's two dimensions (Wang et al. 2021), shaded by the first principal component."""
-    import pacmap
-
-    flat = np.array(vectors, dtype=np.float32)
-    places = pacmap.PaCMAP(n_components=2, random_state=0).fit_transform(flat)
-    return np.column_stack([places, fitted(pca(vectors))[:, 0] * np.abs(places).max()]).astype(np.float32)
+def _apart(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
+    """PaCMAP in a process of its own, at the lowest priority: it takes minutes, and searches come first."""
+    with tempfile.TemporaryDirectory(prefix="diptych-map-") as folder:
+        given, made = Path(folder, "vectors.npy"), Path(folder, "places.npy")
+        np.save(given, vectors)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        command = [sys.executable, "-m", "diptych.serve.pacmap_worker", str(given), str(made)]
+        subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        places = np.load(made, allow_pickle=False)
+    shade = fitted(pca(vectors))[:, 0] * np.abs(places).max()
+    return np.asarray(np.column_stack([places, shade]), dtype=np.float32)
 
 
 def packed(plan: Plan) -> bytes:

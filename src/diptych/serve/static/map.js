@@ -40,7 +40,7 @@ export class EmbeddingMap {
     this.lands = null;
     this.frames = []; // times of the latest frames, for whoever measures
     this.asked = false;
-    this.gl = this.canvas.getContext("webgl2", { antialias: true, premultipliedAlpha: true });
+    this.gl = this.canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true });
     if (this.gl) this.prepare();
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
