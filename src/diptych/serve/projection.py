@@ -161,7 +161,7 @@ def _plan(view: Snapshot, method: str, found: Float32[np.ndarray, "n 3"]) -> Pla
 
 
 def _apart(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
-    """PaCMAP in a process of its own, at the lowest priority: it takes minutes, and searches come first."""
+    """PaCMAP in a process of its own, at low priority: it takes minutes, and searches come first."""
     with tempfile.TemporaryDirectory(prefix="diptych-map-") as folder:
         given, made = Path(folder, "vectors.npy"), Path(folder, "places.npy")
         np.save(given, vectors)
