@@ -34,6 +34,8 @@ COMMANDS = {
         "diptych.cli.fit_rerank:calibration",
         "How far the probabilities of re-ranked hits can be trusted.",
     ),
+    "serve": ("diptych.cli.serve:serve", "A page for people and an API for programs."),
+    "mcp": ("diptych.cli.mcp:mcp", "Let an assistant use a library (Model Context Protocol)."),
     "library": ("diptych.cli.library:app", "Look after a library: verify, repair, delete, undo, export, reembed, ..."),
     "models": ("diptych.cli.models:models", "List the models at hand."),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
@@ -56,3 +58,22 @@ def nearest(
         places = np.arange(total)
     candidates = places if rows is None else rows[places]
     return settle(vectors, query, candidates.astype(np.int64), k)
+
+
+def nearest_many(
+    vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], counts: Sequence[int]
+) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]]:
+    """As `nearest` for several queries, each with its own k, reading the vectors once for all of them."""
+    total = len(vectors)
+    scores = np.empty((len(queries), total), dtype=np.float32)
+    for start in range(0, total, BLOCK):
+        stop = min(start + BLOCK, total)
+        np.dot(queries, vectors[start:stop].T, out=scores[:, start:stop])
+    found = []
+    for row, query, k in zip(scores, queries, counts, strict=True):
+        places = np.arange(total)
+        if k < total:
+            threshold = np.partition(row, total - k)[total - k]
+            places = np.flatnonzero(row >= threshold - _SLACK)
+        found.append(settle(vectors, query, places.astype(np.int64), k))
+    return found

@@ -62,6 +62,19 @@ class View:
         found = [*self._in_base(query, k, ids), *self._over_base(query, k, ids)]
         return sorted(found, key=lambda one: (-one[0], one[1]))[:k]
 
+    def nearest_many(self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int]) -> list[list[Found]]:
+        """As `nearest` for several queries, each with its own k; the vectors are read once for all of them."""
+        wanted = [k + len(self._hidden) for k in counts]
+        if accelerator.nearest(self.base, queries[0], wanted[0]) is not None:
+            return [self.nearest(query, k) for query, k in zip(queries, counts, strict=True)]
+        found = []
+        many = exact.nearest_many(self.base.vectors, queries, wanted)
+        for query, k, (rows, scores) in zip(queries, counts, many, strict=True):
+            shown = ~np.isin(rows, self._hidden)
+            listed = _listed(self.base, rows[shown][:k], scores[shown][:k]) + self._over_base(query, k, None)
+            found.append(sorted(listed, key=lambda one: (-one[0], one[1]))[:k])
+        return found
+
     def find(self, identifier: str) -> tuple[Snapshot, int] | None:
         """Where the row with this id is."""
         for part in (self._over, self.base):

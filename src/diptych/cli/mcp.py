@@ -1,0 +1,46 @@
+"""`diptych mcp`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from diptych.core.errors import MissingExtraError
+
+from .shared import Common
+
+COMMON = Common()
+
+
+def mcp(
+    *,
+    library: Path,
+    allow: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    common: Common = COMMON,
+) -> None:
+    """Let an assistant use a library (Model Context Protocol, over stdin and stdout).
+
+    The assistant can search it, describe it and look at its pictures. It can add pictures only from
+    folders named by --allow, and delete nothing.
+
+    For example:
+
+        diptych mcp --library ~/pictures.library
+
+        diptych mcp --library ~/pictures.library --allow ~/Pictures
+
+    Args:
+        library: Folder of the library.
+        allow: A folder whose pictures may be added; may be given several times.
+    """
+    try:
+        from diptych.serve import assistant
+    except ImportError as error:
+        raise MissingExtraError("diptych mcp", "mcp", error) from error
+    from diptych.library import Library, card
+    from diptych.models import load
+
+    opened = Library.open(library, load(card.read(library).model))
+    assistant.build(opened, allow or []).run("stdio")

@@ -1,0 +1,105 @@
+"""`diptych serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from diptych.core.errors import ConfigError, MissingExtraError
+
+from .shared import Common
+
+if TYPE_CHECKING:
+    from diptych.library import Encoder
+
+COMMON = Common()
+
+
+def serve(
+    *,
+    library: Annotated[list[str], Parameter(negative=())],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    generate_token: bool = False,
+    allowed_host: Annotated[list[str] | None, Parameter(negative=())] = None,
+    read_only: bool = False,
+    fetch_urls: bool = False,
+    decoders: int = 2,
+    common: Common = COMMON,
+) -> None:
+    """A page for people and an API for programs, over one or more libraries.
+
+    The page is at the address that is printed, the API's description at /docs. Only programs on this
+    machine can reach it; for others to reach it, --host needs a token.
+
+    For example:
+
+        diptych serve --library ~/pictures.library
+
+        diptych serve --library holidays=~/a.library --library work=~/b.library --port 9000
+
+        diptych serve --library ~/pictures.library --host 0.0.0.0 --generate-token --read-only
+
+    Args:
+        library: Folder of a library, or name=folder; may be given several times.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes any that is free.
+        token: What clients must know; at least 128 random bits. Better in DIPTYCH_SERVE_TOKEN than here.
+        generate_token: Make a token and print it.
+        allowed_host: Further names under which browsers may call the server.
+        read_only: Nobody may add, describe or delete.
+        fetch_urls: Pictures may be given by https address, fetched by this machine.
+        decoders: Processes that decode pictures.
+    """
+    try:
+        from diptych.serve import run, shelf
+        from diptych.serve.app import create_app
+        from diptych.serve.settings import Pressure, ServeSettings, new_token
+    except ImportError as error:
+        raise MissingExtraError("diptych serve", "serve", error) from error
+    if generate_token and token is not None:
+        raise ConfigError("found --token and --generate-token; expected one of them")
+    secret = new_token() if generate_token else token
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        token=secret,
+        allowed_hosts=tuple(name.lower() for name in allowed_host or ()),
+        read_only=read_only,
+        fetch_urls=fetch_urls,
+        pressure=Pressure(decoders=decoders),
+    )
+    folders = shelf.named(library)
+    run.log_to_stderr(quiet=common.quiet)
+    application = create_app(settings, folders, models_of(folders))
+
+    def ready(address: str) -> None:
+        lines = [f"{name}: {folder}" for name, folder in folders.items()]
+        lines.append(f"open {address}   (the API: {address}/docs)")
+        if generate_token:
+            lines.append(f"token: {secret}")
+        told = {"address": address, "libraries": list(folders)} | ({"token": secret} if generate_token else {})
+        common.show(told, "\n".join(lines))
+        import sys
+
+        sys.stdout.flush()
+
+    run.serve(application, settings, ready)
+
+
+def models_of(folders: dict[str, Path]) -> dict[str, Encoder]:
+    """The models of libraries, by fingerprint; each is loaded once. Raises LibraryError and ModelError."""
+    from diptych.library import card
+    from diptych.models import load
+
+    found: dict[str, Encoder] = {}
+    for folder in folders.values():
+        about = card.read(folder)
+        if about.fingerprint not in found:
+            model = load(about.model)
+            about.check(model, folder)
+            found[about.fingerprint] = model
+    return found

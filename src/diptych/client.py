@@ -1,0 +1,572 @@
+"""A client of `diptych serve`: the same calls, waiting (`Client`) or not (`AsyncClient`), with the library's own `Hit`.
+
+    with Client("http://127.0.0.1:8000") as client:
+        for hit in client.search("pictures", "a dog in the snow", k=5).hits:
+            print(hit.score, hit.meta["name"])
+
+Answers 429 and 503 are tried again as their Retry-After says. Everything else that is not an answer
+raises ServerError, which holds the server's code, message, hint and request id.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core.errors import DataError, DiptychError, MissingExtraError
+from diptych.core.types import Hit
+
+try:
+    import anyio
+    import httpx
+except ImportError as error:
+    raise MissingExtraError("diptych.client", "client", error) from error
+
+T = TypeVar("T")
+
+_TRIES = 4
+_LONGEST_PAUSE = 10.0  # seconds
+_UPLOADED_AT_ONCE = 16  # pictures
+
+Meta = Mapping[str, Any]
+Picture = Path | bytes
+Query = str | Picture | Float32[np.ndarray, "d"] | Sequence["Term"]
+
+
+class ServerError(DiptychError):
+    """The server said no. `status` is 0 when it could not be reached."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "", request_id: str = "") -> None:
+        super().__init__(f"{message}{'; ' + hint if hint else ''} ({code}{', ' + request_id if request_id else ''})")
+        self.status, self.code, self.message, self.hint, self.request_id = status, code, message, hint, request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of a sum: words, a picture, or the id of a picture in the library; a negative weight takes it away."""
+
+    content: str | Picture
+    weight: float = 1.0
+    is_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search gave. Hits' `meta` holds name, width, height and texts too, as the library's own do."""
+
+    hits: tuple[Hit, ...]
+    total: int  # pictures that were looked at
+    took_ms: float
+    version: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A picture of a library."""
+
+    id: str
+    name: str
+    path: str | None = None
+    width: int | None = None
+    height: int | None = None
+    texts: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of pictures; `next` is the `after` of the following one, None on the last."""
+
+    items: tuple[Item, ...]
+    total: int
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one picture. `error` is its code and message when it could not be added."""
+
+    name: str
+    id: str | None
+    created: bool
+    error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """How many pictures went, and what `undo` takes."""
+
+    deleted: int
+    undo: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryInfo:
+    """A library of the server."""
+
+    name: str
+    pictures: int
+    model: str
+    dim: int
+    version: str
+    languages: tuple[str, ...]
+    features: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[T]):
+    """One request, and what to make of its answer."""
+
+    method: str
+    path: str
+    parse: Callable[[Any], T]
+    json: Any = None
+    params: Mapping[str, Any] | None = None
+    data: Mapping[str, str] | None = None
+    files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
+    raw: bool = False
+
+    def options(self) -> dict[str, Any]:
+        given = {"json": self.json, "params": self.params, "data": self.data, "files": self.files}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def result(self, answer: httpx.Response) -> T:
+        if answer.is_success:
+            return self.parse(answer.content if self.raw else answer.json())
+        try:
+            told = answer.json()
+        except ValueError:
+            told = {}
+        if not isinstance(told, dict):
+            told = {}
+        message = str(told.get("message") or f"the server answered {answer.status_code}")
+        code, hint = str(told.get("code", "http_error")), str(told.get("hint", ""))
+        raise ServerError(answer.status_code, code, message, hint, str(told.get("request_id", "")))
+
+
+def _pause(answer: httpx.Response, tries_left: int) -> float | None:
+    """Seconds to wait before the same request is sent again; None when it is not to be."""
+    if answer.status_code not in (429, 503) or tries_left <= 0:
+        return None
+    stated = answer.headers.get("retry-after", "1")
+    return min(float(stated) if stated.replace(".", "", 1).isdigit() else 1.0, _LONGEST_PAUSE)
+
+
+def _unreachable(error: httpx.HTTPError) -> ServerError:
+    return ServerError(0, "unreachable", f"the server cannot be reached ({type(error).__name__})", "Is it running?")
+
+
+# -- the calls: built here once, sent by both clients ---------------------------------------------
+
+
+def _libraries() -> _Call[tuple[LibraryInfo, ...]]:
+    def parse(told: Any) -> tuple[LibraryInfo, ...]:
+        return tuple(
+            LibraryInfo(
+                one["name"],
+                one["pictures"],
+                one["model"],
+                one["dim"],
+                one["version"],
+                tuple(one["languages"]),
+                one["features"],
+            )
+            for one in told["libraries"]
+        )
+
+    return _Call("GET", "/libraries", parse)
+
+
+def _search(
+    library: str,
+    query: Query,
+    k: int,
+    filter: Sequence[Mapping[str, Any]],
+    where: str | None,
+    language: str | None,
+) -> _Call[Found]:
+    body = {**_as_query(query), "k": k, "filter": list(filter), "where": where, "language": language}
+    return _Call("POST", f"/libraries/{library}/search", _found, json=body)
+
+
+def _like(library: str, identifier: str, k: int) -> _Call[Found]:
+    return _Call("POST", f"/libraries/{library}/search", _found, json={"image": {"id": identifier}, "k": k})
+
+
+def _items(library: str, limit: int, after: str | None, filter: Sequence[Mapping[str, Any]]) -> _Call[Page]:
+    params = {"limit": limit, "filter": json.dumps(list(filter))} | ({"after": after} if after else {})
+
+    def parse(told: Any) -> Page:
+        return Page(tuple(map(_item, told["items"])), told["total"], told["next"])
+
+    return _Call("GET", f"/libraries/{library}/items", parse, params=params)
+
+
+def _get(library: str, identifier: str) -> _Call[Item]:
+    return _Call("GET", f"/libraries/{library}/items/{identifier}", _item)
+
+
+def _add(library: str, pictures: Sequence[Picture], meta: Meta | None, texts: Sequence[str]) -> _Call[list[Added]]:
+    files = [("files", (_name(picture), _bytes(picture))) for picture in pictures]
+    data = {"meta": json.dumps(dict(meta or {})), "texts": json.dumps(list(texts))}
+
+    def parse(told: Any) -> list[Added]:
+        return [
+            Added(
+                one["name"],
+                one["id"],
+                one["created"],
+                (one["error"]["code"], one["error"]["message"]) if one["error"] else None,
+            )
+            for one in told["added"]
+        ]
+
+    return _Call("POST", f"/libraries/{library}/items", parse, data=data, files=files)
+
+
+def _describe(library: str, identifier: str, meta: Meta | None, texts: Sequence[str] | None) -> _Call[Item]:
+    body = {"meta": dict(meta or {}), "texts": None if texts is None else list(texts)}
+    return _Call("PATCH", f"/libraries/{library}/items/{identifier}", _item, json=body)
+
+
+def _delete(library: str, ids: Sequence[str], filter: Sequence[Mapping[str, Any]]) -> _Call[Deleted]:
+    body = {"ids": list(ids), "filter": list(filter)}
+    return _Call("POST", f"/libraries/{library}/items/delete", lambda told: Deleted(**told), json=body)
+
+
+def _undo(library: str, token: str) -> _Call[int]:
+    return _Call("POST", f"/libraries/{library}/undo", lambda told: int(told["restored"]), json={"token": token})
+
+
+def _thumbnail(library: str, identifier: str) -> _Call[bytes]:
+    return _Call("GET", f"/libraries/{library}/items/{identifier}/thumbnail", bytes, raw=True)
+
+
+def _embed(inputs: Sequence[str | Picture], model: str | None) -> _Call[Float32[np.ndarray, "n d"]]:
+    values = [one if isinstance(one, str) else _data_uri(one) for one in inputs]
+
+    def parse(told: Any) -> Float32[np.ndarray, "n d"]:
+        rows = [np.frombuffer(base64.b64decode(one["embedding"]), dtype="<f4") for one in told["data"]]
+        return np.stack(rows).astype(np.float32)
+
+    body = {"input": values, "model": model, "encoding_format": "base64"}
+    return _Call("POST", "/v1/embeddings", parse, json=body)
+
+
+def _rerank(
+    query: str | Picture, documents: Sequence[str | Picture], top_n: int | None
+) -> _Call[list[tuple[int, float]]]:
+    body = {
+        "query": query if isinstance(query, str) else _data_uri(query),
+        "documents": [one if isinstance(one, str) else _data_uri(one) for one in documents],
+        "top_n": top_n,
+    }
+
+    def parse(told: Any) -> list[tuple[int, float]]:
+        return [(int(one["index"]), float(one["relevance_score"])) for one in told["results"]]
+
+    return _Call("POST", "/v1/rerank", parse, json=body)
+
+
+def _as_query(query: Query) -> dict[str, Any]:
+    if isinstance(query, str):
+        return {"text": query}
+    if isinstance(query, Path | bytes):
+        return {"image": {"data": _data_uri(query)}}
+    if isinstance(query, np.ndarray):
+        return {"vector": [float(value) for value in query]}
+    return {"terms": [_as_term(term) for term in query]}
+
+
+def _as_term(term: Term) -> dict[str, Any]:
+    if isinstance(term.content, str):
+        return {"weight": term.weight} | ({"image": {"id": term.content}} if term.is_id else {"text": term.content})
+    return {"weight": term.weight, "image": {"data": _data_uri(term.content)}}
+
+
+def _name(picture: Picture) -> str:
+    return picture.name if isinstance(picture, Path) else "picture"
+
+
+def _bytes(picture: Picture) -> bytes:
+    if isinstance(picture, bytes):
+        return picture
+    try:
+        return picture.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot open {picture}: {error.strerror or error}") from error
+
+
+def _data_uri(picture: Picture) -> str:
+    return "data:application/octet-stream;base64," + base64.b64encode(_bytes(picture)).decode("ascii")
+
+
+def _found(told: Any) -> Found:
+    hits = tuple(
+        Hit(one["rank"], one["id"], one["score"], one["path"], _meta(one), one["scored_by"]) for one in told["hits"]
+    )
+    return Found(hits, told["total"], told["took_ms"], told["version"], tuple(told["notes"]))
+
+
+def _meta(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **told["meta"],
+        "name": told["name"],
+        "width": told["width"],
+        "height": told["height"],
+        "texts": told["texts"],
+    }
+
+
+def _item(told: Any) -> Item:
+    return Item(**{**told, "texts": tuple(told["texts"])})
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+class Client:
+    """Waits for each answer. Use it in a `with` block, or call `close`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        token: str | None = None,
+        timeout: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(base_url=url, headers=_headers(token), timeout=timeout, transport=transport)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def libraries(self) -> tuple[LibraryInfo, ...]:
+        """All libraries of the server."""
+        return self._run(_libraries())
+
+    def search(
+        self,
+        library: str,
+        query: Query,
+        k: int = 20,
+        *,
+        filter: Sequence[Mapping[str, Any]] = (),
+        where: str | None = None,
+        language: str | None = None,
+    ) -> Found:
+        """The k nearest pictures to words, a picture (path or bytes), a vector or a sum of terms, best first."""
+        return self._run(_search(library, query, k, filter, where, language))
+
+    def like(self, library: str, identifier: str, k: int = 20) -> Found:
+        """The k pictures nearest to one of the library's own."""
+        return self._run(_like(library, identifier, k))
+
+    def items(
+        self, library: str, *, limit: int = 50, after: str | None = None, filter: Sequence[Mapping[str, Any]] = ()
+    ) -> Page:
+        """A page of the library's pictures, by id."""
+        return self._run(_items(library, limit, after, filter))
+
+    def item(self, library: str, identifier: str) -> Item:
+        """One picture."""
+        return self._run(_get(library, identifier))
+
+    def add(
+        self,
+        library: str,
+        pictures: Sequence[Picture],
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] = (),
+    ) -> list[Added]:
+        """Upload pictures, a few at a time; durable on return. A bad one has its error in its place."""
+        added: list[Added] = []
+        for start in range(0, len(pictures), _UPLOADED_AT_ONCE):
+            some = self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
+            added += some
+        return added
+
+    def describe(
+        self,
+        library: str,
+        identifier: str,
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> Item:
+        """Set keys of the metadata (None drops one), replace the texts."""
+        return self._run(_describe(library, identifier, meta, texts))
+
+    def delete(self, library: str, ids: Sequence[str] = (), *, filter: Sequence[Mapping[str, Any]] = ()) -> Deleted:
+        """Forget pictures by id or by filter."""
+        return self._run(_delete(library, ids, filter))
+
+    def undo(self, library: str, token: str) -> int:
+        """Take a deletion back. Returns how many pictures came back."""
+        return self._run(_undo(library, token))
+
+    def thumbnail(self, library: str, identifier: str) -> bytes:
+        """The JPEG thumbnail of a picture."""
+        return self._run(_thumbnail(library, identifier))
+
+    def embed(self, inputs: Sequence[str | Picture], *, model: str | None = None) -> Float32[np.ndarray, "n d"]:
+        """Unit vectors of texts and pictures."""
+        return self._run(_embed(inputs, model))
+
+    def rerank(
+        self, query: str | Picture, documents: Sequence[str | Picture], *, top_n: int | None = None
+    ) -> list[tuple[int, float]]:
+        """(place in `documents`, relevance in [0, 1]), best first."""
+        return self._run(_rerank(query, documents, top_n))
+
+    def _run(self, call: _Call[T]) -> T:
+        for left in reversed(range(_TRIES)):
+            try:
+                answer = self._http.request(call.method, call.path, **call.options())
+            except httpx.HTTPError as error:
+                raise _unreachable(error) from error
+            pause = _pause(answer, left)
+            if pause is None:
+                return call.result(answer)
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+
+class AsyncClient:
+    """The same calls, awaited. Use it in an `async with` block, or await `close`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        token: str | None = None,
+        timeout: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=url, headers=_headers(token), timeout=timeout, transport=transport)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def libraries(self) -> tuple[LibraryInfo, ...]:
+        """All libraries of the server."""
+        return await self._run(_libraries())
+
+    async def search(
+        self,
+        library: str,
+        query: Query,
+        k: int = 20,
+        *,
+        filter: Sequence[Mapping[str, Any]] = (),
+        where: str | None = None,
+        language: str | None = None,
+    ) -> Found:
+        """As `Client.search`."""
+        return await self._run(_search(library, query, k, filter, where, language))
+
+    async def like(self, library: str, identifier: str, k: int = 20) -> Found:
+        """As `Client.like`."""
+        return await self._run(_like(library, identifier, k))
+
+    async def items(
+        self, library: str, *, limit: int = 50, after: str | None = None, filter: Sequence[Mapping[str, Any]] = ()
+    ) -> Page:
+        """As `Client.items`."""
+        return await self._run(_items(library, limit, after, filter))
+
+    async def item(self, library: str, identifier: str) -> Item:
+        """As `Client.item`."""
+        return await self._run(_get(library, identifier))
+
+    async def add(
+        self,
+        library: str,
+        pictures: Sequence[Picture],
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] = (),
+    ) -> list[Added]:
+        """As `Client.add`."""
+        added: list[Added] = []
+        for start in range(0, len(pictures), _UPLOADED_AT_ONCE):
+            some = await self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
+            added += some
+        return added
+
+    async def describe(
+        self,
+        library: str,
+        identifier: str,
+        *,
+        meta: Meta | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> Item:
+        """As `Client.describe`."""
+        return await self._run(_describe(library, identifier, meta, texts))
+
+    async def delete(
+        self, library: str, ids: Sequence[str] = (), *, filter: Sequence[Mapping[str, Any]] = ()
+    ) -> Deleted:
+        """As `Client.delete`."""
+        return await self._run(_delete(library, ids, filter))
+
+    async def undo(self, library: str, token: str) -> int:
+        """As `Client.undo`."""
+        return await self._run(_undo(library, token))
+
+    async def thumbnail(self, library: str, identifier: str) -> bytes:
+        """As `Client.thumbnail`."""
+        return await self._run(_thumbnail(library, identifier))
+
+    async def embed(self, inputs: Sequence[str | Picture], *, model: str | None = None) -> Float32[np.ndarray, "n d"]:
+        """As `Client.embed`."""
+        return await self._run(_embed(inputs, model))
+
+    async def rerank(
+        self, query: str | Picture, documents: Sequence[str | Picture], *, top_n: int | None = None
+    ) -> list[tuple[int, float]]:
+        """As `Client.rerank`."""
+        return await self._run(_rerank(query, documents, top_n))
+
+    async def _run(self, call: _Call[T]) -> T:
+        for left in reversed(range(_TRIES)):
+            try:
+                answer = await self._http.request(call.method, call.path, **call.options())
+            except httpx.HTTPError as error:
+                raise _unreachable(error) from error
+            pause = _pause(answer, left)
+            if pause is None:
+                return call.result(answer)
+            await anyio.sleep(pause)
+        raise AssertionError("unreachable")

@@ -1,0 +1,26 @@
+"""The operations of the API, one module for each group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schemas import Problem
+
+_MEANINGS = {
+    400: "The body cannot be read",
+    401: "The token is missing or wrong",
+    403: "Not allowed: another origin, or something that is switched off",
+    404: "No such library, picture or model",
+    405: "Not allowed here",
+    408: "The request came too slowly",
+    413: "Too large",
+    415: "Not a picture, or not JSON",
+    421: "The server does not answer to that host name",
+    422: "The request does not fit",
+    429: "Too many requests of this client are under way",
+    500: "A defect of the server",
+    503: "Overloaded, late or shutting down: try again as Retry-After says",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": meaning} for status, meaning in _MEANINGS.items()
+}

@@ -1,0 +1,298 @@
+"""The libraries and their pictures: list, look, add, describe, delete, take back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from pydantic import TypeAdapter, ValidationError
+
+from diptych.core.errors import DataError, DiptychError
+from diptych.library import NewItem, Prepared
+from diptych.library import items as library_items
+from diptych.library.names import plain, unescape
+
+from .. import errors, filters
+from ..editing import Add, Delete, Describe, Undo
+from ..errors import ServeError
+from ..schemas import (
+    Added,
+    AddedAll,
+    DeleteByFilter,
+    Deleted,
+    Facet,
+    Facets,
+    Item,
+    Items,
+    Libraries,
+    LibraryDetails,
+    LibraryInfo,
+    Meta,
+    Patch,
+    Problem,
+    Restored,
+    UndoRequest,
+)
+from ..service import Service, TheService, told
+from ..shelf import Served
+from . import RESPONSES
+
+router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
+
+_META = TypeAdapter(Meta)
+_TEXTS = TypeAdapter(list[str])
+_MOST_META, _MOST_TEXTS, _MOST_CHARACTERS = 64, 64, 8_192
+_PREVIEW = 1_600  # pixels, longer side
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_IDENTIFIER = "^[0-9a-f]{16}$"
+
+
+@router.get("", summary="All libraries")
+async def libraries(service: TheService) -> Libraries:
+    """Names, sizes, models, and what can be done with each."""
+    return Libraries(libraries=[LibraryInfo(**await one.read(service.info, one)) for one in service.shelf])
+
+
+@router.get("/{name}", summary="One library")
+async def library(name: str, service: TheService) -> LibraryDetails:
+    """With the columns that filters can ask about."""
+    served = service.shelf.get(name)
+    return LibraryDetails(**await served.read(service.info, served), columns=await served.read(served.reader.columns))
+
+
+@router.get("/{name}/facets", summary="The most frequent values of a column")
+async def facets(name: str, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
+    """For menus of filters."""
+    served = service.shelf.get(name)
+    columns = await served.read(served.reader.columns)
+    if columns.get(column) not in ("text", "number", "integer", "boolean"):
+        raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
+    counted = await served.read(served.reader.facets, column)
+    return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
+
+
+@router.get("/{name}/items", summary="The pictures of a library, by id")
+async def items(
+    name: str,
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
+    after: Annotated[str | None, Query(pattern=_IDENTIFIER)] = None,
+    filter: Annotated[str, Query(description="A JSON list of conditions", max_length=10_000)] = "[]",
+    where: Annotated[str | None, Query(max_length=1_000)] = None,
+) -> Items:
+    """Page by page: `after` is the `next` of the page before."""
+    served = service.shelf.get(name)
+    conditions = filters.from_json(filter)
+    if conditions:
+        where = filters.to_sql(conditions, where, await served.read(served.reader.columns))
+    page = await served.read(served.reader.page, where, after, limit)
+    paths = service.settings.shows_paths
+    return Items(items=[_listed(one, paths=paths) for one in page.items], total=page.total, next=page.cursor)
+
+
+@router.post("/{name}/items", summary="Add pictures")
+async def add(
+    name: str,
+    request: Request,
+    service: TheService,
+    files: Annotated[list[UploadFile], File(description="Pictures")],
+    meta: Annotated[str, Form(description="A JSON object for all of them", max_length=100_000)] = "{}",
+    texts: Annotated[str, Form(description="A JSON list of texts for all of them", max_length=600_000)] = "[]",
+) -> AddedAll:
+    """Durable when answered. Each picture has its own result: a bad one harms no other.
+
+    A picture that was uploaded before keeps its id (`created` is false), so that a request whose
+    answer was lost can be sent again.
+    """
+    served = _writable(name, service)
+    most = service.settings.limits.upload_files
+    if len(files) > most:
+        raise ServeError(
+            413, "over_limit", f"found {len(files)} pictures; the limit is {most}", "Send several requests."
+        )
+    about, said = _object(meta), _texts(texts)
+    identifier = str(request.state.request_id)
+    added = await asyncio.gather(*(_add(one, served, service, about, said, identifier) for one in files))
+    created = sum(one.created for one in added)
+    return AddedAll(added=added, created=created, failed=sum(one.error is not None for one in added))
+
+
+@router.post("/{name}/items/delete", summary="Delete pictures by filter or ids")
+async def delete_by_filter(name: str, asked: DeleteByFilter, service: TheService) -> Deleted:
+    """All that the filter finds. At least one condition, expression or id is needed."""
+    served = _writable(name, service)
+    if not (asked.ids or asked.filter or (asked.where or "").strip()):
+        raise ServeError(422, "bad_request", "nothing says which pictures to delete", "Give ids, filter or where.")
+    ids = set(asked.ids)
+    if asked.filter or asked.where:
+        sql = filters.to_sql(asked.filter, asked.where, await served.read(served.reader.columns))
+        found = set(await served.read(served.reader.matching, sql))
+        ids = found & ids if ids else found
+    return await _delete(served, tuple(sorted(ids)))
+
+
+@router.post("/{name}/undo", summary="Take a deletion back")
+async def undo(name: str, asked: UndoRequest, service: TheService) -> Restored:
+    """Until the trash is purged (`diptych library purge`)."""
+    changed = await _writable(name, service).change(Undo(asked.token))
+    return Restored(restored=len(changed.ids))
+
+
+@router.get("/{name}/items/{id}", summary="One picture")
+async def item(name: str, id: str, service: TheService) -> Item:
+    """What is known about it."""
+    return await _item(service, service.shelf.get(name), id)
+
+
+@router.patch("/{name}/items/{id}", summary="Describe a picture")
+async def patch(name: str, id: str, asked: Patch, service: TheService) -> Item:
+    """Keys of `meta` are set, those that are null go; `texts` are replaced."""
+    served = _writable(name, service)
+    texts = None if asked.texts is None else tuple(asked.texts)
+    await served.change(Describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
+    return await _item(service, served, id)
+
+
+@router.delete("/{name}/items/{id}", summary="Delete a picture")
+async def delete(name: str, id: str, service: TheService) -> Deleted:
+    """Into the trash: it can be taken back. A file outside the library is not touched."""
+    deleted = await _delete(_writable(name, service), (id,))
+    if not deleted.deleted:
+        raise errors.no_item(id)
+    return deleted
+
+
+@router.get("/{name}/items/{id}/thumbnail", summary="A small JPEG", response_class=Response, responses=_JPEG)
+async def thumbnail(name: str, id: str, request: Request, service: TheService) -> Response:
+    """At most 256 pixels, freshly encoded: nothing of the original file is in it."""
+    served = service.shelf.get(name)
+    about = await served.read(served.reader.about, id)
+    if _is_known(request, about.content):
+        return _jpeg(None, about.content)
+    data = await served.read(served.reader.thumbnail, about.content)
+    if data is None:
+        raise ServeError(404, "no_thumbnail", "the thumbnail of this picture is missing", "diptych library repair")
+    return _jpeg(data, about.content)
+
+
+@router.get("/{name}/items/{id}/preview", summary="A larger JPEG", response_class=Response, responses=_JPEG)
+async def preview(name: str, id: str, request: Request, service: TheService) -> Response:
+    """At most 1,600 pixels, decoded in a limited process and freshly encoded."""
+    served = service.shelf.get(name)
+    about = await served.read(served.reader.about, id)
+    if _is_known(request, about.content):
+        return _jpeg(None, about.content)
+    data = await served.read(_original, about.path, service.settings.limits.images.max_bytes)
+    return _jpeg(await service.inputs.preview(data, _PREVIEW), about.content)
+
+
+def _writable(name: str, service: Service) -> Served:
+    served = service.shelf.get(name)
+    if service.settings.read_only:
+        raise ServeError(403, "read_only", "this server was started with --read-only")
+    return served
+
+
+async def _item(service: Service, served: Served, identifier: str) -> Item:
+    found = await served.read(served.reader.about, identifier)
+    about = told(found.path, found.meta, paths=service.settings.shows_paths)
+    return Item(
+        id=identifier,
+        name=about.name,
+        path=about.path,
+        width=about.width,
+        height=about.height,
+        texts=about.texts,
+        meta=about.meta,
+    )
+
+
+def _listed(item: library_items.Item, *, paths: bool) -> Item:
+    """An item of the library as the API tells it: what a hit would tell, so that they look the same."""
+    extra = {key: value for key, value in (("split", item.split), ("group", item.group)) if value is not None}
+    return Item(
+        id=item.id,
+        name=item.name,
+        path=item.path if paths else None,
+        width=item.width,
+        height=item.height,
+        texts=list(item.texts),
+        meta={**item.meta, **extra},
+    )
+
+
+async def _add(
+    file: UploadFile, served: Served, service: Service, meta: dict[str, Any], texts: tuple[str, ...], request_id: str
+) -> Added:
+    name = plain(file.filename or "picture")[:200]
+    try:
+        if (file.size or 0) > service.settings.limits.images.max_bytes:
+            service.settings.limits.images.check_bytes(file.size or 0, "the picture")
+        data = await file.read()
+        decoded = await service.inputs.decoded(data, served.embedder)
+        assert decoded.pixels is not None
+        vector = await served.embedder.picture(decoded.pixels)
+        prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height)
+        changed = await served.change(Add(NewItem(data, name, texts, meta=meta, prepared=prepared)))
+        return Added(name=name, id=changed.ids[0], created=changed.created)
+    except DiptychError as error:
+        found = errors.of(error)
+        if not isinstance(error, DataError) and found.status >= 500:
+            raise  # not this picture's fault: the whole request is to be sent again
+        return Added(name=name, error=Problem(**errors.body(found, request_id)))
+
+
+async def _delete(served: Served, ids: tuple[str, ...]) -> Deleted:
+    changed = await served.change(Delete(ids))
+    return Deleted(deleted=len(changed.ids), undo=changed.undo)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = _META.validate_python(json.loads(text))
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise ServeError(422, "bad_meta", "meta is not a JSON object of short texts, numbers and booleans") from error
+    if len(found) > _MOST_META:
+        raise ServeError(422, "bad_meta", f"meta has {len(found)} keys; the limit is {_MOST_META}")
+    return {plain(key): plain(value) if isinstance(value, str) else value for key, value in found.items()}
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    try:
+        found = _TEXTS.validate_python(json.loads(text))
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise ServeError(422, "bad_texts", "texts is not a JSON list of texts") from error
+    if len(found) > _MOST_TEXTS or any(len(one) > _MOST_CHARACTERS for one in found):
+        raise ServeError(422, "bad_texts", f"expected at most {_MOST_TEXTS} texts of {_MOST_CHARACTERS} characters")
+    return tuple(plain(one) for one in found)
+
+
+def _original(path: str, limit: int) -> bytes:
+    """The encoded bytes of a picture, from its file. Containers are not opened here."""
+    from pathlib import Path
+
+    try:
+        file = Path(unescape(path))
+        if not file.is_file():
+            raise FileNotFoundError
+        with file.open("rb") as stream:
+            return stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise ServeError(
+            404, "no_file", "the file of this picture is not there any more", "Use its thumbnail."
+        ) from error
+
+
+def _is_known(request: Request, content: str) -> bool:
+    return request.headers.get("if-none-match") == f'"{content}"'
+
+
+def _jpeg(data: bytes | None, content: str) -> Response:
+    headers = {"ETag": f'"{content}"', "Cache-Control": "private, max-age=300", "Content-Disposition": "inline"}
+    if data is None:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type="image/jpeg", headers=headers)

@@ -1,0 +1,90 @@
+"""The application: routes, errors, and the gate in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from diptych.core.version import __version__
+from diptych.library import Encoder
+
+from . import errors, shelf
+from .admission import Admission
+from .api import items, models, search, system
+from .fetching import Fetcher
+from .gate import Gate
+from .metrics import Metrics
+from .service import Service
+from .settings import ServeSettings
+
+_ABOUT = """Find pictures by words and words by pictures, in many languages, on your own machine.
+
+Errors are always `{code, message, hint, request_id}`. Answers 429 and 503 say in `Retry-After` when to try again."""
+
+
+class Application:
+    """An ASGI application and its service. `async with application.running():` where no server runs the lifespan."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.api = _api(service)
+        self._gate = Gate(self.api, service.settings, service.metrics)
+
+    @property
+    def admission(self) -> Admission:
+        """Who may still come in; the server's protocol asks it too."""
+        return self._gate.admission
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        """ASGI."""
+        await self._gate(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self, *, warm: bool = True) -> AsyncIterator[Application]:
+        """Started (with `warm`, so that the first request is as quick as the next), and closed afterwards."""
+        if warm:
+            await self.service.start()
+        try:
+            yield self
+        finally:
+            await self.service.close()
+
+
+def create_app(
+    settings: ServeSettings,
+    libraries: Mapping[str, Path],
+    models: Mapping[str, Encoder],
+    *,
+    default: Encoder | None = None,
+    fetcher: Fetcher | None = None,
+) -> Application:
+    """The application for libraries by name. `models` by fingerprint; `default` serves /v1 without a library.
+
+    Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
+    """
+    metrics = Metrics()
+    stocked = shelf.stock(libraries, models, default, settings.pressure, metrics)
+    return Application(Service(settings, stocked, metrics, fetcher))
+
+
+def _api(service: Service) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    api = FastAPI(
+        title="Diptych", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    api.router.redirect_slashes = False
+    api.state.service = service
+    errors.install(api)
+    for router in (models.router, search.router, items.router, system.router, system.pages):
+        api.include_router(router)
+    return api

@@ -1,0 +1,103 @@
+"""One loaded model behind two batchers: texts to vectors, pixels to vectors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from diptych.core.cosine import normalise
+from diptych.library import Encoder
+
+from .batching import Batcher
+from .metrics import Metrics
+from .settings import Pressure
+
+_REMEMBERED = 2_048  # vectors of the latest texts: who types a query asks for many of them twice
+
+Vector = Float32[np.ndarray, "d"]
+
+
+class Embedder:
+    """Vectors from one model, batched. `name` is what the API calls it."""
+
+    def __init__(self, name: str, model: Encoder, pressure: Pressure, metrics: Metrics) -> None:
+        self.name, self.model = name, model
+        self._texts = self._batcher("text", self._encode_texts, pressure, metrics)
+        self._pixels = self._batcher("picture", self._encode_pixels, pressure, metrics)
+        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+
+    @property
+    def languages(self) -> list[str]:
+        """ISO 639-1 codes that the text tower was made for; empty when unknown."""
+        return sorted(getattr(self.model, "languages", ()))
+
+    async def texts(self, texts: Sequence[str]) -> list[Vector]:
+        """Unit vectors of texts. Raises the first problem, if there is one."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._remembered]
+        fresh = dict(zip(new, _raised(await self._texts.submit_all(new)), strict=True)) if new else {}
+        vectors = [fresh[text] if text in fresh else self._remembered[text] for text in texts]
+        for text, vector in zip(texts, vectors, strict=True):
+            self._remembered[text] = vector
+            self._remembered.move_to_end(text)
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
+        return vectors
+
+    async def picture(self, pixels: UInt8[np.ndarray, "s s 3"]) -> Vector:
+        """The unit vector of a decoded picture."""
+        return await self._pixels.submit(pixels)
+
+    async def warm(self) -> None:
+        """Load both towers, by using them."""
+        size = self.model.preprocess.size
+        blank = np.zeros((size, size, 3), dtype=np.uint8)
+        await asyncio.gather(self.check(), self._pixels.submit(blank))
+
+    async def check(self) -> float:
+        """Embed a text for real, never from memory. Returns the seconds it took."""
+        started = asyncio.get_running_loop().time()
+        _raised(await self._texts.submit_all(["health"]))
+        return asyncio.get_running_loop().time() - started
+
+    async def tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens the texts have; words where the model cannot tell."""
+        tower = getattr(self.model, "text_tower", None)
+        if tower is None:
+            return sum(len(text.split()) for text in texts)
+        return int(sum(await asyncio.to_thread(tower.count_tokens, list(texts))))
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
+        await asyncio.gather(self._texts.close(), self._pixels.close())
+
+    @staticmethod
+    def _batcher(kind: str, work: object, pressure: Pressure, metrics: Metrics) -> Batcher[object, Vector]:
+        def seen(size: int, waiting: int) -> None:
+            metrics.batch.labels(kind).observe(size)
+            metrics.waiting.labels(kind).set(waiting)
+
+        return Batcher(
+            kind,
+            work,  # type: ignore[arg-type]
+            max_batch=pressure.max_batch,
+            max_wait=pressure.max_wait,
+            queue=pressure.queue,
+            on_batch=seen,
+        )
+
+    def _encode_texts(self, texts: Sequence[str]) -> list[Vector]:
+        return list(normalise(self.model.encode_texts(list(texts))))
+
+    def _encode_pixels(self, pictures: Sequence[UInt8[np.ndarray, "s s 3"]]) -> list[Vector]:
+        return list(normalise(self.model.encode_pixels(np.stack(list(pictures)))))
+
+
+def _raised(results: Sequence[Vector | BaseException]) -> list[Vector]:
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]

@@ -1,0 +1,148 @@
+"""What clients send, made into vectors: texts, pictures as data URIs or uploads, ids, sums of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import DataError, LimitError, Reason
+from diptych.data.images import ImageLimits
+
+from . import errors
+from .decoding import Decoded, DecoderPool
+from .embedding import Embedder, Vector
+from .errors import ServeError
+from .fetching import Fetcher
+from .schemas import MAX_TEXT, Picture, SearchRequest, Term
+from .shelf import Served
+
+DATA_URI = "data:"
+_HEAD = re.compile(r"data:([\w.+/-]*)((?:;[\w.+=-]*)*),", re.ASCII)
+_NEARLY_ZERO = 1e-6
+
+
+def from_data_uri(uri: str, limits: ImageLimits) -> bytes:
+    """The bytes of a base64 data URI (RFC 2397), checked for size before they are decoded. Raises DataError."""
+    head = _HEAD.match(uri)
+    if head is None or not head[2].lower().endswith(";base64"):
+        raise DataError("expected a picture as data:image/…;base64,…", Reason.NOT_AN_IMAGE)
+    limits.check_bytes((len(uri) - head.end()) * 3 // 4 - 2, "the picture")
+    try:
+        return base64.b64decode(uri[head.end() :], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError("the data URI is not valid base64", Reason.TRUNCATED) from error
+
+
+def checked_text(text: str, most: int, what: str = "the text") -> str:
+    """The text. Raises DataError when it is blank, LimitError when it is too long."""
+    if not text.strip():
+        raise DataError(f"{what} is empty; expected words", Reason.EMPTY_TEXT)
+    if len(text) > most:
+        raise LimitError(f"{what} has {len(text):,} characters, the limit is {most:,}")
+    return text
+
+
+class Inputs:
+    """Turns what was sent into vectors, within the limits."""
+
+    def __init__(self, decoders: DecoderPool, limits: ImageLimits, fetcher: Fetcher | None) -> None:
+        self._decoders, self._limits, self._fetcher = decoders, limits, fetcher
+
+    async def decoded(self, data: bytes, embedder: Embedder) -> Decoded:
+        """A picture as the model wants it. Raises DataError."""
+        return await self._decoders.decode(data, embedder.model.preprocess)
+
+    async def picture(self, data: bytes, embedder: Embedder) -> Vector:
+        """The vector of an encoded picture. Raises DataError."""
+        decoded = await self.decoded(data, embedder)
+        assert decoded.pixels is not None
+        return await embedder.picture(decoded.pixels)
+
+    async def preview(self, data: bytes, longest: int) -> bytes:
+        """A fresh JPEG of a picture. Raises DataError."""
+        return (await self._decoders.decode(data, None, longest)).thumb
+
+    async def text_or_picture(self, value: str, embedder: Embedder) -> Vector:
+        """The vector of a text, or of a picture when the text is a data URI."""
+        if value[: len(DATA_URI)].lower() == DATA_URI:
+            return await self.picture(from_data_uri(value, self._limits), embedder)
+        (vector,) = await embedder.texts([checked_text(value, MAX_TEXT)])
+        return vector
+
+    async def all(self, values: Sequence[str], embedder: Embedder, what: str) -> list[Vector]:
+        """The vectors of several. The first that is bad is named by its place."""
+        found = await asyncio.gather(*(self.text_or_picture(v, embedder) for v in values), return_exceptions=True)
+        vectors = []
+        for place, one in enumerate(found):
+            if isinstance(one, DataError | LimitError | ServeError):
+                error = errors.of(one)
+                raise ServeError(error.status, error.code, f"{what}[{place}]: {error}", error.hint, error.retry_after)
+            if isinstance(one, BaseException):
+                raise one
+            vectors.append(one)
+        return vectors
+
+    async def image(self, image: Picture, served: Served) -> Vector:
+        """The vector of a picture of a request: data, id or url."""
+        given = [name for name in ("data", "id", "url") if getattr(image, name) is not None]
+        if len(given) != 1:
+            raise ServeError(422, "bad_request", "a picture has exactly one of data, id and url")
+        if image.id is not None:
+            return await served.read(served.reader.vector_of, image.id)
+        if image.data is not None:
+            return await self.picture(from_data_uri(image.data, self._limits), served.embedder)
+        return await self.picture(await self._fetched(str(image.url)), served.embedder)
+
+    async def query(self, asked: SearchRequest, served: Served) -> Vector:
+        """The unit vector that a search looks for."""
+        if asked.text is not None:
+            (vector,) = await served.embedder.texts([checked_text(asked.text, 1_000, "the query")])
+            return vector
+        if asked.image is not None:
+            return await self.image(asked.image, served)
+        if asked.vector is not None:
+            return _as_query(asked.vector, served.library.card.dim)
+        return await self._sum(asked.terms or [], served)
+
+    async def _sum(self, terms: Sequence[Term], served: Served) -> Vector:
+        vectors = await asyncio.gather(*(self._term(term, served) for term in terms))
+        total = np.array([term.weight for term in terms]) @ np.stack(vectors).astype(np.float64)
+        if not np.linalg.norm(total) > _NEARLY_ZERO:
+            raise ServeError(422, "nothing_left", "the terms cancel each other out", "Change a weight.")
+        return normalise(total)
+
+    async def _term(self, term: Term, served: Served) -> Vector:
+        if (term.text is None) == (term.image is None):
+            raise ServeError(422, "bad_request", "a term has either a text or an image")
+        if term.image is not None:
+            return await self.image(term.image, served)
+        (vector,) = await served.embedder.texts([checked_text(term.text or "", 1_000, "a term")])
+        return vector
+
+    async def _fetched(self, url: str) -> bytes:
+        if self._fetcher is None:
+            raise ServeError(403, "fetching_is_off", "this server does not fetch addresses",
+                             "Send the picture itself, or start the server with --fetch-urls.")  # fmt: skip
+        return await self._fetcher.fetch(url, self._limits.max_bytes)
+
+
+def one_of(asked: SearchRequest) -> None:
+    """Raise ServeError unless exactly one kind of query is given."""
+    given = [name for name in ("text", "image", "vector", "terms") if getattr(asked, name) is not None]
+    if len(given) != 1:
+        raise ServeError(
+            422, "bad_request", f"found {' and '.join(given) or 'no query'}; expected one of text, image, vector, terms"
+        )
+
+
+def _as_query(values: Sequence[float], dim: int) -> Vector:
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.shape != (dim,) or not vector.any():
+        raise ServeError(422, "bad_vector", f"the vector has {len(values)} values; expected {dim}, not all zero")
+    return normalise(vector / np.abs(vector).max())  # first, so that no square overflows or vanishes

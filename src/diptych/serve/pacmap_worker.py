@@ -1,0 +1,25 @@
+"""PaCMAP (Wang et al. 2021) of one file of vectors: `python -m diptych.serve.pacmap_worker VECTORS.npy PLACES.npy`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+
+LOW_PRIORITY = 10  # behind searches, but not for ever
+
+
+def main(given: str, made: str) -> None:
+    """Two dimensions for each row, the same ones every time."""
+    os.nice(LOW_PRIORITY)
+    import numba
+    import pacmap
+
+    numba.set_num_threads(1)
+    vectors = np.load(given, allow_pickle=False).astype(np.float32)
+    np.save(made, pacmap.PaCMAP(n_components=2, random_state=0).fit_transform(vectors))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

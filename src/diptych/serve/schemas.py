@@ -1,0 +1,352 @@
+"""What the API takes and gives. Unknown keys in a request are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_QUERY = 1_000  # characters
+MAX_TEXT = 8_192  # characters of a text to embed or rerank
+MAX_HITS = 1_000
+_DATA_URI = 28_000_000  # characters
+
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Scalar = Annotated[str, StringConstraints(max_length=1_000)] | int | float | bool
+Meta = dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], Scalar | None]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Request(BaseModel):
+    """A body that is sent here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """Every error, whatever went wrong."""
+
+    code: str = Field(description="A word for programs, such as not_an_image", examples=["not_an_image"])
+    message: str = Field(description="What was found")
+    hint: str = Field(description="What to do; may be empty")
+    request_id: str = Field(description="Also in the header X-Request-ID and in the server's log")
+
+
+class Picture(Request):
+    """A picture in JSON: `data` (a data URI), the `id` of one in the library, or, if the server allows it, a `url`."""
+
+    data: str | None = Field(default=None, max_length=_DATA_URI, examples=["data:image/jpeg;base64,/9j/4AAQ…"])
+    id: Id | None = None
+    url: str | None = Field(default=None, max_length=2_000)
+
+
+class Term(Request):
+    """One part of a sum: words or a picture, with a weight; a negative weight takes it away."""
+
+    weight: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] = 1.0
+    text: str | None = Field(default=None, max_length=MAX_QUERY)
+    image: Picture | None = None
+
+
+class Condition(Request):
+    """One condition on a column; all of them must hold."""
+
+    column: str = Field(max_length=80, examples=["width"])
+    op: Literal["eq", "ne", "lt", "le", "gt", "ge", "contains", "in", "exists"] = "eq"
+    value: Scalar | list[Scalar] | None = Field(default=None, examples=[800])
+
+
+class SearchRequest(Request):
+    """What to look for: exactly one of `text`, `image`, `vector` and `terms`."""
+
+    text: str | None = Field(default=None, max_length=MAX_QUERY, examples=["a dog in the snow"])
+    image: Picture | None = None
+    vector: list[Finite] | None = Field(default=None, max_length=8_192)
+    terms: list[Term] | None = Field(default=None, min_length=1, max_length=32)
+    k: int = Field(default=20, ge=1, le=MAX_HITS)
+    filter: list[Condition] = Field(default_factory=list, max_length=16)
+    where: str | None = Field(
+        default=None, max_length=1_000, description="An SQL expression over the library's columns"
+    )
+    language: str | None = Field(default=None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
+    rerank: bool = Field(default=False, description="Score the best again with the slow model, if one is loaded")
+    explain: bool = Field(default=False, description="Say where in the picture the words are, if the model can")
+    on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
+
+
+class Hit(BaseModel):
+    """One result, best first."""
+
+    rank: int
+    id: str
+    name: str
+    score: float = Field(description="What `scored_by` says: a cosine in [-1, 1] unless a reranker had a look")
+    scored_by: str = "cosine"
+    relevance: float | None = Field(
+        default=None, description="Calibrated probability in [0, 1], where a calibration is there"
+    )
+    path: str | None = Field(default=None, description="Only told on this machine")
+    width: int | None = None
+    height: int | None = None
+    texts: list[str] = []
+    meta: dict[str, Any] = {}
+    x: float | None = None
+    y: float | None = None
+
+
+class SearchResponse(BaseModel):
+    """What was found."""
+
+    hits: list[Hit]
+    total: int = Field(description="Pictures that were looked at, after filtering")
+    took_ms: float
+    version: str
+    notes: list[str] = Field(default_factory=list, description="Such as: the model was not made for this language")
+    lands: tuple[float, float] | None = Field(default=None, description="Where the query lies on the map")
+
+
+class Item(BaseModel):
+    """A picture of a library."""
+
+    id: str
+    name: str
+    path: str | None = Field(default=None, description="Only told on this machine")
+    width: int | None = None
+    height: int | None = None
+    texts: list[str] = []
+    meta: dict[str, Any] = {}
+
+
+class Items(BaseModel):
+    """A page of pictures, by id. Ask for `after=next` until `next` is null."""
+
+    items: list[Item]
+    total: int
+    next: str | None
+
+
+class Added(BaseModel):
+    """What became of one uploaded picture."""
+
+    name: str
+    id: str | None = None
+    created: bool = False
+    error: Problem | None = None
+
+
+class AddedAll(BaseModel):
+    """What became of an upload."""
+
+    added: list[Added]
+    created: int
+    failed: int
+
+
+class Patch(Request):
+    """Changes to what is known about a picture: a key set to null goes."""
+
+    meta: Meta = Field(default_factory=dict, max_length=64)
+    texts: list[Annotated[str, StringConstraints(max_length=MAX_TEXT)]] | None = Field(default=None, max_length=64)
+
+
+class DeleteByFilter(Request):
+    """Which pictures to forget. At least one condition is needed."""
+
+    filter: list[Condition] = Field(default_factory=list, max_length=16)
+    where: str | None = Field(default=None, max_length=1_000)
+    ids: list[Id] = Field(default_factory=list, max_length=1_000)
+
+
+class Deleted(BaseModel):
+    """How many went into the trash, and the token that brings them back until it is purged."""
+
+    deleted: int
+    undo: str | None
+
+
+class Restored(BaseModel):
+    """How many came back."""
+
+    restored: int
+
+
+class UndoRequest(Request):
+    """The token of a deletion."""
+
+    token: str = Field(max_length=64)
+
+
+class Features(BaseModel):
+    """What this server can do with a library beyond searching it."""
+
+    write: bool
+    rerank: bool = False
+    explain: bool = False
+    calibrated: bool = False
+    caption: bool = False
+    generate: bool = False
+    fetch_urls: bool = False
+
+
+class LibraryInfo(BaseModel):
+    """A library."""
+
+    name: str
+    pictures: int
+    model: str
+    dim: int
+    created: str
+    version: str
+    languages: list[str]
+    features: Features
+
+
+class LibraryDetails(LibraryInfo):
+    """A library, and what its filters can ask about."""
+
+    columns: dict[str, str]
+
+
+class Libraries(BaseModel):
+    """All libraries of this server."""
+
+    libraries: list[LibraryInfo]
+
+
+class Facet(BaseModel):
+    """A value of a column and how many pictures have it."""
+
+    value: str | float | bool
+    count: int
+
+
+class Facets(BaseModel):
+    """The most frequent values of a column."""
+
+    column: str
+    values: list[Facet]
+
+
+class MapInfo(BaseModel):
+    """The embedding map: two coordinates in [-1, 1] for each picture, and a shade in [0, 1]."""
+
+    version: str
+    method: str = Field(description="pca, or pacmap once that was computed in the background")
+    ids: list[str]
+    x: list[float]
+    y: list[float]
+    shade: list[float]
+
+
+class EmbeddingRequest(Request):
+    """OpenAI's shape. An input that begins with `data:image/` is a picture."""
+
+    input: (
+        Annotated[str, StringConstraints(max_length=_DATA_URI)]
+        | list[Annotated[str, StringConstraints(max_length=_DATA_URI)]]
+    )
+    model: str | None = Field(default=None, max_length=200)
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(default=None, ge=1, le=8_192)
+    user: str | None = Field(default=None, max_length=200)
+
+
+class Embedding(BaseModel):
+    """One vector of unit length: numbers, or little-endian float32 in base64."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    """Tokens of the texts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingResponse(BaseModel):
+    """OpenAI's shape."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+class Document(Request):
+    """A text or a picture (a data URI) to rank."""
+
+    text: str | None = Field(default=None, max_length=MAX_TEXT)
+    image: str | None = Field(default=None, max_length=_DATA_URI)
+
+
+class RerankRequest(Request):
+    """Cohere's shape. Query and documents may be texts or pictures as data URIs."""
+
+    query: Annotated[str, StringConstraints(max_length=_DATA_URI)]
+    documents: list[Annotated[str, StringConstraints(max_length=_DATA_URI)] | Document] = Field(min_length=1)
+    model: str | None = Field(default=None, max_length=200)
+    top_n: int | None = Field(default=None, ge=1)
+    return_documents: bool = False
+
+
+class RerankResult(BaseModel):
+    """A document's place. `relevance_score` is (1 + cosine) / 2, in [0, 1]."""
+
+    index: int
+    relevance_score: float
+    document: Document | None = None
+
+
+class RerankResponse(BaseModel):
+    """Best first."""
+
+    id: str
+    results: list[RerankResult]
+    model: str
+    scored_by: str
+
+
+class Model(BaseModel):
+    """A loaded model, in OpenAI's shape and with what it can do."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "diptych"
+    dim: int
+    fingerprint: str
+    languages: list[str]
+    tasks: list[str]
+
+
+class Models(BaseModel):
+    """All loaded models."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class CaptionRequest(Request):
+    """A picture to describe."""
+
+    image: Picture
+    language: str | None = Field(default=None, max_length=20)
+
+
+class GenerateRequest(Request):
+    """A picture to draw."""
+
+    text: str = Field(max_length=MAX_QUERY)
+    seed: int = 0
+
+
+class Health(BaseModel):
+    """Whether the server can do its work: a text was embedded just now by each model."""
+
+    status: Literal["ok"]
+    version: str
+    models: dict[str, float] = Field(description="Milliseconds that an embedding took")
+    libraries: int

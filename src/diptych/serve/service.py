@@ -1,0 +1,93 @@
+"""What every operation of the API needs, in one place; made once for each application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from . import schemas
+from .decoding import DecoderPool
+from .fetching import Fetcher
+from .inputs import Inputs
+from .metrics import Metrics
+from .settings import ServeSettings
+from .shelf import Served, Shelf
+
+
+class Service:
+    """The parts behind the routes."""
+
+    def __init__(self, settings: ServeSettings, shelf: Shelf, metrics: Metrics, fetcher: Fetcher | None = None) -> None:
+        pressure, images = settings.pressure, settings.limits.images
+        self.settings, self.shelf, self.metrics = settings, shelf, metrics
+        self.decoders = DecoderPool(
+            pressure.decoders,
+            images,
+            memory=pressure.decode_memory,
+            deadline=pressure.decode_deadline,
+            on_replaced=metrics.decoders_replaced.inc,
+        )
+        if fetcher is None and settings.fetch_urls:
+            fetcher = Fetcher()
+        self.inputs = Inputs(self.decoders, images, fetcher if settings.fetch_urls else None)
+
+    async def start(self) -> None:
+        """Load models and snapshots and start the decoders, so that the first request is as quick as the next."""
+        await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.shelf))
+        await asyncio.gather(self.decoders.start(), *(embedder.warm() for embedder in self.shelf.embedders))
+
+    async def close(self) -> None:
+        """Finish what was accepted, then stop everything."""
+        await self.shelf.close()
+        await self.decoders.close()
+
+    def features(self) -> schemas.Features:
+        """What can be done beyond searching."""
+        return schemas.Features(write=not self.settings.read_only, fetch_urls=self.settings.fetch_urls)
+
+    def info(self, served: Served) -> dict[str, Any]:
+        """The fields of a LibraryInfo. Blocks, briefly."""
+        card = served.library.card
+        return {
+            "name": served.name,
+            "pictures": served.count(),
+            "model": served.embedder.name,
+            "dim": card.dim,
+            "created": card.created,
+            "version": served.reader.version,
+            "languages": served.embedder.languages,
+            "features": self.features(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told about a picture: the fields that an Item and a Hit share."""
+
+    name: str
+    path: str | None
+    width: int | None
+    height: int | None
+    texts: list[str]
+    meta: dict[str, Any]
+
+
+def told(path: str | None, about: Mapping[str, Any], *, paths: bool) -> Told:
+    """What to tell about a row: its path and what a hit knows as `meta`."""
+    meta = dict(about)
+    name, width, height = meta.pop("name", None), meta.pop("width", None), meta.pop("height", None)
+    texts: Sequence[Any] = meta.pop("texts", [])
+    return Told(str(name or "picture"), path if paths else None, width, height, [str(text) for text in texts], meta)
+
+
+def _service(request: Request) -> Service:
+    found = request.app.state.service
+    assert isinstance(found, Service)
+    return found
+
+
+TheService = Annotated[Service, Depends(_service)]

@@ -1,0 +1,264 @@
+// The page: wires query, filters, results and map together.
+
+import { $, h, plural, toast } from "./dom.js";
+import { api, dataUri, Problem } from "./api.js";
+import { EmbeddingMap } from "./map.js";
+import { Filters } from "./filters.js";
+import { Query } from "./query.js";
+import { Results } from "./results.js";
+
+const PAUSE = 110; // milliseconds of not typing before a search
+const FIRST = 40; // pictures asked for at once
+const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vélo", "雪の中の犬", "gente en la playa", "молодая женщина улыбается"];
+
+const state = { libraries: [], library: null, k: FIRST, map: false, next: null };
+let asking = null, timer = 0;
+
+const results = new Results({
+  like: (hit) => query.only({ id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
+  plus: (hit) => query.add({ id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
+  minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
+  remove: (hit) => remove([hit.id], hit.name),
+});
+const query = new Query(() => soon());
+const filters = new Filters(() => soon(0));
+const map = new EmbeddingMap(async (id) => results.open(await api.item(state.library.name, id).catch(complain)));
+
+function complain(error) {
+  if (error?.name === "AbortError") return;
+  if (error instanceof Problem && error.status === 401) return login();
+  const message = error instanceof Problem ? `${error.message}. ${error.hint}` : "The server cannot be reached.";
+  say(message);
+  toast(message);
+}
+
+const say = (message) => { $("status").textContent = message; };
+
+function soon(pause = PAUSE) {
+  state.k = FIRST;
+  clearTimeout(timer);
+  timer = setTimeout(search, pause);
+}
+
+async function search() {
+  clearTimeout(timer);
+  asking?.abort();
+  asking = new AbortController();
+  remember();
+  const asked = query.asked();
+  $("welcome").hidden = !query.isEmpty || state.map;
+  if (asked === null) return browse();
+  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map };
+  $("results").classList.add("busy");
+  try {
+    const found = await api.search(state.library.name, body, asking.signal);
+    results.show(found.hits);
+    map.mark(found.hits, found.lands);
+    $("more").hidden = found.hits.length < state.k || state.k >= 1000;
+    const filtered = filters.active.length ? ` of ${plural(found.total, "picture")} that fit` : "";
+    say([`${plural(found.hits.length, "picture")}${filtered} in ${Math.max(1, Math.round(found.took_ms))} ms`, ...found.notes].join(" · "));
+  } catch (error) {
+    complain(error);
+  }
+  $("results").classList.remove("busy");
+}
+
+/** Nothing is looked for: show what is there, or what of it passes the filters, page by page. */
+async function browse(more = false) {
+  try {
+    const page = await api.items(state.library.name, more ? state.next : null, filters.active);
+    results.show(page.items, more);
+    map.mark([], null);
+    state.next = page.next;
+    $("more").hidden = page.next === null;
+    say(filters.active.length ? `${plural(page.total, "picture")} that fit` : "");
+  } catch (error) {
+    complain(error);
+  }
+}
+
+$("more").addEventListener("click", () => {
+  if (query.isEmpty) return browse(true);
+  state.k = Math.min(1000, state.k * 2);
+  search();
+});
+$("search").addEventListener("submit", (event) => { event.preventDefault(); search(); });
+
+// -- libraries ------------------------------------------------------------------------------------
+
+async function choose(name) {
+  const found = await api.library(name);
+  state.library = found;
+  $("collection").value = name;
+  $("size").textContent = plural(found.pictures, "picture");
+  $("add").hidden = !found.features.write;
+  results.use(name, found.features);
+  filters.use(name, found.columns);
+  document.title = `${name} · Diptych`;
+  if (state.map) await map.load(name);
+}
+
+$("collection").addEventListener("change", async () => {
+  query.terms = query.terms.filter((term) => !term.id);
+  query.draw();
+  await choose($("collection").value).catch(complain);
+  search();
+});
+
+async function refresh() {
+  const found = await api.library(state.library.name).catch(complain);
+  if (found) $("size").textContent = plural(found.pictures, "picture");
+  if (state.map) await map.load(state.library.name).catch(complain);
+  search();
+}
+
+// -- adding, deleting, taking back ----------------------------------------------------------------
+
+async function remove(ids, name) {
+  try {
+    const library = state.library.name;
+    const gone = await api.remove(library, ids);
+    const back = { label: "Undo", run: () => api.undo(library, gone.undo).then(() => { toast("It is back."); refresh(); }, complain) };
+    toast(gone.deleted === 1 && name ? `Deleted ${name}` : `Deleted ${plural(gone.deleted, "picture")}`, gone.undo ? back : null, 20);
+    refresh();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function add(files) {
+  const pictures = [...files];
+  if (!pictures.length) return;
+  const library = state.library.name, created = [];
+  let known = 0;
+  for (let at = 0; at < pictures.length; at += 8) {
+    say(`Adding ${plural(pictures.length, "picture")}… ${at}`);
+    try {
+      const answer = await api.add(library, pictures.slice(at, at + 8));
+      for (const one of answer.added) {
+        if (one.error) toast(`${one.name}: ${one.error.message}`);
+        else if (one.created) created.push(one.id);
+        else known += 1;
+      }
+    } catch (error) {
+      complain(error);
+    }
+  }
+  const also = known ? `; ${plural(known, "was", "were")} there already` : "";
+  if (created.length || known) toast(`Added ${plural(created.length, "picture")}${also}`, created.length ? { label: "Undo", run: () => remove(created) } : null, 20);
+  refresh();
+}
+
+$("add").addEventListener("click", () => $("file-add").click());
+$("file-add").addEventListener("change", () => { add($("file-add").files); $("file-add").value = ""; });
+
+// -- pictures as queries --------------------------------------------------------------------------
+
+async function lookFor(file) {
+  if (!file) return;
+  try {
+    const uri = await dataUri(file);
+    query.add({ sign: query.sign, uri, name: file.name || "picture", shown: uri });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+$("picture").addEventListener("click", () => $("file-search").click());
+$("file-search").addEventListener("change", () => { lookFor($("file-search").files[0]); $("file-search").value = ""; });
+document.addEventListener("paste", (event) => {
+  const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+  if (file) { event.preventDefault(); lookFor(file); }
+});
+
+let dragging = 0;
+const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+const overlay = (on) => { $("drop").hidden = !on; $("drop-add").hidden = !state.library?.features.write; };
+document.addEventListener("dragenter", (event) => { if (hasFiles(event)) { dragging += 1; overlay(true); } });
+document.addEventListener("dragleave", (event) => { if (hasFiles(event) && (dragging -= 1) <= 0) overlay(false); });
+document.addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  for (const zone of [$("drop-search"), $("drop-add")]) zone.classList.toggle("over", zone.contains(event.target));
+});
+document.addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  dragging = 0;
+  overlay(false);
+  if ($("drop-add").contains(event.target)) add(event.dataTransfer.files);
+  else lookFor(event.dataTransfer.files[0]);
+});
+
+// -- views, theme, address ------------------------------------------------------------------------
+
+async function view(isMap) {
+  state.map = isMap;
+  $("view-map").setAttribute("aria-pressed", String(isMap));
+  $("view-grid").setAttribute("aria-pressed", String(!isMap));
+  $("map-panel").hidden = !isMap;
+  if (isMap) await map.load(state.library.name).catch(complain);
+  await search();
+}
+
+$("view-grid").addEventListener("click", () => view(false));
+$("view-map").addEventListener("click", () => view(true));
+
+$("theme").addEventListener("click", () => {
+  const now = getComputedStyle(document.documentElement).colorScheme;
+  paint(now === "dark" ? "light" : "dark");
+});
+function paint(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  try { if (theme) localStorage.setItem("theme", theme); } catch { /* private mode */ }
+  map.draw();
+}
+
+/** The address says what is looked for, as far as words can; reloading shows the same. */
+function remember() {
+  const said = new URLSearchParams();
+  if (state.libraries.length > 1) said.set("in", state.library.name);
+  if (query.words) said.set("q", query.words);
+  if (state.map) said.set("view", "map");
+  const hash = said.toString();
+  if (location.hash.slice(1) !== hash) history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
+}
+
+function login() {
+  if (!$("login").open) $("login").showModal();
+}
+$("login").addEventListener("cancel", (event) => event.preventDefault());
+$("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await api.login($("token").value);
+    $("login").close();
+    start();
+  } catch (error) {
+    $("login-error").textContent = error.message;
+  }
+});
+
+async function start() {
+  try {
+    if (!(await api.session()).ready) return login();
+    state.libraries = (await api.libraries()).libraries;
+    const said = new URLSearchParams(location.hash.slice(1));
+    $("collection").replaceChildren(...state.libraries.map((one) => h("option", { value: one.name }, one.name)));
+    if (!state.libraries.length) return say("This server has no library.");
+    const named = state.libraries.find((one) => one.name === said.get("in")) ?? state.libraries[0];
+    $("words").value = said.get("q") ?? "";
+    await choose(named.name);
+    $("ideas").replaceChildren(...IDEAS.map((text) => h("li", {}, h("button", { type: "button", dir: "auto", onclick: () => query.only({ text }) }, text))));
+    await view(said.get("view") === "map");
+    document.documentElement.dataset.ready = "true";
+  } catch (error) {
+    complain(error);
+  }
+}
+
+let theme = null;
+try { theme = localStorage.getItem("theme"); } catch { /* private mode */ }
+paint(theme === "dark" || theme === "light" ? theme : null);
+window.diptych = { map, query }; // for whoever looks in the console, and for the tests
+start();

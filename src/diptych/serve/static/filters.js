@@ -1,0 +1,99 @@
+// Filters: a property, a comparison, a value; all of them must hold.
+
+import { $, h } from "./dom.js";
+import { api } from "./api.js";
+
+const WORDS = { eq: "exactly", contains: "containing", ne: "not", ge: "at least", le: "at most", exists: "known" };
+const OPS = {
+  text: ["contains", "eq", "ne", "exists"],
+  number: ["ge", "le", "eq", "ne", "exists"],
+  integer: ["ge", "le", "eq", "ne", "exists"],
+  boolean: ["eq", "exists"],
+  timestamp: ["ge", "le"],
+};
+const LEAST = ["id", "source", "content", "modified_ns", "digest", "meta", "path"]; // of no use to people
+const NICE = { bytes: "size in bytes", modified: "date changed", texts: "description", suffix: "file type", name: "file name" };
+
+export class Filters {
+  constructor(changed) {
+    this.changed = changed;
+    this.library = null;
+    this.columns = {};
+    this.active = []; // conditions as the API takes them
+    $("filters-open").addEventListener("click", () => this.toggle());
+    $("filter-column").addEventListener("change", () => this.column());
+    $("filter-op").addEventListener("change", () => this.op());
+    $("filter-add").addEventListener("click", () => this.add());
+    $("filter-value").addEventListener("keydown", (event) => {
+      if (event.key === "Enter") { event.preventDefault(); this.add(); }
+    });
+  }
+
+  /** Another library: its columns, no filters. */
+  use(library, columns) {
+    this.library = library;
+    this.columns = columns;
+    this.active = [];
+    const names = Object.keys(columns).filter((name) => !LEAST.includes(name)).sort();
+    const own = names.filter((name) => !(name in NICE) && !["width", "height", "folder", "split", "group"].includes(name));
+    const order = [...own, ...names.filter((name) => !own.includes(name))];
+    $("filter-column").replaceChildren(...order.map((name) => h("option", { value: name }, NICE[name] ?? name)));
+    this.column();
+    this.draw();
+  }
+
+  toggle() {
+    const open = $("filters").hidden;
+    $("filters").hidden = !open;
+    $("filters-open").setAttribute("aria-expanded", String(open));
+    if (open) $("filter-column").focus();
+  }
+
+  async column() {
+    const name = $("filter-column").value;
+    const kind = this.columns[name] ?? "text";
+    $("filter-op").replaceChildren(...(OPS[kind] ?? OPS.text).map((op) => h("option", { value: op }, WORDS[op])));
+    $("filter-value").type = kind === "timestamp" ? "date" : ["number", "integer"].includes(kind) ? "number" : "text";
+    $("filter-value").value = "";
+    this.op();
+    $("filter-values").replaceChildren();
+    if (!["text", "number"].includes(kind)) return;
+    const found = await api.facets(this.library, name).catch(() => null);
+    if (!found || $("filter-column").value !== name) return;
+    const usual = found.values.filter((one) => String(one.value).length < 60);
+    $("filter-values").replaceChildren(...usual.map((one) => h("option", { value: one.value, label: `${one.value} (${one.count})` })));
+  }
+
+  op() { $("filter-value").parentElement.hidden = $("filter-op").value === "exists"; }
+
+  add() {
+    const column = $("filter-column").value;
+    const op = $("filter-op").value;
+    const kind = this.columns[column];
+    const typed = $("filter-value").value.trim();
+    if (op !== "exists" && typed === "") return $("filter-value").focus();
+    let value = typed;
+    if (kind === "number" || kind === "integer") value = Number(typed);
+    if (kind === "boolean") value = typed.toLowerCase() === "true";
+    if (op === "exists") value = true;
+    this.active.push({ column, op, value });
+    $("filter-value").value = "";
+    this.draw();
+    this.changed();
+  }
+
+  drop(place) {
+    this.active.splice(place, 1);
+    this.draw();
+    this.changed();
+    $("filters-open").focus();
+  }
+
+  draw() {
+    $("active-filters").replaceChildren(...this.active.map((one, place) => {
+      const text = `${NICE[one.column] ?? one.column} ${WORDS[one.op]}${one.op === "exists" ? "" : ` ${one.value}`}`;
+      return h("li", { class: "term" }, h("span", { class: "said", dir: "auto" }, "\u2002" + text),
+        h("button", { type: "button", class: "gone", onclick: () => this.drop(place), "aria-label": `Remove filter: ${text}` }, "✕"));
+    }));
+  }
+}

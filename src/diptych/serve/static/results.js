@@ -1,0 +1,103 @@
+// The grid of thumbnails, and the viewer that opens one.
+
+import { $, h } from "./dom.js";
+import { api } from "./api.js";
+
+const told = (hit) => hit.texts?.[0] || hit.name;
+const percent = (value) => `${Math.round(value * 100)} %`;
+
+export class Results {
+  /** `acts`: like(hit), plus(hit), minus(hit), remove(hit), why(hit) or absent. */
+  constructor(acts) {
+    this.acts = acts;
+    this.library = null;
+    this.can = {};
+    this.hits = [];
+    $("results").addEventListener("keydown", (event) => this.move(event));
+    const viewer = $("viewer");
+    viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+    viewer.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowRight") this.step(1);
+      if (event.key === "ArrowLeft") this.step(-1);
+    });
+  }
+
+  use(library, can) { this.library = library; this.can = can; }
+
+  show(hits, more = false) {
+    this.hits = more ? [...this.hits, ...hits] : hits;
+    const best = this.hits[0]?.score;
+    const cards = hits.map((hit) => this.card(hit, best));
+    if (more) $("results").append(...cards);
+    else $("results").replaceChildren(...cards);
+    if (!this.hits.length) $("results").append(h("li", { class: "empty" }, "Nothing here. Try other words, or fewer filters."));
+  }
+
+  card(hit, best) {
+    const name = told(hit);
+    const image = h("img", { src: api.thumbnail(this.library, hit.id), alt: name, loading: "lazy", decoding: "async", dir: "auto" });
+    const act = (label, sign, run, seldom = false) =>
+      h("button", { type: "button", class: seldom ? "seldom" : null, title: label, "aria-label": `${label}: ${name}`, onclick: run }, sign);
+    return h("li", { class: "card", "data-id": hit.id },
+      h("button", { type: "button", class: "open", onclick: () => this.open(hit) }, image),
+      h("div", { class: "acts" },
+        act("More like this", "≈", () => this.acts.like(hit)),
+        act("Add to the search", "＋", () => this.acts.plus(hit), true),
+        act("Take away from the search", "−", () => this.acts.minus(hit), true),
+        this.can.write ? act("Delete", "✕", () => this.acts.remove(hit), true) : null),
+      h("div", { class: "told" }, h("span", { class: "name", dir: "auto", title: name }, name), this.score(hit, best)));
+  }
+
+  /** Calibrated relevance where there is one; else how near this is compared with the nearest. */
+  score(hit, best) {
+    if (hit.score === undefined) return null;
+    if (hit.relevance !== null && hit.relevance !== undefined) {
+      return h("span", { class: "score", title: "How likely this is what you look for" }, percent(hit.relevance));
+    }
+    const share = best > 0 ? Math.max(0, hit.score / best) : 0;
+    return h("meter", { min: 0, max: 1, value: share.toFixed(3), title: `nearness ${hit.score.toFixed(3)}`, "aria-label": `nearness ${hit.score.toFixed(2)}` });
+  }
+
+  move(event) {
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns(), ArrowUp: -this.columns() };
+    const card = event.target.closest(".card");
+    if (!card || !(event.key in steps)) return;
+    const all = [...$("results").children];
+    const next = all[all.indexOf(card) + steps[event.key]];
+    if (next) { event.preventDefault(); next.querySelector(".open")?.focus(); }
+  }
+
+  columns() { return getComputedStyle($("results")).gridTemplateColumns.split(" ").length; }
+
+  step(by) {
+    const next = this.hits[this.hits.findIndex((hit) => hit.id === this.opened) + by];
+    if (next) this.open(next);
+  }
+
+  open(hit) {
+    const viewer = $("viewer");
+    this.opened = hit.id;
+    const close = () => viewer.close();
+    const then = (run) => () => { close(); run(hit); };
+    const image = h("img", { src: api.preview(this.library, hit.id), alt: told(hit) });
+    image.addEventListener("error", () => { image.src = api.thumbnail(this.library, hit.id); }, { once: true });
+    const figure = h("figure", {}, image);
+    const facts = Object.entries(hit.meta ?? {}).filter(([, value]) => value !== null && typeof value !== "object");
+    if (hit.width) facts.unshift(["size", `${hit.width} × ${hit.height}`]);
+    if (hit.score !== undefined) facts.unshift([hit.scored_by === "cosine" ? "nearness" : "score", hit.score.toFixed(3)]);
+    if (hit.path) facts.push(["file", hit.path]);
+    viewer.replaceChildren(figure, h("div", { class: "side" },
+      h("button", { type: "button", class: "round close", "aria-label": "Close", onclick: close }, "✕"),
+      h("h2", { id: "viewer-name", dir: "auto" }, hit.name),
+      h("div", { class: "said" }, ...(hit.texts ?? []).slice(0, 8).map((text) => h("p", { dir: "auto" }, text))),
+      h("dl", {}, ...facts.flatMap(([key, value]) => [h("dt", {}, key), h("dd", { dir: "auto" }, String(value))])),
+      h("div", { class: "acts" },
+        h("button", { type: "button", onclick: then(this.acts.like) }, "More like this"),
+        this.can.explain && hit.score !== undefined ? h("button", { type: "button", class: "second", onclick: () => this.acts.why(hit, figure) }, "Why?") : null,
+        h("button", { type: "button", class: "second", onclick: then(this.acts.plus) }, "＋ Add to search"),
+        h("button", { type: "button", class: "second", onclick: then(this.acts.minus) }, "− Take away"),
+        this.can.write ? h("button", { type: "button", class: "danger", onclick: then(this.acts.remove) }, "Delete") : null)));
+    if (!viewer.open) viewer.showModal();
+    viewer.querySelector(".close").focus();
+  }
+}

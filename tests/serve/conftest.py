@@ -1,0 +1,177 @@
+"""A small library behind the service: in process (ASGI), and as a real server on a loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import io
+import json
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+pytest.importorskip("fastapi", reason="serving needs the [serve] extra")
+
+import httpx
+
+from diptych.library import Library
+from diptych.serve import run
+from diptych.serve.app import Application, create_app
+from diptych.serve.settings import Pressure, ServeSettings
+
+
+def _mosaic() -> Any:
+    """The encoder of the library's tests: pictures by colour, texts by the colours they name."""
+    path = Path(__file__).parent.parent / "library" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("library_conftest", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MOSAIC = _mosaic()
+COLOURS = MOSAIC.COLOURS
+
+
+def encoded(
+    colour: str | tuple[int, int, int] = "red", form: str = "PNG", size: tuple[int, int] = (40, 30), mark: int = 0
+) -> bytes:
+    """A picture of one colour, as an upload; `mark` makes its bytes differ."""
+    image = PIL.Image.new("RGB", size, COLOURS.get(colour, colour) if isinstance(colour, str) else colour)
+    image.putpixel((0, 0), (mark % 256, mark // 256 % 256, 1))
+    stream = io.BytesIO()
+    image.save(stream, form)
+    return stream.getvalue()
+
+
+@dataclass
+class Site:
+    """A library on disk and the parts to serve it."""
+
+    folder: Path
+    pictures: Path
+    encoder: Any
+
+    def app(self, **changes: Any) -> Application:
+        settings = ServeSettings(**{"pressure": Pressure(decoders=1), **changes})
+        return create_app(settings, {"colours": self.folder}, {self.encoder.fingerprint: self.encoder})
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of one colour each, and a library of them, made once."""
+    folder = tmp_path_factory.mktemp("site")
+    lines = []
+    for place, colour in enumerate(COLOURS):
+        MOSAIC.paint(folder / "pictures" / f"{colour}.png", colour)
+        album = "odd" if place % 2 else "even"
+        line = {"image": f"{colour}.png", "text": f"a {colour} thing", "album": album, "year": 2000 + place}
+        lines.append(json.dumps(line) + "\n")
+    (folder / "pictures" / "list.jsonl").write_text("".join(lines))
+    Library.create(folder / "library", MOSAIC.MosaicEncoder()).index([folder / "pictures" / "list.jsonl"])
+    return folder
+
+
+@pytest.fixture
+def site(made: Path, tmp_path: Path) -> Site:
+    """A copy of the library for this test alone."""
+    shutil.copytree(made / "library", tmp_path / "library")
+    return Site(tmp_path / "library", made / "pictures", MOSAIC.MosaicEncoder())
+
+
+@asynccontextmanager
+async def _client(application: Application, **named: Any) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
+    async with (
+        application.running(warm=False),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost:8000", timeout=30, **named) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def client_of() -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """`async with client_of(application) as client`: the application without a socket."""
+    return _client
+
+
+@pytest.fixture
+def ask(site: Site) -> Callable[..., Any]:
+    """Run a coroutine function of a client against the service: `ask(scenario, **settings)`."""
+
+    def asked(scenario: Callable[[httpx.AsyncClient], Any], **changes: Any) -> Any:
+        async def whole() -> Any:
+            async with _client(site.app(**changes)) as client:
+                return await scenario(client)
+
+        return asyncio.run(whole())
+
+    return asked
+
+
+@dataclass
+class Running:
+    """A real server on a loopback port."""
+
+    url: str
+    port: int
+    application: Application
+    stop: Callable[[], None]
+
+
+@contextmanager
+def running(application: Application) -> Iterator[Running]:
+    """Serve in a thread until the block ends."""
+    settings = application.service.settings
+    listener = run.bind(settings)
+    server = run.server(application, settings)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    thread = threading.Thread(target=lambda: asyncio.run(server._serve([listener])), daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        threading.Event().wait(0.02)
+    port = listener.getsockname()[1]
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(40)
+
+    try:
+        yield Running(f"http://127.0.0.1:{port}", port, application, stop)
+    finally:
+        stop()
+        listener.close()
+
+
+@pytest.fixture
+def serve(site: Site) -> Iterator[Callable[..., Running]]:
+    """Start real servers: `serve(**settings)`; they end with the test."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def started(**changes: Any) -> Running:
+            return stack.enter_context(running(site.app(port=0, **changes)))
+
+        yield started
+
+
+@pytest.fixture
+def picture() -> Callable[..., bytes]:
+    """Encoded pictures: `picture("red", "JPEG")`."""
+    return encoded
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

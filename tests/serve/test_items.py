@@ -1,0 +1,274 @@
+"""Listing, looking, adding, describing, deleting and taking back, over HTTP and on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+
+import PIL.Image
+import pytest
+
+from diptych.library import Library
+
+L = "/libraries/colours"
+
+
+async def upload(client, *files, **data):
+    return await client.post(f"{L}/items", files=[("files", file) for file in files], data=data)
+
+
+def test_libraries_and_their_columns_are_told(ask, site) -> None:
+    async def scenario(client):
+        return (await client.get("/libraries")).json(), (await client.get(L)).json()
+
+    listed, one = ask(scenario)
+    assert listed["libraries"] == [{key: value for key, value in one.items() if key != "columns"}]
+    assert (one["pictures"], one["model"], one["dim"], one["features"]["write"]) == (6, "mosaic", 16, True)
+    assert one["columns"]["year"] == "number"
+
+
+def test_pages_go_through_everything_once(ask) -> None:
+    async def scenario(client):
+        found, after = [], None
+        while True:
+            query = {"limit": "4"} | ({"after": after} if after else {})
+            page = (await client.get(f"{L}/items", params=query)).json()
+            found += [item["id"] for item in page["items"]]
+            assert page["total"] == 6
+            after = page["next"]
+            if after is None:
+                return found
+
+    found = ask(scenario)
+    assert found == sorted(set(found))
+    assert len(found) == 6
+
+
+def test_pages_can_be_filtered(ask) -> None:
+    async def scenario(client):
+        first = (await client.get(f"{L}/items", params={"limit": "2", "where": "album = 'odd'"})).json()
+        rest = await client.get(f"{L}/items", params={"where": "album = 'odd'", "after": first["next"]})
+        return first, rest.json()
+
+    first, rest = ask(scenario)
+    names = {item["name"] for item in first["items"] + rest["items"]}
+    assert names == {"white.png", "green.png", "yellow.png"}
+    assert (first["total"], rest["next"]) == (3, None)
+
+
+def test_facets_count(ask) -> None:
+    async def scenario(client):
+        return (await client.get(f"{L}/facets", params={"column": "album"})).json()
+
+    assert sorted((one["value"], one["count"]) for one in ask(scenario)["values"]) == [("even", 3), ("odd", 3)]
+
+
+def test_an_upload_is_found_at_once_and_still_there_after_a_restart(ask, site, picture) -> None:
+    data = picture((200, 0, 200))
+
+    async def add(client):
+        added = await upload(client, ("../../evil name.png", data), meta='{"album": "new"}', texts='["a purple thing"]')
+        found = await client.post(f"{L}/search/image", files={"file": ("x", data)}, data={"k": "1"})
+        return added.json(), found.json()["hits"][0]
+
+    added, hit = ask(add)
+    assert (added["created"], added["failed"]) == (1, 0)
+    assert hit["id"] == added["added"][0]["id"]
+    assert hit["name"] == "../../evil name.png", "what the sender called it is only text"
+    assert hit["meta"]["album"] == "new"
+    assert hit["texts"] == ["a purple thing"]
+    stored = [path for path in (site.folder / "files").rglob("*") if path.is_file()]
+    assert len(stored) == 1
+    assert stored[0].read_bytes() == data
+    assert stored[0].parent.parent == site.folder / "files", "the name on disk is the server's own"
+
+    async def again(client):
+        return await client.get(f"{L}/items/{hit['id']}")
+
+    assert ask(again).json()["name"] == "../../evil name.png"
+    assert Library.open(site.folder).verify().problems == ()
+
+
+def test_the_same_upload_again_keeps_its_id(ask, picture) -> None:
+    async def scenario(client):
+        return [(await upload(client, ("a.png", picture("red", mark=1)))).json()["added"][0] for _ in range(2)]
+
+    first, second = ask(scenario)
+    assert first["id"] == second["id"]
+    assert (first["created"], second["created"]) == (True, False)
+
+
+def test_one_bad_picture_harms_no_other(ask, picture) -> None:
+    files = [("good.png", picture("red", mark=7)), ("bad.jpg", b"<svg/>"), ("cut.png", picture("blue", mark=8)[:-20])]
+
+    async def scenario(client):
+        return (await upload(client, *files)).json(), (await client.get("/libraries")).json()
+
+    added, listed = ask(scenario)
+    assert [one["error"] and one["error"]["code"] for one in added["added"]] == [None, "not_an_image", "truncated"]
+    assert (added["created"], added["failed"]) == (1, 2)
+    assert listed["libraries"][0]["pictures"] == 7
+
+
+def test_describing_sets_and_drops_keys(ask, site) -> None:
+    async def scenario(client):
+        (item,) = (await client.get(f"{L}/items", params={"where": "name = 'red.png'"})).json()["items"]
+        path = f"{L}/items/{item['id']}"
+        patched = await client.patch(path, json={"meta": {"year": None, "mood": "warm"}, "texts": ["rot"]})
+        found = await client.post(f"{L}/search", json={"text": "red", "filter": [{"column": "mood", "value": "warm"}]})
+        return patched.json(), found.json()["hits"]
+
+    patched, hits = ask(scenario)
+    assert (patched["meta"], patched["texts"]) == ({"album": "even", "mood": "warm"}, ["rot"])
+    assert [hit["name"] for hit in hits] == ["red.png"]
+
+
+def test_a_deletion_is_durable_and_can_be_taken_back(ask, site) -> None:
+    async def scenario(client):
+        (item,) = (await client.get(f"{L}/items", params={"where": "name = 'red.png'"})).json()["items"]
+        path = f"{L}/items/{item['id']}"
+        gone = (await client.delete(path)).json()
+        missing = (await client.get(path)).status_code
+        on_disk = len(Library.open(site.folder))
+        back = (await client.post(f"{L}/undo", json={"token": gone["undo"]})).json()
+        twice = (await client.post(f"{L}/undo", json={"token": gone["undo"]})).json()
+        return item, gone, missing, on_disk, back, (await client.get(path)).json(), twice["code"]
+
+    item, gone, missing, on_disk, back, again, twice = ask(scenario)
+    assert (gone["deleted"], missing, on_disk) == (1, 404, 5)
+    assert back == {"restored": 1}
+    assert again == item
+    assert twice == "cannot_undo"
+
+
+def test_a_deletion_can_be_taken_back_after_a_restart_until_it_is_purged(ask, site, picture) -> None:
+    async def delete(client):
+        identifier = (await upload(client, ("a.png", picture((1, 2, 3))))).json()["added"][0]["id"]
+        return (await client.delete(f"{L}/items/{identifier}")).json()["undo"]
+
+    async def undo(client):
+        return await client.post(f"{L}/undo", json={"token": token})
+
+    token = ask(delete)
+    assert ask(undo).json() == {"restored": 1}
+    token = ask(delete)
+    Library.open(site.folder).purge(0)
+    assert ask(undo).json()["code"] == "cannot_undo"
+    assert not [path for path in (site.folder / "files").rglob("*") if path.is_file()]
+
+
+def test_deleting_by_filter_needs_a_filter(ask) -> None:
+    async def scenario(client):
+        nothing = await client.post(f"{L}/items/delete", json={})
+        odd = await client.post(f"{L}/items/delete", json={"filter": [{"column": "album", "value": "odd"}]})
+        return nothing, odd.json(), (await client.get("/libraries")).json()["libraries"][0]["pictures"]
+
+    nothing, odd, left = ask(scenario)
+    assert nothing.status_code == 422
+    assert (odd["deleted"], left) == (3, 3)
+
+
+def test_read_only_means_it(ask, picture) -> None:
+    async def scenario(client):
+        identifier = (await client.get(f"{L}/items")).json()["items"][0]["id"]
+        return [
+            await upload(client, ("a.png", picture("red"))),
+            await client.delete(f"{L}/items/{identifier}"),
+            await client.patch(f"{L}/items/{identifier}", json={"meta": {"a": 1}}),
+            await client.post(f"{L}/items/delete", json={"where": "year > 0"}),
+            await client.post(f"{L}/undo", json={"token": "x"}),
+        ]
+
+    assert [(one.status_code, one.json()["code"]) for one in ask(scenario, read_only=True)] == [(403, "read_only")] * 5
+
+
+def test_thumbnail_and_preview_are_fresh_jpegs(ask, site) -> None:
+    async def scenario(client):
+        identifier = (await client.get(f"{L}/items")).json()["items"][0]["id"]
+        small, large = [await client.get(f"{L}/items/{identifier}/{kind}") for kind in ("thumbnail", "preview")]
+        again = await client.get(f"{L}/items/{identifier}/preview", headers={"If-None-Match": large.headers["etag"]})
+        return small, large, again
+
+    small, large, again = ask(scenario)
+    for answer in (small, large):
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert PIL.Image.open(io.BytesIO(answer.content)).format == "JPEG"
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_polyglot_leaves_its_script_behind(ask, picture) -> None:
+    data = picture("red", "GIF") + b"<script>alert(1)</script>"
+
+    async def scenario(client):
+        identifier = (await upload(client, ("x.html", data))).json()["added"][0]["id"]
+        return [await client.get(f"{L}/items/{identifier}/{kind}") for kind in ("thumbnail", "preview")]
+
+    for answer in ask(scenario):
+        assert answer.status_code == 200
+        assert b"script" not in answer.content
+
+
+@pytest.mark.parametrize("meta", ["[]", "{", '{"a": {}}', '{"a": "' + "x" * 1001 + '"}', "{" * 5000])
+def test_odd_metadata_is_refused(ask, picture, meta) -> None:
+    async def scenario(client):
+        return await upload(client, ("a.png", picture("red")), meta=meta)
+
+    assert ask(scenario).status_code == 422
+
+
+def test_another_writer_is_waited_for_politely(ask, site, picture) -> None:
+    from diptych.library import lock
+
+    async def scenario(client):
+        with lock.writer(site.folder):
+            busy = await upload(client, ("a.png", picture("red", mark=3)))
+        return busy, await upload(client, ("a.png", picture("red", mark=3)))
+
+    busy, free = ask(scenario)
+    assert (busy.status_code, busy.json()["code"]) == (503, "library_busy")
+    assert "retry-after" in busy.headers
+    assert free.json()["created"] == 1
+
+
+def test_a_write_elsewhere_is_seen(ask, site) -> None:
+    import asyncio
+
+    async def scenario(client):
+        Library.open(site.folder, site.encoder).remove([site.pictures / "red.png"])
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            if (await client.get("/libraries")).json()["libraries"][0]["pictures"] == 5:
+                return True
+        return False
+
+    assert ask(scenario)
+
+
+def test_a_disk_that_cannot_be_written_is_a_503_without_paths(ask, site, picture, monkeypatch) -> None:
+    from diptych.library import originals
+
+    def full(path, data):
+        raise OSError(28, "No space left on device", str(path))
+
+    async def scenario(client):
+        monkeypatch.setattr(originals, "write_bytes", full)
+        failed = await upload(client, ("a.png", picture("red", mark=9)))
+        monkeypatch.undo()
+        return failed, await upload(client, ("a.png", picture("red", mark=9)))
+
+    failed, worked = ask(scenario)
+    assert failed.status_code == 503
+    assert str(site.folder) not in failed.text
+    assert worked.json()["created"] == 1
+
+
+def test_uploads_are_ordinary_files(ask, site, picture) -> None:
+    async def scenario(client):
+        return await upload(client, ("a.sh", picture("red", mark=4)))
+
+    ask(scenario)
+    (file,) = [path for path in (site.folder / "files").rglob("*") if path.is_file()]
+    assert not file.stat().st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    assert json.loads((site.folder / "library.json").read_text())["model"] == "mosaic"

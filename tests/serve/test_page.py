@@ -1,0 +1,436 @@
+"""The page in a real Chromium: features as a person uses them, accessibility, texts that would like to be scripts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.library import Library
+from diptych.serve.app import create_app
+from diptych.serve.settings import Pressure, ServeSettings, new_token
+
+from .conftest import MOSAIC, encoded, running
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs PyPI playwright")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+ARGUMENTS = [
+    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
+PAYLOADS = [
+    "<script>window.hacked=1</script>",
+    "<img src=x onerror=window.hacked=1>",
+    '"><svg onload=window.hacked=1>',
+    "javascript:window.hacked=1",
+    "{{constructor.constructor('window.hacked=1')()}}",
+    "</title><script>window.hacked=1</script>",
+    "'-window.hacked=1-'",
+    "<iframe srcdoc='<script>parent.hacked=1</script>'>",
+    "<a href=javascript:window.hacked=1>red</a>",
+    "\u202e<b>red\u0000",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Two libraries: 36 tinted pictures with albums, and one of a single picture."""
+    encoder = MOSAIC.MosaicEncoder()
+    lines = []
+    for place in range(36):
+        colour = list(MOSAIC.COLOURS)[place % 6]
+        name = f"{colour}-{place // 6}.png"
+        MOSAIC.paint(tmp_path / "pictures" / name, colour, mark=place // 6)
+        line = {
+            "image": name,
+            "text": f"a {colour} thing, number {place // 6}",
+            "album": f"album {place % 3}",
+            "year": 2000 + place,
+        }
+        lines.append(json.dumps(line) + "\n")
+    (tmp_path / "pictures" / "list.jsonl").write_text("".join(lines))
+    many = Library.create(tmp_path / "many", encoder)
+    many.index([tmp_path / "pictures" / "list.jsonl"])
+    one = Library.create(tmp_path / "one", encoder)
+    MOSAIC.paint(tmp_path / "single" / "only.png", "white")
+    one.index([tmp_path / "single"])
+    return {"many": tmp_path / "many", "one": tmp_path / "one"}
+
+
+class Visit:
+    """A page of the service, and whatever went wrong on it."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url = page, url
+        self.troubles: list[str] = []
+        self.asked: list[str] = []
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("console", lambda said: self.troubles.append(said.text) if said.type == "error" else None)
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self, fragment: str = "") -> Visit:
+        self.page.goto(self.url + "/" + fragment)
+        self.page.wait_for_selector("html[data-ready]")
+        return self
+
+    def type(self, text: str) -> None:
+        with self.page.expect_response(lambda answer: answer.url.endswith("/search") and answer.ok):
+            self.page.fill("#words", text)
+        self.page.wait_for_timeout(60)
+
+    def names(self) -> list[str]:
+        return self.page.locator("#results .card .name").all_text_contents()
+
+    def wait_for(self, count: int) -> None:
+        self.until(f"document.querySelectorAll('#results .card').length === {count}")
+
+    def until(self, expression: str) -> None:
+        """Poll from outside: the page's own policy forbids the evaluation that waiting inside would need."""
+        for _ in range(200):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never true: {expression}")
+
+
+@pytest.fixture
+def visit(browser: Any, folders: dict[str, Path]) -> Iterator[Any]:
+    """`visit()` opens a page of a real server; everything it asked for must have come from that server."""
+    encoder = MOSAIC.MosaicEncoder()
+    made: list[Visit] = []
+    with ExitStack() as stack:
+
+        def opened(token: str | None = None, fragment: str = "", **options: Any) -> Visit:
+            settings = ServeSettings(port=0, token=token, pressure=Pressure(decoders=1))
+            server = stack.enter_context(running(create_app(settings, folders, {encoder.fingerprint: encoder})))
+            context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+            stack.callback(context.close)
+            found = Visit(context.new_page(), server.url)
+            made.append(found)
+            return found.open(fragment) if token is None else found
+
+        yield opened
+        for one in made:
+            assert all(asked.startswith((one.url, "data:", "blob:")) for asked in one.asked), "an external request"
+            assert one.troubles == []
+
+
+def test_it_opens_with_pictures_and_finds_while_one_types(visit) -> None:
+    here = visit()
+    here.wait_for(36)
+    here.type("red")
+    assert all(name.startswith("a red thing") for name in here.names()[:6])
+    assert "pictures in" in here.page.text_content("#status")
+    here.type("blue")
+    assert here.names()[0].startswith("a blue thing")
+    assert "q=blue" in here.page.url
+    here.page.reload()
+    here.page.wait_for_selector("html[data-ready]")
+    assert here.page.input_value("#words") == "blue"
+    assert here.names()[0].startswith("a blue thing")
+
+
+def test_arithmetic_by_chips(visit) -> None:
+    here = visit()
+    here.type("red blue")
+    here.page.click("#minus")
+    assert here.page.locator("#terms .term").count() == 1
+    here.type("blue")
+    assert all(name.startswith("a red thing") for name in here.names()[:3])
+    here.page.click("#plus")
+    assert here.page.locator("#terms .term.take .said").text_content() == "blue"
+    with here.page.expect_response("**/search"):
+        here.page.click("#terms .term.take .sign")
+    assert here.page.locator("#terms .term.take").count() == 0
+    here.page.press("#words", "Backspace")
+    assert here.page.locator("#terms .term").count() == 1
+
+
+def drop(page: Any, target: str, data: bytes, name: str = "x.png") -> None:
+    """Drop a file as the browser does."""
+    page.evaluate(
+        """([target, encoded, name]) => {
+            const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, {type: "image/png"}));
+            const about = {bubbles: true, cancelable: true, dataTransfer: transfer};
+            const fire = (at, kind) => at.dispatchEvent(new DragEvent(kind, about));
+            fire(document.body, "dragenter");
+            fire(document.querySelector(target), "dragover");
+            fire(document.querySelector(target), "drop");
+        }""",
+        [target, base64.b64encode(data).decode(), name],
+    )
+
+
+def test_a_picture_may_be_chosen_dropped_or_pasted(visit) -> None:
+    here = visit()
+    with here.page.expect_response("**/search"):
+        here.page.set_input_files(
+            "#file-search", {"name": "a.png", "mimeType": "image/png", "buffer": encoded("green")}
+        )
+    here.page.wait_for_timeout(60)
+    assert here.names()[0].startswith("a green thing")
+    here.page.click("#terms .gone")
+    with here.page.expect_response("**/search"):
+        drop(here.page, "#drop-search", encoded("yellow"))
+    here.page.wait_for_timeout(60)
+    assert here.names()[0].startswith("a yellow thing")
+    assert here.page.is_hidden("#drop")
+    here.page.click("#terms .gone")
+    with here.page.expect_response("**/search"):
+        here.page.evaluate(
+            """(encoded) => {
+                const transfer = new DataTransfer();
+                const bytes = Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0));
+                transfer.items.add(new File([bytes], "p.png", {type: "image/png"}));
+                const about = {clipboardData: transfer, bubbles: true, cancelable: true};
+                document.dispatchEvent(new ClipboardEvent("paste", about));
+            }""",
+            base64.b64encode(encoded("blue")).decode(),
+        )
+    here.page.wait_for_timeout(60)
+    assert here.names()[0].startswith("a blue thing")
+
+
+def test_filters_narrow_down_with_and_without_words(visit) -> None:
+    here = visit()
+    here.page.click("#filters-open")
+    here.page.select_option("#filter-column", "album")
+    here.page.fill("#filter-value", "album 1")
+    here.page.click("#filter-add")
+    here.wait_for(12)
+    here.page.select_option("#filter-column", "year")
+    here.page.fill("#filter-value", "2018")
+    here.page.press("#filter-value", "Enter")
+    here.wait_for(6)
+    here.type("red")
+    assert len(here.names()) == 6
+    here.page.locator("#active-filters .gone").first.click()
+    here.wait_for(18)
+
+
+def test_the_viewer_tells_steps_and_leads_on(visit) -> None:
+    here = visit()
+    here.type("red")
+    here.page.locator(".card .open").first.click()
+    viewer = here.page.locator("#viewer")
+    assert viewer.get_by_role("heading").text_content().startswith("red-")
+    assert "nearness" in viewer.text_content()
+    here.until("document.querySelector('#viewer img').naturalWidth > 0")
+    first = viewer.get_by_role("heading").text_content()
+    here.page.keyboard.press("ArrowRight")
+    assert viewer.get_by_role("heading").text_content() != first
+    here.page.keyboard.press("ArrowLeft")
+    with here.page.expect_response("**/search"):
+        viewer.get_by_role("button", name="More like this").click()
+    here.wait_for(35)
+    assert not viewer.is_visible()
+    assert here.names()[0].startswith("a red thing")
+    here.page.locator(".card .open").first.click()
+    here.page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+
+
+def test_deleting_can_be_undone(visit) -> None:
+    here = visit()
+    here.wait_for(36)
+    here.page.locator(".card").first.hover()
+    here.page.locator(".card").first.get_by_role("button", name="Delete").click()
+    here.wait_for(35)
+    assert here.page.text_content("#size") == "35 pictures"
+    here.page.get_by_role("button", name="Undo").click()
+    here.wait_for(36)
+
+
+def test_adding_shows_what_was_added_and_what_was_not(visit) -> None:
+    here = visit()
+    files = [
+        {"name": "new.png", "mimeType": "image/png", "buffer": encoded((250, 120, 10))},
+        {"name": "bad.png", "mimeType": "image/png", "buffer": b"<svg/>"},
+    ]
+    here.page.set_input_files("#file-add", files)
+    here.wait_for(37)
+    said = here.page.locator("#toasts").text_content()
+    assert "Added 1 picture" in said
+    assert "bad.png" in said
+    here.page.get_by_role("button", name="Undo").click()
+    here.wait_for(36)
+    drop(here.page, "#drop-add", encoded((10, 120, 250)))
+    here.wait_for(37)
+
+
+def test_the_collection_can_be_switched(visit) -> None:
+    here = visit()
+    here.page.select_option("#collection", "one")
+    here.wait_for(1)
+    assert here.names() == ["only.png"]
+    assert "in=one" in here.page.url
+
+
+def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
+    here = visit()
+    here.type("red")
+    here.page.click("#view-map")
+    here.until("window.diptych.map.data?.count === 36 && window.diptych.map.lands !== null")
+    here.page.wait_for_timeout(700)
+    best = here.page.evaluate("window.diptych.map.toPixels(...window.diptych.map.lands)")
+    reds = here.page.evaluate("[...window.diptych.map.hits.slice(0, 3)]")
+    lands = here.page.evaluate("window.diptych.map.lands")
+    assert abs(lands[0] - reds[0]) + abs(lands[1] - reds[1]) < 0.2
+    painted = here.page.evaluate(
+        """() => { const m = window.diptych.map, gl = m.gl, out = new Uint8Array(4 * m.canvas.width * m.canvas.height);
+             m.paint(performance.now());
+             gl.readPixels(0, 0, m.canvas.width, m.canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, out);
+             return out.some((value) => value > 0); }"""
+    )
+    assert painted, "something is drawn"
+    before = here.page.evaluate("window.diptych.map.zoom")
+    here.page.click("#map-in")
+    here.page.wait_for_timeout(600)
+    assert here.page.evaluate("window.diptych.map.zoom") > before
+    here.page.focus("#map")
+    x = here.page.evaluate("window.diptych.map.x")
+    here.page.keyboard.press("ArrowRight")
+    assert here.page.evaluate("window.diptych.map.x") > x
+    here.page.click("#map-query")
+    here.page.wait_for_timeout(600)
+    here.page.keyboard.press("Home")
+    here.page.wait_for_timeout(600)
+    place = here.page.evaluate("window.diptych.map.toPixels(...window.diptych.map.hits.slice(0, 2))")
+    here.page.locator("#map").click(position={"x": place[0], "y": place[1]})
+    assert here.page.locator("#viewer").get_by_role("heading").text_content().startswith("red-")
+    assert len(best) == 2
+
+
+def test_with_the_keyboard_alone(visit) -> None:
+    here = visit()
+    here.page.focus("#words")
+    with here.page.expect_response("**/search"):
+        here.page.keyboard.type("green")
+    here.page.wait_for_timeout(100)
+    for _ in range(20):
+        here.page.keyboard.press("Tab")
+        if here.page.evaluate("document.activeElement.className") == "open":
+            break
+    here.page.keyboard.press("ArrowRight")
+    here.page.keyboard.press("Enter")
+    assert here.page.locator("#viewer").get_by_role("heading").text_content().startswith("green-")
+    here.page.keyboard.press("Escape")
+    assert here.page.evaluate("document.activeElement.className") == "open", "focus comes back"
+
+
+def test_a_token_is_asked_for_once(visit) -> None:
+    token = new_token()
+    here = visit(token=token)
+    here.page.goto(here.url)
+    here.page.fill("#token", "wrong")
+    here.page.get_by_role("button", name="Open").click()
+    here.until("document.getElementById('login-error').textContent !== ''")
+    here.page.fill("#token", token)
+    here.page.get_by_role("button", name="Open").click()
+    here.page.wait_for_selector("html[data-ready]")
+    here.wait_for(36)
+    here.until("document.querySelector('.card img').naturalWidth > 0")
+    here.page.reload()
+    here.wait_for(36)
+    here.troubles = [trouble for trouble in here.troubles if "401" not in trouble]
+
+
+def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
+    encoder = MOSAIC.MosaicEncoder()
+    lines = []
+    pictures = folders["many"].parent / "pictures"
+    for place, payload in enumerate(PAYLOADS):
+        MOSAIC.paint(pictures / f"x{place}.png", "red", mark=place + 1)
+        line = {"image": f"x{place}.png", "text": payload, "album": payload, "filename": payload}
+        lines.append(json.dumps(line) + "\n")
+    (pictures / "evil.jsonl").write_text("".join(lines))
+    Library.open(folders["many"], encoder).index([pictures / "evil.jsonl"])
+    here = visit()
+    for payload in PAYLOADS:
+        here.type(payload.replace("\u0000", ""))
+        here.page.click("#plus")
+        here.page.locator("#terms .gone").first.click()
+    here.page.fill("#words", "")
+    here.type("red")
+    for place in range(len(PAYLOADS)):
+        here.page.locator(".card .open").nth(place).click()
+        here.page.keyboard.press("Escape")
+    here.page.click("#filters-open")
+    here.page.select_option("#filter-column", "album")
+    here.page.fill("#filter-value", PAYLOADS[1])
+    here.page.click("#filter-add")
+    here.page.set_input_files(
+        "#file-add", {"name": PAYLOADS[1] + ".png", "mimeType": "image/png", "buffer": encoded((9, 9, 9))}
+    )
+    here.page.wait_for_selector(".toast")
+    assert here.page.evaluate("window.hacked") is None
+    assert here.page.locator("#results script, #results iframe, #viewer svg").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        (1200, "light"),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1200, "dark", marks=pytest.mark.slow),
+    ],
+)
+def test_accessibility_by_axe(visit, width, scheme) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
+    here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+
+    def check(state: str) -> None:
+        found = axe.run(here.page)["violations"]
+        told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
+        assert told == [], f"{state}: {told}"
+        overflow = here.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{state}: {overflow} pixels too wide"
+
+    check("home")
+    here.type("red")
+    here.page.click("#minus")
+    here.type("blue")
+    here.page.click("#filters-open")
+    here.page.fill("#filter-value", "album 1")
+    here.page.click("#filter-add")
+    here.page.wait_for_timeout(300)
+    check("search")
+    here.page.locator(".card .open").first.click()
+    check("viewer")
+    here.page.keyboard.press("Escape")
+    here.page.click("#view-map")
+    here.page.wait_for_timeout(600)
+    check("map")
+    here.page.goto(here.url + "/docs")
+    here.page.wait_for_selector("html[data-ready]")
+    here.page.locator("details").nth(1).evaluate("(one) => { one.open = true; }")
+    check("docs")
+
+
+def test_the_theme_can_be_switched_and_is_remembered(visit) -> None:
+    here = visit(color_scheme="light")
+    here.page.click("#theme")
+    assert here.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    here.open()
+    assert here.page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"

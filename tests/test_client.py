@@ -1,0 +1,117 @@
+"""The client against a real server: both kinds do the same and give the same."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import httpx
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="serving needs the [serve] extra")
+
+from diptych import client as module
+from diptych.client import AsyncClient, Client, ServerError, Term
+from diptych.serve.settings import new_token
+
+from .serve.conftest import encoded, made, serve, site  # noqa: F401 - fixtures
+
+L = "colours"
+
+
+def test_searching_adding_describing_deleting(serve, site, tmp_path) -> None:  # noqa: F811
+    token = new_token()
+    file = tmp_path / "purple.png"
+    file.write_bytes(encoded((160, 0, 160)))
+    with Client(serve(token=token).url, token=token) as client:
+        (library,) = client.libraries()
+        assert (library.name, library.pictures, library.features["write"]) == (L, 6, True)
+        assert client.search(L, "red", k=1).hits[0].meta["name"] == "red.png"
+        assert client.search(L, encoded("blue"), k=1).hits[0].meta["name"] == "blue.png"
+        vector = site.encoder.encode_texts(["green"])[0]
+        assert client.search(L, vector, k=1).hits[0].meta["name"] == "green.png"
+        assert client.search(L, [Term("red blue"), Term(encoded("blue"), -1)], k=1).hits[0].meta["name"] == "red.png"
+        odd = client.search(L, "red", filter=[{"column": "album", "value": "odd"}])
+        assert (odd.total, len(odd.hits)) == (3, 3)
+        good, bad = client.add(L, [file, b"nothing"], meta={"mood": "royal"}, texts=["a purple thing"])
+        assert (good.created, good.error, bad.id) == (True, None, None)
+        assert bad.error is not None
+        assert bad.error[0] == "not_an_image"
+        item = client.item(L, str(good.id))
+        assert (item.name, item.texts, item.meta["mood"]) == ("purple.png", ("a purple thing",), "royal")
+        assert client.like(L, item.id, k=2).hits[0].id != item.id
+        assert client.describe(L, item.id, meta={"mood": None}).meta == {}
+        assert client.thumbnail(L, item.id).startswith(b"\xff\xd8")
+        page = client.items(L, limit=4)
+        rest = client.items(L, limit=4, after=page.next)
+        assert len({one.id for one in page.items + rest.items}) == 7
+        gone = client.delete(L, [item.id])
+        assert gone.deleted == 1
+        assert client.undo(L, str(gone.undo)) == 1
+        vectors = client.embed(["red", encoded("red")])
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        assert client.rerank("red", ["blue", "red"])[0][0] == 1
+
+
+def test_the_other_kind_gives_the_same(serve) -> None:  # noqa: F811
+    url = serve().url
+    with Client(url) as client:
+        expected = client.search(L, "red", k=3).hits
+
+    async def scenario():
+        async with AsyncClient(url) as client:
+            found = await asyncio.gather(*(client.search(L, "red", k=3) for _ in range(4)))
+            added = await client.add(L, [encoded((1, 2, 3))])
+            gone = await client.delete(L, [str(added[0].id)])
+            return [one.hits for one in found], gone.deleted, await client.undo(L, str(gone.undo))
+
+    found, deleted, restored = asyncio.run(scenario())
+    assert found == [expected] * 4
+    assert (deleted, restored) == (1, 1)
+
+
+def test_both_kinds_have_the_same_calls() -> None:
+    def calls(kind):
+        return {
+            name: str(inspect.signature(value)).replace("Awaitable", "")
+            for name, value in vars(kind).items()
+            if not name.startswith("_")
+        }
+
+    assert calls(Client) == calls(AsyncClient)
+
+
+def test_a_no_of_the_server_is_an_error_with_its_parts(serve) -> None:  # noqa: F811
+    with Client(serve().url) as client, pytest.raises(ServerError) as refused:
+        client.search("none", "red")
+    assert (refused.value.status, refused.value.code) == (404, "no_such_library")
+    assert len(refused.value.request_id) == 32
+
+
+def test_nobody_there() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ServerError, match="cannot be reached"):
+        client.libraries()
+
+
+def test_busy_answers_are_tried_again(monkeypatch) -> None:
+    pauses = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    answers = [
+        httpx.Response(503, headers={"Retry-After": "2"}, json={"code": "overloaded", "message": "x"}),
+        httpx.Response(429, headers={"Retry-After": "99"}, json={}),
+        httpx.Response(200, json={"libraries": []}),
+    ]
+    with Client(transport=httpx.MockTransport(lambda request: answers.pop(0))) as client:
+        assert client.libraries() == ()
+    assert pauses == [2.0, 10.0]
+
+
+def test_but_not_for_ever(monkeypatch) -> None:
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    with (
+        Client(transport=httpx.MockTransport(lambda request: httpx.Response(503, text="no"))) as client,
+        pytest.raises(ServerError) as refused,
+    ):
+        client.libraries()
+    assert refused.value.status == 503

@@ -1,0 +1,68 @@
+"""The files for containers and systemd, as far as they can be checked without an engine."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from diptych.cli.app import COMMANDS
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+
+
+def served(command: list[str]) -> None:
+    """The command is one of ours, with flags it has."""
+    import inspect
+
+    pytest.importorskip("fastapi", reason="serving needs the [serve] extra")
+    from diptych.cli.serve import serve
+
+    assert command[1] in COMMANDS
+    flags = {word.lstrip("-").replace("-", "_") for word in command if word.startswith("--")}
+    assert flags <= set(inspect.signature(serve).parameters)
+
+
+def test_the_dockerfile_runs_our_command_as_nobody_special() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    instructions = re.findall(r"^([A-Z]+) (.*)$", text.replace("\\\n", " "), re.M)
+    users = [rest for name, rest in instructions if name == "USER"]
+    assert users == ["diptych"]
+    (command,) = [rest for name, rest in instructions if name == "CMD"]
+    served([word.strip('",[] ') for word in command.split(",")])
+    for name, rest in instructions:
+        if name == "COPY" and not rest.startswith("--from"):
+            for source in rest.split()[:-1]:
+                assert (DEPLOY.parent / source).exists(), source
+
+
+def test_compose_is_yaml_and_safe() -> None:
+    yaml = pytest.importorskip("yaml")
+    (service,) = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"].values()
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert "DIPTYCH_SERVE_TOKEN" in service["environment"]
+    assert service["read_only"] is True
+    assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+
+
+def test_the_unit_runs_our_command() -> None:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(DEPLOY / "diptych.service")
+    served(shlex.split(parser["Service"]["ExecStart"]))
+    assert parser["Service"]["User"] == "diptych"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_accepts_the_unit(tmp_path) -> None:
+    text = (DEPLOY / "diptych.service").read_text().replace("/opt/diptych/bin/diptych", shutil.which("true") or "")
+    (tmp_path / "diptych.service").write_text(re.sub("^(User|Group)=.*", "", text, flags=re.M))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "diptych.service")], capture_output=True, text=True, check=False
+    )
+    assert "diptych.service" not in done.stderr, done.stderr
