@@ -62,9 +62,10 @@ def train(
     )
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
+    unmined = f"\n{report.unmined} records have no place in {settings.data.mined}" if report.unmined else ""
     common.show(
         report.to_json(),
         f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"
-        f"{rows}{skipped}\n"
+        f"{rows}{skipped}{unmined}\n"
         f"model: {report.model}\nnext: diptych eval {data or 'SOURCE'} --model {report.model}",
     )
