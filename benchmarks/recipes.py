@@ -378,7 +378,7 @@ def main() -> None:
         print(f"{label}: {'; '.join(settings)}")
     report |= few.report()
     report["seconds"] = round(time.perf_counter() - started)
-    print(f"{report['seconds']} s in all; * is p < 0.05 against zero-shot")
+    print(f"{report['seconds']} s in all; * is p < 0.05 against a table's first row")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(report, indent=2), encoding="utf-8")
