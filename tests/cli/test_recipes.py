@@ -62,5 +62,4 @@ def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, tmp_
     assert run(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["protocol"]["draws"] == 4
-    side = report["directions"]["image_to_text"] if "directions" in report else report["image_to_text"]
-    assert side["gallery"]["max"] == 30
+    assert report["image_to_text"]["gallery"]["max"] == 30
