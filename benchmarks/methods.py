@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "methods"
 SHARED = ("frozen",)  # what others extend
 TRANSLATED = ("x_mrs_back", "x_mrs_multilingual")  # need a source with translations (benchmarks/translations.py)
 STARTS = {"finetuned": "info_nce"}  # goes on from another run of the same seed
+MINED = ("mined",)  # needs what `diptych data mine` found
 OWN_WORDS = ("joined", "minilm", "minilm_lora")  # need a folder of a pretrained text encoder
 ORDER = ("cca", "sum_hinge", "max_hinge", "order", "info_nce", "siglip", "instance", "adversarial")
 METRICS = ("i2t R@1", "i2t R@10", "t2i R@1", "t2i R@10", "score")
@@ -57,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each on one thread")
     parser.add_argument("--only", action="append", help="a config's name; repeat for several")
     parser.add_argument("--translated", help="a source with translations, for the methods that need one")
+    parser.add_argument("--mined", help="file of mined negatives, for the method that trains with them")
     parser.add_argument("--encoder", help="folder of a pretrained text encoder, for the methods that need one")
     parser.add_argument("--set", action="append", default=[], help="passed on to diptych train")
     return parser.parse_args()
@@ -65,7 +67,7 @@ def arguments() -> argparse.Namespace:
 def left_out(options: argparse.Namespace) -> set[str]:
     """Methods that lack what they need."""
     translated = () if options.translated else TRANSLATED
-    return {*translated, *(() if options.encoder else OWN_WORDS)}
+    return {*translated, *(() if options.mined else MINED), *(() if options.encoder else OWN_WORDS)}
 
 
 def extra(name: str, seed: int, options: argparse.Namespace) -> list[str]:
@@ -74,6 +76,8 @@ def extra(name: str, seed: int, options: argparse.Namespace) -> list[str]:
         return [f"init={options.out / f'{STARTS[name]}-{seed}' / 'model'}"]
     if name == "joined":
         return [f'text.tower.towers=["use", "transformers:{options.encoder}"]']
+    if name in MINED:
+        return [f'data.mined="{options.mined}"']
     if name in OWN_WORDS:
         return [f'text.tower.name="tokens:{options.encoder}"', f'text.network.model="{options.encoder}"']
     return []

@@ -18,6 +18,7 @@ from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
 from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import collect  # noqa: E402
+from diptych.data.mined import MinedRecord, write_mined  # noqa: E402
 from diptych.encoders.export import GraphSpec, read_graph, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
@@ -419,3 +420,108 @@ def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
         return float(np.mean(scores.argmax(1) == np.arange(len(german))))
 
     assert right(both.model) > right(english.model)  # German was never dealt out there
+
+
+# mined hard negatives
+
+
+def colour_of(pair: Any) -> str:
+    return Path(pair.images[0].name).name.partition("-")[0]
+
+
+def mined_file(path: Path, pairs: Any, **changes: list[str]) -> Path:
+    """Records of one colour are hard for each other."""
+    colour = {pair.id: colour_of(pair) for pair in pairs}
+    hard = {one: [other for other in colour if other != one and colour[other] == colour[one]] for one in colour}
+    found = {name: others for name, others in (hard | changes).items() if others}
+    write_mined(path, [MinedRecord(name, tuple(others), (0.0,) * len(others)) for name, others in found.items()], {})
+    return path
+
+
+def test_mined_negatives_meet_and_the_run_is_known_by_their_content(
+    shapes: Path, tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]["train"]
+    path = mined_file(tmp_path / "mined.jsonl", pairs)
+    data = compose.DataConfig(views=("full",), workers=1, mined=str(path), hard=0.6)
+    plans = []
+    made = compose_train.EpochPlan
+    monkeypatch.setattr(compose_train, "EpochPlan", lambda *a, **k: plans.append(made(*a, **k)) or plans[-1])
+    report = train(small(training=FAST, data=data), tmp_path / "run", shapes)
+    assert report.unmined == 0
+    assert report.to_json()["unmined"] == 0
+    train(small(training=FAST, data=dataclasses.replace(data, mined="")), tmp_path / "without", shapes)
+
+    usable = [pair for pair in pairs if Path(pair.images[0].name).name != "bad.png"]
+    colours = np.array([colour_of(pair) for pair in usable])
+
+    def neighbours(plan: Any) -> float:
+        order = np.concatenate([batch.owner for epoch in range(3) for batch in plan.epoch(epoch)])
+        return float(np.mean(colours[order[1:]] == colours[order[:-1]]))
+
+    with_mined, by_chance = map(neighbours, plans)
+    assert with_mined > 2 * by_chance
+
+    config = diptych.load(report.model).config.training
+    assert config["config"]["data"]["mined"] == ""  # no path of this machine travels with the model
+    assert len(config["data"]["mined_fingerprint"]) == 32
+    moved = path.rename(tmp_path / "moved.jsonl")
+    again = small(training=FAST, data=dataclasses.replace(data, mined=str(moved)))
+    assert train(again, tmp_path / "run", shapes).fits[0].rows == report.fits[0].rows
+    mined_file(moved, pairs, **{pairs[0].id: [pairs[-1].id]})
+    with pytest.raises(ConfigError, match=r"data\.mined: "):
+        train(again, tmp_path / "run", shapes)
+
+
+def test_a_run_with_mined_negatives_resumes_exactly(
+    shapes: Path, tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]["train"]
+    data = compose.DataConfig(workers=1, mined=str(mined_file(tmp_path / "mined.jsonl", pairs)))
+    config = small(training=FAST, data=data)
+    whole = train(config, tmp_path / "whole", shapes)
+    scores, calls = compose_train.retrieval_scores, []
+
+    def interrupted(*arguments: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return scores(*arguments)
+
+    monkeypatch.setattr(compose_train, "retrieval_scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", shapes)
+    monkeypatch.setattr(compose_train, "retrieval_scores", scores)
+    resumed = train(config, tmp_path / "broken", shapes)
+    assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
+
+
+def test_records_that_were_not_mined_are_counted_and_said(shapes: Path, tmp_path: Path, small: Any) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def track(self, items: Any, label: str, total: int | None = None) -> Any:
+            return iter(items)
+
+        def say(self, message: str) -> None:
+            self.said.append(message)
+
+    pairs = compose.read_splits(compose.DataConfig(), str(shapes))[0]["train"]
+    path = mined_file(tmp_path / "mined.jsonl", pairs, **{pairs[0].id: [], pairs[1].id: []})
+    data, heard = compose.DataConfig(workers=1, mined=str(path)), Heard()
+    report = train(small(training=FAST, data=data), tmp_path / "run", shapes, progress=heard)
+    assert report.unmined == 2
+    assert any("does not speak of 2 of 35 records" in line for line in heard.said)
+
+
+def test_mined_negatives_of_other_data_and_missing_files_are_refused(shapes: Path, tmp_path: Path, small: Any) -> None:
+    write_mined(tmp_path / "other.jsonl", [MinedRecord("x", ("y",), (0.0,))], {})
+    for name, message in (("other.jsonl", "no hard negatives among the 35 training records"), ("none", "cannot read")):
+        data = compose.DataConfig(workers=1, mined=str(tmp_path / name))
+        with pytest.raises(DataError, match=message):
+            train(small(training=FAST, data=data), tmp_path / "run", shapes)
+    with pytest.raises(ConfigError, match="hard must be between 0 and 1"):
+        compose.DataConfig(hard=1.0)
+    with pytest.raises(ConfigError, match="a fit has no batches"):
+        small(loss=None, fit=Part("cca"), data=compose.DataConfig(mined="mined.jsonl"))

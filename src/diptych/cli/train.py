@@ -55,6 +55,7 @@ def train(
     from diptych.core.config import load, peek
 
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
+    unmined = ""
     given: dict[str, Any] = {"source": data, "options": options, "device": common.device, "progress": common.progress()}
     if peek(config, "kind") == "cross":
         from diptych.compose import slow as compose_slow
@@ -72,11 +73,13 @@ def train(
             compose.forget(folder)
         report = compose.train(settings, folder, **given)
         next_step = f"diptych eval {data or 'SOURCE'} --model {report.model}"
+        if report.unmined:
+            unmined = f"\n{report.unmined} records have no place in {settings.data.mined}"
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
     common.show(
         report.to_json(),
         f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"
-        f"{rows}{skipped}\n"
+        f"{rows}{skipped}{unmined}\n"
         f"model: {report.model}\nnext: {next_step}",
     )

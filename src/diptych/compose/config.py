@@ -29,12 +29,16 @@ class DataConfig:
     # language as regularisation: texts give way to back-translations and to other languages, if there are any;
     # validation then looks at the originals alone
     language: LanguagePolicy | None = None
+    mined: str = ""  # hard negatives that `diptych data mine` wrote; they meet in batches. Empty: chance alone
+    hard: float = 0.5  # share of a batch that is filled with them, as far as there are any left
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
             raise ConfigError(f"val_share must be between 0 and 1, found {self.val_share}")
         if not 0 <= self.plain <= 1:
             raise ConfigError(f"plain must be from 0 to 1, found {self.plain}")
+        if not 0 < self.hard < 1:
+            raise ConfigError(f"hard must be between 0 and 1, found {self.hard}")
         if self.workers < 1:
             raise ConfigError(f"workers must be at least 1, found {self.workers}")
         views.check(self.views)
@@ -77,6 +81,8 @@ class TrainConfig:
             raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
         if (self.loss is None) == (self.fit is None):
             raise ConfigError("a config needs a loss to train for, or a fit to compute; give one of both")
+        if self.fit is not None and self.data.mined:
+            raise ConfigError("a fit has no batches for mined negatives to meet in; leave out data.mined")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, found {self.seed}")
         if self.init and self.members > 1:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diptych.compose import pairing, towers
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
+from diptych.compose.negatives import MinedNegatives
 from diptych.compose.pairing import Pairing
 from diptych.compose.scores import retrieval_scores
 from diptych.core.config import Part, to_dict
@@ -46,6 +47,7 @@ class TrainReport:
     fits: tuple[FitResult, ...]
     skipped: tuple[Skipped, ...]
     records: Mapping[str, int]
+    unmined: int = 0  # training records that the file of mined negatives does not speak of
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -62,6 +64,7 @@ class TrainReport:
                 for fit in self.fits
             ],
             "records": dict(self.records),
+            "unmined": self.unmined,
             "skipped": [{"name": skip.name, "reason": skip.reason, "detail": skip.detail} for skip in self.skipped],
         }
 
@@ -132,6 +135,7 @@ def train(
     text_tower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)
     pairing.build(config, (image_tower, text_tower), config.seed, _ANY_CLASSES)
     accelerator(device)
+    mined = MinedNegatives.read(Path(config.data.mined)) if config.data.mined else None
     unread: list[Skipped] = []
     if pairs is None:
         pairs, unread = read_splits(config.data, spec, options)
@@ -143,9 +147,12 @@ def train(
         both,
         _collect(pairs["train"], both, root, config.data, config.data.views, progress),
         _collect(_as_measured(pairs["val"], config.data), both, root, config.data, ("full",), progress),
+        mined,
     )
     if lesson is not None:
         lesson.begin(data.training)
+    if data.unmined:
+        progress.say(f"{config.data.mined} does not speak of {data.unmined} of {data.training.records} records")
     fits, trained, first = [], [], True
     for member in range(config.members):
         seed = config.seed + member
@@ -171,6 +178,12 @@ class _Data:
     towers: pairing.Towers
     training: FeaturePairs
     validation: FeaturePairs
+    mined: MinedNegatives | None = None
+
+    @property
+    def unmined(self) -> int:
+        """Training records that the mined negatives do not speak of."""
+        return self.mined.unmined(self.training.ids) if self.mined else 0
 
     @property
     def classes(self) -> int:
@@ -178,8 +191,9 @@ class _Data:
         return len({group for group in self.training.groups if group is not None})
 
     def fingerprints(self) -> dict[str, str]:
-        """Of the records of both splits."""
-        return {"train": self.training.fingerprint(), "val": self.validation.fingerprint()}
+        """Of the records of both splits, and of the mined negatives where there are any."""
+        mined = {"mined": self.mined.fingerprint} if self.mined else {}
+        return {"train": self.training.fingerprint(), "val": self.validation.fingerprint(), **mined}
 
 
 def _as_measured(pairs: Sequence[Pair], data: DataConfig) -> list[Pair]:
@@ -248,6 +262,7 @@ def _trainer(
         plain=config.data.plain,
         deal=alternatives.originals if alternatives else None,
         swap=alternatives.draw if alternatives else None,
+        partners=data.mined.partners(training.ids, config.data.hard) if data.mined else None,
     )
     groups = pairing.number_groups(training.groups)
 
@@ -278,7 +293,7 @@ def _trainer(
 
 def _identity(config: TrainConfig, data: _Data, seed: int) -> dict[str, Any]:
     """What a resumed run must agree on: not the number of workers, nor where its data lies, but what it is."""
-    anywhere = dataclasses.replace(config.data, source="", workers=1)
+    anywhere = dataclasses.replace(config.data, source="", mined="", workers=1)
     return {
         "config": to_dict(dataclasses.replace(config, card=card.CardText(), data=anywhere)),
         "towers": [tower.fingerprint for tower in data.towers],
@@ -301,12 +316,12 @@ def _package(
     with torch.inference_mode():
         scores = retrieval_scores(image, text, data.validation, torch.device("cpu"), config.similarity)
     records = {"train": data.training.records, "val": data.validation.records}
-    report = TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records)
+    report = TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records, data.unmined)
     if not write:
         return report
     prints = {f"{split}_fingerprint": value for split, value in data.fingerprints().items()}
     record = {
-        "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
+        "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source="", mined=""))),
         "data": {**records, **prints},
         "validation": scores,
         "best_epochs": [fit.best_epoch for fit in fits],

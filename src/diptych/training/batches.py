@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from diptych.core.errors import ConfigError
+from diptych.training.partners import Deal, Partners
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class EpochPlan:
     """Every text once an epoch, each with a random picture of its record under a random view.
 
     With `deal`, only those texts are dealt out; with `swap`, each may then give way to another of the same
-    meaning (a translation, say), drawn with the epoch's own generator.
+    meaning (a translation, say), drawn with the epoch's own generator. With `partners`, records that
+    are hard for each other are put next to each other, each text in its own part of the epoch as ever.
 
     The texts of a record are dealt out over the epoch: of c texts one falls into each c-th of it. So
     siblings meet in a batch only where two such parts touch, and a record with many texts never
@@ -51,6 +53,7 @@ class EpochPlan:
         plain: chance that a picture is shown plain or flipped (views 0 and 1) rather than cropped.
         deal: the texts to deal out, ascending; None is all of them.
         swap: text rows and the generator -> the text rows to show.
+        partners: which records should meet (mined hard negatives).
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class EpochPlan:
         plain: float = 0.4,
         deal: Int[np.ndarray, " d"] | None = None,
         swap: Swap | None = None,
+        partners: Partners | None = None,
     ) -> None:
         if batch_size < 2:
             raise ConfigError(f"batch_size must be at least 2, found {batch_size}")
@@ -71,6 +75,7 @@ class EpochPlan:
             raise ConfigError("training needs pairs of at least 2 records, found 1; add data")
         self._dealt = np.arange(len(text_owner)) if deal is None else deal
         self._swap = swap
+        self._partners = partners
         text_owner = text_owner[self._dealt]
         self._text_owner = text_owner
         self._first_image = np.searchsorted(image_owner, np.arange(text_owner.max() + 1))
@@ -85,19 +90,24 @@ class EpochPlan:
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number))
-        count = len(self._text_owner)
-        # Rank of each text among its siblings after a shuffle = the part of the epoch that it is dealt into.
-        shuffled = draw.permutation(count)
-        by_owner = shuffled[np.argsort(self._text_owner[shuffled], kind="stable")]
-        rank = np.empty(count, dtype=np.int64)
-        rank[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
-        order = np.argsort((rank + draw.random(count)) / self._texts[self._text_owner], kind="stable")
+        deal = self._deal(draw)
+        order = deal.order_with(self._partners, draw) if self._partners else deal.order()
         for text in np.array_split(order, self.batches):
             owner = self._text_owner[text]
             image = self._first_image[owner] + draw.integers(0, self._images[owner])
             view = self._draw_views(draw, len(text))
             shown = self._dealt[text]
             yield BatchRows(image, view, self._swap(shown, draw) if self._swap else shown, owner)
+
+    def _deal(self, draw: np.random.Generator) -> Deal:
+        count = len(self._text_owner)
+        # Rank of each text among its siblings after a shuffle = the part of the epoch that it is dealt into.
+        shuffled = draw.permutation(count)
+        by_owner = shuffled[np.argsort(self._text_owner[shuffled], kind="stable")]
+        rank = np.empty(count, dtype=np.int64)
+        rank[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
+        time = (rank + draw.random(count)) / self._texts[self._text_owner]
+        return Deal(time, self._text_owner, by_owner, self._first_text, self._texts)
 
     def _draw_views(self, draw: np.random.Generator, count: int) -> Int[np.ndarray, " b"]:
         plain_views = min(2, self._views)
