@@ -289,7 +289,7 @@ def test_a_probe_can_no_longer_tell_the_modalities_but_finds_the_classes() -> No
 
 def with_instances(gradient_penalty: float = 0.03) -> Loss:
     """Instance discrimination and the adversary."""
-    instances = {"name": "instance_discrimination", "queue": 256, "temperature": 0.02}
+    instances = {"name": "instance_discrimination", "queue": 256, "temperature": 0.02, "wait": 0.0}
     adversary = {"name": "adversarial", "weight": 100.0, "hidden": 32, "gradient_penalty": gradient_penalty}
     return build(Part("combined", {"parts": [instances, adversary]}), dim=8)
 

@@ -24,7 +24,7 @@ def test_each_part_is_its_towers_features_at_unit_length() -> None:
 
 
 def test_one_tower_or_an_unknown_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="are at least two names"):
+    with pytest.raises(ConfigError, match="at least two names"):
         text_tower("joined", towers=["fake"])
     with pytest.raises(ConfigError, match="unknown text tower 'fkae'"):
         text_tower("joined", towers=["fake", "fkae"])

@@ -110,7 +110,8 @@ def test_any_text_is_finite(tower: UniversalSentenceEncoder, text: str) -> None:
 
 
 def test_cleaning_comes_first(tower: UniversalSentenceEncoder) -> None:
-    np.testing.assert_array_equal(*tower.embed(["un café\0  noir", "  un cafe\u0301 noir\n"]))
+    # the same tokens; the last bits depend on where in the batch a row is
+    np.testing.assert_allclose(*tower.embed(["un café\0  noir", "  un cafe\u0301 noir\n"]), atol=1e-6)
 
 
 def test_tokens_are_counted_before_the_cut(
@@ -123,7 +124,7 @@ def test_tokens_are_counted_before_the_cut(
 
 def test_what_is_beyond_the_cut_does_not_matter(tower: UniversalSentenceEncoder) -> None:
     long = "dog " * 700
-    np.testing.assert_array_equal(*tower.embed([long, long + "cat"]))
+    np.testing.assert_allclose(*tower.embed([long, long + "cat"]), atol=1e-6)
     assert not np.array_equal(*tower.embed(["cat " + long, long]))
 
 
