@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import diptych
-from diptych.core.errors import DataError, Reason
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.types import FileImage, Skipped
 from diptych.models import SHIPPED
 from diptych.models.dual import DualEncoder
@@ -112,3 +112,19 @@ def test_the_shipped_models_are_whole(name: str) -> None:
     assert sum(path.stat().st_size for path in model.folder.iterdir()) < 20e6
     assert diptych.load(f"diptych-{name}").fingerprint == model.fingerprint
     assert os.path.commonpath([model.folder, folder]) == str(folder)
+
+
+def test_the_first_dimensions_alone_are_a_model_too(small_model: Path) -> None:
+    whole = diptych.load(small_model)
+    cut = whole.truncated(5)
+    assert (cut.dim, whole.dim) == (5, 16)
+    assert cut.fingerprint != whole.fingerprint
+    texts = ["a red circle", "blaues Band"]
+    wanted = whole.encode_texts(texts)[:, :5]
+    assert cut.encode_texts(texts) == pytest.approx(wanted / np.linalg.norm(wanted, axis=1, keepdims=True), abs=1e-6)
+    size = whole.preprocess.size
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    assert cut.encode_pixels(pixels).shape == (2, 5)
+    for dims in (0, 17):
+        with pytest.raises(ConfigError, match="dims must be from 1 to 16"):
+            whole.truncated(dims)

@@ -19,6 +19,7 @@ def evaluate(
     /,
     *,
     model: str = "base",
+    dims: int | None = None,
     modality: Literal["image-text", "text-text", "image-image"] = "image-text",
     protocol: str = "full",
     options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
@@ -56,6 +57,7 @@ def evaluate(
     Args:
         source: File or folder of pairs.
         model: A shipped model's name, or a model folder.
+        dims: Use only the first so many dimensions, as a model trained with the matryoshka loss allows.
         modality: Images by texts and texts by images, texts by texts, or images by images.
         protocol: full, 1k, 5k, 5fold, bagged-1k, bagged-10k; or first:N, folds:KxN, bagged:BxN.
         languages: Use only texts in this language; repeat for several.
@@ -76,6 +78,8 @@ def evaluate(
         check_png(sheet, "--sheet")
     task = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, common.seed or 0)
     encoder = load(model)
+    if dims is not None:
+        encoder = encoder.truncated(dims)
     measured = measure(encoder, open_source(source, options), task, progress=common.progress())
     report = measured.report
     if out is not None:

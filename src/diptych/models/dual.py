@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from diptych.core.errors import DataError, ModelError
+from diptych.core import fingerprint
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.similarity import similarity_named
 from diptych.core.types import Skipped
@@ -31,10 +33,23 @@ class DualEncoder:
     `diptych.load("base")` or `diptych.load(folder)`.
     """
 
-    def __init__(self, folder: Path, config: files.ModelConfig, *, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: files.ModelConfig, *, threads: int | None = None, dims: int | None = None
+    ) -> None:
         self.folder = folder
         self.config = config
         self._threads = threads
+        self._dims = dims
+
+    def truncated(self, dims: int) -> DualEncoder:
+        """The same model by the first `dims` dimensions of its embeddings, brought back to unit length.
+
+        Made for models trained with the matryoshka loss, whose first dimensions do on their own; others lose
+        more. Raises ConfigError for more dimensions than there are, or fewer than 1.
+        """
+        if not 1 <= dims <= self.config.dim:
+            raise ConfigError(f"dims must be from 1 to {self.config.dim}, the model's width; found {dims}")
+        return DualEncoder(self.folder, self.config, threads=self._threads, dims=dims)
 
     @property
     def name(self) -> str:
@@ -44,12 +59,14 @@ class DualEncoder:
     @property
     def dim(self) -> int:
         """Width of the shared space."""
-        return self.config.dim
+        return self._dims or self.config.dim
 
     @property
     def fingerprint(self) -> str:
-        """Changes when weights, towers or preprocessing do."""
-        return self.config.fingerprint
+        """Changes when weights, towers or preprocessing do, and with the dimensions that are kept."""
+        if self._dims is None:
+            return self.config.fingerprint
+        return fingerprint.of_json([self.config.fingerprint, self._dims])
 
     @property
     def compares_by(self) -> str:
@@ -115,7 +132,7 @@ class DualEncoder:
         """Embeddings, L2-normalised, of RGB pictures already prepared by `preprocess`."""
         if len(pixels) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
-        return self.image_head(self.image_tower.embed(pixels))
+        return self._kept(self.image_head(self.image_tower.embed(pixels)))
 
     def encode_images(
         self,
@@ -148,8 +165,11 @@ class DualEncoder:
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
         chunks = [several[start : start + _TEXT_BATCH] for start in range(0, len(several), _TEXT_BATCH)]
         for chunk in progress.track(chunks, "texts", total=len(chunks)):
-            rows.append(self.text_head(self.text_tower.embed(chunk)))
+            rows.append(self._kept(self.text_head(self.text_tower.embed(chunk))))
         return np.concatenate(rows)
+
+    def _kept(self, rows: Float32[np.ndarray, "n full"]) -> Float32[np.ndarray, "n d"]:
+        return rows if self._dims is None else normalise(rows[:, : self._dims])
 
     def similarity(self, left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
         """What the model was trained to compare by; higher is nearer.
