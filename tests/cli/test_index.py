@@ -123,7 +123,14 @@ def start(arguments):
     script = "import sys; from diptych.cli.app import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed_interrupts
+    )
+
+
+def heed_interrupts() -> None:
+    """A job in the background of a script is born deaf to Ctrl-C, and so would its children be."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for_rows(library, seconds=60):

@@ -137,7 +137,15 @@ def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(config: Path, shap
     config.write_text(TOML.replace("epochs = 2", "epochs = 9"), encoding="utf-8")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "diptych", "train", str(config), "--data", str(shapes), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+        # a job in the background of a script is born deaf to Ctrl-C, and so would its children be
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     until = time.monotonic() + 100
     while not (out / "last.safetensors").exists() and time.monotonic() < until:
         time.sleep(0.01)

@@ -94,6 +94,7 @@ class Visit:
     def type(self, text: str) -> None:
         with self.page.expect_response(lambda answer: answer.url.endswith("/search") and answer.ok):
             self.page.fill("#words", text)
+        self.until("!document.querySelector('#results').classList.contains('busy')")
         self.page.wait_for_timeout(60)
 
     def names(self) -> list[str]:
@@ -312,8 +313,9 @@ def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
     assert here.page.evaluate("window.diptych.map.x") > x
     here.page.click("#map-query")
     here.page.wait_for_timeout(600)
+    here.page.focus("#map")
     here.page.keyboard.press("Home")
-    here.page.wait_for_timeout(600)
+    here.until("Math.abs(window.diptych.map.zoom - 0.94) < 1e-6")
     place = here.page.evaluate("window.diptych.map.toPixels(...window.diptych.map.hits.slice(0, 2))")
     here.page.locator("#map").click(position={"x": place[0], "y": place[1]})
     assert here.page.locator("#viewer").get_by_role("heading").text_content().startswith("red-")
