@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="queries image -> text")
     parser.add_argument("--limit", type=int, default=0, help="pictures in the gallery; 0 for all")
     parser.add_argument("--timed", type=int, default=20, help="queries that are timed")
+    parser.add_argument("--only-rerank", action="store_true", help="leave out the rows over everything")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="plot, a PNG; the table goes beside it as JSON")
     options = parser.parse_args()
@@ -47,7 +48,7 @@ def main() -> None:
     prepared = work.prepare(fast, slow, pairs, progress=RichProgress())
     table = {}
     for direction, most in zip(DIRECTIONS, (options.texts, options.images), strict=True):
-        table[direction] = rows(slow, prepared, direction, most, options.timed)
+        table[direction] = rows(slow, prepared, direction, most, options.timed, options.only_rerank)
         print(f"\n{direction}: {most} queries among {gallery(prepared, direction)}")
         for name, row in table[direction].items():
             print("  {:24} R@1 {R@1:5.1f}  R@5 {R@5:5.1f}  R@10 {R@10:5.1f}  {ms:9.1f} ms".format(name, **row), end="")
@@ -62,20 +63,24 @@ def gallery(prepared: work.Prepared, direction: str) -> int:
     return len(prepared.images) if direction == TEXT_TO_IMAGE else len(prepared.texts)
 
 
-def rows(slow, prepared: work.Prepared, direction: str, most: int, timed: int) -> dict[str, dict[str, float]]:
+def rows(
+    slow, prepared: work.Prepared, direction: str, most: int, timed: int, only_rerank: bool
+) -> dict[str, dict[str, float]]:
     to_image = direction == TEXT_TO_IMAGE
     count = len(prepared.texts) if to_image else len(prepared.images)
     queries = np.sort(np.random.default_rng(0).permutation(count)[:most])
     owner = prepared.owner[queries] if to_image else queries
     everything = gallery(prepared, direction)
-    halves = [
-        work.score(slow, prepared, direction, depth=everything, queries=queries[owner % 2 == half]) for half in (0, 1)
-    ]
+    depth = max(DEPTHS) if only_rerank else everything
+    halves = [work.score(slow, prepared, direction, depth=depth, queries=queries[owner % 2 == half]) for half in (0, 1)]
     ways = [(halves[0], halves[1]), (halves[1], halves[0])]  # fitted on, measured on
-    spent = times(slow, prepared, direction, queries[:timed])
+    spent = times(slow, prepared, direction, queries[:timed], () if only_rerank else (everything,))
     found = {"fast alone": {**recalls(ways, lambda _: (0.0, 1)), "ms": spent[1]}}
-    found["slow over everything"] = {**recalls(ways, lambda _: (0.0, everything)), "ms": spent[everything]}
-    for name, k in [("slow + fast, everything", everything), *((f"re-rank {k}", k) for k in DEPTHS)]:
+    named = [(f"re-rank {k}", k) for k in DEPTHS]
+    if not only_rerank:
+        found["slow over everything"] = {**recalls(ways, lambda _: (0.0, everything)), "ms": spent[everything]}
+        named.insert(0, ("slow + fast, everything", everything))
+    for name, k in named:
         betas = [fitted.best_beta(k) for fitted, _ in ways]
         # k is bound now: each row has its own
         found[name] = {**recalls(ways, lambda one, k=k: (one.best_beta(k), k)), "ms": spent[k], "beta": betas}
@@ -91,11 +96,13 @@ def recalls(ways, choose) -> dict[str, float]:
     }
 
 
-def times(slow, prepared: work.Prepared, direction: str, queries: np.ndarray) -> dict[int, float]:
+def times(
+    slow, prepared: work.Prepared, direction: str, queries: np.ndarray, more: tuple[int, ...]
+) -> dict[int, float]:
     """Median milliseconds a query: the fast search, and the slow scores of its best K."""
     found: dict[int, list[float]] = {}
     for query in queries:
-        for k in (1, *DEPTHS, gallery(prepared, direction)):
+        for k in (1, *DEPTHS, *more):
             if k > max(DEPTHS) and len(found.get(k, ())) >= 3:
                 continue  # a second each; three are enough
             started = time.perf_counter()
@@ -121,13 +128,14 @@ def draw(table: dict, path: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     axis = figure.subplots()
     for (direction, found), colour in zip(table.items(), ("#B4532A", "#1F5A7A"), strict=True):
-        names = ["fast alone", *(f"re-rank {k}" for k in DEPTHS), "slow + fast, everything"]
+        names = [name for name in found if name != "slow over everything"]
+        names.sort(key=lambda name: found[name]["ms"])
         shown = [(found[name]["ms"], found[name]["R@1"]) for name in names]
         axis.plot(*zip(*shown, strict=True), color=colour, marker="o", markersize=4, label=direction.replace("_", " "))
         for name, (ms, recall) in zip(names, shown, strict=True):
             axis.annotate(name, (ms, recall), textcoords="offset points", xytext=(4, -10), fontsize=7, color=colour)
-        alone = found["slow over everything"]
-        axis.plot(alone["ms"], alone["R@1"], color=colour, marker="x", linestyle="")
+        if alone := found.get("slow over everything"):
+            axis.plot(alone["ms"], alone["R@1"], color=colour, marker="x", linestyle="")
     axis.set_xscale("log")
     axis.set_xlabel("milliseconds a query (x: the slow model alone)")
     axis.set_ylabel("R@1, percent")

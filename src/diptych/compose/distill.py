@@ -180,6 +180,8 @@ class TeacherLesson:
         same = (training.ids, training.content) == (self._shown.ids, self._shown.content)
         if not same:
             raise DataError("teacher and student were given different pairs; use one source and one set of settings")
+        if not self._settings.alpha:
+            return  # nothing is learnt from the teacher, so it is not asked
         images = _embedded(self._fast.image_head, training.images[0])
         texts = _embedded(self._fast.text_head, training.texts)
         self._candidates = candidates(
