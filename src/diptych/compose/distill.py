@@ -43,6 +43,7 @@ class DistillationSettings:
     student_temperature: float = 0.05  # of the student's cosines
     mined: int = 5  # wrong pictures of each text that the student takes for the best
     drawn: int = 2  # wrong pictures of each text drawn at random, as its neighbours in a batch would be
+    draw_seed: int = 0  # of these; apart from the run's seed, so that runs of other seeds find the scores made
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -166,7 +167,6 @@ class TeacherLesson:
                 f"{shown.fingerprint()[:8]}); give the same --data, with the same data settings, or add --any-data"
             )
         self._settings = config.distillation
-        self._seed = config.seed
         self._slow, self._fast, self._shown = slow, fast, shown
         self._folder, self._progress = folder, progress
         self.fingerprint = fingerprint.of_json(
@@ -191,7 +191,7 @@ class TeacherLesson:
             training.text_owner,
             mined=self._settings.mined,
             drawn=self._settings.drawn,
-            seed=self._seed,
+            seed=self._settings.draw_seed,
         )
         self._scores = teacher_scores(self._slow, self._shown, self._candidates, self._folder, self._progress)
 
