@@ -124,14 +124,15 @@ def test_a_picture_of_several_rows_is_embedded_once(shapes: Path, cache: Path, s
     module = pairing.build(config, both, 0, 2).eval()
     seen: list[int] = []
     module.image.register_forward_hook(lambda _module, inputs, _out: seen.append(len(inputs[0])))
-    batch = BatchRows(np.array([3, 3, 5, 3]), np.array([0, 0, 1, 1]), np.array([9, 10, 15, 11]), np.array([3, 3, 5, 3]))
+    image, view = np.array([3, 3, 5, 3, 3, 5]), np.array([0, 0, 1, 1, 0, 1])
+    batch = BatchRows(image, view, np.array([9, 10, 15, 11, 11, 16]), image)
     embedded = module.embed(rows, batch, None)
     assert seen == [3]
-    for place in range(4):
+    for place in range(6):
         alone = module.embed(rows, batch[place : place + 1], None)
         assert torch.allclose(alone.image[0], embedded.image[place], atol=1e-6)
         assert torch.allclose(alone.text[0], embedded.text[place], atol=1e-6)
-    within = dataclasses.replace(batch, kind="images", other=Other(np.array([3, 3, 5, 3]), np.array([1, 1, 0, 0])))
+    within = dataclasses.replace(batch, kind="images", other=Other(image, np.ones(6, dtype=np.int64)))
     looks = module.embed(rows, within, None)
     assert torch.allclose(looks.text[0], embedded.image[3], atol=1e-6)
     assert isinstance(looks, losses.Embedded)

@@ -56,9 +56,9 @@ class Pairing(nn.Module):
         device = next(self.parameters()).device
 
         def images(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
-            # a picture that stands in several rows under one view is embedded once
+            # pictures dealt with several of their texts are embedded once; a chance meeting is not worth the sorting
             looks, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
-            once = len(looks) < len(row)
+            once = 2 * len(looks) <= len(row)
             shown = gather(pairs, row[first], view[first]) if once else gather(pairs, row, view)
             rows = cast(torch.Tensor, self.image(torch.from_numpy(shown).to(device)))
             return rows[torch.from_numpy(place).to(device)] if once else rows
