@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_candidates_are_the_right_one_the_nearest_and_some_others():
     assert not np.array_equal(found[:, 4:], other[:, 4:])
     with pytest.raises(DataError, match="too few"):
         candidates(images, texts, image_owner, text_owner, mined=9, drawn=4, seed=1)
+
+
+def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(trained, slow_run, shapes, tmp_path):
+    config = dataclasses.replace(CONFIG, fresh=True)
+    student = config.student(str(trained.model))
+    made = load_fast(trained.model).config
+    assert (student.init, student.dim) == ("", made.dim)
+    assert (student.image.head, student.text.head) == (made.image.head, made.text.head)
+    assert CONFIG.student(str(trained.model)).init == str(trained.model)
+    still = dataclasses.replace(config, training=TrainingSettings(epochs=1, batch_size=20, learning_rate=1e-12))
+    report = compose_distill.distill(
+        still, slow_run.model, str(trained.model), tmp_path / "run", source=str(shapes), any_data=True, device="cpu"
+    )
+    pictures = sorted(shapes.parent.glob("*-30.png"))
+    new, old = (load_fast(folder).encode_images(pictures) for folder in (report.model, trained.model))
+    assert not np.allclose(new, old, atol=0.05)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def test_words_find_the_moment(library, clips):
     for colour, video, start in (("blue", "one.mp4", 2), ("green", "two.mkv", 0), ("yellow", "two.mkv", 4)):
         hit = library.search(colour, 1)[0]
         assert hit.meta["video"].endswith(video)
+        assert hit.meta["name"] == f"{video} {start}.0-{start + 2}.0 s"
         assert (round(hit.meta["start"]), round(hit.meta["end"])) == (start, start + 2)
         assert library.thumbnail(hit.id).startswith(b"\xff\xd8")
 

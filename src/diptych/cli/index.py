@@ -28,6 +28,7 @@ def index(
     store: str | None = None,
     tokens: str | None = None,
     videos: Annotated[bool, Parameter(negative="")] = False,
+    texts: Annotated[bool, Parameter(negative="")] = False,
     moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
     moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
     common: Common = COMMON,
@@ -50,7 +51,10 @@ def index(
         diptych index flickr8k/ --format flickr --library flickr.library --json
 
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
+
         diptych index clips/ --videos --library clips.library
+
+        diptych index captions.csv --texts --library captions.library
 
         diptych index ~/Pictures --library ~/pictures.library --tokens runs/diptych-slow/model
 
@@ -66,6 +70,8 @@ def index(
         store: Where the rows of a new library go: lance (in its folder, the default), or on a Milvus server,
             milvus://HOST:PORT/COLLECTION; credentials in DIPTYCH_MILVUS_TOKEN.
         videos: Index the videos at these paths instead: every moment is found on its own.
+        texts: Index the texts of these sources (or the lines of .txt files) instead, to be found by words that mean
+            the same, or by pictures. A library holds pictures or texts, not both.
         moment_seconds: Length of a moment; longer in videos of more than 240 of them.
         moment_frames: Frames that stand for a moment.
         tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
@@ -75,6 +81,12 @@ def index(
     from diptych.library.sources import survey
 
     progress = common.progress()
+    if texts:
+        if videos or tokens is not None:
+            raise ConfigError("--texts goes with neither --videos nor --tokens; leave them out")
+        made = _opened(library, model, store).index_texts(paths, format=format, progress=progress)
+        common.show(made.to_json(), _described(made, library))
+        return
     if videos:
         from diptych.data.video import MomentPlan
 

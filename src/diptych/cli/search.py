@@ -16,6 +16,7 @@ from diptych.data.images import SUFFIXES
 from diptych.library import Library
 from diptych.library import query as queries
 from diptych.library.names import escape, plain, unescape
+from diptych.library.texts import text_of
 
 from .shared import Common
 
@@ -54,6 +55,8 @@ def search(
         diptych search '"red" + car.jpg - 0.5*"snow"' --library ~/pictures.library
 
         diptych search "a dog catches a red frisbee" --library ~/pictures.library --rerank 50
+
+        diptych search "someone on a bike" --library captions.library
 
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
 
@@ -129,7 +132,9 @@ def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
 
 
 def _place(hit: Hit) -> str:
-    """The path; of a moment, the video's and from when to when."""
+    """The path; of a moment, the video's and from when to when; of a text, the text itself."""
+    if (text := text_of(hit.meta)) is not None:
+        return f"{plain(escape(text))}  ({hit.meta['record']})"
     if "video" not in hit.meta:
         return hit.path or ""
     return f"{hit.meta['video']}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"

@@ -11,6 +11,7 @@ from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
 from diptych.models import card, load
 from diptych.training.settings import TrainingSettings
+from diptych.training.within import PairShares
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class DataConfig:
     fields: tuple[str, ...] = ()  # empty: all
     views: tuple[str, ...] = ("full", "flip")
     plain: float = 0.4  # chance of a view that is not a crop
+    # texts of a picture that meet in one batch, so that the picture is embedded once for them; 0: each text is
+    # dealt out on its own, which is better where pictures cost nothing because their features are cached
+    together: int = 0
     workers: int = 2
     # language as regularisation: texts give way to back-translations and to other languages, if there are any;
     # validation then looks at the originals alone
@@ -39,6 +43,10 @@ class DataConfig:
             raise ConfigError(f"plain must be from 0 to 1, found {self.plain}")
         if not 0 < self.hard < 1:
             raise ConfigError(f"hard must be between 0 and 1, found {self.hard}")
+        if self.together < 0:
+            raise ConfigError(f"together must be at least 0, found {self.together}")
+        if self.together and (self.language is not None or self.mined):
+            raise ConfigError("texts dealt together follow no language policy and no mined negatives; set together = 0")
         if self.workers < 1:
             raise ConfigError(f"workers must be at least 1, found {self.workers}")
         views.check(self.views)
@@ -70,6 +78,8 @@ class TrainConfig:
     dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     seed: int = 0
+    # beside pairs of a picture and a text: two texts of a record, two looks at its pictures
+    pairs: PairShares = field(default_factory=PairShares)
     compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
     init: str = ""  # a model whose heads, and networks where it has them, are the starting point
     data: DataConfig = field(default_factory=DataConfig)
@@ -85,8 +95,26 @@ class TrainConfig:
             raise ConfigError("a fit has no batches for mined negatives to meet in; leave out data.mined")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, found {self.seed}")
+        self._check_shares()
         if self.init and self.members > 1:
             raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
+
+    def _check_shares(self) -> None:
+        if self.pairs.are_across:
+            return
+        if self.fit is not None:
+            raise ConfigError("a fit is of pictures and texts; leave out [pairs]")
+        if self.similarity != "cosine":
+            raise ConfigError(
+                f"the similarity {self.similarity!r} takes a picture and a text, so it cannot compare two texts or "
+                "two pictures; leave out [pairs], or compare by the cosine"
+            )
+        idle = [side for side, share in (("image", self.pairs.images), ("text", self.pairs.texts)) if not share]
+        if not self.pairs.across and idle and not self.init:
+            raise ConfigError(
+                f"nothing would train the {idle[0]} side: pairs.across and pairs.{idle[0]}s are 0; give one of them a "
+                "share, or an init to take that side from"
+            )
 
     @property
     def similarity(self) -> str:

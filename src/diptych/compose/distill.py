@@ -64,20 +64,31 @@ class DistillConfig:
     loss: Part = field(default_factory=lambda: Part("info_nce", {"temperature": 0.05}))
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    fresh: bool = False  # the student's heads begin anew, as the source trains them; else they learn on
     compact: bool = False
     card: CardText = field(default_factory=CardText)
 
     def student(self, init: str) -> TrainConfig:
-        """The same as a training config that starts from the model `init` and stays on its towers."""
-        side = SideSettings(Part(f"model:{init}"))
+        """The same as a training config that stays on the towers of the model `init`.
+
+        Its networks and heads are the starting point, or with `fresh` only what kinds they are.
+        """
+        tower = Part(f"model:{init}")
+        image = text = SideSettings(tower)
+        dim = 0
+        if self.fresh:
+            made = load(init).config
+            image, text = (SideSettings(tower, side.network, side.head) for side in (made.image, made.text))
+            dim = made.dim
         return TrainConfig(
             name=self.name,
-            image=side,
-            text=side,
+            image=image,
+            text=text,
             loss=self.loss,
+            dim=dim,
             seed=self.seed,
             compact=self.compact,
-            init=init,
+            init="" if self.fresh else init,
             data=self.data,
             training=self.training,
             card=self.card,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from diptych.models import load
 from diptych.models.heads import LinearHead, build_head, share_layers
 from diptych.models.networks import build_network
 from diptych.models.side import Side
-from diptych.training.batches import BatchRows
+from diptych.training.batches import TEXTS, BatchRows
 from diptych.training.closed_form import CCA, FITS
 
 _STATISTICS_NUMBERS = 1 << 26  # features that the input statistics are taken from
@@ -47,11 +48,32 @@ class Pairing(nn.Module):
         self.loss = loss
 
     def embed(self, pairs: FeaturePairs, rows: BatchRows, groups: Int[np.ndarray, " n"] | None) -> losses.Embedded:
-        """Embeddings of a batch, with the record and the class of each row."""
+        """Embeddings of a batch, with the record and the class of each row.
+
+        The first of each pair stands where a picture would, the second where a text would, also in a batch
+        within a modality, where both came through the same side.
+        """
         device = next(self.parameters()).device
+
+        def images(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
+            # pictures dealt with several of their texts are embedded once; a chance meeting is not worth the sorting
+            looks, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
+            once = 2 * len(looks) <= len(row)
+            shown = gather(pairs, row[first], view[first]) if once else gather(pairs, row, view)
+            rows = cast(torch.Tensor, self.image(torch.from_numpy(shown).to(device)))
+            return rows[torch.from_numpy(place).to(device)] if once else rows
+
+        def texts(row: np.ndarray) -> torch.Tensor:
+            return cast(torch.Tensor, self.text(torch.from_numpy(pairs.texts[row]).to(device)))
+
+        if rows.other is None:
+            both = images(rows.image, rows.view), texts(rows.text)
+        elif rows.kind == TEXTS:
+            both = texts(rows.text), texts(rows.other.row)
+        else:
+            both = images(rows.image, rows.view), images(rows.other.row, rows.other.view)
         return losses.Embedded(
-            self.image(torch.from_numpy(gather(pairs, rows)).to(device)),
-            self.text(torch.from_numpy(pairs.texts[rows.text]).to(device)),
+            *both,
             torch.from_numpy(rows.owner).to(device),
             None if groups is None else torch.from_numpy(groups[rows.owner]).to(device),
         )
@@ -109,13 +131,15 @@ def number_groups(groups: Sequence[str | None]) -> Int[np.ndarray, " n"] | None:
     return np.array([-1 if group is None else number[group] for group in groups], dtype=np.int64)
 
 
-def gather(training: FeaturePairs, rows: BatchRows) -> Shaped[np.ndarray, "b f"]:
-    """Each row's picture under the view that it was dealt."""
-    found = training.images[0][rows.image]
-    for view, stored in enumerate(training.images[1:], 1):
-        here = rows.view == view
+def gather(
+    training: FeaturePairs, image: Int[np.ndarray, " b"], view: Int[np.ndarray, " b"]
+) -> Shaped[np.ndarray, "b f"]:
+    """Each picture under the view that it was dealt."""
+    found = training.images[0][image]
+    for number, stored in enumerate(training.images[1:], 1):
+        here = view == number
         if here.any():
-            found[here] = stored[rows.image[here]]
+            found[here] = stored[image[here]]
     return found
 
 

@@ -9,29 +9,56 @@ from torch import nn
 
 from diptych.data.features import FeaturePairs, Rows
 from diptych.evaluation import Embedded, evaluate
+from diptych.evaluation.direction import Direction
+from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
+from diptych.training.within import PairShares
 
+LOOKS = ("flip", "crop-0", "crop-1")  # the views that pictures are asked for by
+_CUTS = (1, 5, 10)
 _ROWS = 256  # embedded at once
 
 
 def retrieval_scores(
-    image: nn.Module, text: nn.Module, pairs: FeaturePairs, device: torch.device, similarity: str = "cosine"
+    image: nn.Module,
+    text: nn.Module,
+    pairs: FeaturePairs,
+    device: torch.device,
+    similarity: str = "cosine",
+    shares: PairShares = PairShares(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
-    """R@1, R@5 and R@10 both ways in percent, and their sum as "score".
+    """R@1, R@5 and R@10 in percent of what is trained for, and their sum as "score".
 
-    One picture a record is used; its further pictures are left out.
+    Across the modalities both ways (i2t, t2i); among texts by the others of their record (t2t); of pictures by
+    their other looks (i2i). One picture a record is used; its further pictures are left out.
+
+    Raises DataError when texts are to be found by texts and no record has two.
     """
     first = np.searchsorted(pairs.image_owner, np.arange(pairs.records))
-    collection = Embedded(
-        _embed(image, pairs.images[0], first, device),
-        _embed(text, pairs.texts, np.arange(len(pairs.texts)), device),
-        pairs.text_owner,
-    )
-    found = evaluate(collection, resamples=0, cuts=(1, 5, 10), similarity=similarity).scores
-    result = {}
-    for name, direction in (("i2t", found.image_to_text), ("t2i", found.text_to_image)):
-        for metric in ("R@1", "R@5", "R@10"):
-            result[f"{name} {metric}"] = round(100 * direction.metrics[metric].value, 2)
+    result: dict[str, float] = {}
+    images = texts = np.zeros((0, 0), dtype=np.float32)
+    if shares.across or shares.images:
+        images = _embed(image, pairs.images[0], first, device)
+    if shares.across or shares.texts:
+        texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)), device)
+    if shares.across:
+        found = evaluate(
+            Embedded(images, texts, pairs.text_owner), resamples=0, cuts=_CUTS, similarity=similarity
+        ).scores
+        result |= _percent("i2t", found.image_to_text) | _percent("t2i", found.text_to_image)
+    if shares.texts:
+        items = Items(texts, pairs.text_owner, pairs.text_owner, TEXT_TO_TEXT, "pair")
+        result |= _percent("t2t", evaluate_within(items, cuts=_CUTS, resamples=0).directions[TEXT_TO_TEXT])
+    if shares.images:
+        looks = np.concatenate([_embed(image, view, first, device) for view in pairs.images[1:]])
+        own = np.arange(pairs.records)
+        seen = Views(looks, np.tile(own, len(pairs.images) - 1))
+        items = Items(images, own, own, IMAGE_TO_IMAGE, "view", seen)
+        result |= _percent("i2i", evaluate_within(items, cuts=_CUTS, resamples=0).directions[IMAGE_TO_IMAGE])
     return {"score": round(sum(result.values()), 2), **result}
+
+
+def _percent(name: str, direction: Direction) -> dict[str, float]:
+    return {f"{name} R@{cut}": round(100 * direction.metrics[f"R@{cut}"].value, 2) for cut in _CUTS}
 
 
 def _embed(side: nn.Module, rows: Rows, which: np.ndarray, device: torch.device) -> Float32[np.ndarray, "n d"]:

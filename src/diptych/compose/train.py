@@ -15,7 +15,7 @@ from diptych.compose import pairing, towers
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
 from diptych.compose.negatives import MinedNegatives
 from diptych.compose.pairing import Pairing
-from diptych.compose.scores import retrieval_scores
+from diptych.compose.scores import LOOKS, retrieval_scores
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
@@ -28,10 +28,12 @@ from diptych.data.splits import divide
 from diptych.models import card
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.batches import BatchRows, EpochPlan, Plan
 from diptych.training.engine import FitResult, Trainer, accelerator
 from diptych.training.engine import forget as forget_run
+from diptych.training.grouped import GroupedPlan
 from diptych.training.objectives import Contrastive
+from diptych.training.within import MixedPlan
 
 ANY_SOURCE = SourceOptions()
 _ANY_CLASSES = 2  # for trying whether a config can be built
@@ -133,7 +135,12 @@ def train(
     # What cannot be built is refused before anything is read.
     image_tower = towers.image_tower(config.image.tower)
     text_tower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)
-    pairing.build(config, (image_tower, text_tower), config.seed, _ANY_CLASSES)
+    built = pairing.build(config, (image_tower, text_tower), config.seed, _ANY_CLASSES)
+    if not config.pairs.are_across and built.loss is not None and built.loss.tells_modalities_apart:
+        raise ConfigError(
+            f"the loss {config.loss and config.loss.name!r} tells pictures from texts, so it cannot learn from pairs "
+            "within a modality; leave out [pairs], or choose a loss such as info_nce"
+        )
     accelerator(device)
     mined = MinedNegatives.read(Path(config.data.mined)) if config.data.mined else None
     unread: list[Skipped] = []
@@ -143,10 +150,11 @@ def train(
         text_tower = _tokenizer_of(config, pairs["train"])
     root = (cache or cache_folder()) / "features"
     both = image_tower, text_tower
+    measured_views = ("full", *LOOKS) if config.pairs.images else ("full",)
     data = _Data(
         both,
         _collect(pairs["train"], both, root, config.data, config.data.views, progress),
-        _collect(_as_measured(pairs["val"], config.data), both, root, config.data, ("full",), progress),
+        _collect(_as_measured(pairs["val"], config.data), both, root, config.data, measured_views, progress),
         mined,
     )
     if lesson is not None:
@@ -251,19 +259,7 @@ def _trainer(
     if loss is None:
         raise ConfigError("the config has no loss to train for")
     training = data.training
-    policy = config.data.language
-    alternatives = TextAlternatives(training.text_owner, training.written, policy) if policy else None
-    plan = EpochPlan(
-        training.image_owner,
-        training.text_owner,
-        views=len(training.images),
-        batch_size=config.training.batch_size,
-        seed=seed,
-        plain=config.data.plain,
-        deal=alternatives.originals if alternatives else None,
-        swap=alternatives.draw if alternatives else None,
-        partners=data.mined.partners(training.ids, config.data.hard) if data.mined else None,
-    )
+    plan = _plan(config, data, seed)
     groups = pairing.number_groups(training.groups)
 
     def taught(rows: BatchRows) -> Tensor:
@@ -275,7 +271,7 @@ def _trainer(
     trainer = Trainer(
         module,
         contrastive if lesson is None else taught,
-        lambda: retrieval_scores(module.image, module.text, data.validation, trainer.fabric.device, config.similarity),
+        lambda: _scores(config, module.image, module.text, data.validation, trainer.fabric.device),
         plan,
         config.training,
         folder,
@@ -289,6 +285,40 @@ def _trainer(
         progress=progress,
     )
     return trainer
+
+
+def _plan(config: TrainConfig, data: _Data, seed: int) -> Plan:
+    """Which rows meet in which batch."""
+    training, policy = data.training, config.data.language
+    owners = training.image_owner, training.text_owner
+    common: Any = {
+        "views": len(training.images),
+        "batch_size": config.training.batch_size,
+        "seed": seed,
+        "plain": config.data.plain,
+    }
+    plan: Plan
+    if config.data.together:
+        plan = GroupedPlan(*owners, texts=config.data.together, **common)
+    else:
+        alternatives = TextAlternatives(training.text_owner, training.written, policy) if policy else None
+        plan = EpochPlan(
+            *owners,
+            **common,
+            deal=alternatives.originals if alternatives else None,
+            swap=alternatives.draw if alternatives else None,
+            partners=data.mined.partners(training.ids, config.data.hard) if data.mined else None,
+        )
+    if config.pairs.are_across:
+        return plan
+    return MixedPlan(plan, config.pairs, *owners, views=len(training.images), seed=seed)
+
+
+def _scores(
+    config: TrainConfig, image: nn.Module, text: nn.Module, validation: FeaturePairs, device: torch.device
+) -> dict[str, float]:
+    """Validation scores of what the config trains for."""
+    return retrieval_scores(image, text, validation, device, config.similarity, config.pairs)
 
 
 def _identity(config: TrainConfig, data: _Data, seed: int) -> dict[str, Any]:
@@ -314,7 +344,7 @@ def _package(
     """Score the model of all members, and save it where this is the process that writes."""
     image, text = (_joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text"))
     with torch.inference_mode():
-        scores = retrieval_scores(image, text, data.validation, torch.device("cpu"), config.similarity)
+        scores = _scores(config, image, text, data.validation, torch.device("cpu"))
     records = {"train": data.training.records, "val": data.validation.records}
     report = TrainReport(out / "model", scores, tuple(fits), tuple(skipped), records, data.unmined)
     if not write:

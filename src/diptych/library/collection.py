@@ -104,9 +104,12 @@ class Library(Matching, Care):
         """
         from .indexing import IndexOptions, IndexRun
         from .sources import Survey, survey
+        from .texts import holds_texts
 
         model = self._needed_model()
         with self._writing() as store:
+            if holds_texts(store):
+                raise LibraryError("the library holds texts; make another for pictures, or index with texts")
             found = paths if isinstance(paths, Survey) else survey(paths, format)
             gone = {(path, content): identifier for identifier, path, content in contents(self._place.trash())}
             run = IndexRun(store, self.thumbs, model, found, options or IndexOptions(), progress, acknowledge, gone)

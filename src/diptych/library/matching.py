@@ -1,4 +1,4 @@
-"""What a library does with a slow matcher and with videos."""
+"""What a library does with a slow matcher, with videos and with texts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Matching(Searching):
-    """A library that a slow matcher may put in order, and that holds moments of videos."""
+    """A library that a slow matcher may put in order, and that holds moments of videos, or texts."""
 
     _reranker: Reranker | None = None
 
@@ -102,6 +102,22 @@ class Matching(Searching):
                 limits=limits or VideoLimits(),
                 progress=progress,
             )
+            self._refresh()
+        return report
+
+    def index_texts(
+        self, paths: Iterable[Path | str], *, format: str | None = None, progress: Progress = SILENT
+    ) -> IndexReport:
+        """Bring the library up to date with the texts of these sources: one row a text, searched as pictures are.
+
+        Raises DataError when there is no text, and LibraryError for a library of pictures, or when another
+        process is writing.
+        """
+        from .texts import index_texts
+
+        model = self._needed_model()
+        with self._writing() as store:
+            report = index_texts(store, self.thumbs, model.encode_texts, paths, format=format, progress=progress)
             self._refresh()
         return report
 

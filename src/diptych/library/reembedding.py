@@ -32,6 +32,7 @@ from .places import Place, open_place, snapshot_folder
 from .preparing import embedded
 from .rows import location
 from .store import Store
+from .texts import holds_texts
 from .trash import contents
 
 NOTE = "reembed.json"
@@ -95,6 +96,10 @@ class Reembedding:
             raise LibraryError(
                 f"the library {escape(str(folder))} has the vectors of model {self._model.name!r} already; "
                 f"name another model"
+            )
+        if holds_texts(self._library._place.pictures()):
+            raise LibraryError(
+                "a library of texts is not embedded anew; index the texts into a new one with that model"
             )
         with disk_errors(folder), lock.writer(folder, file=_LOCK):
             if not self._thumbnails:

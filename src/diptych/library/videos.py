@@ -148,6 +148,7 @@ def _row(
         height=middle.shape[0],
         vector=np.asarray(vector, dtype=np.float32),
         meta=meta,
+        title=f"{escape(file.path.name)} {moment.start:.1f}-{moment.end:.1f} s",
     )
 
 

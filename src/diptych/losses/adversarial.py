@@ -45,6 +45,8 @@ class Adversarial(Loss):
         classes: how many classes the labels have; needed for the label classifier only.
     """
 
+    tells_modalities = True
+
     def __init__(
         self,
         dim: int,

@@ -40,6 +40,8 @@ class InstanceDiscrimination(Loss):
         wait: share of training before the queue counts.
     """
 
+    tells_modalities = True  # its queues are of pictures and of texts
+
     image_queue: Tensor
     text_queue: Tensor
     owner_queue: Tensor

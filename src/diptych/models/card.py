@@ -17,6 +17,14 @@ class CardText:
     limits: str = ""  # what it is not good for
 
 
+_TASKS = {
+    "i2t": "image → text",
+    "t2i": "text → image",
+    "t2t": "text → text of the same record",
+    "i2i": "other looks at an image → the image",
+}
+
+
 def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     """The card as Markdown: the person's words, then the measured facts of the training record."""
     data, scores, config = record["data"], record["validation"], record["config"]
@@ -26,12 +34,13 @@ def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     parts.append("## Data\n\n" + (text.data or "Not stated by whoever trained it."))
     parts.append(
         "## Figures\n\n"
-        f"On the {data['val']} validation records, all texts against all pictures "
+        f"On the {data['val']} validation records, all against all "
         "(early stopping looked at the same records):\n\n"
         "| | R@1 | R@5 | R@10 |\n|---|---|---|---|\n"
         + "\n".join(
             f"| {label} | " + " | ".join(f"{scores[f'{key} R@{k}']:.1f}" for k in (1, 5, 10)) + " |"
-            for key, label in (("i2t", "image → text"), ("t2i", "text → image"))
+            for key, label in _TASKS.items()
+            if f"{key} R@1" in scores
         )
     )
     parts.append(

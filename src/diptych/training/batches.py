@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -11,22 +12,53 @@ from jaxtyping import Int
 from diptych.core.errors import ConfigError
 from diptych.training.partners import Deal, Partners
 
+ACROSS, TEXTS, IMAGES = "across", "texts", "images"  # what the two rows of a pair are
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """The second row of each pair within a modality: another text, or another picture under its view."""
+
+    row: Int[np.ndarray, " b"]
+    view: Int[np.ndarray, " b"]  # of pictures
+
 
 @dataclass(frozen=True, slots=True)
 class BatchRows:
-    """Row numbers of one batch: entry i is one (picture, view, text) of record `owner[i]`."""
+    """Row numbers of one batch: entry i is one (picture, view, text) of record `owner[i]`.
+
+    A pair is the picture and the text; in a batch of kind "texts" or "images" it is the text, or the picture
+    under its view, and `other`.
+    """
 
     image: Int[np.ndarray, " b"]
     view: Int[np.ndarray, " b"]
     text: Int[np.ndarray, " b"]
     owner: Int[np.ndarray, " b"]
+    kind: str = ACROSS
+    other: Other | None = None
 
     def __len__(self) -> int:
         return len(self.owner)
 
     def __getitem__(self, part: slice) -> BatchRows:
         """Some of the rows, in their order."""
-        return BatchRows(self.image[part], self.view[part], self.text[part], self.owner[part])
+        other = self.other and Other(self.other.row[part], self.other.view[part])
+        return BatchRows(self.image[part], self.view[part], self.text[part], self.owner[part], self.kind, other)
+
+
+@runtime_checkable
+class Plan(Protocol):
+    """What says which rows meet in which batch."""
+
+    @property
+    def batches(self) -> int:
+        """How many an epoch has."""
+        ...
+
+    def epoch(self, number: int) -> Iterator[BatchRows]:
+        """The batches of one epoch, in order."""
+        ...
 
 
 Swap = Callable[[Int[np.ndarray, " b"], np.random.Generator], Int[np.ndarray, " b"]]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from diptych.core.protocols import SILENT, Progress
 from diptych.training import optimisation
 from diptych.training.averaging import AveragedWeights
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.batches import BatchRows, Plan
 from diptych.training.distributed import accelerator, anywhere, from_first, start, sum_gradients
 from diptych.training.journal import CURVE, Journal
 from diptych.training.objectives import Direct, Objective
@@ -78,7 +78,7 @@ class Trainer:
         module: nn.Module,
         step: Callable[[BatchRows], Tensor] | Objective,
         validate: Callable[[], Mapping[str, float]],
-        plan: EpochPlan,
+        plan: Plan,
         settings: TrainingSettings,
         folder: Path,
         *,

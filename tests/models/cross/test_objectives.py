@@ -33,6 +33,16 @@ def test_vse_by_hand():
     assert float(vse_loss(SCORES, 0.2)) == pytest.approx(sum(by_picture + by_text) / 3, rel=1e-5)
 
 
+def test_all_wrong_partners_by_hand():
+    wrong = [0.5, -1.0, 1.0, 2.5, 0.0, -2.0]  # every score off the diagonal counts for its picture and for its text
+    right = [2.0, 3.0, 1.0]
+    soft = sum(math.log1p(math.exp(x)) for x in wrong) / 6 + sum(math.log1p(math.exp(-x)) for x in right) / 3
+    assert float(itm_loss(SCORES, hardest_alone=False)) == pytest.approx(soft, rel=1e-5)
+    by_picture = [max(0, 0.2 + w - right[n // 2]) for n, w in enumerate(wrong)]
+    by_text = [max(0, 0.2 + w - right[n]) for n, w in zip((1, 2, 0, 2, 0, 1), wrong, strict=True)]
+    assert float(vse_loss(SCORES, 0.2, hardest_alone=False)) == pytest.approx(sum(by_picture + by_text) / 6, rel=1e-5)
+
+
 def sequences(words, texts):
     """Inputs and targets (b, 2, t): each picture one text, forwards and backwards."""
     pair = both_directions(words.encode(texts, 20))

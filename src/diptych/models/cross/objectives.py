@@ -39,23 +39,32 @@ def hardest(scores: Float[Tensor, "b b"]) -> tuple[Int[Tensor, " b"], Int[Tensor
     return wrong.argmax(1), wrong.argmax(0)
 
 
-def itm_loss(scores: Float[Tensor, "b b"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of right pairs against the hardest wrong partner of each picture and each text."""
+def wrong_scores(
+    scores: Float[Tensor, "b b"], hardest_alone: bool
+) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+    """Of each picture the scores of wrong texts, and of each text those of wrong pictures: the hardest, or all."""
+    if not hardest_alone:
+        count = len(scores)
+        wrong = ~torch.eye(count, dtype=torch.bool, device=scores.device)
+        return scores[wrong].reshape(count, -1), scores.T[wrong].reshape(count, -1)
     rows = torch.arange(len(scores), device=scores.device)
     wrong_text, wrong_picture = hardest(scores)
-    wrong = torch.cat([scores[rows, wrong_text], scores[wrong_picture, rows]])
+    return scores[rows, wrong_text, None], scores[wrong_picture, rows, None]
+
+
+def itm_loss(scores: Float[Tensor, "b b"], hardest_alone: bool = True) -> Float[Tensor, ""]:
+    """Binary cross-entropy of right pairs against wrong partners of each picture and each text."""
     right = functional.softplus(-scores.diagonal()).mean()
-    return right + functional.softplus(wrong).mean()
+    return right + functional.softplus(torch.cat(wrong_scores(scores, hardest_alone))).mean()
 
 
-def vse_loss(scores: Float[Tensor, "b b"], margin: float) -> Float[Tensor, ""]:
-    """[margin + wrong - right]+ with the hardest wrong text of each picture and wrong picture of each text."""
-    rows = torch.arange(len(scores), device=scores.device)
-    wrong_text, wrong_picture = hardest(scores)
-    right = scores.diagonal()
-    by_picture = functional.relu(margin + scores[rows, wrong_text] - right)
-    by_text = functional.relu(margin + scores[wrong_picture, rows] - right)
-    return (by_picture + by_text).mean()
+def vse_loss(scores: Float[Tensor, "b b"], margin: float, hardest_alone: bool = True) -> Float[Tensor, ""]:
+    """[margin + wrong - right]+ over wrong texts of each picture and wrong pictures of each text, a mean of each."""
+    right = scores.diagonal()[:, None]
+    by_picture, by_text = (
+        functional.relu(margin + wrong - right).mean() for wrong in wrong_scores(scores, hardest_alone)
+    )
+    return by_picture + by_text
 
 
 def matching_loss(
@@ -69,5 +78,8 @@ def matching_loss(
     for start in range(0, len(regions) - len(regions) % settings.group or len(regions), settings.group):
         part = slice(start, start + settings.group)
         scores = matching_matrix(network, regions[part], inputs[part])
-        losses.append(itm_loss(scores) if settings.name == "itm" else vse_loss(scores, settings.margin))
+        if settings.name == "itm":
+            losses.append(itm_loss(scores, settings.hardest))
+        else:
+            losses.append(vse_loss(scores, settings.margin, settings.hardest))
     return torch.stack(losses).mean()

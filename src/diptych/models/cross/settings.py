@@ -42,14 +42,15 @@ class ObjectiveSettings:
     """What the network learns from: the paper's captioning likelihood, or one of its two alternatives.
 
     captioning: -sum of log p(word | words before, picture), forwards and backwards.
-    itm: does the text belong to the picture, yes or no, against the hardest wrong partner of the batch.
-    vse: hinge between the right pair's score and the hardest wrong ones of the batch.
+    itm: does the text belong to the picture, yes or no, against wrong partners of the batch.
+    vse: hinge between the right pair's score and the wrong ones of the batch.
     """
 
     name: str = "captioning"
     label_smoothing: float = 0.1  # captioning
     margin: float = 0.2  # vse
     group: int = 8  # itm, vse: pairs among which the wrong partners are looked for
+    hardest: bool = True  # itm, vse: the hardest wrong partner alone; false: all of the group, which starts sooner
 
     def __post_init__(self) -> None:
         if self.name not in OBJECTIVES:

@@ -1,0 +1,213 @@
+"""A library of texts: each is a row, found by words that mean the same, or by a picture that it would describe.
+
+    /notes/captions.csv::1003.jpg#0      path of a text: the file that lists it, its record, its place there
+
+A library holds pictures or texts, not both: a text is always nearer to a text than any picture is.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair, Skipped, Text
+from diptych.data.readers import SourceOptions, open_source
+
+from .lettering import font_for, wrapped
+from .names import escape
+from .preparing import content_of
+from .report import IndexReport
+from .rows import Row, description_digest, new_id
+from .store import Store
+from .thumbs import SIZE, Thumbs
+
+Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
+
+KIND = "text"  # of a row, in its metadata: for --where
+_MARK = "texts:"  # how the source of a text's row begins, so that indexing pictures of the same file never removes it
+_AT_ONCE = 256  # texts embedded together
+_COMMIT = 2048  # rows that become durable together
+_PAPER, _INK, _FONT, _LINES = "#fbf7ef", "#23201a", 18, 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A text that a source has."""
+
+    path: str  # written form
+    source: str
+    modified_ns: int
+    text: Text
+    pair: Pair
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        told = {"kind": KIND, "record": self.pair.id, "lang": self.text.lang, "field": self.text.field}
+        return {**self.pair.meta, **{name: value for name, value in told.items() if value}}
+
+    @property
+    def digest(self) -> str:
+        return description_digest((self.text.value,), self.pair.split, self.pair.group, self.meta)
+
+
+def index_texts(
+    store: Store,
+    thumbs: Thumbs,
+    embed: Embed,
+    paths: Iterable[Path | str],
+    *,
+    format: str | None = None,
+    progress: Progress = SILENT,
+) -> IndexReport:
+    """Bring the store up to date with the texts of these sources; counts are texts. The caller holds the lock.
+
+    Unchanged texts are not embedded again; those that a source named now no longer lists are removed.
+
+    Raises DataError for a source that cannot be read or has no text, before anything is changed, and LibraryError
+    for a library of pictures.
+    """
+    started = time.monotonic()
+    skipped: list[Skipped] = []
+    listed = {one.path: one for one in _survey(paths, format, skipped)}
+    if not listed:
+        raise DataError("found no text in what was named (the library is unchanged)", Reason.EMPTY_TEXT)
+    known = _known(store)
+    taken = {identifier for identifier, *_ in known.values()}
+    counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded"), 0)
+    wanted: list[_Listed] = []
+    for one in listed.values():
+        before = known.get(one.path)
+        if before is not None and before[2] == one.digest:
+            counts["unchanged"] += 1
+        else:
+            wanted.append(one)
+    chunks = [wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE)]
+    rows: list[Row] = []
+    for chunk in progress.track(chunks, "texts", total=len(chunks)):
+        vectors = normalise(embed([one.text.value for one in chunk]))
+        for one, vector in zip(chunk, vectors, strict=True):
+            before = known.get(one.path)
+            counts["updated" if before else "added"] += 1
+            counts["embedded"] += 1
+            rows.append(_row(one, vector, before[0] if before else None, taken, thumbs))
+        if len(rows) >= _COMMIT:
+            store.write(rows, [])
+            rows = []
+    sources = {one.source for one in listed.values()}
+    gone = [known[path][0] for path in known.keys() - listed.keys() if known[path][1] in sources]
+    counts["removed"] = len(gone)
+    if rows or gone:
+        store.write(rows, gone)
+    return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started)
+
+
+def holds_texts(store: Store) -> bool:
+    """Whether the rows are texts. A library has rows of one kind, so the first block tells."""
+    for block in store.scan(["source"]):
+        if block["source"]:
+            return any(source.startswith(_MARK) for source in block["source"])
+    return False
+
+
+def text_of(meta: Any) -> str | None:
+    """The text itself, by what a search hit tells; None for a picture."""
+    return meta["texts"][0] if meta.get("kind") == KIND and meta.get("texts") else None
+
+
+def _known(store: Store) -> dict[str, tuple[str, str, str]]:
+    """Path -> (id, source, digest). Raises LibraryError when there are pictures."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for block in store.scan(["id", "path", "source", "digest"]):
+        for identifier, path, source, digest in zip(*block.values(), strict=True):
+            if not source.startswith(_MARK):
+                raise LibraryError(
+                    f"the library holds pictures ({path}), found texts to put in; make a library of its own for them, "
+                    "or search the pictures by words"
+                )
+            found[path] = (identifier, source, digest)
+    return found
+
+
+def _row(one: _Listed, vector: Any, identifier: str | None, taken: set[str], thumbs: Thumbs) -> Row:
+    encoded = one.text.value.encode("utf-8", "surrogatepass")
+    content = content_of(encoded)
+    thumbs.write(content, lettered(one.text.value))
+    if identifier is None:
+        identifier = new_id(one.path, content, taken)
+        taken.add(identifier)
+    return Row(
+        id=identifier,
+        path=one.path,
+        source=one.source,
+        content=content,
+        bytes=len(encoded),
+        modified_ns=one.modified_ns,
+        width=SIZE,
+        height=SIZE,
+        vector=np.asarray(vector, dtype=np.float32),
+        texts=(one.text.value,),
+        split=one.pair.split,
+        group=one.pair.group,
+        meta=one.meta,
+    )
+
+
+def lettered(text: str) -> bytes:
+    """The text on a card, as a JPEG: what stands for it where pictures are shown."""
+    from PIL import Image, ImageDraw
+
+    card = Image.new("RGB", (SIZE, SIZE), _PAPER)
+    font = font_for(text, _FONT)
+    margin, line_height = 18, _FONT + 8
+    lines = wrapped(text, font, SIZE - 2 * margin, _LINES)
+    draw = ImageDraw.Draw(card)
+    top = (SIZE - line_height * len(lines)) // 2
+    for number, line in enumerate(lines):
+        draw.text((margin, top + number * line_height), line, fill=_INK, font=font)
+    data = io.BytesIO()
+    card.save(data, "JPEG", quality=88)
+    return data.getvalue()
+
+
+def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipped]) -> Iterator[_Listed]:
+    for given in paths:
+        root = Path(os.path.abspath(os.fsdecode(given)))  # noqa: PTH100 - keep symlinks as named
+        shown = escape(str(root))
+        try:
+            modified = root.stat().st_mtime_ns
+        except OSError as error:
+            raise DataError(f"cannot look at {shown}: {error.strerror}", Reason.MISSING) from error
+        for pair in _lines(root) if root.suffix.lower() == ".txt" and not format else _pairs(root, format, skipped):
+            for place, text in enumerate(pair.texts):
+                if text.value.strip():
+                    path = f"{shown}::{escape(pair.id)}#{place}"
+                    yield _Listed(path, f"{_MARK}{shown}", modified, text, pair)
+
+
+def _pairs(root: Path, format: str | None, skipped: list[Skipped]) -> Iterator[Pair]:
+    source = open_source(root, SourceOptions(format=format))
+    yield from source
+    skipped += source.skipped
+
+
+def _lines(path: Path) -> Iterator[Pair]:
+    """Each line of a plain text file as a record of its own, by its number."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{escape(str(path))} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+    for number, line in enumerate(lines, 1):
+        yield Pair(f"line {number}", (), (Text(line.strip()),))

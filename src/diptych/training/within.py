@@ -1,0 +1,130 @@
+"""Pairs within one modality beside those across: two texts of a record, or two looks at its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from diptych.core.errors import ConfigError
+from diptych.training.batches import ACROSS, IMAGES, TEXTS, BatchRows, Other, Plan
+
+_OWN_STREAM = 0x77697468  # keeps these draws apart from the plan's
+
+
+@dataclass(frozen=True)
+class PairShares:
+    """Which pairs are learnt from, as shares of the batches."""
+
+    across: float = 1.0  # a picture and its text
+    texts: float = 0.0  # two texts of one record
+    images: float = 0.0  # two looks at one record: two of its pictures, or one under two views
+
+    def __post_init__(self) -> None:
+        if min(self.across, self.texts, self.images) < 0 or not sum(self.by_kind.values()) > 0:
+            raise ConfigError(
+                f"shares of pairs must be at least 0, and one above 0; found across {self.across}, "
+                f"texts {self.texts}, images {self.images}"
+            )
+
+    @property
+    def by_kind(self) -> dict[str, float]:
+        """The shares by the kind of a batch."""
+        return {ACROSS: self.across, TEXTS: self.texts, IMAGES: self.images}
+
+    @property
+    def are_across(self) -> bool:
+        """Whether all pairs are of a picture and a text."""
+        return not (self.texts or self.images)
+
+
+class MixedPlan:
+    """A plan some of whose batches pair within a modality; each batch is of one kind.
+
+    The rows are dealt as the plan says; a batch of texts or of images gives each row a second one of the same
+    record in place of the other modality. A record with a single text is its own second, told from itself by
+    dropout alone (as in SimCSE, Gao et al. 2021, arXiv 2104.08821); a single picture is shown under another view.
+
+    Args:
+        plan: deals the rows.
+        shares: of the kinds.
+        image_owner: record of each picture, ascending.
+        text_owner: record of each text, ascending.
+        views: how many views each picture has.
+        seed: with the epoch's number it fixes everything drawn.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        shares: PairShares,
+        image_owner: Int[np.ndarray, " n"],
+        text_owner: Int[np.ndarray, " m"],
+        *,
+        views: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self._plan = plan
+        self._shares = shares
+        self._images = _Siblings(image_owner)
+        self._texts = _Siblings(text_owner)
+        self._views = views
+        self._seed = seed
+
+    @property
+    def batches(self) -> int:
+        """How many an epoch has."""
+        return self._plan.batches
+
+    def epoch(self, number: int) -> Iterator[BatchRows]:
+        """The batches of one epoch, in order."""
+        draw = np.random.default_rng((self._seed, number, _OWN_STREAM))
+        kinds = kinds_of(self._shares, self.batches, draw)
+        for kind, rows in zip(kinds, self._plan.epoch(number), strict=True):
+            if kind == TEXTS:
+                yield replace(rows, kind=kind, other=Other(self._texts.draw(rows.text, rows.owner, draw), rows.view))
+            elif kind == IMAGES:
+                image = self._images.draw(rows.image, rows.owner, draw)
+                yield replace(rows, kind=kind, other=Other(image, self._other_view(rows, image, draw)))
+            else:
+                yield rows
+
+    def _other_view(
+        self, rows: BatchRows, image: Int[np.ndarray, " b"], draw: np.random.Generator
+    ) -> Int[np.ndarray, " b"]:
+        """A view for each second picture; of the same picture never the same view, if there is another."""
+        view = draw.integers(0, self._views, len(image))
+        again = (image == rows.image) & (view == rows.view)
+        return np.where(again & (self._views > 1), (view + 1) % self._views, view)
+
+
+def kinds_of(shares: PairShares, batches: int, draw: np.random.Generator) -> list[str]:
+    """The kind of each batch of an epoch: as many of each as its share asks for, in a random order.
+
+    Fractions of a batch are made up for by chance, so that a kind with a small share is not starved.
+    """
+    kinds, weights = list(shares.by_kind), np.array(list(shares.by_kind.values()))
+    edges = np.cumsum(weights / weights.sum() * batches)
+    edges[-1] = batches
+    places = np.searchsorted(edges, np.arange(batches) + draw.random(), side="right")
+    return [kinds[place] for place in draw.permutation(np.minimum(places, np.flatnonzero(weights)[-1]))]
+
+
+class _Siblings:
+    """Rows of the same record."""
+
+    def __init__(self, owner: Int[np.ndarray, " n"]) -> None:
+        records = int(owner.max()) + 1
+        self._first = np.searchsorted(owner, np.arange(records))
+        self._count = np.bincount(owner, minlength=records)
+
+    def draw(
+        self, rows: Int[np.ndarray, " b"], owner: Int[np.ndarray, " b"], draw: np.random.Generator
+    ) -> Int[np.ndarray, " b"]:
+        """Of each row another one of its record; the row itself where there is no other."""
+        first, count = self._first[owner], self._count[owner]
+        step = draw.integers(1, np.maximum(count, 2))
+        other: Int[np.ndarray, " b"] = first + (rows - first + step) % count
+        return other
