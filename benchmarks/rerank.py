@@ -24,7 +24,7 @@ from diptych.evaluation.reranking import top
 from diptych.models import load
 from diptych.models.cross import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_cross
 
-DEPTHS = (20, 50, 100)
+DEPTHS = (20, 30, 50, 100)
 
 
 def main() -> None:
