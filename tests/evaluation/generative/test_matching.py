@@ -34,6 +34,12 @@ def test_r_precision_by_hand():
     assert r_precision(pictures, texts, pools).tolist() == [1.0, 0.0, 1.0]
 
 
+def test_several_pictures_of_one_text():
+    texts, pools = vectors(5), draw_pools(list(range(5)), 3)
+    own = np.array([4, 4, 0, 2])
+    assert r_precision(texts[[4, 1, 0, 2]], texts, pools, own).tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
 def test_pictures_of_their_texts_are_found_and_shuffled_captions_are_at_chance():
     texts = vectors(2000, 16)
     pools = draw_pools(list(range(2000)))
@@ -81,8 +87,8 @@ def test_r_precision_agrees_with_a_loop(rows, seed):
 @pytest.mark.unchecked
 def test_r_precision_refuses_what_does_not_fit():
     pools = draw_pools([0, 1, 2], 2)
-    with pytest.raises(DataError, match="expected one each"):
-        r_precision(vectors(2), vectors(3), pools)
+    with pytest.raises(DataError, match="a pool for each text"):
+        r_precision(vectors(4), vectors(3), pools)
     bad = vectors(3)
     bad[0, 0] = np.nan
     with pytest.raises(DataError, match="NaN"):

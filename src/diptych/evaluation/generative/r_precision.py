@@ -31,22 +31,29 @@ def draw_pools(texts: Sequence[Hashable], size: int = POOL, seed: int = 0) -> In
 
 
 def r_precision(
-    pictures: Float[np.ndarray, "n d"], texts: Float[np.ndarray, "n d"], pools: Int64[np.ndarray, "n wrong"]
+    pictures: Float[np.ndarray, "n d"],
+    texts: Float[np.ndarray, "m d"],
+    pools: Int64[np.ndarray, "m wrong"],
+    own: Int64[np.ndarray, " n"] | None = None,
 ) -> Float64[np.ndarray, " n"]:
-    """1 where picture i is nearer (by cosine) to text i than to every text of its pool, else 0; the mean is reported.
+    """1 where a picture is nearer (by cosine) to its own text than to every text of that text's pool, else 0.
 
-    A tie is a miss: a picture or an encoder that tells nothing apart scores 0, not 1. Chance is 1 / (wrong + 1).
-    The encoder must not be the one that the generator was trained with.
+    Picture i is of text `own[i]`; of text i when left out. The mean is reported. A tie is a miss: a picture or
+    an encoder that tells nothing apart scores 0, not 1. Chance is 1 / (wrong + 1). The encoder must not be the
+    one that the generator was trained with.
 
     Raises DataError for shapes that do not fit and for vectors that are not finite.
     """
-    if not len(pictures) == len(texts) == len(pools):
-        raise DataError(f"{len(pictures)} pictures, {len(texts)} texts and {len(pools)} pools; expected one each")
+    own = np.arange(len(pictures)) if own is None else own
+    if len(texts) != len(pools) or len(pictures) != len(own) or (len(own) and int(own.max()) >= len(texts)):
+        raise DataError(
+            f"{len(pictures)} pictures of {len(own)} texts, {len(texts)} texts and {len(pools)} pools; "
+            "expected a text for each picture and a pool for each text"
+        )
     images, words = normalise(pictures).astype(np.float64), normalise(texts).astype(np.float64)
     if not (np.isfinite(images).all() and np.isfinite(words).all()):
         raise DataError("a vector holds NaN or infinite numbers; check the encoder")
-    own = np.einsum("nd,nd->n", images, words)
     hits = np.empty(len(images))
-    for row, pool in enumerate(pools):
-        hits[row] = float(own[row] > (words[pool] @ images[row]).max() + _TIE)
+    for row, text in enumerate(own):
+        hits[row] = float(words[text] @ images[row] > (words[pools[text]] @ images[row]).max() + _TIE)
     return hits
