@@ -21,6 +21,8 @@ COMMANDS = {
     "train": ("diptych.cli.train:train", "Train a model from a TOML config."),
     "eval": ("diptych.cli.eval:evaluate", "Measure retrieval by the field's protocols."),
     "eval-generated": ("diptych.cli.eval_generated:eval_generated", "Measure a generator of pictures."),
+    "audit": ("diptych.cli.audit:audit", "Which attributes of a text survive in its generated picture."),
+    "report": ("diptych.cli.report:report", "One page about a run: curves, samples, measures, failures."),
     "filter": ("diptych.cli.filter:filter_source", "Find the texts that do not belong to their picture."),
     "compare": ("diptych.cli.compare:compare", "Several models in one table, with paired tests."),
     "map": ("diptych.cli.map:draw_map", "Lay out pictures, texts and words on an interactive map."),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from diptych.evaluation.generative import (
     Detector,
@@ -31,6 +32,14 @@ _SPREAD = 100  # texts that diversity is measured on
 _CUTS = (1, 5, 10)
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """Of each text's first picture: its cosine to its text, and whether it was found among the pool."""
+
+    closeness: Float32[np.ndarray, " n"]
+    found: Bool[np.ndarray, " n"]
+
+
 class Judgement:
     """What an independent encoder says of the job's pictures, each embedded once."""
 
@@ -40,6 +49,12 @@ class Judgement:
         self.made = judged(judge, job.flat)
         self.real = judged(judge, job.real.pixels)
         self.texts = judge.encode_texts([one.text.value for one in job.prompts])
+
+    def first_pictures(self) -> Verdicts:
+        """What the judge says of each text's first picture."""
+        first = self.made[:: self.job.made.shape[1]]
+        pools = draw_pools([one.text.value for one in self.job.prompts], self.job.settings.pool, self.job.seed)
+        return Verdicts(np.einsum("nd,nd->n", first, self.texts), r_precision(first, self.texts, pools) > 0)
 
     def r_precision(self) -> list[Measure]:
         """R-precision of the job's texts, and of the other languages'."""

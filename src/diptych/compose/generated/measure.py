@@ -18,6 +18,7 @@ from . import matching, sets
 from .extractors import Extractor, MapExtractor
 from .generator import Generator, generate_all
 from .job import MOST, Job, MeasureSettings
+from .matching import Verdicts
 from .outcome import Outcome
 from .prompts import Prompt, RealPictures, choose_prompts, read_pictures
 
@@ -54,6 +55,7 @@ class Looked:
     training_pairs: tuple[Pair, ...]
     nearest: Neighbours | None  # training pictures nearest to each text's first picture, by features
     nearest_by_pixels: Neighbours | None
+    verdicts: Verdicts | None  # of the judge, if there is one
 
 
 def measure_generated(
@@ -93,9 +95,11 @@ def measure_generated(
     extractor = tools.extractor or Extractor()
     job = Job(generator, pairs, prompts, made, real, known, extractor, settings, seed, progress)
     measures = [*sets.distances(job), *sets.coverage(job), *sets.class_score(job)]
+    verdicts = None
     if tools.judge is not None:
         judgement = matching.Judgement(job, tools.judge)
         measures += [*judgement.r_precision(), *judgement.retrieval()]
+        verdicts = judgement.first_pictures()
     if tools.maps is not None:
         measures += matching.diversity(job, tools.maps)
     by_class: Mapping[str, Mapping[str, float | None]] = {}
@@ -118,4 +122,4 @@ def measure_generated(
         by_class,
         tuple(f"left out: {one.name}: {one.detail}" for one in real.skipped[:5]),
     )
-    return outcome, Looked(tuple(prompts), made, real, known, tuple(training), near, by_pixels)
+    return outcome, Looked(tuple(prompts), made, real, known, tuple(training), near, by_pixels, verdicts)

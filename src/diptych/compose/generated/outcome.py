@@ -75,6 +75,11 @@ class Outcome:
                 return one
         raise DataError(f"no measure {key!r}; there are {', '.join(one.key for one in self.measures)}")
 
+    @property
+    def drawn(self) -> str:
+        """What was made of each text, in words."""
+        return f"{self.noises} picture{'s' if self.noises > 1 else ''} each of {self.size} px"
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {"format": FORMAT, "kind": "generated", **asdict(self)}
@@ -83,7 +88,7 @@ class Outcome:
         """A Markdown table for a person."""
         lines = [
             f"{self.generator} on {self.source}{f', {self.split}' if self.split else ''}: {self.texts:,} texts "
-            f"({self.lang or 'any language'}), {self.noises} pictures each of {self.size} px, seed {self.seed}",
+            f"({self.lang or 'any language'}), {self.drawn}, seed {self.seed}",
             f"features: {self.extractor}; judge: {self.judge or 'none'}",
             "",
             "| measure | generated | 95% | real pictures | chance |",
