@@ -27,6 +27,7 @@ class ColourModel:
     """A judge by hand: mean redness, greenness and blueness of a picture, and the colours that a text names."""
 
     dim = 3
+    compares_by = "cosine"
 
     @property
     def preprocess(self):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from diptych.core.errors import DataError
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair
 from diptych.evaluation.direction import Estimate
@@ -118,6 +118,8 @@ def audit(
     """
     if not minimal:
         raise DataError("there are no minimal pairs to audit; give some with --pairs, or leave --found out")
+    if model.compares_by != "cosine":
+        raise ConfigError(f"the model {model.name} compares by {model.compares_by}; the audit asks for the cosine")
     texts = [text for one in minimal for text in (one.one, one.other)]
     progress.say(f"drawing {len(texts)} texts, {noises} pictures each")
     made = generate_all(generator, texts, noises=noises, seed=seed, lang=lang)

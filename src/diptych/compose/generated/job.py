@@ -22,6 +22,7 @@ from .generator import Generator
 from .prompts import Prompt, RealPictures
 
 MOST = 10_000  # pictures of a set that features are taken of
+_MOST_MADE = 60_000  # generated pictures, which are held in memory
 _BATCH = 32
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from diptych.core.errors import DataError
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair
 from diptych.evaluation.generative import Detector, Neighbours
@@ -81,8 +81,10 @@ def measure_generated(
         about: names of the generator, the source and the split, for the report.
         progress: told what is done.
 
-    Raises DataError when there are too few texts or readable pictures.
+    Raises DataError when there are too few texts or readable pictures, ConfigError for a judge of another similarity.
     """
+    if tools.judge is not None and tools.judge.compares_by != "cosine":
+        raise ConfigError(f"the judge {tools.judge.name} compares by {tools.judge.compares_by}; it must by the cosine")
     prompts = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")

@@ -16,6 +16,8 @@ from diptych.core.errors import ConfigError
 from ..bootstrap import Interval, percentile_interval
 from .checks import features_of, same_width
 
+_BLOCK = 1 << 22  # products held at a time: 32 MiB
+
 
 @dataclass(frozen=True)
 class KernelDistance:
@@ -50,25 +52,29 @@ def kernel_distance(
     x = features_of(real, "real pictures", 4)
     y = features_of(generated, "generated pictures", 4)
     size = min(size, len(x) // 2, len(y) // 2)
-    within_x, within_y, across = _kernel(x, x), _kernel(y, y), _kernel(x, y)
     generator = np.random.default_rng(seed)
     found = np.empty(subsets)
     for number in range(subsets):
         a = generator.choice(len(x), size, replace=False)
         b = generator.choice(len(y), size, replace=False)
-        found[number] = _statistic(within_x[np.ix_(a, a)], within_y[np.ix_(b, b)], across[np.ix_(a, b)])
-    value = _statistic(within_x, within_y, across)
-    return KernelDistance(value, percentile_interval(found), float(found.std()), subsets, size)
+        found[number] = _statistic(x[a], y[b])
+    return KernelDistance(_statistic(x, y), percentile_interval(found), float(found.std()), subsets, size)
 
 
-def _kernel(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
-    return np.asarray((x @ y.T / x.shape[1] + 1.0) ** 3)
+def _statistic(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> float:
+    n, m = len(x), len(y)
+    within = _sum(x, x) - _own(x), _sum(y, y) - _own(y)
+    return within[0] / (n * (n - 1)) + within[1] / (m * (m - 1)) - 2 * _sum(x, y) / (n * m)
 
 
-def _statistic(
-    within_x: Float64[np.ndarray, "n n"], within_y: Float64[np.ndarray, "m m"], across: Float64[np.ndarray, "n m"]
-) -> float:
-    n, m = across.shape
-    first = (within_x.sum() - np.trace(within_x)) / (n * (n - 1))
-    second = (within_y.sum() - np.trace(within_y)) / (m * (m - 1))
-    return float(first + second - 2 * across.mean())
+def _sum(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> float:
+    """Sum of the kernel over all pairs, a block of rows at a time."""
+    rows = max(1, _BLOCK // len(y))
+    return sum(
+        float(((x[start : start + rows] @ y.T / x.shape[1] + 1.0) ** 3).sum()) for start in range(0, len(x), rows)
+    )
+
+
+def _own(x: Float64[np.ndarray, "n d"]) -> float:
+    """Sum of the kernel of each row with itself."""
+    return float((((x * x).sum(axis=1) / x.shape[1] + 1.0) ** 3).sum())
