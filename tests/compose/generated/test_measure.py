@@ -22,7 +22,9 @@ from diptych.compose.generated import (
 )
 from diptych.compose.generated.prompts import choose_prompts, read_pictures
 from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.protocols import Preprocess
 from diptych.core.types import FileImage, Pair, Text
+from diptych.data.images import decode, prepare
 
 SETTINGS = MeasureSettings(texts=20, pool=5, bootstrap=100)
 
@@ -115,6 +117,9 @@ def test_objects_that_texts_name_are_looked_for(drawing, pairs):
     seen, _ = measure_generated(drawing.Drawer(), pairs["val"], tools, SETTINGS)
     assert seen.measure("soa_c").value == seen.measure("soa_i").value == 1.0
     assert seen.by_class["red"]["real"] == 1.0
+    annotated = [replace(one, meta={"objects": "blue"} if "red" in one.id else {}) for one in pairs["val"]]
+    told, _ = measure_generated(drawing.Drawer(), annotated, tools, SETTINGS)
+    assert "red" not in told.by_class  # the word is in the text, but nothing red is said to be in the picture
     blind, _ = measure_generated(drawing.Drawer(blind=("red",)), pairs["val"], tools, SETTINGS)
     assert blind.by_class["red"]["found"] == 0.0
     assert blind.measure("soa_c").value == pytest.approx(2 / 3)
@@ -178,3 +183,23 @@ def test_pictures_are_read_at_the_generators_size(pairs):
 def test_settings_that_make_no_sense(changes, message):
     with pytest.raises(ConfigError, match=message):
         MeasureSettings(**changes)
+
+
+def test_the_real_pictures_themselves_are_at_distance_zero(pairs, tools):
+    def named(pair):  # texts of its own for each pair, so that a text has one picture
+        return replace(pair, texts=tuple(replace(text, value=f"{pair.id} {text.value}") for text in pair.texts))
+
+    own = [named(pair) for pair in pairs["val"]]
+
+    class Itself:
+        def generate(self, texts, *, seed, lang=""):
+            by_text = {text.value: one.images[0] for one in own for text in one.texts}
+            return np.stack([prepare(decode(by_text[text]), Preprocess(64)) for text in texts])
+
+    same, looked = measure_generated(Itself(), own, tools, replace(SETTINGS, noises=1, texts=10), training=own)
+    assert same.measure("frechet").value == pytest.approx(0.0, abs=1e-4)
+    assert same.measure("kernel").value <= 0
+    assert same.measure("precision").value == same.measure("recall").value == 1.0
+    for key in ("r_precision", "to_texts_R@1", "to_texts_R@5"):
+        assert same.measure(key).value == pytest.approx(same.measure(key).real)
+    assert np.all(looked.nearest.distances[:, 0] == 0)

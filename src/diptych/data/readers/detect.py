@@ -67,12 +67,12 @@ def _detect_folder(path: Path, choices: str) -> str:
         raise DataError(f"{path} is an empty folder", Reason.NO_IMAGE)
     tables = (
         ("cub", lambda: cub.is_cub(path)),
-        ("coco", lambda: coco.find(path)),
         ("flickr", lambda: flickr.find(path)),
         ("recipe1m", lambda: (path / recipe1m.LAYER1).is_file()),
         ("recipes", lambda: (path / recipes.FILE).is_file()),
         ("huggingface", lambda: huggingface.is_saved(path)),
         ("karpathy", lambda: karpathy.find(path)),
+        ("coco", lambda: coco.find(path)),
         ("webdataset", lambda: table_files(path, webdataset.ENDINGS)),
         ("parquet", lambda: table_files(path, (".parquet",))),
         ("huggingface", lambda: table_files(path, (".arrow",))),
