@@ -91,10 +91,34 @@ def test_copies_of_training_pictures_are_seen(pairs, tools, tmp_path):
     )
     assert outcome.measure("copies").value == 1.0
     assert outcome.measure("copies_pixels").value == 1.0
-    assert np.all(looked.nearest.distances[:, 0] == 0)
+    with pytest.raises(DataError, match="no measure 'copies_asked'"):  # it has no pictures of training texts
+        outcome.measure("copies_asked")
+    assert np.all(looked.copied.by_features.distances[:, 0] == 0)
     assert outcome.judge == ""
     with pytest.raises(DataError, match="no measure 'r_precision'"):
         outcome.measure("r_precision")
+
+
+def test_a_generator_that_gives_back_its_training_pictures_is_caught_by_training_texts(pairs, tools, drawing):
+    known = {text.value: one.images[0] for one in pairs["train"] for text in one.texts if "bad" not in one.id}
+
+    class ByHeart:
+        """Knows the training texts by heart, and draws noise for new ones."""
+
+        def generate(self, texts, *, seed, lang=""):
+            noise = drawing.Noise().generate(texts, seed=seed)
+            for place, text in enumerate(texts):
+                if text in known:
+                    noise[place] = prepare(decode(known[text]), Preprocess(64))
+            return noise
+
+    new = [
+        replace(one, texts=tuple(replace(text, value=f"new {text.value}") for text in one.texts))
+        for one in pairs["val"]
+    ]
+    outcome, _ = measure_generated(ByHeart(), new, replace(tools, judge=None), SETTINGS, training=pairs["train"])
+    assert outcome.measure("copies").value == 0.0
+    assert outcome.measure("copies_asked").value > 0.9
 
 
 def test_the_same_seed_gives_the_same_numbers(drawing, pairs, tools):
@@ -202,4 +226,4 @@ def test_the_real_pictures_themselves_are_at_distance_zero(pairs, tools):
     assert same.measure("precision").value == same.measure("recall").value == 1.0
     for key in ("r_precision", "to_texts_R@1", "to_texts_R@5"):
         assert same.measure(key).value == pytest.approx(same.measure(key).real)
-    assert np.all(looked.nearest.distances[:, 0] == 0)
+    assert np.all(looked.copied.by_features.distances[:, 0] == 0)

@@ -67,6 +67,7 @@ class Job:
     made: UInt8[np.ndarray, "n s h w 3"]
     real: RealPictures
     training: RealPictures | None
+    training_pairs: Sequence[Pair]
     extractor: Extractor
     settings: MeasureSettings
     seed: int

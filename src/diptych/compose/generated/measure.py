@@ -11,10 +11,11 @@ from jaxtyping import UInt8
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair
-from diptych.evaluation.generative import Detector, Neighbours
+from diptych.evaluation.generative import Detector
 from diptych.models import DualEncoder
 
 from . import matching, sets
+from .copies import Copies, copies
 from .extractors import Extractor, MapExtractor
 from .generator import Generator, generate_all
 from .job import MOST, Job, MeasureSettings
@@ -53,8 +54,7 @@ class Looked:
     real: RealPictures  # of the split that is measured
     training: RealPictures | None  # of the split that the generator learnt from
     training_pairs: tuple[Pair, ...]
-    nearest: Neighbours | None  # training pictures nearest to each text's first picture, by features
-    nearest_by_pixels: Neighbours | None
+    copied: Copies  # the training pictures nearest to each text's first picture
     verdicts: Verdicts | None  # of the judge, if there is one
 
 
@@ -95,7 +95,7 @@ def measure_generated(
     real = read_pictures(pairs, size, most=MOST, seed=seed, progress=progress)
     known = read_pictures(training, size, most=MOST, seed=seed, progress=progress) if training else None
     extractor = tools.extractor or Extractor()
-    job = Job(generator, pairs, prompts, made, real, known, extractor, settings, seed, progress)
+    job = Job(generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress)
     measures = [*sets.distances(job), *sets.coverage(job), *sets.class_score(job)]
     verdicts = None
     if tools.judge is not None:
@@ -108,7 +108,7 @@ def measure_generated(
     if tools.detector is not None:
         found, by_class = matching.objects(job, tools.detector)
         measures += found
-    copied, near, by_pixels = sets.copies(job)
+    copied = copies(job)
     outcome = Outcome(
         about.generator,
         about.source,
@@ -120,8 +120,8 @@ def measure_generated(
         seed,
         extractor.name,
         tools.judge.name if tools.judge else "",
-        (*measures, *copied),
+        (*measures, *copied.measures),
         by_class,
         tuple(f"left out: {one.name}: {one.detail}" for one in real.skipped[:5]),
     )
-    return outcome, Looked(tuple(prompts), made, real, known, tuple(training), near, by_pixels, verdicts)
+    return outcome, Looked(tuple(prompts), made, real, known, tuple(training), copied, verdicts)

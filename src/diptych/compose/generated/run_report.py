@@ -183,7 +183,8 @@ def _figures(looked: Looked, places: np.ndarray) -> str:
 
 def _nearest(looked: Looked) -> str:
     """The generated pictures that are nearest to a training picture, beside it: would be copies if any were."""
-    if looked.training is None or looked.nearest is None or looked.nearest_by_pixels is None:
+    by_features, by_pixels = looked.copied.by_features, looked.copied.by_pixels
+    if looked.training is None or by_features is None or by_pixels is None:
         return ""
     parts = [
         page.paragraph(
@@ -192,7 +193,7 @@ def _nearest(looked: Looked) -> str:
             "quiet",
         )
     ]
-    for title, near in (("By features", looked.nearest), ("By pixels", looked.nearest_by_pixels)):
+    for title, near in (("By features", by_features), ("By pixels", by_pixels)):
         parts.append(f"<h3>{html.escape(title)}</h3>")
         for place in np.argsort(near.distances[:, 0], kind="stable")[: _NEAR // 2]:
             text = looked.prompts[place].text.value

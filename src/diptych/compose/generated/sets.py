@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
 from diptych.evaluation.generative import (
-    Neighbours,
     frechet_distance,
     grouped_jackknife,
     inception_score,
     kernel_distance,
-    nearest_by_distance,
     precision_recall,
 )
 
@@ -100,50 +98,3 @@ def class_score(job: Job) -> list[Measure]:
             "score high, whatever they look like otherwise.",
         )
     ]
-
-
-def copies(job: Job) -> tuple[list[Measure], Neighbours | None, Neighbours | None]:
-    """How near the generated pictures come to training pictures, beside how near new real pictures come.
-
-    Also the nearest training pictures of each text's first picture, by features and by pixels.
-    """
-    if job.training is None or job.seen_training is None:
-        return [], None, None
-    first = np.arange(0, len(job.flat), job.made.shape[1])
-    measures, found = [], []
-    for key, name, (made, real, training) in (
-        (
-            "copies",
-            "features",
-            (job.seen_made.features[first], job.seen_real.features, job.seen_training.features),
-        ),
-        (
-            "copies_pixels",
-            "pixels",
-            (_small(job.made[:, 0]), _small(job.real.pixels), _small(job.training.pixels)),
-        ),
-    ):
-        near = nearest_by_distance(made, training, 3)
-        usual = float(np.quantile(nearest_by_distance(real, training).distances[:, 0], 0.01))
-        measures.append(
-            Measure.of(
-                key,
-                f"nearly copied, by {name}",
-                job.mean(near.distances[:, 0] < usual),
-                real=0.01,
-                percent=True,
-                lower_is_better=True,
-                rule="Share of generated pictures nearer to a training picture than 99 of 100 new real pictures are.",
-            )
-        )
-        found.append(near)
-    return measures, found[0], found[1]
-
-
-def _small(pixels: np.ndarray) -> Float32[np.ndarray, "n p"]:
-    """Pixels averaged to at most 32 x 32, from 0 to 1, as rows: a shift by one pixel is then no great distance."""
-    step = max(1, pixels.shape[1] // 32)
-    side = pixels.shape[1] // step * step
-    cut = pixels[:, :side, :side].astype(np.float32) / 255
-    cells = cut.reshape(len(cut), side // step, step, side // step, step, 3).mean(axis=(2, 4))
-    return np.asarray(cells.reshape(len(cells), -1), dtype=np.float32)
