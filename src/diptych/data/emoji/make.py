@@ -126,9 +126,13 @@ def _splits(
 ) -> Iterator[tuple[str, str, Sequence[Vendor]]]:
     """(id, split, whose drawings) of an emoji's pairs: one, or two in a judge's set."""
     held = held_out(openmoji.family_of(code), share)
-    yield code, "val" if held and not checking else "train", vendors
-    if held and checking:
+    if not checking:
+        yield code, "val" if held else "train", vendors
+    elif held:
+        yield code, "train", vendors
         yield f"{code}.val", "val", checking
+    else:
+        yield code, "train", [*vendors, *checking]
 
 
 def _row(code: str, split: str, drawn: Mapping[str, Path], folder: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class EmojiSettings:
     vendors: tuple[str, ...] = ()
     """Whose drawings: openmoji, google, twitter, fluent; all that are there when left out."""
     val_vendors: tuple[str, ...] = ()
-    """Make a judge's set: every emoji trains, with `vendors`; the held-out ones, as these drew them, validate."""
+    """Make a judge's set: all emojis train, the held-out ones as `vendors` drew them; as these did, they validate."""
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     """Languages of names and keywords (ISO 639-1), or `all` that name at least nine emojis in ten."""
     classes: str = "category"
