@@ -23,6 +23,7 @@ COMMON = Common()
 app = cyclopts.App(name="data", help="Look at a source of pairs before you train on it.")
 app.command("diptych.cli.filter:filter_source", name="filter")
 app.command("diptych.cli.mine:mine", name="mine")
+app.command("diptych.cli.emoji:emoji", name="emoji")
 
 
 @app.command

@@ -21,9 +21,9 @@ def test_every_reader_of_the_table_can_be_imported_but_for_optional_ones():
 
 def test_unknown_formats_and_files_list_the_choices(tmp_path):
     (tmp_path / "a.xyz").write_text("?")
-    with pytest.raises(ConfigError, match=r"unknown format 'cvs'; choose from classes, csv, flickr"):
+    with pytest.raises(ConfigError, match=r"unknown format 'cvs'; choose from classes, coco, csv, cub, flickr"):
         open_source(tmp_path, SourceOptions(format="cvs"))
-    with pytest.raises(ConfigError, match=r"a\.xyz is; name it with --format, one of classes, csv"):
+    with pytest.raises(ConfigError, match=r"a\.xyz is; name it with --format, one of classes, coco, csv"):
         open_source(tmp_path / "a.xyz")
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ConfigError, match="unpack it"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.data.images import SUFFIXES
 
-from . import delimited, flickr, huggingface, jsonl, karpathy, recipe1m, recipes, webdataset
+from . import coco, cub, delimited, flickr, huggingface, jsonl, karpathy, narratives, recipe1m, recipes, webdataset
 from .files import table_files
 from .options import SPLITS
 from .textfile import head
@@ -38,6 +38,8 @@ def _detect_file(path: Path, choices: str) -> str:
         raise DataError(f"{path} is an empty file")
     if name.endswith(jsonl.SUFFIXES):
         start = head(path)
+        if narratives.looks_like_narratives(path):
+            return "narratives"
         return "recipes" if name == recipes.FILE or _INGREDIENTS.search(start.split(b"\n")[0]) else "jsonl"
     if name.endswith(webdataset.ENDINGS):
         return "webdataset"
@@ -49,6 +51,8 @@ def _detect_file(path: Path, choices: str) -> str:
         return "csv"
     if name in (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS):
         return "recipe1m"
+    if name.endswith(".json") and coco.find(path):
+        return "coco"
     if name.endswith(".json") and karpathy.looks_like_karpathy(path):
         return "karpathy"
     if path.suffix.lower() in SUFFIXES:
@@ -62,14 +66,17 @@ def _detect_folder(path: Path, choices: str) -> str:
     if not any(path.iterdir()):
         raise DataError(f"{path} is an empty folder", Reason.NO_IMAGE)
     tables = (
+        ("cub", lambda: cub.is_cub(path)),
         ("flickr", lambda: flickr.find(path)),
         ("recipe1m", lambda: (path / recipe1m.LAYER1).is_file()),
         ("recipes", lambda: (path / recipes.FILE).is_file()),
         ("huggingface", lambda: huggingface.is_saved(path)),
         ("karpathy", lambda: karpathy.find(path)),
+        ("coco", lambda: coco.find(path)),
         ("webdataset", lambda: table_files(path, webdataset.ENDINGS)),
         ("parquet", lambda: table_files(path, (".parquet",))),
         ("huggingface", lambda: table_files(path, (".arrow",))),
+        ("narratives", lambda: narratives.find(path)),
         ("csv", lambda: table_files(path, delimited.SUFFIXES)),
         ("jsonl", lambda: table_files(path, jsonl.SUFFIXES)),
     )

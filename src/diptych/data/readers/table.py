@@ -44,6 +44,9 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "parquet": Reader("arrow:read_parquet", "Parquet files with image bytes or paths"),
         "karpathy": Reader("karpathy:read", "Karpathy's dataset_*.json"),
         "flickr": Reader("flickr:read", "Flickr8k or Flickr30k: token file and lists of splits"),
+        "coco": Reader("coco:read", "MS-COCO: captions_*.json, with the objects of instances_*.json"),
+        "narratives": Reader("narratives:read", "Localized Narratives of COCO or Open Images: JSON lines"),
+        "cub": Reader("cub:read", "CUB-200-2011 birds: its lists, and a folder of captions"),
         "webdataset": Reader("webdataset:read", "tars with members grouped by name"),
         "recipe1m": Reader(
             "recipe1m:read", "Recipe1M: layer1.json, layer2.json (or layer2+.json) and files beside them"

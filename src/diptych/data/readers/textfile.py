@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from diptych.core.errors import DataError, Reason
 
@@ -107,23 +108,50 @@ def json_array(path: Path, block: int = 1 << 20) -> Iterator[Any]:
         buffer = stream.read(block).lstrip()
         if not buffer.startswith("["):
             raise DataError(f"{path} must hold a JSON array, found {buffer[:20]!r}")
-        buffer, count = buffer[1:], 0
-        while True:
-            try:
-                found = _element(buffer)
-            except RecursionError as error:
-                raise DataError(f"{path} element {count} is nested too deeply") from error
-            except ValueError as error:
-                more = stream.read(max(block, len(buffer)))  # doubling keeps it linear
+        yield from _elements(path, stream, buffer[1:], block)
+
+
+def json_array_under(path: Path, key: str, block: int = 1 << 20) -> Iterator[Any]:
+    """The elements of the first array that stands under `key` in a JSON object, as `json_array` gives them.
+
+    Raises DataError when the file is no object, has no such array, or breaks off.
+    """
+    start = re.compile(rf'"{re.escape(key)}"\s*:\s*\[')
+    overlap = len(key) + 64  # characters: a key may lie across two blocks
+    try:
+        with path.open(encoding=encoding_of(path), errors="surrogateescape") as stream:
+            buffer = stream.read(block)
+            if not buffer.lstrip().startswith("{"):
+                raise DataError(f"{path} must hold a JSON object, found {buffer[:20]!r}")
+            while (match := start.search(buffer)) is None:
+                more = stream.read(block)
                 if not more:
-                    raise DataError(f"{path} is broken after {count} elements: {error}") from error
-                buffer += more
-                continue
-            if found is None:
-                return
-            value, buffer = found
-            count += 1
-            yield value
+                    raise DataError(f"{path} has no list under {key!r}")
+                buffer = buffer[-overlap:] + more
+            yield from _elements(path, stream, buffer[match.end() :], block)
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+
+
+def _elements(path: Path, stream: IO[str], buffer: str, block: int) -> Iterator[Any]:
+    """The elements of an array whose "[" has been read, up to its "]"."""
+    count = 0
+    while True:
+        try:
+            found = _element(buffer)
+        except RecursionError as error:
+            raise DataError(f"{path} element {count} is nested too deeply") from error
+        except ValueError as error:
+            more = stream.read(max(block, len(buffer)))  # doubling keeps it linear
+            if not more:
+                raise DataError(f"{path} is broken after {count} elements: {error}") from error
+            buffer += more
+            continue
+        if found is None:
+            return
+        value, buffer = found
+        count += 1
+        yield value
 
 
 _DECODER = json.JSONDecoder()

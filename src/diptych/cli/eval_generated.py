@@ -1,0 +1,118 @@
+"""`diptych eval-generated`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from diptych.core.files import write_bytes, write_json
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+if TYPE_CHECKING:
+    from diptych.compose.generated import Tools
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def eval_generated(
+    generator: str,
+    /,
+    *,
+    data: str,
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    train_split: str = "train",
+    judge: str = "base",
+    texts: int = 1000,
+    noises: int = 2,
+    languages: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    fields: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    pool: int = 100,
+    bootstrap: int = 1000,
+    features: str = "efficientnet-lite0",
+    maps: str = "efficientnet-lite0-maps",
+    detector: Literal["none", "imagenet"] = "none",
+    out: Path | None = None,
+    markdown: Path | None = None,
+    common: Common = COMMON,
+) -> None:
+    """Measure a generator of pictures on held-out texts, with real pictures beside by the same rules.
+
+    Fréchet and kernel distance, precision and recall, class score, R-precision, retrieval with the generated
+    picture, diversity, objects found, and how much looks copied from the training pictures; with 95% intervals.
+    The numbers are called FID, KID and IS only with Inception's official weights.
+
+    For example:
+
+        diptych eval-generated runs/xmc/model --data emoji/ --split val --judge runs/judge/model --fields name
+
+        diptych eval-generated runs/xmc/model --data emoji/ --languages de --languages zh --out measures.json
+
+        diptych eval-generated pictures:made.jsonl --data flickr8k/ --split val --detector imagenet
+
+    Args:
+        generator: A shipped generator's name, a trained one's folder, or pictures:SOURCE for pictures that another
+            program made, each listed with its text.
+        data: File or folder of pairs; its split (val when left out) is what is drawn.
+        train_split: Split that the generator learnt from, for the check of copies; "" for none.
+        judge: Model that reads pictures and texts; it must not be one that the generator was trained with.
+        texts: Texts to draw, at most; every pair once before any comes again.
+        noises: Pictures of each text.
+        languages: The first is the language of the texts (en when left out); of others the R-precision is told.
+        fields: Only texts of this field, such as name; repeat for several.
+        pool: Texts that R-precision chooses from.
+        bootstrap: Resamples behind the intervals of means; 0 for none.
+        features: What sees for distances: efficientnet-lite0, inception:WEIGHTS.pth, or any image tower.
+        maps: What sees for diversity; "" leaves it out.
+        detector: What looks for the objects that texts name.
+        out: Write the measures here as JSON; RUN/measures.json is where diptych report looks.
+        markdown: Write the table here as Markdown.
+    """
+    from dataclasses import replace
+
+    from diptych.compose.generated import About, MeasureSettings, measure_generated, open_generator
+
+    settings = MeasureSettings(
+        texts,
+        noises,
+        languages[0] if languages else "en",
+        tuple(languages[1:]),
+        tuple(fields),
+        pool,
+        bootstrap=bootstrap,
+    )
+    source = open_source(data, replace(options, split=options.split or "val"))
+    pairs = list(source)
+    training = list(open_source(data, replace(options, split=train_split))) if train_split else []
+    outcome, _ = measure_generated(
+        open_generator(generator),
+        pairs,
+        tools(judge, features, maps, detector),
+        settings,
+        training=training,
+        seed=common.seed or 0,
+        about=About(generator, source.name, source.options.split or ""),
+        progress=common.progress(),
+    )
+    if out is not None:
+        write_json(out, outcome.to_json())
+    if markdown is not None:
+        write_bytes(markdown, (outcome.to_text() + "\n").encode())
+    common.show(outcome.to_json(), outcome.to_text())
+
+
+def tools(judge: str, features: str, maps: str, detector: str) -> Tools:
+    """What looks at the pictures, by name."""
+    from diptych.compose.generated import Extractor, MapExtractor, Tools
+    from diptych.models import load
+
+    found = None
+    if detector == "imagenet":
+        from diptych.encoders.image.imagenet_classes import ImageNetDetector
+
+        found = ImageNetDetector()
+    return Tools(load(judge) if judge else None, Extractor(features), MapExtractor(maps) if maps else None, found)

@@ -1,0 +1,105 @@
+"""`diptych report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from diptych.core.files import write_bytes, write_json
+from diptych.data.readers import SourceOptions, open_source
+
+from .shared import Common
+
+ANY_SOURCE = SourceOptions()
+COMMON = Common()
+
+
+def report(
+    run: Path,
+    /,
+    *,
+    data: str = "",
+    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    generator: str = "",
+    train_split: str = "train",
+    judge: str = "base",
+    texts: int = 1000,
+    noises: int = 2,
+    languages: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    fields: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    bootstrap: int = 1000,
+    features: str = "efficientnet-lite0",
+    maps: str = "efficientnet-lite0-maps",
+    detector: Literal["none", "imagenet"] = "none",
+    out: Path | None = None,
+    common: Common = COMMON,
+) -> None:
+    """One page about a run: curves, samples by step, measures, failures, and the nearest training pictures.
+
+    The page needs no network. With --data the run's model is measured first, as by diptych eval-generated, and
+    the measures are kept in RUN/measures.json; without it those kept there are shown.
+
+    For example:
+
+        diptych report runs/xmc
+
+        diptych report runs/xmc --data emoji/ --judge runs/judge/model --fields name
+
+        diptych report runs/xmc --data flickr8k/ --split val --detector imagenet --out xmc.html
+
+    Args:
+        run: Folder of a training run.
+        data: Source to measure on; its split (val when left out) is what is drawn.
+        generator: What to measure instead of the run's own model.
+        train_split: Split that the generator learnt from, for the nearest training pictures; "" for none.
+        judge: Model that reads pictures and texts; not one that the generator was trained with. "" for none.
+        texts: Texts to draw, at most.
+        noises: Pictures of each text.
+        languages: The first is the language of the texts (en when left out); of others the R-precision is told.
+        fields: Only texts of this field, such as name; repeat for several.
+        bootstrap: Resamples behind the intervals of means; 0 for none.
+        features: What sees for distances: efficientnet-lite0, inception:WEIGHTS.pth, or any image tower.
+        maps: What sees for diversity; "" leaves it out.
+        detector: What looks for the objects that texts name.
+        out: The page; RUN/report.html when left out.
+    """
+    from dataclasses import replace
+
+    from diptych.compose.generated import (
+        About,
+        MeasureSettings,
+        measure_generated,
+        open_generator,
+        read_outcome,
+    )
+    from diptych.compose.generated.run_report import MEASURES, run_html
+
+    from .eval_generated import tools
+
+    outcome = looked = None
+    if data:
+        lang, *others = languages or ("en",)
+        settings = MeasureSettings(texts, noises, lang, tuple(others), tuple(fields), bootstrap=bootstrap)
+        source = open_source(data, replace(options, split=options.split or "val"))
+        training = list(open_source(data, replace(options, split=train_split))) if train_split else []
+        outcome, looked = measure_generated(
+            open_generator(generator or str(run / "model")),
+            list(source),
+            tools(judge, features, maps, detector),
+            settings,
+            training=training,
+            seed=common.seed or 0,
+            about=About(generator or run.resolve().name, source.name, source.options.split or ""),
+            progress=common.progress(),
+        )
+    elif (run / MEASURES).is_file():
+        outcome = read_outcome(run / MEASURES)
+    target = out or run / "report.html"
+    written = run_html(run, outcome, looked).encode()
+    if data and outcome is not None:
+        write_json(run / MEASURES, outcome.to_json())
+    write_bytes(target, written)
+    told = {"report": str(target), "bytes": len(written), "measured": bool(data)}
+    common.show(told, f"{target} ({len(written) / 1e6:.1f} MB)")

@@ -1,0 +1,98 @@
+"""What is measured: anything that turns texts into pictures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from diptych.core.errors import DataError, ModelError, Reason
+from diptych.core.protocols import Preprocess
+from diptych.core.types import ImageRef
+from diptych.data.images import decode, prepare
+from diptych.data.readers import open_source
+
+GIVEN = "pictures:"
+_CHUNK = 256  # texts generated at once
+_STRIDE = 100_003  # between the seeds of chunks, so that no noise comes twice
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Texts to pictures: equal texts, seeds and languages give equal pictures."""
+
+    def generate(self, texts: Sequence[str], *, seed: int, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
+        """One picture a text, with noise drawn from the seed."""
+        ...
+
+
+class GivenPictures:
+    """Pictures that any other program made: a source of pairs, looked up by text.
+
+    A text with several pictures gives one after the other as the seed counts on. All get the size of the
+    first picture, or `size`.
+    """
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        self.path = path
+        self._refs: dict[str, list[ImageRef]] = {}
+        for pair in open_source(path):
+            for text in pair.texts:
+                self._refs.setdefault(text.value, []).extend(pair.images)
+        if not self._refs:
+            raise DataError(f"{path} has no pictures with texts; expected the pictures made of each text")
+        self._size = size
+
+    def generate(self, texts: Sequence[str], *, seed: int, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
+        """The pictures that the source has of these texts. Raises DataError for a text that it does not have."""
+        made = []
+        for text in texts:
+            refs = self._refs.get(text.strip())
+            if refs is None:
+                raise DataError(f"{self.path} has no picture of {text!r}; make one of every text first", Reason.MISSING)
+            pixels = decode(refs[seed % _STRIDE % len(refs)])
+            self._size = self._size or pixels.shape[0]
+            made.append(prepare(pixels, Preprocess(self._size)))
+        return np.stack(made)
+
+
+def open_generator(spec: str) -> Generator:
+    """A shipped generator's name, a trained one's folder, or "pictures:SOURCE" for pictures made elsewhere.
+
+    Raises ModelError and DataError for what cannot be loaded.
+    """
+    if spec.startswith(GIVEN):
+        return GivenPictures(Path(spec.removeprefix(GIVEN)).expanduser())
+    try:
+        synthesis = importlib.import_module("diptych.synthesis")
+    except ImportError as error:
+        raise ModelError(f"cannot load the generator {spec!r}: {error}") from error
+    return cast(Generator, synthesis.load(spec))
+
+
+def generate_all(
+    generator: Generator, texts: Sequence[str], *, noises: int, seed: int, lang: str = ""
+) -> UInt8[np.ndarray, "n s h w 3"]:
+    """`noises` pictures of each text, in chunks that fit in memory.
+
+    Raises ModelError when the generator gives something else than one RGB picture a text, all of one size.
+    """
+    rows = []
+    for start in range(0, len(texts), _CHUNK):
+        chunk = list(texts[start : start + _CHUNK])
+        several = [
+            generator.generate(chunk, seed=seed + number + start // _CHUNK * _STRIDE, lang=lang)
+            for number in range(noises)
+        ]
+        for made in several:
+            if made.ndim != 4 or made.dtype != np.uint8 or len(made) != len(chunk) or made.shape[-1] != 3:
+                raise ModelError(
+                    f"the generator gave {made.dtype} of shape {made.shape} for {len(chunk)} texts; "
+                    "expected 8-bit RGB, one picture each"
+                )
+        rows.append(np.stack(several, axis=1))
+    return np.concatenate(rows)

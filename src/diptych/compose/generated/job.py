@@ -1,0 +1,138 @@
+"""One measurement under way: what was drawn, and what is seen in it, each looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32, Int64, Shaped, UInt8
+
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import Progress
+from diptych.core.types import Pair
+from diptych.data.images import prepare
+from diptych.evaluation.direction import Estimate
+from diptych.evaluation.generative import POOL, estimate_of_mean
+from diptych.models import DualEncoder
+
+from .extractors import Extractor, Seen
+from .generator import Generator
+from .prompts import Prompt, RealPictures
+
+MOST = 10_000  # pictures of a set that features are taken of
+_MOST_MADE = 60_000  # generated pictures, which are held in memory
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSettings:
+    """How a generator is measured."""
+
+    texts: int = 1000
+    """Texts to draw, at most; every pair of the split once before any comes again."""
+    noises: int = 2
+    """Pictures of each text, each from its own noise; diversity needs two."""
+    lang: str = "en"
+    """Language of the texts (ISO 639-1)."""
+    languages: tuple[str, ...] = ()
+    """Also the R-precision of texts in these languages; repeat the flag."""
+    fields: tuple[str, ...] = ()
+    """Only texts of these fields, such as name; repeat the flag."""
+    pool: int = POOL
+    """Texts that R-precision chooses from."""
+    neighbours: int = 3
+    """The k of precision and recall."""
+    bootstrap: int = 1000
+    """Resamples behind the intervals of means."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("texts", 4), ("noises", 1), ("pool", 2), ("neighbours", 1), ("bootstrap", 0)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        if self.texts * self.noises > 10 * MOST:
+            raise ConfigError(
+                f"{self.texts} texts of {self.noises} pictures are more than {10 * MOST:,}; ask for fewer"
+            )
+
+
+@dataclass
+class Job:
+    """What the measures are taken of."""
+
+    generator: Generator
+    pairs: Sequence[Pair]
+    prompts: list[Prompt]
+    made: UInt8[np.ndarray, "n s h w 3"]
+    real: RealPictures
+    training: RealPictures | None
+    training_pairs: Sequence[Pair]
+    extractor: Extractor
+    settings: MeasureSettings
+    seed: int
+    progress: Progress
+
+    @property
+    def flat(self) -> UInt8[np.ndarray, "m h w 3"]:
+        """All generated pictures: the s of the first text, then those of the second, ..."""
+        return self.made.reshape(-1, *self.made.shape[2:])
+
+    @property
+    def text_of(self) -> Int64[np.ndarray, " m"]:
+        """The text that each generated picture is of."""
+        return np.repeat(np.arange(len(self.made)), self.made.shape[1])
+
+    def pictures_of(self, texts: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, " m"]:
+        """The generated pictures of some texts."""
+        return np.flatnonzero(np.isin(self.text_of, texts))
+
+    @cached_property
+    def seen_made(self) -> Seen:
+        """What the extractor sees in the generated pictures."""
+        return self.extractor.look(self.flat, self.progress, "looking at generated pictures")
+
+    @cached_property
+    def seen_real(self) -> Seen:
+        """The same of the real pictures."""
+        return self.extractor.look(self.real.pixels, self.progress, "looking at real pictures")
+
+    @cached_property
+    def seen_training(self) -> Seen | None:
+        """The same of the training pictures, if there are any."""
+        if self.training is None:
+            return None
+        return self.extractor.look(self.training.pixels, self.progress, "looking at training pictures")
+
+    @cached_property
+    def another_real_set(self) -> Float32[np.ndarray, "k d"] | None:
+        """Features of training pictures, as many as were generated where there are: what real pictures would get."""
+        if self.seen_training is None or len(self.seen_training.features) <= self.settings.neighbours + 1:
+            return None
+        rows = self.seen_training.features
+        return rows[np.random.default_rng(self.seed).permutation(len(rows))[: len(self.flat)]]
+
+    def real_of(self, pairs: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """The first readable real picture of each of these pairs; -1 for a pair without one."""
+        place = np.full(len(self.pairs), -1, dtype=np.int64)
+        place[self.real.owner[self.real.first]] = self.real.first
+        return np.asarray(place[pairs])
+
+    def mean(self, values: Shaped[np.ndarray, " n"], units: Int64[np.ndarray, " n"] | None = None) -> Estimate:
+        """The mean with its interval, by the job's seed and resamples."""
+        resamples = self.settings.bootstrap
+        return estimate_of_mean(values.astype(np.float64), units, resamples=resamples, seed=self.seed)
+
+
+def pairs_of(prompts: Sequence[Prompt]) -> Int64[np.ndarray, " n"]:
+    """The pair of each text."""
+    return np.array([one.pair for one in prompts], dtype=np.int64)
+
+
+def judged(judge: DualEncoder, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+    """A model's embeddings of pictures that are in memory."""
+    rows = [np.zeros((0, judge.dim), dtype=np.float32)]
+    for start in range(0, len(images), _BATCH):
+        prepared = [prepare(image, judge.preprocess) for image in images[start : start + _BATCH]]
+        rows.append(judge.encode_pixels(np.stack(prepared)))
+    return np.concatenate(rows)

@@ -1,0 +1,127 @@
+"""Measure a generator on a source of pairs: every measure by one rule for generated and for real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair
+from diptych.evaluation.generative import Detector
+from diptych.models import DualEncoder
+
+from . import matching, sets
+from .copies import Copies, copies
+from .extractors import Extractor, MapExtractor
+from .generator import Generator, generate_all
+from .job import MOST, Job, MeasureSettings
+from .matching import Verdicts
+from .outcome import Outcome
+from .prompts import Prompt, RealPictures, choose_prompts, read_pictures
+
+DEFAULTS = MeasureSettings()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What looks at the pictures. What is None is not measured, but for the extractor, which is always there."""
+
+    judge: DualEncoder | None = None  # an encoder that the generator was not trained with; reads texts
+    extractor: Extractor | None = None  # for distances between sets; EfficientNet-Lite0 when None
+    maps: MapExtractor | None = None  # for diversity
+    detector: Detector | None = None  # for SOA
+
+
+@dataclass(frozen=True)
+class About:
+    """Names for the report."""
+
+    generator: str = "generator"
+    source: str = "source"
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was drawn and what is like it, for pages that show pictures."""
+
+    prompts: tuple[Prompt, ...]
+    generated: UInt8[np.ndarray, "n s h w 3"]
+    real: RealPictures  # of the split that is measured
+    training: RealPictures | None  # of the split that the generator learnt from
+    training_pairs: tuple[Pair, ...]
+    copied: Copies  # the training pictures nearest to each text's first picture
+    verdicts: Verdicts | None  # of the judge, if there is one
+
+
+def measure_generated(
+    generator: Generator,
+    pairs: Sequence[Pair],
+    tools: Tools,
+    settings: MeasureSettings = DEFAULTS,
+    *,
+    training: Sequence[Pair] = (),
+    seed: int = 0,
+    about: About = About(),
+    progress: Progress = SILENT,
+) -> tuple[Outcome, Looked]:
+    """Draw texts of held-out pairs, and measure the pictures beside real ones of the same pairs.
+
+    Args:
+        generator: what is measured.
+        pairs: held-out pairs with pictures and texts.
+        tools: what looks at the pictures.
+        settings: how many texts, pictures and resamples.
+        training: pairs that the generator learnt from, for the memorisation check and as another real set.
+        seed: of the texts' draw, the noise, the pools and the resamples.
+        about: names of the generator, the source and the split, for the report.
+        progress: told what is done.
+
+    Raises DataError when there are too few texts or readable pictures, ConfigError for a judge of another similarity.
+    """
+    if tools.judge is not None and tools.judge.compares_by != "cosine":
+        raise ConfigError(f"the judge {tools.judge.name} compares by {tools.judge.compares_by}; it must by the cosine")
+    prompts = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
+    if len(prompts) < 4:
+        raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")
+    progress.say(f"drawing {len(prompts)} texts, {settings.noises} pictures each")
+    texts = [one.text.value for one in prompts]
+    made = generate_all(generator, texts, noises=settings.noises, seed=seed, lang=settings.lang)
+    size = made.shape[2]
+    real = read_pictures(pairs, size, most=MOST, seed=seed, progress=progress)
+    known = read_pictures(training, size, most=MOST, seed=seed, progress=progress) if training else None
+    extractor = tools.extractor or Extractor()
+    job = Job(generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress)
+    measures = [*sets.distances(job), *sets.coverage(job), *sets.class_score(job)]
+    verdicts = None
+    if tools.judge is not None:
+        judgement = matching.Judgement(job, tools.judge)
+        measures += [*judgement.r_precision(), *judgement.retrieval()]
+        verdicts = judgement.first_pictures()
+    if tools.maps is not None:
+        measures += matching.diversity(job, tools.maps)
+    by_class: Mapping[str, Mapping[str, float | None]] = {}
+    if tools.detector is not None:
+        found, by_class = matching.objects(job, tools.detector)
+        measures += found
+    copied = copies(job)
+    outcome = Outcome(
+        about.generator,
+        about.source,
+        about.split,
+        len(prompts),
+        settings.noises,
+        size,
+        settings.lang,
+        seed,
+        extractor.name,
+        tools.judge.name if tools.judge else "",
+        (*measures, *copied.measures),
+        by_class,
+        tuple(f"left out: {one.name}: {one.detail}" for one in real.skipped[:5]),
+    )
+    return outcome, Looked(tuple(prompts), made, real, known, tuple(training), copied, verdicts)

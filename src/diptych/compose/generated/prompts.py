@@ -1,0 +1,100 @@
+"""Which texts are drawn, and the real pictures that theirs are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.core.types import ImageRef, Pair, Skipped, Text
+from diptych.data.images import stream
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One text to draw, and the pair (by its place) that it is of."""
+
+    text: Text
+    pair: int
+
+
+@dataclass(frozen=True)
+class RealPictures:
+    """Real pictures at the generator's size; `owner[i]` is the place of the pair that picture i is of."""
+
+    pixels: UInt8[np.ndarray, "n h w 3"]
+    owner: Int64[np.ndarray, " n"]
+    refs: tuple[ImageRef, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def first(self) -> Int64[np.ndarray, " p"]:
+        """The first picture of each pair that has one, in the order of the pairs."""
+        return np.unique(self.owner, return_index=True)[1].astype(np.int64)
+
+    def only(self, kept: Int64[np.ndarray, " k"]) -> RealPictures:
+        """Those at these places."""
+        return RealPictures(self.pixels[kept], self.owner[kept], tuple(self.refs[place] for place in kept))
+
+
+def choose_prompts(pairs: Sequence[Pair], lang: str, limit: int, seed: int, fields: Sequence[str] = ()) -> list[Prompt]:
+    """At most `limit` texts of one language, every pair once before any comes again; drawn by the seed.
+
+    Texts of unknown language count as any; `fields` keeps only those of these fields. An empty `lang` takes all.
+    Raises DataError when there is none, naming what there is.
+    """
+    generator = np.random.default_rng(seed)
+    by_pair: list[list[Text]] = []
+    for pair in pairs:
+        texts = [text for text in pair.texts if _wanted(text, lang, fields)] if pair.images else []
+        by_pair.append([texts[place] for place in generator.permutation(len(texts))])
+    order = generator.permutation(len(pairs))
+    chosen = [
+        Prompt(by_pair[place][turn], int(place))
+        for turn in range(max(map(len, by_pair), default=0))
+        for place in order
+        if turn < len(by_pair[place])
+    ][:limit]
+    if not chosen:
+        languages = sorted({text.lang or "unknown" for pair in pairs for text in pair.texts}) or ["none"]
+        known = sorted({text.field for pair in pairs for text in pair.texts}) or ["none"]
+        raise DataError(
+            f"no texts to draw in {lang or 'any language'}; languages found: {', '.join(languages)}; "
+            f"fields: {', '.join(known)}",
+            Reason.EMPTY_TEXT,
+        )
+    return chosen
+
+
+def _wanted(text: Text, lang: str, fields: Sequence[str]) -> bool:
+    return (not lang or text.lang in (lang, None)) and (not fields or text.field in fields)
+
+
+def read_pictures(
+    pairs: Sequence[Pair], size: int, *, most: int | None = None, seed: int = 0, progress: Progress = SILENT
+) -> RealPictures:
+    """All pictures of the pairs squashed to `size` pixels squared, or `most` of them drawn by the seed.
+
+    Unreadable ones are left out and named. Raises DataError when none is left.
+    """
+    listed = [(place, ref) for place, pair in enumerate(pairs) for ref in pair.images]
+    if most is not None and len(listed) > most:
+        kept = np.sort(np.random.default_rng(seed).choice(len(listed), most, replace=False))
+        listed = [listed[place] for place in kept]
+    pixels: list[UInt8[np.ndarray, "b s s 3"]] = []
+    indices: list[int] = []
+    skipped: list[Skipped] = []
+    batches = stream([ref for _, ref in listed], Preprocess(size))
+    for batch in progress.track(batches, "real pictures", -(-len(listed) // 32)):
+        pixels.append(batch.pixels)
+        indices += batch.indices
+        skipped += [problem for _, problem in batch.skipped]
+    if not indices:
+        raise DataError("there is no readable real picture to compare with", Reason.NO_IMAGE)
+    owner = np.array([listed[index][0] for index in indices], dtype=np.int64)
+    refs = tuple(listed[index][1] for index in indices)
+    return RealPictures(np.concatenate(pixels), owner, refs, tuple(skipped))

@@ -1,0 +1,67 @@
+"""What an emoji data set is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych.core.config import unknown
+from diptych.core.errors import ConfigError
+from diptych.data.readers.openmoji import VAL_SHARE
+
+from .vendors import VENDORS
+
+CLASSES = ("category", "subcategory")
+# Those of the default text tower and of the `emoji` package, and three more that CLDR names in full.
+# fmt: off
+DEFAULT_LANGUAGES = (
+    "en", "ar", "cs", "de", "es", "fa", "fr", "hi", "id", "it",
+    "ja", "ko", "nl", "pl", "pt", "ru", "th", "tr", "uk", "zh",
+)
+# fmt: on
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class EmojiSettings:
+    """Which emojis, whose drawings, which languages."""
+
+    packages: tuple[Path, ...] = ()
+    """npm packages: .tgz files, package folders, or folders that hold them (node_modules); repeat the flag."""
+    size: int = 64
+    """Width and height of the pictures, in pixels. The npm drawings have 64 (Fluent: 256): more is stretched."""
+    vendors: tuple[str, ...] = ()
+    """Whose drawings: openmoji, google, twitter, fluent; all that are there when left out."""
+    val_vendors: tuple[str, ...] = ()
+    """Make a judge's set: all emojis train, the held-out ones as `vendors` drew them; as these did, they validate."""
+    languages: tuple[str, ...] = DEFAULT_LANGUAGES
+    """Languages of names and keywords (ISO 639-1), or `all` that name at least nine emojis in ten."""
+    classes: str = "category"
+    """What the class of a pair is: category (9 of them) or subcategory (about 100; needs an npm drawing set)."""
+    skin_tones: bool = False
+    """Also the variants of people and hands by skin tone."""
+    country_flags: bool = False
+    """Also the flags of countries."""
+    val_share: float = VAL_SHARE
+    """Share of the emoji families that is held out, by a hash: variants of one emoji stay together."""
+    limit: int | None = None
+    """At most this many emojis, always the same ones; for trying out."""
+
+    def __post_init__(self) -> None:
+        for name in (*self.vendors, *self.val_vendors):
+            if name not in VENDORS:
+                raise unknown("vendor", name, VENDORS)
+        if both := sorted(set(self.vendors) & set(self.val_vendors)):
+            raise ConfigError(f"{both[0]} is both among the vendors and the val vendors; a judge needs two sets apart")
+        if self.val_vendors and not self.vendors:
+            raise ConfigError("--val-vendors needs --vendors: say whose drawings the judge learns from")
+        if self.classes not in CLASSES:
+            raise unknown("classes", self.classes, CLASSES)
+        if not 8 <= self.size <= 1024:
+            raise ConfigError(f"size must be from 8 to 1024 pixels, found {self.size}")
+        if not 0 < self.val_share < 1:
+            raise ConfigError(f"val_share must lie between 0 and 1, found {self.val_share}")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit must be at least 1 emoji, found {self.limit}")
+        if not self.languages:
+            raise ConfigError("name at least one language, such as en")

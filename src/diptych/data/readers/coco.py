@@ -1,0 +1,106 @@
+"""MS-COCO as published: captions_train2014.json and its like, the objects of instances_*.json beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import Pair
+
+from .options import normalise_split
+from .reading import Reading, is_unicode
+from .root import ImageRoot
+from .textfile import json_array_under
+
+_CAPTIONS = re.compile(r"captions_(?P<part>[a-z]+)(?P<year>\d{4})\.json")
+_CROWD = "iscrowd"
+OBJECTS = "objects"  # the key of `Pair.meta` that names them, joined by ", "
+
+
+def find(path: Path) -> list[Path]:
+    """The caption files: the file itself, or those in the folder or its `annotations`."""
+    if path.is_file():
+        return [path] if _CAPTIONS.fullmatch(path.name) else []
+    for folder in (path, path / "annotations"):
+        found = [file for file in sorted(folder.glob("captions_*.json")) if _CAPTIONS.fullmatch(file.name)]
+        if found:
+            return found
+    return []
+
+
+def read(job: Reading) -> Iterator[Pair]:
+    """One Pair an image with all of its captions; the split is that of the file's name.
+
+    Images lie in `train2014/` and the like beside `annotations/`, or all in one folder. Where the
+    instances_*.json of the same part is there, `meta["objects"]` names the classes of the objects in the
+    picture, by name, which is what SOA asks a detector for; crowds are left out. Captions without an
+    image, and images without a caption, are left out and noted.
+
+    Raises DataError when no caption file is there, or one has another shape.
+    """
+    files = find(job.path)
+    if not files:
+        raise DataError(f"{job.path} has no captions_train2014.json or the like", Reason.MISSING)
+    for file in files:
+        yield from _part(job, file)
+
+
+def _part(job: Reading, file: Path) -> Iterator[Pair]:
+    match = _CAPTIONS.fullmatch(file.name)
+    part, year = (match["part"], match["year"]) if match else ("", "")
+    base = file.parent.parent if file.parent.name == "annotations" else file.parent
+    captions = _captions(job, file)
+    objects = _objects(job, file.with_name(file.name.replace("captions_", "instances_")))
+    root = ImageRoot(job, base)
+    for number, record in enumerate(json_array_under(file, "images")):
+        where = f"{file.name} image {number}"
+        name = record.get("file_name") if isinstance(record, Mapping) else None
+        if not isinstance(name, str) or not is_unicode(name) or "id" not in record:
+            job.skip(where, Reason.BAD_ROW, "expected an image with 'id' and 'file_name'")
+            continue
+        texts = captions.pop(str(record["id"]), None)
+        if texts is None:
+            job.skip(name, Reason.EMPTY_TEXT, "no caption")
+            continue
+        image = root.find_any(name, (f"{part}{year}/{name}", name))
+        if image is not None:
+            seen = objects.get(str(record["id"]))
+            meta = {OBJECTS: ", ".join(seen)} if seen else {}
+            yield Pair(name, (image,), tuple(job.texts(name, texts, lang="en")), normalise_split(part), None, meta)
+    for identifier in captions:
+        job.skip(f"{file.name} image id {identifier}", Reason.NO_IMAGE, "captions of an image that is not listed")
+
+
+def _captions(job: Reading, file: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for number, record in enumerate(json_array_under(file, "annotations")):
+        caption = record.get("caption") if isinstance(record, Mapping) else None
+        if isinstance(caption, str) and "image_id" in record:
+            found.setdefault(str(record["image_id"]), []).append(caption)
+        else:
+            job.skip(f"{file.name} annotation {number}", Reason.BAD_ROW, "expected 'image_id' and 'caption'")
+    return found
+
+
+def _objects(job: Reading, file: Path) -> dict[str, list[str]]:
+    """Image id -> the names of the classes in it, in the order they are listed; nothing without the file."""
+    if not file.is_file():
+        return {}
+    names: dict[Any, str] = {}
+    for record in json_array_under(file, "categories"):
+        if isinstance(record, Mapping) and isinstance(record.get("name"), str) and is_unicode(record["name"]):
+            names[record.get("id")] = record["name"]
+    found: dict[str, dict[str, None]] = {}
+    unknown = 0
+    for record in json_array_under(file, "annotations"):
+        name = names.get(record.get("category_id")) if isinstance(record, Mapping) else None
+        if name is None or "image_id" not in record:
+            unknown += 1
+        elif not record.get(_CROWD):
+            found.setdefault(str(record["image_id"]), {})[name] = None
+    if unknown:
+        job.skip(file.name, Reason.BAD_ROW, f"{unknown} annotations without an image or a known category")
+    return {identifier: list(seen) for identifier, seen in found.items()}

@@ -1,0 +1,112 @@
+"""Caltech-UCSD Birds 200-2011, with the ten captions an image of Reed et al. (2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.types import FileImage, Pair
+
+from .reading import Reading, is_unicode
+from .textfile import encoding_of, lines
+
+IMAGES, CLASSES, LABELS, SPLIT = "images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"
+TEXTS = ("text_c10", "text", "captions")  # folders of texts, in the birds' folder or beside it
+_BY_CLASS = (("trainclasses.txt", "train"), ("valclasses.txt", "val"), ("testclasses.txt", "test"))
+
+
+def is_cub(path: Path) -> bool:
+    """Whether a folder holds the birds' lists."""
+    return (path / IMAGES).is_file() and (path / LABELS).is_file()
+
+
+def read(job: Reading) -> Iterator[Pair]:
+    """One Pair a bird: its caption file's lines are its texts, its species is its class.
+
+    The split is by class where Reed's trainclasses.txt, valclasses.txt and testclasses.txt are there (text to
+    image is measured on species never seen), else that of train_test_split.txt. Captions are looked for in
+    `text_c10/CLASS/NAME.txt` or `text/CLASS/NAME.txt`; without any the pairs have no texts.
+
+    Raises DataError when a list is missing or the pictures are.
+    """
+    folder = job.path if job.path.is_dir() else job.path.parent
+    names = _table(job, folder / IMAGES)
+    labels = _table(job, folder / LABELS)
+    classes = _table(job, folder / CLASSES) if (folder / CLASSES).is_file() else {}
+    splits = _splits(job, folder, names)
+    pictures = job.options.images_root or folder / "images"
+    if not pictures.is_dir():
+        raise DataError(f"no folder {pictures}; name the birds' pictures with --images-root", Reason.MISSING)
+    texts = _text_folder(folder)
+    for identifier, name in names.items():
+        if not _is_inside(name):
+            job.skip(f"{IMAGES} {identifier}", Reason.BAD_ROW, f"not a path below the pictures: {name}")
+            continue
+        path = pictures / name
+        if not path.is_file():
+            job.skip(name, Reason.MISSING, f"no image {name} in {pictures}")
+            continue
+        label = classes.get(labels.get(identifier, ""), "") or name.partition("/")[0]
+        captions = _captions(job, texts, name) if texts else []
+        yield Pair(
+            id=name,
+            images=(FileImage(path),),
+            texts=tuple(job.texts(name, captions, lang="en")),
+            split=splits.get(identifier),
+            group=_species(label),
+        )
+
+
+def _table(job: Reading, path: Path) -> dict[str, str]:
+    """`number value` lines."""
+    if not path.is_file():
+        raise DataError(f"{path.parent} has no {path.name}, which CUB-200-2011 comes with", Reason.MISSING)
+    found = {}
+    for where, line in lines(job, path):
+        number, _, value = line.strip().partition(" ")
+        if value.strip():
+            found[number] = value.strip()
+        else:
+            job.skip(where, Reason.BAD_ROW, "expected a number and a value")
+    return found
+
+
+def _splits(job: Reading, folder: Path, names: Mapping[str, str]) -> dict[str, str]:
+    by_class: dict[str, str] = {}
+    for file, split in _BY_CLASS:
+        for place in (folder, folder.parent):
+            if (place / file).is_file():
+                by_class |= {line.strip(): split for _, line in lines(job, place / file)}
+                break
+    if by_class:
+        found = {identifier: by_class.get(name.partition("/")[0]) for identifier, name in names.items()}
+        return {identifier: split for identifier, split in found.items() if split is not None}
+    if not (folder / SPLIT).is_file():
+        return {}
+    return {number: "train" if value == "1" else "test" for number, value in _table(job, folder / SPLIT).items()}
+
+
+def _text_folder(folder: Path) -> Path | None:
+    candidates = (place / name for place in (folder, folder.parent) for name in TEXTS)
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+def _captions(job: Reading, folder: Path, name: str) -> list[str]:
+    path = (folder / name).with_suffix(".txt")
+    if not path.is_file():
+        job.skip(name, Reason.EMPTY_TEXT, f"no captions {path.name} in {path.parent}")
+        return []
+    if encoding_of(path) == "utf-8":
+        return [line for _, line in lines(job, path)]
+    return path.read_text(encoding=encoding_of(path)).splitlines()
+
+
+def _is_inside(name: str) -> bool:
+    return is_unicode(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _species(label: str) -> str | None:
+    """ "001.Black_footed_Albatross" -> "Black footed Albatross"."""
+    number, dot, rest = label.partition(".")
+    return (rest if dot and number.isdigit() else label).replace("_", " ").strip() or None
