@@ -1,0 +1,163 @@
+"""One training run of a generator, from its config to a saved model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.compose import towers
+from diptych.compose.synthesis.config import SynthesisConfig
+from diptych.compose.synthesis.data import PicturePairs
+from diptych.compose.synthesis.watch import SAMPLES, Watcher
+from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits
+from diptych.compose.train import forget as forget_run
+from diptych.core.config import to_dict
+from diptych.core.errors import ConfigError
+from diptych.core.paths import cache_folder
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Pair, Skipped
+from diptych.data.readers import SourceOptions
+from diptych.models.card import CardText
+from diptych.synthesis.discriminator import XmcDiscriminator
+from diptych.synthesis.eyes import eyes
+from diptych.synthesis.game import DISCRIMINATOR, GENERATOR, Game
+from diptych.synthesis.generator import XmcGenerator
+from diptych.synthesis.xmc import XmcGame
+from diptych.training.adversarial import Adversarial, RoundPlan
+from diptych.training.batches import BatchRows
+from diptych.training.engine import Trainer, accelerator
+
+
+class Players(nn.Module):
+    """Generator and discriminator as the one module that the engine trains."""
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, rate: float) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+        discriminator.learning_rate_scale = rate  # type: ignore[assignment]
+
+
+def build(config: SynthesisConfig, features: int) -> Players:
+    """The networks with their first weights, the same for the same seed.
+
+    Raises ConfigError for sizes that do not fit.
+    """
+    torch.manual_seed(config.seed)
+    generator = XmcGenerator(config.size, features, config.xmc)
+    discriminator = XmcDiscriminator(config.size, features, config.xmc)
+    players = Players(generator, discriminator, config.discriminator_rate)
+    return players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def forget(out: Path) -> None:
+    """Remove log, curve, checkpoints and samples of an earlier run from `out`; whatever else lies there stays."""
+    forget_run(out)
+    for path in (out / SAMPLES).glob("step-*.png"):
+        path.unlink()
+
+
+def train(
+    config: SynthesisConfig,
+    out: Path,
+    *,
+    source: str = "",
+    options: SourceOptions = ANY_SOURCE,
+    pairs: Mapping[str, list[Pair]] | None = None,
+    device: str = "auto",
+    cache: Path | None = None,
+    progress: Progress = SILENT,
+) -> TrainReport:
+    """Train the generator that `config` describes, and save it in `out/model`.
+
+    An interrupted run goes on from its last checkpoint. Arguments and errors as `diptych.compose.train`.
+    """
+    spec = source or config.data.source
+    if pairs is None and not spec:
+        raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
+    tower = towers.text_tower(config.text.tower, lambda: [])
+    look = eyes(config.eyes)
+    players = build(config, tower.dim)
+    accelerator(device)
+    unread: list[Skipped] = []
+    if pairs is None:
+        pairs, unread = read_splits(config.data, spec, options)
+    root = (cache or cache_folder()) / "features"
+    training = PicturePairs.collect(config, pairs["train"], tower, root, config.data.views, progress)
+    validation = PicturePairs.collect(config, pairs["val"], tower, root, ("full",), progress)
+    game = XmcGame(players.generator, players.discriminator, config.xmc, look, config.augment)
+    total = config.steps * config.training.epochs
+    objective = _objective(config, players, game, training, lambda: trainer.fabric.device, total)
+    watcher = Watcher(config, players.generator, look, training, validation, out, lambda: objective.step + 1)
+    latest: dict[str, float] = {}
+
+    def validate() -> dict[str, float]:
+        latest.clear()
+        latest.update(watcher.validate())
+        return latest
+
+    def report() -> dict[str, Any]:
+        facts = objective.since_round()
+        return facts | watcher.raise_alarms({**facts, **latest}, progress)
+
+    trainer = Trainer(
+        players,
+        objective,
+        validate,
+        RoundPlan(
+            training.pairs.image_owner,
+            training.pairs.text_owner,
+            steps=config.steps,
+            batch_size=config.training.batch_size,
+            views=len(training.pairs.images),
+            seed=config.seed,
+            plain=config.data.plain,
+        ),
+        config.training,
+        out,
+        identity={
+            "config": to_dict(
+                dataclasses.replace(
+                    config, card=CardText(), data=dataclasses.replace(config.data, source="", workers=1)
+                )
+            ),
+            "tower": tower.fingerprint,
+            "data": {"train": training.pairs.fingerprint(), "val": validation.pairs.fingerprint()},
+        },
+        report=report,
+        report_step=objective.since_line,
+        start_step=objective.start_step,
+        name_rows=lambda rows: [training.pairs.ids[owner] for owner in rows.owner],
+        device=device,
+        title=f"{config.name}, seed {config.seed}",
+        progress=progress,
+    )
+    look.to(trainer.fabric.device)
+    fit = trainer.fit()
+    records = {"train": training.pairs.records, "val": validation.pairs.records}
+    scores = {key: value for key, value in fit.rows[fit.best_epoch - 1].items() if key.startswith(("R@", "score"))}
+    skipped = (*unread, *training.pairs.skipped, *validation.pairs.skipped)
+    return TrainReport(out / "model", scores, (fit,), skipped, records)
+
+
+def _objective(
+    config: SynthesisConfig, players: Players, game: Game, training: PicturePairs, device: Any, steps: int
+) -> Adversarial:
+    def turn(play: Any) -> Any:
+        def loss(rows: BatchRows) -> tuple[Tensor, Mapping[str, Tensor]]:
+            outcome = play(training.batch(rows, device()))
+            return outcome.loss, outcome.facts
+
+        return loss
+
+    return Adversarial(
+        {GENERATOR: players.generator, DISCRIMINATOR: players.discriminator},
+        {GENERATOR: turn(game.generate), DISCRIMINATOR: turn(game.discriminate)},
+        config.order,
+        steps,
+    )
