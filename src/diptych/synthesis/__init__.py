@@ -2,3 +2,7 @@
 
 `load` needs no PyTorch: a saved generator runs on ONNX Runtime.
 """
+
+from diptych.synthesis.sampling import SavedGenerator, UnknownLanguageWarning, load
+
+__all__ = ["SavedGenerator", "UnknownLanguageWarning", "load"]

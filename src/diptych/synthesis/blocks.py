@@ -47,6 +47,31 @@ class StandingNorm(nn.Module):
         return functional.batch_norm(x, self.mean, self.variance, scale, shift, training=False)
 
 
+class Standard(nn.Module):
+    """Text features as a network wants them: each number centred, all in about the same range.
+
+    A tower's features have unit length, so as they are they drown in standard normal noise.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+
+    def fit(self, rows: Float[Tensor, "n d"]) -> None:
+        """Take mean and deviation of these."""
+        self.mean.copy_(rows.mean(0))
+        deviation = rows.std(0, unbiased=False)
+        self.deviation.copy_(deviation.clamp(min=max(1e-6, 0.1 * float(deviation.mean()))))
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """(x - mean) / deviation."""
+        return (x - self.mean) / self.deviation
+
+
 @contextlib.contextmanager
 def collecting(module: nn.Module) -> Iterator[None]:
     """Within this block, each pass of a batch through `module` counts towards its standing statistics."""

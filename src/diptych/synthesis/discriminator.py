@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from diptych.core.errors import ConfigError
-from diptych.synthesis.blocks import DownBlock
+from diptych.synthesis.blocks import DownBlock, Standard
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 
@@ -55,7 +55,8 @@ class XmcDiscriminator(nn.Module):
         self.region = spectral_norm(nn.Conv2d(region_channels[settings.region_side], settings.space, 1))
         self.embedding = spectral_norm(nn.Linear(channels[-1], settings.space))
         self.logit = spectral_norm(nn.Linear(channels[-1], 1))
-        self.projection = spectral_norm(nn.Linear(features, channels[-1], bias=False))
+        self.standard = Standard(features)
+        self.projection = nn.Linear(features, channels[-1], bias=False)
         self.sentence = nn.Linear(features, settings.space)
         self.word = nn.Linear(features, settings.space)
 
@@ -68,7 +69,7 @@ class XmcDiscriminator(nn.Module):
             if x.shape[-1] == self.region_side:
                 regions = x
         h = functional.relu(self.last(x)).sum((2, 3))
-        logit = self.logit(h).squeeze(1) + (self.projection(sentence) * h).sum(1)
+        logit = self.logit(h).squeeze(1) + (self.projection(self.standard(sentence)) * h).sum(1)
         found = self.region(functional.relu(regions)).flatten(2).transpose(1, 2)
         return Seen(logit.float(), self.embedding(h), found)
 
@@ -76,5 +77,5 @@ class XmcDiscriminator(nn.Module):
         self, sentence: Float[Tensor, "b d"], words: Float[Tensor, "b w d"]
     ) -> tuple[Float[Tensor, "b e"], Float[Tensor, "b w e"]]:
         """The text in the space of pictures and regions."""
-        return self.sentence(sentence), self.word(words)
+        return self.sentence(self.standard(sentence)), self.word(self.standard(words))
 

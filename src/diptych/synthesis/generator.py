@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.synthesis.blocks import StandingNorm, UpBlock
+from diptych.synthesis.blocks import Standard, StandingNorm, UpBlock
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 _WORDS_FROM = 2  # the first two blocks (to 16 x 16) see no words
@@ -30,6 +30,7 @@ class XmcGenerator(nn.Module):
         super().__init__()
         channels = widths(size, settings.width, settings.most)
         self.noise = settings.noise
+        self.standard = Standard(features)
         self.sentence = nn.Linear(features, settings.sentence_width)
         with_words = settings.word_attention and len(channels) - 1 > _WORDS_FROM
         self.words = nn.Linear(features, settings.word_width) if with_words else None
@@ -57,8 +58,8 @@ class XmcGenerator(nn.Module):
         mask: Bool[Tensor, "b w"],
     ) -> Float[Tensor, "b 3 s s"]:
         """`mask` is True where there is a word."""
-        condition = torch.cat([noise, self.sentence(sentence)], dim=1)
-        read = self.words(words) if self.words is not None else words
+        condition = torch.cat([noise, self.sentence(self.standard(sentence))], dim=1)
+        read = self.words(self.standard(words)) if self.words is not None else words
         h = self.start(condition).unflatten(1, (-1, START, START))
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:

@@ -61,6 +61,11 @@ class SynthesisConfig:
             raise ConfigError("each batch is one side's turn: leave training.accumulate at 1 and training.chunk at 0")
 
     @property
+    def design(self) -> str:
+        """Which of the two designs it is."""
+        return "xmc"
+
+    @property
     def order(self) -> tuple[str, ...]:
         """Whose turn it is, step by step, over and over."""
         return (DISCRIMINATOR,) * self.discriminator_steps + (GENERATOR,)

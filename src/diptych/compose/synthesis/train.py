@@ -7,22 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.compose import towers
 from diptych.compose.synthesis.config import SynthesisConfig
 from diptych.compose.synthesis.data import PicturePairs
-from diptych.compose.synthesis.watch import SAMPLES, Watcher
+from diptych.compose.synthesis.watch import JUDGED, SAMPLES, Watcher
 from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits
 from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
-from diptych.core.protocols import SILENT, Progress
+from diptych.core.protocols import SILENT, Progress, TextTower
 from diptych.core.types import Pair, Skipped
+from diptych.data.features import Rows
 from diptych.data.readers import SourceOptions
 from diptych.models.card import CardText
+from diptych.synthesis import folder as files
+from diptych.synthesis.blocks import Standard
+from diptych.synthesis.conditions import text_tower
 from diptych.synthesis.discriminator import XmcDiscriminator
 from diptych.synthesis.eyes import eyes
 from diptych.synthesis.game import DISCRIMINATOR, GENERATOR, Game
@@ -30,7 +34,9 @@ from diptych.synthesis.generator import XmcGenerator
 from diptych.synthesis.xmc import XmcGame
 from diptych.training.adversarial import Adversarial, RoundPlan
 from diptych.training.batches import BatchRows
-from diptych.training.engine import Trainer, accelerator
+from diptych.training.engine import FitResult, Trainer, accelerator
+
+_STATISTICS_TEXTS = 4096
 
 
 class Players(nn.Module):
@@ -53,6 +59,15 @@ def build(config: SynthesisConfig, features: int) -> Players:
     discriminator = XmcDiscriminator(config.size, features, config.xmc)
     players = Players(generator, discriminator, config.discriminator_rate)
     return players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def fit_statistics(players: Players, sentences: Rows, seed: int) -> None:
+    """Centre and scale what both networks read by a sample of the training texts."""
+    sample = np.sort(np.random.default_rng(seed).permutation(len(sentences))[:_STATISTICS_TEXTS])
+    rows = torch.from_numpy(np.asarray(sentences[sample], dtype=np.float32))
+    for part in players.modules():
+        if isinstance(part, Standard):
+            part.fit(rows)
 
 
 def forget(out: Path) -> None:
@@ -80,7 +95,7 @@ def train(
     spec = source or config.data.source
     if pairs is None and not spec:
         raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
-    tower = towers.text_tower(config.text.tower, lambda: [])
+    tower = text_tower(config.text.tower)
     look = eyes(config.eyes)
     players = build(config, tower.dim)
     accelerator(device)
@@ -90,6 +105,7 @@ def train(
     root = (cache or cache_folder()) / "features"
     training = PicturePairs.collect(config, pairs["train"], tower, root, config.data.views, progress)
     validation = PicturePairs.collect(config, pairs["val"], tower, root, ("full",), progress)
+    fit_statistics(players, training.pairs.texts, config.seed)
     game = XmcGame(players.generator, players.discriminator, config.xmc, look, config.augment)
     total = config.steps * config.training.epochs
     objective = _objective(config, players, game, training, lambda: trainer.fabric.device, total)
@@ -142,6 +158,8 @@ def train(
     records = {"train": training.pairs.records, "val": validation.pairs.records}
     scores = {key: value for key, value in fit.rows[fit.best_epoch - 1].items() if key.startswith(("R@", "score"))}
     skipped = (*unread, *training.pairs.skipped, *validation.pairs.skipped)
+    if trainer.fabric.is_global_zero:  # one process writes
+        _saved(config, out, players, tower, training, validation, scores, fit)
     return TrainReport(out / "model", scores, (fit,), skipped, records)
 
 
@@ -161,3 +179,67 @@ def _objective(
         config.order,
         steps,
     )
+
+
+def _saved(
+    config: SynthesisConfig,
+    out: Path,
+    players: Players,
+    tower: TextTower,
+    training: PicturePairs,
+    validation: PicturePairs,
+    scores: Mapping[str, float],
+    fit: FitResult,
+) -> None:
+    record: dict[str, Any] = {
+        "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
+        "data": {
+            "train": training.pairs.records,
+            "val": validation.pairs.records,
+            "train_fingerprint": training.pairs.fingerprint(),
+            "val_fingerprint": validation.pairs.fingerprint(),
+        },
+        "validation": dict(scores),
+        "best_epochs": [fit.best_epoch],
+        "steps": config.steps * fit.epochs,
+        "seconds": round(fit.seconds, 1),
+    }
+    generator = players.generator.cpu().eval()
+    files.save(
+        out / "model",
+        files.GeneratorConfig(
+            name=config.name,
+            design=config.design,
+            size=config.size,
+            noise=int(generator.noise),  # type: ignore[arg-type]
+            text=files.TextSide(config.text.tower, tower.dim, config.text.max_words, tower.fingerprint),
+            licence=config.card.licence,
+            training=record,
+        ),
+        generator,
+        write_card(config, record),
+    )
+
+
+def write_card(config: SynthesisConfig, record: Mapping[str, Any]) -> str:
+    """The model card: the person's words, then the measured facts of the training record."""
+    data, scores, text = record["data"], record["validation"], config.card
+    found = ", ".join(f"R@{k} {scores[f'R@{k}']:.1f}" for k in (1, 5, 10))
+    parts = [
+        f"# {config.name}",
+        text.summary or f"Makes pictures of {config.size} x {config.size} pixels from words.",
+        "## Data\n\n" + (text.data or "Not stated by whoever trained it."),
+        "## Figures\n\n"
+        f"A held-out record's real picture found by the generated one, among {min(JUDGED, data['val'])} records, in "
+        f"the features of `{config.eyes.name}`: {found} (the best round was chosen by their sum).",
+        "## How it was made\n\n"
+        f"- design `{config.design}`, text tower `{config.text.tower.name}`, frozen; seed {config.seed}\n"
+        f"- {record['steps']} batches of {config.training.batch_size}, {config.discriminator_steps} for the "
+        f"discriminator to 1 for the generator; best round {record['best_epochs'][0]} of {config.steps} batches each\n"
+        f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "
+        f"{data['val']} held out\n"
+        "- the full config is in `config.json`",
+        "## Limits\n\n" + text.limits if text.limits else "",
+        "## Licence\n\n" + text.licence if text.licence else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -24,7 +24,7 @@ SAMPLES = "samples"
 LEGEND = "legend.json"
 _STATISTICS_BATCHES, _STATISTICS_SIZE = 16, 64
 _TEXTS, _NOISES = 8, 8
-_JUDGED = 200  # held-out records that choose the best round
+JUDGED = 200  # held-out records that choose the best round
 _TOGETHER = 64  # pictures made at once
 
 
@@ -65,7 +65,7 @@ class Watcher:
         size = min(_STATISTICS_SIZE, config.training.batch_size)
         self._statistics = [draw.integers(0, texts, size) for _ in range(_STATISTICS_BATCHES)]
         self._shown = validation.spread(_TEXTS)
-        self._judged = validation.spread(_JUDGED)
+        self._judged = validation.spread(JUDGED)
         noise = int(generator.noise)  # type: ignore[arg-type]
         normal = torch.Generator().manual_seed(config.seed + 1)
         self._noises = torch.randn(_NOISES, noise, generator=normal)
