@@ -61,8 +61,7 @@ def generate(
     """
     import warnings
 
-    from diptych.synthesis import UnknownLanguageWarning, load
-    from diptych.synthesis import writing
+    from diptych.synthesis import UnknownLanguageWarning, load, writing
 
     if not texts:
         raise ConfigError('expected a text, such as: diptych generate "a red apple"')
@@ -93,7 +92,9 @@ def generate(
         progress.say(f"warning: {each.message}")
     for text in texts:
         if unread := generator.unread_words(text):
-            progress.say(f"note: regions look at the first {generator.config.text.max_words} words; not at: {' '.join(unread)}")
+            progress.say(
+                f"note: regions look at the first {generator.config.text.max_words} words; not at: {' '.join(unread)}"
+            )
     if folder:
         count = writing.write_folder(generator, texts, n, folder, seed=seed, progress=progress)
         where, shown = str(folder), f"{count} pictures in {folder}"

@@ -47,31 +47,6 @@ class StandingNorm(nn.Module):
         return functional.batch_norm(x, self.mean, self.variance, scale, shift, training=False)
 
 
-class Standard(nn.Module):
-    """Text features as a network wants them: each number centred, all in about the same range.
-
-    A tower's features have unit length, so as they are they drown in standard normal noise.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("deviation", torch.ones(features))
-
-    def fit(self, rows: Float[Tensor, "n d"]) -> None:
-        """Take mean and deviation of these."""
-        self.mean.copy_(rows.mean(0))
-        deviation = rows.std(0, unbiased=False)
-        self.deviation.copy_(deviation.clamp(min=max(1e-6, 0.1 * float(deviation.mean()))))
-
-    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """(x - mean) / deviation."""
-        return (x - self.mean) / self.deviation
-
-
 @contextlib.contextmanager
 def collecting(module: nn.Module) -> Iterator[None]:
     """Within this block, each pass of a batch through `module` counts towards its standing statistics."""
@@ -106,13 +81,14 @@ class Modulated(nn.Module):
         self, h: Float[Tensor, "b c y x"], condition: Float[Tensor, "b d"], context: Tensor | None = None
     ) -> Float[Tensor, "b c y x"]:
         """`context` is of the same or of half the size of h."""
-        both = self.by_condition(condition)[:, :, None, None]
+        both: Tensor = self.by_condition(condition)[:, :, None, None]
         if self.by_context is not None and context is not None:
             both = both + self.by_context(context)
             if both.shape[-1] != h.shape[-1]:
                 both = functional.interpolate(both, scale_factor=2.0, mode="nearest")
         scale, shift = both.chunk(2, dim=1)
-        return self.norm(h) * (1 + scale) + shift
+        out: Tensor = self.norm(h) * (1 + scale) + shift
+        return out
 
 
 class WordContext(nn.Module):
@@ -140,7 +116,7 @@ class WordContext(nn.Module):
         match = torch.bmm(regions, functional.normalize(words, dim=2).transpose(1, 2)).float() * self.sharpness
         share = torch.softmax(match.masked_fill(~mask[:, None, :], -1e4), dim=2)
         context = torch.bmm(share.to(words.dtype), words)
-        return context.unflatten(1, h.shape[2:]).permute(0, 3, 1, 2)
+        return context.view(len(h), *h.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 class UpBlock(nn.Module):
@@ -176,7 +152,8 @@ class UpBlock(nn.Module):
         h = self.conv(functional.relu(self.first(x, condition, context)))
         h = functional.interpolate(h, scale_factor=2.0, mode="nearest")
         h = self.conv_fine(functional.relu(self.second(h, condition, context)))
-        return h + functional.interpolate(self.straight(x), scale_factor=2.0, mode="nearest")
+        out: Tensor = h + functional.interpolate(self.straight(x), scale_factor=2.0, mode="nearest")
+        return out
 
 
 class DownBlock(nn.Module):

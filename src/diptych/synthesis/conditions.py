@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from diptych.core.config import Part, check_options
 from diptych.core.errors import ConfigError
@@ -52,6 +52,20 @@ class EncoderTexts:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """As the encoder's text tower counts."""
         return self.encoder.text_tower.count_tokens(texts)
+
+
+class EncoderImages:
+    """The image side of a dual encoder, tower and head, as one image tower."""
+
+    def __init__(self, encoder: DualEncoder) -> None:
+        self.encoder = encoder
+        self.dim = encoder.config.dim
+        self.fingerprint = f"{encoder.config.fingerprint} images"
+        self.preprocess = encoder.preprocess
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """L2-normalised embeddings."""
+        return self.encoder.encode_pixels(pixels)
 
 
 def text_tower(part: Part) -> TextTower:

@@ -35,6 +35,17 @@ def cosines(one: Float[Tensor, "n e"], other: Float[Tensor, "m e"]) -> Float[Ten
     return functional.normalize(one.float(), dim=1) @ functional.normalize(other.float(), dim=1).T
 
 
+def centred(rows: Float[Tensor, "*b e"], by: Float[Tensor, "*c e"] | None = None) -> Float[Tensor, "*b e"]:
+    """Rows without the mean of `by` (their own, when left out).
+
+    What a network makes of any two pictures is alike to begin with (sums of positive numbers), so that cosines
+    tell nothing and hardly learn; without the batch's mean they do.
+    """
+    rows = rows.float()
+    by = rows if by is None else by.float()
+    return rows - by.flatten(0, -2).mean(0)
+
+
 def word_region_scores(
     words: Float[Tensor, "n w e"],
     mask: Bool[Tensor, "n w"],

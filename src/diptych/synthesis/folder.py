@@ -86,8 +86,8 @@ def find(name: str | Path) -> Path:
     if not folder.exists():
         listed = ", ".join(here) or "none in this version"
         raise ModelError(
-            f"no generator {str(name)!r}: it is neither a folder nor one of the shipped ones ({listed}){nearest(str(name), here)}; "
-            "diptych train configs/synthesis/xmc_emoji.toml makes one"
+            f"no generator {str(name)!r}: it is neither a folder nor one of the shipped ones ({listed})"
+            f"{nearest(str(name), here)}; diptych train configs/synthesis/xmc_emoji.toml makes one"
         )
     raise ModelError(f"{folder} is not a model: it has no {CONFIG}; give a folder that `diptych train` wrote")
 

@@ -37,9 +37,6 @@ class Outcome:
 class Game(Protocol):
     """Generator against discriminator."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-
     def discriminate(self, batch: Batch) -> Outcome:
         """The discriminator's loss; the generator gets no gradient."""
         ...

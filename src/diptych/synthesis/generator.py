@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.synthesis.blocks import Standard, StandingNorm, UpBlock
+from diptych.models.heads import Standardise
+from diptych.synthesis.blocks import StandingNorm, UpBlock
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 _WORDS_FROM = 2  # the first two blocks (to 16 x 16) see no words
@@ -30,7 +31,7 @@ class XmcGenerator(nn.Module):
         super().__init__()
         channels = widths(size, settings.width, settings.most)
         self.noise = settings.noise
-        self.standard = Standard(features)
+        self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
         self.sentence = nn.Linear(features, settings.sentence_width)
         with_words = settings.word_attention and len(channels) - 1 > _WORDS_FROM
         self.words = nn.Linear(features, settings.word_width) if with_words else None

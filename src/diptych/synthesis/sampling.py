@@ -14,7 +14,8 @@ from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import ConfigError, DataError, LimitError, ModelError, Reason
 from diptych.core.protocols import TextTower
-from diptych.synthesis import conditions, folder as files
+from diptych.synthesis import conditions
+from diptych.synthesis import folder as files
 from diptych.synthesis.grid import to_bytes
 from diptych.synthesis.words import TextArrays, embed_texts, without_words, words_or_text
 
@@ -73,11 +74,15 @@ class SavedGenerator:
             if not text.strip():
                 raise DataError("found an empty text; say what the picture should show", Reason.EMPTY_TEXT)
             if len(text) > MAX_CHARACTERS:
-                raise LimitError(f"found a text of {len(text)} characters; at most {MAX_CHARACTERS} are read: shorten it")
+                raise LimitError(
+                    f"found a text of {len(text)} characters; at most {MAX_CHARACTERS} are read: shorten it"
+                )
         most = self.tower.max_tokens
         for text, tokens in zip(texts, self.tower.count_tokens(list(texts)) if most else (), strict=False):
             if most and tokens > most:
-                raise LimitError(f"found a text of {tokens} tokens, the text tower takes {most}: shorten {text[:40]!r}...")
+                raise LimitError(
+                    f"found a text of {tokens} tokens, the text tower takes {most}: shorten {text[:40]!r}..."
+                )
         known = self.tower.languages
         if lang and known and lang not in known:
             warnings.warn(
@@ -184,7 +189,9 @@ class SavedGenerator:
                 str(self.folder / f"{files.GRAPH}.onnx"), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises classes of its own, not all of them public
-            raise ModelError(f"cannot start {self.folder / files.GRAPH}.onnx: {error}; copy the folder again") from error
+            raise ModelError(
+                f"cannot start {self.folder / files.GRAPH}.onnx: {error}; copy the folder again"
+            ) from error
 
 
 def load(name: str | Path, *, threads: int | None = None) -> SavedGenerator:

@@ -16,9 +16,7 @@ START = 4  # pixels of the first map
 def check_size(size: int) -> None:
     """Raise ConfigError for a picture's size that the generators cannot make."""
     if size not in SIZES:
-        raise ConfigError(
-            f"size must be a power of two, one of {', '.join(map(str, SIZES))} pixels; found {size}"
-        )
+        raise ConfigError(f"size must be a power of two, one of {', '.join(map(str, SIZES))} pixels; found {size}")
 
 
 def check_augmentations(names: tuple[str, ...]) -> None:
@@ -40,6 +38,7 @@ class XmcSettings:
     word_attention: bool = True  # modulate from 16 x 16 on by each region's own words
     sharpness: float = 15.0  # rho_0: how sharply a region chooses among the words
     discriminator_width: int = 0  # channels of the finest map of the discriminator; 0 is `width`
+    pretrained: bool = False  # the discriminator stands on the frozen network's maps instead of pixels alone
     space: int = 256  # numbers of an embedding in the contrastive losses
     region_side: int = 8  # pixels of the map whose positions are the regions
     sentence: float = 1.0  # sentence <-> picture
@@ -66,8 +65,35 @@ class XmcSettings:
             raise ConfigError(f"region_side must be a power of two, found {self.region_side}")
 
 
+@dataclass(frozen=True)
+class XMrsSettings:
+    """X-MRS's synthesis: sizes of both networks, and how much each loss counts (0 switches it off)."""
+
+    width: int = 32  # channels of the finest map; coarser ones have up to `most` times as many
+    most: int = 8
+    discriminator_width: int = 0  # the same of the discriminator; 0 is `width`
+    noise: int = 100  # numbers of z
+    condition_width: int = 128  # of the condition that is drawn around the embedding
+    encoder: str = "base"  # the frozen dual encoder: name or folder of a model
+    condition: str = "text"  # text | image: whose embedding the generator gets
+    classes: float = 1.0  # cross-entropy of the record's class, where records have one
+    kl: float = 2.0
+    to_image: float = 32.0  # distance to the picture's embedding, as the frozen encoder sees it
+    to_text: float = 32.0  # and to the text's
+
+    def __post_init__(self) -> None:
+        for name, low in {"width": 1, "most": 1, "discriminator_width": 0, "noise": 1, "condition_width": 1}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        for name in ("classes", "kl", "to_image", "to_text"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
+        if self.condition not in ("text", "image"):
+            raise unknown("condition", self.condition, ("text", "image"))
+
+
 def widths(size: int, width: int, most: int) -> list[int]:
-    """Channels of each map from 4 x 4 to `size`: halved from step to step, `width` at the end, never above `most` times.
+    """Channels of each map from 4 x 4 to `size`: halved from step to step, never above `most` times the last.
 
     For example 64 pixels, width 32, most 8: [256, 256, 128, 64, 32].
     """

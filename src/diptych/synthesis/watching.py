@@ -18,23 +18,24 @@ _ALARM_NOISE = 0.02
 _ALARM_RIGHT = 0.99
 
 
-def collect_statistics(generator: nn.Module, batches: Sequence[tuple[Tensor, Tensor, Tensor]], noise: Sequence[Tensor]) -> None:
+def collect_statistics(
+    generator: nn.Module, batches: Sequence[tuple[Tensor, Tensor, Tensor]], noise: Sequence[Tensor]
+) -> None:
     """Standing statistics of the norms from these texts and noises; see `blocks.StandingNorm`."""
     with torch.no_grad(), collecting(generator):
         for batch, z in zip(batches, noise, strict=True):
             generator(z, *batch)
 
 
-def diversity(
-    pictures: Float[Tensor, "t n 3 s s"], real: Float[Tensor, "m 3 s s"]
-) -> dict[str, float]:
+def diversity(pictures: Float[Tensor, "t n 3 s s"], real: Float[Tensor, "m 3 s s"]) -> dict[str, float]:
     """Spread of pictures at 16 x 16 pixels, as a share of the spread of real pictures.
 
     "diversity of noise": between the n pictures of one text, mean over texts. "diversity of texts": between the
     mean pictures of the texts. A collapsed generator has 0.
     """
     texts, each = pictures.shape[:2]
-    small = functional.adaptive_avg_pool2d(pictures.flatten(0, 1).float(), _SMALL).flatten(1).unflatten(0, (texts, each))
+    flat = functional.adaptive_avg_pool2d(pictures.flatten(0, 1).float(), _SMALL)
+    small = flat.reshape(texts, each, -1)
     whole = functional.adaptive_avg_pool2d(real.float(), _SMALL).flatten(1)
 
     def spread(rows: Tensor) -> float:

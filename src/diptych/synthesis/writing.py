@@ -85,7 +85,9 @@ def _noises(generator: SavedGenerator, count: int, seed: int) -> Iterator[tuple[
 
 
 def _repeated(texts: TextArrays, row: int, count: int) -> TextArrays:
-    return TextArrays(*(np.repeat(part[row : row + 1], count, axis=0) for part in (texts.sentence, texts.words, texts.mask)))
+    return TextArrays(
+        *(np.repeat(part[row : row + 1], count, axis=0) for part in (texts.sentence, texts.words, texts.mask))
+    )
 
 
 def _claim(folder: Path, about: dict[str, object]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from diptych.core.errors import ConfigError
 from diptych.synthesis.augment import Augmentation
-from diptych.synthesis.contrast import contrast, cosines, hinge_discriminator, word_region_scores
-from diptych.synthesis.discriminator import Seen, XmcDiscriminator
+from diptych.synthesis.contrast import centred, contrast, cosines, hinge_discriminator, word_region_scores
+from diptych.synthesis.discriminator import Seen
+from diptych.synthesis.eyes import Look
 from diptych.synthesis.game import Batch, Outcome, draw_noise, won
-from diptych.synthesis.generator import XmcGenerator
 from diptych.synthesis.settings import XmcSettings
 
 
@@ -21,22 +24,22 @@ class XmcGame:
     text are augmented alike. Source: XMC-GAN (arXiv 2101.04702), section 4.
 
     Args:
-        generator, discriminator: the networks.
+        generator, discriminator: XmcGenerator and XmcDiscriminator.
         settings: the weights of the losses.
-        eyes: the frozen network; None where its weight is 0.
+        eyes: the frozen network; None where nothing looks through it.
         augmentations: of DiffAugment.
     """
 
     def __init__(
         self,
-        generator: XmcGenerator,
-        discriminator: XmcDiscriminator,
+        generator: nn.Module,
+        discriminator: nn.Module,
         settings: XmcSettings,
         eyes: nn.Module | None = None,
         augmentations: tuple[str, ...] = (),
     ) -> None:
-        self.generator = generator
-        self.discriminator = discriminator
+        self.generator: Any = generator
+        self.discriminator: Any = discriminator
         self._settings = settings
         self._eyes = eyes
         self._augmentations = augmentations
@@ -47,9 +50,11 @@ class XmcGame:
             fake = self._make(batch)
         change = self._augmentation(batch)
         both = torch.cat([change.apply(batch.pictures), change.apply(fake.to(batch.pictures.dtype))])
-        seen: Seen = self.discriminator(both, torch.cat([batch.sentence] * 2))
+        with torch.no_grad():
+            look = self._look(both) if self._settings.pretrained else None
+        seen: Seen = self.discriminator(both, torch.cat([batch.sentence] * 2), look)
         count = len(batch.pictures)
-        real, made = seen.logit.split(count)
+        real, made = seen.logit[:count], seen.logit[count:]
         loss = hinge_discriminator(real, made)
         facts = {"hinge": loss.detach(), **won(real, made)}
         own = Seen(real, seen.embedding[:count], seen.regions[:count])
@@ -59,26 +64,36 @@ class XmcGame:
     def generate(self, batch: Batch) -> Outcome:
         """See `Game`."""
         settings = self._settings
-        fake = self._make(batch)
         change = self._augmentation(batch)
-        seen: Seen = self.discriminator(change.apply(fake), batch.sentence)
+        fake, real = change.apply(self._make(batch)), change.apply(batch.pictures)
+        looks = bool(settings.pretrained or settings.frozen)
+        look = self._look(fake) if looks else None
+        with torch.no_grad():
+            wanted = self._look(real) if looks else None
+        below, below_real = (look, wanted) if settings.pretrained else (None, None)
+        seen: Seen = self.discriminator(fake, batch.sentence, below)
         adversarial = -seen.logit.mean()
         more, facts = self._text_losses(batch, seen)
         loss = adversarial + more
         facts["adversarial"] = adversarial.detach()
         if settings.image:
             with torch.no_grad():
-                real: Seen = self.discriminator(change.apply(batch.pictures), batch.sentence)
-            image = self._contrast(cosines(seen.embedding, real.embedding), batch)
+                true: Seen = self.discriminator(real, batch.sentence, below_real)
+            image = self._contrast(cosines(centred(seen.embedding, true.embedding), centred(true.embedding)), batch)
             loss = loss + settings.image * image
             facts["image"] = image.detach()
-        if settings.frozen and self._eyes is not None:
-            with torch.no_grad():
-                wanted = self._eyes(batch.pictures)
-            frozen = self._contrast(cosines(self._eyes(fake), wanted), batch)
+        if settings.frozen and look is not None and wanted is not None:
+            made = centred(look.features, wanted.features)
+            frozen = self._contrast(cosines(made, centred(wanted.features)), batch)
             loss = loss + settings.frozen * frozen
             facts["frozen"] = frozen.detach()
         return Outcome(loss, facts)
+
+    def _look(self, pictures: Tensor) -> Look:
+        if self._eyes is None:
+            raise ConfigError("these losses look through a frozen network; set eyes, or their weights to 0")
+        seen: Look = self._eyes.look(pictures)  # type: ignore[operator]
+        return seen
 
     def _make(self, batch: Batch) -> Tensor:
         noise = draw_noise(len(batch.pictures), self.generator, batch.pictures.device)
@@ -97,12 +112,12 @@ class XmcGame:
             return total, facts
         sentence, words = self.discriminator.read(batch.sentence, batch.words)
         if settings.sentence:
-            value = self._contrast(cosines(sentence, seen.embedding), batch)
+            value = self._contrast(cosines(sentence, centred(seen.embedding)), batch)
             total = total + settings.sentence * value
             facts["sentence"] = value.detach()
         if settings.word:
             scores = word_region_scores(
-                words, batch.mask, seen.regions, settings.region_sharpness, settings.word_sharpness
+                words, batch.mask, centred(seen.regions), settings.region_sharpness, settings.word_sharpness
             )
             value = self._contrast(scores, batch)
             total = total + settings.word * value

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from diptych.compose.pairing import gather, number_groups
 from diptych.compose.synthesis.config import SynthesisConfig
-from diptych.core.protocols import Progress, TextTower
+from diptych.core.protocols import ImageTower, Progress, TextTower
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, collect
 from diptych.encoders.image.pixel_tower import PixelTower
+from diptych.synthesis.conditions import EncoderImages, EncoderTexts
 from diptych.synthesis.game import Batch
-from diptych.synthesis.words import CachedTexts, TextArrays
+from diptych.synthesis.words import CachedTexts, TextArrays, without_words
 from diptych.training.batches import BatchRows
 
 
@@ -28,6 +30,8 @@ class PicturePairs:
     pairs: FeaturePairs
     texts: CachedTexts
     size: int  # pixels
+    embedded: FeaturePairs | None = None  # the same records in the space of a dual encoder
+    by_image: bool = False  # the generator is given the picture's embedding, not the text's
 
     @classmethod
     def collect(
@@ -40,59 +44,87 @@ class PicturePairs:
         progress: Progress,
     ) -> PicturePairs:
         """Decode and embed everything once ever. Raises DataError when no pair is usable."""
-        data = config.data
-        found = collect(
-            pairs,
-            PixelTower(config.size),
-            tower,
-            root,
-            view_names=views,
-            langs=data.langs,
-            fields=data.fields,
-            workers=data.workers,
-            progress=progress,
-        )
-        written = [text.value for text in found.written]
-        texts = CachedTexts.collect(written, found.texts, tower, root, config.text.max_words, progress=progress)
-        return cls(found, texts, config.size)
 
-    def pictures(self, images: Int[np.ndarray, " b"], views: Int[np.ndarray, " b"] | None = None) -> Tensor:
-        """Pictures (b, 3, s, s) in [-1, 1] by their row numbers; view 0 when left out."""
-        bytes_ = np.empty((len(images), self.pairs.images[0].matrix.shape[1]), dtype=np.uint8)
-        for view, stored in enumerate(self.pairs.images):
-            here = views == view if views is not None else np.full(len(images), view == 0)
-            if here.any():
-                bytes_[here] = stored[images[here]]
-        pixels = torch.from_numpy(bytes_).view(-1, self.size, self.size, 3)
-        return (pixels.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels last in memory
+        def collected(image_tower: ImageTower) -> FeaturePairs:
+            return collect(
+                pairs,
+                image_tower,
+                tower,
+                root,
+                view_names=views,
+                langs=config.data.langs,
+                fields=config.data.fields,
+                workers=config.data.workers,
+                progress=progress,
+            )
+
+        found = collected(PixelTower(config.size))
+        written = [text.value for text in found.written]
+        texts = CachedTexts.collect(written, found.texts, tower, root, config.max_words, progress=progress)
+        embedded = collected(EncoderImages(tower.encoder)) if isinstance(tower, EncoderTexts) else None
+        return cls(found, texts, config.size, embedded, config.condition == "image")
 
     def batch(self, rows: BatchRows, device: torch.device) -> Batch:
         """What the networks see of these rows."""
         texts = self.texts[rows.text]
         content = self.pairs.texts.index[rows.text]  # equal texts share a row
         same = (rows.owner[:, None] == rows.owner) | (content[:, None] == content)
-        return Batch(self.pictures(rows.image, rows.view).to(device), *as_tensors(texts, device), _tensor(same, device))
+        image = None if self.embedded is None else gather(self.embedded, rows)
+        given = without_words(image) if self.by_image and image is not None else texts
+        return Batch(
+            self._pixels(gather(self.pairs, rows)).to(device),
+            *as_tensors(given, device),
+            _tensor(same, device),
+            None if self.labels is None else _tensor(self.labels[rows.owner], device),
+            None if image is None else _tensor(image, device),
+            None if image is None else _tensor(texts.sentence, device),
+        )
 
-    def text_batch(self, texts: Int[np.ndarray, " b"], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Sentences, words and mask of texts by their row numbers."""
-        return as_tensors(self.texts[texts], device)
+    @cached_property
+    def labels(self) -> Int[np.ndarray, " r"] | None:
+        """Class of each record by number, -1 is none; None when no record has one."""
+        return number_groups(self.pairs.groups)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the records have."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
+    def pictures(self, records: Int[np.ndarray, " r"]) -> Float[Tensor, "r 3 s s"]:
+        """The first picture of each record, in [-1, 1]."""
+        return self._pixels(self.pairs.images[0][self._first_images(records)])
+
+    def given(self, records: Int[np.ndarray, " r"], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """What the generator is given for each record: sentences, words and mask of its first text (or picture)."""
+        if self.by_image and self.embedded is not None:
+            return as_tensors(without_words(self.embedded.images[0][self._first_images(records)]), device)
+        return as_tensors(self.texts[self.first_texts(records)], device)
+
+    def conditions(self, count: int, seed: int) -> Float[Tensor, "n d"]:
+        """A sample of the vectors that generators of these pairs are given."""
+        rows = self.embedded.images[0] if self.by_image and self.embedded is not None else self.pairs.texts
+        sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])
+        return torch.from_numpy(np.asarray(rows[sample], dtype=np.float32))
 
     def first_texts(self, records: Int[np.ndarray, " r"]) -> Int[np.ndarray, " r"]:
         """Row number of the first text of each record."""
         return np.asarray(np.searchsorted(self.pairs.text_owner, records))
 
-    def first_images(self, records: Int[np.ndarray, " r"]) -> Int[np.ndarray, " r"]:
-        """Row number of the first picture of each record."""
+    def _first_images(self, records: Int[np.ndarray, " r"]) -> Int[np.ndarray, " r"]:
         return np.asarray(np.searchsorted(self.pairs.image_owner, records))
+
+    def _pixels(self, rows: UInt8[np.ndarray, "b f"]) -> Float[Tensor, "b 3 s s"]:
+        pixels = torch.from_numpy(rows).view(-1, self.size, self.size, 3)
+        return (pixels.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels last in memory
 
     def spread(self, count: int) -> Int[np.ndarray, " r"]:
         """So many records (or all there are), spread over a source that may be sorted."""
         count = min(count, self.pairs.records)
         return np.linspace(0, self.pairs.records - 1, count).astype(np.int64)
 
-    def written(self, texts: Sequence[int] | Int[np.ndarray, " b"]) -> list[str]:
-        """Texts by their row numbers."""
-        return [self.pairs.written[int(row)].value for row in texts]
+    def written(self, records: Int[np.ndarray, " r"]) -> list[str]:
+        """The first text of each record."""
+        return [self.pairs.written[int(row)].value for row in self.first_texts(records)]
 
 
 def as_tensors(texts: TextArrays, device: torch.device) -> tuple[Float[Tensor, "b d"], Tensor, Tensor]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,22 +20,25 @@ from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress, TextTower
 from diptych.core.types import Pair, Skipped
-from diptych.data.features import Rows
 from diptych.data.readers import SourceOptions
 from diptych.models.card import CardText
+from diptych.models.heads import Standardise
+from diptych.synthesis import eyes
 from diptych.synthesis import folder as files
-from diptych.synthesis.blocks import Standard
-from diptych.synthesis.conditions import text_tower
+from diptych.synthesis.conditions import EncoderTexts, text_tower
 from diptych.synthesis.discriminator import XmcDiscriminator
-from diptych.synthesis.eyes import eyes
 from diptych.synthesis.game import DISCRIMINATOR, GENERATOR, Game
 from diptych.synthesis.generator import XmcGenerator
+from diptych.synthesis.judge import Judge
+from diptych.synthesis.settings import XmcSettings
+from diptych.synthesis.stack import StackDiscriminator, StackGenerator
+from diptych.synthesis.x_mrs import XMrsGame
 from diptych.synthesis.xmc import XmcGame
 from diptych.training.adversarial import Adversarial, RoundPlan
 from diptych.training.batches import BatchRows
 from diptych.training.engine import FitResult, Trainer, accelerator
 
-_STATISTICS_TEXTS = 4096
+_STATISTICS_TEXTS, _STATISTICS_PICTURES = 4096, 128
 
 
 class Players(nn.Module):
@@ -49,25 +51,55 @@ class Players(nn.Module):
         discriminator.learning_rate_scale = rate  # type: ignore[assignment]
 
 
-def build(config: SynthesisConfig, features: int) -> Players:
+def build(config: SynthesisConfig, features: int, classes: int = 0, look: nn.Module | None = None) -> Players:
     """The networks with their first weights, the same for the same seed.
+
+    Args:
+        config: what to train.
+        features: numbers that the text tower gives for a text.
+        classes: of the training records, for the class head of X-MRS.
+        look: the frozen network that a discriminator on pretrained features stands on.
 
     Raises ConfigError for sizes that do not fit.
     """
     torch.manual_seed(config.seed)
-    generator = XmcGenerator(config.size, features, config.xmc)
-    discriminator = XmcDiscriminator(config.size, features, config.xmc)
+    generator: nn.Module
+    discriminator: nn.Module
+    if config.x_mrs:
+        generator = StackGenerator(config.size, features, config.x_mrs)
+        discriminator = StackDiscriminator(config.size, classes, config.x_mrs)
+    else:
+        settings = config.xmc or XmcSettings()
+        below = eyes.maps_of(look, config.size) if settings.pretrained else None
+        generator = XmcGenerator(config.size, features, settings)
+        discriminator = XmcDiscriminator(config.size, features, settings, below)
     players = Players(generator, discriminator, config.discriminator_rate)
-    return players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return players
 
 
-def fit_statistics(players: Players, sentences: Rows, seed: int) -> None:
-    """Centre and scale what both networks read by a sample of the training texts."""
-    sample = np.sort(np.random.default_rng(seed).permutation(len(sentences))[:_STATISTICS_TEXTS])
-    rows = torch.from_numpy(np.asarray(sentences[sample], dtype=np.float32))
-    for part in players.modules():
-        if isinstance(part, Standard):
-            part.fit(rows)
+def _game(config: SynthesisConfig, players: Players, tower: TextTower, look: nn.Module) -> tuple[Game, list[nn.Module]]:
+    """The rules, and the frozen networks that they need."""
+    if config.x_mrs:
+        if not isinstance(tower, EncoderTexts):
+            raise ConfigError(f"X-MRS is conditioned on a dual encoder's space, found {config.text_part.name!r}")
+        judge = Judge(tower.encoder)
+        return XMrsGame(players.generator, players.discriminator, config.x_mrs, judge, config.augment), [look, judge]
+    settings = config.xmc or XmcSettings()
+    return XmcGame(players.generator, players.discriminator, settings, look, config.augment), [look]
+
+
+def _fit_statistics(players: Players, training: PicturePairs, look: nn.Module, seed: int) -> None:
+    """Centre and scale what both networks read by a sample of it."""
+    sample = training.conditions(_STATISTICS_TEXTS, seed)
+    for side in (players.generator, players.discriminator):
+        standard = getattr(side, "standard", None)
+        if isinstance(standard, Standardise):
+            standard.fit(sample)
+    if isinstance(players.discriminator, XmcDiscriminator) and players.discriminator.below is not None:
+        pictures = training.pictures(training.spread(_STATISTICS_PICTURES))
+        with torch.no_grad():
+            players.discriminator.below.fit(look.look(pictures))  # type: ignore[operator]
 
 
 def forget(out: Path) -> None:
@@ -95,9 +127,9 @@ def train(
     spec = source or config.data.source
     if pairs is None and not spec:
         raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
-    tower = text_tower(config.text.tower)
-    look = eyes(config.eyes)
-    players = build(config, tower.dim)
+    tower = text_tower(config.text_part)
+    look = eyes.eyes(config.eyes)
+    build(config, tower.dim, look=look)  # what cannot be built is refused before anything is read
     accelerator(device)
     unread: list[Skipped] = []
     if pairs is None:
@@ -105,12 +137,14 @@ def train(
     root = (cache or cache_folder()) / "features"
     training = PicturePairs.collect(config, pairs["train"], tower, root, config.data.views, progress)
     validation = PicturePairs.collect(config, pairs["val"], tower, root, ("full",), progress)
-    fit_statistics(players, training.pairs.texts, config.seed)
-    game = XmcGame(players.generator, players.discriminator, config.xmc, look, config.augment)
+    players = build(config, tower.dim, training.classes, look)
+    _fit_statistics(players, training, look, config.seed)
+    game, frozen = _game(config, players, tower, look)
     total = config.steps * config.training.epochs
-    objective = _objective(config, players, game, training, lambda: trainer.fabric.device, total)
+    objective = _objective(config, players, game, training, lambda: holder[0].fabric.device, total)
     watcher = Watcher(config, players.generator, look, training, validation, out, lambda: objective.step + 1)
     latest: dict[str, float] = {}
+    holder: list[Trainer] = []
 
     def validate() -> dict[str, float]:
         latest.clear()
@@ -153,7 +187,9 @@ def train(
         title=f"{config.name}, seed {config.seed}",
         progress=progress,
     )
-    look.to(trainer.fabric.device)
+    holder.append(trainer)
+    for part in frozen:
+        part.to(trainer.fabric.device)
     fit = trainer.fit()
     records = {"train": training.pairs.records, "val": validation.pairs.records}
     scores = {key: value for key, value in fit.rows[fit.best_epoch - 1].items() if key.startswith(("R@", "score"))}
@@ -212,7 +248,8 @@ def _saved(
             design=config.design,
             size=config.size,
             noise=int(generator.noise),  # type: ignore[arg-type]
-            text=files.TextSide(config.text.tower, tower.dim, config.text.max_words, tower.fingerprint),
+            text=files.TextSide(config.text_part, tower.dim, config.max_words, tower.fingerprint),
+            condition=config.condition,
             licence=config.card.licence,
             training=record,
         ),
@@ -233,7 +270,7 @@ def write_card(config: SynthesisConfig, record: Mapping[str, Any]) -> str:
         f"A held-out record's real picture found by the generated one, among {min(JUDGED, data['val'])} records, in "
         f"the features of `{config.eyes.name}`: {found} (the best round was chosen by their sum).",
         "## How it was made\n\n"
-        f"- design `{config.design}`, text tower `{config.text.tower.name}`, frozen; seed {config.seed}\n"
+        f"- design `{config.design}`, text tower `{config.text_part.name}`, frozen; seed {config.seed}\n"
         f"- {record['steps']} batches of {config.training.batch_size}, {config.discriminator_steps} for the "
         f"discriminator to 1 for the generator; best round {record['best_epochs'][0]} of {config.steps} batches each\n"
         f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "

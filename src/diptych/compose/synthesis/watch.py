@@ -17,7 +17,7 @@ from diptych.core.protocols import Progress
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
 from diptych.synthesis import watching
-from diptych.synthesis.contrast import cosines
+from diptych.synthesis.contrast import centred, cosines
 from diptych.synthesis.grid import draw_grid, to_bytes
 
 SAMPLES = "samples"
@@ -61,9 +61,8 @@ class Watcher:
         self._folder = folder / SAMPLES
         self._step = step
         draw = np.random.default_rng((config.seed, 1))
-        texts = len(training.pairs.text_owner)
         size = min(_STATISTICS_SIZE, config.training.batch_size)
-        self._statistics = [draw.integers(0, texts, size) for _ in range(_STATISTICS_BATCHES)]
+        self._statistics = [draw.integers(0, training.pairs.records, size) for _ in range(_STATISTICS_BATCHES)]
         self._shown = validation.spread(_TEXTS)
         self._judged = validation.spread(JUDGED)
         noise = int(generator.noise)  # type: ignore[arg-type]
@@ -82,47 +81,47 @@ class Watcher:
         self.fit_statistics()
         self._generator.eval()
         shown = self._draw_samples()
-        texts = self._validation.first_texts(self._judged)
-        made = self._make(texts, self._judged_noise)
-        real = self._validation.pictures(self._validation.first_images(self._judged))
-        scores = cosines(self._see(made), self._see(real)).cpu().numpy()
-        labels = np.arange(len(texts))
+        made = self._make(self._judged, self._judged_noise)
+        real = self._validation.pictures(self._judged)
+        wanted = self._see(real)
+        scores = cosines(centred(self._see(made), wanted), centred(wanted)).numpy()
+        labels = np.arange(len(made))
         ranks = ranks_from_scores(scores, Positives.from_labels(labels, labels))
         found = {f"R@{k}": round(100 * float(recall_at(ranks, k).mean()), 2) for k in (1, 5, 10)}
         return {"score": round(sum(found.values()), 2), **found, **watching.diversity(shown, real)}
 
     def fit_statistics(self) -> None:
         """Standing statistics of the weights as they are, from fixed texts and noises."""
-        batches = [self._training.text_batch(texts, self._device) for texts in self._statistics]
+        batches = [self._training.given(records, self._device) for records in self._statistics]
         watching.collect_statistics(self._generator, batches, [z.to(self._device) for z in self._statistics_noise])
 
     def _draw_samples(self) -> Tensor:
-        texts = self._validation.first_texts(self._shown)
-        count = len(texts)
-        made = self._make(np.repeat(texts, _NOISES), self._noises.repeat(count, 1))
-        made = made.unflatten(0, (count, _NOISES))
-        real = self._validation.pictures(self._validation.first_images(self._shown))
+        count = len(self._shown)
+        made = self._make(np.repeat(self._shown, _NOISES), self._noises.repeat(count, 1))
+        made = made.view(count, _NOISES, *made.shape[1:])
+        real = self._validation.pictures(self._shown)
         sheet = torch.cat([real[:, None], made], dim=1).flatten(0, 1)
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"step-{self._step():06d}.png"
         write_bytes(path, draw_grid(to_bytes(sheet.numpy()), _NOISES + 1))
-        legend: dict[str, Any] = {"rows": self._validation.written(texts)}
+        legend: dict[str, Any] = {"rows": self._validation.written(self._shown)}
         legend |= {"columns": ["real", *(f"noise {number}" for number in range(_NOISES))]}
         legend |= {"records": [self._validation.pairs.ids[record] for record in self._shown]}
         write_json(self._folder / LEGEND, legend)
         return made
 
-    def _make(self, texts: np.ndarray, noise: Tensor) -> Tensor:
-        """Pictures of these texts on the CPU."""
-        parts = []
-        for start in range(0, len(texts), _TOGETHER):
+    def _make(self, records: np.ndarray, noise: Tensor) -> Tensor:
+        """Pictures of these held-out records on the CPU."""
+        parts: list[Tensor] = []
+        for start in range(0, len(records), _TOGETHER):
             here = slice(start, start + _TOGETHER)
             z = noise[here].to(self._device)
-            parts.append(self._generator(z, *self._validation.text_batch(texts[here], self._device)).float().cpu())
-        return torch.cat(parts)
+            parts.append(self._generator(z, *self._validation.given(records[here], self._device)).float().cpu())
+        return torch.cat(parts).contiguous()
 
     def _see(self, pictures: Tensor) -> Tensor:
-        return torch.cat([self._look(part.to(self._device)).float().cpu() for part in pictures.split(_TOGETHER)])
+        parts = torch.split(pictures, _TOGETHER)
+        return torch.cat([self._look(part.to(self._device)).float().cpu() for part in parts])
 
     def raise_alarms(self, facts: dict[str, float], progress: Progress) -> dict[str, Any]:
         """What looks like a collapse is said, and comes back for the log."""
