@@ -72,8 +72,8 @@ class Below(nn.Module):
 class XmcDiscriminator(nn.Module):
     """Residual down-blocks with spectral norm, a projection logit, and features of picture and regions.
 
-    logit = w h + <V s, h> with h the summed last map and s the sentence (Miyato and Koyama 2018,
-    arXiv 1802.05637). Regions are the positions of the map of `region_side` pixels through a 1 x 1 convolution.
+    logit = w h + <V s, h> / sqrt(width) with h the mean of the last map and s the standardised sentence (Miyato
+    and Koyama 2018, arXiv 1802.05637). Regions are the positions of the map of `region_side` pixels through a 1 x 1 convolution.
     Source: XMC-GAN (arXiv 2101.04702), section 4.3.
 
     With `below` it stands on a frozen network's maps: pixels come in as patches of 4 x 4 beside them.
@@ -115,7 +115,7 @@ class XmcDiscriminator(nn.Module):
         self.embedding = spectral_norm(nn.Linear(channels[-1], settings.space))
         self.logit = spectral_norm(nn.Linear(channels[-1], 1))
         self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
-        self.projection = nn.Linear(features, channels[-1], bias=False)
+        self.projection = spectral_norm(nn.Linear(features, channels[-1], bias=False))
         self.sentence = nn.Linear(features, settings.space)
         self.word = nn.Linear(features, settings.space)
 
@@ -135,10 +135,11 @@ class XmcDiscriminator(nn.Module):
             x = x + maps.get(x.shape[-1], 0)
             if x.shape[-1] == self.region_side:
                 regions = x
-        h = functional.relu(self.last(x)).sum((2, 3))
+        h = functional.relu(self.last(x)).mean((2, 3))
         if more is not None:
             h = h + functional.relu(more)
-        logit = self.logit(h).squeeze(1) + (self.projection(self.standard(sentence)) * h).sum(1)
+        asked = (self.projection(self.standard(sentence)) * h).sum(1) / h.shape[1] ** 0.5
+        logit = self.logit(h).squeeze(1) + asked
         found = self.region(functional.relu(regions)).permute(0, 2, 3, 1).flatten(1, 2)
         return Seen(logit.float(), self.embedding(h), found)
 
