@@ -52,6 +52,7 @@ class Below(nn.Module):
         width = example.features.shape[1]
         self.standard_features = Standardise(width)
         self.features = spectral_norm(nn.Linear(width, last))
+        self._scale = (last / width) ** 0.5  # so that many features are not louder than few
 
     def fit(self, seen: Look) -> None:
         """Standardise by these pictures."""
@@ -66,7 +67,7 @@ class Below(nn.Module):
         for number, side, standard, convolution in zip(self.used, self.sides, self.standard, self.maps, strict=True):
             positions = standard(seen.maps[number].permute(0, 2, 3, 1))
             maps[side] = convolution(positions.permute(0, 3, 1, 2))
-        return maps, self.features(self.standard_features(seen.features))
+        return maps, self.features(self.standard_features(seen.features) * self._scale)
 
 
 class XmcDiscriminator(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,6 +34,7 @@ class Outcome:
     facts: dict[str, Tensor]
 
 
+@runtime_checkable
 class Game(Protocol):
     """Generator against discriminator."""
 
