@@ -192,7 +192,8 @@ def train(
         part.to(trainer.fabric.device)
     fit = trainer.fit()
     records = {"train": training.pairs.records, "val": validation.pairs.records}
-    scores = {key: value for key, value in fit.rows[fit.best_epoch - 1].items() if key.startswith(("R@", "score"))}
+    best = fit.rows[fit.best_epoch - 1] if fit.rows else {}  # only the first process has the log
+    scores = {key: value for key, value in best.items() if key.startswith(("R@", "score"))}
     skipped = (*unread, *training.pairs.skipped, *validation.pairs.skipped)
     if trainer.fabric.is_global_zero:  # one process writes
         _saved(config, out, players, tower, training, validation, scores, fit)
