@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the [train] extra")
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+import torch
 
 from diptych.compose import DataConfig, synthesis
 from diptych.compose.synthesis import SynthesisConfig
@@ -94,9 +96,7 @@ def test_it_learns_colours(small_synthesis, shapes, tmp_path):
     training = dataclasses.replace(config.training, epochs=1, checkpoint_steps=0, learning_rate=2e-3, batch_size=12)
     config = dataclasses.replace(config, training=training, data=DataConfig(views=("full",), langs=("en",), workers=1))
     saved = load_generator(train(config, tmp_path, shapes).model)
-    mean = {
-        colour: saved.generate([f"a {colour} square"] * 16).mean((0, 1, 2)) for colour in ("red", "blue", "green")
-    }
+    mean = {colour: saved.generate([f"a {colour} square"] * 16).mean((0, 1, 2)) for colour in ("red", "blue", "green")}
     assert mean["red"][0] - mean["red"][2] > mean["blue"][0] - mean["blue"][2] + 5
     assert mean["blue"][2] - mean["blue"][0] > mean["red"][2] - mean["red"][0] + 5
 

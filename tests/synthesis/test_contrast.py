@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the [train] extra")
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
 
 from diptych.synthesis.contrast import (
     centred,
@@ -58,9 +60,7 @@ def test_word_region_scores_against_the_slow_twin():
     lengths = [4, 1, 2]
     mask = torch.tensor([[place < length for place in range(4)] for length in lengths])
     found = word_region_scores(words, mask, regions, 4.0, 3.0)
-    wanted = [
-        [slow_score(words[i, : lengths[i]], regions[j], 4.0, 3.0) for j in range(2)] for i in range(3)
-    ]
+    wanted = [[slow_score(words[i, : lengths[i]], regions[j], 4.0, 3.0) for j in range(2)] for i in range(3)]
     assert torch.allclose(found, torch.tensor(wanted), atol=1e-5)
 
 

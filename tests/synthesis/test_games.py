@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the [train] extra")
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
 
 from diptych.core.errors import ConfigError
 from diptych.synthesis.augment import Augmentation
@@ -160,7 +162,7 @@ def test_augmentation_is_the_same_for_both_and_has_gradients():
     changed.sum().backward()
     assert pictures.grad is not None
     assert torch.equal(Augmentation.draw((), 5, torch.device("cpu")).apply(pictures), pictures)
-    with pytest.raises(ConfigError, match="unknown augmentation 'colours'; .*did you mean 'colour'"):
+    with pytest.raises(ConfigError, match=r"unknown augmentation 'colours'; .*did you mean 'colour'"):
         Augmentation.draw(("colours",), 1, torch.device("cpu"))
 
 

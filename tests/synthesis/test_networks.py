@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the [train] extra")
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
 
 from diptych.core.errors import ConfigError
 from diptych.synthesis.blocks import StandingNorm, WordContext, collecting
@@ -27,7 +29,7 @@ def texts(count, words=3, dim=10):
 def test_widths():
     assert widths(64, 32, 8) == [256, 256, 128, 64, 32]
     assert widths(128, 16, 4) == [64, 64, 64, 64, 32, 16]
-    with pytest.raises(ConfigError, match="power of two.*found 48"):
+    with pytest.raises(ConfigError, match=r"power of two.*found 48"):
         widths(48, 32, 8)
 
 

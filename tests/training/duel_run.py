@@ -38,8 +38,16 @@ class Duel:
             STEPS * EPOCHS,
         )
         settings = {
-            "epochs": EPOCHS, "batch_size": 5, "learning_rate": 1e-2, "weight_decay": 0.0, "optimiser": "adam",
-            "momentum": 0.5, "ema": 0.9, "checkpoint_steps": 1, "log_steps": 1, "tensorboard": False,
+            "epochs": EPOCHS,
+            "batch_size": 5,
+            "learning_rate": 1e-2,
+            "weight_decay": 0.0,
+            "optimiser": "adam",
+            "momentum": 0.5,
+            "ema": 0.9,
+            "checkpoint_steps": 1,
+            "log_steps": 1,
+            "tensorboard": False,
         }
         owners = np.arange(RECORDS)
         self.trainer = Trainer(

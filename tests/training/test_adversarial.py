@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the [train] extra")
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
 
 from diptych.core.errors import ConfigError
 from diptych.training import checkpoints
@@ -54,7 +57,7 @@ def test_in_a_turn_only_its_side_changes(tmp_path):
     duel.objective._steps = STEPS  # of this shorter run
     duel.fit()
     assert [step for step, *_ in seen] == list(range(STEPS))
-    for (step, maker, judge), (_, next_maker, next_judge) in zip(seen, seen[1:], strict=False):
+    for (step, maker, judge), (_, next_maker, next_judge) in itertools.pairwise(seen):
         maker_changed = any(not torch.equal(maker[name], next_maker[name]) for name in maker)
         judge_changed = any(not torch.equal(judge[name], next_judge[name]) for name in judge)
         assert (maker_changed, judge_changed) == ((True, False) if step % 3 == 2 else (False, True))
@@ -64,9 +67,7 @@ def test_the_moments_of_the_side_that_waits_keep_still(tmp_path):
     duel = Duel(tmp_path, epochs=1)
     duel.objective._steps = STEPS
     duel.fit()
-    steps = {
-        id(parameter): int(values["step"]) for parameter, values in duel.trainer.optimiser.state.items()
-    }
+    steps = {id(parameter): int(values["step"]) for parameter, values in duel.trainer.optimiser.state.items()}
     assert {steps[id(each)] for each in duel.judge.parameters()} == {4}
     assert {steps[id(each)] for each in duel.maker.parameters()} == {2}
 
@@ -85,7 +86,9 @@ def test_what_turns_tell_reaches_both_logs(whole):
     assert "judge gap" in lines[0]
     assert "maker loss" not in lines[0]
     assert "maker loss" in lines[2]
-    assert result.rows[0]["maker loss"] == pytest.approx((lines[2]["maker loss"] + lines[5]["maker loss"]) / 2, abs=1e-4)
+    assert result.rows[0]["maker loss"] == pytest.approx(
+        (lines[2]["maker loss"] + lines[5]["maker loss"]) / 2, abs=1e-4
+    )
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_bytes(whole, tmp_path):

@@ -74,7 +74,8 @@ class XmcDiscriminator(nn.Module):
     """Residual down-blocks with spectral norm, a projection logit, and features of picture and regions.
 
     logit = w h + <V s, h> / sqrt(width) with h the mean of the last map and s the standardised sentence (Miyato
-    and Koyama 2018, arXiv 1802.05637). Regions are the positions of the map of `region_side` pixels through a 1 x 1 convolution.
+    and Koyama 2018, arXiv 1802.05637). Regions are the positions of the map of `region_side` pixels through a
+    1 x 1 convolution.
     Source: XMC-GAN (arXiv 2101.04702), section 4.3.
 
     With `below` it stands on a frozen network's maps: pixels come in as patches of 4 x 4 beside them.
