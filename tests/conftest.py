@@ -212,3 +212,58 @@ def slow_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
 def small_slow() -> Any:
     """Makes small configs of a matcher: `small_slow(epochs=1)`."""
     return small_slow_config
+
+
+def small_synthesis_config(**changes: Any) -> Any:
+    """A config of a generator of 16 pixels that trains in about a second: fake texts, no pretrained network."""
+    from diptych import compose
+    from diptych.compose.synthesis import SynthesisConfig
+    from diptych.core.config import Part
+    from diptych.synthesis.settings import XmcSettings
+    from diptych.training.settings import TrainingSettings
+
+    values: dict[str, Any] = {
+        "name": "shapes-xmc",
+        "size": 16,
+        "steps": 6,
+        "eyes": Part("layout"),
+        "text": {"tower": Part("fake"), "max_words": 4},
+        "xmc": XmcSettings(width=4, most=2, noise=6, sentence_width=8, word_width=8, space=8, region_side=8),
+        "training": TrainingSettings(
+            epochs=2,
+            batch_size=8,
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            warmup=0.0,
+            optimiser="adam",
+            momentum=0.5,
+            schedule="constant",
+            ema=0.9,
+            log_steps=1,
+            tensorboard=False,
+            checkpoint_steps=1,
+        ),
+        "data": compose.DataConfig(views=("full",), workers=1),
+    }
+    values |= changes
+    if isinstance(values["text"], dict):
+        from diptych.compose.synthesis.config import TextSettings
+
+        values["text"] = TextSettings(**values["text"])
+    return SynthesisConfig(**values)
+
+
+@pytest.fixture
+def small_synthesis() -> Any:
+    """Makes small configs of a generator: `small_synthesis(steps=1)`."""
+    return small_synthesis_config
+
+
+@pytest.fixture(scope="session")
+def painted(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A small generator, trained for a moment, for reading only."""
+    pytest.importorskip("torch", reason="training needs the [train] extra")
+    from diptych.compose import synthesis
+
+    out = tmp_path_factory.mktemp("painted")
+    return Trained(out, synthesis.train(small_synthesis_config(), out, source=str(shapes), device="cpu"))

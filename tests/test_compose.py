@@ -31,7 +31,9 @@ from diptych.training.settings import TrainingSettings  # noqa: E402
 compose_train = importlib.import_module("diptych.compose.train")  # its name is also the function's
 OTHER_KINDS = ("slow.toml", "distill.toml")  # see tests/compose
 CONFIGS = [
-    path for path in sorted((Path(__file__).parents[1] / "configs").rglob("*.toml")) if path.name not in OTHER_KINDS
+    path
+    for path in sorted((Path(__file__).parents[1] / "configs").rglob("*.toml"))
+    if path.name not in OTHER_KINDS and path.parent.name != "synthesis"
 ]
 FAST = TrainingSettings(epochs=2, batch_size=30, learning_rate=3e-3)
 

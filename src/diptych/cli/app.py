@@ -30,6 +30,7 @@ COMMANDS = {
     "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
     "caption": ("diptych.cli.caption:caption", "Describe pictures in words."),
+    "generate": ("diptych.cli.generate:generate", "Make small pictures from words."),
     "distill": ("diptych.cli.distill:distill", "Teach a fast model what a slow matcher knows."),
     "explain-match": ("diptych.cli.explain_slow:explain_match", "Draw which regions of a picture a text looked at."),
     "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a slow matcher to a fast model, for search --rerank."),

@@ -38,6 +38,8 @@ def train(
 
         diptych train configs/slow.toml --data flickr8k/
 
+        diptych train configs/synthesis/xmc_emoji.toml --data emoji/
+
     Parameters
     ----------
     config
@@ -57,7 +59,17 @@ def train(
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
     unmined = ""
     given: dict[str, Any] = {"source": data, "options": options, "device": common.device, "progress": common.progress()}
-    if peek(config, "kind") == "cross":
+    kind = peek(config, "kind")
+    if kind == "synthesis":
+        from diptych.compose import synthesis as compose_synthesis
+
+        pictured = load(compose_synthesis.SynthesisConfig, config, overrides)
+        folder = out or Path("runs") / pictured.name
+        if fresh:
+            compose_synthesis.forget(folder)
+        report = compose_synthesis.train(pictured, folder, **given)
+        next_step = f'diptych generate "a red apple" --model {report.model}'
+    elif kind == "cross":
         from diptych.compose import slow as compose_slow
 
         slow = load(compose_slow.SlowConfig, config, overrides)

@@ -133,10 +133,13 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def peek(path: Path, key: str) -> Any:
-    """The value of one top-level key of a TOML file; None when it, or the file, cannot be read."""
+    """The value of one top-level key of a TOML file; None when it, or the file, cannot be read.
+
+    A file that extends another is asked first.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")).get(key)
-    except (OSError, ValueError):
+        return _read(path)[0].get(key)
+    except (ConfigError, ValueError):
         return None
 
 

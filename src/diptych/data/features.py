@@ -124,7 +124,7 @@ def collect(
         )
     return FeaturePairs(
         images=tuple(Rows(cache.map(), index[image_rows]) for cache, index in zip(caches, index_of_ref, strict=True)),
-        texts=_text_rows([text.value for text in texts], text_tower, root, progress),
+        texts=text_rows([text.value for text in texts], text_tower, root, progress),
         image_owner=np.array(image_owner),
         text_owner=np.array(text_owner),
         ids=tuple(ids),
@@ -238,7 +238,8 @@ def _one_by_one(batches: Iterable[Any]) -> Iterable[tuple[int, Any, Skipped | No
             yield position, shown, None
 
 
-def _text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> Rows:
+def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> Rows:
+    """Features of texts, each run through the tower once ever; equal texts share a row."""
     cache = _cache(root, tower, "text")
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     missing = cache.missing(keys)

@@ -36,11 +36,11 @@ _HALF, _BYTE, _WIDE, _SCALE = "/f16", "/i8", "/wide", "/scale"  # names of what 
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One module to export: its example input fixes all sizes but the batch."""
+    """One module to export: its example input (or inputs, as named) fixes all sizes but the batch."""
 
     module: nn.Module
-    example: Tensor
-    input: str = "features"
+    example: Tensor | tuple[Tensor, ...]
+    input: str | tuple[str, ...] = "features"
     outputs: tuple[str, ...] = ("embedding",)
     compact: bool = False  # large matrices in 8 bits: half the size, cosine to the original above 0.999
 
@@ -94,14 +94,15 @@ def trace(spec: GraphSpec) -> Graph:
 
     module = spec.module.eval().cpu()
     stream = io.BytesIO()
-    names = [spec.input, *spec.outputs]
+    inputs = [spec.input] if isinstance(spec.input, str) else list(spec.input)
+    names = [*inputs, *spec.outputs]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter announces its successor
         torch.onnx.export(
             module,
-            (spec.example,),
+            (spec.example,) if isinstance(spec.example, Tensor) else spec.example,
             stream,  # type: ignore[arg-type]  # accepted, though not in the stubs
-            input_names=[spec.input],
+            input_names=inputs,
             output_names=list(spec.outputs),
             dynamic_axes={name: {0: "batch"} for name in names},
             opset_version=17,

@@ -95,7 +95,7 @@ def save(
         write_json(temporary / files.CONFIG, to_dict(config))
         write_bytes(temporary / files.CARD, card.encode())
         temporary.chmod(0o755)
-        _replace(temporary, folder)
+        replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return config
@@ -120,7 +120,7 @@ def _example(tower: ImageTower | TextTower) -> torch.Tensor:
     return torch.zeros(2, tower.dim, dtype=torch.int64 if integers else torch.float32)
 
 
-def _replace(new: Path, folder: Path) -> None:
+def replace_folder(new: Path, folder: Path) -> None:
     """Put `new` in the place of `folder`; a crash in between leaves the old one under a dotted name."""
     if not folder.exists():
         os.replace(new, folder)

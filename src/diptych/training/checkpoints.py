@@ -88,8 +88,13 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Op
     """Put weights, optimiser state and the random state of this process back as they were."""
     module.load_state_dict(dict(checkpoint.module))
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for key, value in checkpoint.optimiser.items():
         index, _, name = key.partition("/")
+        like = parameters[int(index)]
+        if value.shape == like.shape:
+            # in memory as the weight lies (channels last, say): a fused step takes both as plain rows of numbers
+            value = torch.empty_like(like, dtype=value.dtype, device="cpu").copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     if checkpoint.random:

@@ -67,6 +67,7 @@ class Trainer:
         folder: where log, curve and checkpoints go.
         identity: what a resumed run must agree on (config, data fingerprint, seed); JSON-ready.
         report: extra numbers for the log, such as a temperature.
+        report_step: extra numbers for a line of steps.jsonl.
         start_epoch: told the epoch's number before each, from 0; also after a resume.
         start_step: told the share of all batches that is done before each.
         name_rows: the names of a batch's records, for the error that tells of a loss that is no number.
@@ -83,7 +84,8 @@ class Trainer:
         folder: Path,
         *,
         identity: Mapping[str, Any],
-        report: Callable[[], Mapping[str, float]] = dict,
+        report: Callable[[], Mapping[str, Any]] = dict,
+        report_step: Callable[[], Mapping[str, float]] = dict,
         start_epoch: Callable[[int], None] = _nothing,
         start_step: Callable[[float], None] = _nothing,
         name_rows: NameRows | None = None,
@@ -98,6 +100,7 @@ class Trainer:
         self.objective: Objective = step if isinstance(step, Objective) else Direct(step)
         self._validate = validate
         self._report = report
+        self._report_step = report_step
         self._start_epoch = start_epoch
         self._start_step = start_step
         self._name_rows = name_rows
@@ -225,6 +228,7 @@ class Trainer:
             "loss": float(torch.stack(losses).mean()),
             "learning_rate": self.settings.rate_at(step, self.settings.epochs * self._steps_an_epoch),
             "gradient_norm": length if math.isfinite(length) else None,
+            **self._report_step(),
         }
         self._journal.add_step(step + 1, row)
 

@@ -24,8 +24,8 @@ def build(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimize
         case "sgd":
             return torch.optim.SGD(groups, momentum=settings.momentum, **common)
         case "adam":
-            return torch.optim.Adam(groups, **common)
-    return torch.optim.AdamW(groups, **common)
+            return torch.optim.Adam(groups, betas=(settings.momentum, 0.999), **common)
+    return torch.optim.AdamW(groups, betas=(settings.momentum, 0.999), **common)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class TrainingSettings:
     patience: int = 0  # epochs without a better validation before stopping; 0 runs to the end
     precision: str = "32-true"  # 32-true | bf16-mixed | 16-mixed
     optimiser: str = "adamw"  # adamw | adam | sgd
-    momentum: float = 0.9  # of sgd
+    momentum: float = 0.9  # of sgd; the first beta of adam and adamw, whose second is 0.999
     step_at: float = 0.5  # schedule "step": share of all steps after which the rate drops
     step_factor: float = 0.1  # schedule "step": what the rate is multiplied by then
     accumulate: int = 1  # batches whose gradients are averaged into one step

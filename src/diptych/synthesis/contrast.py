@@ -1,0 +1,81 @@
+"""XMC-GAN's contrastive losses and the hinge loss, as functions of arrays.
+
+Source: XMC-GAN (arXiv 2101.04702), sections 4.1 and 4.3.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+_NEVER = -1e4
+
+
+def contrast(scores: Float[Tensor, "b b"], same: Bool[Tensor, "b b"] | None = None) -> Float[Tensor, ""]:
+    """-log(exp S_ii / sum_j exp S_ij), mean over rows and over columns, and of both.
+
+    Args:
+        scores: already divided by the temperature; entry (i, i) belongs together.
+        same: entries beside the diagonal that belong together too (siblings, equal texts): no negatives.
+    """
+    scores = scores.float()
+    if same is not None:
+        others = same & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+        scores = scores.masked_fill(others, _NEVER)
+    own = torch.arange(len(scores), device=scores.device)
+    return (functional.cross_entropy(scores, own) + functional.cross_entropy(scores.T, own)) / 2
+
+
+def cosines(one: Float[Tensor, "n e"], other: Float[Tensor, "m e"]) -> Float[Tensor, "n m"]:
+    """Cosine of each with each."""
+    return functional.normalize(one.float(), dim=1) @ functional.normalize(other.float(), dim=1).T
+
+
+def centred(rows: Float[Tensor, "*b e"], by: Float[Tensor, "*c e"] | None = None) -> Float[Tensor, "*b e"]:
+    """Rows without the mean of `by` (their own, when left out).
+
+    What a network makes of any two pictures is alike to begin with (sums of positive numbers), so that cosines
+    tell nothing and hardly learn; without the batch's mean they do.
+    """
+    rows = rows.float()
+    by = rows if by is None else by.float()
+    return rows - by.flatten(0, -2).mean(0)
+
+
+def word_region_scores(
+    words: Float[Tensor, "n w e"],
+    mask: Bool[Tensor, "n w"],
+    regions: Float[Tensor, "m r e"],
+    region_sharpness: float = 5.0,
+    word_sharpness: float = 5.0,
+) -> Float[Tensor, "n m"]:
+    """How well the regions of each picture show the words of each text.
+
+    a_wr = softmax over regions of rho_1 cos(w, r); c_w = sum_r a_wr r; S = 1/rho_2 log mean_w exp(rho_2 cos(w, c_w)).
+    The paper has the sum over words, which favours long texts where lengths differ; the mean does not.
+
+    Args:
+        words, mask: of each text; False is padding.
+        regions: of each picture.
+        region_sharpness, word_sharpness: rho_1 and rho_2.
+    """
+    words = functional.normalize(words.float(), dim=2)
+    regions = functional.normalize(regions.float(), dim=2)
+    n, w, e = words.shape
+    m, r, _ = regions.shape
+    cosine = words.reshape(n * w, e) @ regions.reshape(m * r, e).T  # one product for all
+    share = torch.softmax(region_sharpness * cosine.view(n * w, m, r), dim=2)
+    context = torch.bmm(share.transpose(0, 1), regions)  # (m, n w, e)
+    fit = functional.cosine_similarity(context, words.reshape(1, n * w, e), dim=2).view(m, n, w)
+    fit = (word_sharpness * fit).masked_fill(~mask, -math.inf)
+    count = mask.sum(1).clamp(min=1).float()
+    return ((torch.logsumexp(fit, dim=2) - count.log()) / word_sharpness).T
+
+
+def hinge_discriminator(real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """mean max(0, 1 - real) + mean max(0, 1 + fake)."""
+    return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()

@@ -1,0 +1,113 @@
+"""Frozen networks that look at pictures in [-1, 1]: for loss (2), for choosing the best step, for X-MRS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych.core.config import Part, check_options, unknown
+from diptych.core.errors import ConfigError
+from diptych.synthesis.settings import START
+
+
+class Look(NamedTuple):
+    """What a frozen network sees: one vector a picture, and maps, finest first."""
+
+    features: Float[Tensor, "b f"]
+    maps: tuple[Float[Tensor, "b c y x"], ...]
+
+
+class Layout(nn.Module):
+    """No network at all: the colours of fields. For tests, and where no pretrained network is wanted."""
+
+    def look(self, pictures: Float[Tensor, "b 3 s s"]) -> Look:
+        """192 numbers, the colours of 8 x 8 fields less their mean, and maps of an eighth and a quarter of the size."""
+        small = functional.adaptive_avg_pool2d(pictures, 8).flatten(1)
+        maps = tuple(functional.avg_pool2d(pictures, share) for share in (2, 4) if pictures.shape[-1] // share >= START)
+        return Look(small - small.mean(1, keepdim=True), maps)
+
+    def forward(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
+        """The features alone."""
+        return self.look(pictures).features
+
+
+class EfficientNetEyes(nn.Module):
+    """EfficientNet-Lite0's features of several depths, each depth of length one, differentiable.
+
+    Args:
+        size: pixels that pictures are scaled to; a multiple of 32.
+    """
+
+    def __init__(self, size: int = 128) -> None:
+        super().__init__()
+        from diptych.encoders.image.efficientnet_lite import LITE0, STAGES, imagenet
+
+        if size < 32 or size % 32:
+            raise ConfigError(f"the size that the frozen network sees must be a multiple of 32, found {size}")
+        self.size = size
+        self.net = imagenet(LITE0)
+        self._read = STAGES
+        (self.mean,), (self.std,) = {*LITE0.preprocess.mean}, {*LITE0.preprocess.std}
+
+    def train(self, mode: bool = True) -> EfficientNetEyes:
+        """Always in evaluation mode."""
+        del mode
+        return super().train(False)
+
+    def look(self, pictures: Float[Tensor, "b 3 s s"]) -> Look:
+        """3808 numbers, and the maps of a quarter, an eighth and a sixteenth of the size."""
+        pixels = ((pictures + 1) * 127.5 - self.mean) / self.std
+        if pixels.shape[-1] != self.size:
+            pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
+        x = self.net.bn1(self.net.conv_stem(pixels))
+        maps, pooled = [], []
+        for number, block in enumerate(self.net.blocks):
+            x = block(x)
+            if number in _MAPS:
+                maps.append(x)
+            if number in self._read:
+                pooled.append(_pooled(x))
+        pooled.append(_pooled(self.net.bn2(self.net.conv_head(x))))
+        return Look(torch.cat(pooled, dim=1), tuple(maps))
+
+    def forward(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
+        """The features alone."""
+        return self.look(pictures).features
+
+
+_MAPS = (1, 2, 4)  # stages whose maps are a quarter, an eighth and a sixteenth of the picture
+
+
+def _pooled(x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b f"]:
+    return functional.normalize(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1).float(), dim=1)
+
+
+def maps_of(look: nn.Module | None, size: int) -> Look:
+    """The shapes that a frozen network gives for pictures of `size` pixels, as an example of one picture."""
+    if look is None:
+        raise ConfigError("a discriminator on pretrained features needs a frozen network; set eyes")
+    with torch.no_grad():
+        seen: Look = look.look(torch.zeros(1, 3, size, size))  # type: ignore[operator]
+    return seen
+
+
+_TABLE: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "efficientnet-lite0": (EfficientNetEyes, ("size",)),
+    "layout": (Layout, ()),
+}
+
+
+def eyes(part: Part) -> nn.Module:
+    """The frozen network of that name: efficientnet-lite0 (option `size`) or layout. Raises ConfigError."""
+    if part.name not in _TABLE:
+        raise unknown("frozen network", part.name, _TABLE)
+    make, options = _TABLE[part.name]
+    check_options(part.options, options, f"frozen network {part.name!r}")
+    module: nn.Module = make(**part.options)
+    module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module

@@ -1,0 +1,88 @@
+"""A saved dual encoder's image side in PyTorch, so that gradients reach the picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych.core.errors import ConfigError, MissingExtraError, ModelError
+from diptych.encoders.compat import import_torchvision
+from diptych.encoders.export import read_weights
+from diptych.encoders.image.efficientnet_lite import LITE0, LITE1, LITE2, MultiStage
+from diptych.models import folder as files
+from diptych.models.dual import DualEncoder
+from diptych.models.heads import build_head
+
+_VARIANTS = {f"efficientnet-lite{variant.number}": variant for variant in (LITE0, LITE1, LITE2)}
+
+
+class Judge(nn.Module):
+    """Pictures in [-1, 1] to the embeddings that `encode_images` would give them, frozen and differentiable.
+
+    Pictures are scaled to the encoder's size by bilinear interpolation.
+
+    Args:
+        encoder: whose image tower is an EfficientNet-Lite with a head and no network in between.
+
+    Raises ConfigError for another tower, ModelError for weights that do not fit.
+    """
+
+    def __init__(self, encoder: DualEncoder) -> None:
+        super().__init__()
+        side = encoder.config.image
+        source = side.source or side.tower
+        if source not in _VARIANTS or side.network is not None:
+            raise ConfigError(
+                f"the encoder {encoder.name!r} cannot judge pictures: its image side is {source!r}"
+                f"{' with a trained network' if side.network else ''}; choose one with {' or '.join(_VARIANTS)} "
+                "and a head, such as base"
+            )
+        preprocess = encoder.preprocess
+        self.size = preprocess.size
+        (self.mean,), (self.std,) = {*preprocess.mean}, {*preprocess.std}
+        self.net = _network(_VARIANTS[source].number)
+        self.head: nn.Module = build_head(side.head, side.features, encoder.config.dim)
+        bundled = side.tower == files.BUNDLED
+        tower = read_weights(encoder.folder, files.IMAGE_TOWER) if bundled else _imagenet(source)
+        for part, weights in ((self.net, tower), (self.head, read_weights(encoder.folder, files.IMAGE_HEAD))):
+            lacking = {name for name in part.state_dict() if not name.endswith("num_batches_tracked")} - set(weights)
+            if lacking:
+                raise ModelError(f"{encoder.folder} lacks {len(lacking)} weights, such as {min(lacking)}")
+            try:
+                part.load_state_dict({key: weights[key] for key in part.state_dict() if key in weights}, strict=False)
+            except RuntimeError as error:
+                raise ModelError(f"the weights of {encoder.folder} do not fit: {error}") from error
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Judge:
+        """Always in evaluation mode."""
+        del mode
+        return super().train(False)
+
+    def forward(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
+        """Embeddings of length one."""
+        pixels = ((pictures + 1) * 127.5 - self.mean) / self.std
+        if pixels.shape[-1] != self.size:
+            pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
+        embedded: Tensor = self.head(self.net(pixels)[0].float())
+        return embedded
+
+
+def _network(number: int) -> MultiStage:
+    import_torchvision()
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingExtraError(f"EfficientNet-Lite{number}", "train", error) from error
+    net: Any = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
+    return MultiStage(net)
+
+
+def _imagenet(source: str) -> dict[str, torch.Tensor]:
+    from diptych.encoders.image.efficientnet_lite import imagenet
+
+    return dict(imagenet(_VARIANTS[source]).state_dict())

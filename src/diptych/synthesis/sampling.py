@@ -1,0 +1,199 @@
+"""Pictures from a saved generator: ONNX Runtime, no PyTorch."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from diptych.core.errors import ConfigError, DataError, LimitError, ModelError, Reason
+from diptych.core.protocols import TextTower
+from diptych.synthesis import conditions
+from diptych.synthesis import folder as files
+from diptych.synthesis.grid import to_bytes
+from diptych.synthesis.words import TextArrays, embed_texts, without_words, words_or_text
+
+MAX_CHARACTERS = 1_000
+TOGETHER = 16  # pictures made at once: memory stays bounded, however many are asked for
+
+
+class UnknownLanguageWarning(UserWarning):
+    """The text tower was not made for this language."""
+
+
+class SavedGenerator:
+    """A generator out of a model folder. Safe to use from several threads.
+
+    Args:
+        folder: with config.json, generator.onnx and model.safetensors.
+        threads: of ONNX Runtime; None leaves the number to it.
+
+    Raises ModelError when the folder is not sound, or its text tower is not the one that is installed.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+        self.folder = folder
+        self.config = files.read_config(folder)
+        files.verify(folder, self.config)
+        self._threads = threads
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Pixels of a side."""
+        return self.config.size
+
+    @cached_property
+    def tower(self) -> TextTower:
+        """What reads the texts. Raises ModelError when it is another than the generator was trained on."""
+        text = self.config.text
+        try:
+            tower = conditions.text_tower(text.tower)
+        except ConfigError as error:
+            raise ModelError(f"the text tower of {self.folder} cannot be made: {error}") from error
+        if tower.fingerprint != text.fingerprint:
+            raise ModelError(
+                f"{self.folder} was trained on another text tower {text.tower.name!r} (fingerprint "
+                f"{text.fingerprint[:16]}, found {tower.fingerprint[:16]}); install the version that it was trained "
+                "with, or train it again"
+            )
+        return tower
+
+    def check(self, texts: Sequence[str], lang: str = "") -> None:
+        """Refuse what cannot be read; warn of a language that the tower was not made for.
+
+        Raises DataError(empty_text) for an empty text, LimitError for one that the tower would cut.
+        """
+        for text in texts:
+            if not text.strip():
+                raise DataError("found an empty text; say what the picture should show", Reason.EMPTY_TEXT)
+            if len(text) > MAX_CHARACTERS:
+                raise LimitError(
+                    f"found a text of {len(text)} characters; at most {MAX_CHARACTERS} are read: shorten it"
+                )
+        most = self.tower.max_tokens
+        for text, tokens in zip(texts, self.tower.count_tokens(list(texts)) if most else (), strict=False):
+            if most and tokens > most:
+                raise LimitError(
+                    f"found a text of {tokens} tokens, the text tower takes {most}: shorten {text[:40]!r}..."
+                )
+        known = self.tower.languages
+        if lang and known and lang not in known:
+            warnings.warn(
+                f"the text tower was not made for {lang!r} (it knows {', '.join(sorted(known))}); "
+                "pictures may have nothing to do with the words",
+                UnknownLanguageWarning,
+                stacklevel=2,
+            )
+
+    def unread_words(self, text: str) -> list[str]:
+        """Words beyond the first `max_words`: the sentence vector knows them, the regions do not look at them."""
+        most = self.config.text.max_words
+        return words_or_text(text)[most:] if most else []
+
+    def read(self, texts: Sequence[str], lang: str = "") -> TextArrays:
+        """Texts as the generator reads them; see `check` for what is refused."""
+        self.check(texts, lang)
+        distinct = list(dict.fromkeys(texts))
+        found = self._padded(embed_texts(distinct, self.tower, self.config.text.max_words))
+        place = {text: row for row, text in enumerate(distinct)}
+        rows = np.array([place[text] for text in texts])
+        return TextArrays(found.sentence[rows], found.words[rows], found.mask[rows])
+
+    def noise(self, count: int, seed: int = 0) -> Float32[np.ndarray, "n z"]:
+        """Standard normal noise; the first rows do not depend on how many are asked for."""
+        return np.random.default_rng(seed).standard_normal((count, self.config.noise), dtype=np.float32)
+
+    def paint(self, texts: TextArrays, noise: Float32[np.ndarray, "n z"]) -> UInt8[np.ndarray, "n h w 3"]:
+        """A picture for each text and its noise."""
+        parts = []
+        for start in range(0, len(texts), TOGETHER):
+            here = slice(start, start + TOGETHER)
+            values = (noise[here], texts.sentence[here], texts.words[here], texts.mask[here])
+            feed = {name: value for name, value in zip(files.INPUTS, values, strict=True) if name in self._inputs}
+            parts.append(to_bytes(self._session.run([files.OUTPUT], feed)[0]))
+        return np.concatenate(parts)
+
+    def generate(self, texts: Sequence[str], *, seed: int = 0, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
+        """One picture a text. Equal seeds give equal pictures; equal texts in one call get other noise each.
+
+        Raises ConfigError for no text at all, otherwise as `check`.
+        """
+        if not texts:
+            raise ConfigError("asked for 0 pictures; give at least one text")
+        return np.concatenate(list(self.stream(texts, seed=seed, lang=lang)))
+
+    def stream(self, texts: Sequence[str], *, seed: int = 0, lang: str = "") -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
+        """The pictures of `generate`, a few at a time, however many there are."""
+        draw = np.random.default_rng(seed)
+        for start in range(0, len(texts), TOGETHER):
+            part = texts[start : start + TOGETHER]
+            noise = draw.standard_normal((len(part), self.config.noise), dtype=np.float32)
+            yield self.paint(self.read(part, lang), noise)
+
+    def generate_like(self, images: Sequence[Any], *, seed: int = 0) -> UInt8[np.ndarray, "n h w 3"]:
+        """One picture for each picture, through the shared space of the encoder. Raises ConfigError without one."""
+        tower = self.tower
+        if not isinstance(tower, conditions.EncoderTexts):
+            raise ConfigError(
+                f"{self.folder} reads texts only; a generator with text.tower = 'encoder:base' takes pictures too"
+            )
+        embedded = np.asarray(tower.encoder.encode_images(list(images)), dtype=np.float32)
+        return self.paint(self._padded(without_words(embedded)), self.noise(len(embedded), seed))
+
+    def between(self, one: TextArrays, other: TextArrays, steps: int) -> TextArrays:
+        """`steps` texts on the straight way from `one` to `other` (one text each), both ends included.
+
+        Words meet by their place; those of the shorter text are repeated.
+        """
+        share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        first, last = (arrays.words[0][arrays.mask[0]] for arrays in (one, other))
+        count = max(len(first), len(last))
+        first, last = (words[np.arange(count) % len(words)] for words in (first, last))
+        words = first * (1 - share[:, :, None]) + last * share[:, :, None]
+        sentence = one.sentence * (1 - share) + other.sentence * share
+        return self._padded(TextArrays(sentence, words, np.ones((steps, count), np.bool_)))
+
+    def _padded(self, texts: TextArrays) -> TextArrays:
+        """Room for as many words as the graph takes."""
+        lacking = max(1, self.config.text.max_words) - texts.mask.shape[1]
+        if lacking == 0:
+            return texts
+        words = np.pad(texts.words, ((0, 0), (0, lacking), (0, 0)))
+        return TextArrays(texts.sentence, words, np.pad(texts.mask, ((0, 0), (0, lacking))))
+
+    @cached_property
+    def _inputs(self) -> frozenset[str]:
+        return frozenset(one.name for one in self._session.get_inputs())
+
+    @property
+    def _session(self) -> Any:
+        with self._lock:
+            return self._started
+
+    @cached_property
+    def _started(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        try:
+            return onnxruntime.InferenceSession(
+                str(self.folder / f"{files.GRAPH}.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises classes of its own, not all of them public
+            raise ModelError(
+                f"cannot start {self.folder / files.GRAPH}.onnx: {error}; copy the folder again"
+            ) from error
+
+
+def load(name: str | Path, *, threads: int | None = None) -> SavedGenerator:
+    """A shipped generator by name, or a saved one by folder. Raises ModelError when there is none, or it is damaged."""
+    return SavedGenerator(files.find(name), threads=threads)

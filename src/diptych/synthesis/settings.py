@@ -1,0 +1,102 @@
+"""What the generators and their opponents can be told; no PyTorch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from diptych.core.config import unknown
+from diptych.core.errors import ConfigError
+
+SIZES = (16, 32, 64, 128, 256)  # pixels
+AUGMENTATIONS = ("colour", "translation", "cutout")
+START = 4  # pixels of the first map
+
+
+def check_size(size: int) -> None:
+    """Raise ConfigError for a picture's size that the generators cannot make."""
+    if size not in SIZES:
+        raise ConfigError(f"size must be a power of two, one of {', '.join(map(str, SIZES))} pixels; found {size}")
+
+
+def check_augmentations(names: tuple[str, ...]) -> None:
+    """Raise ConfigError for an unknown augmentation."""
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise unknown("augmentation", name, AUGMENTATIONS)
+
+
+@dataclass(frozen=True)
+class XmcSettings:
+    """XMC-GAN: sizes of both networks, and how much each loss counts (0 switches it off)."""
+
+    width: int = 32  # channels of the finest map; coarser ones have up to `most` times as many
+    most: int = 8
+    noise: int = 128  # numbers of z
+    sentence_width: int = 128  # of the sentence where it modulates
+    word_width: int = 64  # of the words where regions look at them
+    word_attention: bool = True  # modulate from 16 x 16 on by each region's own words
+    sharpness: float = 15.0  # rho_0: how sharply a region chooses among the words
+    discriminator_width: int = 0  # channels of the finest map of the discriminator; 0 is `width`
+    pretrained: bool = False  # the discriminator stands on the frozen network's maps instead of pixels alone
+    space: int = 256  # numbers of an embedding in the contrastive losses
+    region_side: int = 8  # pixels of the map whose positions are the regions
+    sentence: float = 1.0  # sentence <-> picture
+    word: float = 1.0  # words <-> regions
+    image: float = 1.0  # generated <-> real, in the discriminator's features
+    frozen: float = 1.0  # generated <-> real, in the features of the frozen network
+    temperature: float = 0.1
+    region_sharpness: float = 5.0  # rho_1: how sharply a word chooses among the regions
+    word_sharpness: float = 5.0  # rho_2: how much the best fitting word counts
+
+    def __post_init__(self) -> None:
+        lowest = {"width": 1, "most": 1, "noise": 1, "sentence_width": 1, "word_width": 1, "space": 1}
+        lowest |= {"region_side": START, "discriminator_width": 0}
+        for name, low in lowest.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        for name in ("sentence", "word", "image", "frozen"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
+        for name in ("temperature", "region_sharpness", "word_sharpness", "sharpness"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
+        if self.region_side & (self.region_side - 1):
+            raise ConfigError(f"region_side must be a power of two, found {self.region_side}")
+
+
+@dataclass(frozen=True)
+class XMrsSettings:
+    """X-MRS's synthesis: sizes of both networks, and how much each loss counts (0 switches it off)."""
+
+    width: int = 32  # channels of the finest map; coarser ones have up to `most` times as many
+    most: int = 8
+    discriminator_width: int = 0  # the same of the discriminator; 0 is `width`
+    noise: int = 100  # numbers of z
+    condition_width: int = 128  # of the condition that is drawn around the embedding
+    encoder: str = "base"  # the frozen dual encoder: name or folder of a model
+    condition: str = "text"  # text | image: whose embedding the generator gets
+    classes: float = 1.0  # cross-entropy of the record's class, where records have one
+    kl: float = 2.0
+    to_image: float = 32.0  # distance to the picture's embedding, as the frozen encoder sees it
+    to_text: float = 32.0  # and to the text's
+
+    def __post_init__(self) -> None:
+        for name, low in {"width": 1, "most": 1, "discriminator_width": 0, "noise": 1, "condition_width": 1}.items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        for name in ("classes", "kl", "to_image", "to_text"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
+        if self.condition not in ("text", "image"):
+            raise unknown("condition", self.condition, ("text", "image"))
+
+
+def widths(size: int, width: int, most: int) -> list[int]:
+    """Channels of each map from 4 x 4 to `size`: halved from step to step, never above `most` times the last.
+
+    For example 64 pixels, width 32, most 8: [256, 256, 128, 64, 32].
+    """
+    check_size(size)
+    steps = int(math.log2(size // START))
+    return [width * min(most, 2**step) for step in range(steps, -1, -1)]

@@ -1,0 +1,136 @@
+"""X-MRS's networks: a generator and a discriminator in the manner of StackGAN-v2, on one embedding.
+
+Source: X-MRS (arXiv 2012.01345), section 3.4, after StackGAN++ (arXiv 1710.10916). One output size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych.models.heads import Standardise
+from diptych.synthesis.blocks import StandingNorm
+from diptych.synthesis.settings import START, XMrsSettings, widths
+
+
+class Drawn(NamedTuple):
+    """Pictures, and the condition that was drawn for them: c = mean + exp(log_variance / 2) * epsilon."""
+
+    pictures: Float[Tensor, "b 3 s s"]
+    mean: Float[Tensor, "b c"]
+    log_variance: Float[Tensor, "b c"]
+
+
+class StackGenerator(nn.Module):
+    """An embedding and noise to a picture in [-1, 1].
+
+    Conditioning augmentation: embedding -> linear -> GLU -> mean and log variance -> c. (z, c) -> fully connected
+    -> 4 x 4 -> up-blocks to half the size; c joins again, two residual blocks, a last up-block, tanh.
+
+    Args:
+        size: of the picture, in pixels.
+        features: numbers of the embedding.
+        settings: widths.
+    """
+
+    def __init__(self, size: int, features: int, settings: XMrsSettings) -> None:
+        super().__init__()
+        channels = widths(size, settings.width, settings.most)
+        self._drawn = settings.condition_width
+        self.noise = settings.noise + settings.condition_width  # z and epsilon
+        self.standard = Standardise(features)
+        self.condition = nn.Linear(features, 4 * settings.condition_width)
+        self.start = nn.Linear(self.noise, 2 * channels[0] * START * START, bias=False)
+        self.start_norm = StandingNorm(2 * channels[0], affine=True)
+        self.ups = nn.ModuleList(_up(channels[number], channels[number + 1]) for number in range(len(channels) - 2))
+        inner = channels[-2]
+        self.join = nn.Sequential(_convolution(inner + settings.condition_width, 2 * inner), nn.GLU(dim=1))
+        self.residual = nn.ModuleList(_Residual(inner) for _ in range(2))
+        self.last = _up(inner, channels[-1])
+        self.picture = nn.Conv2d(channels[-1], 3, 3, padding=1)
+
+    def draw(self, noise: Float[Tensor, "b z"], embedding: Float[Tensor, "b d"]) -> Drawn:
+        """Pictures with the mean and log variance of their condition."""
+        z, epsilon = noise[:, : -self._drawn], noise[:, -self._drawn :]
+        moments = functional.glu(self.condition(self.standard(embedding)), dim=1)
+        mean, log_variance = moments.chunk(2, dim=1)
+        c = mean + torch.exp(0.5 * log_variance) * epsilon
+        h = self.start(torch.cat([z, c], dim=1)).unflatten(1, (-1, START, START))
+        h = functional.glu(self.start_norm(h.contiguous(memory_format=torch.channels_last)), dim=1)
+        for up in self.ups:
+            h = up(h)
+        spread = c[:, :, None, None].expand(-1, -1, *h.shape[2:])
+        h = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
+        for block in self.residual:
+            h = block(h)
+        return Drawn(torch.tanh(self.picture(self.last(h))), mean, log_variance)
+
+    def forward(
+        self,
+        noise: Float[Tensor, "b z"],
+        sentence: Float[Tensor, "b d"],
+        words: Float[Tensor, "b w d"],
+        mask: Bool[Tensor, "b w"],
+    ) -> Float[Tensor, "b 3 s s"]:
+        """As `XmcGenerator`; words are not looked at."""
+        del words, mask
+        return self.draw(noise, sentence).pictures
+
+
+class StackDiscriminator(nn.Module):
+    """Stride-2 convolutions to 4 x 4; a real/fake logit given the condition, and a class for each picture.
+
+    Args:
+        size: of the picture, in pixels.
+        classes: of the records; below 2 there is no class head.
+        settings: widths.
+    """
+
+    def __init__(self, size: int, classes: int, settings: XMrsSettings) -> None:
+        super().__init__()
+        channels = widths(size, settings.discriminator_width or settings.width, settings.most)[::-1]
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(zip([3, *channels[1:-1]], channels[1:], strict=True)):
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=number == 0))
+            if number:
+                layers.append(StandingNorm(after, affine=True))
+            layers.append(nn.LeakyReLU(0.2))
+        self.trunk = nn.Sequential(*layers)
+        last = channels[-1]
+        self.join = nn.Sequential(_convolution(last + settings.condition_width, last), nn.LeakyReLU(0.2))
+        self.logit = nn.Conv2d(last, 1, START)
+        self.label = nn.Conv2d(last, classes, START) if classes > 1 else None
+
+    def forward(
+        self, pictures: Float[Tensor, "b 3 s s"], condition: Float[Tensor, "b c"]
+    ) -> tuple[Float[Tensor, " b"], Tensor | None]:
+        """Logits of being real, and of the classes (b, k)."""
+        h = self.trunk(pictures)
+        spread = condition[:, :, None, None].expand(-1, -1, START, START)
+        joined = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
+        label = None if self.label is None else self.label(h).flatten(1).float()
+        return self.logit(joined).flatten().float(), label
+
+
+def _convolution(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1, bias=False), StandingNorm(out, affine=True))
+
+
+def _up(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), _convolution(channels, 2 * out), nn.GLU(dim=1))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            _convolution(channels, 2 * channels), nn.GLU(dim=1), _convolution(channels, channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.block(x)
+        return out

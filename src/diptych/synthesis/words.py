@@ -1,0 +1,140 @@
+"""Texts as a sentence vector and word vectors, out of any text tower.
+
+A tower gives one vector a text. A text's words are embedded each on its own through the same tower, once
+for every distinct word. In writing without spaces (Chinese, Japanese, Thai, ...) a character stands for a word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+
+from diptych.core.protocols import SILENT, Progress, TextTower
+from diptych.data.features import Rows, text_rows
+
+_RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
+# Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar: written without spaces between words
+_UNSPACED = re.compile(
+    "[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    "\U00020000-\U0003ffff]"
+)
+_MARKS = ("Mn", "Mc", "Me")
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, lower case, in order; characters with their marks where no spaces are written."""
+    words: list[str] = []
+    for run in re.findall(r"\S+", unicodedata.normalize("NFC", text).lower()):
+        if not _UNSPACED.search(run):
+            words += _RUN.findall(run)
+            continue
+        plain = ""
+        for character in run:
+            if unicodedata.category(character) in _MARKS and (words or plain):
+                if plain:
+                    plain += character
+                else:
+                    words[-1] += character
+            elif _UNSPACED.match(character):
+                words += _RUN.findall(plain)
+                plain = ""
+                words.append(character)
+            else:
+                plain += character
+        words += _RUN.findall(plain)
+    return words
+
+
+@dataclass(frozen=True)
+class TextArrays:
+    """Some texts as a generator reads them. A padded word is 0 and masked out; each text has a word or more."""
+
+    sentence: Float32[np.ndarray, "b d"]
+    words: Float32[np.ndarray, "b w d"]
+    mask: Bool[np.ndarray, "b w"]  # True where there is a word
+
+    def __len__(self) -> int:
+        return len(self.sentence)
+
+
+def words_or_text(text: str) -> list[str]:
+    """A text's words; the text itself where it has none (signs alone)."""
+    return split_words(text) or [text]
+
+
+def embed_texts(texts: Sequence[str], tower: TextTower, max_words: int) -> TextArrays:
+    """Texts through the tower now, without a cache. `max_words` 0 gives one empty word each."""
+    if max_words == 0:
+        return without_words(np.asarray(tower.embed(texts), dtype=np.float32))
+    split = [words_or_text(text)[:max_words] for text in texts]
+    distinct = sorted({word for words in split for word in words})
+    both = np.asarray(tower.embed([*texts, *distinct]), dtype=np.float32)
+    # as they were cached in training
+    both = both.astype(np.float16).astype(np.float32)
+    place = {word: row for row, word in enumerate(distinct, len(texts))}
+    index = _indices(split, place, max_words)
+    return TextArrays(both[: len(texts)], np.where(index[:, :, None] >= 0, both[index], 0), index >= 0)
+
+
+def without_words(sentence: Float32[np.ndarray, "b d"]) -> TextArrays:
+    """Texts of which only the sentence is looked at."""
+    count, dim = sentence.shape
+    return TextArrays(sentence, np.zeros((count, 1, dim), np.float32), np.ones((count, 1), np.bool_))
+
+
+@dataclass(frozen=True)
+class CachedTexts:
+    """Sentence and word vectors of many texts, memory-mapped: `texts[rows]` reads what is asked for."""
+
+    sentences: Rows
+    words: Rows  # one for each distinct word
+    index: Int[np.ndarray, "m w"]  # text -> its words among the distinct ones; -1 is padding
+
+    def __getitem__(self, which: Int[np.ndarray, " k"]) -> TextArrays:
+        sentence = np.asarray(self.sentences[which], dtype=np.float32)
+        if self.index.shape[1] == 0:
+            return without_words(sentence)
+        index = self.index[which]
+        # trailing columns that nobody needs cost nothing
+        index = index[:, : max(1, int((index >= 0).sum(axis=1).max()))]
+        words = self.words[np.maximum(index, 0).reshape(-1)].reshape(*index.shape, -1)
+        return TextArrays(sentence, np.where(index[:, :, None] >= 0, words, 0), index >= 0)
+
+    @classmethod
+    def collect(
+        cls,
+        texts: Sequence[str],
+        sentences: Rows,
+        tower: TextTower,
+        root: Path,
+        max_words: int,
+        *,
+        progress: Progress = SILENT,
+    ) -> CachedTexts:
+        """Embed every distinct word once ever, beside the sentences' own rows.
+
+        Args:
+            texts: in the order of `sentences`.
+            sentences: their cached features.
+            tower: whose features they are.
+            root: folder of the feature caches.
+            max_words: how many words of a text count; 0 is none.
+        """
+        split = [words_or_text(text)[:max_words] for text in texts]
+        distinct = sorted({word for words in split for word in words})
+        rows = text_rows(distinct, tower, root, progress) if distinct else sentences
+        place = {word: row for row, word in enumerate(distinct)}
+        return cls(sentences, rows, _indices(split, place, max_words))
+
+
+def _indices(split: Sequence[Sequence[str]], place: dict[str, int], max_words: int) -> Int[np.ndarray, "m w"]:
+    index = np.full((len(split), max_words), -1, dtype=np.int32)
+    for row, words in enumerate(split):
+        index[row, : len(words)] = [place[word] for word in words]
+    return index

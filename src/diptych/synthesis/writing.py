@@ -1,0 +1,106 @@
+"""Pictures to disk: as one grid, or as files of their own, written as they are made."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from diptych.core.errors import ConfigError
+from diptych.core.files import write_bytes, write_json
+from diptych.core.protocols import SILENT, Progress
+from diptych.synthesis.grid import draw_grid
+from diptych.synthesis.sampling import TOGETHER, SavedGenerator
+from diptych.synthesis.words import TextArrays
+
+ABOUT = "generate.json"
+_COLUMNS = 16
+
+
+def write_grid(
+    generator: SavedGenerator, texts: Sequence[str], count: int, path: Path, *, seed: int = 0, to: str = ""
+) -> int:
+    """A PNG with `count` pictures a text, all columns with their own noise; or a way from one text to another.
+
+    One text alone is broken into rows of 16. Returns how many pictures there are.
+    """
+    if to:
+        one, other = generator.read([texts[0]]), generator.read([to])
+        noise = np.repeat(generator.noise(1, seed), count, axis=0)
+        pictures = generator.paint(generator.between(one, other, count), noise)
+    else:
+        noise = generator.noise(count, seed)
+        read = generator.read(texts)
+        rows = [_repeated(read, row, count) for row in range(len(texts))]
+        pictures = np.concatenate([generator.paint(row, noise) for row in rows])
+    columns = count if len(texts) > 1 else min(count, _COLUMNS)
+    write_bytes(path, draw_grid(pictures, columns))
+    return len(pictures)
+
+
+def write_folder(
+    generator: SavedGenerator,
+    texts: Sequence[str],
+    count: int,
+    folder: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> int:
+    """`count` pictures of each text as `folder/TEXT-NUMBER.png`, both from 0, beside generate.json.
+
+    Memory does not grow with the count. Called again with the same arguments, it goes on where it was
+    interrupted. Returns how many pictures there are. Raises ConfigError for a folder with other things in it.
+    """
+    about = {
+        "model": generator.config.name,
+        "fingerprint": generator.config.fingerprint,
+        "texts": list(texts),
+        "seed": seed,
+        "size": generator.size,
+    }
+    _claim(folder, about)
+    read = generator.read(texts)
+    for row in progress.track(range(len(texts)), "texts", total=len(texts)):
+        for start, noise in _noises(generator, count, seed):
+            names = [folder / f"{row:04d}-{number:06d}.png" for number in range(start, start + len(noise))]
+            if all(name.exists() for name in names):
+                continue
+            for name, picture in zip(names, generator.paint(_repeated(read, row, len(noise)), noise), strict=True):
+                stream = io.BytesIO()
+                PIL.Image.fromarray(picture).save(stream, "PNG")
+                write_bytes(name, stream.getvalue())
+    return count * len(texts)
+
+
+def _noises(generator: SavedGenerator, count: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+    draw = np.random.default_rng(seed)
+    for start in range(0, count, TOGETHER):
+        size = min(TOGETHER, count - start)
+        yield start, draw.standard_normal((size, generator.config.noise), dtype=np.float32)
+
+
+def _repeated(texts: TextArrays, row: int, count: int) -> TextArrays:
+    return TextArrays(
+        *(np.repeat(part[row : row + 1], count, axis=0) for part in (texts.sentence, texts.words, texts.mask))
+    )
+
+
+def _claim(folder: Path, about: dict[str, object]) -> None:
+    path = folder / ABOUT
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != about:
+            raise ConfigError(f"{folder} holds pictures of another command (see {ABOUT}); choose another --folder")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; choose another --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, about)

@@ -1,0 +1,128 @@
+"""XMC-GAN as a game: hinge loss and three contrastive losses, each with a weight of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.errors import ConfigError
+from diptych.synthesis.augment import Augmentation
+from diptych.synthesis.contrast import centred, contrast, cosines, hinge_discriminator, word_region_scores
+from diptych.synthesis.discriminator import Seen
+from diptych.synthesis.eyes import Look
+from diptych.synthesis.game import Batch, Outcome, draw_noise, won
+from diptych.synthesis.settings import XmcSettings
+
+
+class XmcGame:
+    """L_D = hinge + sentence(real) + word(real).
+    L_G = -mean D(fake) + sentence(fake) + word(fake) + image(D's features) + frozen(a frozen network's).
+
+    The discriminator learns its contrastive terms on real pictures alone, and real and generated picture of a
+    text are augmented alike. Source: XMC-GAN (arXiv 2101.04702), section 4.
+
+    Args:
+        generator, discriminator: XmcGenerator and XmcDiscriminator.
+        settings: the weights of the losses.
+        eyes: the frozen network; None where nothing looks through it.
+        augmentations: of DiffAugment.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        settings: XmcSettings,
+        eyes: nn.Module | None = None,
+        augmentations: tuple[str, ...] = (),
+    ) -> None:
+        self.generator: Any = generator
+        self.discriminator: Any = discriminator
+        self._settings = settings
+        self._eyes = eyes
+        self._augmentations = augmentations
+
+    def discriminate(self, batch: Batch) -> Outcome:
+        """See `Game`."""
+        with torch.no_grad():
+            fake = self._make(batch)
+        change = self._augmentation(batch)
+        both = torch.cat([change.apply(batch.pictures), change.apply(fake.to(batch.pictures.dtype))])
+        with torch.no_grad():
+            look = self._look(both) if self._settings.pretrained else None
+        seen: Seen = self.discriminator(both, torch.cat([batch.sentence] * 2), look)
+        count = len(batch.pictures)
+        real, made = seen.logit[:count], seen.logit[count:]
+        loss = hinge_discriminator(real, made)
+        facts = {"hinge": loss.detach(), **won(real, made)}
+        own = Seen(real, seen.embedding[:count], seen.regions[:count])
+        more, parts = self._text_losses(batch, own)
+        return Outcome(loss + more, facts | {f"real {name}": value for name, value in parts.items()})
+
+    def generate(self, batch: Batch) -> Outcome:
+        """See `Game`."""
+        settings = self._settings
+        change = self._augmentation(batch)
+        fake, real = change.apply(self._make(batch)), change.apply(batch.pictures)
+        looks = bool(settings.pretrained or settings.frozen)
+        look = self._look(fake) if looks else None
+        with torch.no_grad():
+            wanted = self._look(real) if looks else None
+        below, below_real = (look, wanted) if settings.pretrained else (None, None)
+        seen: Seen = self.discriminator(fake, batch.sentence, below)
+        adversarial = -seen.logit.mean()
+        more, facts = self._text_losses(batch, seen)
+        loss = adversarial + more
+        facts["adversarial"] = adversarial.detach()
+        if settings.image:
+            with torch.no_grad():
+                true: Seen = self.discriminator(real, batch.sentence, below_real)
+            image = self._contrast(cosines(centred(seen.embedding, true.embedding), centred(true.embedding)), batch)
+            loss = loss + settings.image * image
+            facts["image"] = image.detach()
+        if settings.frozen and look is not None and wanted is not None:
+            made = centred(look.features, wanted.features)
+            frozen = self._contrast(cosines(made, centred(wanted.features)), batch)
+            loss = loss + settings.frozen * frozen
+            facts["frozen"] = frozen.detach()
+        return Outcome(loss, facts)
+
+    def _look(self, pictures: Tensor) -> Look:
+        if self._eyes is None:
+            raise ConfigError("these losses look through a frozen network; set eyes, or their weights to 0")
+        seen: Look = self._eyes.look(pictures)  # type: ignore[operator]
+        return seen
+
+    def _make(self, batch: Batch) -> Tensor:
+        noise = draw_noise(len(batch.pictures), self.generator, batch.pictures.device)
+        made: Tensor = self.generator(noise, batch.sentence, batch.words, batch.mask)
+        return made
+
+    def _augmentation(self, batch: Batch) -> Augmentation:
+        return Augmentation.draw(self._augmentations, len(batch.pictures), batch.pictures.device)
+
+    def _text_losses(self, batch: Batch, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sentence and word loss of these pictures, weighted and summed; and unweighted, by name."""
+        settings = self._settings
+        total = seen.logit.new_zeros(())
+        facts: dict[str, Tensor] = {}
+        if not (settings.sentence or settings.word):
+            return total, facts
+        sentence, words = self.discriminator.read(batch.sentence, batch.words)
+        if settings.sentence:
+            value = self._contrast(cosines(sentence, centred(seen.embedding)), batch)
+            total = total + settings.sentence * value
+            facts["sentence"] = value.detach()
+        if settings.word:
+            scores = word_region_scores(
+                words, batch.mask, centred(seen.regions), settings.region_sharpness, settings.word_sharpness
+            )
+            value = self._contrast(scores, batch)
+            total = total + settings.word * value
+            facts["word"] = value.detach()
+        return total, facts
+
+    def _contrast(self, scores: Tensor, batch: Batch) -> Tensor:
+        return contrast(scores / self._settings.temperature, batch.same)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+
+def test_a_grid_of_one_text(diptych, painted, tmp_path):
+    out = tmp_path / "grid.png"
+    code, told, _ = diptych("generate", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--model", painted.model)
+    assert code == 0
+    assert told.strip() == f"8 pictures in {out}"
+    first = out.read_bytes()
+    assert first.startswith(b"\x89PNG")
+    diptych("generate", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--model", painted.model)
+    assert out.read_bytes() == first
+    diptych("generate", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--model", painted.model)
+    assert out.read_bytes() != first
+
+
+def test_languages_side_by_side_as_json(diptych, painted, tmp_path):
+    code, told, _ = diptych(
+        "generate", "red circle", "rotes Rund", "-n", 3, "--out", tmp_path / "a.png", "--model", painted.model, "--json"
+    )
+    assert code == 0
+    value = json.loads(told)
+    assert (value["pictures"], value["size"], value["texts"]) == (6, 16, ["red circle", "rotes Rund"])
+
+
+def test_from_one_text_to_another(diptych, painted, tmp_path):
+    out = tmp_path / "way.png"
+    code, told, _ = diptych("generate", "red", "--to", "blue", "-n", 5, "--out", out, "--model", painted.model)
+    assert code == 0
+    assert told.startswith("5 pictures")
+
+
+def test_many_go_to_a_folder(diptych, painted, tmp_path):
+    code, told, _ = diptych("generate", "red", "-n", 40, "--folder", tmp_path / "many", "--model", painted.model)
+    assert code == 0
+    assert len(list((tmp_path / "many").glob("*.png"))) == 40
+    assert "40 pictures in" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "exit_code"),
+    [
+        (["red", "-n", "0"], "-n must be from 1", 2),
+        (["red", "-n", "10000"], "write them to --folder", 2),
+        (["red", "blue", "--to", "green"], "--to goes from one text", 2),
+        (["red", "--to", "green", "-n", "1"], "at least 2", 2),
+        (["red", "--out", "a.jpg"], "ends in .png", 2),
+        ([], "expected a text", 2),
+        ([" "], "empty text", 3),
+        (["x" * 1001], "1001 characters", 2),
+        (["red", "--model", "nothing"], "no generator 'nothing'", 4),
+    ],
+)
+def test_what_makes_no_sense(diptych, painted, tmp_path, arguments, message, exit_code, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = [] if "--model" in arguments else ["--model", painted.model]
+    code, _, told = diptych("generate", *arguments, *model)
+    assert code == exit_code
+    assert message in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_words_that_are_not_looked_at_are_named(diptych, painted, tmp_path):
+    _, _, told = diptych(
+        "generate", "one two three four five", "--out", tmp_path / "a.png", "-n", 1, "--model", painted.model
+    )
+    assert "not at: five" in told
+
+
+def test_training_by_the_command(diptych, shapes, tmp_path):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        'name = "tiny"\nkind = "synthesis"\nsize = 16\nsteps = 2\ndiscriminator_steps = 1\neyes = "layout"\n'
+        '[text]\ntower = "fake"\n[xmc]\nwidth = 2\nmost = 2\nregion_side = 8\n'
+        '[data]\nviews = ["full"]\nworkers = 1\n'
+        "[training]\nepochs = 1\nbatch_size = 4\nweight_decay = 0.0\ntensorboard = false\n"
+    )
+    other = tmp_path / "other.toml"
+    other.write_text('extends = "tiny.toml"\nname = "other"\n')  # the kind stands in the file that it extends
+    code, told, err = diptych("train", other, "--data", shapes, "--out", tmp_path / "run", "--quiet")
+    assert code == 0, err
+    assert "diptych generate" in told
+    code, _, _ = diptych("generate", "red", "--out", tmp_path / "a.png", "--model", tmp_path / "run" / "model")
+    assert code == 0
+    code, told, err = diptych("train", other, "--data", shapes, "--out", tmp_path / "x", "--set", "size=48")
+    assert code == 2
+    assert "power of two" in err

@@ -1,0 +1,196 @@
+"""The losses of both designs: which term is there, who gets a gradient, and closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
+
+from diptych.core.errors import ConfigError
+from diptych.synthesis.augment import Augmentation
+from diptych.synthesis.discriminator import XmcDiscriminator
+from diptych.synthesis.eyes import Layout, eyes
+from diptych.synthesis.game import Batch
+from diptych.synthesis.generator import XmcGenerator
+from diptych.synthesis.settings import XmcSettings, XMrsSettings
+from diptych.synthesis.stack import StackDiscriminator, StackGenerator
+from diptych.synthesis.watching import alarms, diversity
+from diptych.synthesis.x_mrs import XMrsGame, kl_to_standard
+from diptych.synthesis.xmc import XmcGame
+
+SIZES = {"width": 4, "most": 2, "noise": 6, "sentence_width": 8, "word_width": 8, "space": 8, "region_side": 8}
+NAMES = ("sentence", "word", "image", "frozen")
+
+
+def batch(count=4):
+    draw = torch.Generator().manual_seed(1)
+    return Batch(
+        torch.rand(count, 3, 16, 16, generator=draw) * 2 - 1,
+        torch.randn(count, 10, generator=draw),
+        torch.randn(count, 3, 10, generator=draw),
+        torch.ones(count, 3, dtype=torch.bool),
+        torch.eye(count, dtype=torch.bool),
+        torch.tensor([0, 1, -1, 1][:count]),
+        torch.nn.functional.normalize(torch.randn(count, 192, generator=draw), dim=1),
+        torch.nn.functional.normalize(torch.randn(count, 192, generator=draw), dim=1),
+    )
+
+
+def xmc(**changes):
+    torch.manual_seed(0)
+    settings = XmcSettings(**SIZES, **changes)
+    look = Layout()
+    example = look.look(torch.zeros(1, 3, 16, 16)) if settings.pretrained else None
+    return XmcGame(
+        XmcGenerator(16, 10, settings), XmcDiscriminator(16, 10, settings, example), settings, look, ("translation",)
+    )
+
+
+@pytest.mark.parametrize("off", NAMES)
+def test_each_contrastive_loss_can_be_switched_off(off):
+    names = set(NAMES) - {off}
+    assert set(xmc(**{off: 0.0}).generate(batch()).facts) == names | {"adversarial"}
+    found = {name for name in xmc(**{off: 0.0}).discriminate(batch()).facts if name.startswith("real ")}
+    assert found == {f"real {name}" for name in names & {"sentence", "word"}}
+
+
+def test_all_off_is_a_plain_projection_gan():
+    game = xmc(**dict.fromkeys(NAMES, 0.0))
+    outcome = game.generate(batch())
+    assert float(outcome.loss) == pytest.approx(float(outcome.facts["adversarial"]), rel=1e-6)
+    outcome = game.discriminate(batch())
+    assert float(outcome.loss) == pytest.approx(float(outcome.facts["hinge"]), rel=1e-6)
+
+
+def test_a_weight_multiplies_its_loss():
+    one, three = (xmc(word=weight).generate(batch()) for weight in (1.0, 3.0))
+    difference = float(three.loss - one.loss)
+    assert difference == pytest.approx(2 * float(one.facts["word"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_discriminators_turn_leaves_the_generator_without_gradient(pretrained):
+    game = xmc(pretrained=pretrained)
+    game.discriminate(batch()).loss.backward()
+    assert all(each.grad is None for each in game.generator.parameters())
+    assert all(each.grad is not None for each in game.discriminator.parameters())
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_generators_turn_reaches_all_of_it(pretrained):
+    game = xmc(pretrained=pretrained)
+    game.discriminator.requires_grad_(False)
+    game.generate(batch()).loss.backward()
+    lacking = [name for name, each in game.generator.named_parameters() if each.grad is None]
+    assert not lacking
+
+
+def test_the_discriminator_learns_its_contrast_on_real_pictures_alone():
+    """With no adversarial term left, the generator's weights would not matter to the discriminator's loss."""
+    game = xmc()
+    torch.manual_seed(5)
+    facts = game.discriminate(batch()).facts
+    with torch.no_grad():
+        for each in game.generator.parameters():
+            each.add_(1.0)
+    torch.manual_seed(5)
+    torch.manual_seed(5)
+    again = xmc()
+    again.generator = game.generator
+    torch.manual_seed(5)
+    others = again.discriminate(batch()).facts
+    assert float(facts["real word"]) == pytest.approx(float(others["real word"]), rel=1e-5)
+    assert float(facts["real sentence"]) == pytest.approx(float(others["real sentence"]), rel=1e-5)
+
+
+def x_mrs(**changes):
+    torch.manual_seed(0)
+    settings = XMrsSettings(width=4, most=2, noise=5, condition_width=6, **changes)
+    return XMrsGame(StackGenerator(16, 10, settings), StackDiscriminator(16, 2, settings), settings, Layout())
+
+
+def test_the_generators_loss_of_x_mrs_is_its_weighted_sum():
+    outcome = x_mrs(classes=0.5, kl=2.0, to_image=32.0, to_text=16.0).generate(batch())
+    facts = {name: float(value) for name, value in outcome.facts.items()}
+    wanted = facts["adversarial"] + 0.5 * facts["classes"] + 2 * facts["kl"]
+    wanted += 32 * facts["to image"] + 16 * facts["to text"]
+    assert float(outcome.loss) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_retrieval_terms_pull_the_picture_to_its_pair():
+    game = x_mrs(classes=0.0, kl=0.0, to_image=32.0, to_text=0.0)
+    game.discriminator.requires_grad_(False)
+    here = batch()
+    optimiser = torch.optim.Adam(game.generator.parameters(), lr=1e-2)
+    first = float(game.generate(here).facts["to image"])
+    for _ in range(40):
+        optimiser.zero_grad()
+        outcome = game.generate(here)
+        outcome.loss.backward()
+        optimiser.step()
+    assert float(outcome.facts["to image"]) < first - 0.05
+
+
+def test_x_mrs_without_embeddings_or_classes():
+    import dataclasses
+
+    bare = dataclasses.replace(batch(), image_embedding=None)
+    with pytest.raises(ConfigError, match="needs the frozen encoder"):
+        x_mrs().generate(bare)
+    unknown = dataclasses.replace(batch(), label=torch.full((4,), -1))
+    assert float(x_mrs().discriminate(unknown).facts["classes"]) == 0
+
+
+def test_kl_by_hand():
+    mean, log_variance = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, math.log(4.0)]])
+    one = 0.5 * 1.0  # (m^2 + v - log v - 1) / 2
+    two = 0.5 * (4 - math.log(4) - 1)
+    assert float(kl_to_standard(mean, log_variance)) == pytest.approx((one + two) / 2, rel=1e-5)
+    assert float(kl_to_standard(torch.zeros(2, 3), torch.zeros(2, 3))) == 0
+
+
+def test_augmentation_is_the_same_for_both_and_has_gradients():
+    torch.manual_seed(0)
+    change = Augmentation.draw(("colour", "translation", "cutout"), 5, torch.device("cpu"))
+    pictures = torch.rand(5, 3, 16, 16, requires_grad=True)
+    changed = change.apply(pictures)
+    assert torch.equal(changed, change.apply(pictures.detach().clone()))
+    changed.sum().backward()
+    assert pictures.grad is not None
+    assert torch.equal(Augmentation.draw((), 5, torch.device("cpu")).apply(pictures), pictures)
+    with pytest.raises(ConfigError, match=r"unknown augmentation 'colours'; .*did you mean 'colour'"):
+        Augmentation.draw(("colours",), 1, torch.device("cpu"))
+
+
+def test_a_shift_moves_and_a_hole_covers():
+    pictures = torch.ones(1, 3, 16, 16)
+    shift = Augmentation(None, torch.tensor([[1 / 8, -1 / 8]]), None).apply(pictures)
+    assert torch.equal(shift[0, 0, :14, 2:], torch.ones(14, 14))  # two pixels of grey came in from two sides
+    assert float(shift.sum()) == 3 * 14 * 14
+    hole = Augmentation(None, None, torch.tensor([[0.5, 0.5]])).apply(pictures)
+    assert 3 * (256 - 8 * 8) <= float(hole.sum()) <= 3 * (256 - 7 * 7)
+
+
+def test_collapse_is_noticed():
+    real = torch.rand(20, 3, 16, 16)
+    one = torch.rand(1, 1, 3, 16, 16).expand(4, 3, -1, -1, -1)
+    assert diversity(one, real) == {"diversity of noise": 0.0, "diversity of texts": 0.0}
+    assert len(alarms(diversity(one, real))) == 2
+    varied = torch.rand(4, 3, 3, 16, 16)
+    assert alarms(diversity(varied, real)) == [] or "texts" in alarms(diversity(varied, real))[0]
+    assert alarms({"discriminator right on real": 1.0, "discriminator right on generated": 0.995})
+    assert not alarms({"discriminator right on real": 0.8, "discriminator right on generated": 1.0})
+
+
+def test_what_looks_is_chosen_by_name():
+    from diptych.core.config import Part
+
+    assert isinstance(eyes(Part("layout")), Layout)
+    with pytest.raises(ConfigError, match="unknown frozen network"):
+        eyes(Part("vgg"))
+    with pytest.raises(ConfigError, match="unknown option"):
+        eyes(Part("layout", {"size": 3}))

@@ -1,0 +1,147 @@
+"""Generators and discriminators: shapes, what reaches what, standing statistics."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
+
+from diptych.core.errors import ConfigError
+from diptych.synthesis.blocks import StandingNorm, WordContext, collecting
+from diptych.synthesis.discriminator import XmcDiscriminator
+from diptych.synthesis.eyes import Layout
+from diptych.synthesis.generator import XmcGenerator
+from diptych.synthesis.settings import XmcSettings, XMrsSettings, widths
+from diptych.synthesis.stack import StackDiscriminator, StackGenerator
+
+SMALL = XmcSettings(width=4, most=2, noise=6, sentence_width=8, word_width=8, space=8, region_side=8)
+
+
+def texts(count, words=3, dim=10):
+    draw = torch.Generator().manual_seed(5)
+    mask = torch.ones(count, words, dtype=torch.bool)
+    mask[0, 1:] = False
+    return torch.randn(count, dim, generator=draw), torch.randn(count, words, dim, generator=draw), mask
+
+
+def test_widths():
+    assert widths(64, 32, 8) == [256, 256, 128, 64, 32]
+    assert widths(128, 16, 4) == [64, 64, 64, 64, 32, 16]
+    with pytest.raises(ConfigError, match=r"power of two.*found 48"):
+        widths(48, 32, 8)
+
+
+@pytest.mark.parametrize("size", [16, 64, 128])
+def test_pictures_have_the_size_and_the_range(size):
+    torch.manual_seed(0)
+    generator = XmcGenerator(size, 10, SMALL)
+    made = generator(torch.randn(2, 6), *texts(2))
+    assert made.shape == (2, 3, size, size)
+    assert made.abs().max() <= 1
+
+
+def test_the_largest_size_is_built():
+    assert len(XmcGenerator(256, 10, SMALL).blocks) == 6
+
+
+def test_words_reach_the_picture_from_32_pixels_on_and_padding_never_does():
+    torch.manual_seed(0)
+    generator = XmcGenerator(32, 10, SMALL).eval()
+    sentence, words, mask = texts(2)
+    noise = torch.randn(2, 6)
+    made = generator(noise, sentence, words, mask)
+    assert not torch.allclose(made[1], generator(noise, sentence, -words, mask)[1], atol=1e-4)
+    padded = words.clone()
+    padded[0, 1:] = 50.0
+    assert torch.equal(made[0], generator(noise, sentence, padded, mask)[0])
+    without = XmcGenerator(32, 10, XmcSettings(word_attention=False, width=4, most=2, noise=6)).eval()
+    assert torch.equal(without(noise, sentence, words, mask), without(noise, sentence, -words, mask))
+
+
+def test_a_region_reads_the_word_that_fits_it():
+    context = WordContext(2, 2, sharpness=50.0)
+    with torch.no_grad():
+        context.query.weight.copy_(torch.eye(2)[:, :, None, None])
+        context.query.bias.zero_()
+    words = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]]])
+    mask = torch.tensor([[True, True, False]])
+    h = torch.tensor([[[[3.0, 0.0]], [[0.0, 1.0]]]])  # the first position points to word 0, the second to word 1
+    found = context(h, words, mask)
+    assert torch.allclose(found[0, :, 0, 0], words[0, 0], atol=1e-3)
+    assert torch.allclose(found[0, :, 0, 1], words[0, 1], atol=1e-3)
+
+
+def test_standing_statistics_are_means_over_batches():
+    norm = StandingNorm(3)
+    batches = torch.randn(4, 8, 3, 2, 2, generator=torch.Generator().manual_seed(2)) * 3 + 1
+    with collecting(norm):
+        for batch in batches:
+            norm(batch)
+    assert torch.allclose(norm.mean, batches.mean((0, 1, 3, 4)), atol=1e-5)
+    wanted = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in batches]).mean(0)
+    assert torch.allclose(norm.variance, wanted, atol=1e-4)
+    before = norm.mean.clone()
+    norm.train()(batches[0])
+    assert torch.equal(norm.mean, before)  # training leaves them alone
+    shown = norm.eval()(batches[0])
+    assert torch.allclose(shown[:, 1], (batches[0][:, 1] - norm.mean[1]) / (norm.variance[1] + 1e-5).sqrt(), atol=1e-5)
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_discriminator_sees_picture_text_and_regions(pretrained):
+    torch.manual_seed(0)
+    look = Layout()
+    example = look.look(torch.zeros(1, 3, 16, 16)) if pretrained else None
+    discriminator = XmcDiscriminator(16, 10, SMALL, example).eval()
+    pictures = torch.rand(4, 3, 16, 16) * 2 - 1
+    sentence, words, _ = texts(4)
+    below = look.look(pictures) if pretrained else None
+    seen = discriminator(pictures, sentence, below)
+    assert seen.logit.shape == (4,)
+    assert seen.embedding.shape == (4, 8)
+    assert seen.regions.shape == (4, 64, 8)
+    other = discriminator(pictures, sentence.flip(0), below)
+    assert not torch.allclose(seen.logit, other.logit)
+    assert torch.equal(seen.embedding, other.embedding)  # the image encoder does not see the text
+    for one, shape in zip(discriminator.read(sentence, words), ((4, 8), (4, 3, 8)), strict=True):
+        assert one.shape == shape
+
+
+def test_regions_that_are_no_map_are_refused():
+    with pytest.raises(ConfigError, match=r"one of 16, 8, 4 pixels; found 32"):
+        XmcDiscriminator(16, 10, XmcSettings(width=4, region_side=32))
+    with pytest.raises(ConfigError, match="power of two"):
+        XmcSettings(region_side=12)
+
+
+def test_the_stack_generator_draws_around_its_condition():
+    torch.manual_seed(0)
+    settings = XMrsSettings(width=4, most=2, noise=5, condition_width=6)
+    generator = StackGenerator(32, 10, settings)
+    assert generator.noise == 11
+    embedding = torch.randn(3, 10)
+    drawn = generator.draw(torch.randn(3, 11), embedding)
+    assert drawn.pictures.shape == (3, 3, 32, 32)
+    assert drawn.pictures.abs().max() <= 1
+    assert drawn.mean.shape == drawn.log_variance.shape == (3, 6)
+    logit, label = StackDiscriminator(32, 4, settings)(drawn.pictures, drawn.mean)
+    assert logit.shape == (3,)
+    assert label.shape == (3, 4)
+    assert StackDiscriminator(32, 1, settings)(drawn.pictures, drawn.mean)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"word": -1.0}, "weight word"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"width": 0}, "width must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense(change, message):
+    with pytest.raises(ConfigError, match=message):
+        XmcSettings(**change)
+    with pytest.raises(ConfigError, match="unknown condition"):
+        XMrsSettings(condition="sound")
