@@ -69,10 +69,10 @@ class PicturePairs:
         texts = self.texts[rows.text]
         content = self.pairs.texts.index[rows.text]  # equal texts share a row
         same = (rows.owner[:, None] == rows.owner) | (content[:, None] == content)
-        image = None if self.embedded is None else gather(self.embedded, rows)
+        image = None if self.embedded is None else gather(self.embedded, rows.image, rows.view)
         given = without_words(image) if self.by_image and image is not None else texts
         return Batch(
-            self._pixels(gather(self.pairs, rows)).to(device),
+            self._pixels(gather(self.pairs, rows.image, rows.view)).to(device),
             *as_tensors(given, device),
             _tensor(same, device),
             None if self.labels is None else _tensor(self.labels[rows.owner], device),
