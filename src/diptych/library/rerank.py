@@ -73,6 +73,11 @@ class Reranker:
         """What a hit says about its score."""
         return f"{self.slow.name} h + {self.beta:g} cosine"
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether hits tell how likely they are right."""
+        return self._relevance is not None and self._prior is not None
+
     def order(
         self,
         text: str,
