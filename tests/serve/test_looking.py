@@ -6,11 +6,9 @@ import asyncio
 import base64
 import io
 import shutil
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import PIL.Image
 import pytest
@@ -18,55 +16,11 @@ import pytest
 from diptych.core.errors import LibraryError
 from diptych.inspection.occlusion import explain
 from diptych.library import Library
-from diptych.serve.app import create_app
-from diptych.serve.settings import Pressure, ServeSettings
 from diptych.serve.slow import Slow
 
+from .conftest import Setting
+
 S = "/libraries/shapes/search"
-
-
-class Setting:
-    """A library of shapes, its fast model, and a matcher that was fitted to it."""
-
-    def __init__(self, folder: Path, fast: Any, slow: Any) -> None:
-        self.folder, self.fast, self.slow = folder, fast, slow
-
-    @asynccontextmanager
-    async def client(self, *, slow: bool = True, **changes: Any):
-        settings = ServeSettings(pressure=Pressure(decoders=1, **changes))
-        attached = Slow(self.slow) if slow else None
-        application = create_app(settings, {"shapes": self.folder}, {self.fast.fingerprint: self.fast}, slow=attached)
-        transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
-        async with (
-            application.running(warm=False),
-            httpx.AsyncClient(transport=transport, base_url="http://localhost:8000", timeout=60) as client,
-        ):
-            yield client
-
-    def ask(self, scenario, **changes: Any) -> Any:
-        async def whole() -> Any:
-            async with self.client(**changes) as client:
-                return await scenario(client)
-
-        return asyncio.run(whole())
-
-
-@pytest.fixture(scope="session")
-def fitted(slow_run, small_model, shapes, tmp_path_factory) -> Setting:
-    from diptych.compose import rerank
-    from diptych.data.readers import open_source
-    from diptych.models import load
-    from diptych.models.cross import load_cross
-
-    base = tmp_path_factory.mktemp("looking")
-    shutil.copytree(slow_run.model, base / "slow")
-    shutil.copytree(shapes.parent, base / "pictures")
-    fast, slow = load(small_model), load_cross(base / "slow", precision="float32")
-    rerank.fit(fast, slow, list(open_source(shapes)), most=40)
-    library = Library.create(base / "library", fast, str(small_model))
-    library.index([base / "pictures"])
-    library.add_tokens(slow)
-    return Setting(base / "library", fast, slow)
 
 
 def pixels_of(uri: str) -> np.ndarray:

@@ -80,9 +80,11 @@ async def why(
     if by == "slow":
         slow = slow_of(service, "say what a word looked at")
         shown = await seen(service, served, about, slow.preprocess)
-        return await service.workshop.run(lambda: _by_slow(slow, served, about, shown, text, draw=draw))
+        key = (slow.matcher.fingerprint, about.content, about.meta.get("name"), shown.from_thumbnail, text, draw)
+        return await service.workshop.remembered(key, lambda: _by_slow(slow, served, about, shown, text, draw=draw))
     shown = await seen(service, served, about, served.embedder.model.preprocess)
-    return await service.workshop.run(lambda: _by_fast(served, about, shown, text, draw=draw))
+    key = (served.embedder.model.fingerprint, about.content, about.meta.get("name"), shown.from_thumbnail, text, draw)
+    return await service.workshop.remembered(key, lambda: _by_fast(served, about, shown, text, draw=draw))
 
 
 def _by_fast(served: Served, about: About, shown: Seen, text: str, *, draw: bool) -> tuple[Why, bytes]:

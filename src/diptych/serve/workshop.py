@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar, cast
 
 from . import errors
@@ -12,16 +13,19 @@ from .settings import Pressure
 
 T = TypeVar("T")
 
+_REMEMBERED = 16  # results, each perhaps a picture of a megabyte
+
 
 class Workshop:
     """`await workshop.run(work)` gives what `work()` returns, or raises what it raised.
 
     Raises ServeError(503) when `pressure.slow_queue` pieces wait. A request that reaches its deadline
-    while it waits is never begun.
+    while it waits is never begun; what was begun is finished, and its result kept for whoever asks again.
     """
 
     def __init__(self, pressure: Pressure, metrics: Metrics) -> None:
         self._most = pressure.slow_queue
+        self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
 
         def seen(_: int, waiting: int) -> None:
             metrics.waiting.labels("slow").set(waiting)
@@ -35,6 +39,21 @@ class Workshop:
         if len(self._queue) >= self._most:
             raise errors.overloaded(f"{len(self._queue)} slow pieces of work wait already")
         return cast(T, await self._queue.submit(work))
+
+    async def remembered(self, key: Hashable, work: Callable[[], T]) -> T:
+        """The same for work whose result depends on `key` alone: the latest results are kept."""
+
+        def once() -> T:
+            if key in self._remembered:  # somebody asked for it while this one waited
+                return cast(T, self._remembered[key])
+            found = work()
+            self._remembered[key] = found
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+            return found
+
+        found = self._remembered.get(key)
+        return await self.run(once) if found is None else cast(T, found)
 
     async def close(self) -> None:
         """Finish what was accepted."""
