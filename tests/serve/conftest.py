@@ -66,8 +66,10 @@ class Site:
     encoder: Any
 
     def app(self, **changes: Any) -> Application:
+        generator = changes.pop("generator", None)
         settings = ServeSettings(**{"pressure": Pressure(decoders=1), **changes})
-        return create_app(settings, {"colours": self.folder}, {self.encoder.fingerprint: self.encoder})
+        models = {self.encoder.fingerprint: self.encoder}
+        return create_app(settings, {"colours": self.folder}, models, generator=generator)
 
 
 @pytest.fixture(scope="session")
