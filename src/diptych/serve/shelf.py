@@ -144,7 +144,7 @@ class Shelf:
         self._closing = asyncio.Event()
 
     def __iter__(self) -> Iterator[Served]:
-        return iter(self._served.values())
+        return iter([self.get(name) for name in self._served])
 
     def __len__(self) -> int:
         return len(self._served)
@@ -170,7 +170,8 @@ class Shelf:
     async def close(self) -> None:
         """Finish what was accepted."""
         self._closing.set()
-        await asyncio.gather(*self._switching.values(), *self._leaving)
+        await asyncio.gather(*self._switching.values())
+        await asyncio.gather(*self._leaving)
         await asyncio.gather(*(served.close() for served in self))
         await asyncio.gather(*(embedder.close() for embedder in self.embedders))
 

@@ -22,8 +22,8 @@ const results = new Results({
   plus: (hit) => query.add({ id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   remove: (hit) => remove([hit.id], hit.name),
-  words: () => query.wanted,
-  why: (hit) => api.why(state.library.name, hit.id, query.wanted, hit.scored_by !== "cosine" && state.library.features.attention ? "slow" : "fast").catch(complain),
+  words: () => wanted(),
+  why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "slow" : "fast").catch(complain),
   describe: (hit) => api.caption(state.library.name, hit.id).catch(complain),
 });
 const query = new Query(() => (state.draw ? view("grid") : soon()));
@@ -38,6 +38,9 @@ function complain(error) {
   say(message);
   toast(message);
 }
+
+/** The words that are looked for, or drawn. */
+const wanted = () => (state.draw ? $("draw-words").value.trim() : query.wanted);
 
 const say = (message) => { $("status").textContent = message; };
 
