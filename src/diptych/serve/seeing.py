@@ -100,7 +100,10 @@ def _by_fast(served: Served, about: About, shown: Seen, text: str, *, draw: bool
         unit="cosine",
         text=text,
         score=round(found.score, _DIGITS),
-        words=[_word(*one) for one in zip(found.words, found.word_drops, regions, strict=True)],
+        words=[
+            _word(word, float(drop), where)
+            for word, drop, where in zip(found.words, found.word_drops, regions, strict=True)
+        ],
         from_thumbnail=shown.from_thumbnail,
     )
     title = f"{about.meta.get('name') or 'picture'}, seen by {served.embedder.name}"
@@ -127,9 +130,7 @@ def _by_slow(slow: Slow, served: Served, about: About, shown: Seen, text: str, *
 
 
 def _word(word: str, weight: float, regions: Any) -> WhyWord:
-    return WhyWord(
-        word=word, weight=round(float(weight), _DIGITS), regions=np.round(regions.astype(float), _DIGITS).tolist()
-    )
+    return WhyWord(word=word, weight=round(weight, _DIGITS), regions=np.round(regions.astype(float), _DIGITS).tolist())
 
 
 def with_overlay(told: Why, png: bytes) -> Why:
