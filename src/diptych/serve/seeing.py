@@ -25,6 +25,7 @@ from .slow import Slow
 
 _LONGEST = 640  # pixels, longer side, of a picture that is drawn upon
 _GRID, _WINDOW = 8, 2  # cells of a side, as in `diptych explain`
+_ACROSS = 3  # pictures side by side, so that a phone can show them
 _DIGITS = 5
 
 
@@ -126,7 +127,7 @@ def _by_slow(slow: Slow, served: Served, about: About, shown: Seen, text: str, *
         words=[_word(one.word, one.gain, one.regions) for one in match.words],
         from_thumbnail=shown.from_thumbnail,
     )
-    return told, overlay(decode(shown.jpeg), match) if draw else b""
+    return told, overlay(decode(shown.jpeg), match, across=_ACROSS) if draw else b""
 
 
 def _word(word: str, weight: float, regions: Any) -> WhyWord:
