@@ -123,7 +123,7 @@ export class Results {
     figure.classList.add("why");
     figure.replaceChildren(
       h("img", { src: told.overlay, alt: `Where in the picture ${told.model} sees: ${told.text}` }),
-      h("figcaption", { role: "status" }, h("p", { class: "quiet" }, `What each word is worth here, ${unit}:`), h("ul", { class: "whys" }, ...words),
+      h("figcaption", {}, h("p", { class: "quiet", role: "status" }, `What each word is worth here, ${unit}:`), h("ul", { class: "whys" }, ...words),
         told.from_thumbnail ? h("p", { class: "quiet" }, "The file is gone or has changed; this is its thumbnail.") : null));
   }
 
