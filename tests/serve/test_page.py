@@ -404,12 +404,11 @@ def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
         here.page.keyboard.press("Escape")
     here.page.click("#filters-open")
     here.page.select_option("#filter-column", "album")
-    for payload in PAYLOADS[:16]:
-        here.page.fill("#filter-value", payload.replace("\u0000", "")[:200])
+    for payload in PAYLOADS:
+        here.page.fill("#filter-value", payload.replace("\u0000", ""))
         here.page.click("#filter-add")
-    here.until("document.querySelectorAll('#active-filters .term').length === 16")
-    while here.page.locator("#active-filters .gone").count():
-        here.page.locator("#active-filters .gone").first.click()
+        assert here.page.locator("#active-filters .term").count() == 1
+        here.page.locator("#active-filters .gone").click()
     files = [
         {"name": f"{payload}.jpg", "mimeType": "image/jpeg", "buffer": with_exif(payload, place)}
         for place, payload in enumerate(PAYLOADS)
