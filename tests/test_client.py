@@ -15,7 +15,7 @@ from diptych import client as module
 from diptych.client import AsyncClient, Client, ServerError, Term
 from diptych.serve.settings import new_token
 
-from .serve.conftest import encoded, made, serve, site  # noqa: F401 - fixtures
+from .serve.conftest import Waves, encoded, made, serve, site  # noqa: F401 - fixtures
 
 L = "colours"
 
@@ -69,6 +69,38 @@ def test_the_other_kind_gives_the_same(serve) -> None:  # noqa: F811
     found, deleted, restored = asyncio.run(scenario())
     assert found == [expected] * 4
     assert (deleted, restored) == (1, 1)
+
+
+def test_why_and_drawing_and_what_is_not_there(serve, site) -> None:  # noqa: F811
+    url = serve(generator=Waves()).url
+    with Client(url) as client:
+        hit = client.search(L, "red blue", k=1, explain=True).hits[0]
+        why = client.why(L, hit.id, "red blue")
+        assert [word.word for word in why.words] == ["red", "blue"]
+        assert np.array_equal(why.words[0].regions, hit.meta["why"].words[0].regions)
+        assert why.words[0].regions.shape == (8, 8)
+        assert why.overlay is not None
+        assert why.overlay.startswith(b"\x89PNG")
+        assert (hit.meta["why"].overlay, why.by, why.unit) == (None, "fast", "cosine")
+        drawn = client.generate("blue", count=2)
+        assert client.generate("blue", count=2, seed=drawn.seed) == drawn
+        assert client.search(L, drawn.pictures[1], k=1).hits[0].meta["name"] == "blue.png"
+        for refused in (
+            lambda: client.caption(encoded("red")),
+            lambda: client.search(L, "red", rerank=True),
+            lambda: client.why(L, hit.id, "red", by="slow"),
+        ):
+            with pytest.raises(ServerError) as error:
+                refused()
+            assert (error.value.status, error.value.code) == (404, "no_such_model")
+
+    async def scenario():
+        async with AsyncClient(url) as client:
+            return await client.why(L, hit.id, "red blue"), await client.generate("blue", seed=drawn.seed, count=2)
+
+    again, same = asyncio.run(scenario())
+    assert again.overlay == why.overlay
+    assert same == drawn
 
 
 def test_both_kinds_have_the_same_calls() -> None:

@@ -61,13 +61,17 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search gave. Hits' `meta` holds name, width, height and texts too, as the library's own do."""
+    """What a search gave. Hits' `meta` holds name, width, height and texts too, as the library's own do.
+
+    Where the slow model ranked it holds `cosine` and, if calibrated, `probability`; where it was asked for, `why`.
+    """
 
     hits: tuple[Hit, ...]
     total: int  # pictures that were looked at
     took_ms: float
     version: str
     notes: tuple[str, ...] = ()
+    nothing_matches: float | None = None  # probability, where the slow model ranked and is calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,46 @@ class Deleted:
 
     deleted: int
     undo: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WhyWord:
+    """A word of a text: how much it speaks for the match, and where, as a grid over the picture."""
+
+    word: str
+    weight: float
+    regions: Float32[np.ndarray, "rows columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a picture and a text match. `unit` of the weights: "cosine" by the fast model, "nats" by the slow one."""
+
+    by: str
+    model: str
+    unit: str
+    score: float
+    words: tuple[WhyWord, ...]
+    from_thumbnail: bool
+    overlay: bytes | None = None  # PNG
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What a model says about a picture."""
+
+    text: str
+    log_likelihood: float
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Pictures drawn for a text, as PNG, and the seed that draws them again."""
+
+    pictures: tuple[bytes, ...]
+    seed: int
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +238,13 @@ def _search(
     filter: Sequence[Mapping[str, Any]],
     where: str | None,
     language: str | None,
+    rerank: bool,
+    candidates: int | None,
+    budget_ms: float | None,
+    explain: bool,
 ) -> _Call[Found]:
     body = {**_as_query(query), "k": k, "filter": list(filter), "where": where, "language": language}
+    body |= {"rerank": rerank, "candidates": candidates, "budget_ms": budget_ms, "explain": explain}
     return _Call("POST", f"/libraries/{library}/search", _found, json=body)
 
 
@@ -250,6 +299,24 @@ def _undo(library: str, token: str) -> _Call[int]:
 
 def _thumbnail(library: str, identifier: str) -> _Call[bytes]:
     return _Call("GET", f"/libraries/{library}/items/{identifier}/thumbnail", bytes, raw=True)
+
+
+def _explain(library: str, identifier: str, text: str, by: str) -> _Call[Why]:
+    return _Call("GET", f"/libraries/{library}/items/{identifier}/why", _why, params={"text": text, "by": by})
+
+
+def _caption(picture: Picture | str, library: str | None, decode: str, seed: int) -> _Call[Caption]:
+    image = {"id": picture} if isinstance(picture, str) else {"data": _data_uri(picture)}
+    body = {"image": image, "library": library, "decode": decode, "seed": seed}
+    return _Call("POST", "/caption", lambda told: Caption(**told), json=body)
+
+
+def _generate(text: str, seed: int | None, count: int, language: str) -> _Call[Generated]:
+    def parse(told: Any) -> Generated:
+        return Generated(tuple(_from_uri(one["data"]) for one in told["pictures"]), told["seed"], told["model"])
+
+    body = {"text": text, "seed": seed, "count": count, "language": language}
+    return _Call("POST", "/generate", parse, json=body)
 
 
 def _embed(inputs: Sequence[str | Picture], model: str | None) -> _Call[Float32[np.ndarray, "n d"]]:
@@ -315,12 +382,29 @@ def _found(told: Any) -> Found:
     hits = tuple(
         Hit(one["rank"], one["id"], one["score"], one["path"], _meta(one), one["scored_by"]) for one in told["hits"]
     )
-    return Found(hits, told["total"], told["took_ms"], told["version"], tuple(told["notes"]))
+    doubt = told.get("nothing_matches")
+    return Found(hits, told["total"], told["took_ms"], told["version"], tuple(told["notes"]), doubt)
+
+
+def _why(told: Any) -> Why:
+    words = tuple(
+        WhyWord(one["word"], one["weight"], np.array(one["regions"], dtype=np.float32)) for one in told["words"]
+    )
+    overlay = None if told["overlay"] is None else _from_uri(told["overlay"])
+    return Why(told["by"], told["model"], told["unit"], told["score"], words, told["from_thumbnail"], overlay)
+
+
+def _from_uri(uri: str) -> bytes:
+    return base64.b64decode(uri.partition(",")[2])
 
 
 def _meta(told: Mapping[str, Any]) -> dict[str, Any]:
+    seen = {"cosine": told.get("cosine"), "probability": told.get("relevance")}
+    why = told.get("why")
     return {
         **told["meta"],
+        **{key: value for key, value in seen.items() if value is not None},
+        **({} if why is None else {"why": _why(why)}),
         "name": told["name"],
         "width": told["width"],
         "height": told["height"],
@@ -374,9 +458,17 @@ class Client:
         filter: Sequence[Mapping[str, Any]] = (),
         where: str | None = None,
         language: str | None = None,
+        rerank: bool = False,
+        candidates: int | None = None,
+        budget_ms: float | None = None,
+        explain: bool = False,
     ) -> Found:
-        """The k nearest pictures to words, a picture (path or bytes), a vector or a sum of terms, best first."""
-        return self._run(_search(library, query, k, filter, where, language))
+        """The k nearest pictures to words, a picture (path or bytes), a vector or a sum of terms, best first.
+
+        `rerank`: the slow model puts the first `candidates` in order (as many as fit it, or `budget_ms`).
+        `explain`: the first three say why.
+        """
+        return self._run(_search(library, query, k, filter, where, language, rerank, candidates, budget_ms, explain))
 
     def like(self, library: str, identifier: str, k: int = 20) -> Found:
         """The k pictures nearest to one of the library's own."""
@@ -429,6 +521,20 @@ class Client:
     def thumbnail(self, library: str, identifier: str) -> bytes:
         """The JPEG thumbnail of a picture."""
         return self._run(_thumbnail(library, identifier))
+
+    def why(self, library: str, identifier: str, text: str, *, by: str = "fast") -> Why:
+        """What each word of a text hangs on in a picture: by the fast model, or the slow one."""
+        return self._run(_explain(library, identifier, text, by))
+
+    def caption(
+        self, picture: Picture | str, *, library: str | None = None, decode: str = "beam", seed: int = 0
+    ) -> Caption:
+        """A picture (path, bytes, or the id of one in `library`) in words."""
+        return self._run(_caption(picture, library, decode, seed))
+
+    def generate(self, text: str, *, seed: int | None = None, count: int = 1, language: str = "") -> Generated:
+        """Pictures for a text; without a seed the server draws one."""
+        return self._run(_generate(text, seed, count, language))
 
     def embed(self, inputs: Sequence[str | Picture], *, model: str | None = None) -> Float32[np.ndarray, "n d"]:
         """Unit vectors of texts and pictures."""
@@ -491,9 +597,15 @@ class AsyncClient:
         filter: Sequence[Mapping[str, Any]] = (),
         where: str | None = None,
         language: str | None = None,
+        rerank: bool = False,
+        candidates: int | None = None,
+        budget_ms: float | None = None,
+        explain: bool = False,
     ) -> Found:
         """As `Client.search`."""
-        return await self._run(_search(library, query, k, filter, where, language))
+        return await self._run(
+            _search(library, query, k, filter, where, language, rerank, candidates, budget_ms, explain)
+        )
 
     async def like(self, library: str, identifier: str, k: int = 20) -> Found:
         """As `Client.like`."""
@@ -548,6 +660,20 @@ class AsyncClient:
     async def thumbnail(self, library: str, identifier: str) -> bytes:
         """As `Client.thumbnail`."""
         return await self._run(_thumbnail(library, identifier))
+
+    async def why(self, library: str, identifier: str, text: str, *, by: str = "fast") -> Why:
+        """As `Client.why`."""
+        return await self._run(_explain(library, identifier, text, by))
+
+    async def caption(
+        self, picture: Picture | str, *, library: str | None = None, decode: str = "beam", seed: int = 0
+    ) -> Caption:
+        """As `Client.caption`."""
+        return await self._run(_caption(picture, library, decode, seed))
+
+    async def generate(self, text: str, *, seed: int | None = None, count: int = 1, language: str = "") -> Generated:
+        """As `Client.generate`."""
+        return await self._run(_generate(text, seed, count, language))
 
     async def embed(self, inputs: Sequence[str | Picture], *, model: str | None = None) -> Float32[np.ndarray, "n d"]:
         """As `Client.embed`."""

@@ -57,10 +57,13 @@ def test_an_assistant_can_describe_search_and_look(library) -> None:
         first = told(found)
         first = first[0] if isinstance(first[0], dict) else first[0][0]
         like = await client.call_tool("search", {"like": first["id"], "k": 2})
-        return tools, described, first, like, await client.call_tool("look", {"id": first["id"]})
+        why = await client.call_tool("why", {"id": first["id"], "text": "a red circle"})
+        return tools, described, first, like, await client.call_tool("look", {"id": first["id"]}), why
 
-    tools, described, first, like, look = session(library, scenario)
-    assert {tool.name for tool in tools.tools} == {"describe_library", "search", "look"}
+    tools, described, first, like, look, why = session(library, scenario)
+    assert {tool.name for tool in tools.tools} == {"describe_library", "search", "look", "why"}
+    assert [one["word"] for one in told(why)[0]["words"]] == ["a", "red", "circle"]
+    assert [part.mime_type for part in why.content if part.type == "image"] == ["image/png"]
     assert all(tool.description for tool in tools.tools)
     assert told(described)[0]["pictures"] == 45
     assert first["split"] == "train"

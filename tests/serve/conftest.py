@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import io
 import json
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ pytest.importorskip("fastapi", reason="serving needs the [serve] extra")
 
 import httpx
 
+from diptych.core.errors import DataError, Reason
 from diptych.library import Library
 from diptych.serve import run
 from diptych.serve.app import Application, create_app
 from diptych.serve.settings import Pressure, ServeSettings
+from diptych.serve.slow import Slow
 
 
 def _mosaic() -> Any:
@@ -63,8 +66,10 @@ class Site:
     encoder: Any
 
     def app(self, **changes: Any) -> Application:
+        generator = changes.pop("generator", None)
         settings = ServeSettings(**{"pressure": Pressure(decoders=1), **changes})
-        return create_app(settings, {"colours": self.folder}, {self.encoder.fingerprint: self.encoder})
+        models = {self.encoder.fingerprint: self.encoder}
+        return create_app(settings, {"colours": self.folder}, models, generator=generator)
 
 
 @pytest.fixture(scope="session")
@@ -175,3 +180,65 @@ def picture() -> Callable[..., bytes]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+class Waves:
+    """A picture of the colour that is named, with waves; no two seeds alike."""
+
+    name = "waves"
+
+    def generate(self, texts: Sequence[str], *, seed: int = 0, lang: str = "") -> np.ndarray:
+        found = []
+        for at, text in enumerate(texts):
+            if "nothing" in text:
+                raise DataError("the text has no words that the model knows", Reason.EMPTY_TEXT)
+            named = [COLOURS[word] for word in text.lower().split() if word in COLOURS]
+            random = np.random.default_rng([seed, at, *hashlib.sha256((text + lang).encode()).digest()])
+            y, x = np.mgrid[0:32, 0:32] / 32
+            waves = np.stack([10 * np.sin(6.28 * (a * x + b * y)) for a, b in random.uniform(-3, 3, (3, 2))], -1)
+            found.append((np.mean(named or [(127, 127, 127)], axis=0) + waves).clip(0, 255).astype(np.uint8))
+        return np.stack(found)
+
+
+class Setting:
+    """A library of shapes, its fast model, and a matcher that was fitted to it."""
+
+    def __init__(self, folder: Path, fast: Any, slow: Any) -> None:
+        self.folder, self.fast, self.slow = folder, fast, slow
+
+    @asynccontextmanager
+    async def client(self, *, slow: bool = True, **changes: Any):
+        settings = ServeSettings(pressure=Pressure(decoders=1, **changes))
+        attached = Slow(self.slow) if slow else None
+        application = create_app(settings, {"shapes": self.folder}, {self.fast.fingerprint: self.fast}, slow=attached)
+        transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
+        async with (
+            application.running(warm=False),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost:8000", timeout=60) as client,
+        ):
+            yield client
+
+    def ask(self, scenario, **changes: Any) -> Any:
+        async def whole() -> Any:
+            async with self.client(**changes) as client:
+                return await scenario(client)
+
+        return asyncio.run(whole())
+
+
+@pytest.fixture(scope="session")
+def fitted(slow_run, small_model, shapes, tmp_path_factory) -> Setting:
+    from diptych.compose import rerank
+    from diptych.data.readers import open_source
+    from diptych.models import load
+    from diptych.models.cross import load_cross
+
+    base = tmp_path_factory.mktemp("looking")
+    shutil.copytree(slow_run.model, base / "slow")
+    shutil.copytree(shapes.parent, base / "pictures")
+    fast, slow = load(small_model), load_cross(base / "slow", precision="float32")
+    rerank.fit(fast, slow, list(open_source(shapes)), most=40)
+    library = Library.create(base / "library", fast, str(small_model))
+    library.index([base / "pictures"])
+    library.add_tokens(slow)
+    return Setting(base / "library", fast, slow)

@@ -78,7 +78,7 @@ def test_models_say_what_they_can(ask, site) -> None:
 
     (model,) = ask(scenario)["data"]
     assert (model["id"], model["dim"], model["fingerprint"]) == ("mosaic", 16, site.encoder.fingerprint)
-    assert model["tasks"] == ["embed", "rerank", "search"]
+    assert model["tasks"] == ["embed", "rerank", "search", "explain"]
 
 
 def test_health_embeds_for_real(ask, site) -> None:

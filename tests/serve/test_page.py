@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from diptych.library import Library
@@ -39,7 +41,28 @@ PAYLOADS = [
     "<iframe srcdoc='<script>parent.hacked=1</script>'>",
     "<a href=javascript:window.hacked=1>red</a>",
     "\u202e<b>red\u0000",
+    "<body onload=window.hacked=1>",
+    "<details open ontoggle=window.hacked=1>red",
+    "<math><mi//xlink:href='data:x,<script>window.hacked=1</script>'>",
+    "<input autofocus onfocus=window.hacked=1>",
+    "<video><source onerror=window.hacked=1></video>",
+    "<object data='data:text/html,<script>parent.hacked=1</script>'></object>",
+    "<embed src=javascript:window.hacked=1>",
+    "<base href=javascript:window.hacked=1//>",
+    "<meta http-equiv=refresh content='0;url=javascript:window.hacked=1'>",
+    "<link rel=stylesheet href='data:text/css,*{background:red}'>",
+    "<form action=javascript:window.hacked=1><button>red</button></form>",
+    "<template><img src=x onerror=window.hacked=1></template>",
+    "<noscript><p title='</noscript><img src=x onerror=window.hacked=1>'>",
+    "<svg><animate onbegin=window.hacked=1 attributeName=x dur=1s>",
+    "<svg><script href='data:text/javascript,window.hacked=1'/></svg>",
+    "--><img src=x onerror=window.hacked=1><!--",
+    "${window.hacked=1}`;window.hacked=1//",
+    "';window.hacked=1;//\u2028window.hacked=1",
+    "&lt;img src=x onerror=window.hacked=1&gt;",
+    '" style=animation-name:x onanimationstart=window.hacked=1 red',
 ]
+assert len(set(PAYLOADS)) == 30
 
 
 @pytest.fixture(scope="module")
@@ -360,32 +383,58 @@ def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
     encoder = MOSAIC.MosaicEncoder()
     lines = []
     pictures = folders["many"].parent / "pictures"
+    folders[PAYLOADS[1]] = folders["one"]
     for place, payload in enumerate(PAYLOADS):
         MOSAIC.paint(pictures / f"x{place}.png", "red", mark=place + 1)
-        line = {"image": f"x{place}.png", "text": payload, "album": payload, "filename": payload}
+        line = {"image": f"x{place}.png", "text": payload, "album": payload, "filename": payload, f"m{payload}": 1}
         lines.append(json.dumps(line) + "\n")
     (pictures / "evil.jsonl").write_text("".join(lines))
     Library.open(folders["many"], encoder).index([pictures / "evil.jsonl"])
     here = visit()
     for payload in PAYLOADS:
-        here.type(payload.replace("\u0000", ""))
+        here.page.fill("#words", payload.replace("\u0000", ""))
         here.page.click("#plus")
+    here.until(f"document.querySelectorAll('#terms .term').length === {len(PAYLOADS)}")
+    here.page.wait_for_timeout(300)
+    while here.page.locator("#terms .gone").count():
         here.page.locator("#terms .gone").first.click()
-    here.page.fill("#words", "")
     here.type("red")
     for place in range(len(PAYLOADS)):
         here.page.locator(".card .open").nth(place).click()
         here.page.keyboard.press("Escape")
     here.page.click("#filters-open")
     here.page.select_option("#filter-column", "album")
-    here.page.fill("#filter-value", PAYLOADS[1])
-    here.page.click("#filter-add")
-    here.page.set_input_files(
-        "#file-add", {"name": PAYLOADS[1] + ".png", "mimeType": "image/png", "buffer": encoded((9, 9, 9))}
-    )
+    for payload in PAYLOADS:
+        here.page.fill("#filter-value", payload.replace("\u0000", ""))
+        here.page.click("#filter-add")
+        assert here.page.locator("#active-filters .term").count() == 1
+        here.page.locator("#active-filters .gone").click()
+    files = [
+        {"name": f"{payload}.jpg", "mimeType": "image/jpeg", "buffer": with_exif(payload, place)}
+        for place, payload in enumerate(PAYLOADS)
+    ]
+    here.page.set_input_files("#file-add", files)
     here.page.wait_for_selector(".toast")
+    here.page.evaluate("location.hash = 'q=<img src=x onerror=window.hacked=1>'")
+    here.page.reload()
+    here.page.wait_for_selector("html[data-ready]")
+    here.page.select_option("#collection", PAYLOADS[1])
+    here.wait_for(1)
     assert here.page.evaluate("window.hacked") is None
     assert here.page.locator("#results script, #results iframe, #viewer svg").count() == 0
+
+
+def with_exif(payload: str, mark: int) -> bytes:
+    """A picture whose description, artist and comment would like to be a script."""
+    image = PIL.Image.new("RGB", (40, 30), (9, 9, 9 + mark))
+    about = PIL.Image.Exif()
+    for tag in (0x010E, 0x013B, 0x9C9B, 0x8298):
+        about[tag] = (
+            payload.encode("utf-8", "replace") if tag == 0x9C9B else payload.encode("ascii", "replace").decode()
+        )
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", exif=about)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_an_upload_can_be_filtered_too(ask, picture) -> None:
         ({"text": "red", "where": "no such thing"}, 422, "bad_request"),
         ({"text": "red", "where": "1=1; DROP TABLE pictures"}, 422, "bad_request"),
         ({"text": "red", "rerank": True}, 404, "no_such_model"),
-        ({"text": "red", "explain": True}, 404, "no_such_model"),
+        ({"image": {"id": "0000000000000000"}, "explain": True}, 422, "bad_request"),
     ],
 )
 def test_what_cannot_be_asked_is_told_by_a_code(ask, body, status, code) -> None:

@@ -112,8 +112,8 @@ def reembed(
     """Give all pictures vectors of another model while the old ones serve, then switch in one step.
 
     Interrupted or killed, the same command goes on. Programs that have the library open keep to the old model until
-    they open it again; diptych library compact drops its vectors. Pictures whose files are gone or changed are
-    listed, and nothing is switched, unless their thumbnails are allowed.
+    they open it again, which diptych serve does by itself; diptych library compact drops its vectors. Pictures whose
+    files are gone or changed are listed, and nothing is switched, unless their thumbnails are allowed.
 
     For example:
 

@@ -13,6 +13,8 @@ from .shared import Common
 
 if TYPE_CHECKING:
     from diptych.library import Encoder
+    from diptych.serve.drawing import Generator
+    from diptych.serve.slow import Slow
 
 COMMON = Common()
 
@@ -28,6 +30,9 @@ def serve(
     read_only: bool = False,
     fetch_urls: bool = False,
     decoders: int = 2,
+    slow: str | None = None,
+    beta: float | None = None,
+    generator: str | None = None,
     common: Common = COMMON,
 ) -> None:
     """A page for people and an API for programs, over one or more libraries.
@@ -43,6 +48,8 @@ def serve(
 
         diptych serve --library ~/pictures.library --host 0.0.0.0 --generate-token --read-only
 
+        diptych serve --library ~/pictures.library --slow runs/diptych-slow/model
+
     Args:
         library: Folder of a library, or name=folder; may be given several times.
         host: Address to listen on.
@@ -53,6 +60,10 @@ def serve(
         read_only: Nobody may add, describe or delete.
         fetch_urls: Pictures may be given by https address, fetched by this machine.
         decoders: Processes that decode pictures.
+        slow: A matcher that re-ranks, describes and explains: its folder, or blip:NAME_OR_FOLDER. A library can be
+            re-ranked once it has the matcher's tokens: diptych library add-tokens.
+        beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
+        generator: A model that draws pictures from words: its name or folder.
     """
     try:
         from diptych.serve import run, shelf
@@ -74,7 +85,9 @@ def serve(
     )
     folders = shelf.named(library)
     run.log_to_stderr(quiet=common.quiet)
-    application = create_app(settings, folders, models_of(folders))
+    application = create_app(
+        settings, folders, models_of(folders), slow=_slow(slow, beta, common), generator=_generator(generator)
+    )
 
     def ready(address: str) -> None:
         lines = [f"{name}: {folder}" for name, folder in folders.items()]
@@ -88,6 +101,30 @@ def serve(
         sys.stdout.flush()
 
     run.serve(application, settings, ready)
+
+
+def _slow(named: str | None, beta: float | None, common: Common) -> Slow | None:
+    if named is None:
+        if beta is not None:
+            raise ConfigError("--beta weighs the cosine beside a matcher's score; name the matcher with --slow")
+        return None
+    from diptych.models.cross import load_matcher
+    from diptych.serve.slow import Slow
+
+    return Slow(load_matcher(named, device=common.device), beta)
+
+
+def _generator(named: str | None) -> Generator | None:
+    if named is None:
+        return None
+    import importlib
+
+    try:
+        synthesis = importlib.import_module("diptych.synthesis")
+    except ImportError as error:
+        raise ConfigError(f"--generator {named}: this diptych cannot draw pictures ({error})") from error
+    found: Generator = synthesis.load(named)
+    return found
 
 
 def models_of(folders: dict[str, Path]) -> dict[str, Encoder]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diptych.data.video import MomentPlan, VideoLimits
 
     from .rerank import Reranker
-    from .tokens import Matcher, TokenReport
+    from .tokens import Matcher, TokenReport, TokenStore
 
 
 class Matching(Searching):
@@ -71,6 +71,32 @@ class Matching(Searching):
                 f"diptych fit-rerank --fast {self.card.model} --slow MATCHER --data SOURCE"
             )
         self._reranker = reranker
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """What `attach` gave."""
+        return self._reranker
+
+    def reordered(
+        self, text: str, hits: Sequence[Hit], *, rerank: int = 0, budget_ms: float | None = None
+    ) -> list[Hit]:
+        """Hits of a search for `text`, best first by cosine: the first `rerank` put in order by the attached matcher.
+
+        Pictures without tokens keep their place behind those that have some. Raises LibraryError without a
+        matcher or its tokens, ConfigError for a sum or a depth that cannot be used.
+        """
+        from .rerank import MOST, check_text, with_tokens_first
+
+        store = self._tokens(rerank, budget_ms)
+        assert self._reranker is not None
+        text, depth = check_text(text), rerank or MOST
+        view = self.snapshot()
+        rows = view.find([hit.id for hit in hits])
+        content = {view.id(int(row)): view.row(int(row))["content"] for row in rows}
+        there = [hit for hit in hits if hit.id in content]  # one may have been deleted since
+        first, known = with_tokens_first(there[:depth], [content[hit.id] for hit in there[:depth]], store)
+        tokens = store.get([content[hit.id] for hit in first[:known]])
+        return self._reranker.hits(text, [*first, *there[depth:]], tokens, budget_ms)
 
     def index_videos(
         self,
@@ -124,7 +150,18 @@ class Matching(Searching):
     def _reranked(
         self, query: Any, k: int, where: str | None, rerank: int, budget_ms: float | None, *, cut: bool
     ) -> list[Hit]:
-        from .rerank import MOST, check_depth, check_text, with_tokens_first
+        from .rerank import MOST, check_text
+
+        self._tokens(rerank, budget_ms)
+        if not isinstance(query, str):
+            raise ConfigError("only words can be re-ranked, found a picture or a vector; leave out rerank")
+        text = check_text(queries.check_text(query, cut=cut))
+        candidates = self._nearest(self.vector(text), max(k, rerank or MOST), where)
+        return self.reordered(text, candidates, rerank=rerank, budget_ms=budget_ms)[:k]
+
+    def _tokens(self, rerank: int, budget_ms: float | None) -> TokenStore:
+        """The tokens to re-rank by. Raises LibraryError when there are none."""
+        from .rerank import check_depth
         from .tokens import FOLDER, TokenStore, missing
 
         check_depth(rerank, budget_ms)
@@ -132,17 +169,7 @@ class Matching(Searching):
             raise LibraryError("nothing can be re-ranked without a matcher; attach a Reranker to the library first")
         if not (self.folder / FOLDER).is_dir():
             raise missing(self.folder, self._reranker.slow.name)
-        if not isinstance(query, str):
-            raise ConfigError("only words can be re-ranked, found a picture or a vector; leave out rerank")
-        text = check_text(queries.check_text(query, cut=cut))
         store = TokenStore(self.folder, self._reranker.slow)
         if not len(store):
             raise missing(self.folder, self._reranker.slow.name)
-        depth = rerank or MOST
-        candidates = self._nearest(self.vector(text), max(k, depth), where)
-        view = self.snapshot()
-        rows = view.find([hit.id for hit in candidates])
-        content = {view.id(int(row)): view.row(int(row))["content"] for row in rows}
-        first, there = with_tokens_first(candidates[:depth], [content[hit.id] for hit in candidates[:depth]], store)
-        tokens = store.get([content[hit.id] for hit in first[:there]])
-        return self._reranker.hits(text, [*first, *candidates[depth:]], tokens, budget_ms)[:k]
+        return store

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 
 from diptych.core.errors import ConfigError
 from diptych.core.types import Hit
@@ -72,6 +72,21 @@ class Reranker:
     def scored_by(self) -> str:
         """What a hit says about its score."""
         return f"{self.slow.name} h + {self.beta:g} cosine"
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether hits tell how likely they are right."""
+        return self._relevance is not None and self._prior is not None
+
+    def probabilities(self, text: str, h: Float[np.ndarray, " c"]) -> Float64[np.ndarray, " c"]:
+        """How likely each of several pictures is the right one for a text, from the matcher's scores of them.
+
+        Raises ConfigError where nothing was fitted.
+        """
+        if self._relevance is None or self._prior is None:
+            raise ConfigError("no probabilities were fitted for this pair; run diptych fit-rerank")
+        prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
+        return self._relevance.of(np.asarray(h, dtype=np.float64), prior, words)[0]
 
     def order(
         self,

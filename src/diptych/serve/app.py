@@ -13,12 +13,14 @@ from diptych.library import Encoder
 
 from . import errors, shelf
 from .admission import Admission
-from .api import items, models, search, system
+from .api import items, looking, making, models, search, system
+from .drawing import Generator
 from .fetching import Fetcher
 from .gate import Gate
 from .metrics import Metrics
 from .service import Service
 from .settings import ServeSettings
+from .slow import Slow
 
 _ABOUT = """Find pictures by words and words by pictures, in many languages, on your own machine.
 
@@ -60,14 +62,20 @@ def create_app(
     *,
     default: Encoder | None = None,
     fetcher: Fetcher | None = None,
+    load: shelf.Loader | None = None,
+    slow: Slow | None = None,
+    generator: Generator | None = None,
 ) -> Application:
     """The application for libraries by name. `models` by fingerprint; `default` serves /v1 without a library.
+
+    `load` gives the model of a library that was embedded anew, by the name in its card (`diptych.models.load`
+    by default); `slow` re-ranks, describes and explains; `generator` draws.
 
     Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
     """
     metrics = Metrics()
-    stocked = shelf.stock(libraries, models, default, settings.pressure, metrics)
-    return Application(Service(settings, stocked, metrics, fetcher))
+    stocked = shelf.stock(libraries, models, default, settings.pressure, metrics, load=load, slow=slow)
+    return Application(Service(settings, stocked, metrics, fetcher, slow=slow, generator=generator))
 
 
 def _api(service: Service) -> FastAPI:
@@ -85,6 +93,14 @@ def _api(service: Service) -> FastAPI:
     api.router.redirect_slashes = False
     api.state.service = service
     errors.install(api)
-    for router in (models.router, search.router, items.router, system.router, system.pages):
+    for router in (
+        models.router,
+        making.router,
+        search.router,
+        looking.router,
+        items.router,
+        system.router,
+        system.pages,
+    ):
         api.include_router(router)
     return api

@@ -20,7 +20,7 @@ from diptych.core.types import Hit
 from diptych.core.version import __version__
 from diptych.library import Library
 from diptych.library import query as queries
-from diptych.library.names import plain
+from diptych.library.names import plain, unescape
 
 _MOST_HITS = 50  # an assistant reads them all
 _ABOUT = """Search a collection of pictures by words in many languages, by likeness, or by both.
@@ -33,7 +33,7 @@ def build(library: Library, allowed: Sequence[Path] = ()) -> MCPServer[Any]:
     """The server for one library. Pictures at or below `allowed` may be added; without any, the tool is not there."""
     server: MCPServer[Any] = MCPServer(f"diptych-{library.folder.name}", version=__version__, instructions=_ABOUT)
     tools = Tools(library, allowed)
-    offered: list[Callable[..., Any]] = [tools.describe_library, tools.search, tools.look]
+    offered: list[Callable[..., Any]] = [tools.describe_library, tools.search, tools.look, tools.why]
     for tool in [*offered, *([tools.add] if allowed else [])]:
         server.tool(structured_output=False)(tool)
     return server
@@ -81,6 +81,27 @@ class Tools:
             raise ToolError(str(error)) from error
         about = item.to_json()
         return [about] if data is None else [Image(data=data, format="jpeg"), about]
+
+    def why(self, id: str, text: str) -> list[Any]:
+        """Why a picture matches a text: what the cosine loses without each word, and a drawing of where it is seen."""
+        from diptych.inspection.explanation import draw_explanation
+        from diptych.inspection.occlusion import explain
+
+        try:
+            model = self._library._needed_model()
+            found = explain(model, self._picture(id), queries.check_text(text))
+        except DiptychError as error:
+            raise ToolError(str(error)) from error
+        told = {"id": id, **{key: value for key, value in found.to_json().items() if key != "regions"}}
+        return [Image(data=draw_explanation(found), format="png"), told]
+
+    def _picture(self, identifier: str) -> bytes:
+        """The picture of an item; its thumbnail where the file is gone. Raises DataError."""
+        path = Path(unescape(self._library.get(identifier).path))
+        data = path.read_bytes() if path.is_file() else self._library.thumbnail(identifier)
+        if data is None:
+            raise DataError("the file of this picture is not there any more, nor is its thumbnail")
+        return data
 
     def add(self, path: str) -> dict[str, Any]:
         """Add a picture, or all pictures of a folder, from the folders that were allowed."""

@@ -7,11 +7,14 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
+from diptych.core.protocols import Preprocess
 from diptych.data.images import ImageLimits
 
 from . import errors
@@ -21,6 +24,8 @@ from .errors import ServeError
 from .fetching import Fetcher
 from .schemas import MAX_TEXT, Picture, SearchRequest, Term
 from .shelf import Served
+
+T = TypeVar("T")
 
 DATA_URI = "data:"
 _HEAD = re.compile(r"data:([\w.+/-]*)((?:;[\w.+=-]*)*),", re.ASCII)
@@ -78,26 +83,36 @@ class Inputs:
     async def all(self, values: Sequence[str], embedder: Embedder, what: str) -> list[Vector]:
         """The vectors of several. The first that is bad is named by its place."""
         found = await asyncio.gather(*(self.text_or_picture(v, embedder) for v in values), return_exceptions=True)
-        vectors = []
-        for place, one in enumerate(found):
-            if isinstance(one, DataError | LimitError | ServeError):
-                error = errors.of(one)
-                raise ServeError(error.status, error.code, f"{what}[{place}]: {error}", error.hint, error.retry_after)
-            if isinstance(one, BaseException):
-                raise one
-            vectors.append(one)
-        return vectors
+        return [_needed(one, f"{what}[{place}]") for place, one in enumerate(found)]
+
+    async def all_pixels(
+        self, uris: Sequence[str], preprocess: Preprocess, what: str
+    ) -> list[UInt8[np.ndarray, "s s 3"]]:
+        """Pictures given as data URIs, as a model takes them. The first that is bad is named by its place."""
+        pictures = (self._pixels(uri, preprocess) for uri in uris)
+        found = []
+        for place, one in enumerate(await asyncio.gather(*pictures, return_exceptions=True)):
+            decoded = _needed(one, f"{what}[{place}]")
+            assert decoded.pixels is not None
+            found.append(decoded.pixels)
+        return found
+
+    async def _pixels(self, uri: str, preprocess: Preprocess) -> Decoded:
+        return await self._decoders.decode(from_data_uri(uri, self._limits), preprocess)
 
     async def image(self, image: Picture, served: Served) -> Vector:
         """The vector of a picture of a request: data, id or url."""
-        given = [name for name in ("data", "id", "url") if getattr(image, name) is not None]
-        if len(given) != 1:
-            raise ServeError(422, "bad_request", "a picture has exactly one of data, id and url")
+        _check_picture(image)
         if image.id is not None:
             return await served.read(served.reader.vector_of, image.id)
+        return await self.picture(await self.picture_bytes(image), served.embedder)
+
+    async def picture_bytes(self, image: Picture) -> bytes:
+        """The encoded bytes of a picture given as data or url."""
+        _check_picture(image)
         if image.data is not None:
-            return await self.picture(from_data_uri(image.data, self._limits), served.embedder)
-        return await self.picture(await self._fetched(str(image.url)), served.embedder)
+            return from_data_uri(image.data, self._limits)
+        return await self._fetched(str(image.url))
 
     async def query(self, asked: SearchRequest, served: Served) -> Vector:
         """The unit vector that a search looks for."""
@@ -130,6 +145,22 @@ class Inputs:
             raise ServeError(403, "fetching_is_off", "this server does not fetch addresses",
                              "Send the picture itself, or start the server with --fetch-urls.")  # fmt: skip
         return await self._fetcher.fetch(url, self._limits.max_bytes)
+
+
+def _needed(found: T | BaseException, what: str) -> T:
+    """What was found; an error that the client made says where."""
+    if isinstance(found, DataError | LimitError | ServeError):
+        error = errors.of(found)
+        raise ServeError(error.status, error.code, f"{what}: {error}", error.hint, error.retry_after)
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _check_picture(image: Picture) -> None:
+    given = [name for name in ("data", "id", "url") if getattr(image, name) is not None]
+    if len(given) != 1:
+        raise ServeError(422, "bad_request", "a picture has exactly one of data, id and url")
 
 
 def one_of(asked: SearchRequest) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from diptych.core.errors import DataError
 from diptych.core.types import Hit
 from diptych.library import Library, Page
+from diptych.library.names import unescape
 from diptych.library.snapshot import Snapshot
 
 from . import errors
@@ -41,6 +43,20 @@ class About:
     path: str
     content: str
     meta: dict[str, Any]  # name, width, height and texts included, as in a hit
+
+
+def original(path: str, limit: int) -> bytes:
+    """The encoded bytes of a picture, from its file; containers are not opened. Raises ServeError(404)."""
+    try:
+        file = Path(unescape(path))
+        if not file.is_file():
+            raise FileNotFoundError
+        with file.open("rb") as stream:
+            return stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise errors.ServeError(
+            404, "no_file", "the file of this picture is not there any more", "Use its thumbnail."
+        ) from error
 
 
 class Reader:

@@ -69,9 +69,40 @@ class SearchRequest(Request):
         default=None, max_length=1_000, description="An SQL expression over the library's columns"
     )
     language: str | None = Field(default=None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
-    rerank: bool = Field(default=False, description="Score the best again with the slow model, if one is loaded")
-    explain: bool = Field(default=False, description="Say where in the picture the words are, if the model can")
+    rerank: bool = Field(default=False, description="Put the best in order with the slow model, if one is loaded")
+    candidates: int | None = Field(
+        default=None, ge=1, le=200, description="How many of the best the slow model looks at; else as many as fit it"
+    )
+    budget_ms: float | None = Field(
+        default=None, gt=0, le=10_000, description="Time for the slow model, which then looks at fewer if need be"
+    )
+    explain: bool = Field(default=False, description="Say of the first three what each word hangs on: see `why`")
     on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
+
+
+class WhyWord(BaseModel):
+    """A word of the query. `regions` is a grid over the picture, rows from the top."""
+
+    word: str
+    weight: float = Field(description="How much it speaks for the match, in the unit of `Why`; below 0 against it")
+    regions: list[list[float]]
+
+
+class Why(BaseModel):
+    """Why a picture and a text match.
+
+    by fast: what the cosine loses when the word is left out, and where painting over the picture costs as
+    much. by slow: by how many nats the picture makes the word likelier, and where the word looked (sum 1).
+    """
+
+    by: Literal["fast", "slow"]
+    model: str
+    unit: Literal["cosine", "nats"]
+    text: str
+    score: float = Field(description="The cosine, or the log-likelihood")
+    words: list[WhyWord]
+    from_thumbnail: bool = Field(default=False, description="The picture's file is gone or changed")
+    overlay: str | None = Field(default=None, description="The same as a picture: a PNG as a data URI")
 
 
 class Hit(BaseModel):
@@ -83,8 +114,10 @@ class Hit(BaseModel):
     score: float = Field(description="What `scored_by` says: a cosine in [-1, 1] unless a reranker had a look")
     scored_by: str = "cosine"
     relevance: float | None = Field(
-        default=None, description="Calibrated probability in [0, 1], where a calibration is there"
+        default=None, description="Calibrated probability in [0, 1] that this is right, where the slow model ranked"
     )
+    cosine: float | None = Field(default=None, description="Where the slow model ranked: the cosine")
+    why: Why | None = None
     path: str | None = Field(default=None, description="Only told on this machine")
     width: int | None = None
     height: int | None = None
@@ -101,6 +134,9 @@ class SearchResponse(BaseModel):
     total: int = Field(description="Pictures that were looked at, after filtering")
     took_ms: float
     version: str
+    nothing_matches: float | None = Field(
+        default=None, description="Calibrated probability in [0, 1] that no picture here is right"
+    )
     notes: list[str] = Field(default_factory=list, description="Such as: the model was not made for this language")
     lands: tuple[float, float] | None = Field(default=None, description="Where the query lies on the map")
 
@@ -182,6 +218,7 @@ class Features(BaseModel):
     write: bool
     rerank: bool = False
     explain: bool = False
+    attention: bool = Field(default=False, description="Whether `why` can ask the slow model too")
     calibrated: bool = False
     caption: bool = False
     generate: bool = False
@@ -293,7 +330,7 @@ class RerankRequest(Request):
 
 
 class RerankResult(BaseModel):
-    """A document's place. `relevance_score` is (1 + cosine) / 2, in [0, 1]."""
+    """A document's place. `relevance_score` in [0, 1] is (1 + cosine) / 2, or the slow model's probability."""
 
     index: int
     relevance_score: float
@@ -316,7 +353,7 @@ class Model(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "diptych"
-    dim: int
+    dim: int | None = Field(default=None, description="Of its vectors; null where it makes none")
     fingerprint: str
     languages: list[str]
     tasks: list[str]
@@ -330,17 +367,48 @@ class Models(BaseModel):
 
 
 class CaptionRequest(Request):
-    """A picture to describe."""
+    """A picture to describe. `image.id` is one of `library`, which need not be named when there is only one."""
 
     image: Picture
-    language: str | None = Field(default=None, max_length=20)
+    library: str | None = Field(default=None, max_length=64)
+    decode: Literal["beam", "greedy", "nucleus"] = Field(
+        default="beam", description="nucleus draws at random among the likely words, so that seeds differ"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+class Caption(BaseModel):
+    """What a model says about a picture."""
+
+    text: str
+    log_likelihood: float
+    model: str
 
 
 class GenerateRequest(Request):
-    """A picture to draw."""
+    """A picture to draw. Equal texts and seeds give equal pictures."""
 
     text: str = Field(max_length=MAX_QUERY)
-    seed: int = 0
+    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Without one the server draws one, and tells it")
+    count: int = Field(default=1, ge=1, le=8)
+    language: str = Field(default="", pattern=r"^([a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*)?$", examples=["de"])
+
+
+class Drawn(BaseModel):
+    """One picture, a PNG as a data URI."""
+
+    data: str
+    width: int
+    height: int
+
+
+class Generated(BaseModel):
+    """Pictures for one text, and the seed that makes them again."""
+
+    text: str
+    seed: int
+    model: str
+    pictures: list[Drawn]
 
 
 class Health(BaseModel):

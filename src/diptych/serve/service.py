@@ -11,19 +11,33 @@ from fastapi import Depends, Request
 
 from . import schemas
 from .decoding import DecoderPool
+from .drawing import Generator
 from .fetching import Fetcher
 from .inputs import Inputs
 from .metrics import Metrics
 from .settings import ServeSettings
 from .shelf import Served, Shelf
+from .slow import Slow
+from .workshop import Workshop
 
 
 class Service:
     """The parts behind the routes."""
 
-    def __init__(self, settings: ServeSettings, shelf: Shelf, metrics: Metrics, fetcher: Fetcher | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        shelf: Shelf,
+        metrics: Metrics,
+        fetcher: Fetcher | None = None,
+        *,
+        slow: Slow | None = None,
+        generator: Generator | None = None,
+    ) -> None:
         pressure, images = settings.pressure, settings.limits.images
         self.settings, self.shelf, self.metrics = settings, shelf, metrics
+        self.slow, self.generator = slow, generator
+        self.workshop = Workshop(pressure, metrics)
         self.decoders = DecoderPool(
             pressure.decoders,
             images,
@@ -42,12 +56,24 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
+        await self.workshop.close()
         await self.shelf.close()
         await self.decoders.close()
 
-    def features(self) -> schemas.Features:
-        """What can be done beyond searching."""
-        return schemas.Features(write=not self.settings.read_only, fetch_urls=self.settings.fetch_urls)
+    def features(self, served: Served) -> schemas.Features:
+        """What can be done with a library beyond searching. Blocks, briefly."""
+        reranker, describes = served.library.reranker, self.slow is not None and self.slow.describes
+        can_rerank = served.can_rerank()
+        return schemas.Features(
+            write=not self.settings.read_only,
+            rerank=can_rerank,
+            explain=True,
+            calibrated=can_rerank and reranker is not None and reranker.is_calibrated,
+            attention=describes,
+            caption=describes,
+            generate=self.generator is not None,
+            fetch_urls=self.settings.fetch_urls,
+        )
 
     def info(self, served: Served) -> dict[str, Any]:
         """The fields of a LibraryInfo. Blocks, briefly."""
@@ -60,7 +86,7 @@ class Service:
             "created": card.created,
             "version": served.reader.version,
             "languages": served.embedder.languages,
-            "features": self.features(),
+            "features": self.features(served),
         }
 
 

@@ -42,6 +42,7 @@ class Pressure:
     max_batch: int = 16  # inputs embedded at once
     max_wait: float = 0.004  # that the first input of a batch waits for company
     queue: int = 1_024  # inputs that wait to be embedded; the next ones get 503
+    slow_queue: int = 16  # slow pieces of work (why, re-rank, caption, draw) that wait; the next ones get 503
     deadline: float = 20.0  # for a request to be answered, once its body is here
     header_deadline: float = 10.0  # from the first byte of a connection to the end of the headers
     body_deadline: float = 60.0  # for a whole body

@@ -1,15 +1,22 @@
-"""The libraries that are served: each with its model, its reads in batches, and its writer."""
+"""The libraries that are served: each with its model, its reads in batches, and its writer.
+
+A library that was embedded anew is opened again with its new model while requests go on; each request
+sees one of the two, whole.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from diptych.core.errors import ConfigError
-from diptych.library import Encoder, Library
+from diptych.library import Encoder, Library, card
 
 from . import errors
 from .batching import Batcher
@@ -19,19 +26,33 @@ from .metrics import Metrics
 from .projection import Mapper, Plan
 from .reading import Found, Reader
 from .settings import Pressure
+from .slow import Slow
 
 T = TypeVar("T")
 
 _READERS = 2  # threads of each library
 _CHANGES_AT_ONCE = 256
+_AGAIN = 10.0  # seconds between two tries to open a library that was embedded anew
+
+Loader = Callable[[str], Encoder]
 
 
 class Served:
     """One library on the shelf."""
 
-    def __init__(self, name: str, folder: Path, embedder: Embedder, pressure: Pressure, metrics: Metrics) -> None:
-        self.name, self.embedder = name, embedder
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        embedder: Embedder,
+        pressure: Pressure,
+        metrics: Metrics,
+        slow: Slow | None = None,
+    ) -> None:
+        self.name, self.folder, self.embedder, self.slow = name, folder, embedder, slow
+        self._card_file = _signature(folder)
         self.library = Library.open(folder, embedder.model)
+        self.is_fitted = slow is not None and slow.attach(self.library)
         self.reader = Reader(self.library)
         self.mapper = Mapper(self.library.card.id)
         self._metrics = metrics
@@ -42,6 +63,20 @@ class Served:
             "write", Editor(self.library).apply, max_batch=_CHANGES_AT_ONCE, max_wait=0.005, queue=pressure.queue
         )
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix=f"diptych-read-{name}")
+
+    def has_moved_on(self) -> bool:
+        """Whether the library was embedded anew since it was opened. One look at a file, and rarely two."""
+        found = _signature(self.folder)
+        if found == self._card_file:
+            return False
+        if not self.library.is_current:
+            return True
+        self._card_file = found
+        return False
+
+    def can_rerank(self) -> bool:
+        """Whether the slow model can put its hits in order. Blocks, briefly."""
+        return self.is_fitted and self.slow is not None and self.slow.knows(self.library)
 
     def warm(self) -> None:
         """Open the snapshot and draw its map, so that the first search is quick. Blocks."""
@@ -86,23 +121,42 @@ class Served:
 
 
 class Shelf:
-    """All served libraries by name, and all loaded models."""
+    """All served libraries by name, and all loaded models. `load` gives the model of one that was embedded anew."""
 
-    def __init__(self, served: Mapping[str, Served], embedders: Sequence[Embedder]) -> None:
+    def __init__(
+        self,
+        served: Mapping[str, Served],
+        embedders: Sequence[Embedder],
+        *,
+        load: Loader,
+        pressure: Pressure,
+        metrics: Metrics,
+    ) -> None:
         self._served = dict(served)
         self.embedders = list(embedders)
+        self._load, self._pressure, self._metrics = load, pressure, metrics
+        self._kept = {embedder.model.fingerprint for embedder in embedders} - {
+            one.library.card.fingerprint for one in served.values()
+        }
+        self._switching: dict[str, asyncio.Task[None]] = {}
+        self._tried: dict[str, float] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
 
     def __iter__(self) -> Iterator[Served]:
-        return iter(self._served.values())
+        return iter([self.get(name) for name in self._served])
 
     def __len__(self) -> int:
         return len(self._served)
 
     def get(self, name: str) -> Served:
-        """A library. Raises ServeError(404)."""
+        """A library. Raises ServeError(404). Of one that was embedded anew, the new one as soon as it is open."""
         if name not in self._served:
             raise errors.no_library(name)
-        return self._served[name]
+        served = self._served[name]
+        if served.has_moved_on() and self._may_switch(name):
+            self._switching[name] = asyncio.get_running_loop().create_task(self._switch(served), name=f"open-{name}")
+        return served
 
     def model(self, name: str | None) -> Embedder:
         """A model by name; the first without one. Raises ServeError(404)."""
@@ -115,8 +169,69 @@ class Shelf:
 
     async def close(self) -> None:
         """Finish what was accepted."""
+        self._closing.set()
+        await asyncio.gather(*self._switching.values())
+        await asyncio.gather(*self._leaving)
         await asyncio.gather(*(served.close() for served in self))
         await asyncio.gather(*(embedder.close() for embedder in self.embedders))
+
+    # -- libraries that were embedded anew ---------------------------------------------------------
+
+    def _may_switch(self, name: str) -> bool:
+        under_way = self._switching.get(name)
+        if (under_way is not None and not under_way.done()) or self._closing.is_set():
+            return False
+        return time.monotonic() - self._tried.get(name, -_AGAIN) >= _AGAIN
+
+    async def _switch(self, old: Served) -> None:
+        """Open the library with its new model, then let it take the old one's place."""
+        self._tried[old.name] = time.monotonic()
+        try:
+            embedder = await self._embedder_of(old.folder)
+            new = await asyncio.to_thread(
+                Served, old.name, old.folder, embedder, self._pressure, self._metrics, old.slow
+            )
+            await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm())
+        except Exception as error:  # the old one goes on searching what it knows; it is tried again
+            errors.log.error("%s was embedded anew, and cannot be opened", old.name, exc_info=error)
+            return
+        self._served[old.name] = new
+        self._tried.pop(old.name)
+        if embedder not in self.embedders:
+            self.embedders.append(embedder)
+        errors.log.warning("%s was embedded anew: it is served with the model %s now", old.name, embedder.name)
+        leaving = asyncio.get_running_loop().create_task(self._retire(old))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _embedder_of(self, folder: Path) -> Embedder:
+        about = card.read(folder)
+        for embedder in self.embedders:
+            if embedder.model.fingerprint == about.fingerprint:
+                return embedder
+        model = await asyncio.to_thread(self._load, about.model)
+        about.check(model, folder)
+        return Embedder(model.name, model, self._pressure, self._metrics)
+
+    async def _retire(self, old: Served) -> None:
+        """Close what nobody uses any more, once no request can have it in hand."""
+        used = {id(one.embedder) for one in self}
+        if id(old.embedder) not in used and old.library.card.fingerprint not in self._kept:
+            self.embedders.remove(old.embedder)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), self._pressure.deadline + self._pressure.body_deadline)
+        await old.close()
+        if old.embedder not in self.embedders:
+            await old.embedder.close()
+
+
+def _signature(folder: Path) -> tuple[int, int]:
+    """Changes when the card of a library is written anew."""
+    try:
+        found = os.stat(folder / card.FILE)  # noqa: PTH116 - asked for with every request
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_ino
 
 
 def named(arguments: Sequence[str]) -> dict[str, Path]:
@@ -145,6 +260,9 @@ def stock(
     default: Encoder | None,
     pressure: Pressure,
     metrics: Metrics,
+    *,
+    load: Loader | None = None,
+    slow: Slow | None = None,
 ) -> Shelf:
     """Open all libraries; those of one model share its batches. `models` are by fingerprint."""
     embedders: dict[str, Embedder] = {}
@@ -153,6 +271,12 @@ def stock(
             embedders[model.fingerprint] = Embedder(model.name, model, pressure, metrics)
     served = {}
     for name, folder in folders.items():
-        about = Library.open(folder).card
-        served[name] = Served(name, folder, embedders[about.fingerprint], pressure, metrics)
-    return Shelf(served, list(embedders.values()))
+        about = card.read(folder)
+        served[name] = Served(name, folder, embedders[about.fingerprint], pressure, metrics, slow)
+    return Shelf(served, list(embedders.values()), load=load or _shipped_or_saved, pressure=pressure, metrics=metrics)
+
+
+def _shipped_or_saved(name: str) -> Encoder:
+    from diptych.models import load
+
+    return load(name)

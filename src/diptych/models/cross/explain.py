@@ -82,14 +82,17 @@ def explain_tokens(matcher: CrossEncoder, tokens: Float[np.ndarray, "1 r w"], te
     return Match(text, float(matcher.score(tokens, text)[0]), tuple(found))
 
 
-def overlay(image: ImageInput, match: Match) -> bytes:
-    """A PNG: the picture once a word, darkened where the word did not look, with the word and its gain below."""
+def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:
+    """A PNG: the picture once a word, darkened where the word did not look, with the word and its gain below.
+
+    At most `across` of them stand beside each other.
+    """
     import PIL.Image
     import PIL.ImageDraw
 
     picture = PIL.Image.fromarray(decode(image)).resize((_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC)
     plain = np.asarray(picture, dtype=np.float32)
-    across = min(_ACROSS, len(match.words) + 1)
+    across = min(across, len(match.words) + 1)
     down = -(-(len(match.words) + 1) // across)
     width = across * (_SIDE + _MARGIN) + _MARGIN
     sheet = PIL.Image.new("RGB", (width, down * (_SIDE + _CAPTION + _MARGIN) + _MARGIN), "white")

@@ -12,11 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from diptych.core.errors import DataError, DiptychError
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
-from diptych.library.names import plain, unescape
+from diptych.library.names import plain
 
 from .. import errors, filters
 from ..editing import Add, Delete, Describe, Undo
 from ..errors import ServeError
+from ..reading import original
 from ..schemas import (
     Added,
     AddedAll,
@@ -186,7 +187,7 @@ async def preview(name: str, id: str, request: Request, service: TheService) -> 
     about = await served.read(served.reader.about, id)
     if _is_known(request, about.content):
         return _jpeg(None, about.content)
-    data = await served.read(_original, about.path, service.settings.limits.images.max_bytes)
+    data = await served.read(original, about.path, service.settings.limits.images.max_bytes)
     return _jpeg(await service.inputs.preview(data, _PREVIEW), about.content)
 
 
@@ -269,22 +270,6 @@ def _texts(text: str) -> tuple[str, ...]:
     if len(found) > _MOST_TEXTS or any(len(one) > _MOST_CHARACTERS for one in found):
         raise ServeError(422, "bad_texts", f"expected at most {_MOST_TEXTS} texts of {_MOST_CHARACTERS} characters")
     return tuple(plain(one) for one in found)
-
-
-def _original(path: str, limit: int) -> bytes:
-    """The encoded bytes of a picture, from its file. Containers are not opened here."""
-    from pathlib import Path
-
-    try:
-        file = Path(unescape(path))
-        if not file.is_file():
-            raise FileNotFoundError
-        with file.open("rb") as stream:
-            return stream.read(limit + 1)
-    except (OSError, ValueError) as error:
-        raise ServeError(
-            404, "no_file", "the file of this picture is not there any more", "Use its thumbnail."
-        ) from error
 
 
 def _is_known(request: Request, content: str) -> bool:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import base64
 import uuid
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from diptych.core.cosine import normalise
 
-from .. import errors
+from .. import drawing, errors
 from ..embedding import Embedder, Vector
 from ..errors import ServeError
-from ..inputs import DATA_URI
+from ..inputs import DATA_URI, checked_text
 from ..schemas import (
-    CaptionRequest,
+    MAX_QUERY,
     Document,
     Embedding,
     EmbeddingRequest,
     EmbeddingResponse,
-    GenerateRequest,
     Model,
     Models,
     RerankRequest,
@@ -29,7 +29,8 @@ from ..schemas import (
     RerankResult,
     Usage,
 )
-from ..service import TheService
+from ..service import Service, TheService
+from ..slow import Slow
 from . import RESPONSES
 
 router = APIRouter(responses=RESPONSES)
@@ -38,7 +39,7 @@ router = APIRouter(responses=RESPONSES)
 @router.get("/v1/models", tags=["models"], summary="The loaded models")
 async def models(service: TheService) -> Models:
     """In OpenAI's shape, and what each can do."""
-    return Models(data=[_described(embedder) for embedder in service.shelf.embedders])
+    return Models(data=[*(_described(embedder) for embedder in service.shelf.embedders), *_others(service)])
 
 
 @router.post("/v1/embeddings", tags=["models"], summary="Vectors of texts and pictures")
@@ -68,36 +69,53 @@ async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingR
 
 @router.post("/v1/rerank", tags=["models"], summary="Put documents in order of their nearness to a query")
 async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
-    """By the dual encoder's cosine: texts or pictures on either side."""
+    """By the dual encoder's cosine: texts or pictures on either side. By the slow model, if `model` names it:
+    pictures for a text, and `relevance_score` is how likely each is the right one of them.
+    """
     most = service.settings.limits.documents
     if len(asked.documents) > most:
         raise ServeError(422, "over_limit", f"found {len(asked.documents)} documents; the limit is {most}")
+    if service.slow is not None and asked.model == service.slow.name:
+        return await _by_slow(asked, service, service.slow)
     embedder = service.shelf.model(asked.model)
     (query,) = await service.inputs.all([asked.query], embedder, "query")
     vectors = await service.inputs.all([_content(one) for one in asked.documents], embedder, "documents")
     scores = np.stack(vectors).astype(np.float64) @ query.astype(np.float64)
+    return _ranked(asked, scores, (1 + scores) / 2, embedder.name, "cosine")
+
+
+async def _by_slow(asked: RerankRequest, service: Service, slow: Slow) -> RerankResponse:
+    documents = [_content(one) for one in asked.documents]
+    if _is_picture(asked.query) or not all(map(_is_picture, documents)):
+        raise ServeError(422, "bad_request", f"{slow.name} ranks pictures for a text: the query is a text, the "
+                         "documents are data URIs", "Leave model out for texts on both sides.")  # fmt: skip
+    reranker = next((one.library.reranker for one in service.shelf if one.is_fitted), None)
+    if reranker is None or not reranker.is_calibrated:
+        raise errors.no_model("say how likely a picture is right")
+    text = checked_text(asked.query, MAX_QUERY, "query")
+    pixels = await service.inputs.all_pixels(documents, slow.preprocess, "documents")
+
+    def work() -> tuple[Any, Any]:
+        scores = slow.scores(np.concatenate([slow.tokens(None, None, one) for one in pixels]), text)
+        return scores, reranker.probabilities(text, scores)
+
+    scores, probabilities = await service.workshop.run(work)
+    return _ranked(asked, scores, probabilities, slow.name, f"{slow.name} h")
+
+
+def _ranked(
+    asked: RerankRequest, scores: Float64[np.ndarray, n], shown: Float64[np.ndarray, n], model: str, scored_by: str
+) -> RerankResponse:
     order = np.lexsort((np.arange(len(scores)), -scores))[: asked.top_n]
     results = [
         RerankResult(
             index=int(at),
-            relevance_score=float(np.clip((1 + scores[at]) / 2, 0, 1)),
+            relevance_score=float(np.clip(shown[at], 0, 1)),
             document=_as_document(asked.documents[at]) if asked.return_documents else None,
         )
         for at in order
     ]
-    return RerankResponse(id=uuid.uuid4().hex, results=results, model=embedder.name, scored_by="cosine")
-
-
-@router.post("/caption", tags=["models"], summary="Describe a picture", status_code=404, response_model=None)
-async def caption(asked: CaptionRequest) -> None:
-    """Answers 404 until a model that can describe pictures is loaded."""
-    raise errors.no_model("describe pictures")
-
-
-@router.post("/generate", tags=["models"], summary="Draw a picture", status_code=404, response_model=None)
-async def generate(asked: GenerateRequest) -> None:
-    """Answers 404 until a model that can draw pictures is loaded."""
-    raise errors.no_model("draw pictures")
+    return RerankResponse(id=uuid.uuid4().hex, results=results, model=model, scored_by=scored_by)
 
 
 def _described(embedder: Embedder) -> Model:
@@ -107,8 +125,24 @@ def _described(embedder: Embedder) -> Model:
         dim=model.dim,
         fingerprint=model.fingerprint,
         languages=embedder.languages,
-        tasks=["embed", "rerank", "search"],
+        tasks=["embed", "rerank", "search", "explain"],
     )
+
+
+def _others(service: Service) -> list[Model]:
+    found = []
+    if (slow := service.slow) is not None:
+        tasks = ["rerank", *(["caption", "explain"] if slow.describes else [])]
+        found.append(Model(id=slow.name, fingerprint=slow.matcher.fingerprint, languages=[], tasks=tasks))
+    if service.generator is not None:
+        name = drawing.name_of(service.generator)
+        fingerprint = str(getattr(service.generator, "fingerprint", ""))
+        found.append(Model(id=name, fingerprint=fingerprint, languages=[], tasks=["generate"]))
+    return found
+
+
+def _is_picture(value: str) -> bool:
+    return value[: len(DATA_URI)].lower() == DATA_URI
 
 
 def _cut(vector: Vector, dimensions: int | None) -> Float32[np.ndarray, c]:
@@ -132,5 +166,4 @@ def _content(document: str | Document) -> str:
 def _as_document(document: str | Document) -> Document:
     if isinstance(document, Document):
         return document
-    is_picture = document.lower().startswith(DATA_URI)
-    return Document(image=document) if is_picture else Document(text=document)
+    return Document(image=document) if _is_picture(document) else Document(text=document)

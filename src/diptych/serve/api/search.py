@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
-from .. import filters, projection
+from diptych.core import types as library_types
+
+from .. import filters, projection, seeing
 from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
@@ -18,6 +21,7 @@ from ..shelf import Served
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
+_EXPLAINED = 3  # hits of one search
 _SAYS_VERSION = {
     "headers": {"X-Map-Method": {"schema": {"type": "string"}}, "X-Map-Count": {"schema": {"type": "integer"}}}
 }
@@ -29,7 +33,7 @@ async def search(name: str, asked: SearchRequest, service: TheService) -> Search
     started = time.perf_counter()
     served = service.shelf.get(name)
     one_of(asked)
-    _check_features(asked)
+    await _check_features(asked, served)
     sql = await _sql(served, asked.filter, asked.where)
     vector = await service.inputs.query(asked, served)
     own = asked.image.id if asked.image is not None else None
@@ -87,12 +91,47 @@ async def map_of(
     )
 
 
-def _check_features(asked: SearchRequest) -> None:
-    hint = "GET /libraries lists the features of each library."
+async def _check_features(asked: SearchRequest, served: Served) -> None:
     if asked.rerank:
-        raise ServeError(404, "no_such_model", "no model that can rerank is loaded for this library", hint)
-    if asked.explain:
-        raise ServeError(404, "no_such_model", "no model that can explain is loaded for this library", hint)
+        if not await served.read(served.can_rerank):
+            raise ServeError(404, "no_such_model", "no model that can rerank is loaded for this library",
+                             "GET /libraries lists the features of each; diptych serve --slow and diptych library "
+                             "add-tokens give it this one.")  # fmt: skip
+        if asked.text is None:
+            raise ServeError(422, "bad_request", "only words can be re-ranked", "Give text, or leave rerank out.")
+    if asked.explain and not _words(asked):
+        raise ServeError(422, "bad_request", "only words can be explained", "Give words, or leave explain out.")
+
+
+def _words(asked: SearchRequest) -> str:
+    """The words that are looked for."""
+    if asked.text is not None:
+        return asked.text
+    return " ".join(term.text for term in asked.terms or () if term.text is not None and term.weight > 0)
+
+
+async def _reordered(
+    service: Service, served: Served, asked: SearchRequest, found: Found, depth: int
+) -> tuple[Found, float | None]:
+    """The hits in the slow model's order, and how likely none is right."""
+    slow, text = served.slow, asked.text
+    assert slow is not None
+    assert text is not None
+    hits = await service.workshop.run(lambda: slow.reordered(served.library, text, found.hits, depth, asked.budget_ms))
+    first = hits[0].meta if hits and _is_judged(hits[0], served) else {}
+    return replace(found, hits=hits), first.get("nothing_matches")
+
+
+def _is_judged(hit: library_types.Hit, served: Served) -> bool:
+    reranker = served.library.reranker
+    return hit.scored_by != "cosine" and reranker is not None and reranker.is_calibrated
+
+
+async def _explained(service: Service, served: Served, asked: SearchRequest, hits: list[Hit]) -> None:
+    """Say of the first hits what the words hang on: by the model that put them in order."""
+    for hit in hits[:_EXPLAINED]:
+        by = "slow" if asked.rerank and served.slow is not None and served.slow.describes else "fast"
+        hit.why, _ = await seeing.why(service, served, hit.id, _words(asked), by, draw=False)
 
 
 async def _sql(served: Served, conditions: list[Condition], where: str | None) -> str | None:
@@ -110,10 +149,19 @@ async def _found(
     started: float,
     own: str | None,
 ) -> SearchResponse:
-    found = await served.search(vector, min(asked.k + (own is not None), 1_000), sql)
+    reranker = served.library.reranker if asked.rerank else None
+    depth = 0 if reranker is None else asked.candidates or reranker.k
+    found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), sql)
+    nothing = None
+    if depth:
+        found, nothing = await _reordered(service, served, asked, found, depth)
     plan = await served.plan(newest=False) if asked.on_map else None
+    hits = _hits(found, served, service.settings.shows_paths, plan, own)[: asked.k]
+    if asked.explain:
+        await _explained(service, served, asked, hits)
     return SearchResponse(
-        hits=_hits(found, service.settings.shows_paths, plan, own)[: asked.k],
+        hits=hits,
+        nothing_matches=nothing,
         total=found.looked_at,
         took_ms=round((time.perf_counter() - started) * 1e3, 2),
         version=found.version,
@@ -122,12 +170,17 @@ async def _found(
     )
 
 
-def _hits(found: Found, paths: bool, plan: projection.Plan | None, own: str | None) -> list[Hit]:
+def _hits(found: Found, served: Served, paths: bool, plan: projection.Plan | None, own: str | None) -> list[Hit]:
     hits: list[Hit] = []
     for one in found.hits:
         if one.id == own:
             continue
-        about = told(one.path, one.meta, paths=paths)
+        meta, judged = dict(one.meta), _is_judged(one, served)
+        cosine = meta.pop("cosine", None) if one.scored_by != "cosine" else None
+        relevance = meta.pop("probability", None) if judged else None
+        if judged:
+            meta.pop("nothing_matches", None)
+        about = told(one.path, meta, paths=paths)
         x, y = (None if plan is None else plan.place(one.id)) or (None, None)
         hits.append(
             Hit(
@@ -135,6 +188,9 @@ def _hits(found: Found, paths: bool, plan: projection.Plan | None, own: str | No
                 id=one.id,
                 name=about.name,
                 score=one.score,
+                scored_by=one.scored_by,
+                relevance=relevance,
+                cosine=cosine,
                 path=about.path,
                 width=about.width,
                 height=about.height,

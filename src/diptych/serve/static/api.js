@@ -43,6 +43,9 @@ export const api = {
   },
   item: (name, id) => json(`${at(name)}/items/${id}`),
   search: (name, query, signal) => send("POST", `${at(name)}/search`, query, signal),
+  why: (name, id, text, by) => json(`${at(name)}/items/${id}/why?${new URLSearchParams({ text, by })}`),
+  caption: (library, id) => send("POST", "/caption", { library, image: { id } }),
+  generate: (asked) => send("POST", "/generate", asked),
   remove: (name, ids) => send("POST", `${at(name)}/items/delete`, { ids }),
   undo: (name, token) => send("POST", `${at(name)}/undo`, { token }),
   add(name, files) {

@@ -2,16 +2,19 @@
 
 import { $, h, plural, toast } from "./dom.js";
 import { api, dataUri, Problem } from "./api.js";
+import { Draw } from "./draw.js";
 import { EmbeddingMap } from "./map.js";
 import { Filters } from "./filters.js";
 import { Query } from "./query.js";
 import { Results } from "./results.js";
 
 const PAUSE = 110; // milliseconds of not typing before a search
+const SLOW_PAUSE = 350; // the same where a slow model looks closely
+const DOUBT = 0.5; // probability that nothing matches from which on the page says so
 const FIRST = 40; // pictures asked for at once
 const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vélo", "雪の中の犬", "gente en la playa", "молодая женщина улыбается"];
 
-const state = { libraries: [], library: null, k: FIRST, map: false, next: null };
+const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, closely: false, next: null };
 let asking = null, timer = 0;
 
 const results = new Results({
@@ -19,9 +22,13 @@ const results = new Results({
   plus: (hit) => query.add({ id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   remove: (hit) => remove([hit.id], hit.name),
+  words: () => wanted(),
+  why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "slow" : "fast").catch(complain),
+  describe: (hit) => api.caption(state.library.name, hit.id).catch(complain),
 });
-const query = new Query(() => soon());
+const query = new Query(() => (state.draw ? view("grid") : soon()));
 const filters = new Filters(() => soon(0));
+const draw = new Draw((hit) => results.open(hit), complain);
 const map = new EmbeddingMap(async (id) => results.open(await api.item(state.library.name, id).catch(complain)));
 
 function complain(error) {
@@ -32,9 +39,12 @@ function complain(error) {
   toast(message);
 }
 
+/** The words that are looked for, or drawn. */
+const wanted = () => (state.draw ? $("draw-words").value.trim() : query.wanted);
+
 const say = (message) => { $("status").textContent = message; };
 
-function soon(pause = PAUSE) {
+function soon(pause = state.closely ? SLOW_PAUSE : PAUSE) {
   state.k = FIRST;
   clearTimeout(timer);
   timer = setTimeout(search, pause);
@@ -46,22 +56,37 @@ async function search() {
   asking = new AbortController();
   remember();
   const asked = query.asked();
-  $("welcome").hidden = !query.isEmpty || state.map;
+  $("welcome").hidden = !query.isEmpty || state.map || state.draw;
+  $("doubt").hidden = true;
   if (asked === null) return browse();
-  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map };
+  const rerank = state.closely && asked.text !== undefined;
+  const body = { ...asked, k: state.k, filter: filters.active, on_map: state.map, rerank };
   $("results").classList.add("busy");
   try {
     const found = await api.search(state.library.name, body, asking.signal);
     results.show(found.hits);
+    doubt(found.nothing_matches);
     map.mark(found.hits, found.lands);
     $("more").hidden = found.hits.length < state.k || state.k >= 1000;
     const filtered = filters.active.length ? ` of ${plural(found.total, "picture")} that fit` : "";
-    say([`${plural(found.hits.length, "picture")}${filtered} in ${Math.max(1, Math.round(found.took_ms))} ms`, ...found.notes].join(" · "));
+    say([`${plural(found.hits.length, "picture")}${filtered} in ${Math.max(1, Math.round(found.took_ms))} ms`, ...(state.closely && !rerank ? ["only plain words are looked at closely"] : []), ...found.notes].join(" · "));
   } catch (error) {
     complain(error);
   }
   $("results").classList.remove("busy");
 }
+
+function doubt(nothing) {
+  if (!(nothing >= DOUBT)) return;
+  $("doubt").hidden = false;
+  $("doubt").textContent = `Probably nothing here matches (${Math.round(nothing * 100)} %). These come nearest.`;
+}
+
+$("closely").addEventListener("click", () => {
+  state.closely = !state.closely;
+  $("closely").setAttribute("aria-pressed", String(state.closely));
+  search();
+});
 
 /** Nothing is looked for: show what is there, or what of it passes the filters, page by page. */
 async function browse(more = false) {
@@ -92,7 +117,12 @@ async function choose(name) {
   $("collection").value = name;
   $("size").textContent = plural(found.pictures, "picture");
   $("add").hidden = !found.features.write;
+  $("view-draw").hidden = !found.features.generate;
+  $("closely").hidden = !found.features.rerank;
+  state.closely = state.closely && found.features.rerank;
+  $("closely").setAttribute("aria-pressed", String(state.closely));
   results.use(name, found.features);
+  draw.use(name);
   filters.use(name, found.columns);
   document.title = `${name} · Diptych`;
   if (state.map) await map.load(name);
@@ -192,17 +222,26 @@ document.addEventListener("drop", (event) => {
 
 // -- views, theme, address ------------------------------------------------------------------------
 
-async function view(isMap) {
+async function view(name) {
+  const isMap = name === "map";
   state.map = isMap;
+  state.draw = name === "draw";
+  $("view-draw").setAttribute("aria-pressed", String(state.draw));
+  $("draw-panel").hidden = !state.draw;
+  $("search").hidden = $("found").hidden = state.draw;
   $("view-map").setAttribute("aria-pressed", String(isMap));
-  $("view-grid").setAttribute("aria-pressed", String(!isMap));
+  $("view-grid").setAttribute("aria-pressed", String(!isMap && !state.draw));
   $("map-panel").hidden = !isMap;
   if (isMap) await map.load(state.library.name).catch(complain);
-  await search();
+  if (!state.draw) return search();
+  remember();
+  $("welcome").hidden = true;
+  if (!$("draw-words").value) $("draw-words").value = query.wanted;
 }
 
-$("view-grid").addEventListener("click", () => view(false));
-$("view-map").addEventListener("click", () => view(true));
+$("view-grid").addEventListener("click", () => view("grid"));
+$("view-map").addEventListener("click", () => view("map"));
+$("view-draw").addEventListener("click", () => view("draw").then(() => $("draw-words").focus()));
 
 $("theme").addEventListener("click", () => {
   const now = getComputedStyle(document.documentElement).colorScheme;
@@ -219,7 +258,7 @@ function remember() {
   const said = new URLSearchParams();
   if (state.libraries.length > 1) said.set("in", state.library.name);
   if (query.words) said.set("q", query.words);
-  if (state.map) said.set("view", "map");
+  if (state.map || state.draw) said.set("view", state.map ? "map" : "draw");
   const hash = said.toString();
   if (location.hash.slice(1) !== hash) history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
 }
@@ -250,7 +289,7 @@ async function start() {
     $("words").value = said.get("q") ?? "";
     await choose(named.name);
     $("ideas").replaceChildren(...IDEAS.map((text) => h("li", {}, h("button", { type: "button", dir: "auto", onclick: () => query.only({ text }) }, text))));
-    await view(said.get("view") === "map");
+    await view(said.get("view") === "draw" && !state.library.features.generate ? "grid" : said.get("view"));
     document.documentElement.dataset.ready = "true";
   } catch (error) {
     complain(error);

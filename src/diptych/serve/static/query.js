@@ -20,6 +20,13 @@ export class Query {
   get words() { return $("words").value.trim(); }
   get isEmpty() { return this.terms.length === 0 && this.words === ""; }
 
+  /** The words that are looked for, chips included; what is taken away is not among them. */
+  get wanted() {
+    const said = this.terms.filter((term) => term.sign > 0 && term.text !== undefined).map((term) => term.text);
+    if (this.words && this.sign > 0) said.push(this.words);
+    return said.join(" ");
+  }
+
   /** The request's part that says what to look for, or null when nothing is. */
   asked() {
     const typed = this.words ? [{ sign: this.sign, text: this.words }] : [];

@@ -7,7 +7,7 @@ const told = (hit) => hit.texts?.[0] || hit.name;
 const percent = (value) => `${Math.round(value * 100)} %`;
 
 export class Results {
-  /** `acts`: like(hit), plus(hit), minus(hit), remove(hit), why(hit) or absent. */
+  /** `acts`: like(hit), plus(hit), minus(hit), remove(hit); why(hit) and describe(hit) give promises; words() are looked for. */
   constructor(acts) {
     this.acts = acts;
     this.library = null;
@@ -85,19 +85,64 @@ export class Results {
     const facts = Object.entries(hit.meta ?? {}).filter(([, value]) => value !== null && typeof value !== "object");
     if (hit.width) facts.unshift(["size", `${hit.width} × ${hit.height}`]);
     if (hit.score !== undefined) facts.unshift([hit.scored_by === "cosine" ? "nearness" : "score", hit.score.toFixed(3)]);
+    if (typeof hit.relevance === "number") facts.unshift(["likely right", percent(hit.relevance)]);
+    if (typeof hit.cosine === "number") facts.push(["nearness", hit.cosine.toFixed(3)]);
     if (hit.path) facts.push(["file", hit.path]);
+    const said = h("div", { class: "said" }, ...(hit.texts ?? []).slice(0, 8).map((text) => h("p", { dir: "auto" }, text)));
+    const second = (label, run, properties = {}) => h("button", { type: "button", class: "second", onclick: run, ...properties }, label);
+    const canWhy = this.can.explain && hit.score !== undefined && this.acts.words() !== "";
     viewer.replaceChildren(figure, h("div", { class: "side" },
       h("button", { type: "button", class: "round close", "aria-label": "Close", onclick: close }, "✕"),
       h("h2", { id: "viewer-name", dir: "auto" }, hit.name),
-      h("div", { class: "said" }, ...(hit.texts ?? []).slice(0, 8).map((text) => h("p", { dir: "auto" }, text))),
+      said,
       h("dl", {}, ...facts.flatMap(([key, value]) => [h("dt", {}, key), h("dd", { dir: "auto" }, String(value))])),
       h("div", { class: "acts" },
         h("button", { type: "button", onclick: then(this.acts.like) }, "More like this"),
-        this.can.explain && hit.score !== undefined ? h("button", { type: "button", class: "second", onclick: () => this.acts.why(hit, figure) }, "Why?") : null,
-        h("button", { type: "button", class: "second", onclick: then(this.acts.plus) }, "＋ Add to search"),
-        h("button", { type: "button", class: "second", onclick: then(this.acts.minus) }, "− Take away"),
+        canWhy ? second("Why?", (event) => this.why(hit, figure, image, event.currentTarget), { "aria-pressed": "false" }) : null,
+        this.can.caption ? second("Describe", (event) => this.describe(hit, said, event.currentTarget)) : null,
+        second("＋ Add to search", then(this.acts.plus)),
+        second("− Take away", then(this.acts.minus)),
         this.can.write ? h("button", { type: "button", class: "danger", onclick: then(this.acts.remove) }, "Delete") : null)));
     if (!viewer.open) viewer.showModal();
     viewer.querySelector(".close").focus();
+  }
+
+  /** What each word hangs on, in place of the picture; the button turns it on and off. */
+  async why(hit, figure, image, button) {
+    if (button.getAttribute("aria-pressed") === "true") {
+      button.setAttribute("aria-pressed", "false");
+      figure.classList.remove("why");
+      return figure.replaceChildren(image);
+    }
+    const told = await busy(button, () => this.acts.why(hit));
+    if (!told || this.opened !== hit.id) return;
+    button.setAttribute("aria-pressed", "true");
+    const unit = told.unit === "nats" ? "nats that the picture adds" : "of the cosine";
+    const words = told.words.map((one) => h("li", { class: one.weight < 0 ? "against" : "for" },
+      h("span", { dir: "auto" }, one.word), " ", h("span", { class: "quiet" }, `${one.weight < 0 ? "−" : "+"}${Math.abs(one.weight).toFixed(told.unit === "nats" ? 1 : 3)}`)));
+    figure.classList.add("why");
+    figure.replaceChildren(
+      h("img", { src: told.overlay, alt: `Where in the picture ${told.model} sees: ${told.text}` }),
+      h("figcaption", {}, h("p", { class: "quiet", role: "status" }, `What each word is worth here, ${unit}:`), h("ul", { class: "whys" }, ...words),
+        told.from_thumbnail ? h("p", { class: "quiet" }, "The file is gone or has changed; this is its thumbnail.") : null));
+  }
+
+  async describe(hit, said, button) {
+    const told = await busy(button, () => this.acts.describe(hit));
+    if (!told || this.opened !== hit.id) return;
+    said.querySelector(".guess")?.remove();
+    said.append(h("p", { class: "guess", role: "status", dir: "auto" }, told.text, h("span", { class: "quiet" }, `says ${told.model}`)));
+  }
+}
+
+async function busy(button, work) {
+  button.disabled = true;
+  button.setAttribute("aria-busy", "true");
+  try {
+    return await work();
+  } finally {
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+    if (document.activeElement === document.body) button.focus();
   }
 }

@@ -1,0 +1,55 @@
+"""Words from a picture, pictures from words."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from .. import drawing, errors, seeing
+from ..errors import ServeError
+from ..inputs import checked_text
+from ..schemas import MAX_QUERY, Caption, CaptionRequest, Drawn, Generated, GenerateRequest
+from ..service import Service, TheService
+from ..shelf import Served
+from . import RESPONSES
+
+router = APIRouter(responses=RESPONSES, tags=["models"])
+
+
+@router.post("/caption", summary="Describe a picture")
+async def caption(asked: CaptionRequest, service: TheService) -> Caption:
+    """In words, by the slow model read as a captioner; 404 `no_such_model` without one."""
+    slow = seeing.slow_of(service, "describe pictures")
+    if asked.image.id is not None and asked.image.data is None and asked.image.url is None:
+        tokens = await seeing.tokens_of(service, slow, _library(asked.library, service), asked.image.id)
+    else:
+        data = await service.inputs.picture_bytes(asked.image)
+        pixels = (await service.decoders.decode(data, slow.preprocess)).pixels
+        tokens = await service.workshop.run(lambda: slow.tokens(None, None, pixels))
+    text, likelihood = await service.workshop.run(lambda: slow.describe(tokens, asked.decode, asked.seed))
+    return Caption(text=text, log_likelihood=likelihood, model=slow.name)
+
+
+@router.post("/generate", summary="Draw pictures")
+async def generate(asked: GenerateRequest, service: TheService) -> Generated:
+    """From words; 404 `no_such_model` unless the server was started with a generator."""
+    generator = service.generator
+    if generator is None:
+        raise errors.no_model("draw pictures")
+    text = checked_text(asked.text, MAX_QUERY)
+    seed = drawing.new_seed() if asked.seed is None else asked.seed
+
+    def draw() -> list[Drawn]:
+        pixels = generator.generate([text] * asked.count, seed=seed, lang=asked.language)
+        return [Drawn(data=drawing.as_png(one), width=one.shape[1], height=one.shape[0]) for one in pixels]
+
+    pictures = await service.workshop.run(draw)
+    return Generated(text=text, seed=seed, model=drawing.name_of(generator), pictures=pictures)
+
+
+def _library(name: str | None, service: Service) -> Served:
+    if name is not None:
+        return service.shelf.get(name)
+    names = [served.name for served in service.shelf]
+    if len(names) != 1:
+        raise ServeError(422, "bad_request", f"there are {len(names)} libraries; say whose picture it is: library")
+    return service.shelf.get(names[0])
