@@ -27,6 +27,7 @@ import PIL.Image
 from diptych.core.cosine import normalise
 from diptych.data.images import SUFFIXES
 from diptych.library import Library
+from diptych.library.items import UPLOAD
 from diptych.library.preparing import content_of
 from diptych.library.rows import Row, new_id
 from diptych.models import load
@@ -92,9 +93,8 @@ def row(library: Library, photo: Photo, number: int, noise: float) -> Row:
     vector = normalise(photo.vector + noise * normalise(strayed))
     meta = {"photo": photo.name, "number": number, "album": f"album {number % 100}"}
     title = f"{Path(photo.name).stem} {number}.jpg"
-    return Row(
-        new_id(path, content, ()), path, "upload", content, len(data), 1, width, height, vector, meta=meta, title=title
-    )
+    identifier = new_id(path, content, ())
+    return Row(identifier, path, UPLOAD, content, len(data), 1, width, height, vector, meta=meta, title=title)
 
 
 def rows(library: Library, found: list[Photo], items: int, noise: float) -> Iterator[list[Row]]:
@@ -131,8 +131,9 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     library = make(options.library, options.pictures, options.items, options.count, options.model, options.noise)
-    print(f"{len(library):,} items in {time.perf_counter() - started:.0f} s: crops of at most {options.count:,} photos, "
-          f"with the photos' vectors and noise of length {options.noise:g}")  # fmt: skip
+    seconds = time.perf_counter() - started
+    print(f"{len(library):,} items in {seconds:.0f} s: crops of at most {options.count:,} photos, with the photos' "
+          f"vectors and noise of length {options.noise:g}")  # fmt: skip
 
 
 if __name__ == "__main__":
