@@ -451,9 +451,11 @@ def test_accessibility_by_axe(visit, width, scheme) -> None:
     here.page.click("#minus")
     here.type("blue")
     here.page.click("#filters-open")
+    here.page.wait_for_selector("#filter-values option", state="attached")  # offered once the filters are open
     here.page.fill("#filter-value", "album 1")
     here.page.click("#filter-add")
     here.page.wait_for_timeout(300)
+    here.until("!document.querySelector('#results.busy')")  # fading while it is busy
     check("search")
     here.page.locator(".card .open").first.click()
     check("viewer")
