@@ -68,7 +68,7 @@ def nearest_many(
     scores = np.empty((len(queries), total), dtype=np.float32)
     for start in range(0, total, BLOCK):
         stop = min(start + BLOCK, total)
-        np.dot(queries, vectors[start:stop].T, out=scores[:, start:stop])
+        scores[:, start:stop] = queries @ vectors[start:stop].T
     found = []
     for row, query, k in zip(scores, queries, counts, strict=True):
         places = np.arange(total)
