@@ -25,16 +25,8 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
-# pip-audit lives in an environment of its own, so that it audits ours and not itself. It ends alike for a finding and
-# for a network that is not there: its words tell them apart.
 audit: $(VENV)/.dev
-	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
-	  $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit > $(VENV)/audit.log 2>&1; } || \
-	  { echo "pip-audit cannot be installed here; nothing was audited"; exit 0; }; \
-	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
-	if timeout 300 $(VENV)/audit/bin/pip-audit --progress-spinner off --path "$$site" > $(VENV)/audit.log 2>&1; then :; \
-	elif grep -q "known vulnerabilit" $(VENV)/audit.log; then cat $(VENV)/audit.log; exit 1; \
-	else echo "pip-audit's service cannot be reached; nothing was audited (see $(VENV)/audit.log)"; fi
+	@.ci/audit $(VENV)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Diptych needs Python 3.11 or newer; found $$($(PYTHON) --version). Pass PYTHON=/path/to/python3.11"; exit 1; }

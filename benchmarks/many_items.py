@@ -26,7 +26,7 @@ import PIL.Image
 
 from diptych.core.cosine import normalise
 from diptych.data.images import SUFFIXES
-from diptych.library import Library
+from diptych.library import Encoder, Library
 from diptych.library.items import UPLOAD
 from diptych.library.preparing import content_of
 from diptych.library.rows import Row, new_id
@@ -46,7 +46,7 @@ class Photo:
     vector: np.ndarray
 
 
-def photos(folder: Path, count: int, model_name: str) -> tuple[list[Photo], object]:
+def photos(folder: Path, count: int, model_name: str) -> tuple[list[Photo], Encoder]:
     """The first pictures below a folder, embedded, and the model."""
     model = load(model_name)
     found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
@@ -105,10 +105,8 @@ def rows(library: Library, found: list[Photo], items: int, noise: float) -> Iter
             yield list(pool.map(lambda at: row(library, found[at % len(found)], at, noise), numbers))
 
 
-def make(folder: Path, pictures: Path, items: int, count: int, model_name: str, noise: float) -> Library:
-    """The library, laid out for searching."""
-    found, model = photos(pictures, count, model_name)
-    library = Library.create(folder, model, model_name)  # type: ignore[arg-type]
+def fill(library: Library, found: list[Photo], items: int, noise: float) -> None:
+    """Write the items, and lay them out for searching."""
     for parent in (library.originals.folder, library.thumbs.folder):
         for shard in range(256):
             (parent / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
@@ -117,7 +115,6 @@ def make(folder: Path, pictures: Path, items: int, count: int, model_name: str, 
             store.write(batch)
         store.compact(0.0)
         library._refresh()
-    return library
 
 
 def main() -> None:
@@ -130,7 +127,9 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.3, help="length of the noise; a vector has length 1")
     options = parser.parse_args()
     started = time.perf_counter()
-    library = make(options.library, options.pictures, options.items, options.count, options.model, options.noise)
+    found, model = photos(options.pictures, options.count, options.model)
+    library = Library.create(options.library, model, options.model)
+    fill(library, found, options.items, options.noise)
     seconds = time.perf_counter() - started
     print(f"{len(library):,} items in {seconds:.0f} s: crops of at most {options.count:,} photos, with the photos' "
           f"vectors and noise of length {options.noise:g}")  # fmt: skip

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import numpy as np
 
 LOW_PRIORITY = 10  # behind searches, but not for ever
 
 
+def _end_with_parent() -> None:
+    """The server holds the other end of stdin for as long as it lives, however it ends."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 def main(given: str, made: str) -> None:
     """Two dimensions for each row, the same ones every time."""
     os.nice(LOW_PRIORITY)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import numba
     import pacmap
 

@@ -167,7 +167,9 @@ def _apart(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
         np.save(given, vectors)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         command = [sys.executable, "-m", "diptych.serve.pacmap_worker", str(given), str(made)]
-        subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
+            if worker.wait():  # its stdin stays open until then: it ends when we do
+                raise subprocess.CalledProcessError(worker.returncode, command)
         places = np.load(made, allow_pickle=False)
     shade = fitted(pca(vectors))[:, 0] * np.abs(places).max()
     return np.asarray(np.column_stack([places, shade]), dtype=np.float32)
