@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import random
 import statistics
@@ -79,10 +80,14 @@ class Visitors:
         self.client, self.bad = client, bad
         self.statuses: dict[str, Counter[int]] = {}
         self.chance = random.Random(0)
-        self.broken = [(name, data) for name, (data, _) in table().items() if len(data) < LARGE]
         self.good = saved(photo(size=(320, 240)), "JPEG")
         self.ids: list[str] = []
         self.number = 0
+
+    @functools.cached_property
+    def broken(self) -> list[tuple[str, bytes]]:
+        """Pictures that cannot be read."""
+        return [(name, data) for name, (data, _) in table().items() if len(data) < LARGE]
 
     async def one(self) -> None:
         """One request, or two that belong together."""
