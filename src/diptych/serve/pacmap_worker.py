@@ -13,7 +13,8 @@ LOW_PRIORITY = 10  # behind searches, but not for ever
 
 def _end_with_parent() -> None:
     """The server holds the other end of stdin for as long as it lives, however it ends."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not by way of sys.stdin, whose lock would be in the way at the end
+        pass
     os._exit(1)
 
 
