@@ -1,13 +1,14 @@
 # make demo   search real pictures in two minutes (after installation)
 # make test   lint, types, import layers and the whole test suite
 # make test-slow   the heavier runs, marked slow
+# make audit   known vulnerabilities of what is installed, by pip-audit; says so where its service cannot be reached
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint test-slow clean
+.PHONY: demo test lint test-slow audit clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/diptych demo
@@ -23,6 +24,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+audit: $(VENV)/.dev
+	@.ci/audit $(VENV)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Diptych needs Python 3.11 or newer; found $$($(PYTHON) --version). Pass PYTHON=/path/to/python3.11"; exit 1; }

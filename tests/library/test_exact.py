@@ -41,6 +41,21 @@ def test_blocks_do_not_change_the_order(monkeypatch):
         assert cut[1].tolist() == whole[1].tolist()
 
 
+@pytest.mark.parametrize("block", [1, 64, 999, 65_536])
+@pytest.mark.parametrize("few", [0, 5])
+def test_several_queries_as_one_by_one(monkeypatch, block, few):
+    monkeypatch.setattr(exact, "_FEW", few)
+    monkeypatch.setattr(exact, "BLOCK", block)  # more than one block: the library is larger than that
+    random = np.random.default_rng(2)
+    vectors, queries = normalise(random.normal(size=(1000, 33))), normalise(random.normal(size=(5, 33)))
+    counts = [1, 20, 999, 1000, 2000]
+    together = exact.nearest_many(vectors, queries, counts)
+    for query, k, (rows, scores) in zip(queries, counts, together, strict=True):
+        alone = exact.nearest(vectors, query, k)
+        assert rows.tolist() == alone[0].tolist()
+        assert scores.tolist() == alone[1].tolist()
+
+
 def test_nothing_to_search():
     rows, scores = exact.nearest(np.empty((0, 4), np.float32), np.ones(4, np.float32) / 2, 5)
     assert (len(rows), len(scores)) == (0, 0)

@@ -246,7 +246,7 @@ def test_a_write_elsewhere_is_seen(ask, site) -> None:
     assert ask(scenario)
 
 
-def test_a_disk_that_cannot_be_written_is_a_503_without_paths(ask, site, picture, monkeypatch) -> None:
+def test_a_full_disk_is_a_507_without_paths(ask, site, picture, monkeypatch) -> None:
     from diptych.library import originals
 
     def full(path, data):
@@ -259,7 +259,8 @@ def test_a_disk_that_cannot_be_written_is_a_503_without_paths(ask, site, picture
         return failed, await upload(client, ("a.png", picture("red", mark=9)))
 
     failed, worked = ask(scenario)
-    assert failed.status_code == 503
+    assert failed.status_code == 507
+    assert failed.json()["code"] == "disk_full"
     assert str(site.folder) not in failed.text
     assert worked.json()["created"] == 1
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 
@@ -320,12 +321,12 @@ def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
     reds = here.page.evaluate("[...window.diptych.map.hits.slice(0, 3)]")
     lands = here.page.evaluate("window.diptych.map.lands")
     assert abs(lands[0] - reds[0]) + abs(lands[1] - reds[1]) < 0.2
-    here.until(
-        """(() => { const m = window.diptych.map, gl = m.gl, out = new Uint8Array(4 * m.canvas.width * m.canvas.height);
-             m.paint(performance.now());
-             gl.readPixels(0, 0, m.canvas.width, m.canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, out);
-             return out.some((value) => value > 0); })()"""  # something is drawn
+    assert here.page.evaluate("window.diptych.map.frames.length") > 0
+    drawn = here.page.evaluate(
+        """(() => { const { pen } = window.diptych.map.points, { width, height } = pen.canvas;
+             return new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer)).size; })()"""
     )
+    assert drawn > 30  # the ground, and the shades and soft edges of the points
     before = here.page.evaluate("window.diptych.map.zoom")
     here.page.click("#map-in")
     here.page.wait_for_timeout(600)
@@ -343,6 +344,43 @@ def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
     here.page.locator("#map").click(position={"x": place[0], "y": place[1]})
     assert here.page.locator("#viewer").get_by_role("heading").text_content().startswith("red-")
     assert len(best) == 2
+
+
+_PAINT = """async ([values, x, y, unit, size]) => {
+    const { Points } = await import("/static/points.js"), canvas = document.createElement("canvas");
+    const points = new Points(canvas);
+    points.load(Float32Array.from(values));
+    points.tint([250, 250, 250], false);
+    points.fit(41, 31, 18);
+    points.draw(x, y, unit, size);
+    return [...points.pen.getImageData(0, 0, 41, 31).data].filter((_, at) => at % 4 === 0);
+}"""
+
+
+def _painted(here: Any, values: list[float], x: float, y: float, unit: float, size: float) -> np.ndarray:
+    return np.array(here.page.evaluate(_PAINT, [values, x, y, unit, size])).reshape(31, 41)
+
+
+def test_points_are_painted_where_they_belong(visit, rng: np.random.Generator) -> None:
+    here = visit()
+    assert (_painted(here, [], 0, 0, 10, 4) == 250).all()
+    # one point of 5 pixels in the middle: its area is that of a disc, its middle has no edge
+    red = _painted(here, [0.5, -0.25, 0.0], 0.5, -0.25, 10, 5)
+    assert red[15, 20] == red[16, 20] == red.min()
+    covered = (250 - red.astype(float)).sum() / (250 - red.min())
+    assert covered == pytest.approx(np.pi * 2.5**2, rel=0.06)
+    assert (red[:11] == 250).all()
+    assert (red[:, :16] == 250).all()
+    # to the right and up are where they should be, half a point at the rim is drawn, one far outside is not
+    red = _painted(here, [1.0, 1.0, 0.0, -2.05, 0.0, 0.0, 9.0, 9.0, 0.0, -9e9, 0.0, 0.0], 0, 0, 10, 5)
+    assert red[15 - 10, 20 + 10] == red.min()
+    assert red[15, 0] < 250
+    assert (red[:, 1:] < 250).sum() < 60
+    # many points: the same as painting them one by one
+    values = rng.uniform(-2.2, 2.2, (40, 3)) * [1, 1, 0]
+    together = _painted(here, values.ravel().tolist(), 0, 0, 10, 3)
+    alone = [_painted(here, one.tolist(), 0, 0, 10, 3) for one in values]
+    assert ((together < 250) == (np.min(alone, axis=0) < 250)).all()
 
 
 def test_with_the_keyboard_alone(visit) -> None:
@@ -462,9 +500,11 @@ def test_accessibility_by_axe(visit, width, scheme) -> None:
     here.page.click("#minus")
     here.type("blue")
     here.page.click("#filters-open")
+    here.page.wait_for_selector("#filter-values option", state="attached")  # offered once the filters are open
     here.page.fill("#filter-value", "album 1")
     here.page.click("#filter-add")
     here.page.wait_for_timeout(300)
+    here.until("!document.querySelector('#results.busy')")  # fading while it is busy
     check("search")
     here.page.locator(".card .open").first.click()
     check("viewer")

@@ -47,8 +47,10 @@ def test_one_scale_for_all_axes_and_nearly_all_inside() -> None:
     points = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32) * np.array([4, 1], dtype=np.float32)
     found = projection.fitted(points)
     assert np.abs(found).max() <= 1
-    assert (np.abs(found) < 1).all(axis=1).mean() > 0.98
-    inside = (np.abs(found) < 1).all(axis=1)
+    inside = (np.abs(found) < 0.94).all(axis=1)
+    assert inside.mean() > 0.97
+    for axis in range(2):  # nothing piles up at the rim: all keep their order
+        assert (np.diff(found[np.argsort(points[:, axis]), axis]) > 0).all()
     ratio = np.ptp(found[inside], axis=0) / np.ptp(points[inside], axis=0)
     assert ratio[0] == pytest.approx(ratio[1], rel=1e-4)
 

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 BLOCK = 65_536  # rows scored at once: bounds memory, keeps the matrix product efficient
+_CACHED_ROWS = 4_096  # rows that stay in the processor's cache while a few queries are taken one by one
+_FEW = 4  # queries
 # Blocked float32 products differ by rounding from one place to another; whatever comes this near
 # to the k-th score is scored again, row by row in float64, before the order is settled.
 _SLACK = 1e-5
@@ -60,17 +62,28 @@ def nearest(
     return settle(vectors, query, candidates.astype(np.int64), k)
 
 
+def _cosines(vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"]) -> Float32[np.ndarray, "q n"]:
+    """All cosines. A matrix product copies every vector first: for few queries, products with each are quicker."""
+    scores = np.empty((len(queries), len(vectors)), dtype=np.float32)
+    is_few = len(queries) <= _FEW
+    size = min(BLOCK, _CACHED_ROWS) if is_few else BLOCK
+    for start in range(0, len(vectors), size):
+        block = vectors[start : start + size]
+        if is_few:
+            for row, query in zip(scores, queries, strict=True):
+                np.dot(block, query, out=row[start : start + size])
+        else:
+            scores[:, start : start + size] = queries @ block.T
+    return scores
+
+
 def nearest_many(
     vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], counts: Sequence[int]
 ) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]]:
     """As `nearest` for several queries, each with its own k, reading the vectors once for all of them."""
     total = len(vectors)
-    scores = np.empty((len(queries), total), dtype=np.float32)
-    for start in range(0, total, BLOCK):
-        stop = min(start + BLOCK, total)
-        np.dot(queries, vectors[start:stop].T, out=scores[:, start:stop])
     found = []
-    for row, query, k in zip(scores, queries, counts, strict=True):
+    for row, query, k in zip(_cosines(vectors, queries), queries, counts, strict=True):
         places = np.arange(total)
         if k < total:
             threshold = np.partition(row, total - k)[total - k]

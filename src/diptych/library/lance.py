@@ -52,6 +52,13 @@ def version_on_disk(folder: Path) -> str | None:
     return None if newest is None else f"{newest[0]}-{newest[1]}"
 
 
+def is_made(folder: Path, table: str) -> bool:
+    """Whether a table has a version. A folder without one is left over from a disk that was full."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder / f"{table}.lance" / "_versions") as entries:
+        return any(_MANIFEST.fullmatch(entry.name) for entry in entries)
+    return False
+
+
 class LanceStore:
     """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them."""
 
@@ -67,7 +74,7 @@ class LanceStore:
             self._table = self._open_or_create()
 
     def _open_or_create(self) -> Any:
-        if (self._folder / f"{self._name}.lance").is_dir():
+        if is_made(self._folder, self._name):
             return self._database.open_table(self._name)
         table = self._database.create_table(self._name, schema=_schema(self._dim), exist_ok=True)
         self._make_durable()

@@ -131,9 +131,9 @@ class LancePlace:
 
     def trash(self, *, make: bool = False) -> Store | None:
         """A second table in the same folder."""
-        from .lance import TRASH, LanceStore
+        from .lance import TRASH, LanceStore, is_made
 
-        there = (self.folder / f"{TRASH}.lance").is_dir()
+        there = is_made(self.folder, TRASH)
         if not there and not make:
             return None
         if self._trash is None or not there:

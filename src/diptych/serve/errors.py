@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ _HINT_OF_REASON: dict[Reason, str] = {
     Reason.EMPTY_TEXT: "Send some words.",
 }
 RETRY_SECONDS = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST_PROBLEMS = 3  # named in the message about a body that does not fit
 
 
@@ -78,6 +80,25 @@ def no_model(task: str) -> ServeError:
     )
 
 
+def full_disk() -> ServeError:
+    """The answer to a write for which there is no room."""
+    return ServeError(
+        507, "disk_full", "the server's disk is full, so this was not kept; what was acknowledged before is",
+        "Searching goes on. Make room on the server's disk, then send it again.",
+    )  # fmt: skip
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether no room on a disk is at the bottom of an error. The store's own errors only say so in words."""
+    while error is not None:
+        if isinstance(error, OSError | RuntimeError) and (
+            getattr(error, "errno", None) in _FULL or "No space left on device" in str(error)
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def of(error: DiptychError) -> ServeError:
     """Any of Diptych's errors as an answer."""
     if isinstance(error, ServeError):
@@ -91,6 +112,9 @@ def of(error: DiptychError) -> ServeError:
         return ServeError(422, "bad_request", str(error))
     if isinstance(error, LibraryError) and "being written by" in str(error):
         return overloaded("another program is writing this library", code="library_busy")
+    if disk_is_full(error):
+        log.error("the disk is full: %s", error)
+        return full_disk()
     if isinstance(error, LibraryError | ModelError):  # these messages name folders of this machine: for the log only
         log.error("%s: %s", type(error).__name__, error)
         return ServeError(503, "library_unavailable", "the library or its model cannot be used now",
@@ -139,8 +163,10 @@ def install(app: FastAPI) -> None:
 
 
 def internal(error: BaseException, request_id: str) -> ServeError:
-    """The answer to a defect; the trace goes to the log under the request's id."""
+    """The answer to a defect, or a full disk; the trace goes to the log under the request's id."""
     log.error("request %s failed", request_id, exc_info=error)
+    if disk_is_full(error):
+        return full_disk()
     return ServeError(500, "internal", "something went wrong on the server", "Report it with this request_id.")
 
 

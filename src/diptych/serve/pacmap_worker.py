@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import numpy as np
 
 LOW_PRIORITY = 10  # behind searches, but not for ever
 
 
+def _end_with_parent() -> None:
+    """The server holds the other end of stdin for as long as it lives, however it ends."""
+    while os.read(0, 1):  # not by way of sys.stdin, whose lock would be in the way at the end
+        pass
+    os._exit(1)
+
+
 def main(given: str, made: str) -> None:
     """Two dimensions for each row, the same ones every time."""
     os.nice(LOW_PRIORITY)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import numba
     import pacmap
 

@@ -30,6 +30,7 @@ from .errors import log
 
 _PACMAP_FROM = 50  # pictures; fewer have no neighbourhoods worth keeping
 _SAMPLE = 20_000  # rows that the axes of PCA are learnt from
+_EDGE = 0.94  # of the way from the middle to the rim
 _SHARPNESS = 30.0  # how much more a better hit pulls the query's place
 
 
@@ -68,12 +69,19 @@ def pca(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
 
 
 def fitted(places: Float32[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
-    """Each axis centred, all scaled by one factor so that nearly everything lies in [-1, 1]."""
+    """Each axis centred, all scaled by one factor so that nearly everything lies within ±_EDGE.
+
+    What lies outside keeps its order on the way to ±1: cut off, it would be seen as a line.
+    """
     if not len(places):
         return places
     low, high = np.percentile(places, [0.5, 99.5], axis=0)
     half = max(float((high - low).max()) / 2, 1e-9)
-    return np.asarray(np.clip((places - (low + high) / 2) / half, -1, 1), dtype=np.float32)
+    scaled = (places - (low + high) / 2) / half * _EDGE
+    inside = np.minimum(np.abs(scaled), _EDGE)
+    rest = 1 - _EDGE
+    beyond = rest * -np.expm1(-(np.abs(scaled) - inside) / rest)
+    return np.asarray(np.clip(np.sign(scaled) * (inside + beyond), -1, 1), dtype=np.float32)
 
 
 def lands(plan: Plan, hits: Sequence[Hit]) -> tuple[float, float] | None:
@@ -167,7 +175,9 @@ def _apart(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
         np.save(given, vectors)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         command = [sys.executable, "-m", "diptych.serve.pacmap_worker", str(given), str(made)]
-        subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
+            if worker.wait():  # its stdin stays open until then: it ends when we do
+                raise subprocess.CalledProcessError(worker.returncode, command)
         places = np.load(made, allow_pickle=False)
     shade = fitted(pca(vectors))[:, 0] * np.abs(places).max()
     return np.asarray(np.column_stack([places, shade]), dtype=np.float32)

@@ -47,16 +47,21 @@ class Service:
         )
         if fetcher is None and settings.fetch_urls:
             fetcher = Fetcher()
+        self._opening: list[asyncio.Task[None]] = []
         self.inputs = Inputs(self.decoders, images, fetcher if settings.fetch_urls else None)
 
     async def start(self) -> None:
-        """Load models and snapshots and start the decoders, so that the first request is as quick as the next."""
+        """Load models and snapshots and start the decoders, so that the first search is as quick as the next.
+
+        What only filters and writes need is opened behind that.
+        """
         await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.shelf))
         await asyncio.gather(self.decoders.start(), *(embedder.warm() for embedder in self.shelf.embedders))
+        self._opening = [asyncio.create_task(served.open_store()) for served in self.shelf]
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
-        await self.workshop.close()
+        await asyncio.gather(self.workshop.close(), *self._opening)
         await self.shelf.close()
         await self.decoders.close()
 

@@ -83,6 +83,13 @@ class Served:
         self.count()
         self.mapper.plan(self.reader.version, self.reader.whole, improve=False)
 
+    async def open_store(self) -> None:
+        """Open what filters and writes need; its libraries take a second to import."""
+        try:
+            await self.read(self.reader.columns)
+        except Exception as error:  # it is tried again by whoever needs it
+            errors.log.warning("the store of %s could not be opened yet: %s", self.name, type(error).__name__)
+
     def count(self) -> int:
         """How many pictures there are, noted for the metrics. Blocks, briefly."""
         found = len(self.reader)

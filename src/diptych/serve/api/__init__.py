@@ -20,6 +20,7 @@ _MEANINGS = {
     429: "Too many requests of this client are under way",
     500: "A defect of the server",
     503: "Overloaded, late or shutting down: try again as Retry-After says",
+    507: "The server's disk is full: nothing was written",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning} for status, meaning in _MEANINGS.items()

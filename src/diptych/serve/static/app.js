@@ -280,8 +280,11 @@ $("login-form").addEventListener("submit", async (event) => {
 
 async function start() {
   try {
+    const listed = api.libraries().catch((error) => error); // both are on their way at once
     if (!(await api.session()).ready) return login();
-    state.libraries = (await api.libraries()).libraries;
+    const answer = await listed;
+    if (answer instanceof Error) throw answer;
+    state.libraries = answer.libraries;
     const said = new URLSearchParams(location.hash.slice(1));
     $("collection").replaceChildren(...state.libraries.map((one) => h("option", { value: one.name }, one.name)));
     if (!state.libraries.length) return say("This server has no library.");

@@ -46,6 +46,7 @@ export class Filters {
     const open = $("filters").hidden;
     $("filters").hidden = !open;
     $("filters-open").setAttribute("aria-expanded", String(open));
+    if (open) this.column();
     if (open) $("filter-column").focus();
   }
 
@@ -57,7 +58,7 @@ export class Filters {
     $("filter-value").value = "";
     this.op();
     $("filter-values").replaceChildren();
-    if (!["text", "number"].includes(kind)) return;
+    if ($("filters").hidden || !["text", "number"].includes(kind)) return;
     const found = await api.facets(this.library, name).catch(() => null);
     if (!found || $("filter-column").value !== name) return;
     const usual = found.values.filter((one) => String(one.value).length < 60);

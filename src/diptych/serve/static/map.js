@@ -1,31 +1,13 @@
-// The embedding map: every picture a point, drawn with WebGL2; near points show their pictures when there is room.
+// The embedding map: every picture a point; near points show their pictures when there is room.
 
 import { $, h } from "./dom.js";
 import { api } from "./api.js";
+import { Points } from "./points.js";
 
-const VERTEX = `#version 300 es
-layout(location = 0) in vec3 point; // x, y in [-1, 1], shade in [0, 1]
-uniform vec2 scale; uniform vec2 offset; uniform float size; uniform vec4 paint; uniform bool dark;
-out vec4 colour;
-vec3 palette(float t) { return vec3(0.52, 0.52, 0.5) + vec3(0.34, 0.22, 0.3) * cos(6.2832 * (vec3(0.02, 0.36, 0.62) + t * 0.82)); }
-void main() {
-  gl_Position = vec4(point.xy * scale + offset, 0, 1);
-  gl_PointSize = size;
-  vec3 own = palette(point.z) * (dark ? 1.18 : 0.86);
-  colour = paint.a > 0.0 ? paint : vec4(own, 0.78);
-}`;
-const FRAGMENT = `#version 300 es
-precision mediump float; in vec4 colour; uniform float ring; out vec4 result;
-void main() {
-  float far = length(gl_PointCoord - 0.5) * 2.0;
-  float inside = 1.0 - smoothstep(0.8, 1.0, far);
-  float hole = ring > 0.0 ? smoothstep(ring - 0.12, ring, far) : 1.0;
-  result = vec4(colour.rgb, colour.a) * inside * hole;
-  result.rgb = colour.rgb * result.a;
-}`;
 const CELLS = 128; // a side of the grid that finds points
 const MOST_PICTURES = 60;
 const GAP = 70; // pixels between pictures
+const LARGEST = 18; // pixels across a point
 
 export class EmbeddingMap {
   /** `open(id)` is called for the picture that was chosen. */
@@ -40,37 +22,24 @@ export class EmbeddingMap {
     this.lands = null;
     this.frames = []; // times of the latest frames, for whoever measures
     this.asked = false;
-    this.gl = this.canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true });
-    if (this.gl) this.prepare();
+    this.points = new Points(this.canvas);
+    this.width = this.height = 0; // of the element, in its own pixels
     this.listen();
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
-  }
-
-  prepare() {
-    const gl = this.gl;
-    const shader = (kind, text) => { const made = gl.createShader(kind); gl.shaderSource(made, text); gl.compileShader(made); return made; };
-    this.program = gl.createProgram();
-    gl.attachShader(this.program, shader(gl.VERTEX_SHADER, VERTEX));
-    gl.attachShader(this.program, shader(gl.FRAGMENT_SHADER, FRAGMENT));
-    gl.linkProgram(this.program);
-    this.at = Object.fromEntries(["scale", "offset", "size", "paint", "dark", "ring"].map((name) => [name, gl.getUniformLocation(this.program, name)]));
-    this.buffers = { points: gl.createBuffer(), hits: gl.createBuffer(), query: gl.createBuffer() };
-    gl.enable(gl.BLEND);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    new ResizeObserver(([{ contentRect }]) => {
+      this.width = contentRect.width;
+      this.height = contentRect.height;
+      this.draw();
+    }).observe(this.canvas);
   }
 
   async load(library) {
     this.library = library;
     this.data = await api.map(library);
     if (this.library !== library) return;
-    if (this.gl) {
-      this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers.points);
-      this.gl.bufferData(this.gl.ARRAY_BUFFER, this.data.points, this.gl.STATIC_DRAW);
-    }
+    this.points.load(this.data.points);
     this.index();
     this.thumbs?.clear();
-    const help = this.gl ? "Drag to move, scroll to zoom; arrow keys and + − work too." : "This browser has no WebGL2, so the map cannot be drawn.";
-    $("map-help").textContent = `${this.data.count.toLocaleString()} pictures; like lies near like. ${help}`;
+    $("map-help").textContent = `${this.data.count.toLocaleString()} pictures; like lies near like. Drag to move, scroll to zoom; arrow keys and + − work too.`;
     this.canvas.setAttribute("aria-label", `Map of ${this.data.count} pictures, like near like`);
     this.home();
   }
@@ -125,9 +94,9 @@ export class EmbeddingMap {
   }
 
   /** Map units to pixels of the element, and back. */
-  get unit() { return (Math.min(this.canvas.clientWidth, this.canvas.clientHeight) / 2) * this.zoom; }
-  toPixels(x, y) { return [this.canvas.clientWidth / 2 + (x - this.x) * this.unit, this.canvas.clientHeight / 2 - (y - this.y) * this.unit]; }
-  toMap(px, py) { return [this.x + (px - this.canvas.clientWidth / 2) / this.unit, this.y - (py - this.canvas.clientHeight / 2) / this.unit]; }
+  get unit() { return (Math.min(this.width, this.height) / 2) * this.zoom; }
+  toPixels(x, y) { return [this.width / 2 + (x - this.x) * this.unit, this.height / 2 - (y - this.y) * this.unit]; }
+  toMap(px, py) { return [this.x + (px - this.width / 2) / this.unit, this.y - (py - this.height / 2) / this.unit]; }
 
   draw() {
     if (this.asked || !this.data) return;
@@ -138,45 +107,27 @@ export class EmbeddingMap {
   paint(now) {
     this.frames.push(now);
     if (this.frames.length > 240) this.frames.shift();
-    const { canvas, gl } = this, ratio = window.devicePixelRatio || 1;
-    const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
+    const ratio = window.devicePixelRatio || 1, { points } = this;
+    const width = Math.round(this.width * ratio), height = Math.round(this.height * ratio);
     if (!width || !height) return;
-    if (gl) {
-      if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-      const unit = this.unit * ratio;
-      gl.viewport(0, 0, width, height);
-      gl.clearColor(0, 0, 0, 0);
-      gl.clear(gl.COLOR_BUFFER_BIT);
-      gl.useProgram(this.program);
-      gl.uniform2f(this.at.scale, (2 * unit) / width, (2 * unit) / height);
-      gl.uniform2f(this.at.offset, (-2 * this.x * unit) / width, (-2 * this.y * unit) / height);
-      const dark = getComputedStyle(document.documentElement).colorScheme.includes("dark") && !getComputedStyle(document.documentElement).colorScheme.includes("light");
-      gl.uniform1i(this.at.dark, dark ? 1 : 0);
-      const base = Math.max(2.4, Math.min(18, (200 * Math.sqrt(this.zoom)) / Math.sqrt(this.data.count + 300) + 1.8));
-      this.points(this.buffers.points, this.data.count, base * ratio, [0, 0, 0, 0], 0);
-      this.upload(this.buffers.hits, this.hits);
-      this.points(this.buffers.hits, this.hits.length / 3, Math.max(13, base * 1.9) * ratio, dark ? [1, 0.72, 0.4, 1] : [0.78, 0.32, 0.1, 1], 0.55);
-      if (this.lands) {
-        this.upload(this.buffers.query, new Float32Array([...this.lands, 0]));
-        this.points(this.buffers.query, 1, 40 * ratio, dark ? [1, 1, 1, 1] : [0.1, 0.12, 0.13, 1], 0.86);
-        this.points(this.buffers.query, 1, 9 * ratio, dark ? [1, 1, 1, 1] : [0.1, 0.12, 0.13, 1], 0);
-      }
+    const style = getComputedStyle(this.canvas), ground = style.backgroundColor.match(/\d+/g).slice(0, 3).map(Number);
+    const dark = Math.max(...ground) < 128;
+    points.fit(width, height, LARGEST * ratio);
+    points.tint(ground, dark);
+    const size = Math.max(2.4, Math.min(LARGEST, (200 * Math.sqrt(this.zoom)) / Math.sqrt(this.data.count + 300) + 1.8));
+    points.draw(this.x, this.y, this.unit * ratio, size * ratio);
+    const ring = (x, y, across, colour, wide) => {
+      const [px, py] = this.toPixels(x, y);
+      points.ring(px * ratio, py * ratio, across * ratio, colour, wide * ratio);
+    };
+    const across = Math.max(13, size * 1.9), hit = dark ? "#ffb866" : "#c7521a";
+    for (let at = 0; at < this.hits.length; at += 3) ring(this.hits[at], this.hits[at + 1], across, hit, across / 5);
+    if (this.lands) {
+      const colour = dark ? "#fff" : "#1a1f21";
+      ring(...this.lands, 40, colour, 3);
+      ring(...this.lands, 9, colour, 0);
     }
     this.pictures();
-  }
-
-  upload(buffer, values) { this.gl.bindBuffer(this.gl.ARRAY_BUFFER, buffer); this.gl.bufferData(this.gl.ARRAY_BUFFER, values, this.gl.DYNAMIC_DRAW); }
-
-  points(buffer, count, size, paint, ring) {
-    const gl = this.gl;
-    if (!count) return;
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-    gl.enableVertexAttribArray(0);
-    gl.vertexAttribPointer(0, 3, gl.FLOAT, false, 0, 0);
-    gl.uniform1f(this.at.size, size);
-    gl.uniform4f(this.at.paint, ...paint);
-    gl.uniform1f(this.at.ring, ring);
-    gl.drawArrays(gl.POINTS, 0, count);
   }
 
   /** Indices of points in a rectangle of the map, at most `most`; null when there are more. */
@@ -199,7 +150,7 @@ export class EmbeddingMap {
   pictures() {
     this.thumbs ??= new Map();
     const layer = $("map-pictures");
-    const [left, top] = this.toMap(0, 0), [right, bottom] = this.toMap(this.canvas.clientWidth, this.canvas.clientHeight);
+    const [left, top] = this.toMap(0, 0), [right, bottom] = this.toMap(this.width, this.height);
     const seen = this.within(left, bottom, right, top, 600) ?? [];
     const placed = [];
     for (const i of seen) {
@@ -282,7 +233,7 @@ export class EmbeddingMap {
       else if (event.key === "+" || event.key === "=") this.step(1.4);
       else if (event.key === "-") this.step(1 / 1.4);
       else if (event.key === "Home") this.home();
-      else if (event.key === "Enter") { const i = this.near(canvas.clientWidth / 2, canvas.clientHeight / 2, 200); if (i >= 0) this.open(this.id(i)); }
+      else if (event.key === "Enter") { const i = this.near(this.width / 2, this.height / 2, 200); if (i >= 0) this.open(this.id(i)); }
       else return;
       event.preventDefault();
     });
@@ -302,7 +253,7 @@ export class EmbeddingMap {
       card.replaceChildren(h("img", { src: api.thumbnail(this.library, this.id(i)), alt: "" }));
     }
     card.hidden = false;
-    const x = Math.min(px + 16, this.canvas.clientWidth - 186), y = Math.min(py + 16, this.canvas.clientHeight - 190);
+    const x = Math.min(px + 16, this.width - 186), y = Math.min(py + 16, this.height - 190);
     card.style.transform = `translate(${Math.max(4, x)}px, ${Math.max(4, y)}px)`;
   }
 }
