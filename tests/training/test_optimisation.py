@@ -47,7 +47,7 @@ def test_each_optimiser_is_the_plain_one_of_torch(name: str, kind: type) -> None
     ours = build(module, TrainingSettings(optimiser=name, learning_rate=0.1, weight_decay=0.3, momentum=0.7))
     decays, others = ([p for p in twin.parameters() if (p.ndim > 1) is side] for side in (True, False))
     groups = [{"params": decays, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
-    theirs = kind(groups, lr=0.1, **({"momentum": 0.7} if name == "sgd" else {}))
+    theirs = kind(groups, lr=0.1, **({"momentum": 0.7} if name == "sgd" else {"betas": (0.7, 0.999)}))
     assert type(ours) is kind
     for _ in range(3):
         for each, optimiser in ((module, ours), (twin, theirs)):

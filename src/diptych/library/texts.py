@@ -39,6 +39,7 @@ _MARK = "texts:"  # how the source of a text's row begins, so that indexing pict
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
 _PAPER, _INK, _FONT, _LINES = "#fbf7ef", "#23201a", 18, 8
+_MOST_LETTERED = 300  # characters; more do not fit a card, and fitting them takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def lettered(text: str) -> bytes:
     from PIL import Image, ImageDraw
 
     card = Image.new("RGB", (SIZE, SIZE), _PAPER)
+    text = text if len(text) <= _MOST_LETTERED else text[:_MOST_LETTERED] + " …"
     font = font_for(text, _FONT)
     margin, line_height = 18, _FONT + 8
     lines = wrapped(text, font, SIZE - 2 * margin, _LINES)

@@ -198,7 +198,7 @@ class Shelf:
             new = await asyncio.to_thread(
                 Served, old.name, old.folder, embedder, self._pressure, self._metrics, old.slow
             )
-            await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm())
+            await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm(), new.open_store())
         except Exception as error:  # the old one goes on searching what it knows; it is tried again
             errors.log.error("%s was embedded anew, and cannot be opened", old.name, exc_info=error)
             return
