@@ -141,7 +141,7 @@ def draw(table: dict, path: Path) -> None:
         if alone := found.get("slow over everything"):
             axis.plot(alone["ms"], alone["R@1"], color=colour, marker="x", linestyle="")
     axis.set_xscale("log")
-    axis.set_xlabel("milliseconds a query; the number is how many candidates are re-ranked (x: the slow model alone)")
+    axis.set_xlabel("milliseconds a query (numbers: candidates; x: the slow model alone)")
     axis.set_ylabel("R@1, percent")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
