@@ -6,10 +6,14 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from diptych.cli.app import run
+from diptych.library import Library
+from diptych.models import load
+from diptych.synthesis import load as load_generator
 
 COLOURS = ("red", "green", "blue", "black", "white")
 
@@ -157,3 +161,23 @@ def test_the_wrong_library(search, collection):
 def test_debug_shows_the_traceback(collection):
     with pytest.raises(Exception, match="from 1 to 1,000"):
         run(["search", "dog", "-k", "0", "--library", str(collection / "library"), "--debug"])
+
+
+def test_generated_pictures_are_a_query(diptych, painted, small_model, shapes, tmp_path):
+    library = tmp_path / "library"
+    assert diptych("index", shapes, "--model", small_model, "--library", library, "--quiet")[0] == 0
+    asked = ["search", "--by-generated", "a red circle", "--generator", painted.model, "--library", library]
+    sheet = tmp_path / "found.png"
+    code, told, _ = diptych(*asked, "-k", 3, "--seed", 1, "--json", "--preview", sheet)
+    assert code == 0
+    hits = json.loads(told)["hits"]
+    pictures = load_generator(painted.model).generate(["a red circle"] * 4, seed=1)
+    model = load(small_model)
+    mean = model.encode_images(list(pictures)).mean(0)
+    cosines = Library.open(library, model).search(mean / np.linalg.norm(mean), 3)
+    assert [hit["id"] for hit in hits] == [hit.id for hit in cosines]
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert diptych(*asked, "a red circle")[0] == 2
+    code, _, error = diptych("search", "--by-generated", "x", "--generator", "nothing", "--library", library)
+    assert code != 0
+    assert "no generator 'nothing'" in error

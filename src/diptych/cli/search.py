@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -21,6 +21,7 @@ from diptych.library.texts import text_of
 from .shared import Common
 
 COMMON = Common()
+_DRAWN = 4  # pictures that stand for generated words: one alone may be a failure
 
 
 def search(
@@ -28,6 +29,8 @@ def search(
     library: Path | None = None,
     image: Path | None = None,
     like: str | None = None,
+    by_generated: str | None = None,
+    generator: str = "emoji",
     k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
     where: str | None = None,
     model: str | None = None,
@@ -58,6 +61,8 @@ def search(
 
         diptych search "someone on a bike" --library captions.library
 
+        diptych search --by-generated "a red apple" --generator runs/xmc-emoji/model --library all.library
+
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
 
     Args:
@@ -65,6 +70,9 @@ def search(
         library: Folder of the library; needed.
         image: Look for pictures like this one.
         like: Look for pictures like this one of the library, by its id; itself left out.
+        by_generated: Draw pictures of these words, and look for pictures like them: what a generator makes of
+            words, as a query (--seed draws others).
+        generator: What draws: a shipped generator's name, or a folder that diptych train wrote.
         k: How many pictures, 1 to 1,000.
         where: Only pictures for which this SQL expression holds; diptych library info lists the columns.
         model: A shipped model's name, or a model folder; the one that made the library is the default.
@@ -78,29 +86,35 @@ def search(
     """
     queries.check_k(k)
     sheet, more_words = _sheet_file(preview)
-    text = _asked_for([*words, *more_words], image, like, cut)
+    text = _asked_for([*words, *more_words], image, like, by_generated, cut)
     if library is None:
         raise ConfigError("--library is missing; name the folder that diptych index made")
     collection = _opened(library, model, needed=like is None)
     if rerank or budget_ms is not None:
         _attach(collection, slow, beta, common)
+    drawn: Any = []
     if like is not None:
         hits = collection.like(like, k, where)
+    elif by_generated is not None:
+        drawn = _drawn(by_generated, generator, common)
+        hits = collection.search(_mean_vector(collection, drawn), k, where)
     else:
         asked = image if image is not None else text
         hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
-    title = text or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
+    title = text or by_generated or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
     _print(hits, plain(title), paths, common)
     if preview is not None:
-        _preview(collection, hits, plain(title), image, sheet, common)
+        shown = [image.read_bytes()] if image is not None else [_png(picture) for picture in drawn]
+        _preview(collection, hits, plain(title), shown, sheet, common)
 
 
-def _asked_for(words: Sequence[str], image: Path | None, like: str | None, cut: bool) -> str:
+def _asked_for(words: Sequence[str], image: Path | None, like: str | None, by_generated: str | None, cut: bool) -> str:
     """The words of the query, checked; "" when a picture is asked for."""
     flag = next((word for word in words if word.startswith("-") and len(word) > 1), None)
     if flag is not None:
         raise ConfigError(f"unknown option {flag!r}; see diptych search --help (words that begin with -: after --)")
     present = {"words": bool(words), "--image": image is not None, "--like": like is not None}
+    present["--by-generated"] = by_generated is not None
     given = [name for name, is_given in present.items() if is_given]
     if len(given) > 1:
         raise ConfigError(f"found {' and '.join(given)}; expected one of them (a sum may name pictures: --help)")
@@ -129,6 +143,32 @@ def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
 
     about = card.read(folder)
     return Library.open(folder, load(model or about.model) if needed or model else None)
+
+
+def _drawn(words: str, generator: str, common: Common) -> Any:
+    """Pictures of the words, uint8 (n, s, s, 3)."""
+    from diptych import synthesis
+
+    return synthesis.load(generator).generate([words] * _DRAWN, seed=common.seed or 0)
+
+
+def _mean_vector(collection: Library, pictures: Any) -> Any:
+    """The unit vector in the middle of several pictures'."""
+    from diptych.core.cosine import normalise
+
+    if collection.model is None:
+        raise ConfigError("the library's model is not loaded, so pictures cannot be looked for")
+    return normalise(collection.model.encode_images(list(pictures)).mean(axis=0))
+
+
+def _png(picture: Any) -> bytes:
+    import io
+
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG")
+    return data.getvalue()
 
 
 def _place(hit: Hit) -> str:
@@ -169,7 +209,7 @@ def _print(hits: list[Hit], query: str, paths: bool, common: Common) -> None:
 
 
 def _preview(
-    collection: Library, hits: list[Hit], title: str, image: Path | None, sheet: Path | None, common: Common
+    collection: Library, hits: list[Hit], title: str, query_images: list[bytes], sheet: Path | None, common: Common
 ) -> None:
     from diptych.library.sheet import Found, contact_sheet, png
 
@@ -181,6 +221,5 @@ def _preview(
 
         print(preview(found, shutil.get_terminal_size().columns))
         return
-    query_images = [] if image is None else [image.read_bytes()]
     write_bytes(sheet, png(contact_sheet(title, found, query_images)))
     common.progress().say(f"contact sheet: {escape(str(sheet))}")
