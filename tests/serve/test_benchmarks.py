@@ -62,7 +62,9 @@ def test_the_soak_looks_at_all_processes(benchmarks) -> None:
     import serve_soak
 
     alone = serve_soak.sample(os.getpid(), 0.0)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    program = [sys.executable, "-c", "print('up', flush=True); input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()  # it is up, and has memory of its own
         both = serve_soak.sample(os.getpid(), 1.0)
         assert child.pid in serve_soak.family(os.getpid())
         child.communicate(b"\n")

@@ -89,12 +89,22 @@ async def _until_stopped(running: uvicorn.Server, listener: socket.socket, ready
 
 def log_to_stderr(*, quiet: bool) -> None:
     """One line for each request and each thing worth knowing."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("diptych.serve")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+class _ToStderr(logging.Handler):
+    """Writes to whatever standard error is at the time, so that a stream that was closed meanwhile does no harm."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
 
 
 def _allow_descriptors(wanted: int) -> None:
