@@ -162,13 +162,11 @@ def _mean_vector(collection: Library, pictures: Any) -> Any:
 
 
 def _png(picture: Any) -> bytes:
-    import io
-
     from PIL import Image
 
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "PNG")
-    return data.getvalue()
+    from diptych.library.sheet import png
+
+    return png(Image.fromarray(picture))
 
 
 def _place(hit: Hit) -> str:

@@ -57,36 +57,30 @@ def train(
     from diptych.core.config import load, peek
 
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
-    unmined = ""
-    given: dict[str, Any] = {"source": data, "options": options, "device": common.device, "progress": common.progress()}
     kind = peek(config, "kind")
+    made: Any = compose  # what has forget and train for this kind
+    settings_type: Any = compose.TrainConfig
     if kind == "synthesis":
-        from diptych.compose import synthesis as compose_synthesis
+        from diptych.compose import synthesis as made
 
-        pictured = load(compose_synthesis.SynthesisConfig, config, overrides)
-        folder = out or Path("runs") / pictured.name
-        if fresh:
-            compose_synthesis.forget(folder)
-        report = compose_synthesis.train(pictured, folder, **given)
+        settings_type = made.SynthesisConfig
+    elif kind == "cross":
+        from diptych.compose import slow as made
+
+        settings_type = made.SlowConfig
+    settings = load(settings_type, config, overrides)
+    folder = out or Path("runs") / settings.name
+    if fresh:
+        made.forget(folder)
+    report = made.train(
+        settings, folder, source=data, options=options, device=common.device, progress=common.progress()
+    )
+    next_step = f"diptych eval {data or 'SOURCE'} --model {report.model}"
+    if kind == "synthesis":
         next_step = f'diptych generate "a red apple" --model {report.model}'
     elif kind == "cross":
-        from diptych.compose import slow as compose_slow
-
-        slow = load(compose_slow.SlowConfig, config, overrides)
-        folder = out or Path("runs") / slow.name
-        if fresh:
-            compose_slow.forget(folder)
-        report = compose_slow.train(slow, folder, **given)
         next_step = f"diptych fit-rerank --fast base --slow {report.model} --data {data or 'SOURCE'}"
-    else:
-        settings = load(compose.TrainConfig, config, overrides)
-        folder = out or Path("runs") / settings.name
-        if fresh:
-            compose.forget(folder)
-        report = compose.train(settings, folder, **given)
-        next_step = f"diptych eval {data or 'SOURCE'} --model {report.model}"
-        if report.unmined:
-            unmined = f"\n{report.unmined} records have no place in {settings.data.mined}"
+    unmined = f"\n{report.unmined} records have no place in {settings.data.mined}" if report.unmined else ""
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
     common.show(

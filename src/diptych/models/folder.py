@@ -13,15 +13,20 @@ Loading runs no code from the folder and never unpickles.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from diptych.core import fingerprint
 from diptych.core.config import Part, from_dict, to_dict
 from diptych.core.errors import ConfigError, ModelError
+from diptych.core.files import fsync_folder
 from diptych.core.protocols import Preprocess
 
 FORMAT = 1
@@ -104,7 +109,17 @@ def read_config(folder: Path) -> ModelConfig:
         raise ModelError(str(error)) from error
 
 
-def verify(folder: Path, config: ModelConfig) -> None:
+@runtime_checkable
+class Listed(Protocol):
+    """A config that names the files beside it."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """File -> fingerprint."""
+        ...
+
+
+def verify(folder: Path, config: Listed) -> None:
     """Raise ModelError when a file is missing or is not the one that config.json speaks of."""
     for name, expected in config.files.items():
         path = folder / name
@@ -112,3 +127,34 @@ def verify(folder: Path, config: ModelConfig) -> None:
             raise ModelError(f"the model {folder} lacks {name}; copy the whole folder again")
         if fingerprint.of_file(path) != expected:
             raise ModelError(f"{path} is damaged or was changed: its hash differs from {CONFIG}; copy it again")
+
+
+@contextlib.contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A new folder to write a model in; it takes the place of `folder`, and of an older model there, at the end.
+
+    On any exception `folder` is as it was; a crash while the two change places leaves the old one under a dotted
+    name. Raises ModelError when `folder` holds something that is no model.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+        raise ModelError(f"{folder} exists and is not a model folder; choose another --out, or empty it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        _replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(new: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(new, folder)
+    else:
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+        os.replace(new, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    fsync_folder(folder.parent)

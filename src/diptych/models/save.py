@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +13,7 @@ from torch import nn
 
 from diptych.core import fingerprint
 from diptych.core.config import Part, to_dict
-from diptych.core.errors import ModelError
-from diptych.core.files import fsync_file, fsync_folder, write_bytes, write_json
+from diptych.core.files import fsync_file, write_bytes, write_json
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.version import __version__
 from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
@@ -64,11 +60,7 @@ def save(
 
     Raises ModelError when `folder` exists and is not a model folder.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / files.CONFIG).exists():
-        raise ModelError(f"{folder} exists and is not a model folder; choose another --out, or empty it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with files.written_whole(folder) as temporary:
         graphs: dict[str, GraphSpec | Graph] = {
             files.IMAGE_HEAD: GraphSpec(image.module, _example(image.tower), compact=compact),
             files.TEXT_HEAD: GraphSpec(text.module, _example(text.tower), compact=compact),
@@ -94,10 +86,6 @@ def save(
         )
         write_json(temporary / files.CONFIG, to_dict(config))
         write_bytes(temporary / files.CARD, card.encode())
-        temporary.chmod(0o755)
-        replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return config
 
 
@@ -118,16 +106,3 @@ def _example(tower: ImageTower | TextTower) -> torch.Tensor:
     """Two rows as the exported graph will be given them."""
     integers = getattr(tower, "storage", "") == "int32"
     return torch.zeros(2, tower.dim, dtype=torch.int64 if integers else torch.float32)
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; a crash in between leaves the old one under a dotted name."""
-    if not folder.exists():
-        os.replace(new, folder)
-    else:
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-        os.replace(new, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    fsync_folder(folder.parent)

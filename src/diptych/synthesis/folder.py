@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,7 @@ from diptych.core.config import Part, from_dict, nearest, to_dict
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.files import fsync_file, write_bytes, write_json
 from diptych.core.version import __version__
-from diptych.models.folder import CARD, CONFIG, FORMAT, WEIGHTS
+from diptych.models.folder import CARD, CONFIG, FORMAT, WEIGHTS, verify, written_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,16 +110,6 @@ def read_config(folder: Path) -> GeneratorConfig:
         raise ModelError(str(error)) from error
 
 
-def verify(folder: Path, config: GeneratorConfig) -> None:
-    """Raise ModelError when a file is missing or is not the one that config.json speaks of."""
-    for name, expected in config.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelError(f"the model {folder} lacks {name}; copy the whole folder again")
-        if fingerprint.of_file(path) != expected:
-            raise ModelError(f"{path} is damaged or was changed: its hash differs from {CONFIG}; copy it again")
-
-
 def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str) -> GeneratorConfig:
     """Write a complete model folder; an older model there is replaced only when all is written.
 
@@ -130,13 +118,8 @@ def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str)
     import torch
 
     from diptych.encoders.export import GraphSpec, write_graphs
-    from diptych.models.save import replace_folder
 
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise ModelError(f"{folder} exists and is not a model folder; choose another --out, or empty it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with written_whole(folder) as temporary:
         words = max(1, config.text.max_words)
         example = (
             torch.zeros(2, config.noise),
@@ -153,10 +136,6 @@ def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str)
         config = dataclasses.replace(config, files=files, diptych=__version__)
         write_json(temporary / CONFIG, to_dict(config))
         write_bytes(temporary / CARD, card.encode())
-        temporary.chmod(0o755)
-        replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return config
 
 

@@ -141,10 +141,9 @@ def train(
     _fit_statistics(players, training, look, config.seed)
     game, frozen = _game(config, players, tower, look)
     total = config.steps * config.training.epochs
-    objective = _objective(config, players, game, training, lambda: holder[0].fabric.device, total)
+    objective = _objective(config, players, game, training, lambda: trainer.fabric.device, total)
     watcher = Watcher(config, players.generator, look, training, validation, out, lambda: objective.step + 1)
     latest: dict[str, float] = {}
-    holder: list[Trainer] = []
 
     def validate() -> dict[str, float]:
         latest.clear()
@@ -155,7 +154,7 @@ def train(
         facts = objective.since_round()
         return facts | watcher.raise_alarms({**facts, **latest}, progress)
 
-    trainer = Trainer(
+    trainer: Trainer = Trainer(
         players,
         objective,
         validate,
@@ -187,7 +186,6 @@ def train(
         title=f"{config.name}, seed {config.seed}",
         progress=progress,
     )
-    holder.append(trainer)
     for part in frozen:
         part.to(trainer.fabric.device)
     fit = trainer.fit()

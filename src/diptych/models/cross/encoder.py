@@ -18,7 +18,7 @@ from diptych.data.images import ImageInput, stream
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.pytorch import choose_device
 from diptych.encoders.table import image_tower
-from diptych.models.folder import BUNDLED, WEIGHTS
+from diptych.models.folder import BUNDLED, WEIGHTS, verify
 
 from . import folder as files
 from . import vocabulary
@@ -75,7 +75,7 @@ class CrossEncoder:
 
     @cached_property
     def _verified(self) -> Path:
-        files.verify(self.folder, self.config)
+        verify(self.folder, self.config)
         return self.folder
 
     @cached_property

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +24,10 @@ from safetensors.torch import load_file, save_file
 from diptych.core import fingerprint
 from diptych.core.config import from_dict, to_dict
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.files import fsync_file, fsync_folder, write_bytes, write_json
+from diptych.core.files import fsync_file, write_bytes, write_json
 from diptych.core.protocols import MapTower, Preprocess
 from diptych.core.version import __version__
-from diptych.models.folder import BUNDLED, CARD, CONFIG, FORMAT, WEIGHTS
+from diptych.models.folder import BUNDLED, CARD, CONFIG, FORMAT, WEIGHTS, written_whole
 from diptych.models.save import Portable
 
 from . import vocabulary
@@ -116,11 +114,7 @@ def save(
     A portable tower is copied in and its name in `config` becomes "bundled". Raises ModelError when
     `folder` holds something that is no model.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise ModelError(f"{folder} exists and is not a model folder; choose another --out, or empty it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with written_whole(folder) as temporary:
         half = {key: _stored(value) for key, value in network.state_dict().items()}
         save_file(half, temporary / WEIGHTS, metadata={"format": "pt"})
         words.write(temporary / vocabulary.FILE)
@@ -138,10 +132,6 @@ def save(
         config = dataclasses.replace(config, image=image, files=files, diptych=__version__)
         write_json(temporary / CONFIG, to_dict(config))
         write_bytes(temporary / CARD, card.encode())
-        temporary.chmod(0o755)
-        _replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return config
 
 
@@ -156,28 +146,6 @@ def read_network(folder: Path, config: CrossConfig) -> CrossNetwork:
     return network.eval().requires_grad_(False)
 
 
-def verify(folder: Path, config: CrossConfig) -> None:
-    """Raise ModelError when a file is missing or is not the one that config.json speaks of."""
-    for name, expected in config.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelError(f"the model {folder} lacks {name}; copy the whole folder again")
-        if fingerprint.of_file(path) != expected:
-            raise ModelError(f"{path} is damaged or was changed: its hash differs from {CONFIG}; copy it again")
-
-
 def _stored(value: torch.Tensor) -> torch.Tensor:
     value = value.detach().cpu().contiguous()
     return value.half() if value.is_floating_point() else value
-
-
-def _replace(new: Path, folder: Path) -> None:
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-        os.replace(new, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(new, folder)
-    fsync_folder(folder.parent)
