@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, LimitError
-from diptych.library import Library, snapshot
+from diptych.library import Library, opened, snapshot
+from diptych.library import lock as locks
 
 
 def names(hits):
@@ -156,15 +157,36 @@ def test_searching_works_where_nothing_can_be_written(filled, encoder, monkeypat
     assert Library.open(filled.folder, encoder).search("red", 6) == expected
 
 
-def test_many_readers_may_rebuild_at_once(filled, encoder):
+def test_many_readers_may_rebuild_at_once_and_one_does(filled, encoder, monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
     expected = filled.search("red", 6)
     spoil(filled.folder, "current.json", "missing")
+    build, built = snapshot.build, []
+    monkeypatch.setattr(snapshot, "build", lambda *given: built.append(1) or build(*given))
     with ThreadPoolExecutor(6) as pool:
         found = pool.map(lambda _: Library.open(filled.folder, encoder).search("red", 6), range(12))
         assert all(hits == expected for hits in found)
     assert len(list((filled.folder / "snapshot").iterdir())) == 2
+    assert len(built) == 1
+
+
+def test_a_reader_builds_nothing_while_a_writer_is_at_work(filled, encoder, monkeypatch):
+    """A store that is tidied up has new versions for seconds before the journal leads to them."""
+    monkeypatch.setattr(opened, "_PATIENCE", 0.0)
+    reader = Library.open(filled.folder, encoder)
+    first = reader.search("red", 6)
+    with locks.writer(filled.folder):
+        filled._place.pictures().write([], [first[0].id])  # no journal yet
+        assert reader.search("red", 6) == first
+    assert first[0].id not in {hit.id for hit in reader.search("red", 6)}  # the writer died: look for itself
+
+
+def test_looking_whether_somebody_writes(tmp_path):
+    assert not locks.is_held(tmp_path)
+    with locks.writer(tmp_path):
+        assert locks.is_held(tmp_path)
+    assert not locks.is_held(tmp_path)
 
 
 def test_ties_go_by_id(library, pictures):

@@ -16,6 +16,7 @@ from .names import escape
 
 FILE = "writer.lock"
 _RETRY_SECONDS = 0.005
+_LEAST_WAIT = 0.1  # so that a reader who looks whether anybody writes (`is_held`) is in no writer's way
 
 
 def _holder(descriptor: int) -> str:
@@ -53,6 +54,25 @@ def _locked(descriptor: int, deadline: float) -> None:
             return
 
 
+def is_held(folder: Path, file: str = FILE) -> bool:
+    """Whether somebody is writing now."""
+    import fcntl
+
+    try:
+        descriptor = os.open(folder / file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def writer(folder: Path, wait: float = 0.0, file: str = FILE) -> Iterator[None]:
     """Hold the library's writer lock (or another, by its file).
@@ -62,7 +82,7 @@ def writer(folder: Path, wait: float = 0.0, file: str = FILE) -> Iterator[None]:
     descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         try:
-            _locked(descriptor, time.monotonic() + wait)
+            _locked(descriptor, time.monotonic() + max(wait, _LEAST_WAIT))
         except OSError as error:
             raise LibraryError(
                 f"the library {escape(str(folder))} is being written by {_holder(descriptor)}; "

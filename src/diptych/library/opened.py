@@ -27,6 +27,7 @@ from .view import View
 
 _THUMBS, _SNAPSHOT_LOCK = "thumbs", "snapshot.lock"
 _PATIENCE = 1.0  # seconds for which a reader waits for the journal of a write under way, before it looks for itself
+_MOST_PATIENCE = 60.0  # while somebody still writes: tidying a large table up takes many seconds
 _REWRITE_ROWS = 1000  # changed since the last snapshot, and at least
 _REWRITE_SHARE = 0.01  # of it: then a new one is worth the work
 _ATTEMPTS = 3
@@ -133,7 +134,7 @@ class OpenLibrary:
     def _newer_view(self, token: str | None) -> View:
         view = self._current
         found = None if view is None else view.advanced(token)
-        if found is None:
+        if found is None and (view is None or snapshot.in_use(self._snapshots) != view.base.folder.name):
             found = self._loaded(token)
         if found is None and self._is_patient():
             return self._current if self._current is not None else self._waited_for()
@@ -149,7 +150,10 @@ class OpenLibrary:
         now = time.monotonic()
         if self._behind_since is None:
             self._behind_since = now
-        return now - self._behind_since < _PATIENCE and self._current.base.folder.exists()
+        if not self._current.base.folder.exists():
+            return False
+        behind = now - self._behind_since
+        return behind < _PATIENCE or (behind < _MOST_PATIENCE and lock.is_held(self.folder))
 
     def _waited_for(self) -> View:
         """The first view of this process: a short wait for a writer, else a new snapshot."""
@@ -166,12 +170,13 @@ class OpenLibrary:
         base = snapshot.load(self._snapshots, self.card.id, self.card.dim)
         return None if base is None else View(base, base.version).advanced(token)
 
-    def _rebuilt(self) -> View:
+    def _rebuilt(self, *, anew: bool = False) -> View:
+        """From the store. `anew`: whatever lies on disk is damaged."""
         for attempt in range(_ATTEMPTS):
             try:
                 store, token = self._place.standing()
                 try:
-                    return self._laid_out(store, token)
+                    return self._laid_out(store, token, if_needed=not anew)
                 except OSError:  # a disk that cannot be written can still be searched
                     return View(snapshot.in_memory(store, self.card.dim, token), token)
             except LibraryError:  # its files may have been compacted away under it
@@ -179,9 +184,14 @@ class OpenLibrary:
                     raise
         raise AssertionError  # for the type checker: the loop returns or raises
 
-    def _laid_out(self, store: Any, token: str) -> View:
-        """A new snapshot on disk. One process at a time builds, so that none removes another's."""
+    def _laid_out(self, store: Any, token: str, *, if_needed: bool = False) -> View:
+        """A new snapshot on disk. One process at a time builds, so that none removes another's.
+
+        With `if_needed` not when, by the time it is this process's turn, another has built it.
+        """
         with lock.exclusive(self.folder / _SNAPSHOT_LOCK):
+            if if_needed and (there := self._loaded(token)) is not None:
+                return there
             made = snapshot.build(self._snapshots, store, self.card.id, self.card.dim, token)
             with contextlib.suppress(OSError, RuntimeError):  # without the accelerator searching is exact
                 accelerator.prepare(made)

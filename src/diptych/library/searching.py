@@ -83,7 +83,7 @@ class Searching(OpenLibrary):
         try:
             return self._hits(vector, k, where)
         except DamagedError:
-            self._current = self._rebuilt()
+            self._current = self._rebuilt(anew=True)
             return self._hits(vector, k, where)
 
     def _vector_of(self, identifier: str) -> Float32[np.ndarray, d]:

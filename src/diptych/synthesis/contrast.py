@@ -76,6 +76,6 @@ def word_region_scores(
     return ((torch.logsumexp(fit, dim=2) - count.log()) / word_sharpness).T
 
 
-def hinge_discriminator(real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+def hinge_discriminator(real: Float[Tensor, "*b"], fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
     """mean max(0, 1 - real) + mean max(0, 1 + fake)."""
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()

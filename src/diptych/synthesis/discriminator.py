@@ -23,6 +23,7 @@ class Seen(NamedTuple):
     logit: Float[Tensor, " b"]  # above 0: real and of this text
     embedding: Float[Tensor, "b e"]
     regions: Float[Tensor, "b r e"]
+    patches: Float[Tensor, "b r"]  # above 0: real, region by region
 
 
 class Below(nn.Module):
@@ -114,6 +115,7 @@ class XmcDiscriminator(nn.Module):
         self.last = DownBlock(channels[-1], channels[-1], down=False)
         self.region_side = settings.region_side
         self.region = spectral_norm(nn.Conv2d(of_side[settings.region_side], settings.space, 1))
+        self.patch = spectral_norm(nn.Conv2d(of_side[settings.region_side], 1, 1))
         self.embedding = spectral_norm(nn.Linear(channels[-1], settings.space))
         self.logit = spectral_norm(nn.Linear(channels[-1], 1))
         self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
@@ -142,8 +144,9 @@ class XmcDiscriminator(nn.Module):
             h = h + functional.relu(more)
         asked = (self.projection(self.standard(sentence)) * h).sum(1) / h.shape[1] ** 0.5
         logit = self.logit(h).squeeze(1) + asked
-        found = self.region(functional.relu(regions)).permute(0, 2, 3, 1).flatten(1, 2)
-        return Seen(logit.float(), self.embedding(h), found)
+        regions = functional.relu(regions)
+        found = self.region(regions).permute(0, 2, 3, 1).flatten(1, 2)
+        return Seen(logit.float(), self.embedding(h), found, self.patch(regions).flatten(1).float())
 
     def read(
         self, sentence: Float[Tensor, "b d"], words: Float[Tensor, "b w d"]

@@ -12,10 +12,11 @@ from diptych.synthesis.blocks import StandingNorm, UpBlock
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 _WORDS_FROM = 2  # the first two blocks (to 16 x 16) see no words
+_REACH = 1.1  # a tanh never reaches 1, which is white, and saturates all colours on the way there
 
 
 class XmcGenerator(nn.Module):
-    """Noise and a text to a picture in [-1, 1].
+    """Noise and a text to a picture in [-1, 1], or a little beyond.
 
     z and the sentence -> fully connected -> 4 x 4 -> up-blocks. The first two blocks are modulated by
     (z, sentence), the others by (z, sentence, word context of the region). Source: XMC-GAN
@@ -51,6 +52,12 @@ class XmcGenerator(nn.Module):
         self.picture = nn.Conv2d(channels[-1], 3, 3, padding=1)
         self.apply(_initialise)
 
+    @torch.no_grad()
+    def begin_with(self, pictures: Float[Tensor, "n 3 s s"]) -> None:
+        """Make the mean colour of these pictures the one that the untrained generator paints."""
+        mean = pictures.float().mean((0, 2, 3)) / _REACH
+        self.picture.bias.copy_(torch.atanh(mean.clamp(-0.9, 0.9)))  # type: ignore[union-attr]
+
     def forward(
         self,
         noise: Float[Tensor, "b z"],
@@ -65,7 +72,7 @@ class XmcGenerator(nn.Module):
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             h = block(h, condition, read, mask)
-        return torch.tanh(self.picture(functional.relu(self.norm(h))))
+        return torch.tanh(self.picture(functional.relu(self.norm(h)))) * _REACH
 
 
 def _initialise(part: nn.Module) -> None:

@@ -38,6 +38,7 @@ class XmcSettings:
     word_attention: bool = True  # modulate from 16 x 16 on by each region's own words
     sharpness: float = 15.0  # rho_0: how sharply a region chooses among the words
     discriminator_width: int = 0  # channels of the finest map of the discriminator; 0 is `width`
+    patches: float = 0.0  # the hinge loss of each region on its own, beside that of the whole picture
     pretrained: bool = False  # the discriminator stands on the frozen network's maps instead of pixels alone
     space: int = 256  # numbers of an embedding in the contrastive losses
     region_side: int = 8  # pixels of the map whose positions are the regions
@@ -55,7 +56,7 @@ class XmcSettings:
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
-        for name in ("sentence", "word", "image", "frozen"):
+        for name in ("patches", "sentence", "word", "image", "frozen"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
         for name in ("temperature", "region_sharpness", "word_sharpness", "sharpness"):

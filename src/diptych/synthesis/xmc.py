@@ -57,7 +57,11 @@ class XmcGame:
         real, made = seen.logit[:count], seen.logit[count:]
         loss = hinge_discriminator(real, made)
         facts = {"hinge": loss.detach(), **won(real, made)}
-        own = Seen(real, seen.embedding[:count], seen.regions[:count])
+        if self._settings.patches:
+            local = hinge_discriminator(seen.patches[:count], seen.patches[count:])
+            loss = loss + self._settings.patches * local
+            facts["patch hinge"] = local.detach()
+        own = Seen(*(part[:count] for part in seen))
         more, parts = self._text_losses(batch, own)
         return Outcome(loss + more, facts | {f"real {name}": value for name, value in parts.items()})
 
@@ -73,6 +77,8 @@ class XmcGame:
         below, below_real = (look, wanted) if settings.pretrained else (None, None)
         seen: Seen = self.discriminator(fake, batch.sentence, below)
         adversarial = -seen.logit.mean()
+        if settings.patches:
+            adversarial = adversarial - settings.patches * seen.patches.mean()
         more, facts = self._text_losses(batch, seen)
         loss = adversarial + more
         facts["adversarial"] = adversarial.detach()

@@ -90,14 +90,16 @@ def _game(config: SynthesisConfig, players: Players, tower: TextTower, look: nn.
 
 
 def _fit_statistics(players: Players, training: PicturePairs, look: nn.Module, seed: int) -> None:
-    """Centre and scale what both networks read by a sample of it."""
+    """Centre and scale what both networks read by a sample of it; begin with the mean colour of real pictures."""
     sample = training.conditions(_STATISTICS_TEXTS, seed)
     for side in (players.generator, players.discriminator):
         standard = getattr(side, "standard", None)
         if isinstance(standard, Standardise):
             standard.fit(sample)
+    pictures = training.pictures(training.spread(_STATISTICS_PICTURES))
+    if isinstance(players.generator, XmcGenerator):
+        players.generator.begin_with(pictures)
     if isinstance(players.discriminator, XmcDiscriminator) and players.discriminator.below is not None:
-        pictures = training.pictures(training.spread(_STATISTICS_PICTURES))
         with torch.no_grad():
             players.discriminator.below.fit(look.look(pictures))  # type: ignore[operator]
 
