@@ -255,6 +255,9 @@ def test_the_judge_sees_as_the_encoder_does(shapes):
     pictures.requires_grad_()
     found = Judge(encoder)(pictures)
     assert np.allclose(found.detach().numpy(), encoder.encode_pixels(pixels), atol=2e-3)
+    smaller = Judge(encoder, 128)(pictures).detach()
+    assert smaller.shape == found.shape
+    assert not torch.allclose(smaller, found)
     found[:, 0].sum().backward()
     assert pictures.grad.abs().sum() > 0
 

@@ -72,6 +72,22 @@ def test_a_weight_multiplies_its_loss():
     assert difference == pytest.approx(2 * float(one.facts["word"]), rel=1e-4)
 
 
+def test_each_region_can_be_told_real_or_generated_on_its_own():
+    """The patch hinge is the hinge loss over all regions of all pictures, weighted and added."""
+    off = dict.fromkeys(NAMES, 0.0)
+    outcome = xmc(patches=0.5, **off).discriminate(batch())
+    facts = {name: float(value) for name, value in outcome.facts.items()}
+    assert float(outcome.loss) == pytest.approx(facts["hinge"] + 0.5 * facts["patch hinge"], rel=1e-6)
+    game = xmc(patches=0.5, **off)
+    seen = game.discriminator(batch().pictures, batch().sentence)
+    assert seen.patches.shape == (4, 64)
+    outcome = game.generate(batch())
+    assert float(outcome.loss) == pytest.approx(float(outcome.facts["adversarial"]), rel=1e-6)
+    game.discriminator.requires_grad_(False)
+    outcome.loss.backward()
+    assert all(each.grad is not None for each in game.generator.start.parameters())
+
+
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_the_discriminators_turn_leaves_the_generator_without_gradient(pretrained):
     game = xmc(pretrained=pretrained)

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs the [train] extra")
 import torch
 
 from diptych.core.errors import ConfigError
-from diptych.synthesis.blocks import StandingNorm, WordContext, collecting
+from diptych.synthesis.blocks import Paint, StandingNorm, WordContext, collecting
 from diptych.synthesis.discriminator import XmcDiscriminator
 from diptych.synthesis.eyes import Layout
 from diptych.synthesis.generator import XmcGenerator
@@ -39,7 +39,18 @@ def test_pictures_have_the_size_and_the_range(size):
     generator = XmcGenerator(size, 10, SMALL)
     made = generator(torch.randn(2, 6), *texts(2))
     assert made.shape == (2, 3, size, size)
-    assert made.abs().max() <= 1
+    assert made.abs().max() <= Paint.REACH
+
+
+def test_the_first_pictures_have_the_mean_colour_of_real_ones():
+    """White, grey and black channels: tanh alone would need an infinite number for white."""
+    real = torch.tensor([1.0, 0.0, -1.0])[None, :, None, None].expand(5, 3, 8, 8)
+    paint = Paint(4)
+    with torch.no_grad():
+        paint.weight.zero_()
+    paint.begin_with(real)
+    made = paint(torch.randn(2, 4, 8, 8))
+    assert made[0, :, 3, 3].tolist() == pytest.approx([0.99, 0.0, -0.99], abs=1e-5)  # 1.1 * 0.9
 
 
 def test_the_largest_size_is_built():
@@ -124,7 +135,7 @@ def test_the_stack_generator_draws_around_its_condition():
     embedding = torch.randn(3, 10)
     drawn = generator.draw(torch.randn(3, 11), embedding)
     assert drawn.pictures.shape == (3, 3, 32, 32)
-    assert drawn.pictures.abs().max() <= 1
+    assert drawn.pictures.abs().max() <= Paint.REACH
     assert drawn.mean.shape == drawn.log_variance.shape == (3, 6)
     logit, label = StackDiscriminator(32, 4, settings)(drawn.pictures, drawn.mean)
     assert logit.shape == (3,)
@@ -145,3 +156,5 @@ def test_settings_that_make_no_sense(change, message):
         XmcSettings(**change)
     with pytest.raises(ConfigError, match="unknown condition"):
         XMrsSettings(condition="sound")
+    with pytest.raises(ConfigError, match="multiple of 32 pixels, found 50"):
+        XMrsSettings(encoder_size=50)

@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
+
+
+class Paint(nn.Conv2d):
+    """The last map to a picture: REACH * tanh(convolution).
+
+    A plain tanh reaches white, which is 1, nowhere: on drawings with a white ground it drives the map, and with it
+    all colours, into saturation.
+
+    Args:
+        channels: of the map.
+    """
+
+    REACH = 1.1
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 3, 3, padding=1)
+
+    @torch.no_grad()
+    def begin_with(self, pictures: Float[Tensor, "n 3 s s"]) -> None:
+        """Make the mean colour of these pictures the one that is painted before anything is learnt."""
+        mean = pictures.float().mean((0, 2, 3)) / self.REACH
+        bias: Any = self.bias
+        bias.copy_(torch.atanh(mean.clamp(-0.9, 0.9)))
+
+    def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 y x"]:
+        """Colours in [-1, 1], or a little beyond."""
+        return torch.tanh(super().forward(x)) * self.REACH
 
 
 class StandingNorm(nn.Module):

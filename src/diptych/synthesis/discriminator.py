@@ -23,7 +23,7 @@ class Seen(NamedTuple):
     logit: Float[Tensor, " b"]  # above 0: real and of this text
     embedding: Float[Tensor, "b e"]
     regions: Float[Tensor, "b r e"]
-    patches: Float[Tensor, "b r"]  # above 0: real, region by region
+    patches: Float[Tensor, "b r"]  # above 0: real, region by region; (b, 0) where that is not asked
 
 
 class Below(nn.Module):
@@ -114,8 +114,9 @@ class XmcDiscriminator(nn.Module):
         )
         self.last = DownBlock(channels[-1], channels[-1], down=False)
         self.region_side = settings.region_side
-        self.region = spectral_norm(nn.Conv2d(of_side[settings.region_side], settings.space, 1))
-        self.patch = spectral_norm(nn.Conv2d(of_side[settings.region_side], 1, 1))
+        inner = of_side[settings.region_side]
+        self.region = spectral_norm(nn.Conv2d(inner, settings.space, 1))
+        self.patch = spectral_norm(nn.Conv2d(inner, 1, 1)) if settings.patches else None
         self.embedding = spectral_norm(nn.Linear(channels[-1], settings.space))
         self.logit = spectral_norm(nn.Linear(channels[-1], 1))
         self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
@@ -146,7 +147,8 @@ class XmcDiscriminator(nn.Module):
         logit = self.logit(h).squeeze(1) + asked
         regions = functional.relu(regions)
         found = self.region(regions).permute(0, 2, 3, 1).flatten(1, 2)
-        return Seen(logit.float(), self.embedding(h), found, self.patch(regions).flatten(1).float())
+        local = logit.new_zeros(len(x), 0) if self.patch is None else self.patch(regions).flatten(1)
+        return Seen(logit.float(), self.embedding(h), found, local.float())
 
     def read(
         self, sentence: Float[Tensor, "b d"], words: Float[Tensor, "b w d"]

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.models.heads import Standardise
-from diptych.synthesis.blocks import StandingNorm, UpBlock
+from diptych.synthesis.blocks import Paint, StandingNorm, UpBlock
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 _WORDS_FROM = 2  # the first two blocks (to 16 x 16) see no words
-_REACH = 1.1  # a tanh never reaches 1, which is white, and saturates all colours on the way there
 
 
 class XmcGenerator(nn.Module):
@@ -49,14 +48,8 @@ class XmcGenerator(nn.Module):
             for number in range(len(channels) - 1)
         )
         self.norm = StandingNorm(channels[-1], affine=True)
-        self.picture = nn.Conv2d(channels[-1], 3, 3, padding=1)
+        self.picture = Paint(channels[-1])
         self.apply(_initialise)
-
-    @torch.no_grad()
-    def begin_with(self, pictures: Float[Tensor, "n 3 s s"]) -> None:
-        """Make the mean colour of these pictures the one that the untrained generator paints."""
-        mean = pictures.float().mean((0, 2, 3)) / _REACH
-        self.picture.bias.copy_(torch.atanh(mean.clamp(-0.9, 0.9)))  # type: ignore[union-attr]
 
     def forward(
         self,
@@ -72,7 +65,8 @@ class XmcGenerator(nn.Module):
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             h = block(h, condition, read, mask)
-        return torch.tanh(self.picture(functional.relu(self.norm(h)))) * _REACH
+        painted: Tensor = self.picture(functional.relu(self.norm(h)))
+        return painted
 
 
 def _initialise(part: nn.Module) -> None:

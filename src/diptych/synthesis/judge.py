@@ -23,15 +23,16 @@ _VARIANTS = {f"efficientnet-lite{variant.number}": variant for variant in (LITE0
 class Judge(nn.Module):
     """Pictures in [-1, 1] to the embeddings that `encode_images` would give them, frozen and differentiable.
 
-    Pictures are scaled to the encoder's size by bilinear interpolation.
+    Pictures are scaled to `size` by bilinear interpolation.
 
     Args:
         encoder: whose image tower is an EfficientNet-Lite with a head and no network in between.
+        size: pixels; 0 is the encoder's own. Half of it costs a quarter, and is seen a little differently.
 
     Raises ConfigError for another tower, ModelError for weights that do not fit.
     """
 
-    def __init__(self, encoder: DualEncoder) -> None:
+    def __init__(self, encoder: DualEncoder, size: int = 0) -> None:
         super().__init__()
         side = encoder.config.image
         source = side.source or side.tower
@@ -42,7 +43,7 @@ class Judge(nn.Module):
                 "and a head, such as base"
             )
         preprocess = encoder.preprocess
-        self.size = preprocess.size
+        self.size = size or preprocess.size
         (self.mean,), (self.std,) = {*preprocess.mean}, {*preprocess.std}
         self.net = _network(_VARIANTS[source].number)
         self.head: nn.Module = build_head(side.head, side.features, encoder.config.dim)

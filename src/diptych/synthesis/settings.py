@@ -76,6 +76,7 @@ class XMrsSettings:
     noise: int = 100  # numbers of z
     condition_width: int = 128  # of the condition that is drawn around the embedding
     encoder: str = "base"  # the frozen dual encoder: name or folder of a model
+    encoder_size: int = 0  # pixels of a generated picture when the encoder sees it; 0 is the encoder's own size
     condition: str = "text"  # text | image: whose embedding the generator gets
     classes: float = 1.0  # cross-entropy of the record's class, where records have one
     kl: float = 2.0
@@ -86,6 +87,8 @@ class XMrsSettings:
         for name, low in {"width": 1, "most": 1, "discriminator_width": 0, "noise": 1, "condition_width": 1}.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        if self.encoder_size < 0 or self.encoder_size % 32:
+            raise ConfigError(f"encoder_size must be a multiple of 32 pixels, found {self.encoder_size}")
         for name in ("classes", "kl", "to_image", "to_text"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")

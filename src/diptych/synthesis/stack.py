@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.models.heads import Standardise
-from diptych.synthesis.blocks import StandingNorm
+from diptych.synthesis.blocks import Paint, StandingNorm
 from diptych.synthesis.settings import START, XMrsSettings, widths
 
 
@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
 
 
 class StackGenerator(nn.Module):
-    """An embedding and noise to a picture in [-1, 1].
+    """An embedding and noise to a picture in [-1, 1], or a little beyond.
 
     Conditioning augmentation: embedding -> linear -> GLU -> mean and log variance -> c. (z, c) -> fully connected
     -> 4 x 4 -> up-blocks to half the size; c joins again, two residual blocks, a last up-block, tanh.
@@ -51,7 +51,7 @@ class StackGenerator(nn.Module):
         self.join = nn.Sequential(_convolution(inner + settings.condition_width, 2 * inner), nn.GLU(dim=1))
         self.residual = nn.ModuleList(_Residual(inner) for _ in range(2))
         self.last = _up(inner, channels[-1])
-        self.picture = nn.Conv2d(channels[-1], 3, 3, padding=1)
+        self.picture = Paint(channels[-1])
 
     def draw(self, noise: Float[Tensor, "b z"], embedding: Float[Tensor, "b d"]) -> Drawn:
         """Pictures with the mean and log variance of their condition."""
@@ -67,7 +67,7 @@ class StackGenerator(nn.Module):
         h = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
         for block in self.residual:
             h = block(h)
-        return Drawn(torch.tanh(self.picture(self.last(h))), mean, log_variance)
+        return Drawn(self.picture(self.last(h)), mean, log_variance)
 
     def forward(
         self,

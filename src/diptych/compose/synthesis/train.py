@@ -83,7 +83,7 @@ def _game(config: SynthesisConfig, players: Players, tower: TextTower, look: nn.
     if config.x_mrs:
         if not isinstance(tower, EncoderTexts):
             raise ConfigError(f"X-MRS is conditioned on a dual encoder's space, found {config.text_part.name!r}")
-        judge = Judge(tower.encoder)
+        judge = Judge(tower.encoder, config.x_mrs.encoder_size)
         return XMrsGame(players.generator, players.discriminator, config.x_mrs, judge, config.augment), [look, judge]
     settings = config.xmc or XmcSettings()
     return XmcGame(players.generator, players.discriminator, settings, look, config.augment), [look]
@@ -97,8 +97,8 @@ def _fit_statistics(players: Players, training: PicturePairs, look: nn.Module, s
         if isinstance(standard, Standardise):
             standard.fit(sample)
     pictures = training.pictures(training.spread(_STATISTICS_PICTURES))
-    if isinstance(players.generator, XmcGenerator):
-        players.generator.begin_with(pictures)
+    painter: Any = players.generator.picture
+    painter.begin_with(pictures)
     if isinstance(players.discriminator, XmcDiscriminator) and players.discriminator.below is not None:
         with torch.no_grad():
             players.discriminator.below.fit(look.look(pictures))  # type: ignore[operator]
