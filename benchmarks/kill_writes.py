@@ -32,6 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))  # the writer lies beside this file
 from diptych.library import Library
 from diptych.library.checking import HARMLESS
+from diptych.library.rows import location
 from item_writer import opened, vector
 
 WRITER = Path(__file__).parent / "item_writer.py"
@@ -149,10 +150,12 @@ def compare(
             tally.lost += not is_deleted and identifier not in live
         if identifier in live:
             row = int(view.find([identifier])[0])
-            meta = view.row(row)["meta"]
+            about = view.row(row)
+            meta = about["meta"]
+            file = Path(location(about["path"], library.folder))
             allowed = {expected.value.get(identifier), *expected.values_either.get(identifier, ())}
             right = is_its_vector(view.vectors[row], number) and meta.get("value") in allowed
-            tally.wrong += not (right and library.original(identifier).read_bytes() == picture(number))
+            tally.wrong += not (right and file.read_bytes() == picture(number))
     # what was under way is settled now, one way or the other
     for identifier in expected.either & expected.number.keys():
         (expected.deleted.add if identifier not in live else expected.deleted.discard)(identifier)

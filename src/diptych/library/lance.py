@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import os
 import re
 import warnings
@@ -17,6 +18,7 @@ from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.files import fsync_file, fsync_folder
+from diptych.core.memory import give_back
 
 from .cells import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
 from .names import escape
@@ -25,6 +27,7 @@ from .rows import COLUMNS, Row
 TABLE = "pictures"
 TRASH = "trash"
 _SCAN_ROWS = 8192
+_CACHED_BYTES = 16_000_000
 _FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
 _MANIFEST = re.compile(r"(\d+)\.manifest")
 _NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
@@ -70,7 +73,7 @@ class LanceStore:
         with _one_line_errors("the store cannot be opened"):
             import lancedb
 
-            self._database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+            self._database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0), session=_session())
             self._table = self._open_or_create()
 
     def _open_or_create(self) -> Any:
@@ -178,6 +181,7 @@ class LanceStore:
         with _one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             self._table.optimize(cleanup_older_than=timedelta(seconds=keep_seconds), delete_unverified=True)
+        give_back()
         self._make_durable()
 
     def _add_columns_for(self, rows: Iterable[Row]) -> None:
@@ -225,6 +229,14 @@ class LanceStore:
                 folders.append(Path(base))
         for folder in {*folders, self._folder} if folders else ():
             fsync_folder(folder)
+
+
+@functools.cache
+def _session() -> Any:
+    """Lance's caches, for all tables of this process. Left alone they keep every version ever seen, up to gigabytes."""
+    import lancedb
+
+    return lancedb.Session(index_cache_size_bytes=_CACHED_BYTES, metadata_cache_size_bytes=_CACHED_BYTES)
 
 
 def _schema(dim: int) -> Any:

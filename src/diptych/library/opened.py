@@ -15,6 +15,7 @@ from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, LibraryError, LimitError
+from diptych.core.memory import give_back
 
 from . import accelerator, card, lock, snapshot
 from .card import Card
@@ -193,6 +194,7 @@ class OpenLibrary:
             if if_needed and (there := self._loaded(token)) is not None:
                 return there
             made = snapshot.build(self._snapshots, store, self.card.id, self.card.dim, token)
+            give_back()
             with contextlib.suppress(OSError, RuntimeError):  # without the accelerator searching is exact
                 accelerator.prepare(made)
         return View(made, token)

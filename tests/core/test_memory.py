@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from diptych.core.memory import give_back
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_freed_memory_goes_back():
+    """Small pieces below one that is kept stay with the C library until they are asked for."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        pytest.skip("another C library")
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    pieces = [libc.malloc(100_000) for _ in range(1000)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, 100_000)
+    for piece in pieces[:-1]:
+        libc.free(piece)
+    before = resident()
+    give_back()
+    after = resident()
+    libc.free(pieces[-1])
+    assert before - after > 50_000_000
+
+
+def test_it_may_be_called_at_any_time():
+    give_back()
+    give_back()
