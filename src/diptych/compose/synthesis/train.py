@@ -172,11 +172,7 @@ def train(
         config.training,
         out,
         identity={
-            "config": to_dict(
-                dataclasses.replace(
-                    config, card=CardText(), data=dataclasses.replace(config.data, source="", workers=1)
-                )
-            ),
+            "config": to_dict(_what_stays(config)),
             "tower": tower.fingerprint,
             "data": {"train": training.pairs.fingerprint(), "val": validation.pairs.fingerprint()},
         },
@@ -198,6 +194,15 @@ def train(
     if trainer.fabric.is_global_zero:  # one process writes
         _saved(config, out, players, tower, training, validation, scores, fit)
     return TrainReport(out / "model", scores, (fit,), skipped, records)
+
+
+def _what_stays(config: SynthesisConfig) -> SynthesisConfig:
+    """What a run that goes on must agree on. At a constant rate it may end sooner or later than was planned."""
+    training = config.training
+    if training.schedule == "constant":
+        training = dataclasses.replace(training, epochs=1)
+    data = dataclasses.replace(config.data, source="", workers=1)
+    return dataclasses.replace(config, card=CardText(), data=data, training=training)
 
 
 def _objective(
