@@ -90,6 +90,25 @@ def test_the_graph_paints_what_the_network_paints(painted, small_synthesis):
     assert np.abs(found.astype(int) - (wanted.transpose(0, 2, 3, 1).clip(-1, 1) + 1) * 127.5).max() <= 1.5
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_graph_reads_words_for_any_number_of_texts(small_synthesis, tmp_path, count):
+    """From 32 pixels on regions read words."""
+    from diptych.encoders.export import GraphSpec, write_graphs
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from diptych.synthesis import folder
+
+    generator = synthesis.build(small_synthesis(size=32), 32).generator.eval()
+    example = (torch.zeros(2, 6), torch.ones(2, 32), torch.ones(2, 4, 32), torch.ones(2, 4, dtype=torch.bool))
+    write_graphs(tmp_path, {"generator": GraphSpec(generator, example, folder.INPUTS, (folder.OUTPUT,))})
+    mask = torch.arange(4) < torch.randint(1, 5, (count, 1))
+    given = (torch.randn(count, 6), torch.randn(count, 32), torch.randn(count, 4, 32), mask)
+    session = onnxruntime.InferenceSession(str(tmp_path / "generator.onnx"))
+    found = session.run(None, {name: part.numpy() for name, part in zip(folder.INPUTS, given, strict=True)})[0]
+    with torch.no_grad():
+        assert np.abs(found - generator(*given).numpy()).max() < 0.05  # the file keeps weights in 16 bits
+
+
 def test_it_learns_colours(small_synthesis, shapes, tmp_path):
     """A real, tiny training: after a few hundred steps pictures of "red" are redder than those of "blue"."""
     config = small_synthesis(steps=300, seed=1, augment=())

@@ -144,7 +144,8 @@ class WordContext(nn.Module):
         match = torch.bmm(regions, functional.normalize(words, dim=2).transpose(1, 2)).float() * self.sharpness
         share = torch.softmax(match.masked_fill(~mask[:, None, :], -1e4), dim=2)
         context = torch.bmm(share.to(words.dtype), words)
-        return context.view(len(h), *h.shape[2:], -1).permute(0, 3, 1, 2)
+        # by the map's own sides: the length of a batch would be a constant of the exported graph
+        return context.unflatten(1, h.shape[2:]).permute(0, 3, 1, 2)
 
 
 class UpBlock(nn.Module):
