@@ -12,12 +12,14 @@ from collections.abc import Callable
 import uvicorn
 
 from diptych.core.errors import ConfigError
+from diptych.core.memory import give_back
 
 from .app import Application
 from .protocol import guarded
 from .settings import ServeSettings
 
 _BACKLOG = 2_048
+_TIDY_SECONDS = 30.0  # between two returns of freed memory
 # Between threads. With Python's 5 ms a busy event loop makes an embedding, which gives the interpreter up
 # hundreds of times, wait 5 ms each time.
 _SWITCH_SECONDS = 0.0005
@@ -84,7 +86,18 @@ async def _until_stopped(running: uvicorn.Server, listener: socket.socket, ready
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{port}")
-    await task
+    tidying = asyncio.ensure_future(_tidy())
+    try:
+        await task
+    finally:
+        tidying.cancel()
+
+
+async def _tidy() -> None:
+    """Memory that requests used and freed goes back to the system, for as long as the server runs."""
+    while True:
+        await asyncio.sleep(_TIDY_SECONDS)
+        await asyncio.to_thread(give_back)
 
 
 def log_to_stderr(*, quiet: bool) -> None:
