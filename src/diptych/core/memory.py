@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import sys
 
-
 _ARENA_MAX = -8  # of mallopt, in malloc.h
 _ARENAS = 2
 
