@@ -145,7 +145,8 @@ class WordContext(nn.Module):
         share = torch.softmax(match.masked_fill(~mask[:, None, :], -1e4), dim=2)
         context = torch.bmm(share.to(words.dtype), words)
         # by the map's own sides: the length of a batch would be a constant of the exported graph
-        return context.unflatten(1, h.shape[2:]).permute(0, 3, 1, 2)
+        context = context.view(-1, *h.shape[2:], words.shape[2])
+        return context.permute(0, 3, 1, 2)
 
 
 class UpBlock(nn.Module):
