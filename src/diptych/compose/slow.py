@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from diptych.compose.config import DataConfig
-from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits
+from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_of
 from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
@@ -105,9 +105,7 @@ def train(
 
     An interrupted run goes on from its last checkpoint. Arguments and errors as `diptych.compose.train`.
     """
-    spec = source or config.data.source
-    if pairs is None and not spec:
-        raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
+    spec = source_of(config.data, source, given=pairs is not None)
     tower = map_tower(config.image.tower)
     accelerator(device)
     unread: list[Skipped] = []

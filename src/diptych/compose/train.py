@@ -86,6 +86,14 @@ class Lesson(Protocol):
         ...
 
 
+def source_of(data: DataConfig, source: str, *, given: bool) -> str:
+    """What to read: the source asked for, else the config's. Raises ConfigError for neither, without pairs."""
+    spec = source or data.source
+    if not given and not spec:
+        raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
+    return spec
+
+
 def read_splits(
     data: DataConfig, source: str, options: SourceOptions = ANY_SOURCE
 ) -> tuple[dict[str, list[Pair]], list[Skipped]]:
@@ -129,9 +137,7 @@ def train(
     Raises ConfigError, DataError or ModelError before anything is trained, DivergedError on NaN.
     """
     config = config.resolved()
-    spec = source or config.data.source
-    if pairs is None and not spec:
-        raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
+    spec = source_of(config.data, source, given=pairs is not None)
     # What cannot be built is refused before anything is read.
     image_tower = towers.image_tower(config.image.tower)
     text_tower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)

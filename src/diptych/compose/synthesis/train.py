@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diptych.compose.synthesis.config import SynthesisConfig
 from diptych.compose.synthesis.data import PicturePairs
 from diptych.compose.synthesis.watch import JUDGED, SAMPLES, Watcher
-from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits
+from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_of
 from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
@@ -126,9 +126,7 @@ def train(
 
     An interrupted run goes on from its last checkpoint. Arguments and errors as `diptych.compose.train`.
     """
-    spec = source or config.data.source
-    if pairs is None and not spec:
-        raise ConfigError("no data to train on; pass --data SOURCE, or set data.source in the config")
+    spec = source_of(config.data, source, given=pairs is not None)
     tower = text_tower(config.text_part)
     look = eyes.eyes(config.eyes)
     build(config, tower.dim, look=look)  # what cannot be built is refused before anything is read
