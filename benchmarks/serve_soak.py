@@ -43,6 +43,7 @@ class Sample:
     seconds: float  # since the load began
     rss_mb: float  # of all processes
     main_mb: float
+    mapped_mb: float  # pages of files, such as weights and vectors, that the system may drop at any time; in rss_mb too
     descriptors: int  # of all processes
     processes: int
 
@@ -62,15 +63,21 @@ def family(pid: int) -> list[int]:
 
 def sample(pid: int, seconds: float) -> Sample:
     """Look at /proc; processes that end meanwhile are left out."""
-    sizes, descriptors = {}, 0
+    sizes, mapped, descriptors = {}, 0.0, 0
     for one in family(pid):
         try:
             status = Path(f"/proc/{one}/status").read_text()
             descriptors += len(list(Path(f"/proc/{one}/fd").iterdir()))
-            sizes[one] = int(status.split("VmRSS:")[1].split()[0]) / 1024
+            sizes[one] = _kilobytes(status, "VmRSS") / 1024
+            mapped += _kilobytes(status, "RssFile") / 1024
         except (OSError, IndexError):
             continue
-    return Sample(round(seconds, 1), round(sum(sizes.values()), 1), round(sizes[pid], 1), descriptors, len(sizes))
+    total = round(sum(sizes.values()), 1)
+    return Sample(round(seconds, 1), total, round(sizes[pid], 1), round(mapped, 1), descriptors, len(sizes))
+
+
+def _kilobytes(status: str, name: str) -> int:
+    return int(status.split(f"{name}:")[1].split()[0])
 
 
 class Visitors:
@@ -192,10 +199,10 @@ async def soak(pid: int, address: str, options: argparse.Namespace) -> tuple[lis
     return samples, (before, after), visitors
 
 
-def growth(samples: list[Sample]) -> float:
+def growth(samples: list[Sample], read: Callable[[Sample], float] = lambda one: one.rss_mb) -> float:
     """Megabytes between the medians of the first and the last tenth."""
     part = max(1, len(samples) // 10)
-    first, last = (statistics.median(one.rss_mb for one in some) for some in (samples[:part], samples[-part:]))
+    first, last = (statistics.median(read(one) for one in some) for some in (samples[:part], samples[-part:]))
     return last - first
 
 
@@ -227,7 +234,11 @@ def main() -> None:
         options.json.write_text(json.dumps(told, indent=1))
     count = sum(sum(seen.values()) for seen in visitors.statuses.values())
     print(json.dumps(statuses))
-    memory = f"{samples[0].rss_mb:.0f} -> {samples[-1].rss_mb:.0f} MB, medians {grown:+.1f} (target {GROWTH:.0f})"
+    pages = growth(samples, lambda one: one.mapped_mb)
+    memory = (
+        f"{samples[0].rss_mb:.0f} -> {samples[-1].rss_mb:.0f} MB, medians {grown:+.1f} (target {GROWTH:.0f}), of which "
+        f"{pages:+.1f} are pages of files"
+    )
     ended = "" if alive else "; the server died"
     print(f"{'ok  ' if good else 'MISS'} {options.minutes:g} minutes, {count:,} requests: memory {memory}; idle "
           f"descriptors {before} -> {after}; wrong answers {wrong or 0}{ended}")  # fmt: skip

@@ -47,10 +47,11 @@ def test_the_soak_sees_memory_that_grows_and_answers_that_are_wrong(benchmarks) 
     import serve_soak
 
     def samples(sizes: list[float]) -> list[Any]:
-        return [serve_soak.Sample(at, size, size, 9, 1) for at, size in enumerate(sizes)]
+        return [serve_soak.Sample(at, size, size, size / 2, 9, 1) for at, size in enumerate(sizes)]
 
     assert serve_soak.growth(samples([100.0, 500.0, 100.0] * 10)) == 0  # peaks are no growth
     assert serve_soak.growth(samples(list(range(100)))) == 90
+    assert serve_soak.growth(samples(list(range(100))), lambda one: one.mapped_mb) == 45
     visitors = serve_soak.Visitors(None, 0.05)
     visitors.statuses = {"words": Counter({200: 9, 503: 1}), "bad": Counter({415: 3, 422: 2, 404: 1})}
     assert visitors.failures() == {}
@@ -71,6 +72,7 @@ def test_the_soak_looks_at_all_processes(benchmarks) -> None:
     assert both.processes == alone.processes + 1
     assert both.descriptors > alone.descriptors
     assert both.rss_mb > both.main_mb > 0
+    assert both.rss_mb > both.mapped_mb > 0
 
 
 @pytest.mark.slow
