@@ -146,7 +146,7 @@ from diptych.training import checkpoints
 write = checkpoints.write
 def slowly(*arguments, **options):
     write(*arguments, **options)
-    time.sleep(0.05)
+    time.sleep(0.5)
 checkpoints.write = slowly
 synthesis.train(small_synthesis_config(), Path(sys.argv[2]), source=sys.argv[3], device="cpu")
 """

@@ -202,8 +202,10 @@ def test_languages_and_fields(bench: Bench) -> None:
     assert (found.ids, [text.lang for text in found.written]) == (("both",), ["de", "de"])
     assert [skip.name for skip in found.skipped] == ["english"]
     assert len(bench.collect([both, english], fields=("caption",)).texts) == 3
-    with pytest.raises(DataError, match=r"no usable pair among 2: .* in fr"):
+    with pytest.raises(DataError, match=r"no usable pair among 2: .* in fr$"):
         bench.collect([both, english], langs=("fr",))
+    with pytest.raises(DataError, match=r"no usable pair among 1: .* in fr; there are texts that .* --lang"):
+        bench.collect([Pair("unsaid", (red,), (Text("a"),))], langs=("fr",))
 
 
 def test_nothing_at_all(bench: Bench) -> None:

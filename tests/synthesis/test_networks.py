@@ -143,6 +143,14 @@ def test_the_stack_generator_draws_around_its_condition():
     assert StackDiscriminator(32, 1, settings)(drawn.pictures, drawn.mean)[1] is None
 
 
+def test_what_the_embedding_says_does_not_begin_by_drowning_in_what_is_drawn_around_it():
+    torch.manual_seed(0)
+    generator = StackGenerator(16, 256, XMrsSettings(width=4, condition_width=64, noise=8))
+    drawn = generator.draw(torch.randn(200, generator.noise), torch.randn(200, 256))
+    assert 0.7 < drawn.mean.var() < 1.5
+    assert drawn.log_variance.exp().mean() < 0.1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

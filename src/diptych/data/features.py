@@ -117,9 +117,13 @@ def collect(
         ids.append(pair.id)
         groups.append(pair.group)
     if not ids:
+        unsaid = langs and any(text.lang is None for pair in pairs for text in pair.texts)
         raise DataError(
             f"found no usable pair among {len(pairs)}: each needs a readable picture and a text"
-            + (f" in {', '.join(langs)}" if langs else ""),
+            + (f" in {', '.join(langs)}" if langs else "")
+            + (
+                "; there are texts that do not say their language: say it for all of them with --lang" if unsaid else ""
+            ),
             Reason.EMPTY_TEXT,
         )
     return FeaturePairs(

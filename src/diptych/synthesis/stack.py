@@ -43,7 +43,7 @@ class StackGenerator(nn.Module):
         self._drawn = settings.condition_width
         self.noise = settings.noise + settings.condition_width  # z and epsilon
         self.standard = Standardise(features)
-        self.condition = nn.Linear(features, 4 * settings.condition_width)
+        self.condition = _moments(features, settings.condition_width)
         self.start = nn.Linear(self.noise, 2 * channels[0] * START * START, bias=False)
         self.start_norm = StandingNorm(2 * channels[0], affine=True)
         self.ups = nn.ModuleList(_up(channels[number], channels[number + 1]) for number in range(len(channels) - 2))
@@ -114,6 +114,19 @@ class StackDiscriminator(nn.Module):
         joined = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
         label = None if self.label is None else self.label(h).flatten(1).float()
         return self.logit(joined).flatten().float(), label
+
+
+def _moments(features: int, width: int) -> nn.Linear:
+    """Embedding -> gated mean and log variance of the condition, which begins with the spread of an embedding's own.
+
+    As PyTorch begins, the mean's variance is a twelfth of that which is drawn around it: what the embedding says
+    drowns, and the first thousands of steps are spent on finding it. Here it begins at about 1, within about e^-4.
+    """
+    layer = nn.Linear(features, 4 * width)
+    with torch.no_grad():
+        layer.weight[:width] *= 12**0.5
+        layer.bias[width : 2 * width] = -8.0  # halved by the gate
+    return layer
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:
