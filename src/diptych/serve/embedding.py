@@ -16,6 +16,7 @@ from .batching import Batcher
 from .metrics import Metrics
 from .settings import Pressure
 
+_PICTURES = 4  # at once: more are no faster on a CPU, and ONNX Runtime keeps the memory of its largest batch for good
 _REMEMBERED = 2_048  # vectors of the latest texts: who types a query asks for many of them twice
 
 Vector = Float32[np.ndarray, "d"]
@@ -26,8 +27,9 @@ class Embedder:
 
     def __init__(self, name: str, model: Encoder, pressure: Pressure, metrics: Metrics) -> None:
         self.name, self.model = name, model
-        self._texts = self._batcher("text", self._encode_texts, pressure, metrics)
-        self._pixels = self._batcher("picture", self._encode_pixels, pressure, metrics)
+        self._most = min(_PICTURES, pressure.max_batch, pressure.queue)
+        self._texts = self._batcher("text", self._encode_texts, pressure, metrics, pressure.max_batch)
+        self._pixels = self._batcher("picture", self._encode_pixels, pressure, metrics, self._most)
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
 
     @property
@@ -52,10 +54,11 @@ class Embedder:
         return await self._pixels.submit(pixels)
 
     async def warm(self) -> None:
-        """Load both towers, by using them."""
+        """Load both towers, by using them, and take what memory a full batch needs: now, not under load."""
         size = self.model.preprocess.size
         blank = np.zeros((size, size, 3), dtype=np.uint8)
-        await asyncio.gather(self.check(), self._pixels.submit(blank))
+        _, embedded = await asyncio.gather(self.check(), self._pixels.submit_all([blank] * self._most))
+        _raised(embedded)
 
     async def check(self) -> float:
         """Embed a text for real, never from memory. Returns the seconds it took."""
@@ -75,7 +78,7 @@ class Embedder:
         await asyncio.gather(self._texts.close(), self._pixels.close())
 
     @staticmethod
-    def _batcher(kind: str, work: object, pressure: Pressure, metrics: Metrics) -> Batcher[object, Vector]:
+    def _batcher(kind: str, work: object, pressure: Pressure, metrics: Metrics, most: int) -> Batcher[object, Vector]:
         def seen(size: int, waiting: int) -> None:
             metrics.batch.labels(kind).observe(size)
             metrics.waiting.labels(kind).set(waiting)
@@ -83,7 +86,7 @@ class Embedder:
         return Batcher(
             kind,
             work,  # type: ignore[arg-type]
-            max_batch=pressure.max_batch,
+            max_batch=most,
             max_wait=pressure.max_wait,
             queue=pressure.queue,
             on_batch=seen,
