@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +63,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="pixels of the pictures")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    everything = SourceOptions()
-    training, held_out = (
-        list(open_source(options.data, replace(everything, split=split))) for split in ("train", "val")
-    )
+    training, held_out = (list(open_source(options.data, SourceOptions(split=split))) for split in ("train", "val"))
     mixer = Mixer(training, text_tower("use"), fields=options.fields, lang=options.lang, size=options.size)
     tools = Tools(judge=load(Path(options.judge)))
     settings = MeasureSettings(lang=options.lang, fields=tuple(options.fields))

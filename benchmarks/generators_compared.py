@@ -39,9 +39,9 @@ def shares(
         made = generate_all(generator, texts, noises=options.noises, seed=options.seed, lang=lang)
         pictures, words = judged(judge, made.reshape(-1, *made.shape[2:])), judge.encode_texts(texts)
         own = np.repeat(np.arange(len(texts)), options.noises)
+        record = np.array([prompt.pair for prompt in prompts])[own]
         for pool in range(POOLS):
             found = r_precision(pictures, words, draw_pools(texts, 100, options.seed + pool), own)
-            record = np.array([prompt.pair for prompt in prompts])[own]
             np.add.at(total, record, found)
             np.add.at(count, record, 1)
     return np.asarray(total[count > 0] / count[count > 0])

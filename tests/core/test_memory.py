@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.memory import give_back, keep_little
+from diptych.core.memory import give_back, share_arenas
 
 
 def resident():
@@ -32,7 +32,7 @@ def test_freed_memory_goes_back():
 
 
 def test_they_may_be_called_at_any_time():
-    keep_little()
+    share_arenas()
     give_back()
-    keep_little()
+    share_arenas()
     give_back()

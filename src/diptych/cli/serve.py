@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError, MissingExtraError
-from diptych.core.memory import keep_little
+from diptych.core.memory import share_arenas
 
 from .shared import Common
 
@@ -72,7 +72,7 @@ def serve(
         from diptych.serve.settings import Pressure, ServeSettings, new_token
     except ImportError as error:
         raise MissingExtraError("diptych serve", "serve", error) from error
-    keep_little()
+    share_arenas()
     if generate_token and token is not None:
         raise ConfigError("found --token and --generate-token; expected one of them")
     secret = new_token() if generate_token else token

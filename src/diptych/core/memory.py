@@ -6,22 +6,17 @@ import contextlib
 import ctypes
 import sys
 
-_ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # of mallopt, in malloc.h
+_ARENA_MAX = -8  # of mallopt, in malloc.h
 _ARENAS = 2
-_LARGE = 262_144  # bytes
 
 
-def keep_little() -> None:
-    """For a server: let all threads allocate from few pools, and large blocks from none, so that little is left over.
+def share_arenas() -> None:
+    """Let all threads allocate from few pools. For a server: with one for each thread, each keeps its own leavings.
 
-    With a pool for each thread, each keeps its own leavings. And left alone the C library takes ever larger blocks
-    from its pools, where one small block that lives on keeps megabytes. Only pools that are made afterwards heed it,
-    so call it first. Does nothing where the system has no such call.
+    Only pools that are made afterwards heed it, so call it first. Does nothing where the system has no such call.
     """
     with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_ARENA_MAX, _ARENAS)
-        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, _ARENAS)
 
 
 def give_back() -> None:

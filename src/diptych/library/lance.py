@@ -27,7 +27,7 @@ from .rows import COLUMNS, Row
 TABLE = "pictures"
 TRASH = "trash"
 _SCAN_ROWS = 8192
-_CACHED_BYTES = 4_000_000
+_CACHED_BYTES = 16_000_000
 _FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
 _MANIFEST = re.compile(r"(\d+)\.manifest")
 _NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first

@@ -120,7 +120,7 @@ def _moments(features: int, width: int) -> nn.Linear:
     """Embedding -> gated mean and log variance of the condition, which begins with the spread of an embedding's own.
 
     As PyTorch begins, the mean's variance is a twelfth of that which is drawn around it: what the embedding says
-    drowns, and the first thousands of steps are spent on finding it. Here it begins at about 1, within about e^-4.
+    drowns, and hundreds of steps are spent on finding it. Here it begins at about 1, within about e^-4.
     """
     layer = nn.Linear(features, 4 * width)
     with torch.no_grad():

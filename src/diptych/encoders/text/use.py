@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DIM = 512
 MAX_TOKENS = 512  # with the two markers at the ends; keeps the cost of one text bounded
 _LONGEST_PIECE = 16  # characters; the vocabulary has none longer
-_CACHED_TEXTS = 2_048
+_CACHED_TEXTS = 16_384
 _CACHED_LENGTH = 1_000  # characters; longer texts are not worth their room in the cache
 _PREPARATION = 1  # raise when cleaning or cutting changes, so that libraries notice
 
