@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 
 _ARENA_MAX = -8  # of mallopt, in malloc.h
@@ -13,8 +14,11 @@ _ARENAS = 2
 def share_arenas() -> None:
     """Let all threads allocate from few pools. For a server: with one for each thread, each keeps its own leavings.
 
-    Only pools that are made afterwards heed it, so call it first. Does nothing where the system has no such call.
+    Arrow, too, is told to use the C library's pools instead of its own, of which only the thread that asks gives
+    memory back. Only pools that are made afterwards heed it, so call it first. Does nothing where the system has no
+    such call.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, _ARENAS)
 

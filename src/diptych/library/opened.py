@@ -31,6 +31,7 @@ _PATIENCE = 1.0  # seconds for which a reader waits for the journal of a write u
 _MOST_PATIENCE = 60.0  # while somebody still writes: tidying a large table up takes many seconds
 _REWRITE_ROWS = 1000  # changed since the last snapshot, and at least
 _REWRITE_SHARE = 0.01  # of it: then a new one is worth the work
+_REWRITE_BYTES = 16_000_000  # of the journal since then: a second for whoever opens the library
 _ATTEMPTS = 3
 _MAX_WHERE = 1000  # characters
 
@@ -211,7 +212,7 @@ class OpenLibrary:
 
     def _is_worth_rewriting(self, view: View, *, whole: bool) -> bool:
         least = 0 if whole else max(_REWRITE_ROWS, _REWRITE_SHARE * len(view.base))
-        return view.changed > least
+        return view.changed > least or view.followed > _REWRITE_BYTES
 
     def _snapshot_on_disk(self) -> Snapshot | None:
         """What a reader would search now, if it lies on disk."""

@@ -129,20 +129,46 @@ def in_use(folder: Path) -> str | None:
 
 def in_memory(store: Scannable, dim: int, version: str) -> Snapshot:
     """The same, without a file: for a library on a disk that cannot be written."""
-    ids, vectors, lines = _sorted(store, dim)
+    ids = _ids(store)
+    vectors = np.empty((len(ids), dim), dtype=np.float32)
+
+    def put(places: Int64[np.ndarray, c], rows: Float32[np.ndarray, "c d"]) -> None:
+        vectors[places] = rows
+
+    lines = _lines(store, ids, put)
     offsets = np.cumsum([0, *map(len, lines)], dtype=np.int64)
     return Snapshot(version, NOWHERE, ids, vectors, offsets, b"".join(lines))
 
 
 def _write(target: Path, store: Scannable, dim: int) -> int:
-    ids, vectors, lines = _sorted(store, dim)
-    _save(target / _VECTORS, vectors)
+    """Each vector goes to its place in the file as it comes: together they may be more than fits into memory."""
+    ids = _ids(store)
+    with (target / _VECTORS).open("wb") as stream:
+        kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+        about = {"descr": kind, "fortran_order": False, "shape": (len(ids), dim)}
+        np.lib.format.write_array_header_1_0(stream, about)
+        start = stream.tell()
+        stream.flush()
+
+        def put(places: Int64[np.ndarray, c], rows: Float32[np.ndarray, "c d"]) -> None:
+            for place, row in zip(places.tolist(), rows, strict=True):
+                _write_at(stream.fileno(), row.tobytes(), start + place * row.nbytes)
+
+        lines = _lines(store, ids, put)
+        _sync(stream.fileno(), stream.flush)
     _save(target / _IDS, ids)
     _save(target / _OFFSETS, np.cumsum([0, *map(len, lines)], dtype=np.int64))
     with (target / _LINES).open("wb") as stream:
         stream.writelines(lines)
         _sync(stream.fileno(), stream.flush)
     return len(ids)
+
+
+def _write_at(descriptor: int, data: bytes, position: int) -> None:
+    """All of it, or OSError: a disk that fills up takes a part first."""
+    while data:
+        written = os.pwrite(descriptor, data, position)
+        data, position = data[written:], position + written
 
 
 def _save(path: Path, array: np.ndarray[Any, Any]) -> None:
@@ -156,19 +182,30 @@ def _sync(descriptor: int, flush: Callable[[], None]) -> None:
     os.fsync(descriptor)
 
 
-def _sorted(store: Scannable, dim: int) -> tuple[Any, Float32[np.ndarray, "n d"], list[bytes]]:
-    ids: list[str] = []
-    blocks: list[np.ndarray[Any, Any]] = []
-    lines: list[bytes] = []
+def _ids(store: Scannable) -> Any:
+    """All ids, sorted."""
+    blocks = [np.array(block["id"], dtype=_ID_TYPE) for block in store.scan(["id"])]
+    return np.sort(np.concatenate(blocks)) if blocks else np.empty(0, dtype=_ID_TYPE)
+
+
+def _lines(store: Scannable, ids: Any, put: Callable[[Any, Any], None]) -> list[bytes]:
+    """The line of each row, in the order of the ids; `put` is given the unit vectors of some places at a time.
+
+    Raises DamagedError when the store has other rows than these.
+    """
+    lines = [b""] * len(ids)
     columns = ["id", "path", "content", "name", "width", "height", "meta", "vector"]
     for block in store.scan(columns):
-        ids += block["id"]
-        blocks.append(block["vector"])
-        lines += [_line(dict(zip(columns[:-1], cells, strict=True))) for cells in _cells(block, columns[:-1])]
-    names = np.array(ids, dtype=_ID_TYPE)
-    order = np.argsort(names, kind="stable")
-    vectors = np.concatenate(blocks) if blocks else np.empty((0, dim), dtype=np.float32)
-    return names[order], normalise(vectors[order]), [lines[at] for at in order]
+        names = np.array(block["id"], dtype=_ID_TYPE)
+        places = np.searchsorted(ids, names)
+        if not np.array_equal(ids.take(places, mode="clip"), names):
+            break
+        put(places, normalise(block["vector"]))
+        for place, cells in zip(places.tolist(), _cells(block, columns[:-1]), strict=True):
+            lines[place] = _line(dict(zip(columns[:-1], cells, strict=True)))
+    if not all(lines):
+        raise DamagedError("the store gave other rows when it was read again; run: diptych library verify")
+    return lines
 
 
 def _cells(block: dict[str, Any], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -29,15 +29,21 @@ class View:
         self.base = base
         self.version = version
         self._newer = dict(newer or {})
-        self._gone = gone
+        # what was added and deleted again since the snapshot hides nothing in it
+        self._gone = gone.intersection(base.id(row) for row in base.find(list(gone)).tolist())
         self._position = position
-        self._hidden: Int64[np.ndarray, h] = base.find([*self._newer, *gone])
+        self._hidden: Int64[np.ndarray, h] = base.find([*self._newer, *self._gone])
         self._over = _laid_out(self._newer, version, base)
 
     @property
     def changed(self) -> int:
         """How many rows differ from the snapshot below."""
         return len(self._newer) + len(self._gone)
+
+    @property
+    def followed(self) -> int:
+        """Bytes of the journal that led here; whoever opens the library reads them again."""
+        return self._position
 
     def __len__(self) -> int:
         return len(self.base) - len(self._hidden) + len(self._over)
