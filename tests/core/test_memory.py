@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,21 @@ def test_they_may_be_called_at_any_time():
     give_back()
     share_arenas()
     give_back()
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "system"), ("jemalloc", "jemalloc")])
+def test_arrow_shares_the_pools_unless_somebody_chose_otherwise(chosen, expected):
+    arrow = pytest.importorskip("pyarrow", reason="needs the [library] extra")
+    if expected not in arrow.supported_memory_backends():
+        pytest.skip(f"this Arrow has no {expected}")
+    environment = {key: value for key, value in os.environ.items() if key != "ARROW_DEFAULT_MEMORY_POOL"}
+    if chosen is not None:
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = chosen
+    code = (
+        "from diptych.core.memory import share_arenas\n"
+        "share_arenas()\n"
+        "import pyarrow\n"
+        "print(pyarrow.default_memory_pool().backend_name)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == expected

@@ -76,6 +76,20 @@ def test_snapshot_and_journal_are_as_good_as_a_new_snapshot(tmp_path_factory, st
     assert listed == [twin.id(at) for at in range(len(twin)) if ids is None or twin.id(at) in ids]
 
 
+def test_what_was_added_and_deleted_again_is_no_change(tmp_path):
+    base = snapshot.build(tmp_path, Kept([row(1), row(2)]), "lib", DIM, "0")
+    for at in range(3):
+        journal.append(tmp_path, str(2 * at), str(2 * at + 1), [row(10 + at)], [])
+        journal.append(tmp_path, str(2 * at + 1), str(2 * at + 2), [], [row(10 + at).id])
+    journal.append(tmp_path, "6", "7", [], [row(2).id])
+    view = View(base, "0").advanced("7")
+    assert view.changed == 1
+    assert view.followed == (base.folder / journal.FILE).stat().st_size
+    assert [view.base.id(0)] == view.after("", 9)
+    journal.append(tmp_path, "7", "8", [row(2), row(11)], [])
+    assert view.advanced("8").after("", 9) == [row(number).id for number in (1, 2, 11)]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "missing line"])
 def test_a_journal_that_is_damaged_or_has_a_gap_is_not_followed(tmp_path, damage):
     base = snapshot.build(tmp_path, Kept([row(1)]), "lib", DIM, "0")
