@@ -42,10 +42,8 @@ def test_blocks_do_not_change_the_order(monkeypatch):
 
 
 @pytest.mark.parametrize("block", [1, 64, 999, 65_536])
-@pytest.mark.parametrize("few", [0, 5])
-def test_several_queries_as_one_by_one(monkeypatch, block, few):
-    monkeypatch.setattr(exact, "_FEW", few)
-    monkeypatch.setattr(exact, "BLOCK", block)  # more than one block: the library is larger than that
+def test_several_queries_as_one_by_one(monkeypatch, block):
+    monkeypatch.setattr(exact, "_CACHED_ROWS", block)  # more than one block: the library is larger than that
     random = np.random.default_rng(2)
     vectors, queries = normalise(random.normal(size=(1000, 33))), normalise(random.normal(size=(5, 33)))
     counts = [1, 20, 999, 1000, 2000]

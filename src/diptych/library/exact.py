@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 BLOCK = 65_536  # rows scored at once: bounds memory, keeps the matrix product efficient
-_CACHED_ROWS = 4_096  # rows that stay in the processor's cache while a few queries are taken one by one
-_FEW = 4  # queries
+_CACHED_ROWS = 1_024  # rows that stay in the processor's cache while several queries are compared with them
 # Blocked float32 products differ by rounding from one place to another; whatever comes this near
 # to the k-th score is scored again, row by row in float64, before the order is settled.
 _SLACK = 1e-5
@@ -63,17 +62,11 @@ def nearest(
 
 
 def _cosines(vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"]) -> Float32[np.ndarray, "q n"]:
-    """All cosines. A matrix product copies every vector first: for few queries, products with each are quicker."""
+    """All cosines, a few rows at a time: a product of all of them copies every vector first."""
     scores = np.empty((len(queries), len(vectors)), dtype=np.float32)
-    is_few = len(queries) <= _FEW
-    size = min(BLOCK, _CACHED_ROWS) if is_few else BLOCK
-    for start in range(0, len(vectors), size):
-        block = vectors[start : start + size]
-        if is_few:
-            for row, query in zip(scores, queries, strict=True):
-                np.dot(block, query, out=row[start : start + size])
-        else:
-            scores[:, start : start + size] = queries @ block.T
+    for start in range(0, len(vectors), _CACHED_ROWS):
+        stop = start + _CACHED_ROWS
+        scores[:, start:stop] = (vectors[start:stop] @ queries.T).T
     return scores
 
 
