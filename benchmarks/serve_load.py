@@ -113,8 +113,21 @@ class Connections:
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def post(self, path: str, body: bytes) -> int:
-        """Send a request; its status, once the answer is read."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(self.host, self.port)
+        """Send a request; its status, once the answer is read.
+
+        A kept connection that the server closes meanwhile is replaced by a new one, as every client does.
+        """
+        while self._free:
+            try:
+                return await self._post(*self._free.pop(), path, body)
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    raise
+            except OSError:
+                continue
+        return await self._post(*await asyncio.open_connection(self.host, self.port), path, body)
+
+    async def _post(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes) -> int:
         writer.write(
             f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n".encode()
