@@ -27,7 +27,7 @@ from .rows import COLUMNS, Row
 TABLE = "pictures"
 TRASH = "trash"
 _SCAN_ROWS = 8192
-_CACHED_BYTES = 16_000_000
+_CACHED_BYTES = 4_000_000  # each of two caches; only the newest version is asked for
 _FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
 _MANIFEST = re.compile(r"(\d+)\.manifest")
 _NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
@@ -216,17 +216,18 @@ class LanceStore:
 
     def _make_durable(self) -> None:
         """Flush what the last write made. Lance leaves that to the system, which a power cut can beat."""
-        folders = []
+        folders: list[Path] = []
+        there: set[str] = set()
         for base, _, names in os.walk(self._folder / f"{self._name}.lance"):
-            fresh = [name for name in names if os.path.join(base, name) not in self._synced]  # noqa: PTH118
-            for name in fresh:
-                path = Path(base, name)
+            paths = {os.path.join(base, name) for name in names}  # noqa: PTH118
+            fresh = paths - self._synced
+            for path in fresh:
                 with contextlib.suppress(FileNotFoundError):
-                    fsync_file(path)
-                if not name.endswith(".json"):  # Lance's only files that are ever written again
-                    self._synced.add(str(path))
+                    fsync_file(Path(path))
+            there |= {path for path in paths if not path.endswith(".json")}  # Lance's only files written again
             if fresh:
                 folders.append(Path(base))
+        self._synced = there  # without those that were tidied away
         for folder in {*folders, self._folder} if folders else ():
             fsync_folder(folder)
 
