@@ -75,7 +75,8 @@ def read(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as stored:
             facts = json.loads(stored.metadata()["diptych"])
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    # PyTorch's mapping of a file that was replaced meanwhile is a RuntimeError
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} is not a checkpoint of ours ({error}); remove it to start anew") from error
 
     def under(prefix: str) -> dict[str, Tensor]:
