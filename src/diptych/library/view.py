@@ -29,10 +29,10 @@ class View:
         self.base = base
         self.version = version
         self._newer = dict(newer or {})
-        # what was added and deleted again since the snapshot hides nothing in it
-        self._gone = gone.intersection(base.id(row) for row in base.find(list(gone)).tolist())
         self._position = position
-        self._hidden: Int64[np.ndarray, h] = base.find([*self._newer, *self._gone])
+        self._hidden: Int64[np.ndarray, h] = base.find([*self._newer, *gone])
+        # what was added and deleted again since the snapshot hides nothing in it
+        self._gone = gone.intersection(base.id(row) for row in self._hidden.tolist())
         self._over = _laid_out(self._newer, version, base)
 
     @property

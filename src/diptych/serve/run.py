@@ -8,9 +8,9 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from diptych.core.errors import ConfigError
 from diptych.core.memory import give_back
@@ -73,18 +73,12 @@ def serve(
     _allow_descriptors(settings.pressure.connections + 256)
     listener = bind(settings)
     try:
-        with _one_blas_thread(), contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again when done
+        # one thread for searching: BLAS's others would wait, spinning, for one that has no core
+        with threadpool_limits(limits=1, user_api="blas"), contextlib.suppress(KeyboardInterrupt):
+            # uvicorn raises the signal again when it is done
             asyncio.run(_until_stopped(server(application, settings), listener, ready))
     finally:
         listener.close()
-
-
-def _one_blas_thread() -> contextlib.AbstractContextManager[Any]:
-    """Searching shares the processor with all else: BLAS's threads would wait, spinning, for one that has no core."""
-    import threadpoolctl
-
-    limit: contextlib.AbstractContextManager[Any] = threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-    return limit
 
 
 async def _until_stopped(running: uvicorn.Server, listener: socket.socket, ready: Callable[[str], None]) -> None:
