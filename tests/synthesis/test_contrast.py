@@ -12,6 +12,7 @@ from diptych.synthesis.contrast import (
     centred,
     contrast,
     cosines,
+    distance,
     hinge_discriminator,
     word_region_scores,
 )
@@ -83,3 +84,17 @@ def test_what_all_rows_share_does_not_count():
     assert float(cosines(rows + 100.0, rows + 100.0).min()) > 0.99
     assert float(cosines(centred(rows + 100.0), centred(rows + 100.0)).min()) < 0
     assert centred(rows.view(2, 3, 4)).flatten(0, 1).mean(0).abs().max() < 1e-6
+
+
+def test_distance_by_hand():
+    """Colours 0.5 apart everywhere; maps at right angles at one of two places (|a - b|^2 is 2), alike at the other."""
+    real = torch.zeros(2, 3, 4, 4)
+    made = real.clone()
+    made[1] += 0.5
+    one = torch.tensor([[[[2.0, 3.0]], [[0.0, 0.0]]]]).expand(2, -1, -1, -1)
+    other = one.clone()
+    other[1, :, 0, 0] = torch.tensor([0.0, 7.0])
+    flat = torch.ones(2, 1, 1, 1)
+    assert distance(made, real).tolist() == [0.0, 0.5]
+    assert distance(made, real, [other], [one]).tolist() == pytest.approx([0.0, 0.5 + 1.0])
+    assert distance(made, real, [other, flat], [one, 5 * flat]).tolist() == pytest.approx([0.0, 0.5 + 0.5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -152,7 +153,6 @@ def test_the_retrieval_terms_pull_the_picture_to_its_pair():
 
 
 def test_x_mrs_without_embeddings_or_classes():
-    import dataclasses
 
     bare = dataclasses.replace(batch(), image_embedding=None)
     with pytest.raises(ConfigError, match="needs the frozen encoder"):
@@ -210,3 +210,32 @@ def test_what_looks_is_chosen_by_name():
         eyes(Part("vgg"))
     with pytest.raises(ConfigError, match="unknown option"):
         eyes(Part("layout", {"size": 3}))
+
+
+def test_the_reconstruction_is_weighted_and_added():
+    one, three = (xmc(reconstruct=weight, nearest=1).generate(batch()) for weight in (1.0, 3.0))
+    apart = float(one.facts["reconstruct"])
+    assert apart > 0
+    assert float(three.loss - one.loss) == pytest.approx(2 * apart, rel=1e-3)
+
+
+def test_of_some_noises_the_one_nearest_to_the_real_picture_is_taken():
+    """A generator that paints its noise as a grey: the nearest of 50 greys to each picture's own, found slowly."""
+
+    class Grey(torch.nn.Module):
+        noise = 1
+
+        def forward(self, noise, sentence, words, mask):
+            return noise[:, :, None, None].expand(-1, 3, 16, 16)
+
+    game = XmcGame(Grey(), torch.nn.Identity(), XmcSettings(**SIZES, reconstruct=1.0, nearest=50), Layout())
+    greys = torch.tensor([-1.0, -0.3, 0.2, 0.9])
+    wanted = greys[:, None, None, None].expand(-1, 3, 16, 16)
+    torch.manual_seed(5)
+    chosen = game._nearest_noise(
+        Batch(wanted, *(getattr(batch(), name) for name in ("sentence", "words", "mask", "same")))
+    )
+    torch.manual_seed(5)
+    drawn = torch.stack([torch.randn(4, 1) for _ in range(50)])
+    slow = [min((float(z) for z in drawn[:, row, 0]), key=lambda z: abs(z - float(greys[row]))) for row in range(4)]
+    assert chosen[:, 0].tolist() == pytest.approx(slow)

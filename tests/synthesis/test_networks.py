@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 pytest.importorskip("torch", reason="needs the [train] extra")
@@ -69,6 +71,18 @@ def test_words_reach_the_picture_from_32_pixels_on_and_padding_never_does():
     assert torch.equal(made[0], generator(noise, sentence, padded, mask)[0])
     without = XmcGenerator(32, 10, XmcSettings(word_attention=False, width=4, most=2, noise=6)).eval()
     assert torch.equal(without(noise, sentence, words, mask), without(noise, sentence, -words, mask))
+
+
+def test_a_mapping_puts_layers_between_the_sentence_and_what_it_modulates():
+    torch.manual_seed(0)
+    linear, mapped = (XmcGenerator(16, 10, dataclasses.replace(SMALL, mapping=count)).eval() for count in (0, 2))
+    one, other = torch.randn(2, 1, 10)
+    read = [generator.sentence for generator in (linear, mapped)]
+    bent = [float((side(one + other) - side(one) - side(other) + side(0 * one)).detach().norm()) for side in read]
+    assert bent[0] < 1e-5 < 1e-3 < bent[1]  # a linear map keeps sums
+    assert [sum(part.numel() > 512 for part in side.parameters()) for side in read] == [0, 3]
+    made = mapped(torch.randn(3, 6), *texts(3))
+    assert made.shape == (3, 3, 16, 16)
 
 
 def test_a_region_reads_the_word_that_fits_it():

@@ -1,4 +1,4 @@
-"""XMC-GAN's contrastive losses and the hinge loss, as functions of arrays.
+"""XMC-GAN's contrastive losses and the hinge loss, and the distance of two pictures.
 
 Source: XMC-GAN (arXiv 2101.04702), sections 4.1 and 4.3.
 """
@@ -6,6 +6,7 @@ Source: XMC-GAN (arXiv 2101.04702), sections 4.1 and 4.3.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -79,3 +80,21 @@ def word_region_scores(
 def hinge_discriminator(real: Float[Tensor, "*b"], fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
     """mean max(0, 1 - real) + mean max(0, 1 + fake)."""
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+
+
+def distance(
+    made: Float[Tensor, "b 3 s s"],
+    real: Float[Tensor, "b 3 s s"],
+    made_maps: Sequence[Float[Tensor, "b _ _ _"]] = (),
+    real_maps: Sequence[Float[Tensor, "b _ _ _"]] = (),
+) -> Float[Tensor, " b"]:
+    """How far each picture is from its like: by colour, and by what a frozen network sees at each place.
+
+    Mean absolute difference of colours, plus the mean over maps and positions of |a - b|^2 with a and b of length
+    one (Zhang et al. 2018, arXiv 1801.03924, without learnt weights).
+    """
+    apart = (made.float() - real.float()).abs().mean((1, 2, 3))
+    for a, b in zip(made_maps, real_maps, strict=True):
+        unlike = functional.normalize(a.float(), dim=1) - functional.normalize(b.float(), dim=1)
+        apart = apart + unlike.square().sum(1).mean((1, 2)) / len(made_maps)
+    return apart

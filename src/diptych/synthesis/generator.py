@@ -12,6 +12,7 @@ from diptych.synthesis.blocks import Paint, StandingNorm, UpBlock
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 _WORDS_FROM = 2  # the first two blocks (to 16 x 16) see no words
+_MAPPED = 512  # numbers of a hidden layer of the mapping
 
 
 class XmcGenerator(nn.Module):
@@ -32,7 +33,7 @@ class XmcGenerator(nn.Module):
         channels = widths(size, settings.width, settings.most)
         self.noise = settings.noise
         self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
-        self.sentence = nn.Linear(features, settings.sentence_width)
+        self.sentence = _reader(features, settings.sentence_width, settings.mapping)
         with_words = settings.word_attention and len(channels) - 1 > _WORDS_FROM
         self.words = nn.Linear(features, settings.word_width) if with_words else None
         condition = settings.noise + settings.sentence_width
@@ -67,6 +68,16 @@ class XmcGenerator(nn.Module):
             h = block(h, condition, read, mask)
         painted: Tensor = self.picture(functional.relu(self.norm(h)))
         return painted
+
+
+def _reader(features: int, width: int, hidden: int) -> nn.Module:
+    """Sentence -> what modulates: linear, or through hidden layers (StyleGAN, arXiv 1812.04948, section 2)."""
+    if not hidden:
+        return nn.Linear(features, width)
+    layers: list[nn.Module] = []
+    for number in range(hidden):
+        layers += [nn.Linear(features if number == 0 else _MAPPED, _MAPPED), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Linear(_MAPPED, width))
 
 
 def _initialise(part: nn.Module) -> None:

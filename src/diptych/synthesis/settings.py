@@ -34,6 +34,7 @@ class XmcSettings:
     most: int = 8
     noise: int = 128  # numbers of z
     sentence_width: int = 128  # of the sentence where it modulates
+    mapping: int = 0  # hidden layers between the sentence and what modulates; 0 is a linear map, as in the paper
     word_width: int = 64  # of the words where regions look at them
     word_attention: bool = True  # modulate from 16 x 16 on by each region's own words
     sharpness: float = 15.0  # rho_0: how sharply a region chooses among the words
@@ -46,17 +47,19 @@ class XmcSettings:
     word: float = 1.0  # words <-> regions
     image: float = 1.0  # generated <-> real, in the discriminator's features
     frozen: float = 1.0  # generated <-> real, in the features of the frozen network
+    reconstruct: float = 0.0  # distance of the real picture from the nearest of some generated ones; not in the paper
+    nearest: int = 4  # how many: a text may have several pictures, and each noise may take one
     temperature: float = 0.1
     region_sharpness: float = 5.0  # rho_1: how sharply a word chooses among the regions
     word_sharpness: float = 5.0  # rho_2: how much the best fitting word counts
 
     def __post_init__(self) -> None:
         lowest = {"width": 1, "most": 1, "noise": 1, "sentence_width": 1, "word_width": 1, "space": 1}
-        lowest |= {"region_side": START, "discriminator_width": 0}
+        lowest |= {"region_side": START, "discriminator_width": 0, "mapping": 0, "nearest": 1}
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
-        for name in ("patches", "sentence", "word", "image", "frozen"):
+        for name in ("patches", "sentence", "word", "image", "frozen", "reconstruct"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
         for name in ("temperature", "region_sharpness", "word_sharpness", "sharpness"):

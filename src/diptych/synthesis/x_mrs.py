@@ -102,6 +102,8 @@ def _cross_entropy(logit: Float[Tensor, " b"], target: float) -> Float[Tensor, "
 
 def _classes(label: Tensor | None, batch: Batch) -> Float[Tensor, ""]:
     """Cross-entropy of the classes over the records that have one; 0 when none has."""
-    if label is None or batch.label is None or not bool((batch.label >= 0).any()):
+    if label is None or batch.label is None:
         return batch.pictures.new_zeros(())
-    return functional.cross_entropy(label, batch.label, ignore_index=-1)
+    # no number is read back from a GPU: the pass can be recorded
+    known = (batch.label >= 0).sum().clamp(min=1)
+    return functional.cross_entropy(label, batch.label, ignore_index=-1, reduction="sum") / known

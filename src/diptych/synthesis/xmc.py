@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
 from diptych.synthesis.augment import Augmentation
-from diptych.synthesis.contrast import centred, contrast, cosines, hinge_discriminator, word_region_scores
+from diptych.synthesis.contrast import centred, contrast, cosines, distance, hinge_discriminator, word_region_scores
 from diptych.synthesis.discriminator import Seen
 from diptych.synthesis.eyes import Look
 from diptych.synthesis.game import Batch, Outcome, draw_noise, won
@@ -18,7 +18,8 @@ from diptych.synthesis.settings import XmcSettings
 
 class XmcGame:
     """L_D = hinge + sentence(real) + word(real).
-    L_G = -mean D(fake) + sentence(fake) + word(fake) + image(D's features) + frozen(a frozen network's).
+    L_G = -mean D(fake) + sentence(fake) + word(fake) + image(D's features) + frozen(a frozen network's),
+    and, which is not the paper's, the distance of the real picture from the nearest of some generated ones.
 
     The discriminator learns its contrastive terms on real pictures alone, and real and generated picture of a
     text are augmented alike. Source: XMC-GAN (arXiv 2101.04702), section 4.
@@ -69,8 +70,9 @@ class XmcGame:
         """See `Game`."""
         settings = self._settings
         change = self._augmentation(batch)
-        fake, real = change.apply(self._make(batch)), change.apply(batch.pictures)
-        looks = bool(settings.pretrained or settings.frozen)
+        noise = self._nearest_noise(batch) if settings.reconstruct else None
+        fake, real = change.apply(self._make(batch, noise)), change.apply(batch.pictures)
+        looks = bool(settings.pretrained or settings.frozen or settings.reconstruct)
         look = self._look(fake) if looks else None
         with torch.no_grad():
             wanted = self._look(real) if looks else None
@@ -93,6 +95,10 @@ class XmcGame:
             frozen = self._contrast(cosines(made, centred(wanted.features)), batch)
             loss = loss + settings.frozen * frozen
             facts["frozen"] = frozen.detach()
+        if settings.reconstruct and look is not None and wanted is not None:
+            apart = distance(fake, real, look.maps, wanted.maps).mean()
+            loss = loss + settings.reconstruct * apart
+            facts["reconstruct"] = apart.detach()
         return Outcome(loss, facts)
 
     def _look(self, pictures: Tensor) -> Look:
@@ -101,8 +107,22 @@ class XmcGame:
         seen: Look = self._eyes.look(pictures)  # type: ignore[operator]
         return seen
 
-    def _make(self, batch: Batch) -> Tensor:
-        noise = draw_noise(len(batch.pictures), self.generator, batch.pictures.device)
+    @torch.no_grad()
+    def _nearest_noise(self, batch: Batch) -> Tensor:
+        """Of some noises for each text the one whose picture is nearest to the real one by colour.
+
+        So each of a text's pictures pulls at what is nearest to it, not all at their mean. Source: implicit maximum
+        likelihood estimation (Li and Malik 2018, arXiv 1809.09087), of the conditional kind.
+        """
+        noises = torch.stack([self._noise(batch) for _ in range(self._settings.nearest)])
+        apart = torch.stack([distance(self._make(batch, noise), batch.pictures) for noise in noises])
+        return noises[apart.argmin(0), torch.arange(len(batch.pictures), device=noises.device)]
+
+    def _noise(self, batch: Batch) -> Tensor:
+        return draw_noise(len(batch.pictures), self.generator, batch.pictures.device)
+
+    def _make(self, batch: Batch, noise: Tensor | None = None) -> Tensor:
+        noise = self._noise(batch) if noise is None else noise
         made: Tensor = self.generator(noise, batch.sentence, batch.words, batch.mask)
         return made
 

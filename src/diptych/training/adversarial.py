@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from diptych.core.errors import ConfigError
 from diptych.training.batches import BatchRows, EpochPlan
 from diptych.training.objectives import Direct
+from diptych.training.replay import Replayed
 
-Turn = Callable[[BatchRows], tuple[Tensor, Mapping[str, Tensor]]]
+Turn = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class Adversarial:
@@ -29,13 +30,22 @@ class Adversarial:
 
     Args:
         sides: name -> network; together they are the module that the engine trains.
-        turns: name -> batch rows -> the side's mean loss, and numbers for the log.
+        turns: name -> batch -> the side's mean loss, and numbers for the log.
         order: the names, one a step, over and over.
         steps: of the whole run.
+        deal: batch rows -> batch; the rows themselves when left out.
+        replay: on a single GPU, record each turn once and replay it (see `Replayed`, and what it asks of batches).
     """
 
     def __init__(
-        self, sides: Mapping[str, nn.Module], turns: Mapping[str, Turn], order: Sequence[str], steps: int
+        self,
+        sides: Mapping[str, nn.Module],
+        turns: Mapping[str, Turn],
+        order: Sequence[str],
+        steps: int,
+        *,
+        deal: Callable[[BatchRows], Any] = lambda rows: rows,
+        replay: bool = False,
     ) -> None:
         if not order or not set(order) <= set(sides) or sides.keys() != turns.keys():
             raise ConfigError(f"the order of turns names {sorted(set(order))}; the sides are {sorted(sides)}")
@@ -43,6 +53,9 @@ class Adversarial:
         self._turns = dict(turns)
         self._order = tuple(order)
         self._steps = steps
+        self._deal = deal
+        self._replay = replay
+        self._replayed: dict[str, Replayed] = {}
         self._since_line = Facts()
         self._since_round = Facts()
         self.step = 0  # of the run, from 0
@@ -59,10 +72,8 @@ class Adversarial:
         player = self._order[self.step % len(self._order)]
 
         def turn(part: BatchRows) -> Tensor:
-            loss, facts = self._turns[player](part)
-            for name, value in facts.items():
-                for kept in (self._since_line, self._since_round):
-                    kept.add(f"{player} {name}", value)
+            loss, facts = self._turns[player](self._deal(part))
+            self._tell(player, facts)
             return loss
 
         learning = {name: _thawed(side) for name, side in self._sides.items() if name != player}
@@ -70,11 +81,26 @@ class Adversarial:
             for parameter in parameters:
                 parameter.requires_grad_(False)
         try:
+            if self._replay and _on_one_gpu(fabric):
+                loss, facts = self._replayed_turn(player, fabric)(self._deal(rows))
+                self._tell(player, facts)
+                return loss
             return Direct(turn).backward(rows, fabric)
         finally:
             for parameters in learning.values():
                 for parameter in parameters:
                     parameter.requires_grad_(True)
+
+    def _replayed_turn(self, player: str, fabric: Any) -> Replayed:
+        if player not in self._replayed:
+            whole = nn.ModuleDict(self._sides)
+            self._replayed[player] = Replayed(self._turns[player], self._sides[player], whole, fabric.autocast)
+        return self._replayed[player]
+
+    def _tell(self, player: str, facts: Mapping[str, Tensor]) -> None:
+        for name, value in facts.items():
+            for kept in (self._since_line, self._since_round):
+                kept.add(f"{player} {name}", value)
 
     def since_line(self) -> dict[str, float]:
         """Means of what the turns told since the last call: for a line of steps.jsonl."""
@@ -100,6 +126,12 @@ class Facts:
         means = {name: round(float(torch.stack(values).mean()), 5) for name, values in sorted(self._seen.items())}
         self._seen.clear()
         return means
+
+
+def _on_one_gpu(fabric: Any) -> bool:
+    """Also: no gradient scaler, which must see each loss."""
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    return fabric.device.type == "cuda" and fabric.world_size == 1 and not scaled
 
 
 def _thawed(side: nn.Module) -> list[nn.Parameter]:

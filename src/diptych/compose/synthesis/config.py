@@ -41,6 +41,8 @@ class SynthesisConfig:
     steps: int = 500  # batches a round; after each there are samples, a line in the log and a checkpoint
     discriminator_steps: int = 2  # for one of the generator
     discriminator_rate: float = 4.0  # its learning rate, as a multiple of training.learning_rate
+    init: str = ""  # a generator, by name or folder, whose weights are the starting point; its opponent begins anew
+    replay: bool = True  # on one GPU: hold all pairs there, record each side's step once and replay it
     augment: tuple[str, ...] = ("colour", "translation", "cutout")
     eyes: Part = field(default_factory=lambda: Part("efficientnet-lite0"))  # frozen; compares generated with real
     text: TextSettings = field(default_factory=TextSettings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,31 @@ from torch import Tensor, nn
 
 from diptych.compose.synthesis.config import SynthesisConfig
 from diptych.compose.synthesis.data import PicturePairs
+from diptych.compose.synthesis.held import HeldPairs
 from diptych.compose.synthesis.watch import JUDGED, SAMPLES, Watcher
 from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_of
 from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
-from diptych.core.errors import ConfigError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress, TextTower
 from diptych.core.types import Pair, Skipped
 from diptych.data.readers import SourceOptions
+from diptych.encoders.export import read_weights
 from diptych.models.card import CardText
 from diptych.models.heads import Standardise
 from diptych.synthesis import eyes
 from diptych.synthesis import folder as files
 from diptych.synthesis.conditions import EncoderTexts, text_tower
 from diptych.synthesis.discriminator import XmcDiscriminator
-from diptych.synthesis.game import DISCRIMINATOR, GENERATOR, Game
+from diptych.synthesis.game import DISCRIMINATOR, GENERATOR, Batch, Game, Outcome
 from diptych.synthesis.generator import XmcGenerator
 from diptych.synthesis.judge import Judge
 from diptych.synthesis.settings import XmcSettings
 from diptych.synthesis.stack import StackDiscriminator, StackGenerator
 from diptych.synthesis.x_mrs import XMrsGame
 from diptych.synthesis.xmc import XmcGame
-from diptych.training.adversarial import Adversarial, RoundPlan
+from diptych.training.adversarial import Adversarial, RoundPlan, Turn
 from diptych.training.batches import BatchRows
 from diptych.training.engine import FitResult, Trainer, accelerator
 
@@ -104,6 +106,25 @@ def _fit_statistics(players: Players, training: PicturePairs, look: nn.Module, s
             players.discriminator.below.fit(look.look(pictures))  # type: ignore[operator]
 
 
+def _start_from(generator: nn.Module, config: SynthesisConfig, tower: TextTower) -> None:
+    """Give the generator the weights of `config.init`. Raises ModelError for one that does not fit."""
+    folder = files.find(config.init)
+    started = files.read_config(folder)
+    files.verify(folder, started)
+    if started.text.fingerprint != tower.fingerprint:
+        raise ModelError(
+            f"{config.init!r} reads texts through {started.text.tower.name!r}, this config through another tower "
+            f"({config.text_part.name!r}); set text.tower to that of the generator, or leave init out"
+        )
+    try:
+        generator.load_state_dict(read_weights(folder, files.GRAPH))
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights of {config.init!r} do not fit this config ({str(error).splitlines()[-1].strip()}); "
+            f"use the design, size and widths that {folder / files.CONFIG} names under training, or leave init out"
+        ) from error
+
+
 def forget(out: Path) -> None:
     """Remove log, curve, checkpoints and samples of an earlier run from `out`; whatever else lies there stays."""
     forget_run(out)
@@ -129,7 +150,9 @@ def train(
     spec = source_of(config.data, source, given=pairs is not None)
     tower = text_tower(config.text_part)
     look = eyes.eyes(config.eyes)
-    build(config, tower.dim, look=look)  # what cannot be built is refused before anything is read
+    built = build(config, tower.dim, look=look)  # what cannot be built is refused before anything is read
+    if config.init:
+        _start_from(built.generator, config, tower)
     accelerator(device)
     unread: list[Skipped] = []
     if pairs is None:
@@ -139,6 +162,8 @@ def train(
     validation = PicturePairs.collect(config, pairs["val"], tower, root, ("full",), progress)
     players = build(config, tower.dim, training.classes, look)
     _fit_statistics(players, training, look, config.seed)
+    if config.init:
+        _start_from(players.generator, config, tower)
     game, frozen = _game(config, players, tower, look)
     total = config.steps * config.training.epochs
     objective = _objective(config, players, game, training, lambda: trainer.fabric.device, total)
@@ -206,18 +231,29 @@ def _what_stays(config: SynthesisConfig) -> SynthesisConfig:
 def _objective(
     config: SynthesisConfig, players: Players, game: Game, training: PicturePairs, device: Any, steps: int
 ) -> Adversarial:
-    def turn(play: Any) -> Any:
-        def loss(rows: BatchRows) -> tuple[Tensor, Mapping[str, Tensor]]:
-            outcome = play(training.batch(rows, device()))
+    def turn(play: Callable[[Batch], Outcome]) -> Turn:
+        def loss(batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+            outcome = play(batch)
             return outcome.loss, outcome.facts
 
         return loss
+
+    held: list[HeldPairs] = []
+
+    def deal(rows: BatchRows) -> Batch:
+        if device().type == "cpu" or not config.replay:
+            return training.batch(rows, device())
+        if not held:
+            held.append(HeldPairs(training, device()))
+        return held[0].batch(rows)
 
     return Adversarial(
         {GENERATOR: players.generator, DISCRIMINATOR: players.discriminator},
         {GENERATOR: turn(game.generate), DISCRIMINATOR: turn(game.discriminate)},
         config.order,
         steps,
+        deal=deal,
+        replay=config.replay,
     )
 
 
