@@ -52,6 +52,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train"], "config"),
         (["train", "x.toml", "--no-such-flag", "1"], "--no-such-flag"),
         (["train", "x.toml", "--seed", "many"], "many"),
+        (["train", "--seed"], "(see diptych train --help)"),
+        (["library", "verify", "--librari", "x"], "(see diptych library verify --help)"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_code_2(

@@ -36,6 +36,11 @@ def test_delete_trash_undo_purge(diptych, library):
     assert diptych("library", "delete", library, "x", "--where", "width > 0")[0] == 2
 
 
+@pytest.mark.parametrize("command", ["info", "verify", "repair", "compact", "trash"])
+def test_the_library_may_be_said_as_everywhere_else(diptych, library, command):
+    assert diptych("library", command, "--library", library) == diptych("library", command, library)
+
+
 def test_export_import_backup_restore(diptych, library, tmp_path):
     found = hits(diptych, library)
     assert diptych("library", "export", library, tmp_path / "out.tar")[0] == 0

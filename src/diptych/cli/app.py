@@ -77,7 +77,9 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"diptych: {unknown('command', name, COMMANDS)}", file=sys.stderr)
         return USAGE
     except cyclopts.CycloptsError as error:
-        print(f"diptych: {' '.join(str(error).split())} (see diptych --help)", file=sys.stderr)
+        said = " ".join(str(error).split()).removesuffix(".")
+        command = " ".join(["diptych", *(error.command_chain or ())])
+        print(f"diptych: {said} (see {command} --help)", file=sys.stderr)
         return USAGE
     except DiptychError as error:
         if debug:

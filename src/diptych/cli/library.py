@@ -27,7 +27,7 @@ MOST_LISTED = 20
 
 
 @app.command
-def info(library: Path, /, *, common: Common = COMMON) -> None:
+def info(library: Path, *, common: Common = COMMON) -> None:
     """What a library holds, and what --where can ask about.
 
     For example:
@@ -50,7 +50,7 @@ def info(library: Path, /, *, common: Common = COMMON) -> None:
 
 
 @app.command
-def verify(library: Path, /, *, common: Common = COMMON) -> None:
+def verify(library: Path, *, common: Common = COMMON) -> None:
     """Check that rows, vectors, files and thumbnails fit together; exit code 1 when they do not.
 
     Nothing is changed. Each problem names what repairs it.
@@ -78,7 +78,7 @@ def verify(library: Path, /, *, common: Common = COMMON) -> None:
 
 
 @app.command
-def repair(library: Path, /, *, model: bool = False, common: Common = COMMON) -> None:
+def repair(library: Path, *, model: bool = False, common: Common = COMMON) -> None:
     """Put right what verify names, as far as that is possible; exit code 1 when something is left.
 
     Thumbnails and snapshots are made again, left-overs of killed processes go, of two rows for one path one goes
@@ -112,7 +112,7 @@ def repair(library: Path, /, *, model: bool = False, common: Common = COMMON) ->
 
 
 @app.command
-def compact(library: Path, /, *, common: Common = COMMON) -> None:
+def compact(library: Path, *, common: Common = COMMON) -> None:
     """Make a library small again: old versions and left-overs go, missing thumbnails come back.
 
     For example:
@@ -131,7 +131,7 @@ def compact(library: Path, /, *, common: Common = COMMON) -> None:
 
 
 @app.command(name="add-tokens")
-def add_tokens(library: Path, /, *, slow: str, common: Common = COMMON) -> None:
+def add_tokens(library: Path, *, slow: str, common: Common = COMMON) -> None:
     """Keep a slow matcher's tokens of every picture, so that search --rerank encodes nothing again.
 
     Only pictures without tokens are read. Interrupted, the same command goes on.

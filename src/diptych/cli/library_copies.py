@@ -107,7 +107,7 @@ def restore(
 
 
 def reembed(
-    library: Path, /, *, model: str, thumbnails: bool = False, missing: Path | None = None, common: Common = COMMON
+    library: Path, *, model: str, thumbnails: bool = False, missing: Path | None = None, common: Common = COMMON
 ) -> None:
     """Give all pictures vectors of another model while the old ones serve, then switch in one step.
 

@@ -63,7 +63,7 @@ def undo(library: Path, batch: str | None = None, /, *, ids: list[str] | None = 
     common.show(asdict(undone), text)
 
 
-def trash(library: Path, /, *, common: Common = COMMON) -> None:
+def trash(library: Path, *, common: Common = COMMON) -> None:
     """What was deleted and not yet purged, newest first.
 
     For example:
