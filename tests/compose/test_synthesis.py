@@ -321,6 +321,8 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
         _same_batch(batch, held.batch(rows))
         flipped |= bool(rows.view.any())
     assert flipped
+    held_bytes = sum(rows._matrix.nbytes for rows in (*held._pixels, *held._embedded, held._sentences, held._words))
+    assert held_bytes <= HeldPairs.size_of(found) <= held_bytes + 8 * found.texts.index.size + 10_000
 
 
 @pytest.mark.parametrize("condition", ["text", "image"])

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from diptych.core.errors import ConfigError
 from diptych.training.replay import Replayed, record_on_gpu
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -117,6 +118,15 @@ def test_recording_moves_no_random_generator_and_no_buffer():
     replayed(batches(1)[0])  # recorded; its replay does nothing
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(now, before) for now, before in zip(net.buffers(), buffers, strict=True))
+
+
+def test_what_cannot_be_recorded_says_what_to_do():
+    def refuse(run):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    net = Net()
+    with pytest.raises(ConfigError, match=r"not permitted when stream is capturing\); set replay = false"):
+        Replayed(net.step, net, net, contextlib.nullcontext, refuse)(batches(1)[0])
 
 
 def test_what_gets_no_gradient_gets_none():

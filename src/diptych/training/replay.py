@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diptych.core.errors import ConfigError
 from diptych.training import randomness
 
 Pass = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
@@ -37,7 +38,8 @@ def record_on_gpu(run: Callable[[], Sequence[Tensor]]) -> tuple[Sequence[Tensor]
 class Replayed:
     """`loss, facts = replayed(batch)` leaves the gradients where `loss.backward()` would.
 
-    One recording for each combination of shapes; what is recorded must not read numbers back from the GPU.
+    One recording for each combination of shapes; what is recorded must not read numbers back from the GPU
+    (ConfigError where it does).
     Buffers and random generators are after a recording as they were before, so that a run which records again
     (a resumed one) goes the same way.
 
@@ -94,7 +96,14 @@ class Replayed:
             told = torch.stack([loss.detach().float(), *(value.detach().float() for value in facts.values())])
             return [told, *(each.grad for each in reached if each.grad is not None)]
 
-        (told, *gradients), replay = self._record_pass(run)
+        try:
+            (told, *gradients), replay = self._record_pass(run)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ConfigError(
+                f"this step cannot be recorded for the GPU ({str(error).splitlines()[0]}); set replay = false"
+            ) from error
         self._forget()
         randomness.torch_restore(random)
         for buffer, before in zip(self._buffers, buffers, strict=True):

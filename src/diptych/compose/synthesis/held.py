@@ -36,6 +36,14 @@ class HeldPairs:
         device: where.
     """
 
+    @staticmethod
+    def size_of(pairs: PicturePairs) -> int:
+        """Bytes that would be held, at most."""
+        embedded = pairs.embedded.images if pairs.embedded else ()
+        rows = [*pairs.pairs.images, *embedded, pairs.texts.sentences, pairs.texts.words]
+        matrices = sum(min(len(each), len(each.matrix)) * each.matrix[:1].nbytes for each in rows)
+        return matrices + pairs.texts.index.size * 8
+
     def __init__(self, pairs: PicturePairs, device: torch.device) -> None:
         self._device = device
         self._size, self._by_image = pairs.size, pairs.by_image

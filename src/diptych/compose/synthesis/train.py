@@ -166,7 +166,9 @@ def train(
         _start_from(players.generator, config, tower)
     game, frozen = _game(config, players, tower, look)
     total = config.steps * config.training.epochs
-    objective = _objective(config, players, game, training, lambda: trainer.fabric.device, total)
+    objective = _objective(
+        config, players, game, training, lambda: trainer.fabric.device, total, _fits(training, device)
+    )
     watcher = Watcher(config, players.generator, look, training, validation, out, lambda: objective.step + 1)
     latest: dict[str, float] = {}
 
@@ -229,8 +231,17 @@ def _what_stays(config: SynthesisConfig) -> SynthesisConfig:
 
 
 def _objective(
-    config: SynthesisConfig, players: Players, game: Game, training: PicturePairs, device: Any, steps: int
+    config: SynthesisConfig,
+    players: Players,
+    game: Game,
+    training: PicturePairs,
+    device: Callable[[], torch.device],
+    steps: int,
+    fits: bool,
 ) -> Adversarial:
+    """With the batches that it is dealt: from the GPU's memory where all pairs fit into it, else one by one."""
+    hold = config.replay and fits
+
     def turn(play: Callable[[Batch], Outcome]) -> Turn:
         def loss(batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
             outcome = play(batch)
@@ -241,7 +252,7 @@ def _objective(
     held: list[HeldPairs] = []
 
     def deal(rows: BatchRows) -> Batch:
-        if device().type == "cpu" or not config.replay:
+        if not hold:
             return training.batch(rows, device())
         if not held:
             held.append(HeldPairs(training, device()))
@@ -253,8 +264,17 @@ def _objective(
         config.order,
         steps,
         deal=deal,
-        replay=config.replay,
+        replay=hold,  # only these batches have the same shapes each time
     )
+
+
+def _fits(training: PicturePairs, device: str) -> bool:
+    """Whether there is a GPU whose free memory has room for all pairs and, three times as much, for the training."""
+    kind, which = accelerator(device)
+    if kind != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(which[0] if isinstance(which, list) else 0)
+    return HeldPairs.size_of(training) <= free / 4
 
 
 def _saved(
