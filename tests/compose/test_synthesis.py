@@ -154,7 +154,7 @@ def test_at_a_constant_rate_a_run_may_end_sooner_or_later_than_planned(painted, 
         return dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
 
     one = train(rounds(1), tmp_path, shapes)
-    two = train(rounds(2), tmp_path, shapes)
+    two = train(dataclasses.replace(rounds(2), replay=False), tmp_path, shapes)  # how it is computed may change too
     assert (one.fits[0].epochs, two.fits[0].epochs) == (1, 2)
     weights = "model.safetensors"  # as if two rounds had been planned from the start
     assert (two.model / weights).read_bytes() == (painted.model / weights).read_bytes()

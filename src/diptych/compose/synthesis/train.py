@@ -227,7 +227,7 @@ def _what_stays(config: SynthesisConfig) -> SynthesisConfig:
     if training.schedule == "constant":
         training = dataclasses.replace(training, epochs=1)
     data = dataclasses.replace(config.data, source="", workers=1)
-    return dataclasses.replace(config, card=CardText(), data=data, training=training)
+    return dataclasses.replace(config, card=CardText(), data=data, training=training, replay=True)
 
 
 def _objective(
