@@ -48,7 +48,7 @@ class XmcGame:
     def discriminate(self, batch: Batch) -> Outcome:
         """See `Game`."""
         with torch.no_grad():
-            fake = self._make(batch)
+            fake = self._make(batch, self._noise(batch))
         change = self._augmentation(batch)
         both = torch.cat([change.apply(batch.pictures), change.apply(fake.to(batch.pictures.dtype))])
         with torch.no_grad():
@@ -70,7 +70,7 @@ class XmcGame:
         """See `Game`."""
         settings = self._settings
         change = self._augmentation(batch)
-        noise = self._nearest_noise(batch) if settings.reconstruct else None
+        noise = self._nearest_noise(batch) if settings.reconstruct else self._noise(batch)
         fake, real = change.apply(self._make(batch, noise)), change.apply(batch.pictures)
         looks = bool(settings.pretrained or settings.frozen or settings.reconstruct)
         look = self._look(fake) if looks else None
@@ -121,8 +121,7 @@ class XmcGame:
     def _noise(self, batch: Batch) -> Tensor:
         return draw_noise(len(batch.pictures), self.generator, batch.pictures.device)
 
-    def _make(self, batch: Batch, noise: Tensor | None = None) -> Tensor:
-        noise = self._noise(batch) if noise is None else noise
+    def _make(self, batch: Batch, noise: Tensor) -> Tensor:
         made: Tensor = self.generator(noise, batch.sentence, batch.words, batch.mask)
         return made
 

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
 from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.distributed import scaler_of
 from diptych.training.objectives import Direct
-from diptych.training.replay import Replayed
-
-Turn = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
+from diptych.training.replay import Replayed, Turn
 
 
 class Adversarial:
@@ -130,8 +129,7 @@ class Facts:
 
 def _on_one_gpu(fabric: Any) -> bool:
     """Also: no gradient scaler, which must see each loss."""
-    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
-    return fabric.device.type == "cuda" and fabric.world_size == 1 and not scaled
+    return fabric.device.type == "cuda" and fabric.world_size == 1 and scaler_of(fabric) is None
 
 
 def _thawed(side: nn.Module) -> list[nn.Parameter]:

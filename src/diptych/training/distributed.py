@@ -170,3 +170,8 @@ def from_first(value: Any, fabric: Any) -> Any:
 def anywhere(flag: bool, fabric: Any) -> bool:
     """Whether `flag` is true on any process."""
     return flag if fabric.world_size == 1 else bool(total(torch.tensor(float(flag), device=fabric.device), fabric))
+
+
+def scaler_of(fabric: Any) -> Any:
+    """The gradient scaler of 16-bit training; None in other precisions."""
+    return getattr(fabric.strategy.precision, "scaler", None)

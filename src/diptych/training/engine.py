@@ -27,7 +27,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.training import optimisation
 from diptych.training.averaging import AveragedWeights
 from diptych.training.batches import BatchRows, Plan
-from diptych.training.distributed import accelerator, anywhere, from_first, start, sum_gradients
+from diptych.training.distributed import accelerator, anywhere, from_first, scaler_of, start, sum_gradients
 from diptych.training.journal import CURVE, Journal
 from diptych.training.objectives import Direct, Objective
 from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, forget
@@ -206,7 +206,7 @@ class Trainer:
 
     @property
     def _scaler(self) -> Any:
-        return getattr(self.fabric.strategy.precision, "scaler", None)
+        return scaler_of(self.fabric)
 
     def _check(self, watch: Watch, at: Standing, step: int, *, now: bool = False) -> None:
         """Read the losses back: at each step on a CPU, now and then on a GPU, which would have to wait."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from diptych.core.errors import ConfigError
 from diptych.training import randomness
 
-Pass = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
+Turn = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]  # a batch -> loss, and numbers for the log
 Recorder = Callable[[Callable[[], Sequence[Tensor]]], tuple[Sequence[Tensor], Callable[[], None]]]
 _WARM_UPS = 3  # runs before recording, in which libraries choose their ways and get their memory
 
@@ -53,7 +53,7 @@ class Replayed:
 
     def __init__(
         self,
-        step: Pass,
+        step: Turn,
         learning: nn.Module,
         whole: nn.Module,
         autocast: Callable[[], Any],

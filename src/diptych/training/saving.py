@@ -15,7 +15,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.protocols import Progress
 from diptych.training import checkpoints, journal, randomness
 from diptych.training.averaging import AveragedWeights
-from diptych.training.distributed import from_first, of_each
+from diptych.training.distributed import from_first, of_each, scaler_of
 from diptych.training.settings import FREE_TO_CHANGE, TrainingSettings
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -60,7 +60,7 @@ class Saver:
         self._module = module
         self._optimiser = optimiser
         self._average = average
-        self._scaler = getattr(fabric.strategy.precision, "scaler", None)
+        self._scaler = scaler_of(fabric)
         self._origin = {"identity": dict(identity), "processes": fabric.world_size}
         self._timetable = checkpoints.Timetable(settings.checkpoint_minutes, settings.checkpoint_steps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class PicturePairs:
         """What the networks see of these rows."""
         texts = self.texts[rows.text]
         content = self.pairs.texts.index[rows.text]  # equal texts share a row
-        same = (rows.owner[:, None] == rows.owner) | (content[:, None] == content)
+        same = belong_together(rows.owner, content)
         image = None if self.embedded is None else gather(self.embedded, rows.image, rows.view)
         given = without_words(image) if self.by_image and image is not None else texts
         return Batch(
@@ -114,8 +115,7 @@ class PicturePairs:
         return np.asarray(np.searchsorted(self.pairs.image_owner, records))
 
     def _pixels(self, rows: UInt8[np.ndarray, "b f"]) -> Float[Tensor, "b 3 s s"]:
-        pixels = torch.from_numpy(rows).view(-1, self.size, self.size, 3)
-        return (pixels.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels last in memory
+        return as_pictures(torch.from_numpy(rows), self.size)
 
     def spread(self, count: int) -> Int[np.ndarray, " r"]:
         """So many records (or all there are), spread over a source that may be sorted."""
@@ -125,6 +125,16 @@ class PicturePairs:
     def written(self, records: Int[np.ndarray, " r"]) -> list[str]:
         """The first text of each record."""
         return [self.pairs.written[int(row)].value for row in self.first_texts(records)]
+
+
+def as_pictures(rows: UInt8[Tensor, "b f"], size: int) -> Float[Tensor, "b 3 s s"]:
+    """Bytes of pictures to colours in [-1, 1]."""
+    return (rows.view(-1, size, size, 3).float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels last in memory
+
+
+def belong_together(owner: Any, content: Any) -> Any:
+    """Which rows are of one record, or have equal texts: arrays or tensors (b) -> (b, b)."""
+    return (owner[:, None] == owner) | (content[:, None] == content)
 
 
 def as_tensors(texts: TextArrays, device: torch.device) -> tuple[Float[Tensor, "b d"], Tensor, Tensor]:

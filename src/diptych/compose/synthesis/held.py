@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from diptych.compose.synthesis.data import PicturePairs
+from diptych.compose.synthesis.data import PicturePairs, as_pictures, belong_together
 from diptych.data.features import Rows
 from diptych.synthesis.game import Batch
 from diptych.training.batches import BatchRows
@@ -59,17 +59,14 @@ class HeldPairs:
         """As `PicturePairs.batch`."""
         numbers = torch.from_numpy(np.stack([rows.image, rows.view, rows.text, rows.owner]).astype(np.int64))
         image, view, text, owner = numbers.to(self._device, non_blocking=True).unbind()
-        content = self._content[text]
-        same = (owner[:, None] == owner) | (content[:, None] == content)
         sentence = self._sentences[text]
         embedding = _under(self._embedded, image, view) if self._embedded else None
         given = embedding if self._by_image and embedding is not None else sentence
-        pixels = _under(self._pixels, image, view).view(-1, self._size, self._size, 3)
         return Batch(
-            (pixels.float() / 127.5 - 1).permute(0, 3, 1, 2),
+            as_pictures(_under(self._pixels, image, view), self._size),
             given,
             *self._read(text, given),
-            same,
+            belong_together(owner, self._content[text]),
             None if self._labels is None else self._labels[owner],
             embedding,
             None if embedding is None else sentence,

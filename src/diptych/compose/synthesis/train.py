@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ from diptych.synthesis.settings import XmcSettings
 from diptych.synthesis.stack import StackDiscriminator, StackGenerator
 from diptych.synthesis.x_mrs import XMrsGame
 from diptych.synthesis.xmc import XmcGame
-from diptych.training.adversarial import Adversarial, RoundPlan, Turn
+from diptych.training.adversarial import Adversarial, RoundPlan
 from diptych.training.batches import BatchRows
 from diptych.training.engine import FitResult, Trainer, accelerator
+from diptych.training.replay import Turn
 
 _STATISTICS_TEXTS, _STATISTICS_PICTURES = 4096, 128
 
@@ -249,14 +251,12 @@ def _objective(
 
         return loss
 
-    held: list[HeldPairs] = []
+    @functools.cache
+    def held() -> HeldPairs:
+        return HeldPairs(training, device())
 
     def deal(rows: BatchRows) -> Batch:
-        if not hold:
-            return training.batch(rows, device())
-        if not held:
-            held.append(HeldPairs(training, device()))
-        return held[0].batch(rows)
+        return held().batch(rows) if hold else training.batch(rows, device())
 
     return Adversarial(
         {GENERATOR: players.generator, DISCRIMINATOR: players.discriminator},
