@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
 
 from diptych.compose.generated import Generator, generate_all, open_generator
 from diptych.compose.generated.job import judged
 from diptych.compose.generated.prompts import choose_prompts
+from diptych.core.shapes import Float64
 from diptych.core.types import Pair
 from diptych.data.readers import SourceOptions, open_source
 from diptych.evaluation.bootstrap import Number, Resampling, Sample, Term, paired_difference

@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import DataError, DiptychError, MissingExtraError
+from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 
 try:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
@@ -21,6 +20,7 @@ from diptych.core.config import Part
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, Int64
 from diptych.data.captions import CaptionedImages, collect_captions
 from diptych.data.features import FeaturePairs
 from diptych.data.readers import SourceOptions

@@ -7,7 +7,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
 from torch import nn
 
 from diptych import losses
@@ -15,6 +14,7 @@ from diptych.compose.config import SideSettings, TrainConfig
 from diptych.core.config import check_options, unknown
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.shapes import Int, Shaped
 from diptych.data.features import FeaturePairs, Rows
 from diptych.encoders.export import read_weights
 from diptych.models import folder as files

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Float64, Int64
 
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Bool, Float16, Float32, Float64, Int64
 from diptych.core.types import Pair, Skipped
 from diptych.data.splits import held_out
 from diptych.evaluation import Positives, ranks_from_scores

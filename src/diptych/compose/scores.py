@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from torch import nn
 
+from diptych.core.shapes import Float32
 from diptych.data.features import FeaturePairs, Rows
 from diptych.evaluation import Embedded, evaluate
 from diptych.evaluation.direction import Direction

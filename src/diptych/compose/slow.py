@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from torch import Tensor
 
 from diptych.compose.config import DataConfig
@@ -21,6 +20,7 @@ from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, MapTower, Progress
+from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.captions import CaptionedImages, collect_captions

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32
+
+from diptych.core.shapes import Float, Float32
 
 EPSILON = 1e-12
 

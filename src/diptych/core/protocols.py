@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+
+from diptych.core.shapes import Float32, UInt8
 
 from .errors import ConfigError
 

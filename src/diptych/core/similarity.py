@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float, Float32
+
+from diptych.core.shapes import Float, Float32
 
 from .config import unknown
 from .cosine import cosine

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Int
 from diptych.core.types import Origin, Pair, Text
 
 Rows = Int[np.ndarray, " b"]

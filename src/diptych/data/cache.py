@@ -20,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import write_json
+from diptych.core.shapes import Int, Shaped
 
 KEY_BYTES = 16
 _SUFFIX = {"float16": "f16", "int32": "i32", "uint8": "u8"}

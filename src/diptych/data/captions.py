@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress
+from diptych.core.shapes import Int
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.features import Rows, cached_images, is_wanted

@@ -10,10 +10,10 @@ import re
 import zlib
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 from diptych.data.images import prepare
 
 FULL = "full"

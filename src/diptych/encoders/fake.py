@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core import fingerprint
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.image.pixels import check_pixels
 from diptych.encoders.text.clean import clean
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.extras import need
 from diptych.encoders.hub_model import one_line

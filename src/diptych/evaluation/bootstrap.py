@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float64, Int64
 
 from .metrics import Summary, summarise
 

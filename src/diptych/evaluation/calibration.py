@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Float, Float64
 
 Criterion = Literal["probability", "equal-error", "precision", "recall"]
 Scores = Float[np.ndarray, " _"]

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Float64
 
 from .bootstrap import (
     LEVEL,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Int64
+
+from diptych.core.shapes import Int64
 
 from .bootstrap import Interval, Number, Resampling, Sample, Term, percentile_interval, replicates
 from .metrics import metric_table, recall_sum_names, summarise

@@ -13,9 +13,9 @@ from enum import StrEnum
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float64
 
 from .ranks import Ranks
 

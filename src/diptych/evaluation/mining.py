@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Bool, Float32, Int64
 
 BLOCK_SCORES = 1 << 22  # scores held at a time in one matrix: 16 MiB; four such matrices are in use
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Int64
+
+from diptych.core.shapes import Float32, Int64
 
 BLOCK_SCORES = 1 << 22  # scores held at a time: 16 MiB as float32
 

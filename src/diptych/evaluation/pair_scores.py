@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float32, Int64
 
 NEIGHBOURS = 5  # by AUC on a part of the training split (docs/inspect.md)
 GALLERY = 2000  # items of either modality, drawn at random

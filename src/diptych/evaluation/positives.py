@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int, Int64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float64, Int, Int64
 
 
 @dataclass(frozen=True)

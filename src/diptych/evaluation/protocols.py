@@ -11,9 +11,9 @@ from typing import Protocol as Interface
 from typing import runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Int64
 
 
 @dataclass(frozen=True)

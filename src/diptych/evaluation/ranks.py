@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Bool, Float, Float32, Float64, Int64
 from diptych.core.similarity import Similarity
 
 from .positives import Positives

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from diptych.core.errors import DataError, MissingExtraError
+from diptych.core.shapes import Bool, Float, Float64
 
 _STEPS = 50  # of Newton's method; it settles in about ten
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float64, Int64
 
 
 def top(scores: Float[np.ndarray, "q m"], k: int) -> Int64[np.ndarray, "q c"]:

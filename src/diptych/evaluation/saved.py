@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Int64
 
 from .bootstrap import Number
 from .direction import Direction, Ranking, numbers_of, recall_sum

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, Int64
 
 from .direction import Direction, Estimate, Ranking, estimates, unmeasured
 from .evaluate import LanguageScores

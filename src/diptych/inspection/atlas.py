@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
 from diptych.core.types import ImageRef, Pair
 from diptych.data.images import decode, thumbnail
 from diptych.models.dual import DualEncoder

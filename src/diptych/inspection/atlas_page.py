@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+
+from diptych.core.shapes import Bool, Float32
 
 from .atlas import Atlas, Map
 from .figures import COLOURS, FAINT, INK, figure, png_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from diptych.core.shapes import Float
 from diptych.evaluation.calibration import Curve
 
 from .figures import COLOURS, FAINT, figure, plain, png_of

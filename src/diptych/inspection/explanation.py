@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Float32, UInt8
 from PIL import ImageDraw
 
+from diptych.core.shapes import Float32, UInt8
 from diptych.library.lettering import fitted, font_for
 from diptych.library.sheet import png
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import atomic_write, write_bytes, write_json
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Bool, Float32, Float64
 from diptych.core.types import Pair, Skipped
 from diptych.data.splits import held_out
 from diptych.data.write import write_pairs

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from diptych import evaluation
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data.readers.source import Source
 from diptych.models.dual import DualEncoder

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import ImageInput, decode, prepare
 
 _BATCH = 32

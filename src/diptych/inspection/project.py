@@ -7,10 +7,10 @@ import warnings
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, MissingExtraError
+from diptych.core.shapes import Float, Float32, Int64
 
 Method = Literal["auto", "pacmap", "pca"]
 _FEWEST_FOR_PACMAP = 20

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Int64, UInt8
 from PIL import ImageDraw
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Int64, UInt8
 from diptych.data import views
 from diptych.data.images import decode
 from diptych.evaluation.nearest import nearest

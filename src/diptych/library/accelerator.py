@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+
+from diptych.core.shapes import Float32, Float64, Int64
 
 from .exact import settle
 from .snapshot import KEPT, Snapshot

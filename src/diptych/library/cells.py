@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+
+from diptych.core.shapes import Float32
 
 from .names import plain
 from .rows import COLUMNS, Row

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
+from diptych.core.shapes import Float32
 
 from .names import unescape
 from .originals import Originals

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float32, UInt8
 
 
 @runtime_checkable

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+
+from diptych.core.shapes import Float32, Float64, Int64
 
 BLOCK = 65_536  # rows scored at once: bounds memory, keeps the matrix product efficient
 _CACHED_ROWS = 1_024  # rows that stay in the processor's cache while several queries are compared with them

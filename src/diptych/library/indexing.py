@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import ImageLimits, read_size, stream, thumbnail
 

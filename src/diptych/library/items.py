@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError, LimitError
+from diptych.core.shapes import Float32
 from diptych.core.types import Skipped
 
 from .names import plain

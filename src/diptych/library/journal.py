@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
+from diptych.core.shapes import Float32
 
 from .rows import Row
 from .snapshot import POINTER, line_of

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.files import fsync_file, fsync_folder
 from diptych.core.memory import give_back
+from diptych.core.shapes import Float32
 
 from .cells import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
 from .names import escape

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 
 from . import query as queries

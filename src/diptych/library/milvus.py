@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError, LibraryError, MissingExtraError
 from diptych.core.files import write_json
+from diptych.core.shapes import Float32
 
 from .card import Card
 from .cells import MOST_EXTRA_COLUMNS, cast, column_name, from_cells, kind_of, to_cells

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, LibraryError, LimitError
 from diptych.core.memory import give_back
+from diptych.core.shapes import Float32
 
 from . import accelerator, card, lock, snapshot
 from .card import Card

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float32
 
 from . import journal
 from .card import LANCE, Card

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, ModelError
 from diptych.core.fingerprint import LENGTH
+from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, Skipped
 from diptych.data.images import ImageLimits, decode, prepare, read_size, thumbnail
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
+from diptych.core.shapes import Float32
 from diptych.data.images import SUFFIXES
 
 from .encoder import Encoder

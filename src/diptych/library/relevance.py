@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
 
+from diptych.core.shapes import Float, Float32, Float64
 from diptych.evaluation.reliability import Logistic
 
 

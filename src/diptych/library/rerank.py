@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Float32, Float64, Int64
 from diptych.core.types import Hit
 
 from . import query as queries

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core import fingerprint
+from diptych.core.shapes import Float32
 
 from .names import escape
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 
 from . import query as queries

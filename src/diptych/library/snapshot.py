@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
 from diptych.core.files import fsync_folder, write_json
+from diptych.core.shapes import Float32, Int64
 
 from .names import plain, plain_json
 from .rows import ID_LENGTH, Row

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import UInt8
 from diptych.data.images import decode
 
 from .sheet import Found

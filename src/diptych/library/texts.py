@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Skipped, Text
 from diptych.data.readers import SourceOptions, open_source
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, UInt8
 
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.files import write_json
 from diptych.core.fingerprint import LENGTH
 from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.cache import FeatureCache
 from diptych.data.images import stream

@@ -27,12 +27,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import safetensors.numpy
-from jaxtyping import Float32
 
 from diptych.core.errors import LibraryError
 from diptych.core.files import fsync_folder
 from diptych.core.fingerprint import LENGTH, of_file
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
 from diptych.core.version import __version__
 
 from . import card

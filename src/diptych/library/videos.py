@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
 from diptych.core.types import Skipped
 from diptych.data.images import thumbnail
 from diptych.data.video import SUFFIXES, Moment, MomentPlan, VideoLimits, probe, read_moments

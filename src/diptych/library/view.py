@@ -6,7 +6,8 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Int64
+
+from diptych.core.shapes import Float32, Int64
 
 from . import accelerator, exact, journal
 from .journal import Change, Entry

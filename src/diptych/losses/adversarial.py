@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive
 
 

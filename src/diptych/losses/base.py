@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Bool, Float, Int
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

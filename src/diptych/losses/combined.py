@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive
 from diptych.losses.table import build, part_of
 

@@ -6,9 +6,10 @@ several pictures; p = softmax(h / tau) over B_i, q = softmax(f . g) over B_i; th
 
 from __future__ import annotations
 
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from diptych.core.shapes import Float
 
 
 def distillation_loss(

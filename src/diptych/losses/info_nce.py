@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss
 from diptych.losses.similarity import Similarity, similarity_of
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Bool, Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 from diptych.losses.combined import Combined
 from diptych.losses.table import build, part_of

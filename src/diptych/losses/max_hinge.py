@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jaxtyping import Float
 from torch import Tensor
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive
 from diptych.losses.similarity import Similarity, similarity_of
 from diptych.losses.sum_hinge import violations

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diptych.core.config import unknown
+from diptych.core.shapes import Float
 
 _CELLS = 1 << 24  # of the (rows, m, d) array that one step of `order` holds: 64 MB in 32 bits
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
 from torch import Tensor
 
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 from diptych.losses.similarity import Similarity, similarity_of
 

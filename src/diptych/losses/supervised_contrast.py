@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 
 

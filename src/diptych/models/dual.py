@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
 
 from diptych.core import fingerprint
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
+from diptych.core.shapes import Float, Float32, UInt8
 from diptych.core.similarity import similarity_named
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
 
 from diptych.core import fingerprint
 from diptych.core.errors import Reason
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, Int64, UInt8
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.images import stream

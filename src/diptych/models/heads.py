@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Shaped
 
 
 class Standardise(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from diptych.core.errors import ModelError
+from diptych.core.shapes import Float32, Shaped
 
 
 class OnnxHead:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from diptych.core.shapes import Float, Shaped
 from diptych.models.heads import Head
 from diptych.models.networks import Network
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 from diptych.data.images import ImageLimits
 
 from . import errors

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
-from jaxtyping import UInt8
+
+from diptych.core.shapes import UInt8
 
 SEEDS = 2**31  # of them, from 0: few enough to be written down
 

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.cosine import normalise
+from diptych.core.shapes import Float32, UInt8
 from diptych.library import Encoder
 
 from .batching import Batcher

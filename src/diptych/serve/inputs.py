@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 from diptych.data.images import ImageLimits
 
 from . import errors

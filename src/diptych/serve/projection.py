@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.files import atomic_write
 from diptych.core.paths import cache_folder
+from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 from diptych.library.snapshot import Snapshot
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, UInt8
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float16, UInt8
 from diptych.data.images import decode
 from diptych.library.tokens import of_bytes_alone
 

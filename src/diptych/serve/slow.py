@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Float32, UInt8
 
 from diptych.core.errors import LibraryError, ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float16, Float32, UInt8
 from diptych.core.types import Hit
 from diptych.library import Library
 from diptych.library.tokens import Matcher, TokenStore

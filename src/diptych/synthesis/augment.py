@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from diptych.core.shapes import Float
 from diptych.synthesis.settings import check_augmentations
 
 _SHIFT = 1 / 8  # of the side

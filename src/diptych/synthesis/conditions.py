@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.config import Part, check_options
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import TextTower
+from diptych.core.shapes import Float32, UInt8
 from diptych.encoders import table
 from diptych.models import load
 from diptych.models.dual import DualEncoder

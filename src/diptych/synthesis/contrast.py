@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
+
+from diptych.core.shapes import Bool, Float
 
 _NEVER = -1e4
 

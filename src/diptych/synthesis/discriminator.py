@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.models.heads import Standardise
 from diptych.synthesis.blocks import DownBlock
 from diptych.synthesis.eyes import Look

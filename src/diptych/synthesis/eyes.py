@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.synthesis.settings import START
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from diptych.core.shapes import Bool, Float, Int
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 

@@ -6,7 +6,8 @@ import io
 
 import numpy as np
 import PIL.Image
-from jaxtyping import UInt8
+
+from diptych.core.shapes import UInt8
 
 _GAP = 2  # pixels between pictures
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError, MissingExtraError, ModelError
+from diptych.core.shapes import Float
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.export import read_weights
 from diptych.encoders.image.efficientnet_lite import LITE0, LITE1, LITE2, MultiStage

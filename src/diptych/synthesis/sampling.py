@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import ConfigError, DataError, LimitError, ModelError, Reason
 from diptych.core.protocols import TextTower
+from diptych.core.shapes import Float32, UInt8
 from diptych.synthesis import conditions
 from diptych.synthesis import folder as files
 from diptych.synthesis.grid import to_bytes

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.shapes import Bool, Float
 from diptych.models.heads import Standardise
 from diptych.synthesis.blocks import Paint, StandingNorm
 from diptych.synthesis.settings import START, XMrsSettings, widths

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.shapes import Float
 from diptych.synthesis.blocks import collecting
 
 _SMALL = 16  # pixels that pictures are compared at

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
 
 from diptych.core.protocols import SILENT, Progress, TextTower
+from diptych.core.shapes import Bool, Float32, Int
 from diptych.data.features import Rows, text_rows
 
 _RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.synthesis.augment import Augmentation
 from diptych.synthesis.game import Batch, Outcome, draw_noise, won
 from diptych.synthesis.settings import XMrsSettings

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Int
 from diptych.training.batches import BatchRows, EpochPlan
 from diptych.training.distributed import scaler_of
 from diptych.training.objectives import Direct

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Int
 from diptych.training.partners import Deal, Partners
 
 ACROSS, TEXTS, IMAGES = "across", "texts", "images"  # what the two rows of a pair are

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 
 
 @dataclass(frozen=True)

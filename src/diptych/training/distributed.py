@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Shaped
 from diptych.training.settings import TrainingSettings
 
 

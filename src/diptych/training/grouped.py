@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Int
 from diptych.training.batches import BatchRows, EpochPlan
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss
 from diptych.training import randomness
 from diptych.training.batches import BatchRows

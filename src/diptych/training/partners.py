@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Int
 
 
 @dataclass(frozen=True)

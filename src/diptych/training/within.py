@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Int
 from diptych.training.batches import ACROSS, IMAGES, TEXTS, BatchRows, Other, Plan
 
 _OWN_STREAM = 0x77697468  # keeps these draws apart from the plan's

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, Float64, UInt8
 from diptych.core.types import Pair
 from diptych.evaluation.direction import Estimate
 from diptych.evaluation.generative import estimate_of_mean

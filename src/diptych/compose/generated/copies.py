@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.shapes import Float32, UInt8
 from diptych.evaluation.generative import Neighbours, nearest_by_distance
 
 from .generator import generate_all

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, ImageTower, MapTower, Progress
+from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import prepare
 from diptych.encoders.table import image_tower
 from diptych.evaluation.generative import MapShape

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import DataError, ModelError, Reason
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 from diptych.core.types import ImageRef
 from diptych.data.images import decode, prepare
 from diptych.data.readers import open_source

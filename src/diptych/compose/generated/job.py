@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped, UInt8
 
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import Progress
+from diptych.core.shapes import Float32, Int64, Shaped, UInt8
 from diptych.core.types import Pair
 from diptych.data.images import prepare
 from diptych.evaluation.direction import Estimate

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Float32
 
+from diptych.core.shapes import Bool, Float32
 from diptych.evaluation.generative import (
     Detector,
     ThroughPictures,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import UInt8
 from diptych.core.types import Pair
 from diptych.evaluation.generative import Detector
 from diptych.models import DualEncoder

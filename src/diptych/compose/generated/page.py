@@ -11,7 +11,8 @@ from importlib.resources import files
 
 import numpy as np
 import PIL.Image
-from jaxtyping import UInt8
+
+from diptych.core.shapes import UInt8
 
 _WIDTH, _HEIGHT = 320, 150  # of a chart, in its own units
 _LEFT, _BOTTOM = 44, 18

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.core.shapes import Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data.images import stream
 

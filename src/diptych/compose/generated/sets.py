@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int64
 
+from diptych.core.shapes import Int64
 from diptych.evaluation.generative import (
     frechet_distance,
     grouped_jackknife,

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from diptych.compose.pairing import gather, number_groups
 from diptych.compose.synthesis.config import SynthesisConfig
 from diptych.core.protocols import ImageTower, Progress, TextTower
+from diptych.core.shapes import Float, Int, UInt8
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, collect
 from diptych.encoders.image.pixel_tower import PixelTower

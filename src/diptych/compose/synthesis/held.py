@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from diptych.compose.synthesis.data import PicturePairs, as_pictures, belong_together
+from diptych.core.shapes import Int
 from diptych.data.features import Rows
 from diptych.synthesis.game import Batch
 from diptych.training.batches import BatchRows

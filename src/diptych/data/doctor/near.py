@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Int64, UInt8, UInt64
 
 BITS = 64
 MAX_RADIUS = 15  # bits; more would join unrelated pictures

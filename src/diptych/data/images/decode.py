@@ -15,10 +15,10 @@ from typing import IO
 import numpy as np
 import PIL.Image
 import simplejpeg
-from jaxtyping import UInt8
 from PIL.ImageFile import ImageFile
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.shapes import UInt8
 
 from .containers import check_whole
 from .formats import HEAD, OPENERS, sniff

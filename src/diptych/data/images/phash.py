@@ -6,7 +6,8 @@ import functools
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Float64, UInt8
+
+from diptych.core.shapes import Float64, UInt8
 
 _SIDE = 32  # pixels of the grey picture that is transformed
 _KEPT = 8  # lowest frequencies kept in each direction: 8 x 8 = 64 bits

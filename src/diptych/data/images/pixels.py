@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Shaped, UInt8
 from numpy.typing import NDArray
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.shapes import Shaped, UInt8
 
 _ORIENTATION = 0x0112  # EXIF tag
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import PIL.Image
 import simplejpeg
-from jaxtyping import UInt8
 
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 
 _REDUCING_GAP = 2.0  # shrink by whole steps first, down to twice the target; the rest is filtered
 _THUMBNAIL_QUALITY = 85  # JPEG quality, 0..100

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 from diptych.core.types import Skipped
 
 from .decode import decode

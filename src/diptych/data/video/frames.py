@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core.errors import ConfigError, DataError, MissingExtraError, Reason
+from diptych.core.shapes import UInt8
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".3gp"))
 # Playlists (HLS, concat) are no videos: they would make the decoder open other files and addresses.

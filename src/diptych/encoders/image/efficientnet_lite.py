@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
 from diptych.core import fingerprint
 from diptych.core.errors import MissingExtraError, ModelError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float, Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.image.onnx import OnnxImageTower
 

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+
+from diptych.core.shapes import Bool, Float, Float32, UInt8
 
 from .efficientnet_lite import LITE0
 

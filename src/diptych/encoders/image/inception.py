@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 
 from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 
 OFFICIAL = "6726825d"  # first digits of the SHA-256 of the official weights

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import UInt8
 
 from diptych.core import fingerprint
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import UInt8
 from diptych.encoders.image.pixels import check_pixels
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float32
 
 
 def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
 from diptych.encoders.image.pixels import normalise_pixels
 from diptych.encoders.pytorch import state_fingerprint

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core import fingerprint
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import TextTower
+from diptych.core.shapes import Float32
 
 
 class JoinedTextTower:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
 
 from diptych.core import fingerprint
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.shapes import Int32
 from diptych.encoders.extras import need
 from diptych.encoders.offline import hub_folder
 from diptych.encoders.text.clean import clean

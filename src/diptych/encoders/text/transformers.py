@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
+from diptych.core.shapes import Float32
 from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
 from diptych.encoders.offline import hub_folder
 from diptych.encoders.pytorch import state_fingerprint

@@ -13,9 +13,9 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from diptych.core import fingerprint
+from diptych.core.shapes import Float32
 from diptych.encoders.text.clean import clean
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Bool, Float, Float32, UInt8
 from diptych.data.images import prepare
 
 Frames = Sequence[np.ndarray]  # of one moment, uint8 (h, w, 3)

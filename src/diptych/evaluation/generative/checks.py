@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float64
 
 
 def features_of(vectors: Float[np.ndarray, "n d"], what: str, fewest: int = 2) -> Float64[np.ndarray, "n d"]:

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float64
 
 MapShape = tuple[int, int, int]  # channels, rows, columns
 _EPSILON = 1e-10

@@ -7,9 +7,9 @@ of another size, and goes by the extractor's name.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float64
 
 from .checks import features_of, same_width
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float
 
 from .checks import features_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Int64
 
 from ..bootstrap import Interval
 from ..direction import Estimate

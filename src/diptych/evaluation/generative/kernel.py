@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Float64
 
 from ..bootstrap import Interval, percentile_interval
 from .checks import features_of, same_width

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Bool, Float, Float64
 
 from .checks import features_of, same_width
 from .neighbours import squared_distances

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Int64
 
 from ..bootstrap import Number, Sample, Term
 from ..direction import Estimate, estimates

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float64, Int64
 
 from .checks import features_of, same_width
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt8
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Bool, Float64, Int64, UInt8
 
 
 @runtime_checkable

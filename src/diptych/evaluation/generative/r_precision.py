@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float64, Int64
 
 POOL = 100  # texts that each picture chooses from, its own among them
 _TIE = 1e-6  # cosines this near are equal: single precision tells no more apart

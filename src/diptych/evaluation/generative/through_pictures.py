@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+
+from diptych.core.shapes import Float32, Int64
 
 from ..bootstrap import Number, Resampling, paired_difference
 from ..direction import Estimate, Ranking, estimates, numbers_of

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.encoders.hub_model import import_transformers, one_line
 from diptych.encoders.image.pixels import normalise_pixels
 from diptych.encoders.image.transformers import preprocess_of

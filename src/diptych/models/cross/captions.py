@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 
 from .network import CrossNetwork
 from .scorer import Scorer

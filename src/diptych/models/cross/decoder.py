@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+
+from diptych.core.shapes import Bool, Float, Int
 
 KeysValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, regions, width of a head)
 

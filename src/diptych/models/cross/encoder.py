@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32, UInt8
 
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.protocols import SILENT, MapTower, Preprocess, Progress
+from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
 from diptych.encoders.image.onnx import OnnxImageTower

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float32, UInt8
 from diptych.data.images import ImageInput, decode
 
 from .encoder import CrossEncoder

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
+
+from diptych.core.shapes import Float, Int
 
 _ROWS = 512
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from diptych.core.shapes import Float, Int
 
 from .decoder import Decoder, KeysValues, Layout
 from .likelihood import log_probabilities, word_loss

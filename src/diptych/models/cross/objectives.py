@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+from diptych.core.shapes import Float, Int
 
 from .network import CrossNetwork
 from .settings import ObjectiveSettings

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ModelError
+from diptych.core.shapes import Float
 from diptych.models.heads import Standardise
 
 

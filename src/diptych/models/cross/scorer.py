@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
 from torch import Tensor
 
 from diptych.core.errors import DataError
+from diptych.core.shapes import Float, Float32
 
 from .network import CrossNetwork
 from .settings import TEXT_TO_IMAGE, ScoringSettings, check_direction

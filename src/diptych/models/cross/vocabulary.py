@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from diptych.core.errors import DataError, ModelError
 from diptych.core.files import write_bytes
+from diptych.core.shapes import Int64
 from diptych.encoders.extras import need
 
 FILE = "tokenizer.json"

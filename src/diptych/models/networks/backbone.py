@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Shaped
 from diptych.encoders.image.timm import TimmImageTower
 from diptych.models.networks.base import Network, set_pace
 

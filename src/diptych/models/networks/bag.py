@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from diptych.core.shapes import Float, Int
 from diptych.models.networks.base import Network, mask_of, shorten
 
 

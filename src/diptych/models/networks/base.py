@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Bool, Float, Int, Shaped
 
 
 class Network(nn.Module):

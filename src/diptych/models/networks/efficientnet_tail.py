@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
 from torch import Tensor
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float
 from diptych.encoders.image.efficientnet_lite import Tail, imagenet, stem_of_width
 from diptych.models.networks.base import Network, set_pace
 

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from diptych.core.config import check_options, unknown
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Int
 from diptych.encoders.extras import need
 from diptych.encoders.hub_model import load_hub_model
 from diptych.models.networks.base import Network, mask_of, set_pace, shorten

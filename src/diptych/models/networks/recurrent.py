@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from diptych.core.shapes import Float, Int
 from diptych.models.networks.base import Network, is_tracing, mask_of, shorten
 
 

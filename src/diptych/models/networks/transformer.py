@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.shapes import Bool, Float, Int
 from diptych.models.networks.base import Network, mask_of, shorten
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
-from jaxtyping import Float32, Float64
 
 from diptych.core.cosine import normalise
+from diptych.core.shapes import Float32, Float64
 
 from .. import drawing, errors
 from ..embedding import Embedder, Vector
