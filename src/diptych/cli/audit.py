@@ -68,7 +68,8 @@ def audit(
         check_png(png, "--png")
     lang = options.lang or "en"
     minimal = read_minimal_pairs(pairs) if pairs is not None else usual_pairs()
-    real = list(open_source(data, options)) if data else []
+    opened = open_source(data, options) if data else None
+    real = list(opened) if opened else []
     found = audited(
         open_generator(generator),
         load(model),
@@ -87,4 +88,4 @@ def audit(
         write_bytes(page, audit_html(found).encode())
     if png is not None:
         write_bytes(png, audit_png(found))
-    common.show(found.to_json(), found.to_text())
+    common.show(found.to_json(), found.to_text(), opened.notes if opened else ())

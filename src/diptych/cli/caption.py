@@ -60,9 +60,8 @@ def caption(
     matcher = load_cross(slow, device=common.device)
     work.check_captioner(matcher)
     if data:
-        report = work.evaluate_captions(
-            matcher, list(open_source(data, options)), settings, gallery=gallery, progress=common.progress()
-        )
+        opened = open_source(data, options)
+        report = work.evaluate_captions(matcher, list(opened), settings, gallery=gallery, progress=common.progress())
         found = ", ".join(f"{name} {value:.1f}" for name, value in report.retrieval.items())
         shown = [f"  {name}: {one.text}" for name, one in list(report.captions.items())[:5]]
         common.show(
@@ -74,6 +73,7 @@ def caption(
                     *shown,
                 ]
             ),
+            opened.notes,
         )
         return
     skipped: list[Skipped] = []

@@ -14,6 +14,7 @@ from diptych.data.readers import SourceOptions, open_source
 from .shared import Common, check_png
 
 if TYPE_CHECKING:
+    from diptych.data.readers import Source
     from diptych.evaluation import SavedReport
     from diptych.inspection.measure import Task
 
@@ -72,7 +73,8 @@ def compare(
     if len(runs) < 2:
         raise ConfigError(f"found {len(runs)} runs; expected two or more reports or models to compare")
     task = Task(modality, protocol, relevance, resamples=0, seed=common.seed or 0)
-    reports = [_report(run, source, options, task, common) for run in runs]
+    opened = open_source(source, options) if source is not None else None
+    reports = [_report(run, opened, task, common) for run in runs]
     found = compared(_named_apart(reports), baseline=baseline, resamples=bootstrap, seed=task.seed)
     page = to_markdown(found, metrics)
     if out is not None:
@@ -82,10 +84,10 @@ def compare(
     if plot is not None:
         write_bytes(plot, draw_bars(found))
         common.progress().say(f"plot: {plot}")
-    common.show(found.to_json(), page)
+    common.show(found.to_json(), page, opened.notes if opened else ())
 
 
-def _report(run: str, source: str | None, options: SourceOptions, task: "Task", common: Common) -> "SavedReport":
+def _report(run: str, source: "Source | None", task: "Task", common: Common) -> "SavedReport":
     """A saved report as it is, or a model's, measured now."""
     from diptych import evaluation
     from diptych.inspection.measure import measure
@@ -101,7 +103,7 @@ def _report(run: str, source: str | None, options: SourceOptions, task: "Task", 
         raise ConfigError(f"{rest} is no report file; to measure it as a model, add --source with pairs to measure on")
     folder = path / "model" if (path / "model").is_dir() else rest
     encoder = load(folder)
-    measured = measure(encoder, open_source(source, options), task, progress=common.progress())
+    measured = measure(encoder, source, task, progress=common.progress())
     return evaluation.parse_report(measured.report.to_json(ranks=True), name or encoder.name, rest)
 
 

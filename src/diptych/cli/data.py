@@ -124,7 +124,7 @@ def translate(
         cache_folder() / "translations",
         progress=common.progress(),
     )
-    common.show(report.to_json(), report.to_text())
+    common.show(report.to_json(), report.to_text(), opened.notes)
 
 
 def _codes(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -75,4 +75,5 @@ def distill(
         report.to_json(),
         f"distilled on {report.records['train']} records; validation ({report.records['val']} records):\n{rows}\n"
         f"model: {report.model}\nnext: diptych fit-rerank --fast {report.model} --slow {teacher} --data SOURCE",
+        report.notes,
     )

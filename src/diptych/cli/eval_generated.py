@@ -102,7 +102,7 @@ def eval_generated(
         write_json(out, outcome.to_json())
     if markdown is not None:
         write_bytes(markdown, (outcome.to_text() + "\n").encode())
-    common.show(outcome.to_json(), outcome.to_text())
+    common.show(outcome.to_json(), outcome.to_text(), source.notes)
 
 
 def tools(judge: str, features: str, maps: str, detector: str) -> Tools:

@@ -80,4 +80,4 @@ def filter_source(
     if result.skipped:
         lines.append(f"{len(result.skipped):,} pictures left out as unreadable, the first: {result.skipped[0].name}")
     lines += [str(path) for path in files.values()]
-    common.show(found, "\n".join(lines))
+    common.show(found, "\n".join(lines), opened.notes)

@@ -47,10 +47,11 @@ def fit_rerank(
     from diptych.models import load
     from diptych.models.cross import load_cross
 
+    opened = open_source(data, options)
     report = compose_rerank.fit(
         load(fast),
         load_cross(slow, device=common.device),
-        list(open_source(data, options)),
+        list(opened),
         share=share,
         most=queries,
         seed=common.seed or 0,
@@ -64,6 +65,7 @@ def fit_rerank(
         f"{pair.beta_image_to_text:g}\n"
         f"R@1 on {fitted['pictures']} pictures (fitted on the same): fast alone "
         f"{fitted['fast R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
+        opened.notes,
     )
 
 
@@ -96,10 +98,11 @@ def calibration(
     from diptych.models import load
     from diptych.models.cross import load_cross
 
+    opened = open_source(data, options)
     report = compose_rerank.check_relevance(
         load(fast),
         load_cross(slow, device=common.device),
-        list(open_source(data, options)),
+        list(opened),
         most=queries,
         seed=common.seed or 0,
         progress=common.progress(),
@@ -111,4 +114,5 @@ def calibration(
         report.to_json(),
         f"{report.queries} queries: expected calibration error {report.hit_error:.3f} of hits, "
         f'{report.nothing_error:.3f} of "nothing matches"',
+        opened.notes,
     )

@@ -85,14 +85,14 @@ def index(
         if videos or tokens is not None:
             raise ConfigError("--texts goes with neither --videos nor --tokens; leave them out")
         made = _opened(library, model, store).index_texts(paths, format=format, progress=progress)
-        common.show(made.to_json(), _described(made, library))
+        common.show(made.to_json(), _described(made, library), made.notes)
         return
     if videos:
         from diptych.data.video import MomentPlan
 
         plan = MomentPlan(moment_seconds, moment_frames)
         made = _opened(library, model, store).index_videos(paths, plan=plan, progress=progress)
-        common.show(made.to_json(), _described(made, library))
+        common.show(made.to_json(), _described(made, library), made.notes)
         if not made.total:
             raise DataError(f"none of the {len(made.skipped)} videos could be read; {_reasons(made)}")
         return
@@ -114,7 +114,7 @@ def index(
         added = collection.add_tokens(load_matcher(tokens, device=common.device), progress=progress)
         remember(library, tokens)
         value["tokens"], text = added.to_json(), f"{text}\ntokens: {added.added} added, {len(added.skipped)} skipped"
-    common.show(value, text)
+    common.show(value, text, report.notes)
     if not report.total and not report.trashed:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
 

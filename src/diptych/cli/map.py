@@ -73,4 +73,4 @@ def draw_map(
     counts = {one.title: len(one.points) for one in atlas.maps}
     found = {"page": str(out), "picture": str(picture), "points": counts, "skipped": atlas.skipped}
     lines = [f"{title}: {count:,} points" for title, count in counts.items()]
-    common.show(found, "\n".join([*lines, str(out), str(picture)]))
+    common.show(found, "\n".join([*lines, str(out), str(picture)]), opened.notes)

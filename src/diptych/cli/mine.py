@@ -93,7 +93,7 @@ def mine(
         f"{counts['negatives']:,} hard negatives for {written:,} records ({counts['without']:,} have none); "
         f"{counts['guarded']:,} left out as perhaps no negatives\n{out}"
     )
-    common.show(found, text)
+    common.show(found, text, opened.notes)
 
 
 def _count(counts: dict[str, int], one: "Mined") -> None:

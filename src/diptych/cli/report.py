@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from diptych.core.files import write_bytes, write_json
+from diptych.core.notes import Notes
 from diptych.data.readers import SourceOptions, open_source
 
 from .shared import Common
@@ -79,11 +80,13 @@ def report(
     from .eval_generated import tools
 
     outcome = looked = None
+    notes = Notes()
     if data:
         lang, *others = languages or ("en",)
         settings = MeasureSettings(texts, noises, lang, tuple(others), tuple(fields), bootstrap=bootstrap)
         source = open_source(data, replace(options, split=options.split or "val"))
         training = list(open_source(data, replace(options, split=train_split))) if train_split else []
+        notes = source.notes
         outcome, looked = measure_generated(
             open_generator(generator or str(run / "model")),
             list(source),
@@ -102,4 +105,4 @@ def report(
         write_json(run / MEASURES, outcome.to_json())
     write_bytes(target, written)
     told = {"report": str(target), "bytes": len(written), "measured": bool(data)}
-    common.show(told, f"{target} ({len(written) / 1e6:.1f} MB)")
+    common.show(told, f"{target} ({len(written) / 1e6:.1f} MB)", notes)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
+from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
 
 T = TypeVar("T")
@@ -37,11 +38,15 @@ class Common:
         """Bars on stderr, or nothing with --quiet."""
         return SILENT if self.quiet else RichProgress()
 
-    def show(self, value: Any, text: str) -> None:
-        """The result on stdout: `value` as JSON with --json, else `text`.
+    def show(self, value: Any, text: str, notes: Iterable[Note] = ()) -> None:
+        """The result on stdout: `value` as JSON with --json, else `text`; with the notes on what was read, if any.
 
         What the terminal's encoding has no place for, such as half a character in a file's name, is escaped.
         """
+        notes = tuple(notes)
+        if notes and isinstance(value, dict):
+            value = {**value, "notes": notes_json(notes)}
+        text = "\n".join([text, *note_lines(notes)])
         shown = json.dumps(value, ensure_ascii=False, indent=2) if self.json else text
         encoding = sys.stdout.encoding or "utf-8"
         print(shown.encode(encoding, "backslashreplace").decode(encoding))

@@ -88,4 +88,5 @@ def train(
         f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"
         f"{rows}{skipped}{unmined}\n"
         f"model: {report.model}\nnext: {next_step}",
+        report.notes,
     )

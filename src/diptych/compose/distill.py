@@ -130,7 +130,7 @@ def distill(
     if not spec:
         raise ConfigError("no data to distil on; pass --data SOURCE, or set data.source in the config")
     slow, fast = load_cross(teacher, device=device), load(student)
-    pairs, _ = read_splits(config.data, spec, options)
+    pairs, opened = read_splits(config.data, spec, options)
     root = cache or cache_folder()
     shown = collect_captions(
         pairs["train"],
@@ -142,9 +142,10 @@ def distill(
         progress=progress,
     )
     lesson = TeacherLesson(config, slow, fast, shown, root / "teacher", any_data=any_data, progress=progress)
-    return train(
+    report = train(
         config.student(student), out, pairs=pairs, device=device, cache=cache, lesson=lesson, progress=progress
     )
+    return dataclasses.replace(report, skipped=(*opened.skipped, *report.skipped), notes=tuple(opened.notes))
 
 
 class TeacherLesson:

@@ -21,10 +21,10 @@ from diptych.core.errors import ConfigError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, MapTower, Progress
 from diptych.core.shapes import Float32
-from diptych.core.types import Pair, Skipped
+from diptych.core.types import Pair
 from diptych.data import views
 from diptych.data.captions import CaptionedImages, collect_captions
-from diptych.data.readers import SourceOptions
+from diptych.data.readers import Source, SourceOptions
 from diptych.encoders import table as towers
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
@@ -108,9 +108,9 @@ def train(
     spec = source_of(config.data, source, given=pairs is not None)
     tower = map_tower(config.image.tower)
     accelerator(device)
-    unread: list[Skipped] = []
+    opened: Source | None = None
     if pairs is None:
-        pairs, unread = read_splits(config.data, spec, options)
+        pairs, opened = read_splits(config.data, spec, options)
     root = (cache or cache_folder()) / "features"
     training = _collect(pairs["train"], tower, root, config.data, config.data.views, progress)
     validation = _collect(pairs["val"], tower, root, config.data, (views.FULL,), progress)
@@ -128,7 +128,7 @@ def train(
     if not trainer.fabric.is_global_zero:  # one process writes
         records = {"train": training.records, "val": validation.records}
         return TrainReport(out / "model", scores, (fit,), (), records)
-    return _saved(config, out, tower, network, words, scoring, training, validation, scores, fit, unread)
+    return _saved(config, out, tower, network, words, scoring, training, validation, scores, fit, opened)
 
 
 def forget(out: Path) -> None:
@@ -326,7 +326,7 @@ def _saved(
     validation: CaptionedImages,
     scores: Mapping[str, float],
     fit: FitResult,
-    unread: list[Skipped],
+    opened: Source | None,
 ) -> TrainReport:
     records = {"train": training.records, "val": validation.records}
     record: dict[str, Any] = {
@@ -356,8 +356,9 @@ def _saved(
         tower=tower,
         card=_card(config, record, scoring),
     )
+    unread, notes = (opened.skipped, tuple(opened.notes)) if opened else ([], ())
     skipped = (*unread, *training.skipped, *validation.skipped)
-    return TrainReport(out / "model", scores, (fit,), skipped, records)
+    return TrainReport(out / "model", scores, (fit,), skipped, records, notes=notes)
 
 
 def _card(config: SlowConfig, record: Mapping[str, Any], scoring: ScoringSettings) -> str:

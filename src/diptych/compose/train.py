@@ -18,12 +18,13 @@ from diptych.compose.pairing import Pairing
 from diptych.compose.scores import LOOKS, retrieval_scores
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError
+from diptych.core.notes import Note, notes_json
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
 from diptych.core.types import Pair, Skipped
 from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect, is_wanted
-from diptych.data.readers import SourceOptions, open_source
+from diptych.data.readers import Source, SourceOptions, open_source
 from diptych.data.splits import divide
 from diptych.models import card
 from diptych.models.heads import EnsembleHead, ensemble_of
@@ -50,6 +51,7 @@ class TrainReport:
     skipped: tuple[Skipped, ...]
     records: Mapping[str, int]
     unmined: int = 0  # training records that the file of mined negatives does not speak of
+    notes: tuple[Note, ...] = ()  # on how the source was read
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -68,6 +70,7 @@ class TrainReport:
             "records": dict(self.records),
             "unmined": self.unmined,
             "skipped": [{"name": skip.name, "reason": skip.reason, "detail": skip.detail} for skip in self.skipped],
+            "notes": notes_json(self.notes),
         }
 
 
@@ -96,11 +99,11 @@ def source_of(data: DataConfig, source: str, *, given: bool) -> str:
 
 def read_splits(
     data: DataConfig, source: str, options: SourceOptions = ANY_SOURCE
-) -> tuple[dict[str, list[Pair]], list[Skipped]]:
-    """Training and validation pairs of a source, and what its reader left out."""
+) -> tuple[dict[str, list[Pair]], Source]:
+    """Training and validation pairs of a source, and the source, which knows what was left out and guessed."""
     opened = open_source(source, options)
     pairs = list(opened)
-    return divide(pairs, data.train, data.val, data.val_share), opened.skipped
+    return divide(pairs, data.train, data.val, data.val_share), opened
 
 
 def forget(out: Path) -> None:
@@ -149,9 +152,9 @@ def train(
         )
     accelerator(device)
     mined = MinedNegatives.read(Path(config.data.mined)) if config.data.mined else None
-    unread: list[Skipped] = []
+    opened: Source | None = None
     if pairs is None:
-        pairs, unread = read_splits(config.data, spec, options)
+        pairs, opened = read_splits(config.data, spec, options)
     if towers.trains_tokenizer(config.text.tower):
         text_tower = _tokenizer_of(config, pairs["train"])
     root = (cache or cache_folder()) / "features"
@@ -181,8 +184,9 @@ def train(
             fits.append(trainer.fit())
             first = trainer.fabric.is_global_zero
         trained.append(module.cpu().eval())
-    skipped = [*unread, *data.training.skipped, *data.validation.skipped]
-    return _package(config, out, data, trained, fits, skipped, write=first)
+    skipped = [*(opened.skipped if opened else ()), *data.training.skipped, *data.validation.skipped]
+    report = _package(config, out, data, trained, fits, skipped, write=first)
+    return dataclasses.replace(report, notes=tuple(opened.notes) if opened else ())
 
 
 @dataclass(frozen=True)

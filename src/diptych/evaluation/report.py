@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from diptych.core.notes import Note, notes_json
 from diptych.core.types import Skipped
 from diptych.core.version import __version__
 
@@ -48,6 +49,7 @@ class Report:
     skipped: tuple[Skipped, ...] = ()
     skipped_texts: int = 0  # texts left out along with unreadable images
     pairs_without_texts: int = 0  # left out before they were embedded
+    notes: tuple[Note, ...] = ()  # on how the source was read
     content: str = ""  # fingerprint of the ids and texts that were measured; two reports with the same can be paired
 
     @property
@@ -89,6 +91,7 @@ class Report:
                 "skipped": [asdict(one) for one in self.skipped],
                 "items_with_nothing_to_find": getattr(evaluation, "alone", 0),
             },
+            "notes": notes_json(self.notes),
             "content": self.content or None,
             **({"ranks": ranks_json(evaluation.directions, evaluation.units)} if ranks else {}),
         }
@@ -102,6 +105,7 @@ class Report:
             _notes(self.evaluation),
             *([_languages_table(self.evaluation.languages)] if self.evaluation.languages else []),
             *([_left_out(self)] if self.skipped or self.images_without_texts else []),
+            *([_reading(self.notes)] if self.notes else []),
         ]
         return "\n\n".join(parts) + "\n"
 
@@ -227,6 +231,11 @@ def _left_out(report: Report) -> str:
         ]
         if len(report.skipped) > NAMED_SKIPPED:
             lines.append(f"  - and {len(report.skipped) - NAMED_SKIPPED:,} more, all in the JSON report")
+    return "\n".join(lines)
+
+
+def _reading(notes: Sequence[Note]) -> str:
+    lines = ["## How the source was read", "", *(f"- {_cell(note.to_text())}" for note in notes)]
     return "\n".join(lines)
 
 

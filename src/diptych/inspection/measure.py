@@ -178,6 +178,7 @@ def _report(
         languages_asked=task.languages,
         skipped=(*source.skipped, *skipped),
         content=content,
+        notes=tuple(source.notes),
         **left_out,
     )
 

@@ -126,7 +126,12 @@ class IndexRun:
             self._finish_commit()
         finally:
             self._committer.shutdown(wait=True)
-        return IndexReport(**self._counts, skipped=tuple(self._skipped), seconds=time.monotonic() - started)
+        return IndexReport(
+            **self._counts,
+            skipped=tuple(self._skipped),
+            seconds=time.monotonic() - started,
+            notes=tuple(self._survey.notes),
+        )
 
     def _embed_all(self) -> None:
         options = self._options

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from diptych.core.notes import Note
 from diptych.core.types import Skipped
 
 
@@ -21,6 +22,7 @@ class IndexReport:
     embedded: int  # pictures that the model had to look at; copies and moves need no look
     skipped: tuple[Skipped, ...]
     seconds: float
+    notes: tuple[Note, ...]  # on how the sources were read, and files that were passed over
     trashed: int = 0  # deleted before and still in the trash: left there
 
     @property

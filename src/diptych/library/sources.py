@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.notes import Notes
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
 from diptych.data.images import SUFFIXES
 from diptych.data.readers import Source, SourceOptions, open_source
@@ -54,6 +55,7 @@ class Survey:
     sources: set[str] = field(default_factory=set)  # all roots, written form
     unreadable: list[str] = field(default_factory=list)  # folders that refused to be listed
     skipped: list[Skipped] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
     _with_bytes: dict[str, tuple[Path, str | None]] = field(default_factory=dict)  # sources to read again
 
     def add(self, found: Found) -> None:
@@ -76,6 +78,7 @@ class Survey:
             else:
                 self.add(found)
         self.skipped += source.skipped
+        self.notes.extend(source.notes)
 
     def pictures(self) -> Iterator[Found]:
         """All pictures, ready to be read."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Skipped, Text
@@ -80,7 +81,8 @@ def index_texts(
     """
     started = time.monotonic()
     skipped: list[Skipped] = []
-    listed = {one.path: one for one in _survey(paths, format, skipped)}
+    notes = Notes()
+    listed = {one.path: one for one in _survey(paths, format, skipped, notes)}
     if not listed:
         raise DataError("found no text in what was named (the library is unchanged)", Reason.EMPTY_TEXT)
     known = _known(store)
@@ -110,7 +112,7 @@ def index_texts(
     counts["removed"] = len(gone)
     if rows or gone:
         store.write(rows, gone)
-    return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started)
+    return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started, notes=tuple(notes))
 
 
 def holds_texts(store: Store) -> bool:
@@ -182,7 +184,7 @@ def lettered(text: str) -> bytes:
     return data.getvalue()
 
 
-def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipped]) -> Iterator[_Listed]:
+def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipped], notes: Notes) -> Iterator[_Listed]:
     for given in paths:
         root = Path(os.path.abspath(os.fsdecode(given)))  # noqa: PTH100 - keep symlinks as named
         shown = escape(str(root))
@@ -190,17 +192,20 @@ def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipp
             modified = root.stat().st_mtime_ns
         except OSError as error:
             raise DataError(f"cannot look at {shown}: {error.strerror}", Reason.MISSING) from error
-        for pair in _lines(root) if root.suffix.lower() == ".txt" and not format else _pairs(root, format, skipped):
+        for pair in (
+            _lines(root) if root.suffix.lower() == ".txt" and not format else _pairs(root, format, skipped, notes)
+        ):
             for place, text in enumerate(pair.texts):
                 if text.value.strip():
                     path = f"{shown}::{escape(pair.id)}#{place}"
                     yield _Listed(path, f"{_MARK}{shown}", modified, text, pair)
 
 
-def _pairs(root: Path, format: str | None, skipped: list[Skipped]) -> Iterator[Pair]:
+def _pairs(root: Path, format: str | None, skipped: list[Skipped], notes: Notes) -> Iterator[Pair]:
     source = open_source(root, SourceOptions(format=format))
     yield from source
     skipped += source.skipped
+    notes.extend(source.notes)
 
 
 def _lines(path: Path) -> Iterator[Pair]:

@@ -94,7 +94,7 @@ def index_videos(
     if gone:
         store.write([], gone)
         counts["removed"] += len(gone)
-    return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started)
+    return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started, notes=())
 
 
 def moment_path(video: str, start: float, end: float) -> str:

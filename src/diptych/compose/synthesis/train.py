@@ -21,8 +21,8 @@ from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress, TextTower
-from diptych.core.types import Pair, Skipped
-from diptych.data.readers import SourceOptions
+from diptych.core.types import Pair
+from diptych.data.readers import Source, SourceOptions
 from diptych.encoders.export import read_weights
 from diptych.models.card import CardText
 from diptych.models.heads import Standardise
@@ -156,9 +156,9 @@ def train(
     if config.init:
         _start_from(built.generator, config, tower)
     accelerator(device)
-    unread: list[Skipped] = []
+    opened: Source | None = None
     if pairs is None:
-        pairs, unread = read_splits(config.data, spec, options)
+        pairs, opened = read_splits(config.data, spec, options)
     root = (cache or cache_folder()) / "features"
     training = PicturePairs.collect(config, pairs["train"], tower, root, config.data.views, progress)
     validation = PicturePairs.collect(config, pairs["val"], tower, root, ("full",), progress)
@@ -217,10 +217,11 @@ def train(
     records = {"train": training.pairs.records, "val": validation.pairs.records}
     best = fit.rows[fit.best_epoch - 1] if fit.rows else {}  # only the first process has the log
     scores = {key: value for key, value in best.items() if key.startswith(("R@", "score"))}
+    unread, notes = (opened.skipped, tuple(opened.notes)) if opened else ([], ())
     skipped = (*unread, *training.pairs.skipped, *validation.pairs.skipped)
     if trainer.fabric.is_global_zero:  # one process writes
         _saved(config, out, players, tower, training, validation, scores, fit)
-    return TrainReport(out / "model", scores, (fit,), skipped, records)
+    return TrainReport(out / "model", scores, (fit,), skipped, records, notes=notes)
 
 
 def _what_stays(config: SynthesisConfig) -> SynthesisConfig:

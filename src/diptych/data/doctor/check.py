@@ -101,5 +101,6 @@ def _report(source: Source, pairs: Pairs, texts: Texts, images: Images, near: in
         max_tokens=texts.max_tokens,
         groups=len(pairs.groups),
         grouped_pairs=pairs.grouped,
+        notes=tuple(source.notes),
         problems=(*alike, *images.problems, *left_out, *pairs.problems, *texts.problems),
     )

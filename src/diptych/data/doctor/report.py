@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from diptych.core.notes import Note, note_lines
+
 MAX_UNREADABLE = 0.05  # share of images
 MAX_LEFT_OUT = 0.05  # share of rows
 MAX_WITHOUT_TEXT = 0.10  # share of pairs
@@ -66,6 +68,7 @@ class Report:
     grouped_pairs: int
     problems: tuple[Problem, ...] = field(repr=False, default=())
     machine_texts: int = 0  # translations and back-translations
+    notes: tuple[Note, ...] = ()  # on how the source was read: what was joined, guessed or passed over
 
     @property
     def misleading(self) -> list[str]:
@@ -138,6 +141,7 @@ class Report:
             lines.append(f"  classes     {self.groups:,} in {self.grouped_pairs:,} pairs")
         if self.left_out:
             lines.append(f"  left out    {_counts(self.left_out)}")
+        lines += [f"  {line}" for line in note_lines(self.notes)]
         reasons = self.misleading
         if reasons:
             lines += ["training on this would mislead:", *(f"  - {reason}" for reason in reasons)]

@@ -1,4 +1,4 @@
-"""What a reader is given: where to read, what the user said, and where to note what was left out."""
+"""What a reader is given: where to read, what the user said, and where to note what was left out or guessed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.core.errors import Reason
+from diptych.core.notes import Notes
 from diptych.core.types import Skipped, Text
 
 from .options import SourceOptions
@@ -19,10 +20,15 @@ class Reading:
     path: Path
     options: SourceOptions
     skipped: list[Skipped] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
     def skip(self, name: str, reason: Reason, detail: str) -> None:
         """Note an input that is left out; the detail becomes one line."""
         self.skipped.append(Skipped(printable(name), reason, printable(" ".join(detail.split()))))
+
+    def note(self, kind: str, detail: str, *examples: str) -> None:
+        """Count a remark on how the source was read; see `diptych.core.notes`."""
+        self.notes.add(kind, detail, *examples)
 
     def texts(
         self, where: str, values: Iterable[str], *, lang: str | None = None, field: str = "caption"

@@ -26,4 +26,4 @@ def read(job: Reading) -> Iterator[Pair]:
         text_columns=options.text_columns or (*FIELDS, "texts"),  # as `diptych data translate` writes them
     )
     path = job.path / FILE if job.path.is_dir() else job.path
-    yield from jsonl.read(Reading(path, columns, job.skipped))
+    yield from jsonl.read(replace(job, path=path, options=columns))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.notes import Notes
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text
 from diptych.data.text_parts import join_parts, parse_parts
 
@@ -23,7 +24,8 @@ DEFAULTS = SourceOptions()
 class Source:
     """Pairs of one file, folder or data set, in an order that does not change.
 
-    `skipped` is filled while iterating, and starts anew with each iteration.
+    `skipped` (what was left out, and why) and `notes` (what was joined, guessed or passed over, counted) are
+    filled while iterating, and start anew with each iteration.
     """
 
     def __init__(self, path: Path, format: str, options: SourceOptions) -> None:
@@ -32,14 +34,15 @@ class Source:
         self.format = format
         self.options = options
         self.skipped: list[Skipped] = []
+        self.notes = Notes()
 
     def __iter__(self) -> Iterator[Pair]:
         """Yield the pairs of the wanted split. Raises DataError when there is none at all.
 
         A text part that no record has is a DataError too, once everything is read.
         """
-        self.skipped = []
-        return self._read(self.skipped)
+        self.skipped, self.notes = [], Notes()
+        return self._read(Reading(self.path, self.options, self.skipped, self.notes))
 
     def __repr__(self) -> str:
         return f"Source({str(self.path)!r}, format={self.format!r})"
@@ -49,14 +52,13 @@ class Source:
 
         The same files in another place have the same fingerprint. Reads the source once.
         """
-        return fingerprint.combined(self._listing(pair) for pair in self._read([]))
+        return fingerprint.combined(self._listing(pair) for pair in self._read(Reading(self.path, self.options)))
 
-    def _read(self, skipped: list[Skipped]) -> Iterator[Pair]:
+    def _read(self, job: Reading) -> Iterator[Pair]:
         wanted = normalise_split(self.options.split)
         parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
         fields: set[str] = set()
-        job = Reading(self.path, self.options, skipped)
         for pair in READERS[self.format].read(job):
             if not is_unicode(_labels(pair)):
                 job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
@@ -68,7 +70,7 @@ class Source:
             if wanted is None or pair.split == wanted:
                 yield join_parts(pair, parts) if parts else pair
         if not seen:
-            raise DataError(self._nothing(skipped), Reason.NO_IMAGE)
+            raise DataError(self._nothing(job.skipped), Reason.NO_IMAGE)
         if wanted is not None and wanted not in seen:
             found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items())
             raise DataError(f"{self.path} has no split {wanted!r}; splits found: {found}", Reason.NO_IMAGE)

@@ -1,0 +1,41 @@
+"""Notes: counted, with the first examples, in the order they came up."""
+
+from __future__ import annotations
+
+from diptych.core.notes import Note, Notes, note_lines, notes_json
+
+
+def test_remarks_of_one_kind_and_detail_are_counted_together():
+    notes = Notes()
+    for name in ("a.png", "b.png", "b.png", "c.png", "d.png"):
+        notes.add("mask", "masks, not read", name)
+    notes.add("guess", "the file was read as\nlatin-1")
+    notes.add("mask", "masks, not read", count=5)
+    assert list(notes) == [
+        Note("mask", 10, "masks, not read", ("a.png", "b.png", "c.png")),
+        Note("guess", 1, "the file was read as latin-1"),
+    ]
+    assert note_lines(notes) == [
+        "note: masks, not read: 10 (a.png, b.png, c.png, ...)",
+        "note: the file was read as latin-1: 1",
+    ]
+    assert notes_json(notes)[1] == {
+        "kind": "guess",
+        "count": 1,
+        "detail": "the file was read as latin-1",
+        "examples": (),
+    }
+
+
+def test_notes_of_several_sources_add_up():
+    one, other = Notes(), Notes()
+    one.add("mask", "masks", "a")
+    other.add("mask", "masks", "b", count=3)
+    one.extend(other)
+    assert list(one) == [Note("mask", 4, "masks", ("a", "b"))]
+
+
+def test_half_a_character_in_a_name_is_spelled_out():
+    notes = Notes()
+    notes.add("mask", "masks", "\udcff.png")
+    assert note_lines(notes) == ["note: masks: 1 (\\udcff.png)"]
