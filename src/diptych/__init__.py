@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from diptych.core import telemetry
 from diptych.core.version import __version__
+
+telemetry.switch_off()  # here, because what it tells must be there before any other package is imported
 
 # name -> module; imported when first used, so that `import diptych` stays light
 _PUBLIC = {

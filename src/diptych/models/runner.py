@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ModelError
 from diptych.core.shapes import Float32, Shaped
+from diptych.encoders.onnx_session import start_session
 
 
 class OnnxHead:
@@ -21,19 +21,7 @@ class OnnxHead:
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if self._threads:
-            options.intra_op_num_threads = self._threads
-        try:
-            return onnxruntime.InferenceSession(
-                str(self.path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
-            first = str(error).splitlines()[0]
-            raise ModelError(f"cannot load {self.path}: {first}; copy the model folder again") from error
+        return start_session(self.path, threads=self._threads)
 
     @cached_property
     def _input_type(self) -> type[np.generic]:

@@ -14,6 +14,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError, LimitError, ModelError, Reason
 from diptych.core.protocols import TextTower
 from diptych.core.shapes import Float32, UInt8
+from diptych.encoders.onnx_session import start_session
 from diptych.synthesis import conditions
 from diptych.synthesis import folder as files
 from diptych.synthesis.grid import to_bytes
@@ -179,19 +180,7 @@ class SavedGenerator:
 
     @cached_property
     def _started(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
-        try:
-            return onnxruntime.InferenceSession(
-                str(self.folder / f"{files.GRAPH}.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime raises classes of its own, not all of them public
-            raise ModelError(
-                f"cannot start {self.folder / files.GRAPH}.onnx: {error}; copy the folder again"
-            ) from error
+        return start_session(self.folder / f"{files.GRAPH}.onnx", threads=self._threads)
 
 
 def load(name: str | Path, *, threads: int | None = None) -> SavedGenerator:

@@ -15,6 +15,7 @@ from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.onnx_session import first_line, start_session
 
 INPUT = "pixels"
 PREPROCESS_KEY = "diptych_preprocess"  # in the file's metadata: the fields of Preprocess as JSON
@@ -118,7 +119,7 @@ class OnnxImageTower:
         try:
             (result,) = session.run([output], {session.get_inputs()[0].name: planes})
         except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise ModelError(f"{self._path} cannot take {planes.shape}: {_first_line(error)}") from error
+            raise ModelError(f"{self._path} cannot take {planes.shape}: {first_line(error)}") from error
         return np.asarray(result, dtype=np.float32)
 
     @property
@@ -129,24 +130,7 @@ class OnnxImageTower:
             return self._started
 
     def _start(self) -> Any:
-        import onnxruntime as runtime
-
-        options = runtime.SessionOptions()
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # errors only: they are raised anyway
-        # Without this, idle workers burn a core between batches, which decoding could use.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
-        model: str | bytes = str(self._path)
-        if self._weights is not None:
-            model = self._path.read_bytes()
-            folder = str(self._weights.parent)
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-        try:
-            session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors share no public base class
-            raise ModelError(f"{self._path} cannot be loaded as an ONNX model: {_first_line(error)}") from error
+        session = start_session(self._path, threads=self._threads, weights=self._weights, spinning=False)
         names = [found.name for found in session.get_outputs()]
         if self._output not in names:
             raise ModelError(f"{self._path} has no output {self._output!r}; it has {', '.join(names)}")
@@ -155,7 +139,3 @@ class OnnxImageTower:
             found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
             raise ModelError(f"{self._path} takes {found}; expected one input {INPUT!r}, float32 of shape (b, 3, h, w)")
         return session
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
