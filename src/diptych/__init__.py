@@ -2,7 +2,7 @@
 
 import diptych
 model = diptych.load("base")
-model.similarity(model.encode_texts("ein Hund am Strand"), model.encode_images(["a.jpg", "b.jpg"]))
+model.similarity(images=model.encode_images(["a.jpg", "b.jpg"]), texts=model.encode_texts("ein Hund am Strand"))
 """
 
 from __future__ import annotations

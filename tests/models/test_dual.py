@@ -1,5 +1,6 @@
 """The dual encoder: what it takes, what it gives, and what it does not import."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -30,9 +31,30 @@ def test_it_has_learnt_something(model: DualEncoder, shapes: Path) -> None:
     names = [f"{colour}-{form}-30" for colour in ("red", "green", "blue", "black") for form in ("circle", "square")]
     images = model.encode_images([shapes.parent / f"{name}.png" for name in names])
     texts = model.encode_texts([f"a {name.replace('-', ' ').removesuffix(' 30')}" for name in names])
-    scores = model.similarity(texts, images)
+    scores = model.similarity(images=images, texts=texts)
     assert np.diag(scores).mean() > scores.mean() + 0.1
     assert scores.shape == (8, 8)
+
+
+def test_the_similarity_knows_which_are_the_images_or_asks(model: DualEncoder) -> None:
+    draw = np.random.default_rng(0)
+    images, texts = (draw.normal(size=(count, 16)).astype(np.float32) for count in (3, 2))
+    cosines = model.similarity(images=images, texts=texts)
+    assert cosines.shape == (3, 2)
+    assert model.similarity(texts, images) == pytest.approx(cosines.T)  # the cosine is the same both ways
+    by_order = DualEncoder(model.folder, dataclasses.replace(model.config, similarity="order"))
+    beyond = np.maximum(np.abs(texts)[None] - np.abs(images)[:, None], 0)
+    wanted = -(beyond**2).sum(2)
+    assert by_order.similarity(images=images, texts=texts) == pytest.approx(wanted, rel=1e-4)
+    assert by_order.similarity(texts=texts, images=images) == pytest.approx(wanted, rel=1e-4)
+    with pytest.raises(ConfigError, match=r"compares by order.*name them: similarity\(images=\.\.\., texts=\.\.\.\)"):
+        by_order.similarity(texts, images)
+    with pytest.raises(ConfigError, match="both by name"):
+        model.similarity(images, texts=texts)
+    with pytest.raises(ConfigError, match="both by name"):
+        model.similarity(images=images)
+    with pytest.raises(DataError, match=r"shape \(n, 16\), found \(3, 8\)"):
+        model.similarity(images[:, :8], texts[:, :8])
 
 
 def test_every_kind_of_picture_is_the_same_picture(model: DualEncoder, red: Path) -> None:

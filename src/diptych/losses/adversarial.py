@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, positive
+from diptych.losses.base import Embedded, Loss, positive, widened
 
 
 class Adversarial(Loss):
@@ -84,7 +84,8 @@ class Adversarial(Loss):
         """
         both = torch.cat([embedded.image, embedded.text])
         is_text = (torch.arange(len(both), device=both.device) >= len(embedded.owner)).to(both.dtype)
-        logits = self.modality(_evened(_Reversed.apply(both, self.strength))).squeeze(1)  # type: ignore[no-untyped-call]
+        turned = _Reversed.apply(both, self.strength)  # type: ignore[no-untyped-call]
+        logits = widened(self.modality(_evened(turned)).squeeze(1))
         self._accuracy = ((logits.detach() > 0) == (is_text > 0)).float().mean()
         loss = functional.binary_cross_entropy_with_logits(logits, is_text.to(logits.dtype))
         if self.label is not None:
@@ -104,7 +105,7 @@ class Adversarial(Loss):
         return slope.square().sum(1).mean()
 
     def _label_loss(self, classifier: nn.Sequential, both: Tensor, group: Tensor) -> Tensor:
-        logits = classifier(_evened(both))
+        logits = widened(classifier(_evened(both)))
         classes = logits.shape[1]
         if bool((group >= classes).any()):
             raise DataError(f"found class {int(group.max())} in data said to have {classes}, numbered from 0")

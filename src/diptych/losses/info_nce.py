@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss
+from diptych.losses.base import Embedded, Loss, widened
 from diptych.losses.similarity import Similarity, similarity_of
 
 MAX_SCALE = 100.0  # 1 / temperature is kept below this, as CLIP does
@@ -59,7 +59,7 @@ class InfoNCE(Loss):
         """
         embedded.require_negatives("InfoNCE")
         siblings = embedded.siblings()
-        scores = self.similarity(embedded.image, embedded.text) * self.scale()
+        scores = widened(self.similarity(embedded.image, embedded.text)) * self.scale()
         scores = scores.masked_fill(siblings, torch.finfo(scores.dtype).min)
         target = torch.arange(len(siblings), device=scores.device)
         return 0.5 * (self._direction(scores, siblings, target) + self._direction(scores.T, siblings, target))

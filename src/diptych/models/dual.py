@@ -171,13 +171,36 @@ class DualEncoder:
     def _kept(self, rows: Float32[np.ndarray, "n full"]) -> Float32[np.ndarray, "n d"]:
         return rows if self._dims is None else normalise(rows[:, : self._dims])
 
-    def similarity(self, left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
+    def similarity(
+        self,
+        left: Float[np.ndarray, "n d"] | None = None,
+        right: Float[np.ndarray, "m d"] | None = None,
+        *,
+        images: Float[np.ndarray, "n d"] | None = None,
+        texts: Float[np.ndarray, "m d"] | None = None,
+    ) -> Float32[np.ndarray, "n m"]:
         """What the model was trained to compare by; higher is nearer.
 
-        The cosine, in [-1, 1], where nothing else is said in its config; the order similarity takes pictures on
-        the left and texts on the right.
+        Either `images=` and `texts=` by name, which every model takes: a row for each image, a column for each text.
+        Or two arrays of any kind in any order, where the model compares by the cosine (in [-1, 1]), which is the
+        same both ways. The order similarity is not: it must be told which are the images.
+
+        Raises ConfigError for unnamed arrays where the model does not compare by the cosine, or for anything but two
+        arrays; DataError for one that is no matrix of this model's width.
         """
-        return similarity_named(self.compares_by)(left, right)
+        named = images is not None or texts is not None
+        one, other = (images, texts) if named else (left, right)
+        if one is None or other is None or (named and (left is not None or right is not None)):
+            raise ConfigError("similarity takes images= and texts=, both by name, or two arrays without names")
+        if not named and self.compares_by != "cosine":
+            raise ConfigError(
+                f"the model {self.name!r} compares by {self.compares_by}, which is another number when images and "
+                "texts change places; name them: similarity(images=..., texts=...)"
+            )
+        for side in (one, other):
+            if np.ndim(side) != 2 or np.shape(side)[1] != self.dim:
+                raise DataError(f"expected embeddings of shape (n, {self.dim}), found {np.shape(side)}")
+        return similarity_named(self.compares_by)(one, other)
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"

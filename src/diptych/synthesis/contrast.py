@@ -80,7 +80,7 @@ def word_region_scores(
 
 def hinge_discriminator(real: Float[Tensor, "*b"], fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:
     """mean max(0, 1 - real) + mean max(0, 1 + fake)."""
-    return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+    return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
 
 
 def distance(

@@ -97,7 +97,7 @@ def kl_to_standard(mean: Float[Tensor, "b c"], log_variance: Float[Tensor, "b c"
 
 
 def _cross_entropy(logit: Float[Tensor, " b"], target: float) -> Float[Tensor, ""]:
-    return functional.binary_cross_entropy_with_logits(logit, torch.full_like(logit, target))
+    return functional.binary_cross_entropy_with_logits(logit.float(), torch.full_like(logit, target).float())
 
 
 def _classes(label: Tensor | None, batch: Batch) -> Float[Tensor, ""]:
@@ -106,4 +106,4 @@ def _classes(label: Tensor | None, batch: Batch) -> Float[Tensor, ""]:
         return batch.pictures.new_zeros(())
     # no number is read back from a GPU: the pass can be recorded
     known = (batch.label >= 0).sum().clamp(min=1)
-    return functional.cross_entropy(label, batch.label, ignore_index=-1, reduction="sum") / known
+    return functional.cross_entropy(label.float(), batch.label, ignore_index=-1, reduction="sum") / known
