@@ -58,6 +58,7 @@ def test_the_other_kind_gives_the_same(serve) -> None:  # noqa: F811
     url = serve().url
     with Client(url) as client:
         expected = client.search(L, "red", k=3).hits
+        assert [hit.rank for hit in expected] == [0, 1, 2]  # places of a Python list; the JSON counts from 1
 
     async def scenario():
         async with AsyncClient(url) as client:

@@ -380,7 +380,7 @@ def _data_uri(picture: Picture) -> str:
 
 def _found(told: Any) -> Found:
     hits = tuple(
-        Hit(one["rank"], one["id"], one["score"], one["path"], _meta(one), one["scored_by"]) for one in told["hits"]
+        Hit(one["rank"] - 1, one["id"], one["score"], one["path"], _meta(one), one["scored_by"]) for one in told["hits"]
     )
     doubt = told.get("nothing_matches")
     return Found(hits, told["total"], told["took_ms"], told["version"], tuple(told["notes"]), doubt)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from diptych.cli.app import run
 from diptych.library import Library
+from diptych.library.names import unescape
 from diptych.models import load
 from diptych.synthesis import load as load_generator
 
@@ -85,6 +87,27 @@ def test_a_sum_in_one_argument_or_in_several(search, collection, monkeypatch):
     assert whole != hits(search("red + blue.png - snow", "--json")[1])  # no quotes: plain words
 
 
+def test_words_behind_a_double_dash_are_words(search, collection):
+    score = {query: hits(search("--json", "--", query)[1]) for query in ("-5 degrees", '- "cat"', "--paths")}
+    assert [len(found) for found in score.values()] == [5, 5, 5]
+    model = load(collection / "tiny")
+    expected = Library.open(collection / "library", model).search("-5 degrees")
+    assert [(hit["id"], hit["score"]) for hit in score["-5 degrees"]] == [(hit.id, hit.score) for hit in expected]
+    assert hits(search("-5", "degrees", "--json")[1]) == score["-5 degrees"]  # a number is no option
+
+
+@pytest.mark.parametrize("words", ["-5 degrees", '- "cat"', "-kids playing", "-dog"])
+def test_words_that_begin_with_a_dash_are_told_where_to_go(search, words):
+    code, _, err = search(words)
+    assert code == 2
+    assert f"go last, after --, such as: -- {shlex.quote(words)}" in err
+
+
+def test_ranks_count_from_1_in_json_as_in_print(search):
+    assert [hit["rank"] for hit in hits(search("a dog", "--json")[1])] == [1, 2, 3, 4, 5]
+    assert [line.split()[0] for line in search("a dog")[1].splitlines()] == [b"1", b"2", b"3", b"4", b"5"]
+
+
 def test_a_filter(search):
     found = hits(search("a dog", "--where", "name IN ('red.png', 'blue.png')", "--json")[1])
     assert {hit["meta"]["name"] for hit in found} == {"red.png", "blue.png"}
@@ -93,10 +116,34 @@ def test_a_filter(search):
 
 
 def test_paths_are_those_of_the_file_system(search, collection):
-    out = search("a dog", "--paths")[1]
-    assert os.fsencode(collection / "photos") + b"/wei\xdf.png" in out.splitlines()
-    assert all(Path(os.fsdecode(line)).exists() for line in out.splitlines())
+    out = search("a dog", "--null")[1]
+    paths = out.removesuffix(b"\0").split(b"\0")
+    assert os.fsencode(collection / "photos") + b"/wei\xdf.png" in paths
+    assert len(paths) == 5
+    assert all(Path(os.fsdecode(path)).exists() for path in paths)
     assert "wei\\xdf.png" in " ".join(hits(search("a dog", "--paths", "--json")[1]))
+    assert "leave one out" in search("a dog", "--null", "--json")[2]
+
+
+def test_paths_are_one_a_line_whatever_the_names(diptych, tmp_path, tiny_model):
+    names = ["new\nline.png", "tab\t\x1b[31m.png", "u2028\u2028.png", "wei\udcdf.png", "back\\x0aslash.png", "ü b.png"]
+    (tmp_path / "photos").mkdir()
+    for name in names:
+        Image.new("RGB", (40, 30), "red").save(tmp_path / "photos" / name)
+    library = tmp_path / "library"
+    assert diptych("index", tmp_path / "photos", "--library", library, "--model", tiny_model(tmp_path / "tiny"))[0] == 0
+    code, out, told = diptych("search", "a dog", "--library", library, "--paths")
+    assert code == 0
+    assert sorted(unescape(line) for line in out.splitlines()) == sorted(
+        str(tmp_path / "photos" / name) for name in names
+    )
+    assert all(line.isprintable() for line in out.splitlines())
+    assert "5 of the paths" in told
+    assert "--null" in told
+    found = diptych("search", "a dog", "--library", library)[1]  # with ranks, for people: one line a picture too
+    assert [line.split()[0] for line in found.splitlines()] == ["1", "2", "3", "4", "5", "6"]
+    assert diptych("library", "delete", library, "--where", "width > 0")[0] == 0
+    assert len(diptych("library", "trash", library)[1].splitlines()) == 6
 
 
 def test_a_contact_sheet(search, tmp_path):

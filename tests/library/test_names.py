@@ -3,6 +3,7 @@ import os
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from diptych.core.lines import one_line
 from diptych.library.names import escape, plain, plain_json, unescape
 
 
@@ -30,6 +31,7 @@ def test_every_file_name_comes_back(raw):
     written = escape(name)
     written.encode("utf-8")
     assert os.fsencode(unescape(written)) == raw
+    assert unescape(one_line(written)) == name
 
 
 @given(st.lists(st.binary(max_size=12), min_size=2, max_size=6, unique=True))

@@ -41,6 +41,7 @@ def test_the_slow_model_orders_and_says_how_likely(fitted) -> None:
     Slow(fitted.slow).attach(library)
     expected = library.search("a red circle", 8, rerank=6)
     assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in expected]
+    assert [hit["rank"] for hit in answer["hits"]] == [hit.rank + 1 for hit in expected]
     assert [hit["scored_by"] for hit in answer["hits"]] == [hit.scored_by for hit in expected]
     assert answer["hits"][5]["scored_by"] != "cosine" == answer["hits"][6]["scored_by"]
     assert {hit["id"] for hit in answer["hits"][:6]} == {hit["id"] for hit in plain["hits"][:6]}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
+from collections.abc import Sequence
 
 import cyclopts
 
 from diptych.core.config import unknown
 from diptych.core.errors import DataError, DiptychError
+from diptych.core.lines import one_line
 from diptych.core.version import __version__
 
 USAGE = 2
@@ -66,10 +70,10 @@ def build(called: str | None = None) -> cyclopts.App:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; errors become one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
+    debug = "--debug" in _before_words(arguments) or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
     try:
         build(arguments[0] if arguments else None)(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            _signs_as_words(arguments), exit_on_error=False, print_error=False, result_action="return_value"
         )
     except cyclopts.UnknownCommandError as error:
         # its own message would import every command to find a near one
@@ -77,14 +81,14 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"diptych: {unknown('command', name, COMMANDS)}", file=sys.stderr)
         return USAGE
     except cyclopts.CycloptsError as error:
-        said = " ".join(str(error).split()).removesuffix(".")
+        said = one_line(" ".join(str(error).split()).removesuffix("."))
         command = " ".join(["diptych", *(error.command_chain or ())])
-        print(f"diptych: {said} (see {command} --help)", file=sys.stderr)
+        print(f"diptych: {said}{_words_hint(arguments, said)} (see {command} --help)", file=sys.stderr)
         return USAGE
     except DiptychError as error:
         if debug:
             raise
-        print(f"diptych: {error}", file=sys.stderr)
+        print(f"diptych: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         if debug:
@@ -97,11 +101,34 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:
             raise
-        print(f"diptych: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        said = one_line(f"{error.strerror or error}: {error.filename or 'no file named'}")
+        print(f"diptych: {said}", file=sys.stderr)
         return DataError.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     return 0
+
+
+def _before_words(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments that may be options: those before `--`."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _signs_as_words(arguments: list[str]) -> list[str]:
+    """With a space before each lone - of a search, a sign of a sum, which would be taken for an option."""
+    if arguments[:1] != ["search"]:
+        return arguments
+    options = _before_words(arguments)
+    return [*(" -" if one == "-" else one for one in options), *arguments[len(options) :]]
+
+
+def _words_hint(arguments: list[str], said: str) -> str:
+    """What to do with words or a name that begin with -, where the error that was `said` may come from them."""
+    for one in _before_words(arguments):
+        has_space = re.match(r"-[^=]*\s", one)
+        if has_space or (re.match(r"-[^-]{2}", one) and one in said):
+            return f"; words or names that begin with - go last, after --, such as: -- {one_line(shlex.quote(one))}"
+    return ""
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.lines import one_line
 from diptych.core.types import Skipped
 from diptych.data.readers import SourceOptions, open_source
 
@@ -90,4 +91,4 @@ def caption(
         "skipped": [{"path": one.name, "reason": one.reason.value} for one in skipped],
     }
     alone = len(files) == 1
-    common.show(value, "\n".join(one.text if alone else f"{file}: {one.text}" for file, one in rows))
+    common.show(value, "\n".join(one.text if alone else f"{one_line(str(file))}: {one.text}" for file, one in rows))

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.lines import one_line
 from diptych.library import Library, card
 from diptych.library.names import escape
 from diptych.library.report import IndexReport
@@ -160,8 +161,8 @@ def _described(report: IndexReport, library: Path) -> str:
 
 
 def _brief(name: str, detail: str) -> str:
-    """Name and detail, the name once."""
-    return detail if name in detail else f"{name}: {detail}"
+    """Name and detail on one line, the name once."""
+    return one_line(detail if name in detail else f"{name}: {detail}")
 
 
 def _reasons(report: IndexReport) -> str:

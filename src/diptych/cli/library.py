@@ -6,6 +6,7 @@ from pathlib import Path
 import cyclopts
 
 from diptych.core.errors import ConfigError
+from diptych.core.lines import one_line
 from diptych.library import Library, card
 
 from .library_copies import backup, export, import_, reembed, restore
@@ -67,7 +68,7 @@ def verify(library: Path, *, common: Common = COMMON) -> None:
     verdict = Library.open(library).verify()
     lines = [f"{verdict.pictures} pictures, {len(verdict.problems) or 'no'} problems"]
     lines += [
-        f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}"
+        one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}")
         for problem in verdict.problems[:MOST_LISTED]
     ]
     if len(verdict.problems) > MOST_LISTED:
@@ -103,7 +104,7 @@ def repair(library: Path, *, model: bool = False, common: Common = COMMON) -> No
     done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
     lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
     lines += [
-        f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}"
+        one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}")
         for problem in found.left[:MOST_LISTED]
     ]
     common.show(asdict(found), "\n".join(lines))
@@ -150,7 +151,7 @@ def add_tokens(library: Path, *, slow: str, common: Common = COMMON) -> None:
     report = Library.open(library).add_tokens(load_matcher(slow, device=common.device), progress=common.progress())
     tokens.remember(library, slow)
     lines = [f"{library}: tokens of {report.added} pictures added, {report.known} known, {len(report.skipped)} skipped"]
-    lines += [f"  {one.reason.value}: {one.name}: {one.detail}" for one in report.skipped[:MOST_LISTED]]
+    lines += [one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped[:MOST_LISTED]]
     common.show(report.to_json(), "\n".join(lines))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
+from diptych.core.lines import one_line
 from diptych.library import Library
 
 from .shared import Common
@@ -76,7 +77,7 @@ def trash(library: Path, *, common: Common = COMMON) -> None:
         library: Folder of the library.
     """
     found = Library.open(library).trash()
-    lines = [f"{one.deleted}  {one.batch}  {one.item.id}  {one.item.path}" for one in found[:MOST_LISTED]]
+    lines = [f"{one.deleted}  {one.batch}  {one.item.id}  {one_line(one.item.path)}" for one in found[:MOST_LISTED]]
     if len(found) > MOST_LISTED:
         lines.append(f"and {len(found) - MOST_LISTED} more (all with --json)")
     common.show([asdict(one) for one in found], "\n".join(lines) or "the trash is empty")

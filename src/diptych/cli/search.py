@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes
+from diptych.core.lines import one_line
 from diptych.core.types import Hit
 from diptych.data.images import SUFFIXES
 from diptych.library import Library
@@ -25,7 +26,7 @@ _DRAWN = 4  # pictures that stand for generated words: one alone may be a failur
 
 
 def search(
-    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *words: str,
     library: Path | None = None,
     image: Path | None = None,
     like: str | None = None,
@@ -35,6 +36,7 @@ def search(
     where: str | None = None,
     model: str | None = None,
     paths: bool = False,
+    null: bool = False,
     preview: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     cut: bool = False,
     rerank: int = 0,
@@ -65,8 +67,12 @@ def search(
 
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
 
+        diptych search sunset --library all.library --null | xargs -0 ls -l
+
+        diptych search --library all.library -- "-5 degrees"
+
     Args:
-        words: What to look for.
+        words: What to look for; words that begin with - go last, after --.
         library: Folder of the library; needed.
         image: Look for pictures like this one.
         like: Look for pictures like this one of the library, by its id; itself left out.
@@ -76,7 +82,8 @@ def search(
         k: How many pictures, 1 to 1,000.
         where: Only pictures for which this SQL expression holds; diptych library info lists the columns.
         model: A shipped model's name, or a model folder; the one that made the library is the default.
-        paths: Print only the paths, one a line.
+        paths: Print only the paths, one a line; line breaks in a name, and bytes that are not UTF-8, as \x0a, \xff.
+        null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
         rerank: Let the slow matcher put the nearest so many in order; see diptych library add-tokens.
@@ -85,6 +92,8 @@ def search(
         beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
     """
     queries.check_k(k)
+    if null and common.json:
+        raise ConfigError("found --null and --json; leave one out (--json --paths lists the paths too)")
     sheet, more_words = _sheet_file(preview)
     text = _asked_for([*words, *more_words], image, like, by_generated, cut)
     if library is None:
@@ -102,7 +111,10 @@ def search(
         asked = image if image is not None else text
         hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
     title = text or by_generated or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
-    _print(hits, plain(title), paths, common)
+    if null or (paths and not common.json):
+        _print_paths(hits, null, common)
+    else:
+        _print(hits, plain(title), paths, common)
     if preview is not None:
         shown = [image.read_bytes()] if image is not None else [_png(picture) for picture in drawn]
         _preview(collection, hits, plain(title), shown, sheet, common)
@@ -110,9 +122,6 @@ def search(
 
 def _asked_for(words: Sequence[str], image: Path | None, like: str | None, by_generated: str | None, cut: bool) -> str:
     """The words of the query, checked; "" when a picture is asked for."""
-    flag = next((word for word in words if word.startswith("-") and len(word) > 1), None)
-    if flag is not None:
-        raise ConfigError(f"unknown option {flag!r}; see diptych search --help (words that begin with -: after --)")
     present = {"words": bool(words), "--image": image is not None, "--like": like is not None}
     present["--by-generated"] = by_generated is not None
     given = [name for name, is_given in present.items() if is_given]
@@ -120,7 +129,7 @@ def _asked_for(words: Sequence[str], image: Path | None, like: str | None, by_ge
         raise ConfigError(f"found {' and '.join(given)}; expected one of them (a sum may name pictures: --help)")
     if given and given[0] != "words":
         return ""
-    return queries.check_text(queries.join(words), cut=cut)
+    return queries.check_text(queries.join(["-" if word == " -" else word for word in words]), cut=cut)
 
 
 def _sheet_file(preview: list[str] | None) -> tuple[Path | None, list[str]]:
@@ -172,10 +181,10 @@ def _png(picture: Any) -> bytes:
 def _place(hit: Hit) -> str:
     """The path; of a moment, the video's and from when to when; of a text, the text itself."""
     if (text := text_of(hit.meta)) is not None:
-        return f"{plain(escape(text))}  ({hit.meta['record']})"
+        return f"{one_line(' '.join(text.split()))}  ({one_line(str(hit.meta['record']))})"
     if "video" not in hit.meta:
-        return hit.path or ""
-    return f"{hit.meta['video']}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
+        return one_line(hit.path or "")
+    return f"{one_line(hit.meta['video'])}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
 
 
 def _attach(collection: Library, slow: str | None, beta: float | None, common: Common) -> None:
@@ -192,17 +201,31 @@ def _attach(collection: Library, slow: str | None, beta: float | None, common: C
     collection.attach(compose_rerank.reranker(collection.card.fingerprint, matcher, beta=beta))
 
 
+def _print_paths(hits: list[Hit], null: bool, common: Common) -> None:
+    """Only the paths: the bytes of each with a NUL behind it, or one a line in a form that has no line break."""
+    paths = [hit.path for hit in hits if hit.path]
+    if len(paths) < len(hits):
+        common.progress().say(f"note: {len(hits) - len(paths)} of the {len(hits)} found have no path")
+    if null:
+        ended = [os.fsencode(unescape(path)) + b"\0" for path in paths]
+    else:
+        ended = [one_line(path).encode() + b"\n" for path in paths]
+        if written := sum(one_line(path) != unescape(path) for path in paths):
+            common.progress().say(
+                f"note: {written} of the paths hold line breaks or bytes that are not UTF-8, printed as \\x0a or "
+                "\\xff; --null prints them as they are"
+            )
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(ended)
+    sys.stdout.flush()
+
+
 def _print(hits: list[Hit], query: str, paths: bool, common: Common) -> None:
-    if paths and not common.json:
-        sys.stdout.flush()
-        sys.stdout.buffer.writelines(os.fsencode(unescape(hit.path or "")) + b"\n" for hit in hits)
-        sys.stdout.flush()
-        return
     lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_place(hit)}" for hit in hits]
     scored_by = dict.fromkeys(hit.scored_by for hit in hits)
     if list(scored_by) not in ([], ["cosine"]):
         lines.append(f"ordered by {', then '.join(scored_by)}")
-    found = [hit.path for hit in hits] if paths else [asdict(hit) for hit in hits]
+    found = [hit.path for hit in hits] if paths else [{**asdict(hit), "rank": hit.rank + 1} for hit in hits]
     common.show({"query": query, "hits": found}, "\n".join(lines) or "nothing found")
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
+from diptych.core.lines import one_line
 from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
 
@@ -41,13 +42,14 @@ class Common:
     def show(self, value: Any, text: str, notes: Iterable[Note] = ()) -> None:
         """The result on stdout: `value` as JSON with --json, else `text`; with the notes on what was read, if any.
 
-        What the terminal's encoding has no place for, such as half a character in a file's name, is escaped.
+        What the terminal's encoding has no place for, such as half a character in a file's name, is escaped, and so
+        are control characters.
         """
         notes = tuple(notes)
         if notes and isinstance(value, dict):
             value = {**value, "notes": notes_json(notes)}
-        text = "\n".join([text, *note_lines(notes)])
-        shown = json.dumps(value, ensure_ascii=False, indent=2) if self.json else text
+        lines = (one_line(line) for line in [*text.split("\n"), *note_lines(notes)])
+        shown = json.dumps(value, ensure_ascii=False, indent=2) if self.json else "\n".join(lines)
         encoding = sys.stdout.encoding or "utf-8"
         print(shown.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -85,7 +87,7 @@ class RichProgress:
 
     def say(self, message: str) -> None:
         """One line on stderr."""
-        print(message, file=sys.stderr, flush=True)
+        print(one_line(message), file=sys.stderr, flush=True)
 
 
 def check_png(path: Path, flag: str) -> None:

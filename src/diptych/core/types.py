@@ -134,7 +134,7 @@ class Hit:
     `score` is a cosine in [-1, 1] unless `scored_by` says otherwise.
     """
 
-    rank: int  # 0 is the best
+    rank: int  # its place in the list, 0 first; what is printed, and JSON, count from 1
     id: str
     score: float
     path: str | None = None

@@ -20,10 +20,8 @@ def _escape_one(match: re.Match[str]) -> str:
 
 
 def _unescape_one(match: re.Match[str]) -> str:
-    if match[2] is not None:
-        return chr(int(match[2], 16))
-    code = int(match[1], 16)
-    return "\\" if code == 0x5C else chr(0xDC00 + code)
+    code = int(match[1] or match[2], 16)
+    return chr(0xDC00 + code) if match[1] and code >= 0x80 else chr(code)
 
 
 def escape(name: str) -> str:
@@ -32,7 +30,7 @@ def escape(name: str) -> str:
 
 
 def unescape(written: str) -> str:
-    """The file name behind its written form: `unescape(escape(name)) == name`."""
+    """The file name behind its written form, also where that was put on one line (`core.lines`)."""
     return _ESCAPE.sub(_unescape_one, written)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
+from diptych.core.lines import one_line
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 
 from . import query as queries
-from .names import escape
 from .opened import OpenLibrary
 from .rows import location
 from .snapshot import DamagedError, Snapshot
@@ -59,7 +59,7 @@ class Searching(OpenLibrary):
             try:
                 return self._checked(model.encode_images([query])[0])
             except DataError as error:  # its message may hold a name that is not valid Unicode
-                raise DataError(escape(str(error)), error.reason) from error
+                raise DataError(one_line(str(error)), error.reason) from error
         terms = queries.parse(queries.check_text(query, cut=cut))
         return self._checked(queries.vector(terms, model))
 

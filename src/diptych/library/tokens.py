@@ -19,6 +19,7 @@ import numpy as np
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.files import write_json
 from diptych.core.fingerprint import LENGTH
+from diptych.core.lines import one_line
 from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
@@ -141,7 +142,7 @@ def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: lis
             with ref.open() as opened:
                 data = opened.read()
         except DataError as error:
-            skipped.append(Skipped(escape(ref.name), error.reason, escape(str(error))))
+            skipped.append(Skipped(escape(ref.name), error.reason, one_line(str(error))))
             continue
         if of_bytes_alone(data) != content:
             detail = "it changed since it was indexed; index its folder again, then add tokens"

@@ -20,6 +20,7 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
+from diptych.core.lines import one_line
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Skipped
@@ -81,7 +82,7 @@ def index_videos(
         try:
             rows = _rows(file, thumbs, embed, plan, limits, taken)
         except DataError as error:
-            skipped.append(Skipped(file.written, error.reason, escape(str(error))))
+            skipped.append(Skipped(file.written, error.reason, one_line(str(error))))
             if error.reason is not Reason.MISSING and old:
                 store.write([], old)
                 counts["removed"] += len(old)

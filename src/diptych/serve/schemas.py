@@ -108,7 +108,7 @@ class Why(BaseModel):
 class Hit(BaseModel):
     """One result, best first."""
 
-    rank: int
+    rank: int = Field(description="1 is the best")
     id: str
     name: str
     score: float = Field(description="What `scored_by` says: a cosine in [-1, 1] unless a reranker had a look")

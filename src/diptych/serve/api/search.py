@@ -184,7 +184,7 @@ def _hits(found: Found, served: Served, paths: bool, plan: projection.Plan | Non
         x, y = (None if plan is None else plan.place(one.id)) or (None, None)
         hits.append(
             Hit(
-                rank=len(hits),
+                rank=len(hits) + 1,
                 id=one.id,
                 name=about.name,
                 score=one.score,
