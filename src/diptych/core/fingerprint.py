@@ -40,5 +40,10 @@ def combined(parts: Iterable[str]) -> str:
     return of_bytes(*(_encoded(part) for part in parts))
 
 
+def short(*parts: str) -> int:
+    """64 bits of several strings' fingerprint, for counting what is too much to hold."""
+    return int(combined(parts)[:16], 16)
+
+
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")  # a file's name need not be UTF-8

@@ -108,6 +108,10 @@ class Pair:
     Every text describes every image, so all of them are positives of each other. `group` is
     the class for class-aware losses; `split` is "train", "val", "test" or None when the source
     has none; `meta` holds whatever else the source said, as JSON-ready values.
+
+    `id` is a label that the user gave: it may repeat, and nothing is looked up by it. `key` is the
+    record's identity, which a source gives: no two of its records have the same. Within one list of
+    pairs the identity is the position.
     """
 
     id: str
@@ -116,6 +120,21 @@ class Pair:
     split: str | None = None
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    key: str = field(default="", compare=False)
+
+    @property
+    def identity(self) -> str:
+        """The key, or for a pair that no source gave the id."""
+        return self.key or self.id
+
+
+def numbered(label: str, occurrence: int) -> str:
+    """A name that no other (label, occurrence) has: the label itself for the first (0), "label~2" for the second.
+
+    A "~" in a label is doubled.
+    """
+    plain = label.replace("~", "~~")
+    return f"{plain}~{occurrence + 1}" if occurrence else plain
 
 
 @dataclass(frozen=True, slots=True)

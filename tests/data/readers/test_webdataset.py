@@ -74,8 +74,8 @@ def test_packed_tars_give_the_same_pairs_with_images_in_memory(tmp_path, read, m
 
 
 def test_a_folder_of_tars_is_read_in_order(tmp_path, read, jpeg):
-    for name in ("s-1", "s-0"):
-        write_tar(tmp_path / f"{name}.tar", [("k.jpg", jpeg()), ("k.txt", name.encode())])
+    for seed, name in enumerate(("s-1", "s-0")):
+        write_tar(tmp_path / f"{name}.tar", [("k.jpg", jpeg(seed)), ("k.txt", name.encode())])
     pairs, _ = read(tmp_path)
     assert [(pair.id, pair.texts[0].value) for pair in pairs] == [("s-0/k", "s-0"), ("s-1/k", "s-1")]
 

@@ -12,7 +12,7 @@ from diptych.core.types import Pair
 
 from .files import split_of, table_files
 from .reading import Reading
-from .rows import Rows, merge
+from .rows import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,13 +21,13 @@ BATCH = 64  # rows: images come along, so a batch may be tens of megabytes
 
 
 def read_parquet(job: Reading) -> Iterator[Pair]:
-    """One Pair a row of each .parquet file; neighbouring rows of the same image are one Pair.
+    """One Pair a row of each .parquet file.
 
     A file that is not Parquet, or is damaged, is skipped. Raises ConfigError or DataError, with the
     columns found, when a needed column is not there.
     """
     for path in table_files(job.path, (".parquet",)):
-        yield from merge(_parquet_pairs(job, path))
+        yield from _parquet_pairs(job, path)
 
 
 def _parquet_pairs(job: Reading, path: Path) -> Iterator[Pair]:

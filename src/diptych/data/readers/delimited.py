@@ -13,7 +13,7 @@ from diptych.core.types import Pair
 
 from .files import split_of, table_files
 from .reading import Reading, printable
-from .rows import Rows, merge
+from .rows import Rows
 from .textfile import encoding_of
 
 SUFFIXES = (".csv", ".tsv")
@@ -22,12 +22,12 @@ MAX_HEADER = 1 << 16  # characters
 
 
 def read(job: Reading) -> Iterator[Pair]:
-    """One Pair a row; neighbouring rows of the same image are one Pair.
+    """One Pair a row.
 
     Raises ConfigError or DataError, with the columns found, when a needed column is not there.
     """
     for path in table_files(job.path, SUFFIXES):
-        yield from merge(_pairs(job, path))
+        yield from _pairs(job, path)
 
 
 def looks_like_table(path: Path) -> bool:

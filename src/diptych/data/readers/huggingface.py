@@ -14,7 +14,7 @@ from .arrow import arrow_pairs, read_parquet
 from .files import table_files
 from .options import normalise_split
 from .reading import Reading
-from .rows import Rows, merge
+from .rows import Rows
 from .textfile import load_json
 
 
@@ -42,14 +42,14 @@ def read(job: Reading) -> Iterator[Pair]:
 
 def _saved(job: Reading) -> Iterator[Pair]:
     if not (job.path / "dataset_dict.json").is_file():
-        yield from merge(_saved_split(job, job.path, None))
+        yield from _saved_split(job, job.path, None)
         return
     content = load_json(job.path / "dataset_dict.json")
     names = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(names, list):
         raise DataError(f"{job.path / 'dataset_dict.json'} has no list 'splits'; save the data set again")
     for name in names:
-        yield from merge(_saved_split(job, job.path / Path(str(name)).name, str(name)))
+        yield from _saved_split(job, job.path / Path(str(name)).name, str(name))
 
 
 def _saved_split(job: Reading, folder: Path, name: str | None) -> Iterator[Pair]:
@@ -68,7 +68,7 @@ def _shards(job: Reading) -> Iterator[Pair]:
         yield from read_parquet(job)
     elif files := table_files(job.path, (".arrow",)):
         for path in files:
-            yield from merge(arrow_pairs(job, path, normalise_split(path.name.split("-")[0])))
+            yield from arrow_pairs(job, path, normalise_split(path.name.split("-")[0]))
     elif table_files(job.path, delimited.SUFFIXES):
         yield from delimited.read(job)
     elif table_files(job.path, jsonl.SUFFIXES):
@@ -86,7 +86,7 @@ def _from_hub(job: Reading) -> Iterator[Pair]:
     try:
         splits: Mapping[str, Any] = datasets.load_dataset(name, streaming=True)
         for split, dataset in splits.items():
-            yield from merge(_streamed(job, name, split, dataset))
+            yield from _streamed(job, name, split, dataset)
     except DiptychError:
         raise
     except Exception as error:  # its errors come from five packages, without a common base

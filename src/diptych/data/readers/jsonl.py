@@ -11,7 +11,7 @@ from diptych.core.types import Pair
 
 from .files import split_of, table_files
 from .reading import Reading
-from .rows import Rows, merge
+from .rows import Rows
 from .textfile import lines
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -24,7 +24,7 @@ def read(job: Reading) -> Iterator[Pair]:
     language; a list gives several texts, except ingredients and instructions (one text, a line each).
     """
     for path in table_files(job.path, SUFFIXES):
-        yield from merge(_pairs(job, path))
+        yield from _pairs(job, path)
 
 
 def _pairs(job: Reading, path: Path) -> Iterator[Pair]:

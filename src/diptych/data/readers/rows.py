@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from diptych.core.errors import DiptychError, Reason
 from diptych.core.types import BytesImage, ImageRef, Pair, Text
 
 from .columns import Columns, assign
-from .meanings import aligned_columns, described_texts, is_described, next_meaning, shifted
+from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
 from .reading import Reading, is_unicode
 from .root import ImageRoot
@@ -102,24 +102,6 @@ class Rows:
                 yield image
         else:
             self._job.skip(where, Reason.NO_IMAGE, f"no image in {type(value).__name__} {str(value)[:40]!r}")
-
-
-def merge(pairs: Iterable[Pair]) -> Iterator[Pair]:
-    """Neighbouring rows of one and the same image become one Pair, so that its captions are all positives."""
-    last: Pair | None = None
-    for pair in pairs:
-        if last is not None and len(pair.images) == 1 and _same_image(last, pair):
-            last = replace(last, texts=last.texts + shifted(pair.texts, by=next_meaning(last.texts)))
-            continue
-        if last is not None:
-            yield last
-        last = pair
-    if last is not None:
-        yield last
-
-
-def _same_image(one: Pair, other: Pair) -> bool:
-    return one.images == other.images and one.split == other.split
 
 
 def strings(value: Any) -> list[str]:

@@ -10,22 +10,24 @@ from pathlib import Path
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Notes
-from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text
+from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
 from diptych.data.text_parts import join_parts, parse_parts
 
 from .detect import detect
+from .joining import Joined, joined
 from .options import SourceOptions, normalise_split
 from .reading import Reading, is_unicode
 from .table import READERS
 
 DEFAULTS = SourceOptions()
+JOINED, CONFLICT, REPEATED_ID = "joined_rows", "conflict", "repeated_id"  # kinds of notes
 
 
 class Source:
-    """Pairs of one file, folder or data set, in an order that does not change.
+    """Pairs of one file, folder or data set, in an order that does not change; rows of one image are one pair.
 
-    `skipped` (what was left out, and why) and `notes` (what was joined, guessed or passed over, counted) are
-    filled while iterating, and start anew with each iteration.
+    Each pair gets its `key`. `skipped` (what was left out, and why) and `notes` (what was joined, guessed or passed
+    over, counted) are filled while iterating, and start anew with each iteration.
     """
 
     def __init__(self, path: Path, format: str, options: SourceOptions) -> None:
@@ -59,15 +61,15 @@ class Source:
         parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
         fields: set[str] = set()
-        for pair in READERS[self.format].read(job):
-            if not is_unicode(_labels(pair)):
-                job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
-                continue
+        keys = _Keys()
+        for record in self._records(job):
+            pair, repeats = keys.give(record.pair)
             seen[pair.split] += 1
             if self.options.origins:
                 pair = of_origins(pair, self.options.origins)
             fields.update(text.field for text in pair.texts)
             if wanted is None or pair.split == wanted:
+                _note(job.notes, record, repeats)
                 yield join_parts(pair, parts) if parts else pair
         if not seen:
             raise DataError(self._nothing(job.skipped), Reason.NO_IMAGE)
@@ -77,6 +79,19 @@ class Source:
         if missing := [part for part in parts if part not in fields]:
             found = ", ".join(sorted(fields)) or "none"
             raise DataError(f"{self.path} has no text part {missing[0]!r}; parts found: {found}", Reason.EMPTY_TEXT)
+
+    def _records(self, job: Reading) -> Iterator[Joined]:
+        if READERS[self.format].lists_once:
+            return map(Joined, self._rows(job))
+        passes = iter((Reading(self.path, self.options), job))  # the first only to know which images there are
+        return joined(lambda: self._rows(next(passes)))
+
+    def _rows(self, job: Reading) -> Iterator[Pair]:
+        for pair in READERS[self.format].read(job):
+            if is_unicode(_labels(pair)):
+                yield pair
+            else:
+                job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
 
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:
@@ -91,6 +106,36 @@ class Source:
         images = [_listed(image) for image in pair.images]
         texts = [_listed_text(text) for text in pair.texts]
         return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
+
+
+class _Keys:
+    """Gives every record a key of its own: its id, and which of the records with this id it is."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, int] = {}  # hash of an id -> records; two ids of one hash do no harm
+        self._in_split: set[int] = set()
+
+    def give(self, pair: Pair) -> tuple[Pair, bool]:
+        """The pair with its key, and whether an earlier one of its split has its id."""
+        own, within = fingerprint.short(pair.id), fingerprint.short(pair.id, pair.split or "")
+        occurrence = self._seen.get(own, 0)
+        self._seen[own] = occurrence + 1
+        repeats = within in self._in_split
+        self._in_split.add(within)
+        return replace(pair, key=numbered(pair.id, occurrence)), repeats
+
+
+def _note(notes: Notes, record: Joined, repeats: bool) -> None:
+    if record.rows > 1:
+        detail = "rows joined with an earlier row of the same image"
+        notes.add(JOINED, detail, record.pair.id, count=record.rows - 1)
+    for name, count in record.conflicts.items():
+        detail = f"joined rows that say another {name} than the first row of their image, which is kept"
+        notes.add(CONFLICT, detail, record.pair.id, count=count)
+    if repeats:
+        notes.add(
+            REPEATED_ID, "records with the id of an earlier one, each kept as a record of its own", record.pair.id
+        )
 
 
 def of_origins(pair: Pair, origins: Collection[str] = (Origin.HUMAN,)) -> Pair:

