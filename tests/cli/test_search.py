@@ -108,6 +108,17 @@ def test_ranks_count_from_1_in_json_as_in_print(search):
     assert [line.split()[0] for line in search("a dog")[1].splitlines()] == [b"1", b"2", b"3", b"4", b"5"]
 
 
+def test_words_that_read_like_a_sum_get_a_hint(search, collection):
+    code, out, err = search("snow - people", "--json")
+    hint = "'snow - people' is taken for plain words"
+    assert code == 0
+    assert err.startswith(f"note: {hint}")
+    assert json.loads(out)["notes"][0]["detail"].startswith(hint)
+    assert "is the name of a file" in search(collection / "photos" / "red.png")[2]
+    code, out, err = search("a dog", "--json")
+    assert (err, "notes" in json.loads(out)) == ("", False)
+
+
 def test_a_filter(search):
     found = hits(search("a dog", "--where", "name IN ('red.png', 'blue.png')", "--json")[1])
     assert {hit["meta"]["name"] for hit in found} == {"red.png", "blue.png"}

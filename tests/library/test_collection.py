@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from diptych.core.errors import ConfigError, DataError, LibraryError, LimitError
 from diptych.library import Library, opened, snapshot
 from diptych.library import lock as locks
+from diptych.library.query import QueryWarning
+from diptych.models import load
 
 
 def names(hits):
@@ -89,11 +92,48 @@ def test_another_model_is_refused_with_both_fingerprints(filled, other_encoder):
     assert caught.value.exit_code == 4
 
 
-def test_without_a_model_words_are_refused_and_ids_work(filled):
+def test_a_library_finds_its_model_itself(tmp_path, pictures, tiny_model, monkeypatch):
+    folder = tiny_model(tmp_path / "tiny", 0)
+    monkeypatch.chdir(tmp_path)
+    made = Library.create(tmp_path / "by-name", "tiny")  # a folder's name, as on the command line
+    made.index([pictures])
+    expected = [(hit.id, hit.score) for hit in made.search("red")]
+    monkeypatch.chdir("/")
+    assert [(hit.id, hit.score) for hit in Library.open(made.folder).search("red")] == expected
+    assert [(hit.id, hit.score) for hit in Library.open(made.folder, str(folder)).search("red")] == expected
+    by_object = Library.create(tmp_path / "by-object", load(folder))  # whose own name nothing can be loaded by
+    by_object.index([pictures])
+    assert [hit.score for hit in Library.open(by_object.folder).search("red")] == [score for _, score in expected]
+    with pytest.raises(LibraryError, match="two models cannot be compared"):
+        Library.open(made.folder, tiny_model(tmp_path / "other", 1))
+    made.reembed(tmp_path / "other")
+    assert Library.open(made.folder).search("red")[0].score != expected[0][1]
+    tiny_model(tmp_path / "other", 2)
+    with pytest.raises(LibraryError, match="two models cannot be compared"):
+        Library.open(made.folder).search("red")
+
+
+def test_the_shipped_model_by_name(tmp_path):
+    assert Library.create(tmp_path / "library", "base").card.model == "base"
+    assert Library.create(tmp_path / "another", load("base")).card.model == "base"
+
+
+def test_a_name_in_words_or_a_sum_without_quotes_is_warned_of(filled, pictures):
+    with pytest.warns(QueryWarning, match="is the name of a file"):
+        filled.search(str(pictures / "red.png"))
+    with pytest.warns(QueryWarning, match='as in \'"red" - "blue"\''):
+        filled.search("red - blue")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filled.search("red")
+        filled.search(pictures / "red.png")
+
+
+def test_without_its_model_words_are_refused_and_ids_work(filled):
     reader = Library.open(filled.folder)
     (red,) = filled.search("red", 1)
     assert len(reader.like(red.id, 2)) == 2
-    with pytest.raises(LibraryError, match="opened without its model"):
+    with pytest.raises(LibraryError, match="needs its model 'mosaic', which cannot be loaded"):
         reader.search("red")
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, DiptychError, LimitError, Reason
-from diptych.library.query import Term, check_k, check_text, join, parse, vector
+from diptych.library.query import Term, check_k, check_text, join, parse, remark, vector
 
 
 @pytest.fixture
@@ -58,11 +58,36 @@ def test_everything_else_is_plain_words(folder, text):
 
 @given(st.text(max_size=60))
 def test_any_text_is_words_or_a_sum_or_an_error_of_ours(text):
+    assert "\n" not in (remark(text) or "")
     try:
         terms = parse(text)
     except DiptychError:
         return
     assert terms == (Term(1.0, text=text),) or len(terms) > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("snow - people", """as in '"snow" - "people"'"""),
+        ("snow -people", """as in '"snow" - "people"'"""),
+        ("a red car + a.jpg - 0.5*snow", """as in '"a red car" + "a.jpg" - 0.5*"snow"'"""),
+        ('"snow" - people', """as in '"snow" - "people"'"""),
+        ('- "cat"', """as in '"red car" - "snow"'"""),
+        ("a.jpg", "'a.jpg' is the name of a file"),
+        (" my photo.png ", "--image 'my photo.png'"),
+        ("noending", "is the name of a file"),
+        ("b.jpg", "no file has that name"),
+    ],
+)
+def test_plain_words_that_read_like_something_else(folder, text, said):
+    assert len(parse(text, folder)) == 1
+    assert said in (remark(text, folder) or "")
+
+
+@pytest.mark.parametrize("text", ["a dog", "well-known", "at -5 degrees", "C++ book", "e-mail", '"a" - "b"', "-5"])
+def test_ordinary_words_and_sums_get_no_remark(folder, text):
+    assert remark(text, folder) is None
 
 
 def test_a_missing_picture_of_a_sum(folder):

@@ -122,8 +122,6 @@ def index(
 
 def _opened(folder: Path, model: str | None, store: str | None) -> Library:
     """The library, or a new one, with its model."""
-    from diptych.models import load
-
     if card.exists(folder):
         about = card.read(folder)
         if store not in (None, about.store):
@@ -131,10 +129,8 @@ def _opened(folder: Path, model: str | None, store: str | None) -> Library:
                 f"the library {escape(str(folder))} keeps its rows in {about.store}, found --store {store}; leave "
                 f"--store out, or move it: diptych library export, then import --store"
             )
-        return Library.open(folder, load(model or about.model))
-    name = model or "base"
-    loaded_by = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
-    return Library.create(folder, load(name), loaded_by, store=store or card.LANCE)
+        return Library.open(folder, model or about.model)
+    return Library.create(folder, model or "base", store=store or card.LANCE)
 
 
 def _described(report: IndexReport, library: Path) -> str:

@@ -129,14 +129,9 @@ def reembed(
     """
     from diptych.core.files import write_bytes
     from diptych.library.reembedding import MissingPicturesError
-    from diptych.models import load
 
-    folder = Path(model).expanduser()
-    loaded_by = str(folder.resolve()) if folder.is_dir() else model
     try:
-        report = Library.open(library).reembed(
-            load(model), loaded_by, thumbnails=thumbnails, progress=common.progress()
-        )
+        report = Library.open(library).reembed(model, thumbnails=thumbnails, progress=common.progress())
     except MissingPicturesError as error:
         if missing is not None:
             write_bytes(missing, (json.dumps(error.paths, indent=1) + "\n").encode())

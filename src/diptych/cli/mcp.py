@@ -40,7 +40,6 @@ def mcp(
     except ImportError as error:
         raise MissingExtraError("diptych mcp", "mcp", error) from error
     from diptych.library import Library, card
-    from diptych.models import load
 
-    opened = Library.open(library, load(card.read(library).model))
+    opened = Library.open(library, card.read(library).model)
     assistant.build(opened, allow or []).run("stdio")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes
 from diptych.core.lines import one_line
+from diptych.core.notes import Note, notes_json
 from diptych.core.types import Hit
 from diptych.data.images import SUFFIXES
 from diptych.library import Library
@@ -102,6 +104,7 @@ def search(
     if rerank or budget_ms is not None:
         _attach(collection, slow, beta, common)
     drawn: Any = []
+    notes: list[Note] = []
     if like is not None:
         hits = collection.like(like, k, where)
     elif by_generated is not None:
@@ -109,12 +112,17 @@ def search(
         hits = collection.search(_mean_vector(collection, drawn), k, where)
     else:
         asked = image if image is not None else text
-        hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", queries.QueryWarning)
+            hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
+        notes = [Note("plain_words", 1, str(one.message)) for one in told if one.category is queries.QueryWarning]
     title = text or by_generated or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
+    for note in notes:
+        common.progress().say(f"note: {note.detail}")
     if null or (paths and not common.json):
         _print_paths(hits, null, common)
     else:
-        _print(hits, plain(title), paths, common)
+        _print(hits, plain(title), paths, notes, common)
     if preview is not None:
         shown = [image.read_bytes()] if image is not None else [_png(picture) for picture in drawn]
         _preview(collection, hits, plain(title), shown, sheet, common)
@@ -148,10 +156,9 @@ def _sheet_file(preview: list[str] | None) -> tuple[Path | None, list[str]]:
 
 def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
     from diptych.library import card
-    from diptych.models import load
 
     about = card.read(folder)
-    return Library.open(folder, load(model or about.model) if needed or model else None)
+    return Library.open(folder, model or (about.model if needed else None))
 
 
 def _drawn(words: str, generator: str, common: Common) -> Any:
@@ -220,13 +227,14 @@ def _print_paths(hits: list[Hit], null: bool, common: Common) -> None:
     sys.stdout.flush()
 
 
-def _print(hits: list[Hit], query: str, paths: bool, common: Common) -> None:
+def _print(hits: list[Hit], query: str, paths: bool, notes: list[Note], common: Common) -> None:
     lines = [f"{hit.rank + 1:>4}  {hit.score:6.3f}  {hit.id}  {_place(hit)}" for hit in hits]
     scored_by = dict.fromkeys(hit.scored_by for hit in hits)
     if list(scored_by) not in ([], ["cosine"]):
         lines.append(f"ordered by {', then '.join(scored_by)}")
     found = [hit.path for hit in hits] if paths else [{**asdict(hit), "rank": hit.rank + 1} for hit in hits]
-    common.show({"query": query, "hits": found}, "\n".join(lines) or "nothing found")
+    told = {"notes": notes_json(notes)} if notes else {}
+    common.show({"query": query, "hits": found, **told}, "\n".join(lines) or "nothing found")
 
 
 def _preview(

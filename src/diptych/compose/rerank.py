@@ -21,7 +21,7 @@ from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic,
 from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker
-from diptych.models import DualEncoder
+from diptych.models import DualEncoder, as_model
 from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, BlipMatcher, CrossEncoder
 from diptych.models.cross.pair import PairSettings, read_pair, write_pair
 from diptych.models.embed import embed_pairs
@@ -93,7 +93,7 @@ class FitReport:
 
 
 def fit(
-    fast: DualEncoder,
+    fast: DualEncoder | str | Path,
     slow: CrossEncoder,
     pairs: Sequence[Pair],
     *,
@@ -115,6 +115,7 @@ def fit(
 
     Raises DataError when fewer than 10 pairs are left.
     """
+    fast = as_model(fast)
     kept = [pair for pair in pairs if pair.images and pair.texts and (share >= 1 or held_out(pair.id, share))]
     if len(kept) < 10:
         raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
@@ -203,7 +204,7 @@ class CalibrationReport:
 
 
 def check_relevance(
-    fast: DualEncoder,
+    fast: DualEncoder | str | Path,
     slow: CrossEncoder,
     pairs: Sequence[Pair],
     *,
@@ -215,6 +216,7 @@ def check_relevance(
 
     Raises ModelError when nothing was fitted.
     """
+    fast = as_model(fast)
     pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint)
     relevance = Relevance.from_json(pair.calibration)
     if relevance is None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import ImageRef, Pair
 from diptych.data.images import decode, thumbnail
-from diptych.models.dual import DualEncoder
+from diptych.models import DualEncoder, as_model
 from diptych.models.embed import embed_pairs
 
 from .project import Method, project, without_gap
@@ -55,7 +56,7 @@ class Atlas:
 
 
 def make_atlas(
-    encoder: DualEncoder,
+    encoder: DualEncoder | str | Path,
     pairs: Sequence[Pair],
     *,
     title: str,
@@ -71,6 +72,7 @@ def make_atlas(
 
     A word must come `least` times. Raises DataError when nothing can be shown.
     """
+    encoder = as_model(encoder)
     chosen = _drawn(pairs, limit, seed)
     embedded = embed_pairs(encoder, chosen, progress=progress)
     if not len(embedded.images):

@@ -19,7 +19,7 @@ from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
 from diptych.evaluation.calibration import Calibration, Criterion, Curve, choose, curve, fit, wrong_share
 from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, Vectors, pair_scores, shuffled
-from diptych.models.dual import DualEncoder
+from diptych.models import DualEncoder, as_model
 from diptych.models.embed import EmbeddedPairs, embed_pairs
 
 from .curves import draw_filter
@@ -95,7 +95,7 @@ class Filtered:
 
 
 def filter_pairs(
-    encoder: DualEncoder,
+    encoder: DualEncoder | str | Path,
     pairs: Sequence[Pair],
     calibration: Sequence[Pair] = (),
     settings: FilterSettings | None = None,
@@ -108,6 +108,7 @@ def filter_pairs(
     used, and the wrong ones among those are taken out by their estimated share. Raises DataError
     when there is too little to calibrate on, ConfigError when no threshold meets the criterion.
     """
+    encoder = as_model(encoder)
     settings = settings or FilterSettings()
     embedded = embed_pairs(encoder, pairs, progress=progress)
     vectors = Vectors(embedded.images, embedded.texts, embedded.owner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data.readers.source import Source
-from diptych.models.dual import DualEncoder
+from diptych.models import DualEncoder, as_model
 from diptych.models.embed import embed_images, embed_pairs
 
 Modality = Literal["image-text", "text-text", "image-image"]
@@ -70,8 +71,11 @@ class Measured:
     texts: tuple[str, ...]
 
 
-def measure(encoder: DualEncoder, source: Source, task: Task, *, progress: Progress = SILENT) -> Measured:
-    """Embed the source and evaluate. Raises DataError where there is nothing to measure."""
+def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, progress: Progress = SILENT) -> Measured:
+    """Embed the source with a model, or the one that a name or folder stands for, and evaluate.
+
+    Raises DataError where there is nothing to measure."""
+    encoder = as_model(encoder)
     pairs = list(source)
     ways = {"image-text": _across, "text-text": _texts, "image-image": _images}
     return ways[task.modality](encoder, source, pairs, task, progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +18,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import ImageInput, decode, prepare
+from diptych.models import load
 
 _BATCH = 32
 _LONGEST_PHRASE = 4  # words
@@ -72,7 +74,7 @@ class Explanation:
 
 
 def explain(
-    encoder: Matcher,
+    encoder: Matcher | str | Path,
     image: ImageInput,
     text: str,
     *,
@@ -88,6 +90,7 @@ def explain(
     """
     if not (2 <= grid <= 32 and 1 <= window <= grid):
         raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
+    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
     words, spaced = split_words(text)
     pixels = prepare(decode(image), encoder.preprocess)
     boxes = windows(grid, window)

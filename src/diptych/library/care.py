@@ -11,6 +11,7 @@ from diptych.core.protocols import SILENT, Progress
 
 from . import card
 from .encoder import Encoder
+from .opened import lasting_name, loaded
 from .writing import Items
 
 if TYPE_CHECKING:
@@ -79,13 +80,13 @@ class Care(Items):
 
     def reembed(
         self,
-        model: Encoder,
+        model: Encoder | str | Path,
         loaded_by: str | None = None,
         *,
         thumbnails: bool = False,
         progress: Progress = SILENT,
     ) -> Reembedded:
-        """Give all pictures vectors of another model, then switch to it in one step.
+        """Give all pictures vectors of another model (or the one of a name or folder), then switch to it in one step.
 
         The library can be searched and written meanwhile; killed, the same call goes on. Processes that have it
         open keep to the model used before until they open it again (`is_current` tells). With `thumbnails`,
@@ -94,7 +95,9 @@ class Care(Items):
         """
         from .reembedding import Reembedding
 
-        run = Reembedding(self, model, loaded_by, thumbnails=thumbnails, progress=progress)
+        run = Reembedding(
+            self, loaded(model), loaded_by or lasting_name(model), thumbnails=thumbnails, progress=progress
+        )
         return run.run()
 
     # -- inside ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .care import Care
 from .encoder import Encoder
 from .matching import Matching
 from .names import escape
-from .opened import bytes_below, disk_errors
+from .opened import bytes_below, disk_errors, lasting_name, loaded
 from .places import open_place
 from .report import IndexReport
 from .rows import location
@@ -50,20 +50,27 @@ class Info:
 class Library(Matching, Care):
     """A searchable collection of pictures on disk, made by one model.
 
-    Make one with `create`, open one with `open`. Searching needs the model's text tower only for
-    words and its image tower only for pictures; an open library without a model can still do
-    `like` and `search` with a vector.
+    Make one with `create`, open one with `open`; it loads its model when that is first needed. Searching needs
+    the model's text tower only for words and its image tower only for pictures; `like`, and `search` with a
+    vector, need no model.
     """
 
     @classmethod
-    def create(cls, folder: Path | str, model: Encoder, loaded_by: str | None = None, *, store: str = LANCE) -> Library:
-        """A new, empty library. `loaded_by` is the name or folder to load the model by next time.
+    def create(
+        cls, folder: Path | str, model: Encoder | str | Path, loaded_by: str | None = None, *, store: str = LANCE
+    ) -> Library:
+        """A new, empty library of a model, or of the one that a name or folder stands for.
+
+        `loaded_by` is the name or folder to load the model by next time; left out, it is the one given.
 
         `store` says where its rows are: "lance" in the folder, or on a server, "milvus://HOST:PORT/COLLECTION".
 
         Raises LibraryError when the folder is a library already, or holds something else.
         """
         folder = Path(folder)
+        if loaded_by is None:
+            loaded_by = lasting_name(model)
+        model = loaded(model)
         shown = escape(str(folder))
         if card.exists(folder):
             raise LibraryError(f"{shown} is a library already; open it, or choose another folder")
@@ -77,10 +84,13 @@ class Library(Matching, Care):
         return cls(folder, about, model)
 
     @classmethod
-    def open(cls, folder: Path | str, model: Encoder | None = None) -> Library:
-        """An existing library. Raises LibraryError when there is none, or it belongs to another model."""
+    def open(cls, folder: Path | str, model: Encoder | str | Path | None = None) -> Library:
+        """An existing library. Without a model (or its name or folder) it loads its own when that is needed.
+
+        Raises LibraryError when there is no library, or it belongs to another model.
+        """
         folder = Path(folder)
-        return cls(folder, card.read(folder), model)
+        return cls(folder, card.read(folder), None if model is None else loaded(model))
 
     # -- writing -----------------------------------------------------------------------------------
 

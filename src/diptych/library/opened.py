@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.cosine import normalise
-from diptych.core.errors import ConfigError, LibraryError, LimitError
+from diptych.core.errors import ConfigError, LibraryError, LimitError, ModelError
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
@@ -63,7 +63,7 @@ class OpenLibrary:
 
     @property
     def model(self) -> Encoder | None:
-        """The model the library was opened with."""
+        """The model the library was opened with, or has loaded since; None before it was needed."""
         return self._model
 
     @property
@@ -85,11 +85,20 @@ class OpenLibrary:
         return self._matching(where)
 
     def _needed_model(self) -> Encoder:
+        """The library's model; the one that its card names where it was opened without.
+
+        Raises LibraryError when that is not there, or is another by now.
+        """
         if self._model is None:
-            raise LibraryError(
-                f"the library {escape(str(self.folder))} was opened without its model; "
-                f"open it with model {self.card.model!r}"
-            )
+            try:
+                model = loaded(self.card.model)
+            except ModelError as error:
+                raise LibraryError(
+                    f"the library {escape(str(self.folder))} needs its model {self.card.model!r}, which cannot be "
+                    f"loaded ({error}); open the library with the model, or its folder, as `model`"
+                ) from error
+            self.card.check(model, self.folder)
+            self._model = model
         return self._model
 
     def _version(self) -> str | None:
@@ -218,6 +227,23 @@ class OpenLibrary:
         """What a reader would search now, if it lies on disk."""
         view = self._loaded(self._place.token())
         return None if view is None else view.merged
+
+
+def loaded(model: Encoder | str | Path) -> Encoder:
+    """A model as it is, or the one that a shipped name or a folder stands for."""
+    if not isinstance(model, str | Path):
+        return model
+    from diptych.models import load  # a library that is only read needs none
+
+    return load(model)
+
+
+def lasting_name(model: Encoder | str | Path) -> str:
+    """What to load a model by later; just its name where it is no model of ours."""
+    from diptych.models import DualEncoder
+    from diptych.models import lasting_name as of_ours
+
+    return of_ours(model) if isinstance(model, DualEncoder | str | Path) else model.name
 
 
 @contextlib.contextmanager

@@ -4,13 +4,15 @@ A query is a sum only when all of it reads as terms joined by ` + ` or ` - `, wi
 sign, and every term is quoted words or a picture. A picture is a name, quoted or bare, that ends
 like an image (`a.jpg`, `"my photo.png"`), or a bare name of an existing file. A weight may stand
 before a term: `0.5*"red"`. Anything else is plain words, signs and quotes included, so
-`black - white` and `"a" - b` are simply text.
+`black - white` and `"a" - b` are simply text. What reads nearly like a sum, or like one image's name,
+is text too, and `remark` says so.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
+from diptych.core.lines import one_line
 from diptych.core.shapes import Float32
 from diptych.data.images import SUFFIXES
 
@@ -28,11 +31,13 @@ from .names import escape
 MAX_CHARACTERS = 1000
 MAX_HITS = 1000
 _MAX_TERMS = 32
+_MOST_SHOWN = 60  # characters of a query in a remark
 _NEARLY_ZERO = 1e-6
 
 _NUMBER = r"(?:(?P<weight>\d+(?:\.\d+)?|\.\d+)\*)?"
 _TERM = re.compile(rf"\s*{_NUMBER}(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>[^\s\"']+))")
 _SIGN = re.compile(r"\s+([+-])\s+")
+_NEARLY_SIGN = re.compile(r"(?:^|\s+)([+-])(?:\s+|(?=[^\W\d]|[\"']))")
 _FIRST_SIGN = re.compile(r"\s*([+-])\s*(?=[\d.\"'])")
 
 
@@ -121,6 +126,44 @@ def parse(text: str, folder: Path | None = None) -> tuple[Term, ...]:
         if term.text is not None:
             check_text(term.text)
     return tuple(terms)
+
+
+class QueryWarning(UserWarning):
+    """A query that is taken for plain words, although it reads like something else."""
+
+
+def remark(text: str, folder: Path | None = None) -> str | None:
+    """What to know about a query that is taken for plain words and may be meant as a sum or an image; else None."""
+    folder = folder or Path()
+    if _parse_sum(text, folder) is not None:
+        return None
+    name = text.strip()
+    path = folder / os.path.expanduser(name)  # noqa: PTH111 - never raises
+    shown = one_line(name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}...")
+    if os.path.isfile(path):  # noqa: PTH113
+        return (
+            f"{shown!r} is the name of a file, but is taken for words; for images like it: "
+            f"--image {one_line(shlex.quote(name))}, or Path({shown!r}) in Python"
+        )
+    if path.suffix.lower() in SUFFIXES:
+        return f"{shown!r} is taken for words, although it ends like an image's name; no file has that name"
+    if not _NEARLY_SIGN.search(name):
+        return None
+    meant = _as_sum(name)
+    example = meant if len(meant) <= _MOST_SHOWN and _parse_sum(meant, folder) is not None else '"red car" - "snow"'
+    return (
+        f"{shown!r} is taken for plain words; in a sum each part has quotes and each sign a space on both sides, "
+        f"as in {shlex.quote(one_line(example))}"
+    )
+
+
+def _as_sum(text: str) -> str:
+    """Words with signs as they were probably meant: each part in quotes."""
+    first, *rest = _NEARLY_SIGN.split(text)
+    parts = [first, *(" " + one + " " if at % 2 == 0 else one for at, one in enumerate(rest))]
+    return "".join(
+        part if at % 2 or not part.strip() else _quoted(part.strip()) for at, part in enumerate(parts)
+    ).strip()
 
 
 def vector(terms: Sequence[Term], encoder: Encoder) -> Float32[np.ndarray, d]:

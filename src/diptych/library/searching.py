@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ class Searching(OpenLibrary):
         """The k nearest pictures to words, a sum (see `query`), a picture's path, or a vector; best first.
 
         Equal scores are ordered by id. `where` is a SQL expression over `info().columns`. `cut` shortens
-        text over 1,000 characters instead of refusing it. Raises LimitError, DataError or ConfigError
+        text over 1,000 characters instead of refusing it. Warns (`QueryWarning`) of plain words that read like a
+        sum or an image's name. Raises LimitError, DataError or ConfigError
         for a query, k or filter that cannot be used.
         """
         queries.check_k(k)
@@ -61,6 +63,8 @@ class Searching(OpenLibrary):
             except DataError as error:  # its message may hold a name that is not valid Unicode
                 raise DataError(one_line(str(error)), error.reason) from error
         terms = queries.parse(queries.check_text(query, cut=cut))
+        if len(terms) == 1 and (remark := queries.remark(query)) is not None:
+            warnings.warn(remark, queries.QueryWarning, stacklevel=4)
         return self._checked(queries.vector(terms, model))
 
     def snapshot(self) -> Snapshot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from diptych.data import views
 from diptych.data.images import stream
 
 from .dual import DualEncoder
+from .shipped import as_model
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class EmbeddedImages:
 
 
 def embed_images(
-    model: DualEncoder,
+    model: DualEncoder | str | Path,
     pairs: Sequence[Pair],
     view_names: tuple[str, ...] = (),
     *,
@@ -78,6 +80,7 @@ def embed_images(
 
     Views are "flip" and "crop-K", as in training (`data.views`). Raises ConfigError for another name.
     """
+    model = as_model(model)
     views.check((views.FULL, *view_names))
     pictured = [pair for pair in pairs if pair.images]
     skipped = [Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image") for pair in pairs if not pair.images]
@@ -102,7 +105,7 @@ def embed_images(
 
 
 def embed_pairs(
-    model: DualEncoder,
+    model: DualEncoder | str | Path,
     pairs: Sequence[Pair],
     *,
     languages: Collection[str] = (),
@@ -115,6 +118,7 @@ def embed_pairs(
     A pair whose image is missing or unreadable is left out with its texts, and named in `skipped`.
     Equal texts are encoded once, so that they are equal vectors to the last bit.
     """
+    model = as_model(model)
     wanted = [_only(pair, languages) for pair in pairs]
     with_texts = [pair for pair in wanted if pair.texts]
     pictured = [pair for pair in with_texts if pair.images]

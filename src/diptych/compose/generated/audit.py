@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from diptych.core.shapes import Float32, Float64, UInt8
 from diptych.core.types import Pair
 from diptych.evaluation.direction import Estimate
 from diptych.evaluation.generative import estimate_of_mean
-from diptych.models import DualEncoder
+from diptych.models import DualEncoder, as_model
 
 from .generator import Generator, generate_all
 from .job import judged
@@ -98,7 +99,7 @@ class Audit:
 
 def audit(
     generator: Generator,
-    model: DualEncoder,
+    model: DualEncoder | str | Path,
     minimal: Sequence[MinimalPair],
     *,
     pairs: Sequence[Pair] = (),
@@ -118,6 +119,7 @@ def audit(
     """
     if not minimal:
         raise DataError("there are no minimal pairs to audit; give some with --pairs, or leave --found out")
+    model = as_model(model)
     if model.compares_by != "cosine":
         raise ConfigError(f"the model {model.name} compares by {model.compares_by}; the audit asks for the cosine")
     texts = [text for one in minimal for text in (one.one, one.other)]

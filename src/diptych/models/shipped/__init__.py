@@ -34,3 +34,16 @@ def load(name: str | Path = "base", *, threads: int | None = None) -> DualEncode
                 + nearest(text, SHIPPED)
             )
     return DualEncoder(folder, read_config(folder), threads=threads)
+
+
+def as_model(model: DualEncoder | str | Path) -> DualEncoder:
+    """A model as it is, or the one that a shipped name or a folder stands for. Raises ModelError as `load`."""
+    return load(model) if isinstance(model, str | Path) else model
+
+
+def lasting_name(model: DualEncoder | str | Path) -> str:
+    """What to load a model by later, from any folder: the full path of its folder, or a shipped model's name."""
+    folder = model.folder if isinstance(model, DualEncoder) else Path(model).expanduser()
+    if folder.parent == _HERE:
+        return folder.name
+    return str(folder.resolve()) if folder.is_dir() else str(model)
