@@ -11,7 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import telemetry
-from diptych.core.version import __version__
 
 telemetry.switch_off()  # here, because what it tells must be there before any other package is imported
 
@@ -25,11 +24,13 @@ _PUBLIC = {
     "Hit": "diptych.core.types",
     "DiptychError": "diptych.core.errors",
     "open_source": "diptych.data.readers",
+    "__version__": "diptych.core.version",  # reading the metadata of a package takes longer than `--help` should
 }
 
 if TYPE_CHECKING:
     from diptych.core.errors import DiptychError
     from diptych.core.types import Hit, Pair, Text
+    from diptych.core.version import __version__
     from diptych.data.readers import open_source
     from diptych.library import Library
     from diptych.models import DualEncoder, load
@@ -42,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_PUBLIC, "__version__"])
+    return sorted(_PUBLIC)
 
 
 __all__ = ["DiptychError", "DualEncoder", "Hit", "Library", "Pair", "Text", "__version__", "load", "open_source"]

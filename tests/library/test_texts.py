@@ -9,7 +9,8 @@ import pytest
 
 from diptych.core.errors import DataError, LibraryError
 from diptych.library import Library
-from diptych.library.texts import lettered, text_of
+from diptych.library.rows import text_of
+from diptych.library.texts import lettered
 from diptych.library.thumbs import SIZE
 
 from .conftest import MosaicEncoder, paint

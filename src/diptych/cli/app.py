@@ -13,7 +13,6 @@ import cyclopts
 from diptych.core.config import unknown
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.lines import one_line
-from diptych.core.version import __version__
 
 USAGE = 2
 INTERRUPTED = 130
@@ -58,13 +57,21 @@ def build(called: str | None = None) -> cyclopts.App:
         name="diptych",
         help="Find pictures by words and words by pictures, in many languages, on your own machine.",
         config=cyclopts.config.Env("DIPTYCH_"),
-        version=__version__,
+        version=_version,
+        # for these plain lines the packages that lay out Markdown would be imported for nothing
+        help_format="markdown" if called in COMMANDS else "plaintext",
         default_parameter=cyclopts.Parameter(negative=()),
         suppress_keyboard_interrupt=False,  # `run` has more to say than an exit code
     )
     for name, (target, summary) in COMMANDS.items():
         app.command(target, name=name, **({} if name == called else {"help": summary}))
     return app
+
+
+def _version() -> str:
+    from diptych.core.version import __version__
+
+    return __version__
 
 
 def run(arguments: list[str] | None = None) -> int:

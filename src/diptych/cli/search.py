@@ -15,11 +15,11 @@ from diptych.core.files import write_bytes
 from diptych.core.lines import one_line
 from diptych.core.notes import Note, notes_json
 from diptych.core.types import Hit
-from diptych.data.images import SUFFIXES
+from diptych.data.image_inputs import SUFFIXES
 from diptych.library import Library
 from diptych.library import query as queries
 from diptych.library.names import escape, plain, unescape
-from diptych.library.texts import text_of
+from diptych.library.rows import text_of
 
 from .shared import Common
 

@@ -27,9 +27,9 @@ from diptych.data.images import ImageLimits, read_size, stream, thumbnail
 from .encoder import Encoder
 from .names import escape
 from .plan import Knowledge, Known
-from .preparing import content_of, embedded
+from .preparing import embedded
 from .report import IndexReport
-from .rows import Row, new_id
+from .rows import Row, content_of, new_id
 from .sources import Found, Survey
 from .store import Store
 from .thumbs import SIZE as THUMB_SIZE

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from diptych.core.files import fsync_folder, write_bytes
-from diptych.data.images.formats import HEAD, sniff
 
 from .rows import OWNED, is_owned
 
@@ -22,6 +21,8 @@ class Originals:
 
     def path_of(self, content: str, data: bytes) -> str:
         """The path of the row of a picture with these bytes: the same bytes always have the same."""
+        from diptych.data.images.formats import HEAD, sniff
+
         kind = sniff(data[:HEAD]) or "bin"
         return f"{OWNED}{content[:2]}/{content}{_SUFFIXES.get(kind, '.' + kind.lower())}"
 

@@ -11,8 +11,7 @@ from diptych.core.errors import DataError
 from diptych.core.types import BytesImage, ImageRef
 
 from .names import unescape
-from .preparing import content_of
-from .rows import location
+from .rows import content_of, location
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, ModelError
-from diptych.core.fingerprint import LENGTH
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, Skipped
 from diptych.data.images import ImageLimits, decode, prepare, read_size, thumbnail
@@ -19,11 +17,6 @@ from .items import NewItem, Prepared
 from .thumbs import SIZE
 
 _BATCH = 32  # pictures embedded at once
-
-
-def content_of(data: bytes) -> str:
-    """The fingerprint of encoded bytes, as indexing a file gives it."""
-    return hashlib.blake2b(data, digest_size=LENGTH // 2).hexdigest()
 
 
 def embedded(pixels: UInt8[np.ndarray, "b s s 3"], encoder: Encoder) -> Float32[np.ndarray, "b d"]:

@@ -23,7 +23,7 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.lines import one_line
 from diptych.core.shapes import Float32
-from diptych.data.images import SUFFIXES
+from diptych.data.image_inputs import SUFFIXES
 
 from .encoder import Encoder
 from .names import escape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import posixpath
@@ -17,6 +18,7 @@ from diptych.core.shapes import Float32
 
 from .names import escape
 
+TEXT_KIND = "text"  # of the row of a text, in its metadata: for --where
 ID_LENGTH = 16  # hex digits
 OWNED = "./files/"  # how the path of a picture begins whose file the library keeps itself
 
@@ -118,6 +120,16 @@ def description_digest(texts: Collection[str], split: str | None, group: str | N
     if not (texts or split or group or meta):
         return ""
     return fingerprint.of_bytes(json.dumps([list(texts), split, group, dict(meta)], sort_keys=True).encode())
+
+
+def content_of(data: bytes) -> str:
+    """The fingerprint of encoded bytes, as indexing a file gives it."""
+    return hashlib.blake2b(data, digest_size=fingerprint.LENGTH // 2).hexdigest()
+
+
+def text_of(meta: Any) -> str | None:
+    """The text itself, by what a search hit tells; None for a picture."""
+    return meta["texts"][0] if meta.get("kind") == TEXT_KIND and meta.get("texts") else None
 
 
 def new_id(path: str, content: str, taken: Collection[str]) -> str:

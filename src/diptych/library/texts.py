@@ -27,15 +27,13 @@ from diptych.data.readers import SourceOptions, open_source
 
 from .lettering import font_for, wrapped
 from .names import escape
-from .preparing import content_of
 from .report import IndexReport
-from .rows import Row, description_digest, new_id
+from .rows import TEXT_KIND, Row, content_of, description_digest, new_id
 from .store import Store
 from .thumbs import SIZE, Thumbs
 
 Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
-KIND = "text"  # of a row, in its metadata: for --where
 _MARK = "texts:"  # how the source of a text's row begins, so that indexing pictures of the same file never removes it
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
@@ -55,7 +53,7 @@ class _Listed:
 
     @property
     def meta(self) -> dict[str, Any]:
-        told = {"kind": KIND, "record": self.pair.id, "lang": self.text.lang, "field": self.text.field}
+        told = {"kind": TEXT_KIND, "record": self.pair.id, "lang": self.text.lang, "field": self.text.field}
         return {**self.pair.meta, **{name: value for name, value in told.items() if value}}
 
     @property
@@ -121,11 +119,6 @@ def holds_texts(store: Store) -> bool:
         if block["source"]:
             return any(source.startswith(_MARK) for source in block["source"])
     return False
-
-
-def text_of(meta: Any) -> str | None:
-    """The text itself, by what a search hit tells; None for a picture."""
-    return meta["texts"][0] if meta.get("kind") == KIND and meta.get("texts") else None
 
 
 def _known(store: Store) -> dict[str, tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError, Reason
-from diptych.data.images import DEFAULT_LIMITS, ImageLimits
+from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
 
 from . import trash
 from .items import (
@@ -31,8 +31,7 @@ from .items import (
 from .names import unescape
 from .opened import OpenLibrary
 from .originals import Originals
-from .preparing import content_of, prepare_all
-from .rows import Row, new_id
+from .rows import Row, content_of, new_id
 from .store import Store
 from .trash import Deletion, Trashed, Undone
 
@@ -59,6 +58,8 @@ class Items(OpenLibrary):
         new description. Pictures that cannot be read are skipped and named. Raises ConfigError or LimitError for
         a description that cannot be kept, LibraryError when another process is writing for `wait` seconds.
         """
+        from .preparing import prepare_all
+
         for item in items:
             check_described(item.name, item.texts, item.split, item.group, item.meta)
         model = None if all(one.prepared is not None for one in items) else self._needed_model()

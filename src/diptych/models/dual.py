@@ -16,7 +16,7 @@ from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, Tex
 from diptych.core.shapes import Float, Float32, UInt8
 from diptych.core.similarity import similarity_named
 from diptych.core.types import Skipped
-from diptych.data.images import ImageInput, stream
+from diptych.data.image_inputs import ImageInput
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.table import image_tower, text_tower
 from diptych.encoders.text.tokens import read_tokens
@@ -148,6 +148,8 @@ class DualEncoder:
         With a list given as `skipped`, pictures that cannot be read are left out and named there;
         without it the first such picture raises DataError.
         """
+        from diptych.data.images import stream
+
         several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
         batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)

@@ -6,11 +6,12 @@ before anything is decoded, a cut file is never passed off as a whole one, and o
 
 from __future__ import annotations
 
+from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, ImageLimits
+
 from .decode import decode, read_size
-from .limits import DEFAULT_LIMITS, ImageLimits
 from .phash import hamming, perceptual_hash
 from .prepare import prepare, thumbnail
-from .sources import SUFFIXES, ImageInput, as_ref, name_of
+from .sources import as_ref, name_of
 from .stream import PixelBatch, stream
 
 __all__ = [

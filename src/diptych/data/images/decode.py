@@ -19,12 +19,12 @@ from PIL.ImageFile import ImageFile
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.shapes import UInt8
+from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, ImageLimits
 
 from .containers import check_whole
 from .formats import HEAD, OPENERS, sniff
-from .limits import DEFAULT_LIMITS, ImageLimits
 from .pixels import array_to_rgb, orientation, to_rgb, upright
-from .sources import EncodedImage, ImageInput, as_ref, open_stream, read_bytes
+from .sources import as_ref, open_stream, read_bytes
 
 # A progressive JPEG has about ten scans; each one more visits every block again, so a small file could
 # keep a decoder busy for hours.

@@ -6,24 +6,11 @@ import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TypeAlias
-
-import PIL.Image
-from numpy.typing import NDArray
+from typing import IO
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, FileImage, ImageRef, TarImage
-
-from .limits import ImageLimits
-
-EncodedImage: TypeAlias = ImageRef | Path | str | bytes
-ImageInput: TypeAlias = EncodedImage | PIL.Image.Image | NDArray[Any]
-
-# Suffixes by which a folder reader picks its files. The content decides later, never the suffix.
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
-    | {".heic", ".heif", ".avif"}
-)
+from diptych.data.image_inputs import EncodedImage, ImageLimits
 
 
 def as_ref(source: EncodedImage) -> ImageRef:

@@ -15,11 +15,11 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
 from diptych.core.types import Skipped
+from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
 
 from .decode import decode
-from .limits import DEFAULT_LIMITS, ImageLimits
 from .prepare import prepare
-from .sources import ImageInput, name_of
+from .sources import name_of
 
 _ALSO_AT_LEAST = 256  # pixels that `also` can count on in the shorter side, where the file has them
 # A JPEG is decoded to at least this many times the tower's size. At 1 the pixels of a detailed photo differ

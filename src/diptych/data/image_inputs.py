@@ -1,10 +1,31 @@
-"""How large an image may be. Everything here is checked before a pixel is decoded."""
+"""What is taken for an image, and how large it may be: all that is known before a pixel is decoded.
+
+Imports no decoder, so that what only searches stays light.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.types import ImageRef
+
+EncodedImage: TypeAlias = ImageRef | Path | str | bytes
+if TYPE_CHECKING:
+    import PIL.Image
+    from numpy.typing import NDArray
+
+    ImageInput: TypeAlias = EncodedImage | PIL.Image.Image | NDArray[Any]
+else:
+    ImageInput = Any  # naming Pillow's class would import Pillow
+
+# Suffixes by which a folder reader picks its files. The content decides later, never the suffix.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
+    | {".heic", ".heif", ".avif"}
+)
 
 _MEGA = 1_000_000
 
