@@ -5,6 +5,8 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,20 @@ def search(collection, capsysbinary):
 
 def hits(out):
     return json.loads(out)["hits"]
+
+
+def test_a_search_imports_no_decoder_no_store_and_nothing_that_indexes(collection):
+    script = (
+        "import sys; from diptych.cli.app import run; code = run(sys.argv[1:]); "
+        "heavy = {'jaxtyping', 'PIL', 'simplejpeg', 'lancedb', 'pyarrow', 'torch', 'unittest', 'asyncio', "
+        "'diptych.data.images', 'diptych.data.readers', 'diptych.library.indexing', 'diptych.library.preparing', "
+        "'diptych.library.texts', 'diptych.library.sources'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    command = [sys.executable, "-c", script, "search", "a dog", "--library", str(collection / "library")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == len(COLOURS)
 
 
 def test_words(search):

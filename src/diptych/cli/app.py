@@ -7,15 +7,18 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import cyclopts
-
-from diptych.core.config import unknown
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.lines import one_line
 
+if TYPE_CHECKING:
+    import cyclopts
+
 USAGE = 2
 INTERRUPTED = 130
+
+ABOUT = "Find pictures by words and words by pictures, in many languages, on your own machine."
 
 # name -> (where the function lives, one line for `diptych --help`)
 COMMANDS = {
@@ -49,17 +52,17 @@ COMMANDS = {
 
 
 def build(called: str | None = None) -> cyclopts.App:
-    """The command table, registered lazily, so that `diptych --help` imports no command.
+    """The command table, registered lazily, so that no other command is imported than the one called.
 
     The `called` command speaks for itself: its help is its own docstring, with the examples.
     """
+    import cyclopts
+
     app = cyclopts.App(
         name="diptych",
-        help="Find pictures by words and words by pictures, in many languages, on your own machine.",
+        help=ABOUT,
         config=cyclopts.config.Env("DIPTYCH_"),
         version=_version,
-        # for these plain lines the packages that lay out Markdown would be imported for nothing
-        help_format="markdown" if called in COMMANDS else "plaintext",
         default_parameter=cyclopts.Parameter(negative=()),
         suppress_keyboard_interrupt=False,  # `run` has more to say than an exit code
     )
@@ -79,19 +82,7 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in _before_words(arguments) or os.environ.get("DIPTYCH_DEBUG", "") not in ("", "0")
     try:
-        build(arguments[0] if arguments else None)(
-            _signs_as_words(arguments), exit_on_error=False, print_error=False, result_action="return_value"
-        )
-    except cyclopts.UnknownCommandError as error:
-        # its own message would import every command to find a near one
-        name = (error.unused_tokens or ["?"])[0]
-        print(f"diptych: {unknown('command', name, COMMANDS)}", file=sys.stderr)
-        return USAGE
-    except cyclopts.CycloptsError as error:
-        said = one_line(" ".join(str(error).split()).removesuffix("."))
-        command = " ".join(["diptych", *(error.command_chain or ())])
-        print(f"diptych: {said}{_words_hint(arguments, said)} (see {command} --help)", file=sys.stderr)
-        return USAGE
+        return _dispatch(arguments)
     except DiptychError as error:
         if debug:
             raise
@@ -113,7 +104,40 @@ def run(arguments: list[str] | None = None) -> int:
         return DataError.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Call what the arguments name; errors of usage become one line on stderr."""
+    if arguments in ([], ["--help"], ["-h"]):
+        print(_overview())
+        return 0
+    import cyclopts
+
+    try:
+        build(arguments[0])(
+            _signs_as_words(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except cyclopts.UnknownCommandError as error:
+        # its own message would import every command to find a near one
+        from diptych.core.config import unknown
+
+        name = (error.unused_tokens or ["?"])[0]
+        print(f"diptych: {unknown('command', name, COMMANDS)}", file=sys.stderr)
+        return USAGE
+    except cyclopts.CycloptsError as error:
+        said = one_line(" ".join(str(error).split()).removesuffix("."))
+        command = " ".join(["diptych", *(error.command_chain or ())])
+        print(f"diptych: {said}{_words_hint(arguments, said)} (see {command} --help)", file=sys.stderr)
+        return USAGE
     return 0
+
+
+def _overview() -> str:
+    """All commands, a line each. Written here, because laying out a page of help takes longer than reading it."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{summary}" for name, (_, summary) in COMMANDS.items()]
+    more = "diptych COMMAND --help describes a command with examples; diptych --version tells the version."
+    return "\n".join(["Usage: diptych COMMAND [OPTIONS]", "", ABOUT, "", *lines, "", more])
 
 
 def _before_words(arguments: Sequence[str]) -> Sequence[str]:
