@@ -72,7 +72,6 @@ def test_repair_puts_right_all_that_it_can(filled):
     store = filled._store()
     rows = {name: store.get(store.matching(f"name = '{name}.png'"))[0] for name in ("red", "blue", "green")}
     store.write([replace(rows["blue"], vector=rows["blue"].vector * np.float32(3)), replace(rows["red"], id="f" * 16)])
-    filled._trash().write([_in_trash(rows["green"])])
     thumbs = sorted(filled.thumbs.files())
     thumbs[0].unlink()
     filled.thumbs.write("f" * 32, b"x")
@@ -82,7 +81,7 @@ def test_repair_puts_right_all_that_it_can(filled):
     orphan.write_bytes(b"precious")
     found = kinds(filled)
     assert found.keys() == {
-        "bad_vector", "duplicate_path", "trash_twice", "missing_thumb", "orphan_thumb", "leftover_file", "orphan_file"
+        "bad_vector", "duplicate_path", "missing_thumb", "orphan_thumb", "leftover_file", "orphan_file"
     }  # fmt: skip
     repair = filled.repair()
     assert repair.repaired == dict(sorted(found.items()))
@@ -115,7 +114,13 @@ def test_two_rows_of_one_id_become_one(filled):
     assert len(filled) == 6
 
 
-def _in_trash(row):
-    from diptych.library import trash
-
-    return trash.wrap(row, "b" * 16, 1)
+def test_a_row_in_the_trash_and_a_live_one_of_one_id_get_ids_of_their_own(filled):
+    store = filled._store()
+    (row,) = store.get(store.matching("name = 'blue.png'"))
+    store.write([replace(row, path=row.path + "x")])
+    filled.delete([row.id])
+    filled._place.pictures()._table.add(filled._place.pictures()._to_arrow([row]))
+    assert kinds(filled)["duplicate_id"] == 1
+    filled.repair()
+    assert "duplicate_id" not in kinds(filled)
+    assert (len(filled), len(filled.trash())) == (6, 1)

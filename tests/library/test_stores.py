@@ -301,7 +301,10 @@ def test_a_new_model_takes_over(library, encoder, other_encoder, pictures):
     assert len(after.trash()) == 1
     after.compact()
     assert after.verify().problems == ()
-    assert not library._place.folder.exists() if not library._place.is_remote else library._place.trash() is None
+    if library._place.is_remote:
+        assert not library._place._client.has_collection(library._place._collection)
+    else:
+        assert not library._place.folder.exists()
     after._place.drop()
 
 

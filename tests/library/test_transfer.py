@@ -44,6 +44,29 @@ def test_a_library_comes_back_from_its_export(mixed, encoder, tmp_path, name):
     assert again.card.id == mixed.card.id
 
 
+class Meanwhile:
+    """Something happens while the rows are read."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def track(self, items, doing, total=None):
+        yield from items
+        if self.action is not None:
+            self.action = self.action()
+
+    def say(self, message):
+        pass
+
+
+def test_an_undo_while_an_export_reads_loses_nothing(mixed, encoder, tmp_path):
+    before = everything(mixed)
+    mixed.export(tmp_path / "out", progress=Meanwhile(lambda: mixed.undo() and None))
+    assert len(mixed.trash()) == 1
+    transfer.restore(tmp_path / "out", tmp_path / "again")
+    assert everything(Library.open(tmp_path / "again", encoder)) == before
+
+
 def test_an_export_is_whole_or_absent(mixed, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

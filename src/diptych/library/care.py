@@ -48,7 +48,6 @@ class Care(Items):
             if surplus:
                 self._trash_rows(store, surplus)
             parts = self._parts()
-            repairing.settle_trash(parts)
             repairing.remove_leftovers(parts)
             if self._model is not None:
                 repairing.remake_vectors(store, before.problems, self._model, self.folder)
@@ -75,8 +74,7 @@ class Care(Items):
 
         with disk_errors(self.folder):
             store, _ = self._place.standing()
-            trash = self._place.trash()
-            return export(self.card, store, trash, self.thumbs, self.originals, Path(target), progress)
+            return export(self.card, store, self.thumbs, self.originals, Path(target), progress)
 
     def reembed(
         self,
@@ -109,7 +107,6 @@ class Care(Items):
         return Parts(
             folder=self.folder,
             store=self._store(),
-            trash=self._place.trash(),
             thumbs=self.thumbs,
             originals=self.originals,
             snapshot=self._snapshot_on_disk(),
@@ -149,9 +146,6 @@ class Care(Items):
 
         store = self._store()
         store.compact(keep_seconds=0.0)
-        trash = self._place.trash()
-        if trash is not None:
-            trash.compact(0.0)
         repairing.remake_thumbs(store, self.thumbs, self.folder)
         if self._old_generations(keep_generations):
             drop_before(self.card, self.folder)

@@ -15,11 +15,11 @@ import numpy as np
 from diptych.core.shapes import Float32
 
 from .names import plain
-from .rows import COLUMNS, Row
+from .rows import COLUMNS, TRASH_COLUMNS, Row
 
 MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findable in `meta` only
 
-STORED = frozenset(COLUMNS) | {"vector"}
+STORED = frozenset(COLUMNS) | frozenset(TRASH_COLUMNS) | {"vector"}
 
 
 def column_name(key: str) -> str:
@@ -55,6 +55,8 @@ def to_cells(row: Row) -> dict[str, Any]:
         # ASCII JSON keeps every string exactly, lone surrogates too.
         meta=json.dumps(said),
         digest=row.digest,
+        deleted_at=row.deleted_at,
+        batch=row.batch,
     )
     return cells
 
@@ -77,6 +79,8 @@ def from_cells(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
         group=said["group"],
         meta=said["meta"],
         title=said.get("title"),
+        deleted_at=line.get("deleted_at"),
+        batch=line.get("batch"),
     )
 
 

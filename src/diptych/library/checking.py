@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from .rows import is_owned
 from .snapshot import Snapshot
 from .store import Store
 from .thumbs import Thumbs
-from .trash import contents
 
 _UNIT = 1e-3  # how far a vector's length may be from 1
 _MANY_VERSIONS = 2000  # more than a minute of single writes, or an hour of indexing, leaves behind
@@ -41,12 +41,11 @@ _REMEDIES = {
     "orphan_file": f"{_REPAIR} (it moves the file to the folder lost)",
     "leftover_file": _REPAIR,
     "stale_snapshot": _REPAIR,
-    "trash_twice": _REPAIR,
     "old_versions": _REPAIR,
     "old_generation": _REPAIR,
 }
 # What a killed process leaves behind: it takes room, and nothing else.
-HARMLESS = frozenset({"orphan_thumb", "orphan_file", "leftover_file", "trash_twice", "old_versions", "old_generation"})
+HARMLESS = frozenset({"orphan_thumb", "orphan_file", "leftover_file", "old_versions", "old_generation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,6 @@ class Parts:
 
     folder: Path
     store: Store
-    trash: Store | None
     thumbs: Thumbs
     originals: Originals
     snapshot: Snapshot | None  # the one that readers would use, if it is on disk
@@ -100,8 +98,8 @@ def check(parts: Parts) -> Verdict:
     columns = ["id", "path", "content", "bytes", "modified_ns", "vector"]
     for block in parts.store.scan(columns):
         problems += rows.take(block)
-    trashed = list(contents(parts.trash))
-    problems += [Problem("trash_twice", path, "it is in the trash too") for one, path, _ in trashed if rows.has(one)]
+    trashed = [one for block in parts.store.scan(["id", "path", "content"], "trash") for one in _lines(block)]
+    problems += rows.take_trashed([identifier for identifier, _, _ in trashed])
     problems += _thumb_problems(parts.thumbs, rows, {content for _, _, content in trashed})
     orphans = parts.originals.orphans({*rows.paths, *(path for _, path, _ in trashed)})
     problems += [Problem("orphan_file", str(file), "no row has it") for file in orphans if not is_leftover(file)]
@@ -129,9 +127,6 @@ class _Rows:
         self._seen: set[str] = set()
         self._dim = parts.dim
 
-    def has(self, identifier: str) -> bool:
-        return identifier in self._seen
-
     def take(self, block: dict[str, Any]) -> list[Problem]:
         problems = []
         for identifier, path, content in zip(block["id"], block["path"], block["content"], strict=True):
@@ -151,12 +146,20 @@ class _Rows:
         self.vectors.append(block["vector"])
         return problems
 
+    def take_trashed(self, ids: list[str]) -> list[Problem]:
+        twice = [one for one, count in Counter(ids).items() if count > 1 or one in self._seen]
+        return [Problem("duplicate_id", one, "a row in the trash has it too") for one in twice]
+
     def _vector_problems(self, ids: list[str], vectors: Float32[np.ndarray, "n d"]) -> list[Problem]:
         if vectors.shape != (len(ids), self._dim):
             return [Problem("bad_vector", ids[0], f"shape {vectors.shape}, expected {(len(ids), self._dim)}")]
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT))
         return [Problem("bad_vector", ids[row], f"its length is {lengths[row]:.4g}, expected 1") for row in wrong]
+
+
+def _lines(block: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    return zip(block["id"], block["path"], block["content"], strict=True)
 
 
 def _file_problems(path: str, size: int, modified_ns: int) -> list[Problem]:

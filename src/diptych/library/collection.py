@@ -21,7 +21,6 @@ from .opened import bytes_below, disk_errors, lasting_name, loaded
 from .places import open_place
 from .report import IndexReport
 from .rows import location
-from .trash import contents
 
 if TYPE_CHECKING:
     from .indexing import Acknowledge, IndexOptions
@@ -121,8 +120,7 @@ class Library(Matching, Care):
             if holds_texts(store):
                 raise LibraryError("the library holds texts; make another for pictures, or index with texts")
             found = paths if isinstance(paths, Survey) else survey(paths, format)
-            gone = {(path, content): identifier for identifier, path, content in contents(self._place.trash())}
-            run = IndexRun(store, self.thumbs, model, found, options or IndexOptions(), progress, acknowledge, gone)
+            run = IndexRun(store, self.thumbs, model, found, options or IndexOptions(), progress, acknowledge)
             report = run.run()
             if store.version >= _COMPACT_FROM and self._place.versions_kept() >= _COMPACT_FROM:
                 store.compact(_KEEP_SECONDS)

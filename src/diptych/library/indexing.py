@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -90,14 +90,11 @@ class IndexRun:
         options: IndexOptions,
         progress: Progress = SILENT,
         acknowledge: Acknowledge | None = None,
-        trashed: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
-        self._trashed = trashed or {}  # (path, content) -> id of what was deleted and can still be brought back
         self._store, self._thumbs, self._encoder = store, thumbs, encoder
         self._survey, self._options, self._progress = survey, options, progress
         self._acknowledge = acknowledge or (lambda paths: None)
         self._knowledge = Knowledge(store, survey)
-        self._knowledge.ids.update(self._trashed.values())
         self._batch = _Batch()
         self._committing: Future[list[str]] | None = None
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="diptych-commit")
@@ -162,7 +159,7 @@ class IndexRun:
             for found, read in _ahead(pool, self._read, self._not_unchanged(pictures), _HASH_AHEAD):
                 if isinstance(read, Skipped):
                     self._refuse(found, read)
-                elif (found.path, read.content) in self._trashed:
+                elif (found.path, read.content) in self._knowledge.deleted:
                     self._counts["trashed"] += 1
                 elif read.content in self._in_flight:
                     self._waiting.append((found, read))

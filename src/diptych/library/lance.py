@@ -22,15 +22,17 @@ from diptych.core.shapes import Float32
 
 from .cells import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
 from .names import escape
-from .rows import COLUMNS, Row
+from .rows import COLUMNS, TRASH_COLUMNS, Row
+from .store import Part
 
 TABLE = "pictures"
-TRASH = "trash"
+OLD_TRASH = "trash"  # of libraries made before the trash was two columns
 _SCAN_ROWS = 8192
 _CACHED_BYTES = 4_000_000  # each of two caches; only the newest version is asked for
 _FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
 _MANIFEST = re.compile(r"(\d+)\.manifest")
 _NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
+_PARTS = {"live": "deleted_at IS NULL", "trash": "deleted_at IS NOT NULL", "all": None}
 _KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "integer", "int64": "integer"}
 
 
@@ -63,7 +65,10 @@ def is_made(folder: Path, table: str) -> bool:
 
 
 class LanceStore:
-    """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them."""
+    """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them.
+
+    A table made before the trash was two columns gets them with the first write; until then all its rows are live.
+    """
 
     def __init__(self, folder: Path, dim: int, table: str = TABLE) -> None:
         self._folder = folder
@@ -97,25 +102,26 @@ class LanceStore:
         """The newest version."""
         return int(self._table.version)
 
-    def count(self) -> int:
+    def count(self, part: Part = "live") -> int:
         """How many rows the newest version holds."""
-        return int(self._table.count_rows())
+        return int(self._table.count_rows(self._filter(part)))
 
     def columns(self) -> Mapping[str, str]:
         """Name -> kind of what `where` may ask about."""
         kinds = {}
         for column in self._table.schema:
-            if column.name != "vector":
+            if column.name != "vector" and column.name not in self._hidden:
                 kind = str(column.type)
                 kinds[column.name] = "timestamp" if kind.startswith("timestamp") else _KINDS.get(kind, kind)
         return kinds
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
-        """Insert or replace rows by id and remove others, as one version; durable on return."""
+        """Insert or replace rows by id and remove others for good, as one version; durable on return."""
         if not rows and not remove:
             return
         gone = f"id IN ({', '.join(map(_quote, sorted(remove)))})"
         with _one_line_errors("the store cannot be written"):
+            self._add_trash_columns()
             if not rows:
                 self._table.delete(gone)
             else:
@@ -126,50 +132,60 @@ class LanceStore:
                 merge.execute(self._to_arrow(rows))
         self._make_durable()
 
-    def get(self, ids: Collection[str]) -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
         wanted = sorted(set(ids))
         if not wanted:
             return []
         rows = []
-        names = [name for name in self._table.schema.names if name in STORED]
+        stored = STORED - frozenset(TRASH_COLUMNS) | self._hidden
+        names = [name for name in self._table.schema.names if name in stored]
+        among = self._filter(part)
         for start in range(0, len(wanted), 1000):
             where = f"id IN ({', '.join(map(_quote, wanted[start : start + 1000]))})"
+            where = where if among is None else f"{where} AND {among}"
             found = self._table.search().where(where).select(names).limit(None).to_arrow()
             vectors = _vectors(found["vector"], self._dim)
             plain_columns = found.drop_columns(["vector"]).to_pylist()
             rows += [from_cells(line, vectors[at]) for at, line in enumerate(plain_columns)]
         return sorted(rows, key=lambda row: row.id)
 
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+        """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        names = [name for name in columns if name not in TRASH_COLUMNS or name in self._hidden]
         with _one_line_errors("the store cannot be read"):
-            reader = self._table.search().select(list(columns)).limit(None).to_batches(_SCAN_ROWS)
-            for batch in reader:
-                yield {
+            query = self._table.search()
+            if (among := self._filter(part)) is not None:
+                query = query.where(among)
+            for batch in query.select(names).limit(None).to_batches(_SCAN_ROWS):
+                block = {
                     name: _vectors(batch[name], self._dim) if name == "vector" else batch[name].to_pylist()
-                    for name in columns
+                    for name in names
                 }
+                yield block | {name: [None] * len(batch) for name in columns if name not in names}
 
     def matching(self, where: str) -> list[str]:
-        """Ids of the rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
+        """Ids of the live rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
         if _has_semicolon(where):
             raise ConfigError(f"--where takes one expression without ';', found {where!r}")
         try:
-            found = self._table.search().where(where).select(["id"]).limit(None).to_arrow()
+            columns = ["id", *sorted(self._hidden)]
+            found = self._table.search().where(where).select(columns).limit(None).to_arrow()
         except (ValueError, RuntimeError, OSError) as error:
             choices = ", ".join(f"{name} ({kind})" for name, kind in self.columns().items())
             raise ConfigError(
                 f"cannot use --where {where[:100]!r}: {_reason(error)}; columns: {choices}; "
                 f"for example: --where \"width > 800 AND folder LIKE '%holiday%'\""
             ) from error
-        return sorted(found["id"].to_pylist())
+        live = found.filter(found["deleted_at"].is_null()) if self._hidden else found
+        return sorted(live["id"].to_pylist())
 
     def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
-        """Lance's own exact search: (id, cosine), best first."""
+        """Lance's own exact search among live rows: (id, cosine), best first."""
         query = self._table.search(vector, vector_column_name="vector").distance_type("dot").select(["id", "_distance"])
-        if where is not None:
-            query = query.where(where)
+        wanted = [f"({one})" for one in (where, self._filter("live")) if one is not None]
+        if wanted:
+            query = query.where(" AND ".join(wanted))
         found = query.limit(k).to_arrow().to_pylist()
         return [(line["id"], 1.0 - line["_distance"]) for line in found]
 
@@ -184,10 +200,37 @@ class LanceStore:
         give_back()
         self._make_durable()
 
+    @property
+    def _hidden(self) -> frozenset[str]:
+        """The columns of the trash, where the table has them: metadata of these names would be no 64-bit integers."""
+        import pyarrow as pa
+
+        schema = self._table.schema
+        there = "deleted_at" in schema.names and schema.field("deleted_at").type == pa.int64()
+        return frozenset(TRASH_COLUMNS) if there else frozenset()
+
+    def _filter(self, part: Part) -> str | None:
+        """The expression for a part of the rows; None for all."""
+        if self._hidden:
+            return _PARTS[part]
+        return "false" if part == "trash" else None
+
+    def _add_trash_columns(self) -> None:
+        """Metadata that had columns of these names gets the ones that `column_name` gives it now."""
+        if self._hidden:
+            return
+        names = self._table.schema.names
+        for name in TRASH_COLUMNS:
+            if name in names and column_name(name) in names:
+                self._table.drop_columns([name])  # its values are whole in `meta`
+            elif name in names:
+                self._table.alter_columns({"path": name, "rename": column_name(name)})
+        self._table.add_columns({"deleted_at": "CAST(NULL AS bigint)", "batch": "CAST(NULL AS string)"})
+
     def _add_columns_for(self, rows: Iterable[Row]) -> None:
         kinds = {"text": "string", "number": "double", "boolean": "boolean"}
         have = self._table.schema.names
-        room = MOST_EXTRA_COLUMNS - (len(have) - len(COLUMNS) - 1)
+        room = MOST_EXTRA_COLUMNS - (len(have) - len(STORED))
         new: dict[str, str] = {}
         for row in rows:
             for key, value in row.meta.items():
@@ -209,7 +252,7 @@ class LanceStore:
                 arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), self._dim))
             else:
                 cells = [line.get(column.name) for line in lines]
-                if column.name not in COLUMNS:
+                if column.name not in STORED:
                     cells = [cast(cell, str(column.type)) for cell in cells]
                 arrays.append(pa.array(cells, type=column.type))
         return pa.Table.from_arrays(arrays, schema=schema)
@@ -244,7 +287,7 @@ def _schema(dim: int) -> Any:
     import pyarrow as pa
 
     types = {"text": pa.string(), "integer": pa.int64(), "timestamp": pa.timestamp("s")}
-    fields = [pa.field(name, types[kind], nullable=name != "id") for name, kind in COLUMNS.items()]
+    fields = [pa.field(name, types[kind], nullable=name != "id") for name, kind in {**COLUMNS, **TRASH_COLUMNS}.items()]
     return pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), dim))])
 
 

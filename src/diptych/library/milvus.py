@@ -1,4 +1,4 @@
-"""The store on a Milvus server: a collection of pictures and one of what was deleted.
+"""The store on a Milvus server: one collection, of pictures that are live and of those in the trash.
 
 A write is acknowledged when the server has it in its log; every read here asks for strong consistency, so that it
 sees all acknowledged writes. A write is one request for each 500 rows and one for what it removes: each is whole
@@ -31,8 +31,9 @@ from .card import Card
 from .cells import MOST_EXTRA_COLUMNS, cast, column_name, from_cells, kind_of, to_cells
 from .milvus_filter import translate
 from .names import escape
-from .rows import COLUMNS, Row
-from .store import Store
+from .old_trash import WithOldTrash
+from .rows import COLUMNS, TRASH_COLUMNS, Row
+from .store import Part, Store
 
 TOKEN = "DIPTYCH_MILVUS_TOKEN"
 _ADDRESS = re.compile(r"milvus(\+tls)?://([^/@?\s]+):(\d{1,5})/([A-Za-z_]\w{0,199})(?:\?index=(FLAT|HNSW))?")
@@ -48,6 +49,9 @@ _SECONDS = 30.0  # for a request
 _KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string"}
 _INDEXES: dict[str, dict[str, Any]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
 _STRONG = "Strong"
+# Fields of rows in the trash, with names that no metadata gets: collections of before may have any other.
+_TRASH = {name: name.upper() for name in TRASH_COLUMNS}
+_PARTS = {"live": f"not (exists {_TRASH['deleted_at']})", "trash": f"exists {_TRASH['deleted_at']}", "all": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def parse(store: str) -> Address:
 
 
 class MilvusPlace:
-    """The collections of one generation of a library. `folder` keeps its version and columns, for readers here."""
+    """The collection of one generation of a library. `folder` keeps its version and columns, for readers here."""
 
     is_remote = True
 
@@ -89,6 +93,7 @@ class MilvusPlace:
         self._dim = about.dim
         self._connected: Any = None
         self._pictures: MilvusStore | None = None
+        self._has_old_trash = False
 
     def token(self) -> str | None:
         """The version that the last writer in this folder noted."""
@@ -98,21 +103,17 @@ class MilvusPlace:
     def pictures(self) -> Store:
         """The collection of pictures."""
         if self._pictures is None:
-            self._pictures = self._store(self._collection, noted=True)
-        return self._pictures
+            self._pictures = self._store(self._collection, _STATE)
+            with server_errors(self._address, "look at"):
+                self._has_old_trash = self._client.has_collection(self._old_trash)
+        if not self._has_old_trash:
+            return self._pictures
+        return WithOldTrash(self._pictures, self._in_old_trash, self._drop_old_trash)
 
     def standing(self) -> tuple[Store, str]:
         """The pictures as they are; the server has no versions to stand still at."""
         store = self.pictures()
         return store, self.token() or "0"
-
-    def trash(self, *, make: bool = False) -> Store | None:
-        """The collection of deleted pictures."""
-        name = f"{self._collection}_trash"
-        with server_errors(self._address, "look at"):
-            if not make and not self._client.has_collection(name):
-                return None
-        return self._store(name, noted=False)
 
     def check_free(self) -> None:
         """Raise LibraryError when the server has a collection of this name already."""
@@ -129,17 +130,36 @@ class MilvusPlace:
         return 0
 
     def drop(self) -> None:
-        """Remove both collections, and the notes about them."""
+        """Remove the collection, and the notes about it."""
         with server_errors(self._address, "remove"):
-            for name in (self._collection, f"{self._collection}_trash"):
+            for name in (self._collection, self._old_trash):
                 if self._client.has_collection(name):
                     self._client.drop_collection(name)
         (self._folder / _STATE).unlink(missing_ok=True)
         self._pictures = None
 
-    def _store(self, name: str, *, noted: bool) -> MilvusStore:
-        state = self._folder / (_STATE if noted else f"trash.{_STATE}")
-        return MilvusStore(self._client, self._address, name, self._dim, state)
+    @property
+    def _old_trash(self) -> str:
+        """The collection of deleted pictures that libraries had before the trash was a part of the first."""
+        return f"{self._collection}_trash"
+
+    def _in_old_trash(self) -> list[Row]:
+        with server_errors(self._address, "look at"):
+            self._has_old_trash = self._has_old_trash and self._client.has_collection(self._old_trash)
+        if not self._has_old_trash:
+            return []
+        table = self._store(self._old_trash, f"trash.{_STATE}")
+        return table.get([identifier for block in table.scan(["id"], "all") for identifier in block["id"]], "all")
+
+    def _drop_old_trash(self) -> None:
+        with server_errors(self._address, "remove"):
+            if self._client.has_collection(self._old_trash):
+                self._client.drop_collection(self._old_trash)
+        (self._folder / f"trash.{_STATE}").unlink(missing_ok=True)
+        self._has_old_trash = False
+
+    def _store(self, name: str, state: str) -> MilvusStore:
+        return MilvusStore(self._client, self._address, name, self._dim, self._folder / state)
 
     @property
     def _client(self) -> Any:
@@ -198,11 +218,11 @@ class MilvusStore:
         """Grows with every write from this folder."""
         return int(_state(self._state.parent, self._state.name).get("version", 0))
 
-    def count(self) -> int:
+    def count(self, part: Part = "live") -> int:
         """How many rows there are."""
         with server_errors(self._address, "count in"):
             found = self._client.query(
-                self._collection, filter="", output_fields=["count(*)"], consistency_level=_STRONG
+                self._collection, filter=_PARTS[part], output_fields=["count(*)"], consistency_level=_STRONG
             )
         return int(found[0]["count(*)"])
 
@@ -212,7 +232,7 @@ class MilvusStore:
         return {**known, **self._extra()}
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
-        """Insert or replace rows by id, then remove others; in the server's log on return."""
+        """Insert or replace rows by id, then remove others for good; in the server's log on return."""
         if not rows and not remove:
             return
         self._note(self._learnt(rows))
@@ -226,24 +246,30 @@ class MilvusStore:
                 self._client.delete(self._collection, ids=gone[start : start + _SCAN_ROWS], timeout=_SECONDS)
         self._note({})
 
-    def get(self, ids: Collection[str]) -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
         wanted = sorted({one for one in ids if one.isprintable() and len(one) <= 64})
         rows: dict[str, Row] = {}
-        fields = [name for name in COLUMNS if name not in _SPARSE]
+        fields = [*(name for name in COLUMNS if name not in _SPARSE), "vector", *_TRASH.values()]
         with server_errors(self._address, "read"):
             for start in range(0, len(wanted), _SCAN_ROWS):
-                part = f"id in {json.dumps(wanted[start : start + _SCAN_ROWS], ensure_ascii=False)}"
+                some = f"id in {json.dumps(wanted[start : start + _SCAN_ROWS], ensure_ascii=False)}"
                 for found in self._client.query(
-                    self._collection, filter=part, output_fields=[*fields, "vector"], consistency_level=_STRONG
+                    self._collection,
+                    filter=_among(some, part),
+                    output_fields=fields,
+                    consistency_level=_STRONG,
                 ):
                     rows[found["id"]] = _row(found)
         return [rows[identifier] for identifier in sorted(rows)]
 
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        for found in self._blocks("", list(columns)):
-            block: dict[str, Any] = {name: [line.get(name) for line in found] for name in columns if name != "vector"}
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+        """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        fields = {name: _TRASH.get(name, name) for name in columns}
+        for found in self._blocks(_PARTS[part], list(fields.values())):
+            block: dict[str, Any] = {
+                name: [line.get(field) for line in found] for name, field in fields.items() if name != "vector"
+            }
             if "meta" in block:
                 block["meta"] = [_unpacked(cell) for cell in block["meta"]]
             if "vector" in columns:
@@ -251,14 +277,14 @@ class MilvusStore:
             yield block
 
     def matching(self, where: str) -> list[str]:
-        """Ids of the rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
-        expression = self._translated(where)
+        """Ids of the live rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
+        expression = _among(self._translated(where), "live")
         with _where_errors(where):
             return sorted(line["id"] for found in self._blocks(expression, ["id"]) for line in found)
 
     def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
-        """The server's search: (id, cosine), best first; exact with the FLAT index."""
-        expression = "" if where is None else self._translated(where)
+        """The server's search among live rows: (id, cosine), best first; exact with the FLAT index."""
+        expression = _among("" if where is None else self._translated(where), "live")
         limit = min(k, _MOST_FOUND)
         parameters = {"ef": max(2 * limit, 64)} if self._address.index == "HNSW" else {}
         with _where_errors(where or ""), server_errors(self._address, "search"):
@@ -313,13 +339,17 @@ class MilvusStore:
         for name in COLUMNS:
             if cells[name] is not None:
                 entity[name] = cells[name]
+        for name, field in _TRASH.items():
+            if cells[name] is not None:
+                entity[field] = cells[name]
         entity["modified"] = cells["modified"].isoformat(sep=" ")
         entity["texts"] = cells["texts"].encode()[:_MOST_TEXT].decode("utf-8", "ignore")  # whole in `meta`
         entity["meta"] = _packed(cells["meta"], row.path)
         return entity
 
     def _extra(self) -> dict[str, str]:
-        return dict(_state(self._state.parent, self._state.name).get("columns", {}))
+        noted = _state(self._state.parent, self._state.name).get("columns", {})
+        return {name: kind for name, kind in noted.items() if name not in TRASH_COLUMNS}
 
     def _learnt(self, rows: Sequence[Row]) -> dict[str, str]:
         """Metadata keys that no row had before, with their kinds."""
@@ -363,7 +393,13 @@ def _unpacked(meta: str) -> str:
 
 
 def _row(found: Mapping[str, Any]) -> Row:
-    return from_cells({**found, "meta": _unpacked(found["meta"])}, np.array(found["vector"], dtype=np.float32))
+    trash = {name: found.get(field) for name, field in _TRASH.items()}
+    return from_cells({**found, **trash, "meta": _unpacked(found["meta"])}, np.array(found["vector"], dtype=np.float32))
+
+
+def _among(expression: str, part: Part) -> str:
+    """An expression for those rows of a part for which another one holds."""
+    return " and ".join(f"({one})" for one in (expression, _PARTS[part]) if one)
 
 
 @contextlib.contextmanager

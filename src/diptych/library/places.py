@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -16,8 +17,9 @@ from diptych.core.shapes import Float32
 
 from . import journal
 from .card import LANCE, Card
+from .old_trash import WithOldTrash
 from .rows import Row
-from .store import Store
+from .store import Part, Store
 
 MILVUS = "milvus"
 _STORE, _SNAPSHOT = "store", "snapshot"
@@ -26,7 +28,7 @@ _SETTLED_NS = 1_000_000_000  # a folder touched longer ago than this shows every
 
 @runtime_checkable
 class Place(Protocol):
-    """The tables of one generation of a library: its pictures, and what was deleted but not yet purged."""
+    """The table of one generation of a library: its pictures, those that were deleted but not yet purged included."""
 
     @property
     def is_remote(self) -> bool:
@@ -45,12 +47,8 @@ class Place(Protocol):
         """The pictures as of one version, which later writes do not change, and its token."""
         ...
 
-    def trash(self, *, make: bool = False) -> Store | None:
-        """The table of deleted pictures; None when there is none and it is not to be made."""
-        ...
-
     def check_free(self) -> None:
-        """Raise LibraryError when a new library cannot be made here, because another has these tables."""
+        """Raise LibraryError when a new library cannot be made here, because another has this table."""
         ...
 
     def versions_kept(self) -> int:
@@ -58,7 +56,7 @@ class Place(Protocol):
         ...
 
     def drop(self) -> None:
-        """Remove all tables of this generation."""
+        """Remove the table of this generation."""
         ...
 
 
@@ -87,7 +85,7 @@ def snapshot_folder(about: Card, folder: Path) -> Path:
 
 
 class LancePlace:
-    """Lance tables in the library's folder."""
+    """A Lance table in the library's folder."""
 
     is_remote = False
 
@@ -95,7 +93,6 @@ class LancePlace:
         self.folder = folder / numbered(_STORE, about.generation)
         self._dim = about.dim
         self._pictures: Any = None
-        self._trash: Any = None
         self._seen: tuple[int, str | None] | None = None  # time of the folder of versions, and the token then
 
     def token(self) -> str | None:
@@ -120,38 +117,55 @@ class LancePlace:
         if self._pictures is None or not self.folder.is_dir():
             self._pictures = LanceStore(self.folder, self._dim)
         store: Store = self._pictures
-        return store
+        return WithOldTrash(store, self._old_trash, self._drop_old_trash) if self._has_old_trash() else store
 
     def standing(self) -> tuple[Store, str]:
         """A handle on the newest version alone."""
         from .lance import LanceStore
 
         self.pictures()
-        return LanceStore(self.folder, self._dim).standing()
-
-    def trash(self, *, make: bool = False) -> Store | None:
-        """A second table in the same folder."""
-        from .lance import TRASH, LanceStore, is_made
-
-        there = is_made(self.folder, TRASH)
-        if not there and not make:
-            return None
-        if self._trash is None or not there:
-            self._trash = LanceStore(self.folder, self._dim, TRASH)
-        store: Store = self._trash
-        return store
+        old = self._old_trash()  # before the version: what moves meanwhile is in that one
+        store, token = LanceStore(self.folder, self._dim).standing()
+        return (WithOldTrash(store, lambda: old, _nothing) if old else store), token
 
     def check_free(self) -> None:
         """A folder that is no library yet is free."""
 
     def versions_kept(self) -> int:
-        """Manifests of both tables."""
+        """Manifests of the table."""
         return sum(1 for _ in self.folder.glob("*.lance/_versions/*.manifest"))
 
     def drop(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._pictures = self._trash = None
+        self._pictures = None
+
+    def _has_old_trash(self) -> bool:
+        from .lance import OLD_TRASH, is_made
+
+        return is_made(self.folder, OLD_TRASH)
+
+    def _old_trash(self) -> list[Row]:
+        from .lance import OLD_TRASH, LanceStore
+
+        if not self._has_old_trash():
+            return []
+        table = LanceStore(self.folder, self._dim, OLD_TRASH)
+        return table.get([identifier for block in table.scan(["id"]) for identifier in block["id"]])
+
+    def _drop_old_trash(self) -> None:
+        """Its name goes first, so that no reader meets half a table."""
+        from .lance import OLD_TRASH
+
+        with contextlib.suppress(OSError):
+            aside = self.folder / f".{OLD_TRASH}.tmp"
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.folder / f"{OLD_TRASH}.lance").rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _nothing() -> None:
+    """A version that stands still is only read."""
 
 
 class JournalledStore:
@@ -165,9 +179,9 @@ class JournalledStore:
         """As the store's."""
         return self._store.version
 
-    def count(self) -> int:
+    def count(self, part: Part = "live") -> int:
         """As the store's."""
-        return self._store.count()
+        return self._store.count(part)
 
     def columns(self) -> Mapping[str, str]:
         """As the store's."""
@@ -177,16 +191,16 @@ class JournalledStore:
         """Insert or replace rows and remove others; durable, and in the journal, on return."""
         before = self._token()
         self._store.write(rows, remove)
-        kept = {row.id for row in rows}
-        self._note(before, rows, [identifier for identifier in remove if identifier not in kept])
+        live = [row for row in rows if row.deleted_at is None]
+        self._note(before, live, ({row.id for row in rows} | set(remove)) - {row.id for row in live})
 
-    def get(self, ids: Collection[str]) -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
         """As the store's."""
-        return self._store.get(ids)
+        return self._store.get(ids, part)
 
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
         """As the store's."""
-        return self._store.scan(columns)
+        return self._store.scan(columns, part)
 
     def matching(self, where: str) -> list[str]:
         """As the store's."""

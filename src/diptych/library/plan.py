@@ -40,6 +40,10 @@ class Knowledge:
         self.by_path: dict[str, Known] = {}
         self.by_content: defaultdict[str, list[Known]] = defaultdict(list)
         self.ids: set[str] = set()
+        self.deleted: set[tuple[str, str]] = set()  # (path, content) of what somebody put into the trash
+        for block in store.scan(["id", "path", "content"], "trash"):
+            self.ids.update(block["id"])
+            self.deleted.update(zip(block["path"], block["content"], strict=True))
         columns = ["id", "path", "source", "content", "bytes", "modified_ns", "digest"]
         for block in store.scan(columns):
             for values in zip(*(block[name] for name in columns), strict=True):

@@ -33,7 +33,6 @@ from .preparing import embedded
 from .rows import location
 from .store import Store
 from .texts import holds_texts
-from .trash import contents
 
 NOTE = "reembed.json"
 _LOCK = "reembed.lock"
@@ -88,6 +87,7 @@ class Reembedding:
         self._embedded = 0
         self._from_thumbs: set[str] = set()
         self._missing: dict[str, str] = {}  # id -> path
+        self._trashed: set[str] = set()  # ids
 
     def run(self) -> Reembedded:
         """Embed, catch up, switch. Raises LibraryError as `Library.reembed`."""
@@ -119,8 +119,8 @@ class Reembedding:
     def _check_files(self) -> None:
         """Before hours of work: are the files of all pictures there? That they are the same shows later."""
         place = self._library._place
-        rows = [*contents(place.pictures()), *contents(place.trash())]
-        names = {path: unescape(location(path, self._library.folder)).partition("::")[0] for _, path, _ in rows}
+        rows = [(one, path) for one, path, _, trashed in _contents(place.pictures()) if not trashed]
+        names = {path: unescape(location(path, self._library.folder)).partition("::")[0] for _, path in rows}
         gone = sorted(path for path, name in names.items() if not os.path.exists(name))  # noqa: PTH110
         if gone:
             raise MissingPicturesError(gone, len(rows), thumbnails=False)
@@ -139,7 +139,6 @@ class Reembedding:
         for _ in range(_MOST_PASSES):
             self._missing = {}
             done = self._pass(self._library._place.pictures(), place.pictures())
-            done += self._pass_trash(place)
             if self._missing and not done:
                 raise MissingPicturesError(
                     sorted(self._missing.values()), self._library._place.pictures().count(), thumbnails=self._thumbnails
@@ -152,28 +151,19 @@ class Reembedding:
         old = self._library._place
         self._missing = {}
         self._pass(old.pictures(), place.pictures())
-        self._pass_trash(place)
         if self._missing:
             raise MissingPicturesError(
                 sorted(self._missing.values()), old.pictures().count(), thumbnails=self._thumbnails
             )
         _describe_again(old.pictures(), place.pictures())
-        trash = old.trash()
-        if trash is not None:
-            _describe_again(trash, _needed(place.trash(make=True)))
-        elif (left := place.trash()) is not None:
-            left.write([], [identifier for identifier, _, _ in contents(left)])
-
-    def _pass_trash(self, place: Place) -> int:
-        trash = self._library._place.trash()
-        return 0 if trash is None else self._pass(trash, _needed(place.trash(make=True)))
 
     def _pass(self, source: Store, target: Store) -> int:
         """Embed every row of `source` that `target` has not with the same content. Returns how many."""
-        there = {identifier: content for identifier, _, content in contents(target)}
-        rows = list(contents(source))
-        wanted = [Wanted(*row) for row in rows if there.get(row[0]) != row[2]]
-        gone = there.keys() - {identifier for identifier, _, _ in rows}
+        there = {identifier: content for identifier, _, content, _ in _contents(target)}
+        rows = list(_contents(source))
+        wanted = [Wanted(*row[:3]) for row in rows if there.get(row[0]) != row[2]]
+        gone = there.keys() - {row[0] for row in rows}
+        self._trashed = {identifier for identifier, _, _, trashed in rows if trashed}
         done = 0
         pictures = self._progress.track(originals(wanted, self._library.folder), "embedding", total=len(wanted))
         for batch in _batches(self._decoded(pictures), _COMMIT):
@@ -182,7 +172,7 @@ class Reembedding:
                 for part in _batches(iter(batch), _BATCH)
                 for vector in embedded(np.stack([pixels for _, pixels in part]), self._model)
             ]
-            rows_now = {row.id: row for row in source.get([one.id for one, _ in batch])}
+            rows_now = {row.id: row for row in source.get([one.id for one, _ in batch], "all")}
             fresh = [
                 replace(rows_now[one.id], vector=vector)
                 for (one, _), vector in zip(batch, vectors, strict=True)
@@ -196,10 +186,13 @@ class Reembedding:
         return done
 
     def _decoded(self, pictures: Iterable[tuple[Wanted, BytesImage | None]]) -> Iterator[tuple[Wanted, Any]]:
-        """Pixels of each picture that can be had; the others are noted as missing."""
+        """Pixels of each picture that can be had; the others are noted as missing.
+
+        Many rows in the trash are there because their files are gone: their thumbnails do, allowed or not.
+        """
         for one, image in pictures:
             pixels = None if image is None else self._pixels(image)
-            if pixels is None and self._thumbnails:
+            if pixels is None and (self._thumbnails or one.id in self._trashed):
                 jpeg = self._library.thumbs.read(one.content)
                 pixels = None if jpeg is None else self._pixels(BytesImage(jpeg, one.path))
                 if pixels is not None:
@@ -224,18 +217,27 @@ class Reembedding:
 
 
 def _describe_again(source: Store, target: Store) -> None:
-    """Bring over what was said anew about pictures, or where they moved, since they were embedded."""
-    columns = ["id", "path", "digest", "modified_ns", "meta"]
+    """Bring over what was said anew about pictures, where they moved, and which went into the trash or came back."""
+    columns = ["id", "path", "digest", "modified_ns", "meta", "deleted_at"]
     have = _described(target, columns)
     changed = [key[0] for key in _described(source, columns) - have]
     for part in _batches(iter(changed), _COMMIT):
-        rows = {row.id: row for row in source.get(part)}
-        vectors = {row.id: row.vector for row in target.get(part)}
+        rows = {row.id: row for row in source.get(part, "all")}
+        vectors = {row.id: row.vector for row in target.get(part, "all")}
         target.write([replace(row, vector=vectors[row.id]) for row in rows.values() if row.id in vectors])
 
 
 def _described(store: Store, columns: list[str]) -> set[tuple[Any, ...]]:
-    return {cells for block in store.scan(columns) for cells in zip(*(block[one] for one in columns), strict=True)}
+    return {
+        cells for block in store.scan(columns, "all") for cells in zip(*(block[one] for one in columns), strict=True)
+    }
+
+
+def _contents(store: Store) -> Iterator[tuple[str, str, str, bool]]:
+    """(id, path, content, whether it is in the trash) of every row."""
+    for block in store.scan(["id", "path", "content", "deleted_at"], "all"):
+        trashed = [at is not None for at in block["deleted_at"]]
+        yield from zip(block["id"], block["path"], block["content"], trashed, strict=True)
 
 
 def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
@@ -247,12 +249,6 @@ def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
             batch = []
     if batch:
         yield batch
-
-
-def _needed(store: Store | None) -> Store:
-    if store is None:
-        raise LibraryError("the trash of the new vectors could not be made")
-    return store
 
 
 def _read(path: Path) -> Any:

@@ -19,7 +19,6 @@ from .preparing import embedded
 from .rows import Row, new_id
 from .store import Store
 from .thumbs import SIZE, Thumbs
-from .trash import contents
 
 LOST = "lost"
 
@@ -41,14 +40,13 @@ def difference(before: Iterable[Problem], after: Iterable[Problem]) -> Repair:
 
 def remove_leftovers(parts: Parts) -> None:
     """Half-written files go, thumbnails of nothing go, files of no row move to the folder `lost`."""
-    live = [(path, content) for block in parts.store.scan(["path", "content"]) for path, content in _pairs(block)]
-    trashed = [(path, content) for _, path, content in contents(parts.trash)]
-    for path in parts.thumbs.orphans({content for _, content in [*live, *trashed]}):
+    rows = [pair for block in parts.store.scan(["path", "content"], "all") for pair in _pairs(block)]
+    for path in parts.thumbs.orphans({content for _, content in rows}):
         path.unlink(missing_ok=True)
     for left in parts.leftovers:
         with contextlib.suppress(OSError):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-    for file in parts.originals.orphans({path for path, _ in [*live, *trashed]}):
+    for file in parts.originals.orphans({path for path, _ in rows}):
         if is_leftover(file):
             file.unlink(missing_ok=True)
         else:
@@ -57,20 +55,12 @@ def remove_leftovers(parts: Parts) -> None:
             file.replace(lost / file.name)
 
 
-def settle_trash(parts: Parts) -> None:
-    """What is among the pictures and in the trash was not deleted."""
-    if parts.trash is not None:
-        trashed = [identifier for identifier, _, _ in contents(parts.trash)]
-        twice = [row.id for row in parts.store.get(trashed)]
-        parts.trash.write([], twice)
-
-
 def separate_ids(store: Store) -> None:
     """Give every row an id of its own. At no moment is a row in no version."""
-    seen = Counter(identifier for block in store.scan(["id"]) for identifier in block["id"])
+    seen = Counter(identifier for block in store.scan(["id"], "all") for identifier in block["id"])
     taken = set(seen)
     for identifier in [one for one, count in seen.items() if count > 1]:
-        rows = {(row.path, row.content): row for row in store.get([identifier])}
+        rows = {(row.path, row.content): row for row in store.get([identifier], "all")}
         copies = []
         for row in rows.values():
             copies.append(replace(row, id=new_id(row.path, row.content, taken)))

@@ -42,6 +42,8 @@ COLUMNS = {
     "meta": "text",
     "digest": "text",
 }
+# When a row went into the trash (nanoseconds since 1970, UTC), and in which deletion; null in rows that are not there.
+TRASH_COLUMNS = {"deleted_at": "integer", "batch": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Row:
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     title: str | None = None  # the name an uploaded picture came with; its file has a name of our own
+    deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
+    batch: str | None = None  # the deletion that it went in; None unless the row is in the trash
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from diptych.core.shapes import Float32
 
 from .rows import Row
 
+Part = Literal["live", "trash", "all"]  # which rows: those that are not deleted, those in the trash, or both
+
 
 @runtime_checkable
 class Scannable(Protocol):
-    """Rows that can be read through once: all that a snapshot or an export needs."""
+    """Rows that can be read through once: all that a snapshot needs."""
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
@@ -23,15 +25,23 @@ class Scannable(Protocol):
 
 @runtime_checkable
 class Store(Scannable, Protocol):
-    """Durable rows with versions. One writer at a time; every write is one new version, whole or absent."""
+    """Durable rows with versions. One writer at a time; every write is one new version, whole or absent.
+
+    Rows in the trash are rows of the same table: those whose `deleted_at` is set. They show only to whoever asks
+    for that `part`. A deletion is a `write` of the same rows with `deleted_at` and `batch`; so is bringing them back.
+    """
 
     @property
     def version(self) -> int:
         """The newest version, as this store sees it now."""
         ...
 
-    def count(self) -> int:
+    def count(self, part: Part = "live") -> int:
         """How many rows the newest version holds."""
+        ...
+
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+        """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
         ...
 
     def columns(self) -> Mapping[str, str]:
@@ -39,19 +49,19 @@ class Store(Scannable, Protocol):
         ...
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
-        """Insert or replace rows by id and remove others, as one version; durable on return."""
+        """Insert or replace rows by id and remove others for good, as one version; durable on return."""
         ...
 
-    def get(self, ids: Collection[str]) -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
         ...
 
     def matching(self, where: str) -> list[str]:
-        """Ids of the rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
+        """Ids of the live rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
         ...
 
     def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
-        """The store's own search: (id, cosine), best first."""
+        """The store's own search among live rows: (id, cosine), best first."""
         ...
 
     def compact(self, keep_seconds: float) -> None:

@@ -3,7 +3,9 @@
 manifest.json            what this is, the library's card, and size and hash of each file below; written last
 items.jsonl              a row a line, without its vector
 vectors-00000.safetensors   the vectors of the next 50,000 rows, in the same order
-trash.jsonl, trash-00000.safetensors   the same of what was deleted and not yet purged
+trash.jsonl, trash-00000.safetensors   the same of what was deleted and not yet purged, with when and in which batch
+
+Rows and trash are of one version of the store. Format 1, of which the trash was a table of its own, can be imported.
 thumbs/aa/CONTENT.jpg    thumbnails
 files/aa/CONTENT.jpg     uploaded pictures
 """
@@ -20,7 +22,7 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -39,13 +41,15 @@ from . import card
 from .card import LANCE, Card
 from .cells import STORED, from_cells
 from .names import escape
+from .old_trash import unwrapped
 from .originals import Originals
 from .places import open_place
-from .rows import Row, is_owned
-from .store import Scannable, Store
+from .rows import TRASH_COLUMNS, Row, is_owned
+from .store import Store
 from .thumbs import Thumbs
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, FORMAT)  # that can be imported
 MANIFEST = "manifest.json"
 SHARD = 50_000  # rows of a file of vectors
 _KIND = "diptych library"
@@ -126,8 +130,7 @@ class _TarSink:
 
 def export(
     about: Card,
-    store: Scannable,
-    trash: Scannable | None,
+    store: Store,
     thumbs: Thumbs,
     originals: Originals,
     target: Path,
@@ -142,10 +145,9 @@ def export(
     try:
         inside = aside / "export"
         sink: _Sink = _TarSink(inside) if target.suffix == ".tar" else _FolderSink(inside)
-        exporting = _Exporting(sink, thumbs, originals, progress)
+        exporting = _Exporting(sink, thumbs, originals)
         with contextlib.closing(sink):
-            pictures = exporting.rows(store, "items", "vectors")
-            trashed = 0 if trash is None else exporting.rows(trash, "trash", "trash")
+            pictures, trashed = exporting.rows(store, progress)
             manifest = {
                 "kind": _KIND,
                 "format": FORMAT,
@@ -167,58 +169,86 @@ def export(
 class _Exporting:
     """The files of an export, one after the other, each noted with its hash."""
 
-    def __init__(self, sink: _Sink, thumbs: Thumbs, originals: Originals, progress: Progress) -> None:
-        self._sink, self._thumbs, self._originals, self._progress = sink, thumbs, originals, progress
+    def __init__(self, sink: _Sink, thumbs: Thumbs, originals: Originals) -> None:
+        self._sink, self._thumbs, self._originals = sink, thumbs, originals
         self.noted: dict[str, _Noted] = {}
 
-    def rows(self, store: Scannable, name: str, vectors_name: str) -> int:
-        """All rows of a table, and the pictures that go with them; how many rows."""
-        lines: list[bytes] = []
-        waiting: list[np.ndarray[Any, Any]] = []
-        shards = 0
-        columns = sorted(STORED - {"vector", "modified", "name", "folder", "suffix", "texts", "digest"})
-        for block in self._progress.track(store.scan([*columns, "vector"]), f"exporting {name}"):
-            lines += [
-                _line(dict(zip(columns, cells, strict=True)))
-                for cells in zip(*(block[one] for one in columns), strict=True)
-            ]
-            waiting.append(block["vector"])
-            for content, path in zip(block["content"], block["path"], strict=True):
-                self._pictures(content, path)
-            while sum(map(len, waiting)) >= SHARD:
-                joined = np.concatenate(waiting)
-                self._vectors(f"{vectors_name}-{shards:05d}.safetensors", joined[:SHARD])
-                waiting, shards = [joined[SHARD:]], shards + 1
-        if sum(map(len, waiting)):
-            self._vectors(f"{vectors_name}-{shards:05d}.safetensors", np.concatenate(waiting))
-        self._add(f"{name}.jsonl", b"".join(lines))
-        return len(lines)
+    def rows(self, store: Store, progress: Progress) -> tuple[int, int]:
+        """All rows, and the pictures that go with them; how many rows are live, and how many in the trash.
 
-    def _vectors(self, name: str, vectors: Float32[np.ndarray, "n d"]) -> None:
-        self._add(name, safetensors.numpy.save({"vectors": np.ascontiguousarray(vectors)}))
+        They are read in one pass, so that a row is in exactly one of the two, also on a server without versions.
+        """
+        live, trash = _RowFiles(self.add, "items", "vectors"), _RowFiles(self.add, "trash", "trash")
+        columns = sorted(STORED - {"vector", "modified", "name", "folder", "suffix", "texts", "digest"})
+        for block in progress.track(store.scan([*columns, "vector"], "all"), "exporting"):
+            vectors = block["vector"]
+            lines = [
+                dict(zip(columns, cells, strict=True)) for cells in zip(*(block[one] for one in columns), strict=True)
+            ]
+            trashed = np.array([line["deleted_at"] is not None for line in lines], dtype=bool)
+            live.take([_without_trash(line) for line in lines if line["deleted_at"] is None], vectors[~trashed])
+            trash.take([line for line in lines if line["deleted_at"] is not None], vectors[trashed])
+            for line in lines:
+                self._pictures(line["content"], line["path"])
+        live.close()
+        trash.close()
+        return live.count, trash.count
 
     def _pictures(self, content: str, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # verify tells what is missing; a purge may run meanwhile
-            self._add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbs.path(content))
+            self.add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbs.path(content))
         if is_owned(path):
             with contextlib.suppress(FileNotFoundError):
-                self._add(path.removeprefix("./"), self._originals.file(path))
+                self.add(path.removeprefix("./"), self._originals.file(path))
 
-    def _add(self, name: str, source: bytes | Path) -> None:
+    def add(self, name: str, source: bytes | Path) -> None:
+        """A file of the export, once."""
         if name not in self.noted:
             noted = _Noted(len(source) if isinstance(source, bytes) else source.stat().st_size, _hash(source))
             self._sink.add(name, source)
             self.noted[name] = noted
 
 
+class _RowFiles:
+    """The lines and vectors of live rows, or of those in the trash."""
+
+    def __init__(self, add: Callable[[str, bytes], None], lines: str, vectors: str) -> None:
+        self._add, self._lines_name, self._vectors_name = add, lines, vectors
+        self._lines: list[bytes] = []
+        self._waiting: list[np.ndarray[Any, Any]] = []
+        self._shards = 0
+
+    @property
+    def count(self) -> int:
+        return len(self._lines)
+
+    def take(self, lines: Sequence[Mapping[str, Any]], vectors: Float32[np.ndarray, "n d"]) -> None:
+        self._lines += [(json.dumps(line, ensure_ascii=True) + "\n").encode() for line in lines]
+        self._waiting.append(vectors)
+        while sum(map(len, self._waiting)) >= SHARD:
+            joined = np.concatenate(self._waiting)
+            self._shard(joined[:SHARD])
+            self._waiting = [joined[SHARD:]]
+
+    def close(self) -> None:
+        if sum(map(len, self._waiting)):
+            self._shard(np.concatenate(self._waiting))
+        self._add(f"{self._lines_name}.jsonl", b"".join(self._lines))
+
+    def _shard(self, vectors: Float32[np.ndarray, "n d"]) -> None:
+        data = safetensors.numpy.save({"vectors": np.ascontiguousarray(vectors)})
+        self._add(f"{self._vectors_name}-{self._shards:05d}.safetensors", data)
+        self._shards += 1
+
+
+def _without_trash(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: cell for name, cell in line.items() if name not in TRASH_COLUMNS}
+
+
 def _hash(source: bytes | Path) -> str:
     if isinstance(source, Path):
         return of_file(source)
     return hashlib.blake2b(source, digest_size=LENGTH // 2).hexdigest()
-
-
-def _line(cells: Mapping[str, Any]) -> bytes:
-    return (json.dumps(cells, ensure_ascii=True) + "\n").encode()
 
 
 # -- back again ------------------------------------------------------------------------------------
@@ -253,13 +283,13 @@ def restore(
         begun = (folder / _IMPORTING).exists()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _IMPORTING).touch()
-        _fill(exported, folder, about, progress, begun=begun)
+        _fill(exported, folder, about, progress, begun=begun, format=int(manifest["format"]))
         card.write(about, folder)
         (folder / _IMPORTING).unlink()
     return replace(report, target=shown)
 
 
-def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begun: bool) -> None:
+def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begun: bool, format: int) -> None:
     place = open_place(about, folder)
     if begun:
         place.drop()
@@ -269,11 +299,13 @@ def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begu
             shutil.rmtree(folder / name, ignore_errors=True)
             shutil.copytree(exported / name, folder / name)
             _flush(folder / name)
-    _write_rows(exported, "items", "vectors", place.pictures(), about.dim, progress)
+    store = place.pictures()
+    _write_rows(store, _rows(exported, "items", "vectors", about.dim), "importing items", progress)
     if (exported / "trash.jsonl").exists():
-        trash = place.trash(make=True)
-        if trash is not None:
-            _write_rows(exported, "trash", "trash", trash, about.dim, progress)
+        trash = _rows(exported, "trash", "trash", about.dim)
+        if format == 1:
+            trash = (row for row in map(unwrapped, trash) if not store.get([row.id]))
+        _write_rows(store, trash, "importing trash", progress)
 
 
 def _flush(folder: Path) -> None:
@@ -284,10 +316,9 @@ def _flush(folder: Path) -> None:
         fsync_folder(Path(base))
 
 
-def _write_rows(exported: Path, name: str, vectors_name: str, store: Store, dim: int, progress: Progress) -> None:
+def _write_rows(store: Store, rows: Iterator[Row], doing: str, progress: Progress) -> None:
     waiting: list[Row] = []
-    rows = _rows(exported, name, vectors_name, dim)
-    for row in progress.track(rows, f"importing {name}"):
+    for row in progress.track(rows, doing):
         waiting.append(row)
         if len(waiting) == _ROWS_AT_ONCE:
             store.write(waiting)
@@ -334,8 +365,9 @@ def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, di
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         files = {str(name): _Noted(**noted) for name, noted in manifest["files"].items()}
-        if manifest["kind"] != _KIND or manifest["format"] != FORMAT:
-            raise LibraryError(f"{shown} has export format {manifest['format']}, this diptych reads {FORMAT}")
+        if manifest["kind"] != _KIND or manifest["format"] not in _FORMATS:
+            formats = " and ".join(map(str, _FORMATS))
+            raise LibraryError(f"{shown} has export format {manifest['format']}, this diptych reads {formats}")
         pictures, trashed = int(manifest["pictures"]), int(manifest["trashed"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LibraryError(

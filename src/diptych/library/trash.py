@@ -1,14 +1,14 @@
-"""What was deleted and can still be brought back: rows of a second table, each with when and in which batch it went.
+"""What was deleted and can still be brought back: rows with the time of their deletion, and the batch they went in.
 
-A row is in the trash before it leaves the pictures, and back among the pictures before it leaves the trash. A
-process that is killed in between leaves it in both; then it counts as not deleted.
+Deleting a row and bringing it back are one write each. A batch that an indexing run made, of images that it found
+no more, is marked: the same image found again comes back by itself, while what somebody deleted stays deleted.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from .items import Item
 from .rows import Row
 from .store import Store
 
-BATCH_LENGTH = 16  # hex digits
+BATCH_LENGTH = 16  # characters
+_GONE = "gone-"  # how a batch begins that an indexing run made; those of people are hex digits only
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +40,49 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class Trashed:
-    """A picture in the trash."""
+    """A picture in the trash. `gone` when indexing put it there, because its file or its entry was gone."""
 
     item: Item
     batch: str
     deleted: str  # ISO 8601, UTC
+    gone: bool = False
 
 
-def new_batch() -> str:
-    """A handle that no other deletion has."""
-    return uuid.uuid4().hex[:BATCH_LENGTH]
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The mark of one deletion, put on each row that it takes."""
+
+    name: str
+    at_ns: int  # nanoseconds since 1970, UTC
+
+    @classmethod
+    def of_person(cls) -> Batch:
+        """For what somebody deletes: indexing leaves it in the trash."""
+        return cls(uuid.uuid4().hex[:BATCH_LENGTH], time.time_ns())
+
+    @classmethod
+    def of_gone(cls) -> Batch:
+        """For what is not found any more: when it is found again, it comes back."""
+        return cls((_GONE + uuid.uuid4().hex)[:BATCH_LENGTH], time.time_ns())
+
+    def put_on(self, rows: Iterable[Row]) -> list[Row]:
+        """The same rows, in the trash."""
+        return [replace(row, deleted_at=self.at_ns, batch=self.name) for row in rows]
 
 
-def wrap(row: Row, batch: str, at_ns: int) -> Row:
-    """A row as the trash keeps it. `batch` and `deleted_s` become columns of the trash."""
-    return replace(row, meta={"batch": batch, "deleted_ns": str(at_ns), "row": dict(row.meta)})
+def brought_back(row: Row) -> Row:
+    """The row as it was before it was deleted."""
+    return replace(row, deleted_at=None, batch=None)
 
 
-def unwrap(row: Row) -> Row:
-    """The row as it was."""
-    return replace(row, meta=row.meta["row"])
-
-
-def batch_of(row: Row) -> str:
-    """In which deletion a row of the trash went."""
-    return str(row.meta["batch"])
+def is_of_gone(batch: str | None) -> bool:
+    """Whether an indexing run made this batch."""
+    return batch is not None and batch.startswith(_GONE)
 
 
 def deleted_ns(row: Row) -> int:
     """When a row of the trash was deleted: nanoseconds since 1970, UTC."""
-    return int(row.meta["deleted_ns"])
+    return row.deleted_at or 0
 
 
 def shown_time(at_ns: int) -> str:
@@ -76,26 +90,17 @@ def shown_time(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
-def contents(trash: Store | None) -> Iterator[tuple[str, str, str]]:
-    """(id, path, content) of every row."""
-    if trash is not None:
-        for block in trash.scan(["id", "path", "content"]):
-            yield from zip(block["id"], block["path"], block["content"], strict=True)
-
-
-def rows(trash: Store | None, only: Iterable[str] | None = None) -> list[Row]:
-    """Rows of the trash as it keeps them, newest deletion first, then by id."""
-    if trash is None:
-        return []
-    wanted = [identifier for identifier, _, _ in contents(trash)] if only is None else list(only)
-    return sorted(trash.get(wanted), key=lambda row: (-deleted_ns(row), row.id))
+def rows(store: Store, only: Iterable[str] | None = None) -> list[Row]:
+    """Rows of the trash, newest deletion first, then by id."""
+    wanted = (
+        [identifier for block in store.scan(["id"], "trash") for identifier in block["id"]]
+        if only is None
+        else list(only)
+    )
+    return sorted(store.get(wanted, "trash"), key=lambda row: (-deleted_ns(row), row.id))
 
 
 def shown(row: Row, folder: Path) -> Trashed:
     """A row of the trash for people."""
-    return Trashed(Item.of(unwrap(row), folder), batch_of(row), shown_time(deleted_ns(row)))
-
-
-def now_ns() -> int:
-    """The time of a deletion."""
-    return time.time_ns()
+    batch = row.batch or ""
+    return Trashed(Item.of(row, folder), batch, shown_time(deleted_ns(row)), is_of_gone(batch))

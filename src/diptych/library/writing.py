@@ -33,7 +33,7 @@ from .opened import OpenLibrary
 from .originals import Originals
 from .rows import Row, content_of, new_id
 from .store import Store
-from .trash import Deletion, Trashed, Undone
+from .trash import Batch, Deletion, Trashed, Undone
 
 WAIT = 10.0  # seconds an item write waits for another writer
 _COMPACT_EVERY = 100  # writes; keeps the number of small files bounded
@@ -67,14 +67,12 @@ class Items(OpenLibrary):
         for ready in prepared.values():
             self._checked(ready.vector)
         with self._writing(wait) as store:
-            plan = _Additions(store, self._place.trash(), self.originals)
+            plan = _Additions(store, self.originals)
             identifiers = [plan.take(items[at], ready) for at, ready in prepared.items()]
             for row, data, jpeg in plan.new.values():
                 self.originals.write(row.path, data)
                 self.thumbs.write(row.content, jpeg)
             self._write(store, [row for row, _, _ in plan.new.values()])
-            if plan.restored:
-                self._trash().write([], plan.restored)
             rows = {row.id: row for row in store.get(set(identifiers) - plan.new.keys())}
             rows |= {identifier: row for identifier, (row, _, _) in plan.new.items()}
         return Added(
@@ -167,23 +165,20 @@ class Items(OpenLibrary):
         Raises DataError when the trash has no such deletion or none of these ids.
         """
         with self._writing(wait) as store:
-            there = trash.rows(self._place.trash(), ids)
+            there = trash.rows(store, ids)
             if ids is None and there:
-                batch = deletion.batch if isinstance(deletion, Deletion) else deletion or trash.batch_of(there[0])
-                there = [row for row in there if trash.batch_of(row) == batch]
+                batch = deletion.batch if isinstance(deletion, Deletion) else deletion or there[0].batch
+                there = [row for row in there if row.batch == batch]
             if not there:
                 raise DataError("the trash has nothing of that; see: diptych library trash (it may have been purged)")
             taken = _live_at(store, {row.path for row in there})
-            back = [row for row in there if taken.get(row.path, row.id) == row.id]
-            self._write(store, [trash.unwrap(row) for row in back if row.path not in taken])
-            self._trash().write([], _ids(back))
+            back = [row for row in there if row.path not in taken]
+            self._write(store, [trash.brought_back(row) for row in back])
         return Undone(_ids(back), _ids(row for row in there if row not in back))
 
     def trash(self) -> list[Trashed]:
         """What was deleted and not yet purged, newest first."""
-        there = trash.rows(self._place.trash())
-        live = {row.id for row in self._store().get(_ids(there))} if there else set()
-        return [trash.shown(row, self.folder) for row in there if row.id not in live]
+        return [trash.shown(row, self.folder) for row in trash.rows(self._store())]
 
     def purge(self, days: float = 30.0, *, wait: float = WAIT) -> int:
         """Drop for good what was deleted at least `days` ago (0: everything in the trash). Returns how many.
@@ -191,31 +186,23 @@ class Items(OpenLibrary):
         Their thumbnails go, and their files where they are the library's own.
         """
         with self._writing(wait) as store:
-            table = self._place.trash()
-            before = trash.now_ns() - days * _DAY_NS
-            old = [row for row in trash.rows(table) if trash.deleted_ns(row) <= before]
-            if table is None or not old:
+            before = time.time_ns() - days * _DAY_NS
+            old = [row for row in trash.rows(store) if trash.deleted_ns(row) <= before]
+            if not old:
                 return 0
-            table.write([], [row.id for row in old])
-            table.compact(0.0)
-            self._forget_files(store, table, old)
+            store.write([], [row.id for row in old])
+            store.compact(_KEEP_SECONDS)
+            self._forget_files(store, old)
+            self._refresh(whole=False)
         return len(old)
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _trash_rows(self, store: Store, rows: Sequence[Row]) -> Deletion:
         """Move rows into the trash as one batch. The caller holds the lock."""
-        batch, at = trash.new_batch(), trash.now_ns()
-        if rows:
-            self._trash().write([trash.wrap(row, batch, at) for row in rows])
-            self._write(store, [], _ids(rows))
-        return Deletion(batch, _ids(rows), trash.shown_time(at))
-
-    def _trash(self) -> Store:
-        table = self._place.trash(make=True)
-        if table is None:
-            raise LibraryError("the trash could not be made")
-        return table
+        batch = Batch.of_person()
+        self._write(store, batch.put_on(rows))
+        return Deletion(batch.name, _ids(rows), trash.shown_time(batch.at_ns))
 
     def _write(self, store: Store, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """One durable write, and now and then a compaction. The caller holds the lock."""
@@ -226,13 +213,11 @@ class Items(OpenLibrary):
         if self._writes % _COMPACT_EVERY == 0:
             with contextlib.suppress(LibraryError):  # a disk too full to tidy up has the write nevertheless
                 store.compact(_KEEP_SECONDS)
-                if (trashed := self._place.trash()) is not None:
-                    trashed.compact(_KEEP_SECONDS)
         self._refresh(whole=False)
 
-    def _forget_files(self, store: Store, table: Store, rows: Sequence[Row]) -> None:
+    def _forget_files(self, store: Store, rows: Sequence[Row]) -> None:
         """Remove thumbnails and own files that no row needs any more."""
-        needed = {content for _, _, content in trash.contents(table)} | _contents(store)
+        needed = {content for block in store.scan(["content"], "all") for content in block["content"]}
         for row in rows:
             if row.content not in needed:
                 self.thumbs.path(row.content).unlink(missing_ok=True)
@@ -251,8 +236,8 @@ class Items(OpenLibrary):
 class _Additions:
     """Which uploads are new, which are there already, and which come back from the trash."""
 
-    def __init__(self, store: Store, trashed: Store | None, originals: Originals) -> None:
-        self._store, self._trashed, self._originals = store, trashed, originals
+    def __init__(self, store: Store, originals: Originals) -> None:
+        self._store, self._originals = store, originals
         self.new: dict[str, tuple[Row, bytes, bytes]] = {}  # id -> row, encoded picture, thumbnail
         self.restored: list[str] = []
 
@@ -263,19 +248,15 @@ class _Additions:
         passed: list[str] = []
         while True:
             identifier = new_id(path, content, passed)
-            if (known := self._path_of(self._store, identifier)) is not None or identifier in self.new:
-                if known is None or known == path:
-                    return identifier
-            elif (known := self._path_of(self._trashed, identifier)) in (None, path):
-                self.new[identifier] = (_row(item, ready, identifier, path, content), item.data, ready.thumbnail)
-                if known is not None:
-                    self.restored.append(identifier)
+            if identifier in self.new:
+                return identifier
+            known = next(iter(self._store.get([identifier], "all")), None)
+            if known is None or known.path == path:
+                if known is None or known.deleted_at is not None:
+                    self.new[identifier] = (_row(item, ready, identifier, path, content), item.data, ready.thumbnail)
+                    self.restored += [] if known is None else [identifier]
                 return identifier
             passed.append(identifier)  # another picture's, by a chance of one in 2^64
-
-    def _path_of(self, store: Store | None, identifier: str) -> str | None:
-        found = [] if store is None else store.get([identifier])
-        return found[0].path if found else None
 
 
 def _row(item: NewItem, ready: Prepared, identifier: str, path: str, content: str) -> Row:
@@ -303,10 +284,6 @@ def _ids(rows: Iterable[Row]) -> tuple[str, ...]:
 
 def _all_ids(store: Store) -> list[str]:
     return [identifier for block in store.scan(["id"]) for identifier in block["id"]]
-
-
-def _contents(store: Store) -> set[str]:
-    return {content for block in store.scan(["content"]) for content in block["content"]}
 
 
 def _live_at(store: Store, paths: Collection[str]) -> dict[str, str]:
