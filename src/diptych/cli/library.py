@@ -2,12 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 import cyclopts
 
 from diptych.core.errors import ConfigError
 from diptych.core.lines import one_line
 from diptych.library import Library, card
+from diptych.library.checking import Problem
 
 from .library_copies import backup, export, import_, reembed, restore
 from .library_trash import delete, purge, trash, undo
@@ -67,10 +69,7 @@ def verify(library: Path, *, common: Common = COMMON) -> None:
     """
     verdict = Library.open(library).verify()
     lines = [f"{verdict.pictures} pictures, {len(verdict.problems) or 'no'} problems"]
-    lines += [
-        one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}")
-        for problem in verdict.problems[:MOST_LISTED]
-    ]
+    lines += [_described(problem, library) for problem in verdict.problems[:MOST_LISTED]]
     if len(verdict.problems) > MOST_LISTED:
         lines.append(f"  and {len(verdict.problems) - MOST_LISTED} more (all with --json)")
     common.show({**asdict(verdict), "kinds": verdict.kinds}, "\n".join(lines))
@@ -103,10 +102,7 @@ def repair(library: Path, *, model: bool = False, common: Common = COMMON) -> No
     found = Library.open(library, encoder).repair()
     done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
     lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
-    lines += [
-        one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {problem.remedy}")
-        for problem in found.left[:MOST_LISTED]
-    ]
+    lines += [_described(problem, library) for problem in found.left[:MOST_LISTED]]
     common.show(asdict(found), "\n".join(lines))
     if found.left:
         raise SystemExit(1)
@@ -171,3 +167,10 @@ def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
         raise ConfigError("no path was given; expected the pictures or folders to forget")
     count = Library.open(library).remove(paths)
     common.show({"removed": count}, f"{library}: {count} pictures removed")
+
+
+def _described(problem: Problem, library: Path) -> str:
+    """A problem on one line, with the command that repairs it."""
+    command = "diptych library repair"
+    remedy = problem.remedy.replace(command, f"{command} {quote(str(library))}")
+    return one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {remedy}")

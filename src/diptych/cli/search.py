@@ -200,12 +200,21 @@ def _attach(collection: Library, slow: str | None, beta: float | None, common: C
 
     named = slow or tokens.remembered(collection.folder)
     if named is None:
-        raise tokens.missing(collection.folder, "MATCHER")
+        raise tokens.missing(collection.folder, _matcher_here())
     from diptych.compose import rerank as compose_rerank
     from diptych.models.cross import load_matcher
 
     matcher = load_matcher(named, device=common.device)
-    collection.attach(compose_rerank.reranker(collection.card.fingerprint, matcher, beta=beta))
+    collection.attach(
+        compose_rerank.reranker(collection.card.fingerprint, matcher, beta=beta, named=collection.card.model)
+    )
+
+
+def _matcher_here() -> str | None:
+    """The folder of a slow matcher that was trained in the working folder, if there is one."""
+    from diptych.models.cross.folder import KIND, kind_of
+
+    return next((str(one) for one in sorted(Path("runs").glob("*/model")) if kind_of(one) == KIND), None)
 
 
 def _print_paths(hits: list[Hit], null: bool, common: Common) -> None:

@@ -21,7 +21,7 @@ from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic,
 from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker
-from diptych.models import DualEncoder, as_model
+from diptych.models import DualEncoder, as_model, lasting_name
 from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, BlipMatcher, CrossEncoder
 from diptych.models.cross.pair import PairSettings, read_pair, write_pair
 from diptych.models.embed import embed_pairs
@@ -32,19 +32,24 @@ _WITHIN = 0.25  # R@1 in percent: fewer candidates are taken when they lose no m
 
 
 def reranker(
-    fast: DualEncoder | str, slow: CrossEncoder | BlipMatcher, *, beta: float | None = None, k: int | None = None
+    fast: DualEncoder | str,
+    slow: CrossEncoder | BlipMatcher,
+    *,
+    beta: float | None = None,
+    k: int | None = None,
+    named: str = "base",
 ) -> Reranker:
     """The re-ranker of a fast model (or its fingerprint) and a matcher, as `fit` left it in the matcher's folder.
 
     A `beta` of one's own needs no fitting; a pretrained matcher always needs one. Raises ModelError when
-    nothing was fitted for the two.
+    nothing was fitted for the two, with the command that does it for the fast model that is `named` so.
     """
     fingerprint = fast if isinstance(fast, str) else fast.fingerprint
     if beta is not None:
         return Reranker(fingerprint, slow, beta, k or 50)
     if isinstance(slow, BlipMatcher):
         raise ModelError(f"nothing is fitted for the pretrained matcher {slow.name!r}; name a weight with --beta")
-    pair = read_pair(slow.folder, fingerprint, slow.fingerprint)
+    pair = read_pair(slow.folder, fingerprint, slow.fingerprint, named)
     relevance = Relevance.from_json(pair.calibration)
     return Reranker(fingerprint, slow, pair.beta, k or pair.k, relevance=relevance, prior=slow.scorer)
 
@@ -217,7 +222,7 @@ def check_relevance(
     Raises ModelError when nothing was fitted.
     """
     fast = as_model(fast)
-    pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint)
+    pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint, lasting_name(fast))
     relevance = Relevance.from_json(pair.calibration)
     if relevance is None:
         raise ModelError(f"{slow.folder} has no probabilities for this pair; run diptych fit-rerank again")

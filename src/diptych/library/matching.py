@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,11 +65,13 @@ class Matching(Searching):
 
     def attach(self, reranker: Reranker) -> None:
         """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""
+        from .tokens import address_of
+
         if reranker.fast != self.card.fingerprint:
             raise LibraryError(
                 f"the re-ranking was fitted with a fast model of fingerprint {reranker.fast[:8]}, the library "
-                f"{escape(str(self.folder))} was made by {self.card.fingerprint[:8]}; fit it for this model: "
-                f"diptych fit-rerank --fast {self.card.model} --slow MATCHER --data SOURCE"
+                f"{escape(str(self.folder))} was made by {self.card.fingerprint[:8]}; fit it for this model: diptych "
+                f"fit-rerank --fast {quote(self.card.model)} --slow {quote(address_of(reranker.slow))} --data PAIRS"
             )
         self._reranker = reranker
 
@@ -162,14 +165,14 @@ class Matching(Searching):
     def _tokens(self, rerank: int, budget_ms: float | None) -> TokenStore:
         """The tokens to re-rank by. Raises LibraryError when there are none."""
         from .rerank import check_depth
-        from .tokens import FOLDER, TokenStore, missing
+        from .tokens import FOLDER, TokenStore, address_of, missing
 
         check_depth(rerank, budget_ms)
         if self._reranker is None:
             raise LibraryError("nothing can be re-ranked without a matcher; attach a Reranker to the library first")
         if not (self.folder / FOLDER).is_dir():
-            raise missing(self.folder, self._reranker.slow.name)
+            raise missing(self.folder, address_of(self._reranker.slow))
         store = TokenStore(self.folder, self._reranker.slow)
         if not len(store):
-            raise missing(self.folder, self._reranker.slow.name)
+            raise missing(self.folder, address_of(self._reranker.slow))
         return store

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -157,6 +158,11 @@ def of_bytes_alone(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=LENGTH // 2).hexdigest()
 
 
+def address_of(matcher: Matcher) -> str:
+    """What --slow names a matcher by; its name where it has no address."""
+    return str(getattr(matcher, "address", matcher.name))
+
+
 def remember(library: Path, matcher: str) -> None:
     """Note the matcher whose tokens the library holds, a folder by its full path, so that a search can find it."""
     folder = Path(matcher).expanduser()
@@ -172,12 +178,17 @@ def remembered(library: Path) -> str | None:
         return None
 
 
-def missing(library: Path, matcher: str) -> LibraryError:
-    """The error for a library without tokens of a matcher; it says how to add them."""
+def missing(library: Path, slow: str | None) -> LibraryError:
+    """The error for a library without tokens of a matcher, named as --slow names it; it says how to add them.
+
+    With None nobody has named a matcher: then of any.
+    """
     shown = escape(str(library))
+    of_which = "of any slow matcher" if slow is None else f"of the matcher {slow}"
+    which = "" if slow else " (runs/diptych-slow/model is what diptych train configs/slow.toml makes)"
+    command = f"diptych library add-tokens {quote(shown)} --slow {quote(slow or 'runs/diptych-slow/model')}"
     return LibraryError(
-        f"the library {shown} has no tokens of the matcher {matcher!r}, so nothing can be re-ranked; "
-        f"add them once: diptych library add-tokens {shown} --slow MATCHER"
+        f"the library {shown} has no tokens {of_which}, so nothing can be re-ranked; add them once: {command}{which}"
     )
 
 

@@ -44,7 +44,7 @@ class Slow:
 
         matcher: Any = self.matcher
         try:
-            library.attach(reranker(library.card.fingerprint, matcher, beta=self._beta))
+            library.attach(reranker(library.card.fingerprint, matcher, beta=self._beta, named=library.card.model))
         except (ModelError, LibraryError) as error:
             log.warning("%s cannot be re-ranked: %s", library.folder.name, error)
             return False

@@ -49,6 +49,11 @@ class CrossEncoder:
         self._half = half_is_quicker() if precision == "auto" else precision == "bfloat16"
 
     @property
+    def address(self) -> str:
+        """What it is loaded by."""
+        return str(self.folder)
+
+    @property
     def name(self) -> str:
         """The model's name."""
         return self.config.name

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from diptych.core.config import from_dict, to_dict
@@ -39,15 +40,18 @@ def write_pair(slow_folder: Path, pair: PairSettings) -> Path:
     return path
 
 
-def read_pair(slow_folder: Path, fast: str, slow: str) -> PairSettings:
-    """What was fitted for these two models. Raises ModelError when nothing was, or for another slow model."""
+def read_pair(slow_folder: Path, fast: str, slow: str, named: str) -> PairSettings:
+    """What was fitted for these two models, by their fingerprints; the fast one can be loaded as `named`.
+
+    Raises ModelError when nothing was fitted, or for another slow model.
+    """
     path = _path(slow_folder, fast)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(
-            f"{slow_folder} was not fitted to this fast model ({fast[:8]}); do so once: "
-            f"diptych fit-rerank --fast FAST --slow {slow_folder} --data SOURCE"
+            f"{slow_folder} was not fitted to this fast model ({fast[:8]}); do so once, with PAIRS that neither was "
+            f"trained on: diptych fit-rerank --fast {quote(named)} --slow {quote(str(slow_folder))} --data PAIRS"
         ) from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}); fit the pair again") from error
