@@ -227,8 +227,13 @@ def test_refitting_starts_from_the_models_heads(small_model: Path, shapes: Path,
 
 
 def test_refitting_with_heads_that_do_not_fit(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
-    with pytest.raises(ModelError, match=r"the heads of .* do not fit this config .*use the head and dim"):
+    with pytest.raises(ModelError, match=r"do not fit this config; it has dim 16, not 8; leave out dim, head and net"):
         train(small(init=str(small_model), dim=8), tmp_path, shapes)
+    other = compose.SideSettings(Part("fake"), head=Part("linear"))
+    with pytest.raises(ModelError) as caught:
+        train(small(init=str(small_model), image=other), tmp_path, shapes)
+    assert "it has the image head mlp (hidden 32, input_dropout 0.1, dropout 0.1), not linear;" in str(caught.value)
+    assert "linear.weight" not in str(caught.value)  # one sentence, no raw keys
     with pytest.raises(ModelError, match="neither a folder nor one of the shipped"):
         train(small(init="nowhere"), tmp_path, shapes)
 

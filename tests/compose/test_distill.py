@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from diptych import compose
 from diptych.cli.app import run
 from diptych.compose import distill as compose_distill
 from diptych.compose.distill import DistillationSettings, DistillConfig, candidates, teacher_scores
+from diptych.compose.pairing import Pairing
 from diptych.core.config import load
 from diptych.core.errors import ConfigError, DataError
 from diptych.data.captions import collect_captions
@@ -89,13 +92,59 @@ def test_scores_are_the_teachers_and_are_made_once(shown, tmp_path: Path, monkey
     assert np.array_equal(found, again)
 
     # what an interrupted run left open is made, and nothing else
-    (file,) = (tmp_path / "teacher").iterdir()
+    (file,) = (tmp_path / "teacher").glob("*.f32")
     stored = np.memmap(file, dtype=np.float32, mode="r+", shape=wanted.shape)
     stored[5, 1] = np.nan
     stored.flush()
     again = teacher_scores(slow, pairs, wanted, tmp_path / "teacher")
     assert len(asked) == 1
     assert np.allclose(found, again, atol=1e-3)
+
+
+def test_of_two_processes_one_makes_the_scores_and_the_other_waits(shown, tmp_path: Path, monkeypatch):
+    slow, pairs = shown
+    wanted = np.arange(len(pairs.texts) * 2).reshape(-1, 2) % len(pairs.images[0])
+    real, asked, said = slow.scores, [], []
+
+    def slowly(tokens, texts):
+        asked.append(len(texts))
+        time.sleep(0.005)
+        return real(tokens, texts)
+
+    class Told:
+        def track(self, items, label, total=None):
+            yield from items
+
+        def say(self, message):
+            said.append(message)
+
+    monkeypatch.setattr(slow, "scores", slowly)
+    with ThreadPoolExecutor(2) as both:  # a lock of a file keeps threads apart as it does processes
+        one, other = both.map(lambda _: teacher_scores(slow, pairs, wanted, tmp_path / "teacher", Told()), range(2))
+    assert np.array_equal(one, other)
+    assert not np.isnan(one).any()
+    assert sum(asked) == wanted.size  # each score once
+    assert said == ["waiting for the teacher's scores of another process"]
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_chunks_hold_in_distillation_too(slow_run, small_model, shapes, tmp_path: Path, monkeypatch, chunk):
+    sizes = set()
+    real = Pairing.embed
+
+    def watched(self, pairs, rows, groups):
+        found = real(self, pairs, rows, groups)
+        if found.text.requires_grad:
+            sizes.add(len(rows))
+        return found
+
+    monkeypatch.setattr(Pairing, "embed", watched)
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, chunk=chunk, epochs=1))
+    report = compose_distill.distill(
+        config, slow_run.model, str(small_model), tmp_path / "out", source=str(shapes), device="cpu"
+    )
+    assert report.scores["score"] > 300
+    assert max(sizes) == (chunk or 18)
 
 
 def test_a_student_is_taught_and_learns_something_else_than_alone(slow_run, small_model, shapes, cache, tmp_path: Path):

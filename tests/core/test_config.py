@@ -117,6 +117,9 @@ def test_overrides_win_and_may_be_bare_words(tmp_path: Path) -> None:
     ("override", "words"),
     [
         ("optimiser.step=7", ["--set optimiser.step=7", "did you mean 'steps'"]),
+        ("steps=7", ["unknown key 'steps'", "did you mean 'optimiser.steps'"]),
+        ("step=7", ["unknown key 'step'", "did you mean 'optimiser.steps'"]),
+        ("optimiser.titel=x", ["unknown key 'titel' in [optimiser]", "did you mean 'title'"]),
         ("optimiser.steps=many", ["--set optimiser.steps=many: optimiser.steps must be int, found 'many'"]),
         ("optimiser.steps=", ["must be int, found ''"]),
         ("no-equals-sign", ["--set takes section.key=value, found 'no-equals-sign'"]),

@@ -1,5 +1,6 @@
 """The feature cache loses nothing that it acknowledged, and heals what a crash left."""
 
+import io
 import multiprocessing
 from pathlib import Path
 
@@ -162,3 +163,45 @@ def test_an_open_map_survives_other_writes(tmp_path: Path) -> None:
     assert np.asarray(before).tolist() == ROWS[:2].tolist()
     cache.add([content_key(b"more")], ROWS[:1])  # sees what the other wrote
     assert len(cache) == 7
+
+
+def test_filling_reads_each_key_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+    opened_as_usual = Path.open
+
+    class Counted(io.BufferedReader):  # what is asked for, not what is read ahead
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal read
+            found = super().read(-1 if size is None else size)
+            read += len(found)
+            return found
+
+    def counting(path: Path, mode: str = "r", *args: object, **kwargs: object) -> object:
+        if mode == "rb" and path.name == "keys.bin":
+            return Counted(io.FileIO(path), 16)
+        return opened_as_usual(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", counting)
+    flushes, rows = 200, 4
+    cache, other = opened(tmp_path), opened(tmp_path)
+    for flush in range(flushes):
+        keys = [content_key(f"{flush} {row}".encode()) for row in range(rows)]
+        cache.add(keys, np.zeros((rows, DIM)))
+    assert read == (flushes - 1) * KEY_BYTES  # its own rows are known: one look at the last key each time
+    other.add(KEYS[:1], ROWS[:1])
+    assert read == (flushes - 1 + flushes * rows) * KEY_BYTES  # those of another process are read once
+    cache.add(KEYS[:2], ROWS[:2])
+    assert read == (flushes + flushes * rows + 1) * KEY_BYTES
+    assert stored(cache, KEYS[:2]).tolist() == ROWS[:2].tolist()
+
+
+def test_a_folder_that_was_deleted_meanwhile_begins_anew(tmp_path: Path) -> None:
+    cache = opened(tmp_path)
+    cache.add(KEYS[:2], ROWS[:2])
+    for file in ("keys.bin", "rows.f16"):
+        (cache.folder / file).unlink()
+    again = opened(tmp_path)
+    again.add([KEYS[3], KEYS[4], KEYS[5]], ROWS[3:])
+    cache.add(KEYS[:1], ROWS[:1])
+    assert KEYS[1] not in cache
+    assert stored(cache, [KEYS[0], KEYS[5]]).tolist() == ROWS[[0, 5]].tolist()

@@ -118,7 +118,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     net = Net()
     with torch.no_grad():
         net.linear.weight[0, 0] = float("nan")
-    with pytest.raises(ModelError, match=r"linear\.weight is not finite in half precision; training has diverged"):
+    with pytest.raises(ModelError, match=r"linear\.weight is no finite number; training has diverged"):
         export_graphs(tmp_path / "tower", {"one": GraphSpec(net, torch.zeros(2, 3, 8, 8), "pixels", ("f", "t"))})
     assert list(tmp_path.iterdir()) == []
 

@@ -144,6 +144,22 @@ def test_the_shared_head_is_its_formula() -> None:
     assert torch.allclose(image.train()(rows), wanted, atol=1e-5)
 
 
+def test_the_members_of_two_ensembles_share_each_with_its_like() -> None:
+    part = ensemble_of(Part("shared_layer"), 2)
+    image, text = build_head(part, 5, 12), build_head(part, 9, 12)
+    share_layers(image, text)
+    assert isinstance(image, EnsembleHead)
+    assert isinstance(text, EnsembleHead)
+    assert [one.shared is other.shared for one, other in zip(image.heads, text.heads, strict=True)] == [True, True]
+    assert image.heads[0].shared is not image.heads[1].shared
+    with pytest.raises(ConfigError, match="as many members on both sides, found 2 for images and 3 for texts"):
+        share_layers(image, build_head(ensemble_of(Part("shared_layer"), 3), 9, 12))
+    with pytest.raises(ConfigError, match="give it to both image and text"):
+        share_layers(image, build_head(ensemble_of(Part("linear"), 2), 9, 12))
+    with pytest.raises(ConfigError, match="give it to both image and text"):
+        share_layers(image, build_head(Part("linear"), 9, 12))
+
+
 def test_a_layer_can_only_be_shared_with_another_of_its_kind() -> None:
     with pytest.raises(ConfigError, match="give it to both image and text"):
         share_layers(SharedLayerHead(5, 6), LinearHead(5, 6))

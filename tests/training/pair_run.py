@@ -30,12 +30,16 @@ RECORDS, WIDTH, DIM = 37, 6, 8
 class Pairs(torch.nn.Module):
     """Towers and loss; what they are fed is fixed."""
 
-    def __init__(self, loss: Mapping[str, Any], dropout: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, loss: Mapping[str, Any], dropout: float = 0.0, seed: int = 0, norm: bool = False) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.image, self.text = (
             torch.nn.Sequential(
-                torch.nn.Linear(WIDTH, 16), torch.nn.Tanh(), torch.nn.Dropout(dropout), torch.nn.Linear(16, DIM)
+                torch.nn.Linear(WIDTH, 16, bias=not norm),  # a bias before a norm has no gradient but rounding
+                *([torch.nn.BatchNorm1d(16)] if norm else []),
+                torch.nn.Tanh(),
+                torch.nn.Dropout(dropout),
+                torch.nn.Linear(16, DIM),
             )
             for _ in range(2)
         )
@@ -68,9 +72,11 @@ class PairRun:
         dropout: float = 0.0,
         pause: float = 0.0,
         stop: int = 0,
+        norm: bool = False,
+        extra: float = 0.0,
         **more: Any,
     ) -> None:
-        self.module = Pairs(loss, dropout)
+        self.module = Pairs(loss, dropout, norm=norm)
         self.pause = pause
         self.stop = stop  # interrupted when it embeds for that time
         self.embedded = 0
@@ -78,7 +84,13 @@ class PairRun:
         self.settings = TrainingSettings(**{**options, **settings})
         self.trainer = Trainer(
             self.module,
-            Contrastive(self.embed, self.module.loss, self.settings.chunk),
+            Contrastive(
+                self.embed,
+                self.module.loss,
+                self.settings.chunk,
+                extra=(lambda rows, embedded: extra * self.taught(rows, embedded)) if extra else None,
+                weight=1 - extra,
+            ),
             self.validate,
             EpochPlan(np.arange(RECORDS), np.repeat(np.arange(RECORDS), 2), batch_size=self.settings.batch_size),
             self.settings,
@@ -97,6 +109,10 @@ class PairRun:
         if self.embedded == self.stop:
             raise KeyboardInterrupt
         return self.module.embed(rows)
+
+    def taught(self, rows: BatchRows, embedded: losses.Embedded) -> torch.Tensor:
+        """A loss of each row by itself, as a teacher's is."""
+        return (embedded.text[:, 0] - torch.from_numpy(rows.text) / (2 * RECORDS)).square().mean()
 
     def validate(self) -> Mapping[str, float]:
         image = normalize(self.module.image(self.module.images), dim=1)

@@ -26,6 +26,8 @@ RUNS: list[dict[str, Any]] = [
     {"loss": {"name": "info_nce"}, "settings": {"clip": 0.5}},
     {"loss": {"name": "info_nce"}, "settings": {"chunk": 3, "clip": 0.5}},
     {"loss": {"name": "combined", "parts": COMBINED}, "settings": {"chunk": 4, "ema": 0.9, "accumulate": 2}},
+    {"loss": {"name": "info_nce"}, "settings": {"clip": 0.5}, "norm": True},
+    {"loss": {"name": "info_nce"}, "settings": {"chunk": 3}, "extra": 0.7},
 ]
 WITH_DROPOUT = {**RUNS[2], "dropout": 0.3, "settings": {**RUNS[2]["settings"], "checkpoint_steps": 2, "accumulate": 1}}
 

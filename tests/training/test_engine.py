@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,16 @@ from .pair_run import PairRun  # noqa: E402
 from .toy_run import Toy  # noqa: E402
 
 SCRIPT = Path(__file__).parent / "toy_run.py"
+
+
+class Said:
+    """Progress that prints what is said."""
+
+    def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
+        yield from items
+
+    def say(self, message: str) -> None:
+        print(message)
 
 
 def weights(folder: Path, name: str = LAST) -> dict[str, torch.Tensor]:
@@ -191,6 +201,31 @@ def test_patience_counts_epochs_without_a_better_score(tmp_path: Path) -> None:
     again = scored(Toy(tmp_path, patience=2), [])
     assert again.fit().epochs == 4  # it had stopped, and stays so
     assert again.steps == 0
+
+
+def test_an_epoch_whose_score_is_no_number_is_never_the_best_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nan = float("nan")
+    run = scored(Toy(tmp_path, progress=Said()), [nan, 5.0, nan, float("inf"), 2.0])
+    result = run.fit()
+    assert (result.best_epoch, result.best_score, result.unscored) == (2, 5.0, 3)
+    assert same(run.module.state_dict(), weights(tmp_path, BEST))
+    assert [row["score"] for row in log(tmp_path)] == [None, 5.0, None, None, 2.0]
+    assert "epoch 1: the validation score is nan, no number" in capsys.readouterr().out
+    assert scored(Toy(tmp_path), []).fit().unscored == 3  # a run that goes on knows it too
+
+
+def test_a_run_without_any_score_says_so_and_makes_no_model(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"the validation score was no number in any of 5 epochs.*last weights"):
+        scored(Toy(tmp_path), [float("nan")] * 5).fit()
+    assert (tmp_path / LAST).exists()
+    assert not (tmp_path / BEST).exists()
+
+
+def test_a_chunk_where_nothing_is_contrasted_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.chunk = 4 cuts the embeddings of a contrastive batch"):
+        Toy(tmp_path, chunk=4)
 
 
 def test_without_patience_it_runs_to_the_end_and_gives_back_the_best(tmp_path: Path) -> None:

@@ -77,6 +77,23 @@ def test_in_chunks_it_is_the_gradient_of_the_whole(fabric: Any, loss: dict[str, 
         torch.testing.assert_close(buffer, other, msg=name)  # such as the queue
 
 
+@pytest.mark.parametrize("chunk", [0, 4, 1])
+def test_a_further_loss_of_each_row_is_added_whatever_the_chunks(fabric: Any, chunk: int) -> None:
+    module, twin = (Pairs({"name": "info_nce"}).double() for _ in range(2))
+    wanted = torch.linspace(0, 1, 20, dtype=torch.float64)
+
+    def extra(rows: BatchRows, embedded: Embedded) -> torch.Tensor:
+        return 0.7 * (embedded.text[:, 0] - wanted[torch.from_numpy(rows.text)]).square().mean()
+
+    whole = twin.embed(ROWS)
+    expected = 0.3 * twin.loss(whole) + extra(ROWS, whole)
+    expected.backward()
+    value = Contrastive(module.embed, module.loss, chunk, extra=extra, weight=0.3).backward(ROWS, fabric)
+    assert float(value) == pytest.approx(float(expected.detach()), abs=1e-12)
+    for name, gradient in gradients(twin).items():
+        torch.testing.assert_close(gradients(module)[name], gradient, rtol=0, atol=1e-12)
+
+
 def test_chunks_hold_the_graph_of_one_chunk_only(fabric: Any) -> None:
     module = Pairs({"name": "info_nce"})
     graphs = []

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from diptych.core.protocols import SILENT
 from diptych.training.batches import BatchRows, EpochPlan
 from diptych.training.engine import FitResult, Trainer
 from diptych.training.settings import TrainingSettings
@@ -33,6 +34,7 @@ class Toy:
         self.steps = 0
         owners = np.arange(32)
         identity = changes.pop("identity", {"seed": seed, "config": {"epochs": 5}})
+        progress = changes.pop("progress", SILENT)
         self.trainer = Trainer(
             self.module,
             self.step,
@@ -44,6 +46,7 @@ class Toy:
             report=lambda: {"temperature": 0.05},
             device="cpu",
             title="toy",
+            progress=progress,
         )
 
     def step(self, rows: BatchRows) -> torch.Tensor:

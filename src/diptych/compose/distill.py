@@ -18,6 +18,7 @@ from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, train
 from diptych.core import fingerprint
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.files import locked
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
@@ -207,11 +208,13 @@ class TeacherLesson:
         )
         self._scores = teacher_scores(self._slow, self._shown, self._candidates, self._folder, self._progress)
 
-    def loss(self, module: Pairing, training: FeaturePairs, rows: BatchRows, texts: Tensor, own: Tensor) -> Tensor:
-        """alpha * H(teacher, student) + (1 - alpha) * the loss of the config."""
-        alpha = self._settings.alpha
-        if not alpha:
-            return own
+    @property
+    def share(self) -> float:
+        """alpha: the loss is alpha * H(teacher, student) + (1 - alpha) * that of the config."""
+        return self._settings.alpha
+
+    def loss(self, module: Pairing, training: FeaturePairs, rows: BatchRows, texts: Tensor) -> Tensor:
+        """H(teacher, student), a mean over the rows."""
         wanted = self._candidates[rows.text]
         pictures, place = np.unique(wanted, return_inverse=True)
         # any plain view: the teacher saw the picture whole
@@ -220,13 +223,12 @@ class TeacherLesson:
         shown = images[torch.from_numpy(place.reshape(wanted.shape)).to(texts.device)]
         student = (shown * texts[:, None]).sum(-1)
         teacher = torch.from_numpy(self._scores[rows.text]).to(texts.device)
-        taught = distillation_loss(
+        return distillation_loss(
             student,
             teacher,
             temperature=self._settings.temperature,
             student_temperature=self._settings.student_temperature,
         )
-        return alpha * taught + (1 - alpha) * own
 
 
 def candidates(
@@ -273,11 +275,18 @@ def teacher_scores(
 ) -> Float32[np.ndarray, "m c"]:
     """The teacher's score of every text with its candidates, from the file of an earlier run as far as it goes.
 
-    Picture by picture: its keys and values are made once for all texts that have it as a candidate.
+    Picture by picture: its keys and values are made once for all texts that have it as a candidate. Of several
+    processes one makes them, and the others wait for its file.
     """
     key = fingerprint.of_json([slow.fingerprint, shown.fingerprint(), fingerprint.of_bytes(wanted.tobytes())])
     path = folder / f"{key}.f32"
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock"), lambda: progress.say("waiting for the teacher's scores of another process")):
+        return _filled(slow, shown, wanted, path, progress)
+
+
+def _filled(
+    slow: CrossEncoder, shown: CaptionedImages, wanted: Int64[np.ndarray, "m c"], path: Path, progress: Progress
+) -> Float32[np.ndarray, "m c"]:
     if not path.exists() or path.stat().st_size != wanted.size * 4:
         np.full(wanted.shape, np.nan, dtype=np.float32).tofile(path)
     scores = np.memmap(path, dtype=np.float32, mode="r+", shape=wanted.shape)
@@ -295,7 +304,7 @@ def teacher_scores(
         if number % _FLUSH == 0:
             scores.flush()
     scores.flush()
-    return np.asarray(scores)
+    return np.array(scores)
 
 
 def _embedded(head: Any, rows: Any) -> Float32[np.ndarray, "n d"]:

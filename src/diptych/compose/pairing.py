@@ -11,7 +11,7 @@ from torch import nn
 
 from diptych import losses
 from diptych.compose.config import SideSettings, TrainConfig
-from diptych.core.config import check_options, unknown
+from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.shapes import Int, Shaped
@@ -58,7 +58,8 @@ class Pairing(nn.Module):
         def images(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
             # pictures dealt with several of their texts are embedded once; a chance meeting is not worth the sorting
             looks, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
-            once = 2 * len(looks) <= len(row)
+            # a batch norm's statistics are those of the batch as it was drawn, however it is shared out
+            once = 2 * len(looks) <= len(row) and not _learns_norms(self.image)
             shown = gather(pairs, row[first], view[first]) if once else gather(pairs, row, view)
             rows = cast(torch.Tensor, self.image(torch.from_numpy(shown).to(device)))
             return rows[torch.from_numpy(place).to(device)] if once else rows
@@ -120,6 +121,10 @@ def fit_in_one_step(module: Pairing, config: TrainConfig, training: FeaturePairs
             (module.image, module.text), (image, text), _fit_of(config).maps(image, text, config.dim), strict=True
         ):
             _set_linear(side, weights, rows.mean(0))
+
+
+def _learns_norms(side: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training for part in side.modules())
 
 
 def number_groups(groups: Sequence[str | None]) -> Int[np.ndarray, " n"] | None:
@@ -185,7 +190,28 @@ def _start_from(module: Pairing, config: TrainConfig) -> None:
         try:
             target.load_state_dict(read_weights(folder, name))
         except RuntimeError as error:
-            raise ModelError(
-                f"the heads of {config.init!r} do not fit this config ({str(error).splitlines()[-1].strip()}); "
-                f"use the head and dim that {folder / files.CONFIG} names, or leave init out"
-            ) from error
+            raise ModelError(_misfit(config, model.config)) from error
+
+
+def _misfit(config: TrainConfig, started: files.ModelConfig) -> str:
+    """One sentence: what `init` has, and what the config asks for in its place."""
+    apart = [f"dim {started.dim}, not {config.dim}"] if started.dim != config.dim else []
+    for name in ("image", "text"):
+        for what in ("head", "network"):
+            has, wanted = (getattr(getattr(each, name), what) for each in (started, config))
+            if has != wanted and (what == "head" or (has and wanted)):
+                apart.append(f"the {name} {what} {_kind(has)}, not {_kind(wanted)}")
+    said = "; it has " + ", ".join(apart) if apart else ""
+    return (
+        f"the weights of init = {config.init!r} do not fit this config{said}; leave out dim, head and network, which "
+        "are then those of init, or leave out init"
+    )
+
+
+def _kind(part: Part) -> str:
+    """A part in few words: `mlp (hidden 32)`, `ensemble of 3 mlp`."""
+    members = part.options.get("members")
+    if members:
+        return f"{part.name} of {len(members)} {members[0]['name']}"
+    options = ", ".join(f"{key} {value}" for key, value in part.options.items())
+    return f"{part.name} ({options})" if options else part.name

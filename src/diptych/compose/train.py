@@ -26,6 +26,7 @@ from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect, is_wanted
 from diptych.data.readers import Source, SourceOptions, open_source
 from diptych.data.splits import divide
+from diptych.losses import Embedded
 from diptych.models import card
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
@@ -84,8 +85,13 @@ class Lesson(Protocol):
         """Get ready for these pairs, before the first step. Raises DataError when they are not the lesson's."""
         ...
 
-    def loss(self, module: Pairing, training: FeaturePairs, rows: BatchRows, texts: Tensor, own: Tensor) -> Tensor:
-        """The loss of a step from the texts' embeddings and the loss `own` of the config."""
+    @property
+    def share(self) -> float:
+        """Of the lesson's loss; the rest is for the config's own."""
+        ...
+
+    def loss(self, module: Pairing, training: FeaturePairs, rows: BatchRows, texts: Tensor) -> Tensor:
+        """The lesson's own loss from the embeddings of these rows' texts: a mean over the rows, each by itself."""
         ...
 
 
@@ -269,18 +275,24 @@ def _trainer(
     if loss is None:
         raise ConfigError("the config has no loss to train for")
     training = data.training
-    plan = _plan(config, data, seed)
+    plan = _plan(config, data, seed, progress)
     groups = pairing.number_groups(training.groups)
 
-    def taught(rows: BatchRows) -> Tensor:
-        embedded = module.embed(training, rows, groups)
-        own: Tensor = loss(embedded)
-        return own if lesson is None else lesson.loss(module, training, rows, embedded.text, own)
+    share = lesson.share if lesson else 0.0
 
-    contrastive = Contrastive(lambda rows: module.embed(training, rows, groups), loss, config.training.chunk)
+    def taught(rows: BatchRows, embedded: Embedded) -> Tensor:
+        return share * lesson.loss(module, training, rows, embedded.text)  # type: ignore[union-attr]
+
+    contrastive = Contrastive(
+        lambda rows: module.embed(training, rows, groups),
+        loss,
+        config.training.chunk,
+        extra=taught if share else None,
+        weight=1 - share,
+    )
     trainer = Trainer(
         module,
-        contrastive if lesson is None else taught,
+        contrastive,
         lambda: _scores(config, module.image, module.text, data.validation, trainer.fabric.device),
         plan,
         config.training,
@@ -297,7 +309,7 @@ def _trainer(
     return trainer
 
 
-def _plan(config: TrainConfig, data: _Data, seed: int) -> Plan:
+def _plan(config: TrainConfig, data: _Data, seed: int, progress: Progress = SILENT) -> Plan:
     """Which rows meet in which batch."""
     training, policy = data.training, config.data.language
     owners = training.image_owner, training.text_owner
@@ -307,7 +319,7 @@ def _plan(config: TrainConfig, data: _Data, seed: int) -> Plan:
         "seed": seed,
         "plain": config.data.plain,
     }
-    plan: Plan
+    plan: EpochPlan
     if config.data.together:
         plan = GroupedPlan(*owners, texts=config.data.together, **common)
     else:
@@ -318,6 +330,15 @@ def _plan(config: TrainConfig, data: _Data, seed: int) -> Plan:
             deal=alternatives.originals if alternatives else None,
             swap=alternatives.draw if alternatives else None,
             partners=data.mined.partners(training.ids, config.data.hard) if data.mined else None,
+        )
+    if plan.left_out:
+        progress.say(
+            f"{plan.left_out} of {len(training.texts)} texts are left out of an epoch, other ones each time: "
+            + (
+                f"data.together is {config.data.together} texts a record"
+                if config.data.together
+                else "one record has so many that the others cannot stand beside them in every batch"
+            )
         )
     if config.pairs.are_across:
         return plan

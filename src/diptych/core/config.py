@@ -11,7 +11,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +52,12 @@ class _Document:
         self._extended = extended
         self._lines = text.splitlines()
         self._overrides = {tuple(_key_of(override)): override for override in overrides}
+        self.keys: tuple[str, ...] = ()  # all that it may hold, as section.key
+
+    def of(self, cls: type[Any]) -> _Document:
+        """The same, which is to fill the dataclass `cls`."""
+        self.keys = tuple(_keys(cls))
+        return self
 
     def at(self, path: Sequence[str]) -> str:
         """`file.toml:12` for the key at `path`, or the file alone when the key is not found literally.
@@ -95,7 +101,7 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
     values, document = _read(path, overrides)
     for override in overrides:
         _apply(values, override)
-    return _fill(cls, values, (), document)
+    return _fill(cls, values, (), document.of(cls))
 
 
 def _read(path: Path, overrides: Sequence[str] = (), above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Document]:
@@ -145,7 +151,7 @@ def peek(path: Path, key: str) -> Any:
 
 def from_dict(cls: type[C], values: Mapping[str, Any], name: str = "config") -> C:
     """Fill the dataclass `cls` from a nested mapping (a parsed TOML or JSON)."""
-    return _fill(cls, values, (), _Document(name, ""))
+    return _fill(cls, values, (), _Document(name, "").of(cls))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -194,6 +200,23 @@ def _apply(values: dict[str, Any], override: str) -> None:
     target[last] = value
 
 
+def _keys(cls: type[Any], path: str = "") -> Iterator[str]:
+    """`section.key` of all that a dataclass and those within it take."""
+    for name, hint in typing.get_type_hints(cls).items():
+        yield f"{path}{name}"
+        for inner in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(inner) and isinstance(inner, type) and inner is not Part:
+                yield from _keys(inner, f"{path}{name}.")
+
+
+def _elsewhere(key: str, keys: Sequence[str]) -> str:
+    """`; did you mean 'section.key'?` when a key of that name, or nearly, is in another section."""
+    last = [each.rpartition(".")[2] for each in keys]
+    close = difflib.get_close_matches(key, last, n=1)
+    found = [each for each, name in zip(keys, last, strict=True) if close and name == close[0]]
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
 def _key_of(override: str) -> list[str]:
     return override.partition("=")[0].strip().split(".")
 
@@ -207,9 +230,10 @@ def _fill(cls: type[C], values: Mapping[str, Any], path: tuple[str, ...], docume
         if key not in fields:
             section = f" in [{'.'.join(path)}]" if path else ""
             listed = ", ".join(sorted(fields))
-            raise ConfigError(
-                f"{document.at(here)}: unknown key {key!r}{section}; it takes {listed}{nearest(key, fields)}"
-            )
+            hint = _elsewhere(key, document.keys)
+            if f".{key}'" not in hint:  # no other section has that very key
+                hint = nearest(key, fields) or hint
+            raise ConfigError(f"{document.at(here)}: unknown key {key!r}{section}; it takes {listed}{hint}")
         filled[key] = _convert(hints[key], value, here, document)
     missing = [
         name

@@ -12,18 +12,16 @@ second experiment, neither decodes a picture nor loads the cache into memory.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.files import write_json
+from diptych.core.files import locked, write_json
 from diptych.core.shapes import Int, Shaped
 
 KEY_BYTES = 16
@@ -50,7 +48,7 @@ class FeatureCache:
         self.folder = root / f"{fingerprint.of_bytes(tower.encode())[:16]}-{view}"
         self._keys_path = self.folder / "keys.bin"
         self._rows_path = self.folder / f"rows.{_SUFFIX[storage]}"
-        self._row_of: dict[bytes, int] = {}
+        self._forget()
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / "about.json"
         if about.exists():
@@ -90,12 +88,12 @@ class FeatureCache:
         stored = rows.astype(self.dtype)
         if not np.isfinite(stored).all():
             raise DataError("features are not finite in half precision; the tower is broken or not normalised")
-        with self._locked():
+        with locked(self.folder / "lock"):
             self._read_keys()  # another process may have written meanwhile
             fresh = self.missing(keys)
             if not fresh:
                 return
-            start = len(self._row_of)
+            start = self._read
             with self._rows_path.open("r+b" if self._rows_path.exists() else "w+b") as stream:
                 stream.truncate(start * self._row_bytes)
                 stream.seek(0, os.SEEK_END)
@@ -108,8 +106,7 @@ class FeatureCache:
                 stream.write(b"".join(keys[position] for position in fresh))
                 stream.flush()
                 os.fsync(stream.fileno())
-            for offset, position in enumerate(fresh):
-                self._row_of[keys[position]] = start + offset
+            self._take([keys[position] for position in fresh])
 
     def rows(self, keys: Sequence[bytes]) -> Int[np.ndarray, " n"]:
         """Row numbers of the keys. Raises KeyError for one that is not there."""
@@ -117,24 +114,40 @@ class FeatureCache:
 
     def map(self) -> Shaped[np.ndarray, "n d"]:
         """All rows, memory-mapped read-only."""
-        if not self._row_of:
+        if not self._read:
             return np.zeros((0, self.dim), dtype=self.dtype)
-        return np.memmap(self._rows_path, dtype=self.dtype, mode="r", shape=(len(self._row_of), self.dim))
+        return np.memmap(self._rows_path, dtype=self.dtype, mode="r", shape=(self._read, self.dim))
 
     def _read_keys(self) -> None:
+        """Take in the keys beyond those that are known: of a cache of n rows each key is read once, not n times."""
         if not self._keys_path.exists() or not self._rows_path.exists():
-            self._row_of = {}
+            self._forget()
             return
-        whole = self._rows_path.stat().st_size // self._row_bytes
-        raw = self._keys_path.read_bytes()
-        count = min(len(raw) // KEY_BYTES, whole)
-        self._row_of = {raw[i * KEY_BYTES : (i + 1) * KEY_BYTES]: i for i in range(count)}
+        count = min(self._keys_path.stat().st_size // KEY_BYTES, self._rows_path.stat().st_size // self._row_bytes)
+        if count < self._read or not self._is_known():  # the folder was deleted, and perhaps made anew
+            self._forget()
+        if count == self._read:
+            return
+        with self._keys_path.open("rb") as stream:
+            stream.seek(self._read * KEY_BYTES)
+            raw = stream.read((count - self._read) * KEY_BYTES)
+        self._take([raw[start : start + KEY_BYTES] for start in range(0, len(raw), KEY_BYTES)])
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / "lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+    def _is_known(self) -> bool:
+        """Whether the last key that was read still stands in its place."""
+        if not self._read:
+            return True
+        with self._keys_path.open("rb") as stream:
+            stream.seek((self._read - 1) * KEY_BYTES)
+            return self._row_of.get(stream.read(KEY_BYTES)) == self._read - 1
+
+    def _forget(self) -> None:
+        self._row_of: dict[bytes, int] = {}
+        self._read = 0  # rows whose keys are known
+
+    def _take(self, keys: Sequence[bytes]) -> None:
+        self._row_of.update(zip(keys, range(self._read, self._read + len(keys)), strict=True))
+        self._read += len(keys)
 
 
 def _dim_in(about: Path) -> int | None:

@@ -122,7 +122,7 @@ def trace(spec: GraphSpec) -> Graph:
             weights.update(_stored(key, tensor.numpy(), spec.compact))
     for key, value in weights.items():
         if not np.isfinite(value).all():
-            raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
+            raise ModelError(f"the weight {key} is no finite number; training has diverged")
     del proto.graph.initializer[:]
     for node in proto.graph.node:
         node.ClearField("doc_string")
@@ -174,7 +174,9 @@ def _stored(name: str, value: np.ndarray, compact: bool) -> dict[str, np.ndarray
     if compact and value.ndim == 2 and value.size > BYTE_ABOVE:
         scale = np.maximum(np.abs(value).max(axis=1, keepdims=True) / 127, np.finfo(np.float32).tiny)
         return {name: np.rint(value / scale).astype(np.int8), name + _SCALE: scale}
-    return {name: value.astype(np.float16)}
+    half = value.astype(np.float16)
+    fits = bool(np.isfinite(half).all()) or not np.isfinite(value).all()  # what is no number is refused later
+    return {name: half if fits else value}
 
 
 def _places(weights: Path) -> dict[str, tuple[str, int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -155,8 +155,21 @@ class SharedLayerHead(Head):
 def share_layers(image: Head, text: Head) -> None:
     """Make both heads use the image head's last layer, where both are of the kind that shares it.
 
-    Raises ConfigError when only one is, or the layers differ in size.
+    Of two ensembles each member shares with its like. Raises ConfigError when only one side is of that kind, the
+    layers differ in size, or the members in number.
     """
+    if isinstance(image, EnsembleHead) and isinstance(text, EnsembleHead):
+        sharing = any(isinstance(head, SharedLayerHead) for head in (*image.heads, *text.heads))
+        if sharing and len(image.heads) != len(text.heads):
+            raise ConfigError(
+                f"ensembles whose heads share a layer need as many members on both sides, found {len(image.heads)} "
+                f"for images and {len(text.heads)} for texts"
+            )
+        for one, other in zip(image.heads, text.heads, strict=False):
+            share_layers(cast(Head, one), cast(Head, other))
+        return
+    if any(isinstance(member, SharedLayerHead) for head in (image, text) for member in _members(head)):
+        raise ConfigError("the head shared_layer shares a layer between modalities; give it to both image and text")
     kinds = [isinstance(head, SharedLayerHead) for head in (image, text)]
     if not any(kinds):
         return
@@ -165,6 +178,10 @@ def share_layers(image: Head, text: Head) -> None:
     if image.shared.weight.shape != text.shared.weight.shape:
         raise ConfigError("the heads that share a layer need the same hidden; leave it out on both sides")
     text.shared = image.shared
+
+
+def _members(head: Head) -> list[nn.Module]:
+    return list(head.heads) if isinstance(head, EnsembleHead) else []
 
 
 HEADS = {"linear": LinearHead, "mlp": MLPHead, "shared_layer": SharedLayerHead}

@@ -164,6 +164,7 @@ class RoundPlan(EpochPlan):
     ) -> None:
         super().__init__(image_owner, text_owner, views=views, batch_size=batch_size, seed=seed, plain=plain)
         self.batches = steps
+        self.left_out = 0  # a round is not meant to show every text
         self._size = min(batch_size, len(self._texts))
 
     def epoch(self, number: int) -> Iterator[BatchRows]:

@@ -72,8 +72,10 @@ class EpochPlan:
     are hard for each other are put next to each other, each text in its own part of the epoch as ever.
 
     The texts of a record are dealt out over the epoch: of c texts one falls into each c-th of it. So
-    siblings meet in a batch only where two such parts touch, and a record with many texts never
-    fills a batch that others could share.
+    siblings meet in a batch only where two such parts touch. A batch that came to be of one record alone gets a
+    row of another one from the nearest batch that has two to spare. Where one record has nearly all texts, too many
+    for a text of another record in each batch, an epoch deals only as many of them as have such company, other ones
+    in each epoch; `left_out` is how many it leaves.
 
     Args:
         image_owner: record of each picture, ascending.
@@ -117,19 +119,32 @@ class EpochPlan:
         self._plain = plain
         self._seed = seed
         self._texts = np.bincount(text_owner)
-        self.batches = max(1, min(round(len(text_owner) / batch_size), len(text_owner) // 3))
+        most = int(self._texts.max())
+        others = len(text_owner) - most
+        self._at_most = max(3, others * (batch_size - 1))  # texts of a record in an epoch
+        self.left_out = max(0, most - self._at_most)
+        dealt = len(text_owner) - self.left_out
+        self.batches = max(1, min(round(dealt / batch_size), dealt // 3, others))
 
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number))
         deal = self._deal(draw)
         order = deal.order_with(self._partners, draw) if self._partners else deal.order()
-        for text in np.array_split(order, self.batches):
+        if self.left_out:
+            order = self._cut(order, draw)
+        for text in _mixed(np.array_split(order, self.batches), self._text_owner):
             owner = self._text_owner[text]
             image = self._first_image[owner] + draw.integers(0, self._images[owner])
             view = self._draw_views(draw, len(text))
             shown = self._dealt[text]
             yield BatchRows(image, view, self._swap(shown, draw) if self._swap else shown, owner)
+
+    def _cut(self, order: Int[np.ndarray, " m"], draw: np.random.Generator) -> Int[np.ndarray, " k"]:
+        """Without the texts that are too many of their record, drawn anew in each epoch."""
+        large = int(self._texts.argmax())
+        places = np.flatnonzero(self._text_owner[order] == large)
+        return np.delete(order, draw.permutation(places)[self._at_most :])
 
     def _deal(self, draw: np.random.Generator) -> Deal:
         count = len(self._text_owner)
@@ -148,3 +163,24 @@ class EpochPlan:
             cropped = draw.random(count) >= self._plain
             view = np.where(cropped, draw.integers(plain_views, self._views, count), view)
         return view
+
+
+def _mixed(batches: list[np.ndarray], owner: Int[np.ndarray, " m"]) -> list[np.ndarray]:
+    """The same texts in batches of the same sizes, none of a single record alone.
+
+    Only batches that were are changed, and those that a row came from. There is always one to take from where there
+    are as many texts of other records as batches.
+    """
+    alone = [number for number, batch in enumerate(batches) if (owner[batch] == owner[batch[0]]).all()]
+    for number in alone:
+        record = owner[batches[number][0]]
+        others = [np.flatnonzero(owner[batch] != record) for batch in batches]
+        giving = [place for place, found in enumerate(others) if len(found) > 1]
+        if not giving:
+            continue
+        near = min(giving, key=lambda place: abs(place - number))
+        row, end = others[near][0], len(batches[number]) - 1
+        mine, theirs = batches[number].copy(), batches[near].copy()
+        mine[end], theirs[row] = theirs[row], mine[end]
+        batches[number], batches[near] = mine, theirs
+    return batches

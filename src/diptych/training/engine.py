@@ -23,13 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.training import optimisation
 from diptych.training.averaging import AveragedWeights
+from diptych.training.batch_norm import check_norms, share_batch_norms
 from diptych.training.batches import BatchRows, Plan
 from diptych.training.distributed import accelerator, anywhere, from_first, scaler_of, start, sum_gradients
 from diptych.training.journal import CURVE, Journal
-from diptych.training.objectives import Direct, Objective
+from diptych.training.objectives import Contrastive, Direct, Objective
 from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, forget
 from diptych.training.settings import TrainingSettings
 from diptych.training.watch import DivergedError, NameRows, Watch
@@ -43,6 +45,11 @@ def _nothing(_: float) -> None:
     return None
 
 
+def _or_none(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 @dataclass(frozen=True)
 class FitResult:
     """What a run came to: the module holds the best epoch's weights."""
@@ -52,6 +59,7 @@ class FitResult:
     epochs: int
     seconds: float
     rows: list[dict[str, Any]]  # the log; empty on all processes but the first
+    unscored: int = 0  # epochs whose validation score was no number, so that they could not be the best
 
 
 class Trainer:
@@ -98,6 +106,11 @@ class Trainer:
         self.folder = folder
         self.identity = dict(identity)
         self.objective: Objective = step if isinstance(step, Objective) else Direct(step)
+        if settings.chunk and not isinstance(self.objective, Contrastive):
+            raise ConfigError(
+                f"training.chunk = {settings.chunk} cuts the embeddings of a contrastive batch, and this training has "
+                "none; set it to 0, and lower batch_size or raise accumulate where memory is short"
+            )
         self._validate = validate
         self._report = report
         self._report_step = report_step
@@ -107,6 +120,8 @@ class Trainer:
         self._title = title
         self.fabric = start(device, settings)
         self._progress = progress if self._is_first else SILENT
+        if self.fabric.world_size > 1:
+            module = share_batch_norms(module)
         self.module = module.to(self.fabric.device)
         self.optimiser = optimisation.build(module, settings)
         self._learning = [each for group in self.optimiser.param_groups for each in group["params"]]
@@ -118,7 +133,8 @@ class Trainer:
     def fit(self) -> FitResult:
         """Run to the end, or to early stopping, going on from the last checkpoint if there is one.
 
-        Raises ConfigError when that checkpoint is of another config or data, DivergedError on NaN.
+        Raises ConfigError when that checkpoint is of another config or data; DivergedError when loss, gradient or
+        weights are no numbers, or when no epoch's validation score is one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         at = self._saver.resume(self._progress)
@@ -137,8 +153,14 @@ class Trainer:
             raise
         finally:
             self._journal.close()
+        if not at.best_epoch:
+            raise DivergedError(
+                f"the validation score was no number in any of {at.epoch} epochs, so none is the best and no model was "
+                f"made; {self.folder / LAST} holds the last weights; look at what is validated on, or try a lower "
+                "learning_rate"
+            )
         self._saver.take_best()
-        return FitResult(at.best_epoch, at.best_score, at.epoch, at.seconds, self._journal.rows)
+        return FitResult(at.best_epoch, at.best_score, at.epoch, at.seconds, self._journal.rows, at.unscored)
 
     def _epoch(self, at: Standing) -> None:
         """What is left of an epoch's batches."""
@@ -146,6 +168,7 @@ class Trainer:
         self._freeze.start_epoch(at.epoch)
         self._start_epoch(at.epoch)
         self.objective.check(self.module)
+        check_norms(self.module, self.fabric.world_size)
         self.optimiser.zero_grad(set_to_none=True)
         self._journal.start_epoch()
         self._clock = time.perf_counter()
@@ -248,18 +271,23 @@ class Trainer:
             loss, at.loss, at.batch = at.loss / self.plan.batches, 0.0, 0
             at.epoch += 1
             score = measured["score"]
-            if score > at.best_score:
+            if not math.isfinite(score):
+                at.unscored += 1
+                self._progress.say(
+                    f"epoch {at.epoch}: the validation score is {score}, no number; this epoch cannot be the best one"
+                )
+            elif score > at.best_score:
                 at.best_score, at.best_epoch = score, at.epoch
                 self._saver.save_best(at)
         steps = at.epoch * self._steps_an_epoch
-        row = {"epoch": at.epoch, "loss": round(loss, 5), **measured, **self._report()}
+        numbers = {**measured, **self._report()}
+        row = {"epoch": at.epoch, "loss": round(loss, 5), **{name: _or_none(each) for name, each in numbers.items()}}
         row |= {"learning_rate": self.settings.rate_at(steps - 1, self.settings.epochs * self._steps_an_epoch)}
         self._journal.add_epoch({**row, "seconds": round(at.seconds, 1)}, steps)
         self._tick(at)
         self._saver.save_last(at)
-        self._progress.say(
-            f"epoch {at.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  best {at.best_score:.1f}"
-        )
+        best = f"best {at.best_score:.1f}" if at.best_epoch else "no best yet"
+        self._progress.say(f"epoch {at.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  {best}")
 
     def _measure(self) -> dict[str, float]:
         measured: dict[str, float] = {}

@@ -45,6 +45,7 @@ class GroupedPlan(EpochPlan):
         records = len(self._texts)
         used = int(np.minimum(self._texts, self._most).sum())
         self.batches = max(1, min(round(used / batch_size), records // 2))
+        self.left_out = len(text_owner) - used
 
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""

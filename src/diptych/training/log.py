@@ -60,18 +60,19 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> Non
     loss_axis.plot(epochs, [row["loss"] for row in rows], color="#B4532A", marker="o", markersize=3)
     loss_axis.set_ylabel("training loss", color="#B4532A")
     score_axis = loss_axis.twinx()
-    scores = [row["score"] for row in rows]
-    score_axis.plot(epochs, scores, color="#1F5A7A", marker="o", markersize=3)
+    scored = [(row["score"], row["epoch"]) for row in rows if row["score"] is not None]
+    score_axis.plot([epoch for _, epoch in scored], [score for score, _ in scored], "o-", color="#1F5A7A", markersize=3)
     score_axis.set_ylabel("validation rsum", color="#1F5A7A")
-    best = max(range(len(scores)), key=scores.__getitem__)
-    score_axis.annotate(
-        f"best {scores[best]:.1f}",
-        (epochs[best], scores[best]),
-        textcoords="offset points",
-        xytext=(-8, -16),
-        ha="right",
-        color="#1F5A7A",
-    )
+    if scored:
+        best, epoch = max(scored, key=lambda each: each[0])
+        score_axis.annotate(
+            f"best {best:.1f}",
+            (epoch, best),
+            textcoords="offset points",
+            xytext=(-8, -16),
+            ha="right",
+            color="#1F5A7A",
+        )
     for axis in (loss_axis, score_axis, rate_axis):
         axis.spines["top"].set_visible(False)
     loss_axis.set_title(title, loc="left")

@@ -18,7 +18,7 @@ from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss
 from diptych.training import randomness
 from diptych.training.batches import BatchRows
-from diptych.training.distributed import gather, part_of, total
+from diptych.training.distributed import gather, part_of, scaler_of, total
 
 
 @runtime_checkable
@@ -79,14 +79,27 @@ class Contrastive:
         embed: batch rows -> embeddings; each row's own must not depend on which others are there.
         loss: of the whole batch.
         chunk: rows embedded at once with a graph; 0 is all of the process's.
+        extra: rows and their embeddings -> the mean over them of a further loss, added to the first. It is computed
+            chunk by chunk, so it must need no other rows.
+        weight: of `loss` beside `extra`.
     """
 
-    def __init__(self, embed: Callable[[BatchRows], Embedded], loss: Loss, chunk: int = 0) -> None:
+    def __init__(
+        self,
+        embed: Callable[[BatchRows], Embedded],
+        loss: Loss,
+        chunk: int = 0,
+        *,
+        extra: Callable[[BatchRows, Embedded], Tensor] | None = None,
+        weight: float = 1.0,
+    ) -> None:
         if chunk < 0:
             raise ConfigError(f"chunk must be at least 0, found {chunk}")
         self.embed = embed
         self.loss = loss
         self.chunk = chunk
+        self.extra = extra
+        self.weight = weight
 
     def check(self, module: nn.Module) -> None:
         """Raise ConfigError for a chunk with batch norms in training mode: there a row depends on its chunk."""
@@ -113,17 +126,30 @@ class Contrastive:
                 embedded.append(self._embed(chunk, fabric))
         image, text, loss = self._meet(embedded, part, len(rows), fabric)
         if not cached:
-            _send_back(embedded[0], image, text)
-            return loss
+            more = self._extra(chunks[0], embedded[0], len(rows), fabric)
+            _send_back(embedded[0], image, text, more, fabric)
+            return loss if more is None else loss + total(more, fabric)
+        further = []
         after = randomness.torch_snapshot()
         begin = 0
         for chunk, state in zip(chunks, states, strict=True):
             randomness.torch_restore(state)
             own = slice(begin, begin + len(chunk))
-            _send_back(self._embed(chunk, fabric), image[own], text[own])
+            again = self._embed(chunk, fabric)
+            more = self._extra(chunk, again, len(rows), fabric)
+            _send_back(again, image[own], text[own], more, fabric)
+            if more is not None:
+                further.append(more.detach())
             begin += len(chunk)
         randomness.torch_restore(after)
-        return loss
+        return loss + total(torch.stack(further).sum(), fabric) if further else loss
+
+    def _extra(self, rows: BatchRows, embedded: Embedded, all_rows: int, fabric: Any) -> Tensor | None:
+        """These rows' part of the extra loss, which is a mean over the batch."""
+        if self.extra is None:
+            return None
+        with fabric.autocast():
+            return self.extra(rows, embedded) * (len(rows) / all_rows)
 
     def _embed(self, rows: BatchRows, fabric: Any) -> Embedded:
         with fabric.autocast():
@@ -141,6 +167,8 @@ class Contrastive:
         group = all_rows(groups) if groups else None
         with fabric.autocast():
             loss: Tensor = self.loss(Embedded(image, text, all_rows([each.owner for each in own]), group))
+        if self.weight != 1:
+            loss = self.weight * loss
         # Every process computes this very loss, so each adds only its share to the loss's own parameters.
         processes = fabric.world_size
         fabric.backward(loss / processes if processes > 1 else loss)
@@ -152,8 +180,12 @@ def _gradient(rows: Tensor) -> Tensor:
     return torch.zeros_like(rows) if rows.grad is None else rows.grad
 
 
-def _send_back(embedded: Embedded, image: Tensor, text: Tensor) -> None:
+def _send_back(embedded: Embedded, image: Tensor, text: Tensor, more: Tensor | None, fabric: Any) -> None:
+    """These gradients of the embeddings, and a further loss of them, back through the towers."""
     pairs = [(embedded.image, image), (embedded.text, text)]
+    if more is not None:
+        scaler = scaler_of(fabric)
+        pairs.append((scaler.scale(more) if scaler else more, torch.ones_like(more)))
     learning = [(rows, gradient) for rows, gradient in pairs if rows.requires_grad]
     if learning:  # a tower may be frozen, without a head
         torch.autograd.backward([rows for rows, _ in learning], [gradient for _, gradient in learning])

@@ -32,6 +32,7 @@ class Standing:
     best_score: float = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0  # at work, over all interruptions
+    unscored: int = 0  # epochs whose validation score was no number
 
 
 class Saver:
@@ -119,7 +120,7 @@ class Saver:
             self._average.load(found.average)
         if self._scaler:
             self._scaler.load_state_dict(facts["scaler"])
-        at = Standing(**{key: facts[key] for key in asdict(Standing())})
+        at = Standing(**{key: facts[key] for key in asdict(Standing()) if key in facts})  # older runs counted less
         within = f", batch {at.batch} of epoch {at.epoch + 1}" if at.batch else ""
         progress.say(f"going on after epoch {at.epoch}{within} of {self._folder}")
         return at

@@ -20,7 +20,7 @@ from diptych.models.networks import build_network  # noqa: E402
 from diptych.models.runner import OnnxHead  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
-PART = Part("backbone", {"model": "resnet10t", "pretrained_weights": False, "rate": 0.5})
+PART = Part("backbone", {"model": "resnet10t", "pretrained_weights": False, "still_norms": True, "rate": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,20 @@ def test_its_norms_keep_still_and_its_filters_learn(pixels: np.ndarray) -> None:
     assert next(network.body.parameters()).grad.abs().sum() > 0
     moving = build_network(Part("backbone", {**PART.options, "still_norms": False}), PixelTower(64)).train()
     assert any(part.training for part in moving.modules() if isinstance(part, torch.nn.BatchNorm2d))
+
+
+def test_random_features_do_not_standardise_the_head_and_random_norms_learn(pixels: np.ndarray) -> None:
+    rows = torch.from_numpy(PixelTower(64).embed(pixels))
+    torch.manual_seed(0)
+    side = Side(
+        build_network(Part("backbone", {"model": "resnet10t", "pretrained_weights": False}), PixelTower(64)),
+        LinearHead(512, 4),
+    )
+    side.fit_statistics(rows)
+    assert torch.equal(side.head.standardise.mean, torch.zeros(512))
+    assert torch.equal(side.head.standardise.std, torch.ones(512))
+    side.train()
+    assert all(part.training for part in side.modules() if isinstance(part, torch.nn.BatchNorm2d))
 
 
 def test_the_exported_graph_computes_the_same(pixels: np.ndarray, tmp_path: Path) -> None:

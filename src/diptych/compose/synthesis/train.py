@@ -122,7 +122,7 @@ def _start_from(generator: nn.Module, config: SynthesisConfig, tower: TextTower)
         generator.load_state_dict(read_weights(folder, files.GRAPH))
     except RuntimeError as error:
         raise ModelError(
-            f"the weights of {config.init!r} do not fit this config ({str(error).splitlines()[-1].strip()}); "
+            f"the weights of init = {config.init!r} do not fit this config; "
             f"use the design, size and widths that {folder / files.CONFIG} names under training, or leave init out"
         ) from error
 

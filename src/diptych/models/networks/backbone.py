@@ -20,15 +20,16 @@ class Backbone(Network):
     Args:
         features: numbers in a row, which is size * size * 3.
         model: a timm name, "hf-hub:NAME" or a folder.
-        pretrained_weights: take its weights; without them it starts from random ones.
+        pretrained_weights: take its weights; without them it starts from random ones, whose features mean nothing
+            yet, so that the head is not standardised by them.
         rate: learning rate as a share of the head's.
         frozen_epochs: epochs in which the head learns alone (the warm-up freeze of VSE++).
-        still_norms: keep batch norms in evaluation mode, with the statistics they came with.
+        still_norms: keep batch norms in evaluation mode, with the statistics they came with; left out, where there
+            are pretrained ones.
 
     Raises ConfigError when the rows are not square pictures, ModelError when the model is not here.
     """
 
-    pretrained = True
     mean: Tensor
     std: Tensor
 
@@ -40,7 +41,7 @@ class Backbone(Network):
         pretrained_weights: bool = True,
         rate: float = 0.1,
         frozen_epochs: int = 1,
-        still_norms: bool = True,
+        still_norms: bool | None = None,
     ) -> None:
         super().__init__()
         self.size = math.isqrt(features // 3)
@@ -48,9 +49,10 @@ class Backbone(Network):
             raise ConfigError(
                 f'the network backbone takes pixels, found {features} features; set image.tower = "pixels"'
             )
+        self.pretrained = pretrained_weights  # random features have no statistics that the head should be given
         tower = TimmImageTower(model, pretrained=pretrained_weights, device="cpu")
         self.body: Any = tower.unfrozen()
-        self.still_norms = still_norms
+        self.still_norms = pretrained_weights if still_norms is None else still_norms
         self.dim = tower.dim
         self.register_buffer("mean", torch.tensor(tower.preprocess.mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(tower.preprocess.std).reshape(1, 3, 1, 1))
