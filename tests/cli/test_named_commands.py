@@ -12,7 +12,7 @@ import cyclopts
 import pytest
 
 import diptych
-from diptych.cli.app import COMMANDS, build
+from diptych.cli.app import COMMANDS, build, run
 
 SOURCE = Path(diptych.__file__).parent
 ROOT = SOURCE.parents[1]
@@ -46,13 +46,10 @@ MESSAGES = [
 
 def chains() -> dict[str, cyclopts.App]:
     """Name -> app of every command and subcommand."""
-    app = build()
     found = {}
     for name in COMMANDS:
-        found[name] = app[name]
-        for below in app[name]:
-            if not below.startswith("-"):
-                found[f"{name} {below}"] = app[name][below]
+        app = found[name] = build(name)[name]
+        found |= {f"{name} {below}": app[below] for below in app if not below.startswith("-")}
     return found
 
 
@@ -79,6 +76,20 @@ def test_commands_in_messages_exist_and_take_their_flags(text: str) -> None:
         if text[: match.start()].strip()[-1:] in ("", ":") and re.match(r"\s+[A-Z~./'\"-]", behind):  # to be copied
             arguments = shlex.split(re.split(r" \((?!\))", behind)[0])
             build(chain.split()[0]).parse_args([*chain.split(), *arguments], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_every_help_has_examples_and_describes_every_part(chain: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*chain.split(), "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "For example:" in told
+    assert re.search(rf"diptych (data )?{chain}", told.partition("For example:")[2])
+    assert not re.search(r"\[default: *(\(\)|None|\"\"|False)?\]|\[env var", told)
+    app = CHAINS[chain]
+    for argument in app.assemble_argument_collection(parse_docstring=True) if app.default_command else []:
+        assert argument.parameter.help or not argument.show, f"{argument.names} is not described"
+    for below in app:
+        assert below.startswith("-") or re.search(rf"│ {below} +\w", told), f"{below} is not described"
 
 
 def documents() -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.lines import one_line
@@ -63,12 +63,19 @@ def build(called: str | None = None) -> cyclopts.App:
         help=ABOUT,
         config=cyclopts.config.Env("DIPTYCH_"),
         version=_version,
-        default_parameter=cyclopts.Parameter(negative=()),
+        default_parameter=cyclopts.Parameter(negative=(), show_env_var=False, show_default=_shown),
         suppress_keyboard_interrupt=False,  # `run` has more to say than an exit code
     )
     for name, (target, summary) in COMMANDS.items():
         app.command(target, name=name, **({} if name == called else {"help": summary}))
     return app
+
+
+def _shown(default: Any) -> str | None:
+    """A default as a person would type it; None for what is off, empty or not there."""
+    if default is None or default is False or default in ("", ()):
+        return None
+    return ", ".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
 
 
 def _version() -> str:
@@ -136,7 +143,8 @@ def _overview() -> str:
     """All commands, a line each. Written here, because laying out a page of help takes longer than reading it."""
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  {name:{width}}{summary}" for name, (_, summary) in COMMANDS.items()]
-    more = "diptych COMMAND --help describes a command with examples; diptych --version tells the version."
+    more = "diptych COMMAND --help describes a command with examples; diptych --version tells the version.\n"
+    more += "A flag can be set in the environment too: DIPTYCH_SEARCH_LIBRARY stands for search --library."
     return "\n".join(["Usage: diptych COMMAND [OPTIONS]", "", ABOUT, "", *lines, "", more])
 
 

@@ -12,6 +12,9 @@ from cyclopts import Parameter
 
 from diptych.data.readers import SourceOptions, open_source
 
+from .emoji import emoji
+from .filter import filter_source
+from .mine import mine
 from .shared import Common
 
 if TYPE_CHECKING:
@@ -20,10 +23,19 @@ if TYPE_CHECKING:
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
 
-app = cyclopts.App(name="data", help="Look at a source of pairs before you train on it.")
-app.command("diptych.cli.filter:filter_source", name="filter")
-app.command("diptych.cli.mine:mine", name="mine")
-app.command("diptych.cli.emoji:emoji", name="emoji")
+HELP = """Look at a source of pairs before you train on it, clean it, or make one.
+
+For example:
+
+    diptych data check flickr8k/
+
+    diptych data filter crawled.csv --out filtered/
+"""
+
+app = cyclopts.App(name="data", help=HELP)
+app.command(filter_source, name="filter")
+app.command(mine)
+app.command(emoji)
 
 
 @app.command

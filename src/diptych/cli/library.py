@@ -15,7 +15,16 @@ from .library_copies import backup, export, import_, reembed, restore
 from .library_trash import delete, purge, trash, undo
 from .shared import Common
 
-app = cyclopts.App(name="library", help="Look after a library.")
+HELP = """Look after a library.
+
+For example:
+
+    diptych library info ~/pictures.library
+
+    diptych library verify ~/pictures.library
+"""
+
+app = cyclopts.App(name="library", help=HELP)
 app.command(delete)
 app.command(undo)
 app.command(trash)
