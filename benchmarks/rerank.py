@@ -69,7 +69,7 @@ def rows(
     to_image = direction == TEXT_TO_IMAGE
     count = len(prepared.texts) if to_image else len(prepared.images)
     queries = np.sort(np.random.default_rng(0).permutation(count)[:most])
-    owner = prepared.owner[queries] if to_image else queries
+    owner = (prepared.owner if to_image else prepared.image_owner)[queries]
     everything = gallery(prepared, direction)
     depth = max(DEPTHS) if only_rerank else everything
     halves = [work.score(slow, prepared, direction, depth=depth, queries=queries[owner % 2 == half]) for half in (0, 1)]

@@ -206,7 +206,11 @@ def _fit(
 def _recall(model: DualEncoder, pairs: Sequence[Pair], progress: Progress) -> dict[str, tuple[int, float]]:
     """Texts and text-to-image R@10 (percent) of each language."""
     found = embed_pairs(model, pairs, progress=progress)
-    measured = evaluate(Embedded(found.images, found.texts, found.owner, found.languages), resamples=0, cuts=(10,))
+    measured = evaluate(
+        Embedded(found.images, found.texts, found.owner, found.languages, image_owner=found.image_owner),
+        resamples=0,
+        cuts=(10,),
+    )
     whole = 100 * measured.scores.text_to_image.metrics["R@10"].value
     by_language = {
         row.language or "?": (row.texts, 100 * row.scores.text_to_image.metrics["R@10"].value)

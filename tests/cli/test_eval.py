@@ -104,7 +104,7 @@ def test_the_seed_is_the_bags_seed(run, source, model):
     ("arguments", "code", "message"),
     [
         (("--protocol", "10k"), 2, "choose from full, 1k, 5k"),
-        (("--protocol", "5k"), 3, "needs 5,000 images with texts, found 5"),
+        (("--protocol", "5k"), 3, "needs 5,000 records with images and texts, found 5"),
         (("--languages", "xx"), 3, "nothing to evaluate"),
         (("--relevance", "group"), 3, "no pair names a group"),
         (("--split", "val"), 3, "no split 'val'"),

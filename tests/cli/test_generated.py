@@ -30,6 +30,7 @@ def test_measuring_pictures_made_elsewhere(diptych, made, shapes, small_model, t
     )  # fmt: skip
     assert code == 0
     told = json.loads(out)
+    assert [note["kind"] for note in told.pop("notes")] == ["joined_rows"]
     assert told == json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
     assert told["split"] == "val"
     by_key = {one["key"]: one for one in told["measures"]}

@@ -134,7 +134,9 @@ def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
 
 def test_batches_by_hand():
     pictures = Rows(np.arange(8, dtype=np.float16).reshape(4, 2), np.arange(4))
-    training = CaptionedImages((pictures,), ("",) * 6, np.arange(4), np.array([0, 0, 1, 2, 2, 2]), ("",) * 4, "")
+    training = CaptionedImages(
+        (pictures,), ("",) * 6, np.arange(4), np.array([0, 0, 1, 2, 2, 2]), ("",) * 4, ("",) * 4, (b"",) * 4, ""
+    )
     rows = BatchRows(np.array([2, 2, 0]), np.zeros(3, dtype=int), np.array([5, 3, 0]), np.array([2, 2, 0]))
     pieces = [[9], [0], [0], [7, 8], [0], [6]]
     flat, inputs, targets = compose_slow.batch_arrays(training, pieces, rows)

@@ -1,37 +1,47 @@
+import numpy as np
 import pytest
 
 from diptych.core.errors import DataError
-from diptych.data.mined import MinedRecord, read_mined, unknown_ids, write_mined
+from diptych.data.mined import MinedRecord, images_of, read_mined, write_mined
 
 
-def test_what_is_mined_is_read_by_id(tmp_path):
+def test_what_is_mined_is_read_by_record(tmp_path):
     path = tmp_path / "deep" / "mined.jsonl"
     records = [
-        MinedRecord("a", ("c", "b"), (0.05, -0.01)),
-        MinedRecord("b", (), ()),
-        MinedRecord("ü\n", ("a",), (0.0,)),
+        MinedRecord("a", "1a", ("c", "b"), (0.05, -0.01)),
+        MinedRecord("b", "1b", (), ()),
+        MinedRecord("ü\n", "1c", ("a",), (0.0,)),
     ]
 
     assert write_mined(path, iter(records), {"model": "base"}) == 3
-    assert read_mined(path) == {"a": ("c", "b"), "b": (), "ü\n": ("a",)}
-    assert unknown_ids(read_mined(path), ["a", "b", "z"]) == 1
+    mined = read_mined(path)
+    assert mined.negatives == {"a": ("c", "b"), "b": (), "ü\n": ("a",)}
+    assert mined.changed({"a": "1a", "b": "1b", "z": "9f"}) == []
+    assert mined.changed({"a": "1b", "b": "1b"}) == ["a"]
+
+
+def test_images_of_a_record_have_one_fingerprint():
+    owner = np.array([0, 1, 1, 2])
+    found = images_of(owner, [b"x", b"y", b"z", b"x"])
+    assert found[0] == found[2] != found[1]
+    assert found != images_of(owner, [b"x", b"y", b"other", b"x"])
 
 
 def test_an_interrupted_run_leaves_the_old_file(tmp_path):
     path = tmp_path / "mined.jsonl"
-    write_mined(path, [MinedRecord("a", (), ())], {})
+    write_mined(path, [MinedRecord("a", "1", (), ())], {})
 
     def failing():
-        yield MinedRecord("b", (), ())
+        yield MinedRecord("b", "1", (), ())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write_mined(path, failing(), {})
-    assert read_mined(path) == {"a": ()}
+    assert read_mined(path).negatives == {"a": ()}
     assert [file.name for file in tmp_path.iterdir()] == ["mined.jsonl"]
 
 
-HEADER = '{"format": "diptych-mined", "version": 1}\n'
+HEADER = '{"format": "diptych-mined", "version": 2}\n'
 
 
 @pytest.mark.parametrize(
@@ -41,8 +51,10 @@ HEADER = '{"format": "diptych-mined", "version": 1}\n'
         ("[1]\n", "no list of hard negatives"),
         ('{"format": "diptych-mined", "version": 9}\n', "version 9"),
         (HEADER + "not json\n", "line 2 is damaged"),
-        (HEADER + '{"id": 3, "negatives": []}\n', "line 2 is damaged"),
-        (HEADER + '{"id": "a", "negatives": [1]}\n', "line 2 is damaged"),
+        ('{"format": "diptych-mined", "version": 1}\n', "version 1.*mine again"),
+        (HEADER + '{"record": 3, "images": "1", "negatives": []}\n', "line 2 is damaged"),
+        (HEADER + '{"record": "a", "images": "1", "negatives": [1]}\n', "line 2 is damaged"),
+        (HEADER + '{"record": "a", "images": "1", "negatives": []}\n' * 2, "line 3 speaks of record 'a' again"),
     ],
 )
 def test_other_files_are_refused_by_name_and_line(tmp_path, content, message):

@@ -141,7 +141,7 @@ def test_images_without_texts_are_left_out_and_counted():
 
     evaluation = evaluate(lonely, resamples=0)
 
-    assert evaluation.images_without_texts == 4
+    assert evaluation.records_without_texts == 4
     assert values(evaluation.scores.text_to_image) == values(evaluate(pool, resamples=0).scores.text_to_image)
 
 

@@ -68,5 +68,5 @@ def test_shuffled_pairs_are_all_wrong():
     assert (moved.owner != one.owner).all()
     assert moved.owner.max() < 30
     assert (shuffled(one, seed=3).owner == moved.owner).all()
-    with pytest.raises(ConfigError, match="two images"):
+    with pytest.raises(ConfigError, match="two records"):
         shuffled(vectors(images=1))

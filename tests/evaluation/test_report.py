@@ -25,7 +25,7 @@ def test_json_holds_every_number_and_names_its_protocol():
     assert record["split"] == "val"
     assert record["protocol"]["name"] == "bagged:3x20"
     assert (record["protocol"]["draws"], record["protocol"]["seed"]) == (3, 5)
-    assert record["bootstrap"] == {"resamples": 30, "level": 0.95, "unit": "image"}
+    assert record["bootstrap"] == {"resamples": 30, "level": 0.95, "unit": "record"}
     side = record["text_to_image"]
     assert side["gallery"] == side["queries"] == {"min": 20, "mean": 20.0, "max": 20}
     assert side["positives_per_query"] == {"min": 1, "mean": 1.0, "max": 1}

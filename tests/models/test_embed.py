@@ -5,7 +5,7 @@ from PIL import Image
 from diptych.core.errors import Reason
 from diptych.core.types import BytesImage, FileImage, Pair, Text
 from diptych.models import load
-from diptych.models.embed import embed_pairs
+from diptych.models.embed import embed_images, embed_pairs
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,41 @@ def test_nothing_at_all_is_empty_and_not_an_error(model):
     found = embed_pairs(model, [])
 
     assert (found.images.shape, found.texts.shape, found.owner.shape) == ((0, 16), (0, 16), (0,))
+
+
+def test_every_image_of_a_record_is_embedded_and_a_bad_one_costs_only_itself(model, picture):
+    red, green, blue = (picture(f"{colour}.png", colour) for colour in ("red", "green", "blue"))
+    bad = BytesImage(b"no image", "bad.jpg")
+    pairs = [
+        Pair("1", (bad,), (Text("lost"),)),
+        Pair("1", (red, bad, green), (Text("one"), Text("two"))),
+        Pair("1", (blue,), (Text("three"),), group="g"),
+    ]
+
+    found = embed_pairs(model, pairs, batch_size=2)
+
+    assert found.places.tolist() == [1, 2]  # whatever their ids
+    assert (found.ids, found.groups) == (("1", "1"), (None, "g"))
+    assert (found.image_owner.tolist(), found.owner.tolist()) == ([0, 0, 1], [0, 0, 1])
+    assert found.pictures == (red, green, blue)
+    assert found.images == pytest.approx(model.encode_images([red, green, blue]), abs=1e-6)
+    assert [one.name for one in found.skipped] == ["bad.jpg", "bad.jpg"]
+    assert found.skipped_texts == 1
+
+    views = embed_images(model, pairs, ("flip",))
+    assert views.image_owner.tolist() == [0, 0, 1]
+    assert views.views.shape == (1, 3, 16)
+    assert views.images == pytest.approx(found.images, abs=1e-6)
+
+
+def test_equal_images_are_equal_to_the_last_bit_and_what_is_embedded_has_a_name(model, picture):
+    same = picture("a.png", "red")
+    twin = BytesImage(same.path.read_bytes(), "table row 3")
+    pairs = [Pair("a", (same,), (Text("x"),)), Pair("b", (picture("b.png", "blue"), twin), (Text("y"),))]
+
+    found = embed_pairs(model, pairs)
+
+    assert np.array_equal(found.images[0], found.images[2])
+    assert found.keys[0] == found.keys[2] != found.keys[1]
+    other = [pairs[0], Pair("b", (twin, twin), (Text("y"),))]
+    assert embed_pairs(model, other).content != found.content == embed_pairs(model, pairs).content

@@ -54,7 +54,7 @@ def mine(
         text_guard: Cosine between texts from which two records are taken to say the same.
     """
     from diptych import evaluation
-    from diptych.data.mined import MinedRecord, write_mined
+    from diptych.data.mined import MinedRecord, images_of, write_mined
     from diptych.evaluation.mining import MiningSettings
     from diptych.evaluation.mining import mine as mined
     from diptych.models import load
@@ -64,18 +64,21 @@ def mine(
     encoder = load(model)
     opened = open_source(source, options)
     progress = common.progress()
-    vectors = embed_pairs(encoder, list(opened), progress=progress)
+    pairs = list(opened)
+    vectors = embed_pairs(encoder, pairs, progress=progress)
     if not len(vectors.images):
         raise DataError(f"{opened.name} has no readable picture with a text; there is nothing to mine")
     labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else None
+    keys = [pairs[place].identity for place in vectors.places]
+    images = images_of(vectors.image_owner, vectors.keys)
     counts = {"negatives": 0, "guarded": 0, "without": 0}
 
     def records() -> Iterator["MinedRecord"]:
-        for one in mined(vectors.images, vectors.texts, vectors.owner, settings, labels=labels, progress=progress):
+        sides = vectors.images, vectors.texts, vectors.owner
+        for one in mined(*sides, settings, image_owner=vectors.image_owner, labels=labels, progress=progress):
             _count(counts, one)
-            yield MinedRecord(
-                vectors.ids[one.record], tuple(vectors.ids[other] for other in one.others), tuple(one.gaps.tolist())
-            )
+            others = tuple(keys[other] for other in one.others)
+            yield MinedRecord(keys[one.record], images[one.record], others, tuple(one.gaps.tolist()))
 
     about = {
         "model": encoder.name,

@@ -146,7 +146,7 @@ def distill(
     report = train(
         config.student(student), out, pairs=pairs, device=device, cache=cache, lesson=lesson, progress=progress
     )
-    return dataclasses.replace(report, skipped=(*opened.skipped, *report.skipped), notes=tuple(opened.notes))
+    return dataclasses.replace(report, skipped=(*opened.skipped, *report.skipped), notes=(*opened.notes, *report.notes))
 
 
 class TeacherLesson:

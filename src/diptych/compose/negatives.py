@@ -1,23 +1,23 @@
-"""Mined hard negatives in training: from ids in a file to records that meet."""
+"""Mined hard negatives in training: from keys in a file to records that meet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError
-from diptych.data.mined import read_mined, unknown_ids
+from diptych.data.features import FeaturePairs
+from diptych.data.mined import MinedFile, images_of, read_mined
 from diptych.training.partners import Partners
 
 
 @dataclass(frozen=True)
 class MinedNegatives:
-    """What `diptych data mine` found, by id, and the fingerprint of the file."""
+    """What `diptych data mine` found, and the fingerprint of the file."""
 
     path: Path
-    hard: Mapping[str, Sequence[str]]
+    hard: MinedFile
     fingerprint: str
 
     @classmethod
@@ -25,20 +25,29 @@ class MinedNegatives:
         """Raises DataError for a file that is missing, damaged or not one of these."""
         return cls(path, read_mined(path), fingerprint.of_file(path))
 
-    def unmined(self, ids: Sequence[str]) -> int:
-        """How many of these records the file does not speak of."""
-        return unknown_ids(self.hard, ids)
+    def check(self, training: FeaturePairs) -> None:
+        """Raise DataError when the file speaks of other records under the same keys."""
+        images = images_of(training.image_owner, training.image_keys)
+        if changed := self.hard.changed(dict(zip(training.keys, images, strict=True))):
+            raise DataError(
+                f"{self.path} was mined from other images: those of {len(changed):,} of {training.records:,} training "
+                f"records have changed since (the first: {changed[0]}); mine again"
+            )
 
-    def partners(self, ids: Sequence[str], share: float) -> Partners:
+    def unmined(self, training: FeaturePairs) -> int:
+        """How many of these records the file does not speak of: other data, or another split."""
+        return sum(key not in self.hard.negatives for key in training.keys)
+
+    def partners(self, training: FeaturePairs, share: float) -> Partners:
         """Whom each of these records should meet, hardest first; others than these records are left out.
 
         Raises DataError when nobody should meet anybody: then the file was mined from something else.
         """
-        number = {name: place for place, name in enumerate(ids)}
-        of = [[number[other] for other in self.hard.get(name, ()) if other in number] for name in ids]
+        place = {key: number for number, key in enumerate(training.keys)}
+        of = [[place[other] for other in self.hard.negatives.get(key, ()) if other in place] for key in training.keys]
         if not any(of):
             raise DataError(
-                f"{self.path} has no hard negatives among the {len(ids)} training records; "
+                f"{self.path} has no hard negatives among the {training.records} training records; "
                 "mine again from the same source and split, or with a wider --margin"
             )
         return Partners(of, share)

@@ -121,7 +121,7 @@ def fit(
     Raises DataError when fewer than 10 pairs are left.
     """
     fast = as_model(fast)
-    kept = [pair for pair in pairs if pair.images and pair.texts and (share >= 1 or held_out(pair.id, share))]
+    kept = [pair for pair in pairs if pair.images and pair.texts and (share >= 1 or held_out(pair.identity, share))]
     if len(kept) < 10:
         raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
     prepared = prepare(fast, slow, kept, progress=progress)
@@ -253,23 +253,23 @@ class Prepared:
 
     images: Float32[np.ndarray, "n d"]
     texts: Float32[np.ndarray, "m d"]
-    owner: Int64[np.ndarray, " m"]  # the picture that a text belongs to
+    image_owner: Int64[np.ndarray, " n"]  # the record that an image belongs to
+    owner: Int64[np.ndarray, " m"]  # the record that a text belongs to
     tokens: Float16[np.ndarray, "n r w"]
     words: tuple[str, ...]
     skipped: tuple[Skipped, ...]
 
 
 def prepare(fast: DualEncoder, slow: CrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT) -> Prepared:
-    """The first picture of each pair and all of its texts; pairs with an unreadable picture are left out."""
+    """Every readable image of each pair and all of its texts; pairs without a readable image are left out."""
     embedded = embed_pairs(fast, pairs, progress=progress)
-    by_id = {pair.id: pair for pair in pairs}
-    kept = [by_id[identifier] for identifier in embedded.ids]
     return Prepared(
         images=embedded.images,
         texts=embedded.texts,
+        image_owner=embedded.image_owner,
         owner=embedded.owner,
-        tokens=slow.encode_regions([pair.images[0] for pair in kept], progress=progress),
-        words=tuple(text.value for pair in kept for text in pair.texts),
+        tokens=slow.encode_regions(embedded.pictures, progress=progress),
+        words=embedded.values,
         skipped=embedded.skipped,
     )
 
@@ -292,10 +292,10 @@ def score(
         queries = np.sort(draw.permutation(len(pairs.texts if to_image else pairs.images))[:most])
     if to_image:
         cosines = pairs.texts[queries] @ pairs.images.T
-        positives = Positives.from_labels(pairs.owner[queries], np.arange(len(pairs.images)))
+        positives = Positives.from_labels(pairs.owner[queries], pairs.image_owner)
     else:
         cosines = pairs.images[queries] @ pairs.texts.T
-        positives = Positives.from_labels(queries, pairs.owner)
+        positives = Positives.from_labels(pairs.image_owner[queries], pairs.owner)
     candidates = top(cosines, depth)
     texts = tuple(pairs.words[query] for query in queries) if to_image else ()
     if depth >= cosines.shape[1]:  # everything: keys and values of a picture are made once for all texts

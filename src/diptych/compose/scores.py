@@ -29,30 +29,28 @@ def retrieval_scores(
     """R@1, R@5 and R@10 in percent of what is trained for, and their sum as "score".
 
     Across the modalities both ways (i2t, t2i); among texts by the others of their record (t2t); of pictures by
-    their other looks (i2i). One picture a record is used; its further pictures are left out.
+    their other looks (i2i). Every picture of a record is used.
 
     Raises DataError when texts are to be found by texts and no record has two.
     """
-    first = np.searchsorted(pairs.image_owner, np.arange(pairs.records))
+    every = np.arange(len(pairs.images[0]))
     result: dict[str, float] = {}
     images = texts = np.zeros((0, 0), dtype=np.float32)
     if shares.across or shares.images:
-        images = _embed(image, pairs.images[0], first, device)
+        images = _embed(image, pairs.images[0], every, device)
     if shares.across or shares.texts:
         texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)), device)
     if shares.across:
-        found = evaluate(
-            Embedded(images, texts, pairs.text_owner), resamples=0, cuts=_CUTS, similarity=similarity
-        ).scores
+        collection = Embedded(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
+        found = evaluate(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
         result |= _percent("i2t", found.image_to_text) | _percent("t2i", found.text_to_image)
     if shares.texts:
         items = Items(texts, pairs.text_owner, pairs.text_owner, TEXT_TO_TEXT, "pair")
         result |= _percent("t2t", evaluate_within(items, cuts=_CUTS, resamples=0).directions[TEXT_TO_TEXT])
     if shares.images:
-        looks = np.concatenate([_embed(image, view, first, device) for view in pairs.images[1:]])
-        own = np.arange(pairs.records)
-        seen = Views(looks, np.tile(own, len(pairs.images) - 1))
-        items = Items(images, own, own, IMAGE_TO_IMAGE, "view", seen)
+        looks = np.concatenate([_embed(image, view, every, device) for view in pairs.images[1:]])
+        seen = Views(looks, np.tile(every, len(pairs.images) - 1))
+        items = Items(images, every, pairs.image_owner, IMAGE_TO_IMAGE, "view", seen)
         result |= _percent("i2i", evaluate_within(items, cuts=_CUTS, resamples=0).directions[IMAGE_TO_IMAGE])
     return {"score": round(sum(result.values()), 2), **result}
 

@@ -18,6 +18,7 @@ from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_o
 from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
+from diptych.core.notes import Notes
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, MapTower, Progress
 from diptych.core.shapes import Float32
@@ -25,6 +26,7 @@ from diptych.core.types import Pair
 from diptych.data import views
 from diptych.data.captions import CaptionedImages, collect_captions
 from diptych.data.readers import Source, SourceOptions
+from diptych.data.repeats import note_shared_by_splits
 from diptych.encoders import table as towers
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
@@ -114,6 +116,8 @@ def train(
     root = (cache or cache_folder()) / "features"
     training = _collect(pairs["train"], tower, root, config.data, config.data.views, progress)
     validation = _collect(pairs["val"], tower, root, config.data, (views.FULL,), progress)
+    notes = opened.notes if opened else Notes()
+    note_shared_by_splits(notes, training.contents, validation.contents)
     words = _words(out, training, config.vocabulary)
     torch.manual_seed(config.seed)
     network = CrossNetwork(tower.maps, len(words), config.network)
@@ -128,7 +132,9 @@ def train(
     if not trainer.fabric.is_global_zero:  # one process writes
         records = {"train": training.records, "val": validation.records}
         return TrainReport(out / "model", scores, (fit,), (), records)
-    return _saved(config, out, tower, network, words, scoring, training, validation, scores, fit, opened)
+    report = _saved(config, out, tower, network, words, scoring, training, validation, scores, fit)
+    unread = opened.skipped if opened else ()
+    return dataclasses.replace(report, skipped=(*unread, *report.skipped), notes=tuple(notes))
 
 
 def forget(out: Path) -> None:
@@ -326,7 +332,6 @@ def _saved(
     validation: CaptionedImages,
     scores: Mapping[str, float],
     fit: FitResult,
-    opened: Source | None,
 ) -> TrainReport:
     records = {"train": training.records, "val": validation.records}
     record: dict[str, Any] = {
@@ -356,9 +361,7 @@ def _saved(
         tower=tower,
         card=_card(config, record, scoring),
     )
-    unread, notes = (opened.skipped, tuple(opened.notes)) if opened else ([], ())
-    skipped = (*unread, *training.skipped, *validation.skipped)
-    return TrainReport(out / "model", scores, (fit,), skipped, records, notes=notes)
+    return TrainReport(out / "model", scores, (fit,), (*training.skipped, *validation.skipped), records)
 
 
 def _card(config: SlowConfig, record: Mapping[str, Any], scoring: ScoringSettings) -> str:

@@ -18,13 +18,14 @@ from diptych.compose.pairing import Pairing
 from diptych.compose.scores import LOOKS, retrieval_scores
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError
-from diptych.core.notes import Note, notes_json
+from diptych.core.notes import Note, Notes, notes_json
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
 from diptych.core.types import Pair, Skipped
 from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect, is_wanted
 from diptych.data.readers import Source, SourceOptions, open_source
+from diptych.data.repeats import note_shared_by_splits
 from diptych.data.splits import divide
 from diptych.losses import Embedded
 from diptych.models import card
@@ -174,6 +175,10 @@ def train(
     )
     if lesson is not None:
         lesson.begin(data.training)
+    notes = opened.notes if opened else Notes()
+    note_shared_by_splits(notes, data.training.contents, data.validation.contents)
+    if mined is not None:
+        mined.check(data.training)
     if data.unmined:
         progress.say(f"{config.data.mined} does not speak of {data.unmined} of {data.training.records} records")
     fits, trained, first = [], [], True
@@ -192,7 +197,7 @@ def train(
         trained.append(module.cpu().eval())
     skipped = [*(opened.skipped if opened else ()), *data.training.skipped, *data.validation.skipped]
     report = _package(config, out, data, trained, fits, skipped, write=first)
-    return dataclasses.replace(report, notes=tuple(opened.notes) if opened else ())
+    return dataclasses.replace(report, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ class _Data:
     @property
     def unmined(self) -> int:
         """Training records that the mined negatives do not speak of."""
-        return self.mined.unmined(self.training.ids) if self.mined else 0
+        return self.mined.unmined(self.training) if self.mined else 0
 
     @property
     def classes(self) -> int:
@@ -301,7 +306,7 @@ def _trainer(
         report=loss.report,
         start_epoch=loss.start_epoch,
         start_step=loss.start_step,
-        name_rows=lambda rows: [training.ids[owner] for owner in rows.owner],
+        name_rows=lambda rows: [training.keys[owner] for owner in rows.owner],
         device=device,
         title=f"{config.name}, seed {seed}",
         progress=progress,
@@ -329,7 +334,7 @@ def _plan(config: TrainConfig, data: _Data, seed: int, progress: Progress = SILE
             **common,
             deal=alternatives.originals if alternatives else None,
             swap=alternatives.draw if alternatives else None,
-            partners=data.mined.partners(training.ids, config.data.hard) if data.mined else None,
+            partners=data.mined.partners(training, config.data.hard) if data.mined else None,
         )
     if plan.left_out:
         progress.say(

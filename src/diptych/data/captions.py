@@ -15,6 +15,7 @@ from diptych.core.shapes import Int
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.features import Rows, cached_images, is_wanted
+from diptych.data.repeats import Contents
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class CaptionedImages:
     image_owner: Int[np.ndarray, " n"]
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
+    keys: tuple[str, ...]  # identities of the records
+    image_keys: tuple[bytes, ...]  # tell pictures by their bytes
     content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -36,6 +39,12 @@ class CaptionedImages:
     def records(self) -> int:
         """How many records there are."""
         return len(self.ids)
+
+    @property
+    def contents(self) -> Contents:
+        """What the records hold, to be looked through for repetitions."""
+        names = [self.keys[owner] for owner in self.image_owner]
+        return Contents(self.image_keys, self.image_owner.tolist(), names, self.texts, self.text_owner.tolist())
 
     def fingerprint(self) -> str:
         """Stable name of the records, their content and their order."""
@@ -67,7 +76,7 @@ def collect_captions(
     texts: list[str] = []
     image_owner: list[int] = []
     text_owner: list[int] = []
-    ids: list[str] = []
+    kept: list[Pair] = []
     position = 0
     for pair in pairs:
         readable = [ref for ref in range(position, position + len(pair.images)) if index[0][ref] >= 0]
@@ -78,10 +87,10 @@ def collect_captions(
             continue
         chosen += readable
         texts += wanted
-        image_owner += [len(ids)] * len(readable)
-        text_owner += [len(ids)] * len(wanted)
-        ids.append(pair.id)
-    if not ids:
+        image_owner += [len(kept)] * len(readable)
+        text_owner += [len(kept)] * len(wanted)
+        kept.append(pair)
+    if not kept:
         raise DataError(
             f"found no usable pair among {len(pairs)}: each needs a readable picture and a text", Reason.EMPTY_TEXT
         )
@@ -90,7 +99,9 @@ def collect_captions(
         texts=tuple(texts),
         image_owner=np.array(image_owner),
         text_owner=np.array(text_owner),
-        ids=tuple(ids),
+        ids=tuple(pair.id for pair in kept),
+        keys=tuple(pair.identity for pair in kept),
+        image_keys=tuple(keys[row] for row in chosen),
         content=fingerprint.combined([*(keys[row].hex() for row in chosen), *texts]),
         skipped=skipped,
     )

@@ -17,6 +17,7 @@ from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import FeatureCache, content_key
 from diptych.data.images import stream
+from diptych.data.repeats import Contents
 
 _TEXT_CHUNK = 2048
 _FLUSH = 512  # pictures between two durable writes to the cache, unless
@@ -46,7 +47,8 @@ class FeaturePairs:
     """Pairs whose pictures and texts went through frozen towers.
 
     `images[v]` holds view v of every picture; `image_owner` and `text_owner` say which record
-    (0 .. records-1) a picture or a text belongs to, in ascending order.
+    (0 .. records-1) a picture or a text belongs to, in ascending order. `ids` are labels, which may repeat;
+    `keys` are the records' identities; `image_keys` tell pictures by their bytes.
     """
 
     images: tuple[Rows, ...]
@@ -54,6 +56,8 @@ class FeaturePairs:
     image_owner: Int[np.ndarray, " n"]
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
+    keys: tuple[str, ...]
+    image_keys: tuple[bytes, ...]
     groups: tuple[str | None, ...]  # the class of each record
     written: tuple[Text, ...]  # the texts as they were read
     content: str  # fingerprint of the pictures and texts themselves
@@ -63,6 +67,13 @@ class FeaturePairs:
     def records(self) -> int:
         """How many records there are."""
         return len(self.ids)
+
+    @property
+    def contents(self) -> Contents:
+        """What the records hold, to be looked through for repetitions."""
+        names = [self.keys[owner] for owner in self.image_owner]
+        texts = [text.value for text in self.written]
+        return Contents(self.image_keys, self.image_owner.tolist(), names, texts, self.text_owner.tolist())
 
     def fingerprint(self) -> str:
         """Stable name of the records, their content and their order (for checkpoints and model cards)."""
@@ -98,7 +109,7 @@ def collect(
     image_owner: list[int] = []
     texts: list[Text] = []
     text_owner: list[int] = []
-    ids: list[str] = []
+    kept: list[Pair] = []
     groups: list[str | None] = []
     position = 0
     for pair in pairs:
@@ -111,12 +122,12 @@ def collect(
             skipped.append(Skipped(pair.id, missing))
             continue
         image_rows += readable
-        image_owner += [len(ids)] * len(readable)
+        image_owner += [len(kept)] * len(readable)
         texts += chosen
-        text_owner += [len(ids)] * len(chosen)
-        ids.append(pair.id)
+        text_owner += [len(kept)] * len(chosen)
+        kept.append(pair)
         groups.append(pair.group)
-    if not ids:
+    if not kept:
         unsaid = langs and any(text.lang is None for pair in pairs for text in pair.texts)
         raise DataError(
             f"found no usable pair among {len(pairs)}: each needs a readable picture and a text"
@@ -131,7 +142,9 @@ def collect(
         texts=text_rows([text.value for text in texts], text_tower, root, progress),
         image_owner=np.array(image_owner),
         text_owner=np.array(text_owner),
-        ids=tuple(ids),
+        ids=tuple(pair.id for pair in kept),
+        keys=tuple(pair.identity for pair in kept),
+        image_keys=tuple(keys[row] for row in image_rows),
         groups=tuple(groups),
         written=tuple(texts),
         content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *(text.value for text in texts)]),

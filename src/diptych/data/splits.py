@@ -11,12 +11,12 @@ from diptych.core.types import Pair
 
 
 def held_out(identity: str, share: float) -> bool:
-    """Whether a record belongs to the held-out share: a function of its id alone, so it never moves."""
+    """Whether a record belongs to the held-out share: a function of its identity alone, so it never moves."""
     return int(fingerprint.of_bytes(identity.encode("utf-8", "surrogatepass"))[:8], 16) < share * 2**32
 
 
 def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[str, list[Pair]]:
-    """{"train": ..., "val": ...}: by the source's splits, or by a hash of the id where it has none.
+    """{"train": ..., "val": ...}: by the source's splits, or by a hash of the identity where it has none.
 
     A source that names only the training split gets its validation pairs out of that.
     Raises DataError when either would be empty.
@@ -30,8 +30,8 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
     else:
         pool = [pair for pair in pairs if pair.split in (None, train)]
         chosen = {
-            "train": [pair for pair in pool if not held_out(pair.id, share)],
-            "val": [pair for pair in pool if held_out(pair.id, share)],
+            "train": [pair for pair in pool if not held_out(pair.identity, share)],
+            "val": [pair for pair in pool if held_out(pair.identity, share)],
         }
     for name, wanted in (("train", train), ("val", val)):
         if not chosen[name]:

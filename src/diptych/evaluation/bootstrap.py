@@ -1,7 +1,7 @@
 """Bootstrap intervals: how much a number would move with other queries from the same source.
 
-What is resampled is the image. Image→text resamples images; text→image resamples images with all
-their captions (a cluster bootstrap), because captions of one photo are found or missed together
+What is resampled is the record: its images as queries image→text, its texts as queries text→image (a
+cluster bootstrap), because captions of one photo, and photos of one dish, are found or missed together
 and treating them as independent would make the interval too narrow.
 """
 
@@ -23,7 +23,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sample:
-    """The queries of one ranking: a metric's values and the unit (image) each query belongs to."""
+    """The queries of one ranking: a metric's values and the unit (record) each query belongs to."""
 
     values: Float64[np.ndarray, " q"]
     units: Int64[np.ndarray, " q"]
@@ -104,7 +104,7 @@ def summarised(number: Number) -> float:
 def replicates(numbers: Sequence[Number], resampling: Resampling) -> Float64[np.ndarray, "numbers resamples"]:
     """Every number in every resample.
 
-    All of them share the drawn units, so an image that is in several bags, or a query in both
+    All of them share the drawn units, so a record that is in several bags, or a query in both
     directions, counts the same everywhere.
     """
     estimators = [_number(number, resampling.units) for number in numbers]
@@ -119,7 +119,7 @@ def percentile_interval(replicated: Float64[np.ndarray, " resamples"], level: fl
 
 
 def paired_difference(first: Number, second: Number, resampling: Resampling, level: float = LEVEL) -> Difference:
-    """Second minus first on the same queries, every resample drawing the same images for both.
+    """Second minus first on the same queries, every resample drawing the same records for both.
 
     Raises ConfigError when the two runs do not have the same queries.
     """

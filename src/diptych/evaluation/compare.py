@@ -1,6 +1,6 @@
 """Several reports of the same queries in one table: intervals, differences, paired bootstrap tests.
 
-The resamples draw the same images for every run, so a difference's interval is that of the
+The resamples draw the same records for every run, so a difference's interval is that of the
 difference, which is narrower than two intervals side by side suggest.
 """
 
@@ -66,7 +66,7 @@ class Comparison:
             "version": FORMAT_VERSION,
             "baseline": self.baseline,
             "task": dict(self.task),
-            "bootstrap": {"resamples": self.resamples, "seed": self.seed, "level": LEVEL, "images": self.units},
+            "bootstrap": {"resamples": self.resamples, "seed": self.seed, "level": LEVEL, "records": self.units},
             "correction": "Holm, over the runs compared on one metric",
             "runs": {
                 name: {metric: asdict(cell) for metric, cell in cells.items()} for name, cells in self.runs.items()

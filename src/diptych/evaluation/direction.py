@@ -39,7 +39,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The ranks of one draw, and the unit (image) that each query belongs to."""
+    """The ranks of one draw, and the unit (record) that each query belongs to."""
 
     ranks: Ranks
     units: Int64[np.ndarray, " q"]

@@ -26,40 +26,56 @@ REFERENCE_LANGUAGE = "en"
 class Embedded:
     """A collection as vectors.
 
-    `owner[t]` is the image that text t belongs to. `groups` is an integer class for each image
-    when every image of a text's class counts as relevant; None when only its own image does.
+    `owner[t]` is the record that text t belongs to, `image_owner[i]` that of image i (None: image i is record i).
+    An image and a text are relevant to each other when they are of one record, or with `groups`, an integer
+    class for each record, of records of one class.
     """
 
     images: Float32[np.ndarray, "n d"]
     texts: Float32[np.ndarray, "m d"]
     owner: Int64[np.ndarray, " m"]
     languages: tuple[str | None, ...] = ()  # of each text; () when nothing is known
-    groups: Int64[np.ndarray, " n"] | None = None
+    groups: Int64[np.ndarray, " records"] | None = None
+    image_owner: Int64[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.owner) != len(self.texts):
             raise DataError(f"{len(self.texts)} texts but {len(self.owner)} owners; expected one each")
-        if len(self.owner) and not (self.owner.min() >= 0 and self.owner.max() < len(self.images)):
-            raise DataError(f"a text's owner is not one of the {len(self.images)} images")
+        if self.image_owner is not None and len(self.image_owner) != len(self.images):
+            raise DataError(f"{len(self.images)} images but {len(self.image_owner)} owners; expected one each")
+        if len(self.owner) and not np.isin(self.owner, self.record_of_image).all():
+            raise DataError(f"a text's owner is not one of the {self.records} records with images")
         if self.languages and len(self.languages) != len(self.texts):
             raise DataError(f"{len(self.texts)} texts but {len(self.languages)} languages; expected one each")
-        if self.groups is not None and len(self.groups) != len(self.images):
-            raise DataError(f"{len(self.images)} images but {len(self.groups)} groups; expected one each")
+        if self.groups is not None and len(self.groups) != self.records:
+            raise DataError(f"{self.records} records but {len(self.groups)} groups; expected one each")
 
     @property
-    def labels(self) -> Int64[np.ndarray, " n"]:
-        """A label for each image; a text is relevant to the images that share its owner's label."""
-        return np.arange(len(self.images)) if self.groups is None else self.groups
+    def record_of_image(self) -> Int64[np.ndarray, " n"]:
+        """The record that each image belongs to."""
+        return np.arange(len(self.images)) if self.image_owner is None else self.image_owner
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return int(self.record_of_image.max()) + 1 if len(self.images) else 0
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " records"]:
+        """A label for each record: images and texts of records with the same label are relevant to each other."""
+        return np.arange(self.records) if self.groups is None else self.groups
 
     def only(self, kept: Bool[np.ndarray, " m"]) -> Embedded:
-        """The texts that are kept and the images that own at least one of them, renumbered."""
-        images, owner = np.unique(self.owner[kept], return_inverse=True)
+        """The texts that are kept, and all images of the records that own at least one of them, renumbered."""
+        records, owner = np.unique(self.owner[kept], return_inverse=True)
+        images = np.isin(self.record_of_image, records)
         return Embedded(
             self.images[images],
             self.texts[kept],
             owner.astype(np.int64),
             tuple(np.array(self.languages, dtype=object)[kept]) if self.languages else (),
-            None if self.groups is None else self.groups[images],
+            None if self.groups is None else self.groups[records],
+            np.searchsorted(records, self.record_of_image[images]).astype(np.int64),
         )
 
 
@@ -71,14 +87,15 @@ class Scores:
     text_to_image: Direction
     rsum: Estimate | None
     rsum_number: Number | None = field(repr=False)
-    units: int  # images in any draw: what a bootstrap resamples
+    units: int  # records in any draw: what a bootstrap resamples
 
 
 @dataclass(frozen=True)
 class LanguageScores:
-    """One language's texts against the images that have such texts, everything at once."""
+    """One language's texts against the images of the records that have such texts, everything at once."""
 
     language: str | None
+    records: int
     images: int
     texts: int
     scores: Scores
@@ -95,9 +112,10 @@ class Evaluation:
     seed: int
     relevance: str  # "pair" or "group"
     resamples: int  # 0: no intervals
+    records: int
     images: int
     texts: int
-    images_without_texts: int  # left out of queries and gallery
+    records_without_texts: int  # their images are left out of queries and gallery
     scores: Scores
     languages: tuple[LanguageScores, ...]
 
@@ -115,7 +133,7 @@ class Evaluation:
 
     @property
     def units(self) -> int:
-        """Images in any draw."""
+        """Records in any draw."""
         return self.scores.units
 
 
@@ -132,7 +150,7 @@ def evaluate(
 ) -> Evaluation:
     """Rank both ways by the protocol (default: everything at once) and sum up.
 
-    Images that own no text are left out, and counted. Where the texts are in several languages each
+    Images of records without a text are left out, and counted. Where the texts are in several languages each
     language is also measured alone, always on all of its images at once. `made_for` are the
     languages of the text tower, empty when unknown. `similarity` is the one that the model was trained for.
 
@@ -143,16 +161,17 @@ def evaluate(
         raise DataError("nothing to evaluate: no texts that belong to a readable image")
     pool = embedded.only(np.ones(len(embedded.texts), dtype=np.bool_))
     settings = _Settings(tuple(cuts), resamples, seed, similarity, progress)
-    draws = protocol.draws(pool.owner, len(pool.images), seed)
+    draws = protocol.draws(pool.record_of_image, pool.owner, seed)
     return Evaluation(
         protocol=protocol,
         draws=len(draws),
         seed=seed,
         relevance="pair" if pool.groups is None else "group",
         resamples=resamples,
+        records=pool.records,
         images=len(pool.images),
         texts=len(pool.texts),
-        images_without_texts=len(embedded.images) - len(pool.images),
+        records_without_texts=embedded.records - pool.records,
         scores=_score(pool, draws, settings),
         languages=_by_language(pool, made_for, settings),
     )
@@ -175,7 +194,7 @@ class _Settings:
 
 
 def _score(pool: Embedded, draws: Sequence[Draw], settings: _Settings) -> Scores:
-    drawn = np.unique(np.concatenate([draw.images for draw in draws]))
+    drawn = np.unique(np.concatenate([pool.record_of_image[draw.images] for draw in draws]))
     to_text = _direction(pool, draws, drawn, settings, from_images=True)
     to_image = _direction(pool, draws, drawn, settings, from_images=False)
     rsum = recall_sum((to_text.numbers, to_image.numbers))
@@ -204,8 +223,8 @@ def _direction(
     label = "image→text" if from_images else "text→image"
     rankings = []
     for draw in draws:
-        image_side = (pool.images[draw.images], pool.labels[draw.images], draw.images)
-        owner = pool.owner[draw.texts]
+        record, owner = pool.record_of_image[draw.images], pool.owner[draw.texts]
+        image_side = (pool.images[draw.images], pool.labels[record], record)
         text_side = (pool.texts[draw.texts], pool.labels[owner], owner)
         query, item = (image_side, text_side) if from_images else (text_side, image_side)
         positives = Positives.from_labels(query[1], item[1])
@@ -229,13 +248,14 @@ def _by_language(pool: Embedded, made_for: frozenset[str], settings: _Settings) 
     spoken = np.array(pool.languages, dtype=object)
     parts = {language: pool.only(spoken == language) for language in found}
     scores = {
-        language: _score(part, Full().draws(part.owner, len(part.images), settings.seed), settings)
+        language: _score(part, Full().draws(part.record_of_image, part.owner, settings.seed), settings)
         for language, part in parts.items()
     }
     reference = scores.get(REFERENCE_LANGUAGE)
     return tuple(
         LanguageScores(
             language=language,
+            records=parts[language].records,
             images=len(parts[language].images),
             texts=len(parts[language].texts),
             scores=scores[language],

@@ -2,11 +2,12 @@
 
 Records i and j are compared by a gap: how far a wrong match of theirs comes to a right one,
 
-    gap(i, j) = max( max_t'  s(i, t') - max_t s(i, t),     texts t' of j against i's best own text
-                     max_t   s(j, t)  - s(i, t)       )     image j against image i, for i's texts t
+    gap(i, j) = max( max_a [ max_t' s(a, t') - max_t s(a, t) ],     texts t' of j against a's best own text
+                     max_t [ max_b  s(b, t)  - max_a s(a, t) ] )     images b of j against t's best own image
 
-with s the cosine. Negatives with a gap of -margin or more are hard. What is too good to be wrong is
-left out: a gap above `guard`, a text of j nearer than `text_guard` to a text of i, the same class.
+with s the cosine, a and t the images and texts of i. Negatives with a gap of -margin or more are hard. What is
+too good to be wrong is left out: a gap above `guard`, a text of j nearer than `text_guard` to a text of i, the
+same class.
 """
 
 from __future__ import annotations
@@ -57,52 +58,82 @@ def mine(
     owner: Int64[np.ndarray, " m"],
     settings: MiningSettings | None = None,
     *,
-    labels: Int64[np.ndarray, " n"] | None = None,
+    image_owner: Int64[np.ndarray, " n"] | None = None,
+    labels: Int64[np.ndarray, " records"] | None = None,
     block_scores: int = BLOCK_SCORES,
     progress: Progress = SILENT,
 ) -> Iterator[Mined]:
     """Hard negatives of every record in order, a block of records at a time.
 
-    `owner` ascends and names every image; vectors have unit length. Records with the same label are
-    never negatives. Memory is a few times `block_scores`, or of one record against all texts.
-    Raises DataError for parts that do not fit.
+    `owner` and `image_owner` (None: image i is record i) name the records of texts and images; they ascend, and
+    every record has both. Vectors have unit length. Records with the same label are never negatives. Memory is a
+    few times `block_scores`, or of one record against all texts. Raises DataError for parts that do not fit.
     """
     settings = settings or MiningSettings()
-    if len(owner) != len(texts) or not np.array_equal(np.unique(owner), np.arange(len(images))):
-        raise DataError("owner must name, for every text, one of the images, and every image at least once")
-    if (np.diff(owner) < 0).any():
-        raise DataError("texts must be in the order of their images")
-    first = np.searchsorted(owner, np.arange(len(images) + 1))
-    most = int(np.diff(first).max())
-    rows = max(1, block_scores // (len(texts) * most))
-    starts = range(0, len(images), rows)
+    image_owner = np.arange(len(images)) if image_owner is None else image_owner
+    records = int(image_owner.max(initial=-1)) + 1
+    picture, text = _side(images, image_owner, records, "image"), _side(texts, owner, records, "text")
+    rows = max(1, block_scores // max(picture.widest * len(texts), text.widest * max(len(images), len(texts))))
+    starts = range(0, records, rows)
     for start in progress.track(starts, "hard negatives", len(starts)):
-        block = np.arange(start, min(start + rows, len(images)))
-        gap, alike = _gaps(images, texts, owner, first, block)
-        same = block[:, None] == np.arange(len(images))
+        block = np.arange(start, min(start + rows, records))
+        gap, alike = _gaps(picture, text, block)
+        same = block[:, None] == np.arange(records)
         if labels is not None:
             same |= labels[block, None] == labels
         for row, record in enumerate(block):
             yield _pick(int(record), gap[row], alike[row], same[row], settings)
 
 
+@dataclass(frozen=True)
+class _Side:
+    """The images or the texts; record r's are `vectors[first[r]:first[r + 1]]`."""
+
+    vectors: Float32[np.ndarray, "n d"]
+    owner: Int64[np.ndarray, " n"]
+    first: Int64[np.ndarray, " bounds"]
+
+    @property
+    def widest(self) -> int:
+        """Most items of one record."""
+        return int(np.diff(self.first).max())
+
+    def span(self, block: Int64[np.ndarray, " b"]) -> slice:
+        """Where the items of a block of consecutive records are."""
+        return slice(int(self.first[block[0]]), int(self.first[block[-1] + 1]))
+
+    def best(self, own: Float32[np.ndarray, "q d"]) -> Float32[np.ndarray, "q records"]:
+        """The nearest item of each record to each of `own`."""
+        return np.asarray(np.maximum.reduceat(own @ self.vectors.T, self.first[:-1], axis=1))
+
+    def per_record(
+        self, values: Float32[np.ndarray, "q records"], block: Int64[np.ndarray, " b"]
+    ) -> Float32[np.ndarray, "b records"]:
+        """The largest value of each record of the block; rows are the block's items."""
+        return np.asarray(np.maximum.reduceat(values, self.first[block] - self.first[block[0]], axis=0))
+
+
+def _side(vectors: Float32[np.ndarray, "n d"], owner: Int64[np.ndarray, " n"], records: int, what: str) -> _Side:
+    if len(owner) != len(vectors) or not np.array_equal(np.unique(owner), np.arange(records)):
+        raise DataError(f"every {what} must have one of the {records} records as owner, and every record one or more")
+    if (np.diff(owner) < 0).any():
+        raise DataError(f"{what}s must be in the order of their records")
+    return _Side(vectors, owner, np.searchsorted(owner, np.arange(records + 1)))
+
+
 def _gaps(
-    images: Float32[np.ndarray, "n d"],
-    texts: Float32[np.ndarray, "m d"],
-    owner: Int64[np.ndarray, " m"],
-    first: Int64[np.ndarray, " bounds"],
-    block: Int64[np.ndarray, " b"],
-) -> tuple[Float32[np.ndarray, "b n"], Float32[np.ndarray, "b n"]]:
+    images: _Side, texts: _Side, block: Int64[np.ndarray, " b"]
+) -> tuple[Float32[np.ndarray, "b records"], Float32[np.ndarray, "b records"]]:
     """Gap of every record in the block to every record, and the nearness of their texts."""
-    span = slice(int(first[block[0]]), int(first[block[-1] + 1]))
-    own_texts, own_first = texts[span], first[block] - first[block[0]]
-    by_record = np.maximum.reduceat(images[block] @ texts.T, first[:-1], axis=1)  # best text of each record
-    to_text = by_record - by_record[np.arange(len(block)), block][:, None]
-    to_image = own_texts @ images.T
-    to_image -= to_image[np.arange(len(own_texts)), owner[span]][:, None]
-    alike = np.maximum.reduceat(own_texts @ texts.T, first[:-1], axis=1)
-    gap = np.maximum(to_text, np.maximum.reduceat(to_image, own_first, axis=0))
-    return gap, np.maximum.reduceat(alike, own_first, axis=0)
+
+    def one_way(queries: _Side, items: _Side) -> Float32[np.ndarray, "b records"]:
+        span = queries.span(block)
+        found = items.best(queries.vectors[span])
+        found -= found[np.arange(len(found)), queries.owner[span]][:, None]
+        return queries.per_record(found, block)
+
+    alike = texts.per_record(texts.best(texts.vectors[texts.span(block)]), block)
+    return np.maximum(one_way(images, texts), one_way(texts, images)), alike
 
 
 def _pick(

@@ -22,11 +22,20 @@ _BLOCK_SCORES = 1 << 22  # scores held at a time
 
 @dataclass(frozen=True)
 class Vectors:
-    """A collection as unit vectors; `owner[t]` is the image that text t is said to belong to."""
+    """A collection as unit vectors; `owner[t]` is the record that text t is said to belong to.
+
+    `image_owner[i]` is the record of image i, ascending; every record has an image (None: image i is record i).
+    """
 
     images: Float32[np.ndarray, "n d"]
     texts: Float32[np.ndarray, "m d"]
     owner: Int64[np.ndarray, " m"]
+    image_owner: Int64[np.ndarray, " n"] | None = None
+
+    @property
+    def record_of_image(self) -> Int64[np.ndarray, " n"]:
+        """The record of each image."""
+        return np.arange(len(self.images)) if self.image_owner is None else self.image_owner
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Gallery:
         draw = np.random.default_rng(seed)
         images = np.sort(draw.permutation(len(vectors.images))[:most])
         texts = np.sort(draw.permutation(len(vectors.texts))[:most])
-        return cls(vectors.images[images], images, vectors.texts[texts], vectors.owner[texts])
+        return cls(vectors.images[images], vectors.record_of_image[images], vectors.texts[texts], vectors.owner[texts])
 
 
 def pair_scores(
@@ -52,19 +61,26 @@ def pair_scores(
 ) -> Float32[np.ndarray, " m"]:
     """A score for each text with its image: CSLS, or the cosine when `gallery` is None.
 
+    Where its record has several images it is the mean over these.
     With `foreign` the gallery is of another collection, so no item of it is a pair's own.
     """
     if k < 1:
         raise ConfigError(f"the number of neighbours must be at least 1, found {k}")
-    cosines: Float32[np.ndarray, " m"] = np.einsum("md,md->m", vectors.images[vectors.owner], vectors.texts)
-    if gallery is None:
-        return cosines
-    nowhere = np.int64(-1)
-    image_records = np.full(len(vectors.images), nowhere) if foreign else np.arange(len(vectors.images))
-    text_records = np.full(len(vectors.texts), nowhere) if foreign else vectors.owner
-    around_image = nearness(vectors.images, image_records, gallery.texts, gallery.text_records, k)
-    around_text = nearness(vectors.texts, text_records, gallery.images, gallery.image_records, k)
-    return np.asarray(2 * cosines - around_image[vectors.owner] - around_text, dtype=np.float32)
+    record = vectors.record_of_image
+    first, counts = np.unique(record, return_index=True, return_counts=True)[1:]
+    images_of = counts[vectors.owner]
+    text = np.repeat(np.arange(len(vectors.owner)), images_of)
+    starts = np.cumsum(images_of) - images_of
+    image = np.repeat(first[vectors.owner] - starts, images_of) + np.arange(len(text))
+    scores: Float32[np.ndarray, " p"] = np.einsum("pd,pd->p", vectors.images[image], vectors.texts[text])
+    if gallery is not None:
+        nowhere = np.int64(-1)
+        image_records = np.full(len(vectors.images), nowhere) if foreign else record
+        text_records = np.full(len(vectors.texts), nowhere) if foreign else vectors.owner
+        around_image = nearness(vectors.images, image_records, gallery.texts, gallery.text_records, k)
+        around_text = nearness(vectors.texts, text_records, gallery.images, gallery.image_records, k)
+        scores = 2 * scores - around_image[image] - around_text[text]
+    return np.asarray(np.add.reduceat(scores, starts) / images_of, dtype=np.float32)
 
 
 def nearness(
@@ -88,9 +104,9 @@ def nearness(
 
 
 def shuffled(vectors: Vectors, seed: int = 0) -> Vectors:
-    """The same collection with every text given to another image, drawn at random: pairs known to be wrong."""
-    count = len(vectors.images)
+    """The same collection with every text given to another record, drawn at random: pairs known to be wrong."""
+    count = int(vectors.record_of_image.max(initial=-1)) + 1
     if count < 2:
-        raise ConfigError(f"wrong pairs are made from two images or more, found {count}")
+        raise ConfigError(f"wrong pairs are made from two records with images or more, found {count}")
     moved = np.random.default_rng(seed).integers(1, count, size=len(vectors.owner))
-    return Vectors(vectors.images, vectors.texts, (vectors.owner + moved) % count)
+    return Vectors(vectors.images, vectors.texts, (vectors.owner + moved) % count, vectors.image_owner)

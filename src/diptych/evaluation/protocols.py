@@ -15,6 +15,8 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Int64
 
+Owner = Int64[np.ndarray, " _"]  # the record of each image or text
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -26,7 +28,11 @@ class Draw:
 
 @runtime_checkable
 class Protocol(Interface):
-    """What a protocol offers. `owner[t]` is the image of text t; every image owns at least one text."""
+    """What a protocol offers: which records are drawn.
+
+    `image_owner` and `text_owner` name the record of each image and text, numbered from 0; every record owns
+    at least one of each.
+    """
 
     @property
     def name(self) -> str:
@@ -43,8 +49,8 @@ class Protocol(Interface):
         """Whether the seed matters."""
         ...
 
-    def draws(self, owner: Int64[np.ndarray, " m"], images: int, seed: int) -> list[Draw]:
-        """The draws. Raises DataError when there are too few images."""
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
+        """The draws. Raises DataError when there are too few records."""
         ...
 
 
@@ -56,16 +62,16 @@ class Full:
     description = "every image against every text"
     random = False
 
-    def draws(self, owner: Int64[np.ndarray, " m"], images: int, seed: int) -> list[Draw]:
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
         """One draw of everything."""
-        return [Draw(np.arange(images), np.arange(len(owner)))]
+        return [Draw(np.arange(len(image_owner)), np.arange(len(text_owner)))]
 
 
 @dataclass(frozen=True)
 class First:
-    """The first images of the source with all their texts, such as COCO's 5K."""
+    """The first records of the source with all their images and texts, such as COCO's 5K."""
 
-    size: int  # images
+    size: int  # records
 
     random = False
 
@@ -77,20 +83,20 @@ class First:
     @property
     def description(self) -> str:
         """What is ranked."""
-        return f"the first {self.size:,} images with all their texts"
+        return f"the first {self.size:,} records with all their images and texts"
 
-    def draws(self, owner: Int64[np.ndarray, " m"], images: int, seed: int) -> list[Draw]:
-        """One draw of the first images."""
-        _require(self.size, images, self.name)
-        return [_block(owner, 0, self.size)]
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
+        """One draw of the first records."""
+        _require(self.size, image_owner, self.name)
+        return [_block(image_owner, text_owner, 0, self.size)]
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Consecutive blocks of images, each on its own, such as COCO's 1K five-fold mean."""
+    """Consecutive blocks of records, each on its own, such as COCO's 1K five-fold mean."""
 
     folds: int
-    size: int  # images in a fold
+    size: int  # records in a fold
 
     random = False
 
@@ -102,20 +108,21 @@ class Folds:
     @property
     def description(self) -> str:
         """What is ranked."""
-        return f"mean over {self.folds} consecutive folds of {self.size:,} images with all their texts"
+        return f"mean over {self.folds} consecutive folds of {self.size:,} records with all their images and texts"
 
-    def draws(self, owner: Int64[np.ndarray, " m"], images: int, seed: int) -> list[Draw]:
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
         """One draw a fold."""
-        _require(self.folds * self.size, images, self.name)
-        return [_block(owner, fold * self.size, (fold + 1) * self.size) for fold in range(self.folds)]
+        _require(self.folds * self.size, image_owner, self.name)
+        bounds = ((fold * self.size, (fold + 1) * self.size) for fold in range(self.folds))
+        return [_block(image_owner, text_owner, *one) for one in bounds]
 
 
 @dataclass(frozen=True)
 class Bagged:
-    """Random subsets with one text an image, as in Recipe1M's and X-MRS's 1k and 10k settings.
+    """Random subsets with one image and one text a record, as in Recipe1M's and X-MRS's 1k and 10k settings.
 
-    Images are drawn without replacement within a bag, and afresh for each bag; where an image has
-    several texts one is drawn. Each direction then has exactly one positive a query.
+    Records are drawn without replacement within a bag, and afresh for each bag; where a record has
+    several images or texts one is drawn. Each direction then has exactly one positive a query.
     """
 
     bags: int
@@ -131,20 +138,21 @@ class Bagged:
     @property
     def description(self) -> str:
         """What is ranked."""
-        return f"mean over {self.bags} random subsets of {self.size:,} pairs, one text an image"
+        return f"mean over {self.bags} random subsets of {self.size:,} pairs, one image and one text a record"
 
-    def draws(self, owner: Int64[np.ndarray, " m"], images: int, seed: int) -> list[Draw]:
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
         """One draw a bag; the same seed draws the same bags."""
-        _require(self.size, images, self.name)
+        _require(self.size, image_owner, self.name)
         generator = np.random.default_rng(seed)
-        return [self._bag(owner, images, generator) for _ in range(self.bags)]
+        return [self._bag(image_owner, text_owner, generator) for _ in range(self.bags)]
 
-    def _bag(self, owner: Int64[np.ndarray, " m"], images: int, generator: np.random.Generator) -> Draw:
-        chosen = generator.choice(images, size=self.size, replace=False)
-        # The first text of each image in a shuffled order is a text drawn at random.
-        shuffled = generator.permutation(len(owner))
-        _, first = np.unique(owner[shuffled], return_index=True)
-        return Draw(chosen, shuffled[first][chosen])
+    def _bag(self, image_owner: Owner, text_owner: Owner, generator: np.random.Generator) -> Draw:
+        records = int(image_owner.max()) + 1
+        chosen = generator.choice(records, size=self.size, replace=False)
+        texts = _one_each(text_owner, generator)
+        # with one image a record there is nothing to draw, and the bags stay what they always were
+        images = np.argsort(image_owner) if len(image_owner) == records else _one_each(image_owner, generator)
+        return Draw(images[chosen], texts[chosen])
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -171,17 +179,26 @@ def parse_protocol(name: str) -> Protocol:
         return make(int(match[2]), int(match[3]))
     raise ConfigError(
         f"unknown protocol {name!r}; choose from {', '.join(PROTOCOLS)}, "
-        "or give sizes: first:N, folds:KxN (K folds of N images), bagged:BxN (B bags of N pairs)"
+        "or give sizes: first:N, folds:KxN (K folds of N records), bagged:BxN (B bags of N pairs)"
     )
 
 
-def _block(owner: Int64[np.ndarray, " m"], start: int, stop: int) -> Draw:
-    return Draw(np.arange(start, stop), np.flatnonzero((owner >= start) & (owner < stop)))
+def _one_each(owner: Owner, generator: np.random.Generator) -> Int64[np.ndarray, " records"]:
+    """One item of each record, drawn at random: the first of each in a shuffled order."""
+    shuffled = generator.permutation(len(owner))
+    _, first = np.unique(owner[shuffled], return_index=True)
+    return np.asarray(shuffled[first])
 
 
-def _require(needed: int, images: int, name: str) -> None:
-    if images < needed:
+def _block(image_owner: Owner, text_owner: Owner, start: int, stop: int) -> Draw:
+    images, texts = (np.flatnonzero((owner >= start) & (owner < stop)) for owner in (image_owner, text_owner))
+    return Draw(images, texts)
+
+
+def _require(needed: int, image_owner: Owner, name: str) -> None:
+    records = int(image_owner.max()) + 1
+    if records < needed:
         raise DataError(
-            f"protocol {name} needs {needed:,} images with texts, found {images:,}; "
+            f"protocol {name} needs {needed:,} records with images and texts, found {records:,}; "
             "use the protocol full, or give smaller sizes (first:N, folds:KxN, bagged:BxN)"
         )

@@ -24,12 +24,12 @@ UNITS = {
     "R@k, P@k, NDCG@k, mAP, MRR": "0 to 1",
     "medR, meanR": "place of the best relevant item, 1 is first",
     "rsum": "percent: R@1 + R@5 + R@10 of both directions, at most 600",
-    "low, high": f"{LEVEL:.0%} percentile interval of a bootstrap over images with all their texts",
+    "low, high": f"{LEVEL:.0%} percentile interval of a bootstrap over records (images with all their texts)",
     "deviation": "standard deviation over the protocol's draws",
     "ties": "an irrelevant item that ties with a relevant one ranks before it",
 }
 RELEVANCE = {
-    "pair": "Texts of one image are relevant to each other; a query is left out of its own ranking.",
+    "pair": "Texts of one record are relevant to each other; a query is left out of its own ranking.",
     "group": "Items of one class are relevant to each other; a query is left out of its own ranking.",
     "view": "The queries are crops or flips of the pictures; each one's own whole picture is relevant.",
 }
@@ -53,9 +53,9 @@ class Report:
     content: str = ""  # fingerprint of the ids and texts that were measured; two reports with the same can be paired
 
     @property
-    def images_without_texts(self) -> int:
-        """Images left out because no text goes with them."""
-        return self.evaluation.images_without_texts + self.pairs_without_texts
+    def records_without_texts(self) -> int:
+        """Records left out because they have no text."""
+        return self.evaluation.records_without_texts + self.pairs_without_texts
 
     def to_json(self, *, ranks: bool = False) -> dict[str, Any]:
         """Everything, JSON-ready; with `ranks`, also where every query's relevant items landed, for `compare`."""
@@ -76,17 +76,18 @@ class Report:
                 "seed": evaluation.seed,
                 "relevance": evaluation.relevance,
             },
-            "bootstrap": {"resamples": evaluation.resamples, "level": LEVEL, "unit": "image"}
+            "bootstrap": {"resamples": evaluation.resamples, "level": LEVEL, "unit": "record"}
             if evaluation.resamples
             else None,
             "units": UNITS,
+            "records": evaluation.records,
             "images": evaluation.images,
             "texts": evaluation.texts,
             **{name: _direction_json(side) for name, side in evaluation.directions.items()},
             "rsum": _estimate_json(evaluation.rsum) if evaluation.rsum else None,
             "languages": [_language_json(row) for row in evaluation.languages],
             "left_out": {
-                "images_without_texts": self.images_without_texts,
+                "records_without_texts": self.records_without_texts,
                 "texts_of_skipped_images": self.skipped_texts,
                 "skipped": [asdict(one) for one in self.skipped],
                 "items_with_nothing_to_find": getattr(evaluation, "alone", 0),
@@ -104,7 +105,7 @@ class Report:
             _scores_table(self.evaluation),
             _notes(self.evaluation),
             *([_languages_table(self.evaluation.languages)] if self.evaluation.languages else []),
-            *([_left_out(self)] if self.skipped or self.images_without_texts else []),
+            *([_left_out(self)] if self.skipped or self.records_without_texts else []),
             *([_reading(self.notes)] if self.notes else []),
         ]
         return "\n\n".join(parts) + "\n"
@@ -131,6 +132,7 @@ def _estimate_json(estimate: Estimate) -> dict[str, float]:
 def _language_json(row: LanguageScores) -> dict[str, Any]:
     return {
         "language": row.language,
+        "records": row.records,
         "images": row.images,
         "texts": row.texts,
         "text_tower_made_for_it": row.made_for,
@@ -154,12 +156,19 @@ def _facts(report: Report) -> str:
     ]
     if alone := getattr(evaluation, "alone", 0):
         lines.append(f"- {alone:,} items have no other relevant item: they are in the gallery, but no queries")
+    lines.append(f"- Records: {_contents(evaluation)}")
     for name, side in evaluation.directions.items():
         lines.append(
             f"- {ARROWS[name]}: {_spread(side.queries)} queries, gallery of {_spread(side.gallery)}, "
             f"{_spread(side.positives)} positives a query"
         )
     return "\n".join(lines)
+
+
+def _contents(evaluation: Evaluation | WithinEvaluation) -> str:
+    """Such as "175, with 294 images and 525 texts"."""
+    counts = ((evaluation.images, "images"), (evaluation.texts, "texts"))
+    return f"{evaluation.records:,}, with {' and '.join(f'{count:,} {what}' for count, what in counts if count)}"
 
 
 def _scores_table(evaluation: Evaluation | WithinEvaluation) -> str:
@@ -183,8 +192,8 @@ def _notes(evaluation: Evaluation | WithinEvaluation) -> str:
         notes.append(RELEVANCE[evaluation.relevance])
     if evaluation.resamples:
         notes.append(
-            f"In brackets: {LEVEL:.0%} interval, {evaluation.resamples:,} bootstrap resamples of images "
-            "with all their texts; the gallery stays as it is."
+            f"In brackets: {LEVEL:.0%} interval, {evaluation.resamples:,} bootstrap resamples of records "
+            "with all their images and texts; the gallery stays as it is."
         )
     if evaluation.draws > 1:
         notes.append(f"±: standard deviation over the {evaluation.draws} draws.")
@@ -211,7 +220,7 @@ def _languages_table(languages: Sequence[LanguageScores]) -> str:
     )
     if len({(row.images, row.texts) for row in languages}) > 1:
         text += (
-            "\n\nThe languages differ in images or in texts an image. A smaller gallery, or more positives "
+            "\n\nThe languages differ in images or in texts. A smaller gallery, or more positives "
             "a query, is an easier task, so compare across rows with care."
         )
     if any(row.made_for is False for row in languages):
@@ -221,8 +230,8 @@ def _languages_table(languages: Sequence[LanguageScores]) -> str:
 
 def _left_out(report: Report) -> str:
     lines = ["## Left out", ""]
-    if report.images_without_texts:
-        lines.append(f"- {report.images_without_texts:,} images without texts")
+    if report.records_without_texts:
+        lines.append(f"- {report.records_without_texts:,} records without texts")
     if report.skipped:
         lines.append(f"- {len(report.skipped):,} unusable inputs, and {report.skipped_texts:,} texts of theirs:")
         lines += [

@@ -38,8 +38,8 @@ class Views:
 class Items:
     """A collection of one modality as vectors.
 
-    Items with the same label are relevant to each other. `units[i]` is the image that item i
-    belongs to (itself, for images), numbered from 0: what protocols draw and the bootstrap resamples.
+    Items with the same label are relevant to each other. `units[i]` is the record that item i
+    belongs to, numbered from 0: what protocols draw and the bootstrap resamples.
     """
 
     vectors: Float32[np.ndarray, "m d"]
@@ -65,11 +65,12 @@ class WithinEvaluation:
     seed: int
     relevance: str
     resamples: int  # 0: no intervals
-    images: int
-    texts: int
+    records: int
+    images: int  # 0 where texts are ranked
+    texts: int  # 0 where images are
     alone: int  # items with no other relevant item: in the gallery, but no queries (first draw)
     directions: Mapping[str, Direction]
-    units: int  # images that own a query in any draw: what a bootstrap resamples
+    units: int  # records that own a query in any draw: what a bootstrap resamples
 
     @property
     def modality(self) -> str:
@@ -79,7 +80,7 @@ class WithinEvaluation:
     # What only retrieval across modalities has, so that a report treats both alike.
     rsum: ClassVar[Estimate | None] = None
     languages: ClassVar[tuple[LanguageScores, ...]] = ()
-    images_without_texts: ClassVar[int] = 0
+    records_without_texts: ClassVar[int] = 0
 
 
 def evaluate_within(
@@ -98,7 +99,7 @@ def evaluate_within(
     protocol = protocol or Full()
     if not len(items.vectors):
         raise DataError("nothing to evaluate: no readable item")
-    draws = protocol.draws(items.units, int(items.units.max()) + 1, seed)
+    draws = protocol.draws(np.arange(int(items.units.max()) + 1), items.units, seed)
     found = [_rank(items, draw.texts, protocol.name, progress) for draw in draws]
     drawn = np.unique(np.concatenate([units for _, units, _ in found]))
     direction = unmeasured([Ranking(ranks, np.searchsorted(drawn, units)) for ranks, units, _ in found], cuts)
@@ -110,7 +111,8 @@ def evaluate_within(
         seed=seed,
         relevance=items.relevance,
         resamples=resamples,
-        images=len(np.unique(items.units)),
+        records=len(np.unique(items.units)),
+        images=len(items.vectors) if items.direction == IMAGE_TO_IMAGE else 0,
         texts=len(items.vectors) if items.direction == TEXT_TO_TEXT else 0,
         alone=found[0][2],
         directions={items.direction: replace(direction, metrics=metrics)},

@@ -32,7 +32,7 @@ class Point:
     kind: str  # "image", "text" or "word"
     lang: str | None = None
     group: str | None = None
-    record: int = -1  # the picture it belongs to, -1 for none
+    record: int = -1  # the image it is or, for a text, the first one of its record; -1 for none
     count: int = 1  # how often a word comes
 
 
@@ -80,11 +80,12 @@ def make_atlas(
     vectors = np.concatenate([embedded.images, embedded.texts])
     kinds = np.repeat([0, 1], [len(embedded.images), len(embedded.texts)]).astype(np.int64)
     pictures = [
-        Point(name, "image", None, group, number)
-        for number, (name, group) in enumerate(zip(embedded.ids, embedded.groups, strict=True))
+        Point(embedded.ids[owner], "image", None, embedded.groups[owner], number)
+        for number, owner in enumerate(embedded.image_owner)
     ]
+    first = np.searchsorted(embedded.image_owner, np.arange(len(embedded.ids)))
     texts = [
-        Point(value, "text", lang, embedded.groups[owner], int(owner))
+        Point(value, "text", lang, embedded.groups[owner], int(first[owner]))
         for value, lang, owner in zip(embedded.values, embedded.languages, embedded.owner, strict=True)
     ]
     progress.say("laying out pictures and texts")
@@ -93,9 +94,8 @@ def make_atlas(
         (*pictures, *texts),
         project(vectors if keep_gap else without_gap(vectors, kinds), method, seed),
     )
-    refs = {pair.id: pair.images[0] for pair in chosen if pair.images}
     maps = [joint, *_word_map(encoder, chosen, words, least, method, seed, progress)]
-    thumbnails = tuple(_thumbnail(refs[name]) for name in progress.track(embedded.ids, "thumbnails"))
+    thumbnails = tuple(_thumbnail(ref) for ref in progress.track(embedded.pictures, "thumbnails"))
     return Atlas(title, tuple(maps), thumbnails, len(embedded.skipped))
 
 

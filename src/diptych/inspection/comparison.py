@@ -24,7 +24,7 @@ def to_markdown(comparison: Comparison, metrics: Sequence[str] = ()) -> str:
         f"- Source: {_cell(str(task['source']))}, split {_cell(str(task['split'] or 'everything'))}, "
         f"protocol {protocol.get('name')}, relevance by {protocol.get('relevance')}\n"
         f"- Baseline: **{_cell(comparison.baseline)}**; p is two-sided, from {comparison.resamples:,} paired bootstrap "
-        f"resamples of {comparison.units:,} images (seed {comparison.seed}), "
+        f"resamples of {comparison.units:,} records (seed {comparison.seed}), "
         "Holm-corrected over the runs of one metric\n"
         f"- In brackets: {LEVEL:.0%} interval; Δ: difference to the baseline with the interval of the difference; "
         f"\\*: p < {SIGNIFICANT}",

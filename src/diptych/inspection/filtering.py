@@ -111,15 +111,15 @@ def filter_pairs(
     encoder = as_model(encoder)
     settings = settings or FilterSettings()
     embedded = embed_pairs(encoder, pairs, progress=progress)
-    vectors = Vectors(embedded.images, embedded.texts, embedded.owner)
-    if len(vectors.images) < 2:
-        raise DataError(f"found {len(vectors.images)} readable pictures with texts; expected two or more to compare")
+    vectors = _vectors(embedded)
+    if len(embedded.places) < 2:
+        raise DataError(f"found {len(embedded.places)} records with a readable image and a text; expected two or more")
     gallery = Gallery.drawn(vectors, seed=settings.seed) if settings.score == "csls" else None
     scores = pair_scores(vectors, gallery, k=settings.neighbours)
     wrong_scores = pair_scores(shuffled(vectors, settings.seed), gallery, k=settings.neighbours)
     if calibration:
         clean = embed_pairs(encoder, calibration, progress=progress)
-        known = Vectors(clean.images, clean.texts, clean.owner)
+        known = _vectors(clean)
         given, wrong = (
             pair_scores(side, gallery, k=settings.neighbours, foreign=True)
             for side in (known, shuffled(known, settings.seed))
@@ -127,7 +127,9 @@ def filter_pairs(
         share = settings.wrong if settings.wrong is not None else _beyond(scores, wrong_scores, given, wrong)
         contamination = 0.0
     else:
-        chosen = np.array([held_out(name, settings.held_out) for name in embedded.ids])[embedded.owner]
+        chosen = np.array([held_out(pairs[place].identity, settings.held_out) for place in embedded.places])[
+            embedded.owner
+        ]
         given, wrong = scores[chosen], wrong_scores[chosen]
         share = settings.wrong if settings.wrong is not None else wrong_share(scores, wrong_scores)
         contamination = share
@@ -163,17 +165,16 @@ def write_filtered(result: Filtered, pairs: Sequence[Pair], out: Path, title: st
 
 def kept_pairs(result: Filtered, pairs: Sequence[Pair]) -> Iterator[Pair]:
     """The pairs with only the texts that are kept; a pair without any is left out."""
-    readable = {name: place for place, name in enumerate(result.pairs.ids)}
-    texts: list[list[bool]] = [[] for _ in readable]
-    for owner, keep in zip(result.pairs.owner, result.kept, strict=True):
-        texts[owner].append(bool(keep))
-    for pair in pairs:
-        place = readable.get(pair.id)
-        if place is None:
-            continue
-        left = tuple(text for text, keep in zip(pair.texts, texts[place], strict=False) if keep)
+    kept = np.split(result.kept, np.flatnonzero(np.diff(result.pairs.owner)) + 1)
+    for place, keeps in zip(result.pairs.places, kept, strict=True):
+        pair = pairs[place]
+        left = tuple(text for text, keep in zip(pair.texts, keeps, strict=True) if keep)
         if left:
             yield replace(pair, texts=left)
+
+
+def _vectors(embedded: EmbeddedPairs) -> Vectors:
+    return Vectors(embedded.images, embedded.texts, embedded.owner, embedded.image_owner)
 
 
 def _verdicts(result: Filtered) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data.readers.source import Source
+from diptych.data.repeats import Contents, note_shared
 from diptych.models import DualEncoder, as_model
 from diptych.models.embed import embed_images, embed_pairs
 
@@ -63,7 +64,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Measured:
-    """The report, the directions' vectors by name, and the pictures and texts that they are of."""
+    """The report, the directions' vectors by name, and the images and texts that they are of."""
 
     report: evaluation.Report
     sides: dict[str, Side]
@@ -84,7 +85,13 @@ def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, pr
 def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
     groups = evaluation.group_labels(vectors.groups) if task.relevance == "group" else None
-    collection = evaluation.Embedded(vectors.images, vectors.texts, vectors.owner, vectors.languages, groups)
+    collection = evaluation.Embedded(
+        vectors.images, vectors.texts, vectors.owner, vectors.languages, groups, vectors.image_owner
+    )
+    labels = collection.labels
+    of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
+    names = [picture.name for picture in vectors.pictures]
+    note_shared(source.notes, Contents(vectors.keys, of_image.tolist(), names, vectors.values, of_text.tolist()))
     found = evaluation.evaluate(
         collection,
         evaluation.parse_protocol(task.protocol),
@@ -105,14 +112,12 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
         skipped_texts=vectors.skipped_texts,
         pairs_without_texts=vectors.without_texts,
     )
-    labels = collection.labels
-    of_text = labels[vectors.owner]
     images, texts = np.arange(len(vectors.images)), np.arange(len(vectors.texts))
     sides = {
-        "image_to_text": Side("image", "text", vectors.images, vectors.texts, images, labels, of_text),
-        "text_to_image": Side("text", "image", vectors.texts, vectors.images, texts, of_text, labels),
+        "image_to_text": Side("image", "text", vectors.images, vectors.texts, images, of_image, of_text),
+        "text_to_image": Side("text", "image", vectors.texts, vectors.images, texts, of_text, of_image),
     }
-    return Measured(report, sides, _pictures(pairs, vectors.ids), vectors.values)
+    return Measured(report, sides, vectors.pictures, vectors.values)
 
 
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
@@ -120,6 +125,7 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
     labels = vectors.owner
     if task.relevance == "group":
         labels = evaluation.group_labels(vectors.groups)[vectors.owner]
+    note_shared(source.notes, Contents((), (), (), vectors.values, labels.tolist()))
     items = evaluation.Items(vectors.texts, labels, vectors.owner, evaluation.TEXT_TO_TEXT, task.relevance)
     report = _report(
         _within(items, task, progress),
@@ -133,24 +139,25 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
     )
     every = np.arange(len(vectors.texts))
     side = Side("text", "text", vectors.texts, vectors.texts, every, labels, labels)
-    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, _pictures(pairs, vectors.ids), vectors.values)
+    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.pictures, vectors.values)
 
 
 def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     by_view = task.relevance == "pair"
     found = embed_images(encoder, pairs, task.views if by_view else (), progress=progress)
     every = np.arange(len(found.images))
-    labels = every if by_view else evaluation.group_labels(found.groups)
+    labels = every if by_view else evaluation.group_labels(found.groups)[found.image_owner]
+    note_shared(source.notes, Contents(found.keys, labels.tolist(), [one.name for one in found.pictures], (), ()))
     of = np.tile(every, len(found.views))
     queries = found.views.reshape(-1, encoder.dim) if by_view else found.images
     views = evaluation.Views(queries, of) if by_view else None
     items = evaluation.Items(
-        found.images, labels, every, evaluation.IMAGE_TO_IMAGE, "view" if by_view else "group", views
+        found.images, labels, found.image_owner, evaluation.IMAGE_TO_IMAGE, "view" if by_view else "group", views
     )
     report = _report(_within(items, task, progress), encoder, source, task, found.content, found.skipped)
     item = of if by_view else every
     side = Side("image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ())
-    return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, _pictures(pairs, found.ids), ())
+    return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, found.pictures, ())
 
 
 def _within(items: evaluation.Items, task: Task, progress: Progress) -> evaluation.WithinEvaluation:
@@ -185,8 +192,3 @@ def _report(
         notes=tuple(source.notes),
         **left_out,
     )
-
-
-def _pictures(pairs: Sequence[Pair], ids: Sequence[str]) -> tuple[ImageRef, ...]:
-    of = {pair.id: pair.images[0] for pair in pairs if pair.images}
-    return tuple(of[name] for name in ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from diptych.core import fingerprint
 from diptych.core.errors import Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64, UInt8
-from diptych.core.types import Pair, Skipped
+from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data import views
-from diptych.data.images import stream
+from diptych.data.images import PixelBatch, stream
+from diptych.data.repeats import image_keys
 
 from .dual import DualEncoder
 from .shipped import as_model
@@ -22,18 +23,24 @@ from .shipped import as_model
 
 @dataclass(frozen=True)
 class EmbeddedPairs:
-    """Vectors of the pairs that could be read: one image each, and all of their texts.
+    """Vectors of the pairs that could be read: their readable images, and all of their texts.
 
-    `ids` and `groups` run along the images; `owner` (the image a text belongs to), `languages`,
-    `fields` and `values` along the texts. `skipped` names the unreadable images, whose texts (`skipped_texts`) are
-    left out with them; `without_texts` counts the pairs that had no text to begin with.
+    Records are numbered from 0: `places` (where each is in the list of pairs), `ids` (labels, which may repeat) and
+    `groups` run along them. `image_owner` (the record an image belongs to), `pictures` and `keys` (of the images'
+    bytes) run along the images; `owner` (the record a text belongs to), `languages`, `fields` and `values` along
+    the texts. Owners ascend. `skipped` names the unreadable images; a record without a readable one is left out
+    with its texts (`skipped_texts`). `without_texts` counts the pairs that had no text to begin with.
     """
 
     images: Float32[np.ndarray, "n d"]
     texts: Float32[np.ndarray, "m d"]
+    image_owner: Int64[np.ndarray, " n"]
     owner: Int64[np.ndarray, " m"]
+    places: Int64[np.ndarray, " records"]
     ids: tuple[str, ...]
     groups: tuple[str | None, ...]
+    pictures: tuple[ImageRef, ...]
+    keys: tuple[bytes | None, ...]
     languages: tuple[str | None, ...]
     fields: tuple[str, ...]
     values: tuple[str, ...]  # the texts themselves
@@ -43,28 +50,34 @@ class EmbeddedPairs:
 
     @property
     def content(self) -> str:
-        """Fingerprint of what was embedded: ids, texts and whose they are, whatever the model."""
-        owners = fingerprint.of_bytes(self.owner.tobytes())
-        return fingerprint.combined([*self.ids, owners, *self.values, *(group or "" for group in self.groups)])
+        """Fingerprint of what was embedded: ids, images, texts and whose they are, whatever the model."""
+        owners = fingerprint.of_bytes(self.image_owner.tobytes(), self.owner.tobytes())
+        return fingerprint.combined([*self.ids, owners, _hashed(self.keys), *self.values, *_written(self.groups)])
 
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """Vectors of the first picture of every pair that could be read, and of views of it.
+    """Vectors of the images of every pair that could be read, and of views of them.
 
-    `views[v]` holds view v of every picture, in the same order. `skipped` names what could not be read.
+    `views[v]` holds view v of every image, in the same order; `image_owner`, `ids`, `groups`, `pictures`, `keys` and
+    `skipped` are as in EmbeddedPairs.
     """
 
     images: Float32[np.ndarray, "n d"]
     views: Float32[np.ndarray, "v n d"]
+    image_owner: Int64[np.ndarray, " n"]
     ids: tuple[str, ...]
     groups: tuple[str | None, ...]
+    pictures: tuple[ImageRef, ...]
+    keys: tuple[bytes | None, ...]
     skipped: tuple[Skipped, ...]
 
     @property
     def content(self) -> str:
-        """Fingerprint of which pictures and how many views of each were embedded, whatever the model."""
-        return fingerprint.combined([*self.ids, str(len(self.views)), *(group or "" for group in self.groups)])
+        """Fingerprint of which images and how many views of each were embedded, whatever the model."""
+        owners = fingerprint.of_bytes(self.image_owner.tobytes())
+        looks = str(len(self.views))
+        return fingerprint.combined([*self.ids, owners, _hashed(self.keys), looks, *_written(self.groups)])
 
 
 def embed_images(
@@ -76,32 +89,34 @@ def embed_images(
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> EmbeddedImages:
-    """Embed the first picture of each pair whether it has texts or not, and the named views of it.
+    """Embed every image of each pair whether it has texts or not, and the named views of it.
 
     Views are "flip" and "crop-K", as in training (`data.views`). Raises ConfigError for another name.
     """
     model = as_model(model)
-    views.check((views.FULL, *view_names))
-    pictured = [pair for pair in pairs if pair.images]
-    skipped = [Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image") for pair in pairs if not pair.images]
-    rows = [np.zeros((0, 1 + len(view_names), model.dim), dtype=np.float32)]
-    kept: list[Pair] = []
+    names = (views.FULL, *view_names)
+    views.check(names)
 
     def show(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "v s s 3"]:
-        return np.stack([views.show(pixels, name, model.preprocess) for name in (views.FULL, *view_names)])
+        return np.stack([views.show(pixels, name, model.preprocess) for name in names])
 
-    batches = stream(
-        [pair.images[0] for pair in pictured], model.preprocess, batch_size=batch_size, workers=workers, also=show
+    def encode(batch: PixelBatch) -> Float32[np.ndarray, "b v d"]:
+        return model.encode_pixels(np.concatenate(batch.extras)).reshape(len(batch.extras), len(names), -1)
+
+    reading = _Reading(model, batch_size, workers, progress, show)
+    read = reading.run(pairs, encode, np.zeros((0, len(names), model.dim), dtype=np.float32))
+    missing = [Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image") for pair in pairs if not pair.images]
+    found = np.ascontiguousarray(read.vectors.swapaxes(0, 1))
+    return EmbeddedImages(
+        images=found[0],
+        views=found[1:],
+        image_owner=read.owner,
+        ids=tuple(pairs[place].id for place in read.places),
+        groups=tuple(pairs[place].group for place in read.places),
+        pictures=read.refs,
+        keys=read.keys,
+        skipped=(*missing, *read.skipped),
     )
-    for batch in progress.track(batches, "images", -(-len(pictured) // batch_size)):
-        kept += [pictured[index] for index in batch.indices]
-        skipped += [problem for _, problem in batch.skipped]
-        if batch.extras:
-            shown = np.concatenate(batch.extras)
-            rows.append(model.encode_pixels(shown).reshape(len(batch.extras), 1 + len(view_names), -1))
-    found = np.ascontiguousarray(np.concatenate(rows).swapaxes(0, 1))
-    ids, groups = tuple(pair.id for pair in kept), tuple(pair.group for pair in kept)
-    return EmbeddedImages(found[0], found[1:], ids, groups, tuple(skipped))
 
 
 def embed_pairs(
@@ -113,44 +128,115 @@ def embed_pairs(
     workers: int = 2,
     progress: Progress = SILENT,
 ) -> EmbeddedPairs:
-    """Embed the first image of each pair and its texts; with `languages`, only texts in those.
+    """Embed every image of each pair and its texts; with `languages`, only texts in those.
 
-    A pair whose image is missing or unreadable is left out with its texts, and named in `skipped`.
-    Equal texts are encoded once, so that they are equal vectors to the last bit.
+    An image that is missing or unreadable is left out and named in `skipped`; a pair without any other one is
+    left out with its texts. Equal texts are encoded once, and so are equal images, so that they are equal vectors
+    to the last bit.
     """
     model = as_model(model)
-    wanted = [_only(pair, languages) for pair in pairs]
-    with_texts = [pair for pair in wanted if pair.texts]
-    pictured = [pair for pair in with_texts if pair.images]
-    imageless = [pair for pair in with_texts if not pair.images]
-    rows = [np.zeros((0, model.dim), dtype=np.float32)]
-    kept: list[Pair] = []
-    skipped = [Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image") for pair in imageless]
-    batches = stream([pair.images[0] for pair in pictured], model.preprocess, batch_size=batch_size, workers=workers)
-    for batch in progress.track(batches, "images", -(-len(pictured) // batch_size)):
-        rows.append(model.encode_pixels(batch.pixels))
-        kept += [pictured[index] for index in batch.indices]
-        skipped += [problem for _, problem in batch.skipped]
-    texts = [text for pair in kept for text in pair.texts]
+    wanted = [[text for text in pair.texts if not languages or text.lang in languages] for pair in pairs]
+    missing = [
+        Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image")
+        for pair, texts in zip(pairs, wanted, strict=True)
+        if texts and not pair.images
+    ]
+    asked = [pair if texts else replace(pair, images=()) for pair, texts in zip(pairs, wanted, strict=True)]
+
+    def encode(batch: PixelBatch) -> Float32[np.ndarray, "b 1 d"]:
+        return model.encode_pixels(batch.pixels)[:, None]
+
+    read = _Reading(model, batch_size, workers, progress).run(
+        asked, encode, np.zeros((0, 1, model.dim), dtype=np.float32)
+    )
+    kept = [wanted[place] for place in read.places]
+    texts = [text for own in kept for text in own]
     return EmbeddedPairs(
-        images=np.concatenate(rows),
+        images=np.ascontiguousarray(read.vectors[:, 0]),
         texts=_encode_once_each(model, [text.value for text in texts], progress),
-        owner=np.repeat(np.arange(len(kept)), [len(pair.texts) for pair in kept]).astype(np.int64),
-        ids=tuple(pair.id for pair in kept),
-        groups=tuple(pair.group for pair in kept),
+        image_owner=read.owner,
+        owner=np.repeat(np.arange(len(kept)), [len(own) for own in kept]).astype(np.int64),
+        places=read.places,
+        ids=tuple(pairs[place].id for place in read.places),
+        groups=tuple(pairs[place].group for place in read.places),
+        pictures=read.refs,
+        keys=read.keys,
         languages=tuple(text.lang for text in texts),
         fields=tuple(text.field for text in texts),
         values=tuple(text.value for text in texts),
-        skipped=tuple(skipped),
-        skipped_texts=sum(len(pair.texts) for pair in with_texts) - len(texts),
-        without_texts=len(wanted) - len(with_texts),
+        skipped=(*missing, *read.skipped),
+        skipped_texts=sum(map(len, wanted)) - len(texts),
+        without_texts=sum(not texts for texts in wanted),
     )
 
 
-def _only(pair: Pair, languages: Collection[str]) -> Pair:
-    if not languages:
-        return pair
-    return replace(pair, texts=tuple(text for text in pair.texts if text.lang in languages))
+@dataclass(frozen=True)
+class _Read:
+    """The readable images of some pairs. `places` are the pairs that have one; `owner` counts along them."""
+
+    vectors: Float32[np.ndarray, "n v d"]
+    owner: Int64[np.ndarray, " n"]
+    places: Int64[np.ndarray, " records"]
+    refs: tuple[ImageRef, ...]
+    keys: tuple[bytes | None, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How images are read."""
+
+    model: DualEncoder
+    batch_size: int
+    workers: int
+    progress: Progress
+    also: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "v s s 3"]] | None = None
+
+    def run(
+        self,
+        pairs: Sequence[Pair],
+        encode: Callable[[PixelBatch], Float32[np.ndarray, "b v d"]],
+        nothing: Float32[np.ndarray, "0 v d"],
+    ) -> _Read:
+        """Decode and encode the images of the pairs, those with the same bytes once."""
+        refs = [ref for pair in pairs for ref in pair.images]
+        owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
+        keys = image_keys(refs, self.workers)
+        first: dict[bytes, int] = {}
+        same = [place if key is None else first.setdefault(key, place) for place, key in enumerate(keys)]
+        once = sorted(set(same))
+        batches = stream(
+            [refs[place] for place in once],
+            self.model.preprocess,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            also=self.also,
+        )
+        rows, row_of = [nothing], dict[int, int]()
+        bad: dict[int, Skipped] = {}
+        for batch in self.progress.track(batches, "images", -(-len(once) // self.batch_size)):
+            if batch.indices:
+                rows.append(encode(batch))
+            row_of |= {once[index]: len(row_of) + row for row, index in enumerate(batch.indices)}
+            bad |= {once[index]: problem for index, problem in batch.skipped}
+        kept = [place for place in range(len(refs)) if same[place] in row_of]
+        places, renumbered = np.unique(owner[kept], return_inverse=True)
+        return _Read(
+            np.concatenate(rows)[[row_of[same[place]] for place in kept]],
+            renumbered.astype(np.int64),
+            places.astype(np.int64),
+            tuple(refs[place] for place in kept),
+            tuple(keys[place] for place in kept),
+            tuple(replace(bad[same[place]], name=ref.name) for place, ref in enumerate(refs) if same[place] in bad),
+        )
+
+
+def _written(groups: Sequence[str | None]) -> list[str]:
+    return [group or "" for group in groups]
+
+
+def _hashed(keys: Sequence[bytes | None]) -> str:
+    return fingerprint.of_bytes(*(key or b"" for key in keys))
 
 
 def _encode_once_each(model: DualEncoder, texts: Sequence[str], progress: Progress) -> Float32[np.ndarray, "m d"]:

@@ -66,7 +66,7 @@ class Outcome:
     judge: str
     measures: tuple[Measure, ...]
     by_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # SOA: class -> found, real, texts
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def measure(self, key: str) -> Measure:
         """The measure of this key. Raises DataError when it was not taken."""
@@ -99,7 +99,7 @@ class Outcome:
             better = " ↓" if one.lower_is_better else ""
             cells = (one.printed(one.value), one.range, one.printed(one.real), one.printed(one.chance))
             lines.append(f"| {one.name}{unit}{better} | " + " | ".join(cells) + " |")
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        lines += ["", *(f"- {remark}" for remark in self.remarks)] if self.remarks else []
         return "\n".join(lines)
 
 
@@ -110,7 +110,8 @@ def read_outcome(path: Path) -> Outcome:
         if content.pop("kind") != "generated" or content.pop("format") != FORMAT:
             raise ValueError("another kind of report, or of another version")
         measures: Sequence[Mapping[str, Any]] = content.pop("measures")
-        content["notes"] = tuple(content.get("notes", ()))
+        content["remarks"] = tuple(content.get("remarks", ()))
+        content.pop("notes", None)  # on how the source was read, in what the command prints
         return Outcome(**content, measures=tuple(Measure(**one) for one in measures))
     except OSError as error:
         raise DataError(f"cannot open {path}: {error.strerror or error}") from error

@@ -19,10 +19,12 @@ from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_o
 from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError, ModelError
+from diptych.core.notes import Notes
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress, TextTower
 from diptych.core.types import Pair
 from diptych.data.readers import Source, SourceOptions
+from diptych.data.repeats import note_shared_by_splits
 from diptych.encoders.export import read_weights
 from diptych.models.card import CardText
 from diptych.models.heads import Standardise
@@ -162,6 +164,8 @@ def train(
     root = (cache or cache_folder()) / "features"
     training = PicturePairs.collect(config, pairs["train"], tower, root, config.data.views, progress)
     validation = PicturePairs.collect(config, pairs["val"], tower, root, ("full",), progress)
+    notes = opened.notes if opened else Notes()
+    note_shared_by_splits(notes, training.pairs.contents, validation.pairs.contents)
     players = build(config, tower.dim, training.classes, look)
     _fit_statistics(players, training, look, config.seed)
     if config.init:
@@ -206,7 +210,7 @@ def train(
         report=report,
         report_step=objective.since_line,
         start_step=objective.start_step,
-        name_rows=lambda rows: [training.pairs.ids[owner] for owner in rows.owner],
+        name_rows=lambda rows: [training.pairs.keys[owner] for owner in rows.owner],
         device=device,
         title=f"{config.name}, seed {config.seed}",
         progress=progress,
@@ -217,11 +221,10 @@ def train(
     records = {"train": training.pairs.records, "val": validation.pairs.records}
     best = fit.rows[fit.best_epoch - 1] if fit.rows else {}  # only the first process has the log
     scores = {key: value for key, value in best.items() if key.startswith(("R@", "score"))}
-    unread, notes = (opened.skipped, tuple(opened.notes)) if opened else ([], ())
-    skipped = (*unread, *training.pairs.skipped, *validation.pairs.skipped)
+    skipped = (*(opened.skipped if opened else ()), *training.pairs.skipped, *validation.pairs.skipped)
     if trainer.fabric.is_global_zero:  # one process writes
         _saved(config, out, players, tower, training, validation, scores, fit)
-    return TrainReport(out / "model", scores, (fit,), skipped, records, notes=notes)
+    return TrainReport(out / "model", scores, (fit,), skipped, records, notes=tuple(notes))
 
 
 def _what_stays(config: SynthesisConfig) -> SynthesisConfig:

@@ -106,7 +106,7 @@ class Watcher:
         write_bytes(path, draw_grid(to_bytes(sheet.numpy()), _NOISES + 1))
         legend: dict[str, Any] = {"rows": self._validation.written(self._shown)}
         legend |= {"columns": ["real", *(f"noise {number}" for number in range(_NOISES))]}
-        legend |= {"records": [self._validation.pairs.ids[record] for record in self._shown]}
+        legend |= {"records": [self._validation.pairs.keys[record] for record in self._shown]}
         write_json(self._folder / LEGEND, legend)
         return made
 

@@ -1,0 +1,72 @@
+"""The same image, or the same text, in several records: what is right for one of them counts as wrong for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from diptych.core.errors import DataError
+from diptych.core.notes import Notes
+from diptych.core.types import ImageRef
+
+from .cache import content_key
+
+SHARED_IMAGE, SHARED_TEXT, LEAKED_IMAGE = "shared_image", "shared_text", "leaked_image"  # kinds of notes
+
+
+def image_keys(refs: Iterable[ImageRef], workers: int = 2) -> list[bytes | None]:
+    """A key of each image's bytes, the same for the same bytes; None for what cannot be opened."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="diptych-read") as pool:
+        return list(pool.map(_key, refs))
+
+
+def _key(ref: ImageRef) -> bytes | None:
+    try:
+        with ref.open() as source:
+            return content_key(source.read())
+    except (DataError, OSError):
+        return None
+
+
+def shared(keys: Sequence[Hashable], owners: Iterable[int]) -> list[int]:
+    """Places whose key has another owner too; `owners` run along the keys. None is nobody's key."""
+    first: dict[Hashable, int] = {}
+    several: set[Hashable] = set()
+    owners = list(owners)
+    for key, owner in zip(keys, owners, strict=True):
+        if key is not None and first.setdefault(key, owner) != owner:
+            several.add(key)
+    return [place for place, key in enumerate(keys) if key in several]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What some records hold. `owners` are their numbers; `names` say where an image is from."""
+
+    images: Sequence[bytes | None]  # keys
+    image_owners: Sequence[int]
+    names: Sequence[str]  # of the images
+    texts: Sequence[str]
+    text_owners: Sequence[int]
+
+
+def note_shared(notes: Notes, found: Contents, among: str = "") -> None:
+    """Note images and texts that are in several records; `among` names a part of them, such as "training"."""
+    for kind, what, keys, owners, named in (
+        (SHARED_IMAGE, "images", found.images, found.image_owners, found.names),
+        (SHARED_TEXT, "texts", found.texts, found.text_owners, found.texts),
+    ):
+        if places := shared(keys, owners):
+            detail = f"{what} that several {among}{among and ' '}records have: a right answer will count as wrong"
+            notes.add(kind, detail, *(named[place] for place in places), count=len(places))
+
+
+def note_shared_by_splits(notes: Notes, training: Contents, validation: Contents) -> None:
+    """Note what records of either split share, and images that are in both splits."""
+    note_shared(notes, training, "training")
+    note_shared(notes, validation, "validation")
+    known = set(training.images) - {None}
+    if both := [name for key, name in zip(validation.images, validation.names, strict=True) if key in known]:
+        detail = "images of validation records that training records have too: results will be too good"
+        notes.add(LEAKED_IMAGE, detail, *both, count=len(both))
