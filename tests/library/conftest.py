@@ -13,7 +13,7 @@ import pytest
 
 from diptych.core.cosine import normalise
 from diptych.core.protocols import Preprocess
-from diptych.data.images import decode, prepare
+from diptych.data.images import prepared
 from diptych.library import Library
 
 COLOURS = {
@@ -55,7 +55,7 @@ class MosaicEncoder:
 
     def encode_images(self, images: Sequence[Any]) -> np.ndarray:
         before = self.embedded
-        vectors = self.encode_pixels(np.array([prepare(decode(image), self.preprocess) for image in images]))
+        vectors = self.encode_pixels(np.array([prepared(image, self.preprocess) for image in images]))
         self.embedded = before
         return vectors
 

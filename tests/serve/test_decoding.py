@@ -16,7 +16,7 @@ import pytest
 
 from diptych.core.errors import DataError
 from diptych.core.protocols import Preprocess
-from diptych.data.images import ImageLimits, decode, prepare
+from diptych.data.images import ImageLimits, prepared, stream
 from diptych.serve.decoding import DecoderPool
 
 PREPROCESS = Preprocess(size=32)
@@ -59,28 +59,58 @@ def text_bomb() -> bytes:
     return stream.getvalue()
 
 
-def test_it_decodes_as_the_library_does() -> None:
-    data = jpeg()
-
-    async def scenario(pool):
-        return await pool.decode(data, PREPROCESS)
-
-    found = with_pool(scenario)
-    assert np.array_equal(found.pixels, prepare(decode(data, at_least=256), PREPROCESS))
-    assert (found.width, found.height) == (300, 200)
-    assert max(PIL.Image.open(io.BytesIO(found.thumb)).size) == 256
+def detailed(size: tuple[int, int], mode: str = "RGB", form: str = "JPEG", **options) -> bytes:
+    """An image with fine detail, so that another way of decoding gives other pixels."""
+    noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    PIL.Image.fromarray(noise).convert(mode).save(stream, form, **options)
+    return stream.getvalue()
 
 
-def test_the_size_is_that_of_the_upright_picture() -> None:
+def turned(orientation: int) -> PIL.Image.Exif:
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6
-    data = jpeg(exif=exif)
+    exif[0x0112] = orientation
+    return exif
+
+
+UPLOADS = {  # and the size that is shown
+    "small.jpg": (detailed((300, 200)), (300, 200)),
+    "large.jpg": (detailed((1_600, 1_200)), (1_600, 1_200)),
+    "turned.jpg": (detailed((1_100, 700), exif=turned(6)), (700, 1_100)),
+    "nearly-square.jpg": (detailed((1_000, 999)), (1_000, 999)),
+    "nearly-square-turned.jpg": (detailed((1_000, 999), exif=turned(8)), (999, 1_000)),
+    "progressive-grey.jpg": (detailed((900, 1_300), "L", progressive=True), (900, 1_300)),
+    "cmyk.jpg": (detailed((900, 700), "CMYK"), (900, 700)),
+    "rgb.png": (detailed((700, 500), "RGB", "PNG"), (700, 500)),
+    "palette.gif": (detailed((600, 500), "P", "GIF"), (600, 500)),
+    "rgb.webp": (detailed((640, 480), "RGB", "WEBP"), (640, 480)),
+}
+
+
+def test_the_same_bytes_give_the_same_pixels_and_size_whether_uploaded_or_indexed() -> None:
+    towers = [Preprocess(size=32), Preprocess(size=96, mode="crop"), Preprocess(size=200)]
+    files = {name: data for name, (data, _) in UPLOADS.items()}
 
     async def scenario(pool):
-        return await pool.decode(data, PREPROCESS)
+        return {
+            (name, tower, longest): await pool.decode(data, tower, longest)
+            for name, data in files.items()
+            for tower in towers
+            for longest in (256, 640)
+        }
 
-    found = with_pool(scenario)
-    assert (found.width, found.height) == (200, 300)
+    uploaded = with_pool(scenario)
+    for tower in towers:
+        (indexed,) = stream(files.values(), tower, also=lambda pixels: pixels.shape)
+        (evaluated,) = stream(files.values(), tower)
+        assert np.array_equal(indexed.pixels, evaluated.pixels)
+        for at, (name, data) in enumerate(files.items()):
+            assert np.array_equal(indexed.pixels[at], prepared(data, tower)), (name, tower)
+            for longest in (256, 640):
+                found = uploaded[name, tower, longest]
+                assert np.array_equal(found.pixels, indexed.pixels[at]), (name, tower, longest)
+                assert (found.width, found.height) == UPLOADS[name][1]
+                assert max(PIL.Image.open(io.BytesIO(found.thumb)).size) == min(longest, max(UPLOADS[name][1]))
 
 
 def test_the_table_of_bad_pictures_and_the_pool_still_works() -> None:
@@ -127,7 +157,7 @@ def test_a_decoder_that_dies_is_replaced_and_only_its_picture_is_lost() -> None:
         next_one = asyncio.create_task(pool.decode(jpeg(), PREPROCESS))
         await asyncio.sleep(0.1)
         os.kill(process.pid, signal.SIGKILL)
-        with pytest.raises(DataError, match="within its limits"):
+        with pytest.raises(DataError, match="too much time or memory"):
             await lost
         return await next_one
 
@@ -149,7 +179,7 @@ def test_one_that_hangs_is_stopped_at_the_deadline() -> None:
     async def scenario(pool):
         await pool.start()
         os.kill(pool._idle[0].pid, signal.SIGSTOP)
-        with pytest.raises(DataError, match="within its limits"):
+        with pytest.raises(DataError, match="too much time or memory"):
             await pool.decode(jpeg(), PREPROCESS)
         pool._deadline = 15.0
         return await pool.decode(jpeg(), PREPROCESS)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
 import pytest
 
+from diptych.cli.app import run
 from diptych.core.errors import LibraryError
 from diptych.inspection.occlusion import explain
-from diptych.library import Library
+from diptych.library import Library, NewItem
+from diptych.library.rows import content_of
+from diptych.library.tokens import TokenStore
 from diptych.serve.slow import Slow
 
 from .conftest import Setting
@@ -240,3 +245,72 @@ def test_a_pair_that_was_never_fitted_leaves_reranking_out(fitted, caplog) -> No
     assert "cannot be re-ranked" in caplog.text
     with pytest.raises(LibraryError, match="attach a Reranker"):
         library.reordered("red", [], rerank=5)
+
+
+def drawn(colour: str) -> bytes:
+    """A circle that no library has yet."""
+    image = PIL.Image.new("RGB", (60, 60), "white")
+    PIL.ImageDraw.Draw(image).ellipse((10, 14, 50, 54), fill=colour)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_an_upload_gets_its_tokens_and_is_reranked(fitted, tmp_path) -> None:
+    shutil.copytree(fitted.folder, tmp_path / "library")
+    copy = Setting(tmp_path / "library", fitted.fast, fitted.slow)
+
+    async def scenario(client):
+        files = [("files", ("new.png", drawn("red"))), ("files", ("bad.png", b"no image"))]
+        (good, _) = (await client.post("/libraries/shapes/items", files=files)).json()["added"]
+        for _ in range(200):
+            if content_of(drawn("red")) in TokenStore(copy.folder, copy.slow):
+                break
+            await asyncio.sleep(0.02)
+        found = (await client.post(S, json={"text": "a red circle", "k": 46, "rerank": True, "candidates": 46})).json()
+        return next(hit for hit in found["hits"] if hit["id"] == good["id"])
+
+    hit = copy.ask(scenario)
+    assert hit["scored_by"] != "cosine"
+    (expected,) = copy.slow.encode_regions([drawn("red")])
+    kept = TokenStore(copy.folder, copy.slow).get([content_of(drawn("red"))])[0]
+    assert np.array_equal(kept, expected)
+
+
+def test_uploads_get_tokens_by_add_tokens_from_any_folder_and_can_be_explained(
+    fitted, tmp_path, monkeypatch, capsys
+) -> None:
+    shutil.copytree(fitted.folder, tmp_path / "library")
+    library = Library.open(tmp_path / "library", fitted.fast)
+    (item,) = library.add([NewItem(drawn("blue"), "blue.png")]).items
+    monkeypatch.chdir(tmp_path)
+    report = library.add_tokens(fitted.slow)
+    assert (report.added, report.skipped) == (1, ())
+    assert content_of(drawn("blue")) in TokenStore(tmp_path / "library", fitted.slow)
+    monkeypatch.chdir("/")
+    command = ["explain-match", "a blue circle", "--slow", str(fitted.slow.folder), "--out", str(tmp_path / "x.png")]
+    assert run([*command, "--library", str(tmp_path / "library"), "--id", item.id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["image"] == item.path
+    library.originals.file(item.path[len(str(tmp_path / "library")) :].replace("/files/", "./files/")).unlink()
+    assert run([*command, "--library", str(tmp_path / "library"), "--id", item.id]) == 3
+    assert "is gone or has changed" in capsys.readouterr().err
+    assert run([*command, "--library", str(tmp_path / "library"), "--id", "0" * 16]) == 3
+
+
+def test_a_file_that_changed_is_not_shown_as_what_was_indexed(fitted, tmp_path) -> None:
+    library = Library.create(tmp_path / "library", fitted.fast)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "one.png").write_bytes(drawn("red"))
+    library.index([tmp_path / "images"])
+    (item,) = library.items().items
+    (tmp_path / "images" / "one.png").write_bytes(drawn("blue"))
+
+    async def scenario(client):
+        path = f"/libraries/shapes/items/{item.id}"
+        why = await client.get(f"{path}/why", params={"text": "a red circle"})
+        return await client.get(f"{path}/preview"), why
+
+    preview, why = Setting(tmp_path / "library", fitted.fast, fitted.slow).ask(scenario)
+    assert (preview.status_code, preview.json()["code"]) == (404, "no_file")
+    assert "changed" in preview.json()["message"]
+    assert why.json()["from_thumbnail"] is True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes
-from diptych.core.types import Hit
+from diptych.core.types import BytesImage
 
 from .shared import Common
 
@@ -43,6 +43,7 @@ def explain_match(
         id: The id of a hit, as search prints it.
         out: Where the PNG goes.
     """
+    from diptych.data.images import name_of
     from diptych.models.cross import load_cross
     from diptych.models.cross.explain import explain_match as explain
     from diptych.models.cross.explain import overlay
@@ -51,12 +52,12 @@ def explain_match(
         raise ConfigError(f"--out {out}: expected a file name that ends in .png")
     if (image is None) == (library is None):
         raise ConfigError("expected a picture, or --library and --id, and not both")
-    path = image if image is not None else _in_library(library or Path(), id)
-    match = explain(load_cross(slow, device=common.device), path, text)
-    write_bytes(out, overlay(path, match))
+    shown = image if image is not None else _in_library(library or Path(), id)
+    match = explain(load_cross(slow, device=common.device), shown, text)
+    write_bytes(out, overlay(shown, match))
     value = {
         "text": match.text,
-        "image": str(path),
+        "image": name_of(shown),
         "h": match.score,
         "words": [{"word": one.word, "gain": one.gain, "regions": one.regions.tolist()} for one in match.words],
         "out": str(out),
@@ -67,16 +68,7 @@ def explain_match(
     )
 
 
-def _in_library(folder: Path, identifier: str) -> Path:
+def _in_library(folder: Path, identifier: str) -> BytesImage:
     from diptych.library import Library
-    from diptych.library.names import unescape
 
-    found: Hit | None = None
-    view = Library.open(folder).snapshot()
-    rows = view.find([identifier])
-    if len(rows):
-        about = view.row(int(rows[0]))
-        found = Hit(0, identifier, 0.0, about["path"], about["meta"])
-    if found is None or found.path is None:
-        raise ConfigError(f"no picture of the library has the id {identifier!r}; give one that search prints")
-    return Path(unescape(found.path))
+    return Library.open(folder).image(identifier)

@@ -17,7 +17,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Float32, UInt8
-from diptych.data.images import ImageInput, decode, prepare
+from diptych.data.images import ImageInput, prepared
 from diptych.models import load
 
 _BATCH = 32
@@ -92,7 +92,7 @@ def explain(
         raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
     encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
     words, spaced = split_words(text)
-    pixels = prepare(decode(image), encoder.preprocess)
+    pixels = prepared(image, encoder.preprocess)
     boxes = windows(grid, window)
     masked = [paint_over(pixels, box, grid) for box in boxes]
     batches = [np.stack([pixels, *masked][start : start + _BATCH]) for start in range(0, 1 + len(masked), _BATCH)]

@@ -22,7 +22,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
-from diptych.data.images import ImageLimits, read_size, stream, thumbnail
+from diptych.data.images import Header, ImageLimits, read_header, stream, thumbnail
 
 from .encoder import Encoder
 from .names import escape
@@ -186,12 +186,12 @@ class IndexRun:
             with found.ref.open() as opened:
                 data = opened.read(limits.max_bytes + 1)
             limits.check_bytes(len(data), found.path)
-            width, height = read_size(BytesImage(data, found.path), limits)
+            header = read_header(BytesImage(data, found.path), limits)
         except DataError as error:
             return found, Skipped(found.path, error.reason, str(error))
         except OSError as error:
             return found, Skipped(found.path, Reason.MISSING, f"cannot read it: {error.strerror}")
-        return found, _Read(content_of(data), width, height)
+        return found, _Read(content_of(data), header)
 
     def _recognise(self, found: Found, content: str) -> bool:
         """Reuse a vector if this content has one already; False when it has none."""
@@ -233,7 +233,7 @@ class IndexRun:
             found, read = self._to_embed.pop(position)
             identifier = self._in_flight.pop(read.content)
             old = self._knowledge.by_path.get(found.path)
-            row = _row(found, identifier, read.content, copy.upright(read), vector)
+            row = _row(found, identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
             self._batch.rows.append(row)
             self._batch.thumbs[read.content] = copy.jpeg
             self._counts["updated" if old else "added"] += 1
@@ -307,8 +307,7 @@ class _Read:
     """What the encoded bytes of a picture say before they are decoded."""
 
     content: str
-    width: int  # pixels, as stored
-    height: int
+    header: Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,11 +316,6 @@ class _SmallCopy:
 
     is_wide: bool
     jpeg: bytes
-
-    def upright(self, read: _Read) -> tuple[int, int]:
-        """(width, height) of the full picture, turned when decoding turned it."""
-        turned = (read.width > read.height) != self.is_wide
-        return (read.height, read.width) if turned else (read.width, read.height)
 
 
 def _small_copy(pixels: UInt8[np.ndarray, "h w 3"]) -> _SmallCopy:

@@ -61,7 +61,7 @@ class Matching(Searching):
         from .tokens import TokenStore
 
         with self._writing() as store:
-            return TokenStore(self.folder, matcher).add(pictures_of(store), progress=progress)
+            return TokenStore(self.folder, matcher).add(pictures_of(store, self.folder), progress=progress)
 
     def attach(self, reranker: Reranker) -> None:
         """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""

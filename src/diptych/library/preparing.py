@@ -10,7 +10,7 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, ModelError
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, Skipped
-from diptych.data.images import ImageLimits, decode, prepare, read_size, thumbnail
+from diptych.data.images import ImageLimits, decode_for, prepare, read_header, thumbnail
 
 from .encoder import Encoder
 from .items import NewItem, Prepared
@@ -58,9 +58,10 @@ def prepare_all(
 def _decoded(
     image: BytesImage, encoder: Encoder, limits: ImageLimits
 ) -> tuple[UInt8[np.ndarray, "s s 3"], bytes, tuple[int, int]]:
-    size = encoder.preprocess.size
-    width, height = read_size(image, limits)
-    pixels = decode(image, limits, at_least=max(2 * size, SIZE))
-    if (pixels.shape[1] > pixels.shape[0]) != (width > height):  # turned by its EXIF orientation
-        width, height = height, width
-    return prepare(pixels, encoder.preprocess), thumbnail(pixels, SIZE), (width, height)
+    header = read_header(image, limits)
+    pixels = decode_for(image, encoder.preprocess, limits)
+    return (
+        prepare(pixels, encoder.preprocess),
+        thumbnail(pixels, SIZE),
+        header.upright(is_wide=pixels.shape[1] > pixels.shape[0]),
+    )

@@ -21,7 +21,7 @@ from diptych.core.errors import DataError, LibraryError
 from diptych.core.files import write_json
 from diptych.core.protocols import Progress
 from diptych.core.types import BytesImage
-from diptych.data.images import decode, prepare
+from diptych.data.images import prepared
 
 from . import accelerator, card, lock, snapshot
 from .encoder import Encoder
@@ -204,7 +204,7 @@ class Reembedding:
 
     def _pixels(self, image: BytesImage) -> Any:
         try:
-            return prepare(decode(image, at_least=2 * self._model.preprocess.size), self._model.preprocess)
+            return prepared(image, self._model.preprocess)
         except DataError:
             return None
 

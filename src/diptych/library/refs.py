@@ -10,12 +10,13 @@ from diptych.core.errors import DiptychError
 from diptych.core.types import BytesImage, FileImage, ImageRef
 
 from .names import unescape
+from .rows import location
 from .sources import survey
 from .store import Store
 
 
-def pictures_of(store: Store) -> Iterator[tuple[ImageRef, str]]:
-    """Every picture of a library with its content fingerprint.
+def pictures_of(store: Store, folder: Path) -> Iterator[tuple[ImageRef, str]]:
+    """Every picture of the library in `folder` with its content fingerprint.
 
     Pictures inside tars and tables are found through the sources that they came from; of one that
     cannot be found any more comes a reference to nothing, which readers skip and name.
@@ -23,7 +24,7 @@ def pictures_of(store: Store) -> Iterator[tuple[ImageRef, str]]:
     inside: dict[str, dict[str, str]] = {}  # source -> path -> content
     for block in store.scan(["path", "content", "source"]):
         for path, content, source in zip(block["path"], block["content"], block["source"], strict=True):
-            name = unescape(path)
+            name = unescape(location(path, folder))
             if "::" in name and not os.path.exists(name):  # noqa: PTH110 - takes every name
                 inside.setdefault(source, {})[path] = content
             else:

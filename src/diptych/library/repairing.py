@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.core.errors import DataError
-from diptych.data.images import decode, prepare, thumbnail
+from diptych.data.images import decode, prepared, thumbnail
 
 from .checking import Parts, Problem, is_leftover
 from .encoder import Encoder
@@ -92,7 +92,7 @@ def remake_vectors(store: Store, problems: Iterable[Problem], encoder: Encoder, 
     for one, image in originals(wanted, folder):
         if image is not None:
             with contextlib.suppress(DataError):
-                pixels = prepare(decode(image, at_least=2 * encoder.preprocess.size), encoder.preprocess)
+                pixels = prepared(image, encoder.preprocess)
                 store.write([replace(rows[one.id], vector=embedded(pixels[None], encoder)[0])])
 
 

@@ -6,7 +6,6 @@ keep them, an edited one gets new ones. Rows are durable before they count, so a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ import numpy as np
 
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.files import write_json
-from diptych.core.fingerprint import LENGTH
 from diptych.core.lines import one_line
 from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Float, Float16, Float32, UInt8
@@ -28,6 +26,7 @@ from diptych.data.cache import FeatureCache
 from diptych.data.images import stream
 
 from .names import escape
+from .rows import content_of
 
 FOLDER = "tokens"
 VIEW = "regions"
@@ -126,6 +125,10 @@ class TokenStore:
         added += self._write(pending)
         return TokenReport(added, known, tuple(skipped))
 
+    def keep(self, content: str, tokens: Float16[np.ndarray, "r w"]) -> None:
+        """Keep the tokens of one content, durably."""
+        self._cache.add([bytes.fromhex(content)], tokens.reshape(1, -1))
+
     def _write(self, pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]]) -> int:
         if not pending:
             return 0
@@ -145,17 +148,12 @@ def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: lis
         except DataError as error:
             skipped.append(Skipped(escape(ref.name), error.reason, one_line(str(error))))
             continue
-        if of_bytes_alone(data) != content:
+        if content_of(data) != content:
             detail = "it changed since it was indexed; index its folder again, then add tokens"
             skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
             continue
         contents.append(content)
         yield BytesImage(data, ref.name)
-
-
-def of_bytes_alone(data: bytes) -> str:
-    """The content fingerprint of a picture's encoded bytes, as the index computes it."""
-    return hashlib.blake2b(data, digest_size=LENGTH // 2).hexdigest()
 
 
 def address_of(matcher: Matcher) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError, Reason
+from diptych.core.types import BytesImage
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
 
 from . import trash
@@ -31,7 +32,8 @@ from .items import (
 from .names import unescape
 from .opened import OpenLibrary
 from .originals import Originals
-from .rows import Row, content_of, new_id
+from .pictures import Wanted, originals
+from .rows import Row, content_of, location, new_id
 from .store import Store
 from .trash import Batch, Deletion, Trashed, Undone
 
@@ -92,6 +94,18 @@ class Items(OpenLibrary):
         if not os.path.isfile(path):  # noqa: PTH113 - takes every name
             raise DataError(f"the picture {identifier} has no file of its own here; its thumbnail is kept")
         return path
+
+    def image(self, identifier: str) -> BytesImage:
+        """An item's image, from its file or the tar or table that holds it, as long as it is what was indexed.
+
+        Raises DataError when there is no such item, or its image is gone or has changed.
+        """
+        row = self._row(self._store(), identifier)
+        path = location(row.path, self.folder)
+        for _, image in originals([Wanted(row.id, row.path, row.content)], self.folder):
+            if image is not None:
+                return BytesImage(image.data, path)
+        raise DataError(f"{path} is gone or has changed since it was indexed; index it again", Reason.MISSING)
 
     def items(self, where: str | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
         """A page of pictures in ascending order of id, behind `cursor`; `where` as for `search`.

@@ -20,7 +20,7 @@ from diptych.core.types import Hit
 from diptych.core.version import __version__
 from diptych.library import Library
 from diptych.library import query as queries
-from diptych.library.names import plain, unescape
+from diptych.library.names import plain
 
 _MOST_HITS = 50  # an assistant reads them all
 _ABOUT = """Search a collection of pictures by words in many languages, by likeness, or by both.
@@ -89,19 +89,23 @@ class Tools:
 
         try:
             model = self._library._needed_model()
-            found = explain(model, self._picture(id), queries.check_text(text))
+            shown, from_thumbnail = self._picture(id)
+            found = explain(model, shown, queries.check_text(text))
         except DiptychError as error:
             raise ToolError(str(error)) from error
-        told = {"id": id, **{key: value for key, value in found.to_json().items() if key != "regions"}}
+        facts = {key: value for key, value in found.to_json().items() if key != "regions"}
+        told = {"id": id, "from_thumbnail": from_thumbnail, **facts}
         return [Image(data=draw_explanation(found), format="png"), told]
 
-    def _picture(self, identifier: str) -> bytes:
-        """The picture of an item; its thumbnail where the file is gone. Raises DataError."""
-        path = Path(unescape(self._library.get(identifier).path))
-        data = path.read_bytes() if path.is_file() else self._library.thumbnail(identifier)
-        if data is None:
-            raise DataError("the file of this picture is not there any more, nor is its thumbnail")
-        return data
+    def _picture(self, identifier: str) -> tuple[bytes, bool]:
+        """The picture of an item, or its thumbnail where the file is gone or changed; which. Raises DataError."""
+        try:
+            return self._library.image(identifier).data, False
+        except DataError as error:
+            data = self._library.thumbnail(identifier)
+            if data is None:
+                raise error
+            return data, True
 
     def add(self, path: str) -> dict[str, Any]:
         """Add a picture, or all pictures of a folder, from the folders that were allowed."""

@@ -59,23 +59,26 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
 
     from diptych.core.protocols import Preprocess
     from diptych.core.types import BytesImage
-    from diptych.data.images import ImageLimits, decode, prepare, read_size, thumbnail
+    from diptych.data.images import ImageLimits, decode, decode_for, prepare, read_header, thumbnail
+    from diptych.data.images.towers import SPARE_PIXELS
 
     limits = ImageLimits(**header["limits"])
-    picture = BytesImage(data, "the picture")
-    stored = read_size(picture, limits)
+    picture = BytesImage(data, header["name"])
+    about = read_header(picture, limits)
     longest = int(header["longest"])
     wanted = header["preprocess"]
     preprocess = (
         None if wanted is None else Preprocess(**{**wanted, "mean": tuple(wanted["mean"]), "std": tuple(wanted["std"])})
     )
-    pixels = decode(picture, limits, at_least=max(longest, preprocess.size if preprocess else 0))
-    height, width = pixels.shape[:2]
-    turned = (stored[0] > stored[1]) != (width > height)
-    size = (stored[1], stored[0]) if turned else stored
-    model = b"" if preprocess is None else np.ascontiguousarray(prepare(pixels, preprocess)).tobytes()
-    small = thumbnail(pixels, longest)
-    told = {"width": size[0], "height": size[1], "pixels": len(model), "thumb": len(small)}
+    model, shown = b"", None
+    if preprocess is not None:
+        shown = decode_for(picture, preprocess, limits)
+        model = np.ascontiguousarray(prepare(shown, preprocess)).tobytes()
+    if shown is None or longest > SPARE_PIXELS:
+        shown = decode(picture, limits, at_least=longest)
+    width, height = about.upright(is_wide=shown.shape[1] > shown.shape[0])
+    small = thumbnail(shown, longest)
+    told = {"width": width, "height": height, "pixels": len(model), "thumb": len(small)}
     return frame(told, model, small)
 
 

@@ -23,6 +23,7 @@ from .decode_worker import LENGTH, frame
 from .errors import log
 
 THUMB = 256  # pixels, longer side
+WHAT_CAME = "what was sent"  # in messages about a picture without a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,17 @@ class DecoderPool:
         self._idle: list[asyncio.subprocess.Process] = []
         self._turns = asyncio.Semaphore(size)
 
-    async def decode(self, data: bytes, preprocess: Preprocess | None = None, longest: int = THUMB) -> Decoded:
-        """One picture. Raises DataError, or ServeError(503) when too many wait."""
-        self._limits.check_bytes(len(data), "the picture")
+    async def decode(
+        self, data: bytes, preprocess: Preprocess | None = None, longest: int = THUMB, name: str = WHAT_CAME
+    ) -> Decoded:
+        """One picture, called `name` in messages. Raises DataError, or ServeError(503) when too many wait."""
+        self._limits.check_bytes(len(data), name)
         if self._waiting >= self._most_waiting:
             raise errors.overloaded(f"{self._waiting} pictures wait to be decoded already")
         self._waiting += 1
         try:
             async with self._turns:
-                return await self._decode(data, preprocess, longest)
+                return await self._decode(self._request(data, preprocess, longest, name), preprocess, name)
         finally:
             self._waiting -= 1
 
@@ -85,27 +88,28 @@ class DecoderPool:
             except TimeoutError:
                 await _end(process)
 
-    async def _decode(self, data: bytes, preprocess: Preprocess | None, longest: int) -> Decoded:
+    async def _decode(self, request: list[bytes], preprocess: Preprocess | None, name: str) -> Decoded:
         process = self._idle.pop() if self._idle else await self._spawn()
         if process.returncode is not None:  # it died while idle
             self._on_replaced()
             process = await self._spawn()
         try:
             async with asyncio.timeout(self._deadline):
-                answered = await _ask(process, self._request(data, preprocess, longest))
+                answered = await _ask(process, request)
         except (EOFError, ConnectionError, ValueError, TimeoutError) as error:
             await _end(process)
             self._on_replaced()
             log.warning("a decoding process was replaced (%s)", type(error).__name__)
-            raise DataError("the picture could not be decoded within its limits", Reason.MALFORMED) from error
+            raise DataError(f"{name} takes too much time or memory to decode", Reason.MALFORMED) from error
         except BaseException:  # cancelled: its answer would be taken for the next picture's
             await asyncio.shield(_end(process))
             raise
         self._idle.append(process)
         return _decoded(answered, preprocess)
 
-    def _request(self, data: bytes, preprocess: Preprocess | None, longest: int) -> list[bytes]:
+    def _request(self, data: bytes, preprocess: Preprocess | None, longest: int, name: str) -> list[bytes]:
         header = {
+            "name": name,
             "bytes": len(data),
             "limits": asdict(self._limits),
             "preprocess": None if preprocess is None else asdict(preprocess),

@@ -18,7 +18,7 @@ from diptych.core.shapes import UInt8
 from diptych.data.images import ImageLimits
 
 from . import errors
-from .decoding import Decoded, DecoderPool
+from .decoding import WHAT_CAME, Decoded, DecoderPool
 from .embedding import Embedder, Vector
 from .errors import ServeError
 from .fetching import Fetcher
@@ -37,7 +37,7 @@ def from_data_uri(uri: str, limits: ImageLimits) -> bytes:
     head = _HEAD.match(uri)
     if head is None or not head[2].lower().endswith(";base64"):
         raise DataError("expected a picture as data:image/…;base64,…", Reason.NOT_AN_IMAGE)
-    limits.check_bytes((len(uri) - head.end()) * 3 // 4 - 2, "the picture")
+    limits.check_bytes((len(uri) - head.end()) * 3 // 4 - 2, WHAT_CAME)
     try:
         return base64.b64decode(uri[head.end() :], validate=True)
     except (binascii.Error, ValueError) as error:
@@ -59,13 +59,13 @@ class Inputs:
     def __init__(self, decoders: DecoderPool, limits: ImageLimits, fetcher: Fetcher | None) -> None:
         self._decoders, self._limits, self._fetcher = decoders, limits, fetcher
 
-    async def decoded(self, data: bytes, embedder: Embedder) -> Decoded:
-        """A picture as the model wants it. Raises DataError."""
-        return await self._decoders.decode(data, embedder.model.preprocess)
+    async def decoded(self, data: bytes, embedder: Embedder, name: str = WHAT_CAME) -> Decoded:
+        """A picture, called `name` in messages, as the model wants it. Raises DataError."""
+        return await self._decoders.decode(data, embedder.model.preprocess, name=name)
 
-    async def picture(self, data: bytes, embedder: Embedder) -> Vector:
+    async def picture(self, data: bytes, embedder: Embedder, name: str = WHAT_CAME) -> Vector:
         """The vector of an encoded picture. Raises DataError."""
-        decoded = await self.decoded(data, embedder)
+        decoded = await self.decoded(data, embedder, name)
         assert decoded.pixels is not None
         return await embedder.picture(decoded.pixels)
 

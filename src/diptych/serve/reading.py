@@ -19,6 +19,7 @@ from diptych.core.errors import DataError
 from diptych.core.types import Hit
 from diptych.library import Library, Page
 from diptych.library.names import unescape
+from diptych.library.rows import content_of
 from diptych.library.snapshot import Snapshot
 
 from . import errors
@@ -45,18 +46,26 @@ class About:
     meta: dict[str, Any]  # name, width, height and texts included, as in a hit
 
 
-def original(path: str, limit: int) -> bytes:
-    """The encoded bytes of a picture, from its file; containers are not opened. Raises ServeError(404)."""
+def original(about: About, limit: int) -> bytes:
+    """The encoded bytes of a picture, from its file; containers are not opened.
+
+    Raises ServeError(404) when the file is gone, or no longer holds what was indexed.
+    """
     try:
-        file = Path(unescape(path))
+        file = Path(unescape(about.path))
         if not file.is_file():
             raise FileNotFoundError
         with file.open("rb") as stream:
-            return stream.read(limit + 1)
+            data = stream.read(limit + 1)
     except (OSError, ValueError) as error:
-        raise errors.ServeError(
-            404, "no_file", "the file of this picture is not there any more", "Use its thumbnail."
-        ) from error
+        raise _no_file("is not there any more") from error
+    if content_of(data) != about.content:
+        raise _no_file("has changed since it was indexed")
+    return data
+
+
+def _no_file(what: str) -> errors.ServeError:
+    return errors.ServeError(404, "no_file", f"the file of this picture {what}", "Use its thumbnail.")
 
 
 class Reader:

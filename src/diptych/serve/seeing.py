@@ -11,7 +11,6 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float16, UInt8
 from diptych.data.images import decode
-from diptych.library.tokens import of_bytes_alone
 
 from . import errors
 from .decoding import Decoded
@@ -42,11 +41,10 @@ async def seen(service: Service, served: Served, about: About, preprocess: Prepr
     """A picture of a library, from its file; from its thumbnail where that is gone, changed, or inside another."""
     limit = service.settings.limits.images.max_bytes
     try:
-        data = await served.read(original, about.path, limit)
-        if of_bytes_alone(data) == about.content:
-            return _seen(await service.decoders.decode(data, preprocess, _LONGEST), from_thumbnail=False)
-    except DataError:
-        pass  # the thumbnail may be readable all the same
+        data = await served.read(original, about, limit)
+        return _seen(await service.decoders.decode(data, preprocess, _LONGEST), from_thumbnail=False)
+    except DataError as error:  # the thumbnail may be readable all the same
+        errors.log.warning("a picture of %s is explained by its thumbnail: %s", served.name, error)
     except ServeError as error:
         if error.code != "no_file":
             raise
@@ -144,3 +142,15 @@ async def tokens_of(service: Service, slow: Slow, served: Served, identifier: st
     about = await served.read(served.reader.about, identifier)
     shown = await seen(service, served, about, slow.preprocess)
     return await service.workshop.run(lambda: slow.tokens(served.library, about.content, shown.pixels))
+
+
+async def keep_tokens(service: Service, served: Served, identifier: str) -> None:
+    """Make and keep the tokens of an uploaded picture. Raises DataError where its file is gone already."""
+    slow = served.slow
+    if slow is None:
+        return
+    about = await served.read(served.reader.about, identifier)
+    shown = await seen(service, served, about, slow.preprocess)
+    if shown.from_thumbnail:
+        raise DataError(f"the picture {identifier} is gone or has changed", Reason.MISSING)
+    await service.workshop.run(lambda: slow.keep(served.library, about.content, shown.pixels))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from . import schemas
+from .background import Background
 from .decoding import DecoderPool
 from .drawing import Generator
 from .fetching import Fetcher
@@ -38,6 +39,7 @@ class Service:
         self.settings, self.shelf, self.metrics = settings, shelf, metrics
         self.slow, self.generator = slow, generator
         self.workshop = Workshop(pressure, metrics)
+        self.background = Background("an upload has no tokens yet; run: diptych library add-tokens")
         self.decoders = DecoderPool(
             pressure.decoders,
             images,
@@ -61,6 +63,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
+        await self.background.close()
         await asyncio.gather(self.workshop.close(), *self._opening)
         await self.shelf.close()
         await self.decoders.close()

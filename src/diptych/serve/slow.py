@@ -66,6 +66,12 @@ class Slow:
             raise ValueError("neither tokens nor pixels")
         return self.matcher.encode_pixels(pixels[None])
 
+    def keep(self, library: Library, content: str, pixels: UInt8[np.ndarray, "s s 3"]) -> None:
+        """Keep the tokens of a new picture, so that it can be re-ranked."""
+        store = TokenStore(library.folder, self.matcher)
+        if content not in store:
+            store.keep(content, self.matcher.encode_pixels(pixels[None])[0])
+
     def reordered(
         self, library: Library, text: str, hits: Sequence[Hit], depth: int, budget: float | None
     ) -> list[Hit]:

@@ -667,3 +667,40 @@ def test_simplejpeg_refuses_what_is_cut() -> None:
     data = encoded(photo(), "JPEG")
     with pytest.raises(ValueError, match="remature end"):
         simplejpeg.decode_jpeg(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "holds"),
+    [
+        (b"", "nothing"),
+        (b"just a text about trees\n", "text"),
+        ("Bäume, viele; und am Ende ein halber Buchsta€€€€€€€€€€€€€€€€".encode()[:64], "text"),
+        ("text".encode("utf-16"), "text"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"PK\x03\x04\x14\0", "a ZIP archive or an office document"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer instead of the file"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video or sound"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "sound"),
+        (b"\0" * 100, "only zeros"),
+        (b"\x9a\xec\x01\x02\xff\xfe", "data of an unknown kind"),
+    ],
+)
+def test_a_file_that_is_no_image_is_described_in_words_for_people(content: bytes, holds: str, tmp_path: Path) -> None:
+    path = tmp_path / "notes.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        decode(path)
+    assert str(refused.value).startswith(f"{path} is not an image: it holds {holds}")
+    assert "b'" not in str(refused.value)
+    assert repr(content[:64]) in refused.value.__notes__[0], "for --debug"
+
+
+def test_what_a_decoder_says_is_for_debugging_only(tmp_path: Path) -> None:
+    path = tmp_path / "half.jpg"
+    path.write_bytes(encoded(photo(300, 200), "JPEG")[:4_000])
+    with pytest.raises(DataError) as refused:
+        decode(path)
+    assert str(refused.value) == f"{path} ends early or is damaged (JPEG); fetch it again"
+    assert "remature" in refused.value.__notes__[0]

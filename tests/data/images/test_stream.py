@@ -14,7 +14,7 @@ import pytest
 
 from diptych.core.errors import ConfigError, Reason
 from diptych.core.protocols import Preprocess
-from diptych.data.images import ImageLimits, decode, prepare, stream, thumbnail
+from diptych.data.images import ImageLimits, decode, prepare, prepared, stream, thumbnail
 
 SQUASH = Preprocess(size=16)
 
@@ -44,7 +44,7 @@ def test_the_stream_is_the_plain_loop(workers: int, batch_size: int) -> None:
     assert indices == [n for n in range(20) if n % 3 != 2]
     pixels = np.concatenate([batch.pixels for batch in batches])
     for index, found in zip(indices, pixels, strict=True):
-        np.testing.assert_array_equal(found, prepare(decode(sources[index], at_least=32), SQUASH))
+        np.testing.assert_array_equal(found, prepared(sources[index], SQUASH))
     skipped = [(index, bad.reason) for batch in batches for index, bad in batch.skipped]
     assert skipped == [(n, Reason.TRUNCATED) for n in range(20) if n % 3 == 2]
 

@@ -12,7 +12,7 @@ from diptych.core import files
 from diptych.core.errors import DataError
 from diptych.core.protocols import Preprocess, Progress
 from diptych.core.types import BytesImage, Skipped
-from diptych.data.images import decode, prepare
+from diptych.data.images import prepared
 from diptych.data.readers import openmoji
 
 from .packages import NpmPackage
@@ -56,7 +56,7 @@ def draw(
         if code not in wanted or code in paths:
             continue
         try:
-            pixels = prepare(decode(BytesImage(data, f"{vendor.package}/{match[0]}")), Preprocess(size))
+            pixels = prepared(BytesImage(data, f"{vendor.package}/{match[0]}"), Preprocess(size))
         except DataError as error:
             skipped.append(Skipped(f"{vendor.name} {code}", error.reason, str(error)))
             continue

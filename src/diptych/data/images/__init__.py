@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, ImageLimits
 
-from .decode import decode, read_size
+from .decode import Header, decode, read_header, read_size
 from .phash import hamming, perceptual_hash
 from .prepare import prepare, thumbnail
 from .sources import as_ref, name_of
 from .stream import PixelBatch, stream
+from .towers import decode_for, prepared
 
 __all__ = [
     "DEFAULT_LIMITS",
     "SUFFIXES",
+    "Header",
     "ImageInput",
     "ImageLimits",
     "PixelBatch",
     "as_ref",
     "decode",
+    "decode_for",
     "hamming",
     "name_of",
     "perceptual_hash",
     "prepare",
+    "prepared",
+    "read_header",
     "read_size",
     "stream",
     "thumbnail",

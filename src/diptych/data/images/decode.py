@@ -10,6 +10,7 @@ import contextlib
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -22,8 +23,9 @@ from diptych.core.shapes import UInt8
 from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, ImageLimits
 
 from .containers import check_whole
+from .contents import described
 from .formats import HEAD, OPENERS, sniff
-from .pixels import array_to_rgb, orientation, to_rgb, upright
+from .pixels import QUARTER_TURNS, array_to_rgb, orientation, to_rgb, upright
 from .sources import as_ref, open_stream, read_bytes
 
 # A progressive JPEG has about ten scans; each one more visits every block again, so a small file could
@@ -32,6 +34,11 @@ _MAX_SCANS = 200
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
 
 _CUT_WORDS = ("truncat", "broken", "premature", "checksum", "end of file", "end of data", "not enough")
+_SENTENCES = {
+    Reason.TRUNCATED: "{name} ends early or is damaged ({kind}); fetch it again",
+    Reason.TOO_LARGE: "{name} is too large to be decoded ({kind}); save it smaller",
+    Reason.MALFORMED: "{name} cannot be decoded ({kind}); save it again with another program",
+}
 _CUT_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error)
 
 
@@ -70,13 +77,36 @@ def read_size(source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS) -> tuple
     if isinstance(source, PIL.Image.Image):
         limits.check_size(*source.size, "image")
         return source.size
-    return _read_header_size(source, limits)
+    header = read_header(source, limits)
+    return header.width, header.height
 
 
-def _read_header_size(source: EncodedImage, limits: ImageLimits) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an encoded image says before it is decoded: its size in pixels, as stored.
+
+    `turned`: whether EXIF turns it by a quarter; None where only decoding tells.
+    """
+
+    width: int
+    height: int
+    turned: bool | None
+
+    def upright(self, *, is_wide: bool) -> tuple[int, int]:
+        """(width, height) of the whole image as it is shown; `is_wide`: whether its decoded pixels are."""
+        turned = self.turned
+        if turned is None:
+            turned = (self.width > self.height) != is_wide
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def read_header(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> Header:
+    """The header of an encoded image. Raises DataError as `decode` does, except for damage beyond it."""
     ref = as_ref(source)
     with open_stream(ref, limits) as stream, _open(stream, ref.name, limits) as image:
-        return image.size
+        # Only a JPEG is ever decoded to fewer pixels than it has, so that its shape might no longer tell.
+        turned = orientation(image) in QUARTER_TURNS if image.format == "JPEG" else None
+        return Header(*image.size, turned)
 
 
 def _decode_bytes(data: bytes, name: str, limits: ImageLimits, at_least: int | None) -> UInt8[np.ndarray, "h w 3"]:
@@ -123,11 +153,9 @@ def _open(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFi
     stream.seek(0)
     kind = sniff(head)
     if kind is None:
-        raise DataError(
-            f"{name} is not an image: it has {'no bytes' if not head else f'{head[:8]!r} at its start'}; "
-            f"expected {', '.join(OPENERS)}",
-            Reason.NOT_AN_IMAGE,
-        )
+        refused = DataError(f"{name} is not an image: it holds {described(head)}", Reason.NOT_AN_IMAGE)
+        refused.add_note(f"its first bytes: {head!r}; expected {', '.join(OPENERS)}")  # shown with --debug
+        raise refused
     check_whole(kind, stream, name)
     with _translated(name, kind, opening=True):
         image = OPENERS[kind](stream)
@@ -173,9 +201,7 @@ def _translated(name: str, kind: str, *, opening: bool) -> Iterator[None]:
 
 
 def _refused(name: str, kind: str, error: Exception, reason: Reason) -> DataError:
-    what = {
-        Reason.TRUNCATED: "is cut or damaged",
-        Reason.TOO_LARGE: "is too large",
-    }.get(reason, "cannot be decoded")
-    advice = "; fetch it again" if reason is Reason.TRUNCATED else ""
-    return DataError(f"{name}: the {kind} file {what} ({str(error) or type(error).__name__}){advice}", reason)
+    """What happened, in a sentence; the decoder's own words are a note, which --debug shows."""
+    refused = DataError(_SENTENCES.get(reason, _SENTENCES[Reason.MALFORMED]).format(name=name, kind=kind), reason)
+    refused.add_note(f"the decoder said: {str(error) or type(error).__name__}")
+    return refused

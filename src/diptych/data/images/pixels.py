@@ -26,6 +26,9 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
+QUARTER_TURNS = (5, 6, 7, 8)  # those that swap width and height
+
+
 def orientation(image: PIL.Image.Image) -> int:
     """The EXIF orientation, 1 when there is none or the EXIF block cannot be read."""
     try:

@@ -17,14 +17,9 @@ from diptych.core.shapes import UInt8
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
 
-from .decode import decode
 from .prepare import prepare
 from .sources import name_of
-
-_ALSO_AT_LEAST = 256  # pixels that `also` can count on in the shorter side, where the file has them
-# A JPEG is decoded to at least this many times the tower's size. At 1 the pixels of a detailed photo differ
-# from those of a full decode by 2.3 grey levels on average, at 2 by 0.4, for a quarter more time.
-_SPARE = 2
+from .towers import decode_for
 
 Also = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
 
@@ -81,9 +76,8 @@ class _Work:
     also: Also | None
 
     def __call__(self, source: ImageInput) -> _Prepared | Skipped:
-        at_least = max(_SPARE * self.preprocess.size, _ALSO_AT_LEAST if self.also is not None else 0)
         try:
-            pixels = decode(source, self.limits, at_least=at_least)
+            pixels = decode_for(source, self.preprocess, self.limits)
         except DataError as error:
             return Skipped(name_of(source), error.reason, str(error))
         extra = None if self.also is None else self.also(pixels)

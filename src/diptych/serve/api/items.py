@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
@@ -14,7 +15,7 @@ from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
 from diptych.library.names import plain
 
-from .. import errors, filters
+from .. import errors, filters, seeing
 from ..editing import Add, Delete, Describe, Undo
 from ..errors import ServeError
 from ..reading import original
@@ -118,6 +119,7 @@ async def add(
     about, said = _object(meta), _texts(texts)
     identifier = str(request.state.request_id)
     added = await asyncio.gather(*(_add(one, served, service, about, said, identifier) for one in files))
+    await _keep_tokens(service, served, [one.id for one in added if one.id is not None])
     created = sum(one.created for one in added)
     return AddedAll(added=added, created=created, failed=sum(one.error is not None for one in added))
 
@@ -187,7 +189,7 @@ async def preview(name: str, id: str, request: Request, service: TheService) -> 
     about = await served.read(served.reader.about, id)
     if _is_known(request, about.content):
         return _jpeg(None, about.content)
-    data = await served.read(original, about.path, service.settings.limits.images.max_bytes)
+    data = await served.read(original, about, service.settings.limits.images.max_bytes)
     return _jpeg(await service.inputs.preview(data, _PREVIEW), about.content)
 
 
@@ -231,10 +233,9 @@ async def _add(
 ) -> Added:
     name = plain(file.filename or "picture")[:200]
     try:
-        if (file.size or 0) > service.settings.limits.images.max_bytes:
-            service.settings.limits.images.check_bytes(file.size or 0, "the picture")
+        service.settings.limits.images.check_bytes(file.size or 0, name)
         data = await file.read()
-        decoded = await service.inputs.decoded(data, served.embedder)
+        decoded = await service.inputs.decoded(data, served.embedder, name)
         assert decoded.pixels is not None
         vector = await served.embedder.picture(decoded.pixels)
         prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height)
@@ -245,6 +246,13 @@ async def _add(
         if not isinstance(error, DataError) and found.status >= 500:
             raise  # not this picture's fault: the whole request is to be sent again
         return Added(name=name, error=Problem(**errors.body(found, request_id)))
+
+
+async def _keep_tokens(service: Service, served: Served, identifiers: list[str]) -> None:
+    """Behind the answer: the tokens of what was added, where the library has some already."""
+    if identifiers and served.slow is not None and await served.read(served.can_rerank):
+        for identifier in identifiers:
+            service.background.put(partial(seeing.keep_tokens, service, served, identifier))
 
 
 async def _delete(served: Served, ids: tuple[str, ...]) -> Deleted:

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
 from diptych.core import types as library_types
+from diptych.library.names import plain
 
 from .. import filters, projection, seeing
+from ..decoding import WHAT_CAME
 from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
@@ -54,7 +56,8 @@ async def search_image(
     started = time.perf_counter()
     served = service.shelf.get(name)
     sql = await _sql(served, filters.from_json(filter), where)
-    vector = await service.inputs.picture(await file.read(), served.embedder)
+    name = plain(file.filename or WHAT_CAME)[:200]
+    vector = await service.inputs.picture(await file.read(), served.embedder, name)
     return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), sql, started, None)
 
 
