@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
-from .shared import Common, check_png
+from .outputs import HTML, JSON, PNG, check_file
+from .shared import Common
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -64,8 +65,9 @@ def audit(
     from diptych.compose.generated.minimal_pairs import pairs_in, read_minimal_pairs, usual_pairs
     from diptych.models import load
 
-    if png is not None:
-        check_png(png, "--png")
+    check_file(out, "--out", JSON, data)
+    check_file(page, "--page", HTML)
+    check_file(png, "--png", PNG)
     lang = options.lang or "en"
     minimal = read_minimal_pairs(pairs) if pairs is not None else usual_pairs()
     opened = open_source(data, options) if data else None

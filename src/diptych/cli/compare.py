@@ -11,7 +11,8 @@ from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
-from .shared import Common, check_png
+from .outputs import JSON, MARKDOWN, PNG, check_file
+from .shared import Common
 
 if TYPE_CHECKING:
     from diptych.data.readers import Source
@@ -68,8 +69,9 @@ def compare(
     from diptych.inspection.comparison import draw_bars, to_markdown
     from diptych.inspection.measure import Task
 
-    if plot is not None:
-        check_png(plot, "--plot")
+    check_file(out, "--out", JSON)
+    check_file(markdown, "--markdown", MARKDOWN)
+    check_file(plot, "--plot", PNG)
     if len(runs) < 2:
         raise ConfigError(f"found {len(runs)} runs; expected two or more reports or models to compare")
     task = Task(modality, protocol, relevance, resamples=0, seed=common.seed or 0)

@@ -15,6 +15,7 @@ from diptych.data.readers import SourceOptions, open_source
 from .emoji import emoji
 from .filter import filter_source
 from .mine import mine
+from .outputs import JSON, JSON_LINES, check_file
 from .shared import Common
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def check(
     """
     from diptych.data import doctor
 
+    check_file(report, "--report", (*JSON_LINES, *JSON), source)
     tokenizer = _tokenizer() if tokens else {}
     found = doctor.check(
         open_source(source, options), progress=common.progress(), near=near, workers=workers, **tokenizer
@@ -127,6 +129,7 @@ def translate(
     from diptych.data.translation import TranslationTask, translate_source
     from diptych.encoders.translation import translator
 
+    check_file(out, "--out", JSON_LINES, source)
     opened = open_source(source, options)
     report = translate_source(
         opened,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .outputs import check_folder
 from .shared import Common
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def demo(
     drawings
         How many OpenMoji drawings to use.
     """
+    check_folder(folder, "--folder")
     from diptych import demo as story
 
     told = story.run(folder, source=source, drawings=drawings, seed=common.seed or 0, progress=common.progress())

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from diptych.data.readers import SourceOptions
 
+from .outputs import check_folder
 from .shared import Common
 
 ANY_SOURCE = SourceOptions()
@@ -50,6 +51,7 @@ def distill(
         any_data: Let the pairs differ from those the teacher learnt from.
         fresh: Forget an earlier run in the same folder.
     """
+    check_folder(out, "--out")
     from diptych import compose
     from diptych.compose import distill as compose_distill
     from diptych.core.config import load

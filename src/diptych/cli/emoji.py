@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from diptych.data.emoji import EmojiSettings
 
+from .outputs import check_folder
 from .shared import Common
 
 SETTINGS = EmojiSettings()
@@ -46,5 +47,6 @@ def emoji(
     """
     from diptych.data.emoji import make_emoji
 
+    check_folder(out, "OUT")
     made = make_emoji(out, settings, common.progress())
     common.show(made.to_json(), made.to_text())

@@ -8,7 +8,8 @@ from cyclopts import Parameter, validators
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
-from .shared import Common, check_png
+from .outputs import JSON, MARKDOWN, PNG, check_file
+from .shared import Common
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -74,8 +75,9 @@ def evaluate(
     from diptych.inspection.measure import Task, measure
     from diptych.models import load
 
-    if sheet is not None:
-        check_png(sheet, "--sheet")
+    check_file(out, "--out", JSON, source)
+    check_file(markdown, "--markdown", MARKDOWN, source)
+    check_file(sheet, "--sheet", PNG)
     task = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, common.seed or 0)
     encoder = load(model)
     if dims is not None:

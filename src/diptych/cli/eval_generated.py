@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
+from .outputs import JSON, MARKDOWN, check_file
 from .shared import Common
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def eval_generated(
     """
     from dataclasses import replace
 
+    check_file(out, "--out", JSON, data)
+    check_file(markdown, "--markdown", MARKDOWN, data)
     from diptych.compose.generated import About, MeasureSettings, measure_generated, open_generator
 
     settings = MeasureSettings(

@@ -7,7 +7,8 @@ from cyclopts import Parameter, validators
 
 from diptych.core.files import write_bytes
 
-from .shared import Common, check_png
+from .outputs import PNG, check_file
+from .shared import Common
 
 COMMON = Common()
 _PHRASES = 3
@@ -47,7 +48,7 @@ def explain(
     from diptych.inspection.occlusion import explain as taken_apart
     from diptych.models import load
 
-    check_png(out, "--out")
+    check_file(out, "--out", PNG)
     encoder = load(model)
     found = taken_apart(encoder, image, text, grid=grid, window=window, progress=common.progress())
     write_bytes(out, draw_explanation(found, f"{image.name}, seen by {encoder.name}"))

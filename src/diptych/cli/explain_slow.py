@@ -8,6 +8,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes
 from diptych.core.types import BytesImage
 
+from .outputs import PNG, check_file
 from .shared import Common
 
 COMMON = Common()
@@ -48,8 +49,7 @@ def explain_match(
     from diptych.models.cross.explain import explain_match as explain
     from diptych.models.cross.explain import overlay
 
-    if out.suffix.lower() != ".png":
-        raise ConfigError(f"--out {out}: expected a file name that ends in .png")
+    check_file(out, "--out", PNG)
     if (image is None) == (library is None):
         raise ConfigError("expected a picture, or --library and --id, and not both")
     shown = image if image is not None else _in_library(library or Path(), id)

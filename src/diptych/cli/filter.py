@@ -7,6 +7,7 @@ from cyclopts import Parameter, validators
 
 from diptych.data.readers import SourceOptions, open_source
 
+from .outputs import check_folder
 from .shared import Common
 
 ANY_SOURCE = SourceOptions()
@@ -47,7 +48,7 @@ def filter_source(
 
     Args:
         source: File or folder of pairs.
-        out: Folder that the results are written into.
+        out: Folder that the results are written into; made when it is not there.
         model: A shipped model's name, or a model folder.
         calibration: Pairs that are known to be right; without it, half of the source's records calibrate.
         calibration_split: Use only this split of --calibration.
@@ -60,6 +61,7 @@ def filter_source(
     from diptych.inspection.filtering import FilterSettings, filter_pairs, write_filtered
     from diptych.models import load
 
+    check_folder(out, "--out")
     settings = FilterSettings(score, neighbours, criterion, target, wrong, seed=common.seed or 0)
     encoder = load(model)
     opened = open_source(source, options)

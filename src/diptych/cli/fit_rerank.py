@@ -9,6 +9,7 @@ from cyclopts import Parameter, validators
 
 from diptych.data.readers import SourceOptions, open_source
 
+from .outputs import PNG, check_file
 from .shared import Common
 
 ANY_SOURCE = SourceOptions()
@@ -92,6 +93,7 @@ def calibration(
         queries: Texts that are asked for, at most.
         plot: Draw the reliability diagram into this PNG.
     """
+    check_file(plot, "--plot", PNG)
     from diptych.compose import rerank as compose_rerank
     from diptych.core.files import write_bytes
     from diptych.evaluation.reliability import draw_reliability

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
 
-from .shared import Common, check_png
+from .outputs import PNG, check_file, check_folder
+from .shared import Common
 
 _MOST_IN_GRID = 1_024
 _MOST = 1_000_000
@@ -80,8 +81,10 @@ def generate(
             f"{n * len(texts):,} pictures are too many for one grid (at most {_MOST_IN_GRID:,}); write them to --folder"
         )
     path = out or Path("grid.png")
-    if not folder:
-        check_png(path, "--out")
+    if folder:
+        check_folder(folder, "--folder")
+    else:
+        check_file(path, "--out", PNG)
     generator = load(model)
     progress = common.progress()
     seed = common.seed or 0

@@ -11,6 +11,7 @@ from diptych.library import Library, card
 from diptych.library.names import escape
 from diptych.library.report import IndexReport
 
+from .outputs import check_folder
 from .shared import Common
 
 COMMON = Common()
@@ -130,6 +131,7 @@ def _opened(folder: Path, model: str | None, store: str | None) -> Library:
                 f"--store out, or move it: diptych library export, then import --store"
             )
         return Library.open(folder, model or about.model)
+    check_folder(folder, "--library")
     return Library.create(folder, model or "base", store=store or card.LANCE)
 
 

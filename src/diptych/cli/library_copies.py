@@ -9,6 +9,7 @@ from pathlib import Path
 from diptych.library import Library, card
 from diptych.library.names import escape
 
+from .outputs import JSON, check_file, check_folder
 from .shared import Common
 
 COMMON = Common()
@@ -30,6 +31,8 @@ def export(library: Path, target: Path, /, *, common: Common = COMMON) -> None:
         library: Folder of the library.
         target: What to make; it appears when it is whole.
     """
+    if target.suffix != ".tar":
+        check_folder(target, "TARGET")
     report = Library.open(library).export(target, progress=common.progress())
     text = f"{report.target}: {report.pictures} pictures, {report.trashed} in the trash, {report.bytes / 1e6:.1f} MB"
     common.show(asdict(report), text)
@@ -62,6 +65,7 @@ def import_(
     """
     from diptych.library import transfer
 
+    check_folder(library, "LIBRARY")
     report = transfer.restore(source, library, store=store, model=model, progress=common.progress())
     text = f"{report.target}: {report.pictures} pictures, {report.trashed} in the trash"
     common.show(asdict(report), text)
@@ -80,6 +84,7 @@ def backup(library: Path, folder: Path, /, *, common: Common = COMMON) -> None:
     """
     from diptych.library import transfer
 
+    check_folder(folder, "FOLDER")
     name = escape(Path(os.path.abspath(library)).name).removesuffix(".library")  # noqa: PTH100
     target = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.tar"
     Library.open(library).export(target, progress=common.progress())
@@ -127,6 +132,7 @@ def reembed(
         thumbnails: Embed pictures whose files are gone or changed from their thumbnails (256 pixels).
         missing: Write the paths of all such pictures to this file, as a JSON list.
     """
+    check_file(missing, "--missing", JSON)
     from diptych.core.files import write_bytes
     from diptych.library.reembedding import MissingPicturesError
 

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes
 from diptych.data.readers import SourceOptions, open_source
 
+from .outputs import HTML, PNG, check_file
 from .shared import Common
 
 ANY_SOURCE = SourceOptions()
@@ -52,8 +52,8 @@ def draw_map(
     from diptych.inspection.atlas_page import to_html, to_png
     from diptych.models import load
 
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out {str(out)!r}: expected a file name that ends in .html")
+    check_file(out, "--out", HTML, source)
+    check_file(out.with_suffix(".png"), "--out, for its image,", PNG)
     encoder = load(model)
     opened = open_source(source, options)
     atlas = make_atlas(

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from diptych.core.errors import DataError
 from diptych.data.readers import SourceOptions, open_source
 
+from .outputs import JSON_LINES, check_file
 from .shared import Common
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def mine(
 
     Args:
         source: File or folder of pairs.
-        out: The file to write.
+        out: The file to write, NAME.jsonl; one that is there is replaced.
         model: A shipped model's name, or a model folder.
         k: Negatives a record, at most.
         margin: How far, in cosine, a wrong match may stay below the right one and still count as hard.
@@ -60,6 +61,7 @@ def mine(
     from diptych.models import load
     from diptych.models.embed import embed_pairs
 
+    check_file(out, "--out", JSON_LINES, source)
     settings = MiningSettings(k, margin, guard, text_guard)
     encoder = load(model)
     opened = open_source(source, options)

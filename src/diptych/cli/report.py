@@ -11,6 +11,7 @@ from diptych.core.files import write_bytes, write_json
 from diptych.core.notes import Notes
 from diptych.data.readers import SourceOptions, open_source
 
+from .outputs import HTML, check_file
 from .shared import Common
 
 ANY_SOURCE = SourceOptions()
@@ -79,6 +80,7 @@ def report(
 
     from .eval_generated import tools
 
+    check_file(out, "--out", HTML, data)
     outcome = looked = None
     notes = Notes()
     if data:

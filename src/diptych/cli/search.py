@@ -21,6 +21,7 @@ from diptych.library import query as queries
 from diptych.library.names import escape, plain, unescape
 from diptych.library.rows import text_of
 
+from .outputs import PNG, check_file
 from .shared import Common
 
 COMMON = Common()
@@ -145,7 +146,8 @@ def _sheet_file(preview: list[str] | None) -> tuple[Path | None, list[str]]:
     if preview is None:
         return None, []
     suffix = Path(preview[0]).suffix.lower() if preview else ""
-    if suffix == ".png":
+    if suffix in PNG:
+        check_file(Path(preview[0]), "--preview", PNG)
         return Path(preview[0]), preview[1:]
     if suffix in SUFFIXES:
         raise ConfigError(f"--preview {escape(preview[0])}: expected a file name that ends in .png")

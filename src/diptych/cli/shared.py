@@ -6,12 +6,10 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from diptych.core.errors import ConfigError
 from diptych.core.lines import one_line
 from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
@@ -88,9 +86,3 @@ class RichProgress:
     def say(self, message: str) -> None:
         """One line on stderr."""
         print(one_line(message), file=sys.stderr, flush=True)
-
-
-def check_png(path: Path, flag: str) -> None:
-    """Raise ConfigError unless the file of a picture to be drawn is named .png."""
-    if path.suffix.lower() != ".png":
-        raise ConfigError(f"{flag} {str(path)!r}: expected a file name that ends in .png")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from diptych.data.readers import SourceOptions
 
+from .outputs import check_folder
 from .shared import Common
 
 
@@ -53,6 +54,7 @@ def train(
     fresh
         Forget an earlier run in the same folder.
     """
+    check_folder(out, "--out")
     from diptych import compose
     from diptych.core.config import load, peek
 
