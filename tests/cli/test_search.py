@@ -95,6 +95,24 @@ def test_like(search, collection):
     assert hit["id"] not in [other["id"] for other in others]
 
 
+def test_a_folder_by_its_name_and_dates_as_people_write_them(search):
+    for where in ("folder = 'photos'", "modified > '2020-01-01'", "modified BETWEEN '2020' AND '2090-01-31 12:00'"):
+        assert len(hits(search("a dog", "--where", where, "--json")[1])) == 5
+
+
+def test_a_filter_that_leaves_nothing_says_what_there_is(search, collection):
+    told = f"0 of 5 pass the filter; folder has: '{collection / 'photos'}' (5); width has: "
+    where = "folder = 'Photos' AND width > 10000"
+    for flags, printed in (((), b"nothing found\n"), (("--paths",), b"")):
+        code, out, err = search("a dog", "--where", where, *flags)
+        assert (code, out) == (0, printed)
+        assert err.startswith(f"note: {told}")
+    found = json.loads(search("a dog", "--where", where, "--json")[1])
+    assert found["hits"] == []
+    assert found["notes"][0]["detail"].startswith(told)
+    assert "notes" not in json.loads(search("a dog", "--json")[1])
+
+
 def test_a_sum_in_one_argument_or_in_several(search, collection, monkeypatch):
     monkeypatch.chdir(collection / "photos")
     whole = hits(search('"red" + blue.png - 0.5*"snow"', "--json")[1])
@@ -203,6 +221,9 @@ def test_a_preview_needs_a_terminal_or_a_png(search, monkeypatch):
         (["a\udcff"], 3, "lone surrogate"),
         (["dog", "--where", "nosuch = 1"], 2, "columns: id"),
         (["dog", "--where", "width >"], 2, "columns: id"),
+        (["dog", "--where", "length(repeat('a', 1900000000)) > 0"], 2, "functions are not taken"),
+        (["dog", "--where", "foldr = 'photos'"], 2, "did you mean folder?"),
+        (["dog", "--where", "modified > '31.1.2026'"], 2, "'2026-01-31'"),
         (["dog", "--where", "\udcff"], 2, "--where"),
         (['"red" + nope.jpg'], 3, "no such file"),
         (["--image", "nope.jpg"], 3, "nope.jpg"),

@@ -3,6 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from diptych.library.where import Condition
+
 
 def kinds(library):
     return library.verify().kinds
@@ -26,7 +28,7 @@ def test_files_that_went_or_changed(filled, pictures):
 @pytest.mark.parametrize("spoilt", [0.0, 3.0])
 def test_vectors_that_are_not_unit_vectors(filled, spoilt):
     store = filled._store()
-    (identifier,) = store.matching("name = 'red.png'")
+    (identifier,) = store.matching(Condition("name", "=", "red.png"))
     (row,) = store.get([identifier])
     store.write([replace(row, vector=row.vector * np.float32(spoilt))])
     assert kinds(filled) == {"bad_vector": 1}
@@ -34,7 +36,7 @@ def test_vectors_that_are_not_unit_vectors(filled, spoilt):
 
 def test_two_rows_for_one_path(filled):
     store = filled._store()
-    (row,) = store.get(store.matching("name = 'red.png'"))
+    (row,) = store.get(store.matching(Condition("name", "=", "red.png")))
     store.write([replace(row, id="f" * 16)])
     assert kinds(filled) == {"duplicate_path": 1}
 
@@ -70,7 +72,9 @@ def test_every_problem_names_its_remedy(filled, pictures):
 
 def test_repair_puts_right_all_that_it_can(filled):
     store = filled._store()
-    rows = {name: store.get(store.matching(f"name = '{name}.png'"))[0] for name in ("red", "blue", "green")}
+    rows = {
+        name: store.get(store.matching(Condition("name", "=", f"{name}.png")))[0] for name in ("red", "blue", "green")
+    }
     store.write([replace(rows["blue"], vector=rows["blue"].vector * np.float32(3)), replace(rows["red"], id="f" * 16)])
     thumbs = sorted(filled.thumbs.files())
     thumbs[0].unlink()
@@ -96,7 +100,7 @@ def test_repair_without_the_model_leaves_vectors_and_says_so(filled):
     from diptych.library import Library
 
     store = filled._store()
-    (row,) = store.get(store.matching("name = 'blue.png'"))
+    (row,) = store.get(store.matching(Condition("name", "=", "blue.png")))
     store.write([replace(row, vector=row.vector * np.float32(3))])
     (left,) = Library.open(filled.folder).repair().left
     assert (left.kind, left.name) == ("bad_vector", row.id)
@@ -104,7 +108,7 @@ def test_repair_without_the_model_leaves_vectors_and_says_so(filled):
 
 def test_two_rows_of_one_id_become_one(filled):
     store = filled._store()
-    (row,) = store.get(store.matching("name = 'blue.png'"))
+    (row,) = store.get(store.matching(Condition("name", "=", "blue.png")))
     table = filled._place.pictures()._table
     table.add(filled._place.pictures()._to_arrow([row]))
     assert kinds(filled).keys() >= {"duplicate_id", "duplicate_path"}
@@ -116,7 +120,7 @@ def test_two_rows_of_one_id_become_one(filled):
 
 def test_a_row_in_the_trash_and_a_live_one_of_one_id_get_ids_of_their_own(filled):
     store = filled._store()
-    (row,) = store.get(store.matching("name = 'blue.png'"))
+    (row,) = store.get(store.matching(Condition("name", "=", "blue.png")))
     store.write([replace(row, path=row.path + "x")])
     filled.delete([row.id])
     filled._place.pictures()._table.add(filled._place.pictures()._to_arrow([row]))

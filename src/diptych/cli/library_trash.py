@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
 from diptych.core.lines import one_line
+from diptych.core.notes import Note, notes_json
 from diptych.library import Library
 
 from .shared import Common
@@ -30,15 +31,18 @@ def delete(library: Path, /, *ids: str, where: str | None = None, common: Common
     Args:
         library: Folder of the library.
         ids: Pictures, by the ids that diptych search prints.
-        where: All pictures for which this SQL expression holds; diptych library info lists the columns.
+        where: All pictures for which this holds, as for diptych search --where: "folder = 'Summer'".
     """
     if bool(ids) == (where is not None):
         raise ConfigError("expected either ids or --where, exactly one of them")
-    deletion = Library.open(library).delete(ids or None, where=where)
+    collection = Library.open(library)
+    deletion = collection.delete(ids or None, where=where)
+    hints = [collection.nothing_passes(where)] if where is not None and not deletion.ids else []
     text = f"{library}: {len(deletion.ids)} pictures deleted; to bring them back: " + (
-        f"diptych library undo {library} {deletion.batch}" if deletion.ids else "nothing to undo"
+        f"diptych library undo {library} {deletion.batch}" if deletion.ids else "; ".join(["nothing to undo", *hints])
     )
-    common.show(asdict(deletion), text)
+    notes = {"notes": notes_json(Note("nothing_passes", 1, hint) for hint in hints)} if hints else {}
+    common.show({**asdict(deletion), **notes}, text)
 
 
 def undo(library: Path, batch: str | None = None, /, *, ids: list[str] | None = None, common: Common = COMMON) -> None:

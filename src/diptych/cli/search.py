@@ -83,7 +83,8 @@ def search(
             words, as a query (--seed draws others).
         generator: What draws: a shipped generator's name, or a folder that diptych train wrote.
         k: How many pictures, 1 to 1,000.
-        where: Only pictures for which this SQL expression holds; diptych library info lists the columns.
+        where: Only pictures for which this holds: comparisons of columns (= != < <= > >=, IN, BETWEEN, LIKE, IS NULL),
+            joined by AND, OR and NOT; diptych library info lists the columns.
         model: A shipped model's name, or a model folder; the one that made the library is the default.
         paths: Print only the paths, one a line; line breaks in a name, and bytes that are not UTF-8, as \x0a, \xff.
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
@@ -117,6 +118,8 @@ def search(
             warnings.simplefilter("always", queries.QueryWarning)
             hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
         notes = [Note("plain_words", 1, str(one.message)) for one in told if one.category is queries.QueryWarning]
+    if where is not None and not hits and not collection.matching(where):
+        notes.append(Note("nothing_passes", 1, collection.nothing_passes(where)))
     title = text or by_generated or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
     for note in notes:
         common.progress().say(f"note: {note.detail}")

@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.errors import LibraryError
 from diptych.core.files import fsync_file, fsync_folder
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
 from .cells import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
+from .lance_filter import literal, to_sql
 from .names import escape
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .store import Part
+from .where import Where
 
 TABLE = "pictures"
 OLD_TRASH = "trash"  # of libraries made before the trash was two columns
@@ -119,7 +121,7 @@ class LanceStore:
         """Insert or replace rows by id and remove others for good, as one version; durable on return."""
         if not rows and not remove:
             return
-        gone = f"id IN ({', '.join(map(_quote, sorted(remove)))})"
+        gone = f"id IN ({', '.join(map(literal, sorted(remove)))})"
         with _one_line_errors("the store cannot be written"):
             self._add_trash_columns()
             if not rows:
@@ -142,7 +144,7 @@ class LanceStore:
         names = [name for name in self._table.schema.names if name in stored]
         among = self._filter(part)
         for start in range(0, len(wanted), 1000):
-            where = f"id IN ({', '.join(map(_quote, wanted[start : start + 1000]))})"
+            where = f"id IN ({', '.join(map(literal, wanted[start : start + 1000]))})"
             where = where if among is None else f"{where} AND {among}"
             found = self._table.search().where(where).select(names).limit(None).to_arrow()
             vectors = _vectors(found["vector"], self._dim)
@@ -164,28 +166,17 @@ class LanceStore:
                 }
                 yield block | {name: [None] * len(batch) for name in columns if name not in names}
 
-    def matching(self, where: str) -> list[str]:
-        """Ids of the live rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
-        if _has_semicolon(where):
-            raise ConfigError(f"--where takes one expression without ';', found {where!r}")
-        try:
-            columns = ["id", *sorted(self._hidden)]
-            found = self._table.search().where(where).select(columns).limit(None).to_arrow()
-        except (ValueError, RuntimeError, OSError) as error:
-            choices = ", ".join(f"{name} ({kind})" for name, kind in self.columns().items())
-            raise ConfigError(
-                f"cannot use --where {where[:100]!r}: {_reason(error)}; columns: {choices}; "
-                f"for example: --where \"width > 800 AND folder LIKE '%holiday%'\""
-            ) from error
-        live = found.filter(found["deleted_at"].is_null()) if self._hidden else found
-        return sorted(live["id"].to_pylist())
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the live rows for which a filter over `columns` holds, in order."""
+        with _one_line_errors("the store cannot be read"):
+            found = self._table.search().where(self._live(where)).select(["id"]).limit(None).to_arrow()
+        return sorted(found["id"].to_pylist())
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """Lance's own exact search among live rows: (id, cosine), best first."""
         query = self._table.search(vector, vector_column_name="vector").distance_type("dot").select(["id", "_distance"])
-        wanted = [f"({one})" for one in (where, self._filter("live")) if one is not None]
-        if wanted:
-            query = query.where(" AND ".join(wanted))
+        if wanted := self._live(where):
+            query = query.where(wanted)
         found = query.limit(k).to_arrow().to_pylist()
         return [(line["id"], 1.0 - line["_distance"]) for line in found]
 
@@ -214,6 +205,11 @@ class LanceStore:
         if self._hidden:
             return _PARTS[part]
         return "false" if part == "trash" else None
+
+    def _live(self, where: Where | None) -> str | None:
+        """The expression for those live rows for which a filter holds; None for all."""
+        wanted = [self._filter("live"), None if where is None else to_sql(where)]
+        return " AND ".join(f"({one})" for one in wanted if one is not None) or None
 
     def _add_trash_columns(self) -> None:
         """Metadata that had columns of these names gets the ones that `column_name` gives it now."""
@@ -298,15 +294,6 @@ def _vectors(column: Any, dim: int) -> Float32[np.ndarray, "n d"]:
         column = column.combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _has_semicolon(where: str) -> bool:
-    """Lance's parser stops at a ';' and would silently ignore the rest."""
-    return ";" in re.sub(r"'[^']*'", "", where)
 
 
 def _reason(error: BaseException) -> str:

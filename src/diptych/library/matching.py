@@ -18,6 +18,7 @@ from . import query as queries
 from .names import escape
 from .report import IndexReport
 from .searching import Searching
+from .where import Where
 
 if TYPE_CHECKING:
     from diptych.data.video import MomentPlan, VideoLimits
@@ -35,7 +36,7 @@ class Matching(Searching):
         self,
         query: str | Path | Float32[np.ndarray, d],
         k: int = 10,
-        where: str | None = None,
+        where: str | Where | None = None,
         *,
         cut: bool = False,
         rerank: int = 0,
@@ -151,7 +152,7 @@ class Matching(Searching):
         return report
 
     def _reranked(
-        self, query: Any, k: int, where: str | None, rerank: int, budget_ms: float | None, *, cut: bool
+        self, query: Any, k: int, where: str | Where | None, rerank: int, budget_ms: float | None, *, cut: bool
     ) -> list[Hit]:
         from .rerank import MOST, check_text
 

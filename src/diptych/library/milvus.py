@@ -29,11 +29,12 @@ from diptych.core.shapes import Float32
 
 from .card import Card
 from .cells import MOST_EXTRA_COLUMNS, cast, column_name, from_cells, kind_of, to_cells
-from .milvus_filter import translate
+from .milvus_filter import to_expression
 from .names import escape
 from .old_trash import WithOldTrash
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .store import Part, Store
+from .where import Where, holds
 
 TOKEN = "DIPTYCH_MILVUS_TOKEN"
 _ADDRESS = re.compile(r"milvus(\+tls)?://([^/@?\s]+):(\d{1,5})/([A-Za-z_]\w{0,199})(?:\?index=(FLAT|HNSW))?")
@@ -45,6 +46,7 @@ _MOST_TEXT = 65_535  # bytes of a VARCHAR
 _MOST_DYNAMIC = 50_000  # bytes of a row's metadata that `where` can ask about; the rest is in `meta` only
 _MOST_ASKED = 1000  # characters of a text among them
 _SPARSE = ("split", "group")  # of the built-in columns, those that a picture may lack
+_FIXED = tuple(name for name in COLUMNS if name not in _SPARSE)
 _SECONDS = 30.0  # for a request
 _KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string"}
 _INDEXES: dict[str, dict[str, Any]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
@@ -227,9 +229,8 @@ class MilvusStore:
         return int(found[0]["count(*)"])
 
     def columns(self) -> Mapping[str, str]:
-        """Name -> kind of what `where` may ask about; times are texts: modified >= '2024-05-01'."""
-        known = {name: "text" if kind == "timestamp" else kind for name, kind in COLUMNS.items()}
-        return {**known, **self._extra()}
+        """Name -> kind of what `where` may ask about."""
+        return {**COLUMNS, **self._extra()}
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """Insert or replace rows by id, then remove others for good; in the server's log on return."""
@@ -250,7 +251,7 @@ class MilvusStore:
         """The rows with these ids, sorted by id; unknown ids are left out."""
         wanted = sorted({one for one in ids if one.isprintable() and len(one) <= 64})
         rows: dict[str, Row] = {}
-        fields = [*(name for name in COLUMNS if name not in _SPARSE), "vector", *_TRASH.values()]
+        fields = [*_FIXED, "vector", *_TRASH.values()]
         with server_errors(self._address, "read"):
             for start in range(0, len(wanted), _SCAN_ROWS):
                 some = f"id in {json.dumps(wanted[start : start + _SCAN_ROWS], ensure_ascii=False)}"
@@ -276,18 +277,29 @@ class MilvusStore:
                 block["vector"] = np.array([line["vector"] for line in found], dtype=np.float32)
             yield block
 
-    def matching(self, where: str) -> list[str]:
-        """Ids of the live rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
-        expression = _among(self._translated(where), "live")
-        with _where_errors(where):
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the live rows for which a filter over `columns` holds, in order."""
+        wider, is_exact = to_expression(where, _FIXED)
+        expression = _among(wider, "live")
+        if is_exact:
             return sorted(line["id"] for found in self._blocks(expression, ["id"]) for line in found)
+        extra = self._extra()
+        return sorted(
+            line["id"]
+            for found in self._blocks(expression, list(_FIXED))
+            for line in found
+            if holds(where, _values(line, extra).get)
+        )
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """The server's search among live rows: (id, cosine), best first; exact with the FLAT index."""
-        expression = _among("" if where is None else self._translated(where), "live")
+        wanted, is_exact = ("", True) if where is None else to_expression(where, _FIXED)
+        if where is not None and not is_exact:
+            wanted = f"id in {json.dumps(self.matching(where))}"
+        expression = _among(wanted, "live")
         limit = min(k, _MOST_FOUND)
         parameters = {"ef": max(2 * limit, 64)} if self._address.index == "HNSW" else {}
-        with _where_errors(where or ""), server_errors(self._address, "search"):
+        with server_errors(self._address, "search"):
             found = self._client.search(
                 self._collection,
                 data=[np.asarray(vector, dtype=np.float32).tolist()],
@@ -321,10 +333,6 @@ class MilvusStore:
                     yield found
             finally:
                 iterator.close()
-
-    def _translated(self, where: str) -> str:
-        fixed = [name for name in COLUMNS if name not in _SPARSE]
-        return translate(where, fixed, [*_SPARSE, *self._extra()])
 
     def _entity(self, row: Row) -> dict[str, Any]:
         cells = to_cells(row)
@@ -416,13 +424,8 @@ def server_errors(address: Address, doing: str) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _where_errors(where: str) -> Iterator[None]:
-    """What the server says about an expression, as a mistake in `where`."""
-    try:
-        yield
-    except LibraryError as error:
-        if "expression" not in str(error):
-            raise
-        reason = " ".join(str(error.__cause__).split())[:300]
-        raise ConfigError(f"cannot use --where {where[:100]!r} on this Milvus server: {reason}") from error
+def _values(line: Mapping[str, Any], extra: Mapping[str, str]) -> dict[str, Any]:
+    """What a row has in each column, without the limits of the server's fields."""
+    row = _row({**line, "vector": ()})
+    cells = to_cells(row)
+    return cells | {name: cast(cells.get(name), _KINDS[kind]) for name, kind in extra.items()}

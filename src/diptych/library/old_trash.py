@@ -16,6 +16,7 @@ from diptych.core.shapes import Float32
 from .cells import to_cells
 from .rows import Row
 from .store import Part, Store
+from .where import Where
 
 
 def unwrapped(row: Row) -> Row:
@@ -70,11 +71,11 @@ class WithOldTrash:
                 block["vector"] = np.array([row.vector for row in old], dtype=np.float32)
             yield block
 
-    def matching(self, where: str) -> list[str]:
+    def matching(self, where: Where) -> list[str]:
         """As the store's."""
         return self._store.matching(where)
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """As the store's."""
         return self._store.search(vector, k, where)
 

@@ -6,18 +6,18 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diptych.core.cosine import normalise
-from diptych.core.errors import ConfigError, LibraryError, LimitError, ModelError
+from diptych.core.errors import ConfigError, LibraryError, ModelError
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
-from . import accelerator, card, lock, snapshot
+from . import accelerator, card, hints, lock, snapshot
 from .card import Card
 from .encoder import Encoder
 from .names import escape
@@ -25,6 +25,7 @@ from .places import JournalledStore, open_place, snapshot_folder
 from .snapshot import Snapshot
 from .thumbs import Thumbs
 from .view import View
+from .where import Where
 
 _THUMBS, _SNAPSHOT_LOCK = "thumbs", "snapshot.lock"
 _PATIENCE = 1.0  # seconds for which a reader waits for the journal of a write under way, before it looks for itself
@@ -33,7 +34,6 @@ _REWRITE_ROWS = 1000  # changed since the last snapshot, and at least
 _REWRITE_SHARE = 0.01  # of it: then a new one is worth the work
 _REWRITE_BYTES = 16_000_000  # of the journal since then: a second for whoever opens the library
 _ATTEMPTS = 3
-_MAX_WHERE = 1000  # characters
 
 
 class OpenLibrary:
@@ -80,9 +80,13 @@ class OpenLibrary:
         """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
         return dict(self._store().columns())
 
-    def matching(self, where: str) -> list[str]:
-        """Ids of the pictures for which `where` holds, in order. Raises ConfigError or LimitError."""
-        return self._matching(where)
+    def matching(self, where: str | Where) -> list[str]:
+        """Ids of the pictures for which `where` holds, in order. Raises FilterError."""
+        return list(self._store().matching(self._filter(where)))
+
+    def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
+        """What to say when a filter leaves nothing: what is there instead, but for the columns in `secret`."""
+        return hints.nothing_passes(self._filter(where), self._store(), secret)
 
     def _needed_model(self) -> Encoder:
         """The library's model; the one that its card names where it was opened without.
@@ -107,10 +111,12 @@ class OpenLibrary:
     def _store(self) -> Any:
         return JournalledStore(self._place.pictures(), self._place.token, self._snapshots)
 
-    def _matching(self, where: str) -> list[str]:
-        if len(where) > _MAX_WHERE:
-            raise LimitError(f"--where has {len(where):,} characters, the limit is {_MAX_WHERE:,}; shorten it")
-        return list(self._store().matching(where))
+    def _filter(self, where: str | Where) -> Where:
+        if not isinstance(where, str):
+            return where
+        from .where_sql import parse  # only here, for the sake of everybody who gives no filter
+
+        return parse(where, self._store().columns())
 
     def _checked(self, vector: np.ndarray[Any, Any]) -> Float32[np.ndarray, d]:
         if vector.shape != (self.card.dim,) or not np.isfinite(vector).all():

@@ -20,6 +20,7 @@ from .card import LANCE, Card
 from .old_trash import WithOldTrash
 from .rows import Row
 from .store import Part, Store
+from .where import Where
 
 MILVUS = "milvus"
 _STORE, _SNAPSHOT = "store", "snapshot"
@@ -202,11 +203,11 @@ class JournalledStore:
         """As the store's."""
         return self._store.scan(columns, part)
 
-    def matching(self, where: str) -> list[str]:
+    def matching(self, where: Where) -> list[str]:
         """As the store's."""
         return self._store.matching(where)
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """As the store's."""
         return self._store.search(vector, k, where)
 

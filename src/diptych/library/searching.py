@@ -17,6 +17,7 @@ from . import query as queries
 from .opened import OpenLibrary
 from .rows import location
 from .snapshot import DamagedError, Snapshot
+from .where import Where
 
 _TIES = 16  # further hits asked of a server, so that equal scores can be put in order of their ids
 
@@ -31,13 +32,13 @@ class Searching(OpenLibrary):
         self,
         query: str | Path | Float32[np.ndarray, d],
         k: int = 10,
-        where: str | None = None,
+        where: str | Where | None = None,
         *,
         cut: bool = False,
     ) -> list[Hit]:
         """The k nearest pictures to words, a sum (see `query`), a picture's path, or a vector; best first.
 
-        Equal scores are ordered by id. `where` is a SQL expression over `info().columns`. `cut` shortens
+        Equal scores are ordered by id. `where` is a filter over `info().columns` (see `where_sql`). `cut` shortens
         text over 1,000 characters instead of refusing it. Warns (`QueryWarning`) of plain words that read like a
         sum or an image's name. Raises LimitError, DataError or ConfigError
         for a query, k or filter that cannot be used.
@@ -45,7 +46,7 @@ class Searching(OpenLibrary):
         queries.check_k(k)
         return self._nearest(self.vector(query, cut=cut), k, where)
 
-    def like(self, identifier: str, k: int = 10, where: str | None = None) -> list[Hit]:
+    def like(self, identifier: str, k: int = 10, where: str | Where | None = None) -> list[Hit]:
         """The k pictures nearest to one of the library's own, itself left out."""
         queries.check_k(k)
         hits = self._nearest(self._vector_of(identifier), k + 1, where)
@@ -81,7 +82,7 @@ class Searching(OpenLibrary):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _nearest(self, vector: Float32[np.ndarray, d], k: int, where: str | None) -> list[Hit]:
+    def _nearest(self, vector: Float32[np.ndarray, d], k: int, where: str | Where | None) -> list[Hit]:
         if self._place.is_remote:
             return self._nearest_there(vector, k, where)
         try:
@@ -101,9 +102,9 @@ class Searching(OpenLibrary):
             )
         return normalise(found[0].vector)
 
-    def _hits(self, vector: Float32[np.ndarray, d], k: int, where: str | None) -> list[Hit]:
+    def _hits(self, vector: Float32[np.ndarray, d], k: int, where: str | Where | None) -> list[Hit]:
         view = self._view()
-        found = view.nearest(vector, k, None if where is None else self._matching(where))
+        found = view.nearest(vector, k, None if where is None else self.matching(where))
         return [self._hit(rank, *one) for rank, one in enumerate(found)]
 
     def _hit(self, rank: int, score: float, identifier: str, part: Snapshot, row: int) -> Hit:
@@ -111,10 +112,13 @@ class Searching(OpenLibrary):
         path = location(about["path"], self.folder)
         return Hit(rank, identifier, float(np.float32(score)), path, about["meta"])
 
-    def _nearest_there(self, vector: Float32[np.ndarray, d], k: int, where: str | None) -> list[Hit]:
+    def _nearest_there(self, vector: Float32[np.ndarray, d], k: int, where: str | Where | None) -> list[Hit]:
         """The server's own search, which needs no copy of its rows here."""
         store = self._store()
-        found = sorted(store.search(vector, k + _TIES, where), key=lambda one: (-one[1], one[0]))[:k]
+        found = sorted(
+            store.search(vector, k + _TIES, None if where is None else self._filter(where)),
+            key=lambda one: (-one[1], one[0]),
+        )[:k]
         rows = {row.id: row for row in store.get([identifier for identifier, _ in found])}
         there = [(identifier, score) for identifier, score in found if identifier in rows]
         return [

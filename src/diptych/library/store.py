@@ -10,6 +10,7 @@ import numpy as np
 from diptych.core.shapes import Float32
 
 from .rows import Row
+from .where import Where
 
 Part = Literal["live", "trash", "all"]  # which rows: those that are not deleted, those in the trash, or both
 
@@ -56,11 +57,11 @@ class Store(Scannable, Protocol):
         """The rows with these ids, sorted by id; unknown ids are left out."""
         ...
 
-    def matching(self, where: str) -> list[str]:
-        """Ids of the live rows for which a SQL expression holds. Raises ConfigError when it cannot be used."""
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the live rows for which a filter over `columns` holds, in order."""
         ...
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: str | None = None) -> list[tuple[str, float]]:
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """The store's own search among live rows: (id, cosine), best first."""
         ...
 

@@ -36,6 +36,7 @@ from .pictures import Wanted, originals
 from .rows import Row, content_of, location, new_id
 from .store import Store
 from .trash import Batch, Deletion, Trashed, Undone
+from .where import Where
 
 WAIT = 10.0  # seconds an item write waits for another writer
 _COMPACT_EVERY = 100  # writes; keeps the number of small files bounded
@@ -107,13 +108,13 @@ class Items(OpenLibrary):
                 return BytesImage(image.data, path)
         raise DataError(f"{path} is gone or has changed since it was indexed; index it again", Reason.MISSING)
 
-    def items(self, where: str | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
+    def items(self, where: str | Where | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
         """A page of pictures in ascending order of id, behind `cursor`; `where` as for `search`.
 
         A picture that stays in the library while all pages are asked for is on exactly one of them.
         """
         check_limit(limit)
-        found = None if where is None else self._matching(where)
+        found = None if where is None else self.matching(where)
         start = cursor or ""
         if self._place.is_remote:
             everything = sorted(_all_ids(self._store()) if found is None else found)
@@ -159,7 +160,9 @@ class Items(OpenLibrary):
 
     # -- deleting ----------------------------------------------------------------------------------
 
-    def delete(self, ids: Iterable[str] | None = None, *, where: str | None = None, wait: float = WAIT) -> Deletion:
+    def delete(
+        self, ids: Iterable[str] | None = None, *, where: str | Where | None = None, wait: float = WAIT
+    ) -> Deletion:
         """Put pictures into the trash, by their ids or by a filter; `undo` brings them back until they are purged.
 
         Unknown ids are left out. Their files are not touched, and indexing the same folder does not bring them
@@ -168,7 +171,7 @@ class Items(OpenLibrary):
         if (ids is None) == (where is None):
             raise ConfigError("delete takes either ids or where, exactly one of them")
         with self._writing(wait) as store:
-            wanted = set(self._matching(where) if where is not None else ids or ())
+            wanted = set(self.matching(where) if where is not None else ids or ())
             return self._trash_rows(store, store.get(wanted))
 
     def undo(

@@ -56,8 +56,8 @@ class Tools:
     def search(self, text: str = "", like: str = "", k: int = 10, where: str = "") -> list[dict[str, Any]]:
         """Find pictures, best first.
 
-        Give `text` (what to look for, in any language) or `like` (the id of a picture). `where` is an SQL
-        expression over the columns of describe_library, such as: width > 800 AND texts LIKE '%dog%'
+        Give `text` (what to look for, in any language) or `like` (the id of a picture). `where` compares
+        the columns of describe_library, such as: width > 800 AND texts LIKE '%dog%' AND modified > '2026-01-31'
         """
         if bool(text) == bool(like):
             raise ToolError("expected either text or like")

@@ -1,23 +1,18 @@
-"""Structured filters to the store's SQL, so that nobody has to quote anything."""
+"""What clients send as `filter` and `where`, as one tree that is checked against the library's columns."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from diptych.core.config import nearest
+from diptych.library.where import AllOf, FilterError, Where, condition
 
 from .errors import ServeError
 from .schemas import Condition
 
-_COMPARISONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
-Value = str | int | float | bool
-
-
+_COMPARISONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "contains": "contains"}
 _CONDITIONS = TypeAdapter(list[Condition])
 
 
@@ -29,56 +24,29 @@ def from_json(text: str) -> list[Condition]:
         raise ServeError(422, "bad_filter", "filter is not a JSON list of conditions") from error
 
 
-def to_sql(conditions: Sequence[Condition], where: str | None, columns: Mapping[str, str]) -> str | None:
-    """One SQL expression for which all conditions and `where` hold; None when there is nothing to hold.
+def to_where(conditions: Sequence[Condition], where: str | None, columns: Mapping[str, str]) -> Where | None:
+    """The filter for which all conditions and `where` hold; None when there is nothing to hold.
 
-    Raises ServeError(422) for a column that does not exist or a value of another kind.
+    Raises ServeError(422) for a column that does not exist, a value of another kind, or an expression beyond what
+    `where` takes.
     """
-    parts = [_one(condition, columns) for condition in conditions]
-    if where is not None and where.strip():
-        parts.append(f"({where})" if parts else where)
-    return " AND ".join(parts) or None
-
-
-def _one(condition: Condition, columns: Mapping[str, str]) -> str:
-    name = condition.column
-    if name not in columns:
-        raise ServeError(
-            422, "bad_filter", f"there is no column {name[:40]!r}{nearest(name, columns)}",
-            f"The columns are {', '.join(columns)}.",
-        )  # fmt: skip
-    column, kind = f"`{name}`", columns[name]
-    if condition.op == "exists":
-        return f"{column} IS {'NOT ' if condition.value is not False else ''}NULL"
-    if condition.op == "in":
-        values = condition.value if isinstance(condition.value, list) else [condition.value]
-        return f"{column} IN ({', '.join(_literal(value, kind, name) for value in values)})"
-    if isinstance(condition.value, list) or condition.value is None:
-        raise ServeError(422, "bad_filter", f"{condition.op} takes one value", "Use the op in for several.")
-    if condition.op == "contains":
-        return f"contains(lower({column}), {_quoted(str(condition.value).lower())})"
-    return f"{column} {_COMPARISONS[condition.op]} {_literal(condition.value, kind, name)}"
-
-
-def _literal(value: Value | None, kind: str, name: str) -> str:
-    if kind in ("integer", "number") and isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value)
-    if kind == "boolean" and isinstance(value, bool):
-        return str(value).upper()
-    if kind == "timestamp" and isinstance(value, str) and _is_time(value):
-        return f"timestamp {_quoted(value)}"
-    if kind == "text" and isinstance(value, str):
-        return _quoted(value)
-    raise ServeError(422, "bad_filter", f"the column {name!r} holds {kind}, not {type(value).__name__}")
-
-
-def _is_time(value: str) -> bool:
     try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
+        parts = [_one(one, columns) for one in conditions]
+        if where is not None and where.strip():
+            from diptych.library.where_sql import parse  # only here, for the sake of everybody who gives no SQL
+
+            parts.append(parse(where, columns))
+    except FilterError as error:
+        raise ServeError(422, "bad_filter", error.reason, f"The columns are {', '.join(columns)}.") from error
+    return None if not parts else parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _one(asked: Condition, columns: Mapping[str, str]) -> Where:
+    name, value = asked.column, asked.value
+    if asked.op == "exists":
+        return condition(name, "null" if value is False else "not null", None, columns)
+    if asked.op == "in":
+        return condition(name, "in", value if isinstance(value, list) else [value], columns)
+    if isinstance(value, list) or value is None:
+        raise ServeError(422, "bad_filter", f"{asked.op} takes one value", "Use the op in for several.")
+    return condition(name, _COMPARISONS[asked.op], value, columns)

@@ -21,11 +21,13 @@ from diptych.library import Library, Page
 from diptych.library.names import unescape
 from diptych.library.rows import content_of
 from diptych.library.snapshot import Snapshot
+from diptych.library.where import Where
 
 from . import errors
 from .embedding import Vector
 
 _MOST_FACETS = 50
+_PLACES = ("path", "folder", "source")  # columns that tell where files lie
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +99,25 @@ class Reader:
             for found in many
         ]
 
-    def search_filtered(self, vector: Vector, k: int, sql: str) -> Found:
-        """The k nearest among those for which a filter holds. Raises ConfigError."""
+    def search_filtered(self, vector: Vector, k: int, where: Where) -> Found:
+        """The k nearest among those for which a filter holds."""
         library = self._library
-        ids = library.matching(sql)
+        ids = library.matching(where)
         if self._is_remote:
-            return Found(library.search(vector, k, sql), len(ids), self.version)
+            return Found(library.search(vector, k, where), len(ids), self.version)
         view = library._view()
         found = view.nearest(vector, k, ids)
         return Found([library._hit(rank, *one) for rank, one in enumerate(found)], len(ids), view.version)
 
-    def matching(self, sql: str) -> list[str]:
-        """Ids for which a filter holds. Raises ConfigError."""
-        return self._library.matching(sql)
+    def matching(self, where: Where) -> list[str]:
+        """Ids for which a filter holds."""
+        return self._library.matching(where)
+
+    def notes(self, where: Where | None, total: int, *, paths: bool) -> list[str]:
+        """What to say of a filter that left nothing; without `paths` not where files lie."""
+        if where is None or total:
+            return []
+        return [self._library.nothing_passes(where, () if paths else _PLACES)]
 
     def about(self, identifier: str) -> About:
         """One picture. Raises ServeError(404)."""
@@ -132,8 +140,8 @@ class Reader:
         except DataError as error:
             raise errors.no_item(identifier) from error
 
-    def page(self, where: str | None, after: str | None, limit: int) -> Page:
-        """Pictures in order of id. Raises ConfigError for a filter that cannot be used."""
+    def page(self, where: Where | None, after: str | None, limit: int) -> Page:
+        """Pictures in order of id."""
         return self._library.items(where, cursor=after, limit=limit)
 
     def columns(self) -> dict[str, str]:

@@ -66,7 +66,9 @@ class SearchRequest(Request):
     k: int = Field(default=20, ge=1, le=MAX_HITS)
     filter: list[Condition] = Field(default_factory=list, max_length=16)
     where: str | None = Field(
-        default=None, max_length=1_000, description="An SQL expression over the library's columns"
+        default=None,
+        max_length=1_000,
+        description="Comparisons of the library's columns, joined by AND, OR and NOT: docs/library.md",
     )
     language: str | None = Field(default=None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
     rerank: bool = Field(default=False, description="Put the best in order with the slow model, if one is loaded")
@@ -137,7 +139,7 @@ class SearchResponse(BaseModel):
     nothing_matches: float | None = Field(
         default=None, description="Calibrated probability in [0, 1] that no picture here is right"
     )
-    notes: list[str] = Field(default_factory=list, description="Such as: the model was not made for this language")
+    notes: list[str] = Field(default_factory=list, description="Such as: 0 of 7,000 pass the filter; folder has: …")
     lands: tuple[float, float] | None = Field(default=None, description="Where the query lies on the map")
 
 
@@ -159,6 +161,7 @@ class Items(BaseModel):
     items: list[Item]
     total: int
     next: str | None
+    notes: list[str] = Field(default_factory=list, description="Such as: 0 of 7,000 pass the filter; what there is")
 
 
 class Added(BaseModel):

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from diptych.core.errors import ConfigError
 from diptych.library import Encoder, Library, card
+from diptych.library.where import Where
 
 from . import errors
 from .batching import Batcher
@@ -96,11 +97,11 @@ class Served:
         self._metrics.items.labels(self.name).set(found)
         return found
 
-    async def search(self, vector: Vector, k: int, sql: str | None) -> Found:
+    async def search(self, vector: Vector, k: int, where: Where | None) -> Found:
         """The k nearest pictures among those for which the filter holds."""
-        if sql is None:
+        if where is None:
             return await self._searches.submit((vector, k))
-        return await self.read(self.reader.search_filtered, vector, k, sql)
+        return await self.read(self.reader.search_filtered, vector, k, where)
 
     async def change(self, change: Change) -> Changed:
         """Make a change; durable on return. It is finished even when the request has gone."""

@@ -89,11 +89,13 @@ async def items(
     """Page by page: `after` is the `next` of the page before."""
     served = service.shelf.get(name)
     conditions = filters.from_json(filter)
-    if conditions:
-        where = filters.to_sql(conditions, where, await served.read(served.reader.columns))
-    page = await served.read(served.reader.page, where, after, limit)
+    asked = conditions or (where is not None and where.strip())
+    narrowed = filters.to_where(conditions, where, await served.read(served.reader.columns)) if asked else None
+    page = await served.read(served.reader.page, narrowed, after, limit)
     paths = service.settings.shows_paths
-    return Items(items=[_listed(one, paths=paths) for one in page.items], total=page.total, next=page.cursor)
+    notes = await served.read(lambda: served.reader.notes(narrowed, page.total, paths=paths))
+    listed = [_listed(one, paths=paths) for one in page.items]
+    return Items(items=listed, total=page.total, next=page.cursor, notes=notes)
 
 
 @router.post("/{name}/items", summary="Add pictures")
@@ -131,9 +133,9 @@ async def delete_by_filter(name: str, asked: DeleteByFilter, service: TheService
     if not (asked.ids or asked.filter or (asked.where or "").strip()):
         raise ServeError(422, "bad_request", "nothing says which pictures to delete", "Give ids, filter or where.")
     ids = set(asked.ids)
-    if asked.filter or asked.where:
-        sql = filters.to_sql(asked.filter, asked.where, await served.read(served.reader.columns))
-        found = set(await served.read(served.reader.matching, sql))
+    narrowed = filters.to_where(asked.filter, asked.where, await served.read(served.reader.columns))
+    if narrowed is not None:
+        found = set(await served.read(served.reader.matching, narrowed))
         ids = found & ids if ids else found
     return await _delete(served, tuple(sorted(ids)))
 

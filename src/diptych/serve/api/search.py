@@ -10,6 +10,7 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
 from diptych.core import types as library_types
 from diptych.library.names import plain
+from diptych.library.where import Where
 
 from .. import filters, projection, seeing
 from ..decoding import WHAT_CAME
@@ -36,10 +37,10 @@ async def search(name: str, asked: SearchRequest, service: TheService) -> Search
     served = service.shelf.get(name)
     one_of(asked)
     await _check_features(asked, served)
-    sql = await _sql(served, asked.filter, asked.where)
+    narrowed = await _where(served, asked.filter, asked.where)
     vector = await service.inputs.query(asked, served)
     own = asked.image.id if asked.image is not None else None
-    return await _found(service, served, vector, asked, sql, started, own)
+    return await _found(service, served, vector, asked, narrowed, started, own)
 
 
 @router.post("/search/image", summary="Find pictures like one that is uploaded")
@@ -55,10 +56,10 @@ async def search_image(
     """As `search` with an image, but the picture comes as a file."""
     started = time.perf_counter()
     served = service.shelf.get(name)
-    sql = await _sql(served, filters.from_json(filter), where)
+    narrowed = await _where(served, filters.from_json(filter), where)
     name = plain(file.filename or WHAT_CAME)[:200]
     vector = await service.inputs.picture(await file.read(), served.embedder, name)
-    return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), sql, started, None)
+    return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), narrowed, started, None)
 
 
 @router.get(
@@ -137,10 +138,10 @@ async def _explained(service: Service, served: Served, asked: SearchRequest, hit
         hit.why, _ = await seeing.why(service, served, hit.id, _words(asked), by, draw=False)
 
 
-async def _sql(served: Served, conditions: list[Condition], where: str | None) -> str | None:
+async def _where(served: Served, conditions: list[Condition], where: str | None) -> Where | None:
     if not conditions and where is None:
         return None
-    return filters.to_sql(conditions, where, await served.read(served.reader.columns))
+    return filters.to_where(conditions, where, await served.read(served.reader.columns))
 
 
 async def _found(
@@ -148,18 +149,20 @@ async def _found(
     served: Served,
     vector: Vector,
     asked: SearchRequest,
-    sql: str | None,
+    where: Where | None,
     started: float,
     own: str | None,
 ) -> SearchResponse:
     reranker = served.library.reranker if asked.rerank else None
     depth = 0 if reranker is None else asked.candidates or reranker.k
-    found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), sql)
+    found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), where)
     nothing = None
     if depth:
         found, nothing = await _reordered(service, served, asked, found, depth)
     plan = await served.plan(newest=False) if asked.on_map else None
-    hits = _hits(found, served, service.settings.shows_paths, plan, own)[: asked.k]
+    paths = service.settings.shows_paths
+    hints = await served.read(lambda: served.reader.notes(where, found.looked_at, paths=paths))
+    hits = _hits(found, served, paths, plan, own)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
     return SearchResponse(
@@ -168,7 +171,7 @@ async def _found(
         total=found.looked_at,
         took_ms=round((time.perf_counter() - started) * 1e3, 2),
         version=found.version,
-        notes=_notes(asked.language, served),
+        notes=[*_notes(asked.language, served), *hints],
         lands=None if plan is None else projection.lands(plan, found.hits),
     )
 
