@@ -1,7 +1,6 @@
 """From a config to a saved model, through every part."""
 
 import dataclasses
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 import diptych  # noqa: E402
 from diptych import compose, losses  # noqa: E402
+from diptych.compose import dual as compose_train  # noqa: E402
 from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
 from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
@@ -28,7 +28,6 @@ from diptych.models.networks import NETWORKS  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
-compose_train = importlib.import_module("diptych.compose.train")  # its name is also the function's
 OTHER_KINDS = ("slow.toml", "distill.toml")  # see tests/compose
 CONFIGS = [
     path

@@ -21,15 +21,14 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from diptych.core.errors import DataError, DiptychError, MissingExtraError
+from diptych.core.errors import DataError, DiptychError
+from diptych.core.extras import needed_by
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 
-try:
+with needed_by("diptych.client"):
     import anyio
     import httpx
-except ImportError as error:
-    raise MissingExtraError("diptych.client", "client", error) from error
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import DataError, DiptychError
+from diptych.core.extras import needed_by
 from diptych.core.lines import one_line
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ def _dispatch(arguments: list[str]) -> int:
     import cyclopts
 
     try:
-        build(arguments[0])(
-            _signs_as_words(arguments), exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        with needed_by(f"diptych {arguments[0]}"):
+            build(arguments[0])(
+                _signs_as_words(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+            )
     except cyclopts.UnknownCommandError as error:
         # its own message would import every command to find a near one
         from diptych.core.config import unknown

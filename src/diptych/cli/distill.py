@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
@@ -52,6 +53,7 @@ def distill(
         fresh: Forget an earlier run in the same folder.
     """
     check_folder(out, "--out")
+    need("torch", "diptych distill")
     from diptych import compose
     from diptych.compose import distill as compose_distill
     from diptych.core.config import load

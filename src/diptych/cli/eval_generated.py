@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from diptych.core.extras import is_installed, need
 from diptych.core.files import write_bytes, write_json
+from diptych.core.protocols import Progress
 from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import JSON, MARKDOWN, check_file
@@ -34,8 +36,8 @@ def eval_generated(
     fields: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     pool: int = 100,
     bootstrap: int = 1000,
-    features: str = "efficientnet-lite0",
-    maps: str = "efficientnet-lite0-maps",
+    features: str = "auto",
+    maps: str = "auto",
     detector: Literal["none", "imagenet"] = "none",
     out: Path | None = None,
     markdown: Path | None = None,
@@ -67,8 +69,9 @@ def eval_generated(
         fields: Only texts of this field, such as name; repeat for several.
         pool: Texts that R-precision chooses from.
         bootstrap: Resamples behind the intervals of means; 0 for none.
-        features: What sees for distances: efficientnet-lite0, inception:WEIGHTS.pth, or any image tower.
-        maps: What sees for diversity; "" leaves it out.
+        features: What sees for distances: efficientnet-lite0, base (the same, without PyTorch and without classes),
+            inception:WEIGHTS.pth, or any image tower; auto is the first, or the second without the [train] extra.
+        maps: What sees for diversity; "" leaves it out; auto is efficientnet-lite0-maps, or "" without [train].
         detector: What looks for the objects that texts name.
         out: Write the measures here as JSON; RUN/measures.json is where diptych report looks.
         markdown: Write the table here as Markdown.
@@ -79,6 +82,7 @@ def eval_generated(
     check_file(markdown, "--markdown", MARKDOWN, data)
     from diptych.compose.generated import About, MeasureSettings, measure_generated, open_generator
 
+    looking = tools(judge, features, maps, detector, common.progress())
     settings = MeasureSettings(
         texts,
         noises,
@@ -94,7 +98,7 @@ def eval_generated(
     outcome, _ = measure_generated(
         open_generator(generator),
         pairs,
-        tools(judge, features, maps, detector),
+        looking,
         settings,
         training=training,
         seed=common.seed or 0,
@@ -108,14 +112,22 @@ def eval_generated(
     common.show(outcome.to_json(), outcome.to_text(), source.notes)
 
 
-def tools(judge: str, features: str, maps: str, detector: str) -> Tools:
-    """What looks at the pictures, by name."""
+def tools(judge: str, features: str, maps: str, detector: str, progress: Progress) -> Tools:
+    """What looks at the pictures, by name. Raises MissingExtraError for what is not installed."""
     from diptych.compose.generated import Extractor, MapExtractor, Tools
+    from diptych.compose.generated.extractors import BUNDLED, DEFAULT
     from diptych.models import load
 
+    lacks = not is_installed("torch")
+    named = {"auto": BUNDLED if lacks else DEFAULT}.get(features, features)
+    mapped = {"auto": "" if lacks else "efficientnet-lite0-maps"}.get(maps, maps)
     found = None
     if detector == "imagenet":
+        need("torch", "--detector imagenet")
         from diptych.encoders.image.imagenet_classes import ImageNetDetector
 
         found = ImageNetDetector()
-    return Tools(load(judge) if judge else None, Extractor(features), MapExtractor(maps) if maps else None, found)
+    looking = Tools(load(judge) if judge else None, Extractor(named), MapExtractor(mapped) if mapped else None, found)
+    if lacks and "auto" in (features, maps):
+        progress.say("no class score and no diversity without PyTorch; for them: pip install 'diptych[train]'")
+    return looking

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.files import write_bytes
 from diptych.core.types import BytesImage
 
@@ -44,6 +45,7 @@ def explain_match(
         id: The id of a hit, as search prints it.
         out: Where the PNG goes.
     """
+    need("torch", "diptych explain-match")
     from diptych.data.images import name_of
     from diptych.models.cross import load_cross
     from diptych.models.cross.explain import explain_match as explain

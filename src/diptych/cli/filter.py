@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from diptych.core.extras import need
 from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import check_folder
@@ -58,6 +59,7 @@ def filter_source(
         neighbours: Neighbours of either side that CSLS looks at.
         wrong: Share of wrong pairs in the source, if known; estimated when left out.
     """
+    need("matplotlib", "diptych data filter")
     from diptych.inspection.filtering import FilterSettings, filter_pairs, write_filtered
     from diptych.models import load
 

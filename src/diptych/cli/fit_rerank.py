@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from diptych.core.extras import need
 from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import PNG, check_file
@@ -44,6 +45,7 @@ def fit_rerank(
         share: Use only the records that data.val_share of this size held out of the training split.
         queries: Texts, and pictures, that are asked for, at most.
     """
+    need("torch", "diptych fit-rerank")
     from diptych.compose import rerank as compose_rerank
     from diptych.models import load
     from diptych.models.cross import load_cross
@@ -94,6 +96,9 @@ def calibration(
         plot: Draw the reliability diagram into this PNG.
     """
     check_file(plot, "--plot", PNG)
+    need("torch", "diptych calibration")
+    if plot is not None:
+        need("matplotlib", "--plot")
     from diptych.compose import rerank as compose_rerank
     from diptych.core.files import write_bytes
     from diptych.evaluation.reliability import draw_reliability

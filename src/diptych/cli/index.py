@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.extras import need
 from diptych.core.lines import one_line
 from diptych.library import Library, card
 from diptych.library.names import escape
@@ -78,6 +79,10 @@ def index(
         moment_frames: Frames that stand for a moment.
         tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
     """
+    if videos:
+        need("av", "diptych index --videos")
+    if tokens is not None:
+        need("torch", "diptych index --tokens")
     from diptych.data.images import ImageLimits
     from diptych.library.indexing import IndexOptions
     from diptych.library.sources import survey

@@ -7,6 +7,7 @@ from shlex import quote
 import cyclopts
 
 from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.lines import one_line
 from diptych.library import Library, card
 from diptych.library.checking import Problem
@@ -150,6 +151,7 @@ def add_tokens(library: Path, *, slow: str, common: Common = COMMON) -> None:
         library: Folder of the library.
         slow: The matcher's folder, or blip:NAME_OR_FOLDER for a BLIP model of transformers.
     """
+    need("torch", "diptych library add-tokens")
     from diptych.library import tokens
     from diptych.models.cross import load_matcher
 

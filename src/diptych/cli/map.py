@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from diptych.core.extras import need
 from diptych.core.files import write_bytes
 from diptych.data.readers import SourceOptions, open_source
 
@@ -48,6 +49,9 @@ def draw_map(
         method: PaCMAP keeps neighbours near (extra [map]), PCA needs nothing; auto takes what is there.
         keep_gap: Leave pictures and texts where they are, in two clouds; else each cloud's mean is taken off.
     """
+    if method == "pacmap":
+        need("pacmap", "--method pacmap")
+    need("matplotlib", "diptych map")
     from diptych.inspection.atlas import make_atlas
     from diptych.inspection.atlas_page import to_html, to_png
     from diptych.models import load

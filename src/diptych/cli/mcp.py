@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from diptych.core.errors import MissingExtraError
+from diptych.core.extras import need
 
 from .shared import Common
 
@@ -35,11 +35,9 @@ def mcp(
         library: Folder of the library.
         allow: A folder whose pictures may be added; may be given several times.
     """
-    try:
-        from diptych.serve import assistant
-    except ImportError as error:
-        raise MissingExtraError("diptych mcp", "mcp", error) from error
+    need("mcp", "diptych mcp")
     from diptych.library import Library, card
+    from diptych.serve import assistant
 
     opened = Library.open(library, card.read(library).model)
     assistant.build(opened, allow or []).run("stdio")

@@ -32,8 +32,8 @@ def report(
     languages: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     fields: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     bootstrap: int = 1000,
-    features: str = "efficientnet-lite0",
-    maps: str = "efficientnet-lite0-maps",
+    features: str = "auto",
+    maps: str = "auto",
     detector: Literal["none", "imagenet"] = "none",
     out: Path | None = None,
     common: Common = COMMON,
@@ -62,8 +62,8 @@ def report(
         languages: The first is the language of the texts (en when left out); of others the R-precision is told.
         fields: Only texts of this field, such as name; repeat for several.
         bootstrap: Resamples behind the intervals of means; 0 for none.
-        features: What sees for distances: efficientnet-lite0, inception:WEIGHTS.pth, or any image tower.
-        maps: What sees for diversity; "" leaves it out.
+        features: What sees for distances, as in diptych eval-generated.
+        maps: What sees for diversity, as in diptych eval-generated; "" leaves it out.
         detector: What looks for the objects that texts name.
         out: The page; RUN/report.html when left out.
     """
@@ -84,6 +84,7 @@ def report(
     outcome = looked = None
     notes = Notes()
     if data:
+        looking = tools(judge, features, maps, detector, common.progress())
         lang, *others = languages or ("en",)
         settings = MeasureSettings(texts, noises, lang, tuple(others), tuple(fields), bootstrap=bootstrap)
         source = open_source(data, replace(options, split=options.split or "val"))
@@ -92,7 +93,7 @@ def report(
         outcome, looked = measure_generated(
             open_generator(generator or str(run / "model")),
             list(source),
-            tools(judge, features, maps, detector),
+            looking,
             settings,
             training=training,
             seed=common.seed or 0,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.files import write_bytes
 from diptych.core.lines import one_line
 from diptych.core.notes import Note, notes_json
@@ -102,6 +103,8 @@ def search(
     text = _asked_for([*words, *more_words], image, like, by_generated, cut)
     if library is None:
         raise ConfigError("--library is missing; name the folder that diptych index made")
+    if rerank or budget_ms is not None:
+        need("torch", "diptych search --rerank")
     collection = _opened(library, model, needed=like is None)
     if rerank or budget_ms is not None:
         _attach(collection, slow, beta, common)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from diptych.core.errors import ConfigError, MissingExtraError
+from diptych.core.errors import ConfigError
+from diptych.core.extras import needed_by
 from diptych.core.memory import share_arenas
 
 from .shared import Common
@@ -66,12 +67,10 @@ def serve(
         beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
         generator: A model that draws pictures from words: its name or folder.
     """
-    try:
+    with needed_by("diptych serve"):
         from diptych.serve import run, shelf
         from diptych.serve.app import create_app
         from diptych.serve.settings import Pressure, ServeSettings, new_token
-    except ImportError as error:
-        raise MissingExtraError("diptych serve", "serve", error) from error
     share_arenas()
     if generate_token and token is not None:
         raise ConfigError("found --token and --generate-token; expected one of them")

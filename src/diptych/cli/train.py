@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
@@ -55,6 +56,7 @@ def train(
         Forget an earlier run in the same folder.
     """
     check_folder(out, "--out")
+    need("torch", "diptych train")
     from diptych import compose
     from diptych.core.config import load, peek
 

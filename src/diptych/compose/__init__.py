@@ -3,7 +3,23 @@
 The only place that knows all the tables.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
-from diptych.compose.train import TrainReport, forget, read_splits, train
+
+if TYPE_CHECKING:
+    from diptych.compose.dual import TrainReport, forget, read_splits, train
+
+
+def __getattr__(name: str) -> Any:
+    """What trains is imported when it is first used: measuring and drawing need no PyTorch."""
+    if name in __all__:
+        from diptych.compose import dual
+
+        return getattr(dual, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["DataConfig", "SideSettings", "TrainConfig", "TrainReport", "forget", "read_splits", "train"]

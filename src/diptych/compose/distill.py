@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
+from diptych.compose.dual import ANY_SOURCE, TrainReport, read_splits, train
 from diptych.compose.pairing import Pairing
-from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, train
 from diptych.core import fingerprint
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError, DataError

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from diptych.compose.config import DataConfig
-from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_of
-from diptych.compose.train import forget as forget_run
+from diptych.compose.dual import ANY_SOURCE, TrainReport, read_splits, source_of
+from diptych.compose.dual import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Notes

@@ -13,7 +13,7 @@ import threading
 from types import ModuleType
 from typing import Any
 
-from diptych.core.errors import MissingExtraError
+from diptych.core.extras import need
 
 _BROKEN = "operator torchvision::nms does not exist"
 _SCHEMAS = (
@@ -31,9 +31,8 @@ def import_torchvision() -> ModuleType:
     """
     with _lock:
         try:
-            return importlib.import_module("torchvision")
-        except ImportError as error:
-            raise MissingExtraError("this tower", "train", error) from error
+            found: ModuleType = need("torchvision", "this tower")
+            return found
         except RuntimeError as error:
             if str(error) != _BROKEN or _declared:
                 raise

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.extras import need
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.extras import need
 from diptych.encoders.offline import hub_folder, network
 from diptych.encoders.pytorch import choose_device, freeze, shared
 
@@ -50,8 +50,9 @@ def import_transformers() -> Any:
     """The transformers package, with torchvision repaired first where that is needed."""
     with contextlib.suppress(MissingExtraError):  # transformers does without torchvision
         import_torchvision()
-    need("torch", "a transformers tower", "hub")
-    return need("transformers", "a transformers tower", "hub")
+    transformers = need("transformers", "a transformers tower")
+    need("torch", "a transformers tower")
+    return transformers
 
 
 def one_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import ModelError
-from diptych.encoders.extras import need
+from diptych.core.extras import need
 
 ALLOW = "DIPTYCH_ALLOW_DOWNLOAD"
 SAFE_WEIGHTS = (".safetensors",)
@@ -40,7 +40,7 @@ def hub_folder(name: str | Path, *, allow_download: bool | None = None) -> Path:
         raise ModelError(f"no model folder at {folder}; expected a folder with config.json and its weights")
     if downloads_allowed(allow_download):
         return _download(str(name))
-    hub = need("huggingface_hub", f"the model {name!r}", "hub")
+    hub = need("huggingface_hub", f"the model {name!r}")
     from huggingface_hub import constants
 
     try:
@@ -98,7 +98,7 @@ def _reopen() -> None:
 
 
 def _download(name: str) -> Path:
-    hub = need("huggingface_hub", f"the model {name!r}", "hub")
+    hub = need("huggingface_hub", f"the model {name!r}")
     try:
         folder = Path(hub.snapshot_download(name, allow_patterns=_DESCRIPTIONS))
         if weights_file(folder) is None:  # an old repository without safetensors

@@ -12,10 +12,10 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
+from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.extras import need
 from diptych.encoders.hub_model import one_line
 from diptych.encoders.image.pixels import normalise_pixels
 from diptych.encoders.offline import (
@@ -129,7 +129,7 @@ class OpenClipTextTower:
 
 def _load(name: str | Path, checkpoint: str | Path | None, device: Any, allow_download: bool | None) -> Any:
     import_torchvision()
-    open_clip = need("open_clip", "an OpenCLIP tower", "hub")
+    open_clip = need("open_clip", "an OpenCLIP tower")
     folder = _folder(name, allow_download)
     if folder is None:
         _check_name(open_clip, str(name))

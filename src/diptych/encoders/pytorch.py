@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError
-from diptych.encoders.extras import need
+from diptych.core.extras import need
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ _lock = threading.RLock()
 
 def choose_device(device: str) -> torch.device:
     """A device by name; "auto" is CUDA when there is one. Raises ConfigError for one that is not there."""
-    need("torch", "this tower", "train")
+    need("torch", "this tower")
     import torch
 
     if device == "auto":

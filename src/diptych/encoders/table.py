@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ConfigError
+from diptych.core.extras import needed_by
 from diptych.core.protocols import ImageTower, TextTower
 
 
@@ -110,7 +111,8 @@ def _tower(table: Mapping[str, Entry], side: str, spec: str, options: dict[str, 
         raise ConfigError(f"unknown {side} tower {spec!r}{hint or ';'} choose from {choices}")
     if bool(entry.arguments) != bool(rest) or (colon and not rest):
         raise ConfigError(f"found {side} tower {spec!r}; expected {entry.usage(name)}")
-    make = _import(entry.target)
+    with needed_by(f"the {side} tower {spec}"):
+        make = _import(entry.target)
     arguments = _split(rest, entry) if rest else []
     try:
         inspect.signature(make).bind(*arguments, **options)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from diptych.core.errors import DataError, MissingExtraError
+from diptych.core.errors import DataError
+from diptych.core.extras import need
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -53,7 +53,4 @@ def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None
 
 
 def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("scoring captions", "captions", error) from error
+    return need(name, "scoring captions")

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import DataError, MissingExtraError
+from diptych.core.errors import DataError
+from diptych.core.extras import needed_by
 from diptych.core.shapes import Bool, Float, Float64
 
 _STEPS = 50  # of Newton's method; it settles in about ten
@@ -88,11 +89,9 @@ def calibration_error(probabilities: Float[np.ndarray, " n"], labels: Bool[np.nd
 
 def draw_reliability(curves: dict[str, list[Bin]], title: str) -> bytes:
     """Reliability diagram as a PNG: said against observed, dots as large as their bins are full."""
-    try:
+    with needed_by("the reliability diagram"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("the reliability diagram", "plot", error) from error
     figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axis = figure.subplots()

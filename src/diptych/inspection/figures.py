@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from diptych.core.errors import MissingExtraError
+from diptych.core.extras import needed_by
 
 INK, FAINT, GRID = "#16181d", "#6b7280", "#e5e7eb"
 COLOURS = ("#1F5A7A", "#B4532A", "#5B8C5A", "#8A5A9E", "#C29B2F", "#3F8F8F", "#A63D57", "#6B7280")
@@ -13,11 +13,9 @@ COLOURS = ("#1F5A7A", "#B4532A", "#5B8C5A", "#8A5A9E", "#C29B2F", "#3F8F8F", "#A
 
 def figure(width: float, height: float, what: str, dpi: int = 120) -> Any:
     """An empty figure of so many inches. Raises MissingExtraError for `what` where matplotlib is missing."""
-    try:
+    with needed_by(what):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(what, "plot", error) from error
     drawn = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(drawn)
     return drawn

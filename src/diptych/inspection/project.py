@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from diptych.core.cosine import normalise
-from diptych.core.errors import ConfigError, DataError, MissingExtraError
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.extras import needed_by
 from diptych.core.shapes import Float, Float32, Int64
 
 Method = Literal["auto", "pacmap", "pca"]
@@ -70,10 +71,8 @@ def fitted_in(points: Float32[np.ndarray, "n 2"]) -> Float32[np.ndarray, "n 2"]:
 
 
 def _pacmap(vectors: Float[np.ndarray, "n d"], seed: int) -> Float32[np.ndarray, "n 2"]:
-    try:
+    with needed_by("this map"):
         import pacmap
-    except ImportError as error:
-        raise MissingExtraError("this map", "map", error) from error
     logging.getLogger("pacmap").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both say that a seed is set, which is what is wanted

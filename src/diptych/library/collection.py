@@ -77,8 +77,9 @@ class Library(Matching, Care):
             if folder.exists() and (not folder.is_dir() or not _is_fresh(folder)):
                 raise LibraryError(f"{shown} exists and is not a library; choose an empty or new folder")
             about = Card.for_model(model, loaded_by, store)
+            place = open_place(about, folder)  # needs its package, before a folder is made
             folder.mkdir(parents=True, exist_ok=True)
-            open_place(about, folder).check_free()
+            place.check_free()
             card.write(about, folder)
         return cls(folder, about, model)
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, LibraryError, MissingExtraError
+from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.extras import need
 from diptych.core.files import write_json
 from diptych.core.shapes import Float32
 
@@ -88,6 +89,7 @@ class MilvusPlace:
     is_remote = True
 
     def __init__(self, folder: Path, about: Card) -> None:
+        need("pymilvus", "a library on a Milvus server")
         self._folder = folder
         self._address = parse(about.store)
         suffix = f"_g{about.generation}" if about.generation else ""
@@ -172,10 +174,7 @@ class MilvusPlace:
 
 def connect(address: Address) -> Any:
     """A client. Raises MissingExtraError without pymilvus, LibraryError when the server does not answer."""
-    try:
-        pymilvus = importlib.import_module("pymilvus")
-    except ImportError as error:
-        raise MissingExtraError("a library on a Milvus server", "milvus", error) from error
+    pymilvus = need("pymilvus", "a library on a Milvus server")
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints what it raises
     with server_errors(address, "reach"):
         return pymilvus.MilvusClient(uri=address.uri, token=os.environ.get(TOKEN, ""), timeout=_SECONDS)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.core.errors import ConfigError, MissingExtraError, ModelError
+from diptych.core.errors import ConfigError, ModelError
+from diptych.core.extras import needed_by
 from diptych.core.shapes import Float
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.export import read_weights
@@ -75,10 +76,8 @@ class Judge(nn.Module):
 
 def _network(number: int) -> MultiStage:
     import_torchvision()
-    try:
+    with needed_by(f"EfficientNet-Lite{number}"):
         import timm
-    except ImportError as error:
-        raise MissingExtraError(f"EfficientNet-Lite{number}", "train", error) from error
     net: Any = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
     return MultiStage(net)
 

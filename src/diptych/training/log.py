@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import MissingExtraError
+from diptych.core.extras import needed_by
 from diptych.core.files import write_bytes
 
 LOGS = ("log.jsonl", "log.csv")
@@ -42,12 +42,10 @@ class RunLog:
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     """Loss (left axis) and validation score (right axis) by epoch, and the learning rate below, as a PNG."""
-    try:
+    with needed_by("the learning curve"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise MissingExtraError("the learning curve", "train", error) from error
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     loss_axis, rate_axis = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])

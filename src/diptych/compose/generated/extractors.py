@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from diptych.core.errors import ConfigError
+from diptych.core.extras import is_installed, need
 from diptych.core.protocols import SILENT, ImageTower, MapTower, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import prepare
 from diptych.encoders.table import image_tower
 from diptych.evaluation.generative import MapShape
+from diptych.models import load
 
 DEFAULT = "efficientnet-lite0"
+BUNDLED = "base"  # the same network without its classifier, as the model base holds it: no PyTorch
 INCEPTION = "inception"
 _BATCH = 32
 
@@ -31,8 +33,9 @@ class Seen:
 class Extractor:
     """One extractor, under the names that its numbers go by.
 
-    "efficientnet-lite0" (1,280 ImageNet features and its 1,000 classes), "inception:WEIGHTS.pth" (FID, KID, IS), or
-    any image tower by name, without classes.
+    "efficientnet-lite0" (1,280 ImageNet features and its 1,000 classes), "base" (nearly the same features, without
+    PyTorch and without classes), "inception:WEIGHTS.pth" (FID, KID, IS), or any image tower by name, without classes.
+    Raises ConfigError for a tower that there is not, MissingExtraError for packages that are not installed.
     """
 
     def __init__(self, spec: str = DEFAULT) -> None:
@@ -42,36 +45,35 @@ class Extractor:
             from diptych.encoders.image.inception import Inception
 
             self._inception = Inception(Path(spec.partition(":")[2] or "weights-inception-2015-12-05-6726825d.pth"))
+            if not is_installed("torch_fidelity"):  # said before anything is drawn
+                need("torch_fidelity", "FID")
+        else:
+            self._tower = _tower(spec)
 
     @property
     def name(self) -> str:
         """What its features are, in a report."""
         if self._inception is not None:
             return "Inception-v3" if self._inception.is_official else "Inception-v3 with other weights"
-        return "EfficientNet-Lite0 (ImageNet)" if self.spec == DEFAULT else self.spec
+        bundled = "EfficientNet-Lite0 (ImageNet) as the model base holds it"
+        return {DEFAULT: "EfficientNet-Lite0 (ImageNet)", BUNDLED: bundled}.get(self.spec, self.spec)
 
     @property
     def is_inception(self) -> bool:
         """Whether the numbers may be called FID, KID and IS."""
         return self._inception is not None and self._inception.is_official
 
-    @cached_property
-    def _tower(self) -> ImageTower:
-        tower = image_tower(self.spec)
-        if tower.dim > 1 << 14:
-            raise ConfigError(f"the tower {self.spec} gives {tower.dim} features; choose one with fewer than 16,384")
-        return tower
-
     def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
         """Look at pictures of any one size."""
         if self._inception is not None:
             return Seen(*self._inception.look(images))
         rows = embed(self._tower, images, progress, label)
-        if self.spec != DEFAULT:
+        if self.spec not in (DEFAULT, BUNDLED):
             return Seen(rows)
         from diptych.encoders.image.imagenet_classes import ImageNetClasses, last_means
 
-        return Seen(last_means(rows), ImageNetClasses().probabilities(rows))
+        classes = None if self.spec == BUNDLED else ImageNetClasses().probabilities(rows)
+        return Seen(last_means(rows), classes)
 
 
 class MapExtractor:
@@ -94,6 +96,13 @@ class MapExtractor:
     ) -> Float32[np.ndarray, "n f"]:
         """The maps, flattened one after the other."""
         return embed(self._tower, images, progress, label)
+
+
+def _tower(spec: str) -> ImageTower:
+    tower = load("base").image_tower if spec == BUNDLED else image_tower(spec)
+    if tower.dim > 1 << 14:
+        raise ConfigError(f"the tower {spec} gives {tower.dim} features; choose one with fewer than 16,384")
+    return tower
 
 
 def embed(

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diptych.compose.dual import ANY_SOURCE, TrainReport, read_splits, source_of
+from diptych.compose.dual import forget as forget_run
 from diptych.compose.synthesis.config import SynthesisConfig
 from diptych.compose.synthesis.data import PicturePairs
 from diptych.compose.synthesis.held import HeldPairs
 from diptych.compose.synthesis.watch import JUDGED, SAMPLES, Watcher
-from diptych.compose.train import ANY_SOURCE, TrainReport, read_splits, source_of
-from diptych.compose.train import forget as forget_run
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.notes import Notes

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import DataError, DiptychError, MissingExtraError, Reason
+from diptych.core.errors import DataError, DiptychError, Reason
+from diptych.core.extras import needed_by
 from diptych.core.types import Pair
 
 from . import delimited, jsonl
@@ -79,10 +80,8 @@ def _shards(job: Reading) -> Iterator[Pair]:
 
 def _from_hub(job: Reading) -> Iterator[Pair]:
     name = job.path.as_posix()
-    try:
+    with needed_by(f"{name} is no folder here; a data set on the hub"):
         import datasets
-    except ImportError as error:
-        raise MissingExtraError(f"{name} is no folder here; a data set on the hub", "hub", error) from error
     try:
         splits: Mapping[str, Any] = datasets.load_dataset(name, streaming=True)
         for split, dataset in splits.items():

@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from diptych.core import files, fingerprint
-from diptych.core.errors import ConfigError, DataError, MissingExtraError, Reason
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.extras import need
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.splits import held_out
@@ -218,7 +219,5 @@ def drawings() -> set[str]:
 
 
 def _package(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingExtraError("the OpenMoji set", "demo", error) from error
+    found: ModuleType = need(name, "the OpenMoji set")
+    return found

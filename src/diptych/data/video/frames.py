@@ -7,7 +7,6 @@ decoded frames behind it. So ten hours cost what the number of moments costs, wh
 from __future__ import annotations
 
 import contextlib
-import importlib
 import itertools
 import math
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, DataError, MissingExtraError, Reason
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.extras import need
 from diptych.core.shapes import UInt8
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".3gp"))
@@ -188,10 +188,7 @@ def _frame_at(container: Any, stream: Any, seconds: float) -> Any:
 
 
 def _library() -> Any:
-    try:
-        return importlib.import_module("av")
-    except ImportError as error:
-        raise MissingExtraError("reading videos", "video", error) from error
+    return need("av", "reading videos")
 
 
 def _first_line(error: Exception) -> str:

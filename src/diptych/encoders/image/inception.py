@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.errors import ModelError
+from diptych.core.extras import need
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 
@@ -41,14 +42,11 @@ class Inception:
 
     @cached_property
     def _net(self) -> Any:
+        import_torchvision()
+        make = need("torch_fidelity.feature_extractor_inceptionv3", "FID").FeatureExtractorInceptionV3
         try:
             torch.load(self._weights, map_location="cpu", weights_only=True)  # torch-fidelity itself would unpickle
-            import_torchvision()
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-            return FeatureExtractorInceptionV3("inception", [str(FEATURES), "logits"], str(self._weights))
-        except ImportError as error:
-            raise MissingExtraError("FID", "fid", error) from error
+            return make("inception", [str(FEATURES), "logits"], str(self._weights))
         except Exception as error:  # a file that is none, or of another network: torch raises many kinds
             raise ModelError(f"{self._weights} are not the weights of torch-fidelity's Inception: {error}") from error
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
+from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.extras import need
 from diptych.encoders.image.pixels import normalise_pixels
 from diptych.encoders.offline import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, network, weights_file
 from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
@@ -44,7 +44,7 @@ class TimmImageTower:
         allow_download: bool | None = None,
     ) -> None:
         import_torchvision()
-        timm = need("timm", "a timm tower", "train")
+        timm = need("timm", "a timm tower")
         import torch
 
         self._device = choose_device(device)

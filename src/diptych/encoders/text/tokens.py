@@ -17,8 +17,8 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.extras import need
 from diptych.core.shapes import Int32
-from diptych.encoders.extras import need
 from diptych.encoders.offline import hub_folder
 from diptych.encoders.text.clean import clean
 
@@ -41,7 +41,7 @@ class TokenTower:
     storage = "int32"
 
     def __init__(self, source: str | Path | Any, max_tokens: int = 64, languages: Iterable[str] = ()) -> None:
-        tokenizers = need("tokenizers", "a tokenizer", "tokens")
+        tokenizers = need("tokenizers", "a tokenizer")
         if max_tokens < 2:
             raise ConfigError(f"max_tokens must be at least 2, found {max_tokens}")
         self._tokenizer = _read(tokenizers, source) if isinstance(source, str | Path) else source
@@ -128,7 +128,7 @@ def train_tokenizer(
 
     Raises DataError when no word is left.
     """
-    tokenizers = need("tokenizers", "a tokenizer", "tokens")
+    tokenizers = need("tokenizers", "a tokenizer")
     if kind not in KINDS:
         raise unknown("tokenizer", kind, KINDS)
     if vocabulary < 10 or min_count < 1:

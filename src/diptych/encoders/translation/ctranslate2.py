@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.extras import is_installed, need
 from diptych.data.translation.engine import require
 from diptych.data.translation.lines import by_lines
-from diptych.encoders.extras import need
 from diptych.encoders.hub_model import one_line
 
 from .models import PLACES, ModelFolders
@@ -40,6 +40,8 @@ class CTranslate2Translator:
         self._folders = ModelFolders(models, allow_download=False)
         if not self._folders.many:
             raise ConfigError(f"found models {models!r}; expected a folder with {' and '.join(PLACES)} in its name")
+        if not is_installed("ctranslate2"):  # said now, and imported when it is used
+            need("ctranslate2", "the engine ctranslate2")
         self._device = device
         self._beams = beams
         self._loaded: tuple[tuple[str, str], _Model] | None = None
@@ -67,8 +69,8 @@ class _Model:
     """One direction: the model and its two SentencePiece vocabularies."""
 
     def __init__(self, folder: Path, device: str, beams: int) -> None:
-        ctranslate2 = need("ctranslate2", "the engine ctranslate2", "translate")
-        sentencepiece = need("sentencepiece", "the engine ctranslate2", "translate")
+        ctranslate2 = need("ctranslate2", "the engine ctranslate2")
+        sentencepiece = need("sentencepiece", "the engine ctranslate2")
         if missing := [name for name in _FILES if not (folder / name).is_file()]:
             raise ModelError(
                 f"{folder} has no {missing[0]}; expected a converted Marian model with {', '.join(_FILES)}"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import DataError, ModelError
+from diptych.core.extras import need
 from diptych.core.files import write_bytes
 from diptych.core.shapes import Int64
-from diptych.encoders.extras import need
 
 FILE = "tokenizer.json"
 PAD, UNKNOWN, FORWARD, BACKWARD, END = range(5)
@@ -33,7 +33,7 @@ class Vocabulary:
     @classmethod
     def learn(cls, texts: Iterable[str], size: int) -> Vocabulary:
         """WordPiece of up to `size` pieces, small letters, accents kept. Only ever from training texts."""
-        tokenizers = need("tokenizers", "the cross-attention matcher", "train")
+        tokenizers = need("tokenizers", "the cross-attention matcher")
         normalizer = tokenizers.normalizers.BertNormalizer(strip_accents=False, lowercase=True)
         splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
         counts: Counter[str] = Counter()
@@ -51,7 +51,7 @@ class Vocabulary:
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
         """The vocabulary in a file. Raises ModelError when it is missing or damaged."""
-        tokenizers = need("tokenizers", "the cross-attention matcher", "train")
+        tokenizers = need("tokenizers", "the cross-attention matcher")
         try:
             return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
         except Exception as error:  # the package raises plain Exceptions

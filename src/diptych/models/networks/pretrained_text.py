@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from diptych.core.config import check_options, unknown
 from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.shapes import Float, Int
-from diptych.encoders.extras import need
 from diptych.encoders.hub_model import load_hub_model
 from diptych.models.networks.base import Network, mask_of, set_pace, shorten
 
@@ -90,7 +90,7 @@ class PretrainedText(Network):
 
 
 def _with_lora(body: nn.Module, options: Mapping[str, Any]) -> Any:
-    peft = need("peft", "LoRA", "hub")
+    peft = need("peft", "LoRA")
     check_options(options, _LORA, "lora")
     chosen = {**_LORA, **options}
     if not (isinstance(chosen["rank"], int) and chosen["rank"] >= 1):

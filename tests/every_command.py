@@ -1,0 +1,203 @@
+"""Every command as a base install finds it: it works, or says which extra to install before it reads anything.
+
+    python tests/every_command.py [--without EXTRA ...] [--refused]
+
+Runs with whatever is installed, without pytest; `--without` hides the packages of extras (`all` hides those of
+every extra). Commands whose extras are all here are not run; with `--refused` nor are those that need none.
+Exit code 1 when a command does something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from diptych.core.extras import EXTRAS, is_installed
+
+
+class Hidden:
+    """Hides packages from imports, as if they were not installed."""
+
+    def __init__(self, packages: set[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """What Python asks before it looks for a module."""
+        if name.partition(".")[0] in self._packages:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, and the extras it needs; without them nothing it names is read, so the files may be missing."""
+
+    line: str
+    needs: tuple[str, ...] = ()
+    fails: int = 0  # the exit code where all is here
+
+
+SLOW = ("train", "tokens")
+CASES = (
+    Case("demo", ("demo", "train", "tokens")),
+    Case("data check {pairs}"),
+    Case("data translate {pairs} --to es --engine ctranslate2:no-such-{source}-{target}", ("translate",)),
+    Case("data filter {pairs} --out filtered", ("plot",)),
+    Case("data mine {pairs} --out mined.jsonl"),
+    Case("data emoji emoji", ("demo",)),
+    Case("filter {pairs} --out filtered", ("plot",)),
+    Case("train no-such.toml", ("train",)),
+    Case("distill no-such.toml --teacher no-such", ("train",)),
+    Case("fit-rerank --slow no-such --data no-such", ("train",)),
+    Case("calibration --slow no-such --data no-such", ("train",)),
+    Case("calibration --slow no-such --data no-such --plot drawn.png", ("train", "plot")),
+    Case("caption no-such.jpg --slow no-such", ("train",)),
+    Case("explain-match text no-such.jpg --slow no-such", ("train",)),
+    Case("eval {pairs} --bootstrap 10 --out report.json"),
+    Case("eval org/no-such-data --format huggingface", ("hub",)),
+    Case("eval {pairs} --model no-such-model", fails=4),
+    Case("compare report.json report.json --bootstrap 10"),
+    Case("compare report.json report.json --plot drawn.png", ("plot",)),
+    Case("map base --source {pairs} --method pacmap", ("map", "plot")),
+    Case("map base --source {pairs} --method pca --words 5", ("plot",)),
+    Case("explain {image} text --grid 2"),
+    Case("index {photos} --library {library}"),
+    Case("index {photos} --library other --store milvus://127.0.0.1:9/x", ("milvus",)),
+    Case("index {photos} --library clips --videos", ("video",)),
+    Case("index {photos} --library {library} --tokens no-such", ("train",)),
+    Case("search red --library {library} --preview found.png"),
+    Case("search --by-generated apple --library {library}"),
+    Case("search red --library {library} --rerank 5 --slow no-such", ("train",)),
+    Case("generate apple -n 2 --out grid.png"),
+    Case("audit emoji --pairs {minimal} --noises 1 --bootstrap 10 --page audit.html --png audit.png --out audit.json"),
+    Case("eval-generated emoji --data {pairs} --texts 8 --noises 2 --bootstrap 10 --pool 4 --out measures.json"),
+    Case("eval-generated emoji --data {pairs} --features inception:{image}", ("fid", "train")),
+    Case("eval-generated emoji --data {pairs} --features efficientnet-lite1", ("train",)),
+    Case("eval-generated emoji --data {pairs} --maps efficientnet-lite2-maps", ("train",)),
+    Case("eval-generated emoji --data {pairs} --detector imagenet", ("train",)),
+    Case("report {run} --data {pairs} --generator emoji --texts 8 --bootstrap 10"),
+    Case("report {run}"),
+    Case("serve --library {library}", ("serve",)),
+    Case("mcp --library {library}", ("mcp",)),
+    Case("models"),
+    Case("library info {library}"),
+    Case("library verify {library}"),
+    Case("library repair {library}"),
+    Case("library compact {library}"),
+    Case("library add-tokens {library} --slow no-such", ("train",)),
+    Case("library delete {library} --where width=41"),
+    Case("library undo {library}"),
+    Case("library trash {library}"),
+    Case("library purge {library}"),
+    Case("library export {library} exported"),
+    Case("library import exported imported"),
+    Case("library backup {library} kept"),
+    Case("library restore exported restored"),
+    Case("library reembed {library} --model base", fails=4),
+    Case("library remove {library} {image}"),
+)
+
+
+def make_inputs(folder: Path) -> dict[str, str]:
+    """Photos, pairs of them, minimal pairs, and the folder of a run, all small."""
+    from PIL import Image
+
+    photos = folder / "photos"
+    photos.mkdir()
+    rows = []
+    for number, colour in enumerate(("red", "green", "blue", "black", "white", "orange", "purple", "brown")):
+        path = photos / f"{colour}-{number}.png"
+        Image.new("RGB", (40 + number, 30), colour).save(path)
+        for split in ("train", "val"):
+            rows.append({"image": str(path), "text": f"{colour} number {number}", "lang": "en", "split": split})
+    (folder / "run").mkdir()
+    write_lines(folder / "run" / "log.jsonl", [{"epoch": "1"}])
+    write_lines(folder / "pairs.jsonl", rows)
+    pair = {"attribute": "colour", "one": "a red apple", "other": "a green apple"}
+    write_lines(folder / "minimal.jsonl", [pair])
+    named = {name: str(folder / name) for name in ("photos", "run", "library")}
+    named |= {"source": "{source}", "target": "{target}"}  # stand for languages in the name of an engine
+    files = {"pairs": "pairs.jsonl", "minimal": "minimal.jsonl"}
+    return named | {name: str(folder / file) for name, file in files.items()} | {"image": str(photos / "red-0.png")}
+
+
+def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
+    """JSON, a row a line."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def absent_extras() -> set[str]:
+    """The extras of which a package cannot be found."""
+
+    return {extra for extra, packages in EXTRAS.items() if not all(map(is_installed, packages))}
+
+
+def wrong(case: Case, absent: set[str], inputs: dict[str, str]) -> str | None:
+    """What is wrong with what a command did; None when nothing is, or it was not run."""
+    from diptych.cli.app import run
+
+    lacking = [extra for extra in case.needs if extra in absent]
+    if case.needs and not lacking:
+        return None
+    before = sorted(Path.cwd().rglob("*"))
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run([part.format(**inputs) for part in case.line.split(" ")])
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    said = err.getvalue().strip()
+    if not lacking:
+        return None if code in (case.fails, 1 if case.fails == 0 else case.fails) else f"exit code {code}: {said}"
+    if code != 2 or not any(f"pip install 'diptych[{extra}]'" in said for extra in lacking):
+        return f"exit code {code}: {said}; expected 2 and the extra {' or '.join(lacking)}"
+    if "\n" in said:
+        return f"more than a line: {said}"
+    made = [str(path) for path in sorted(Path.cwd().rglob("*")) if path not in before]
+    return f"left behind {made}" if made else None
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """With this working folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def main() -> int:
+    """Run every command; print what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--without", nargs="*", default=[], choices=["all", *EXTRAS], help="extras to hide")
+    parser.add_argument("--refused", action="store_true", help="only what lacks something")
+    arguments = parser.parse_args()
+    hidden = list(EXTRAS) if "all" in arguments.without else arguments.without
+    sys.meta_path.insert(0, Hidden({package for extra in hidden for package in EXTRAS[extra]}))
+    absent, failed = absent_extras(), 0
+    with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
+        inputs = make_inputs(Path(folder))
+        for case in CASES:
+            if arguments.refused and not case.needs:
+                continue
+            problem = wrong(case, absent, inputs)
+            if problem is not None:
+                failed += 1
+                print(f"diptych {case.line}: {problem}")
+    print(f"{len(CASES)} commands without {', '.join(sorted(absent)) or 'nothing'}: {failed or 'none'} wrong")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
