@@ -39,6 +39,37 @@ def test_measuring_pictures_made_elsewhere(diptych, made, shapes, small_model, t
     assert "| R-precision, 1 of 5 % |" in (tmp_path / "m.md").read_text(encoding="utf-8")
 
 
+def test_a_source_without_splits_or_without_val_is_measured_and_said(diptych, made, shapes, tmp_path):
+    rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
+    rows = [row | {"image": str(shapes.parent / row["image"])} for row in rows if row["image"] != "bad.png"]
+
+    def measured(name, change, *more):
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text("".join(json.dumps(change(row)) + "\n" for row in rows), encoding="utf-8")
+        return diptych(
+            "eval-generated", f"pictures:{made}", "--data", source, "--judge", "", "--features", "fake", "--maps", "",
+            "--bootstrap", 0, "--texts", 20, "--json", "--quiet", *more,
+        )  # fmt: skip
+
+    code, out, _ = measured("none", lambda row: {key: row[key] for key in row if key != "split"})
+    told = json.loads(out)
+    assert (code, told["split"]) == (0, "")
+    assert told["remarks"] == [
+        "none.jsonl has no split val, and none was named: measured on all 45 pairs, which the generator may have "
+        "learnt from",
+        "none.jsonl has no split train: nothing is said about copies of training pictures",
+    ]
+    test = measured("test", lambda row: row | {"split": row["split"].replace("val", "test")})
+    assert json.loads(test[1])["split"] == "test"
+    assert json.loads(test[1])["remarks"] == [
+        "test.jsonl has no split val, and none was named: measured on its split test"
+    ]
+    code, out, _ = measured("train", lambda row: row | {"split": "train"})
+    assert "are among those measured" in json.loads(out)["remarks"][-1]
+    code, _, err = measured("train", lambda row: row | {"split": "train"}, "--split", "val")
+    assert (code, "has no split 'val'; splits found: train (45 pairs)" in err) == (3, True)
+
+
 def test_bad_input(diptych, made, shapes, tmp_path):
     arguments = ("--data", shapes, "--judge", "", "--features", "fake", "--maps", "", "--quiet")
     code, _, err = diptych("eval-generated", f"pictures:{tmp_path / 'gone.jsonl'}", *arguments)

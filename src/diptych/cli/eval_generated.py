@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from diptych.core.extras import is_installed, need
 from diptych.core.files import write_bytes, write_json
 from diptych.core.protocols import Progress
-from diptych.data.readers import SourceOptions, open_source
+from diptych.data.readers import SourceOptions
 
 from .outputs import JSON, MARKDOWN, check_file
 from .shared import Common
@@ -60,7 +60,7 @@ def eval_generated(
     Args:
         generator: A shipped generator's name, a trained one's folder, or pictures:SOURCE for pictures that another
             program made, each listed with its text.
-        data: File or folder of pairs; its split (val when left out) is what is drawn.
+        data: File or folder of pairs; its split is what is drawn: val, else test, else all of it, when left out.
         train_split: Split that the generator learnt from, for the check of copies; "" for none.
         judge: Model that reads pictures and texts; it must not be one that the generator was trained with.
         texts: Texts to draw, at most; every pair once before any comes again.
@@ -76,11 +76,9 @@ def eval_generated(
         out: Write the measures here as JSON; RUN/measures.json is where diptych report looks.
         markdown: Write the table here as Markdown.
     """
-    from dataclasses import replace
-
     check_file(out, "--out", JSON, data)
     check_file(markdown, "--markdown", MARKDOWN, data)
-    from diptych.compose.generated import About, MeasureSettings, measure_generated, open_generator
+    from diptych.compose.generated import About, MeasureSettings, choose_splits, measure_generated, open_generator
 
     looking = tools(judge, features, maps, detector, common.progress())
     settings = MeasureSettings(
@@ -92,24 +90,22 @@ def eval_generated(
         pool,
         bootstrap=bootstrap,
     )
-    source = open_source(data, replace(options, split=options.split or "val"))
-    pairs = list(source)
-    training = list(open_source(data, replace(options, split=train_split))) if train_split else []
+    chosen = choose_splits(data, options, train_split)
     outcome, _ = measure_generated(
         open_generator(generator),
-        pairs,
+        chosen.pairs,
         looking,
         settings,
-        training=training,
+        training=chosen.training,
         seed=common.seed or 0,
-        about=About(generator, source.name, source.options.split or ""),
+        about=About(generator, chosen.source.name, chosen.split, chosen.remarks),
         progress=common.progress(),
     )
     if out is not None:
         write_json(out, outcome.to_json())
     if markdown is not None:
         write_bytes(markdown, (outcome.to_text() + "\n").encode())
-    common.show(outcome.to_json(), outcome.to_text(), source.notes)
+    common.show(outcome.to_json(), outcome.to_text(), chosen.source.notes)
 
 
 def tools(judge: str, features: str, maps: str, detector: str, progress: Progress) -> Tools:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from diptych.core.files import write_bytes, write_json
 from diptych.core.notes import Notes
-from diptych.data.readers import SourceOptions, open_source
+from diptych.data.readers import SourceOptions
 
 from .outputs import HTML, check_file
 from .shared import Common
@@ -53,7 +53,7 @@ def report(
 
     Args:
         run: Folder of a training run.
-        data: Source to measure on; its split (val when left out) is what is drawn.
+        data: Source to measure on; its split is what is drawn: val, else test, else all of it, when left out.
         generator: What to measure instead of the run's own model.
         train_split: Split that the generator learnt from, for the nearest training pictures; "" for none.
         judge: Model that reads pictures and texts; not one that the generator was trained with. "" for none.
@@ -67,11 +67,10 @@ def report(
         detector: What looks for the objects that texts name.
         out: The page; RUN/report.html when left out.
     """
-    from dataclasses import replace
-
     from diptych.compose.generated import (
         About,
         MeasureSettings,
+        choose_splits,
         measure_generated,
         open_generator,
         read_outcome,
@@ -87,17 +86,16 @@ def report(
         looking = tools(judge, features, maps, detector, common.progress())
         lang, *others = languages or ("en",)
         settings = MeasureSettings(texts, noises, lang, tuple(others), tuple(fields), bootstrap=bootstrap)
-        source = open_source(data, replace(options, split=options.split or "val"))
-        training = list(open_source(data, replace(options, split=train_split))) if train_split else []
-        notes = source.notes
+        chosen = choose_splits(data, options, train_split)
+        notes = chosen.source.notes
         outcome, looked = measure_generated(
             open_generator(generator or str(run / "model")),
-            list(source),
+            chosen.pairs,
             looking,
             settings,
-            training=training,
+            training=chosen.training,
             seed=common.seed or 0,
-            about=About(generator or run.resolve().name, source.name, source.options.split or ""),
+            about=About(generator or run.resolve().name, chosen.source.name, chosen.split, chosen.remarks),
             progress=common.progress(),
         )
     elif (run / MEASURES).is_file():
@@ -107,5 +105,7 @@ def report(
     if data and outcome is not None:
         write_json(run / MEASURES, outcome.to_json())
     write_bytes(target, written)
-    told = {"report": str(target), "bytes": len(written), "measured": bool(data)}
-    common.show(told, f"{target} ({len(written) / 1e6:.1f} MB)", notes)
+    remarks = outcome.remarks if outcome is not None else ()
+    told = {"report": str(target), "bytes": len(written), "measured": bool(data), "remarks": remarks}
+    text = "\n".join([f"{target} ({len(written) / 1e6:.1f} MB)", *(f"- {remark}" for remark in remarks)])
+    common.show(told, text, notes)

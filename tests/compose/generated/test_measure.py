@@ -17,6 +17,7 @@ from diptych.compose.generated import (
     MeasureSettings,
     Tools,
     generate_all,
+    job,
     measure_generated,
     read_outcome,
 )
@@ -227,3 +228,19 @@ def test_the_real_pictures_themselves_are_at_distance_zero(pairs, tools):
     for key in ("r_precision", "to_texts_R@1", "to_texts_R@5"):
         assert same.measure(key).value == pytest.approx(same.measure(key).real)
     assert np.all(looked.copied.by_features.distances[:, 0] == 0)
+
+
+def test_no_real_picture_is_left_out_where_there_is_room_and_what_is_is_counted(pairs, tmp_path, monkeypatch):
+    small = np.zeros((30_000, 1, 64, 64, 3), dtype=np.uint8)
+    assert job.most_real(small) >= 30_000
+    assert job.most_real(np.zeros((1000, 2, 256, 256, 3), dtype=np.uint8)) == (2 << 30) // (256 * 256 * 3)  # 2 GB
+    monkeypatch.setattr(job, "_HELD", 16 * 16 * 3 * 4)
+    assert job.most_real(np.zeros((3, 1, 16, 16, 3), dtype=np.uint8)) == 4
+    assert job.most_real(np.zeros((9, 1, 16, 16, 3), dtype=np.uint8)) == 9  # never fewer than the generated ones
+    broken = replace(pairs["val"][0], images=(FileImage(tmp_path / "gone.png"),))
+    several = [broken, *pairs["val"]]
+    whole, drawn = read_pictures(several, 16), read_pictures(several, 16, most=4)
+    (unread,) = whole.remarks("real")
+    assert unread.startswith("1 real pictures cannot be read and are left out (")
+    assert "gone.png" in unread
+    assert drawn.remarks("real")[0].startswith(f"4 of {len(several)} real pictures are used, drawn by the seed")

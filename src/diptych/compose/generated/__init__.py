@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .extractors import Extractor, MapExtractor
 from .generator import Generator, GivenPictures, generate_all, open_generator
+from .held_out import choose_splits
 from .job import MeasureSettings
 from .measure import About, Looked, Tools, measure_generated
 from .outcome import Measure, Outcome, read_outcome
@@ -22,6 +23,7 @@ __all__ = [
     "MeasureSettings",
     "Outcome",
     "Tools",
+    "choose_splits",
     "generate_all",
     "measure_generated",
     "open_generator",

@@ -18,6 +18,7 @@ from .prompts import choose_prompts
 _USUAL = 0.01  # of new real pictures count as copies, by definition
 _ASKED = 200  # training texts that are drawn
 _NEAREST = 3
+_AT_ONCE = 1000  # pictures made small together
 _SIDE = 32  # pixels a side, at most, where pixels are compared
 
 
@@ -91,6 +92,9 @@ def _small(pixels: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n p"]:
     """Pixels averaged to about 32 x 32, from 0 to 1, as rows: a shift by one pixel is then no great distance."""
     step = max(1, pixels.shape[1] // _SIDE)
     side = pixels.shape[1] // step * step
-    cut = pixels[:, :side, :side].astype(np.float32) / 255
-    cells = cut.reshape(len(cut), side // step, step, side // step, step, 3).mean(axis=(2, 4))
-    return np.asarray(cells.reshape(len(cells), -1), dtype=np.float32)
+    rows = np.empty((len(pixels), (side // step) ** 2 * 3), dtype=np.float32)
+    for start in range(0, len(pixels), _AT_ONCE):
+        cut = pixels[start : start + _AT_ONCE, :side, :side].astype(np.float32) / 255
+        cells = cut.reshape(len(cut), side // step, step, side // step, step, 3).mean(axis=(2, 4))
+        rows[start : start + _AT_ONCE] = cells.reshape(len(cells), -1)
+    return rows

@@ -21,8 +21,8 @@ from .extractors import Extractor, Seen
 from .generator import Generator
 from .prompts import Prompt, RealPictures
 
-MOST = 10_000  # pictures of a set that features are taken of
-_MOST_MADE = 60_000  # generated pictures, which are held in memory
+MOST = 100_000  # pictures of a set
+_HELD = 2 << 30  # bytes of real pictures that are held in memory, unless the generated ones take more
 _BATCH = 32
 
 
@@ -51,10 +51,8 @@ class MeasureSettings:
         for name, low in (("texts", 4), ("noises", 1), ("pool", 2), ("neighbours", 1), ("bootstrap", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
-        if self.texts * self.noises > 10 * MOST:
-            raise ConfigError(
-                f"{self.texts} texts of {self.noises} pictures are more than {10 * MOST:,}; ask for fewer"
-            )
+        if self.texts * self.noises > MOST:
+            raise ConfigError(f"{self.texts} texts of {self.noises} pictures are more than {MOST:,}; ask for fewer")
 
 
 @dataclass
@@ -122,6 +120,12 @@ class Job:
         """The mean with its interval, by the job's seed and resamples."""
         resamples = self.settings.bootstrap
         return estimate_of_mean(values.astype(np.float64), units, resamples=resamples, seed=self.seed)
+
+
+def most_real(made: UInt8[np.ndarray, "n s h w 3"]) -> int:
+    """How many real pictures of the generated ones' size are held beside them: as many as there is room for."""
+    size = int(np.prod(made.shape[2:]))
+    return max(len(made) * int(made.shape[1]), min(MOST, _HELD // size))
 
 
 def pairs_of(prompts: Sequence[Prompt]) -> Int64[np.ndarray, " n"]:

@@ -18,7 +18,7 @@ from . import matching, sets
 from .copies import Copies, copies
 from .extractors import Extractor, MapExtractor
 from .generator import Generator, generate_all
-from .job import MOST, Job, MeasureSettings
+from .job import Job, MeasureSettings, most_real
 from .matching import Verdicts
 from .outcome import Outcome
 from .prompts import Prompt, RealPictures, choose_prompts, read_pictures
@@ -43,6 +43,7 @@ class About:
     generator: str = "generator"
     source: str = "source"
     split: str = ""
+    remarks: tuple[str, ...] = ()  # on how the pairs were chosen
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,10 @@ def measure_generated(
     texts = [one.text.value for one in prompts]
     made = generate_all(generator, texts, noises=settings.noises, seed=seed, lang=settings.lang)
     size = made.shape[2]
-    real = read_pictures(pairs, size, most=MOST, seed=seed, progress=progress)
-    known = read_pictures(training, size, most=MOST, seed=seed, progress=progress) if training else None
+    most = most_real(made)
+    real = read_pictures(pairs, size, most=most, seed=seed, progress=progress)
+    known = read_pictures(training, size, most=most, seed=seed, progress=progress) if training else None
+    remarks = [*about.remarks, *real.remarks("real"), *(known.remarks("training") if known else ())]
     extractor = tools.extractor or Extractor()
     job = Job(generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress)
     measures = [*sets.distances(job), *sets.coverage(job), *sets.class_score(job)]
@@ -122,6 +125,6 @@ def measure_generated(
         tools.judge.name if tools.judge else "",
         (*measures, *copied.measures),
         by_class,
-        tuple(f"left out: {one.name}: {one.detail}" for one in real.skipped[:5]),
+        tuple(remarks),
     )
     return outcome, Looked(tuple(prompts), made, real, known, tuple(training), copied, verdicts)

@@ -13,6 +13,8 @@ from diptych.core.shapes import Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data.images import stream
 
+_NAMED = 3  # unreadable pictures that a remark names
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -30,11 +32,24 @@ class RealPictures:
     owner: Int64[np.ndarray, " n"]
     refs: tuple[ImageRef, ...]
     skipped: tuple[Skipped, ...] = ()
+    there: int = 0  # pictures that the pairs have, where fewer were drawn
 
     @property
     def first(self) -> Int64[np.ndarray, " p"]:
         """The first picture of each pair that has one, in the order of the pairs."""
         return np.unique(self.owner, return_index=True)[1].astype(np.int64)
+
+    def remarks(self, what: str) -> list[str]:
+        """What was left out of the pictures of the pairs, counted and named."""
+        found = []
+        if (drawn := len(self.pixels) + len(self.skipped)) < self.there:
+            found.append(
+                f"{drawn:,} of {self.there:,} {what} pictures are used, drawn by the seed: no more fit in memory"
+            )
+        if self.skipped:
+            named = "; ".join(f"{one.name}: {one.detail}" for one in self.skipped[:_NAMED])
+            found.append(f"{len(self.skipped):,} {what} pictures cannot be read and are left out ({named})")
+        return found
 
     def only(self, kept: Int64[np.ndarray, " k"]) -> RealPictures:
         """Those at these places."""
@@ -82,7 +97,8 @@ def read_pictures(
     Unreadable ones are left out and named. Raises DataError when none is left.
     """
     listed = [(place, ref) for place, pair in enumerate(pairs) for ref in pair.images]
-    if most is not None and len(listed) > most:
+    there = len(listed)
+    if most is not None and there > most:
         kept = np.sort(np.random.default_rng(seed).choice(len(listed), most, replace=False))
         listed = [listed[place] for place in kept]
     pixels: list[UInt8[np.ndarray, "b s s 3"]] = []
@@ -97,4 +113,4 @@ def read_pictures(
         raise DataError("there is no readable real picture to compare with", Reason.NO_IMAGE)
     owner = np.array([listed[index][0] for index in indices], dtype=np.int64)
     refs = tuple(listed[index][1] for index in indices)
-    return RealPictures(np.concatenate(pixels), owner, refs, tuple(skipped))
+    return RealPictures(np.concatenate(pixels), owner, refs, tuple(skipped), there)
