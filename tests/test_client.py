@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -125,6 +130,106 @@ def test_a_no_of_the_server_is_an_error_with_its_parts(serve) -> None:  # noqa: 
 def test_nobody_there() -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(ServerError, match="cannot be reached"):
         client.libraries()
+
+
+@contextmanager
+def losing(port: int, answers: int) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that lets every request through and closes the connection instead of answering, the first few times."""
+    seen: list[str] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def exchange(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            request = _message(client)
+            seen.append(request.split(b" HTTP", 1)[0].decode())
+            server.sendall(request)
+            answer = _message(server)
+            if len(seen) > answers:
+                client.sendall(answer)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            exchange(client)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def _message(stream: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += stream.recv(65_536)
+    top, _, body = data.partition(b"\r\n\r\n")
+    stated = re.search(rb"(?i)content-length: (\d+)", top)
+    while len(body) < int(stated[1] if stated else 0):
+        body += stream.recv(65_536)
+    return top + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(module, "_BROKEN_PAUSE", 0.01)
+
+
+def test_a_write_whose_answer_was_lost_is_done_once_and_answered(serve, site, quick) -> None:  # noqa: F811
+    server = serve()
+    with Client(server.url) as direct:
+        first, second, *_ = [one.id for one in direct.items(L).items]
+        with losing(server.port, 1) as (url, seen), Client(url) as client:
+            gone = client.delete(L, [first])
+        assert (len(seen), gone.deleted) == (2, 1)
+        with losing(server.port, 2) as (url, seen), Client(url) as client:
+            assert client.undo(L, str(gone.undo)) == 1
+        assert len(seen) == 3
+        with losing(server.port, 1) as (url, seen), Client(url) as client:
+            (added,) = client.add(L, [encoded((7, 7, 7))])
+            assert client.describe(L, second, meta={"mood": "calm"}).meta["mood"] == "calm"
+        assert added.created, "it was, by the first of the two requests"
+        assert len(direct.items(L).items) == 7
+
+    async def scenario():
+        with losing(server.port, 1) as (url, seen):
+            async with AsyncClient(url) as client:
+                gone = await client.delete(L, [first])
+                return gone, await client.search(L, "red", k=1), len(seen)
+
+    gone, found, requests = asyncio.run(scenario())
+    assert (gone.deleted, requests, len(found.hits)) == (1, 3, 1)
+    with Client(server.url) as direct:
+        assert direct.undo(L, str(gone.undo)) == 1
+
+
+def test_a_server_that_never_answers_is_told_apart_from_one_that_is_not_there(serve, quick) -> None:  # noqa: F811
+    server = serve()
+    with Client(server.url) as direct:
+        first = direct.items(L).items[0].id
+    with losing(server.port, 99) as (url, seen), Client(url) as client:
+        with pytest.raises(ServerError, match="may have been done") as refused:
+            client.delete(L, [first])
+        assert (refused.value.status, refused.value.code, len(seen)) == (0, "unanswered", 4)
+        with pytest.raises(ServerError, match="did not answer"):
+            client.search(L, "red")
+    with Client(server.url) as direct:
+        assert len(direct.items(L).items) == 5
+
+
+def test_who_is_no_server_of_ours_is_said() -> None:
+    for answer in (httpx.Response(200, text="<html>"), httpx.Response(200, json=[1])):
+        with (
+            Client(transport=httpx.MockTransport(lambda request, answer=answer: answer)) as client,
+            pytest.raises(ServerError, match="not one of diptych serve"),
+        ):
+            client.libraries()
 
 
 def test_busy_answers_are_tried_again(monkeypatch) -> None:

@@ -4,8 +4,10 @@
         for hit in client.search("pictures", "a dog in the snow", k=5).hits:
             print(hit.score, hit.meta["name"])
 
-Answers 429 and 503 are tried again as their Retry-After says. Everything else that is not an answer
-raises ServerError, which holds the server's code, message, hint and request id.
+Answers 429 and 503 are tried again as their Retry-After says, and so is a request whose connection broke before the
+answer. Every write has an Idempotency-Key, so that one that was done before the connection broke is not done twice, and
+gives the answer that was lost. Everything else that is not an answer raises ServerError, which holds the server's code,
+message, hint and request id.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +35,13 @@ with needed_by("diptych.client"):
 
 T = TypeVar("T")
 
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_BROKE = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
+
 _TRIES = 4
 _LONGEST_PAUSE = 10.0  # seconds
+_BROKEN_PAUSE = 0.5  # seconds, after a connection that broke
+_KEY = "Idempotency-Key"
 _UPLOADED_AT_ONCE = 16  # pictures
 
 Meta = Mapping[str, Any]
@@ -42,7 +50,7 @@ Query = str | Picture | Float32[np.ndarray, "d"] | Sequence["Term"]
 
 
 class ServerError(DiptychError):
-    """The server said no. `status` is 0 when it could not be reached."""
+    """The server said no. `status` is 0 when it could not be reached, or did not answer."""
 
     def __init__(self, status: int, code: str, message: str, hint: str = "", request_id: str = "") -> None:
         super().__init__(f"{message}{'; ' + hint if hint else ''} ({code}{', ' + request_id if request_id else ''})")
@@ -168,7 +176,7 @@ class LibraryInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
-    """One request, and what to make of its answer."""
+    """One request, and what to make of its answer. `writes`: it changes a library."""
 
     method: str
     path: str
@@ -178,14 +186,22 @@ class _Call(Generic[T]):
     data: Mapping[str, str] | None = None
     files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
     raw: bool = False
+    writes: bool = False
 
-    def options(self) -> dict[str, Any]:
+    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """The request, to be sent until it is answered: made once, so that all have the same key."""
         given = {"json": self.json, "params": self.params, "data": self.data, "files": self.files}
-        return {name: value for name, value in given.items() if value is not None}
+        options = {name: value for name, value in given.items() if value is not None}
+        headers = {_KEY: uuid.uuid4().hex} if self.writes else {}
+        return client.build_request(self.method, self.path, headers=headers, **options)
 
     def result(self, answer: httpx.Response) -> T:
         if answer.is_success:
-            return self.parse(answer.content if self.raw else answer.json())
+            try:
+                return self.parse(answer.content if self.raw else answer.json())
+            except (ValueError, KeyError, TypeError) as error:
+                what = f"the answer is not one of diptych serve ({type(error).__name__}: {error})"
+                raise ServerError(answer.status_code, "bad_answer", what, "Is this its address?") from error
         try:
             told = answer.json()
         except ValueError:
@@ -197,16 +213,36 @@ class _Call(Generic[T]):
         raise ServerError(answer.status_code, code, message, hint, str(told.get("request_id", "")))
 
 
-def _pause(answer: httpx.Response, tries_left: int) -> float | None:
-    """Seconds to wait before the same request is sent again; None when it is not to be."""
-    if answer.status_code not in (429, 503) or tries_left <= 0:
-        return None
-    stated = answer.headers.get("retry-after", "1")
-    return min(float(stated) if stated.replace(".", "", 1).isdigit() else 1.0, _LONGEST_PAUSE)
+class _Tries:
+    """How often one request is sent, and how long to wait in between."""
 
+    def __init__(self, call: _Call[Any]) -> None:
+        self._call, self._left, self._was_sent = call, _TRIES, False
 
-def _unreachable(error: httpx.HTTPError) -> ServerError:
-    return ServerError(0, "unreachable", f"the server cannot be reached ({type(error).__name__})", "Is it running?")
+    def pause_after(self, answer: httpx.Response) -> float | None:
+        """Seconds to wait before the same request is sent again; None when this is the answer."""
+        self._left -= 1
+        if answer.status_code not in (429, 503) or not self._left:
+            return None
+        stated = answer.headers.get("retry-after", "1")
+        return min(float(stated) if stated.replace(".", "", 1).isdigit() else 1.0, _LONGEST_PAUSE)
+
+    def pause_without(self, error: httpx.HTTPError) -> float:
+        """The same when no answer came. Raises ServerError when it is not to be sent again.
+
+        A connection that broke says nothing about whether the request was done; all our calls may be sent again,
+        reads and questions by their nature, writes by their key.
+        """
+        self._left -= 1
+        broke = isinstance(error, _BROKE)
+        self._was_sent = self._was_sent or not isinstance(error, _NEVER_SENT)
+        if self._left and (broke or (self._was_sent and isinstance(error, httpx.ConnectError))):
+            return _BROKEN_PAUSE
+        what = type(error).__name__
+        if not self._was_sent:
+            raise ServerError(0, "unreachable", f"the server cannot be reached ({what})", "Is it running?") from error
+        hint = "It may have been done: look before you send it again." if self._call.writes else "Try it again."
+        raise ServerError(0, "unanswered", f"the server did not answer ({what})", hint) from error
 
 
 # -- the calls: built here once, sent by both clients ---------------------------------------------
@@ -279,21 +315,22 @@ def _add(library: str, pictures: Sequence[Picture], meta: Meta | None, texts: Se
             for one in told["added"]
         ]
 
-    return _Call("POST", f"/libraries/{library}/items", parse, data=data, files=files)
+    return _Call("POST", f"/libraries/{library}/items", parse, data=data, files=files, writes=True)
 
 
 def _describe(library: str, identifier: str, meta: Meta | None, texts: Sequence[str] | None) -> _Call[Item]:
     body = {"meta": dict(meta or {}), "texts": None if texts is None else list(texts)}
-    return _Call("PATCH", f"/libraries/{library}/items/{identifier}", _item, json=body)
+    return _Call("PATCH", f"/libraries/{library}/items/{identifier}", _item, json=body, writes=True)
 
 
 def _delete(library: str, ids: Sequence[str], filter: Sequence[Mapping[str, Any]]) -> _Call[Deleted]:
     body = {"ids": list(ids), "filter": list(filter)}
-    return _Call("POST", f"/libraries/{library}/items/delete", lambda told: Deleted(**told), json=body)
+    return _Call("POST", f"/libraries/{library}/items/delete", lambda told: Deleted(**told), json=body, writes=True)
 
 
 def _undo(library: str, token: str) -> _Call[int]:
-    return _Call("POST", f"/libraries/{library}/undo", lambda told: int(told["restored"]), json={"token": token})
+    body = {"token": token}
+    return _Call("POST", f"/libraries/{library}/undo", lambda told: int(told["restored"]), json=body, writes=True)
 
 
 def _thumbnail(library: str, identifier: str) -> _Call[bytes]:
@@ -546,16 +583,17 @@ class Client:
         return self._run(_rerank(query, documents, top_n))
 
     def _run(self, call: _Call[T]) -> T:
-        for left in reversed(range(_TRIES)):
+        request, tries = call.request(self._http), _Tries(call)
+        while True:
             try:
-                answer = self._http.request(call.method, call.path, **call.options())
+                answer = self._http.send(request)
             except httpx.HTTPError as error:
-                raise _unreachable(error) from error
-            pause = _pause(answer, left)
-            if pause is None:
-                return call.result(answer)
-            time.sleep(pause)
-        raise AssertionError("unreachable")
+                pause: float | None = tries.pause_without(error)
+            else:
+                pause = tries.pause_after(answer)
+                if pause is None:
+                    return call.result(answer)
+            time.sleep(pause or 0.0)
 
 
 class AsyncClient:
@@ -685,13 +723,14 @@ class AsyncClient:
         return await self._run(_rerank(query, documents, top_n))
 
     async def _run(self, call: _Call[T]) -> T:
-        for left in reversed(range(_TRIES)):
+        request, tries = call.request(self._http), _Tries(call)
+        while True:
             try:
-                answer = await self._http.request(call.method, call.path, **call.options())
+                answer = await self._http.send(request)
             except httpx.HTTPError as error:
-                raise _unreachable(error) from error
-            pause = _pause(answer, left)
-            if pause is None:
-                return call.result(answer)
-            await anyio.sleep(pause)
-        raise AssertionError("unreachable")
+                pause: float | None = tries.pause_without(error)
+            else:
+                pause = tries.pause_after(answer)
+                if pause is None:
+                    return call.result(answer)
+            await anyio.sleep(pause or 0.0)

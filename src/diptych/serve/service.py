@@ -16,6 +16,7 @@ from .drawing import Generator
 from .fetching import Fetcher
 from .inputs import Inputs
 from .metrics import Metrics
+from .once import Once
 from .settings import ServeSettings
 from .shelf import Served, Shelf
 from .slow import Slow
@@ -38,6 +39,7 @@ class Service:
         pressure, images = settings.pressure, settings.limits.images
         self.settings, self.shelf, self.metrics = settings, shelf, metrics
         self.slow, self.generator = slow, generator
+        self.once = Once()
         self.workshop = Workshop(pressure, metrics)
         self.background = Background("an upload has no tokens yet; run: diptych library add-tokens")
         self.decoders = DecoderPool(
@@ -63,6 +65,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
+        await self.once.close()
         await self.background.close()
         await asyncio.gather(self.workshop.close(), *self._opening)
         await self.shelf.close()

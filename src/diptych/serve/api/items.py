@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +16,7 @@ from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
 from diptych.library.names import plain
 
-from .. import errors, filters, seeing
+from .. import errors, filters, once, seeing
 from ..editing import Add, Delete, Describe, Undo
 from ..errors import ServeError
 from ..reading import original
@@ -42,6 +43,8 @@ from ..shelf import Served
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
+
+T = TypeVar("T")
 
 _META = TypeAdapter(Meta)
 _TEXTS = TypeAdapter(list[str])
@@ -106,11 +109,11 @@ async def add(
     files: Annotated[list[UploadFile], File(description="Pictures")],
     meta: Annotated[str, Form(description="A JSON object for all of them", max_length=100_000)] = "{}",
     texts: Annotated[str, Form(description="A JSON list of texts for all of them", max_length=600_000)] = "[]",
+    key: once.Key = None,
 ) -> AddedAll:
     """Durable when answered. Each picture has its own result: a bad one harms no other.
 
-    A picture that was uploaded before keeps its id (`created` is false), so that a request whose
-    answer was lost can be sent again.
+    A picture that was uploaded before keeps its id (`created` is false).
     """
     served = _writable(name, service)
     most = service.settings.limits.upload_files
@@ -120,31 +123,46 @@ async def add(
         )
     about, said = _object(meta), _texts(texts)
     identifier = str(request.state.request_id)
-    added = await asyncio.gather(*(_add(one, served, service, about, said, identifier) for one in files))
-    await _keep_tokens(service, served, [one.id for one in added if one.id is not None])
-    created = sum(one.created for one in added)
-    return AddedAll(added=added, created=created, failed=sum(one.error is not None for one in added))
+
+    async def work() -> AddedAll:
+        added = await asyncio.gather(*(_add(one, served, service, about, said, identifier) for one in files))
+        await _keep_tokens(service, served, [one.id for one in added if one.id is not None])
+        created = sum(one.created for one in added)
+        return AddedAll(added=added, created=created, failed=sum(one.error is not None for one in added))
+
+    return await _once(key, request, service, work, [meta, texts], files)
 
 
 @router.post("/{name}/items/delete", summary="Delete pictures by filter or ids")
-async def delete_by_filter(name: str, asked: DeleteByFilter, service: TheService) -> Deleted:
+async def delete_by_filter(
+    name: str, request: Request, asked: DeleteByFilter, service: TheService, key: once.Key = None
+) -> Deleted:
     """All that the filter finds. At least one condition, expression or id is needed."""
     served = _writable(name, service)
     if not (asked.ids or asked.filter or (asked.where or "").strip()):
         raise ServeError(422, "bad_request", "nothing says which pictures to delete", "Give ids, filter or where.")
-    ids = set(asked.ids)
-    narrowed = filters.to_where(asked.filter, asked.where, await served.read(served.reader.columns))
-    if narrowed is not None:
-        found = set(await served.read(served.reader.matching, narrowed))
-        ids = found & ids if ids else found
-    return await _delete(served, tuple(sorted(ids)))
+
+    async def work() -> Deleted:
+        ids = set(asked.ids)
+        narrowed = filters.to_where(asked.filter, asked.where, await served.read(served.reader.columns))
+        if narrowed is not None:
+            found = set(await served.read(served.reader.matching, narrowed))
+            ids = found & ids if ids else found
+        return await _delete(served, tuple(sorted(ids)))
+
+    return await _once(key, request, service, work, [asked.model_dump_json()])
 
 
 @router.post("/{name}/undo", summary="Take a deletion back")
-async def undo(name: str, asked: UndoRequest, service: TheService) -> Restored:
+async def undo(name: str, request: Request, asked: UndoRequest, service: TheService, key: once.Key = None) -> Restored:
     """Until the trash is purged (`diptych library purge`)."""
-    changed = await _writable(name, service).change(Undo(asked.token))
-    return Restored(restored=len(changed.ids))
+    served = _writable(name, service)
+
+    async def work() -> Restored:
+        changed = await served.change(Undo(asked.token))
+        return Restored(restored=len(changed.ids))
+
+    return await _once(key, request, service, work, [asked.model_dump_json()])
 
 
 @router.get("/{name}/items/{id}", summary="One picture")
@@ -154,21 +172,30 @@ async def item(name: str, id: str, service: TheService) -> Item:
 
 
 @router.patch("/{name}/items/{id}", summary="Describe a picture")
-async def patch(name: str, id: str, asked: Patch, service: TheService) -> Item:
+async def patch(name: str, id: str, request: Request, asked: Patch, service: TheService, key: once.Key = None) -> Item:
     """Keys of `meta` are set, those that are null go; `texts` are replaced."""
     served = _writable(name, service)
-    texts = None if asked.texts is None else tuple(asked.texts)
-    await served.change(Describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
-    return await _item(service, served, id)
+
+    async def work() -> Item:
+        texts = None if asked.texts is None else tuple(asked.texts)
+        await served.change(Describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
+        return await _item(service, served, id)
+
+    return await _once(key, request, service, work, [asked.model_dump_json()])
 
 
 @router.delete("/{name}/items/{id}", summary="Delete a picture")
-async def delete(name: str, id: str, service: TheService) -> Deleted:
+async def delete(name: str, id: str, request: Request, service: TheService, key: once.Key = None) -> Deleted:
     """Into the trash: it can be taken back. A file outside the library is not touched."""
-    deleted = await _delete(_writable(name, service), (id,))
-    if not deleted.deleted:
-        raise errors.no_item(id)
-    return deleted
+    served = _writable(name, service)
+
+    async def work() -> Deleted:
+        deleted = await _delete(served, (id,))
+        if not deleted.deleted:
+            raise errors.no_item(id)
+        return deleted
+
+    return await _once(key, request, service, work, [])
 
 
 @router.get("/{name}/items/{id}/thumbnail", summary="A small JPEG", response_class=Response, responses=_JPEG)
@@ -193,6 +220,20 @@ async def preview(name: str, id: str, request: Request, service: TheService) -> 
         return _jpeg(None, about.content)
     data = await served.read(original, about, service.settings.limits.images.max_bytes)
     return _jpeg(await service.inputs.preview(data, _PREVIEW), about.content)
+
+
+async def _once(
+    key: str | None,
+    request: Request,
+    service: Service,
+    work: Callable[[], Awaitable[T]],
+    said: Sequence[str],
+    files: Sequence[UploadFile] = (),
+) -> T:
+    """Do a write; one that came with an Idempotency-Key before gives its answer again."""
+    if key is None:
+        return await work()
+    return await service.once.run(key, await once.digest(request, said, files), work)
 
 
 def _writable(name: str, service: Service) -> Served:

@@ -11,8 +11,18 @@ export class Problem extends Error {
 
 const wait = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
+/** Of a write: sent again with the same key it is not done twice, and has the same answer. */
+const key = () => ({ "Idempotency-Key": Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("-") });
+
 async function ask(path, options = {}, tries = 2) {
-  const answer = await fetch(path, { credentials: "same-origin", ...options });
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) { // no answer: the connection broke, or there is no server
+    if (error?.name === "AbortError" || tries <= 0) throw error;
+    await wait(1);
+    return ask(path, options, tries - 1);
+  }
   if ((answer.status === 503 || answer.status === 429) && tries > 0) {
     await wait(Math.min(5, Number(answer.headers.get("Retry-After")) || 1));
     return ask(path, options, tries - 1);
@@ -25,8 +35,9 @@ async function ask(path, options = {}, tries = 2) {
 }
 
 const json = async (path, options) => (await ask(path, options)).json();
-const send = (method, path, body, signal) =>
-  json(path, { method, signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const send = (method, path, body, signal, headers = {}) =>
+  json(path, { method, signal, headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) });
+const write = (method, path, body) => send(method, path, body, undefined, key());
 const at = (name) => `/libraries/${encodeURIComponent(name)}`;
 
 export const api = {
@@ -46,12 +57,12 @@ export const api = {
   why: (name, id, text, by) => json(`${at(name)}/items/${id}/why?${new URLSearchParams({ text, by })}`),
   caption: (library, id) => send("POST", "/caption", { library, image: { id } }),
   generate: (asked) => send("POST", "/generate", asked),
-  remove: (name, ids) => send("POST", `${at(name)}/items/delete`, { ids }),
-  undo: (name, token) => send("POST", `${at(name)}/undo`, { token }),
+  remove: (name, ids) => write("POST", `${at(name)}/items/delete`, { ids }),
+  undo: (name, token) => write("POST", `${at(name)}/undo`, { token }),
   add(name, files) {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.name);
-    return json(`${at(name)}/items`, { method: "POST", body: form });
+    return json(`${at(name)}/items`, { method: "POST", body: form, headers: key() });
   },
   async map(name) {
     const answer = await ask(`${at(name)}/map?format=binary`);
