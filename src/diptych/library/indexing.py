@@ -73,6 +73,7 @@ class _Batch:
     thumbs: dict[str, bytes] = field(default_factory=dict)
     reuses: list[_Reuse] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)  # of `rows`, those that the store has in an earlier form
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.reuses) + len(self.remove)
@@ -159,7 +160,7 @@ class IndexRun:
             for found, read in _ahead(pool, self._read, self._not_unchanged(pictures), _HASH_AHEAD):
                 if isinstance(read, Skipped):
                     self._refuse(found, read)
-                elif (found.path, read.content) in self._knowledge.deleted:
+                elif self._knowledge.is_deleted(found, read.content):
                     self._counts["trashed"] += 1
                 elif read.content in self._in_flight:
                     self._waiting.append((found, read))
@@ -197,7 +198,8 @@ class IndexRun:
         """Reuse a vector if this content has one already; False when it has none."""
         known = self._knowledge.by_path.get(found.path)
         if known is not None and known.content == content:
-            self._reuse(found, known, known.id, "unchanged" if known.is_described_so(found) else "updated")
+            same = "moved" if known.id in self._knowledge.renamed else "unchanged"
+            self._reuse(found, known, known.id, same if known.is_described_so(found) else "updated")
             return True
         # An edited file may have taken the content of another; it keeps its id, and nothing has moved.
         if known is None and (moved := self._knowledge.take_moved(content)) is not None:
@@ -235,6 +237,8 @@ class IndexRun:
             old = self._knowledge.by_path.get(found.path)
             row = _row(found, identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
             self._batch.rows.append(row)
+            if old is not None:
+                self._batch.known.add(row.id)
             self._batch.thumbs[read.content] = copy.jpeg
             self._counts["updated" if old else "added"] += 1
             self._counts["embedded"] += 1
@@ -287,8 +291,8 @@ class IndexRun:
         """Thumbnails first, so that no row is without; then the rows, in one version. Runs in the commit thread."""
         for content, jpeg in batch.thumbs.items():
             self._thumbs.write(content, jpeg)
-        rows = {row.id: row for row in batch.rows}
-        stored = {row.id: row for row in self._store.get({reuse.of for reuse in batch.reuses})}
+        stored = {row.id: row for row in self._store.get({reuse.of for reuse in batch.reuses} | batch.known)}
+        rows = {row.id: row.keeping(stored[row.id]) if row.id in stored else row for row in batch.rows}
         for reuse in batch.reuses:
             source = rows.get(reuse.of)
             if source is None or source.content != reuse.content:  # what it was before an edit in this batch
@@ -344,6 +348,8 @@ def _again(source: Row, reuse: _Reuse) -> Row:
     """The row of a picture whose vector is known from another row, or from its own former self."""
     found = reuse.found
     row = _row(found, reuse.id, source.content, (source.width, source.height), source.vector)
+    if source.id == reuse.id:
+        return row.keeping(source)
     if found.described:
         return row
     return replace(row, texts=source.texts, split=source.split, group=source.group, meta=source.meta)

@@ -7,6 +7,7 @@ escape becomes `\\x5c`, so that every name has exactly one written form.
 
 from __future__ import annotations
 
+import itertools
 import re
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -42,3 +43,17 @@ def plain_json(document: str) -> str:
 def plain(text: str) -> str:
     """Text for people and stores: lone surrogates become `\\udXXX`, everything else stays."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class DistinctNames:
+    """Names for the things inside one source: their label, with a number behind it where it was given before."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def give(self, label: str) -> str:
+        """A name that was not given yet: "a", "a~2", "a~3"; the same labels in the same order get the same names."""
+        others = (f"{label}~{number}" for number in itertools.count(2))
+        name = next(name for name in itertools.chain((label,), others) if name not in self._given)
+        self._given.add(name)
+        return name

@@ -7,7 +7,7 @@ import json
 import os
 import posixpath
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,17 @@ class Row:
     title: str | None = None  # the name an uploaded picture came with; its file has a name of our own
     deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
     batch: str | None = None  # the deletion that it went in; None unless the row is in the trash
+
+    def keeping(self, old: Row) -> Row:
+        """The row as its source has it now, with what was said of it otherwise and the source says nothing about."""
+        return replace(
+            self,
+            title=old.title,
+            texts=self.texts or old.texts,
+            split=old.split if self.split is None else self.split,
+            group=old.group if self.group is None else self.group,
+            meta={**old.meta, **self.meta},
+        )
 
     @property
     def name(self) -> str:

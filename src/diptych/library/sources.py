@@ -17,13 +17,13 @@ from diptych.data.images import SUFFIXES
 from diptych.data.readers import Source, SourceOptions, open_source
 
 from . import card
-from .names import escape, plain
-from .rows import description_digest
+from .names import DistinctNames, escape, plain
+from .rows import content_of, description_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A picture that a source has. Nothing of it has been read yet.
+    """A picture that a source has.
 
     `described` tells whether the source speaks about texts and metadata; a plain folder does not,
     so that indexing it never wipes what a richer source said.
@@ -39,6 +39,12 @@ class Found:
     split: str | None = None
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""  # of its bytes, where the source gave them; else they have not been read
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it lies in a tar or a table, where its name is only a label."""
+        return not isinstance(self.ref, FileImage)
 
     @property
     def digest(self) -> str:
@@ -67,8 +73,9 @@ class Survey:
         """Remember the pictures of a source of pairs, but never their bytes: those are read again later."""
         shown = escape(str(root))
         source = _open(root, format)
+        names = DistinctNames()
         for pair, position, ref in _images(source):
-            found = _described(pair, position, ref, shown, status)
+            found = _described(pair, position, ref, shown, status, names)
             if found is None:
                 detail = f"{shown} lists it, but there is no such file"
                 self.skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
@@ -76,22 +83,30 @@ class Survey:
                 self._with_bytes[shown] = (root, format)
                 self.add(replace(found, ref=BytesImage(b"", found.ref.label)))
             else:
-                self.add(found)
+                self.add(self._with_texts_of_its_other_record(found))
         self.skipped += source.skipped
         self.notes.extend(source.notes)
+
+    def _with_texts_of_its_other_record(self, found: Found) -> Found:
+        """A file that several records of one source have is one item, with the texts of them all."""
+        before = self.found.get(found.path)
+        if before is None or before.source != found.source or found.is_inside:
+            return found
+        detail = "images that several records of a source have, each one item with the texts of them all"
+        self.notes.add("joined_item", detail, found.path)
+        return replace(before, texts=tuple(dict.fromkeys((*before.texts, *found.texts))))
 
     def pictures(self) -> Iterator[Found]:
         """All pictures, ready to be read."""
         yield from (found for found in self.found.values() if not isinstance(found.ref, BytesImage))
-        given: set[str] = set()
+        left = {path for path, found in self.found.items() if isinstance(found.ref, BytesImage)}
         for shown, (root, format) in self._with_bytes.items():
-            status = root.stat()
+            status, names = root.stat(), DistinctNames()
             for pair, position, ref in _images(_open(root, format)):
-                if isinstance(ref, BytesImage):
-                    found = _described(pair, position, ref, shown, status)
-                    if found is not None and found.path in self.found and found.path not in given:
-                        given.add(found.path)
-                        yield found
+                found = _described(pair, position, ref, shown, status, names)
+                if found is not None and isinstance(ref, BytesImage) and found.path in left:
+                    left.remove(found.path)
+                    yield found
 
 
 def survey(paths: Iterable[Path | str], format: str | None = None) -> Survey:
@@ -102,7 +117,8 @@ def survey(paths: Iterable[Path | str], format: str | None = None) -> Survey:
     mounted must look like a mistake, not like ten thousand deleted files.
     """
     result = Survey()
-    roots = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
+    named = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
+    roots = list(dict.fromkeys(named))
     if not roots:
         raise DataError("no path was given; expected folders, pictures, or files that list pictures")
     for root in roots:
@@ -241,8 +257,11 @@ def _survey_source(root: Path, status: os.stat_result, format: str | None, resul
         )
 
 
-def _described(pair: Pair, position: int, ref: ImageRef, source: str, listed: os.stat_result) -> Found | None:
+def _described(
+    pair: Pair, position: int, ref: ImageRef, source: str, listed: os.stat_result, names: DistinctNames
+) -> Found | None:
     """One picture of a pair, or None when there is no such file."""
+    content = ""
     if isinstance(ref, FileImage):
         path = Path(os.path.abspath(ref.path))  # noqa: PTH100
         try:
@@ -253,10 +272,12 @@ def _described(pair: Pair, position: int, ref: ImageRef, source: str, listed: os
             return None
         ref, written, size, modified = FileImage(path), str(path), status.st_size, status.st_mtime_ns
     elif isinstance(ref, TarImage):
-        written, size, modified = f"{ref.tar.absolute()}::{ref.member}", ref.size, listed.st_mtime_ns
+        written = names.give(f"{ref.tar.absolute()}::{ref.member}")
+        size, modified = ref.size, listed.st_mtime_ns
     else:
         label = f"{pair.id}/{position}" if len(pair.images) > 1 else pair.id
-        written, size, modified = f"{source}::{label}", len(ref.data), listed.st_mtime_ns
+        written = names.give(f"{source}::{label}")
+        size, modified, content = len(ref.data), listed.st_mtime_ns, content_of(ref.data)
     return Found(
         ref=ref,
         path=escape(written),
@@ -268,4 +289,5 @@ def _described(pair: Pair, position: int, ref: ImageRef, source: str, listed: os
         split=pair.split,
         group=pair.group,
         meta=pair.meta,
+        content=content,
     )

@@ -26,7 +26,7 @@ from diptych.core.types import Pair, Skipped, Text
 from diptych.data.readers import SourceOptions, open_source
 
 from .lettering import font_for, wrapped
-from .names import escape
+from .names import DistinctNames, escape
 from .report import IndexReport
 from .rows import TEXT_KIND, Row, content_of, description_digest, new_id
 from .store import Store
@@ -50,6 +50,14 @@ class _Listed:
     modified_ns: int
     text: Text
     pair: Pair
+
+    @property
+    def encoded(self) -> bytes:
+        return self.text.value.encode("utf-8", "surrogatepass")
+
+    @property
+    def content(self) -> str:
+        return content_of(self.encoded)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -84,33 +92,60 @@ def index_texts(
     if not listed:
         raise DataError("found no text in what was named (the library is unchanged)", Reason.EMPTY_TEXT)
     known = _known(store)
-    taken = {identifier for identifier, *_ in known.values()}
+    taken = {one.id for one in known}
+    matched = _matched(listed.values(), known)
     counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded"), 0)
-    wanted: list[_Listed] = []
+    new: list[_Listed] = []
+    described: list[_Listed] = []  # known texts of which the source now says something else
     for one in listed.values():
-        before = known.get(one.path)
-        if before is not None and before[2] == one.digest:
+        before = matched.get(one.path)
+        if before is None or before.content != one.content:
+            new.append(one)
+        elif (before.path, before.digest) == (one.path, one.digest):
             counts["unchanged"] += 1
         else:
-            wanted.append(one)
-    chunks = [wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE)]
+            described.append(one)
+    for chunk in _chunks(described, _COMMIT):
+        stored = {row.id: row for row in store.get([matched[one.path].id for one in chunk])}
+        changed = []
+        for one in chunk:
+            old = stored[matched[one.path].id]
+            row = _row(one, old.vector, old.id).keeping(old)
+            kind = "moved" if row.path != old.path else "updated" if row.digest != old.digest else "unchanged"
+            counts[kind] += 1
+            changed += [row] if kind != "unchanged" else []
+        store.write(changed, [])
     rows: list[Row] = []
+    chunks = _chunks(new, _AT_ONCE)
     for chunk in progress.track(chunks, "texts", total=len(chunks)):
         vectors = normalise(embed([one.text.value for one in chunk]))
+        edited = [matched[one.path].id for one in chunk if one.path in matched]
+        stored = {row.id: row for row in store.get(edited)} if edited else {}
         for one, vector in zip(chunk, vectors, strict=True):
-            before = known.get(one.path)
-            counts["updated" if before else "added"] += 1
+            thumbs.write(one.content, lettered(one.text.value))
             counts["embedded"] += 1
-            rows.append(_row(one, vector, before[0] if before else None, taken, thumbs))
+            if before := matched.get(one.path):
+                counts["updated"] += 1
+                rows.append(_row(one, vector, before.id).keeping(stored[before.id]))
+            else:
+                counts["added"] += 1
+                identifier = new_id(one.path, one.content, taken)
+                taken.add(identifier)
+                rows.append(_row(one, vector, identifier))
         if len(rows) >= _COMMIT:
             store.write(rows, [])
             rows = []
     sources = {one.source for one in listed.values()}
-    gone = [known[path][0] for path in known.keys() - listed.keys() if known[path][1] in sources]
+    kept = {one.id for one in matched.values()}
+    gone = [one.id for one in known if one.source in sources and one.id not in kept]
     counts["removed"] = len(gone)
     if rows or gone:
         store.write(rows, gone)
     return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started, notes=tuple(notes))
+
+
+def _chunks(listed: list[_Listed], size: int) -> list[list[_Listed]]:
+    return [listed[start : start + size] for start in range(0, len(listed), size)]
 
 
 def holds_texts(store: Store) -> bool:
@@ -121,33 +156,73 @@ def holds_texts(store: Store) -> bool:
     return False
 
 
-def _known(store: Store) -> dict[str, tuple[str, str, str]]:
-    """Path -> (id, source, digest). Raises LibraryError when there are pictures."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for block in store.scan(["id", "path", "source", "digest"]):
-        for identifier, path, source, digest in zip(*block.values(), strict=True):
-            if not source.startswith(_MARK):
-                raise LibraryError(
-                    f"the library holds pictures ({path}), found texts to put in; make a library of its own for them, "
-                    "or search the pictures by words"
-                )
-            found[path] = (identifier, source, digest)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the library remembers of a text's row."""
+
+    id: str
+    path: str
+    source: str
+    content: str
+    digest: str
 
 
-def _row(one: _Listed, vector: Any, identifier: str | None, taken: set[str], thumbs: Thumbs) -> Row:
-    encoded = one.text.value.encode("utf-8", "surrogatepass")
-    content = content_of(encoded)
-    thumbs.write(content, lettered(one.text.value))
-    if identifier is None:
-        identifier = new_id(one.path, content, taken)
-        taken.add(identifier)
+def _known(store: Store) -> list[_Known]:
+    """All rows, lines of a file in their order. Raises LibraryError when there are pictures."""
+    found: list[_Known] = []
+    columns = ["id", "path", "source", "content", "digest"]
+    for block in store.scan(columns):
+        found += [_Known(*values) for values in zip(*(block[name] for name in columns), strict=True)]
+    for one in found:
+        if not one.source.startswith(_MARK):
+            raise LibraryError(
+                f"the library holds pictures ({one.path}), found texts to put in; make a library of its own for them, "
+                "or search the pictures by words"
+            )
+    return sorted(found, key=lambda one: (len(one.path), one.path))
+
+
+def _matched(listed: Iterable[_Listed], known: list[_Known]) -> dict[str, _Known]:
+    """Path of a listed text -> the row that it already has.
+
+    A row is the text's by what it says, whatever its place: rows put in above it do not move what a user said of it
+    to another text. Only a text that is nowhere else takes the row of its place, as an edited one.
+    """
+    by_path = {one.path: one for one in known}
+    matched: dict[str, _Known] = {}
+    left: list[_Listed] = []
+    for one in listed:
+        own = by_path.get(one.path)
+        if own is not None and own.content == one.content:
+            matched[one.path] = own
+        else:
+            left.append(one)
+    used = {one.id for one in matched.values()}
+    free: dict[tuple[str, str], list[_Known]] = {}
+    for row in known:
+        if row.id not in used:
+            free.setdefault((row.source, row.content), []).append(row)
+    for one in left:
+        rows = free.get((one.source, one.content), [])
+        if rows:
+            record = one.path.rpartition("#")[0]
+            place = next((at for at, row in enumerate(rows) if row.path.rpartition("#")[0] == record), 0)
+            matched[one.path] = rows.pop(place)
+    used = {one.id for one in matched.values()}
+    for one in left:
+        own = by_path.get(one.path)
+        if one.path not in matched and own is not None and own.id not in used:
+            matched[one.path] = own
+    return matched
+
+
+def _row(one: _Listed, vector: Any, identifier: str) -> Row:
     return Row(
         id=identifier,
         path=one.path,
         source=one.source,
-        content=content,
-        bytes=len(encoded),
+        content=one.content,
+        bytes=len(one.encoded),
         modified_ns=one.modified_ns,
         width=SIZE,
         height=SIZE,
@@ -178,8 +253,9 @@ def lettered(text: str) -> bytes:
 
 
 def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipped], notes: Notes) -> Iterator[_Listed]:
-    for given in paths:
-        root = Path(os.path.abspath(os.fsdecode(given)))  # noqa: PTH100 - keep symlinks as named
+    named = [Path(os.path.abspath(os.fsdecode(given))) for given in paths]  # noqa: PTH100 - keep symlinks as named
+    for root in dict.fromkeys(named):
+        names = DistinctNames()
         shown = escape(str(root))
         try:
             modified = root.stat().st_mtime_ns
@@ -188,9 +264,10 @@ def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipp
         for pair in (
             _lines(root) if root.suffix.lower() == ".txt" and not format else _pairs(root, format, skipped, notes)
         ):
+            record = f"{shown}::{escape(names.give(pair.id))}"
             for place, text in enumerate(pair.texts):
                 if text.value.strip():
-                    path = f"{shown}::{escape(pair.id)}#{place}"
+                    path = f"{record}#{place}"
                     yield _Listed(path, f"{_MARK}{shown}", modified, text, pair)
 
 
