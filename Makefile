@@ -1,5 +1,8 @@
 # make demo   search real pictures in two minutes (after installation)
 # make test   lint, types, import layers and the whole test suite
+# make test-base   the wheel installed alone, without any extra: every command works or says which extra it needs
+# make test-services   what starts servers and kills processes: the stores on a real Milvus server, and short runs of
+#                      the three scripts that kill -9 indexing, writing and serving (the two halves: test-milvus, test-kills)
 # make test-slow   the heavier runs, marked slow
 # make audit   known vulnerabilities of what is installed, by pip-audit; says so where its service cannot be reached
 
@@ -7,17 +10,36 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test lint test-slow audit clean
+.PHONY: demo test lint test-base test-services test-milvus test-kills test-slow audit clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/diptych demo
 
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(PYTEST) -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m slow
+	@$(PYTEST) -m "slow and not server"
+
+test-services: test-milvus test-kills
+
+test-milvus: $(VENV)/.services
+	@$(PYTEST) -m server
+
+test-kills: $(VENV)/.dev
+	@for run in "kill.py --limit 200 --commit 8" kill_writes.py kill_serve.py; do \
+	  $(BIN)/python benchmarks/$$run --kills 5 --longest 2 --slowest-restart 60 > $(VENV)/kill.log 2>&1 || \
+	    { echo "benchmarks/$$run:"; cat $(VENV)/kill.log; exit 1; }; \
+	done
+
+test-base: $(VENV)/.dev
+	@rm -rf $(VENV)/base && mkdir $(VENV)/base
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(VENV)/base .
+	@$(BIN)/python -m venv $(VENV)/base/venv
+	@$(VENV)/base/venv/bin/python -m pip install --quiet --disable-pip-version-check $(VENV)/base/*.whl
+	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check --quiet .
@@ -42,6 +64,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "installing Diptych with everything its tests need (once; a few minutes)"
 	@$(PIP) -e '.[all,dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.services: $(VENV)/.dev
+	@$(PIP) -e '.[milvus-server]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

