@@ -97,8 +97,42 @@ def test_duplicates_across_and_within_splits_are_told_apart(collection):
 def test_one_file_in_two_splits_is_read_once_and_is_a_leak(collection):
     rows = [*healthy(), ("3.jpg", None, "val", ["once more"])]
     report = check(collection(rows))
-    assert (report.images, report.duplicates.identical_across, report.repeated_ids) == (12, 2, 1)
+    assert (report.images, report.duplicates.identical_across, report.repeated_ids) == (12, 2, 0)
     assert any("identical to one in another split" in reason for reason in report.misleading)
+
+
+def test_texts_of_several_pairs_are_told_apart_as_images_are(collection):
+    rows = healthy()
+    for place in (0, 1, 2):  # train
+        rows[place] = (*rows[place][:3], ["a photo", "a photo"])
+    for place in (3, 8):  # train and val
+        rows[place] = (*rows[place][:3], ["a dog"])
+    report = check(collection(rows))
+    assert (report.texts_within, report.texts_across) == (3, 2)
+    assert [problem.kind for problem in report.problems] == ["shared_text"] * 3
+    assert "2 texts across splits, 3 texts of several pairs" in report.to_text()
+    rows[4] = (*rows[4][:3], ["a photo"])
+    report = check(collection(rows))
+    assert report.misleading == ["4 texts are in more than one pair: a right answer will count as wrong"]
+
+
+def test_names_of_classes_are_meant_to_repeat(tmp_path):
+    for number in range(4):
+        path = tmp_path / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(jpeg(drawing(number)))
+    report = check(open_source(tmp_path))
+    assert (report.format, report.texts_within, report.distinct_texts, report.misleading) == ("classes", 0, 2, [])
+
+
+def test_repeated_ids_are_said_where_the_source_gives_them(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(drawing(number)))
+    (tmp_path / "t.csv").write_text("id,image,caption\n1,0.jpg,one\n1,1.jpg,two\n2,2.jpg,three\n")
+    report = check(open_source(tmp_path / "t.csv"))
+    assert report.repeated_ids == 1
+    assert report.misleading == ["1 pair has the id of another: an id does not say which is meant"]
+    assert [note.kind for note in report.notes] == ["repeated_id"]
 
 
 def test_pairs_without_a_split_are_no_leak(collection):

@@ -121,6 +121,7 @@ class Pair:
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     key: str = field(default="", compare=False)
+    is_named: bool = field(default=True, compare=False)  # False: the id is only an image's name, or a row's place
 
     @property
     def identity(self) -> str:

@@ -186,6 +186,20 @@ def test_what_joined_rows_say_differently_is_counted_and_the_gaps_are_filled(fil
     assert "class" not in counts
 
 
+def test_a_name_that_only_says_where_a_row_was_is_no_id(tmp_path, jpeg):
+    images = [{"bytes": jpeg(seed), "path": "image.jpg"} for seed in (0, 1, 0)]
+    pq.write_table(pa.table({"image": images, "caption": ["a", "b", "c"]}), tmp_path / "t.parquet")
+    source = open_source(tmp_path / "t.parquet")
+    assert [(pair.id, pair.key, len(pair.texts)) for pair in source] == [
+        ("image.jpg", "image.jpg", 2),
+        ("image.jpg", "image.jpg~2", 1),
+    ]
+    assert [note.kind for note in source.notes] == ["joined_rows"]
+    pq.write_table(pa.table({"image": [jpeg(0), jpeg(1), jpeg(0)], "caption": ["a", "b", "c"]}), tmp_path / "t.parquet")
+    assert [pair.id for pair in source] == ["t.parquet row 0", "t.parquet row 1"]
+    assert [note.kind for note in source.notes] == ["joined_rows"]
+
+
 def test_records_of_one_id_are_kept_apart_and_named(files):
     (files / "t.csv").write_text("id,image,caption\n1,p0.jpg,a\n1,p1.jpg,b\n1~2,p2.jpg,c\n")
     source = open_source(files / "t.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,38 @@ class Use:
     place: int
     split: str | None
     name: str
+
+
+class TextUses:
+    """In which splits each text comes, and in how many pairs of them; a text is a hash, so that millions fit."""
+
+    def __init__(self) -> None:
+        self._once: dict[int, str | None] = {}  # hash of a text -> the split of its only pair
+        self._more: dict[int, Counter[str | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._once) + len(self._more)
+
+    def add(self, text: str, split: str | None) -> bool:
+        """Note a pair that has the text; whether another one had it before."""
+        key = hash(text)
+        if key in self._once:
+            self._more[key] = Counter([self._once.pop(key)])
+        if key not in self._more:
+            self._once[key] = split
+            return False
+        self._more[key][split] += 1
+        return True
+
+    def shared(self) -> tuple[int, int]:
+        """Uses of texts that are in two named splits, and of the others those of texts that a split has twice."""
+        across = within = 0
+        for counts in self._more.values():
+            if len(counts.keys() - {None}) > 1:
+                across += counts.total()
+            else:
+                within += sum(count for count in counts.values() if count > 1)
+        return across, within
 
 
 def find_duplicates(uses: Sequence[Use], looks: Sequence[Look | None], radius: int) -> tuple[Duplicates, list[Problem]]:

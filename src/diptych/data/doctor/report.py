@@ -13,7 +13,7 @@ MAX_LEFT_OUT = 0.05  # share of rows
 MAX_WITHOUT_TEXT = 0.10  # share of pairs
 MAX_CUT = 0.20  # share of texts
 MAX_NEAR_ACROSS = 0.01  # share of images; a few chance look-alikes are normal
-MAX_REPEATED = 0.20  # share of images that come again in their own split
+MAX_REPEATED = 0.20  # share of images, and of texts, that come again
 TINY = 32  # pixels in the shorter side
 HUGE = 20_000_000  # pixels
 NO_SPLIT = "none"
@@ -52,12 +52,14 @@ class Report:
     images: int  # looked at, each once
     texts: int
     distinct_texts: int
+    texts_across: int  # texts that a pair of another split has too
+    texts_within: int  # of the others, those that another pair of the same split has
     unreadable: Mapping[str, int]  # reason -> images
     tiny: int  # images with a shorter side under TINY pixels
     huge: int  # readable images of more than HUGE pixels
     blank: int  # images of one flat colour
     duplicates: Duplicates
-    repeated_ids: int  # pairs whose id another pair has
+    repeated_ids: int  # pairs with the id of an earlier one in their split
     pairs_without_text: int
     left_out: Mapping[str, int]  # reason -> rows or texts that the reader left out
     languages: Mapping[str, int]  # code or "unknown" -> texts
@@ -73,7 +75,7 @@ class Report:
     @property
     def misleading(self) -> list[str]:
         """Reasons why training on this, or measuring with it, would mislead; empty when there is none."""
-        return [*self._too_little(), *self._image_reasons(), *self._text_reasons()]
+        return [*self._too_little(), *self._id_reasons(), *self._image_reasons(), *self._text_reasons()]
 
     def _too_little(self) -> list[str]:
         reasons = []
@@ -88,6 +90,12 @@ class Report:
             if not named - {"train"}:
                 reasons.append("the val split is empty: nothing to measure progress on")
         return reasons
+
+    def _id_reasons(self) -> list[str]:
+        if not self.repeated_ids:
+            return []
+        have = "has" if self.repeated_ids == 1 else "have"
+        return [f"{_number(self.repeated_ids, 'pair')} {have} the id of another: an id does not say which is meant"]
 
     def _image_reasons(self) -> list[str]:
         reasons = []
@@ -114,6 +122,10 @@ class Report:
             reasons.append(f"{_share(self.pairs_without_text, self.pairs)} of the pairs have no text")
         if self.distinct_texts == 1 < self.texts:
             reasons.append("all texts are the same")
+        if self.texts_across > MAX_REPEATED * self.texts:
+            reasons.append(f"{_texts(self.texts_across)} in pairs of another split too: results will be too good")
+        if self.texts_within > MAX_REPEATED * self.texts:
+            reasons.append(f"{_texts(self.texts_within)} in more than one pair: a right answer will count as wrong")
         if self.texts_cut is not None and self.texts_cut > MAX_CUT * self.texts:
             reasons.append(f"{_share(self.texts_cut, self.texts)} of the texts are cut at {self.max_tokens} tokens")
         return reasons
@@ -166,6 +178,10 @@ class Report:
         ]
         if self.repeated_ids:
             found.append(f"{_number(self.repeated_ids, 'pair')} with the id of another")
+        if self.texts_across:
+            found.append(f"{_number(self.texts_across, 'text')} across splits")
+        if self.texts_within:
+            found.append(f"{_number(self.texts_within, 'text')} of several pairs")
         return ", ".join(found) or "none"
 
     def _texts_line(self) -> str:
@@ -191,6 +207,10 @@ def _number(count: int, what: str) -> str:
 
 def _images(count: int) -> str:
     return "1 image is" if count == 1 else f"{count:,} images are"
+
+
+def _texts(count: int) -> str:
+    return "1 text is" if count == 1 else f"{count:,} texts are"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

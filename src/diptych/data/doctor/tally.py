@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped
 from diptych.data.language import guess_language
 
-from .duplicates import Use
+from .duplicates import TextUses, Use
 from .look import Look
 from .report import HUGE, NO_SPLIT, TINY, Problem
 
+CLASS = "class"  # the field of a text that only names the class of a pair: these are meant to repeat
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 
@@ -25,16 +26,19 @@ class Pairs:
     grouped: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     groups: set[str] = field(default_factory=set)
-    ids: Counter[str] = field(default_factory=Counter)
+    repeated_ids: int = 0  # pairs whose id one of the same split came with before
     problems: list[Problem] = field(default_factory=list)
+    _ids: set[int] = field(default_factory=set)  # hashes of (id, split)
 
     def add(self, pair: Pair) -> None:
         """Count one pair."""
         self.count += 1
         self.splits[pair.split or NO_SPLIT] += 1
-        self.ids[pair.id] += 1
-        if self.ids[pair.id] > 1:
-            self.problems.append(Problem("repeated_id", pair.id, "another pair has this id"))
+        own = hash((pair.id, pair.split))
+        if pair.is_named and own in self._ids:
+            self.repeated_ids += 1
+            self.problems.append(Problem("repeated_id", pair.id, "another pair of its split has this id"))
+        self._ids.add(own)
         if not pair.texts:
             self.without_text += 1
             self.problems.append(Problem("no_text", pair.id))
@@ -42,15 +46,10 @@ class Pairs:
             self.grouped += 1
             self.groups.add(pair.group)
 
-    @property
-    def repeated_ids(self) -> int:
-        """Pairs whose id came before."""
-        return self.count - len(self.ids)
-
 
 @dataclass(slots=True)
 class Texts:
-    """Languages, repetitions, and texts too long for the tokenizer."""
+    """Languages, texts of several pairs, and texts too long for the tokenizer."""
 
     AT_ONCE = 1024  # texts tokenized together
 
@@ -61,15 +60,19 @@ class Texts:
     guessed: int = 0
     by_machines: int = 0
     languages: Counter[str] = field(default_factory=Counter)
-    distinct: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    _uses: TextUses = field(default_factory=TextUses)
+    _classes: set[str] = field(default_factory=set)
     _waiting: list[tuple[str, str]] = field(default_factory=list)  # (id of the pair, text)
 
     def add(self, pair: Pair) -> None:
         """Count the texts of one pair."""
+        for value in dict.fromkeys(text.value for text in pair.texts if text.field != CLASS):
+            if self._uses.add(value, pair.split):
+                self.problems.append(Problem("shared_text", pair.id, f"another pair has it: {value[:60]}"))
+        self._classes.update(text.value for text in pair.texts if text.field == CLASS)
         for text in pair.texts:
             self.count += 1
-            self.distinct.add(hash(text.value))
             self.guessed += text.lang is None
             self.by_machines += text.origin is not Origin.HUMAN
             self.languages[text.lang or guess_language(text.value) or "unknown"] += 1
@@ -77,6 +80,16 @@ class Texts:
                 self._waiting.append((pair.id, text.value))
         if len(self._waiting) >= self.AT_ONCE:
             self.finish()
+
+    @property
+    def distinct(self) -> int:
+        """How many different texts there are."""
+        return len(self._uses) + len(self._classes)
+
+    @property
+    def shared(self) -> tuple[int, int]:
+        """Texts that are in another split too, and of the others those of several pairs of their split."""
+        return self._uses.shared()
 
     def finish(self) -> None:
         """Tokenize what is waiting."""

@@ -85,8 +85,7 @@ def _with_late(database: sqlite3.Connection, key: bytes, record: Joined) -> Join
 def _join(record: Joined, row: Pair) -> Joined:
     """The record with another row of its image: its texts, and whatever else the record does not say yet."""
     first = record.pair
-    said = {"id": row.id, **({} if row.group is None else {"class": row.group}), **row.meta}
-    known = {"id": first.id, **({} if first.group is None else {"class": first.group}), **first.meta}
+    said, known = _said(row), _said(first)
     conflicts = Counter(name for name, value in said.items() if name in known and known[name] != value)
     pair = replace(
         first,
@@ -95,6 +94,12 @@ def _join(record: Joined, row: Pair) -> Joined:
         meta={**row.meta, **first.meta},
     )
     return Joined(pair, record.rows + 1, record.conflicts + conflicts)
+
+
+def _said(row: Pair) -> dict[str, Any]:
+    """What a row says of its image besides texts."""
+    named = {"id": row.id if row.is_named else None, "class": row.group}
+    return {**{name: value for name, value in named.items() if value is not None}, **row.meta}
 
 
 def _key(row: Pair) -> bytes:
@@ -117,12 +122,12 @@ def _place(image: ImageRef) -> str | bytes:
 
 
 def _packed(row: Pair) -> str:
-    return json.dumps([row.id, row.group, dict(row.meta), [astuple(text) for text in row.texts]])
+    return json.dumps([row.id, row.is_named, row.group, dict(row.meta), [astuple(text) for text in row.texts]])
 
 
 def _unpacked(content: str, first: Pair) -> Pair:
-    identifier, group, meta, texts = json.loads(content)
-    return Pair(identifier, first.images, tuple(map(_text, texts)), first.split, group, meta)
+    identifier, is_named, group, meta, texts = json.loads(content)
+    return Pair(identifier, first.images, tuple(map(_text, texts)), first.split, group, meta, is_named=is_named)
 
 
 def _text(said: list[Any]) -> Text:

@@ -51,14 +51,14 @@ class Rows:
         if not images:
             return None
         identifier = _scalar(row.get(columns.id)) if columns.id else None
-        identifier = identifier or _image_name(row[columns.image]) or where
         return Pair(
-            id=identifier,
+            id=identifier or _image_name(row[columns.image]) or where,
             images=images,
             texts=self.texts(row, columns, where),
             split=normalise_split(_scalar(row.get(columns.split)) if columns.split else None) or self._split,
             group=_scalar(row.get(columns.group)) if columns.group else None,
             meta={name: row[name] for name in columns.rest if is_unicode(name) and _is_plain(row[name])},
+            is_named=identifier is not None,
         )
 
     def texts(self, row: Mapping[str, Any], columns: Columns, where: str) -> tuple[Text, ...]:

@@ -120,7 +120,7 @@ class _Keys:
         own, within = fingerprint.short(pair.id), fingerprint.short(pair.id, pair.split or "")
         occurrence = self._seen.get(own, 0)
         self._seen[own] = occurrence + 1
-        repeats = within in self._in_split
+        repeats = pair.is_named and within in self._in_split
         self._in_split.add(within)
         return replace(pair, key=numbered(pair.id, occurrence)), repeats
 
