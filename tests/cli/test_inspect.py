@@ -35,8 +35,8 @@ def test_texts_find_texts(diptych, shapes, small_model, tmp_path):
     )
     report = json.loads(out)
     assert code == 0, err
-    assert (report["modality"], report["texts"]) == ("text-text", 90)
-    assert report["text_to_text"]["gallery"]["max"] == 89
+    assert (report["modality"], report["texts"]) == ("text-text", 20)  # of the 10 records that training held out
+    assert report["text_to_text"]["gallery"]["max"] == 19
     assert "ranks" not in report  # they are for the file
     assert is_png(sheet)
 
@@ -45,11 +45,11 @@ def test_views_find_their_pictures(diptych, shapes, small_model, tmp_path):
     sheet = tmp_path / "sheet.png"
     code, out, err = diptych(
         *("eval", shapes, "--model", small_model, "--modality", "image-image", "--bootstrap", 0, "--json"),
-        *("--views", "crop-0", "--sheet", sheet, "--sheet-queries", "worst", "--sheet-count", 2),
+        *("--split", "train", "--views", "crop-0", "--sheet", sheet, "--sheet-queries", "worst", "--sheet-count", 2),
     )
     report = json.loads(out)
     assert code == 0, err
-    assert report["image_to_image"]["queries"]["max"] == 45
+    assert report["image_to_image"]["queries"]["max"] == 35
     assert report["protocol"]["relevance"] == "view"
     assert [one["name"].endswith("bad.png") for one in report["left_out"]["skipped"]] == [True]
     assert is_png(sheet)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -59,6 +60,29 @@ def test_it_trains_and_says_what_came_of_it(
         "last.safetensors", "best.safetensors",
     }  # fmt: skip
     assert diptych.load(tmp_path / "out" / "model").dim == 16
+
+
+def test_the_next_command_measures_what_training_held_out(
+    config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
+    table = tmp_path / "my pairs.csv"
+    lines = [f"{shapes.parent / row['image']},{row['text'].replace(',', ' ')}" for row in rows]
+    table.write_text("photo,title\n" + "\n".join(lines), encoding="utf-8")
+    command = ["train", str(config), "--data", str(table), "--image-column", "photo", "--text-columns", "title"]
+    more = ["--out", str(tmp_path / "out"), "--device", "cpu", "--set", "data.val_share=0.3", "--json"]
+    assert run([*command, *more]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert run([*command, *[each for each in more if each != "--json"]]) == 0
+    following = capsys.readouterr().out.rpartition("next: diptych ")[2].splitlines()[0]
+    assert run([*shlex.split(following), "--json", "--bootstrap", "0"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["split"] == "held-out"
+    for way, name in (("image_to_text", "i2t"), ("text_to_image", "t2i")):
+        found = measured[way]["metrics"]["R@1"]
+        assert 100 * found["value"] == pytest.approx(report["validation"][f"{name} R@1"], abs=0.01)
+    notes = {note["kind"]: note["count"] for note in measured["notes"]}
+    assert (notes["held_out"], notes["trained_on"]) == (report["records"]["val"], report["records"]["train"])
 
 
 def test_json_and_overrides_and_the_environments_twin(

@@ -1,14 +1,17 @@
 """Training and validation pairs."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from diptych.core.errors import DataError
-from diptych.core.types import Pair
-from diptych.data.splits import divide, held_out
+from diptych.core.types import BytesImage, FileImage, Pair
+from diptych.data.readers import SourceOptions, open_source
+from diptych.data.splits import divide, held_out, held_out_of
 
 
 def pairs(*splits: str | None) -> list[Pair]:
@@ -43,6 +46,54 @@ def test_a_source_of_training_pairs_gives_its_validation_pairs_and_keeps_test_ou
     chosen = divide(pairs(*["train"] * 500, *["test"] * 500), "train", "val", 0.2)
     assert {pair.split for some in chosen.values() for pair in some} == {"train"}
     assert len(chosen["train"]) + len(chosen["val"]) == 500
+
+
+def grey(folder: Path, name: str, level: int) -> FileImage:
+    path = folder / f"{name}.png"
+    Image.new("L", (9, 9), level).save(path)
+    return FileImage(path)
+
+
+def test_records_of_one_image_or_one_id_are_on_one_side(tmp_path: Path) -> None:
+    made = []
+    for number in range(300):
+        image = grey(tmp_path, str(number), number % 250)  # all files are of nearly one size
+        copy = grey(tmp_path, f"copy-{number}", number % 250)
+        held = BytesImage(image.path.read_bytes(), "cell")
+        made += [Pair(f"a{number}", (image,)), Pair(f"b{number}", (copy,)), Pair(f"c{number}", (held,))]
+        made += [Pair(f"same-{number}", ()), Pair(f"same-{number}", ())]
+    chosen = divide(made, "train", "val", 0.3)
+    for number in range(300):
+        groups = [{f"{letter}{each}" for letter in "abc" for each in (number, (number + 250) % 500) if each < 300}]
+        for group in [*groups, {f"same-{number}"}]:
+            sides = {side for side, some in chosen.items() for pair in some if pair.id in group}
+            assert len(sides) == 1, group
+    assert 0.2 < len(chosen["val"]) / len(made) < 0.4
+    assert held_out_of(made, 0.3) == held_out_of(list(reversed(made)), 0.3)[::-1]  # whatever the order
+
+
+def test_images_that_are_gone_are_nobody_elses(tmp_path: Path) -> None:
+    gone = [Pair(f"{number}", (FileImage(tmp_path / f"{number}.jpg"),)) for number in range(50)]
+    assert held_out_of(gone, 0.5) == [held_out(pair.id, 0.5) for pair in gone]
+
+
+def test_any_source_has_a_held_out_split(tmp_path: Path) -> None:
+    lines = ["image,text"]
+    for number in range(60):
+        grey(tmp_path, f"{number}", 4 * number)
+        lines.append(f"{number}.png,number {number}")
+    plain = tmp_path / "plain.csv"
+    plain.write_text("\n".join(lines))
+    wanted = [pair.id for pair in divide(list(open_source(plain)), "train", "val", 0.1)["val"]]
+    assert wanted
+    assert [pair.id for pair in open_source(plain, SourceOptions(split="held-out"))] == wanted
+    named = tmp_path / "named.csv"
+    splits = ["split", *("val" if number % 10 == 0 else "train" for number in range(60))]
+    named.write_text("\n".join(f"{line},{split}" for line, split in zip(lines, splits, strict=True)))
+    assert len(list(open_source(named, SourceOptions(split="held-out")))) == 6  # its own validation records
+    own = named.read_text().replace(",val", ",held-out")
+    named.write_text(own)
+    assert len(list(open_source(named, SourceOptions(split="held-out")))) == 6  # a split of that very name
 
 
 @given(st.text(), st.floats(0.01, 0.98))

@@ -79,6 +79,18 @@ def test_large_weights_are_half_and_small_ones_whole(exported: Path) -> None:
     assert (exported / "one.onnx").stat().st_size < 6000  # the graph alone
 
 
+def test_statistics_beyond_half_precision_stay_whole(tmp_path: Path) -> None:
+    net = Net(7).eval()
+    with torch.no_grad():
+        net.register_buffer("scale", torch.linspace(1, 1e6, 40))
+        net.forward = lambda pixels: (net.linear(pixels.mean((2, 3)).repeat(1, 8)) / net.scale, pixels)  # type: ignore[method-assign]
+    export_graphs(tmp_path / "large", {"one": GraphSpec(net, torch.zeros(2, 3, 8, 8), "pixels", ("features", "same"))})
+    assert load_file(tmp_path / "large" / "model.safetensors")["one.scale"].dtype == np.float32
+    with torch.no_grad():
+        wanted = net.forward(torch.from_numpy(PIXELS))[0].numpy()
+    assert run(tmp_path / "large", "one", PIXELS)[0] == pytest.approx(wanted, rel=2e-2, abs=1e-5)
+
+
 def test_the_weights_fit_the_module_by_name(exported: Path) -> None:
     fresh = Net(5).eval()
     missing = fresh.load_state_dict(read_weights(exported, "one"), strict=False)
@@ -118,7 +130,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     net = Net()
     with torch.no_grad():
         net.linear.weight[0, 0] = float("nan")
-    with pytest.raises(ModelError, match=r"linear\.weight is no finite number; training has diverged"):
+    with pytest.raises(ModelError, match=r"linear\.weight is not finite in half precision; training has diverged"):
         export_graphs(tmp_path / "tower", {"one": GraphSpec(net, torch.zeros(2, 3, 8, 8), "pixels", ("f", "t"))})
     assert list(tmp_path.iterdir()) == []
 

@@ -54,6 +54,7 @@ def caption(
     """
     need("torch", "diptych caption")
     from diptych.compose import captions as work
+    from diptych.data.seen import learner_of, untrained
     from diptych.models.cross import load_cross
     from diptych.models.cross.captions import DecodingSettings, describe
 
@@ -63,7 +64,8 @@ def caption(
     matcher = load_cross(slow, device=common.device)
     work.check_captioner(matcher)
     if data:
-        opened = open_source(data, options)
+        learner = learner_of(matcher.name, matcher.folder, matcher.config.training)
+        opened = untrained(open_source(data, options), [learner], progress=common.progress())
         report = work.evaluate_captions(matcher, list(opened), settings, gallery=gallery, progress=common.progress())
         found = ", ".join(f"{name} {value:.1f}" for name, value in report.retrieval.items())
         shown = [f"  {name}: {one.text}" for name, one in list(report.captions.items())[:5]]

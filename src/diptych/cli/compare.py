@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diptych.data.readers import Source
     from diptych.evaluation import SavedReport
     from diptych.inspection.measure import Task
+    from diptych.models import DualEncoder
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -43,7 +44,8 @@ def compare(
 
     A run is a report that `diptych eval --out` wrote, or, with --source, a model to measure there: a
     shipped model's name, a model folder, or the folder of a training run. All must be of the same
-    queries; where they are not, the difference is named.
+    queries; where they are not, the difference is named. Without --split, models are measured on the
+    records that their trainings held out, and that none of them was trained on.
 
     For example:
 
@@ -66,6 +68,7 @@ def compare(
         markdown: Write the tables here as Markdown.
         plot: Draw recall and rsum with their intervals here, as PNG.
     """
+    from diptych.data.seen import learner_of, untrained
     from diptych.evaluation.compare import compare as compared
     from diptych.inspection.comparison import draw_bars, to_markdown
     from diptych.inspection.measure import Task
@@ -79,6 +82,11 @@ def compare(
         raise ConfigError(f"found {len(runs)} runs; expected two or more reports or models to compare")
     task = Task(modality, protocol, relevance, resamples=0, seed=common.seed or 0)
     opened = open_source(source, options) if source is not None else None
+    if opened is not None:
+        models = [run for run in runs if not Path(_named(run)[1]).expanduser().is_file() and not run.endswith(".json")]
+        encoders = [_model(run) for run in models]
+        learners = [learner_of(each.name, each.folder, each.config.training) for each in encoders]
+        opened = untrained(opened, learners, progress=common.progress())
     reports = [_report(run, opened, task, common) for run in runs]
     found = compared(_named_apart(reports), baseline=baseline, resamples=bootstrap, seed=task.seed)
     page = to_markdown(found, metrics)
@@ -96,9 +104,8 @@ def _report(run: str, source: "Source | None", task: "Task", common: Common) -> 
     """A saved report as it is, or a model's, measured now."""
     from diptych import evaluation
     from diptych.inspection.measure import measure
-    from diptych.models import load
 
-    name, _, rest = run.partition("=") if "=" in run and not Path(run).exists() else ("", "", run)
+    name, rest = _named(run)
     path = Path(rest).expanduser()
     if path.is_file():
         return evaluation.read_report(path, name)
@@ -106,10 +113,24 @@ def _report(run: str, source: "Source | None", task: "Task", common: Common) -> 
         raise ConfigError(f"no report {rest}: there is no such file; expected what diptych eval --out wrote")
     if source is None:
         raise ConfigError(f"{rest} is no report file; to measure it as a model, add --source with pairs to measure on")
-    folder = path / "model" if (path / "model").is_dir() else rest
-    encoder = load(folder)
+    encoder = _model(run)
     measured = measure(encoder, source, task, progress=common.progress())
     return evaluation.parse_report(measured.report.to_json(ranks=True), name or encoder.name, rest)
+
+
+def _named(run: str) -> tuple[str, str]:
+    """The run's own name, if it was given one, and where it is."""
+    name, _, rest = run.partition("=") if "=" in run and not Path(run).exists() else ("", "", run)
+    return name, rest
+
+
+def _model(run: str) -> "DualEncoder":
+    """The model that a run names, which may be the folder of its training."""
+    from diptych.models import load
+
+    rest = _named(run)[1]
+    path = Path(rest).expanduser()
+    return load(path / "model" if (path / "model").is_dir() else rest)
 
 
 def _named_apart(reports: Sequence["SavedReport"]) -> list["SavedReport"]:

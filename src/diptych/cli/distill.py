@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
-from .shared import Common
+from .shared import Common, as_flags
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -78,6 +79,7 @@ def distill(
     common.show(
         report.to_json(),
         f"distilled on {report.records['train']} records; validation ({report.records['val']} records):\n{rows}\n"
-        f"model: {report.model}\nnext: diptych fit-rerank --fast {report.model} --slow {teacher} --data SOURCE",
+        f"model: {report.model}\nnext: diptych fit-rerank --fast {quote(str(report.model))} "
+        f"--slow {quote(str(teacher))} --data {' '.join([quote(data or settings.data.source), *as_flags(options)])}",
         report.notes,
     )

@@ -39,11 +39,16 @@ def evaluate(
     """Measure retrieval by the field's protocols, in both directions and for every language.
 
     Prints recall, ranks, mAP, MRR, NDCG and precision with 95% intervals. Images that cannot be
-    read are left out, counted and named.
+    read are left out, counted and named. Without --split, a model is measured on those records of
+    its own data that its training held out, and on all records of other data.
 
     For example:
 
         diptych eval flickr8k/ --split val
+
+        diptych eval my-pairs.csv --model runs/mine/model
+
+        diptych eval my-pairs.csv --model base --split held-out
 
         diptych eval coco.json --split test --protocol 5fold --out report.json
 
@@ -72,6 +77,7 @@ def evaluate(
         sheet_queries: Which queries the sheet shows: drawn at random, or those found worst or best.
         sheet_count: How many queries of each direction the sheet shows.
     """
+    from diptych.data.seen import learner_of, untrained
     from diptych.inspection.measure import Task, measure
     from diptych.models import load
 
@@ -82,7 +88,9 @@ def evaluate(
     encoder = load(model)
     if dims is not None:
         encoder = encoder.truncated(dims)
-    measured = measure(encoder, open_source(source, options), task, progress=common.progress())
+    learner = learner_of(encoder.name, encoder.folder, encoder.config.training)
+    chosen = untrained(open_source(source, options), [learner], progress=common.progress())
+    measured = measure(encoder, chosen, task, progress=common.progress())
     report = measured.report
     if out is not None:
         write_json(out, report.to_json(ranks=True))

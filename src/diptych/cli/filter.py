@@ -60,6 +60,7 @@ def filter_source(
         wrong: Share of wrong pairs in the source, if known; estimated when left out.
     """
     need("matplotlib", "diptych data filter")
+    from diptych.data.seen import learner_of, trained_among
     from diptych.inspection.filtering import FilterSettings, filter_pairs, write_filtered
     from diptych.models import load
 
@@ -68,6 +69,8 @@ def filter_source(
     encoder = load(model)
     opened = open_source(source, options)
     pairs = list(opened)
+    learner = learner_of(encoder.name, encoder.folder, encoder.config.training)
+    trained_among(opened, pairs, learner, "it takes their texts for right more readily than other ones")
     known = list(open_source(calibration, SourceOptions(split=calibration_split))) if calibration else []
     result = filter_pairs(encoder, pairs, known, settings, progress=common.progress())
     files = write_filtered(result, pairs, out, f"{opened.name}, scored by {encoder.name}")

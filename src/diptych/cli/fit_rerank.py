@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
@@ -12,6 +12,11 @@ from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import PNG, check_file
 from .shared import Common
+
+if TYPE_CHECKING:
+    from diptych.data.seen import Learner
+    from diptych.models import DualEncoder
+    from diptych.models.cross import CrossEncoder
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -29,12 +34,13 @@ def fit_rerank(
 ) -> None:
     """Fit a slow matcher to a fast model: how much each counts, and how many candidates are worth it.
 
-    Give pairs that neither model was trained on. The result lies in the matcher's folder and is used
-    by search --rerank. Takes about a minute for each 200 queries.
+    It is fitted on pairs that neither model was trained on: without --split, those that their trainings
+    held out. The result lies in the matcher's folder and is used by search --rerank. Takes about a minute
+    for each 200 queries.
 
     For example:
 
-        diptych fit-rerank --fast base --slow runs/diptych-slow/model --data my-pairs.csv --split val
+        diptych fit-rerank --fast base --slow runs/diptych-slow/model --data my-pairs.csv
 
         diptych fit-rerank --fast runs/mine/model --slow runs/slow/model --data flickr8k/ --split train --share 0.05
 
@@ -47,15 +53,19 @@ def fit_rerank(
     """
     need("torch", "diptych fit-rerank")
     from diptych.compose import rerank as compose_rerank
+    from diptych.data.seen import Chosen, untrained
     from diptych.models import load
     from diptych.models.cross import load_cross
 
+    encoder, matcher = load(fast), load_cross(slow, device=common.device)
     opened = open_source(data, options)
+    if share < 1:
+        opened = Chosen(opened, compose_rerank.of_share(list(opened), share), options.split)
+    opened = untrained(opened, _learners(encoder, matcher), progress=common.progress())
     report = compose_rerank.fit(
-        load(fast),
-        load_cross(slow, device=common.device),
+        encoder,
+        matcher,
         list(opened),
-        share=share,
         most=queries,
         seed=common.seed or 0,
         progress=common.progress(),
@@ -70,6 +80,12 @@ def fit_rerank(
         f"{fitted['fast R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
         opened.notes,
     )
+
+
+def _learners(fast: DualEncoder, slow: CrossEncoder) -> list[Learner]:
+    from diptych.data.seen import learner_of
+
+    return [learner_of(each.name, each.folder, each.config.training) for each in (fast, slow)]
 
 
 def calibration(
@@ -101,14 +117,16 @@ def calibration(
         need("matplotlib", "--plot")
     from diptych.compose import rerank as compose_rerank
     from diptych.core.files import write_bytes
+    from diptych.data.seen import untrained
     from diptych.evaluation.reliability import draw_reliability
     from diptych.models import load
     from diptych.models.cross import load_cross
 
-    opened = open_source(data, options)
+    encoder, matcher = load(fast), load_cross(slow, device=common.device)
+    opened = untrained(open_source(data, options), _learners(encoder, matcher), progress=common.progress())
     report = compose_rerank.check_relevance(
-        load(fast),
-        load_cross(slow, device=common.device),
+        encoder,
+        matcher,
         list(opened),
         most=queries,
         seed=common.seed or 0,

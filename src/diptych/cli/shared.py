@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from shlex import quote
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
@@ -86,3 +88,15 @@ class RichProgress:
     def say(self, message: str) -> None:
         """One line on stderr."""
         print(one_line(message), file=sys.stderr, flush=True)
+
+
+def as_flags(options: Any) -> list[str]:
+    """The flags that say what these options say: those that differ from their defaults, quoted for a shell."""
+    flags = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value != field.default:
+            name = f"--{field.name.replace('_', '-')}"
+            for each in value if isinstance(value, tuple) else (value,):
+                flags += [name, quote(str(each))]
+    return flags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
-from .shared import Common
+from .shared import Common, as_flags
 
 
 def train(
@@ -79,11 +80,12 @@ def train(
     report = made.train(
         settings, folder, source=data, options=options, device=common.device, progress=common.progress()
     )
-    next_step = f"diptych eval {data or 'SOURCE'} --model {report.model}"
+    source = " ".join([quote(data or settings.data.source), *as_flags(options)])
+    next_step = f"diptych eval {source} --model {quote(str(report.model))}"
     if kind == "synthesis":
-        next_step = f'diptych generate "a red apple" --model {report.model}'
+        next_step = f'diptych generate "a red apple" --model {quote(str(report.model))}'
     elif kind == "cross":
-        next_step = f"diptych fit-rerank --fast base --slow {report.model} --data {data or 'SOURCE'}"
+        next_step = f"diptych fit-rerank --fast base --slow {quote(str(report.model))} --data {source}"
     unmined = f"\n{report.unmined} records have no place in {settings.data.mined}" if report.unmined else ""
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
     skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""

@@ -25,6 +25,7 @@ from diptych.core.shapes import Float32, Int64
 from diptych.data.captions import CaptionedImages, collect_captions
 from diptych.data.features import FeaturePairs
 from diptych.data.readers import SourceOptions
+from diptych.data.seen import read_seen
 from diptych.losses.distillation import distillation_loss
 from diptych.models import DualEncoder, load
 from diptych.models.card import CardText
@@ -179,6 +180,7 @@ class TeacherLesson:
                 f"the teacher {slow.name!r} learnt from other pairs (fingerprint {str(known)[:8]}, these have "
                 f"{shown.fingerprint()[:8]}); give the same --data, with the same data settings, or add --any-data"
             )
+        self.seen = [read_seen(slow.folder), read_seen(fast.folder)]
         self._settings = config.distillation
         self._slow, self._fast, self._shown = slow, fast, shown
         self._folder, self._progress = folder, progress

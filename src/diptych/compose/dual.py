@@ -26,9 +26,10 @@ from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect, is_wanted
 from diptych.data.readers import Source, SourceOptions, open_source
 from diptych.data.repeats import note_shared_by_splits
+from diptych.data.seen import Seen, read_seen
 from diptych.data.splits import divide
 from diptych.losses import Embedded
-from diptych.models import card
+from diptych.models import card, load
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
 from diptych.training.batches import BatchRows, EpochPlan, Plan
@@ -81,6 +82,7 @@ class Lesson(Protocol):
     """What a training run may learn besides its pairs: see `diptych.compose.distill`."""
 
     fingerprint: str  # a resumed run must have the same lesson
+    seen: list[Seen | None]  # what the models that it is learnt from were trained on
 
     def begin(self, training: FeaturePairs) -> None:
         """Get ready for these pairs, before the first step. Raises DataError when they are not the lesson's."""
@@ -196,7 +198,7 @@ def train(
             first = trainer.fabric.is_global_zero
         trained.append(module.cpu().eval())
     skipped = [*(opened.skipped if opened else ()), *data.training.skipped, *data.validation.skipped]
-    report = _package(config, out, data, trained, fits, skipped, write=first)
+    report = _package(config, out, data, trained, fits, skipped, lesson, write=first)
     return dataclasses.replace(report, notes=tuple(notes))
 
 
@@ -375,6 +377,7 @@ def _package(
     trained: Sequence[Pairing],
     fits: Sequence[FitResult],
     skipped: Sequence[Skipped],
+    lesson: Lesson | None,
     write: bool,
 ) -> TrainReport:
     """Score the model of all members, and save it where this is the process that writes."""
@@ -403,8 +406,15 @@ def _package(
         training=record,
         licence=config.card.licence,
         compact=config.compact,
+        seen=_seen(config, data, lesson),
     )
     return report
+
+
+def _seen(config: TrainConfig, data: _Data, lesson: Lesson | None) -> Seen:
+    """The records of this run, and those that the models before it had seen."""
+    before = [read_seen(load(config.init).folder)] if config.init else []
+    return Seen(data.training.marks, data.validation.marks).after(*before, *(lesson.seen if lesson else ()))
 
 
 def _trained_side(

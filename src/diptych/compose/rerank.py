@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float16, Float32, Float64, Int64
 from diptych.core.types import Pair, Skipped
-from diptych.data.splits import held_out
+from diptych.data.splits import held_out_of
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
 from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic, reliability
@@ -97,12 +97,16 @@ class FitReport:
         return {**pair, "path": str(self.path), "skipped": len(self.skipped)}
 
 
+def of_share(pairs: Sequence[Pair], share: float) -> list[Pair]:
+    """Only the records that a `data.val_share` of this size holds out of training."""
+    return [pair for pair, is_held in zip(pairs, held_out_of(pairs, share), strict=True) if is_held]
+
+
 def fit(
     fast: DualEncoder | str | Path,
     slow: CrossEncoder,
     pairs: Sequence[Pair],
     *,
-    share: float = 1.0,
     most: int = 400,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -113,7 +117,6 @@ def fit(
         fast: the fast model.
         slow: the matcher.
         pairs: the pairs.
-        share: use only the records that this `val_share` holds out of training (1 for all).
         most: queries of each direction, drawn at random.
         seed: of that draw.
         progress: told what is being scored.
@@ -121,7 +124,7 @@ def fit(
     Raises DataError when fewer than 10 pairs are left.
     """
     fast = as_model(fast)
-    kept = [pair for pair in pairs if pair.images and pair.texts and (share >= 1 or held_out(pair.identity, share))]
+    kept = [pair for pair in pairs if pair.images and pair.texts]
     if len(kept) < 10:
         raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
     prepared = prepare(fast, slow, kept, progress=progress)

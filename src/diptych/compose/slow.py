@@ -27,6 +27,7 @@ from diptych.data import views
 from diptych.data.captions import CaptionedImages, collect_captions
 from diptych.data.readers import Source, SourceOptions
 from diptych.data.repeats import note_shared_by_splits
+from diptych.data.seen import Seen
 from diptych.encoders import table as towers
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
@@ -360,6 +361,7 @@ def _saved(
         words=words,
         tower=tower,
         card=_card(config, record, scoring),
+        seen=Seen(training.marks, validation.marks),
     )
     return TrainReport(out / "model", scores, (fit,), (*training.skipped, *validation.skipped), records)
 

@@ -11,11 +11,12 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress
-from diptych.core.shapes import Int
+from diptych.core.shapes import Int, UInt64
 from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.features import Rows, cached_images, is_wanted
 from diptych.data.repeats import Contents
+from diptych.data.seen import as_marks, image_mark, text_mark
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class CaptionedImages:
     image_keys: tuple[bytes, ...]  # tell pictures by their bytes
     content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
+    marks: UInt64[np.ndarray, " k"] = field(default_factory=lambda: as_marks(()))  # of the records, by `data.seen`
 
     @property
     def records(self) -> int:
@@ -77,6 +79,7 @@ def collect_captions(
     image_owner: list[int] = []
     text_owner: list[int] = []
     kept: list[Pair] = []
+    marks: list[int] = []
     position = 0
     for pair in pairs:
         readable = [ref for ref in range(position, position + len(pair.images)) if index[0][ref] >= 0]
@@ -90,6 +93,7 @@ def collect_captions(
         image_owner += [len(kept)] * len(readable)
         text_owner += [len(kept)] * len(wanted)
         kept.append(pair)
+        marks += [text_mark(pair.id, pair.texts), *(image_mark(keys[ref]) for ref in readable)]
     if not kept:
         raise DataError(
             f"found no usable pair among {len(pairs)}: each needs a readable picture and a text", Reason.EMPTY_TEXT
@@ -104,4 +108,5 @@ def collect_captions(
         image_keys=tuple(keys[row] for row in chosen),
         content=fingerprint.combined([*(keys[row].hex() for row in chosen), *texts]),
         skipped=skipped,
+        marks=as_marks(marks),
     )

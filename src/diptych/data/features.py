@@ -12,12 +12,13 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
-from diptych.core.shapes import Int, Shaped, UInt8
+from diptych.core.shapes import Int, Shaped, UInt8, UInt64
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import FeatureCache, content_key
 from diptych.data.images import stream
 from diptych.data.repeats import Contents
+from diptych.data.seen import as_marks, image_mark, text_mark
 
 _TEXT_CHUNK = 2048
 _FLUSH = 512  # pictures between two durable writes to the cache, unless
@@ -62,6 +63,7 @@ class FeaturePairs:
     written: tuple[Text, ...]  # the texts as they were read
     content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
+    marks: UInt64[np.ndarray, " k"] = field(default_factory=lambda: as_marks(()))  # of the records, by `data.seen`
 
     @property
     def records(self) -> int:
@@ -110,6 +112,7 @@ def collect(
     texts: list[Text] = []
     text_owner: list[int] = []
     kept: list[Pair] = []
+    marks: list[int] = []
     groups: list[str | None] = []
     position = 0
     for pair in pairs:
@@ -126,6 +129,7 @@ def collect(
         texts += chosen
         text_owner += [len(kept)] * len(chosen)
         kept.append(pair)
+        marks += [text_mark(pair.id, pair.texts), *(image_mark(keys[ref]) for ref in readable)]
         groups.append(pair.group)
     if not kept:
         unsaid = langs and any(text.lang is None for pair in pairs for text in pair.texts)
@@ -149,6 +153,7 @@ def collect(
         written=tuple(texts),
         content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *(text.value for text in texts)]),
         skipped=skipped,
+        marks=as_marks(marks),
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
-from diptych.core.types import Pair
+from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, TarImage
+
+HELD_OUT = "held-out"  # the split of any source: what a training with the usual settings holds out of it
+SHARE = 0.1  # of it, where the source names no validation split
+_HEAD = 1 << 16  # bytes that tell most images of one size apart
 
 
 def held_out(identity: str, share: float) -> bool:
@@ -15,8 +19,13 @@ def held_out(identity: str, share: float) -> bool:
     return int(fingerprint.of_bytes(identity.encode("utf-8", "surrogatepass"))[:8], 16) < share * 2**32
 
 
+def held_out_of(pairs: Sequence[Pair], share: float) -> list[bool]:
+    """Of each record whether it is held out. Records of one id, or with an image in common, are on one side."""
+    return [held_out(name, share) for name in _families(pairs)]
+
+
 def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[str, list[Pair]]:
-    """{"train": ..., "val": ...}: by the source's splits, or by a hash of the identity where it has none.
+    """{"train": ..., "val": ...}: by the source's splits, or by `held_out_of` where it has none.
 
     A source that names only the training split gets its validation pairs out of that.
     Raises DataError when either would be empty.
@@ -29,10 +38,9 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
         }
     else:
         pool = [pair for pair in pairs if pair.split in (None, train)]
-        chosen = {
-            "train": [pair for pair in pool if not held_out(pair.identity, share)],
-            "val": [pair for pair in pool if held_out(pair.identity, share)],
-        }
+        chosen = {"train": [], "val": []}
+        for pair, is_held in zip(pool, held_out_of(pool, share), strict=True):
+            chosen["val" if is_held else "train"].append(pair)
     for name, wanted in (("train", train), ("val", val)):
         if not chosen[name]:
             listed = ", ".join(f"{split or 'no split'} ({count})" for split, count in names.items()) or "none"
@@ -42,3 +50,67 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
                 Reason.BAD_ROW,
             )
     return chosen
+
+
+def _families(pairs: Sequence[Pair]) -> list[str]:
+    """A name for each record that it shares with those of its id or of its images: the first of their ids."""
+    above = list(range(len(pairs)))
+
+    def top(number: int) -> int:
+        while above[number] != number:
+            above[number] = above[above[number]]
+            number = above[number]
+        return number
+
+    first: dict[Hashable, int] = {}
+    images = _same_images([ref for pair in pairs for ref in pair.images])
+    for number, pair in enumerate(pairs):
+        for sign in (("id", pair.id), *(("image", next(images)) for _ in pair.images)):
+            one, other = top(number), top(first.setdefault(sign, number))
+            above[max(one, other)] = min(one, other)
+    names: dict[int, str] = {}
+    for number, pair in enumerate(pairs):
+        names[top(number)] = min(names.get(top(number), pair.id), pair.id)
+    return [names[top(number)] for number in range(len(pairs))]
+
+
+def _same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
+    """A sign of each image's content. Only those of one size, and then of one beginning, are read."""
+    places = [_place(ref) for ref in refs]
+    of = dict(zip(places, refs, strict=True))
+    signs: dict[Hashable, Hashable] = {place: _size(ref) for place, ref in of.items()}
+    for most in (_HEAD, None):
+        for place in _shared(signs):
+            signs[place] = (signs[place], _content(of[place], most))
+    return iter([signs[place] for place in places])
+
+
+def _shared(signs: Mapping[Hashable, Hashable]) -> list[Hashable]:
+    """The places whose sign another has too."""
+    having: dict[Hashable, list[Hashable]] = defaultdict(list)
+    for place, sign in signs.items():
+        having[sign].append(place)
+    return [place for found in having.values() if len(found) > 1 for place in found]
+
+
+def _place(ref: ImageRef) -> Hashable:
+    if isinstance(ref, FileImage):
+        return ("file", str(ref.path))
+    return ("tar", str(ref.tar), ref.offset) if isinstance(ref, TarImage) else ("bytes", ref.data)
+
+
+def _size(ref: ImageRef) -> Hashable:
+    if isinstance(ref, BytesImage):
+        return len(ref.data)
+    try:
+        return ref.size if isinstance(ref, TarImage) else ref.path.stat().st_size
+    except OSError:  # gone: alike to itself alone
+        return _place(ref)
+
+
+def _content(ref: ImageRef, most: int | None) -> Hashable:
+    try:
+        with ref.open() as stream:
+            return fingerprint.of_bytes(stream.read() if most is None else stream.read(most))
+    except (DataError, OSError):
+        return _place(ref)

@@ -120,9 +120,12 @@ def trace(spec: GraphSpec) -> Graph:
     for key, tensor in module.state_dict().items():
         if key not in weights and tensor.is_floating_point():
             weights.update(_stored(key, tensor.numpy(), spec.compact))
+    for key, buffer in module.named_buffers():  # statistics of the data may be larger than 16 bits hold
+        if key in weights and not np.isfinite(weights[key]).all():
+            weights[key] = buffer.numpy()
     for key, value in weights.items():
         if not np.isfinite(value).all():
-            raise ModelError(f"the weight {key} is no finite number; training has diverged")
+            raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
     del proto.graph.initializer[:]
     for node in proto.graph.node:
         node.ClearField("doc_string")
@@ -174,9 +177,7 @@ def _stored(name: str, value: np.ndarray, compact: bool) -> dict[str, np.ndarray
     if compact and value.ndim == 2 and value.size > BYTE_ABOVE:
         scale = np.maximum(np.abs(value).max(axis=1, keepdims=True) / 127, np.finfo(np.float32).tiny)
         return {name: np.rint(value / scale).astype(np.int8), name + _SCALE: scale}
-    half = value.astype(np.float16)
-    fits = bool(np.isfinite(half).all()) or not np.isfinite(value).all()  # what is no number is refused later
-    return {name: half if fits else value}
+    return {name: value.astype(np.float16)}
 
 
 def _places(weights: Path) -> dict[str, tuple[str, int, int]]:

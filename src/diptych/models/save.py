@@ -16,6 +16,7 @@ from diptych.core.config import Part, to_dict
 from diptych.core.files import fsync_file, write_bytes, write_json
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.version import __version__
+from diptych.data.seen import Seen
 from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
 from diptych.encoders.text.tokens import TokenTower
 from diptych.models import folder as files
@@ -52,11 +53,13 @@ def save(
     similarity: str = "cosine",
     licence: str = "",
     compact: bool = False,
+    seen: Seen | None = None,
 ) -> files.ModelConfig:
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
     A portable image tower and a tokenizer are copied in, so that the folder needs no other; other towers are
-    named with their fingerprint. `compact` stores the heads' large matrices in 8 bits.
+    named with their fingerprint. `compact` stores the heads' large matrices in 8 bits. `seen` are the records that
+    the model was trained on, and those held out.
 
     Raises ModelError when `folder` exists and is not a model folder.
     """
@@ -86,6 +89,8 @@ def save(
         )
         write_json(temporary / files.CONFIG, to_dict(config))
         write_bytes(temporary / files.CARD, card.encode())
+        if seen is not None:
+            seen.write(temporary)
     return config
 
 

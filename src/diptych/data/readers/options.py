@@ -48,7 +48,8 @@ class SourceOptions:
     images_root: Path | None = None
     """Folder that relative image paths start from."""
     split: str | None = None
-    """Keep only this split: train, val (also dev, validation) or test."""
+    """Keep only this split: train, val (also dev, validation) or test; held-out is what training keeps for
+    validation, also where the source has no splits."""
 
     def __post_init__(self) -> None:
         for origin in self.origins:

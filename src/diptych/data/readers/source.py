@@ -11,6 +11,7 @@ from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
+from diptych.data.splits import HELD_OUT, SHARE, divide
 from diptych.data.text_parts import join_parts, parse_parts
 
 from .detect import detect
@@ -44,7 +45,7 @@ class Source:
         A text part that no record has is a DataError too, once everything is read.
         """
         self.skipped, self.notes = [], Notes()
-        return self._read(Reading(self.path, self.options, self.skipped, self.notes))
+        return self._chosen(Reading(self.path, self.options, self.skipped, self.notes))
 
     def __repr__(self) -> str:
         return f"Source({str(self.path)!r}, format={self.format!r})"
@@ -54,10 +55,18 @@ class Source:
 
         The same files in another place have the same fingerprint. Reads the source once.
         """
-        return fingerprint.combined(self._listing(pair) for pair in self._read(Reading(self.path, self.options)))
+        return fingerprint.combined(self._listing(pair) for pair in self._chosen(Reading(self.path, self.options)))
 
-    def _read(self, job: Reading) -> Iterator[Pair]:
+    def _chosen(self, job: Reading) -> Iterator[Pair]:
+        """The pairs of the wanted split; "held-out" is one of every source."""
         wanted = normalise_split(self.options.split)
+        if wanted != HELD_OUT:
+            return self._read(job, wanted)
+        pairs = list(self._read(job, None))
+        named = [pair for pair in pairs if pair.split == HELD_OUT]
+        return iter(named or divide(pairs, "train", "val", SHARE)["val"])
+
+    def _read(self, job: Reading, wanted: str | None) -> Iterator[Pair]:
         parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
         fields: set[str] = set()

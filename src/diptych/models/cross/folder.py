@@ -27,6 +27,7 @@ from diptych.core.errors import ConfigError, ModelError
 from diptych.core.files import fsync_file, write_bytes, write_json
 from diptych.core.protocols import MapTower, Preprocess
 from diptych.core.version import __version__
+from diptych.data.seen import Seen
 from diptych.models.folder import BUNDLED, CARD, CONFIG, FORMAT, WEIGHTS, written_whole
 from diptych.models.save import Portable
 
@@ -108,6 +109,7 @@ def save(
     words: Vocabulary,
     tower: MapTower,
     card: str,
+    seen: Seen | None = None,
 ) -> CrossConfig:
     """Write a complete model folder; an older model there is replaced only when all is written.
 
@@ -132,6 +134,8 @@ def save(
         config = dataclasses.replace(config, image=image, files=files, diptych=__version__)
         write_json(temporary / CONFIG, to_dict(config))
         write_bytes(temporary / CARD, card.encode())
+        if seen is not None:
+            seen.write(temporary)
     return config
 
 

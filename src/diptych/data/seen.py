@@ -1,0 +1,206 @@
+"""Which records a model was trained on, and which its run held out: kept in the model's folder as numbers.
+
+A record's marks are hashes of the content of each of its images, and of its id and texts together. So it is
+found again after the source was moved, renamed, written in another format, or has grown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from diptych.core import fingerprint
+from diptych.core.errors import DataError, ModelError
+from diptych.core.files import fsync_file
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Bool, UInt64
+from diptych.core.types import Pair, Text
+from diptych.data.cache import content_key
+from diptych.data.readers.options import normalise_split
+from diptych.data.readers.source import Source
+from diptych.data.splits import HELD_OUT
+
+FILE = "records.safetensors"
+MEASURED, TRAINED, UNKNOWN = "held_out", "trained_on", "unknown_training"  # kinds of notes
+
+
+def image_mark(key: bytes) -> int:
+    """Of an image whose content has that key in the feature cache."""
+    return int.from_bytes(key[:8], "little")
+
+
+def text_mark(label: str, texts: Iterable[Text]) -> int:
+    """Of a record's id and texts together: equal texts alone may be of many records."""
+    return fingerprint.short(label, *(text.value for text in texts))
+
+
+def marks_of(pair: Pair) -> list[int]:
+    """All marks of a record. An image that cannot be read has none."""
+    marks = [text_mark(pair.id, pair.texts)] if pair.texts else []
+    for ref in pair.images:
+        try:
+            with ref.open() as stream:
+                marks.append(image_mark(content_key(stream.read())))
+        except (DataError, OSError):
+            continue
+    return marks
+
+
+def as_marks(values: Iterable[int]) -> UInt64[np.ndarray, " n"]:
+    """Marks in ascending order, each once."""
+    return np.unique(np.fromiter(values, dtype=np.uint64))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Marks of the records that a model was trained on, and of those that its run held out."""
+
+    trained: UInt64[np.ndarray, " n"]
+    held_out: UInt64[np.ndarray, " m"]
+
+    def after(self, *earlier: Seen | None) -> Seen:
+        """The same of a model that went on from others, or learnt from them: it was trained on theirs too."""
+        trained = [self.trained, *(each.trained for each in earlier if each)]
+        return replace(self, trained=np.unique(np.concatenate(trained)))
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a model's folder. It is no part of the model: the fingerprint does not change with it."""
+        from safetensors.numpy import save_file
+
+        save_file({"trained": self.trained, "held_out": self.held_out}, folder / FILE)
+        (folder / FILE).chmod(0o644)
+        fsync_file(folder / FILE)
+
+
+def read_seen(folder: Path) -> Seen | None:
+    """What a model's folder keeps; None for a model that keeps no such list.
+
+    Raises ModelError when the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not (folder / FILE).exists():
+        return None
+    try:
+        found = load_file(folder / FILE)
+        return Seen(found["trained"].astype(np.uint64), found["held_out"].astype(np.uint64))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(f"{folder / FILE} is damaged ({error}); copy the whole folder again") from error
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model as `untrained` asks about it."""
+
+    name: str
+    seen: Seen | None  # None: it keeps no list
+    split: str = ""  # the split that it was trained on by its record, where it keeps none
+
+
+class Chosen(Source):
+    """Some of a source's records, read already, with all that was noted."""
+
+    def __init__(self, source: Source, pairs: Sequence[Pair], split: str | None) -> None:
+        super().__init__(source.path, source.format, replace(source.options, split=split))
+        self.pairs = list(pairs)
+        self.skipped, self.notes = source.skipped, source.notes
+
+    def __iter__(self) -> Iterator[Pair]:
+        """The records."""
+        return iter(self.pairs)
+
+
+def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress = SILENT) -> Chosen:
+    """The records to measure these models on.
+
+    Without a named split (or with the split "held-out"): those that the models' runs held out, if there are any, and
+    none that one of the models was trained on. With a named split, or where no run held out any: all of them. A note
+    says what was left out, and how many of the records one of the models was trained on.
+
+    Raises DataError where "held-out" was asked for and there is nothing that was.
+    """
+    options = source.options
+    asked = normalise_split(options.split) == HELD_OUT
+    listed = [learner for learner in learners if learner.seen is not None]
+    if asked and listed:
+        source = Source(source.path, source.format, replace(options, split=None))
+    pairs = list(source)
+    for learner in learners:
+        of_split = sum(pair.split == learner.split for pair in pairs) if learner.seen is None and learner.split else 0
+        if of_split:
+            source.notes.add(
+                UNKNOWN,
+                f"records of the split {learner.split!r}, and {learner.name} keeps no list of what it was trained on: "
+                "it may have been these",
+                count=of_split,
+            )
+    if not listed:
+        return Chosen(source, pairs, options.split)
+    marks = [marks_of(pair) for pair in progress.track(pairs, "looking for trained records", total=len(pairs))]
+    trained, held = (
+        np.any([_have(marks, getattr(learner.seen, what)) for learner in listed], axis=0)
+        for what in ("trained", "held_out")
+    )
+    held &= ~trained
+    names = ", ".join(learner.name for learner in listed)
+    if (options.split is None or asked) and held.any():
+        kept = [pair for pair, is_held in zip(pairs, held, strict=True) if is_held]
+        source.notes.add(MEASURED, f"measured on the records that training held out ({names})", count=len(kept))
+        for kind, what, left in (
+            (TRAINED, "left out, because training saw them", trained),
+            ("others", "left out, because training neither saw them nor held them out", ~trained & ~held),
+        ):
+            if left.any():
+                source.notes.add(kind, f"records {what}; name a --split to measure on it", count=int(left.sum()))
+        return Chosen(source, kept, HELD_OUT)
+    if asked:
+        return Chosen(source, _by_rule(pairs, source, names, trained), HELD_OUT)
+    if trained.any():
+        source.notes.add(
+            TRAINED,
+            f"of {len(pairs):,} records measured, those that {names} was trained on, and finds better than others",
+            count=int(trained.sum()),
+        )
+    return Chosen(source, pairs, options.split)
+
+
+def trained_among(source: Source, pairs: Sequence[Pair], learner: Learner, what: str) -> None:
+    """Note how many of these records a model was trained on, which makes `what` of it."""
+    if learner.seen is None:
+        return
+    count = int(_have([marks_of(pair) for pair in pairs], learner.seen.trained).sum())
+    if count:
+        source.notes.add(
+            TRAINED, f"of {len(pairs):,} records, those that {learner.name} was trained on: {what}", count=count
+        )
+
+
+def _by_rule(pairs: Sequence[Pair], source: Source, names: str, trained: Bool[np.ndarray, " n"]) -> list[Pair]:
+    if trained.any():
+        raise DataError(
+            f"training held out no record of {source.name} ({names}), and saw {int(trained.sum()):,} of its "
+            f"{len(pairs):,}; name another source or --split"
+        )
+    return list(Source(source.path, source.format, replace(source.options, split=HELD_OUT)))
+
+
+def _have(marks: Sequence[Sequence[int]], known: UInt64[np.ndarray, " n"]) -> Bool[np.ndarray, " r"]:
+    """Of each record whether one of its marks is known."""
+    owner = np.repeat(np.arange(len(marks)), [len(each) for each in marks])
+    flat = np.fromiter((mark for each in marks for mark in each), dtype=np.uint64)
+    found = np.zeros(len(marks), dtype=np.bool_)
+    found[owner[np.isin(flat, known)]] = True
+    return found
+
+
+def learner_of(name: str, folder: Path, record: Mapping[str, object]) -> Learner:
+    """A model by its folder and the training record of its config."""
+    seen = read_seen(folder)
+    config = record.get("config")
+    data = config.get("data") if isinstance(config, Mapping) else None
+    split = data.get("train") if isinstance(data, Mapping) else None
+    return Learner(name, seen, split if isinstance(split, str) else "")
