@@ -80,7 +80,7 @@ def test_the_next_command_measures_what_training_held_out(
     assert measured["split"] == "held-out"
     for way, name in (("image_to_text", "i2t"), ("text_to_image", "t2i")):
         found = measured[way]["metrics"]["R@1"]
-        assert 100 * found["value"] == pytest.approx(report["validation"][f"{name} R@1"], abs=0.01)
+        assert 100 * found["value"] == pytest.approx(report["scores"][f"{name} R@1"], abs=0.01)
     notes = {note["kind"]: note["count"] for note in measured["notes"]}
     assert (notes["held_out"], notes["trained_on"]) == (report["records"]["val"], report["records"]["train"])
 
