@@ -66,3 +66,16 @@ def test_systemd_accepts_the_unit(tmp_path) -> None:
         ["systemd-analyze", "verify", str(tmp_path / "diptych.service")], capture_output=True, text=True, check=False
     )
     assert "diptych.service" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "Caddyfile"])
+def test_the_proxies_go_with_our_command_and_let_nobody_choose_his_address(name) -> None:
+    text = (DEPLOY / name).read_text()
+    comment = " ".join(line.strip("# \\") for line in text.splitlines() if line.startswith("#   "))
+    command = shlex.split(comment)[1:]  # behind the token
+    served(command)
+    assert {"--allowed-host", "--trusted-proxy"} <= set(command)
+    assert "127.0.0.1:8000" in text
+    if name == "nginx.conf":  # Caddy replaces what came by itself
+        assert "proxy_set_header X-Forwarded-For $remote_addr;" in text
+        assert "proxy_set_header Host $host;" in text

@@ -14,6 +14,7 @@ from diptych.serve.settings import Limits, Pressure
 
 QUICK = {
     "header_deadline": 0.5,
+    "open_body_deadline": 1.0,
     "body_deadline": 1.0,
     "body_gap": 0.4,
     "send_deadline": 0.5,

@@ -29,6 +29,7 @@ def serve(
     token: str | None = None,
     generate_token: bool = False,
     allowed_host: Annotated[list[str] | None, Parameter(negative=())] = None,
+    trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
     read_only: bool = False,
     fetch_urls: bool = False,
     decoders: int = 2,
@@ -59,6 +60,8 @@ def serve(
         token: What clients must know; at least 128 random bits. Better in DIPTYCH_SERVE_TOKEN than here.
         generate_token: Make a token and print it.
         allowed_host: Further names under which browsers may call the server.
+        trusted_proxy: Address or network of a proxy in front of the server, such as 127.0.0.1 or 10.0.0.0/8; clients
+            are told apart by the X-Forwarded-For that it writes.
         read_only: Nobody may add, describe or delete.
         fetch_urls: Pictures may be given by https address, fetched by this machine.
         decoders: Processes that decode pictures.
@@ -80,6 +83,7 @@ def serve(
         port=port,
         token=secret,
         allowed_hosts=tuple(name.lower() for name in allowed_host or ()),
+        trusted_proxies=tuple(trusted_proxy or ()),
         read_only=read_only,
         fetch_urls=fetch_urls,
         pressure=Pressure(decoders=decoders),

@@ -22,16 +22,15 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import errors
-from .admission import Admission
+from .admission import Admission, is_open
 from .errors import ServeError
 from .metrics import Metrics
+from .proxies import Proxies
 from .settings import ServeSettings, host_name
 
 access = logging.getLogger("diptych.serve.access")
 
 COOKIE = "diptych_session"
-_OPEN = ("/", "/session", "/health", "/docs", "/openapi.json", "/favicon.ico")
-_OPEN_PREFIX = "/static/"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # where a JSON body may hold pictures as data URIs
 _PICTURE_PATHS = ("/v1/embeddings", "/v1/rerank", "/caption", "/generate")
@@ -63,7 +62,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
-        self.admission = Admission(settings.pressure, metrics)
+        self.admission = Admission(settings.pressure, metrics, Proxies(settings.trusted_proxies))
         self._receiving = 0  # bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +84,7 @@ class Gate:
                              "Start it with --allowed-host NAME if the name is right.")  # fmt: skip
         self._check_origin(scope, headers, host)
         token = self._settings.token
-        if token is not None and not self._is_open(scope["path"]) and not _carries(headers, token):
+        if token is not None and not is_open(scope["path"]) and not _carries(headers, token):
             raise ServeError(401, "unauthorized", "this server needs its token",
                              "Send the header Authorization: Bearer TOKEN.")  # fmt: skip
 
@@ -100,10 +99,6 @@ class Gate:
             scope["method"] in _SAFE_METHODS and headers.get(b"sec-fetch-mode") == b"navigate"
         ):
             raise ServeError(403, "origin_not_allowed", "a page of another origin may not use this server")
-
-    @staticmethod
-    def _is_open(path: str) -> bool:
-        return path in _OPEN or path.startswith(_OPEN_PREFIX)
 
     # -- how much ----------------------------------------------------------------------------------
 
@@ -121,6 +116,8 @@ class Gate:
     def body_limit(self, path: str, content_type: bytes) -> int:
         """The largest body for a path, in bytes."""
         limits = self._settings.limits
+        if is_open(path):
+            return limits.session_bytes
         if content_type.startswith(b"multipart/form-data"):
             return limits.upload_bytes
         holds_pictures = path in _PICTURE_PATHS or path.endswith("/search")
@@ -140,15 +137,20 @@ class _Request:
         self._status = 0
         self._read = 0  # bytes
         self._room: AbstractContextManager[None] | None = None
+        self._is_whole = False  # the body is here, all of it
+        self._is_open = is_open(scope["path"])
+        self._client = gate.admission.client(_peer(scope), scope["headers"])
         self._timeout: asyncio.Timeout | None = None
         self._limit = gate.body_limit(scope["path"], self._headers.get(b"content-type", b"").lower())
         self._on_headers: Callable[[], None] | None = None
 
     async def run(self) -> None:
         self._scope.setdefault("state", {})["request_id"] = self._id
+        if self._gate.admission.proxies.is_https(_peer(self._scope), self._scope["headers"]):
+            self._scope["scheme"] = "https"
         try:
             self._gate.check_caller(self._scope, self._headers)
-            refused = self._gate.admission.refusal(_client(self._scope), self._scope["path"])
+            refused = self._gate.admission.refusal(self._client, self._scope["path"])
             if refused is not None:
                 raise refused
             self._check_stated_length()
@@ -160,11 +162,13 @@ class _Request:
 
     async def _through(self) -> None:
         pressure = self._settings.pressure
+        self._body_deadline = pressure.open_body_deadline if self._is_open else pressure.body_deadline
         has_body = b"transfer-encoding" in self._headers or self._headers.get(b"content-length", b"0") != b"0"
         try:
-            async with asyncio.timeout(pressure.deadline + (pressure.body_deadline if has_body else 0)) as timeout:
+            async with asyncio.timeout(pressure.deadline + (self._body_deadline if has_body else 0)) as timeout:
                 self._timeout = timeout
-                if not has_body:
+                self._is_whole = not has_body
+                if self._is_whole or self._is_open:  # who needs no token holds a place from the start
                     self._enter()
                 await self._gate._app(self._scope, self._receive_guarded, self._send_guarded)
         except TimeoutError as error:
@@ -194,7 +198,7 @@ class _Request:
 
     def _enter(self) -> None:
         """The body is here: the request takes a place among those that are worked on."""
-        self._room = self._gate.admission.place(_client(self._scope), self._scope["path"])
+        self._room = self._gate.admission.place(self._client, self._scope["path"])
         self._room.__enter__()
         if self._timeout is not None:
             self._timeout.reschedule(asyncio.get_running_loop().time() + self._settings.pressure.deadline)
@@ -203,7 +207,7 @@ class _Request:
         """The next piece of the body, within the limits; raises ServeError outside them."""
         if self._failure is not None:
             raise self._failure
-        if self._room is not None:  # the body is complete: only a disconnect can follow
+        if self._is_whole:  # only a disconnect can follow
             return await self._receive()
         try:
             return await self._next_piece()
@@ -213,7 +217,7 @@ class _Request:
 
     async def _next_piece(self) -> Message:
         pressure = self._settings.pressure
-        left = self._started + pressure.body_deadline - time.monotonic()
+        left = self._started + self._body_deadline - time.monotonic()
         try:
             async with asyncio.timeout(max(0.0, min(left, pressure.body_gap))):
                 message = await self._receive()
@@ -227,7 +231,9 @@ class _Request:
             if self._read > self._limit:
                 raise self._too_large()
             if not message.get("more_body", False):
-                self._enter()
+                self._is_whole = True
+                if self._room is None:
+                    self._enter()
         return message
 
     async def _send_guarded(self, message: Message) -> None:
@@ -270,7 +276,7 @@ def log_late(identifier: str, error: TimeoutError) -> None:
     errors.log.warning("request %s was not answered in time", identifier)
 
 
-def _client(scope: Scope) -> str:
+def _peer(scope: Scope) -> str:
     client: Any = scope.get("client")
     return str(client[0]) if client else ""
 

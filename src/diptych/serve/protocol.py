@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
@@ -26,7 +27,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     settings: ServeSettings
     admission: Admission
-    waiting: dict[GuardedProtocol, None]  # connections whose headers are not complete, oldest first
+    waiting: dict[GuardedProtocol, None]  # connections that ask for nothing now: may be ended, oldest first
+    held: Counter[str]  # connections of each address
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -36,13 +38,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_is_open = False
         self._header_bytes = 0
         self._in_headers = True
+        self._peer = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection; when there are too many, the one that has dawdled longest makes room."""
+        """Take the connection; when there are too many, one of those that ask for nothing makes room.
+
+        It is one of the address that holds the most, the one that has asked for nothing for longest.
+        """
         super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
+        self.held[self._peer] += 1
         if len(self.connections) > self.settings.pressure.connections:
-            oldest = next(iter(self.waiting), self)
-            oldest._abort()
+            max(self.waiting, key=lambda one: self.held[one._peer], default=self)._abort()
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -50,6 +57,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._headers_are_here()
         self._cancel_send_timer()
         self._stop_lingering()
+        self.held[self._peer] -= 1
+        if not self.held[self._peer]:
+            del self.held[self._peer]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +93,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._body_is_open and self._linger_timer is None:
             self._linger_timer = self.loop.call_later(_LINGER, self._abort)
         super().on_response_complete()
+        if self.cycle.response_complete:  # kept open, or the rest of its body is thrown away; nothing follows yet
+            self.waiting[self] = None
 
     def pause_writing(self) -> None:
         """The client does not take what is sent: it gets a deadline."""
@@ -104,7 +116,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             return False  # pipelined behind another: the gate will see to it
         path = self.url.partition(b"?")[0].decode("latin-1")
-        refused = self.admission.refusal(self.client[0] if self.client else "", path)
+        refused = self.admission.refusal(self.admission.client(self._peer, self.headers), path)
         if refused is None:
             return False
         keep_alive = self.parser.should_keep_alive()
@@ -117,6 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _await_headers(self) -> None:
         self._in_headers = True
+        self.waiting.pop(self, None)  # from those that were kept open without a request
         self.waiting[self] = None
         self._header_timer = self.loop.call_later(self.settings.pressure.header_deadline, self._headers_are_late)
 
@@ -193,7 +206,5 @@ def _answer(error: ServeError, *, close: bool) -> bytes:
 
 def guarded(settings: ServeSettings, admission: Admission) -> type[GuardedProtocol]:
     """The protocol class for one server."""
-    waiting: dict[GuardedProtocol, None] = {}
-    return type(
-        "GuardedProtocol", (GuardedProtocol,), {"settings": settings, "admission": admission, "waiting": waiting}
-    )
+    shared = {"settings": settings, "admission": admission, "waiting": {}, "held": Counter()}
+    return type("GuardedProtocol", (GuardedProtocol,), shared)

@@ -415,7 +415,7 @@ class Generated(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the server can do its work: a text was embedded just now by each model."""
+    """Whether the server can do its work: a text was embedded by each model within the last second."""
 
     status: Literal["ok"]
     version: str

@@ -14,6 +14,7 @@ from .background import Background
 from .decoding import DecoderPool
 from .drawing import Generator
 from .fetching import Fetcher
+from .health import Health
 from .inputs import Inputs
 from .metrics import Metrics
 from .once import Once
@@ -40,6 +41,7 @@ class Service:
         self.settings, self.shelf, self.metrics = settings, shelf, metrics
         self.slow, self.generator = slow, generator
         self.once = Once()
+        self.health = Health(self._embed_a_text)
         self.workshop = Workshop(pressure, metrics)
         self.background = Background("an upload has no tokens yet; run: diptych library add-tokens")
         self.decoders = DecoderPool(
@@ -70,6 +72,9 @@ class Service:
         await asyncio.gather(self.workshop.close(), *self._opening)
         await self.shelf.close()
         await self.decoders.close()
+
+    async def _embed_a_text(self) -> dict[str, float]:
+        return {one.name: round(await one.check() * 1e3, 2) for one in self.shelf.embedders}
 
     def features(self, served: Served) -> schemas.Features:
         """What can be done with a library beyond searching. Blocks, briefly."""

@@ -22,6 +22,7 @@ _MEGA = 1_000_000
 class Limits:
     """The largest things that are accepted; each is checked before the thing is held whole."""
 
+    session_bytes: int = 1_000  # bytes of a body that needs no token: the page's session
     json_bytes: int = 1 * _MEGA  # bytes of a JSON body without pictures
     picture_json_bytes: int = 28 * _MEGA  # bytes of a JSON body that may hold pictures as data URIs
     upload_bytes: int = 200 * _MEGA  # bytes of a multipart body
@@ -38,6 +39,9 @@ class Pressure:
 
     in_flight: int = 64  # requests that are worked on or wait; the next one gets 503
     per_client: int = 48  # of them from one address; the next one gets 429
+    open_in_flight: int = 16  # requests that need no token: health, the page, its session; the next one gets 503
+    open_per_client: int = 8  # of them from one address; the next one gets 429
+    open_body_deadline: float = 5.0  # for the whole body of such a request
     connections: int = 2_000
     max_batch: int = 16  # inputs embedded at once
     max_wait: float = 0.004  # that the first input of a batch waits for company
@@ -61,12 +65,14 @@ class ServeSettings:
 
     Anything but a loopback address needs a token of at least 128 bits. `allowed_hosts` are further
     names under which a browser may call it (IP literals are always allowed: they cannot be rebound).
+    `trusted_proxies` are addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     read_only: bool = False
     fetch_urls: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -86,8 +92,8 @@ class ServeSettings:
 
     @property
     def shows_paths(self) -> bool:
-        """Whether answers may name folders of this machine: only when nobody else can ask."""
-        return is_loopback(self.host)
+        """Whether answers may name folders of this machine: only when nobody else can ask, by a proxy either."""
+        return is_loopback(self.host) and not self.trusted_proxies and not self.allowed_hosts
 
     def host_is_allowed(self, host: str) -> bool:
         """Whether a Host header is one of ours. A page of another name that points here (DNS rebinding) is not."""
