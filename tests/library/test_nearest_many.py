@@ -15,10 +15,18 @@ def test_many_are_as_each_alone(rows) -> None:
     vectors = normalise(np.round(rng.normal(size=(rows, 8)), 1))  # rounded, so that there are ties
     queries = normalise(rng.normal(size=(5, 8)))
     counts = [1, 3, rows, rows + 5, 2]
-    for found, query, k in zip(exact.nearest_many(vectors, queries, counts), queries, counts, strict=True):
-        alone = exact.nearest(vectors, query, k)
-        assert np.array_equal(found[0], alone[0])
-        assert np.array_equal(found[1], alone[1])
+    some = np.flatnonzero(rng.random(rows) < 0.6)
+    for among in (None, some):
+        for hidden in (exact.NONE, np.flatnonzero(rng.random(rows) < 0.3)):
+            many = exact.nearest_many(vectors, queries, counts, among, hidden)
+            shown = np.setdiff1d(np.arange(rows) if among is None else among, hidden)
+            for found, query, k in zip(many, queries, counts, strict=True):
+                alone = exact.nearest(vectors, query, k, among, hidden)
+                assert np.array_equal(found[0], alone[0])
+                assert np.array_equal(found[1], alone[1])
+                scores = vectors[shown].astype(float) @ query.astype(float)
+                assert found[1] == pytest.approx(np.sort(scores)[::-1][:k])
+                assert set(found[0]) <= set(shown)
 
 
 def test_over_what_was_written_since_the_snapshot_too(filled, painter, tmp_path, encoder) -> None:

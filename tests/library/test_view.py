@@ -63,12 +63,15 @@ def test_snapshot_and_journal_are_as_good_as_a_new_snapshot(tmp_path_factory, st
     assert np.allclose(view.merged.vectors, twin.vectors, atol=1e-6)
     assert [view.merged.row(at) for at in range(len(twin))] == [twin.row(at) for at in range(len(twin))]
     query = normalise(np.array([0.3, 0.9, 0.1, 0], np.float32))
-    ids = None if only is None else [f"{number:016x}" for number in only]
+    ids = None if only is None else [f"{number:016x}" for number in sorted(only)]
     rows = None if ids is None else twin.find(ids)
     expected = exact.nearest(twin.vectors, query, k, rows)
     found = view.nearest(query, k, ids)
     assert [one[1] for one in found] == [twin.id(int(at)) for at in expected[0]]
     assert [one[0] for one in found] == pytest.approx(expected[1].tolist(), abs=1e-6)
+    many = view.nearest_many(np.stack([query, -query]), [k, 2], ids)
+    assert [one[:2] for one in many[0]] == [one[:2] for one in found]
+    assert [one[:2] for one in many[1]] == [one[:2] for one in view.nearest(-query, 2, ids)]
     cursor, listed = "", []
     while page := view.after(cursor, 3, ids):
         listed += page

@@ -196,17 +196,17 @@ def test_a_structured_condition_is_checked_as_the_sql_is():
     ("where", "expression", "is_exact"),
     [
         ("width = 3 OR height <> 4", "(width == 3) or (height != 4)", True),
-        ("n != -1.5", "exists n and n != -1.5", True),
-        ("NOT n IN (1, 2)", "exists n and not (n in [1.0, 2.0])", True),
+        ("n != -1.5", "(exists n) and (n != -1.5)", True),
+        ("NOT n IN (1, 2)", "(exists n) and (not (n in [1.0, 2.0]))", True),
         ("group IS NULL", "not (exists group)", True),
         ("width IS NULL", 'id == ""', True),
-        ("name LIKE 'a b%'", '(name like "a b%")', True),
-        ("group NOT LIKE 'a%'", 'exists group and not (group like "a%")', True),
+        ("name LIKE 'a b%'", 'name like "a b%"', True),
+        ("group NOT LIKE 'a%'", '(exists group) and (not (group like "a%"))', True),
         ("name = 'x'' OR 1 = 1 --\\'", 'name == "x\' OR 1 = 1 --\\\\"', True),
         ("name LIKE '%b'", 'id != ""', False),
         ("name LIKE 'a\\%b%' AND width < 3", '(id != "") and (width < 3)', False),
-        ("n > width", "exists n", False),
-        ("ok", "exists ok and ok == true", True),
+        ("n > width", "(exists n)", False),
+        ("ok", "(exists ok) and (ok == true)", True),
     ],
 )
 def test_what_a_milvus_server_is_asked(where, expression, is_exact):

@@ -12,6 +12,7 @@ import importlib.util
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from diptych.core.shapes import Float32, Float64, Int64
 
-from .exact import settle
+from .exact import NONE, settle, without
 from .snapshot import KEPT, Snapshot
 
 FILE = "faiss.index"
@@ -43,30 +44,47 @@ def prepare(snapshot: Snapshot, threshold: int | None = None) -> bool:
     return True
 
 
-def nearest(
+def nearest_many(
     snapshot: Snapshot,
-    query: Float32[np.ndarray, d],
-    k: int,
+    queries: Float32[np.ndarray, "q d"],
+    counts: Sequence[int],
     rows: Int64[np.ndarray, c] | None = None,
-) -> tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]] | None:
-    """As `exact.nearest`: exact cosines, a small chance of a missed row; None without an index."""
-    if rows is not None and len(rows) < _EXACT_BELOW:
-        return None
-    index = _open(snapshot)
+    hidden: Int64[np.ndarray, h] = NONE,
+) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]] | None]:
+    """As `exact.nearest_many`: exact cosines, a small chance of a missed row.
+
+    None in the place of each query for which the index is no help: there is none, or only few rows may be found.
+    """
+    shown = len(snapshot) - len(hidden) if rows is None else len(without(rows, hidden))
+    index = _open(snapshot) if rows is None or shown >= _EXACT_BELOW else None
     if index is None:
-        return None
+        return [None] * len(queries)
     faiss: Any = importlib.import_module("faiss")
-    wanted = max(_LEAST_CANDIDATES, _CANDIDATES * k)
+    wanted = max(_LEAST_CANDIDATES, _CANDIDATES * max(counts))
     cells = max(1, math.ceil(index.nlist * _SHARE_OF_CELLS))
     if rows is not None:  # the fewer rows pass the filter, the further away the nearest of them are
-        cells = min(index.nlist, math.ceil(cells * len(snapshot) / len(rows)))
-    selector = None if rows is None else faiss.IDSelectorBatch(rows)
+        cells = min(index.nlist, math.ceil(cells * len(snapshot) / shown))
+    bits = _bits(len(snapshot), rows, hidden)  # kept here: the selector only points to it
+    selector = None if bits is None else faiss.IDSelectorBitmap(len(snapshot), faiss.swig_ptr(bits))
     parameters = faiss.SearchParametersIVF(nprobe=cells, sel=selector)
-    _, found = index.search(query[np.newaxis], min(wanted, len(snapshot)), params=parameters)
-    candidates = found[0][found[0] >= 0].astype(np.int64)
-    if len(candidates) < min(k, len(snapshot) if rows is None else len(rows)):
-        return None  # too few in the cells looked into: the exact way has them all
-    return settle(snapshot.vectors, query, np.unique(candidates), k)
+    _, many = index.search(np.ascontiguousarray(queries), min(wanted, len(snapshot)), params=parameters)
+    found: list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]] | None] = []
+    for query, k, candidates in zip(queries, counts, many, strict=True):
+        known = np.unique(candidates[candidates >= 0]).astype(np.int64)
+        # too few in the cells looked into: the exact way has them all
+        found.append(settle(snapshot.vectors, query, known, k) if len(known) >= min(k, shown) else None)
+    return found
+
+
+def _bits(total: int, rows: Int64[np.ndarray, c] | None, hidden: Int64[np.ndarray, h]) -> Any:
+    """One bit for each row, 1 where it may be found; None when all may."""
+    if rows is None and not len(hidden):
+        return None
+    may = np.full(total, rows is None)
+    if rows is not None:
+        may[rows] = True
+    may[hidden] = False
+    return np.packbits(may, bitorder="little")
 
 
 def _build(vectors: Float32[np.ndarray, "n d"], trained: Path) -> Any:

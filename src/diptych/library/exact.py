@@ -13,6 +13,7 @@ _CACHED_ROWS = 1_024  # rows that stay in the processor's cache while several qu
 # Blocked float32 products differ by rounding from one place to another; whatever comes this near
 # to the k-th score is scored again, row by row in float64, before the order is settled.
 _SLACK = 1e-5
+NONE: Int64[np.ndarray, h] = np.empty(0, dtype=np.int64)
 
 
 def rescore(
@@ -41,46 +42,73 @@ def nearest(
     query: Float32[np.ndarray, d],
     k: int,
     rows: Int64[np.ndarray, c] | None = None,
+    hidden: Int64[np.ndarray, h] = NONE,
 ) -> tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]:
     """Rows of the k highest cosines and those cosines, best first; a tie goes to the lower row.
 
-    `vectors` and `query` are L2-normalised. With `rows`, only those rows take part. Fewer than k
-    come back when there are fewer.
+    `vectors` and `query` are L2-normalised. With `rows`, only those rows take part; none that is `hidden` does.
+    Fewer than k come back when there are fewer.
     """
+    rows = rows if rows is None else without(rows, hidden)
     total = len(vectors) if rows is None else len(rows)
     scores = np.empty(total, dtype=np.float32)
     for start in range(0, total, BLOCK):
         stop = min(start + BLOCK, total)
         block = vectors[start:stop] if rows is None else vectors[rows[start:stop]]
         np.dot(block, query, out=scores[start:stop])
-    if k < total:
-        threshold = np.partition(scores, total - k)[total - k]
-        places = np.flatnonzero(scores >= threshold - _SLACK)
-    else:
-        places = np.arange(total)
-    candidates = places if rows is None else rows[places]
-    return settle(vectors, query, candidates.astype(np.int64), k)
-
-
-def _cosines(vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"]) -> Float32[np.ndarray, "q n"]:
-    """All cosines, a few rows at a time: a product of all of them copies every vector first."""
-    scores = np.empty((len(queries), len(vectors)), dtype=np.float32)
-    for start in range(0, len(vectors), _CACHED_ROWS):
-        stop = start + _CACHED_ROWS
-        scores[:, start:stop] = (vectors[start:stop] @ queries.T).T
-    return scores
+    return _best(vectors, query, scores, k, rows, hidden)
 
 
 def nearest_many(
-    vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], counts: Sequence[int]
+    vectors: Float32[np.ndarray, "n d"],
+    queries: Float32[np.ndarray, "q d"],
+    counts: Sequence[int],
+    rows: Int64[np.ndarray, c] | None = None,
+    hidden: Int64[np.ndarray, h] = NONE,
 ) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]]:
     """As `nearest` for several queries, each with its own k, reading the vectors once for all of them."""
-    total = len(vectors)
-    found = []
-    for row, query, k in zip(_cosines(vectors, queries), queries, counts, strict=True):
-        places = np.arange(total)
-        if k < total:
-            threshold = np.partition(row, total - k)[total - k]
-            places = np.flatnonzero(row >= threshold - _SLACK)
-        found.append(settle(vectors, query, places.astype(np.int64), k))
-    return found
+    rows = rows if rows is None else without(rows, hidden)
+    many = _cosines(vectors, queries, rows)
+    return [
+        _best(vectors, query, scores, k, rows, hidden) for scores, query, k in zip(many, queries, counts, strict=True)
+    ]
+
+
+def without(rows: Int64[np.ndarray, c], hidden: Int64[np.ndarray, h]) -> Int64[np.ndarray, e]:
+    """The rows that are not hidden, in order."""
+    return np.setdiff1d(rows, hidden) if len(hidden) else rows
+
+
+def _cosines(
+    vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], rows: Int64[np.ndarray, c] | None
+) -> Float32[np.ndarray, "q m"]:
+    """All cosines, a few rows at a time: a product of all of them copies every vector first."""
+    total = len(vectors) if rows is None else len(rows)
+    scores = np.empty((len(queries), total), dtype=np.float32)
+    for start in range(0, total, _CACHED_ROWS):
+        stop = start + _CACHED_ROWS
+        block = vectors[start:stop] if rows is None else vectors[rows[start:stop]]
+        scores[:, start:stop] = (block @ queries.T).T
+    return scores
+
+
+def _best(
+    vectors: Float32[np.ndarray, "n d"],
+    query: Float32[np.ndarray, d],
+    scores: Float32[np.ndarray, m],
+    k: int,
+    rows: Int64[np.ndarray, c] | None,
+    hidden: Int64[np.ndarray, h],
+) -> tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]:
+    """The best k by the scores of some rows, or of all that are not hidden, which this overwrites."""
+    shown = len(scores)
+    if rows is None and len(hidden):
+        scores[hidden] = -np.inf
+        shown -= len(hidden)
+    if k < shown:
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+        places = np.flatnonzero(scores >= threshold - _SLACK)
+    else:
+        places = np.flatnonzero(scores > -np.inf)
+    candidates = places if rows is None else rows[places]
+    return settle(vectors, query, candidates.astype(np.int64), k)

@@ -31,13 +31,13 @@ def to_expression(where: Where, fixed: Collection[str]) -> tuple[str, bool]:
 
 def _condition(one: Condition, fixed: Collection[str]) -> tuple[str, bool]:
     name, op = one.column, one.op
-    has = _EVERY if name in fixed else f"exists {name}"
+    has = _EVERY if name in fixed else f"(exists {name})"  # `exists n and …` would be read as `exists (n and …)`
     if op in ("null", "not null"):
-        return (has, True) if op == "not null" else (_NO if name in fixed else f"not ({has})", True)
+        return (has, True) if op == "not null" else (_NO if name in fixed else f"not {has}", True)
     found = _comparison(one, fixed)
     if found is None:
         return has, False
-    return (found if name in fixed else f"{has} and {found}"), True
+    return (found if name in fixed else f"{has} and ({found})"), True
 
 
 def _comparison(one: Condition, fixed: Collection[str]) -> str | None:
@@ -46,14 +46,14 @@ def _comparison(one: Condition, fixed: Collection[str]) -> str | None:
     if isinstance(value, Column):
         return f"{name} {_SIGNS.get(op, op)} {value.name}" if {name, value.name} <= set(fixed) else None
     if isinstance(value, tuple):
-        found = f"({name} in [{', '.join(map(_literal, value))}])" if value else f"({_NO})"
-        return f"not {found}" if op == "not in" else found
+        found = f"{name} in [{', '.join(map(_literal, value))}]" if value else _NO
+        return f"not ({found})" if op == "not in" else found
     if op in ("like", "not like"):
         start = _start(str(value))
         if start is None:
             return None
-        found = f"({name} like {_literal(start + '%')})"
-        return f"not {found}" if op == "not like" else found
+        found = f"{name} like {_literal(start + '%')}"
+        return f"not ({found})" if op == "not like" else found
     if op in ("contains", "not contains"):
         return None
     return f"{name} {_SIGNS.get(op, op)} {_literal(value)}"

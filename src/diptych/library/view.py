@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diptych.core.shapes import Float32, Int64
+from diptych.core.shapes import Float32, Float64, Int64
 
 from . import accelerator, exact, journal
 from .journal import Change, Entry
@@ -66,21 +68,18 @@ class View:
 
     def nearest(self, query: Float32[np.ndarray, d], k: int, ids: Sequence[str] | None = None) -> list[Found]:
         """The k rows of highest cosine, best first, ties by id; with `ids`, only among those."""
-        found = [*self._in_base(query, k, ids), *self._over_base(query, k, ids)]
-        return sorted(found, key=lambda one: (-one[0], one[1]))[:k]
+        return self.nearest_many(query[np.newaxis], [k], ids)[0]
 
-    def nearest_many(self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int]) -> list[list[Found]]:
+    def nearest_many(
+        self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], ids: Sequence[str] | None = None
+    ) -> list[list[Found]]:
         """As `nearest` for several queries, each with its own k; the vectors are read once for all of them."""
-        wanted = [k + len(self._hidden) for k in counts]
-        if accelerator.nearest(self.base, queries[0], wanted[0]) is not None:
-            return [self.nearest(query, k) for query, k in zip(queries, counts, strict=True)]
-        found = []
-        many = exact.nearest_many(self.base.vectors, queries, wanted)
-        for query, k, (rows, scores) in zip(queries, counts, many, strict=True):
-            shown = ~np.isin(rows, self._hidden)
-            listed = _listed(self.base, rows[shown][:k], scores[shown][:k]) + self._over_base(query, k, None)
-            found.append(sorted(listed, key=lambda one: (-one[0], one[1]))[:k])
-        return found
+        found: list[list[Found]] = [[] for _ in queries]
+        for part, hidden in ((self.base, self._hidden), (self._over, exact.NONE)):
+            rows = None if ids is None else part.find(ids)
+            for listed, ranked in zip(found, _ranked(part, queries, counts, rows, hidden), strict=True):
+                listed += _listed(part, *ranked)
+        return [sorted(listed, key=lambda one: (-one[0], one[1]))[:k] for listed, k in zip(found, counts, strict=True)]
 
     def find(self, identifier: str) -> tuple[Snapshot, int] | None:
         """Where the row with this id is."""
@@ -91,9 +90,13 @@ class View:
         return None
 
     def after(self, cursor: str, limit: int, ids: Sequence[str] | None = None) -> list[str]:
-        """The next ids in ascending order behind `cursor` ("" is the start), at most `limit`; of `ids` if given."""
+        """The next ids in ascending order behind `cursor` ("" is the start), at most `limit`.
+
+        With `ids`, which are in order, only those.
+        """
         if ids is not None:
-            return sorted(one for one in ids if one > cursor and self.find(one) is not None)[:limit]
+            behind = itertools.islice(ids, bisect.bisect_right(ids, cursor), None)
+            return list(itertools.islice((one for one in behind if self.find(one) is not None), limit))
         chosen: list[str] = []
         hidden = set(self._hidden.tolist())
         start = int(np.searchsorted(self.base.ids, np.bytes_(cursor.encode()), side="right"))
@@ -118,21 +121,25 @@ class View:
         offsets = np.cumsum([0, *map(len, lines)], dtype=np.int64)
         return Snapshot(self.version, NOWHERE, ids[order], vectors[order], offsets, b"".join(lines))
 
-    def _in_base(self, query: Float32[np.ndarray, d], k: int, ids: Sequence[str] | None) -> list[Found]:
-        base, hidden = self.base, self._hidden
-        rows = None if ids is None else np.setdiff1d(base.find(ids), hidden)
-        wanted = k if rows is not None else k + len(hidden)
-        found = accelerator.nearest(base, query, wanted, rows)
-        if found is None:
-            found = exact.nearest(base.vectors, query, wanted, rows)
-        shown = ~np.isin(found[0], hidden)
-        return _listed(base, found[0][shown][:k], found[1][shown][:k])
 
-    def _over_base(self, query: Float32[np.ndarray, d], k: int, ids: Sequence[str] | None) -> list[Found]:
-        over = self._over
-        if not len(over):
-            return []
-        return _listed(over, *exact.nearest(over.vectors, query, k, None if ids is None else over.find(ids)))
+def _ranked(
+    part: Snapshot,
+    queries: Float32[np.ndarray, "q d"],
+    counts: Sequence[int],
+    rows: Int64[np.ndarray, c] | None,
+    hidden: Int64[np.ndarray, h],
+) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]]:
+    """For each query the rows of a snapshot, nearest first, and their cosines: by its index, else by looking at all."""
+    found = accelerator.nearest_many(part, queries, counts, rows, hidden)
+    rest = [at for at, one in enumerate(found) if one is None]
+    if len(rest) == 1:
+        at = rest[0]
+        found[at] = exact.nearest(part.vectors, queries[at], counts[at], rows, hidden)
+    elif rest:
+        many = exact.nearest_many(part.vectors, queries[rest], [counts[at] for at in rest], rows, hidden)
+        for at, one in zip(rest, many, strict=True):
+            found[at] = one
+    return [one for one in found if one is not None]
 
 
 def _listed(part: Snapshot, rows: Int64[np.ndarray, c], scores: np.ndarray) -> list[Found]:
