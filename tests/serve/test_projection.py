@@ -79,6 +79,8 @@ def test_a_map_is_made_once_for_each_version_and_kept(tmp_path) -> None:
     assert mapper.plan("1", whole, improve=False) is first
     assert asked == ["1"]
     assert mapper.plan("2", lambda: whole("2"), improve=False).version == "2"
+    Mapper("another", tmp_path).plan("1", whole, improve=False)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["another-1-pca.npy", "library-2-pca.npy"]
     again = Mapper("library", tmp_path).plan("1", whole, improve=False)
     assert np.array_equal(again.places, first.places)
 

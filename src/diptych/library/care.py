@@ -124,7 +124,7 @@ class Care(Items):
         for folder in (self.folder, self._snapshots):
             yield from (path for path in sorted(folder.glob(".*.tmp")) if is_leftover(path))
         yield from (path for path in self.originals.files() if is_leftover(path))
-        if self._snapshots.is_dir():
+        if self._snapshots.is_dir() and not self.is_rebuilding_snapshot:
             used = in_use(self._snapshots)
             for path in self._snapshots.iterdir():
                 if path.is_dir() and path.name != used and time.time() - path.stat().st_mtime > _YOUNG_SECONDS:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32
 
+from . import lock
 from .rows import Row
-from .snapshot import POINTER, line_of
+from .snapshot import JOURNAL_LOCK, POINTER, Snapshot, in_use, line_of
 
 FILE = "journal.jsonl"
 MOST_BYTES = 64_000_000  # a longer journal is not worth following: a new snapshot is
@@ -52,10 +53,12 @@ def append(folder: Path, before: str | None, after: str | None, rows: Sequence[R
 
     Nothing is flushed to disk: what a power cut takes is made again from the store.
     """
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    if in_use(folder) is None:
+        return
+    value = {"before": before, "after": after, "rows": [_packed(row) for row in rows], "gone": sorted(gone)}
+    text = json.dumps(value, ensure_ascii=True)
+    with contextlib.suppress(OSError, ValueError, KeyError), lock.exclusive(folder / JOURNAL_LOCK):
         base = folder / json.loads((folder / POINTER).read_bytes())["folder"]
-        value = {"before": before, "after": after, "rows": [_packed(row) for row in rows], "gone": sorted(gone)}
-        text = json.dumps(value, ensure_ascii=True)
         descriptor = os.open(base / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             if os.fstat(descriptor).st_size < MOST_BYTES:
@@ -76,6 +79,26 @@ def read(base: Path, start: int) -> tuple[list[Entry], int]:
             entries.append(entry)
             start += len(line)
     return entries, start
+
+
+def hand_over(folder: Path, made: Snapshot, make_current: Callable[[], None]) -> None:
+    """Make a snapshot the current one, with all that was written since it was begun. No write comes in between."""
+    with lock.exclusive(folder / JOURNAL_LOCK):
+        if (name := in_use(folder)) is not None:
+            (made.folder / FILE).write_bytes(_since(folder / name / FILE, made.version))
+        make_current()
+
+
+def _since(path: Path, version: str) -> bytes:
+    """The lines of a journal from this version of the store on."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return b""
+    for at, line in enumerate(lines):
+        if (entry := _unpacked(line)) is not None and entry.before == version:
+            return b"".join(lines[at:])
+    return b""
 
 
 def _packed(row: Row) -> dict[str, str]:

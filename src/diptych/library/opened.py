@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from diptych.core.errors import ConfigError, LibraryError, ModelError
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
-from . import accelerator, card, hints, lock, snapshot
+from . import accelerator, card, hints, journal, lock, snapshot, snapshot_rebuild
 from .card import Card
 from .encoder import Encoder
 from .names import escape
@@ -81,7 +81,7 @@ class OpenLibrary:
         return dict(self._store().columns())
 
     def matching(self, where: str | Where) -> list[str]:
-        """Ids of the pictures for which `where` holds, in order. Raises FilterError."""
+        """Ids of the pictures for which `where` holds, in order. Raises FilterError or LimitError."""
         return list(self._store().matching(self._filter(where)))
 
     def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
@@ -209,24 +209,39 @@ class OpenLibrary:
         with lock.exclusive(self.folder / _SNAPSHOT_LOCK):
             if if_needed and (there := self._loaded(token)) is not None:
                 return there
-            made = snapshot.build(self._snapshots, store, self.card.id, self.card.dim, token)
-            give_back()
-            with contextlib.suppress(OSError, RuntimeError):  # without the accelerator searching is exact
-                accelerator.prepare(made)
-        return View(made, token)
+            made = lay_out(self._snapshots, store, self.card, token)
+        return self._loaded(token) or View(made, token)
+
+    def rebuild_snapshot(self) -> None:
+        """Make a new snapshot if much was written since the current one; writes and searches go on meanwhile."""
+        view = self._loaded(self._place.token())
+        if view is None or self._is_worth_rewriting(view):
+            self._rebuilt(anew=True)
 
     def _refresh(self, *, whole: bool = True) -> None:
-        """After writing: a view, so that the next search starts at once. What fails here costs time, not data."""
+        """After writing: a view, so that the next search starts at once. What fails here costs time, not data.
+
+        `whole` lays out a new snapshot if anything was written; else that is begun beside the writes when it is due.
+        """
         with contextlib.suppress(OSError, LibraryError):
             token = self._place.token()
             view = (None if self._current is None else self._current.advanced(token)) or self._loaded(token)
-            if view is None or self._is_worth_rewriting(view, whole=whole):
+            if (view is None and snapshot.in_use(self._snapshots) is None) or (
+                whole and (view is None or view.changed or view.followed > _REWRITE_BYTES)
+            ):
                 store, token = self._place.standing()
                 view = self._laid_out(store, token)
-            self._current = view
+            elif not whole and (view is None or self._is_worth_rewriting(view)) and not self.is_rebuilding_snapshot:
+                snapshot_rebuild.start(self.folder)
+            self._current = view or self._current
 
-    def _is_worth_rewriting(self, view: View, *, whole: bool) -> bool:
-        least = 0 if whole else max(_REWRITE_ROWS, _REWRITE_SHARE * len(view.base))
+    @property
+    def is_rebuilding_snapshot(self) -> bool:
+        """Whether some process is making a new snapshot."""
+        return lock.is_held(self.folder, _SNAPSHOT_LOCK)
+
+    def _is_worth_rewriting(self, view: View) -> bool:
+        least = max(_REWRITE_ROWS, _REWRITE_SHARE * len(view.base))
         return view.changed > least or view.followed > _REWRITE_BYTES
 
     def _snapshot_on_disk(self) -> Snapshot | None:
@@ -250,6 +265,19 @@ def lasting_name(model: Encoder | str | Path) -> str:
     from diptych.models import lasting_name as of_ours
 
     return of_ours(model) if isinstance(model, DualEncoder | str | Path) else model.name
+
+
+def lay_out(folder: Path, store: Any, about: Card, token: str) -> Snapshot:
+    """A new snapshot, its index and what was written meanwhile, made the current one in one step."""
+
+    def finish(made: Snapshot, make_current: Callable[[], None]) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # without the accelerator searching is exact
+            accelerator.prepare(made)
+        journal.hand_over(folder, made, make_current)
+
+    made = snapshot.build(folder, store, about.id, about.dim, token, finish)
+    give_back()
+    return made
 
 
 @contextlib.contextmanager

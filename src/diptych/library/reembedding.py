@@ -23,10 +23,10 @@ from diptych.core.protocols import Progress
 from diptych.core.types import BytesImage
 from diptych.data.images import prepared
 
-from . import accelerator, card, lock, snapshot
+from . import card, lock
 from .encoder import Encoder
 from .names import escape, unescape
-from .opened import OpenLibrary, disk_errors
+from .opened import OpenLibrary, disk_errors, lay_out
 from .pictures import Wanted, originals
 from .places import Place, open_place, snapshot_folder
 from .preparing import embedded
@@ -213,7 +213,7 @@ class Reembedding:
         if not place.is_remote:
             store, token = place.standing()
             folder = snapshot_folder(self._new, self._library.folder)
-            accelerator.prepare(snapshot.build(folder, store, self._new.id, self._new.dim, token))
+            lay_out(folder, store, self._new, token)
 
 
 def _describe_again(source: Store, target: Store) -> None:

@@ -30,9 +30,14 @@ from .store import Scannable
 
 NOWHERE = Path(os.devnull)  # the folder of a snapshot in memory: nothing lies below it
 POINTER = "current.json"
+JOURNAL_LOCK = "journal.lock"
 KEPT = "trained.faiss"  # what the accelerator carries over from one snapshot to the next
 _VECTORS, _IDS, _LINES, _OFFSETS = "vectors.npy", "ids.npy", "rows.jsonl", "offsets.npy"
 _ID_TYPE = f"S{ID_LENGTH}"
+
+
+def _at_once(_: Snapshot, make_current: Callable[[], None]) -> None:
+    make_current()
 
 
 class DamagedError(LibraryError):
@@ -87,10 +92,18 @@ class Snapshot:
         return np.asarray(places[self.ids[places] == wanted], dtype=np.int64)
 
 
-def build(folder: Path, store: Scannable, library: str, dim: int, version: str) -> Snapshot:
+def build(
+    folder: Path,
+    store: Scannable,
+    library: str,
+    dim: int,
+    version: str,
+    finish: Callable[[Snapshot, Callable[[], None]], None] = _at_once,
+) -> Snapshot:
     """Write a snapshot of a store that stands still at `version` below `folder` and make it the current one.
 
-    Raises OSError when the folder cannot be written.
+    `finish` is given the snapshot and what makes it current, to do the rest before that. Raises OSError when the
+    folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = Path(tempfile.mkdtemp(prefix=f"{version}.", dir=folder))
@@ -100,12 +113,13 @@ def build(folder: Path, store: Scannable, library: str, dim: int, version: str) 
         pointer = Pointer(target.name, library, version, rows, dim, sizes)
         target.chmod(0o755)
         fsync_folder(target)
-        write_json(folder / POINTER, asdict(pointer))
+        made = _open(folder, pointer)
+        finish(made, lambda: write_json(folder / POINTER, asdict(pointer)))
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
     _drop_others(folder, target.name)
-    return _open(folder, pointer)
+    return made
 
 
 def load(folder: Path, library: str, dim: int) -> Snapshot | None:
@@ -258,6 +272,6 @@ def _map(path: Path) -> Any:
 def _drop_others(folder: Path, current: str) -> None:
     """Remove older snapshots. Whoever has one mapped keeps it until they close it."""
     for entry in folder.iterdir():
-        if entry.name not in (current, POINTER, KEPT):
+        if entry.name not in (current, POINTER, KEPT, JOURNAL_LOCK):
             with contextlib.suppress(OSError):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

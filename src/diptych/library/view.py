@@ -58,6 +58,8 @@ class View:
         seen = {reached}
         for entry in entries:
             if entry.before != reached:
+                if reached == self.version:  # written before this snapshot was begun, noted after
+                    continue
                 return None
             _apply(entry, newer, gone)
             reached = entry.after

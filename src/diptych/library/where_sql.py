@@ -16,6 +16,8 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.parser import Parser
 from sqlglot.tokens import Token, Tokenizer, TokenType
 
+from diptych.core.errors import LimitError
+
 from .where import AllOf, AnyOf, Column, FilterError, Where, condition, negated
 
 MOST_CHARACTERS = 1_000
@@ -53,9 +55,11 @@ class _Tokenizer(Tokenizer):  # type: ignore[misc]
 
 
 def parse(text: str, columns: Mapping[str, str]) -> Where:
-    """The tree of a filter over these columns, name -> kind. Raises FilterError."""
+    """The tree of a filter over these columns, name -> kind. Raises FilterError or LimitError."""
     if len(text) > MOST_CHARACTERS:
-        raise FilterError(f"it has {len(text):,} characters, the limit is {MOST_CHARACTERS:,}; shorten it")
+        raise LimitError(
+            f"cannot use --where: it has {len(text):,} characters, the limit is {MOST_CHARACTERS:,}; shorten it"
+        )
     try:
         found = _parsed(text)
         _check(found)

@@ -227,7 +227,8 @@ class Items(OpenLibrary):
             return
         store.write(rows, remove)
         self._writes += 1
-        if self._writes % _COMPACT_EVERY == 0:
+        if self._writes >= _COMPACT_EVERY and not self.is_rebuilding_snapshot:  # which reads an older version
+            self._writes = 0
             with contextlib.suppress(LibraryError):  # a disk too full to tidy up has the write nevertheless
                 store.compact(_KEEP_SECONDS)
         self._refresh(whole=False)

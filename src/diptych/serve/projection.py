@@ -1,7 +1,7 @@
 """The embedding map: every picture a point in the plane, so that like lies near like.
 
 PCA is there at once; PaCMAP (the `[map]` extra), which keeps neighbourhoods together, takes its place
-when it has been computed in the background. Both are kept in Diptych's cache by library and version.
+when it has been computed in the background. Both are kept in Diptych's cache, for the newest version of each library.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class Mapper:
                 view = whole()
                 if self._plan is None or self._plan.version != view.version:
                     self._plan = self._kept(view, "pacmap") or self._made(view, "pca", lambda: pca(view.vectors))
+                    self._drop_others(view)
                 if improve and self._plan.method == "pca" and len(view) >= _PACMAP_FROM and self._can_start():
                     self._background = threading.Thread(target=self._improve, args=(view,), daemon=True)
                     self._background.start()
@@ -143,6 +144,15 @@ class Mapper:
         with self._lock:
             if self._plan is not None and self._plan.version == view.version:
                 self._plan = better
+            else:  # it came too late
+                self._file(view, "pacmap").unlink(missing_ok=True)
+
+    def _drop_others(self, view: Snapshot) -> None:
+        """The files of other versions of this library: nobody asks for those again."""
+        kept = {self._file(view, method) for method in ("pca", "pacmap")}
+        for file in set(self._folder.glob(f"{self._id}-*.npy")) - kept:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
     def _made(self, view: Snapshot, method: str, work: Callable[[], Float32[np.ndarray, "n 3"]]) -> Plan:
         kept = self._kept(view, method)
