@@ -35,6 +35,17 @@ def test_a_source_is_scored(slow_run, shapes, capsys):
     assert len(told["captions"]) == told["gallery"] == 10
 
 
+def test_every_picture_of_every_record_is_described_whatever_its_id(slow_run, shapes, capsys, tmp_path):
+    images = [str(shapes.parent / f"{name}.png") for name in ("red-circle-20", "red-circle-40", "blue-square-20")]
+    rows = [{"id": 1, "images": images[:2], "text": "a red circle"}, {"id": 1, "image": images[2], "text": "blue"}]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--data", str(tmp_path / "t.jsonl"), "--slow", str(slow_run.model), "--json", "--quiet"]
+    assert run(["caption", *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["id"], one["image"]) for one in told["captions"]] == [("1", name) for name in images]
+    assert told["gallery"] == 3
+
+
 def test_what_cannot_be_described(slow_run, small_model, shapes, capsys):
     assert run(["caption", "--slow", str(slow_run.model)]) == 2
     assert "expected pictures" in capsys.readouterr().err

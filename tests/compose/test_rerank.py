@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from diptych.compose import rerank as compose_rerank
 from diptych.core.errors import DataError, ModelError
 from diptych.data.readers import SourceOptions, open_source
 from diptych.models import load
-from diptych.models.cross import IMAGE_TO_TEXT, load_cross
+from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_cross
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,19 @@ def test_scores_are_those_of_the_models(slow_run, small_model, shapes):
     own = [prepared.words[item] for item in scored.candidates[1]]
     alone = slow.score(np.repeat(prepared.tokens[picture : picture + 1], 4, axis=0), own, IMAGE_TO_TEXT)
     assert np.allclose(scored.slow[1], alone, atol=1e-3)
+
+
+def test_every_picture_has_its_own_tokens_whatever_the_ids(slow_run, small_model, shapes):
+    fast, slow = load(small_model), load_cross(slow_run.model, precision="float32")
+    pairs = [dataclasses.replace(pair, id=str(place % 2)) for place, pair in enumerate(open_source(shapes))][:6]
+    both = dataclasses.replace(pairs[0], images=pairs[0].images + pairs[1].images)
+    prepared = compose_rerank.prepare(fast, slow, [both, *pairs[2:]])
+    assert prepared.image_owner.tolist() == [0, 0, 1, 2, 3, 4]
+    images = [image for pair in [both, *pairs[2:]] for image in pair.images]
+    assert np.array_equal(prepared.tokens, slow.encode_regions(images))
+    assert prepared.words == tuple(text.value for pair in [both, *pairs[2:]] for text in pair.texts)
+    scored = compose_rerank.score(slow, prepared, TEXT_TO_IMAGE, depth=6)
+    assert scored.positives.counts.max() == 2
 
 
 def test_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, capsys):

@@ -68,7 +68,7 @@ def caption(
         opened = untrained(open_source(data, options), [learner], progress=common.progress())
         report = work.evaluate_captions(matcher, list(opened), settings, gallery=gallery, progress=common.progress())
         found = ", ".join(f"{name} {value:.1f}" for name, value in report.retrieval.items())
-        shown = [f"  {name}: {one.text}" for name, one in list(report.captions.items())[:5]]
+        shown = [f"  {one.id}: {one.caption.text}" for one in report.captions[:5]]
         common.show(
             report.to_json(),
             "\n".join(

@@ -19,10 +19,19 @@ from diptych.models.cross.captions import Caption, DecodingSettings, describe
 
 
 @dataclass(frozen=True)
-class CaptionReport:
-    """Captions of a source's pictures and their scores."""
+class Described:
+    """The caption of one picture of a record."""
 
-    captions: dict[str, Caption]  # by record
+    id: str  # of the record, which is only a label
+    image: str  # where the picture is
+    caption: Caption
+
+
+@dataclass(frozen=True)
+class CaptionReport:
+    """Captions of a source's pictures, in their order, and their scores."""
+
+    captions: tuple[Described, ...]
     decoding: str
     bleu4: float
     cider: float
@@ -33,7 +42,7 @@ class CaptionReport:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "captions": {name: one.text for name, one in self.captions.items()},
+            "captions": [{"id": one.id, "image": one.image, "text": one.caption.text} for one in self.captions],
             "decoding": self.decoding,
             "BLEU-4": round(self.bleu4, 2),
             "CIDEr": round(self.cider, 3),
@@ -58,34 +67,37 @@ def evaluate_captions(
     gallery: int = 100,
     progress: Progress = SILENT,
 ) -> CaptionReport:
-    """Describe the first picture of each pair and compare with its texts.
+    """Describe every picture of each pair and compare with the pair's texts.
 
-    Retrieval is among the first `gallery` pictures: each one's caption is scored with all of them.
+    Retrieval is among the first `gallery` pictures: each one's caption is scored with all of them, and is to find
+    a picture of its pair.
     Raises DataError when no pair has both a readable picture and a text.
     """
     check_captioner(matcher)
-    usable = [pair for pair in pairs if pair.images and pair.texts]
+    usable = [(place, ref) for place, pair in enumerate(pairs) if pair.texts for ref in pair.images]
     skipped: list[Skipped] = []
     kept, rows = [], []
-    for pair in progress.track(usable, "pictures", total=len(usable)):
+    for place, ref in progress.track(usable, "pictures", total=len(usable)):
         before = len(skipped)
-        tokens = matcher.encode_regions([pair.images[0]], workers=1, skipped=skipped)
+        tokens = matcher.encode_regions([ref], workers=1, skipped=skipped)
         if len(skipped) == before:
-            kept.append(pair)
+            kept.append((place, ref))
             rows.append(tokens)
     if not kept:
         raise DataError(f"found no pair with a readable picture and a text among {len(pairs)}", Reason.NO_IMAGE)
     regions = np.concatenate(rows)
     captions = describe(matcher.scorer, regions, settings)
     texts = [caption.text for caption in captions]
-    references = [[text.value for text in pair.texts] for pair in kept]
+    references = [[text.value for text in pairs[place].texts] for place, _ in kept]
     count = min(gallery, len(kept))
-    labels = np.arange(count)
+    labels = np.array([place for place, _ in kept[:count]])
     ranks = ranks_from_scores(
         matcher.scores(regions[:count], [text or "." for text in texts[:count]]), Positives.from_labels(labels, labels)
     )
     return CaptionReport(
-        captions={pair.id: caption for pair, caption in zip(kept, captions, strict=True)},
+        captions=tuple(
+            Described(pairs[place].id, ref.name, caption) for (place, ref), caption in zip(kept, captions, strict=True)
+        ),
         decoding=settings.name,
         bleu4=bleu4(texts, references),
         cider=cider(texts, references),

@@ -155,7 +155,7 @@ def write_filtered(result: Filtered, pairs: Sequence[Pair], out: Path, title: st
     """Write the verdict on every pair, the source of kept pairs, a report and the plot into the folder `out`."""
     files = {name: out / name for name in (PAIRS, KEPT, REPORT, PLOT)}
     with atomic_write(files[PAIRS]) as stream:
-        for line in _verdicts(result):
+        for line in _verdicts(result, [pair.identity for pair in pairs]):
             stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
     write_pairs(files[KEPT], kept_pairs(result, pairs))
     write_json(files[REPORT], result.to_json())
@@ -177,10 +177,11 @@ def _vectors(embedded: EmbeddedPairs) -> Vectors:
     return Vectors(embedded.images, embedded.texts, embedded.owner, embedded.image_owner)
 
 
-def _verdicts(result: Filtered) -> Iterator[dict[str, Any]]:
+def _verdicts(result: Filtered, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
     pairs = result.pairs
     for place, owner in enumerate(pairs.owner):
         yield {
+            "record": keys[pairs.places[owner]],
             "id": pairs.ids[owner],
             "text": pairs.values[place],
             "lang": pairs.languages[place],

@@ -105,6 +105,9 @@ def measure_generated(
         judgement = matching.Judgement(job, tools.judge)
         measures += [*judgement.r_precision(), *judgement.retrieval()]
         verdicts = judgement.first_pictures()
+        if further := len(real.owner) - len(real.first):
+            what = "further real pictures of pairs that have several: each is judged beside the first of its pair"
+            remarks.append(f"{further:,} {what}")
     if tools.maps is not None:
         measures += matching.diversity(job, tools.maps)
     by_class: Mapping[str, Mapping[str, float | None]] = {}
