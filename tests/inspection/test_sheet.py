@@ -94,3 +94,16 @@ def test_text_is_wrapped_to_its_width_and_cut_at_the_end():
     assert " ".join(wrapped("short enough", font, 150, 4)) == "short enough"
     assert len(wrapped("无空格的文字" * 10, font, 100, 20)) > 1
     assert wrapped("", font, 100, 3) == []
+
+
+def test_a_long_text_without_spaces_is_measured_a_line_at_a_time() -> None:
+    class Font:
+        measured = 0
+
+        def getlength(self, text: str) -> float:
+            self.measured += len(text)
+            return 10.0 * len(text)
+
+    font = Font()
+    assert wrapped("字" * 3000, font, 100, 300) == ["字" * 10] * 300
+    assert font.measured < 100 * 3000

@@ -74,9 +74,10 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def made_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two libraries: 36 tinted pictures with albums, and one of a single picture."""
+    tmp_path = tmp_path_factory.mktemp("page")
     encoder = MOSAIC.MosaicEncoder()
     lines = []
     for place in range(36):
@@ -96,6 +97,13 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     one = Library.create(tmp_path / "one", encoder)
     MOSAIC.paint(tmp_path / "single" / "only.png", "white")
     one.index([tmp_path / "single"])
+    return tmp_path
+
+
+@pytest.fixture
+def folders(made_folders: Path, tmp_path: Path) -> dict[str, Path]:
+    """Copies of both libraries and of their pictures, for this test alone."""
+    shutil.copytree(made_folders, tmp_path, dirs_exist_ok=True)
     return {"many": tmp_path / "many", "one": tmp_path / "one"}
 
 

@@ -47,8 +47,7 @@ def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
             line = longer
             continue
         lines += [line] if line else []
-        while font.getlength(word) > width and len(word) > 1:  # scripts without spaces
-            keep = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+        while len(lines) <= most and (keep := _fitting(word, font, width)) < len(word):  # scripts without spaces
             lines.append(word[:keep])
             word = word[keep:]
         line = word
@@ -56,6 +55,14 @@ def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
     return (
         lines if len(lines) <= most else [*lines[: most - 1], fitted(" ".join(lines[most - 1 :]) + " …", font, width)]
     )
+
+
+def _fitting(word: str, font: Any, width: float) -> int:
+    """How many characters from the first on fit; at least one. Measures only what a line can hold."""
+    keep = 1
+    while keep < len(word) and font.getlength(word[: keep + 1]) <= width:
+        keep += 1
+    return keep
 
 
 def _drawable(text: str, font: Any) -> str:
