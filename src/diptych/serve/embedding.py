@@ -39,9 +39,10 @@ class Embedder:
 
     async def texts(self, texts: Sequence[str]) -> list[Vector]:
         """Unit vectors of texts. Raises the first problem, if there is one."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._remembered]
+        known = {text: self._remembered.get(text) for text in texts}  # now: others may push them out meanwhile
+        new = [text for text, vector in known.items() if vector is None]
         fresh = dict(zip(new, _raised(await self._texts.submit_all(new)), strict=True)) if new else {}
-        vectors = [fresh[text] if text in fresh else self._remembered[text] for text in texts]
+        vectors = [fresh[text] if (vector := known[text]) is None else vector for text in texts]
         for text, vector in zip(texts, vectors, strict=True):
             self._remembered[text] = vector
             self._remembered.move_to_end(text)

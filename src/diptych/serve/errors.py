@@ -39,6 +39,7 @@ _HINT_OF_REASON: dict[Reason, str] = {
     Reason.EMPTY_TEXT: "Send some words.",
 }
 RETRY_SECONDS = 1
+_OPENAI = "/v1/"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST_PROBLEMS = 3  # named in the message about a body that does not fit
 
@@ -122,9 +123,14 @@ def of(error: DiptychError) -> ServeError:
     return ServeError(422, "bad_request", str(error))
 
 
-def body(error: ServeError, request_id: str) -> dict[str, str]:
-    """The JSON of an answer."""
-    return {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
+def body(error: ServeError, request_id: str, path: str = "") -> dict[str, Any]:
+    """The JSON of an answer; under /v1 also in OpenAI's shape, whose clients show nothing else."""
+    told: dict[str, Any] = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
+    if path.startswith(_OPENAI):
+        kind = "server_error" if error.status >= 500 else "invalid_request_error"
+        message = f"{error}. {error.hint}".removesuffix(". ")
+        told["error"] = {"message": message, "type": kind, "code": error.code, "param": None}
+    return told
 
 
 def headers(error: ServeError) -> dict[str, str]:
@@ -132,9 +138,11 @@ def headers(error: ServeError) -> dict[str, str]:
     return {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
 
 
-def response(error: ServeError, request_id: str, extra: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer."""
-    return JSONResponse(body(error, request_id), error.status, headers={**headers(error), **(extra or {})})
+def response(
+    error: ServeError, request_id: str, extra: Mapping[str, str] | None = None, *, path: str = ""
+) -> JSONResponse:
+    """The answer to a request for `path`."""
+    return JSONResponse(body(error, request_id, path), error.status, headers={**headers(error), **(extra or {})})
 
 
 def install(app: FastAPI) -> None:
@@ -142,19 +150,19 @@ def install(app: FastAPI) -> None:
 
     async def diptych_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, DiptychError)
-        return response(of(error), _id(request))
+        return response(of(error), _id(request), path=request.url.path)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         headers = {"Allow": _methods_of(request)} if error.status_code == 405 else error.headers
-        return response(_of_http(error, request), _id(request), headers)
+        return response(_of_http(error, request), _id(request), headers, path=request.url.path)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return response(_of_validation(error), _id(request))
+        return response(_of_validation(error), _id(request), path=request.url.path)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return response(internal(error, _id(request)), _id(request))
+        return response(internal(error, _id(request)), _id(request), path=request.url.path)
 
     app.add_exception_handler(DiptychError, diptych_error)
     app.add_exception_handler(HTTPException, http_error)

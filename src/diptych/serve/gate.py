@@ -33,7 +33,7 @@ access = logging.getLogger("diptych.serve.access")
 COOKIE = "diptych_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # where a JSON body may hold pictures as data URIs
-_PICTURE_PATHS = ("/v1/embeddings", "/v1/rerank", "/caption", "/generate")
+_PICTURE_PATHS = ("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/caption", "/generate")
 _MOST_RECEIVING = 512_000_000  # bytes of bodies on their way, all together
 
 HEADERS: list[tuple[bytes, bytes]] = [
@@ -257,7 +257,8 @@ class _Request:
         if self._status:
             return
         self._failure, self._status = None, 0
-        answer = errors.response(error, self._id, {"WWW-Authenticate": "Bearer"} if error.status == 401 else None)
+        extra = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        answer = errors.response(error, self._id, extra, path=self._scope["path"])
         await answer(self._scope, self._receive, self._send_guarded)
 
     def _done(self) -> None:

@@ -120,7 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if refused is None:
             return False
         keep_alive = self.parser.should_keep_alive()
-        self.transport.write(_answer(refused, close=not keep_alive))
+        self.transport.write(_answer(refused, path, close=not keep_alive))
         self.cycle = _ANSWERED
         if not keep_alive:
             self.transport.close()
@@ -150,7 +150,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._headers_are_here()
         if self.transport is None or self.transport.is_closing():
             return
-        self.transport.write(_answer(ServeError(status, code, message), close=True))
+        self.transport.write(_answer(ServeError(status, code, message), "", close=True))
         self.transport.close()
 
     def _abort(self) -> None:
@@ -187,10 +187,10 @@ class _Answered:
 _ANSWERED: Any = _Answered()
 
 
-def _answer(error: ServeError, *, close: bool) -> bytes:
+def _answer(error: ServeError, path: str, *, close: bool) -> bytes:
     """A whole answer, as bytes."""
     identifier = uuid.uuid4().hex
-    text = json.dumps(errors.body(error, identifier)).encode()
+    text = json.dumps(errors.body(error, identifier, path)).encode()
     lines = [
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
         "content-type: application/json",

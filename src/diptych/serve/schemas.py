@@ -23,6 +23,15 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class OpenAIProblem(BaseModel):
+    """The same error as OpenAI's clients read it."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None = None
+
+
 class Problem(BaseModel):
     """Every error, whatever went wrong."""
 
@@ -30,6 +39,7 @@ class Problem(BaseModel):
     message: str = Field(description="What was found")
     hint: str = Field(description="What to do; may be empty")
     request_id: str = Field(description="Also in the header X-Request-ID and in the server's log")
+    error: OpenAIProblem | None = Field(default=None, description="Under /v1 only")
 
 
 class Picture(Request):

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _READERS = 2  # threads of each library
 _CHANGES_AT_ONCE = 256
+_PREFIX = "diptych-"
 _AGAIN = 10.0  # seconds between two tries to open a library that was embedded anew
 
 Loader = Callable[[str], Encoder]
@@ -167,13 +168,20 @@ class Shelf:
         return served
 
     def model(self, name: str | None) -> Embedder:
-        """A model by name; the first without one. Raises ServeError(404)."""
-        for embedder in self.embedders:
-            if name is None or name in (embedder.name, embedder.model.name):
-                return embedder
-        raise errors.ServeError(
-            404, "no_such_model", f"no model {str(name)[:40]!r} is loaded", "GET /v1/models lists those that are."
-        )
+        """A model by name or fingerprint; the first without either.
+
+        Raises ServeError: 404 when there is none, 422 when several have the name.
+        """
+        found = [one for one in self.embedders if name is None or name == one.model.fingerprint]
+        found = found or [one for one in self.embedders if is_called(str(name), one.name)]
+        if not found:
+            raise errors.ServeError(
+                404, "no_such_model", f"no model {str(name)[:40]!r} is loaded", "GET /v1/models lists those that are."
+            )
+        if name is not None and len(found) > 1:
+            raise errors.ServeError(422, "bad_request", f"{len(found)} models are called {name[:40]!r}",
+                                    "Give the fingerprint of one, as GET /v1/models lists it.")  # fmt: skip
+        return found[0]
 
     async def close(self) -> None:
         """Finish what was accepted."""
@@ -231,6 +239,11 @@ class Shelf:
         await old.close()
         if old.embedder not in self.embedders:
             await old.embedder.close()
+
+
+def is_called(name: str, model: str) -> bool:
+    """Whether a name means a model: with `diptych-` in front or without, as on the command line."""
+    return name.removeprefix(_PREFIX) == model.removeprefix(_PREFIX)
 
 
 def _signature(folder: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`/v1`: embeddings in OpenAI's shape, rerank in Cohere's, and which models are loaded."""
+"""`/v1` and `/v2`: embeddings in OpenAI's shape, rerank in Cohere's, and which models are loaded."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from ..schemas import (
     Usage,
 )
 from ..service import Service, TheService
+from ..shelf import is_called
 from ..slow import Slow
 from . import RESPONSES
 
@@ -68,6 +69,7 @@ async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingR
 
 
 @router.post("/v1/rerank", tags=["models"], summary="Put documents in order of their nearness to a query")
+@router.post("/v2/rerank", tags=["models"], summary="The same, for Cohere's second version")
 async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     """By the dual encoder's cosine: texts or pictures on either side. By the slow model, if `model` names it:
     pictures for a text, and `relevance_score` is how likely each is the right one of them.
@@ -75,7 +77,7 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     most = service.settings.limits.documents
     if len(asked.documents) > most:
         raise ServeError(422, "over_limit", f"found {len(asked.documents)} documents; the limit is {most}")
-    if service.slow is not None and asked.model == service.slow.name:
+    if asked.model is not None and service.slow is not None and is_called(asked.model, service.slow.name):
         return await _by_slow(asked, service, service.slow)
     embedder = service.shelf.model(asked.model)
     (query,) = await service.inputs.all([asked.query], embedder, "query")
