@@ -298,3 +298,21 @@ def test_reranking_without_tokens_prints_the_command_that_adds_them(
     code, _, err = diptych(*asked[:-2])  # without --beta something has to be fitted
     assert code == 4
     assert f"diptych fit-rerank --fast {small_model} --slow" in err
+
+
+def test_images_that_the_shipped_model_was_not_made_for_get_a_line(diptych, tmp_path):
+    random = np.random.default_rng(0)
+    source = tmp_path / "noise.csv"
+    lines = ["image,caption"]
+    for number in range(20):
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,noise of kind {number}")
+    source.write_text("\n".join(lines))
+    line = "note: images unlike those that the model diptych-base was trained on"
+    code, out, _ = diptych("index", source, "--library", tmp_path / "library")
+    assert (code, line in out) == (0, True)
+    code, out, err = diptych("search", "a dog", "--library", tmp_path / "library", "--json")
+    assert (code, err.startswith(line)) == (0, True)
+    assert [note["kind"] for note in json.loads(out)["notes"]] == ["unfamiliar"]
+    code, out, _ = diptych("eval", source, "--bootstrap", 0, "--json", "--quiet")
+    assert (code, json.loads(out)["notes"][-1]["kind"]) == (0, "unfamiliar")

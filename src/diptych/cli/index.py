@@ -121,7 +121,7 @@ def index(
         added = collection.add_tokens(load_matcher(tokens, device=common.device), progress=progress)
         remember(library, tokens)
         value["tokens"], text = added.to_json(), f"{text}\ntokens: {added.added} added, {len(added.skipped)} skipped"
-    common.show(value, text, report.notes)
+    common.show(value, text, [*report.notes, *collection.unfamiliar()])
     if not report.total and not report.trashed:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
 

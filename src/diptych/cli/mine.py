@@ -68,6 +68,7 @@ def mine(
     progress = common.progress()
     pairs = list(opened)
     vectors = embed_pairs(encoder, pairs, progress=progress)
+    opened.notes.extend(encoder.unfamiliar(vectors.images))
     if not len(vectors.images):
         raise DataError(f"{opened.name} has no readable picture with a text; there is nothing to mine")
     labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else None

@@ -123,6 +123,7 @@ def search(
         notes = [Note("plain_words", 1, str(one.message)) for one in told if one.category is queries.QueryWarning]
     if where is not None and not hits and not collection.matching(where):
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(where)))
+    notes += collection.unfamiliar()
     title = text or by_generated or (f"like {like}" if like is not None else f"like {escape((image or Path()).name)}")
     for note in notes:
         common.progress().say(f"note: {note.detail}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ from diptych.data.repeats import note_shared_by_splits
 from diptych.data.seen import Seen, read_seen
 from diptych.data.splits import divide
 from diptych.losses import Embedded
-from diptych.models import card, load
+from diptych.models import card, familiarity, load
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
 from diptych.training.batches import BatchRows, EpochPlan, Plan
@@ -40,6 +41,7 @@ from diptych.training.objectives import Contrastive
 from diptych.training.within import MixedPlan
 
 ANY_SOURCE = SourceOptions()
+_FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
 _ANY_CLASSES = 2  # for trying whether a config can be built
 _ANY_TEXTS = ["a picture of a thing"] * 100
 
@@ -407,6 +409,7 @@ def _package(
         licence=config.card.licence,
         compact=config.compact,
         seen=_seen(config, data, lesson),
+        familiar=_familiarity(image, data, config.seed),
     )
     return report
 
@@ -415,6 +418,18 @@ def _seen(config: TrainConfig, data: _Data, lesson: Lesson | None) -> Seen:
     """The records of this run, and those that the models before it had seen."""
     before = [read_seen(load(config.init).folder)] if config.init else []
     return Seen(data.training.marks, data.validation.marks).after(*before, *(lesson.seen if lesson else ()))
+
+
+def _familiarity(image: nn.Module, data: _Data, seed: int) -> familiarity.Familiarity | None:
+    """What the training images look like to the model, from some of them; usual is what held-out ones look like."""
+    drawn = np.random.default_rng(seed)
+    vectors = []
+    for rows, most in ((data.training.images[0], _FAMILIAR), (data.validation.images[0], _FAMILIAR // 2)):
+        chosen = np.sort(drawn.permutation(len(rows))[:most])
+        parts = [torch.from_numpy(np.asarray(rows[part])) for part in np.array_split(chosen, -(-len(chosen) // 100))]
+        with torch.inference_mode():
+            vectors.append(torch.cat([image(part) for part in parts]).numpy())
+    return familiarity.fit(vectors[0], vectors[1], seed)
 
 
 def _trained_side(

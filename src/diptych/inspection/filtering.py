@@ -111,6 +111,8 @@ def filter_pairs(
     encoder = as_model(encoder)
     settings = settings or FilterSettings()
     embedded = embed_pairs(encoder, pairs, progress=progress)
+    for note in encoder.unfamiliar(embedded.images):
+        progress.say(f"note: {note.to_text()}")
     vectors = _vectors(embedded)
     if len(embedded.places) < 2:
         raise DataError(f"found {len(embedded.places)} records with a readable image and a text; expected two or more")

@@ -88,6 +88,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     collection = evaluation.Embedded(
         vectors.images, vectors.texts, vectors.owner, vectors.languages, groups, vectors.image_owner
     )
+    source.notes.extend(encoder.unfamiliar(vectors.images))
     labels = collection.labels
     of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
     names = [picture.name for picture in vectors.pictures]
@@ -145,6 +146,7 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
 def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     by_view = task.relevance == "pair"
     found = embed_images(encoder, pairs, task.views if by_view else (), progress=progress)
+    source.notes.extend(encoder.unfamiliar(found.images))
     every = np.arange(len(found.images))
     labels = every if by_view else evaluation.group_labels(found.groups)[found.image_owner]
     note_shared(source.notes, Contents(found.keys, labels.tolist(), [one.name for one in found.pictures], (), ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
 from diptych.core.lines import one_line
+from diptych.core.notes import Note
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 
 from . import query as queries
 from .opened import OpenLibrary
-from .rows import location
+from .rows import location, text_of
 from .snapshot import DamagedError, Snapshot
 from .where import Where
 
+_SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
 _TIES = 16  # further hits asked of a server, so that equal scores can be put in order of their ids
 
 
@@ -67,6 +70,21 @@ class Searching(OpenLibrary):
         if len(terms) == 1 and (remark := queries.remark(query)) is not None:
             warnings.warn(remark, queries.QueryWarning, stacklevel=4)
         return self._checked(queries.vector(terms, model))
+
+    def unfamiliar(self) -> tuple[Note, ...]:
+        """A note where the library's images are, as a whole, unlike those that its model was trained on.
+
+        Looks at a hundred of them. Nothing is said of a library of texts, on a server, or opened without its model.
+        """
+        told = getattr(self._model, "unfamiliar", None)
+        if told is None or self._place.is_remote:
+            return ()
+        base = self._view().base
+        if not len(base) or text_of(base.row(0)["meta"]) is not None:
+            return ()
+        sample = np.unique(np.linspace(0, len(base) - 1, _SAMPLE).astype(np.int64))
+        found = told(np.asarray(base.vectors[sample], dtype=np.float32))
+        return tuple(replace(note, count=len(base)) for note in found)
 
     def snapshot(self) -> Snapshot:
         """The newest version, laid out for searching; rebuilt when it is missing, stale or damaged."""

@@ -12,6 +12,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.shapes import Float, Float32, UInt8
 from diptych.core.similarity import similarity_named
@@ -20,7 +21,9 @@ from diptych.data.image_inputs import ImageInput
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.table import image_tower, text_tower
 from diptych.encoders.text.tokens import read_tokens
+from diptych.models import familiarity
 from diptych.models import folder as files
+from diptych.models.familiarity import Familiarity
 from diptych.models.runner import OnnxHead
 
 _TEXT_BATCH = 256
@@ -90,6 +93,15 @@ class DualEncoder:
         """The folder, once all files in it are known to be whole."""
         files.verify(self.folder, self.config)
         return self.folder
+
+    @cached_property
+    def familiarity(self) -> Familiarity | None:
+        """How near images are to those of the training; None for a model that does not say, or a truncated one."""
+        return None if self._dims is not None else familiarity.read(self.folder)
+
+    def unfamiliar(self, vectors: Float[np.ndarray, "n d"]) -> tuple[Note, ...]:
+        """A note where embeddings of images are far from those of the training images, as a whole."""
+        return () if self.familiarity is None else self.familiarity.notes(vectors, self.name)
 
     @cached_property
     def image_tower(self) -> ImageTower:

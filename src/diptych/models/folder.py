@@ -6,6 +6,7 @@
     image_head.onnx      features -> embedding
     text_head.onnx       features, or token ids, -> embedding
     tokenizer.json       texts -> token ids (when the text side was trained on them)
+    familiar.json        what the training images look like, where that is known (not part of the fingerprint)
     README.md            the model card
 
 Loading runs no code from the folder and never unpickles.

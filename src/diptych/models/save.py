@@ -19,7 +19,9 @@ from diptych.core.version import __version__
 from diptych.data.seen import Seen
 from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
 from diptych.encoders.text.tokens import TokenTower
+from diptych.models import familiarity
 from diptych.models import folder as files
+from diptych.models.familiarity import Familiarity
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ def save(
     licence: str = "",
     compact: bool = False,
     seen: Seen | None = None,
+    familiar: Familiarity | None = None,
 ) -> files.ModelConfig:
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
     A portable image tower and a tokenizer are copied in, so that the folder needs no other; other towers are
     named with their fingerprint. `compact` stores the heads' large matrices in 8 bits. `seen` are the records that
-    the model was trained on, and those held out.
+    the model was trained on, and those held out; `familiar` says what the training images look like, and does not
+    count for the model's fingerprint.
 
     Raises ModelError when `folder` exists and is not a model folder.
     """
@@ -91,6 +95,8 @@ def save(
         write_bytes(temporary / files.CARD, card.encode())
         if seen is not None:
             seen.write(temporary)
+        if familiar is not None:
+            familiarity.write(temporary, familiar)
     return config
 
 
