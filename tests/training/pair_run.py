@@ -81,6 +81,7 @@ class PairRun:
         self.stop = stop  # interrupted when it embeds for that time
         self.embedded = 0
         options = {"epochs": 3, "batch_size": 15, "learning_rate": 0.01, "tensorboard": False, "log_steps": 1}
+        options["precision"] = "32-true"
         self.settings = TrainingSettings(**{**options, **settings})
         self.trainer = Trainer(
             self.module,

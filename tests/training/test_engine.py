@@ -15,7 +15,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.errors import ConfigError, ModelError  # noqa: E402
-from diptych.training import checkpoints  # noqa: E402
+from diptych.encoders.half_precision import Half  # noqa: E402
+from diptych.training import checkpoints, distributed  # noqa: E402
 from diptych.training.engine import BEST, LAST, RUN_FILES, DivergedError, accelerator  # noqa: E402
 
 from .pair_run import PairRun  # noqa: E402
@@ -221,6 +222,62 @@ def test_a_run_without_any_score_says_so_and_makes_no_model(tmp_path: Path) -> N
         scored(Toy(tmp_path), [float("nan")] * 5).fit()
     assert (tmp_path / LAST).exists()
     assert not (tmp_path / BEST).exists()
+
+
+def test_auto_says_what_it_chose_and_a_run_that_goes_on_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def here(quicker: bool, why: str) -> None:
+        monkeypatch.setattr(distributed, "half_on", lambda device: Half(quicker, why))
+
+    here(True, "the CPU has units")
+    begun = Toy(tmp_path, precision="auto", progress=Said())
+    begun.trainer._validate = interrupt_at(begun, 2)
+    with pytest.raises(KeyboardInterrupt):
+        begun.fit()
+    assert "precision bf16-mixed: the CPU has units" in capsys.readouterr().out
+    here(False, "the CPU has none")
+    result = Toy(tmp_path, precision="auto", progress=Said()).fit()
+    said = capsys.readouterr().out
+    assert (
+        "precision bf16-mixed: the run that goes on was begun in it; here it would be 32-true: the CPU has none" in said
+    )
+    assert (result.precision, result.epochs) == ("bf16-mixed", 5)
+    fresh = Toy(tmp_path / "fresh", precision="auto", progress=Said(), epochs=1).fit()
+    assert fresh.precision == "32-true"
+    assert "precision 32-true: the CPU has none" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "goes_on"), [("bf16-mixed", "auto", True), ("auto", "32-true", True), ("auto", "bf16-mixed", False)]
+)
+def test_auto_and_what_it_stood_for_are_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, goes_on: bool
+) -> None:
+    monkeypatch.setattr(distributed, "half_on", lambda device: Half(False, "no units"))
+
+    def run(precision: str) -> Any:
+        identity = {"config": {"training": {"precision": precision}}}
+        return Toy(tmp_path, precision=precision, epochs=1, identity=identity)
+
+    run(old).fit()
+    if goes_on:
+        assert run(new).fit().epochs == 1
+    else:
+        with pytest.raises(ConfigError, match="precision: 'auto' -> 'bf16-mixed'"):
+            run(new).fit()
+
+
+def interrupt_at(run: Any, epoch: int) -> Any:
+    """A validation that is interrupted there."""
+    plain = run.trainer._validate
+
+    def validate() -> Mapping[str, float]:
+        if run.validated == epoch:
+            raise KeyboardInterrupt
+        return plain()
+
+    return validate
 
 
 def test_a_chunk_where_nothing_is_contrasted_is_refused(tmp_path: Path) -> None:

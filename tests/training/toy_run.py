@@ -17,7 +17,7 @@ from diptych.training.batches import BatchRows, EpochPlan
 from diptych.training.engine import FitResult, Trainer
 from diptych.training.settings import TrainingSettings
 
-SETTINGS = TrainingSettings(epochs=5, batch_size=8, learning_rate=0.02)
+SETTINGS = TrainingSettings(epochs=5, batch_size=8, learning_rate=0.02, precision="32-true")
 
 
 class Toy:

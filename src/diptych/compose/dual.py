@@ -69,6 +69,8 @@ class TrainReport:
                     "best_score": fit.best_score,
                     "epochs": fit.epochs,
                     "seconds": fit.seconds,
+                    "precision": fit.precision,
+                    "unscored": fit.unscored,
                 }
                 for fit in self.fits
             ],
@@ -396,6 +398,7 @@ def _package(
         "data": {**records, **prints},
         "validation": scores,
         "best_epochs": [fit.best_epoch for fit in fits],
+        "precision": fits[0].precision if fits else "32-true",
     }
     save(
         out / "model",

@@ -29,13 +29,14 @@ from diptych.data.readers import Source, SourceOptions
 from diptych.data.repeats import note_shared_by_splits
 from diptych.data.seen import Seen
 from diptych.encoders import table as towers
+from diptych.encoders.half_precision import half_on
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
 from diptych.models.card import CardText
 from diptych.models.cross import folder as files
 from diptych.models.cross.network import CrossNetwork
 from diptych.models.cross.objectives import captioning_loss, matching_loss
-from diptych.models.cross.scorer import Scorer, half_is_quicker
+from diptych.models.cross.scorer import Scorer
 from diptych.models.cross.settings import (
     TEXT_TO_IMAGE,
     NetworkSettings,
@@ -309,7 +310,8 @@ class _Validation:
         return best
 
     def _scorer(self, scoring: ScoringSettings) -> Scorer:
-        return Scorer(self._network, self._words, scoring, captioner=self._captioner, half=half_is_quicker())
+        half = half_on(str(self._network.nothing.device)).quicker
+        return Scorer(self._network, self._words, scoring, captioner=self._captioner, half=half)
 
     def _regions(self, records: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self._pairs.image_owner, records)
@@ -344,6 +346,7 @@ def _saved(
         },
         "validation": dict(scores),
         "best_epochs": [fit.best_epoch],
+        "precision": fit.precision,
     }
     files.save(
         out / "model",

@@ -85,6 +85,16 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(under(_MODULE), under(_OPTIMISER), under(_RANDOM), facts, under(_AVERAGE))
 
 
+def read_facts(path: Path) -> Mapping[str, Any] | None:
+    """The facts of a checkpoint alone; None where there is none that can be read."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            facts: Mapping[str, Any] = json.loads(stored.metadata()["diptych"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+        return None
+    return facts
+
+
 def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer, *, process: int = 0) -> None:
     """Put weights, optimiser state and the random state of this process back as they were."""
     module.load_state_dict(dict(checkpoint.module))

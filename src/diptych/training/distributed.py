@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Shaped
+from diptych.encoders.half_precision import half_on
 from diptych.training.settings import TrainingSettings
 
 
@@ -44,7 +45,7 @@ def launched() -> tuple[int, int]:
 
 
 def start(device: str, settings: TrainingSettings) -> Any:
-    """A Fabric whose processes have met.
+    """A Fabric whose processes have met. A `Trainer` has chosen the precision before; "auto" is 32 bits here.
 
     Raises ConfigError for a device that is not here, a precision it cannot train in, or a number of
     processes other than the launcher's.
@@ -66,8 +67,9 @@ def start(device: str, settings: TrainingSettings) -> Any:
         if isinstance(devices, list):
             raise ConfigError(f"{here} processes cannot share the one device {device!r}; choose cuda or cpu")
         devices = here
-    how: dict[str, Any] = {"precision": settings.precision}
-    if settings.precision == "16-mixed" and kind == "cpu":
+    precision = "32-true" if settings.precision == "auto" else settings.precision
+    how: dict[str, Any] = {"precision": precision}
+    if precision == "16-mixed" and kind == "cpu":
         # Fabric would quietly take bfloat16 instead.
         _check_half_on_cpu()
         how = {"plugins": MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))}
@@ -81,6 +83,12 @@ def start(device: str, settings: TrainingSettings) -> Any:
         except (ValueError, TypeError) as error:
             raise ConfigError(f"the processes cannot be joined: {error}") from error
     return fabric
+
+
+def precision_for(device: str) -> tuple[str, str]:
+    """What "auto" stands for on a device, and why."""
+    half = half_on(accelerator(device)[0])
+    return ("bf16-mixed" if half.quicker else "32-true"), half.why
 
 
 def _check_half_on_cpu() -> None:

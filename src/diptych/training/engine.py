@@ -12,6 +12,7 @@ process validates and writes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import time
@@ -32,7 +33,7 @@ from diptych.training.batches import BatchRows, Plan
 from diptych.training.distributed import accelerator, anywhere, from_first, scaler_of, start, sum_gradients
 from diptych.training.journal import CURVE, Journal
 from diptych.training.objectives import Contrastive, Direct, Objective
-from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, forget
+from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, chosen_precision, forget
 from diptych.training.settings import TrainingSettings
 from diptych.training.watch import DivergedError, NameRows, Watch
 
@@ -59,6 +60,7 @@ class FitResult:
     epochs: int
     seconds: float
     rows: list[dict[str, Any]]  # the log; empty on all processes but the first
+    precision: str = ""  # what it was computed in, where the settings say "auto" too
     unscored: int = 0  # epochs whose validation score was no number, so that they could not be the best
 
 
@@ -102,6 +104,8 @@ class Trainer:
         progress: Progress = SILENT,
     ) -> None:
         self.plan = plan
+        self.precision, self._why = chosen_precision(folder, settings.precision, device)
+        settings = dataclasses.replace(settings, precision=self.precision)
         self.settings = settings
         self.folder = folder
         self.identity = dict(identity)
@@ -137,6 +141,7 @@ class Trainer:
         weights are no numbers, or when no epoch's validation score is one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._progress.say(f"precision {self.precision}: {self._why}")
         at = self._saver.resume(self._progress)
         self._journal = self._open_journal(at)
         try:
@@ -160,7 +165,9 @@ class Trainer:
                 "learning_rate"
             )
         self._saver.take_best()
-        return FitResult(at.best_epoch, at.best_score, at.epoch, at.seconds, self._journal.rows, at.unscored)
+        return FitResult(
+            at.best_epoch, at.best_score, at.epoch, at.seconds, self._journal.rows, self.precision, at.unscored
+        )
 
     def _epoch(self, at: Standing) -> None:
         """What is left of an epoch's batches."""

@@ -15,7 +15,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.protocols import Progress
 from diptych.training import checkpoints, journal, randomness
 from diptych.training.averaging import AveragedWeights
-from diptych.training.distributed import from_first, of_each, scaler_of
+from diptych.training.distributed import from_first, of_each, precision_for, scaler_of
 from diptych.training.settings import FREE_TO_CHANGE, TrainingSettings
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -62,7 +62,7 @@ class Saver:
         self._optimiser = optimiser
         self._average = average
         self._scaler = scaler_of(fabric)
-        self._origin = {"identity": dict(identity), "processes": fabric.world_size}
+        self._origin = {"identity": dict(identity), "processes": fabric.world_size, "precision": settings.precision}
         self._timetable = checkpoints.Timetable(settings.checkpoint_minutes, settings.checkpoint_steps)
 
     def due(self) -> bool:
@@ -110,6 +110,8 @@ class Saver:
         facts = found.facts
         then = {**facts["identity"], "processes": facts.get("processes", 1)}
         changed = differences(then, {**self._origin["identity"], "processes": self._fabric.world_size})
+        if precision_of(facts) == self._origin["precision"]:  # "auto" and what it stood for are the same
+            changed = [change for change in changed if not change.partition(":")[0].endswith("precision")]
         if changed:
             raise ConfigError(
                 f"{self._folder} holds a run with other settings ({'; '.join(changed)}); "
@@ -130,6 +132,34 @@ class Saver:
         if self._fabric.world_size > 1:
             self._module.load_state_dict(from_first(self._module.state_dict(), self._fabric))
             torch.manual_seed(torch.initial_seed() + self._fabric.global_rank)
+
+
+def chosen_precision(folder: Path, wanted: str, device: str) -> tuple[str, str]:
+    """What a run is computed in, and why: "auto" is what the run that goes on was begun in, else what suits the device.
+
+    Other precisions are themselves.
+    """
+    if wanted != "auto":
+        return wanted, "as the settings say"
+    here, why = precision_for(device)
+    facts = checkpoints.read_facts(folder / LAST)
+    begun = precision_of(facts) if facts else here
+    if facts is None:
+        return here, why
+    other = "" if begun == here else f"; here it would be {here}: {why}"
+    return begun, f"the run that goes on was begun in it{other}"
+
+
+def precision_of(facts: Mapping[str, Any]) -> str:
+    """What a checkpoint's run is computed in; older ones have it in their config alone."""
+
+    def named(value: Any) -> str | None:
+        if not isinstance(value, Mapping):
+            return None
+        own = value.get("precision")
+        return own if isinstance(own, str) else next(filter(None, map(named, value.values())), None)
+
+    return named(facts) or "32-true"
 
 
 def forget(folder: Path) -> None:

@@ -9,7 +9,7 @@ from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
 
 SCHEDULES = ("cosine", "constant", "linear", "step")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 OPTIMISERS = ("adamw", "adam", "sgd")
 
 # They change what is written down and when, never what is learnt: a resumed run may have others.
@@ -28,7 +28,7 @@ class TrainingSettings:
     schedule: str = "cosine"  # cosine | constant | linear | step, after the warm-up
     clip: float = 0.0  # largest norm of the gradient; 0 is no clipping
     patience: int = 0  # epochs without a better validation before stopping; 0 runs to the end
-    precision: str = "32-true"  # 32-true | bf16-mixed | 16-mixed
+    precision: str = "auto"  # auto | 32-true | bf16-mixed | 16-mixed; auto is bf16-mixed where that is quicker
     optimiser: str = "adamw"  # adamw | adam | sgd
     momentum: float = 0.9  # of sgd; the first beta of adam and adamw, whose second is 0.999
     step_at: float = 0.5  # schedule "step": share of all steps after which the rate drops

@@ -301,6 +301,7 @@ def _saved(
         },
         "validation": dict(scores),
         "best_epochs": [fit.best_epoch],
+        "precision": fit.precision,
         "steps": config.steps * fit.epochs,
         "seconds": round(fit.seconds, 1),
     }

@@ -15,6 +15,7 @@ from diptych.core.protocols import SILENT, MapTower, Preprocess, Progress
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
+from diptych.encoders.half_precision import half_on
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.pytorch import choose_device
 from diptych.encoders.table import image_tower
@@ -24,7 +25,7 @@ from . import folder as files
 from . import vocabulary
 from .blip import PREFIX, BlipMatcher
 from .network import CrossNetwork
-from .scorer import Scorer, half_is_quicker
+from .scorer import Scorer
 from .settings import TEXT_TO_IMAGE
 from .vocabulary import Vocabulary
 
@@ -46,7 +47,7 @@ class CrossEncoder:
         self.folder = folder
         self.config = config
         self._device = choose_device(device)
-        self._half = half_is_quicker() if precision == "auto" else precision == "bfloat16"
+        self._half = half_on(str(self._device)).quicker if precision == "auto" else precision == "bfloat16"
 
     @property
     def address(self) -> str:

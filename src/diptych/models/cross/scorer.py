@@ -141,12 +141,3 @@ class Scorer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half)
-
-
-def half_is_quicker() -> bool:
-    """Whether this machine multiplies bfloat16 matrices in hardware."""
-    if torch.cuda.is_available():
-        return True
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    capable = torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
-    return bool(supported is not None and supported() and capable)
