@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EXAMPLES = 3  # named with each note
@@ -17,9 +18,13 @@ class Note:
     count: int
     detail: str  # what was done, for people; the same for any count, as it is printed before it
     examples: tuple[str, ...] = ()  # the first ones
+    parts: Mapping[str, int] = field(default_factory=dict)  # the count by sub-kind, where there are any: ".psd": 2
 
     def to_text(self) -> str:
-        """One line: "further images of a sample, not read: 12 (0.seg.png, 1.seg.png, 2.seg.png, ...)"."""
+        """One line: "masks beside images, not read: 12 (0.seg.png, 1.seg.png, 2.seg.png, ...)"."""
+        if self.parts:
+            counts = sorted(self.parts.items(), key=lambda item: (-item[1], item[0]))
+            return f"{self.detail}: {self.count:,} ({', '.join(f'{count:,} {part}' for part, count in counts)})"
         more = ", ..." if self.count > len(self.examples) else ""
         named = f" ({', '.join(self.examples)}{more})" if self.examples else ""
         return f"{self.detail}: {self.count:,}{named}"
@@ -31,25 +36,41 @@ class Notes:
     def __init__(self, notes: Iterable[Note] = ()) -> None:
         self._counts: dict[tuple[str, str], int] = {}
         self._examples: dict[tuple[str, str], dict[str, None]] = {}
+        self._parts: dict[tuple[str, str], Counter[str]] = {}
+        self._named: set[tuple[str, str, str]] = set()
         self.extend(notes)
 
-    def add(self, kind: str, detail: str, *examples: str, count: int = 1) -> None:
-        """Count a remark; of the examples the first few distinct ones are kept."""
+    def add(self, kind: str, detail: str, *examples: str, count: int = 1, part: str = "") -> None:
+        """Count a remark, under its `part` too if it has one; the first few distinct examples are kept."""
         key = (kind, " ".join(detail.split()))
         self._counts[key] = self._counts.get(key, 0) + count
         kept = self._examples.setdefault(key, {})
+        if part:
+            self._parts.setdefault(key, Counter())[part] += count
         for example in examples:
             if len(kept) < EXAMPLES:
                 kept[" ".join(example.split()).encode("utf-8", "backslashreplace").decode()] = None
+
+    def name(self, kind: str, detail: str, name: str) -> None:
+        """Count a remark once for each name, such as that of a column, however often it comes up."""
+        if (kind, detail, name) not in self._named:
+            self._named.add((kind, detail, name))
+            self.add(kind, detail, name)
 
     def extend(self, notes: Iterable[Note]) -> None:
         """Count other notes along."""
         for note in notes:
             self.add(note.kind, note.detail, *note.examples, count=note.count)
+            if note.parts:
+                self._parts.setdefault((note.kind, note.detail), Counter()).update(note.parts)
 
     def __iter__(self) -> Iterator[Note]:
         """The notes so far."""
-        return iter([Note(key[0], count, key[1], tuple(self._examples[key])) for key, count in self._counts.items()])
+        notes = [
+            Note(key[0], count, key[1], tuple(self._examples[key]), dict(self._parts.get(key, {})))
+            for key, count in self._counts.items()
+        ]
+        return iter(notes)
 
     def __len__(self) -> int:
         return len(self._counts)

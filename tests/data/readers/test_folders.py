@@ -35,7 +35,7 @@ def test_split_folders_give_the_split(pictures, read):
     [
         (b"", Reason.EMPTY_TEXT),
         (b"  \n", Reason.EMPTY_TEXT),
-        (b"caf\xe9", Reason.BAD_ROW),
+        (b"\x81 \xff", Reason.BAD_ROW),
         (b"a\0b", Reason.BAD_ROW),
     ],
 )

@@ -8,6 +8,8 @@ import pytest
 
 from diptych.core.errors import DataError, Reason
 from diptych.data.readers import open_source
+from diptych.data.readers.options import SourceOptions
+from diptych.data.readers.reading import Reading
 from diptych.data.readers.textfile import json_array_under
 
 
@@ -88,10 +90,11 @@ def test_coco_that_is_broken(pictures, read):
 def test_an_array_under_a_key_is_the_same_in_blocks_of_any_size(tmp_path, block):
     value = {"a": {"things": 3}, "x": ["things"], "things": [{"n": n, "s": ']"' * n} for n in range(9)], "z": [1]}
     file = tmp_path / "x.json"
+    job = Reading(file, SourceOptions())
     for indent in (None, 1):
         file.write_text(json.dumps(value, indent=indent))
-        assert list(json_array_under(file, "things", block)) == value["things"]
-        assert list(json_array_under(file, "z", block)) == [1]
+        assert list(json_array_under(job, file, "things", block)) == value["things"]
+        assert list(json_array_under(job, file, "z", block)) == [1]
 
 
 def narrative(dataset, image, caption, annotator=1):

@@ -38,7 +38,7 @@ def members(jpeg):
         ("a/001.meta.pyd", pickle.dumps(Explosive())),
         ("a/.hidden.jpg", b"x"),
         ("a/002.left.PNG", jpeg(2, "PNG")),
-        ("a/002.txt", b"caf\xe9"),
+        ("a/002.txt", b"\x81 \xff"),
         ("a/003.txt", b"no image"),
     ]
 
@@ -51,17 +51,17 @@ def test_members_are_grouped_by_key_and_read_in_place(tmp_path, read, members, j
         ("train-000/a/001", "val", "4"),
         ("train-000/a/002", "train", None),
     ]
-    assert pairs[0].texts == (Text("a dog", "en"), Text("the dog", "en"), Text("Rex", "en", "title"))
+    assert pairs[0].texts == (Text("a dog\nthe dog", "en"), Text("a dog", "en"), Text("Rex", "en", "title"))
     assert isinstance(pairs[0].images[0], TarImage)
     assert pairs[0].images[0].open().read() == jpeg(1)
     assert pairs[1].images[0].open().read() == jpeg(2, "PNG")
-    assert [(entry.name.rpartition("::")[2], entry.reason) for entry in skipped] == [
-        ("a/002.txt", Reason.BAD_ROW),
+    assert sorted((entry.name.rpartition("::")[2], entry.reason) for entry in skipped) == [
         ("a/002", Reason.EMPTY_TEXT),
+        ("a/002.txt", Reason.BAD_ROW),
         ("a/003", Reason.NO_IMAGE),
         ("train-000.tar", Reason.BAD_ROW),
     ]
-    assert "1 pickles" in skipped[-1].detail
+    assert any("1 pickles" in entry.detail for entry in skipped)
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import Reason
 from diptych.core.types import Pair
 
-from .files import split_of, table_files
+from .files import file_split, table_files
 from .reading import Reading
 from .rows import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Split = Callable[[], str | None]
 
 BATCH = 64  # rows: images come along, so a batch may be tens of megabytes
 
@@ -36,12 +38,14 @@ def _parquet_pairs(job: Reading, path: Path) -> Iterator[Pair]:
 
     try:
         with pq.ParquetFile(path) as file:
-            yield from batch_pairs(job, path, file.schema_arrow, file.iter_batches(BATCH), split_of(path))
+            yield from batch_pairs(
+                job, path, file.schema_arrow, file.iter_batches(BATCH), lambda: file_split(job, path)
+            )
     except (pa.ArrowException, OSError, UnicodeError) as error:
         job.skip(path.name, Reason.TRUNCATED, f"cannot be read as Parquet: {error}")
 
 
-def arrow_pairs(job: Reading, path: Path, split: str | None) -> Iterator[Pair]:
+def arrow_pairs(job: Reading, path: Path, split: Split) -> Iterator[Pair]:
     """Pairs of one Arrow stream file, as `datasets` saves them; anything else is skipped."""
     import pyarrow as pa
 
@@ -53,22 +57,27 @@ def arrow_pairs(job: Reading, path: Path, split: str | None) -> Iterator[Pair]:
 
 
 def batch_pairs(
-    job: Reading, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], split: str | None
+    job: Reading, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], split: Split
 ) -> Iterator[Pair]:
     """Pairs of record batches with one schema."""
     rows = Rows(job, path.parent, split)
-    rows.columns(tuple(schema.names), str(path), all_texts=True)
+    rows.check(schema.names, str(path))
     classes = class_names(schema)
     name = str(path.relative_to(job.path)) if path.is_relative_to(job.path) else path.name
     name = path.name if name == "." else name
+    yield from rows.pairs(_named_rows(job, name, batches, classes))
+
+
+def _named_rows(
+    job: Reading, name: str, batches: Iterator[pa.RecordBatch], classes: dict[str, list[str]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows that can be decoded, each with its place."""
     for number, row in enumerate(_rows(batches)):
         where = f"{name} row {number}"
         if row is None:
             job.skip(where, Reason.BAD_ROW, "a text is not UTF-8")
-            continue
-        pair = rows.pair(_with_class_names(row, classes), where)
-        if pair is not None:
-            yield pair
+        else:
+            yield where, _with_class_names(row, classes)
 
 
 def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any] | None]:

@@ -55,7 +55,7 @@ def _part(job: Reading, file: Path) -> Iterator[Pair]:
     captions = _captions(job, file)
     objects = _objects(job, file.with_name(file.name.replace("captions_", "instances_")))
     root = ImageRoot(job, base)
-    for number, record in enumerate(json_array_under(file, "images")):
+    for number, record in enumerate(json_array_under(job, file, "images")):
         where = f"{file.name} image {number}"
         name = record.get("file_name") if isinstance(record, Mapping) else None
         if not isinstance(name, str) or not is_unicode(name) or "id" not in record:
@@ -76,7 +76,7 @@ def _part(job: Reading, file: Path) -> Iterator[Pair]:
 
 def _captions(job: Reading, file: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for number, record in enumerate(json_array_under(file, "annotations")):
+    for number, record in enumerate(json_array_under(job, file, "annotations")):
         caption = record.get("caption") if isinstance(record, Mapping) else None
         if isinstance(caption, str) and "image_id" in record:
             found.setdefault(str(record["image_id"]), []).append(caption)
@@ -90,12 +90,12 @@ def _objects(job: Reading, file: Path) -> dict[str, list[str]]:
     if not file.is_file():
         return {}
     names: dict[Any, str] = {}
-    for record in json_array_under(file, "categories"):
+    for record in json_array_under(job, file, "categories"):
         if isinstance(record, Mapping) and isinstance(record.get("name"), str) and is_unicode(record["name"]):
             names[record.get("id")] = record["name"]
     found: dict[str, dict[str, None]] = {}
     unknown = 0
-    for record in json_array_under(file, "annotations"):
+    for record in json_array_under(job, file, "annotations"):
         name = names.get(record.get("category_id")) if isinstance(record, Mapping) else None
         if name is None or "image_id" not in record:
             unknown += 1

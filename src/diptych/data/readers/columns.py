@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.data.language import CODES
 
+from .cells import CellFacts
 from .options import SourceOptions
 from .reading import printable
 
@@ -53,6 +54,16 @@ _BESIDE_CODE = {
     *FIELD_NAMES,
     *["independent", "translation", "translated", "human", "machine"],
 }
+# Codes that are English words, units or shorthands too. A column is taken for that language only beside a
+# column of the same pattern whose code is no such word ("caption_en" beside "caption_id").
+_ALSO_WORDS = frozenset(
+    ["am", "be", "ca", "el", "he", "hi", "id", "is", "it", "km", "ml", "mr", "ms", "my", "no", "pa", "ps", "si", "so"]
+)
+_ALSO_ENDINGS = frozenset(["id", "no"])  # after a word: "caption_id", "text_no"
+_NUMBERED = re.compile(r"(?P<base>.*[^\W\d_])[\s_.\-#(\[]*\d{1,3}[)\]]?")  # caption2, caption_0, sentence 3, text (2)
+_COUNTED = re.compile(
+    r"(is|has|num|n|nb|no|len|count)[_\-. ].*|.*[_\-. ](id|ids|no|nr|num|number|idx|index|count|len|length|score|hash)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +78,40 @@ class TextColumn:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The role of each column; `rest` goes to `Pair.meta`."""
+    """The role of each column; `rest` goes to `Pair.meta`.
 
-    image: str
+    `numbered` are the text columns that a number at the end of their name made one of; `unread` are those that look
+    like texts, by name or by content, and are none by guess.
+    """
+
+    image: str | None
     texts: tuple[TextColumn, ...]
     id: str | None
     split: str | None
     group: str | None
     lang: str | None
     rest: tuple[str, ...]
+    numbered: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
-def assign(names: Sequence[str], options: SourceOptions, where: str, *, all_texts: bool = True) -> Columns:
+def assign(
+    names: Sequence[str],
+    options: SourceOptions,
+    where: str,
+    *,
+    facts: Mapping[str, CellFacts] | None = None,
+    all_texts: bool = True,
+    needs_image: bool = True,
+) -> Columns:
     """Roles of the columns `names`: those the user named, else those with a usual name.
 
-    `all_texts` asks that every named text column is there (a CSV header); otherwise one will do
-    (JSON rows, which may leave keys out). Raises ConfigError when a column that the user named is
-    not there, DataError when no image column is found; both list the columns found.
+    `facts` tell what the cells hold: a column of numbers is never taken for texts by guess. `all_texts` asks
+    that every named text column is there (a CSV header); otherwise one will do (JSON rows, which may leave keys
+    out). Raises ConfigError when a column that the user named is not there, DataError when no image column is
+    found and one is needed; both list the columns found.
     """
+    facts = facts or {}
     found = printable(", ".join(names)) or "none"
 
     def named(column: str) -> str:
@@ -96,8 +123,8 @@ def assign(names: Sequence[str], options: SourceOptions, where: str, *, all_text
     def role(given: str | None, usual: Iterable[str]) -> str | None:
         return named(given) if given is not None else _match(names, usual)
 
-    image = role(options.image_column, IMAGE_NAMES)
-    if image is None:
+    image = role(options.image_column, IMAGE_NAMES) if needs_image else None
+    if image is None and needs_image:
         raise DataError(
             f"{where} has no column that looks like images; columns found: {found}; name it with --image-column",
             Reason.NO_IMAGE,
@@ -107,21 +134,28 @@ def assign(names: Sequence[str], options: SourceOptions, where: str, *, all_text
     group = role(options.group_column, GROUP_NAMES)
     lang = _match(names, LANG_NAMES)
     taken = {image, identifier, split, group, lang}
+    free = [name for name in names if name not in taken]
     if options.text_columns:
-        present = [column for column in options.text_columns if _match(names, [column])]
-        wanted = options.text_columns if all_texts or not present else present
-        texts = tuple(_named_text(named(column)) for column in wanted)
+        wanted = _listed_columns(names, options.text_columns)
+        present = [column for column in wanted if _match(names, [column])]
+        wanted = wanted if all_texts or not present else present
+        texts = tuple(_named_text(named(column), names) for column in wanted)
+        numbered: tuple[str, ...] = ()
+        unread: tuple[str, ...] = ()
     else:
-        guesses = (_usual_text(name) for name in names if name not in taken)
-        texts = tuple(guess for guess in guesses if guess is not None)
-    taken |= {column.name for column in texts}
-    return Columns(image, texts, identifier, split, group, lang, tuple(n for n in names if n not in taken))
+        guesses = [guess for name in free if (guess := _usual_text(name, names)) is not None]
+        texts = tuple(guess for guess in guesses if not _holds_numbers(facts.get(guess.name)))
+        chosen = {column.name for column in texts}
+        numbered = tuple(name for name in names if name in chosen and _usual_name(name) is None)
+        unread = tuple(name for name in free if name not in chosen and _looks_like_texts(name, names, facts.get(name)))
+    rest = tuple(name for name in free if name not in {column.name for column in texts})
+    return Columns(image, texts, identifier, split, group, lang, rest, numbered, unread)
 
 
 def has_role(name: str) -> bool:
-    """Whether a column of this name would be taken for anything but a remark that goes to `Pair.meta`."""
+    """Whether a column of this name could be taken for anything but a remark that goes to `Pair.meta`."""
     usual = (*IMAGE_NAMES, *ID_NAMES, *SPLIT_NAMES, *GROUP_NAMES, *LANG_NAMES)
-    return name.lower() in usual or _usual_text(name) is not None
+    return name.lower() in usual or _by_name(name) is not None
 
 
 def _match(names: Sequence[str], wanted: Iterable[str]) -> str | None:
@@ -135,14 +169,38 @@ def _match(names: Sequence[str], wanted: Iterable[str]) -> str | None:
     return None
 
 
-def _usual_text(name: str) -> TextColumn | None:
-    """A column whose name says that it holds texts, else None."""
+def _listed_columns(names: Sequence[str], given: Iterable[str]) -> list[str]:
+    """("a,b", "c") -> a, b, c, unless there is a column "a,b"."""
+    columns: list[str] = []
+    for value in given:
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        columns += [value] if _match(names, [value]) or not parts else parts
+    return list(dict.fromkeys(columns))
+
+
+def _usual_text(name: str, names: Sequence[str]) -> TextColumn | None:
+    """A column whose name says that it holds texts, in the company of the columns `names`; else None."""
+    guess = _by_name(name)
+    if guess is None or not _may_be_a_word(name):
+        return guess
+    patterns = {_pattern(other) for other in names if not _may_be_a_word(other)}
+    return guess if _pattern(name) in patterns else None
+
+
+def _by_name(name: str) -> TextColumn | None:
+    found = _usual_name(name)
+    if found is None and (numbered := _NUMBERED.fullmatch(name)):
+        found = _usual_name(numbered["base"])
+    return None if found is None else TextColumn(name, found.field, found.lang, found.independent)
+
+
+def _usual_name(name: str) -> TextColumn | None:
     lowered = name.lower()
     if lowered in CAPTION_NAMES:
         return TextColumn(name, "caption", None)
     if lowered in FIELD_NAMES:
         return TextColumn(name, lowered, None)
-    if lowered in CODES and lowered != "id":
+    if lowered in CODES:
         return TextColumn(name, "caption", lowered)
     first, *others = re.split(r"[-_. ]", lowered)
     if len(others) != 1:
@@ -156,6 +214,35 @@ def _usual_text(name: str) -> TextColumn | None:
     return None
 
 
-def _named_text(name: str) -> TextColumn:
+def _pattern(name: str) -> str | None:
+    """What is left of the name of a column of one language without the code: "caption_*"; None for others."""
+    found = _by_name(name)
+    if found is None or found.lang is None:
+        return None
+    numbered = _NUMBERED.fullmatch(name)
+    parts = re.split(r"[-_. ]", (numbered["base"] if numbered else name).lower())
+    return "_".join("*" if part == found.lang else part for part in parts[:1] + parts[1:] if len(part) != 0)
+
+
+def _may_be_a_word(name: str) -> bool:
+    """Whether the language that a column's name seems to state may be another word: "no", "is_human", "text_id"."""
+    found = _by_name(name)
+    if found is None or found.lang is None:
+        return False
+    return found.lang in (_ALSO_WORDS if name.lower().startswith(found.lang) else _ALSO_ENDINGS)
+
+
+def _holds_numbers(facts: CellFacts | None) -> bool:
+    return facts is not None and facts.all_numbers
+
+
+def _looks_like_texts(name: str, names: Sequence[str], facts: CellFacts | None) -> bool:
+    """Whether a column that is not read could be missed: it has a text's name, or cells of several words."""
+    if facts is not None and facts.mostly_words:
+        return True
+    return _by_name(name) is not None and not _may_be_a_word(name) and _COUNTED.fullmatch(name.lower()) is None
+
+
+def _named_text(name: str, names: Sequence[str]) -> TextColumn:
     """A column that the user says holds texts; its name is the field unless it says more."""
-    return _usual_text(name) or TextColumn(name, name, None)
+    return _usual_text(name, names) or TextColumn(name, name, None)

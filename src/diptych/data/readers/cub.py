@@ -9,7 +9,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.types import FileImage, Pair
 
 from .reading import Reading, is_unicode
-from .textfile import encoding_of, lines
+from .textfile import lines
 
 IMAGES, CLASSES, LABELS, SPLIT = "images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"
 TEXTS = ("text_c10", "text", "captions")  # folders of texts, in the birds' folder or beside it
@@ -97,9 +97,7 @@ def _captions(job: Reading, folder: Path, name: str) -> list[str]:
     if not path.is_file():
         job.skip(name, Reason.EMPTY_TEXT, f"no captions {path.name} in {path.parent}")
         return []
-    if encoding_of(path) == "utf-8":
-        return [line for _, line in lines(job, path)]
-    return path.read_text(encoding=encoding_of(path)).splitlines()
+    return [line for _, line in lines(job, path)]
 
 
 def _is_inside(name: str) -> bool:

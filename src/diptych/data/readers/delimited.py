@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import Pair
+from diptych.data.images import SUFFIXES as IMAGE_SUFFIXES
 
-from .files import split_of, table_files
+from .encodings import Encoding, encoding_of, open_text
+from .files import file_split, table_files
+from .quotes import Kind, Record, records
 from .reading import Reading, printable
 from .rows import Rows
-from .textfile import encoding_of
+from .textfile import text_encoding
 
 SUFFIXES = (".csv", ".tsv")
 DELIMITERS = (",", "\t", "|", ";")
@@ -30,9 +34,13 @@ def read(job: Reading) -> Iterator[Pair]:
         yield from _pairs(job, path)
 
 
-def looks_like_table(path: Path) -> bool:
+def looks_like_table(path: Path, stated: str | None = None) -> bool:
     """Whether the first line is a header with a delimiter."""
-    header = _header(path, encoding_of(path))
+    try:
+        encoding = encoding_of(path, stated)
+    except DataError:
+        return False
+    header = _header(path, encoding)
     return len(_split(header, delimiter_of(header))) > 1
 
 
@@ -42,51 +50,81 @@ def delimiter_of(header: str) -> str:
 
 
 def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
-    encoding = encoding_of(path)
+    encoding = text_encoding(job, path)
     header = _header(path, encoding)
     delimiter = delimiter_of(header)
     names = tuple(name.strip() for name in _split(header, delimiter))
     if len(set(names)) < len(names):
         raise DataError(f"{path} names a column twice; columns found: {printable(', '.join(names))}")
-    rows = Rows(job, path.parent, split_of(path))
-    rows.columns(names, str(path), all_texts=True)
-    for where, cells in _rows(job, path, encoding, _dialect(path, encoding, delimiter)):
-        if len(cells) != len(names):
-            job.skip(where, Reason.BAD_ROW, f"{len(cells)} cells where the header has {len(names)}")
-            continue
-        pair = rows.pair(dict(zip(names, cells, strict=True)), where)
-        if pair is not None:
-            yield pair
+    rows = Rows(job, path.parent, lambda: file_split(job, path))
+    place = names.index(rows.check(names, str(path)).image or "")
+
+    def kind(cells: list[str]) -> str | None:
+        """What a row by itself has for an image; None for a line that may be the end of a text of several lines."""
+        image = cells[place].strip() if len(cells) == len(names) else ""
+        if image.lower().endswith(tuple(IMAGE_SUFFIXES)):
+            return "file"
+        return "name" if image and len(image.split()) == 1 else None
+
+    table = _Table(path, encoding, delimiter, len(names), kind)
+    yield from rows.pairs(_rows(job, table, names))
 
 
-def _rows(job: Reading, path: Path, encoding: str, dialect: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The rows after the header. Bytes that are not UTF-8 become lone surrogates, refused later by row."""
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
-        stream.readline(MAX_HEADER)
-        reader = csv.reader(stream, **dialect)
-        while True:
-            start = reader.line_num + 2
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except (csv.Error, UnicodeError) as error:
-                end = max(start, reader.line_num + 1)
-                lines = f"line {start}" if end == start else f"lines {start} to {end}"
-                job.skip(f"{path.name} {lines}", Reason.BAD_ROW, str(error))
-                if isinstance(error, UnicodeError):
-                    return
-                continue
-            if any(cell.strip() for cell in cells):
-                yield f"{path.name} line {start}", cells
+class _Table:
+    """How the lines of one file are cut into cells."""
+
+    def __init__(self, path: Path, encoding: Encoding, delimiter: str, width: int, kind: Kind) -> None:
+        self.path, self._encoding, self._delimiter, self._width, self._kind = path, encoding, delimiter, width, kind
+
+    def records(self, *, most: int | None = None, quoted: bool = True) -> Iterator[Record]:
+        """The records after the header; of the first `most` characters only."""
+        with open_text(self.path, self._encoding) as stream:
+            stream.readline(MAX_HEADER)
+            lines = stream if most is None else io.StringIO(stream.read(most), newline="")
+            yield from records(lines, self._delimiter, self._width, self._kind, quoted=quoted)
+
+    def is_quoted(self) -> tuple[bool, str]:
+        """Whether quotation marks are those of a spreadsheet, and a remark where that is not clear.
+
+        They are everywhere but in tab-separated files, whose captions are mostly written raw: there only where
+        whole cells are seen in quotes, and no quotation mark is seen that quotes nothing.
+        """
+        if self._delimiter != "\t":
+            return True, ""
+        with open_text(self.path, self._encoding) as stream:
+            sample = stream.read(MAX_HEADER)
+        if not re.search(r'(^|\t)"[^"\t]*"(\t|\r|\n|$)', sample):
+            return False, ""
+        if any(record.raw for record in self.records(most=MAX_HEADER)):
+            return False, "tab-separated files whose quotation marks are read as part of the texts"
+        return True, ""
 
 
-def _header(path: Path, encoding: str) -> str:
+def _rows(job: Reading, table: _Table, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows after the header. Bytes that cannot be decoded are lone surrogates, refused later by row."""
+    quoted, remark = table.is_quoted()
+    if remark:
+        job.notes.name("raw_quotes", remark, table.path.name)
     try:
-        with path.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
+        for record in table.records(quoted=quoted):
+            where = f"{table.path.name} line {record.line}"
+            if record.raw and quoted:
+                job.note("stray_quote", "lines with a quotation mark that quotes no cell, read as they are", where)
+            if record.problem:
+                lines = f"lines {record.line} to {record.last}" if record.last > record.line else f"line {record.line}"
+                job.skip(f"{table.path.name} {lines}", Reason.BAD_ROW, record.problem)
+            elif any(cell.strip() for cell in record.cells):
+                yield where, dict(zip(names, record.cells, strict=True))
+    except UnicodeError as error:
+        job.skip(table.path.name, Reason.TRUNCATED, f"cannot be decoded further: {error}")
+
+
+def _header(path: Path, encoding: Encoding) -> str:
+    try:
+        with open_text(path, encoding) as stream:
             header = stream.readline(MAX_HEADER)
     except UnicodeError as error:
-        raise DataError(f"{path} is not valid {encoding}: {error}") from error
+        raise DataError(f"{path} is not valid {encoding.name}: {error}") from error
     if not header.strip():
         raise DataError(f"{path} is empty; expected a first line that names the columns")
     return header.rstrip("\r\n")
@@ -94,17 +132,3 @@ def _header(path: Path, encoding: str) -> str:
 
 def _split(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter), [])
-
-
-def _dialect(path: Path, encoding: str, delimiter: str) -> dict[str, Any]:
-    """Quotes as in a spreadsheet; in tab-separated files only where a whole cell is seen quoted.
-
-    Captions in TSV files are mostly written raw, and one that starts with a quotation mark would
-    swallow the lines after it.
-    """
-    if delimiter == "\t":
-        with path.open(encoding=encoding, errors="replace", newline="") as stream:
-            sample = stream.read(MAX_HEADER)
-        if not re.search(r'(^|\t)"[^"\t]*"(\t|\r|\n|$)', sample):
-            return {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
-    return {"delimiter": delimiter, "strict": True}

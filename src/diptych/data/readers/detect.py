@@ -16,7 +16,7 @@ from .textfile import head
 _INGREDIENTS = re.compile(rb'"ingredients"\s*:')  # as a key
 
 
-def detect(path: Path, choices: str) -> str:
+def detect(path: Path, choices: str, encoding: str | None = None) -> str:
     """Name of the reader for `path`, by its name and first bytes.
 
     Raises DataError when there is nothing there, or nothing in it; ConfigError, with the
@@ -29,10 +29,10 @@ def detect(path: Path, choices: str) -> str:
             f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)",
             Reason.MISSING,
         )
-    return _detect_file(path, choices)
+    return _detect_file(path, choices, encoding)
 
 
-def _detect_file(path: Path, choices: str) -> str:
+def _detect_file(path: Path, choices: str, encoding: str | None) -> str:
     name = path.name.lower()
     if path.stat().st_size == 0:
         raise DataError(f"{path} is an empty file")
@@ -47,7 +47,7 @@ def _detect_file(path: Path, choices: str) -> str:
         return "parquet"
     if name.endswith((".txt", ".token")) and flickr.find(path):
         return "flickr"
-    if name.endswith(delimited.SUFFIXES) or (name.endswith(".txt") and delimited.looks_like_table(path)):
+    if name.endswith(delimited.SUFFIXES) or (name.endswith(".txt") and delimited.looks_like_table(path, encoding)):
         return "csv"
     if name in (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS):
         return "recipe1m"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .options import SPLITS, split_of_name
+from .reading import Reading
 
 
 def table_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -18,9 +19,20 @@ def table_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(file for child in _folders(path) for file in _matching(child, suffixes))
 
 
-def split_of(path: Path) -> str | None:
-    """The split that the file's own name, or its folder's, speaks of."""
-    return split_of_name(path.name) or SPLITS.get(path.parent.name.lower())
+def file_split(job: Reading, path: Path) -> str | None:
+    """The split that a file of the source speaks of by its name, or by its folder's below the source; noted.
+
+    The folder that the source itself lies in, or is, says nothing: people keep data in folders called "dev".
+    """
+    named = split_of_name(path.name)
+    if named is not None:
+        job.notes.name("split", f"split {named}: from the names of files", path.name)
+        return named
+    below = path.parent != job.path and path != job.path
+    named = SPLITS.get(path.parent.name.lower()) if below else None
+    if named is not None:
+        job.notes.name("split", f"split {named}: from the names of folders", path.parent.name)
+    return named
 
 
 def _matching(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:

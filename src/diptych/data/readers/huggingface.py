@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from diptych.core.types import Pair
 
 from . import delimited, jsonl
 from .arrow import arrow_pairs, read_parquet
-from .files import table_files
+from .files import file_split, table_files
 from .options import normalise_split
 from .reading import Reading
 from .rows import Rows
@@ -45,7 +46,7 @@ def _saved(job: Reading) -> Iterator[Pair]:
     if not (job.path / "dataset_dict.json").is_file():
         yield from _saved_split(job, job.path, None)
         return
-    content = load_json(job.path / "dataset_dict.json")
+    content = load_json(job, job.path / "dataset_dict.json")
     names = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(names, list):
         raise DataError(f"{job.path / 'dataset_dict.json'} has no list 'splits'; save the data set again")
@@ -54,14 +55,14 @@ def _saved(job: Reading) -> Iterator[Pair]:
 
 
 def _saved_split(job: Reading, folder: Path, name: str | None) -> Iterator[Pair]:
-    state = load_json(folder / "state.json")
+    state = load_json(job, folder / "state.json")
     try:
         names = [Path(file["filename"]).name for file in state["_data_files"]]
         split = normalise_split(name or state.get("_split"))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{folder / 'state.json'} is not as `datasets` writes it: no {error}") from error
     for file_name in names:
-        yield from arrow_pairs(job, folder / file_name, split)
+        yield from arrow_pairs(job, folder / file_name, lambda: split)
 
 
 def _shards(job: Reading) -> Iterator[Pair]:
@@ -69,7 +70,7 @@ def _shards(job: Reading) -> Iterator[Pair]:
         yield from read_parquet(job)
     elif files := table_files(job.path, (".arrow",)):
         for path in files:
-            yield from arrow_pairs(job, path, normalise_split(path.name.split("-")[0]))
+            yield from arrow_pairs(job, path, partial(file_split, job, path))
     elif table_files(job.path, delimited.SUFFIXES):
         yield from delimited.read(job)
     elif table_files(job.path, jsonl.SUFFIXES):
@@ -105,15 +106,15 @@ def _streamed(job: Reading, name: str, split: str, dataset: Any) -> Iterator[Pai
             dataset = dataset.cast_column(column, datasets.Image(decode=False))
         elif isinstance(feature, datasets.ClassLabel):
             classes[column] = feature.names
-    rows = Rows(job, Path(), normalise_split(split))
-    for number, row in enumerate(dataset):
-        named = {
+
+    def named(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {
             key: classes[key][value] if key in classes and value is not None and value >= 0 else value
             for key, value in row.items()
         }
-        pair = rows.pair(named, f"{name} {split} row {number}")
-        if pair is not None:
-            yield pair
+
+    rows = ((f"{name} {split} row {number}", named(row)) for number, row in enumerate(dataset))
+    yield from Rows(job, Path(), lambda: normalise_split(split)).pairs(rows)
 
 
 def _first_line(error: Exception) -> str:

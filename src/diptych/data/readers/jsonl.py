@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from diptych.core.errors import Reason
 from diptych.core.types import Pair
 
-from .files import split_of, table_files
+from .files import file_split, table_files
 from .reading import Reading
 from .rows import Rows
 from .textfile import lines
@@ -28,7 +29,11 @@ def read(job: Reading) -> Iterator[Pair]:
 
 
 def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
-    rows = Rows(job, path.parent, split_of(path))
+    yield from Rows(job, path.parent, lambda: file_split(job, path)).pairs(_objects(job, path))
+
+
+def _objects(job: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON objects, each with its place."""
     for where, line in lines(job, path):
         try:
             row = json.loads(line)
@@ -37,7 +42,5 @@ def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
             continue
         if not isinstance(row, dict):
             job.skip(where, Reason.BAD_ROW, f"a JSON {type(row).__name__} where an object was expected")
-            continue
-        pair = rows.pair(row, where)
-        if pair is not None:
-            yield pair
+        else:
+            yield where, row

@@ -9,10 +9,10 @@ from typing import Any
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import Pair
 
+from .cells import strings
 from .options import normalise_split
 from .reading import Reading
 from .root import ImageRoot
-from .rows import strings
 from .textfile import head, load_json
 
 
@@ -34,7 +34,7 @@ def read(job: Reading) -> Iterator[Pair]:
     path = find(job.path)
     if path is None:
         raise DataError(f"{job.path} has no JSON file with images and sentences", Reason.MISSING)
-    content = load_json(path)
+    content = load_json(job, path)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
         raise DataError(f"{path} is not Karpathy's format: expected an object with a list under 'images'")

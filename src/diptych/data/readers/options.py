@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.core.config import unknown
+from diptych.core.errors import ConfigError
 from diptych.core.types import Origin
 
 # The names that data sets in the wild give to the three splits.
@@ -32,7 +34,7 @@ class SourceOptions:
     image_column: str | None = None
     """Column (or JSON key) that holds the image: a path, or encoded bytes."""
     text_columns: tuple[str, ...] = ()
-    """Columns that hold the texts; repeat the flag for several."""
+    """Columns that hold the texts: a,b or a b, or repeat the flag."""
     text_parts: tuple[str, ...] = ()
     """Join these parts of each record into one long text, in this order: title,ingredients,instructions."""
     origins: tuple[str, ...] = ()
@@ -45,6 +47,10 @@ class SourceOptions:
     """Column that holds the class of the record."""
     lang: str | None = None
     """Language (ISO 639-1, such as en) of texts whose source does not say it."""
+    encoding: str | None = None
+    """Encoding of text files, such as windows-1252 or gb18030; UTF-8, or found out, when left out."""
+    extra_images: bool = False
+    """Read masks, depth maps and their like beside an image (0.seg.png, a_mask.png) as images too."""
     images_root: Path | None = None
     """Folder that relative image paths start from."""
     split: str | None = None
@@ -55,6 +61,18 @@ class SourceOptions:
         for origin in self.origins:
             if origin not in tuple(Origin):
                 raise unknown("origin", origin, Origin)
+        if self.encoding is not None and not _is_text_encoding(self.encoding):
+            raise ConfigError(
+                f"unknown encoding {self.encoding!r}; expected a name such as utf-8, utf-16, windows-1252, gb18030, "
+                "big5, shift_jis or euc-kr"
+            )
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        return isinstance(codecs.decode(b"", name), str) and isinstance("".encode(name), bytes)
+    except (LookupError, TypeError, ValueError):
+        return False
 
 
 def normalise_split(name: str | None) -> str | None:

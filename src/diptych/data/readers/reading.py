@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from diptych.core.types import Skipped, Text
 
 from .options import SourceOptions
 
+_INVISIBLE = frozenset(["Cc", "Cf", "Zs", "Zl", "Zp"])
+# Letters, marks and symbols that are drawn as nothing: Braille blank, Hangul fillers, joiners and the like.
+_BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065")
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -21,6 +26,7 @@ class Reading:
     options: SourceOptions
     skipped: list[Skipped] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
+    columns: dict[str, None] = field(default_factory=dict)  # those of the tables, in the order they came up
 
     def skip(self, name: str, reason: Reason, detail: str) -> None:
         """Note an input that is left out; the detail becomes one line."""
@@ -39,6 +45,8 @@ class Reading:
             cleaned = value.strip().removeprefix("\ufeff").strip()
             if not cleaned:
                 self.skip(where, Reason.EMPTY_TEXT, f"empty {field}")
+            elif is_blank(cleaned):
+                self.skip(where, Reason.EMPTY_TEXT, f"{field} of invisible characters only")
             elif not is_unicode(cleaned):
                 self.skip(where, Reason.BAD_ROW, f"{field} is not valid Unicode: {cleaned[:60]}")
             else:
@@ -53,6 +61,17 @@ def is_unicode(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_blank(value: str) -> bool:
+    """Whether nothing of a text can be seen: spaces, zero-width and control characters, blank letters."""
+    return all(
+        unicodedata.category(sign) in _INVISIBLE
+        or sign in _BLANK
+        or "\ufe00" <= sign <= "\ufe0f"
+        or "\U000e0000" <= sign <= "\U000e0fff"
+        for sign in value
+    )
 
 
 def printable(value: str) -> str:

@@ -15,9 +15,9 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.types import FileImage, Pair
 from diptych.data.text_parts import parse_parts
 
+from .cells import strings
 from .options import normalise_split
 from .reading import Reading, is_unicode
-from .rows import strings
 from .textfile import json_array, load_json
 
 LAYER1, LAYER2, LAYER2_PLUS = "layer1.json", "layer2.json", "layer2+.json"
@@ -58,7 +58,7 @@ def read(job: Reading) -> Iterator[Pair]:
         fields = (*fields, INGREDIENT_NAMES)
     names = _ingredient_names(job, folder / NAMES, images) if INGREDIENT_NAMES in fields else {}
     beside = _Beside(roots, images, _classes(job, folder), names)
-    for number, record in enumerate(json_array(folder / LAYER1)):
+    for number, record in enumerate(json_array(job, folder / LAYER1)):
         where = f"{LAYER1} recipe {number}"
         if not _has_id(record):
             job.skip(where, Reason.BAD_ROW, "expected an object with an 'id'")
@@ -84,7 +84,7 @@ def _has_id(record: Any) -> bool:
 
 def _images_by_recipe(job: Reading, path: Path) -> dict[str, tuple[str, ...]]:
     found = {}
-    for number, record in enumerate(json_array(path)):
+    for number, record in enumerate(json_array(job, path)):
         try:
             names = tuple(str(image["id"]) for image in record["images"])
             found[str(record["id"])] = names
@@ -99,7 +99,7 @@ def _ingredient_names(job: Reading, path: Path, wanted: Iterable[str]) -> dict[s
         raise DataError(f"{path.parent} has no {NAMES}, which holds the {INGREDIENT_NAMES}", Reason.MISSING)
     wanted = frozenset(wanted)
     found = {}
-    for number, record in enumerate(json_array(path)):
+    for number, record in enumerate(json_array(job, path)):
         if not _has_id(record) or not isinstance(record.get("ingredients"), list):
             job.skip(f"{NAMES} recipe {number}", Reason.BAD_ROW, "expected an 'id' and 'ingredients'")
         elif record["id"] in wanted:
@@ -116,7 +116,7 @@ def _classes(job: Reading, folder: Path) -> dict[str, str]:
         if (folder / PICKLED_CLASSES).is_file():
             job.skip(PICKLED_CLASSES, Reason.BAD_ROW, f"a pickle is never opened; turn it into {CLASSES}")
         return {}
-    content = load_json(path)
+    content = load_json(job, path)
     if not isinstance(content, dict) or not all(isinstance(name, str | int) for name in content.values()):
         raise DataError(f"{path} must hold one JSON object of recipe id: class")
     return {identifier: str(name) for identifier, name in content.items() if name != NO_CLASS}

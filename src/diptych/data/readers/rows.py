@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diptych.core.errors import DiptychError, Reason
 from diptych.core.types import BytesImage, ImageRef, Pair, Text
 
+from .cells import CellFacts, facts_of, listed_strings, strings
 from .columns import Columns, assign
 from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
@@ -20,49 +20,94 @@ from .root import ImageRoot
 
 # Fields whose lists are one text in several lines; a list elsewhere is several texts.
 ONE_TEXT = frozenset({"ingredients", "instructions"})
+UNREAD = "columns that look like texts and are not read (name them with --text-columns if they are)"
+_LISTED = "cells with a list in them, read as its items"
+SAMPLE_ROWS = 1000  # looked at before columns are chosen by what they hold
+_SAMPLE_BYTES = 32 << 20  # of images that these rows may hold
+
+Row = Mapping[str, Any]
+Place = TypeVar("Place")  # where a row is, or what it is part of
 
 
 class Rows:
     """Turns rows of one table file into Pairs.
 
-    `split` is the split that the file's name speaks of, used where a row does not say.
+    `split` is asked for the split of a row that does not say its own.
     """
 
-    def __init__(self, job: Reading, folder: Path, split: str | None = None) -> None:
+    def __init__(self, job: Reading, folder: Path, split: Callable[[], str | None] = lambda: None) -> None:
         self._job = job
         self._root = ImageRoot(job, folder)
         self._split = split
         self._columns: dict[tuple[str, ...], Columns] = {}
+        self._facts: dict[str, CellFacts] = {}
 
-    def columns(self, names: tuple[str, ...], where: str, *, all_texts: bool = False) -> Columns:
+    def check(self, names: Iterable[str], where: str) -> Columns:
+        """Roles by name alone of a table's header.
+
+        Raises ConfigError or DataError, with the columns found, when a needed column is not there.
+        """
+        return assign(tuple(names), self._job.options, where)
+
+    def pairs(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Pair]:
+        """The Pairs of (where, row). Which columns hold texts is told by their names and the first rows' cells."""
+        for where, row in self.sampled(rows):
+            pair = self._pair(row, where)
+            if pair is not None:
+                yield pair
+
+    def sampled(self, rows: Iterable[tuple[Place, Row]], most: int = SAMPLE_ROWS) -> Iterator[tuple[Place, Row]]:
+        """The rows again, once it is known what the cells of the first ones hold."""
+        rows = iter(rows)
+        sample: list[tuple[Place, Row]] = []
+        problem: Exception | None = None
+        try:
+            _fill(sample, rows, most)
+        except Exception as error:  # of a damaged file: the rows before the damage count first
+            problem = error
+        self._facts = facts_of(row for _, row in sample)
+        yield from sample
+        if problem is not None:
+            raise problem
+        yield from rows
+
+    def columns(self, names: tuple[str, ...], where: str, *, needs_image: bool = True) -> Columns:
         """Roles of the columns, worked out once for each set of names. Raises as `columns.assign`."""
         if names not in self._columns:
-            self._columns[names] = assign(names, self._job.options, where, all_texts=all_texts)
+            self._columns[names] = found = assign(
+                names, self._job.options, where, facts=self._facts, all_texts=False, needs_image=needs_image
+            )
+            self._job.columns.update(dict.fromkeys(names))
+            for name in found.numbered:
+                self._job.notes.name("numbered_column", "columns read as texts by their numbered names", name)
+            for name in found.unread:
+                self._job.notes.name("unread_column", UNREAD, name)
         return self._columns[names]
 
-    def pair(self, row: Mapping[str, Any], where: str) -> Pair | None:
+    def _pair(self, row: Row, where: str) -> Pair | None:
         """The Pair of one row, or None after skipping it."""
         try:
             columns = self.columns(tuple(row), where)
         except DiptychError as error:
             self._job.skip(where, getattr(error, "reason", Reason.BAD_ROW), str(error))
             return None
-        images = tuple(self._images(row[columns.image], where))
+        cell = row[columns.image or ""]
+        images = tuple(self._images(cell, where))
         if not images:
             return None
         identifier = _scalar(row.get(columns.id)) if columns.id else None
         return Pair(
-            id=identifier or _image_name(row[columns.image]) or where,
+            id=identifier or _image_name(cell) or where,
             images=images,
             texts=self.texts(row, columns, where),
-            split=normalise_split(_scalar(row.get(columns.split)) if columns.split else None) or self._split,
+            split=normalise_split(_scalar(row.get(columns.split)) if columns.split else None) or self._split(),
             group=_scalar(row.get(columns.group)) if columns.group else None,
             meta={name: row[name] for name in columns.rest if is_unicode(name) and _is_plain(row[name])},
             is_named=identifier is not None,
         )
 
-    def texts(self, row: Mapping[str, Any], columns: Columns, where: str) -> tuple[Text, ...]:
-        """The texts of one row; a row without any is noted as such."""
+    def texts(self, row: Row, columns: Columns, where: str, *, quiet: bool = False) -> tuple[Text, ...]:
+        """The texts of one row; a row without any is noted as such, unless `quiet`."""
         row_lang = _scalar(row.get(columns.lang)) if columns.lang else None
         found: list[Text] = []
         noted = len(self._job.skipped)
@@ -72,15 +117,21 @@ class Rows:
             if is_described(row[column.name]):
                 found += described_texts(self._job, where, row[column.name], lang, column.field)
                 continue
-            values = strings(row[column.name])
+            values = self._strings(row[column.name], where)
             if column.field in ONE_TEXT and len(values) > 1:
                 values = ["\n".join(values)]
             texts = self._job.texts(where, values, lang=lang, field=column.field)
             meaning = aligned.get(column.name)
             found += [replace(text, meaning=meaning) for text in texts] if meaning is not None else texts
-        if columns.texts and not found and len(self._job.skipped) == noted:
+        if columns.texts and not found and not quiet and len(self._job.skipped) == noted:
             self._job.skip(where, Reason.EMPTY_TEXT, "no text")
         return tuple(found)
+
+    def _strings(self, cell: Any, where: str) -> list[str]:
+        if isinstance(cell, str) and (listed := listed_strings(cell)) is not None:
+            self._job.note("list_in_cell", _LISTED, where)
+            return listed
+        return strings(cell)
 
     def _images(self, value: Any, where: str) -> Iterator[ImageRef]:
         """The images of one cell: a path, bytes, Hugging Face's {bytes, path}, or a list of those."""
@@ -96,6 +147,9 @@ class Rows:
             yield BytesImage(value["bytes"], label if label and is_unicode(label) else where)
         elif isinstance(value, Mapping) and isinstance(value.get("path"), str):
             yield from self._images(value["path"], where)
+        elif isinstance(value, str) and (listed := listed_strings(value)):
+            self._job.note("list_in_cell", _LISTED, where)
+            yield from self._images(list(listed), where)
         elif isinstance(value, str):
             image = self._root.find(where, value)
             if image is not None:
@@ -104,25 +158,20 @@ class Rows:
             self._job.skip(where, Reason.NO_IMAGE, f"no image in {type(value).__name__} {str(value)[:40]!r}")
 
 
-def strings(value: Any) -> list[str]:
-    """The strings in one cell: itself, a list of them, or records with the text under a usual key."""
-    if isinstance(value, str):
-        if value.startswith('["') and value.endswith('"]'):  # a list that was put into a CSV cell as JSON
-            try:
-                return strings(json.loads(value))
-            except (ValueError, RecursionError):
-                return [value]
-        return [value]
-    if isinstance(value, list):
-        return [text for item in value for text in strings(item)]
-    if isinstance(value, Mapping):
-        for key in ("raw", "text", "caption"):
-            if key in value:
-                return strings(value[key])
-        return []
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return [str(value)]
-    return []
+def _fill(sample: list[tuple[Place, Row]], rows: Iterator[tuple[Place, Row]], most: int) -> None:
+    """Move the first rows into the sample, fewer when they hold images."""
+    size = 0
+    for where, row in rows:
+        sample.append((where, row))
+        size += sum(_bytes_in(cell) for cell in row.values())
+        if len(sample) >= most or size >= _SAMPLE_BYTES:
+            return
+
+
+def _bytes_in(cell: Any) -> int:
+    if isinstance(cell, Mapping):
+        cell = cell.get("bytes")
+    return len(cell) if isinstance(cell, bytes) else 0
 
 
 def _scalar(value: Any) -> str | None:
@@ -134,6 +183,8 @@ def _scalar(value: Any) -> str | None:
 
 def _image_name(value: Any) -> str | None:
     """The name that a cell gives to its (first) image."""
+    if isinstance(value, str) and (listed := listed_strings(value)):
+        return _image_name(listed[0])
     if isinstance(value, list):
         return _image_name(value[0]) if value else None
     if isinstance(value, Mapping):

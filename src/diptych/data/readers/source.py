@@ -28,7 +28,7 @@ class Source:
     """Pairs of one file, folder or data set, in an order that does not change; rows of one image are one pair.
 
     Each pair gets its `key`. `skipped` (what was left out, and why) and `notes` (what was joined, guessed or passed
-    over, counted) are filled while iterating, and start anew with each iteration.
+    over, counted) are filled while iterating, and start anew with each iteration; so are `columns`, those of tables.
     """
 
     def __init__(self, path: Path, format: str, options: SourceOptions) -> None:
@@ -38,14 +38,15 @@ class Source:
         self.options = options
         self.skipped: list[Skipped] = []
         self.notes = Notes()
+        self.columns: dict[str, None] = {}
 
     def __iter__(self) -> Iterator[Pair]:
         """Yield the pairs of the wanted split. Raises DataError when there is none at all.
 
         A text part that no record has is a DataError too, once everything is read.
         """
-        self.skipped, self.notes = [], Notes()
-        return self._chosen(Reading(self.path, self.options, self.skipped, self.notes))
+        self.skipped, self.notes, self.columns = [], Notes(), {}
+        return self._chosen(Reading(self.path, self.options, self.skipped, self.notes, self.columns))
 
     def __repr__(self) -> str:
         return f"Source({str(self.path)!r}, format={self.format!r})"
@@ -192,7 +193,7 @@ def open_source(spec: str | Path, options: SourceOptions = DEFAULTS) -> Source:
     if name is not None and name not in READERS:
         raise ConfigError(f"unknown format {name!r}; choose from {choices}")
     if name is None:
-        name = detect(path, choices)
+        name = detect(path, choices, options.encoding)
     elif not READERS[name].by_name and not path.exists():
         raise DataError(f"no file or folder {path}", Reason.MISSING)
     return Source(path, name, options)

@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from diptych.core.errors import DataError, Reason
 
+from .encodings import WIDE, Encoding, encoding_of, open_text
 from .reading import Reading
 
 MAX_LINE = 16 << 20  # bytes; a longer line is skipped, not held in memory
 _SAMPLE = 1 << 16  # bytes
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it starts with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
-def encoding_of(path: Path) -> str:
-    """The encoding that the byte-order mark states, else "utf-8".
-
-    Raises DataError when the file cannot be opened or holds binary data.
-    """
-    sample = head(path)
-    for mark, encoding in _MARKS:
-        if sample.startswith(mark):
-            return encoding
-    if b"\0" in sample:
-        raise DataError(f"{path} is not a UTF-8 text file: it holds zero bytes; save it as UTF-8")
-    return "utf-8"
+def text_encoding(job: Reading, path: Path) -> Encoding:
+    """The encoding of a file of this source; a guess is noted. Raises DataError as `encodings.encoding_of`."""
+    found = encoding_of(path, job.options.encoding)
+    if found.remark:
+        job.notes.name("encoding", f"files {found.remark}", path.name)
+    return found
 
 
 def head(path: Path, size: int = _SAMPLE) -> bytes:
@@ -48,9 +38,12 @@ def head(path: Path, size: int = _SAMPLE) -> bytes:
 
 
 def lines(job: Reading, path: Path) -> Iterator[tuple[str, str]]:
-    """("file line 12", text) for each non-blank line; lines that are not Unicode are skipped and named."""
-    encoding = encoding_of(path)
-    if encoding in ("utf-16", "utf-32"):
+    """("file line 12", text) for each non-blank line; lines that are not Unicode are skipped and named.
+
+    A line ends at a line feed, with or without a carriage return before it, and nowhere else.
+    """
+    encoding = text_encoding(job, path)
+    if encoding.name.startswith(WIDE):
         yield from _wide_lines(job, path, encoding)
         return
     with path.open("rb") as stream:
@@ -66,74 +59,78 @@ def lines(job: Reading, path: Path) -> Iterator[tuple[str, str]]:
             if number == 1:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
             try:
-                text = raw.decode("utf-8").strip("\r\n")
+                text = raw.decode("utf-8" if encoding.name == "utf-8-sig" else encoding.name).strip("\r\n")
             except UnicodeDecodeError as error:
-                job.skip(where, Reason.BAD_ROW, f"not UTF-8: {error.reason} at byte {error.start}")
+                job.skip(where, Reason.BAD_ROW, f"not {encoding.name.upper()}: {error.reason} at byte {error.start}")
                 continue
             if text.strip():
                 yield where, text
 
 
-def _wide_lines(job: Reading, path: Path, encoding: str) -> Iterator[tuple[str, str]]:
+def _wide_lines(job: Reading, path: Path, encoding: Encoding) -> Iterator[tuple[str, str]]:
     number = 0
-    with path.open(encoding=encoding) as stream:
+    with path.open(encoding=encoding.name, newline="\n") as stream:
         try:
             for number, line in enumerate(stream, 1):
                 if line.strip():
                     yield f"{path.name} line {number}", line.strip("\r\n")
         except UnicodeError as error:
-            job.skip(
-                path.name,
-                Reason.TRUNCATED,
-                f"not {encoding} after line {number}: {error}",
-            )
+            job.skip(path.name, Reason.TRUNCATED, f"not {encoding.name} after line {number}: {error}")
 
 
-def load_json(path: Path) -> Any:
+def load_json(job: Reading, path: Path) -> Any:
     """The content of a whole JSON file. Raises DataError for what is not JSON."""
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+        with _opened(job, path) as stream:
+            return json.load(stream)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}") from error
 
 
-def json_array(path: Path, block: int = 1 << 20) -> Iterator[Any]:
+def json_array(job: Reading, path: Path, block: int = 1 << 20) -> Iterator[Any]:
     """The elements of a top-level JSON array, one by one, so that a file of gigabytes fits in memory.
 
     Raises DataError when the file is no array or breaks off.
     """
-    with path.open(encoding=encoding_of(path), errors="surrogateescape") as stream:
+    with _opened(job, path) as stream:
         buffer = stream.read(block).lstrip()
         if not buffer.startswith("["):
             raise DataError(f"{path} must hold a JSON array, found {buffer[:20]!r}")
         yield from _elements(path, stream, buffer[1:], block)
 
 
-def json_array_under(path: Path, key: str, block: int = 1 << 20) -> Iterator[Any]:
+@contextlib.contextmanager
+def _opened(job: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
+    encoding = text_encoding(job, path)
+    try:
+        with open_text(path, encoding) as stream:
+            yield stream
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+    except UnicodeError as error:
+        raise DataError(f"{path} is not valid {encoding.name}: {error}") from error
+
+
+def json_array_under(job: Reading, path: Path, key: str, block: int = 1 << 20) -> Iterator[Any]:
     """The elements of the first array that stands under `key` in a JSON object, as `json_array` gives them.
 
     Raises DataError when the file is no object, has no such array, or breaks off.
     """
     start = re.compile(rf'"{re.escape(key)}"\s*:\s*\[')
     overlap = len(key) + 64  # characters: a key may lie across two blocks
-    try:
-        with path.open(encoding=encoding_of(path), errors="surrogateescape") as stream:
-            buffer = stream.read(block)
-            if not buffer.lstrip().startswith("{"):
-                raise DataError(f"{path} must hold a JSON object, found {buffer[:20]!r}")
-            while (match := start.search(buffer)) is None:
-                more = stream.read(block)
-                if not more:
-                    raise DataError(f"{path} has no list under {key!r}")
-                buffer = buffer[-overlap:] + more
-            yield from _elements(path, stream, buffer[match.end() :], block)
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+    with _opened(job, path) as stream:
+        buffer = stream.read(block)
+        if not buffer.lstrip().startswith("{"):
+            raise DataError(f"{path} must hold a JSON object, found {buffer[:20]!r}")
+        while (match := start.search(buffer)) is None:
+            more = stream.read(block)
+            if not more:
+                raise DataError(f"{path} has no list under {key!r}")
+            buffer = buffer[-overlap:] + more
+        yield from _elements(path, stream, buffer[match.end() :], block)
 
 
-def _elements(path: Path, stream: IO[str], buffer: str, block: int) -> Iterator[Any]:
+def _elements(path: Path, stream: io.TextIOWrapper, buffer: str, block: int) -> Iterator[Any]:
     """The elements of an array whose "[" has been read, up to its "]"."""
     count = 0
     while True:

@@ -12,18 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import Reason
+from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, ImageRef, Pair, TarImage, Text
 from diptych.data.images import SUFFIXES
 
-from .columns import CAPTION_NAMES, FIELD_NAMES
-from .files import split_of, table_files
+from .beside import BESIDE, names_mask
+from .cells import strings
+from .encodings import decoded
+from .files import file_split, table_files
 from .options import normalise_split
 from .reading import Reading, is_unicode
-from .rows import strings
+from .rows import SAMPLE_ROWS, Rows
 from .textfile import head
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+TEXTS = frozenset({"txt", "text", "caption"})
+FEW_SAMPLES = 100  # of a compressed tar, whose images are held in memory
 PICKLES = frozenset({"pyd", "pkl", "pickle", "pth", "pt"})
 MAX_TEXT = 1 << 20  # bytes of a txt, json or cls member
 MAX_COMPRESSED_IMAGE = 20 << 20  # bytes; an image of a compressed tar has to be held in memory
@@ -49,21 +53,25 @@ class _Sample:
     """Members seen so far under one key."""
 
     key: str
-    images: list[ImageRef] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)
-    record: dict[str, Any] = field(default_factory=dict)
+    images: list[tuple[str, ImageRef]] = field(default_factory=list)  # with what is between key and kind: "seg"
+    captions: list[str] = field(default_factory=list)  # of txt members and lists in json members
+    record: dict[str, Any] = field(default_factory=dict)  # of json members
     group: str | None = None
 
 
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair for each run of members with the same key (name up to the first dot after the last slash).
 
-    jpg, png, webp, … are images; txt has captions, one a line; json may hold captions and more; cls is the
-    class. Images of an uncompressed tar stay in it and are read in place.
+    jpg, png, webp, … are images; a txt member is one caption, whatever its lines; json may hold captions and more,
+    and stands for a txt that says the same; cls is the class. Of several images the first is read, and numbered ones
+    ("0.1.jpg"): masks and depth maps beside it ("0.seg.png") only with `extra_images`. Images of an uncompressed tar
+    stay in it and are read in place.
     """
     for path in table_files(job.path, ENDINGS):
-        for sample in _samples(job, path):
-            pair = _pair(job, sample, path)
+        rows = Rows(job, path.parent)
+        most = FEW_SAMPLES if is_compressed(path) else SAMPLE_ROWS
+        for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(job, path)), most):
+            pair = _pair(job, rows, sample, path)
             if pair is not None:
                 yield pair
 
@@ -74,7 +82,8 @@ def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
     try:
         for tar, member in _members(job, path):
             key, ending = _key_and_ending(member.name)
-            if not key.rsplit("/", 1)[-1]:  # hidden files such as .DS_Store
+            if not key.rsplit("/", 1)[-1]:  # such as .DS_Store
+                job.note("hidden", "hidden members of tars, passed over", member.name)
                 continue
             if current is None or current.key != key:
                 if current is not None:
@@ -136,11 +145,13 @@ def _add(job: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo
     if f".{kind}" in SUFFIXES:
         image = _image(job, path, tar, member, where)
         if image is not None:
-            sample.images.append(image)
-    elif kind in ("txt", "json", "cls"):
+            sample.images.append((ending.rpartition(".")[0], image))
+    elif kind in (*TEXTS, "json", "cls"):
         content = _content(job, tar, member, where)
         if content is not None:
             _add_text(job, sample, kind, content, where)
+    else:
+        job.notes.add("other_kind", "members of tars of kinds that are not read", member.name, part=f".{kind}")
 
 
 def _image(job: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> ImageRef | None:
@@ -157,10 +168,13 @@ def _content(job: Reading, tar: tarfile.TarFile, member: tarfile.TarInfo, where:
         job.skip(where, Reason.TOO_LARGE, f"{member.size} bytes; texts have at most {MAX_TEXT}")
         return None
     try:
-        return _bytes(tar, member).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        job.skip(where, Reason.BAD_ROW, f"not UTF-8: {error.reason} at byte {error.start}")
+        content, encoding = decoded(_bytes(tar, member), where, job.options.encoding)
+    except DataError as error:
+        job.skip(where, Reason.BAD_ROW, str(error))
         return None
+    if encoding.remark:
+        job.note("encoding", f"members of tars {encoding.remark}", where)
+    return content
 
 
 def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -171,8 +185,10 @@ def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _add_text(job: Reading, sample: _Sample, kind: str, content: str, where: str) -> None:
-    if kind == "txt":
-        sample.captions += [line for line in content.splitlines() if line.strip()]
+    if kind in TEXTS:
+        sample.captions.append(content)
+        if "\n" in content.strip():
+            job.note("caption_of_lines", "texts of several lines in one member, read as one text each", where)
     elif kind == "cls":
         sample.group = content.strip() or None
     else:
@@ -187,7 +203,7 @@ def _add_text(job: Reading, sample: _Sample, kind: str, content: str, where: str
             sample.captions += strings(record)
 
 
-def _pair(job: Reading, sample: _Sample, path: Path) -> Pair | None:
+def _pair(job: Reading, rows: Rows, sample: _Sample, path: Path) -> Pair | None:
     where = f"{path.name}::{sample.key}"
     if not sample.images:
         job.skip(where, Reason.NO_IMAGE, "no image member under this key")
@@ -195,28 +211,40 @@ def _pair(job: Reading, sample: _Sample, path: Path) -> Pair | None:
     split = sample.record.get("split")
     return Pair(
         id=f"{path.name.split('.')[0]}/{sample.key}",  # keys may come again in another shard
-        images=tuple(sample.images),
-        texts=_texts(job, sample, where),
-        split=normalise_split(split if isinstance(split, str) else None) or split_of(path),
+        images=_images(job, sample),
+        texts=_texts(job, rows, sample, where),
+        split=normalise_split(split if isinstance(split, str) else None) or file_split(job, path),
         group=sample.group,
         meta={name: value for name, value in sample.record.items() if isinstance(value, int | bool)},
     )
 
 
-def _texts(job: Reading, sample: _Sample, where: str) -> tuple[Text, ...]:
-    """Captions of txt members, then those of the JSON; img2dataset writes the same one to both."""
+def _images(job: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
+    """The images of a record: the one named like the key or, without one, all that are no masks; numbered ones too."""
+    if job.options.extra_images:
+        return tuple(image for _, image in sample.images)
+    plain = [image for between, image in sample.images if not between]
+    numbered = [image for between, image in sample.images if between.isdigit()]
+    named = [image for between, image in sample.images if between and not between.isdigit() and not names_mask(between)]
+    chosen = tuple([*plain[:1], *numbered] or named or [image for _, image in sample.images])
+    for between, image in sample.images:
+        if image not in chosen:
+            job.notes.add("extra_image", BESIDE, image.name, part=between)
+    return chosen
+
+
+def _texts(job: Reading, rows: Rows, sample: _Sample, where: str) -> tuple[Text, ...]:
+    """Captions of txt members that the JSON does not hold too, as img2dataset writes them, then those of the JSON."""
+    said = rows.texts(sample.record, rows.columns(tuple(sample.record), where, needs_image=False), where, quiet=True)
+    copies = {_collapsed(text.value) for text in said}
+    copies.add(_collapsed(" ".join(text.value for text in said if text.field == "caption")))
     lang = sample.record.get("lang")
-    lang = lang if isinstance(lang, str) else None
-    found = job.texts(where, sample.captions, lang=lang)
-    wanted = job.options.text_columns or (*CAPTION_NAMES, *FIELD_NAMES)
-    for name in wanted:
-        label = "caption" if name in CAPTION_NAMES else name
-        seen = {text.value for text in found}
-        found += [
-            text
-            for text in job.texts(where, strings(sample.record.get(name)), lang=lang, field=label)
-            if text.value not in seen
-        ]
+    own = [caption for caption in sample.captions if _collapsed(caption) not in copies or not caption.strip()]
+    found = (*job.texts(where, own, lang=lang if isinstance(lang, str) else None), *said)
     if not found:
         job.skip(where, Reason.EMPTY_TEXT, "no text")
-    return tuple(found)
+    return found
+
+
+def _collapsed(text: str) -> str:
+    return " ".join(text.split())
