@@ -24,6 +24,7 @@ def test_remarks_of_one_kind_and_detail_are_counted_together():
         "count": 1,
         "detail": "the file was read as latin-1",
         "examples": (),
+        "parts": {},
     }
 
 
@@ -33,6 +34,17 @@ def test_notes_of_several_sources_add_up():
     other.add("mask", "masks", "b", count=3)
     one.extend(other)
     assert list(one) == [Note("mask", 4, "masks", ("a", "b"))]
+
+
+def test_parts_are_counted_and_columns_once():
+    notes = Notes()
+    for name in ("a.psd", "b.psd", "c.svg"):
+        notes.add("other_kind", "files of other kinds", name, part=name[1:])
+    for name in ("blip", "blip", "alt"):
+        notes.name("unread_column", "columns", name)
+    both = Notes([*notes, *notes])
+    assert [note.to_text() for note in notes] == ["files of other kinds: 3 (2 .psd, 1 .svg)", "columns: 2 (blip, alt)"]
+    assert next(iter(both)).parts == {".psd": 4, ".svg": 2}
 
 
 def test_half_a_character_in_a_name_is_spelled_out():

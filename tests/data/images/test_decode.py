@@ -387,14 +387,66 @@ def test_read_size_reads_the_header_only() -> None:
 # --- deep grey
 
 
-def test_sixteen_bit_grey_is_rescaled_not_clipped() -> None:
-    grey = np.asarray(photo().convert("L"))
-    stretched = ImageOps.autocontrast(PIL.Image.fromarray(grey), cutoff=0)
-    for depth, scale in (("PNG", 257), ("TIFF", 257), ("PNG", 16)):  # 16: twelve-bit data in a 16-bit file
-        deep = PIL.Image.fromarray(grey.astype(np.uint16) * scale)
-        pixels = decode(encoded(deep, depth))
-        assert difference(pixels, np.asarray(stretched.convert("RGB"))) < 1
-        assert len(np.unique(pixels)) > 150  # clipped: almost all 255
+DEEP = np.array([[0, 257 * 100, 59000, 60000, 65535]], dtype=np.uint16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bit_grey_is_shown_as_viewers_show_it(kind: str) -> None:
+    assert decode(encoded(PIL.Image.fromarray(DEEP), kind))[0, :, 0].tolist() == [0, 100, 230, 233, 255]
+    white = np.full((3, 3), 65535, dtype=np.uint16)
+    assert decode(encoded(PIL.Image.fromarray(white), kind)).min() == 255
+    assert decode(white).min() == 255
+    near = np.array([[59000, 60000]], dtype=np.uint16)
+    assert decode(encoded(PIL.Image.fromarray(near), kind))[0, :, 1].tolist() == [230, 233]
+
+
+def png16(colour: int, samples: list[int], transparent: list[int] | None = None) -> bytes:
+    """One row of 16-bit samples, of PNG colour type `colour`."""
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", len(samples) // channels, 1, 16, colour, 0, 0, 0)
+    extra = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b""
+    body = chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + body + chunk(b"IEND", b"")
+
+
+def test_sixteen_bit_colour_and_alpha_in_png() -> None:
+    assert decode(png16(2, [65535, 59110, 0, 0, 257, 65535]))[0].tolist() == [[255, 230, 0], [0, 1, 255]]
+    assert decode(png16(6, [0, 0, 0, 0, 0, 59110, 0, 65535]))[0].tolist() == [[255, 255, 255], [0, 230, 0]]
+    assert decode(png16(4, [59110, 65535, 0, 0]))[0, :, 0].tolist() == [230, 255]
+    assert decode(png16(0, [59110, 0], [0]))[0, :, 0].tolist() == [230, 255]
+    clear = decode(png16(2, [59110, 300, 0, 0, 0, 0], [59110, 300, 0]))
+    assert clear[0].tolist() == [[255, 255, 255], [0, 0, 0]]
+
+
+def tiff_row(bits: int, photometric: int, sample_format: int, data: bytes) -> bytes:
+    """A TIFF of two grey pixels."""
+    tags = [(256, 2), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 134), (277, 1), (278, 1)]
+    tags += [(279, len(data)), (339, sample_format)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags) + b"\0\0\0\0" + data
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "sample_format", "data", "grey"),
+    [
+        (16, 1, 1, struct.pack("<2H", 0, 59110), [0, 230]),
+        (16, 0, 1, struct.pack("<2H", 0, 65535), [255, 0]),  # white is zero
+        (12, 1, 1, b"\xff\xf0\x00", [255, 0]),
+        (16, 1, 2, struct.pack("<2h", -5, 3000), [0, 255]),
+        (32, 1, 1, struct.pack("<2I", 5, 4_000_000_000), [0, 255]),
+        (32, 1, 2, struct.pack("<2i", -7, 9), [0, 255]),
+        (32, 1, 3, struct.pack("<2f", 0.25, 0.5), [0, 255]),
+        (32, 1, 3, struct.pack("<2f", 1.0, 1.0), [255, 255]),
+        (32, 1, 3, struct.pack("<2f", 0.5, 0.5), [128, 128]),
+        (32, 1, 3, struct.pack("<2f", -1.0, -1.0), [0, 0]),
+    ],
+)
+def test_deep_grey_in_tiff(bits: int, photometric: int, sample_format: int, data: bytes, grey: list[int]) -> None:
+    assert decode(tiff_row(bits, photometric, sample_format, data))[0, :, 1].tolist() == grey
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.5, 12.25), (1e30, 3e38), (-3e38, 3e38)])
@@ -410,7 +462,7 @@ def test_float_tiff_with_holes_or_without_contrast() -> None:
     values = np.array([[np.nan, 0.0], [np.inf, 4.0]], dtype=np.float32)
     assert decode(encoded(PIL.Image.fromarray(values), "TIFF"))[:, :, 0].tolist() == [[0, 0], [0, 255]]
     flat = np.full((2, 2), np.float32(7))
-    assert decode(encoded(PIL.Image.fromarray(flat), "TIFF")).max() == 0
+    assert decode(encoded(PIL.Image.fromarray(flat), "TIFF")).max() == 7
     assert decode(encoded(PIL.Image.fromarray(flat * np.float32(np.nan)), "TIFF")).max() == 0
 
 
@@ -602,7 +654,10 @@ def test_arrays_of_every_accepted_shape() -> None:
     np.testing.assert_array_equal(decode(grey[:, :, None]), expected)
     clear = np.zeros((2, 2, 4), np.uint8)
     assert (decode(clear) == 255).all()
-    assert decode(np.array([[0, 4095]], np.uint16))[0, :, 0].tolist() == [0, 255]
+    assert decode(np.array([[0, 25700]], np.uint16))[0, :, 0].tolist() == [0, 100]
+    assert decode(np.array([[0, 4095]], np.int32))[0, :, 0].tolist() == [0, 255]
+    assert decode(np.full((2, 2, 3), 65535, np.uint16)).min() == 255
+    assert decode(np.array([[True, False]]))[0, :, 0].tolist() == [255, 0]
     assert decode(np.array([[False, True]]))[0, :, 0].tolist() == [0, 255]
 
 

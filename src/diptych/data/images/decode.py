@@ -45,7 +45,9 @@ _CUT_ERRORS = (OSError, SyntaxError, EOFError, IndexError, struct.error)
 def decode(
     source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS, *, at_least: int | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB pixels of the first frame: EXIF orientation applied, transparency on white, deep greys by range.
+    """RGB pixels of the first frame: EXIF orientation applied, transparency on white.
+
+    Greys of 16 bits come out as viewers show them (value / 257), float and 32-bit greys by their range.
 
     With `at_least` (pixels) a JPEG may come out at 1/2, 1/4 or another n/8 of its size, as long as its
     shorter side keeps that many pixels; this is several times faster for photos from a camera.

@@ -9,6 +9,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.types import FileImage, Pair
 
 from .reading import Reading, is_unicode
+from .spelling import Spellings
 from .textfile import lines
 
 IMAGES, CLASSES, LABELS, SPLIT = "images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"
@@ -39,11 +40,14 @@ def read(job: Reading) -> Iterator[Pair]:
     if not pictures.is_dir():
         raise DataError(f"no folder {pictures}; name the birds' pictures with --images-root", Reason.MISSING)
     texts = _text_folder(folder)
+    spellings = Spellings(job)
     for identifier, name in names.items():
         if not _is_inside(name):
             job.skip(f"{IMAGES} {identifier}", Reason.BAD_ROW, f"not a path below the pictures: {name}")
             continue
         path = pictures / name
+        if not path.is_file():
+            path = spellings.find(pictures, name)[0] or path
         if not path.is_file():
             job.skip(name, Reason.MISSING, f"no image {name} in {pictures}")
             continue

@@ -10,6 +10,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.types import FileImage
 
 from .reading import Reading, is_unicode
+from .spelling import Spellings
 
 # Tried in this order beside the table; the later ones are the original names of the Flickr sets.
 FOLDERS = (
@@ -35,6 +36,8 @@ class ImageRoot:
         self._job = job
         given = job.options.images_root
         self._folders = [given] if given is not None else [folder / name for name in FOLDERS]
+        self._spellings = Spellings(job)
+        self._unclear: list[str] = []  # names that the last one sought may stand for
         self._misses = 0
         self._hits = 0
         if given is not None and not given.is_dir():
@@ -61,10 +64,22 @@ class ImageRoot:
 
     def find_any(self, where: str, names: Sequence[str]) -> FileImage | None:
         """The first image there is of these names, or None after skipping it by the first name; else as `find`."""
-        there = next((name for name in names if self._search(name) is not None), names[0])
+        there = next((name for name in names if self._exact(name) is not None), None)
+        there = there or next((name for name in names if self._search(name) is not None), names[0])
         return self.find(where, there)
 
     def _search(self, name: str) -> Path | None:
+        self._unclear = []
+        exact = self._exact(name)
+        if exact is not None:
+            return exact
+        for folder in self._folders:
+            found, self._unclear = self._spellings.find(folder, name.replace("\\", "/"))
+            if found is not None or self._unclear:
+                return found
+        return None
+
+    def _exact(self, name: str) -> Path | None:
         for spelling in (name, name.replace("\\", "/")) if "\\" in name else (name,):
             for place, folder in enumerate(self._folders):
                 path = folder / spelling
@@ -76,7 +91,8 @@ class ImageRoot:
     def _miss(self, where: str, name: str) -> None:
         self._misses += 1
         looked = _shown(self._folders)
-        self._job.skip(where, Reason.MISSING, f"no image {name} in {looked}")
+        several = f"; it may be {' or '.join(self._unclear)}: write the one that is meant" if self._unclear else ""
+        self._job.skip(where, Reason.MISSING, f"no image {name} in {looked}{several}")
         if not self._hits and self._misses >= PATIENCE:
             raise DataError(
                 f"none of the first {self._misses} images of {self._job.path} exists (the last: {name}); "
