@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +12,15 @@ from typing import Any
 from diptych.core.errors import DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
-from diptych.data.images import SUFFIXES
-from diptych.data.readers import Source, SourceOptions, open_source
+from diptych.data.image_inputs import SUFFIXES
+from diptych.data.image_walk import LINKED, ImageWalk, is_image_file
+from diptych.data.readers import SourceOptions, open_source
 
 from . import card
 from .names import DistinctNames, escape, plain
 from .rows import content_of, description_digest
+
+ANY_SOURCE = SourceOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +63,19 @@ class Survey:
     sources: set[str] = field(default_factory=set)  # all roots, written form
     unreadable: list[str] = field(default_factory=list)  # folders that refused to be listed
     skipped: list[Skipped] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)  # pictures that are links to files
     notes: Notes = field(default_factory=Notes)
-    _with_bytes: dict[str, tuple[Path, str | None]] = field(default_factory=dict)  # sources to read again
+    _with_bytes: dict[str, tuple[Path, SourceOptions]] = field(default_factory=dict)  # sources to read again
 
     def add(self, found: Found) -> None:
         """Remember a picture; a richer description of the same path wins."""
         if found.path not in self.found or found.described:
             self.found[found.path] = found
 
-    def add_source(self, root: Path, status: os.stat_result, format: str | None) -> None:
+    def add_source(self, root: Path, status: os.stat_result, options: SourceOptions) -> None:
         """Remember the pictures of a source of pairs, but never their bytes: those are read again later."""
         shown = escape(str(root))
-        source = _open(root, format)
+        source = open_source(root, options)
         names = DistinctNames()
         for pair, position, ref in _images(source):
             found = _described(pair, position, ref, shown, status, names)
@@ -80,7 +83,7 @@ class Survey:
                 detail = f"{shown} lists it, but there is no such file"
                 self.skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
             elif isinstance(found.ref, BytesImage):
-                self._with_bytes[shown] = (root, format)
+                self._with_bytes[shown] = (root, options)
                 self.add(replace(found, ref=BytesImage(b"", found.ref.label)))
             else:
                 self.add(self._with_texts_of_its_other_record(found))
@@ -100,19 +103,20 @@ class Survey:
         """All pictures, ready to be read."""
         yield from (found for found in self.found.values() if not isinstance(found.ref, BytesImage))
         left = {path for path, found in self.found.items() if isinstance(found.ref, BytesImage)}
-        for shown, (root, format) in self._with_bytes.items():
+        for shown, (root, options) in self._with_bytes.items():
             status, names = root.stat(), DistinctNames()
-            for pair, position, ref in _images(_open(root, format)):
+            for pair, position, ref in _images(open_source(root, options)):
                 found = _described(pair, position, ref, shown, status, names)
                 if found is not None and isinstance(ref, BytesImage) and found.path in left:
                     left.remove(found.path)
                     yield found
 
 
-def survey(paths: Iterable[Path | str], format: str | None = None) -> Survey:
+def survey(paths: Iterable[Path | str], format: str | None = None, options: SourceOptions = ANY_SOURCE) -> Survey:
     """Find the pictures of all paths: folders are walked, other files are read as pictures or as lists of them.
 
-    With `format` (the name of a reader) every path is read as such a source of pairs, folders too.
+    With `format` (the name of a reader) every path is read as such a source of pairs, folders too; `options` say
+    more about files that list pictures.
     Raises DataError when a path is missing or leads to no picture at all: a drive that is not
     mounted must look like a mistake, not like ten thousand deleted files.
     """
@@ -122,11 +126,21 @@ def survey(paths: Iterable[Path | str], format: str | None = None) -> Survey:
     if not roots:
         raise DataError("no path was given; expected folders, pictures, or files that list pictures")
     for root in roots:
-        _survey_root(root, format, result)
+        _survey_root(root, replace(options, format=format or options.format), result)
+    _drop_links(result)
     return result
 
 
-def _survey_root(root: Path, format: str | None, result: Survey) -> None:
+def _drop_links(result: Survey) -> None:
+    """Links to files that another of the paths named has led to: each picture is read once."""
+    for link in result.links:
+        path, target = escape(link), escape(os.path.realpath(link))
+        if path in result.found and target != path and target in result.found and not result.found[path].described:
+            del result.found[path]
+            result.notes.add("link", LINKED, path)
+
+
+def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
     shown = escape(str(root))
     try:
         status = root.stat()
@@ -137,118 +151,83 @@ def _survey_root(root: Path, format: str | None, result: Survey) -> None:
             Reason.MISSING,
         ) from error
     result.sources.add(shown)
-    if format is not None:
-        _survey_source(root, status, format, result)
+    if options.format is not None:
+        _survey_source(root, status, options, result)
     elif stat.S_ISDIR(status.st_mode):
         result.folders.append(shown)
-        _Walk(root, result).run()
-    elif root.suffix.lower() in SUFFIXES:
+        _walk(root, result)
+    elif is_image_file(root):
         result.add(_file(root, status, shown))
     else:
-        _survey_source(root, status, None, result)
+        _survey_source(root, status, options, result)
 
 
 def _file(path: Path, status: os.stat_result, source: str) -> Found:
     return Found(FileImage(path), escape(str(path)), source, status.st_size, status.st_mtime_ns)
 
 
-class _Walk:
-    """One recursive walk: names in order, hidden ones left out, link loops and libraries not entered."""
+def _walk(root: Path, result: Survey) -> None:
+    """Add every picture below the root. Raises DataError when there is none."""
+    shown = escape(str(root))
+    if card.exists(root):
+        raise DataError(f"{shown} is itself a library; expected a folder of pictures", Reason.NO_IMAGE)
 
-    def __init__(self, root: Path, result: Survey) -> None:
-        self._root = root
-        self._shown = escape(str(root))
-        self._result = result
-        self._entered: set[tuple[int, int]] = set()
-        self._others: Counter[str] = Counter()
-        self._pictures = 0
+    def unreadable(folder: str, error: OSError) -> None:
+        result.unreadable.append(escape(folder))
+        detail = f"cannot list the folder: {error.strerror}; its pictures in the library are kept"
+        result.skipped.append(Skipped(escape(folder), Reason.MISSING, detail))
 
-    def run(self) -> None:
-        """Add every picture below the root. Raises DataError when there is none."""
-        if card.exists(self._root):
-            raise DataError(f"{self._shown} is itself a library; expected a folder of pictures", Reason.NO_IMAGE)
-        for folder in self._folders():
-            for entry in folder:
-                self._look_at(entry)
-        if self._pictures:
-            return
-        if self._result.unreadable:
-            found = f"folders that cannot be read ({self._result.unreadable[0]})"
-        elif self._others:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._others.most_common(5))
-            found = f"{self._others.total()} other files ({kinds})"
-        else:
-            found = "nothing"
-        raise DataError(
-            f"no pictures in {self._shown}: found {found}; expected files ending in "
-            f"{', '.join(sorted(SUFFIXES))}; name a folder that has some (the library is unchanged)",
-            Reason.NO_IMAGE,
-        )
-
-    def _folders(self) -> Iterator[list[os.DirEntry[str]]]:
-        """The entries of each folder, parents first."""
-        waiting = [str(self._root)]
-        while waiting:
-            folder = waiting.pop()
-            try:
-                status = Path(folder).stat()
-                if (status.st_dev, status.st_ino) in self._entered:
-                    continue
-                self._entered.add((status.st_dev, status.st_ino))
-                with os.scandir(folder) as entries:
-                    listed = sorted(entries, key=lambda entry: entry.name)
-            except OSError as error:
-                self._result.unreadable.append(escape(folder))
-                detail = f"cannot list the folder: {error.strerror}; its pictures in the library are kept"
-                self._result.skipped.append(Skipped(escape(folder), Reason.MISSING, detail))
-                continue
-            visible = [entry for entry in listed if not entry.name.startswith(".")]
-            if folder != str(self._root) and any(entry.name == card.FILE for entry in visible):
-                continue  # a library inside the pictures: its thumbnails are not pictures of the user's
-            waiting += [entry.path for entry in reversed(visible) if _is_folder(entry)]
-            yield visible
-
-    def _look_at(self, entry: os.DirEntry[str]) -> None:
-        if _is_folder(entry):
-            return
-        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a name, not a path
-        if suffix not in SUFFIXES:
-            self._others[plain(escape(suffix)) or "without suffix"] += 1
-            return
-        self._pictures += 1
-        path = Path(entry.path)
-        try:
-            status = entry.stat()
-        except OSError as error:
-            detail = f"cannot look at it: {error.strerror}"
-            self._result.skipped.append(Skipped(escape(entry.path), Reason.MISSING, detail))
-            return
-        if not stat.S_ISREG(status.st_mode):
-            detail = "it is a pipe or device; expected a file"
-            self._result.skipped.append(Skipped(escape(entry.path), Reason.NOT_AN_IMAGE, detail))
-            return
-        self._result.add(_file(path, status, self._shown))
+    # a library inside the pictures: its thumbnails are not pictures of the user's
+    walk = ImageWalk(
+        root,
+        result.notes,
+        unreadable,
+        is_closed=lambda entries: any(entry.name == card.FILE for entry in entries),
+        show=lambda name: plain(escape(name)),
+    )
+    pictures = 0
+    for entry in walk:
+        pictures += 1
+        _look_at(entry, shown, result)
+    result.links += map(str, walk.links)
+    if pictures:
+        return
+    if result.unreadable:
+        found = f"folders that cannot be read ({result.unreadable[0]})"
+    elif walk.others:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in walk.others.most_common(5))
+        found = f"{walk.others.total()} other files ({kinds})"
+    else:
+        found = "nothing"
+    raise DataError(
+        f"no pictures in {shown}: found {found}; expected files ending in "
+        f"{', '.join(sorted(SUFFIXES))}; name a folder that has some (the library is unchanged)",
+        Reason.NO_IMAGE,
+    )
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _look_at(entry: os.DirEntry[str], source: str, result: Survey) -> None:
     try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _open(root: Path, format: str | None) -> Source:
-    return open_source(root, SourceOptions(format=format))
+        status = entry.stat()
+    except OSError as error:
+        detail = f"cannot look at it: {error.strerror}"
+        result.skipped.append(Skipped(escape(entry.path), Reason.MISSING, detail))
+        return
+    if not stat.S_ISREG(status.st_mode):
+        detail = "it is a pipe or device; expected a file"
+        result.skipped.append(Skipped(escape(entry.path), Reason.NOT_AN_IMAGE, detail))
+        return
+    result.add(_file(Path(entry.path), status, source))
 
 
 def _images(source: Iterable[Pair]) -> Iterator[tuple[Pair, int, ImageRef]]:
     return ((pair, position, ref) for pair in source for position, ref in enumerate(pair.images))
 
 
-def _survey_source(root: Path, status: os.stat_result, format: str | None, result: Survey) -> None:
+def _survey_source(root: Path, status: os.stat_result, options: SourceOptions, result: Survey) -> None:
     """A file (or, with a format, a folder) that lists pairs: its texts and metadata become searchable."""
     before = len(result.found)
-    result.add_source(root, status, format)
+    result.add_source(root, status, options)
     if len(result.found) == before:
         raise DataError(
             f"{escape(str(root))} leads to no picture that is there; expected a list of pictures with paths "

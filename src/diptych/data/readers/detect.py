@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
-from diptych.data.images import SUFFIXES
+from diptych.data.image_walk import is_image_file
 
 from . import coco, cub, delimited, flickr, huggingface, jsonl, karpathy, narratives, recipe1m, recipes, webdataset
 from .files import table_files
@@ -55,7 +55,7 @@ def _detect_file(path: Path, choices: str, encoding: str | None) -> str:
         return "coco"
     if name.endswith(".json") and karpathy.looks_like_karpathy(path):
         return "karpathy"
-    if path.suffix.lower() in SUFFIXES:
+    if is_image_file(path):
         return "images"
     if name.endswith((".zip", ".7z", ".rar")):
         raise ConfigError(f"{path} is a packed archive; unpack it and give the folder")
@@ -88,15 +88,15 @@ def _detect_folder(path: Path, choices: str) -> str:
 
 def _detect_image_folder(path: Path) -> str:
     """Class folders have images below every first-level folder, none above, and no captions beside them."""
-    if any(_is_image(file) for file in path.iterdir()):
+    if _holds_images(path):
         return "images"
     folders = [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
     if folders and all(child.name.lower() in SPLITS for child in folders):
         folders = [inner for child in folders for inner in sorted(child.iterdir()) if inner.is_dir()]
-    filled = [folder for folder in folders if any(_is_image(file) for file in folder.iterdir())]
+    filled = [folder for folder in folders if _holds_images(folder)]
     captioned = any(file.suffix.lower() == ".txt" for folder in filled for file in folder.iterdir())
     return "classes" if len(filled) > 1 and not captioned else "images"
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _holds_images(folder: Path) -> bool:
+    return any(is_image_file(file) for file in folder.iterdir() if not file.name.startswith("."))

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import FileImage, Pair, Text
-from diptych.data.images import SUFFIXES
+from diptych.data.image_walk import ImageWalk
 
+from .beside import BESIDE, masked_stem
 from .options import SPLITS
 from .reading import Reading, is_unicode, printable
+from .spelling import Spellings
 from .textfile import lines
 
 MAX_CAPTION_FILE = 1 << 20  # bytes
 
 
 def read_images(job: Reading) -> Iterator[Pair]:
-    """Every image below the folder, in the order of the names.
+    """Every image below the folder, in the order of the names, those that links lead to last.
 
     `a/b.txt` beside `a/b.jpg` holds its captions, one a line. A first folder called train, val or
-    test is the split. The id is the path from the folder. A single image file is a source too.
+    test is the split. The id is the path from the folder. A single image file is a source too. Masks and depth maps
+    beside an image (`a_mask.png`) are read only with `extra_images`.
     """
+    spellings = Spellings(job)
     if job.path.is_file():
-        yield _image_pair(job, job.path.parent, job.path)
+        yield _image_pair(job, job.path.parent, job.path, spellings)
         return
     for path in image_files(job, job.path):
-        yield _image_pair(job, job.path, path)
+        yield _image_pair(job, job.path, path, spellings)
 
 
 def read_classes(job: Reading) -> Iterator[Pair]:
@@ -44,38 +47,42 @@ def read_classes(job: Reading) -> Iterator[Pair]:
 
 
 def image_files(job: Reading, folder: Path) -> Iterator[Path]:
-    """Image files below `folder`, sorted, hidden ones left out; names that are not Unicode are skipped."""
-    for current, folders, names in os.walk(folder, onerror=lambda error: _unreadable(job, error)):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
-                continue
-            path = Path(current, name)
-            if is_unicode(str(path.relative_to(folder))):
-                yield path
-            else:
+    """Images below `folder`, each once; what is passed over is noted, names that are not Unicode are skipped."""
+    for entries in ImageWalk(
+        folder, job.notes, lambda path, error: _unreadable(job, path, error), show=printable
+    ).folders():
+        stems = {Path(entry.name).stem for entry in entries}
+        for entry in entries:
+            path = Path(entry.path)
+            if not is_unicode(str(path.relative_to(folder))):
                 job.skip(str(path), Reason.BAD_ROW, "the file name is not valid UTF-8; rename the file")
+            elif not job.options.extra_images and masked_stem(path.stem) in stems:
+                job.note("extra_image", BESIDE, entry.name)
+            else:
+                yield path
 
 
-def _unreadable(job: Reading, error: OSError) -> None:
-    if Path(error.filename or "") == job.path:
+def _unreadable(job: Reading, folder: str, error: OSError) -> None:
+    if Path(folder) == job.path:
         raise DataError(f"cannot open {job.path}: {error.strerror}", Reason.MISSING) from error
-    job.skip(str(error.filename), Reason.MISSING, error.strerror or str(error))
+    job.skip(folder, Reason.MISSING, error.strerror or str(error))
 
 
-def _image_pair(job: Reading, root: Path, path: Path) -> Pair:
+def _image_pair(job: Reading, root: Path, path: Path, spellings: Spellings) -> Pair:
     folders = path.relative_to(root).parts[:-1]
     split = SPLITS.get(folders[0].lower()) if folders else None
-    return Pair(_identifier(root, path), (FileImage(path),), _captions(job, path), split)
+    return Pair(_identifier(root, path), (FileImage(path),), _captions(job, path, spellings), split)
 
 
 def _identifier(root: Path, path: Path) -> str:
     return printable(path.relative_to(root).as_posix())
 
 
-def _captions(job: Reading, image: Path) -> tuple[Text, ...]:
+def _captions(job: Reading, image: Path, spellings: Spellings) -> tuple[Text, ...]:
     path = image.with_suffix(".txt")
     try:
+        if not path.is_file():
+            path = spellings.find(path.parent, path.name)[0] or path
         size = path.stat().st_size
     except OSError:
         return ()

@@ -1,0 +1,161 @@
+"""One walk over a folder of images, for the folder readers and for `index`: what is read, and what is passed over.
+
+Imports no decoder, so that what only searches stays light.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from diptych.core.notes import Notes
+
+from .image_inputs import OTHER_SUFFIXES, SUFFIXES
+
+HIDDEN = "hidden images and folders, passed over"
+OTHER_KIND = "files of other kinds, passed over"
+LINKED = "links to files and folders that are read already, passed over"
+NO_SUFFIX = "images whose names have no suffix, read by what they hold"
+_MOST_SUFFIX = 6  # characters, with the dot; what is longer is part of a name
+
+Entry = os.DirEntry[str]
+
+
+class ImageWalk:
+    """Files below a folder that are taken for images, each once: names in order, links last.
+
+    Hidden files and folders, images of kinds that are not read, and links to what is read anyway are passed over
+    and noted. Loops of links end. `others` counts further files by suffix; `links` are the links among the images.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        notes: Notes,
+        on_error: Callable[[str, OSError], None],
+        *,
+        is_closed: Callable[[list[Entry]], bool] = lambda entries: False,
+        show: Callable[[str], str] = str,
+    ) -> None:
+        """`on_error` is told of folders that cannot be listed; a folder below the root that `is_closed` is left out."""
+        self._root, self._notes, self._on_error, self._is_closed, self._show = root, notes, on_error, is_closed, show
+        self._real = [os.path.realpath(root)]  # of all trees walked
+        self._targets: set[str] = set()  # of the links to files
+        self._links: deque[Entry] = deque()
+        self.others: Counter[str] = Counter()
+        self.links: list[Path] = []
+
+    def folders(self) -> Iterator[list[Entry]]:
+        """The images of each folder, parents first, then those that links lead to."""
+        yield from self._tree(str(self._root), is_root=True)
+        while self._links:
+            yield from self._linked(self._links.popleft())
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The images."""
+        for entries in self.folders():
+            yield from entries
+
+    def _tree(self, top: str, *, is_root: bool = False) -> Iterator[list[Entry]]:
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    listed = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self._on_error(folder, error)
+                continue
+            if not (is_root and folder == top) and self._is_closed(listed):
+                continue
+            images: list[Entry] = []
+            inner: list[str] = []
+            for entry in listed:
+                if entry.name.startswith("."):
+                    self._note_hidden(entry)
+                elif entry.is_symlink():
+                    self._links.append(entry)
+                elif _is_folder(entry):
+                    inner.append(entry.path)
+                elif self._is_image(entry):
+                    images.append(entry)
+            waiting += reversed(inner)
+            if images:
+                yield images
+
+    def _linked(self, entry: Entry) -> Iterator[list[Entry]]:
+        target = os.path.realpath(entry.path)
+        is_folder = _is_folder(entry)
+        if not is_folder and not self._is_image(entry):
+            return
+        above = is_folder and any(
+            f"{real}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}") for real in self._real
+        )
+        if above or target in self._targets or any(_is_seen(target, real) for real in self._real):
+            self._notes.add("link", LINKED, self._show(entry.path))
+            return
+        self._targets.add(target)
+        if is_folder:
+            self._real.append(target)
+            yield from self._tree(entry.path)
+        else:
+            self.links.append(Path(entry.path))
+            yield [entry]
+
+    def _is_image(self, entry: Entry) -> bool:
+        suffix = _suffix(entry.name)
+        if suffix in SUFFIXES:
+            return True
+        if suffix in OTHER_SUFFIXES:
+            self._notes.add("other_kind", OTHER_KIND, self._show(entry.name), part=suffix)
+        elif suffix == "" and holds_image(entry.path):
+            self._notes.add("no_suffix", NO_SUFFIX, self._show(entry.name))
+            return True
+        self.others[self._show(suffix) or "without suffix"] += 1
+        return False
+
+    def _note_hidden(self, entry: Entry) -> None:
+        if _is_folder(entry) or _suffix(entry.name) in SUFFIXES:
+            self._notes.add("hidden", HIDDEN, self._show(entry.name))
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is taken for an image: by its suffix or, without one, by its first bytes."""
+    suffix = _suffix(path.name)
+    return path.is_file() and (suffix in SUFFIXES or (not suffix and holds_image(path)))
+
+
+def holds_image(path: str | Path) -> bool:
+    """Whether the first bytes of a regular file are those of an image."""
+    from .images.formats import HEAD, sniff
+
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait forever
+            return False
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return sniff(stream.read(HEAD)) is not None
+    except OSError:
+        return False
+
+
+def _suffix(name: str) -> str:
+    """The suffix in lower case; "" where what follows the last dot is part of the name ("IMG 12.05.2019")."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, not a path
+    is_part = len(suffix) > _MOST_SUFFIX or suffix[1:].isdigit() or " " in suffix
+    return "" if is_part and suffix not in SUFFIXES | OTHER_SUFFIXES else suffix
+
+
+def _is_folder(entry: Entry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_seen(target: str, real: str) -> bool:
+    """Whether the walk over the tree `real` comes by `target` without a link: nothing hidden on the way."""
+    path = Path(target)
+    return path.is_relative_to(real) and not any(part.startswith(".") for part in path.relative_to(real).parts)

@@ -1,0 +1,101 @@
+"""Every image of a folder once; what is passed over is counted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from diptych.core.notes import Notes
+from diptych.data.image_walk import ImageWalk
+from diptych.data.readers import SourceOptions, open_source
+
+
+@pytest.fixture
+def image(tmp_path: Path):
+    """`image("a/b.jpg")` writes an image below the folder, as JPEG unless its suffix says otherwise."""
+
+    def write(name: str, kind: str = "JPEG") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seed = sum(name.encode())
+        pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(path, kind)
+        return path
+
+    return write
+
+
+def walked(root: Path) -> tuple[list[str], dict[str, tuple[int, dict[str, int]]], ImageWalk]:
+    notes, problems = Notes(), []
+    walk = ImageWalk(root, notes, lambda folder, error: problems.append(folder))
+    found = [os.path.relpath(entry.path, root) for entry in walk]
+    assert problems == []
+    return found, {note.kind: (note.count, dict(note.parts)) for note in notes}, walk
+
+
+def test_names_without_a_suffix_are_read_by_what_they_hold(image, tmp_path):
+    for name in ("scan", "IMG 12.05.2019", "b.jpg"):
+        image(name)
+    (tmp_path / "README").write_text("no image")
+    (tmp_path / "c.2020").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe")
+    found, notes, walk = walked(tmp_path)
+    assert found == ["IMG 12.05.2019", "b.jpg", "scan"]
+    assert notes == {"no_suffix": (2, {})}
+    assert walk.others.total() == 3
+
+
+def test_other_kinds_are_counted_by_kind_and_mpo_and_ppm_are_read(image, tmp_path):
+    image("a.mpo", "MPO")
+    image("b.ppm", "PPM")
+    for name in ("c.psd", "d.PSD", "e.svg", "f.CR2", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    found, notes, walk = walked(tmp_path)
+    assert found == ["a.mpo", "b.ppm"]
+    assert notes == {"other_kind": (4, {".psd": 2, ".svg": 1, ".cr2": 1})}
+    assert walk.others[".txt"] == 1
+    source = open_source(tmp_path)
+    assert [pair.id for pair in source] == found
+    [note] = source.notes
+    assert note.to_text() == "files of other kinds, passed over: 4 (2 .psd, 1 .cr2, 1 .svg)"
+
+
+def test_hidden_files_and_folders_are_counted(image, tmp_path):
+    image("a.jpg")
+    image(".b.jpg")
+    image(".cache/c.jpg")
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    assert walked(tmp_path)[:2] == (["a.jpg"], {"hidden": (2, {})})
+
+
+def test_links_lead_to_each_image_once_and_loops_end(image, tmp_path):
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for name in ("in/z/a.jpg", "in/b.jpg", "in/.hidden/h.jpg", "out/c.jpg", "out/d.jpg", "out/deep/e.jpg"):
+        image(name)
+    (inside / "0-link.jpg").symlink_to(inside / "b.jpg")  # indexed already
+    (inside / "0-folder").symlink_to(inside / "z")
+    (inside / "loop").symlink_to(inside)
+    (inside / "up").symlink_to(tmp_path)
+    (inside / "c.jpg").symlink_to(outside / "c.jpg")
+    (inside / "c-again.jpg").symlink_to(outside / "c.jpg")
+    (inside / "deep").symlink_to(outside / "deep")
+    (outside / "deep" / "back").symlink_to(inside)
+    (inside / "h.jpg").symlink_to(inside / ".hidden" / "h.jpg")
+    (inside / "gone.jpg").symlink_to(outside / "nothing.jpg")
+    found, notes, walk = walked(inside)
+    assert found == ["b.jpg", "z/a.jpg", "c-again.jpg", "deep/e.jpg", "gone.jpg", "h.jpg"]
+    assert notes == {"hidden": (1, {}), "link": (6, {})}
+    assert sorted(path.name for path in walk.links) == ["c-again.jpg", "gone.jpg", "h.jpg"]
+
+
+def test_masks_beside_images_are_no_records_of_a_folder(image, tmp_path):
+    for name in ("a.jpg", "a_mask.png", "b.jpg", "b.depth.png", "c_seg.png", "mask.jpg", "day_mask_party.jpg"):
+        image(name, "PNG" if name.endswith("png") else "JPEG")
+    source = open_source(tmp_path, SourceOptions(format="images"))
+    assert [pair.id for pair in source] == ["a.jpg", "b.jpg", "c_seg.png", "day_mask_party.jpg", "mask.jpg"]
+    assert {note.kind: note.count for note in source.notes} == {"extra_image": 2}
+    assert len(list(open_source(tmp_path, SourceOptions(format="images", extra_images=True)))) == 7
