@@ -94,7 +94,8 @@ class ImageWalk:
         above = is_folder and any(
             f"{real}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}") for real in self._real
         )
-        if above or target in self._targets or any(_is_seen(target, real) for real in self._real):
+        is_read = is_folder or is_image_file(Path(target))  # a file of another name, or none, is not read by itself
+        if above or target in self._targets or (is_read and any(_is_seen(target, real) for real in self._real)):
             self._notes.add("link", LINKED, self._show(entry.path))
             return
         self._targets.add(target)

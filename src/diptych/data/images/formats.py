@@ -14,7 +14,6 @@ from PIL import (
     GifImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
-    PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
@@ -44,8 +43,6 @@ def sniff(head: bytes) -> str | None:
     # "BM" alone would also take a text that begins with BMW
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
         return "BMP"
-    if head[:1] == b"P" and head[1:2] in b"456" and head[2:3].isspace():  # the kinds in binary; text could say "P3 x"
-        return "PPM"
     if head[4:8] == b"ftyp":
         return _sniff_boxes(head)
     return None
@@ -86,7 +83,6 @@ OPENERS: dict[str, Callable[[IO[bytes]], ImageFile]] = {
     "WEBP": WebPImagePlugin.WebPImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
-    "PPM": PpmImagePlugin.PpmImageFile,
     "AVIF": _open_avif,
     "HEIF": _open_heif,
 }

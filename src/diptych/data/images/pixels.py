@@ -66,7 +66,7 @@ def _deep_grey(image: PIL.Image.Image) -> UInt8[np.ndarray, "h w"]:
     values = np.asarray(image)
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     bits = _first(tags.get(_BITS), 16)
-    is_sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    is_sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if not is_sixteen:
         unsigned = image.mode == "I" and _first(tags.get(_SAMPLE_FORMAT), 0) == 1
         return stretch(values.astype(np.uint32) if unsigned else values)
