@@ -101,6 +101,7 @@ class Page:
     items: tuple[Item, ...]
     total: int
     next: str | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,7 @@ def _items(library: str, limit: int, after: str | None, filter: Sequence[Mapping
     params = {"limit": limit, "filter": json.dumps(list(filter))} | ({"after": after} if after else {})
 
     def parse(told: Any) -> Page:
-        return Page(tuple(map(_item, told["items"])), told["total"], told["next"])
+        return Page(tuple(map(_item, told["items"])), told["total"], told["next"], tuple(told["notes"]))
 
     return _Call("GET", f"/libraries/{library}/items", parse, params=params)
 

@@ -81,6 +81,8 @@ def test_mistakes_are_told_and_the_session_goes_on(library) -> None:
             await client.call_tool("search", {"text": "x", "where": "no such thing"}),
             await client.call_tool("look", {"id": "nothing"}),
         ]
+        none = await client.call_tool("search", {"text": "x", "where": "width > 9000"})
+        assert "0 of " in none.content[0].text
         return bad, await client.call_tool("search", {"text": '"red" + /etc/passwd', "k": 1})
 
     bad, good = session(library, scenario)

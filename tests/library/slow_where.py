@@ -60,6 +60,9 @@ def rows() -> list[Row]:
     return made
 
 
+ROWS = rows()
+
+
 def value(row: Row, column: str) -> Any:
     """What a column holds for a row; None when it holds nothing."""
     if column in ("width", "height", "bytes", "group", "folder", "modified_ns"):

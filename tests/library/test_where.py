@@ -1,10 +1,16 @@
+import functools
+import time
+
 import pytest
+from hypothesis import assume, given, settings
 
 from diptych.core.errors import ConfigError, LimitError
 from diptych.library import milvus_filter
 from diptych.library.lance_filter import to_sql
 from diptych.library.where import AllOf, AnyOf, Condition, FilterError, condition, conditions, holds, negated
 from diptych.library.where_sql import MOST_CHARACTERS, MOST_DEPTH, parse
+
+from . import slow_where
 
 COLUMNS = {
     "name": "text", "folder": "text", "group": "text", "show": "text", "camera_model": "text", "width": "integer",
@@ -212,6 +218,25 @@ def test_a_structured_condition_is_checked_as_the_sql_is():
 def test_what_a_milvus_server_is_asked(where, expression, is_exact):
     fixed = ("name", "folder", "width", "height", "modified_ns")
     assert milvus_filter.to_expression(parse(where, COLUMNS), fixed) == (expression, is_exact)
+
+
+@settings(max_examples=200, deadline=None)
+@given(slow_where.filters)
+def test_a_row_is_checked_here_as_slow_obvious_code_does(filter):
+    sql, meant = filter
+    kinds = {"word": "text", "show": "text", "group": "text", "folder": "text", "n": "number", "ok": "boolean"}
+    kinds |= {"width": "integer", "height": "integer", "bytes": "integer", "modified": "timestamp"}
+    assume(len(sql) <= MOST_CHARACTERS)
+    found = parse(sql, kinds)
+    for row in slow_where.ROWS:
+        assert holds(found, functools.partial(slow_where.value, row)) == (meant(row) is True)
+
+
+def test_no_pattern_is_slow():
+    begun = time.perf_counter()
+    found = parse(f"name LIKE '{'%a' * 400}%b'", COLUMNS)
+    assert not holds(found, {"name": "a" * 60_000}.get)
+    assert time.perf_counter() - begun < 5  # a backtracking search takes longer than anybody waits
 
 
 def test_negating_twice_changes_nothing():

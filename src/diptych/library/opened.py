@@ -17,7 +17,7 @@ from diptych.core.errors import ConfigError, LibraryError, ModelError
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
-from . import accelerator, card, hints, journal, lock, snapshot, snapshot_rebuild
+from . import accelerator, card, hints, journal, lock, snapshot
 from .card import Card
 from .encoder import Encoder
 from .names import escape
@@ -51,6 +51,7 @@ class OpenLibrary:
         self._current: View | None = None
         self._behind_since: float | None = None
         self._making = threading.Lock()
+        self._matched: tuple[str | None, Where | None, list[str]] = (None, None, [])  # by the last filter
         self._writes = 0  # since the store was compacted by this process
 
     @property
@@ -82,7 +83,13 @@ class OpenLibrary:
 
     def matching(self, where: str | Where) -> list[str]:
         """Ids of the pictures for which `where` holds, in order. Raises FilterError or LimitError."""
-        return list(self._store().matching(self._filter(where)))
+        wanted, version = self._filter(where), self._place.token()
+        if self._place.is_remote:  # others write there without our knowing
+            return list(self._store().matching(wanted))
+        known = self._matched
+        if known[:2] != (version, wanted):  # else it is the next page
+            self._matched = known = (version, wanted, self._store().matching(wanted))
+        return list(known[2])
 
     def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
         """What to say when a filter leaves nothing: what is there instead, but for the columns in `secret`."""
@@ -232,6 +239,8 @@ class OpenLibrary:
                 store, token = self._place.standing()
                 view = self._laid_out(store, token)
             elif not whole and (view is None or self._is_worth_rewriting(view)) and not self.is_rebuilding_snapshot:
+                from . import snapshot_rebuild  # a search needs no processes
+
                 snapshot_rebuild.start(self.folder)
             self._current = view or self._current
 

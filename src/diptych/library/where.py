@@ -7,8 +7,7 @@ without width out. NOT is moved into the comparisons, so the tree has none.
 
 from __future__ import annotations
 
-import calendar
-import difflib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -180,8 +179,38 @@ def _compare(found: Any, op: str, value: Any) -> bool:
             return found in value
         case "contains":
             return value in found.lower()
-    pieces = (".*" if one is None else (re.escape(one) if one else ".") for one in like_parts(value))
-    return re.fullmatch("".join(pieces), found, re.DOTALL) is not None
+    return _like(found, value)
+
+
+def _like(text: str, pattern: str) -> bool:
+    """Whether a text fits a pattern: the pieces between its % stand in the text, one behind the other.
+
+    Each is looked for once, behind the one before, so that no pattern makes this slow.
+    """
+    pieces = _pieces(pattern)
+    if len(pieces) == 1:
+        return pieces[0][0].fullmatch(text) is not None
+    (first, at), *between, (last, length) = pieces
+    if first.match(text) is None:
+        return False
+    for piece, _ in between:
+        found = piece.search(text, at)
+        if found is None:
+            return False
+        at = found.end()
+    return len(text) - length >= at and last.match(text, len(text) - length) is not None
+
+
+@functools.lru_cache(maxsize=64)
+def _pieces(pattern: str) -> list[tuple[re.Pattern[str], int]]:
+    """What stands between the % of a pattern, and how many characters each has."""
+    pieces: list[list[str]] = [[]]
+    for one in like_parts(pattern):
+        if one is None:
+            pieces.append([])
+        else:
+            pieces[-1].append(re.escape(one) if one else ".")
+    return [(re.compile("".join(piece), re.DOTALL), len(piece)) for piece in pieces]
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -192,6 +221,8 @@ def _known(name: str, columns: Mapping[str, str]) -> str:
     for candidate in (name, name.lower(), column_name(name)):
         if candidate in columns:
             return candidate
+    import difflib  # only for a mistake
+
     near = difflib.get_close_matches(name.lower(), columns, n=3)
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
     raise FilterError(f"there is no column {name[:40]!r}{meant}")
@@ -330,6 +361,8 @@ def _span(text: str) -> tuple[int, int] | None:
     for part, seconds in (("second", 1), ("minute", 60), ("day", 86_400)):
         if given[part] is not None:
             return begin, begin + seconds * _SECOND
+    import calendar  # only for a month or a year
+
     days = calendar.monthrange(year, month)[1] if given["month"] else 365 + calendar.isleap(year)
     return begin, begin + days * 86_400 * _SECOND
 

@@ -70,6 +70,8 @@ class Tools:
                 hits = self._library.search(self._vector(text), k, where or None)
         except DiptychError as error:
             raise ToolError(str(error)) from error
+        if where and not hits and not self._library.matching(where):
+            return [{"note": self._library.nothing_passes(where)}]
         return [_told(hit) for hit in hits]
 
     def look(self, id: str) -> list[Any]:
