@@ -438,23 +438,21 @@ def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
     Library.open(folders["many"], encoder).index([pictures / "evil.jsonl"])
     here = visit()
     for payload in PAYLOADS:
-        here.page.fill("#words", payload.replace("\u0000", ""))
-        here.page.click("#plus")
+        say(here.page, "#words", payload, "#plus")
     here.until(f"document.querySelectorAll('#terms .term').length === {len(PAYLOADS)}")
     here.page.wait_for_timeout(300)
     while here.page.locator("#terms .gone").count():
-        here.page.locator("#terms .gone").first.click()
+        here.page.evaluate("document.querySelector('#terms .gone').click()")
     here.type("red")
     for place in range(len(PAYLOADS)):
-        here.page.locator(".card .open").nth(place).click()
+        here.page.evaluate(f"document.querySelectorAll('.card .open')[{place}].click()")
         here.page.keyboard.press("Escape")
     here.page.click("#filters-open")
     here.page.select_option("#filter-column", "album")
     for payload in PAYLOADS:
-        here.page.fill("#filter-value", payload.replace("\u0000", ""))
-        here.page.click("#filter-add")
+        say(here.page, "#filter-value", payload, "#filter-add")
         assert here.page.locator("#active-filters .term").count() == 1
-        here.page.locator("#active-filters .gone").click()
+        here.page.evaluate("document.querySelector('#active-filters .gone').click()")
     files = [
         {"name": f"{payload}.jpg", "mimeType": "image/jpeg", "buffer": with_exif(payload, place)}
         for place, payload in enumerate(PAYLOADS)
@@ -468,6 +466,19 @@ def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
     here.wait_for(1)
     assert here.page.evaluate("window.hacked") is None
     assert here.page.locator("#results script, #results iframe, #viewer svg").count() == 0
+
+
+def say(page: Any, field: str, text: str, button: str) -> None:
+    """Write into a field and press a button, without the pauses that Playwright makes before each."""
+    page.evaluate(
+        """([field, text, button]) => {
+            const into = document.querySelector(field);
+            into.value = text;
+            into.dispatchEvent(new Event("input", {bubbles: true}));
+            document.querySelector(button).click();
+        }""",
+        [field, text.replace("\u0000", ""), button],
+    )
 
 
 def with_exif(payload: str, mark: int) -> bytes:
