@@ -172,3 +172,19 @@ def test_help_has_examples(diptych):
         code, out, _ = diptych(*command, "--help")
         assert code == 0
         assert f"diptych {' '.join(command)}" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "idle"),
+    [
+        (("--videos", "--tokens", "runs/slow/model"), "--tokens would do nothing beside --videos"),
+        (("--videos", "--format", "csv", "--max-megapixels", 3), "--format and --max-megapixels would do nothing"),
+        (("--texts", "--videos"), "--videos would do nothing beside --texts"),
+        (("--texts", "--tokens", "x", "--workers", 4), "--tokens and --workers would do nothing beside --texts"),
+        (("--moment-frames", 2), "--moment-frames would do nothing without --videos"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(diptych, photos, tmp_path, flags, idle):
+    code, _, err = diptych("index", photos, "--library", tmp_path / "library", *flags)
+    assert (code, idle in err) == (2, True), err
+    assert not (tmp_path / "library").exists()

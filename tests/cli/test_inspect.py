@@ -176,3 +176,14 @@ def test_a_match_is_explained(diptych, shapes, small_model, tmp_path):
     code, _, err = diptych("explain", shapes.parent / "bad.png", "x", "--model", small_model, "--out", out, "--quiet")
     assert code == 3
     assert "not an image" in err
+
+
+def test_a_long_text_and_a_chinese_one_are_explained(diptych, shapes, small_model, tmp_path):
+    image, out = shapes.parent / "red-circle-20.png", tmp_path / "why.png"
+    arguments = ("--model", small_model, "--out", out, "--grid", 2, "--window", 1, "--quiet")
+    code, told, _ = diptych("explain", image, "a red circle " * 50, *arguments)
+    assert code == 0
+    assert "note: a long text, taken apart 3 words at a time; parts: 50" in told
+    code, told, _ = diptych("explain", image, "一只红色的狗", *arguments, "--json")
+    assert [one["word"] for one in json.loads(told)["words"]] == list("一只红色的狗")
+    assert out.read_bytes().startswith(b"\x89PNG")

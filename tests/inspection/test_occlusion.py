@@ -68,16 +68,45 @@ def test_every_cell_is_covered_equally_often(grid, window):
     assert spread(np.ones(len(boxes), dtype=np.float32), boxes, grid) == pytest.approx(np.ones((grid, grid)))
 
 
-def test_texts_fall_into_words_or_characters():
-    assert split_words("a red  dog") == (("a", "red", "dog"), True)
-    assert split_words("红色的狗") == (("红", "色", "的", "狗"), False)
-    assert split_words("dog") == (("dog",), True)
-    assert without(("a", "red", "dog"), (1, 2), True) == "a dog"
-    assert without(("红", "色"), (0, 1), False) == "色"
+@pytest.mark.parametrize(
+    ("text", "words", "without_first"),
+    [
+        ("a red  dog", ("a", "red", "dog"), "red dog"),
+        ("dog", ("dog",), ""),
+        ("Don't stop!", ("Don't", "stop!"), "stop!"),
+        ("红色的狗。", ("红", "色", "的", "狗。"), "色的狗。"),
+        ("一只 black 狗，在草地", ("一", "只", "black", "狗，", "在", "草", "地"), "只 black 狗，在草地"),
+        ("赤いフリスビーを追う犬", ("赤", "い", "フリスビー", "を", "追", "う", "犬"), "いフリスビーを追う犬"),
+        ("สีดำในน้ำ", ("สี", "ดำ", "ใน", "น้ำ"), "ดำในน้ำ"),
+        ("검은 개", ("검은", "개"), "개"),
+        ("हिन्दी कुत्ता", ("हिन्दी", "कुत्ता"), "कुत्ता"),
+    ],
+)
+def test_texts_fall_into_words_or_characters(text, words, without_first):
+    found, gaps, together = split_words(text)
+    assert (found, together) == (words, 1)
+    assert without(found, (0, 1), gaps) == without_first
+    assert without(found, (0, 0), gaps) == " ".join(text.split())
+
+
+@pytest.mark.parametrize(("count", "parts", "together"), [(60, 60, 1), (61, 31, 2), (200, 50, 4)])
+def test_a_long_text_goes_by_several_words_at_a_time(count, parts, together):
+    text = " ".join(f"w{number}" for number in range(count))
+    words, gaps, found = split_words(text)
+    assert (len(words), found) == (parts, together)
+    assert without(words, (0, 0), gaps) == text
+    assert without(words, (0, 1), gaps) == " ".join(text.split()[together:])
+
+
+def test_a_long_text_is_taken_apart(picture):
+    found = explain(CornerEncoder(), picture, "so " * 100 + "red " + "it " * 20, grid=2, window=1)
+    assert (len(found.words), found.together, found.to_json()["words_together"]) == (41, 3, 3)
+    assert found.words[int(found.word_drops.argmax())] == "so red it"
+
+
+def test_an_empty_text_is_refused():
     with pytest.raises(DataError, match="empty"):
         split_words("  ")
-    with pytest.raises(ConfigError, match="61 words"):
-        split_words("x " * 61)
 
 
 def test_a_grid_that_cannot_be_is_refused(picture):

@@ -9,9 +9,12 @@ import pytest
 from diptych.core.errors import ConfigError, LibraryError
 from diptych.core.protocols import Preprocess
 from diptych.core.types import Hit
+from diptych.data.video import MomentPlan
 from diptych.library import Library, tokens
 from diptych.library.rerank import Reranker
 from diptych.library.tokens import Matcher, TokenStore
+
+from ..videos import film
 
 RED, GREEN, BLUE = (np.array(one) for one in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 
@@ -103,6 +106,23 @@ def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, match
     report = library.add_tokens(matcher)
     assert report.added == 0
     assert len(report.skipped) == 2
+
+
+def test_moments_of_videos_and_texts_have_no_tokens_and_are_counted(filled, encoder, matcher, tmp_path):
+    film(tmp_path / "clips" / "one.mp4", ["red", "blue"])
+    filled.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
+    report = filled.add_tokens(matcher)
+    assert (report.added, report.skipped, report.others) == (6, (), {"moments of videos": 2})
+    assert report.to_text() == "tokens of 6 pictures added, 0 known, 0 skipped, 2 moments of videos have none"
+    alone = Library.create(tmp_path / "films", encoder)
+    alone.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
+    with pytest.raises(LibraryError, match="holds moments of videos and no picture"):
+        alone.add_tokens(matcher)
+    (tmp_path / "notes.txt").write_text("red\nblue")
+    texts = Library.create(tmp_path / "texts", encoder)
+    texts.index_texts([tmp_path / "notes.txt"])
+    with pytest.raises(LibraryError, match="holds texts and no picture"):
+        texts.add_tokens(matcher)
 
 
 def test_a_changed_or_missing_picture_is_skipped_and_named(filled, painter, pictures, matcher):

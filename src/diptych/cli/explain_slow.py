@@ -7,6 +7,7 @@ from pathlib import Path
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.files import write_bytes
+from diptych.core.notes import Note
 from diptych.core.types import BytesImage
 
 from .outputs import PNG, check_file
@@ -65,9 +66,9 @@ def explain_match(
         "out": str(out),
     }
     lines = [f"  {one.word:16} {one.gain:+6.2f}" for one in match.words]
-    common.show(
-        value, "\n".join([f"h = {match.score:.2f}; nats that the picture adds to each word:", *lines, str(out)])
-    )
+    notes = [Note("cut", match.unread, "word pieces at the end of the text that the matcher does not read")]
+    text = "\n".join([f"h = {match.score:.2f}; nats that the picture adds to each word:", *lines, str(out)])
+    common.show(value, text, notes if match.unread else ())
 
 
 def _in_library(folder: Path, identifier: str) -> BytesImage:

@@ -1,5 +1,6 @@
 """`diptych index`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from .outputs import check_folder
 from .shared import Common
 
 COMMON = Common()
+_WORKERS, _BATCH = 2, 32
+_MEGAPIXELS, _MEGABYTES = 50.0, 20.0
+_SECONDS, _FRAMES = 5.0, 4
 MOST_LISTED = 20  # skipped files in the text output; --json has them all
 
 
@@ -24,16 +28,16 @@ def index(
     library: Path,
     model: str | None = None,
     format: str | None = None,
-    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
-    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
-    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
-    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _WORKERS,
+    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _BATCH,
+    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGAPIXELS,
+    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGABYTES,
     store: str | None = None,
     tokens: str | None = None,
     videos: Annotated[bool, Parameter(negative="")] = False,
     texts: Annotated[bool, Parameter(negative="")] = False,
-    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
-    moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
+    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _SECONDS,
+    moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = _FRAMES,
     common: Common = COMMON,
 ) -> None:
     """Put pictures into a library, or bring it up to date.
@@ -87,10 +91,22 @@ def index(
     from diptych.library.indexing import IndexOptions
     from diptych.library.sources import survey
 
+    _check_flags(
+        "--texts" if texts else "--videos" if videos else "",
+        {
+            "--videos": videos,
+            "--tokens": tokens is not None,
+            "--format": format is not None,
+            "--workers": workers != _WORKERS,
+            "--batch-size": batch_size != _BATCH,
+            "--max-megapixels": max_megapixels != _MEGAPIXELS,
+            "--max-megabytes": max_megabytes != _MEGABYTES,
+            "--moment-seconds": moment_seconds != _SECONDS,
+            "--moment-frames": moment_frames != _FRAMES,
+        },
+    )
     progress = common.progress()
     if texts:
-        if videos or tokens is not None:
-            raise ConfigError("--texts goes with neither --videos nor --tokens; leave them out")
         made = _opened(library, model, store).index_texts(paths, format=format, progress=progress)
         common.show(made.to_json(), _described(made, library), made.notes)
         return
@@ -120,10 +136,24 @@ def index(
 
         added = collection.add_tokens(load_matcher(tokens, device=common.device), progress=progress)
         remember(library, tokens)
-        value["tokens"], text = added.to_json(), f"{text}\ntokens: {added.added} added, {len(added.skipped)} skipped"
+        value["tokens"], text = added.to_json(), f"{text}\n{added.to_text()}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
     if not report.total and not report.trashed:
         raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
+
+
+def _check_flags(mode: str, given: Mapping[str, bool]) -> None:
+    """Raise ConfigError for flags that would do nothing beside --texts, --videos or neither."""
+    moments = ("--moment-seconds", "--moment-frames")
+    used = {"--texts": ("--format",), "--videos": ("--videos", *moments)}.get(mode)
+    idle = [
+        flag for flag, is_given in given.items() if is_given and (flag in moments if used is None else flag not in used)
+    ]
+    if idle:
+        raise ConfigError(
+            f"{' and '.join(idle)} would do nothing {f'beside {mode}' if mode else 'without --videos'}; leave it out"
+            + ("; tokens for re-ranking are kept of pictures alone" if "--tokens" in idle else "")
+        )
 
 
 def _opened(folder: Path, model: str | None, store: str | None) -> Library:

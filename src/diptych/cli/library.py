@@ -157,7 +157,7 @@ def add_tokens(library: Path, *, slow: str, common: Common = COMMON) -> None:
 
     report = Library.open(library).add_tokens(load_matcher(slow, device=common.device), progress=common.progress())
     tokens.remember(library, slow)
-    lines = [f"{library}: tokens of {report.added} pictures added, {report.known} known, {len(report.skipped)} skipped"]
+    lines = [f"{library}: {report.to_text()}"]
     lines += [one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped[:MOST_LISTED]]
     common.show(report.to_json(), "\n".join(lines))
 

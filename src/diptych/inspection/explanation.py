@@ -75,7 +75,6 @@ def _strongest_words(explanation: Explanation) -> list[int]:
 
 def _lines(explanation: Explanation, width: int) -> Iterator[list[tuple[int, int]]]:
     """(word, x) of each line of the text."""
-    space = 8 if explanation.spaced else 2
     line: list[tuple[int, int]] = []
     x = 0
     for at, word in enumerate(explanation.words):
@@ -84,7 +83,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[list[tuple[int, int
             yield line
             line, x = [], 0
         line.append((at, x))
-        x += wide + space
+        x += wide + (8 if explanation.gaps[at] else 2)
     yield line
 
 

@@ -7,6 +7,8 @@ above zero means that the part speaks for the match, below zero that it speaks a
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,15 @@ from diptych.models import load
 
 _BATCH = 32
 _LONGEST_PHRASE = 4  # words
-_MOST_WORDS = 60
+_MOST_PARTS = 60  # that a text is taken apart into; a longer one goes by several words at a time
+# Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese kana, Chinese characters.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3007\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED += "\U00020000-\U0003ffff"
+_BEHIND = "\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3"  # Thai and Lao vowels that belong to the letter before
+# Katakana spell one foreign word; vowels before a Thai or Lao consonant, and signs above it, belong to it
+_PART = re.compile(
+    rf"[\u30a1-\u30fa\u30fc]+|[\u0e40-\u0e44\u0ec0-\u0ec4]?[{_UNSPACED}]|(?:(?![{_UNSPACED}])\S)+",
+)
 
 
 @runtime_checkable
@@ -58,7 +68,8 @@ class Explanation:
     word_drops: Float32[np.ndarray, " w"]
     word_regions: Float32[np.ndarray, "w g g"]
     phrases: tuple[tuple[str, float], ...]  # runs of two to four words with their drop, largest first
-    spaced: bool  # whether words are joined by spaces
+    gaps: tuple[str, ...]  # what stands behind each word: a space, or nothing
+    together: int = 1  # words of the text that make one of `words`, where it is long
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready numbers."""
@@ -69,6 +80,7 @@ class Explanation:
                 for word, drop in zip(self.words, self.word_drops, strict=True)
             ],
             "phrases": [{"phrase": phrase, "drop": round(drop, 5)} for phrase, drop in self.phrases],
+            "words_together": self.together,
             "regions": np.round(self.regions.astype(float), 5).tolist(),
         }
 
@@ -91,7 +103,7 @@ def explain(
     if not (2 <= grid <= 32 and 1 <= window <= grid):
         raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
     encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
-    words, spaced = split_words(text)
+    words, gaps, together = split_words(text)
     pixels = prepared(image, encoder.preprocess)
     boxes = windows(grid, window)
     masked = [paint_over(pixels, box, grid) for box in boxes]
@@ -101,7 +113,7 @@ def explain(
     if len(words) > 2:
         lengths = range(2, min(_LONGEST_PHRASE, len(words) - 1) + 1)
         spans += [(at, at + length) for length in lengths for at in range(len(words) - length + 1)]
-    texts = encoder.encode_texts([text, *(without(words, span, spaced) for span in spans)])
+    texts = encoder.encode_texts([text, *(without(words, span, gaps) for span in spans)])
     scores = images @ texts.T  # pictures: whole, then masked; texts: whole, then shortened
     drops = scores[0] - scores[1:]  # of every window under every text
     by_text = np.stack([spread(drops[:, column], boxes, grid) for column in range(1 + len(words))])
@@ -113,29 +125,43 @@ def explain(
         words,
         word_drops[: len(words)],
         by_text[0] - by_text[1:],
-        _phrases(words, spans[len(words) :], word_drops[len(words) :], spaced),
-        spaced,
+        _phrases(words, spans[len(words) :], word_drops[len(words) :], gaps),
+        gaps,
+        together,
     )
 
 
-def split_words(text: str) -> tuple[tuple[str, ...], bool]:
-    """The words of a text, or its characters where a script writes without spaces; and whether spaces join them.
+def split_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """The words of a text, what stands behind each (a space or nothing), and how many words each of them holds.
 
-    Raises DataError for an empty text, ConfigError for one of more than 60 words.
+    Where a script writes without spaces a word is a character, with the signs that belong to it. A text of more than
+    60 words is taken apart into runs of several, as equal as can be. Raises DataError for an empty text.
     """
-    words = tuple(text.split())
-    if not words:
+    found: list[tuple[str, str]] = []
+    for chunk in text.split():
+        parts: list[str] = []
+        for part in _PART.findall(chunk):
+            marks = all(unicodedata.category(sign)[0] in "MP" or sign in _BEHIND for sign in part)
+            if parts and marks:
+                parts[-1] += part
+            else:
+                parts.append(part)
+        found += [(part, "") for part in parts[:-1]] + [(parts[-1], " ")]
+    if not found:
         raise DataError("the text is empty; expected words that the picture may match", Reason.EMPTY_TEXT)
-    spaced = len(words) > 1 or text.strip().isascii()
-    found = words if spaced else tuple(text.strip())
-    if len(found) > _MOST_WORDS:
-        raise ConfigError(f"the text has {len(found)} words, the limit is {_MOST_WORDS}; shorten it")
-    return found, spaced
+    together = -(-len(found) // _MOST_PARTS)
+    runs = [found[start : start + together] for start in range(0, len(found), together)]
+    words = tuple("".join(word + gap for word, gap in run[:-1]) + run[-1][0] for run in runs)
+    return words, tuple(run[-1][1] for run in runs), together
 
 
-def without(words: Sequence[str], span: tuple[int, int], spaced: bool) -> str:
+def without(words: Sequence[str], span: tuple[int, int], gaps: Sequence[str]) -> str:
     """The text without the words of a span."""
-    return (" " if spaced else "").join([*words[: span[0]], *words[span[1] :]])
+    return _joined([*words[: span[0]], *words[span[1] :]], [*gaps[: span[0]], *gaps[span[1] :]])
+
+
+def _joined(words: Sequence[str], gaps: Sequence[str]) -> str:
+    return "".join(word + gap for word, gap in zip(words, gaps, strict=True)).strip()
 
 
 def windows(grid: int, window: int) -> list[tuple[int, int, int, int]]:
@@ -166,8 +192,7 @@ def spread(
 
 
 def _phrases(
-    words: Sequence[str], spans: Sequence[tuple[int, int]], drops: Float32[np.ndarray, " p"], spaced: bool
+    words: Sequence[str], spans: Sequence[tuple[int, int]], drops: Float32[np.ndarray, " p"], gaps: Sequence[str]
 ) -> tuple[tuple[str, float], ...]:
-    joint = " " if spaced else ""
     order = np.argsort(-drops, kind="stable")
-    return tuple((joint.join(words[slice(*spans[at])]), float(drops[at])) for at in order)
+    return tuple((_joined(words[slice(*spans[at])], gaps[slice(*spans[at])]), float(drops[at])) for at in order)

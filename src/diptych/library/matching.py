@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -55,14 +57,23 @@ class Matching(Searching):
     def add_tokens(self, matcher: Matcher, *, progress: Progress = SILENT) -> TokenReport:
         """Keep the matcher's tokens of every picture that has none yet, so that `search` can re-rank.
 
-        Pictures are read again from where they were indexed; a missing or bad one is skipped and named.
-        Interrupted, it goes on where it was. Needs no model.
+        Pictures are read again from where they were indexed; a missing or bad one is skipped and named. Moments of
+        videos and texts have no tokens: they are counted. Interrupted, it goes on where it was. Needs no model.
+
+        Raises LibraryError for a library without a picture.
         """
         from .refs import pictures_of
         from .tokens import TokenStore
 
         with self._writing() as store:
-            return TokenStore(self.folder, matcher).add(pictures_of(store, self.folder), progress=progress)
+            others: Counter[str] = Counter()
+            report = TokenStore(self.folder, matcher).add(pictures_of(store, self.folder, others), progress=progress)
+        if others and not (report.added or report.known or report.skipped):
+            raise LibraryError(
+                f"the library {escape(str(self.folder))} holds {' and '.join(others)} and no picture; tokens for "
+                "re-ranking are kept of pictures alone"
+            )
+        return replace(report, others=dict(others))
 
     def attach(self, reranker: Reranker) -> None:
         """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""

@@ -34,7 +34,7 @@ from .thumbs import SIZE, Thumbs
 
 Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
-_MARK = "texts:"  # how the source of a text's row begins, so that indexing pictures of the same file never removes it
+MARK = "texts:"  # how the source of a text's row begins, so that indexing pictures of the same file never removes it
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
 _PAPER, _INK, _FONT, _LINES = "#fbf7ef", "#23201a", 18, 8
@@ -152,7 +152,7 @@ def holds_texts(store: Store) -> bool:
     """Whether the rows are texts. A library has rows of one kind, so the first block tells."""
     for block in store.scan(["source"]):
         if block["source"]:
-            return any(source.startswith(_MARK) for source in block["source"])
+            return any(source.startswith(MARK) for source in block["source"])
     return False
 
 
@@ -174,7 +174,7 @@ def _known(store: Store) -> list[_Known]:
     for block in store.scan(columns):
         found += [_Known(*values) for values in zip(*(block[name] for name in columns), strict=True)]
     for one in found:
-        if not one.source.startswith(_MARK):
+        if not one.source.startswith(MARK):
             raise LibraryError(
                 f"the library holds pictures ({one.path}), found texts to put in; make a library of its own for them, "
                 "or search the pictures by words"
@@ -268,7 +268,7 @@ def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipp
             for place, text in enumerate(pair.texts):
                 if text.value.strip():
                     path = f"{record}#{place}"
-                    yield _Listed(path, f"{_MARK}{shown}", modified, text, pair)
+                    yield _Listed(path, f"{MARK}{shown}", modified, text, pair)
 
 
 def _pairs(root: Path, format: str | None, skipped: list[Skipped], notes: Notes) -> Iterator[Pair]:

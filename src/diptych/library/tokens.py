@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol, runtime_checkable
@@ -66,11 +66,17 @@ class TokenReport:
     added: int
     known: int  # pictures whose content had tokens already, copies included
     skipped: tuple[Skipped, ...]
+    others: Mapping[str, int] = field(default_factory=dict)  # rows that are no pictures, by kind: they have no tokens
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         skipped = [{"name": one.name, "reason": one.reason.value, "detail": one.detail} for one in self.skipped]
-        return {"added": self.added, "known": self.known, "skipped": skipped}
+        return {"added": self.added, "known": self.known, "skipped": skipped, "others": dict(self.others)}
+
+    def to_text(self) -> str:
+        """The counts, on one line."""
+        others = "".join(f", {count} {kind} have none" for kind, count in self.others.items())
+        return f"tokens of {self.added} pictures added, {self.known} known, {len(self.skipped)} skipped{others}"
 
 
 class TokenStore:

@@ -83,3 +83,7 @@ def test_from_the_command_line(slow_run, shapes, tmp_path: Path, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
     assert run([*command, "--out", str(tmp_path / "x.jpg")]) == 2
     assert run(["explain-match", "a red circle", "--slow", str(slow_run.model)]) == 2
+    command[1] = "a red circle " * 10
+    assert run([*command, "--out", str(out), "--json"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert (note["kind"], note["count"]) == ("cut", 30 - 16)  # pieces; the matcher reads 16

@@ -41,6 +41,7 @@ class Match:
     text: str
     score: float  # h
     words: tuple[WordMatch, ...]
+    unread: int = 0  # word pieces behind the most that the matcher reads
 
 
 def explain_match(matcher: CrossEncoder, image: ImageInput, text: str) -> Match:
@@ -79,7 +80,8 @@ def explain_tokens(matcher: CrossEncoder, tokens: Float[np.ndarray, "1 r w"], te
     for word, places in words.words(text, most):
         regions = attention[places].mean(0).reshape(matcher.grid).astype(np.float32)
         found.append(WordMatch(word, regions, float(gains[places].sum())))
-    return Match(text, float(matcher.score(tokens, text)[0]), tuple(found))
+    unread = len(words.pieces(text, len(text) + 1)) - count
+    return Match(text, float(matcher.score(tokens, text)[0]), tuple(found), unread)
 
 
 def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:
