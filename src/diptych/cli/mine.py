@@ -54,8 +54,11 @@ def mine(
         guard: How far above the right one it may come and still count as wrong.
         text_guard: Cosine between texts from which two records are taken to say the same.
     """
+    import numpy as np
+
     from diptych import evaluation
     from diptych.data.mined import MinedRecord, images_of, write_mined
+    from diptych.data.repeats import joined_labels
     from diptych.evaluation.mining import MiningSettings
     from diptych.evaluation.mining import mine as mined
     from diptych.models import load
@@ -71,7 +74,10 @@ def mine(
     opened.notes.extend(encoder.unfamiliar(vectors.images))
     if not len(vectors.images):
         raise DataError(f"{opened.name} has no readable picture with a text; there is nothing to mine")
-    labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else None
+    labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else np.arange(len(vectors.places))
+    labels = joined_labels(
+        labels, vectors.keys, vectors.image_owner
+    )  # records with an image in common are no negatives
     keys = [pairs[place].identity for place in vectors.places]
     images = images_of(vectors.image_owner, vectors.keys)
     counts = {"negatives": 0, "guarded": 0, "without": 0}

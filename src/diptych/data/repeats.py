@@ -6,8 +6,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from diptych.core.errors import DataError
 from diptych.core.notes import Notes
+from diptych.core.shapes import Int64
 from diptych.core.types import ImageRef
 
 from .cache import content_key
@@ -38,6 +41,26 @@ def shared(keys: Sequence[Hashable], owners: Iterable[int]) -> list[int]:
         if key is not None and first.setdefault(key, owner) != owner:
             several.add(key)
     return [place for place, key in enumerate(keys) if key in several]
+
+
+def joined_labels(
+    labels: Int64[np.ndarray, " records"], keys: Sequence[Hashable], owners: Int64[np.ndarray, " n"]
+) -> Int64[np.ndarray, " records"]:
+    """The labels of records, those with a common image (or one that has an image in common with both) made equal."""
+    parent = list(range(int(labels.max(initial=-1)) + 1))
+
+    def root(label: int) -> int:
+        while parent[label] != label:
+            parent[label] = parent[parent[label]]
+            label = parent[label]
+        return label
+
+    first: dict[Hashable, int] = {}
+    for key, owner in zip(keys, owners.tolist(), strict=True):
+        if key is not None:
+            label = int(labels[owner])
+            parent[root(label)] = root(first.setdefault(key, label))
+    return np.array([root(label) for label in labels.tolist()], dtype=np.int64)
 
 
 @dataclass(frozen=True)
