@@ -112,6 +112,9 @@ def run(arguments: list[str] | None = None) -> int:
         return DataError.exit_code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    finally:
+        if pulse := sys.modules.get("diptych.cli.pulse"):  # most commands have none
+            pulse.PULSE.stop()
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -16,6 +16,8 @@ from diptych.core.lines import one_line
 from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
 
+from .pulse import PULSE
+
 T = TypeVar("T")
 
 
@@ -36,8 +38,12 @@ class Common:
     """Seed of everything random; 0, or the config's, when left out."""
 
     def progress(self) -> Progress:
-        """Bars on stderr, or nothing with --quiet."""
-        return SILENT if self.quiet else RichProgress()
+        """Bars on stderr, or nothing with --quiet; where that is no terminal, a line every half a minute or sooner."""
+        if self.quiet:
+            return SILENT
+        if not sys.stderr.isatty():
+            PULSE.start()
+        return RichProgress()
 
     def show(self, value: Any, text: str, notes: Iterable[Note] = ()) -> None:
         """The result on stdout: `value` as JSON with --json, else `text`; with the notes on what was read, if any.
@@ -58,7 +64,12 @@ class RichProgress:
     """Progress on stderr: a bar on a terminal, plain lines elsewhere."""
 
     def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """Yield the items behind a bar with the rate and the time left."""
+        """Yield the items behind a bar with the rate and the time left; without a terminal, `Pulse` counts them."""
+        if total is None:
+            total = len(items) if isinstance(items, Sized) else None
+        if not sys.stderr.isatty():
+            yield from PULSE.track(items, label, total)
+            return
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -71,9 +82,6 @@ class RichProgress:
             Progress as Bar,
         )
 
-        console = Console(stderr=True)
-        if total is None:
-            total = len(items) if isinstance(items, Sized) else None
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -82,12 +90,12 @@ class RichProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        with Bar(*columns, console=Console(stderr=True)) as bar:
             yield from bar.track(items, total=total, description=label)
 
     def say(self, message: str) -> None:
         """One line on stderr."""
-        print(one_line(message), file=sys.stderr, flush=True)
+        PULSE.say(one_line(message))
 
 
 def as_flags(options: Any) -> list[str]:

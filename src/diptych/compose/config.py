@@ -21,7 +21,7 @@ class DataConfig:
     source: str = ""  # any source that `diptych data check` reads; --data overrides it
     train: str = "train"
     val: str = "val"
-    val_share: float = 0.1  # held out by a hash of the id where the source names no splits
+    val_share: float = 0.1  # held out by a hash of the id where the source names no splits; see data.splits
     langs: tuple[str, ...] = ()  # empty: all
     fields: tuple[str, ...] = ()  # empty: all
     views: tuple[str, ...] = ("full", "flip")

@@ -13,6 +13,7 @@ from diptych.core.files import write_bytes
 from diptych.core.protocols import Progress
 from diptych.training.log import LOGS, RunLog, draw_curve
 
+_SILENCE = 30.0  # seconds after which a step gets a line, whatever its number
 STEPS, TENSORBOARD, CURVE = "steps.jsonl", "tensorboard", "curve.png"
 JOURNAL_FILES = (STEPS, CURVE, *LOGS)
 
@@ -64,9 +65,11 @@ class Journal:
         self._since, self._pairs = time.perf_counter(), 0
 
     def wants(self, step: int, pairs: int) -> bool:
-        """Told each step (from 1) and its pairs: whether it is one that gets a line."""
+        """Told each step (from 1) and its pairs: whether it is one that gets a line, as slow ones all do."""
         self._pairs += pairs
-        return not self._quiet and self._every > 0 and step % self._every == 0
+        if self._quiet or not self._every:
+            return False
+        return step % self._every == 0 or time.perf_counter() - self._since >= _SILENCE
 
     def add_step(self, step: int, row: Mapping[str, Any]) -> None:
         """Write a step's line."""
