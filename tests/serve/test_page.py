@@ -302,13 +302,67 @@ def test_adding_shows_what_was_added_and_what_was_not(visit) -> None:
     ]
     here.page.set_input_files("#file-add", files)
     here.wait_for(37)
-    said = here.page.locator("#toasts").text_content()
-    assert "Added 1 picture" in said
-    assert "bad.png" in said
+    assert "Added 1 picture" in here.page.locator("#toasts").text_content()
+    assert here.page.locator("#problems li").all_text_contents() == [
+        "bad.png is not an image: it holds an SVG drawing."
+    ]
     here.page.get_by_role("button", name="Undo").click()
     here.wait_for(36)
     drop(here.page, "#drop-add", encoded((10, 120, 250)))
     here.wait_for(37)
+
+
+def test_every_file_that_was_not_added_is_listed_and_stays_listed(visit) -> None:
+    here = visit()
+    photo = encoded("red", "JPEG", (300, 200))
+    bad = [b"notes about dogs", b"\x9a\xec\x01\x02" * 9, b"", b"<html>", photo[:500], b"%PDF-1.7", b"text", b"x", b"y"]
+    files = [{"name": f"{at}.jpg", "mimeType": "image/jpeg", "buffer": data} for at, data in enumerate(bad)]
+    here.page.set_input_files("#file-add", [*files, {"name": "good.jpg", "mimeType": "image/jpeg", "buffer": photo}])
+    here.wait_for(37)
+    assert here.page.text_content("#problems-title") == "9 of 10 files were not added"
+    listed = here.page.locator("#problems li").all_text_contents()
+    assert listed[:6] == [
+        "0.jpg is not an image: it holds text.",
+        "1.jpg is not an image: it holds data of an unknown kind.",
+        "2.jpg is not an image: it is empty.",
+        "3.jpg is not an image: it holds a web page.",
+        "4.jpg ends early or is damaged (JPEG); fetch it again.",
+        "5.jpg is not an image: it holds a PDF.",
+    ]
+    assert len(listed) == 9
+    here.type("red")
+    assert here.page.is_visible("#problems")
+    # a request that fails as a whole: each of its files
+    here.page.route("**/items", lambda route: route.fulfill(status=507, json={"code": "disk_full", "message": "x"}))
+    here.page.set_input_files("#file-add", files[:2])
+    here.until("document.querySelectorAll('#problems li').length === 2")
+    assert here.page.locator("#problems li").first.text_content() == (
+        "0.jpg: The server's disk is full, so this was not kept."
+    )
+    here.page.click("#problems-close")
+    assert here.page.is_hidden("#problems")
+    here.troubles.clear()  # the browser's own line about the 507
+
+
+@pytest.mark.parametrize("width", [320, 360, 820, 1280])
+def test_nothing_is_cut_at_any_width(visit, width) -> None:
+    """The question in the box, and the help on the map, fit where they stand."""
+    here = visit(viewport={"width": width, "height": 740}, has_touch=width < 500, is_mobile=width < 500)
+    here.wait_for(36)
+    room = here.page.evaluate("""() => {
+      const words = document.querySelector("#words"), style = getComputedStyle(words);
+      const pen = document.createElement("canvas").getContext("2d");
+      pen.font = style.font;
+      return words.clientWidth - pen.measureText(words.placeholder).width;
+    }""")
+    assert room >= 0
+    here.page.click("#view-map")
+    here.until("document.querySelector('#map-help').textContent.startsWith('36')")
+    help, panel = (here.page.locator(one).bounding_box() for one in ("#map-help", "#map-panel"))
+    assert help["y"] > panel["y"]
+    assert help["y"] + help["height"] <= panel["y"] + panel["height"]
+    assert help["x"] + help["width"] <= panel["x"] + panel["width"]
+    assert ("pinch" in here.page.text_content("#map-help")) is (width < 500)
 
 
 def test_the_collection_can_be_switched(visit) -> None:

@@ -76,6 +76,30 @@ def test_why_shows_where_the_words_are_and_goes_away_again(looked) -> None:
         clean(here)
 
 
+def test_why_says_at_once_that_it_looks_and_what_went_wrong(looked) -> None:
+    here = looked(slow=False)
+    here.type("a red circle")
+    here.page.locator(".card .open").first.click()
+    why, working = here.page.get_by_role("button", name="Why?"), here.page.locator("#viewer .working")
+    held: list[Any] = []
+    here.page.route("**/why?*", lambda route: held.append(route))
+    why.click()
+    here.until("document.querySelector('#viewer .working progress') !== null")
+    assert working.text_content() == "Looking at what each word hangs on…"
+    assert working.is_visible()
+    assert why.is_disabled()
+    problem = {"code": "internal", "message": "x", "hint": "GET /docs says what fits.", "request_id": "0"}
+    held[0].fulfill(status=500, json=problem)
+    here.until("document.querySelector('#viewer .working.wrong') !== null")
+    assert working.text_content() == "Something went wrong on the server. Its log says what."
+    assert why.is_enabled()
+    here.page.unroute("**/why?*")
+    why.click()
+    here.page.wait_for_selector("#viewer .whys li")
+    assert working.is_hidden()
+    assert "speaks for the match" in here.page.locator("#viewer figcaption").text_content()
+
+
 def test_looking_closely_orders_tells_relevance_and_doubts(looked) -> None:
     here = looked()
     here.type("a red circle")

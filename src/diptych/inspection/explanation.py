@@ -28,7 +28,7 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     lines = list(_lines(explanation, width - 2 * _MARGIN))
     shown = _strongest_words(explanation)
     text_top = _MARGIN + 44 + _LARGE + 26
-    small_top = text_top + 40 * len(lines) + 44
+    small_top = text_top + 40 * len(lines) + (64 if shown else 44)
     height = small_top + (_SMALL + 56 if shown else 0) + _MARGIN
     canvas = PIL.Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(canvas)
@@ -39,7 +39,7 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     canvas.paste(_picture(explanation.pixels, _LARGE), (_MARGIN, _MARGIN + 44))
     canvas.paste(shaded(explanation.pixels, explanation.regions, _LARGE), (_MARGIN + _LARGE + _GAP, _MARGIN + 44))
     _draw_words(draw, explanation, lines, text_top)
-    _draw_key(draw, text_top + 40 * len(lines) + 4, width)
+    _draw_key(draw, text_top + 40 * len(lines) + 4, words=bool(shown))
     for place, at in enumerate(shown):
         x = _MARGIN + place * (_SMALL + 9)
         canvas.paste(shaded(explanation.pixels, explanation.word_regions[at], _SMALL), (x, small_top + 24))
@@ -101,14 +101,15 @@ def _draw_words(draw: ImageDraw.ImageDraw, explanation: Explanation, lines: Any,
             draw.text((left + 6, y + 5), word, font=font, fill=_INK)
 
 
-def _draw_key(draw: ImageDraw.ImageDraw, y: int, width: int) -> None:
+def _draw_key(draw: ImageDraw.ImageDraw, y: int, *, words: bool) -> None:
     x = _MARGIN
     for colour, text in ((_FOR, "speaks for the match"), (_AGAINST, "against it")):
         draw.rounded_rectangle((x, y + 3, x + 12, y + 15), radius=3, fill=colour)
         _write(draw, (x + 18, y), text, 13, _FAINT)
         x += 18 + int(font_for(text, 13).getlength(text)) + 20
-    note = "below: the regions that each word hangs on, and what the cosine loses without it"
-    _write(draw, (x, y), fitted(note, font_for(note, 13), width - x - _MARGIN), 13, _FAINT)
+    if words:
+        note = "Below: the regions that each word hangs on, and what the cosine loses without it."
+        _write(draw, (_MARGIN, y + 22), note, 13, _FAINT)
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int, colour: str) -> None:

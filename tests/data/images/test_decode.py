@@ -727,7 +727,6 @@ def test_simplejpeg_refuses_what_is_cut() -> None:
 @pytest.mark.parametrize(
     ("content", "holds"),
     [
-        (b"", "nothing"),
         (b"just a text about trees\n", "text"),
         ("Bäume, viele; und am Ende ein halber Buchsta€€€€€€€€€€€€€€€€".encode()[:64], "text"),
         ("text".encode("utf-16"), "text"),
@@ -750,6 +749,12 @@ def test_a_file_that_is_no_image_is_described_in_words_for_people(content: bytes
     assert str(refused.value).startswith(f"{path} is not an image: it holds {holds}")
     assert "b'" not in str(refused.value)
     assert repr(content[:64]) in refused.value.__notes__[0], "for --debug"
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").touch()
+    with pytest.raises(DataError, match=r"x\.jpg is not an image: it is empty"):
+        decode(tmp_path / "x.jpg")
 
 
 def test_what_a_decoder_says_is_for_debugging_only(tmp_path: Path) -> None:

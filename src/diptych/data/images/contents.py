@@ -35,9 +35,11 @@ _MARKUP = ((b"<svg", "an SVG drawing"), (b"<!doctype html", "a web page"), (b"<h
 
 
 def described(head: bytes) -> str:
-    """What a file with these first bytes holds; for `it holds …`."""
-    if not head:
-        return "nothing"
+    """What a file with these first bytes is, as the second half of a sentence."""
+    return f"it holds {_content(head)}" if head else "it is empty"
+
+
+def _content(head: bytes) -> str:
     for beginning, what in _BEGINNINGS:
         if head.startswith(beginning):
             return what

@@ -155,7 +155,7 @@ def _open(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFi
     stream.seek(0)
     kind = sniff(head)
     if kind is None:
-        refused = DataError(f"{name} is not an image: it holds {described(head)}", Reason.NOT_AN_IMAGE)
+        refused = DataError(f"{name} is not an image: {described(head)}", Reason.NOT_AN_IMAGE)
         refused.add_note(f"its first bytes: {head!r}; expected {', '.join(OPENERS)}")  # shown with --debug
         raise refused
     check_whole(kind, stream, name)

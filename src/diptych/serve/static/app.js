@@ -5,6 +5,7 @@ import { api, dataUri, Problem } from "./api.js";
 import { Draw } from "./draw.js";
 import { EmbeddingMap } from "./map.js";
 import { Filters } from "./filters.js";
+import { sentence } from "./problems.js";
 import { Query } from "./query.js";
 import { Results } from "./results.js";
 
@@ -23,18 +24,22 @@ const results = new Results({
   minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   remove: (hit) => remove([hit.id], hit.name),
   words: () => wanted(),
-  why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "slow" : "fast").catch(complain),
-  describe: (hit) => api.caption(state.library.name, hit.id).catch(complain),
+  why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "slow" : "fast"),
+  describe: (hit) => api.caption(state.library.name, hit.id),
+  told: (error) => (error instanceof Problem && error.status === 401 ? (login(), "") : sentence(error)),
 });
 const query = new Query(() => (state.draw ? view("grid") : soon()));
 const filters = new Filters(() => soon(0));
 const draw = new Draw((hit) => results.open(hit), complain);
-const map = new EmbeddingMap(async (id) => results.open(await api.item(state.library.name, id).catch(complain)));
+const map = new EmbeddingMap(async (id) => {
+  const found = await api.item(state.library.name, id).catch(complain);
+  if (found) results.open(found);
+});
 
 function complain(error) {
   if (error?.name === "AbortError") return;
   if (error instanceof Problem && error.status === 401) return login();
-  const message = error instanceof Problem ? `${error.message}. ${error.hint}` : "The server cannot be reached.";
+  const message = sentence(error);
   say(message);
   toast(message);
 }
@@ -159,25 +164,39 @@ async function remove(ids, name) {
 async function add(files) {
   const pictures = [...files];
   if (!pictures.length) return;
-  const library = state.library.name, created = [];
+  const library = state.library.name, created = [], problems = [];
   let known = 0;
   for (let at = 0; at < pictures.length; at += 8) {
     say(`Adding ${plural(pictures.length, "picture")}… ${at}`);
+    const some = pictures.slice(at, at + 8);
     try {
-      const answer = await api.add(library, pictures.slice(at, at + 8));
+      const answer = await api.add(library, some);
       for (const one of answer.added) {
-        if (one.error) toast(`${one.name}: ${one.error.message}`);
+        if (one.error) problems.push(sentence(new Problem(0, { ...one.error, hint: "" })));
         else if (one.created) created.push(one.id);
         else known += 1;
       }
     } catch (error) {
-      complain(error);
+      if (error instanceof Problem && error.status === 401) login();
+      problems.push(...some.map((file) => `${file.name}: ${sentence(error)}`));
     }
   }
+  list(problems, pictures.length);
   const also = known ? `; ${plural(known, "was", "were")} there already` : "";
   if (created.length || known) toast(`Added ${plural(created.length, "picture")}${also}`, created.length ? { label: "Undo", run: () => remove(created) } : null, 20);
   refresh();
 }
+
+/** Every file that was not added, in a list that stays until it is closed or the next files are added. */
+function list(problems, all) {
+  $("problems").hidden = problems.length === 0;
+  if (!problems.length) return;
+  $("problems-title").textContent = `${problems.length.toLocaleString()} of ${plural(all, "file")} ${problems.length === 1 ? "was" : "were"} not added`;
+  $("problems-list").replaceChildren(...problems.map((text) => h("li", { dir: "auto" }, text)));
+  $("problems").scrollIntoView({ block: "nearest" });
+  $("problems-title").focus();
+}
+$("problems-close").addEventListener("click", () => { $("problems").hidden = true; $("add").focus(); });
 
 $("add").addEventListener("click", () => $("file-add").click());
 $("file-add").addEventListener("change", () => { add($("file-add").files); $("file-add").value = ""; });
@@ -274,7 +293,7 @@ $("login-form").addEventListener("submit", async (event) => {
     $("login").close();
     start();
   } catch (error) {
-    $("login-error").textContent = error.message;
+    $("login-error").textContent = sentence(error);
   }
 });
 

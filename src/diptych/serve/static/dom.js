@@ -21,8 +21,8 @@ export function toast(message, action = null, seconds = 12) {
   const end = () => line.remove();
   if (action) line.append(h("button", { type: "button", onclick: () => { end(); action.run(); } }, action.label));
   line.append(h("button", { type: "button", "aria-label": "Close this message", onclick: end }, "✕"));
+  for (const other of [...$("toasts").children]) if (other.querySelector("p").textContent === message) other.remove(); // said once
   $("toasts").append(line);
-  while ($("toasts").children.length > 3) $("toasts").firstChild.remove();
   let timer = setTimeout(end, seconds * 1000);
   line.addEventListener("pointerenter", () => clearTimeout(timer));
   line.addEventListener("focusin", () => clearTimeout(timer));

@@ -39,7 +39,8 @@ export class EmbeddingMap {
     this.points.load(this.data.points);
     this.index();
     this.thumbs?.clear();
-    $("map-help").textContent = `${this.data.count.toLocaleString()} pictures; like lies near like. Drag to move, scroll to zoom; arrow keys and + − work too.`;
+    const how = matchMedia("(hover: none)").matches ? "Drag to move, pinch to zoom." : "Drag to move, scroll to zoom; arrow keys and + − work too.";
+    $("map-help").textContent = `${this.data.count.toLocaleString()} pictures; like lies near like. ${how}`;
     this.canvas.setAttribute("aria-label", `Map of ${this.data.count} pictures, like near like`);
     this.home();
   }

@@ -2,6 +2,8 @@
 
 import { $, h } from "./dom.js";
 
+const narrow = matchMedia("(max-width: 640px)"); // where the longer question would be cut
+
 export class Query {
   constructor(changed) {
     this.terms = []; // {sign: 1 | -1, text} or {sign, uri, shown} or {sign, id, shown, name}
@@ -14,6 +16,7 @@ export class Query {
     });
     $("plus").addEventListener("click", () => this.next(1));
     $("minus").addEventListener("click", () => this.next(-1));
+    narrow.addEventListener("change", () => this.draw());
     this.draw();
   }
 
@@ -91,7 +94,7 @@ export class Query {
   draw() {
     $("minus").setAttribute("aria-pressed", String(this.sign < 0));
     $("plus").setAttribute("aria-pressed", String(this.sign > 0 && this.terms.length > 0));
-    $("words").setAttribute("placeholder", this.sign < 0 ? "without …" : this.terms.length ? "and …" : "What are you looking for? Any language will do");
+    $("words").setAttribute("placeholder", this.sign < 0 ? "without …" : this.terms.length ? "and …" : narrow.matches ? "What are you looking for?" : "What are you looking for? Any language will do");
     $("words-label").textContent = this.sign < 0 ? "Words to take away" : "What are you looking for?";
     $("terms").replaceChildren(...this.terms.map((term, place) => this.chip(term, place)));
   }

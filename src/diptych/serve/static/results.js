@@ -7,7 +7,7 @@ const told = (hit) => hit.texts?.[0] || hit.name;
 const percent = (value) => `${Math.round(value * 100)} %`;
 
 export class Results {
-  /** `acts`: like(hit), plus(hit), minus(hit), remove(hit); why(hit) and describe(hit) give promises; words() are looked for. */
+  /** `acts`: like(hit), plus(hit), minus(hit), remove(hit); why(hit) and describe(hit) give promises; words() are looked for; told(error) is a sentence. */
   constructor(acts) {
     this.acts = acts;
     this.library = null;
@@ -95,6 +95,7 @@ export class Results {
       h("button", { type: "button", class: "round close", "aria-label": "Close", onclick: close }, "✕"),
       h("h2", { id: "viewer-name", dir: "auto" }, hit.name),
       said,
+      h("p", { class: "working", role: "status" }),
       h("dl", {}, ...facts.flatMap(([key, value]) => [h("dt", {}, key), h("dd", { dir: "auto" }, String(value))])),
       h("div", { class: "acts" },
         h("button", { type: "button", onclick: then(this.acts.like) }, "More like this"),
@@ -114,8 +115,8 @@ export class Results {
       figure.classList.remove("why");
       return figure.replaceChildren(image);
     }
-    const told = await busy(button, () => this.acts.why(hit));
-    if (!told || this.opened !== hit.id) return;
+    const told = await this.look(hit, button, "Looking at what each word hangs on…", () => this.acts.why(hit));
+    if (!told) return;
     button.setAttribute("aria-pressed", "true");
     const unit = told.unit === "nats" ? "nats that the picture adds" : "of the cosine";
     const words = told.words.map((one) => h("li", { class: one.weight < 0 ? "against" : "for" },
@@ -124,12 +125,35 @@ export class Results {
     figure.replaceChildren(
       h("img", { src: told.overlay, alt: `Where in the picture ${told.model} sees: ${told.text}` }),
       h("figcaption", {}, h("p", { class: "quiet", role: "status" }, `What each word is worth here, ${unit}:`), h("ul", { class: "whys" }, ...words),
+        h("p", { class: "quiet key" }, h("span", { class: "for" }), " speaks for the match ", h("span", { class: "against" }), " against it"),
         told.from_thumbnail ? h("p", { class: "quiet" }, "The file is gone or has changed; this is its thumbnail.") : null));
   }
 
+  /** The result of slow work on the open picture, or null: the viewer says at once that it is under way, and what went wrong. */
+  async look(hit, button, what, work) {
+    const line = $("viewer").querySelector(".working");
+    const bar = h("progress", { "aria-label": what }), words = h("span", {}, what);
+    line.classList.remove("wrong");
+    line.replaceChildren(words, bar);
+    const late = setTimeout(() => { words.textContent = `${what} The server is busy; this may take a while.`; }, 5000);
+    try {
+      const told = await busy(button, work);
+      if (this.opened !== hit.id) return null;
+      line.replaceChildren();
+      return told;
+    } catch (error) {
+      if (this.opened !== hit.id) return null;
+      line.classList.add("wrong");
+      line.replaceChildren(this.acts.told(error));
+      return null;
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
   async describe(hit, said, button) {
-    const told = await busy(button, () => this.acts.describe(hit));
-    if (!told || this.opened !== hit.id) return;
+    const told = await this.look(hit, button, "Looking for words…", () => this.acts.describe(hit));
+    if (!told) return;
     said.querySelector(".guess")?.remove();
     said.append(h("p", { class: "guess", role: "status", dir: "auto" }, told.text, h("span", { class: "quiet" }, `says ${told.model}`)));
   }
