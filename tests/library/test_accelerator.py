@@ -79,8 +79,15 @@ def test_hidden_rows_are_never_found_and_crowd_nobody_out(view, data, monkeypatc
 def test_many_are_as_each_alone(view, data, monkeypatch):
     monkeypatch.setattr(accelerator, "_EXACT_BELOW", 100)
     counts = [1, 10, 25] * 10
+    index, asked = accelerator._open(view), []
+    search = index.search
+    monkeypatch.setattr(
+        index, "search", lambda some, *rest, **how: asked.append(len(some)) or search(some, *rest, **how)
+    )
     for among in (None, np.arange(0, COUNT, 2, dtype=np.int64)):
+        asked.clear()
         many = accelerator.nearest_many(view, data[1][:30], counts, among, np.arange(50, dtype=np.int64))
+        assert asked == [30]
         for query, k, (rows, scores) in zip(data[1], counts, many, strict=False):
             wide = accelerator.nearest_many(view, query[np.newaxis], [25], among, np.arange(50, dtype=np.int64))[0]
             assert np.array_equal(rows, wide[0][:k])

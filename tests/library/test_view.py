@@ -124,3 +124,12 @@ def test_a_store_stands_still_while_it_is_written(tmp_path):
     store.write([row(2)], [row(1).id])
     assert [one for block in still.scan(["id"]) for one in block["id"]] == [row(1).id]
     assert [one for block in store.scan(["id"]) for one in block["id"]] == [row(2).id]
+
+
+def test_a_page_looks_only_at_the_ids_that_are_on_it(tmp_path, monkeypatch):
+    base = snapshot.build(tmp_path, Kept([row(number) for number in range(12)]), "lib", DIM, "0")
+    view, find, looked = View(base, "0"), View.find, []
+    monkeypatch.setattr(View, "find", lambda self, identifier: looked.append(identifier) or find(self, identifier))
+    passing = [f"{number:016x}" for number in range(1, 12, 2)]
+    assert view.after(passing[1], 2, passing) == passing[2:4]
+    assert looked == passing[2:4]

@@ -17,7 +17,7 @@ from diptych.core.errors import ConfigError, LibraryError, ModelError
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
-from . import accelerator, card, hints, journal, lock, snapshot
+from . import accelerator, card, journal, lock, snapshot
 from .card import Card
 from .encoder import Encoder
 from .names import escape
@@ -93,7 +93,10 @@ class OpenLibrary:
 
     def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
         """What to say when a filter leaves nothing: what is there instead, but for the columns in `secret`."""
-        return hints.nothing_passes(self._filter(where), self._store(), secret)
+        from .hints import nothing_passes  # rarely needed
+
+        store = self._store()
+        return nothing_passes(self._filter(where), store, store.count(), secret)
 
     def _needed_model(self) -> Encoder:
         """The library's model; the one that its card names where it was opened without.

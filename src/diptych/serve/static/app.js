@@ -101,7 +101,7 @@ async function browse(more = false) {
     map.mark([], null);
     state.next = page.next;
     $("more").hidden = page.next === null;
-    say(filters.active.length ? `${plural(page.total, "picture")} that fit` : "");
+    say(filters.active.length ? [`${plural(page.total, "picture")} that fit`, ...page.notes].join(" · ") : "");
   } catch (error) {
     complain(error);
   }
