@@ -13,6 +13,8 @@ from diptych.core.errors import DataError, DiptychError
 from diptych.core.extras import needed_by
 from diptych.core.lines import one_line
 
+from .lists import spread
+
 if TYPE_CHECKING:
     import cyclopts
 
@@ -127,7 +129,7 @@ def _dispatch(arguments: list[str]) -> int:
     try:
         with needed_by(f"diptych {arguments[0]}"):
             build(arguments[0])(
-                _signs_as_words(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+                spread(_signs_as_words(arguments)), exit_on_error=False, print_error=False, result_action="return_value"
             )
     except cyclopts.UnknownCommandError as error:
         # its own message would import every command to find a near one

@@ -28,6 +28,8 @@ def index(
     library: Path,
     model: str | None = None,
     format: str | None = None,
+    encoding: str | None = None,
+    text_columns: tuple[str, ...] = (),
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _WORKERS,
     batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _BATCH,
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGAPIXELS,
@@ -70,6 +72,8 @@ def index(
         library: Folder of the library; made when it is not there.
         model: A shipped model's name, or a model folder. A library keeps to the model it was made with.
         format: Read every path as this kind of source of pairs, folders too (see diptych data --help).
+        encoding: Encoding of text files, such as windows-1252 or gb18030; UTF-8, or found out, when left out.
+        text_columns: Columns that hold the texts: a,b or a b, or repeat the flag.
         workers: Threads that decode pictures.
         batch_size: Pictures that are embedded at once.
         max_megapixels: Larger pictures are skipped, before they are decoded.
@@ -88,6 +92,7 @@ def index(
     if tokens is not None:
         need("torch", "diptych index --tokens")
     from diptych.data.images import ImageLimits
+    from diptych.data.readers import SourceOptions
     from diptych.library.indexing import IndexOptions
     from diptych.library.sources import survey
 
@@ -97,6 +102,8 @@ def index(
             "--videos": videos,
             "--tokens": tokens is not None,
             "--format": format is not None,
+            "--encoding": encoding is not None,
+            "--text-columns": bool(text_columns),
             "--workers": workers != _WORKERS,
             "--batch-size": batch_size != _BATCH,
             "--max-megapixels": max_megapixels != _MEGAPIXELS,
@@ -105,9 +112,10 @@ def index(
             "--moment-frames": moment_frames != _FRAMES,
         },
     )
+    source = SourceOptions(format=format, encoding=encoding, text_columns=text_columns)
     progress = common.progress()
     if texts:
-        made = _opened(library, model, store).index_texts(paths, format=format, progress=progress)
+        made = _opened(library, model, store).index_texts(paths, source=source, progress=progress)
         common.show(made.to_json(), _described(made, library), made.notes)
         return
     if videos:
@@ -119,7 +127,7 @@ def index(
         if not made.total:
             raise DataError(f"none of the {len(made.skipped)} videos could be read; {_reasons(made)}")
         return
-    found = survey(paths, format)
+    found = survey(paths, options=source)
     collection = _opened(library, model, store)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
     options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits)
@@ -145,7 +153,7 @@ def index(
 def _check_flags(mode: str, given: Mapping[str, bool]) -> None:
     """Raise ConfigError for flags that would do nothing beside --texts, --videos or neither."""
     moments = ("--moment-seconds", "--moment-frames")
-    used = {"--texts": ("--format",), "--videos": ("--videos", *moments)}.get(mode)
+    used = {"--texts": ("--format", "--encoding", "--text-columns"), "--videos": ("--videos", *moments)}.get(mode)
     idle = [
         flag for flag, is_given in given.items() if is_given and (flag in moments if used is None else flag not in used)
     ]

@@ -18,7 +18,7 @@ from diptych.compose.negatives import MinedNegatives
 from diptych.compose.pairing import Pairing
 from diptych.compose.scores import LOOKS, retrieval_scores
 from diptych.core.config import Part, to_dict
-from diptych.core.errors import ConfigError
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Note, Notes, notes_json
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
@@ -113,10 +113,19 @@ def source_of(data: DataConfig, source: str, *, given: bool) -> str:
 def read_splits(
     data: DataConfig, source: str, options: SourceOptions = ANY_SOURCE
 ) -> tuple[dict[str, list[Pair]], Source]:
-    """Training and validation pairs of a source, and the source, which knows what was left out and guessed."""
+    """Training and validation pairs of a source, and the source, which knows what was left out and guessed.
+
+    Raises DataError where there is no text, or a split has no pairs; it says where the splits' names come from.
+    """
     opened = open_source(source, options)
     pairs = list(opened)
-    return divide(pairs, data.train, data.val, data.val_share), opened
+    if not any(pair.texts for pair in pairs):
+        raise DataError(opened.no_texts(), Reason.EMPTY_TEXT)
+    try:
+        return divide(pairs, data.train, data.val, data.val_share), opened
+    except DataError as error:
+        guessed = "".join(f"; {note.to_text()}" for note in opened.notes if note.kind == "split")
+        raise DataError(f"{error}{guessed}", error.reason) from error
 
 
 def forget(out: Path) -> None:

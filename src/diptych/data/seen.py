@@ -107,7 +107,7 @@ class Chosen(Source):
     def __init__(self, source: Source, pairs: Sequence[Pair], split: str | None) -> None:
         super().__init__(source.path, source.format, replace(source.options, split=split))
         self.pairs = list(pairs)
-        self.skipped, self.notes = source.skipped, source.notes
+        self.skipped, self.notes, self.columns = source.skipped, source.notes, source.columns
 
     def __iter__(self) -> Iterator[Pair]:
         """The records."""

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from diptych import evaluation
-from diptych.core.errors import ConfigError
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair, Skipped
@@ -78,6 +78,8 @@ def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, pr
     Raises DataError where there is nothing to measure."""
     encoder = as_model(encoder)
     pairs = list(source)
+    if task.modality != "image-image" and not any(pair.texts for pair in pairs):
+        raise DataError(source.no_texts(), Reason.EMPTY_TEXT)
     ways = {"image-text": _across, "text-text": _texts, "image-image": _images}
     return ways[task.modality](encoder, source, pairs, task, progress)
 

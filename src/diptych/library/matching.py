@@ -23,6 +23,7 @@ from .searching import Searching
 from .where import Where
 
 if TYPE_CHECKING:
+    from diptych.data.readers import SourceOptions
     from diptych.data.video import MomentPlan, VideoLimits
 
     from .rerank import Reranker
@@ -147,18 +148,33 @@ class Matching(Searching):
         return report
 
     def index_texts(
-        self, paths: Iterable[Path | str], *, format: str | None = None, progress: Progress = SILENT
+        self,
+        paths: Iterable[Path | str],
+        *,
+        format: str | None = None,
+        source: SourceOptions | None = None,
+        progress: Progress = SILENT,
     ) -> IndexReport:
         """Bring the library up to date with the texts of these sources: one row a text, searched as pictures are.
+
+        `format` and `source` say how to read them, as for `open_source`.
 
         Raises DataError when there is no text, and LibraryError for a library of pictures, or when another
         process is writing.
         """
-        from .texts import index_texts
+        from .texts import ANY_SOURCE, index_texts
 
         model = self._needed_model()
         with self._writing() as store:
-            report = index_texts(store, self.thumbs, model.encode_texts, paths, format=format, progress=progress)
+            report = index_texts(
+                store,
+                self.thumbs,
+                model.encode_texts,
+                paths,
+                format=format,
+                options=source or ANY_SOURCE,
+                progress=progress,
+            )
             self._refresh()
         return report
 

@@ -11,7 +11,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Skipped, Text
 from diptych.data.readers import SourceOptions, open_source
+from diptych.data.readers.reading import Reading
+from diptych.data.readers.textfile import lines
 
 from .lettering import font_for, wrapped
 from .names import DistinctNames, escape
@@ -34,6 +36,7 @@ from .thumbs import SIZE, Thumbs
 
 Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
+ANY_SOURCE = SourceOptions()
 MARK = "texts:"  # how the source of a text's row begins, so that indexing pictures of the same file never removes it
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
@@ -76,6 +79,7 @@ def index_texts(
     paths: Iterable[Path | str],
     *,
     format: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
     progress: Progress = SILENT,
 ) -> IndexReport:
     """Bring the store up to date with the texts of these sources; counts are texts. The caller holds the lock.
@@ -88,7 +92,8 @@ def index_texts(
     started = time.monotonic()
     skipped: list[Skipped] = []
     notes = Notes()
-    listed = {one.path: one for one in _survey(paths, format, skipped, notes)}
+    options = replace(options, format=format or options.format)
+    listed = {one.path: one for one in _survey(paths, options, skipped, notes)}
     if not listed:
         raise DataError("found no text in what was named (the library is unchanged)", Reason.EMPTY_TEXT)
     known = _known(store)
@@ -242,17 +247,19 @@ def lettered(text: str) -> bytes:
     text = text if len(text) <= _MOST_LETTERED else text[:_MOST_LETTERED] + " …"
     font = font_for(text, _FONT)
     margin, line_height = 18, _FONT + 8
-    lines = wrapped(text, font, SIZE - 2 * margin, _LINES)
+    rows = wrapped(text, font, SIZE - 2 * margin, _LINES)
     draw = ImageDraw.Draw(card)
-    top = (SIZE - line_height * len(lines)) // 2
-    for number, line in enumerate(lines):
+    top = (SIZE - line_height * len(rows)) // 2
+    for number, line in enumerate(rows):
         draw.text((margin, top + number * line_height), line, fill=_INK, font=font)
     data = io.BytesIO()
     card.save(data, "JPEG", quality=88)
     return data.getvalue()
 
 
-def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipped], notes: Notes) -> Iterator[_Listed]:
+def _survey(
+    paths: Iterable[Path | str], options: SourceOptions, skipped: list[Skipped], notes: Notes
+) -> Iterator[_Listed]:
     named = [Path(os.path.abspath(os.fsdecode(given))) for given in paths]  # noqa: PTH100 - keep symlinks as named
     for root in dict.fromkeys(named):
         names = DistinctNames()
@@ -261,30 +268,25 @@ def _survey(paths: Iterable[Path | str], format: str | None, skipped: list[Skipp
             modified = root.stat().st_mtime_ns
         except OSError as error:
             raise DataError(f"cannot look at {shown}: {error.strerror}", Reason.MISSING) from error
-        for pair in (
-            _lines(root) if root.suffix.lower() == ".txt" and not format else _pairs(root, format, skipped, notes)
-        ):
+        job = Reading(root, options, skipped, notes)
+        is_plain = root.suffix.lower() == ".txt" and options.format is None
+        for pair in _lines(job) if is_plain else _pairs(job):
             record = f"{shown}::{escape(names.give(pair.id))}"
             for place, text in enumerate(pair.texts):
-                if text.value.strip():
-                    path = f"{record}#{place}"
-                    yield _Listed(path, f"{MARK}{shown}", modified, text, pair)
+                path = f"{record}#{place}"
+                yield _Listed(path, f"{MARK}{shown}", modified, text, pair)
 
 
-def _pairs(root: Path, format: str | None, skipped: list[Skipped], notes: Notes) -> Iterator[Pair]:
-    source = open_source(root, SourceOptions(format=format))
+def _pairs(job: Reading) -> Iterator[Pair]:
+    source = open_source(job.path, job.options)
     yield from source
-    skipped += source.skipped
-    notes.extend(source.notes)
+    job.skipped.extend(source.skipped)
+    job.notes.extend(source.notes)
 
 
-def _lines(path: Path) -> Iterator[Pair]:
+def _lines(job: Reading) -> Iterator[Pair]:
     """Each line of a plain text file as a record of its own, by its number."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{escape(str(path))} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-    for number, line in enumerate(lines, 1):
-        yield Pair(f"line {number}", (), (Text(line.strip()),))
+    for where, line in lines(job, job.path):
+        texts = tuple(job.texts(where, [line]))
+        if texts:
+            yield Pair(where.removeprefix(f"{job.path.name} "), (), texts)

@@ -353,3 +353,30 @@ def test_the_folder_that_a_table_was_named_in_is_not_its_split(pictures):
     (folder / "dev" / "val.csv").write_text("image,caption,split\na.jpg,dog,train\n")
     source = open_source(folder / "dev" / "val.csv")
     assert ([pair.split for pair in source], list(source.notes)) == (["train"], [])
+
+
+@pytest.mark.parametrize("kind", ["csv", "karpathy", "flickr", "jsonl"])
+def test_images_are_found_by_another_spelling_in_every_reader(pictures, kind):
+    nfd, nfc = "cafe\u0301/pho\u0302to.JPG", "café/phôto.jpg"
+    folder = pictures(nfd)
+    content = {
+        "csv": ("t.csv", f"image,caption\n{nfc},dog\n"),
+        "jsonl": ("t.jsonl", json.dumps({"image": nfc, "caption": "dog"})),
+        "karpathy": ("t.json", json.dumps({"images": [{"filename": nfc, "sentences": [{"raw": "dog"}]}]})),
+        "flickr": ("captions.token.txt", f"{nfc}#0\tdog\n"),
+    }
+    name, text = content[kind]
+    (folder / name).write_text(text, "utf-8")
+    source = open_source(folder / name)
+    [pair] = source
+    assert (pair.images[0].path, [text.value for text in pair.texts]) == (folder / nfd, ["dog"])
+    assert [(note.kind, note.count) for note in source.notes] == [("other_spelling", 1)]
+
+
+def test_the_captions_of_a_folder_are_found_by_another_spelling(pictures):
+    folder = pictures("cafe\u0301.jpg", "B.JPG")
+    (folder / "café.txt").write_text("one\n")
+    (folder / "b.TXT").write_text("two\n")
+    texts, _, notes = texts_of(open_source(folder))
+    assert sorted(texts.values()) == [["one"], ["two"]]
+    assert notes["other_spelling"].count == 2

@@ -11,6 +11,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import BytesImage, ImageRef, Pair, Skipped
 from diptych.data.images import DEFAULT_LIMITS, ImageLimits
 from diptych.data.readers import Source
+from diptych.data.readers.reading import printable
 
 from .duplicates import find_duplicates
 from .look import Look, in_threads, look_at
@@ -104,5 +105,6 @@ def _report(source: Source, pairs: Pairs, texts: Texts, images: Images, near: in
         groups=len(pairs.groups),
         grouped_pairs=pairs.grouped,
         notes=tuple(source.notes),
+        columns=tuple(map(printable, source.columns)),
         problems=(*alike, *images.problems, *left_out, *pairs.problems, *texts.problems),
     )

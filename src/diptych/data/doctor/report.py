@@ -17,6 +17,7 @@ MAX_REPEATED = 0.20  # share of images, and of texts, that come again
 TINY = 32  # pixels in the shorter side
 HUGE = 20_000_000  # pixels
 NO_SPLIT = "none"
+MOST_COLUMNS = 40  # named when there is no text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Report:
     grouped_pairs: int
     problems: tuple[Problem, ...] = field(repr=False, default=())
     machine_texts: int = 0  # translations and back-translations
+    columns: tuple[str, ...] = ()  # of a table, whatever they hold
     notes: tuple[Note, ...] = ()  # on how the source was read: what was joined, guessed or passed over
 
     @property
@@ -116,6 +118,9 @@ class Report:
 
     def _text_reasons(self) -> list[str]:
         if not self.texts:
+            if self.columns:
+                listed = ", ".join(self.columns[:MOST_COLUMNS]) + (", ..." if len(self.columns) > MOST_COLUMNS else "")
+                return [f"no texts at all; columns found: {listed}; name those that hold texts with --text-columns"]
             return ["no texts at all (if there are some, name them with --text-columns)"]
         reasons = []
         if self.pairs_without_text > MAX_WITHOUT_TEXT * self.pairs:

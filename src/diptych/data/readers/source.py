@@ -17,7 +17,7 @@ from diptych.data.text_parts import join_parts, parse_parts
 from .detect import detect
 from .joining import Joined, joined
 from .options import SourceOptions, normalise_split
-from .reading import Reading, is_unicode
+from .reading import Reading, is_unicode, printable
 from .table import READERS
 
 DEFAULTS = SourceOptions()
@@ -50,6 +50,11 @@ class Source:
 
     def __repr__(self) -> str:
         return f"Source({str(self.path)!r}, format={self.format!r})"
+
+    def no_texts(self) -> str:
+        """What to say when no pair of the last iteration has a text."""
+        found = f"; columns found: {', '.join(map(printable, self.columns))}" if self.columns else ""
+        return f"{self.path} has no texts at all{found}; name the columns that hold them with --text-columns"
 
     def fingerprint(self) -> str:
         """Fingerprint of the content: ids, texts, splits, groups, and names and sizes of the images.
