@@ -73,8 +73,6 @@ def test_what_was_guessed_is_said_by_every_command(diptych, folder, models, tmp_
         "val.csv",
         "cp1252",
     )
-    for _ in range(2):
-        (folder / "x.psd").write_bytes(b"8BPS")
     kinds = {"encoding", "list_in_cell", "numbered_column", "unread_column"}
     said = (
         "note: files not UTF-8, read as windows-1252 by guess (--encoding says otherwise): 1 (val.csv)",
@@ -148,6 +146,6 @@ def test_names_that_differ_in_spelling_only_are_found_and_counted(diptych, folde
     assert "4 pairs, 4 images" in out
     assert "note: files found by another spelling of their names" in out
     shutil.copy(folder / "GREEN.JPG", folder / "Green.jpg")
-    code, out, _ = diptych("data", "check", path, "--no-tokens", "--report", folder / "problems.txt")
+    code, out, _ = diptych("data", "check", path, "--no-tokens", "--report", folder / "problems.jsonl")
     assert "3 pairs" in out
-    assert "it may be GREEN.JPG or Green.jpg: write the one that is meant" in (folder / "problems.txt").read_text()
+    assert "it may be GREEN.JPG or Green.jpg: write the one that is meant" in (folder / "problems.jsonl").read_text()

@@ -44,10 +44,10 @@ def index(
 ) -> None:
     """Put pictures into a library, or bring it up to date.
 
-    Only what is new or edited is embedded; moved files and copies keep their vectors; files that are
-    gone from the folders named now are removed. Interrupted or killed, the same command goes on.
-    Hidden files are left out. Files that list pictures (CSV, JSONL, Parquet, tar, ...) bring their texts
-    and metadata along, for --where.
+    Only what is new or edited is embedded; moved files and copies keep their vectors; files that are gone from
+    the folders named now are removed. Interrupted or killed, the same command goes on. Files of other kinds,
+    hidden ones and links to what is there anyway are counted. Files that list pictures (CSV, JSONL, Parquet,
+    tar, ...) bring their texts and metadata along, for --where.
 
     For example:
 

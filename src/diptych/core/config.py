@@ -50,7 +50,7 @@ class _Document:
     def __init__(self, name: str, text: str, overrides: Sequence[str] = (), extended: _Document | None = None) -> None:
         self.name = name
         self._extended = extended
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")
         self._overrides = {tuple(_key_of(override)): override for override in overrides}
         self.keys: tuple[str, ...] = ()  # all that it may hold, as section.key
 

@@ -121,6 +121,9 @@ def test_reading_pairs(tmp_path):
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"attribute": "size", "one": "a big dog", "other": "a small dog"}\n\n')
     assert read_minimal_pairs(file) == [MinimalPair("size", "a big dog", "a small dog")]
+    row = {"attribute": "size", "one": "a big dog\u2028runs", "other": "a small dog"}
+    file.write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    assert read_minimal_pairs(file) == [MinimalPair("size", "a big dog\u2028runs", "a small dog")]
     for content, message in (
         ("", "holds no minimal pairs"),
         ('{"one": "a"}', "line 1: expected"),

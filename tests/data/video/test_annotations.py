@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, Reason
 from diptych.data.video.annotations import VideoAnnotations
 
 
@@ -65,3 +65,12 @@ def test_other_files_are_refused(tmp_path: Path, text):
         list(VideoAnnotations(tmp_path / "a.json", tmp_path))
     with pytest.raises(DataError, match="cannot open"):
         list(VideoAnnotations(tmp_path / "none.json", tmp_path))
+
+
+def test_captions_of_invisible_characters_are_empty(tmp_path: Path):
+    folder = videos(tmp_path / "v", "a.mp4")
+    file = tmp_path / "vatex.json"
+    file.write_text(json.dumps([{"videoID": "a", "enCap": ["\u200b", "A cat."], "chCap": ["\u3164"]}]))
+    source = VideoAnnotations(file, folder)
+    assert [[text.value for text in pair.texts] for pair in source] == [["A cat."]]
+    assert [(one.name, one.reason) for one in source.skipped] == [("a", Reason.EMPTY_TEXT)] * 2

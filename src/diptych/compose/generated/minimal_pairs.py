@@ -81,7 +81,7 @@ def pairs_in(pairs: Sequence[Pair], lang: str = "en", fields: Sequence[str] = ()
 def read_minimal_pairs(path: Path) -> list[MinimalPair]:
     """JSON lines of {"attribute", "one", "other"}. Raises DataError naming the first line that is not that."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # U+2028 and its like end no line
     except OSError as error:
         raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
     except UnicodeDecodeError as error:

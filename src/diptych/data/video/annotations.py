@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import Skipped, Text
 from diptych.data.readers.options import normalise_split
+from diptych.data.readers.reading import is_blank
 
 from .frames import SUFFIXES
 
@@ -70,8 +71,7 @@ class VideoAnnotations:
             video = self._find(name)
             if video is None:
                 continue
-            texts = [Text(str(text), "en") for text in row.get("enCap", [])]
-            texts += [Text(str(text), "zh") for text in row.get("chCap", [])]
+            texts = [*self._texts(name, row.get("enCap", []), "en"), *self._texts(name, row.get("chCap", []), "zh")]
             # the published clips are cut already; a whole video is used between the times in its id
             cut = _VATEX_ID.fullmatch(name)
             whole = cut is not None and video.stem == cut["name"]
@@ -81,7 +81,8 @@ class VideoAnnotations:
     def _msrvtt(self, value: dict[str, Any]) -> Iterator[VideoPair]:
         texts: dict[str, list[Text]] = {}
         for sentence in value["sentences"]:
-            texts.setdefault(str(sentence.get("video_id")), []).append(Text(str(sentence.get("caption", "")), "en"))
+            name = str(sentence.get("video_id"))
+            texts.setdefault(name, []).extend(self._texts(name, [sentence.get("caption", "")], "en"))
         known = {str(row.get("video_id")): row for row in value.get("videos", [])}
         for name in dict.fromkeys([*known, *texts]):
             video = self._find(name)
@@ -91,6 +92,13 @@ class VideoAnnotations:
             split = {"validate": "val"}.get(str(row.get("split")), row.get("split"))
             group = None if row.get("category") is None else str(row["category"])
             yield VideoPair(name, video, tuple(texts.get(name, ())), 0.0, None, normalise_split(split), group)
+
+    def _texts(self, name: str, values: Iterable[Any], lang: str) -> list[Text]:
+        """The texts that can be seen; the others are skipped."""
+        texts = [Text(str(value).strip(), lang) for value in values]
+        blank = sum(is_blank(text.value) for text in texts)
+        self.skipped += [Skipped(name, Reason.EMPTY_TEXT, "empty caption")] * blank
+        return [text for text in texts if not is_blank(text.value)]
 
     def _find(self, name: str) -> Path | None:
         """The file of a clip, by its id with any video suffix, or by the id of the whole video."""
