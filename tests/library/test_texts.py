@@ -90,7 +90,12 @@ def test_pictures_and_texts_do_not_mix(library: Library, listed: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"", "found no text"), (b"\n \n", "found no text"), ("чёрный\nпёс".encode("koi8-r"), "is not UTF-8"), (None, "cannot look at")],
+    [
+        (b"", "found no text"),
+        (b"\n \n", "found no text"),
+        ("чёрный\nпёс".encode("koi8-r"), "is not UTF-8"),
+        (None, "cannot look at"),
+    ],
 )
 def test_a_source_without_texts_changes_nothing(
     library: Library, listed: Path, tmp_path: Path, content: bytes | None, expected: str

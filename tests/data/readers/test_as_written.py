@@ -142,6 +142,11 @@ def test_a_list_in_a_cell_is_read_as_its_items_and_counted(pictures):
     assert [image.path.name for image in pair.images] == ["a.jpg", "b.jpg"]
 
 
+def test_a_list_that_pandas_quoted_in_a_tsv_is_read(pictures):
+    rows = 'image\tcaption\na.jpg\t"[""it\'s red"", \'b\']"\n'
+    assert table(pictures("a.jpg"), rows, "t.tsv")[0] == {"a.jpg": ["it's red", "b"]}
+
+
 def test_a_list_of_ingredients_in_a_cell_is_one_text(pictures):
     rows = "image,ingredients\na.jpg,\"['2 eggs', 'salt']\"\n"
     assert table(pictures("a.jpg"), rows)[0] == {"a.jpg": ["2 eggs\nsalt"]}
@@ -224,6 +229,7 @@ def test_masks_beside_an_image_are_no_further_images(tmp_path, jpeg):
     members = [(name, jpeg(number)) for number, name in enumerate(names)]
     members += [(f"{key}.npy", b"x") for key in range(2)]
     members.sort(key=lambda member: member[0].split(".")[0])
+    members += [("7.jpg", jpeg(20)), ("7_mask.png", jpeg(21))]
     source = open_source(write_tar(tmp_path / "t.tar", members))
     found = {pair.id: [image.member for image in pair.images] for pair in source}
     assert found == {
@@ -234,11 +240,12 @@ def test_masks_beside_an_image_are_no_further_images(tmp_path, jpeg):
         "t/4": ["4.mask.png"],
         "t/5": ["5.jpg"],
         "t/6": ["6.jpg", "6.1.jpg"],
+        "t/7": ["7.jpg"],
     }
     notes = {note.kind: note for note in source.notes}
-    assert (notes["extra_image"].count, notes["other_kind"].parts) == (3, {".npy": 2})
+    assert (notes["extra_image"].count, notes["other_kind"].parts) == (4, {".npy": 2})
     asked = open_source(tmp_path / "t.tar", SourceOptions(extra_images=True))
-    assert [len(pair.images) for pair in asked] == [2, 2, 2, 2, 1, 2, 2]
+    assert [len(pair.images) for pair in asked] == [2, 2, 2, 2, 1, 2, 2, 1, 1]
     assert not any(note.kind == "extra_image" for note in asked.notes)
 
 

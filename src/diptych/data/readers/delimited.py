@@ -93,7 +93,7 @@ class _Table:
             return True, ""
         with open_text(self.path, self._encoding) as stream:
             sample = stream.read(MAX_HEADER)
-        if not re.search(r'(^|\t)"[^"\t]*"(\t|\r|\n|$)', sample):
+        if not re.search(r'(^|[\t\n])"([^"\t]|"")*"([\t\r\n]|$)', sample):
             return False, ""
         if any(record.raw for record in self.records(most=MAX_HEADER)):
             return False, "tab-separated files whose quotation marks are read as part of the texts"

@@ -16,7 +16,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, ImageRef, Pair, TarImage, Text
 from diptych.data.images import SUFFIXES
 
-from .beside import BESIDE, names_mask
+from .beside import BESIDE, masked_stem, names_mask
 from .cells import strings
 from .encodings import decoded
 from .files import file_split, table_files
@@ -70,7 +70,15 @@ def read(job: Reading) -> Iterator[Pair]:
     for path in table_files(job.path, ENDINGS):
         rows = Rows(job, path.parent)
         most = FEW_SAMPLES if is_compressed(path) else SAMPLE_ROWS
+        last = ""
         for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(job, path)), most):
+            # "0_mask" after "0" is no record of its own
+            if not job.options.extra_images and masked_stem(sample.key) == last and not sample.captions:
+                job.notes.add(
+                    "extra_image", BESIDE, sample.key, part=sample.key.removeprefix(last)
+                )  # "0_mask" after "0"
+                continue
+            last = sample.key
             pair = _pair(job, rows, sample, path)
             if pair is not None:
                 yield pair
