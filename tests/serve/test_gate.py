@@ -271,3 +271,19 @@ def test_a_405_names_all_methods_of_the_path(ask) -> None:
     item, page = ask(scenario)
     assert item.headers["allow"] == "DELETE, GET, PATCH"
     assert page.headers["allow"] == "GET"
+
+
+def test_the_bytes_that_are_held_are_measured(ask) -> None:
+    async def scenario(client):
+        async def pieces():
+            yield b"x" * 5_000
+            seen.append((await client.get("/metrics")).text)
+            yield b"y"
+
+        await client.post("/v1/embeddings", content=pieces())
+        return seen[0], (await client.get("/metrics")).text
+
+    seen: list[str] = []
+    during, after = ask(scenario)
+    assert "diptych_receiving_bytes 5000.0" in during
+    assert "diptych_receiving_bytes 0.0" in after

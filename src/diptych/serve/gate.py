@@ -105,6 +105,7 @@ class Gate:
     def take_bytes(self, count: int) -> None:
         """Account for bytes of a body that is on its way."""
         self._receiving += count
+        self._metrics.receiving.set(self._receiving)
         if self._receiving > _MOST_RECEIVING:
             self._metrics.rejected.labels("receiving").inc()
             raise errors.overloaded("too many large uploads are under way")
@@ -112,6 +113,7 @@ class Gate:
     def give_bytes(self, count: int) -> None:
         """The body was dealt with."""
         self._receiving -= count
+        self._metrics.receiving.set(self._receiving)
 
     def body_limit(self, path: str, content_type: bytes) -> int:
         """The largest body for a path, in bytes."""

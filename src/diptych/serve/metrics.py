@@ -19,7 +19,9 @@ class Metrics:
             "diptych_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self.registry
         )
         self.in_flight = Gauge("diptych_in_flight", "Requests being worked on", registry=self.registry)
-        self.receiving = Gauge("diptych_receiving", "Requests whose body is on its way", registry=self.registry)
+        self.receiving = Gauge(
+            "diptych_receiving_bytes", "Bytes of bodies that are here or on their way", registry=self.registry
+        )
         self.rejected = Counter("diptych_rejected", "Requests turned away", ["reason"], registry=self.registry)
         self.batch = Histogram(
             "diptych_batch_size",
