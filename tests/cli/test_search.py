@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from diptych.cli.app import run
+from diptych.core.errors import DataError
 from diptych.library import Library
 from diptych.library.names import unescape
 from diptych.models import load
@@ -316,3 +318,14 @@ def test_images_that_the_shipped_model_was_not_made_for_get_a_line(diptych, tmp_
     assert [note["kind"] for note in json.loads(out)["notes"]] == ["unfamiliar"]
     code, out, _ = diptych("eval", source, "--bootstrap", 0, "--json", "--quiet")
     assert (code, json.loads(out)["notes"][-1]["kind"]) == (0, "unfamiliar")
+
+
+def test_the_bytes_of_what_is_no_image_are_shown_for_debugging_only(collection, tmp_path, capsys) -> None:
+    (tmp_path / "notes.jpg").write_bytes(b"\x9a\xec\x01\x02")
+    command = ["search", "--library", str(collection / "library"), "--image", str(tmp_path / "notes.jpg")]
+    assert run(command) == 3
+    said = capsys.readouterr().err
+    assert said == f"diptych: {tmp_path / 'notes.jpg'} is not an image: it holds data of an unknown kind\n"
+    with pytest.raises(DataError) as raised:
+        run([*command, "--debug"])
+    assert r"its first bytes: b'\x9a\xec\x01\x02'" in "".join(traceback.format_exception(raised.value))

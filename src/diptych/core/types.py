@@ -140,11 +140,22 @@ def numbered(label: str, occurrence: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """One input that was left out, and why. A bad file never stops a batch: it becomes one of these."""
+    """One input that was left out, and why. A bad file never stops a batch: it becomes one of these.
+
+    `notes` are for who looks for the cause: the first bytes, the decoder's own words.
+    """
 
     name: str
     reason: Reason
     detail: str = ""
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    def error(self) -> DataError:
+        """The same as an error, for where nothing may be left out."""
+        made = DataError(self.detail or f"cannot read {self.name}", self.reason)
+        for note in self.notes:
+            made.add_note(note)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

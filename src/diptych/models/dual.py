@@ -168,7 +168,7 @@ class DualEncoder:
         for batch in progress.track(batches, "images", total=-(-len(several) // batch_size)):
             for _, problem in batch.skipped:
                 if skipped is None:
-                    raise DataError(problem.detail or f"cannot read {problem.name}", problem.reason)
+                    raise problem.error()
                 skipped.append(problem)
             rows.append(self.encode_pixels(batch.pixels))
         return np.concatenate(rows)

@@ -79,7 +79,7 @@ class _Work:
         try:
             pixels = decode_for(source, self.preprocess, self.limits)
         except DataError as error:
-            return Skipped(name_of(source), error.reason, str(error))
+            return Skipped(name_of(source), error.reason, str(error), tuple(getattr(error, "__notes__", ())))
         extra = None if self.also is None else self.also(pixels)
         return _Prepared(prepare(pixels, self.preprocess), extra)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import SILENT, MapTower, Preprocess, Progress
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
@@ -154,7 +154,7 @@ class CrossEncoder:
         for batch in progress.track(batches, "regions", total=-(-len(several) // batch_size)):
             for _, problem in batch.skipped:
                 if skipped is None:
-                    raise DataError(problem.detail or f"cannot read {problem.name}", problem.reason)
+                    raise problem.error()
                 skipped.append(problem)
             rows.append(self.encode_pixels(batch.pixels))
         return np.concatenate(rows)
