@@ -18,7 +18,8 @@ from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
 from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import collect  # noqa: E402
-from diptych.data.mined import MinedRecord, write_mined  # noqa: E402
+from diptych.data.mined import MinedRecord, images_of, write_mined  # noqa: E402
+from diptych.data.repeats import image_keys  # noqa: E402
 from diptych.encoders.export import GraphSpec, read_graph, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
@@ -440,7 +441,10 @@ def mined_file(path: Path, pairs: Any, **changes: list[str]) -> Path:
     colour = {pair.id: colour_of(pair) for pair in pairs}
     hard = {one: [other for other in colour if other != one and colour[other] == colour[one]] for one in colour}
     found = {name: others for name, others in (hard | changes).items() if others}
-    write_mined(path, [MinedRecord(name, tuple(others), (0.0,) * len(others)) for name, others in found.items()], {})
+    one = np.zeros(1, dtype=np.int64)  # each has one image
+    images = {pair.id: images_of(one, image_keys(pair.images))[0] for pair in pairs}
+    records = [MinedRecord(name, images[name], tuple(others), (0.0,) * len(others)) for name, others in found.items()]
+    write_mined(path, records, {})
     return path
 
 
@@ -522,7 +526,7 @@ def test_records_that_were_not_mined_are_counted_and_said(shapes: Path, tmp_path
 
 
 def test_mined_negatives_of_other_data_and_missing_files_are_refused(shapes: Path, tmp_path: Path, small: Any) -> None:
-    write_mined(tmp_path / "other.jsonl", [MinedRecord("x", ("y",), (0.0,))], {})
+    write_mined(tmp_path / "other.jsonl", [MinedRecord("x", "1", ("y",), (0.0,))], {})
     for name, message in (("other.jsonl", "no hard negatives among the 35 training records"), ("none", "cannot read")):
         data = compose.DataConfig(workers=1, mined=str(tmp_path / name))
         with pytest.raises(DataError, match=message):
