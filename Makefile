@@ -11,6 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, which would each compile everything again
 
 .PHONY: demo test lint test-base test-services test-milvus test-kills test-slow audit clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,8 +32,16 @@ WRONG_ON_PURPOSE = {
 }
 
 
+gc.disable()  # while thousands of modules and tests are made, none of which is garbage
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unchecked: wrong types are handed over on purpose")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what stays until the end is not looked through again and again
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

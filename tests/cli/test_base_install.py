@@ -22,6 +22,11 @@ def run_script(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_with_the_base_alone_what_is_refused_says_what_to_install(cache: Path) -> None:
+    run_script("--refused", "--without", "all")
+
+
+@pytest.mark.slow  # `make test-base` runs the same where the base alone is really installed
 def test_with_the_base_alone_every_command_works_or_says_what_to_install(cache: Path) -> None:
     run_script("--without", "all")
 

@@ -75,7 +75,7 @@ def test_an_empty_home_stays_empty_and_no_connection_is_made(tmp_path: Path, sha
     assert {what for what, _ in noted} >= {"write"}, "the watch was on"
     assert {host for what, host in noted if what == "connect"} <= {"127.0.0.1", "::1", "localhost"}
     ours = (f"{tmp_path}{os.sep}", os.devnull)
-    assert [path for what, path in noted if what == "write" and not path.startswith(ours)] == []
+    assert [path for what, path in noted if what == "write" and not f"{path}{os.sep}".startswith(ours)] == []
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:

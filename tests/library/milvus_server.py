@@ -46,7 +46,7 @@ class Server:
             self._process = subprocess.Popen(
                 [program, "run", "standalone"], cwd=self._folder, env=environment, stdout=log, stderr=log
             )
-        while time.monotonic() - begun < 120:
+        while time.monotonic() - begun < 240:
             if self._process.poll() is not None:
                 raise RuntimeError(f"the server ended by itself; see {self._folder / 'milvus.log'}")
             health = f"http://127.0.0.1:{self._health}/healthz"
@@ -54,7 +54,7 @@ class Server:
                 if b"OK" in answer.read():
                     return time.monotonic() - begun
             time.sleep(0.1)
-        raise RuntimeError("the server did not get well in two minutes")
+        raise RuntimeError("the server did not get well in four minutes")
 
     def kill(self) -> None:
         """As a power cut of the process."""
