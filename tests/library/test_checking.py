@@ -20,7 +20,7 @@ def test_files_that_went_or_changed(filled, pictures):
     (pictures / "blue.png").write_bytes(b"other")
     assert kinds(filled) == {"missing_file": 1, "changed_file": 1}
     filled.index([pictures])
-    assert kinds(filled) == {"orphan_thumb": 2}
+    assert kinds(filled) == {}
     filled.compact()
     assert kinds(filled) == {}
 

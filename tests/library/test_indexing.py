@@ -129,18 +129,18 @@ def test_deleted_files_go_but_only_below_the_folders_named_now(library, pictures
 
 
 @pytest.mark.parametrize("trouble", ["missing", "empty", "no images", "file", "unknown"])
-def test_a_path_that_leads_to_nothing_is_an_error_and_changes_nothing(filled, pictures, tmp_path, trouble):
+def test_a_path_that_leads_to_nothing_is_an_error_and_changes_nothing(filled, tmp_path, trouble):
+    """Where the library has rows of it they are kept and named instead: see test_nothing_lost."""
     before = rows(filled)
-    target = pictures
-    shutil.rmtree(pictures)
+    target = tmp_path / "never"
     if trouble == "empty":
-        pictures.mkdir()
+        target.mkdir()
     elif trouble == "no images":
-        pictures.mkdir()
-        (pictures / "notes.txt").write_text("x")
-        (pictures / "b.pdf").write_text("x")
+        target.mkdir()
+        (target / "notes.txt").write_text("x")
+        (target / "b.pdf").write_text("x")
     elif trouble == "file":
-        target = pictures / "red.png"
+        target = target / "red.png"
     elif trouble == "unknown":
         target = tmp_path / "thing.xyz"
         target.write_text("what is this")

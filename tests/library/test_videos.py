@@ -44,7 +44,7 @@ def test_only_what_changed_is_decoded_again(library, clips):
     film(clips / "one.mp4", ["white"])
     changed = library.index_videos([clips], plan=PLAN)
     assert (changed.unchanged, changed.updated, changed.embedded, len(library)) == (3, 1, 1, 4)
-    (clips / "sub" / "two.mkv").unlink()
+    (clips / "sub" / "two.mkv").rename(clips / "sub" / "two.txt")
     assert library.index_videos([clips], plan=PLAN).removed == 3
     assert len(library) == 1
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.errors import DataError, DiptychError
+from diptych.core.errors import DataError, DiptychError, Interrupted
 from diptych.core.extras import needed_by
 from diptych.core.lines import one_line
 
@@ -98,10 +98,11 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         print(f"diptych: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if debug:
             raise
-        print("diptych: interrupted; what was finished is kept, run the same command to go on", file=sys.stderr)
+        told = str(stop) if isinstance(stop, Interrupted) else "what was finished is kept"
+        print(f"diptych: interrupted; {told}; run the same command to go on", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from diptych.core.errors import ConfigError, DataError
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.lines import one_line
 from diptych.library import Library, card
@@ -36,6 +37,7 @@ def index(
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGABYTES,
     store: str | None = None,
     tokens: str | None = None,
+    prune: Annotated[bool, Parameter(negative="")] = False,
     videos: Annotated[bool, Parameter(negative="")] = False,
     texts: Annotated[bool, Parameter(negative="")] = False,
     moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _SECONDS,
@@ -45,7 +47,8 @@ def index(
     """Put pictures into a library, or bring it up to date.
 
     Only what is new or edited is embedded; moved files and copies keep their vectors; files that are gone from
-    the folders named now are removed. Interrupted or killed, the same command goes on. Files of other kinds,
+    the folders named now go into the trash. Of a folder that is away as a whole, or empty, as when a drive is not
+    mounted, everything is kept and named. Interrupted or killed, the same command goes on. Files of other kinds,
     hidden ones and links to what is there anyway are counted. Files that list pictures (CSV, JSONL, Parquet,
     tar, ...) bring their texts and metadata along, for --where.
 
@@ -85,6 +88,7 @@ def index(
             the same, or by pictures. A library holds pictures or texts, not both.
         moment_seconds: Length of a moment; longer in videos of more than 240 of them.
         moment_frames: Frames that stand for a moment.
+        prune: Put also into the trash what is not found because all of its folder is away or empty.
         tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
     """
     if videos:
@@ -110,6 +114,7 @@ def index(
             "--max-megabytes": max_megabytes != _MEGABYTES,
             "--moment-seconds": moment_seconds != _SECONDS,
             "--moment-frames": moment_frames != _FRAMES,
+            "--prune": prune,
         },
     )
     source = SourceOptions(format=format, encoding=encoding, text_columns=text_columns)
@@ -117,6 +122,7 @@ def index(
     if texts:
         made = _opened(library, model, store).index_texts(paths, source=source, progress=progress)
         common.show(made.to_json(), _described(made, library), made.notes)
+        _check_any(made, "texts")
         return
     if videos:
         from diptych.data.video import MomentPlan
@@ -124,19 +130,17 @@ def index(
         plan = MomentPlan(moment_seconds, moment_frames)
         made = _opened(library, model, store).index_videos(paths, plan=plan, progress=progress)
         common.show(made.to_json(), _described(made, library), made.notes)
-        if not made.total:
-            raise DataError(f"none of the {len(made.skipped)} videos could be read; {_reasons(made)}")
+        _check_any(made, "videos")
         return
-    found = survey(paths, options=source)
-    collection = _opened(library, model, store)
+    if card.exists(library):
+        collection = _opened(library, model, store)
+        found = survey(paths, options=source, is_known=collection.knows)
+    else:  # the other way round, so that a wrong name makes no library
+        found = survey(paths, options=source)
+        collection = _opened(library, model, store)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
-    options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits)
-    kept: list[str] = []
-    try:
-        report = collection.index(found, options=options, progress=progress, acknowledge=kept.extend)
-    except KeyboardInterrupt:
-        progress.say(f"{len(kept)} pictures of this run are in {escape(str(library))}")
-        raise
+    options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
+    report = collection.index(found, options=options, progress=progress)
     value, text = report.to_json(), _described(report, library)
     if tokens is not None:
         from diptych.library.tokens import remember
@@ -146,8 +150,16 @@ def index(
         remember(library, tokens)
         value["tokens"], text = added.to_json(), f"{text}\n{added.to_text()}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
-    if not report.total and not report.trashed:
-        raise DataError(f"none of the {len(report.skipped)} pictures could be read; {_reasons(report)}")
+    _check_any(report, "pictures")
+
+
+def _check_any(report: IndexReport, what: str) -> None:
+    """Raise DataError when nothing of what was named is in the library now."""
+    if report.found or report.trashed or report.removed:
+        return
+    if report.kept:
+        raise DataError("nothing of what was named is there; what the library has of it is kept", Reason.MISSING)
+    raise DataError(f"none of the {len(report.skipped)} {what} could be read; {_reasons(report)}")
 
 
 def _check_flags(mode: str, given: Mapping[str, bool]) -> None:
@@ -186,13 +198,26 @@ def _described(report: IndexReport, library: Path) -> str:
             ("updated", report.updated),
             ("moved", report.moved),
             ("unchanged", report.unchanged),
+            ("back from the trash", report.restored),
             ("removed", report.removed),
+            ("kept although not found", sum(len(kept.paths) for kept in report.kept)),
             ("in the trash", report.trashed),
             ("skipped", len(report.skipped)),
         )
         if count
     )
     lines = [f"{escape(str(library))}: {counts or 'nothing to do'} in {report.seconds:.1f} s"]
+    if report.batch is not None:
+        lines.append(f"removed: to bring them back: diptych library undo {quote(str(library))} {report.batch}")
+    for kept in report.kept:
+        named = ", ".join(kept.paths[:3]) + (", ..." if len(kept.paths) > 3 else "")
+        lines.append(one_line(f"kept: {len(kept.paths)} of {kept.folder}, because {kept.reason}: {named}"))
+    if report.kept:
+        folder = quote(report.kept[0].folder)
+        lines.append(
+            f"  is a drive not mounted? To put them into the trash nevertheless: diptych library remove "
+            f"{quote(str(library))} {folder}"
+        )
     if report.skipped:
         lines.append(f"skipped: {_reasons(report)}")
         lines += [f"  {one.reason.value}: {_brief(one.name, one.detail)}" for one in report.skipped[:MOST_LISTED]]

@@ -164,7 +164,9 @@ def add_tokens(library: Path, *, slow: str, common: Common = COMMON) -> None:
 
 @app.command
 def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
-    """Forget pictures at or below these paths, for good; delete has an undo. The files themselves are not touched.
+    """Put pictures at or below these paths into the trash. The files themselves are not touched.
+
+    undo brings them back, and so does indexing the same files again; what was deleted by delete stays away then.
 
     For example:
 
@@ -175,9 +177,12 @@ def remove(library: Path, /, *paths: Path, common: Common = COMMON) -> None:
         paths: Pictures or folders, whether or not they still exist.
     """
     if not paths:
-        raise ConfigError("no path was given; expected the pictures or folders to forget")
-    count = Library.open(library).remove(paths)
-    common.show({"removed": count}, f"{library}: {count} pictures removed")
+        raise ConfigError("no path was given; expected the pictures or folders to remove")
+    removed = Library.open(library).remove(paths)
+    text = f"{library}: {len(removed.ids)} pictures removed"
+    if removed.ids:
+        text += f"; to bring them back: diptych library undo {quote(str(library))} {removed.batch}"
+    common.show({"removed": len(removed.ids), "batch": removed.batch}, text)
 
 
 def _described(problem: Problem, library: Path) -> str:

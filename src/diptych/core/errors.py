@@ -65,6 +65,10 @@ class LibraryError(DiptychError):
     exit_code: ClassVar[int] = 4
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of long work; the message says, as half a sentence, what of it is kept."""
+
+
 class MissingExtraError(ConfigError):
     """A feature whose optional packages are not installed."""
 

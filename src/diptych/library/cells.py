@@ -35,6 +35,7 @@ def to_cells(row: Row) -> dict[str, Any]:
     said = {"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}
     if row.title is not None:
         said["title"] = row.title
+    said["said"] = None if row.said is None else dict(row.said)
     cells = {column_name(key): value for key, value in row.meta.items()}
     cells.update(
         id=row.id,
@@ -79,6 +80,7 @@ def from_cells(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
         group=said["group"],
         meta=said["meta"],
         title=said.get("title"),
+        said=said.get("said", {}),
         deleted_at=line.get("deleted_at"),
         batch=line.get("batch"),
     )

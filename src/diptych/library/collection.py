@@ -21,6 +21,7 @@ from .opened import bytes_below, disk_errors, lasting_name, loaded
 from .places import open_place
 from .report import IndexReport
 from .rows import location
+from .trash import Batch, Deletion
 
 if TYPE_CHECKING:
     from .indexing import Acknowledge, IndexOptions
@@ -106,11 +107,12 @@ class Library(Matching, Care):
         """Bring the library up to date with files, folders, or sources of pairs (`format`: a reader's name).
 
         New and edited pictures are embedded; moved files and copies keep their vectors; files gone from
-        the folders named now are removed. A finished `survey` may stand in for the paths. `acknowledge`
-        is called with the paths of each batch once it is durable.
+        the folders named now go into the trash, unless all of their folder is away. What was said about a
+        picture here stays when its file is edited, moved, or comes back. A finished `survey` may stand in for
+        the paths. `acknowledge` is called with the paths of each batch once it is durable.
 
-        Raises DataError for a path that is missing or has no pictures, before anything is changed, and
-        LibraryError when another process is writing.
+        Raises DataError for a path that is missing or has no pictures and never had, before anything is changed;
+        LibraryError when another process is writing; Interrupted, which says what is kept, for a Ctrl-C.
         """
         from .indexing import IndexOptions, IndexRun
         from .sources import Survey, survey
@@ -120,7 +122,7 @@ class Library(Matching, Care):
         with self._writing() as store:
             if holds_texts(store):
                 raise LibraryError("the library holds texts; make another for pictures, or index with texts")
-            found = paths if isinstance(paths, Survey) else survey(paths, format)
+            found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows)
             run = IndexRun(store, self.thumbs, model, found, options or IndexOptions(), progress, acknowledge)
             report = run.run()
             if store.version >= _COMPACT_FROM and self._place.versions_kept() >= _COMPACT_FROM:
@@ -128,8 +130,19 @@ class Library(Matching, Care):
             self._refresh()
         return report
 
-    def remove(self, paths: Iterable[Path | str]) -> int:
-        """Forget the pictures at or below these paths, whether or not the files exist. Returns how many."""
+    def knows(self, root: str) -> bool:
+        """Whether there are rows of a source, or at or below a path; by its written form."""
+        return any(
+            source == root or _is_below(path, root)
+            for block in self._store().scan(["path", "source"])
+            for path, source in zip(block["path"], block["source"], strict=True)
+        )
+
+    def remove(self, paths: Iterable[Path | str]) -> Deletion:
+        """Put the pictures at or below these paths into the trash, whether or not the files exist.
+
+        `undo` brings them back, and so does indexing the same files again.
+        """
         prefixes = [escape(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100
         with self._writing() as store:
             gone = [
@@ -138,9 +151,7 @@ class Library(Matching, Care):
                 for identifier, path in zip(block["id"], block["path"], strict=True)
                 if any(_is_below(location(path, self.folder), prefix) for prefix in prefixes)
             ]
-            store.write([], gone)
-            self._refresh()
-        return len(gone)
+            return self._trash_rows(store, store.get(gone), Batch.of_gone())
 
     def info(self) -> Info:
         """What the library holds."""

@@ -4,26 +4,28 @@
                                      └── yes: its vector is reused ───────────────────┘
 
 Only a batch whose rows are durable in the store is acknowledged. Killed at any moment, the next run
-finds the committed rows and goes on.
+finds the committed rows and goes on. What is gone goes into the trash, as one deletion.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.errors import DataError, Interrupted, Reason
+from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import Header, ImageLimits, read_header, stream, thumbnail
 
+from .descriptions import KEPT_DESCRIPTION, KEPT_DETAIL, is_touched, kept
 from .encoder import Encoder
 from .names import escape
 from .plan import Knowledge, Known
@@ -34,6 +36,7 @@ from .sources import Found, Survey
 from .store import Store
 from .thumbs import SIZE as THUMB_SIZE
 from .thumbs import Thumbs
+from .trash import Batch
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -53,27 +56,37 @@ class IndexOptions:
     commit_pictures: int = 256  # rows that become durable together, unless
     commit_seconds: float = 5.0  # this much time has passed
     limits: ImageLimits = field(default_factory=ImageLimits)
+    prune: bool = False  # remove also what is not found because all of its folder is away
 
 
 @dataclass(frozen=True, slots=True)
 class _Reuse:
-    """A row whose vector the library has already, under `of`."""
+    """A row whose vector the library has already, under `of`. `former`: the same picture, as the library had it."""
 
     found: Found
     id: str
     of: str
     content: str
+    former: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A row that was embedded. `edited`: in place of a row of the same id."""
+
+    found: Found
+    row: Row
+    edited: bool
 
 
 @dataclass(slots=True)
 class _Batch:
     """What goes into the next commit."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[_Fresh] = field(default_factory=list)
     thumbs: dict[str, bytes] = field(default_factory=dict)
     reuses: list[_Reuse] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)  # of `rows`, those that the store has in an earlier form
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.reuses) + len(self.remove)
@@ -95,7 +108,8 @@ class IndexRun:
         self._store, self._thumbs, self._encoder = store, thumbs, encoder
         self._survey, self._options, self._progress = survey, options, progress
         self._acknowledge = acknowledge or (lambda paths: None)
-        self._knowledge = Knowledge(store, survey)
+        self._knowledge = Knowledge(store, survey, prune=options.prune)
+        self._gone = Batch.of_gone()
         self._batch = _Batch()
         self._committing: Future[list[str]] | None = None
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="diptych-commit")
@@ -108,12 +122,15 @@ class IndexRun:
         self._refused: dict[str, Skipped] = {}  # by content
         self._skipped: list[Skipped] = list(survey.skipped)
         self._counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded", "trashed"), 0)
+        self._counts["restored"] = 0
+        self._durable = 0  # rows of this run
+        self._notes = Notes(survey.notes)
 
     def run(self) -> IndexReport:
         """Bring the store up to date with the survey.
 
-        On any exception, KeyboardInterrupt included, the batch under way is dropped, a commit under
-        way is finished, and everything acknowledged stays.
+        On any exception the batch under way is dropped, a commit under way is finished, and everything
+        acknowledged stays. A KeyboardInterrupt becomes an Interrupted that says how much that is.
         """
         started = time.monotonic()
         try:
@@ -122,13 +139,19 @@ class IndexRun:
             self._remove_gone()
             self._commit()
             self._finish_commit()
+            self._thumbs.forget(self._knowledge.replaced, self._store)  # what edited pictures were before
+        except KeyboardInterrupt as stop:
+            self._finish_commit()
+            raise Interrupted(f"{self._durable} pictures of this run are in the library and stay there") from stop
         finally:
             self._committer.shutdown(wait=True)
         return IndexReport(
             **self._counts,
             skipped=tuple(self._skipped),
             seconds=time.monotonic() - started,
-            notes=tuple(self._survey.notes),
+            notes=tuple(self._notes),
+            kept=self._knowledge.kept,
+            batch=self._gone.name if self._counts["removed"] else None,
         )
 
     def _embed_all(self) -> None:
@@ -199,21 +222,31 @@ class IndexRun:
         known = self._knowledge.by_path.get(found.path)
         if known is not None and known.content == content:
             same = "moved" if known.id in self._knowledge.renamed else "unchanged"
-            self._reuse(found, known, known.id, same if known.is_described_so(found) else "updated")
+            self._reuse(found, known, known, same if known.is_described_so(found) else "updated")
             return True
         # An edited file may have taken the content of another; it keeps its id, and nothing has moved.
-        if known is None and (moved := self._knowledge.take_moved(content)) is not None:
-            self._reuse(found, moved, moved.id, "moved")
-            return True
+        if known is None:
+            if (back := self._knowledge.take_returned(found.path, content, moved=False)) is not None:
+                self._reuse(found, back, back, "restored")
+                return True
+            if (moved := self._knowledge.take_moved(content)) is not None:
+                self._reuse(found, moved, moved, "moved")
+                return True
+            if (back := self._knowledge.take_returned(found.path, content, moved=True)) is not None:
+                self._reuse(found, back, back, "restored")
+                return True
         twins = self._knowledge.by_content[content]
         if not twins:
             return False
-        self._reuse(found, twins[0], self._id_for(found, content), "updated" if known else "added")
+        self._reuse(found, twins[0], known, "updated" if known else "added")
         return True
 
-    def _reuse(self, found: Found, source: Known, identifier: str, count: str) -> None:
+    def _reuse(self, found: Found, source: Known, former: Known | None, count: str) -> None:
         self._counts[count] += 1
-        self._batch.reuses.append(_Reuse(found, identifier, source.id, source.content))
+        identifier = self._id_for(found, source.content) if former is None else former.id
+        self._batch.reuses.append(
+            _Reuse(found, identifier, source.id, source.content, None if former is None else former.id)
+        )
         digest = found.digest if found.described else source.digest
         self._remember(found, identifier, source.content, digest)
 
@@ -236,9 +269,7 @@ class IndexRun:
             identifier = self._in_flight.pop(read.content)
             old = self._knowledge.by_path.get(found.path)
             row = _row(found, identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
-            self._batch.rows.append(row)
-            if old is not None:
-                self._batch.known.add(row.id)
+            self._batch.rows.append(_Fresh(found, row, edited=old is not None))
             self._batch.thumbs[read.content] = copy.jpeg
             self._counts["updated" if old else "added"] += 1
             self._counts["embedded"] += 1
@@ -285,25 +316,49 @@ class IndexRun:
     def _finish_commit(self) -> None:
         if self._committing is not None:
             pending, self._committing = self._committing, None
-            self._acknowledge(pending.result())
+            paths = pending.result()
+            self._durable += len(paths)
+            self._acknowledge(paths)
 
     def _write(self, batch: _Batch) -> list[str]:
         """Thumbnails first, so that no row is without; then the rows, in one version. Runs in the commit thread."""
         for content, jpeg in batch.thumbs.items():
             self._thumbs.write(content, jpeg)
-        stored = {row.id: row for row in self._store.get({reuse.of for reuse in batch.reuses} | batch.known)}
-        rows = {row.id: row.keeping(stored[row.id]) if row.id in stored else row for row in batch.rows}
+        needed = {fresh.row.id for fresh in batch.rows if fresh.edited}
+        needed |= {one for reuse in batch.reuses for one in (reuse.of, reuse.former) if one is not None}
+        stored = {row.id: row for row in self._store.get(needed, "all")}
+        rows: dict[str, Row] = {}
+        for fresh in batch.rows:
+            former = stored.get(fresh.row.id) if fresh.edited else None
+            rows[fresh.row.id] = fresh.row if former is None else self._edited(fresh.row, former, fresh.found)
         for reuse in batch.reuses:
             source = rows.get(reuse.of)
             if source is None or source.content != reuse.content:  # what it was before an edit in this batch
                 source = stored[reuse.of]
-            rows[reuse.id] = _again(source, reuse)
+            rows[reuse.id] = self._again(source, reuse, stored)
         remove = set(batch.remove) - rows.keys()
-        self._store.write(list(rows.values()), remove)
+        self._store.write([*rows.values(), *self._gone.put_on(self._store.get(remove))])
         self._commits += 1
         if self._commits % _COMPACT_EVERY == 0:
             self._store.compact(keep_seconds=3600)
         return [row.path for row in rows.values()]
+
+    def _edited(self, row: Row, former: Row, found: Found) -> Row:
+        """A row in place of one with other bytes; what people said about those stays, and is noted."""
+        if is_touched(former):
+            self._notes.add(KEPT_DESCRIPTION, KEPT_DETAIL, row.path)
+        return kept(row, former, source_speaks=found.described)
+
+    def _again(self, source: Row, reuse: _Reuse, stored: Mapping[str, Row]) -> Row:
+        """The row of a picture whose vector is known from another row, or from its own former self."""
+        found = reuse.found
+        row = _row(found, reuse.id, source.content, (source.width, source.height), source.vector)
+        if reuse.former is None:  # a copy; it starts with what is known about the other
+            return row if found.described else replace(kept(row, source, source_speaks=False), title=None)
+        former = stored.get(reuse.former, source)
+        if former.content != row.content:
+            return self._edited(row, former, found)
+        return kept(row, former, source_speaks=found.described)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,17 +397,6 @@ def _row(found: Found, identifier: str, content: str, size: tuple[int, int], vec
         group=found.group,
         meta=found.meta,
     )
-
-
-def _again(source: Row, reuse: _Reuse) -> Row:
-    """The row of a picture whose vector is known from another row, or from its own former self."""
-    found = reuse.found
-    row = _row(found, reuse.id, source.content, (source.width, source.height), source.vector)
-    if source.id == reuse.id:
-        return row.keeping(source)
-    if found.described:
-        return row
-    return replace(row, texts=source.texts, split=source.split, group=source.group, meta=source.meta)
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], depth: int) -> Iterator[U]:

@@ -1,18 +1,19 @@
-"""What is new, changed, moved or gone: the library's knowledge against what was found."""
+"""What is new, changed, moved, back or gone: the library's knowledge against what was found."""
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from diptych.core.errors import DataError
 from diptych.core.types import ImageRef
 
-from .names import unescape
-from .rows import content_of, is_owned
+from .absent import UNDONE, Absences, Kept, exists
+from .rows import BROUGHT_BACK, content_of, is_owned
 from .sources import Found, Survey
-from .store import Store
+from .store import Part, Store
+from .trash import is_of_gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class Known:
     bytes: int
     modified_ns: int
     digest: str
+    batch: str | None = None
 
     def is_same_file(self, found: Found) -> bool:
         """Whether size and time say that the file was not touched."""
-        return self.bytes == found.bytes and self.modified_ns == found.modified_ns
+        return self.bytes == found.bytes and self.modified_ns == found.modified_ns and self.batch is None
 
     def is_described_so(self, found: Found) -> bool:
         """Whether the source says nothing new."""
@@ -37,31 +39,54 @@ class Known:
 
 
 class Knowledge:
-    """All known rows by path and by content, and which of them a run may move or remove."""
+    """All known rows by path and by content, and which of them a run may move, bring back or remove.
 
-    def __init__(self, store: Store, survey: Survey) -> None:
+    Rows that are not found and whose folder or list is away as a whole are kept, unless `prune` says to remove them.
+    """
+
+    def __init__(self, store: Store, survey: Survey, *, prune: bool = False) -> None:
         self.by_path: dict[str, Known] = {}
         self.by_content: defaultdict[str, list[Known]] = defaultdict(list)
         self.ids: set[str] = set()
+        self.replaced: set[str] = set()  # contents that a row had before the run
         self._deleted: set[tuple[str, str]] = set()  # (path or source, content) of what somebody put into the trash
-        for block in store.scan(["id", "path", "source", "content"], "trash"):
-            self.ids.update(block["id"])
-            self._deleted.update(zip(block["path"], block["content"], strict=True))
-            self._deleted.update(zip(block["source"], block["content"], strict=True))
-        columns = ["id", "path", "source", "content", "bytes", "modified_ns", "digest"]
-        for block in store.scan(columns):
-            for values in zip(*(block[name] for name in columns), strict=True):
-                self.remember(Known(*values))
+        self._returning: defaultdict[str, list[Known]] = defaultdict(list)  # what indexing put there, by content
+        for known in _all(store, "trash"):
+            self.ids.add(known.id)
+            if is_of_gone(known.batch) and not is_owned(known.path):
+                self._returning[known.content].append(known)
+            else:
+                self._deleted |= {(known.path, known.content), (known.source, known.content)}
+        for known in _all(store, "live"):
+            self.remember(known)
         self._survey = survey
+        self._absences = Absences()
         self.renamed: set[str] = set()  # ids of rows whose picture has another name in its tar or table now
-        left_over = self._follow_contents()
-        self.gone = {known.id for known in self.by_path.values() if self._is_gone(known)} | left_over
+        self.gone = self._follow_contents()  # ids
+        self._kept: dict[str, tuple[Known, tuple[str, str]]] = {}  # id -> the row; the folder that is away, and why
+        for known in self.by_path.values():
+            if self._is_missed(known):
+                away = None if prune else self._away(known)
+                if away is None:
+                    self.gone.add(known.id)
+                else:
+                    self._kept[known.id] = (known, away)
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """The rows that stay although they are not found, by the folder that is away."""
+        paths: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for known, away in self._kept.values():
+            paths[away].append(known.path)
+        return tuple(Kept(folder, reason, tuple(sorted(paths[folder, reason]))) for folder, reason in sorted(paths))
 
     def remember(self, known: Known) -> None:
         """Add or replace a row, once it is on its way to the store."""
         old = self.by_path.get(known.path)
         if old is not None:
             self.by_content[old.content].remove(old)
+            if old.content != known.content:
+                self.replaced.add(old.content)
         self.by_path[known.path] = known
         self.by_content[known.content].append(known)
         self.ids.add(known.id)
@@ -73,11 +98,10 @@ class Knowledge:
 
     def is_deleted(self, found: Found, content: str) -> bool:
         """Whether somebody put this picture into the trash, where it is to stay."""
-        if (found.path, content) in self._deleted:
-            return True
         known = self.by_path.get(found.path)
-        is_known = known is not None and known.content == content
-        return found.is_inside and not is_known and (found.source, content) in self._deleted
+        if known is not None:
+            return known.content == content and (found.path, content) in self._deleted
+        return (found.path, content) in self._deleted or (found.is_inside and (found.source, content) in self._deleted)
 
     def _follow_contents(self) -> set[str]:
         """Give rows of pictures inside tars and tables the name that their picture has now.
@@ -124,20 +148,49 @@ class Knowledge:
         for known in self.by_content[content]:
             if is_owned(known.path):
                 continue  # an upload of the same content has not moved
-            elsewhere = known.path not in self._survey.found and not _exists(known.path)
+            elsewhere = known.path not in self._survey.found and not exists(known.path)
             if known.id in self.gone or elsewhere:
                 self.gone.discard(known.id)
+                self._kept.pop(known.id, None)
                 self.forget(known)
                 return known
         return None
 
-    def _is_gone(self, known: Known) -> bool:
+    def take_returned(self, path: str, content: str, *, moved: bool) -> Known | None:
+        """A row of this content that indexing put into the trash, at this path or, if `moved`, at any other."""
+        waiting = self._returning[content]
+        for known in waiting:
+            if known.path == path or moved:
+                waiting.remove(known)
+                return known
+        return None
+
+    def _is_missed(self, known: Known) -> bool:
+        """Whether a row belongs to what was named, and is not there."""
         survey = self._survey
         if known.path in survey.found or _under(known.path, survey.unreadable):
             return False
+        if known.source in survey.missing or _under(known.path, survey.missing):
+            return True
         if known.source in survey.sources and known.source not in survey.folders:
-            return True  # the list no longer has it
-        return _under(known.path, survey.folders) and not _exists(known.path)
+            return True  # the list no longer has it, or its file is not there
+        return _under(known.path, survey.folders) and not exists(known.path)
+
+    def _away(self, known: Known) -> tuple[str, str] | None:
+        """What keeps a missed row: its list or folder is away, or somebody wants it. None when it is truly gone."""
+        for root, reason in self._survey.missing.items():
+            if known.source == root or _under(known.path, [root]):
+                return root, reason
+        if known.batch == BROUGHT_BACK:
+            return known.source, UNDONE
+        return None if exists(known.path) else self._absences.of(known.path)
+
+
+def _all(store: Store, part: Part) -> Iterator[Known]:
+    columns = ["id", "path", "source", "content", "bytes", "modified_ns", "digest", "batch"]
+    for block in store.scan(columns, part):
+        for values in zip(*(block[name] for name in columns), strict=True):
+            yield Known(*values)
 
 
 def _may_have_shifted(known: list[Known], there: list[Found]) -> bool:
@@ -155,12 +208,5 @@ def _content(ref: ImageRef) -> str:
         return ""  # named as skipped when it is its turn
 
 
-def _under(path: str, folders: list[str]) -> bool:
+def _under(path: str, folders: Iterable[str]) -> bool:
     return any(path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-
-def _exists(path: str) -> bool:
-    """Whether the file, or the container that holds it, is there (a dangling link counts as not there)."""
-    name = unescape(path)
-    # os.path, because Path.exists raises on a folder that may not be entered
-    return os.path.exists(name) or ("::" in name and os.path.exists(name.partition("::")[0]))  # noqa: PTH110

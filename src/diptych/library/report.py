@@ -9,26 +9,36 @@ from typing import Any
 from diptych.core.notes import Note
 from diptych.core.types import Skipped
 
+from .absent import Kept
+
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """Counts of pictures. `added + updated + moved + unchanged` are in the library now."""
+    """Counts of pictures. `added + updated + moved + unchanged + restored` are in the library now, and what is kept."""
 
     added: int
     updated: int  # edited, or described anew by their source
     moved: int  # known content at a new path, the old one gone
     unchanged: int
-    removed: int
+    removed: int  # into the trash: their files, or their entries in a list, are gone
     embedded: int  # pictures that the model had to look at; copies and moves need no look
     skipped: tuple[Skipped, ...]
     seconds: float
     notes: tuple[Note, ...]  # on how the sources were read, and files that were passed over
     trashed: int = 0  # deleted before and still in the trash: left there
+    restored: int = 0  # found again, so that they came back from the trash
+    kept: tuple[Kept, ...] = ()  # rows whose folders are away: neither found nor removed
+    batch: str | None = None  # for `undo`: the deletion that took what was removed
 
     @property
     def total(self) -> int:
         """Pictures of the named paths that the library holds now."""
-        return self.added + self.updated + self.moved + self.unchanged
+        return self.found + sum(len(kept.paths) for kept in self.kept)
+
+    @property
+    def found(self) -> int:
+        """Pictures that are there and in the library."""
+        return self.added + self.updated + self.moved + self.unchanged + self.restored
 
     @property
     def reasons(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ import json
 import os
 import posixpath
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ COLUMNS = {
 }
 # When a row went into the trash (nanoseconds since 1970, UTC), and in which deletion; null in rows that are not there.
 TRASH_COLUMNS = {"deleted_at": "integer", "batch": "text"}
+BROUGHT_BACK = "undone"  # as `batch` of a live row: its file was gone, somebody wants the row, indexing leaves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +70,8 @@ class Row:
     meta: Mapping[str, Any] = field(default_factory=dict)
     title: str | None = None  # the name an uploaded picture came with; its file has a name of our own
     deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
-    batch: str | None = None  # the deletion that it went in; None unless the row is in the trash
-
-    def keeping(self, old: Row) -> Row:
-        """The row as its source has it now, with what was said of it otherwise and the source says nothing about."""
-        return replace(
-            self,
-            title=old.title,
-            texts=self.texts or old.texts,
-            split=old.split if self.split is None else self.split,
-            group=old.group if self.group is None else self.group,
-            meta={**old.meta, **self.meta},
-        )
+    batch: str | None = None  # the deletion that it went in; or BROUGHT_BACK
+    said: Mapping[str, Any] | None = None  # what its source said last, where somebody has changed that; empty: unknown
 
     @property
     def name(self) -> str:
@@ -103,7 +94,10 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """Changes when anything the source said about the picture does."""
+        """Changes when anything the source says about the picture does; not with what people say."""
+        said = self.said
+        if said:
+            return description_digest(said["texts"], said["split"], said["group"], said["meta"])
         return description_digest(self.texts, self.split, self.group, self.meta)
 
     def summary(self) -> dict[str, Any]:

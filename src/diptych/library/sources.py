@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from diptych.data.image_walk import LINKED, ImageWalk, is_image_file
 from diptych.data.readers import SourceOptions, open_source
 
 from . import card
+from .absent import away
 from .names import DistinctNames, escape, plain
 from .rows import content_of, description_digest
 
@@ -61,6 +62,7 @@ class Survey:
     found: dict[str, Found] = field(default_factory=dict)  # by path
     folders: list[str] = field(default_factory=list)  # walked roots, written form
     sources: set[str] = field(default_factory=set)  # all roots, written form
+    missing: dict[str, str] = field(default_factory=dict)  # roots that are not there or cannot be read, and why
     unreadable: list[str] = field(default_factory=list)  # folders that refused to be listed
     skipped: list[Skipped] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # pictures that are links to files
@@ -71,6 +73,11 @@ class Survey:
         """Remember a picture; a richer description of the same path wins."""
         if found.path not in self.found or found.described:
             self.found[found.path] = found
+
+    def drop(self, source: str) -> None:
+        """Forget what was found of a source that could not be read to its end."""
+        self.found = {path: found for path, found in self.found.items() if found.source != source}
+        self._with_bytes.pop(source, None)
 
     def add_source(self, root: Path, status: os.stat_result, options: SourceOptions) -> None:
         """Remember the pictures of a source of pairs, but never their bytes: those are read again later."""
@@ -112,13 +119,19 @@ class Survey:
                     yield found
 
 
-def survey(paths: Iterable[Path | str], format: str | None = None, options: SourceOptions = ANY_SOURCE) -> Survey:
+def survey(
+    paths: Iterable[Path | str],
+    format: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    *,
+    is_known: Callable[[str], bool] = lambda root: False,
+) -> Survey:
     """Find the pictures of all paths: folders are walked, other files are read as pictures or as lists of them.
 
     With `format` (the name of a reader) every path is read as such a source of pairs, folders too; `options` say
     more about files that list pictures.
-    Raises DataError when a path is missing or leads to no picture at all: a drive that is not
-    mounted must look like a mistake, not like ten thousand deleted files.
+    Raises DataError when a path is missing or leads to no picture at all, unless `is_known` says that the library
+    has rows of it (by its written form): then it is noted, so that a run can keep them.
     """
     result = Survey()
     named = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
@@ -126,7 +139,14 @@ def survey(paths: Iterable[Path | str], format: str | None = None, options: Sour
     if not roots:
         raise DataError("no path was given; expected folders, pictures, or files that list pictures")
     for root in roots:
-        _survey_root(root, replace(options, format=format or options.format), result)
+        shown = escape(str(root))
+        try:
+            _survey_root(root, replace(options, format=format or options.format), result)
+        except DataError as error:
+            if not is_known(shown):
+                raise
+            result.drop(shown)
+            result.missing[shown] = away(root) or f"it cannot be used ({str(error).partition(';')[0]})"
     _drop_links(result)
     return result
 

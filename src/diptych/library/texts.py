@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.cosine import normalise
-from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
@@ -27,12 +28,15 @@ from diptych.data.readers import SourceOptions, open_source
 from diptych.data.readers.reading import Reading
 from diptych.data.readers.textfile import lines
 
+from .absent import UNDONE, Kept, away
+from .descriptions import KEPT_DESCRIPTION, KEPT_DETAIL, is_touched, kept
 from .lettering import font_for, wrapped
 from .names import DistinctNames, escape
 from .report import IndexReport
-from .rows import TEXT_KIND, Row, content_of, description_digest, new_id
-from .store import Store
+from .rows import BROUGHT_BACK, TEXT_KIND, Row, content_of, description_digest, new_id
+from .store import Part, Store
 from .thumbs import SIZE, Thumbs
+from .trash import Batch, is_of_gone
 
 Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
@@ -84,72 +88,158 @@ def index_texts(
 ) -> IndexReport:
     """Bring the store up to date with the texts of these sources; counts are texts. The caller holds the lock.
 
-    Unchanged texts are not embedded again; those that a source named now no longer lists are removed.
+    Unchanged texts are not embedded again; those that a source named now no longer lists go into the trash. Those of a
+    source that is away, or lists nothing any more, are kept. What was said about a text here stays.
 
     Raises DataError for a source that cannot be read or has no text, before anything is changed, and LibraryError
     for a library of pictures.
     """
     started = time.monotonic()
-    skipped: list[Skipped] = []
-    notes = Notes()
     options = replace(options, format=format or options.format)
-    listed = {one.path: one for one in _survey(paths, options, skipped, notes)}
-    if not listed:
-        raise DataError("found no text in what was named (the library is unchanged)", Reason.EMPTY_TEXT)
-    known = _known(store)
-    taken = {one.id for one in known}
-    matched = _matched(listed.values(), known)
-    counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded"), 0)
-    new: list[_Listed] = []
-    described: list[_Listed] = []  # known texts of which the source now says something else
-    for one in listed.values():
-        before = matched.get(one.path)
-        if before is None or before.content != one.content:
-            new.append(one)
-        elif (before.path, before.digest) == (one.path, one.digest):
-            counts["unchanged"] += 1
+    run = _Run(store, thumbs, embed)
+    listed: dict[str, _Listed] = {}
+    sources: set[str] = set()
+    stays: list[Kept] = []
+    for root in dict.fromkeys(os.path.abspath(os.fsdecode(given)) for given in paths):  # noqa: PTH100 - keep symlinks
+        shown = escape(root)
+        try:
+            found = {one.path: one for one in _survey([root], options, run.skipped, run.notes)}
+            if not found:
+                raise DataError(f"found no text in {shown} (the library is unchanged)", Reason.EMPTY_TEXT)
+        except DataError as error:
+            stay = tuple(sorted(one.path for one in run.known if one.source == f"{MARK}{shown}"))
+            if not stay:
+                raise
+            stays.append(Kept(shown, away(Path(root)) or str(error).partition(";")[0], stay))
         else:
-            described.append(one)
-    for chunk in _chunks(described, _COMMIT):
-        stored = {row.id: row for row in store.get([matched[one.path].id for one in chunk])}
-        changed = []
+            listed |= found
+            sources.add(f"{MARK}{shown}")
+    if not listed and not stays:
+        raise DataError("no source was named; expected files or folders that hold texts")
+    try:
+        stays += run.write(list(listed.values()), sources, progress)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"{run.durable} texts of this run are in the library and stay there") from stop
+    return IndexReport(
+        **run.counts,
+        skipped=tuple(run.skipped),
+        seconds=time.monotonic() - started,
+        notes=tuple(run.notes),
+        kept=tuple(stays),
+        batch=run.gone.name if run.counts["removed"] else None,
+    )
+
+
+class _Run:
+    """One run over all texts that were found."""
+
+    def __init__(self, store: Store, thumbs: Thumbs, embed: Embed) -> None:
+        self._store, self._thumbs, self._embed = store, thumbs, embed
+        self.known = _known(store, "live")
+        self.gone = Batch.of_gone()
+        names = ("added", "updated", "moved", "unchanged", "removed", "embedded", "trashed", "restored")
+        self.counts = dict.fromkeys(names, 0)
+        self.skipped: list[Skipped] = []
+        self.notes = Notes()
+        self.durable = 0  # texts
+        self._taken = {one.id for one in self.known}
+        self._returning: defaultdict[str, list[_Known]] = defaultdict(list)  # by content: what indexing put there
+        self._deleted: set[tuple[str, str]] = set()  # (path or source, content) of what somebody put into the trash
+        for one in _known(store, "trash"):
+            self._taken.add(one.id)
+            if is_of_gone(one.batch):
+                self._returning[one.content].append(one)
+            else:
+                self._deleted |= {(one.path, one.content), (one.source, one.content)}
+        self._replaced: set[str] = set()  # contents that texts had before the run
+
+    def write(self, listed: Sequence[_Listed], sources: Collection[str], progress: Progress) -> list[Kept]:
+        """Rows for all that is listed; what these sources list no more goes into the trash, or stays (given back)."""
+        matched = _matched(listed, self.known)
+        new: list[_Listed] = []
+        described: list[_Listed] = []  # known texts of which the source now says something else
+        for one in listed:
+            before = matched.get(one.path)
+            if before is None and {(one.path, one.content), (one.source, one.content)} & self._deleted:
+                self.counts["trashed"] += 1
+                continue
+            if before is None and (before := self._take_returned(one)) is not None:
+                matched[one.path] = before
+            if before is None or before.content != one.content:
+                new.append(one)
+            elif (before.path, before.digest, before.batch) == (one.path, one.digest, None):
+                self.counts["unchanged"] += 1
+            else:
+                described.append(one)
+        for chunk in _chunks(described, _COMMIT):
+            self._describe(chunk, matched)
+        chunks = _chunks(new, _AT_ONCE)
+        rows: list[Row] = []
+        for chunk in progress.track(chunks, "texts", total=len(chunks)):
+            rows += self._embedded(chunk, matched)
+            if len(rows) >= _COMMIT:
+                self._write(rows)
+                rows = []
+        self._write(rows)
+        still = {one.id for one in matched.values()}
+        missed = [one for one in self.known if one.source in sources and one.id not in still]
+        gone = self._store.get([one.id for one in missed if one.batch != BROUGHT_BACK])
+        self._store.write(self.gone.put_on(gone))
+        self.counts["removed"] = len(gone)
+        self._thumbs.forget(self._replaced, self._store)
+        return [Kept(one.path, UNDONE, (one.path,)) for one in missed if one.batch == BROUGHT_BACK]
+
+    def _take_returned(self, one: _Listed) -> _Known | None:
+        waiting = self._returning[one.content]
+        if not waiting:
+            return None
+        found = min(waiting, key=lambda row: (row.path != one.path, row.source != one.source))
+        waiting.remove(found)
+        return found
+
+    def _describe(self, chunk: Sequence[_Listed], matched: Mapping[str, _Known]) -> None:
+        stored = {row.id: row for row in self._store.get([matched[one.path].id for one in chunk], "all")}
+        rows = []
         for one in chunk:
             old = stored[matched[one.path].id]
-            row = _row(one, old.vector, old.id).keeping(old)
-            kind = "moved" if row.path != old.path else "updated" if row.digest != old.digest else "unchanged"
-            counts[kind] += 1
-            changed += [row] if kind != "unchanged" else []
-        store.write(changed, [])
-    rows: list[Row] = []
-    chunks = _chunks(new, _AT_ONCE)
-    for chunk in progress.track(chunks, "texts", total=len(chunks)):
-        vectors = normalise(embed([one.text.value for one in chunk]))
-        edited = [matched[one.path].id for one in chunk if one.path in matched]
-        stored = {row.id: row for row in store.get(edited)} if edited else {}
-        for one, vector in zip(chunk, vectors, strict=True):
-            thumbs.write(one.content, lettered(one.text.value))
-            counts["embedded"] += 1
-            if before := matched.get(one.path):
-                counts["updated"] += 1
-                rows.append(_row(one, vector, before.id).keeping(stored[before.id]))
+            row = kept(_row(one, old.vector, old.id), old, source_speaks=True)
+            if old.deleted_at is not None:
+                self.counts["restored"] += 1
+            elif row.path != old.path:
+                self.counts["moved"] += 1
             else:
-                counts["added"] += 1
-                identifier = new_id(one.path, one.content, taken)
-                taken.add(identifier)
+                self.counts["updated" if row.digest != old.digest else "unchanged"] += 1
+            rows.append(row)
+        self._write(rows)
+
+    def _embedded(self, chunk: Sequence[_Listed], matched: Mapping[str, _Known]) -> list[Row]:
+        vectors = normalise(self._embed([one.text.value for one in chunk]))
+        edited = [matched[one.path].id for one in chunk if one.path in matched]
+        stored = {row.id: row for row in self._store.get(edited)}
+        self.counts["embedded"] += len(chunk)
+        rows = []
+        for one, vector in zip(chunk, vectors, strict=True):
+            self._thumbs.write(one.content, lettered(one.text.value))
+            if before := matched.get(one.path):
+                old = stored[before.id]
+                self.counts["updated"] += 1
+                self._replaced.add(old.content)
+                if is_touched(old):
+                    self.notes.add(KEPT_DESCRIPTION, KEPT_DETAIL, one.path)
+                rows.append(kept(_row(one, vector, before.id), old, source_speaks=True))
+            else:
+                self.counts["added"] += 1
+                identifier = new_id(one.path, one.content, self._taken)
+                self._taken.add(identifier)
                 rows.append(_row(one, vector, identifier))
-        if len(rows) >= _COMMIT:
-            store.write(rows, [])
-            rows = []
-    sources = {one.source for one in listed.values()}
-    kept = {one.id for one in matched.values()}
-    gone = [one.id for one in known if one.source in sources and one.id not in kept]
-    counts["removed"] = len(gone)
-    if rows or gone:
-        store.write(rows, gone)
-    return IndexReport(**counts, skipped=tuple(skipped), seconds=time.monotonic() - started, notes=tuple(notes))
+        return rows
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        self._store.write(rows)
+        self.durable += len(rows)
 
 
-def _chunks(listed: list[_Listed], size: int) -> list[list[_Listed]]:
+def _chunks(listed: Sequence[_Listed], size: int) -> list[Sequence[_Listed]]:
     return [listed[start : start + size] for start in range(0, len(listed), size)]
 
 
@@ -170,13 +260,14 @@ class _Known:
     source: str
     content: str
     digest: str
+    batch: str | None
 
 
-def _known(store: Store) -> list[_Known]:
+def _known(store: Store, part: Part) -> list[_Known]:
     """All rows, lines of a file in their order. Raises LibraryError when there are pictures."""
     found: list[_Known] = []
-    columns = ["id", "path", "source", "content", "digest"]
-    for block in store.scan(columns):
+    columns = ["id", "path", "source", "content", "digest", "batch"]
+    for block in store.scan(columns, part):
         found += [_Known(*values) for values in zip(*(block[name] for name in columns), strict=True)]
     for one in found:
         if not one.source.startswith(MARK):

@@ -7,6 +7,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from .store import Store
+
 SIZE = 256  # pixels, longer side
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 
@@ -32,6 +34,15 @@ class Thumbs:
         temporary = target.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_bytes(jpeg)
         temporary.replace(target)
+
+    def forget(self, contents: Collection[str], store: Store) -> set[str]:
+        """Remove those of contents that no row has, nor one in the trash. Returns these contents."""
+        gone = set(contents)
+        if gone:
+            gone -= {one for block in store.scan(["content"], "all") for one in block["content"]}
+        for content in gone:
+            self.path(content).unlink(missing_ok=True)
+        return gone
 
     def read(self, content: str) -> bytes | None:
         """The JPEG bytes, or None when there are none."""

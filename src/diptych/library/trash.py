@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .items import Item
-from .rows import Row
+from .rows import BROUGHT_BACK, Row
 from .store import Store
 
 BATCH_LENGTH = 16  # characters
@@ -71,8 +71,8 @@ class Batch:
 
 
 def brought_back(row: Row) -> Row:
-    """The row as it was before it was deleted."""
-    return replace(row, deleted_at=None, batch=None)
+    """The row as it was before it was deleted. One whose file was gone is marked, so that indexing leaves it."""
+    return replace(row, deleted_at=None, batch=BROUGHT_BACK if is_of_gone(row.batch) else None)
 
 
 def is_of_gone(batch: str | None) -> bool:

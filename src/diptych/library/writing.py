@@ -15,7 +15,7 @@ from diptych.core.errors import ConfigError, DataError, LibraryError, Reason
 from diptych.core.types import BytesImage
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
 
-from . import trash
+from . import descriptions, trash
 from .items import (
     KEEP,
     UPLOAD,
@@ -144,7 +144,7 @@ class Items(OpenLibrary):
         Raises DataError when there is no picture with this id.
         """
         with self._writing(wait) as store:
-            row = self._row(store, identifier)
+            row = before = self._row(store, identifier)
             merged = {key: value for key, value in {**row.meta, **(meta or {})}.items() if value is not None}
             row = replace(
                 row,
@@ -155,6 +155,7 @@ class Items(OpenLibrary):
                 meta=merged,
             )
             check_described(row.title, row.texts, row.split, row.group, row.meta)
+            row = descriptions.patched(before, row)
             self._write(store, [row])
         return Item.of(row, self.folder)
 
@@ -215,9 +216,9 @@ class Items(OpenLibrary):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _trash_rows(self, store: Store, rows: Sequence[Row]) -> Deletion:
+    def _trash_rows(self, store: Store, rows: Sequence[Row], batch: Batch | None = None) -> Deletion:
         """Move rows into the trash as one batch. The caller holds the lock."""
-        batch = Batch.of_person()
+        batch = batch or Batch.of_person()
         self._write(store, batch.put_on(rows))
         return Deletion(batch.name, _ids(rows), trash.shown_time(batch.at_ns))
 
@@ -235,10 +236,9 @@ class Items(OpenLibrary):
 
     def _forget_files(self, store: Store, rows: Sequence[Row]) -> None:
         """Remove thumbnails and own files that no row needs any more."""
-        needed = {content for block in store.scan(["content"], "all") for content in block["content"]}
+        gone = self.thumbs.forget({row.content for row in rows}, store)
         for row in rows:
-            if row.content not in needed:
-                self.thumbs.path(row.content).unlink(missing_ok=True)
+            if row.content in gone:
                 self.originals.remove(row.path)
 
     def _row(self, store: Store, identifier: str) -> Row:
