@@ -44,8 +44,11 @@ def test_a_column_of_numbers_is_no_caption_whatever_its_name(pictures):
     texts, _, notes = table(pictures("a.jpg"), "image,caption,description\na.jpg,12.5,a dog\n")
     assert texts == {"a.jpg": ["a dog"]}
     assert notes["unread_column"].examples == ("caption",)
-    texts, _, notes = table(pictures("a.jpg"), "image,caption\na.jpg,12.5\n", text_columns=("caption",))
-    assert (texts, notes) == ({"a.jpg": ["12.5"]}, {})
+    numbers = "image,caption\na.jpg,12.5\nb.jpg,7\n"
+    texts, _, notes = table(pictures("a.jpg", "b.jpg"), numbers)
+    assert (texts, list(notes)) == ({"a.jpg": [], "b.jpg": []}, ["unread_column"])
+    assert table(pictures(), numbers, text_columns=("caption",))[::2] == ({"a.jpg": ["12.5"], "b.jpg": ["7"]}, {})
+    assert table(pictures(), "image,caption\na.jpg,12\n")[0] == {"a.jpg": ["12"]}  # one number tells nothing
 
 
 def test_a_caption_that_is_a_number_among_words_is_a_caption(pictures):

@@ -54,6 +54,9 @@ class CellFacts:
         return 0 < self.cells <= 2 * self.words
 
 
+NO_FACTS = CellFacts()
+
+
 def facts_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, CellFacts]:
     """Column -> what its cells in these rows hold."""
     counts: dict[str, list[int]] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.data.language import CODES
 
-from .cells import CellFacts
+from .cells import NO_FACTS, CellFacts
 from .options import SourceOptions
 from .reading import printable
 
@@ -145,6 +145,8 @@ def assign(
     else:
         guesses = [guess for name in free if (guess := _usual_text(name, names)) is not None]
         texts = tuple(guess for guess in guesses if not _holds_numbers(facts.get(guess.name)))
+        if not texts:  # a single number tells nothing of a column that is called "caption"
+            texts = tuple(one for one in guesses if one.lang is None and facts.get(one.name, NO_FACTS).cells == 1)
         chosen = {column.name for column in texts}
         numbered = tuple(name for name in names if name in chosen and _usual_name(name) is None)
         unread = tuple(name for name in free if name not in chosen and _looks_like_texts(name, names, facts.get(name)))
