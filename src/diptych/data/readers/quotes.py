@@ -10,6 +10,7 @@ import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 Kind = Callable[[list[str]], str | None]
 
@@ -70,7 +71,9 @@ def records(lines: Iterable[str], delimiter: str, width: int, kind: Kind, *, quo
             yield _single(line, first, delimiter, width, quoted=quoted)
             continue
         cells = _quoted(first, taken, delimiter)
-        if len(taken.taken) == 1 or _swallows(taken.taken, delimiter, kind):
+        if len(taken.taken) == 1 and cells is not None and len(cells) == width:
+            yield Record(line, line, cells)
+        elif len(taken.taken) == 1 or _swallows(taken.taken, delimiter, kind):
             strays += len(taken.taken) > 1
             taken.keep_first()
             yield _single(line, first, delimiter, width, quoted=True)
@@ -85,12 +88,13 @@ def records(lines: Iterable[str], delimiter: str, width: int, kind: Kind, *, quo
 def _quoted(first: str, more: Iterator[str], delimiter: str) -> list[str] | None:
     """The cells of the record that starts with this line, or None when its quotation marks are none."""
 
-    def all_lines() -> Iterator[str]:
-        yield first
-        yield from more
-
+    if first.count('"') % 2 == 0:  # as good as always a record of one line, which is read faster by itself
+        try:
+            return next(csv.reader([first], delimiter=delimiter, strict=True), [])
+        except csv.Error:
+            pass
     try:
-        return next(csv.reader(all_lines(), delimiter=delimiter, strict=True), [])
+        return next(csv.reader(chain([first], more), delimiter=delimiter, strict=True), [])
     except csv.Error:
         return None
 
