@@ -17,6 +17,7 @@ MAX_REPEATED = 0.20  # share of images, and of texts, that come again
 TINY = 32  # pixels in the shorter side
 HUGE = 20_000_000  # pixels
 NO_SPLIT = "none"
+NO_COLUMNS = "; in a folder they stand in .txt files beside the images, a.txt beside a.jpg"
 MOST_COLUMNS = 40  # named when there is no text
 
 
@@ -121,7 +122,7 @@ class Report:
             if self.columns:
                 listed = ", ".join(self.columns[:MOST_COLUMNS]) + (", ..." if len(self.columns) > MOST_COLUMNS else "")
                 return [f"no texts at all; columns found: {listed}; name those that hold texts with --text-columns"]
-            return ["no texts at all (if there are some, name them with --text-columns)"]
+            return ["no texts at all" + NO_COLUMNS]
         reasons = []
         if self.pairs_without_text > MAX_WITHOUT_TEXT * self.pairs:
             reasons.append(f"{_share(self.pairs_without_text, self.pairs)} of the pairs have no text")

@@ -53,8 +53,12 @@ class Source:
 
     def no_texts(self) -> str:
         """What to say when no pair of the last iteration has a text."""
-        found = f"; columns found: {', '.join(map(printable, self.columns))}" if self.columns else ""
-        return f"{self.path} has no texts at all{found}; name the columns that hold them with --text-columns"
+        if not self.columns:
+            return f"{self.path} has no texts at all; in a folder they stand in .txt files beside the images"
+        found = ", ".join(map(printable, self.columns))
+        return (
+            f"{self.path} has no texts at all; columns found: {found}; name those that hold texts with --text-columns"
+        )
 
     def fingerprint(self) -> str:
         """Fingerprint of the content: ids, texts, splits, groups, and names and sizes of the images.
