@@ -83,7 +83,7 @@ def failing(error: BaseException) -> Callable[..., None]:
         (ModelError("d"), 4, "diptych: d\n"),
         (LibraryError("e"), 4, "diptych: e\n"),
         (OSError(28, "No space left on device", "/x/y"), 3, "diptych: No space left on device: /x/y\n"),
-        (KeyboardInterrupt(), 130, "diptych: interrupted; what was finished is kept, run the same command to go on\n"),
+        (KeyboardInterrupt(), 130, "diptych: interrupted; nothing was written\n"),
         (SystemExit(5), 5, ""),
         (SystemExit(None), 0, ""),
         (SystemExit("gone"), 1, ""),
@@ -118,6 +118,38 @@ def test_as_a_module_and_with_a_reader_that_goes_away(small_model: Path) -> None
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["eval --help", "--help"])
+def test_help_with_a_reader_that_goes_away(command: str) -> None:
+    line = f"{sys.executable} -m diptych {command} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["index", "x", "--library", "y"], "what was finished is kept"),
+        (["data", "translate", "x"], "what was finished is kept"),
+        (["data", "check", "x"], "nothing was written"),
+        (["search", "x"], "nothing was written"),
+    ],
+)
+def test_an_interrupted_command_says_what_is_kept(arguments, said, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(app, "build", lambda *arguments: failing(KeyboardInterrupt()))
+    assert run(arguments) == 130
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"), [("--seed", "-1", "0 or more"), ("--device", "gpu", "choose from auto")]
+)
+def test_flags_of_all_commands_are_checked(flag, value, said, capsys) -> None:
+    for command in (["eval", "x"], ["generate", "words"], ["search", "words"]):
+        assert run([*command, flag, value]) == 2
+        err = capsys.readouterr().err
+        assert (said in err, err.count("\n")) == (True, 1), err
 
 
 def test_results_go_to_stdout_and_nothing_else_does(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

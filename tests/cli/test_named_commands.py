@@ -73,7 +73,7 @@ def test_commands_in_messages_exist_and_take_their_flags(text: str) -> None:
         behind = re.split(r"[;`)\n]|\. |, ", text[match.end() :])[0]
         unknown = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", behind)) - flags(chain)
         assert not unknown, f"diptych {chain} has no {unknown}"
-        if text[: match.start()].strip()[-1:] in ("", ":") and re.match(r"\s+[A-Z~./'\"-]", behind):  # to be copied
+        if re.search(r": *$|^ +$", text[: match.start()]) and re.match(r"\s+[A-Z~./'\"-]", behind):  # to be copied
             arguments = shlex.split(re.split(r" \((?!\))", behind)[0])
             build(chain.split()[0]).parse_args([*chain.split(), *arguments], exit_on_error=False, print_error=False)
 

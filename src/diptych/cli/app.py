@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 INTERRUPTED = 130
+RESUMED = {"index", "train", "distill", "demo", "generate", "data translate", "library reembed", "library add-tokens"}
 
 ABOUT = "Find pictures by words and words by pictures, in many languages, on your own machine."
 
@@ -101,8 +102,10 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if debug:
             raise
-        told = str(stop) if isinstance(stop, Interrupted) else "what was finished is kept"
-        print(f"diptych: interrupted; {told}; run the same command to go on", file=sys.stderr)
+        goes_on = not RESUMED.isdisjoint({arguments[0], " ".join(arguments[:2])} if arguments else ())
+        kept = str(stop) if isinstance(stop, Interrupted) else "what was finished is kept"
+        more = f"{kept}; run the same command to go on" if goes_on else "nothing was written"
+        print(f"diptych: interrupted; {more}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -114,6 +117,8 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"diptych: {said}", file=sys.stderr)
         return DataError.exit_code
     except SystemExit as stop:
+        if "--help" in _before_words(arguments):  # its printer exits with 1 where the reader of a pipe went away
+            return 0
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     finally:
         if pulse := sys.modules.get("diptych.cli.pulse"):  # most commands have none

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from diptych.core.errors import LibraryError
@@ -99,18 +100,21 @@ def read(folder: Path) -> Card:
     shown = escape(str(folder))
     if not folder.exists():
         raise LibraryError(
-            f"no library at {shown}: the folder does not exist; make one with: diptych index PICTURES --library {shown}"
+            f"no library at {shown}: the folder does not exist; "
+            f"make one with: diptych index PICTURES --library {quote(shown)}"
         )
     if not exists(folder):
         raise LibraryError(
-            f"{shown} is not a library (it has no {FILE}); make one with: diptych index PICTURES --library {shown}"
+            f"{shown} is not a library (it has no {FILE}); "
+            f"make one with: diptych index PICTURES --library {quote(shown)}"
         )
     try:
         value: Any = json.loads((folder / FILE).read_bytes())
         card = Card(**value)
     except (OSError, ValueError, TypeError) as error:
+        reason = "it holds other keys than a library's" if isinstance(error, TypeError) else error
         raise LibraryError(
-            f"{shown}/{FILE} is damaged ({error}); restore it from a backup, or delete the folder and index again"
+            f"{shown}/{FILE} is damaged ({reason}); restore it from a backup, or delete the folder and index again"
         ) from error
     if card.format not in (FORMAT, FORMAT_OF_STORES):
         raise LibraryError(

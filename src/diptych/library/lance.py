@@ -314,6 +314,6 @@ def _one_line_errors(what: str) -> Iterator[None]:
                 f"searched: make room, then run this again"
             ) from error
         raise LibraryError(
-            f"{what}: {escape(_reason(error))}; run: diptych library verify, and restore a backup or "
+            f"{what}: {escape(_reason(error))}; run diptych library verify on the library, and restore a backup or "
             f"index again if it cannot be repaired"
         ) from error

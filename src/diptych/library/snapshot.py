@@ -79,7 +79,9 @@ class Snapshot:
         try:
             value = json.loads(self.lines[int(self.offsets[row]) : int(self.offsets[row + 1])])
         except ValueError as error:
-            raise DamagedError(f"the snapshot {self.folder} is damaged; run: diptych library compact") from error
+            raise DamagedError(
+                f"the snapshot {self.folder} is damaged; run diptych library compact on the library"
+            ) from error
         return dict(value)
 
     def find(self, identifiers: Sequence[str]) -> Int64[np.ndarray, c]:
@@ -218,7 +220,9 @@ def _lines(store: Scannable, ids: Any, put: Callable[[Any, Any], None]) -> list[
         for place, cells in zip(places.tolist(), _cells(block, columns[:-1]), strict=True):
             lines[place] = _line(dict(zip(columns[:-1], cells, strict=True)))
     if not all(lines):
-        raise DamagedError("the store gave other rows when it was read again; run: diptych library verify")
+        raise DamagedError(
+            "the store gave other rows when it was read again; run diptych library verify on the library"
+        )
     return lines
 
 

@@ -188,7 +188,7 @@ class Items(OpenLibrary):
                 batch = deletion.batch if isinstance(deletion, Deletion) else deletion or there[0].batch
                 there = [row for row in there if row.batch == batch]
             if not there:
-                raise DataError("the trash has nothing of that; see: diptych library trash (it may have been purged)")
+                raise DataError("the trash has nothing of that; see diptych library trash (it may have been purged)")
             taken = _live_at(store, {row.path for row in there})
             back = [row for row in there if row.path not in taken]
             self._write(store, [trash.brought_back(row) for row in back])
