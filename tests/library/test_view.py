@@ -133,3 +133,21 @@ def test_a_page_looks_only_at_the_ids_that_are_on_it(tmp_path, monkeypatch):
     passing = [f"{number:016x}" for number in range(1, 12, 2)]
     assert view.after(passing[1], 2, passing) == passing[2:4]
     assert looked == passing[2:4]
+
+
+def test_a_new_snapshot_gets_the_whole_lines_written_since_it_was_begun(tmp_path):
+    old = snapshot.build(tmp_path, Kept([row(1)]), "lib", DIM, "0")
+    journal.append(tmp_path, "0", "1", [row(2)], [])
+    journal.append(tmp_path, "1", "2", [row(3)], [])
+    with (old.folder / journal.FILE).open("ab") as stream:
+        stream.write(b"00000000 {torn")
+
+    def finish(made, make_current):
+        assert snapshot.in_use(tmp_path) == old.folder.name
+        journal.hand_over(tmp_path, made, make_current)
+
+    new = snapshot.build(tmp_path, Kept([row(1), row(2)]), "lib", DIM, "1", finish)
+    journal.append(tmp_path, "2", "3", [], [row(1).id])
+    view = View(new, "1").advanced("3")
+    assert view.after("", 9) == [row(2).id, row(3).id]
+    assert not old.folder.exists()

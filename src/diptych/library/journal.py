@@ -90,14 +90,14 @@ def hand_over(folder: Path, made: Snapshot, make_current: Callable[[], None]) ->
 
 
 def _since(path: Path, version: str) -> bytes:
-    """The lines of a journal from this version of the store on."""
+    """The whole lines of a journal from this version of the store on."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError:
         return b""
     for at, line in enumerate(lines):
         if (entry := _unpacked(line)) is not None and entry.before == version:
-            return b"".join(lines[at:])
+            return b"".join(one for one in lines[at:] if one.endswith(b"\n"))
     return b""
 
 

@@ -223,10 +223,17 @@ class OpenLibrary:
         return self._loaded(token) or View(made, token)
 
     def rebuild_snapshot(self) -> None:
-        """Make a new snapshot if much was written since the current one; writes and searches go on meanwhile."""
-        view = self._loaded(self._place.token())
-        if view is None or self._is_worth_rewriting(view):
-            self._rebuilt(anew=True)
+        """Make a new snapshot while much was written since the current one; writes and searches go on meanwhile.
+
+        Raises OSError when it cannot be written.
+        """
+        for _ in range(_ATTEMPTS):
+            view = self._loaded(self._place.token())
+            if view is not None and not self._is_worth_rewriting(view):
+                return
+            with contextlib.suppress(LibraryError):  # its files may have been compacted away under it
+                store, token = self._place.standing()
+                self._laid_out(store, token)
 
     def _refresh(self, *, whole: bool = True) -> None:
         """After writing: a view, so that the next search starts at once. What fails here costs time, not data.
