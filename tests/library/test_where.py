@@ -1,8 +1,10 @@
+import contextlib
 import functools
 import time
 
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError, LimitError
 from diptych.library import milvus_filter
@@ -108,6 +110,20 @@ def test_the_columns_are_named():
     with pytest.raises(FilterError, match=r"columns: name \(text\), folder \(text\).*for example: --where") as caught:
         parse("nosuch = 1", COLUMNS)
     assert caught.value.reason == "there is no column 'nosuch'"
+
+
+TOKENS = (
+    "name n ok width modified AND OR NOT IN BETWEEN LIKE IS NULL TRUE ( ) ( ) , = != < <= - 'a' '' '2026' 3 1e9 .5 "
+    "ESCAPE '!' DATE TIMESTAMP \" ` ' ; -- /* [ { :: . @ # $$ ? \\ \x00 é 🙂 select from case any exists interval cast "
+    "row x'41' || => -> := e'a' b'1' {{ {% distinct symmetric"
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS.split(" ")), max_size=40).map(" ".join) | st.text(max_size=60))
+def test_whatever_is_written_is_read_or_refused(where):
+    with contextlib.suppress(FilterError):
+        to_sql(parse(where, COLUMNS))
 
 
 def test_any_name_may_be_a_column_even_a_word_of_sql():
