@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import jaxtyping
 import pytest
 
@@ -31,6 +32,10 @@ WRONG_ON_PURPOSE = {
     "test_ranks.py::test_shapes_that_do_not_fit_are_refused",
 }
 
+
+# Other work on the machine must not fail a test: no deadlines, and no complaint that data are made slowly.
+hypothesis.settings.register_profile("diptych", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("diptych")
 
 gc.disable()  # while thousands of modules and tests are made, none of which is garbage
 
