@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from diptych.core.errors import LibraryError
+from diptych.library import lance
 from diptych.library.lance import MOST_EXTRA_COLUMNS, LanceStore, column_name, version_on_disk
 from diptych.library.rows import Row
 from diptych.library.where_sql import parse
@@ -125,3 +128,49 @@ def test_column_names():
     assert column_name("2nd") == "_2nd"
     assert column_name("vector") == "meta_vector"
     assert column_name("") == "_"
+
+
+def test_a_version_that_is_read_outlives_writers_and_compaction(tmp_path):
+    store = LanceStore(tmp_path, 4)
+    rows = [row(number) for number in range(20)]
+    store.write(rows)
+    still, _ = store.standing()
+    for number in range(20, 24):
+        store.write([row(number)], [f"{number - 20:016x}"])
+        store.compact(0.0)
+    found = [one for block in still.scan(["id", "vector"]) for one in block["id"]]
+    assert sorted(found) == [one.id for one in rows]
+    assert [one.id for one in still.get([rows[0].id])] == [rows[0].id]
+    del still
+    store.compact(0.0)
+    assert len(list((tmp_path / "pictures.lance" / "_versions").glob("*.manifest"))) == 1
+    assert list((tmp_path / "readers").iterdir()) == []
+
+
+def test_the_version_of_a_reader_that_died_is_dropped(tmp_path):
+    store = LanceStore(tmp_path, 4)
+    store.write([row(1)])
+    version = store.version
+    store.write([row(2)])
+    (tmp_path / "readers").mkdir()
+    (tmp_path / "readers" / f"{version}-1-0").touch()  # nobody holds its lock
+    store.compact(0.0)
+    assert len(list((tmp_path / "pictures.lance" / "_versions").glob("*.manifest"))) == 1
+    assert list((tmp_path / "readers").iterdir()) == []
+
+
+def test_a_large_table_has_indexes_that_follow_its_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(lance, "_INDEXED_FROM", 10)
+    store = LanceStore(tmp_path, 4)
+    store.write([row(number) for number in range(30)])
+    store.compact(0.0)
+    assert {index.columns[0] for index in store._table.list_indices()} == {"id", "path"}
+    store.write([row(40), replace(row(3), width=9)], [row(5).id])
+    store.write([replace(row(4), deleted_at=1, batch="b")])
+    for _ in range(2):
+        asked = [row(number).id for number in (3, 4, 5, 6, 40, 41)]
+        assert [(one.id, one.width) for one in store.get(asked)] == [
+            (row(3).id, 9), (row(6).id, 46), (row(40).id, 80)
+        ]  # fmt: skip
+        assert [one.id for one in store.get(asked, "trash")] == [row(4).id]
+        store.compact(0.0)

@@ -349,6 +349,24 @@ def test_interrupted_texts_say_how_many_are_kept(library, tmp_path, monkeypatch)
     assert library.index_texts([source]).unchanged == 2
 
 
+def test_embedding_anew_says_when_it_is_interrupted_how_many_are_kept(filled, other_encoder, monkeypatch):
+    from diptych.library import reembedding
+
+    monkeypatch.setattr(reembedding, "_COMMIT", 2)
+    real, calls = type(other_encoder).encode_pixels, []
+
+    def twice(model, pixels):
+        calls.append(len(pixels))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(model, pixels)
+
+    monkeypatch.setattr(type(other_encoder), "encode_pixels", twice)
+    with pytest.raises(Interrupted, match="4 pictures were embedded anew and are kept"):
+        filled.reembed(other_encoder)
+    assert filled.reembed(other_encoder).embedded == 2
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
 def test_a_folder_that_may_not_be_listed_keeps_its_rows(nas, pictures):
     library, folder, identifier = nas

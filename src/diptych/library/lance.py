@@ -7,6 +7,7 @@ import copy
 import functools
 import os
 import re
+import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -20,6 +21,7 @@ from diptych.core.files import fsync_file, fsync_folder
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
 
+from . import leases
 from .cells import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
 from .lance_filter import literal, to_sql
 from .names import escape
@@ -34,6 +36,10 @@ _CACHED_BYTES = 4_000_000  # each of two caches; only the newest version is aske
 _FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
 _MANIFEST = re.compile(r"(\d+)\.manifest")
 _NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
+_FOR_EVER = timedelta(days=36_500)
+_MARGIN_SECONDS = 5.0
+_INDEXED = ("id", "path")
+_INDEXED_FROM = 10_000  # rows
 _PARTS = {"live": "deleted_at IS NULL", "trash": "deleted_at IS NOT NULL", "all": None}
 _KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "integer", "int64": "integer"}
 
@@ -77,6 +83,7 @@ class LanceStore:
         self._dim = dim
         self._name = table
         self._synced: set[str] = set()
+        self._lease: leases.Lease | None = None  # of a handle on one version
         with _one_line_errors("the store cannot be opened"):
             import lancedb
 
@@ -91,12 +98,18 @@ class LanceStore:
         return table
 
     def standing(self) -> tuple[LanceStore, str]:
-        """This table as of its newest version, for reading only, and that version's token."""
-        with _one_line_errors("the store cannot be read"):
+        """This table as of its newest version, for reading only, and that version's token.
+
+        The version is kept as long as the handle lives: no compaction deletes it.
+        """
+        with _one_line_errors("the store cannot be read"), leases.settled(self._folder):
             token = version_on_disk(self._folder) or ""
+            version = int(token.partition("-")[0])
             still = copy.copy(self)
+            with contextlib.suppress(OSError):  # a disk that cannot be written can still be read
+                still._lease = leases.Lease(self._folder, version)
             still._table = self._database.open_table(self._name)
-            still._table.checkout(int(token.partition("-")[0]))
+            still._table.checkout(version)
         return still, token
 
     @property
@@ -181,15 +194,38 @@ class LanceStore:
         return [(line["id"], 1.0 - line["_distance"]) for line in found]
 
     def compact(self, keep_seconds: float) -> None:
-        """Merge small files and drop versions older than `keep_seconds`.
+        """Merge small files, bring the indexes up to date, and drop versions older than `keep_seconds`.
 
-        The caller holds the writer lock, so files of unfinished writes are left-overs of killed runs.
+        Versions from the oldest on that somebody reads (`standing`) are kept. The caller holds the writer lock, so
+        files of unfinished writes are left-overs of killed runs.
         """
         with _one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            self._table.optimize(cleanup_older_than=timedelta(seconds=keep_seconds), delete_unverified=True)
+            self._add_indexes()
+            self._table.optimize(cleanup_older_than=_FOR_EVER)
+            with leases.settled(self._folder):
+                age = max(keep_seconds, self._age_of(leases.oldest(self._folder)))
+                self._table.optimize(cleanup_older_than=timedelta(seconds=age), delete_unverified=True)
         give_back()
         self._make_durable()
+
+    def _add_indexes(self) -> None:
+        """Of a large table: rows are asked for by these columns one by one. New rows are scanned until a compaction."""
+        from lancedb.index import BTree
+
+        if self._table.count_rows() >= _INDEXED_FROM:
+            there = {column for index in self._table.list_indices() for column in index.columns}
+            for column in _INDEXED:
+                if column not in there:
+                    self._table.create_index(column, config=BTree())
+
+    def _age_of(self, version: int | None) -> float:
+        """Seconds since a version was made, and a few more; 0 without one."""
+        folder = self._folder / f"{self._name}.lance" / "_versions"
+        for number in () if version is None else (version, _NEWEST_FIRST - version):
+            with contextlib.suppress(OSError):
+                return time.time() - (folder / f"{number}.manifest").stat().st_mtime + _MARGIN_SECONDS
+        return 0.0
 
     @property
     def _hidden(self) -> frozenset[str]:

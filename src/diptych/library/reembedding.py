@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from diptych.core.errors import DataError, LibraryError
+from diptych.core.errors import DataError, Interrupted, LibraryError
 from diptych.core.files import write_json
 from diptych.core.protocols import Progress
 from diptych.core.types import BytesImage
@@ -105,7 +105,12 @@ class Reembedding:
             if not self._thumbnails:
                 self._check_files()
             place = self._begun(folder)
-            self._embed_most(place)
+            try:
+                self._embed_most(place)
+            except KeyboardInterrupt as stop:
+                raise Interrupted(
+                    f"{self._embedded} pictures were embedded anew and are kept; the library is as it was until all are"
+                ) from stop
             with lock.writer(folder, wait=60.0):
                 if not self._library.is_current:
                     raise LibraryError("the library was embedded anew by another process meanwhile; open it again")
@@ -180,9 +185,9 @@ class Reembedding:
             ]
             target.write(fresh)
             done += len(fresh)
+            self._embedded += len(fresh)
         if gone:
             target.write([], gone)
-        self._embedded += done
         return done
 
     def _decoded(self, pictures: Iterable[tuple[Wanted, BytesImage | None]]) -> Iterator[tuple[Wanted, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.files import write_json
 from diptych.core.lines import one_line
 from diptych.core.protocols import SILENT, Preprocess, Progress
@@ -122,12 +122,16 @@ class TokenStore:
         added = 0
         refs = _unchanged(wanted, contents, skipped)
         batches = stream(refs, self._matcher.preprocess, batch_size=batch_size, workers=workers)
-        for batch in progress.track(batches, "tokens", total=-(-len(wanted) // batch_size)):
-            skipped += [problem for _, problem in batch.skipped]
-            tokens = self._matcher.encode_pixels(batch.pixels)
-            pending += [(bytes.fromhex(contents[at]), one) for at, one in zip(batch.indices, tokens, strict=True)]
-            if len(pending) >= _WRITE:
-                added += self._write(pending)
+        try:
+            for batch in progress.track(batches, "tokens", total=-(-len(wanted) // batch_size)):
+                skipped += [problem for _, problem in batch.skipped]
+                tokens = self._matcher.encode_pixels(batch.pixels)
+                pending += [(bytes.fromhex(contents[at]), one) for at, one in zip(batch.indices, tokens, strict=True)]
+                if len(pending) >= _WRITE:
+                    added += self._write(pending)
+        except KeyboardInterrupt as stop:
+            added += self._write(pending)
+            raise Interrupted(f"the tokens of {added} pictures of this run are kept") from stop
         added += self._write(pending)
         return TokenReport(added, known, tuple(skipped))
 

@@ -1,0 +1,70 @@
+"""Which versions of a table are being read: a locked file for each reader, so that compaction leaves them alone.
+
+    store/readers/417-8123-0      version 417, read by process 8123
+
+The system gives the lock back when the reader ends, however it ends; then the version is nobody's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import lock
+
+_FOLDER, _LOCK = "readers", "readers.lock"
+_numbers = itertools.count()
+
+
+class Lease:
+    """A version that stays as long as this object lives."""
+
+    def __init__(self, folder: Path, version: int) -> None:
+        """Raises OSError where nothing can be written."""
+        (folder / _FOLDER).mkdir(exist_ok=True)
+        self._path = folder / _FOLDER / f"{version}-{os.getpid()}-{next(_numbers)}"
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            os.close(self._descriptor)
+
+
+@contextlib.contextmanager
+def settled(folder: Path) -> Iterator[None]:
+    """A short time in which no version is deleted, and no lease begins elsewhere."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # where nothing can be written nobody compacts
+            stack.enter_context(lock.exclusive(folder / _LOCK))
+        yield
+
+
+def oldest(folder: Path) -> int | None:
+    """The oldest version that somebody reads. Files of readers that ended are removed. Within `settled`."""
+    versions = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in (folder / _FOLDER).iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                if _is_held(path):
+                    versions.append(int(path.name.partition("-")[0]))
+                else:
+                    path.unlink()
+    return min(versions, default=None)
+
+
+def _is_held(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
