@@ -55,22 +55,21 @@ def test_a_flood_without_a_token_keeps_no_search_with_one_out(serve, site) -> No
         ("GET", "/", None),
         ("GET", SEARCH, None),
     ]
-    threads = [threading.Thread(target=flood, args=(f"127.0.0.{2 + at % 3}", *one)) for at, one in enumerate(asked * 3)]
+    threads = [threading.Thread(target=flood, args=(f"127.0.0.{2 + at % 3}", *one)) for at, one in enumerate(asked * 2)]
     threads += [threading.Thread(target=dawdle, args=(f"127.0.0.{9 + at}",)) for at in range(2)]
     for thread in threads:
         thread.start()
     statuses: list[int] = []
     try:
         with httpx.Client(base_url=server.url, headers=BEARER, timeout=20) as client:
-            for at in range(25):
+            for at in range(12):
                 statuses.append(client.post(SEARCH, json={"text": f"red {at}"}).status_code)
-                time.sleep(0.05)
     finally:
         stop.set()
         for thread in threads:
             thread.join(10)
-    assert statuses == [200] * 25
-    assert sum(seen.values()) > 50, "it was a flood"
+    assert statuses == [200] * 12
+    assert sum(seen.values()) > 20, "it was a flood"
     assert {status for path, status in seen if path == SEARCH} <= {401, 405}
 
 

@@ -39,8 +39,8 @@ class Pressure:
 
     in_flight: int = 64  # requests that are worked on or wait; the next one gets 503
     per_client: int = 48  # of them from one address; the next one gets 429
-    open_in_flight: int = 16  # requests that need no token: health, the page, its session; the next one gets 503
-    open_per_client: int = 8  # of them from one address; the next one gets 429
+    open_in_flight: int = 64  # requests that need no token: health, the page, its session; the next one gets 503
+    open_per_client: int = 32  # of them from one address; the next one gets 429
     open_body_deadline: float = 5.0  # for the whole body of such a request
     connections: int = 2_000
     max_batch: int = 16  # inputs embedded at once
