@@ -200,6 +200,19 @@ def test_a_name_that_only_says_where_a_row_was_is_no_id(tmp_path, jpeg):
     assert [note.kind for note in source.notes] == ["joined_rows"]
 
 
+def test_a_key_that_comes_twice_in_a_row_is_two_records(tmp_path, jpeg):
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        for seed, text in enumerate((b"red", b"blue")):
+            for ending, content in (("jpg", jpeg(seed)), ("txt", text)):
+                info = tarfile.TarInfo(f"k.{ending}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    source = open_source(tmp_path / "t.tar")
+    found = [(pair.key, pair.images[0].open().read(), [text.value for text in pair.texts]) for pair in source]
+    assert found == [("t/k", jpeg(0), ["red"]), ("t/k~2", jpeg(1), ["blue"])]
+    assert [note.kind for note in source.notes] == ["repeated_id"]
+
+
 def test_records_of_one_id_are_kept_apart_and_named(files):
     (files / "t.csv").write_text("id,image,caption\n1,p0.jpg,a\n1,p1.jpg,b\n1~2,p2.jpg,c\n")
     source = open_source(files / "t.csv")

@@ -53,6 +53,7 @@ class _Sample:
     """Members seen so far under one key."""
 
     key: str
+    members: set[str] = field(default_factory=set)  # their names
     images: list[tuple[str, ImageRef]] = field(default_factory=list)  # with what is between key and kind: "seg"
     captions: list[str] = field(default_factory=list)  # of txt members and lists in json members
     record: dict[str, Any] = field(default_factory=dict)  # of json members
@@ -93,10 +94,11 @@ def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
             if not key.rsplit("/", 1)[-1]:  # such as .DS_Store
                 job.note("hidden", "hidden members of tars, passed over", member.name)
                 continue
-            if current is None or current.key != key:
+            if current is None or current.key != key or member.name in current.members:  # a key given twice in a row
                 if current is not None:
                     yield current
                 current = _Sample(key)
+            current.members.add(member.name)
             if ending.rpartition(".")[2] in PICKLES:
                 pickles += 1
                 continue
