@@ -59,6 +59,7 @@ def train(
     check_folder(out, "--out")
     need("torch", "diptych train")
     from diptych import compose
+    from diptych.compose.unused import left_out
     from diptych.core.config import load, peek
 
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
@@ -88,7 +89,10 @@ def train(
         next_step = f"diptych fit-rerank --fast base --slow {quote(str(report.model))} --data {source}"
     unmined = f"\n{report.unmined} records have no place in {settings.data.mined}" if report.unmined else ""
     rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
-    skipped = f"\n{len(report.skipped)} inputs were left out" if report.skipped else ""
+    skipped = f"\n{left_out(report.skipped)}" if report.skipped else ""
+    unscored = sum(fit.unscored for fit in report.fits)
+    if unscored:
+        skipped += f"\n{unscored} epochs had a validation score that was no number, and could not be the best"
     common.show(
         report.to_json(),
         f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"

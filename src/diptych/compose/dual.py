@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.compose import pairing, towers
+from diptych.compose import pairing, towers, unused
 from diptych.compose.config import DataConfig, SideSettings, TrainConfig
 from diptych.compose.negatives import MinedNegatives
 from diptych.compose.pairing import Pairing
@@ -122,10 +122,13 @@ def read_splits(
     if not any(pair.texts for pair in pairs):
         raise DataError(opened.no_texts(), Reason.EMPTY_TEXT)
     try:
-        return divide(pairs, data.train, data.val, data.val_share), opened
+        chosen = divide(pairs, data.train, data.val, data.val_share)
     except DataError as error:
         guessed = "".join(f"; {note.to_text()}" for note in opened.notes if note.kind == "split")
         raise DataError(f"{error}{guessed}", error.reason) from error
+    unused.note_other_splits(opened.notes, pairs, chosen)
+    unused.note_other_texts(opened.notes, [pair for some in chosen.values() for pair in some], data)
+    return chosen, opened
 
 
 def forget(out: Path) -> None:
@@ -192,6 +195,8 @@ def train(
         lesson.begin(data.training)
     notes = opened.notes if opened else Notes()
     note_shared_by_splits(notes, data.training.contents, data.validation.contents)
+    words = [text.value for text in data.training.written]
+    unused.note_cut(notes, words, text_tower.count_tokens, text_tower.max_tokens)
     if mined is not None:
         mined.check(data.training)
     if data.unmined:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diptych.compose import unused
 from diptych.compose.config import DataConfig
 from diptych.compose.dual import ANY_SOURCE, TrainReport, read_splits, source_of
 from diptych.compose.dual import forget as forget_run
@@ -83,6 +84,7 @@ class SlowConfig:
     def __post_init__(self) -> None:
         if self.kind != KIND:
             raise ConfigError(f'kind must be "{KIND}" for a cross-attention matcher, found {self.kind!r}')
+        unused.refuse_unused(self.data, "a cross-encoder (texts_per_picture says how many texts meet)")
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
         if self.seed < 0 or self.texts_per_picture < 0:
@@ -121,6 +123,7 @@ def train(
     notes = opened.notes if opened else Notes()
     note_shared_by_splits(notes, training.contents, validation.contents)
     words = _words(out, training, config.vocabulary)
+    unused.note_cut(notes, training.texts, words.count, config.network.max_tokens)
     torch.manual_seed(config.seed)
     network = CrossNetwork(tower.maps, len(words), config.network)
     sample = np.random.default_rng(config.seed).permutation(len(training.images[0]))[:_STATISTICS_PICTURES]

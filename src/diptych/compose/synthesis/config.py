@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from diptych.compose.config import DataConfig
+from diptych.compose.unused import refuse_unused
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.models.card import CardText
@@ -57,6 +58,7 @@ class SynthesisConfig:
             raise ConfigError(f'kind must be "{KIND}" for a generator of pictures, found {self.kind!r}')
         if (self.xmc is None) == (self.x_mrs is None):
             raise ConfigError("a generator has one design; give either [xmc] or [x_mrs]")
+        refuse_unused(self.data, "a generator")
         check_size(self.size)
         check_augmentations(self.augment)
         for name, low in (("seed", 0), ("steps", 1), ("discriminator_steps", 1)):

@@ -66,6 +66,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Pieces of each text before any cut."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+
     def encode(self, texts: Sequence[str], most: int) -> list[list[int]]:
         """Piece numbers of each text, cut after `most`. Raises DataError for a text without any piece."""
         found = [encoding.ids[:most] for encoding in self._tokenizer.encode_batch(list(texts))]
