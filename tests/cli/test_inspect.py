@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import PIL.Image
 import pytest
@@ -187,3 +188,28 @@ def test_a_long_text_and_a_chinese_one_are_explained(diptych, shapes, small_mode
     code, told, _ = diptych("explain", image, "一只红色的狗", *arguments, "--json")
     assert [one["word"] for one in json.loads(told)["words"]] == list("一只红色的狗")
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eval", "--modality", "text-text"),
+        ("eval", "--modality", "image-image"),
+        ("eval", "--sheet", "sheet.png"),
+        ("data", "mine", "--out", "mined.jsonl"),
+        ("data", "filter", "--out", "filtered"),
+    ],
+    ids=" ".join,
+)
+def test_what_ranks_by_the_cosine_refuses_a_model_that_does_not(
+    diptych, shapes, small_model, tmp_path, monkeypatch, command
+):
+    by_order = tmp_path / "model"
+    shutil.copytree(small_model, by_order)
+    config = json.loads((by_order / "config.json").read_text())
+    (by_order / "config.json").write_text(json.dumps(config | {"similarity": "order"}))
+    monkeypatch.chdir(tmp_path)
+    words = list(command)
+    at = 2 if words[0] == "data" else 1
+    code, _, err = diptych(*words[:at], shapes, *words[at:], "--model", by_order, "--quiet")
+    assert (code, "was trained to compare by order, and" in err) == (2, True), err

@@ -79,13 +79,15 @@ def evaluate(
     """
     from diptych.data.seen import learner_of, untrained
     from diptych.inspection.measure import Task, measure
-    from diptych.models import load
+    from diptych.models import load, require_cosine
 
     check_file(out, "--out", JSON, source)
     check_file(markdown, "--markdown", MARKDOWN, source)
     check_file(sheet, "--sheet", PNG)
     task = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, common.seed or 0)
     encoder = load(model)
+    if sheet is not None:
+        require_cosine(encoder, "the retrieval sheet")
     if dims is not None:
         encoder = encoder.truncated(dims)
     learner = learner_of(encoder.name, encoder.folder, encoder.config.training)

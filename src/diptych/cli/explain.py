@@ -51,10 +51,11 @@ def explain(
     """
     from diptych.inspection.explanation import draw_explanation
     from diptych.inspection.occlusion import explain as taken_apart
-    from diptych.models import load
+    from diptych.models import load, require_cosine
 
     check_file(out, "--out", PNG)
     encoder = load(model)
+    require_cosine(encoder, "explain")
     found = taken_apart(encoder, image, text, grid=grid, window=window, progress=common.progress())
     write_bytes(out, draw_explanation(found, f"{image.name}, seen by {encoder.name}"))
     lines = [f"cosine {found.score:.3f}; without each word it loses:"]

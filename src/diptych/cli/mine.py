@@ -61,12 +61,13 @@ def mine(
     from diptych.data.repeats import joined_labels
     from diptych.evaluation.mining import MiningSettings
     from diptych.evaluation.mining import mine as mined
-    from diptych.models import load
+    from diptych.models import load, require_cosine
     from diptych.models.embed import embed_pairs
 
     check_file(out, "--out", JSON_LINES, source)
     settings = MiningSettings(k, margin, guard, text_guard)
     encoder = load(model)
+    require_cosine(encoder, "mining")
     opened = open_source(source, options)
     progress = common.progress()
     pairs = list(opened)

@@ -27,7 +27,7 @@ from diptych.data.features import FeaturePairs
 from diptych.data.readers import SourceOptions
 from diptych.data.seen import read_seen
 from diptych.losses.distillation import distillation_loss
-from diptych.models import DualEncoder, load
+from diptych.models import DualEncoder, load, require_cosine
 from diptych.models.card import CardText
 from diptych.models.cross import CrossEncoder, load_cross
 from diptych.training.batches import BatchRows
@@ -181,6 +181,7 @@ class TeacherLesson:
                 f"{shown.fingerprint()[:8]}); give the same --data, with the same data settings, or add --any-data"
             )
         self.seen = [read_seen(slow.folder), read_seen(fast.folder)]
+        require_cosine(fast, "mining its candidates")
         self._settings = config.distillation
         self._slow, self._fast, self._shown = slow, fast, shown
         self._folder, self._progress = folder, progress

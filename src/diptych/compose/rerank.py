@@ -21,7 +21,7 @@ from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic,
 from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker
-from diptych.models import DualEncoder, as_model, lasting_name
+from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
 from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, BlipMatcher, CrossEncoder
 from diptych.models.cross.pair import PairSettings, read_pair, write_pair
 from diptych.models.embed import embed_pairs
@@ -124,6 +124,7 @@ def fit(
     Raises DataError when fewer than 10 pairs are left.
     """
     fast = as_model(fast)
+    require_cosine(fast, "re-ranking")
     kept = [pair for pair in pairs if pair.images and pair.texts]
     if len(kept) < 10:
         raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
@@ -225,6 +226,7 @@ def check_relevance(
     Raises ModelError when nothing was fitted.
     """
     fast = as_model(fast)
+    require_cosine(fast, "re-ranking")
     pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint, lasting_name(fast))
     relevance = Relevance.from_json(pair.calibration)
     if relevance is None:

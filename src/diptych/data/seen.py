@@ -129,16 +129,8 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
     if asked and listed:
         source = Source(source.path, source.format, replace(options, split=None))
     pairs = list(source)
-    for learner in learners:
-        of_split = sum(pair.split == learner.split for pair in pairs) if learner.seen is None and learner.split else 0
-        if of_split:
-            source.notes.add(
-                UNKNOWN,
-                f"records of the split {learner.split!r}, and {learner.name} keeps no list of what it was trained on: "
-                "it may have been these",
-                count=of_split,
-            )
     if not listed:
+        _note_unknown(source, pairs, learners)
         return Chosen(source, pairs, options.split)
     marks = [marks_of(pair) for pair in progress.track(pairs, "looking for trained records", total=len(pairs))]
     trained, held = (
@@ -156,9 +148,11 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         ):
             if left.any():
                 source.notes.add(kind, f"records {what}; name a --split to measure on it", count=int(left.sum()))
+        _note_unknown(source, kept, learners)
         return Chosen(source, kept, HELD_OUT)
     if asked:
         return Chosen(source, _by_rule(pairs, source, names, trained), HELD_OUT)
+    _note_unknown(source, pairs, learners)
     if trained.any():
         source.notes.add(
             TRAINED,
@@ -166,6 +160,19 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
             count=int(trained.sum()),
         )
     return Chosen(source, pairs, options.split)
+
+
+def _note_unknown(source: Source, measured: Sequence[Pair], learners: Sequence[Learner]) -> None:
+    """Note records that a model without a list may have been trained on, by the name of their split."""
+    for learner in learners:
+        count = sum(pair.split == learner.split for pair in measured) if learner.seen is None and learner.split else 0
+        if count:
+            source.notes.add(
+                UNKNOWN,
+                f"records of the split {learner.split!r}, and {learner.name} keeps no list of what it was trained on: "
+                "it may have been these",
+                count=count,
+            )
 
 
 def trained_among(source: Source, pairs: Sequence[Pair], learner: Learner, what: str) -> None:

@@ -15,7 +15,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import ImageRef, Pair
 from diptych.data.images import decode, thumbnail
-from diptych.models import DualEncoder, as_model
+from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import embed_pairs
 
 from .project import Method, project, without_gap
@@ -73,6 +73,7 @@ def make_atlas(
     A word must come `least` times. Raises DataError when nothing can be shown.
     """
     encoder = as_model(encoder)
+    require_cosine(encoder, "the map")
     chosen = _drawn(pairs, limit, seed)
     embedded = embed_pairs(encoder, chosen, progress=progress)
     if not len(embedded.images):

@@ -19,7 +19,7 @@ from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
 from diptych.evaluation.calibration import Calibration, Criterion, Curve, choose, curve, fit, wrong_share
 from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, Vectors, pair_scores, shuffled
-from diptych.models import DualEncoder, as_model
+from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedPairs, embed_pairs
 
 from .curves import draw_filter
@@ -109,6 +109,7 @@ def filter_pairs(
     when there is too little to calibrate on, ConfigError when no threshold meets the criterion.
     """
     encoder = as_model(encoder)
+    require_cosine(encoder, "the filter")
     settings = settings or FilterSettings()
     embedded = embed_pairs(encoder, pairs, progress=progress)
     for note in encoder.unfamiliar(embedded.images):

@@ -16,7 +16,7 @@ from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data.readers.source import Source
 from diptych.data.repeats import Contents, note_shared
-from diptych.models import DualEncoder, as_model
+from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import embed_images, embed_pairs
 
 Modality = Literal["image-text", "text-text", "image-image"]
@@ -124,6 +124,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
 
 
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+    require_cosine(encoder, "retrieval among texts")
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
     labels = vectors.owner
     if task.relevance == "group":
@@ -146,6 +147,7 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
 
 
 def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+    require_cosine(encoder, "retrieval among images")
     by_view = task.relevance == "pair"
     found = embed_images(encoder, pairs, task.views if by_view else (), progress=progress)
     source.notes.extend(encoder.unfamiliar(found.images))

@@ -220,6 +220,16 @@ class DualEncoder:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"
 
 
+def require_cosine(model: Any, what: str) -> None:
+    """Raise ConfigError for a model that compares by something else, where `what` ranks by the cosine."""
+    compares_by = getattr(model, "compares_by", "cosine")
+    if compares_by != "cosine":
+        raise ConfigError(
+            f"the model {model.name!r} was trained to compare by {compares_by}, and {what} ranks by the cosine; "
+            "choose a model that was trained by the cosine"
+        )
+
+
 def _expect(side: files.SideConfig, found: str) -> None:
     if side.fingerprint and side.fingerprint != found:
         raise ModelError(
