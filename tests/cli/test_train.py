@@ -129,7 +129,7 @@ def test_fresh_starts_anew_and_deletes_nothing_of_others(
         (["--device", "toaster"], 2, "unknown device 'toaster'"),
         (["--data", "/no/such/place"], 3, "/no/such/place"),
         (["--set", "init=/no/such/model"], 4, "no model '/no/such/model'"),
-        (["--out", "/proc/no/such"], 3, "/proc/no"),
+        (["--out", "/proc/no/such"], 2, "/proc/no"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_exit_code(
