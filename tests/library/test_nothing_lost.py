@@ -112,7 +112,8 @@ def test_a_file_that_is_gone_goes_into_the_trash(filled, encoder, pictures):
     assert filled.thumbs.is_whole(filled.trash()[0].item.content)
     assert len(filled.undo().restored) == 2
     again = filled.index([pictures])  # what somebody brought back is not taken away again
-    assert (again.removed, [len(kept.paths) for kept in again.kept]) == (0, [2])
+    assert (again.removed, [kept.paths for kept in again.kept]) == (0, [(kept.folder,) for kept in again.kept])
+    assert {kept.folder for kept in again.kept} == {str(pictures / "red.png"), str(pictures / "blue.png")}
     assert told(filled.get(identifier)) == TOLD
     (pictures / "red.png").write_bytes(kept_bytes)
     assert filled.index([pictures]).unchanged == 5

@@ -11,6 +11,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.lines import one_line
 from diptych.library import Library, card
+from diptych.library.absent import UNDONE
 from diptych.library.names import escape
 from diptych.library.report import IndexReport
 
@@ -212,8 +213,8 @@ def _described(report: IndexReport, library: Path) -> str:
     for kept in report.kept:
         named = ", ".join(kept.paths[:3]) + (", ..." if len(kept.paths) > 3 else "")
         lines.append(one_line(f"kept: {len(kept.paths)} of {kept.folder}, because {kept.reason}: {named}"))
-    if report.kept:
-        folder = quote(report.kept[0].folder)
+    if away := [kept.folder for kept in report.kept if kept.reason != UNDONE]:
+        folder = quote(away[0])
         lines.append(
             f"  is a drive not mounted? To put them into the trash nevertheless: diptych library remove "
             f"{quote(str(library))} {folder}"

@@ -182,7 +182,7 @@ class Knowledge:
             if known.source == root or _under(known.path, [root]):
                 return root, reason
         if known.batch == BROUGHT_BACK:
-            return known.source, UNDONE
+            return known.path, UNDONE
         return None if exists(known.path) else self._absences.of(known.path)
 
 
