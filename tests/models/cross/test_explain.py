@@ -38,6 +38,15 @@ def test_gains_add_up_to_the_likelihood_without_the_prior(slow_run, shapes):
     assert match.score == pytest.approx(float(matcher.score(tokens, text)[0]))
 
 
+def test_all_words_that_the_matcher_reads_are_explained(slow_run, shapes):
+    matcher = load_cross(slow_run.model, precision="float32")
+    most = matcher.network.settings.max_tokens
+    text = " ".join(["red"] * (most + 3))
+    match = explain_match(matcher, shapes.parent / "red-circle-40.png", text)
+    pieces = len(matcher.words.encode(["red"], most)[0])
+    assert (len(match.words), match.unread) == (most // pieces, (most + 3) * pieces - most)
+
+
 def test_the_right_colour_gains_and_the_wrong_one_loses(slow_run, shapes):
     matcher = load_cross(slow_run.model, precision="float32")
     gains = {

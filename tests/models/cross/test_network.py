@@ -146,3 +146,26 @@ def test_training_drops_regions_and_empties_pictures():
     assert found.shape == (64, 8, 16)
     empty = (found == network.nothing).all(-1).all(-1).float().mean()
     assert 0.3 < float(empty) < 0.7
+
+
+def test_a_text_of_the_most_tokens_is_read_to_its_end(words):
+    settings = NetworkSettings(width=16, layers=1, heads=2, max_tokens=5)
+    network = CrossNetwork(MAPS, len(words), settings).eval()
+    (pieces,) = words.encode(["two dogs play with a small ball"], 5)
+    assert len(pieces) == 5
+    inputs, targets = (torch.from_numpy(one)[None] for one in both_directions([pieces]))
+    with torch.inference_mode():
+        found = network.word_likelihoods(inputs, targets, network.decoder.keys_values(torch.randn(1, 16, 16)))
+    assert found.shape == (1, 2, 6)  # five pieces and the end
+    assert bool((found < 0).all())
+
+
+def test_hidden_words_are_never_the_first_sign_which_tells_the_direction(words):
+    settings = NetworkSettings(width=16, layers=1, heads=2, word_dropout=0.999, dropout=0.0)
+    network = CrossNetwork(MAPS, len(words), settings).train()
+    (forwards, backwards), _ = both_directions(words.encode(["a blue square"], 20))
+    torch.manual_seed(0)
+    regions = network.decoder.keys_values(torch.randn(1, 16, 16))
+    states, _ = network.states(torch.from_numpy(np.stack([forwards, backwards]))[None], regions)
+    first, second = states.unflatten(0, (2, -1))
+    assert not torch.allclose(first[0], second[0], atol=1e-3)  # were it hidden, both would be the same sign

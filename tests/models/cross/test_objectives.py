@@ -94,3 +94,15 @@ def test_groups_do_not_meet(network, words, regions):
     whole = matching_loss(network, regions, inputs, settings)
     parts = [matching_loss(network, regions[at], inputs[at], settings) for at in (slice(0, 2), slice(2, 4))]
     assert float(whole) == pytest.approx(float(sum(parts)) / 2, rel=1e-5)
+
+
+def test_pairs_beyond_the_last_whole_group_wait_and_a_small_batch_is_one_group(network, words, regions):
+    texts = ["a blue square", "a red circle on white", "circle, yellow"]
+    inputs, _ = sequences(words, texts)
+    pairs = ObjectiveSettings("vse", group=2)
+    assert float(matching_loss(network, regions[:3], inputs, pairs)) == pytest.approx(
+        float(matching_loss(network, regions[:2], inputs[:2], pairs)), rel=1e-5
+    )
+    several = [ObjectiveSettings("vse", group=size) for size in (3, 8)]
+    of_three, of_eight = (float(matching_loss(network, regions[:3], inputs, each)) for each in several)
+    assert of_three == pytest.approx(of_eight, rel=1e-6)

@@ -91,3 +91,15 @@ def test_matching_scores_are_never_corrected(network, words, regions):
     for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT):
         assert scorer.matrix(regions.numpy(), TEXTS, direction) == pytest.approx(wanted, abs=1e-3)
         assert scorer.pairs(regions.numpy(), TEXTS, direction) == pytest.approx(np.diag(wanted), abs=1e-3)
+
+
+def test_a_step_holds_as_many_texts_as_fit_and_no_more(network, words, monkeypatch):
+    scorer = made(network, words)
+    lengths = np.array([3, 3, 3, 5, 9])
+    order = np.arange(5)
+    # a text of n pieces takes n + 1 places in each direction and for each picture: 3 texts of 3 take 3 * 2 * 4 = 24
+    for places, wanted in ((24, [3, 1, 1]), (23, [2, 1, 1, 1]), (36, [3, 1, 1]), (48, [4, 1]), (100, [5])):
+        monkeypatch.setattr(module, "_WORDS_AT_ONCE", places)
+        steps = scorer._steps(order, lengths, pictures=1)
+        assert [len(step) for step in steps] == wanted, places
+        assert np.concatenate(steps).tolist() == order.tolist()
