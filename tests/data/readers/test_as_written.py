@@ -188,6 +188,12 @@ def test_many_stray_quotes_take_no_time(pictures):
     assert (len(texts["a.jpg"]), skipped, notes["stray_quote"].count) == (3000, [], 3000)
 
 
+def test_long_digits_and_long_names_take_no_time(pictures):
+    row = json.dumps({"image": "a.jpg", "caption": "1" * 200_000 + "x", "a" + "_" * 200_000: "b"})
+    texts, _, _ = table(pictures("a.jpg"), row, "t.jsonl")
+    assert [len(text) for text in texts["a.jpg"]] == [200_001]
+
+
 LINES = "one\u2028two\x0bthree\x0cfour\x85five\x1csix"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 MAX_LIST = 1 << 20  # characters; a longer cell is one text, whatever it looks like
 _RECORD_KEYS = ("raw", "text", "caption")
 _NUMBER = re.compile(r"[+-]?[\d.,_\s]*\d[\d.,_\s]*([eE][+-]?\d+)?\s*%?")
+_LONGEST_NUMBER = 64  # characters
 _SWITCH = frozenset(["true", "false"])
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -84,7 +85,7 @@ def _kind(cell: Any) -> tuple[bool, bool, bool]:
 
 
 def _is_number(value: str) -> bool:
-    if _NUMBER.fullmatch(value) or value.lower() in _SWITCH:
+    if len(value) <= _LONGEST_NUMBER and (_NUMBER.fullmatch(value) or value.lower() in _SWITCH):
         return True
     return any(sign.isdigit() for sign in value) and not any(sign.isalpha() for sign in value)
 

@@ -60,6 +60,7 @@ _ALSO_WORDS = frozenset(
     ["am", "be", "ca", "el", "he", "hi", "id", "is", "it", "km", "ml", "mr", "ms", "my", "no", "pa", "ps", "si", "so"]
 )
 _ALSO_ENDINGS = frozenset(["id", "no"])  # after a word: "caption_id", "text_no"
+_LONGEST_NAME = 100  # characters
 _NUMBERED = re.compile(r"(?P<base>.*[^\W\d_])[\s_.\-#(\[]*\d{1,3}[)\]]?")  # caption2, caption_0, sentence 3, text (2)
 _COUNTED = re.compile(
     r"(is|has|num|n|nb|no|len|count)[_\-. ].*|.*[_\-. ](id|ids|no|nr|num|number|idx|index|count|len|length|score|hash)"
@@ -190,6 +191,8 @@ def _usual_text(name: str, names: Sequence[str]) -> TextColumn | None:
 
 
 def _by_name(name: str) -> TextColumn | None:
+    if len(name) > _LONGEST_NAME:
+        return None
     found = _usual_name(name)
     if found is None and (numbered := _NUMBERED.fullmatch(name)):
         found = _usual_name(numbered["base"])

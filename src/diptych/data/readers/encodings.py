@@ -30,7 +30,6 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_LINE = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
 _RUN = re.compile(rb"[\x80-\xff]+")
 
 # Windows-1252: letters of Western European languages, those of it that point to another code page, and what else
@@ -171,7 +170,7 @@ class _Parts:
 
 
 def _split_utf8(data: bytes) -> _Parts:
-    lines = _LINE.findall(data)
+    lines = [line for line in data.split(b"\n") if not line.isascii()]
     proper = bad = broken = 0
     for line in lines:
         wrong = sum("\udc80" <= sign <= "\udcff" for sign in line.decode("utf-8", "surrogateescape"))
