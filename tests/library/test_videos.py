@@ -78,3 +78,39 @@ def test_from_the_command_line(clips, tmp_path: Path, small_model, capsys):
     assert " s\n" in capsys.readouterr().out
     assert run(["index", str(clips / "broken.mp4"), "--videos", "--library", library, "--quiet"]) == 3
     assert "none of the 1 videos" in capsys.readouterr().err
+
+
+def test_what_was_said_of_a_moment_stays_with_it(library, clips, tmp_path):
+    """Whether its file is edited, renamed, gone and back, deleted here, or away."""
+    library.index_videos([clips], plan=PLAN)
+    moment = next(item for item in library.items().items if "two.mkv::2.000" in item.path)
+    library.patch(moment.id, name="the dive", meta={"album": "Crete"})
+
+    def told():
+        found = library.get(moment.id)
+        return found.name, found.meta["album"], found.path.rpartition("/")[2]
+
+    two = clips / "sub" / "two.mkv"
+    (clips / "sub" / "notes.txt").touch()
+    two.rename(clips / "sub" / "three.mkv")
+    report = library.index_videos([clips], plan=PLAN)
+    assert (report.moved, report.removed, told()) == (3, 0, ("the dive", "Crete", "three.mkv::2.000-4.000"))
+    (clips / "sub" / "three.mkv").rename(tmp_path / "off.mkv")
+    report = library.index_videos([clips], plan=PLAN)
+    assert (report.removed, len(library), len(library.trash())) == (3, 2, 3)
+    (tmp_path / "off.mkv").rename(two)
+    report = library.index_videos([clips], plan=PLAN)
+    assert (report.restored, report.added, told()) == (3, 0, ("the dive", "Crete", "two.mkv::2.000-4.000"))
+    film(two, ["white", "red", "white"])
+    report = library.index_videos([clips], plan=PLAN)
+    assert (report.updated, told()) == (3, ("the dive", "Crete", "two.mkv::2.000-4.000"))
+    assert [note.examples for note in report.notes] == [(f"{two}::2.000-4.000",)]
+    library.delete([moment.id])
+    two.touch()
+    assert library.index_videos([clips], plan=PLAN).trashed == 1
+    assert moment.id not in [item.id for item in library.items().items]
+    (clips / "sub").rename(tmp_path / "away")
+    report = library.index_videos([clips], plan=PLAN)
+    assert ([(kept.folder, len(kept.paths)) for kept in report.kept], report.removed) == ([(str(clips / "sub"), 2)], 0)
+    (tmp_path / "away").rename(clips / "sub")
+    assert library.verify().problems == ()
