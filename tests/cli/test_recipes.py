@@ -58,8 +58,8 @@ def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, tmp_
     assert words[0] == "[CLS]"
     assert {"soup", "leek", "serve"} <= set(words)  # the vocabulary comes from all parts
 
-    command = ["eval", str(recipes), *PARTS, "--model", str(out / "model"), "--protocol", "bagged:4x30", "--json"]
+    command = ["eval", str(recipes), *PARTS, "--model", str(out / "model"), "--protocol", "bagged:4x10", "--json"]
     assert run(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["protocol"]["draws"] == 4
-    assert report["image_to_text"]["gallery"]["max"] == 30
+    assert report["image_to_text"]["gallery"]["max"] == 10

@@ -236,8 +236,7 @@ def _images(job: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
     plain = [image for between, image in sample.images if not between]
     numbered = [image for between, image in sample.images if between.isdigit()]
     named = [image for between, image in sample.images if between and not between.isdigit() and not names_mask(between)]
-    first = [image for image in plain if image.name == plain[0].name]  # a member may come again under its name
-    chosen = tuple([*first, *numbered] or named or [image for _, image in sample.images])
+    chosen = tuple([*plain[:1], *numbered] or named or [image for _, image in sample.images])
     for between, image in sample.images:
         if image not in chosen:
             job.notes.add("extra_image", BESIDE, image.name, part=between)
