@@ -177,7 +177,7 @@ def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(config: Path, shap
     printed, said = process.communicate(timeout=100)
     assert process.returncode == 130, said
     assert printed == ""
-    assert said.splitlines()[-1] == ("diptych: interrupted; what was finished is kept, run the same command to go on")
+    assert said.splitlines()[-1] == ("diptych: interrupted; what was finished is kept; run the same command to go on")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "going on after epoch" in done.stderr
