@@ -129,7 +129,7 @@ def small_config(**changes: Any) -> Any:
         "text": compose.SideSettings(Part("fake"), head=head),
         "loss": Part("info_nce"),
         "dim": 16,
-        "training": TrainingSettings(epochs=6, batch_size=20, learning_rate=1e-2),
+        "training": TrainingSettings(precision="32-true", epochs=6, batch_size=20, learning_rate=1e-2),
         "data": compose.DataConfig(views=("full", "flip", "crop-0"), workers=1),
     }
     return compose.TrainConfig(**values | changes)
@@ -206,7 +206,7 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
         "network": NetworkSettings(
             width=32, layers=2, heads=2, max_tokens=16, dropout=0.0, word_dropout=0.0, region_keep=1.0
         ),
-        "training": TrainingSettings(epochs=epochs, batch_size=30, learning_rate=5e-3, clip=1.0),
+        "training": TrainingSettings(precision="32-true", epochs=epochs, batch_size=30, learning_rate=5e-3, clip=1.0),
         "data": compose.DataConfig(langs=("en",), workers=1),
     }
     return compose_slow.SlowConfig(**values | changes)
@@ -244,6 +244,7 @@ def small_synthesis_config(**changes: Any) -> Any:
         "text": {"tower": Part("fake"), "max_words": 4},
         "xmc": XmcSettings(width=4, most=2, noise=6, sentence_width=8, word_width=8, space=8, region_side=8),
         "training": TrainingSettings(
+            precision="32-true",
             epochs=2,
             batch_size=8,
             learning_rate=1e-3,

@@ -35,7 +35,7 @@ CONFIGS = [
     for path in sorted((Path(__file__).parents[1] / "configs").rglob("*.toml"))
     if path.name not in OTHER_KINDS and path.parent.name != "synthesis"
 ]
-FAST = TrainingSettings(epochs=2, batch_size=30, learning_rate=3e-3)
+FAST = TrainingSettings(precision="32-true", epochs=2, batch_size=30, learning_rate=3e-3)
 
 
 def train(config: Any, out: Path, source: Path, **options: Any) -> compose.TrainReport:
@@ -218,7 +218,7 @@ def test_no_data_and_too_little(tmp_path: Path, small: Any, shapes: Path) -> Non
 
 def test_refitting_starts_from_the_models_heads(small_model: Path, shapes: Path, tmp_path: Path, small: Any) -> None:
     side = compose.SideSettings(Part(f"model:{small_model}"), head=small().image.head)
-    still = TrainingSettings(epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
+    still = TrainingSettings(precision="32-true", epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
     config = small(name="refit", image=side, text=side, init=str(small_model), training=still)
     refit, start = diptych.load(train(config, tmp_path, shapes).model), diptych.load(small_model)
     texts = ["a red circle", "blaues Band"]
@@ -344,7 +344,7 @@ def test_a_text_network_travels_with_its_tokenizer(shapes: Path, tmp_path: Path,
         Part("gru", {"embedding": 8, "hidden": 12, "bidirectional": True}),
         Part("linear"),
     )
-    settings = TrainingSettings(epochs=6, batch_size=20, learning_rate=1e-2)
+    settings = TrainingSettings(precision="32-true", epochs=6, batch_size=20, learning_rate=1e-2)
     report = train(small(training=settings, text=text), tmp_path, shapes)
     assert report.scores["t2i R@10"] > 50
     model = diptych.load(report.model)
@@ -363,7 +363,7 @@ def test_refitting_a_model_with_a_network_goes_on_from_its_weights(shapes: Path,
     text = compose.SideSettings(Part("wordpiece", {"max_tokens": 12}), Part("bag", {"width": 8}), Part("linear"))
     first = train(small(training=FAST, text=text), tmp_path / "first", shapes).model
     own = compose.SideSettings(Part(f"model:{first}"))
-    still = TrainingSettings(epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
+    still = TrainingSettings(precision="32-true", epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
     config = small(image=dataclasses.replace(own), text=own, init=str(first), training=still, dim=0)
     second = train(config, tmp_path / "second", shapes).model
     texts = ["a red circle", "blaues Band"]

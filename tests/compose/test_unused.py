@@ -42,7 +42,7 @@ def test_a_training_counts_the_records_and_texts_that_it_does_not_use(shapes: Pa
     config = small(
         text=compose.SideSettings(Part("words", {"max_tokens": 12}), Part("bag"), Part("linear")),
         data=compose.DataConfig(langs=("en",), views=("full",), workers=1),
-        training=TrainingSettings(epochs=1, batch_size=30),
+        training=TrainingSettings(precision="32-true", epochs=1, batch_size=30),
     )
     report = compose.train(config, tmp_path / "out", source=str(source), device="cpu")
     found = {note.kind: note for note in report.notes}

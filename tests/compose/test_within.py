@@ -20,7 +20,7 @@ from diptych.training.batches import BatchRows, Other  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 from diptych.training.within import PairShares  # noqa: E402
 
-FAST = TrainingSettings(epochs=2, batch_size=30, learning_rate=3e-3)
+FAST = TrainingSettings(precision="32-true", epochs=2, batch_size=30, learning_rate=3e-3)
 
 
 def train(config: Any, out: Path, source: Path, **options: Any) -> compose.TrainReport:
@@ -38,7 +38,7 @@ def text_to_text(model: Path, pairs: list[Any]) -> float:
 
 
 def test_learning_from_texts_makes_texts_find_each_other(shapes: Path, tmp_path: Path, small: Any) -> None:
-    settings = TrainingSettings(epochs=8, batch_size=30, learning_rate=1e-2)
+    settings = TrainingSettings(precision="32-true", epochs=8, batch_size=30, learning_rate=1e-2)
     across = train(small(training=settings), tmp_path / "across", shapes)
     texts = train(
         small(training=settings, pairs=PairShares(across=0.0, texts=1.0), init=str(across.model), dim=0),

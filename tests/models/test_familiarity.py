@@ -100,7 +100,7 @@ def test_training_writes_it_where_there_are_enough_images(small, small_model, tm
         Image.new("RGB", (16, 16), colour).save(path)
         split = "val" if number % 2 else "train"
         pairs[split].append(Pair(str(number), (FileImage(path),), (Text(f"rgb {colour}", "en"),), split))
-    settings = TrainingSettings(epochs=1, batch_size=20, learning_rate=1e-2)
+    settings = TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-2)
     report = compose.train(small(training=settings), tmp_path / "run", pairs=pairs, device="cpu")
     assert not (report.model / familiarity.FILE).exists()  # 115 images to train on
     pairs = {"train": [*pairs["train"], *pairs["val"][:10]], "val": pairs["val"][10:]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -126,10 +125,10 @@ def test_looking_closely_orders_tells_relevance_and_doubts(looked) -> None:
 def test_a_picture_is_described(looked) -> None:
     here = looked()
     here.type("a red circle")
-    here.page.locator('.card .open:has(img[alt*="red"])').first.click()
+    here.page.locator(".card .open").first.click()
     here.page.get_by_role("button", name="Describe").click()
     here.page.wait_for_selector("#viewer .guess")
-    assert set(re.findall(r"\w+", here.page.text_content("#viewer .guess"))) & {"red", "circle"}
+    assert set(here.page.text_content("#viewer .guess").split()) & {"red", "circle"}
     clean(here)
 
 

@@ -38,6 +38,7 @@ class Duel:
             STEPS * EPOCHS,
         )
         settings = {
+            "precision": "32-true",
             "epochs": EPOCHS,
             "batch_size": 5,
             "learning_rate": 1e-2,
