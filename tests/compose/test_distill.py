@@ -60,7 +60,9 @@ def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(tr
     assert (student.init, student.dim) == ("", made.dim)
     assert (student.image.head, student.text.head) == (made.image.head, made.text.head)
     assert CONFIG.student(str(trained.model)).init == str(trained.model)
-    still = dataclasses.replace(config, training=TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-12))
+    still = dataclasses.replace(
+        config, training=TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-12)
+    )
     report = compose_distill.distill(
         still, slow_run.model, str(trained.model), tmp_path / "run", source=str(shapes), any_data=True, device="cpu"
     )

@@ -132,5 +132,7 @@ def test_calibration_from_the_command_line(fitted, small_model, shapes, tmp_path
     plot = tmp_path / "reliability.png"
     assert run([*command, "--split", "train", "--plot", str(plot), "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["ECE of hits"] < 0.1  # on what it was fitted on
+    assert told["ECE of hits"] < 0.1
+    (count,) = [note["count"] for note in told["notes"] if note["kind"] == "fitted_on"]
+    assert count == told["records fitted on"] > 0
     assert plot.read_bytes().startswith(b"\x89PNG")

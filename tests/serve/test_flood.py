@@ -181,3 +181,9 @@ def test_behind_a_proxy_no_answer_names_a_folder_and_the_cookie_is_secure(serve)
     for headers, secure in (({"X-Forwarded-Proto": "https"}, True), ({}, False)):
         answer = httpx.post(f"{server.url}/session", json={"token": TOKEN}, headers=headers)
         assert ("Secure" in answer.headers["set-cookie"]) is secure
+    mine = {"Authorization": f"Bearer {TOKEN}"}
+    codes = {
+        column: httpx.get(f"{server.url}/libraries/colours/facets", params={"column": column}, headers=mine).status_code
+        for column in ("path", "folder", "source", "name")
+    }
+    assert codes == {"path": 422, "folder": 422, "source": 422, "name": 200}

@@ -98,7 +98,7 @@ def calibration(
     plot: Path | None = None,
     common: Common = COMMON,
 ) -> None:
-    """How far the probabilities of re-ranked hits can be trusted, on pairs that they were not fitted on.
+    """How far the probabilities of re-ranked hits can be trusted, on pairs other than those of fit-rerank.
 
     For example:
 
@@ -132,6 +132,9 @@ def calibration(
         seed=common.seed or 0,
         progress=common.progress(),
     )
+    if report.fitted_on:
+        detail = "records that fit-rerank used too: on others the errors are larger; name other pairs, or a --split"
+        opened.notes.add("fitted_on", detail, count=report.fitted_on)
     if plot is not None:
         curves = {"hit is right": report.hits, "nothing matches": report.nothing}
         write_bytes(plot, draw_reliability(curves, f"{report.queries} queries"))

@@ -14,6 +14,7 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float16, Float32, Float64, Int64
 from diptych.core.types import Pair, Skipped
+from diptych.data.seen import text_mark
 from diptych.data.splits import held_out_of
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
@@ -93,7 +94,8 @@ class FitReport:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        pair = dataclasses.asdict(self.pair)
+        pair = dataclasses.asdict(dataclasses.replace(self.pair, records=()))
+        del pair["records"]
         return {**pair, "path": str(self.path), "skipped": len(self.skipped)}
 
 
@@ -136,7 +138,7 @@ def fit(
     forward = scored[TEXT_TO_IMAGE]
     k, beta, curve = _chosen(forward)
     backward = scored[IMAGE_TO_TEXT]
-    pair = PairSettings(
+    fitted = PairSettings(
         fast=fast.fingerprint,
         slow=slow.fingerprint,
         fast_name=fast.name,
@@ -151,8 +153,9 @@ def fit(
             "text_to_image R@1 by K": curve,
         },
         calibration=fit_relevance(slow, forward, k) if slow.config.objective.name == "captioning" else {},
+        records=tuple(text_mark(pair.id, pair.texts) for pair in kept),
     )
-    return FitReport(pair, write_pair(slow.folder, pair), prepared.skipped)
+    return FitReport(fitted, write_pair(slow.folder, fitted), prepared.skipped)
 
 
 @dataclass(frozen=True)
@@ -193,13 +196,14 @@ def fit_relevance(slow: CrossEncoder, scored: Scored, k: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """How far the probabilities of a pair can be trusted on pairs that they were not fitted on."""
+    """How far the probabilities of a pair can be trusted; `fitted_on` of the records are those they were fitted on."""
 
     hits: list[Bin]
     nothing: list[Bin]
     hit_error: float  # expected calibration error
     nothing_error: float
     queries: int
+    fitted_on: int
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -207,6 +211,7 @@ class CalibrationReport:
             "ECE of hits": round(self.hit_error, 4),
             "ECE of nothing matches": round(self.nothing_error, 4),
             "queries": self.queries,
+            "records fitted on": self.fitted_on,
             "hits": [dataclasses.asdict(one) for one in self.hits],
             "nothing": [dataclasses.asdict(one) for one in self.nothing],
         }
@@ -221,7 +226,7 @@ def check_relevance(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> CalibrationReport:
-    """Reliability of what `fit` left for this pair of models, on pairs of which it knew nothing.
+    """Reliability of what `fit` left for this pair of models. The report counts the pairs that it was fitted on.
 
     Raises ModelError when nothing was fitted.
     """
@@ -231,6 +236,7 @@ def check_relevance(
     relevance = Relevance.from_json(pair.calibration)
     if relevance is None:
         raise ModelError(f"{slow.folder} has no probabilities for this pair; run diptych fit-rerank again")
+    known = set(pair.records)
     prepared = prepare(fast, slow, pairs, progress=progress)
     scored = score(slow, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)
     found = evidence(slow, scored, pair.k)
@@ -241,6 +247,7 @@ def check_relevance(
         calibration_error(hits, found.right),
         calibration_error(nothing, found.nothing),
         len(scored.words),
+        sum(text_mark(one.id, one.texts) in known for one in pairs),
     )
 
 

@@ -27,7 +27,7 @@ from . import errors
 from .embedding import Vector
 
 _MOST_FACETS = 50
-_PLACES = ("path", "folder", "source")  # columns that tell where files lie
+PLACES = ("path", "folder", "source")  # columns that tell where files lie
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Reader:
         """What to say of a filter that left nothing; without `paths` not where files lie."""
         if where is None or total:
             return []
-        return [self._library.nothing_passes(where, () if paths else _PLACES)]
+        return [self._library.nothing_passes(where, () if paths else PLACES)]
 
     def about(self, identifier: str) -> About:
         """One picture. Raises ServeError(404)."""

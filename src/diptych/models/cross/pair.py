@@ -31,6 +31,7 @@ class PairSettings:
     beta_image_to_text: float = 0.0
     fitted: Mapping[str, Any] = field(default_factory=dict)  # on what, and what it gave
     calibration: Mapping[str, Any] = field(default_factory=dict)  # see `calibration`
+    records: tuple[int, ...] = ()  # marks of what it was fitted on, see `data.seen`
 
 
 def write_pair(slow_folder: Path, pair: PairSettings) -> Path:

@@ -19,7 +19,7 @@ from diptych.library.names import plain
 from .. import errors, filters, once, seeing
 from ..editing import Add, Delete, Describe, Undo
 from ..errors import ServeError
-from ..reading import original
+from ..reading import PLACES, original
 from ..schemas import (
     Added,
     AddedAll,
@@ -74,7 +74,8 @@ async def facets(name: str, service: TheService, column: Annotated[str, Query(ma
     """For menus of filters."""
     served = service.shelf.get(name)
     columns = await served.read(served.reader.columns)
-    if columns.get(column) not in ("text", "number", "integer", "boolean"):
+    hidden = column in PLACES and not service.settings.shows_paths
+    if hidden or columns.get(column) not in ("text", "number", "integer", "boolean"):
         raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
     counted = await served.read(served.reader.facets, column)
     return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
