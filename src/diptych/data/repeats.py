@@ -47,20 +47,29 @@ def joined_labels(
     labels: Int64[np.ndarray, " records"], keys: Sequence[Hashable], owners: Int64[np.ndarray, " n"]
 ) -> Int64[np.ndarray, " records"]:
     """The labels of records, those with a common image (or one that has an image in common with both) made equal."""
-    parent = list(range(int(labels.max(initial=-1)) + 1))
-
-    def root(label: int) -> int:
-        while parent[label] != label:
-            parent[label] = parent[parent[label]]
-            label = parent[label]
-        return label
-
     first: dict[Hashable, int] = {}
-    for key, owner in zip(keys, owners.tolist(), strict=True):
-        if key is not None:
-            label = int(labels[owner])
-            parent[root(label)] = root(first.setdefault(key, label))
-    return np.array([root(label) for label in labels.tolist()], dtype=np.int64)
+    of_images = labels[owners].tolist()
+    links = (
+        (first.setdefault(key, label), label) for key, label in zip(keys, of_images, strict=True) if key is not None
+    )
+    least = connected(int(labels.max(initial=-1)) + 1, links)
+    return np.array([least[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def connected(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
+    """For each number below `count` the least one that it is linked with, directly or through others."""
+    above = list(range(count))
+
+    def top(number: int) -> int:
+        while above[number] != number:
+            above[number] = above[above[number]]
+            number = above[number]
+        return number
+
+    for one, other in links:
+        low, high = sorted((top(one), top(other)))
+        above[high] = low
+    return [top(number) for number in range(count)]
 
 
 @dataclass(frozen=True)

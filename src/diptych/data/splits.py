@@ -9,6 +9,8 @@ from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, TarImage
 
+from .repeats import connected
+
 HELD_OUT = "held-out"  # the split of any source: what a training with the usual settings holds out of it
 SHARE = 0.1  # of it, where the source names no validation split
 _HEAD = 1 << 16  # bytes that tell most images of one size apart
@@ -54,24 +56,18 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
 
 def _families(pairs: Sequence[Pair]) -> list[str]:
     """A name for each record that it shares with those of its id or of its images: the first of their ids."""
-    above = list(range(len(pairs)))
-
-    def top(number: int) -> int:
-        while above[number] != number:
-            above[number] = above[above[number]]
-            number = above[number]
-        return number
-
     first: dict[Hashable, int] = {}
     images = _same_images([ref for pair in pairs for ref in pair.images])
-    for number, pair in enumerate(pairs):
-        for sign in (("id", pair.id), *(("image", next(images)) for _ in pair.images)):
-            one, other = top(number), top(first.setdefault(sign, number))
-            above[max(one, other)] = min(one, other)
+    signs = (
+        (sign, number)
+        for number, pair in enumerate(pairs)
+        for sign in (("id", pair.id), *(("image", next(images)) for _ in pair.images))
+    )
+    family = connected(len(pairs), ((first.setdefault(sign, number), number) for sign, number in signs))
     names: dict[int, str] = {}
-    for number, pair in enumerate(pairs):
-        names[top(number)] = min(names.get(top(number), pair.id), pair.id)
-    return [names[top(number)] for number in range(len(pairs))]
+    for number, pair in zip(family, pairs, strict=True):
+        names[number] = min(names.get(number, pair.id), pair.id)
+    return [names[number] for number in family]
 
 
 def _same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
