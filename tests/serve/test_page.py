@@ -152,7 +152,8 @@ def visit(browser: Any, folders: dict[str, Path]) -> Iterator[Any]:
     with ExitStack() as stack:
 
         def opened(token: str | None = None, fragment: str = "", **options: Any) -> Visit:
-            settings = ServeSettings(port=0, token=token, pressure=Pressure(decoders=1))
+            pressure = Pressure(decoders=1, in_flight=500, per_client=500)  # nobody types as fast as a test
+            settings = ServeSettings(port=0, token=token, pressure=pressure)
             server = stack.enter_context(running(create_app(settings, folders, {encoder.fingerprint: encoder})))
             context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
             stack.callback(context.close)
@@ -562,6 +563,9 @@ def test_accessibility_by_axe(visit, width, scheme) -> None:
     here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
 
     def check(state: str) -> None:
+        here.until(
+            "!document.querySelector('#results.busy') && !document.querySelector('#results')?.getAnimations().length"
+        )  # what is still fading has another contrast
         found = axe.run(here.page)["violations"]
         told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
         assert told == [], f"{state}: {told}"
@@ -577,7 +581,6 @@ def test_accessibility_by_axe(visit, width, scheme) -> None:
     here.page.fill("#filter-value", "album 1")
     here.page.click("#filter-add")
     here.page.wait_for_timeout(300)
-    here.until("!document.querySelector('#results.busy')")  # fading while it is busy
     check("search")
     here.page.locator(".card .open").first.click()
     check("viewer")
