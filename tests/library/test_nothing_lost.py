@@ -377,3 +377,50 @@ def test_a_folder_that_may_not_be_listed_keeps_its_rows(nas, pictures):
     finally:
         folder.chmod(0o755)
     assert told(library.get(identifier)) == TOLD
+
+
+def tell_all(library, folder, names):
+    """Each image is described by the name that its file has now; content -> that name."""
+    there = by_name(library)
+    for name in names:
+        library.patch(there[name].id, texts=[name], meta={"was": name})
+    return {there[name].content: name for name in names}
+
+
+def what_is_told(library, contents):
+    return {contents[item.content]: item.texts for item in library.items().items if item.content in contents}
+
+
+@pytest.mark.parametrize("how", ["swapped", "turned", "numbered anew", "one over another"])
+def test_files_that_take_each_others_names_keep_what_was_said_of_their_images(filled, pictures, painter, how):
+    names = ["red.png", "blue.png", "green.png"]
+    contents = tell_all(filled, pictures, names)
+    red, blue, green = ((pictures / name) for name in names)
+    aside = pictures / "aside.png"
+    if how == "swapped":
+        red.rename(aside), blue.rename(red), aside.rename(blue)
+    elif how == "turned":
+        red.rename(aside), blue.rename(red), green.rename(blue), aside.rename(green)
+    elif how == "numbered anew":
+        green.rename(pictures / "new.png"), blue.rename(green), red.rename(blue)
+        painter(red, "red", mark=7)
+    else:
+        blue.rename(red)
+    report = filled.index([pictures])
+    told_of = what_is_told(filled, contents)
+    assert told_of == {name: (name,) for name in contents.values() if how != "one over another" or name != "red.png"}
+    assert report.moved == {"swapped": 2, "turned": 3, "numbered anew": 3, "one over another": 1}[how]
+    if how == "one over another":
+        assert [one.item.texts for one in filled.trash()] == [("red.png",)]
+    assert filled.index([pictures]).unchanged == len(filled)
+    assert filled.verify().problems == ()
+
+
+def test_an_edited_file_whose_former_bytes_are_kept_beside_it_keeps_its_description(filled, pictures, painter):
+    identifier = tell(filled, "red.png")
+    (pictures / "red.png").rename(pictures / "red.orig.png")
+    painter(pictures / "red.png", "red", mark=5)
+    report = filled.index([pictures])
+    assert told(filled.get(identifier)) == TOLD
+    assert filled.get(identifier).path == str(pictures / "red.png")
+    assert (report.moved, report.updated, report.added) == (0, 1, 1)

@@ -104,10 +104,11 @@ class Knowledge:
         return (found.path, content) in self._deleted or (found.is_inside and (found.source, content) in self._deleted)
 
     def _follow_contents(self) -> set[str]:
-        """Give rows of pictures inside tars and tables the name that their picture has now.
+        """Give rows the name that their picture has now.
 
-        Names there are labels and numbers of rows, which may come to stand for another picture when rows are put
-        in before them. So a picture is told by its content first, by its name only where its content is new.
+        Names inside tars and tables are labels and numbers of rows, which may come to stand for another picture when
+        rows are put in before them; files may be numbered anew. So a picture is told by its content first, by its
+        name only where its content is new.
         Returns the ids of rows whose name another row's picture took while their own is nowhere any more.
         """
         known_of: defaultdict[str, list[Known]] = defaultdict(list)
@@ -121,7 +122,26 @@ class Knowledge:
         for source, there in found_of.items():
             if _may_have_shifted(known_of[source], there):
                 left_over |= self._follow(known_of[source], there)
-        return left_over
+        return left_over | self._follow_files()
+
+    def _follow_files(self) -> set[str]:
+        """The same for files that took each other's names: swapped, numbered anew, or one put over another.
+
+        Of files that nobody touched nothing is read, and of the others only those as long as an image that is missed.
+        """
+        files = [found for found in self._survey.found.values() if not found.is_inside]
+        of_path = {found.path: self.by_path.get(found.path) for found in files}
+        touched = [known for found in files if (known := of_path[found.path]) and not known.is_same_file(found)]
+        if not touched:
+            return set()
+        touched += [known for known in self.by_path.values() if not is_owned(known.path) and self._is_missed(known)]
+        lengths = {known.bytes for known in touched}
+        there = [
+            found
+            for found in files
+            if found.bytes in lengths and ((known := of_path[found.path]) is None or not known.is_same_file(found))
+        ]
+        return self._follow(touched, there)
 
     def _follow(self, known: list[Known], there: list[Found]) -> set[str]:
         contents = {found.path: found.content or _content(found.ref) for found in there}
@@ -135,6 +155,8 @@ class Knowledge:
             if (own is None or own.content != content) and waiting.get(content):
                 renamed.append(replace(waiting[content].pop(0), path=path, modified_ns=-1))
         by_id = {one.id: one for one in known}
+        taken = {one.path for one in renamed}
+        renamed = [one for one in renamed if not self._is_set_aside(by_id[one.id], one.path, taken)]
         for one in renamed:
             self.forget(by_id[one.id])
         left_over = {self.by_path[one.path].id for one in renamed if one.path in self.by_path}
@@ -142,6 +164,11 @@ class Knowledge:
             self.remember(one)
             self.renamed.add(one.id)
         return left_over
+
+    def _is_set_aside(self, known: Known, path: str, taken: set[str]) -> bool:
+        """Whether a file was edited in place and `path`, a new one, has its former bytes, as a backup does."""
+        found = self._survey.found.get(known.path)
+        return found is not None and not found.is_inside and path not in self.by_path and known.path not in taken
 
     def take_moved(self, content: str) -> Known | None:
         """A row of this content whose file is no longer where it was; it will not be offered again."""
