@@ -396,3 +396,34 @@ def test_the_captions_of_a_folder_are_found_by_another_spelling(pictures):
     texts, _, notes = texts_of(open_source(folder))
     assert sorted(texts.values()) == [["one"], ["two"]]
     assert notes["other_spelling"].count == 2
+
+
+def test_a_number_that_is_none_names_no_class_no_split_and_no_record(pictures):
+    nothing = '"id": NaN, "class": NaN, "split": NaN, "lang": NaN'
+    rows = "".join(f'{{"image": "{name}.jpg", "text": "a dog", {nothing}}}\n' for name in "ab")
+    (pictures("a.jpg", "b.jpg") / "t.jsonl").write_text(rows)
+    source = open_source(pictures() / "t.jsonl")
+    found = [(pair.id, pair.is_named, pair.group, pair.split, pair.texts[0].lang) for pair in source]
+    assert found == [("a.jpg", False, None, None, None), ("b.jpg", False, None, None, None)]
+    assert list(source.notes) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "texts", "said"),
+    [
+        ({"en": "a dog", "de": "ein Hund"}, [], ["text: no text in an object of en, de (expected raw, text, caption)"]),
+        ([{"raw": "a dog"}, {"words": "x"}], ["a dog"], ["text: no text in an object of words"]),
+        ([True, "a dog"], ["a dog"], []),
+        ([{"raw": None, "text": "a dog"}, None, {}], ["a dog"], []),
+    ],
+)
+def test_objects_in_which_no_text_is_found_are_named(pictures, cell, texts, said):
+    found, skipped, _ = table(pictures("a.jpg"), json.dumps({"image": "a.jpg", "text": cell}), "t.jsonl")
+    assert found == {"a.jpg": texts}
+    assert [entry.detail[: len(line)] for entry, line in zip(skipped, said, strict=True)] == said
+
+
+def test_a_key_that_is_given_twice_is_counted(pictures):
+    texts, _, notes = table(pictures("a.jpg"), '{"image": "a.jpg", "text": "a dog", "text": "a cat"}\n', "t.jsonl")
+    assert texts == {"a.jpg": ["a cat"]}
+    assert notes["repeated_key"].count == 1

@@ -9,6 +9,7 @@ import pytest
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, TarImage, Text
+from diptych.data.readers import open_source
 
 
 def write_tar(path, members, mode="w"):
@@ -113,3 +114,21 @@ def test_links_and_devices_are_left_alone(tmp_path, read, jpeg):
         info.size = len(jpeg())
         tar.addfile(info, io.BytesIO(jpeg()))
     assert [pair.id for pair in read(path)[0]] == ["t/a"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_records_whose_names_have_dots_are_not_merged(tmp_path, jpeg, mode):
+    members = []
+    for number in range(3):
+        content = {"jpg": jpeg(number), "seg.png": jpeg(9), "txt": b"caption %d" % number, "json": b'{"split": "test"}'}
+        members += [(f"v1.0_{number}.{kind}", data) for kind, data in content.items()]
+    source = open_source(write_tar(tmp_path / "t.tar", members, mode))
+    found = [(pair.id, len(pair.images), [text.value for text in pair.texts], pair.split) for pair in source]
+    assert found == [(f"t/v1.0_{number}", 1, [f"caption {number}"], "test") for number in range(3)]
+    assert {note.kind: note.count for note in source.notes} == {"dotted_name": 3, "extra_image": 3}
+
+
+def test_parts_of_one_record_stay_together(tmp_path, jpeg):
+    members = [("0.left.jpg", jpeg()), ("0.right.jpg", jpeg(2)), ("0.txt", b"both"), ("0.de.txt", b"beide")]
+    [pair] = open_source(write_tar(tmp_path / "t.tar", members))
+    assert (pair.id, len(pair.images), len(pair.texts)) == ("t/0", 2, 2)

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,10 +106,23 @@ def strings(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [text for item in value for text in strings(item)]
     if isinstance(value, Mapping):
-        return next((strings(value[key]) for key in _RECORD_KEYS if key in value), [])
+        return next((found for key in _RECORD_KEYS if (found := strings(value.get(key)))), [])
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return [str(value)]
     return []
+
+
+def no_strings(value: Any) -> Iterator[str]:
+    """What `strings` finds no text in though something is there, described: other objects, bytes, dates."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from no_strings(item)
+    elif isinstance(value, Mapping):
+        if any(item is not None for item in value.values()) and not any(key in value for key in _RECORD_KEYS):
+            yield f"an object of {', '.join(map(str, value))} (expected {', '.join(_RECORD_KEYS)})"
+        yield from (part for key in _RECORD_KEYS for part in no_strings(value.get(key)))
+    elif value is not None and not isinstance(value, str | int | float):
+        yield f"{type(value).__name__} {str(value)[:40]!r}"
 
 
 def listed_strings(cell: str) -> list[str] | None:

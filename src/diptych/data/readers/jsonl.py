@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def _objects(job: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON objects, each with its place."""
     for where, line in lines(job, path):
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=partial(_object, job, where))
         except (ValueError, RecursionError) as error:
             job.skip(where, Reason.BAD_ROW, f"not JSON: {error}")
             continue
@@ -44,3 +45,10 @@ def _objects(job: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             job.skip(where, Reason.BAD_ROW, f"a JSON {type(row).__name__} where an object was expected")
         else:
             yield where, row
+
+
+def _object(job: Reading, where: str, members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        job.note("repeated_key", "JSON objects that give a key twice, of which the last is read", where)
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import Pair
 
-from .cells import strings
+from .cells import no_strings, strings
 from .options import normalise_split
 from .reading import Reading
 from .root import ImageRoot
@@ -55,6 +55,8 @@ def _pair(job: Reading, root: ImageRoot, record: Mapping[str, Any], where: str) 
     image = root.find(where, f"{folder}/{name}" if folder else name)
     if image is None:
         return None
+    for part in no_strings(record.get("sentences")):
+        job.skip(where, Reason.BAD_ROW, f"sentences: no text in {part}")
     texts = job.texts(where, strings(record.get("sentences")))
     split = record.get("split")
     return Pair(name, (image,), tuple(texts), normalise_split(split if isinstance(split, str) else None))

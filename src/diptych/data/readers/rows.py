@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from diptych.core.errors import DiptychError, Reason
 from diptych.core.types import BytesImage, ImageRef, Pair, Text
 
-from .cells import CellFacts, facts_of, listed_strings, strings
+from .cells import CellFacts, facts_of, listed_strings, no_strings, strings
 from .columns import Columns, assign
 from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
@@ -118,6 +118,8 @@ class Rows:
                 found += described_texts(self._job, where, row[column.name], lang, column.field)
                 continue
             values = self._strings(row[column.name], where)
+            for part in no_strings(row[column.name]):
+                self._job.skip(where, Reason.BAD_ROW, f"{column.name}: no text in {part}")
             if column.field in ONE_TEXT and len(values) > 1:
                 values = ["\n".join(values)]
             texts = self._job.texts(where, values, lang=lang, field=column.field)
@@ -175,10 +177,10 @@ def _bytes_in(cell: Any) -> int:
 
 
 def _scalar(value: Any) -> str | None:
-    """An id, split, class or language as a string; None for blank or nested values."""
+    """An id, split, class or language as a string; None for blank or nested values and for NaN, which says nothing."""
     if isinstance(value, str):
         return value.strip() or None
-    return str(value) if isinstance(value, int | float) else None
+    return str(value) if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else None
 
 
 def _image_name(value: Any) -> str | None:

@@ -53,15 +53,20 @@ class _Sample:
     """Members seen so far under one key."""
 
     key: str
-    members: set[str] = field(default_factory=set)  # their names
     images: list[tuple[str, ImageRef]] = field(default_factory=list)  # with what is between key and kind: "seg"
     captions: list[str] = field(default_factory=list)  # of txt members and lists in json members
     record: dict[str, Any] = field(default_factory=dict)  # of json members
     group: str | None = None
 
+    @property
+    def is_told(self) -> bool:
+        """Whether anything is said of its images."""
+        return bool(self.captions or self.record or self.group)
+
 
 def read(job: Reading) -> Iterator[Pair]:
-    """One Pair for each run of members with the same key (name up to the first dot after the last slash).
+    """One Pair for each run of members with the same key (name up to the first dot after the last slash; up to a later
+    one where images and texts that share more of their names stand under it, which is noted).
 
     jpg, png, webp, … are images; a txt member is one caption, whatever its lines; json may hold captions and more,
     and stands for a txt that says the same; cls is the class. Of several images the first is read, and numbered ones
@@ -86,29 +91,50 @@ def read(job: Reading) -> Iterator[Pair]:
 
 
 def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
-    current: _Sample | None = None
+    key, run, names = "", dict[str, _Sample](), set[str]()  # of members under one key, by what comes before their kind
     pickles = 0
     try:
         for tar, member in _members(job, path):
-            key, ending = _key_and_ending(member.name)
-            if not key.rsplit("/", 1)[-1]:  # such as .DS_Store
+            own, ending = _key_and_ending(member.name)
+            if not own.rsplit("/", 1)[-1]:  # such as .DS_Store
                 job.note("hidden", "hidden members of tars, passed over", member.name)
                 continue
-            if current is None or current.key != key or member.name in current.members:  # a key given twice in a row
-                if current is not None:
-                    yield current
-                current = _Sample(key)
-            current.members.add(member.name)
-            if ending.rpartition(".")[2] in PICKLES:
+            if own != key or member.name in names:  # a key given twice in a row
+                yield from _told_apart(job, path, key, run)
+                key, run, names = own, {}, set()
+            names.add(member.name)
+            between, _, kind = ending.rpartition(".")
+            sample = run.setdefault(between, _Sample(key))
+            if kind in PICKLES:
                 pickles += 1
                 continue
-            _add(job, path, tar, member, ending, current)
+            _add(job, path, tar, member, ending, sample)
     except _TAR_ERRORS as error:
         job.skip(path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
-    if current is not None:
-        yield current
+    yield from _told_apart(job, path, key, run)
     if pickles:
         job.skip(path.name, Reason.BAD_ROW, f"{pickles} pickles in it, which could run code: never opened")
+
+
+def _told_apart(job: Reading, path: Path, key: str, run: dict[str, _Sample]) -> Iterator[_Sample]:
+    """The members under one key as one sample, or as several where its dots are part of their names.
+
+    "v1.0_0.png" and "v1.0_0.txt" are no further image and caption of "v1.0_1.png" and "v1.0_1.txt".
+    """
+    whole = [part for part, one in run.items() if one.images and one.is_told and not names_mask(part)]
+    whole = sorted(whole, key=len, reverse=True) if len(whole) > 1 else [""]
+    found: dict[str, _Sample] = {}
+    for part, one in run.items():
+        home = next((other for other in whole if not other or f"{part}.".startswith(f"{other}.")), part)
+        sample = found.setdefault(home, _Sample(f"{key}.{home}" if home else key))
+        sample.images += [(between.removeprefix(home).removeprefix("."), image) for between, image in one.images]
+        sample.captions += one.captions
+        sample.record |= one.record
+        sample.group = sample.group if one.group is None else one.group
+    if len(found) > 1:
+        detail = "records whose names have dots in them, told apart by what their images and texts share"
+        job.notes.add("dotted_name", detail, *(f"{path.name}::{one.key}" for one in found.values()), count=len(found))
+    yield from found.values()
 
 
 def _members(job: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
