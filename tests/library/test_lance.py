@@ -128,6 +128,9 @@ def test_column_names():
     assert column_name("2nd") == "_2nd"
     assert column_name("vector") == "meta_vector"
     assert column_name("") == "_"
+    assert column_name("Größe") == "gru00f6u00dfe"
+    assert column_name("颜色") != column_name("大小")
+    assert column_name("e\u0301t\u00e9") == column_name("\u00e9te\u0301")
 
 
 def test_a_version_that_is_read_outlives_writers_and_compaction(tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from diptych.core.errors import Interrupted
 from diptych.library import Library
 from diptych.library.indexing import IndexOptions
+from diptych.library.where import FilterError
+from diptych.library.where_sql import parse
 
 TOLD = {"texts": ("grandmother's house",), "group": "family", "meta": {"album": "Crete"}, "name": "the house"}
 
@@ -424,3 +426,27 @@ def test_an_edited_file_whose_former_bytes_are_kept_beside_it_keeps_its_descript
     assert told(filled.get(identifier)) == TOLD
     assert filled.get(identifier).path == str(pictures / "red.png")
     assert (report.moved, report.updated, report.added) == (0, 1, 1)
+
+
+def test_names_of_metadata_that_differ_beyond_ascii_are_columns_of_their_own(library, tmp_path, painter):
+    said = [{"颜色": "红", "大小": "大"}, {"颜色": "大", "Größe": 1, "Grüße": 2}, {"a b": 1, "a-b": 2}]
+    lines = []
+    for number, meta in enumerate(said):
+        painter(tmp_path / f"{number}.png", "red", mark=number + 1)
+        lines.append(json.dumps({"image": f"{number}.png", "caption": "red", **meta}))
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    (note,) = library.index([tmp_path / "list.jsonl"]).notes
+    assert (note.kind, note.count) == ("shared_column", 1)
+    assert "'a b' and 'a-b'" in note.detail
+
+    def found(where):
+        return sorted(item.path.rpartition("/")[2] for item in library.items(where).items)
+
+    assert found("颜色 = '红'") == ["0.png"]
+    assert found("颜色 = '大'") == ["1.png"]
+    assert found('größe = 1 AND "Grüße" = 2') == ["1.png"]
+
+
+def test_a_column_that_other_names_may_share_is_not_asked():
+    with pytest.raises(FilterError, match="diptych library export"):
+        parse("颜色 = '红'", {"__": "text"})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,15 +21,30 @@ from .rows import COLUMNS, TRASH_COLUMNS, Row
 
 MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findable in `meta` only
 
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+
 STORED = frozenset(COLUMNS) | frozenset(TRASH_COLUMNS) | {"vector"}
 
 
+@functools.lru_cache(maxsize=1024)
 def column_name(key: str) -> str:
-    """The column a metadata key becomes: letters, digits and _, never one of the built-in names."""
-    name = re.sub(r"\W", "_", plain(key).strip(), flags=re.ASCII).lower() or "_"
-    if name[0].isdigit():
-        name = f"_{name}"
+    """The column a metadata key becomes: letters, digits and _, never one of the built-in names.
+
+    Letters beyond ASCII become their numbers (Größe: gru00f6u00dfe), so that no two words share a column.
+    """
+    text = unicodedata.normalize("NFC", plain(key).strip().lower())
+    name = _written(_BEYOND_ASCII.sub(lambda match: f"u{ord(match[0]):04x}", text))
     return f"meta_{name}" if name in STORED else name
+
+
+def former_column_name(key: str) -> str:
+    """The column that a key had in libraries whose columns only knew ASCII."""
+    return _written(plain(key).strip().lower())
+
+
+def _written(name: str) -> str:
+    name = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
+    return f"_{name}" if name[0].isdigit() else name
 
 
 def to_cells(row: Row) -> dict[str, Any]:

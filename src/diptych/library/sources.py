@@ -18,6 +18,7 @@ from diptych.data.readers import SourceOptions, open_source
 
 from . import card
 from .absent import away
+from .cells import column_name
 from .names import DistinctNames, escape, plain
 from .rows import content_of, description_digest
 
@@ -86,6 +87,8 @@ class Survey:
         names = DistinctNames()
         for pair, position, ref in _images(source):
             found = _described(pair, position, ref, shown, status, names)
+            if found is not None:
+                self._note_shared_column(found)
             if found is None:
                 detail = f"{shown} lists it, but there is no such file"
                 self.skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
@@ -96,6 +99,17 @@ class Survey:
                 self.add(self._with_texts_of_its_other_record(found))
         self.skipped += source.skipped
         self.notes.extend(source.notes)
+
+    def _note_shared_column(self, found: Found) -> None:
+        """Keys of one image that become the same column: all are kept, and --where asks about the last one."""
+        columns: dict[str, str] = {}
+        for key, value in found.meta.items():
+            other = columns.setdefault(column_name(key), key) if value is not None else key
+            if other != key:
+                detail = (
+                    f"images with {other!r} and {key!r}, which are one column to --where: it has the last one's value"
+                )
+                self.notes.add("shared_column", detail, found.path)
 
     def _with_texts_of_its_other_record(self, found: Found) -> Found:
         """A file that several records of one source have is one item, with the texts of them all."""
