@@ -10,7 +10,7 @@ from PIL import Image
 
 from diptych.core.errors import DataError, ModelError
 from diptych.data.readers import SourceOptions, open_source
-from diptych.data.seen import FILE, Learner, Seen, as_marks, marks_of, read_seen, trained_among, untrained
+from diptych.data.seen import FILE, Learner, Seen, as_marks, marks_of, read_seen, trained_among, untrained, value_marks
 
 COUNT, HELD = 20, (3, 7, 11)
 
@@ -135,3 +135,20 @@ def test_trained_records_among_others_are_counted(source: Path, learner: Learner
     opened = open_source(source)
     trained_among(opened, list(opened), learner, "so what")
     assert [(note.kind, note.count) for note in opened.notes] == [("trained_on", 17)]
+
+
+def test_records_that_may_be_trained_ones_in_another_form_are_counted(source: Path, tmp_path: Path) -> None:
+    trained = [pair for pair in open_source(source) if pair.id != "3.png"]
+    marks = as_marks(mark for pair in trained for mark in (*marks_of(pair), *value_marks(pair.texts)))
+    learner = Learner("mine", Seen(marks, as_marks([])))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for number in range(COUNT):
+        Image.new("L", (5, 5), 10 * number).save(copy / f"other {number}.png")
+    rows = [f"other {number}.png,Grey  {number}" for number in range(COUNT)] + ["other 3.png,something else"]
+    (copy / "t.csv").write_text("image,text\n" + "\n".join(rows))
+    texts, notes = measured(copy / "t.csv", [learner])
+    assert (len(texts), notes) == (COUNT + 1, {"joined_rows": 1, "texts_trained_on": COUNT - 1})
+    texts, notes = measured(copy / "t.csv", [learner], "held-out")
+    assert notes["texts_trained_on"] == sum(not text.endswith((" 3", "else")) for text in texts)
+    assert "texts_trained_on" not in measured(source, [learner])[1]

@@ -16,7 +16,7 @@ from diptych.core.types import Pair, Skipped
 from diptych.data import views
 from diptych.data.features import Rows, cached_images, is_wanted
 from diptych.data.repeats import Contents
-from diptych.data.seen import as_marks, image_mark, text_mark
+from diptych.data.seen import as_marks, image_mark, text_mark, value_marks
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,11 @@ def collect_captions(
         image_owner += [len(kept)] * len(readable)
         text_owner += [len(kept)] * len(wanted)
         kept.append(pair)
-        marks += [text_mark(pair.id, pair.texts), *(image_mark(keys[ref]) for ref in readable)]
+        marks += [
+            text_mark(pair.id, pair.texts),
+            *value_marks(pair.texts),
+            *(image_mark(keys[ref]) for ref in readable),
+        ]
     if not kept:
         raise DataError(
             f"found no usable pair among {len(pairs)}: each needs a readable picture and a text", Reason.EMPTY_TEXT

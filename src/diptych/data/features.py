@@ -18,7 +18,7 @@ from diptych.data import views
 from diptych.data.cache import FeatureCache, content_key
 from diptych.data.images import stream
 from diptych.data.repeats import Contents
-from diptych.data.seen import as_marks, image_mark, text_mark
+from diptych.data.seen import as_marks, image_mark, text_mark, value_marks
 
 _TEXT_CHUNK = 2048
 _FLUSH = 512  # pictures between two durable writes to the cache, unless
@@ -129,7 +129,11 @@ def collect(
         texts += chosen
         text_owner += [len(kept)] * len(chosen)
         kept.append(pair)
-        marks += [text_mark(pair.id, pair.texts), *(image_mark(keys[ref]) for ref in readable)]
+        marks += [
+            text_mark(pair.id, pair.texts),
+            *value_marks(pair.texts),
+            *(image_mark(keys[ref]) for ref in readable),
+        ]
         groups.append(pair.group)
     if not kept:
         unsaid = langs and any(text.lang is None for pair in pairs for text in pair.texts)

@@ -1,7 +1,8 @@
 """Which records a model was trained on, and which its run held out: kept in the model's folder as numbers.
 
 A record's marks are hashes of the content of each of its images, and of its id and texts together. So it is
-found again after the source was moved, renamed, written in another format, or has grown.
+found again after the source was moved, renamed, written in another format, or has grown. Hashes of each text by itself
+tell of records that may be the same ones with other ids and scaled images; that is said, no more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from diptych.data.splits import HELD_OUT
 
 FILE = "records.safetensors"
 MEASURED, TRAINED, UNKNOWN = "held_out", "trained_on", "unknown_training"  # kinds of notes
+TEXTS_TRAINED = "texts_trained_on"  # another one
 
 
 def image_mark(key: bytes) -> int:
@@ -37,8 +39,13 @@ def text_mark(label: str, texts: Iterable[Text]) -> int:
     return fingerprint.short(label, *(text.value for text in texts))
 
 
+def value_marks(texts: Iterable[Text]) -> list[int]:
+    """Of each text by itself, whatever its case and spaces: no proof that a record is the same."""
+    return [fingerprint.short("text", " ".join(text.value.casefold().split())) for text in texts]
+
+
 def marks_of(pair: Pair) -> list[int]:
-    """All marks of a record. An image that cannot be read has none."""
+    """The marks that a record is known by. An image that cannot be read has none."""
     marks = [text_mark(pair.id, pair.texts)] if pair.texts else []
     for ref in pair.images:
         try:
@@ -151,7 +158,10 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         _note_unknown(source, kept, learners)
         return Chosen(source, kept, HELD_OUT)
     if asked:
-        return Chosen(source, _by_rule(pairs, source, names, trained), HELD_OUT)
+        pairs = _by_rule(pairs, source, names, trained)
+        _note_texts(source, pairs, listed, names)
+        return Chosen(source, pairs, HELD_OUT)
+    _note_texts(source, [pair for pair, known in zip(pairs, trained | held, strict=True) if not known], listed, names)
     _note_unknown(source, pairs, learners)
     if trained.any():
         source.notes.add(
@@ -160,6 +170,14 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
             count=int(trained.sum()),
         )
     return Chosen(source, pairs, options.split)
+
+
+def _note_texts(source: Source, strange: Sequence[Pair], learners: Sequence[Learner], names: str) -> None:
+    """Note which of these records, whose images no model was trained on, have a text that one was trained on."""
+    known = np.concatenate([learner.seen.trained for learner in learners if learner.seen is not None])
+    if count := int(_have([value_marks(pair.texts) for pair in strange], known).sum()):
+        detail = f"records with a text that {names} was trained on beside another image, or the same one scaled"
+        source.notes.add(TEXTS_TRAINED, f"{detail}: if it was the same one, results will be too good", count=count)
 
 
 def _note_unknown(source: Source, measured: Sequence[Pair], learners: Sequence[Learner]) -> None:
