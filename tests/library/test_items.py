@@ -187,6 +187,13 @@ def test_bytes_in_the_trash_come_back_under_their_old_id(library):
     assert (library.get(item.id).name, library.trash()) == ("new.png", [])
 
 
+def test_bytes_that_come_back_without_a_word_keep_what_was_said_of_them(library):
+    item = library.add([NewItem(png(RED), name="a", texts=("red",), meta={"album": "Crete", "n": 1})]).items[0]
+    library.delete([item.id])
+    (back,) = library.add([NewItem(png(RED), meta={"n": 2})]).items
+    assert (back.name, back.texts, dict(back.meta)) == ("a", ("red",), {"album": "Crete", "n": 2})
+
+
 def test_purging_takes_files_and_thumbnails_that_nobody_needs(library, pictures, tmp_path):
     (shared,) = library.add([NewItem((pictures / "red.png").read_bytes(), "red.png")]).items
     (alone,) = library.add([NewItem(png(BLUE, mark=5))]).items

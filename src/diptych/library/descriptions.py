@@ -53,6 +53,18 @@ def kept(new: Row, old: Row, *, source_speaks: bool) -> Row:
     return _with(replace(new, title=old.title, said=None if merged == now else now), merged)
 
 
+def filled(new: Row, old: Row) -> Row:
+    """A row given again: its own description, and its former one where it says nothing."""
+    return replace(
+        new,
+        title=new.title or old.title,
+        texts=new.texts or old.texts,
+        split=new.split or old.split,
+        group=new.group or old.group,
+        meta={**old.meta, **new.meta},
+    )
+
+
 def _merged(now: Mapping[str, Any], mine: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     changed = {key for key in mine.keys() | said.keys() if mine.get(key) != said.get(key)}
     return {key: value for key, value in now.items() if key not in changed} | {

@@ -57,9 +57,10 @@ class Items(OpenLibrary):
         """Add pictures by their bytes, all in one durable write.
 
         Bytes that are there already are not added twice: their item is given back as it is, so that a request
-        whose answer was lost can simply be sent again. Bytes in the trash come back under their old id, with the
-        new description. Pictures that cannot be read are skipped and named. Raises ConfigError or LimitError for
-        a description that cannot be kept, LibraryError when another process is writing for `wait` seconds.
+        whose answer was lost can simply be sent again. Bytes in the trash come back under their old id, with what
+        the new description says, and the old one where that says nothing. Pictures that cannot be read are skipped
+        and named. Raises ConfigError or LimitError for a description that cannot be kept, LibraryError when another
+        process is writing for `wait` seconds.
         """
         from .preparing import prepare_all
 
@@ -271,7 +272,9 @@ class _Additions:
             known = next(iter(self._store.get([identifier], "all")), None)
             if known is None or known.path == path:
                 if known is None or known.deleted_at is not None:
-                    self.new[identifier] = (_row(item, ready, identifier, path, content), item.data, ready.thumbnail)
+                    row = _row(item, ready, identifier, path, content)
+                    row = row if known is None else descriptions.filled(row, known)
+                    self.new[identifier] = (row, item.data, ready.thumbnail)
                     self.restored += [] if known is None else [identifier]
                 return identifier
             passed.append(identifier)  # another picture's, by a chance of one in 2^64
