@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+# a server that outlived an interrupted test would hold the port
+_TOGETHER = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 class Server:
@@ -44,7 +48,7 @@ class Server:
         begun = time.monotonic()
         with (self._folder / "milvus.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "run", "standalone"], cwd=self._folder, env=environment, stdout=log, stderr=log
+                [*_TOGETHER, program, "run", "standalone"], cwd=self._folder, env=environment, stdout=log, stderr=log
             )
         while time.monotonic() - begun < 240:
             if self._process.poll() is not None:
