@@ -427,3 +427,30 @@ def test_a_key_that_is_given_twice_is_counted(pictures):
     texts, _, notes = table(pictures("a.jpg"), '{"image": "a.jpg", "text": "a dog", "text": "a cat"}\n', "t.jsonl")
     assert texts == {"a.jpg": ["a cat"]}
     assert notes["repeated_key"].count == 1
+
+
+@pytest.mark.parametrize("column", ["Image", "image_2", "image2"])
+def test_a_further_column_of_images_is_named(pictures, column):
+    _, _, notes = table(pictures("a.jpg", "b.jpg"), f"image,{column},caption,url\na.jpg,b.jpg,a dog,x\n")
+    assert notes["unread_column"].examples == (column,)
+
+
+def test_text_files_that_belong_to_no_image_are_counted(pictures):
+    folder = pictures("a.jpg", "b.jpg", "c/d.jpg")
+    for name in ("a.txt", "b.jpg.txt", "gone.txt", "c/d.caption", "c/D.TXT"):
+        (folder / name).write_text("a dog")
+    (folder / "e.jpg").symlink_to(folder / "a.jpg")
+    texts, _, notes = texts_of(open_source(folder))
+    assert texts == {"a.jpg": ["a dog"], "b.jpg": [], "c/d.jpg": ["a dog"]}
+    assert notes["unread_text"].examples == ("b.jpg.txt", "gone.txt", "c/d.caption")
+
+
+def test_tables_that_are_not_read_are_named(pictures):
+    folder = pictures("a.jpg", "b/c.jpg")
+    (folder / "t.csv").write_text("image,caption\na.jpg,a dog\n")
+    (folder / "more.jsonl").write_text('{"image": "a.jpg", "text": "a cat"}\n')
+    (folder / "b" / "t.csv").write_text("image,caption\nc.jpg,a hen\n")
+    texts, _, notes = texts_of(open_source(folder))
+    assert texts == {"a.jpg": ["a dog"]}
+    assert notes["unread_table"].examples == ("b/t.csv", "more.jsonl")
+    assert "unread_table" not in texts_of(open_source(folder / "t.csv"))[2]

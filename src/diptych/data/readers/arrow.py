@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diptych.core.errors import Reason
 from diptych.core.types import Pair
 
-from .files import file_split, table_files
+from .files import file_split, source_files
 from .reading import Reading
 from .rows import Rows
 
@@ -28,7 +28,7 @@ def read_parquet(job: Reading) -> Iterator[Pair]:
     A file that is not Parquet, or is damaged, is skipped. Raises ConfigError or DataError, with the
     columns found, when a needed column is not there.
     """
-    for path in table_files(job.path, (".parquet",)):
+    for path in source_files(job, (".parquet",)):
         yield from _parquet_pairs(job, path)
 
 

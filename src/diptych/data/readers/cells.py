@@ -43,6 +43,7 @@ class CellFacts:
     cells: int = 0
     numbers: int = 0  # cells without a word: 12, "3.5", true, "2024-01-01"
     words: int = 0  # cells of several words
+    images: int = 0  # cells with bytes
 
     @property
     def all_numbers(self) -> bool:
@@ -64,10 +65,11 @@ def facts_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, CellFacts]:
     for row in rows:
         for name, cell in row.items():
             filled, number, words = _kind(cell)
-            count = counts.setdefault(name, [0, 0, 0])
+            count = counts.setdefault(name, [0, 0, 0, 0])
             count[0] += filled
             count[1] += number
             count[2] += words
+            count[3] += isinstance(cell.get("bytes") if isinstance(cell, Mapping) else cell, bytes)
     return {name: CellFacts(*count) for name, count in counts.items()}
 
 

@@ -82,7 +82,7 @@ class Columns:
     """The role of each column; `rest` goes to `Pair.meta`.
 
     `numbered` are the text columns that a number at the end of their name made one of; `unread` are those that look
-    like texts, by name or by content, and are none by guess.
+    like texts, by name or by content, and are none by guess; `other_images` those that hold images beside `image`.
     """
 
     image: str | None
@@ -94,6 +94,7 @@ class Columns:
     rest: tuple[str, ...]
     numbered: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    other_images: tuple[str, ...] = ()
 
 
 def assign(
@@ -152,7 +153,8 @@ def assign(
         numbered = tuple(name for name in names if name in chosen and _usual_name(name) is None)
         unread = tuple(name for name in free if name not in chosen and _looks_like_texts(name, names, facts.get(name)))
     rest = tuple(name for name in free if name not in {column.name for column in texts})
-    return Columns(image, texts, identifier, split, group, lang, rest, numbered, unread)
+    others = tuple(name for name in rest if image is not None and _looks_like_images(name, image, facts.get(name)))
+    return Columns(image, texts, identifier, split, group, lang, rest, numbered, unread, others)
 
 
 def has_role(name: str) -> bool:
@@ -246,6 +248,14 @@ def _looks_like_texts(name: str, names: Sequence[str], facts: CellFacts | None) 
     if facts is not None and facts.mostly_words:
         return True
     return _by_name(name) is not None and not _may_be_a_word(name) and _COUNTED.fullmatch(name.lower()) is None
+
+
+def _looks_like_images(name: str, image: str, facts: CellFacts | None) -> bool:
+    """Whether a column is another one like that of the images: "Image", "image_2", or any with encoded images."""
+    if facts is not None and facts.images:
+        return True
+    numbered = _NUMBERED.fullmatch(name) if len(name) <= _LONGEST_NAME else None
+    return image.lower() in (name.lower(), numbered["base"].lower() if numbered else "")
 
 
 def _named_text(name: str, names: Sequence[str]) -> TextColumn:

@@ -14,7 +14,7 @@ from diptych.core.types import Pair
 from diptych.data.images import SUFFIXES as IMAGE_SUFFIXES
 
 from .encodings import Encoding, encoding_of, open_text
-from .files import file_split, table_files
+from .files import file_split, source_files
 from .quotes import Kind, Record, records
 from .reading import Reading, printable
 from .rows import Rows
@@ -30,7 +30,7 @@ def read(job: Reading) -> Iterator[Pair]:
 
     Raises ConfigError or DataError, with the columns found, when a needed column is not there.
     """
-    for path in table_files(job.path, SUFFIXES):
+    for path in source_files(job, SUFFIXES):
         yield from _pairs(job, path)
 
 

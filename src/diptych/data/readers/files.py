@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .options import SPLITS, split_of_name
-from .reading import Reading
+from .reading import Reading, printable
+
+UNREAD = "tables beside those that are read, of another kind or in another folder, not read"
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".tar")
 
 
 def table_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -17,6 +20,17 @@ def table_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
         if found := sorted(_matching(folder, suffixes)):
             return found
     return sorted(file for child in _folders(path) for file in _matching(child, suffixes))
+
+
+def source_files(job: Reading, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of the table that a source is; others in its folder that may hold records too are noted."""
+    found = table_files(job.path, suffixes)
+    if job.path.is_dir():
+        folders = [job.path, *_folders(job.path)]
+        for path in sorted(path for folder in folders for path in _matching(folder, _TABLES)):
+            if path not in found:
+                job.notes.name("unread_table", UNREAD, printable(str(path.relative_to(job.path))))
+    return found
 
 
 def file_split(job: Reading, path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
@@ -12,10 +13,11 @@ from diptych.data.image_walk import ImageWalk
 from .beside import BESIDE, masked_stem
 from .options import SPLITS
 from .reading import Reading, is_unicode, printable
-from .spelling import Spellings
+from .spelling import Spellings, folded
 from .textfile import lines
 
 MAX_CAPTION_FILE = 1 << 20  # bytes
+UNREAD_TEXT = "text files that are named like no image of their folder (a.txt is for a.jpg), not read"
 
 
 def read_images(job: Reading) -> Iterator[Pair]:
@@ -29,8 +31,14 @@ def read_images(job: Reading) -> Iterator[Pair]:
     if job.path.is_file():
         yield _image_pair(job, job.path.parent, job.path, spellings)
         return
-    for path in image_files(job, job.path):
-        yield _image_pair(job, job.path, path, spellings)
+    for folder, paths in groupby(image_files(job, job.path), key=lambda path: path.parent):
+        named = set()
+        for path in paths:
+            yield _image_pair(job, job.path, path, spellings)
+            if not path.is_symlink():
+                named.add(folded(path.with_suffix(".txt").name))
+        if named:
+            _note_other_texts(job, folder, named)
 
 
 def read_classes(job: Reading) -> Iterator[Pair]:
@@ -76,6 +84,17 @@ def _image_pair(job: Reading, root: Path, path: Path, spellings: Spellings) -> P
 
 def _identifier(root: Path, path: Path) -> str:
     return printable(path.relative_to(root).as_posix())
+
+
+def _note_other_texts(job: Reading, folder: Path, named: set[str]) -> None:
+    """Note the files of a folder that may hold captions, but are named like none of its images."""
+    try:
+        listed = sorted(folder.iterdir())
+    except OSError:  # gone since its images were listed, which are missing by themselves
+        return
+    for path in listed:
+        if path.suffix.lower() in (".txt", ".caption") and folded(path.name) not in named and path.name[0] != ".":
+            job.note("unread_text", UNREAD_TEXT, printable(path.relative_to(job.path).as_posix()))
 
 
 def _captions(job: Reading, image: Path, spellings: Spellings) -> tuple[Text, ...]:

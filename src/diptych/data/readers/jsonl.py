@@ -11,7 +11,7 @@ from typing import Any
 from diptych.core.errors import Reason
 from diptych.core.types import Pair
 
-from .files import file_split, table_files
+from .files import file_split, source_files
 from .reading import Reading
 from .rows import Rows
 from .textfile import lines
@@ -25,7 +25,7 @@ def read(job: Reading) -> Iterator[Pair]:
     Keys that are language codes ("de", "de_independent", "caption_de") give texts in that
     language; a list gives several texts, except ingredients and instructions (one text, a line each).
     """
-    for path in table_files(job.path, SUFFIXES):
+    for path in source_files(job, SUFFIXES):
         yield from _pairs(job, path)
 
 

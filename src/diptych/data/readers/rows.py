@@ -21,6 +21,7 @@ from .root import ImageRoot
 # Fields whose lists are one text in several lines; a list elsewhere is several texts.
 ONE_TEXT = frozenset({"ingredients", "instructions"})
 UNREAD = "columns that look like texts and are not read (name them with --text-columns if they are)"
+UNREAD_IMAGES = "columns with further images, not read (--image-column names the one that is)"
 _LISTED = "cells with a list in them, read as its items"
 SAMPLE_ROWS = 1000  # looked at before columns are chosen by what they hold
 _SAMPLE_BYTES = 32 << 20  # of images that these rows may hold
@@ -82,6 +83,8 @@ class Rows:
                 self._job.notes.name("numbered_column", "columns read as texts by their numbered names", name)
             for name in found.unread:
                 self._job.notes.name("unread_column", UNREAD, name)
+            for name in found.other_images:
+                self._job.notes.name("unread_column", UNREAD_IMAGES, name)
         return self._columns[names]
 
     def _pair(self, row: Row, where: str) -> Pair | None:

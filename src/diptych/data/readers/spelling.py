@@ -27,7 +27,7 @@ class Spellings:
             if part in ("..", "/") or _exists(place / part):
                 place /= part
                 continue
-            found = self._listing(place).get(_folded(part), [])
+            found = self._listing(place).get(folded(part), [])
             same = [other for other in found if _composed(other) == _composed(part)] or found
             if len(same) != 1:
                 return None, same
@@ -42,7 +42,7 @@ class Spellings:
             names: dict[str, list[str]] = {}
             try:
                 for name in sorted(entry.name for entry in folder.iterdir()):
-                    names.setdefault(_folded(name), []).append(name)
+                    names.setdefault(folded(name), []).append(name)
             except OSError:  # no such folder, or one that may not be read: nothing is in it
                 pass
             self._folders[folder] = names
@@ -53,7 +53,8 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """What spellings of one name have in common."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

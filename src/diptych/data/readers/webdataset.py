@@ -19,7 +19,7 @@ from diptych.data.images import SUFFIXES
 from .beside import BESIDE, masked_stem, names_mask
 from .cells import strings
 from .encodings import decoded
-from .files import file_split, table_files
+from .files import file_split, source_files
 from .options import normalise_split
 from .reading import Reading, is_unicode
 from .rows import SAMPLE_ROWS, Rows
@@ -73,7 +73,7 @@ def read(job: Reading) -> Iterator[Pair]:
     ("0.1.jpg"): masks and depth maps beside it ("0.seg.png") only with `extra_images`. Images of an uncompressed tar
     stay in it and are read in place.
     """
-    for path in table_files(job.path, ENDINGS):
+    for path in source_files(job, ENDINGS):
         rows = Rows(job, path.parent)
         most = FEW_SAMPLES if is_compressed(path) else SAMPLE_ROWS
         last = ""
