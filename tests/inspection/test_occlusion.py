@@ -104,9 +104,10 @@ def test_a_long_text_is_taken_apart(picture):
     assert found.words[int(found.word_drops.argmax())] == "so red it"
 
 
-def test_an_empty_text_is_refused():
+@pytest.mark.parametrize("text", ["  ", "\u200b\u200d", "\u3164"])
+def test_an_empty_text_is_refused(text):
     with pytest.raises(DataError, match="empty"):
-        split_words("  ")
+        split_words(text)
 
 
 def test_a_grid_that_cannot_be_is_refused(picture):

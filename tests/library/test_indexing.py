@@ -233,6 +233,15 @@ def test_a_name_that_is_not_utf8(library, pictures, painter):
     assert library.verify().problems == ()
 
 
+def test_the_reason_of_a_skipped_file_writes_its_name_once(pictures, library):
+    odd = os.fsdecode(os.fsencode(pictures) + b"/\xff.jpg")
+    with open(odd, "w") as file:  # noqa: PTH123 - a name that is no UTF-8
+        file.write("text")
+    (skipped,) = library.index([pictures]).skipped
+    assert skipped.name == str(pictures / "\\xff.jpg")
+    assert skipped.detail.startswith(f"{skipped.name} is not an image")
+
+
 def test_sizes_are_upright_and_full(library, tmp_path):
     import PIL.Image
 

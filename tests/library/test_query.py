@@ -74,6 +74,13 @@ def test_any_text_is_words_or_a_sum_or_an_error_of_ours(text):
         ("a red car + a.jpg - 0.5*snow", """as in '"a red car" + "a.jpg" - 0.5*"snow"'"""),
         ('"snow" - people', """as in '"snow" - "people"'"""),
         ('- "cat"', """as in '"red car" - "snow"'"""),
+        ("“snow” + “dog”", """as in '"snow" + "dog"'"""),
+        ("“snow” - people", """as in '"snow" - "people"'"""),
+        ('"snow" – "people"', """as in '"snow" - "people"'"""),
+        ('"snow" − "people"', """as in '"snow" - "people"'"""),
+        ('"snow"+"dog"', """as in '"snow" + "dog"'"""),
+        ('2 * "snow" + "dog"', """as in '2*"snow" + "dog"'"""),
+        ('"snow" + "dog', """as in '"snow" + "dog"'"""),
         ("a.jpg", "'a.jpg' is the name of a file"),
         (" my photo.png ", "--image 'my photo.png'"),
         ("noending", "is the name of a file"),
@@ -85,7 +92,9 @@ def test_plain_words_that_read_like_something_else(folder, text, said):
     assert said in (remark(text, folder) or "")
 
 
-@pytest.mark.parametrize("text", ["a dog", "well-known", "at -5 degrees", "C++ book", "e-mail", '"a" - "b"', "-5"])
+@pytest.mark.parametrize(
+    "text", ["a dog", "well-known", "at -5 degrees", "C++ book", "e-mail", '"a" - "b"', "-5", "a beach — at dusk"]
+)
 def test_ordinary_words_and_sums_get_no_remark(folder, text):
     assert remark(text, folder) is None
 
@@ -129,7 +138,7 @@ def test_limits():
     with pytest.raises(LimitError, match=r"100,000 characters, the limit is 1,000.*--cut"):
         check_text("x" * 100_000)
     assert check_text("x" * 100_000, cut=True) == "x" * 1000
-    for empty in ("", "  \n\t"):
+    for empty in ("", "  \n\t", "\u200b\u200d", "\u3164"):
         with pytest.raises(DataError, match="empty"):
             check_text(empty)
     with pytest.raises(DataError, match=r"lone surrogate \(\\udcff\)"):

@@ -55,6 +55,7 @@ def test_rerank_has_coheres_shape(ask, picture) -> None:
         ("/v1/embeddings", {"input": []}, 422, "over_limit", "0 inputs"),
         ("/v1/embeddings", {"input": ["x"] * 129}, 422, "over_limit", "129"),
         ("/v1/embeddings", {"input": ["red", " "]}, 422, "empty_text", "input[1]"),
+        ("/v1/embeddings", {"input": ["red", "\u200b"]}, 422, "empty_text", "input[1]"),
         ("/v1/embeddings", {"input": ["red", "data:image/png;base64,AAAA"]}, 415, "not_an_image", "input[1]"),
         ("/v1/embeddings", {"input": "x", "dimensions": 17}, 422, "over_limit", "16"),
         ("/v1/rerank", {"query": "x", "documents": ["a", ""]}, 422, "empty_text", "documents[1]"),

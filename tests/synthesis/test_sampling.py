@@ -54,7 +54,7 @@ def test_the_way_between_two_texts_has_both_ends(generator):
     assert np.array_equal(generator.paint(way, noise)[0], generator.paint(one, noise[:1])[0])
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\n"])
+@pytest.mark.parametrize("text", ["", "   ", "\n", "\u200b"])
 def test_an_empty_text_is_refused(generator, text):
     with pytest.raises(DataError, match="empty text"):
         generator.generate(["fine", text])

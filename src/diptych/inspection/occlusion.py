@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from diptych.core.blank import is_blank
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Float32, UInt8
@@ -147,7 +148,7 @@ def split_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
             else:
                 parts.append(part)
         found += [(part, "") for part in parts[:-1]] + [(parts[-1], " ")]
-    if not found:
+    if is_blank(text):
         raise DataError("the text is empty; expected words that the picture may match", Reason.EMPTY_TEXT)
     together = -(-len(found) // _MOST_PARTS)
     runs = [found[start : start + together] for start in range(0, len(found), together)]

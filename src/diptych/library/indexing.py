@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diptych.core.errors import DataError, Interrupted, Reason
+from diptych.core.lines import one_line
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
@@ -27,7 +28,6 @@ from diptych.data.images import Header, ImageLimits, read_header, stream, thumbn
 
 from .descriptions import KEPT_DESCRIPTION, KEPT_DETAIL, is_touched, kept
 from .encoder import Encoder
-from .names import escape
 from .plan import Knowledge, Known
 from .preparing import embedded
 from .report import IndexReport
@@ -277,7 +277,7 @@ class IndexRun:
 
     def _refuse(self, found: Found, skipped: Skipped) -> None:
         """Leave a picture out. A row that this path had goes too, unless the file merely could not be opened."""
-        self._skipped.append(replace(skipped, name=found.path, detail=escape(skipped.detail)))
+        self._skipped.append(replace(skipped, name=found.path, detail=one_line(skipped.detail)))
         known = self._knowledge.by_path.get(found.path)
         if known is not None and skipped.reason is not Reason.MISSING:
             self._knowledge.forget(known)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.core.blank import is_blank
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.lines import one_line
@@ -38,6 +39,8 @@ _NUMBER = r"(?:(?P<weight>\d+(?:\.\d+)?|\.\d+)\*)?"
 _TERM = re.compile(rf"\s*{_NUMBER}(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>[^\s\"']+))")
 _SIGN = re.compile(r"\s+([+-])\s+")
 _NEARLY_SIGN = re.compile(r"(?:^|\s+)([+-])(?:\s+|(?=[^\W\d]|[\"']))")
+_TYPED = str.maketrans("“”„«»‘’−–—＋", '"""""\'\'---+')  # marks as word processors and phones write them
+_CLOSE_SIGN = re.compile(r"(?<=[\"'])\s*([+-])\s*(?=[\d.\"'])")
 _FIRST_SIGN = re.compile(r"\s*([+-])\s*(?=[\d.\"'])")
 
 
@@ -53,7 +56,8 @@ class Term:
 def check_text(text: str, *, cut: bool = False) -> str:
     """The text of a query, checked. With `cut`, a text over the limit is cut instead of refused.
 
-    Raises LimitError when it is too long, DataError when it is empty or not valid Unicode.
+    Raises LimitError when it is too long, DataError when nothing of it can be seen or it is not
+    valid Unicode.
     """
     if len(text) > MAX_CHARACTERS:
         if not cut:
@@ -62,7 +66,7 @@ def check_text(text: str, *, cut: bool = False) -> str:
                 f"shorten it, or add --cut to use its first {MAX_CHARACTERS:,}"
             )
         text = text[:MAX_CHARACTERS]
-    if not text.strip():
+    if is_blank(text):
         raise DataError(
             'the query is empty; expected words, such as: diptych search --library DIR "a red car"',
             Reason.EMPTY_TEXT,
@@ -147,9 +151,13 @@ def remark(text: str, folder: Path | None = None) -> str | None:
         )
     if path.suffix.lower() in SUFFIXES:
         return f"{shown!r} is taken for words, although it ends like an image's name; no file has that name"
-    if not _NEARLY_SIGN.search(name):
+    plain = re.sub(r"(?<=\d)\s*\*\s*(?=[\"'])", "*", _CLOSE_SIGN.sub(r" \1 ", name.translate(_TYPED)))
+    if _parse_sum(plain, folder) is not None:
+        meant = plain
+    elif _NEARLY_SIGN.search(name):
+        meant = _as_sum(plain)
+    else:
         return None
-    meant = _as_sum(name)
     example = meant if len(meant) <= _MOST_SHOWN and _parse_sum(meant, folder) is not None else '"red car" - "snow"'
     return (
         f"{shown!r} is taken for plain words; in a sum each part has quotes and each sign a space on both sides, "
@@ -162,8 +170,13 @@ def _as_sum(text: str) -> str:
     first, *rest = _NEARLY_SIGN.split(text)
     parts = [first, *(" " + one + " " if at % 2 == 0 else one for at, one in enumerate(rest))]
     return "".join(
-        part if at % 2 or not part.strip() else _quoted(part.strip()) for at, part in enumerate(parts)
+        part if at % 2 or not part.strip() else _quoted(_closed(part.strip())) for at, part in enumerate(parts)
     ).strip()
+
+
+def _closed(part: str) -> str:
+    """A part without a quotation mark that has no partner."""
+    return part if _TERM.fullmatch(part) else part.strip("\"'")
 
 
 def vector(terms: Sequence[Term], encoder: Encoder) -> Float32[np.ndarray, d]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Interrupted, Reason
+from diptych.core.lines import one_line
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
@@ -193,7 +194,7 @@ class _Run:
         try:
             rows = _rows(file, self._thumbs, embed, plan, limits)
         except DataError as error:
-            self.skipped.append(Skipped(file.written, error.reason, escape(str(error))))
+            self.skipped.append(Skipped(file.written, error.reason, one_line(str(error))))
             if error.reason is not Reason.MISSING:
                 self._write([], before)
             return

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from diptych.core.blank import is_blank
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.protocols import Preprocess
@@ -46,7 +47,7 @@ def from_data_uri(uri: str, limits: ImageLimits) -> bytes:
 
 def checked_text(text: str, most: int, what: str = "the text") -> str:
     """The text. Raises DataError when it is blank, LimitError when it is too long."""
-    if not text.strip():
+    if is_blank(text):
         raise DataError(f"{what} is empty; expected words", Reason.EMPTY_TEXT)
     if len(text) > most:
         raise LimitError(f"{what} has {len(text):,} characters, the limit is {most:,}")

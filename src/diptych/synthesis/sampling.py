@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.core.blank import is_blank
 from diptych.core.errors import ConfigError, DataError, LimitError, ModelError, Reason
 from diptych.core.protocols import TextTower
 from diptych.core.shapes import Float32, UInt8
@@ -72,7 +73,7 @@ class SavedGenerator:
         Raises DataError(empty_text) for an empty text, LimitError for one that the tower would cut.
         """
         for text in texts:
-            if not text.strip():
+            if is_blank(text):
                 raise DataError("found an empty text; say what the picture should show", Reason.EMPTY_TEXT)
             if len(text) > MAX_CHARACTERS:
                 raise LimitError(

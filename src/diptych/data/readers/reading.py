@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diptych.core.blank import is_blank
 from diptych.core.errors import Reason
 from diptych.core.notes import Notes
 from diptych.core.types import Skipped, Text
 
 from .options import SourceOptions
-
-_INVISIBLE = frozenset(["Cc", "Cf", "Zs", "Zl", "Zp"])
-# Letters, marks and symbols that are drawn as nothing: Braille blank, Hangul fillers, joiners and the like.
-_BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +57,6 @@ def is_unicode(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def is_blank(value: str) -> bool:
-    """Whether nothing of a text can be seen: spaces, zero-width and control characters, blank letters."""
-    return all(
-        unicodedata.category(sign) in _INVISIBLE
-        or sign in _BLANK
-        or "\ufe00" <= sign <= "\ufe0f"
-        or "\U000e0000" <= sign <= "\U000e0fff"
-        for sign in value
-    )
 
 
 def printable(value: str) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diptych.core.blank import is_blank
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import Skipped, Text
 from diptych.data.readers.options import normalise_split
-from diptych.data.readers.reading import is_blank
 
 from .frames import SUFFIXES
 
