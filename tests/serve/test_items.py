@@ -64,6 +64,19 @@ def test_facets_count(ask) -> None:
     assert sorted((one["value"], one["count"]) for one in ask(scenario)["values"]) == [("even", 3), ("odd", 3)]
 
 
+def test_facets_and_filters_of_a_key_in_another_script(ask) -> None:
+    async def scenario(client):
+        first = (await client.get(f"{L}/items", params={"limit": "1"})).json()["items"][0]["id"]
+        await client.patch(f"{L}/items/{first}", json={"meta": {"颜色": "红", "大小": "大"}})
+        facets = (await client.get(f"{L}/facets", params={"column": "颜色"})).json()
+        found = (await client.get(f"{L}/items", params={"where": "颜色 = '红'"})).json()
+        return first, facets, found
+
+    first, facets, found = ask(scenario)
+    assert (facets["column"], facets["values"]) == ("颜色", [{"value": "红", "count": 1}])
+    assert [item["id"] for item in found["items"]] == [first]
+
+
 def test_an_upload_is_found_at_once_and_still_there_after_a_restart(ask, site, picture) -> None:
     data = picture((200, 0, 200))
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from diptych.core.errors import DataError, DiptychError
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
+from diptych.library.cells import column_name
 from diptych.library.names import plain
 
 from .. import errors, filters, once, seeing
@@ -71,13 +72,14 @@ async def library(name: str, service: TheService) -> LibraryDetails:
 
 @router.get("/{name}/facets", summary="The most frequent values of a column")
 async def facets(name: str, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
-    """For menus of filters."""
+    """For menus of filters. A column is asked for by its name or by the metadata key that it holds."""
     served = service.shelf.get(name)
     columns = await served.read(served.reader.columns)
-    hidden = column in PLACES and not service.settings.shows_paths
-    if hidden or columns.get(column) not in ("text", "number", "integer", "boolean"):
+    stored = column if column in columns else column_name(column)
+    hidden = stored in PLACES and not service.settings.shows_paths
+    if hidden or columns.get(stored) not in ("text", "number", "integer", "boolean"):
         raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
-    counted = await served.read(served.reader.facets, column)
+    counted = await served.read(served.reader.facets, stored)
     return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
 
 
