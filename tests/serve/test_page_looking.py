@@ -98,6 +98,13 @@ def test_why_says_at_once_that_it_looks_and_what_went_wrong(looked) -> None:
     here.page.wait_for_selector("#viewer .whys li")
     assert working.is_hidden()
     assert "speaks for the match" in here.page.locator("#viewer figcaption").text_content()
+    words = here.page.evaluate(
+        """() => [...document.querySelectorAll('#viewer .whys li')].map(one => [
+            getComputedStyle(one).borderTopColor,
+            getComputedStyle(document.querySelector(`#viewer .key span.${one.className}`)).backgroundColor])"""
+    )
+    assert words
+    assert all(word == key for word, key in words)
 
 
 def test_looking_closely_orders_tells_relevance_and_doubts(looked) -> None:
