@@ -151,6 +151,22 @@ def test_mined_negatives_are_of_the_source(diptych, shapes, small_model, tmp_pat
     assert json.loads(printed)["negatives"] == sum(map(len, mined.negatives.values())) > 0
 
 
+@pytest.mark.parametrize("command", ["mine", "filter"])
+def test_what_is_left_out_of_mining_and_filtering_is_said(diptych, shapes, small_model, tmp_path, command):
+    more = tmp_path / "more.jsonl"
+    rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
+    rows += [{"image": rows[0]["image"].replace("20", "30"), "split": "other"}]
+    root = str(shapes.parent)
+    more.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    out = tmp_path / ("mined.jsonl" if command == "mine" else "kept")
+    code, printed, err = diptych(
+        *("data", command, more, "--images-root", root, "--model", small_model, "--out", out, "--quiet")
+    )
+    assert code == 0, err
+    assert "left out as unreadable, the first: " in printed
+    assert "\nleft out as without a text: 1 of the records\n" in printed
+
+
 def test_a_map_is_a_page_and_a_picture(diptych, shapes, small_model, tmp_path):
     out = tmp_path / "map.html"
     code, printed, err = diptych(

@@ -86,5 +86,7 @@ def filter_source(
     ]
     if result.skipped:
         lines.append(f"{len(result.skipped):,} pictures left out as unreadable, the first: {result.skipped[0].name}")
+    if without := sum(not pair.texts for pair in pairs):
+        lines.append(f"left out as without a text: {without:,} of the records")
     lines += [str(path) for path in files.values()]
     common.show(found, "\n".join(lines), opened.notes)

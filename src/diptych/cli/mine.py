@@ -101,11 +101,22 @@ def mine(
         "text_guard": text_guard,
     }
     written = write_mined(out, records(), about)
-    found = about | {"records": written, **counts, "skipped": len(vectors.skipped), "file": str(out)}
+    found = about | {
+        "records": written,
+        **counts,
+        "skipped": len(vectors.skipped),
+        "without_texts": vectors.without_texts,
+        "file": str(out),
+    }
     text = (
         f"{counts['negatives']:,} hard negatives for {written:,} records ({counts['without']:,} have none); "
-        f"{counts['guarded']:,} left out as perhaps no negatives\n{out}"
+        f"{counts['guarded']:,} left out as perhaps no negatives"
     )
+    if vectors.skipped:
+        text += f"\n{len(vectors.skipped):,} images left out as unreadable, the first: {vectors.skipped[0].name}"
+    if vectors.without_texts:
+        text += f"\nleft out as without a text: {vectors.without_texts:,} of the records"
+    text += f"\n{out}"
     common.show(found, text, opened.notes)
 
 

@@ -454,3 +454,13 @@ def test_tables_that_are_not_read_are_named(pictures):
     assert texts == {"a.jpg": ["a dog"]}
     assert notes["unread_table"].examples == ("b/t.csv", "more.jsonl")
     assert "unread_table" not in texts_of(open_source(folder / "t.csv"))[2]
+
+
+def test_words_that_programs_write_for_no_text_are_counted(pictures):
+    rows = "image,caption\na.jpg,nan\nb.jpg,None\nc.jpg,none of them\n"
+    texts, _, notes = table(pictures("a.jpg", "b.jpg", "c.jpg"), rows)
+    assert texts == {"a.jpg": ["nan"], "b.jpg": ["None"], "c.jpg": ["none of them"]}
+    assert (notes["word_for_nothing"].count, notes["word_for_nothing"].examples) == (
+        2,
+        ("t.csv line 2", "t.csv line 3"),
+    )

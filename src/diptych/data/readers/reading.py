@@ -13,6 +13,10 @@ from diptych.core.types import Skipped, Text
 
 from .options import SourceOptions
 
+# What programs write for a text that is not there.
+_NOTHING = frozenset(["none", "nan", "null", "<na>", "na", "n/a", "nat", "undefined"])
+WORDS_FOR_NOTHING = "texts that may stand for a missing one (None, nan, null, ...), read as texts"
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -46,6 +50,8 @@ class Reading:
             elif not is_unicode(cleaned):
                 self.skip(where, Reason.BAD_ROW, f"{field} is not valid Unicode: {cleaned[:60]}")
             else:
+                if cleaned.casefold() in _NOTHING:
+                    self.note("word_for_nothing", WORDS_FOR_NOTHING, where)
                 found.append(Text(cleaned, lang or self.options.lang, field))
         return found
 
