@@ -206,3 +206,15 @@ def test_recipe1m_classes_of_another_shape_are_refused(pictures, read, content):
     (folder / "classes.json").write_text(content)
     with pytest.raises(DataError, match=r"classes\.json"):
         read(folder)
+
+
+def test_an_id_of_two_images_and_unread_caption_files_of_coco_are_said(pictures):
+    folder = pictures("0.jpg", "1.jpg")
+    images = [{"id": 1, "file_name": "0.jpg"}, {"id": 1, "file_name": "1.jpg"}]
+    captions = [{"image_id": 1, "caption": "a dog"}]
+    for name in ("captions_val2014.json", "captions_val_de.json"):
+        (folder / name).write_text(json.dumps({"images": images, "annotations": captions}))
+    source = open_source(folder)
+    assert [pair.id for pair in source] == ["0.jpg"]
+    assert [(one.name, one.detail) for one in source.skipped] == [("1.jpg", "id 1 is an earlier image's")]
+    assert [note.examples for note in source.notes if note.kind == "unread_table"] == [("captions_val_de.json",)]

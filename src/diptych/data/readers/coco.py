@@ -44,6 +44,9 @@ def read(job: Reading) -> Iterator[Pair]:
     files = find(job.path)
     if not files:
         raise DataError(f"{job.path} has no captions_train2014.json or the like", Reason.MISSING)
+    for file in sorted(files[0].parent.glob("captions_*.json")) if job.path.is_dir() else ():
+        if file not in files:
+            job.notes.name("unread_table", "files of captions that are not named like captions_val2014.json", file.name)
     for file in files:
         yield from _part(job, file)
 
@@ -55,6 +58,7 @@ def _part(job: Reading, file: Path) -> Iterator[Pair]:
     captions = _captions(job, file)
     objects = _objects(job, file.with_name(file.name.replace("captions_", "instances_")))
     root = ImageRoot(job, base)
+    given: set[str] = set()  # ids whose captions an image has
     for number, record in enumerate(json_array_under(job, file, "images")):
         where = f"{file.name} image {number}"
         name = record.get("file_name") if isinstance(record, Mapping) else None
@@ -63,8 +67,10 @@ def _part(job: Reading, file: Path) -> Iterator[Pair]:
             continue
         texts = captions.pop(str(record["id"]), None)
         if texts is None:
-            job.skip(name, Reason.EMPTY_TEXT, "no caption")
+            again = str(record["id"]) in given
+            job.skip(name, Reason.EMPTY_TEXT, f"id {record['id']} is an earlier image's" if again else "no caption")
             continue
+        given.add(str(record["id"]))
         image = root.find_any(name, (f"{part}{year}/{name}", name))
         if image is not None:
             seen = objects.get(str(record["id"]))
