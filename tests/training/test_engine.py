@@ -465,3 +465,17 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             run.fit()
         assert told.pop() == f"interrupted in epoch 1; {said}"
+
+
+def test_an_interruption_between_two_epochs_names_the_one_that_ended(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        if line.startswith("epoch 1/"):
+            raise KeyboardInterrupt
+
+    progress = SimpleNamespace(say=say, track=lambda items, label, total=None: items)
+    with pytest.raises(KeyboardInterrupt):
+        PairRun(tmp_path, loss={"name": "info_nce"}, settings={}, progress=progress).fit()
+    assert told[-1].startswith("interrupted after epoch 1; ")

@@ -154,7 +154,8 @@ class Trainer:
                 if (self.folder / LAST).exists()
                 else "nothing was kept yet"
             )
-            self._progress.say(f"interrupted in epoch {at.epoch + 1}; {kept}")
+            where = f"in epoch {at.epoch + 1}" if at.batch or not at.epoch else f"after epoch {at.epoch}"
+            self._progress.say(f"interrupted {where}; {kept}")
             raise
         finally:
             self._journal.close()
