@@ -450,3 +450,20 @@ def test_names_of_metadata_that_differ_beyond_ascii_are_columns_of_their_own(lib
 def test_a_column_that_other_names_may_share_is_not_asked():
     with pytest.raises(FilterError, match="diptych library export"):
         parse("颜色 = '红'", {"__": "text"})
+
+
+def test_metadata_that_filters_cannot_see_is_counted(library, tmp_path, painter):
+    for name, colour in (("a", "red"), ("b", "green"), ("c", "blue")):
+        painter(tmp_path / f"{name}.png", colour)
+    many = {f"key {number:02}": number for number in range(66)}
+    rows = [{"image": "a.png", "year": 2020}, {"image": "b.png", "year": "2021"}, {"image": "c.png", **many}]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = library.index([tmp_path / "list.jsonl"])
+    counted = {note.detail: note.count for note in report.notes if note.kind in ("no_column", "other_kind")}
+    assert counted == {
+        "images whose 'year' is no number as that of others: --where takes it for missing": 1,
+        "images whose 'key 63' has no column in this library: --where does not know it": 1,
+        "images whose 'key 64' has no column in this library: --where does not know it": 1,
+        "images whose 'key 65' has no column in this library: --where does not know it": 1,
+    }
+    assert [item.meta["year"] for item in library.items("name = 'b.png'").items] == ["2021"]

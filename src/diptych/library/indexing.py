@@ -26,6 +26,7 @@ from diptych.core.shapes import Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import Header, ImageLimits, read_header, stream, thumbnail
 
+from .cells import column_name, kind_of
 from .descriptions import KEPT_DESCRIPTION, KEPT_DETAIL, is_touched, kept
 from .encoder import Encoder
 from .plan import Knowledge, Known
@@ -140,6 +141,7 @@ class IndexRun:
             self._commit()
             self._finish_commit()
             self._thumbs.forget(self._knowledge.replaced, self._store)  # what edited pictures were before
+            self._note_what_filters_miss()
         except KeyboardInterrupt as stop:
             self._finish_commit()
             raise Interrupted(f"{self._durable} pictures of this run are in the library and stay there") from stop
@@ -153,6 +155,20 @@ class IndexRun:
             kept=self._knowledge.kept,
             batch=self._gone.name if self._counts["removed"] else None,
         )
+
+    def _note_what_filters_miss(self) -> None:
+        """Metadata that is kept whole, but that no column of the library has as it is."""
+        columns = self._store.columns()
+        for found in self._survey.found.values():
+            for key, value in found.meta.items():
+                kind = columns.get(column_name(key))
+                if value is None or kind in ("text", kind_of(value)):
+                    continue
+                if kind is None:
+                    detail = f"images whose {key!r} has no column in this library: --where does not know it"
+                else:
+                    detail = f"images whose {key!r} is no {kind} as that of others: --where takes it for missing"
+                self._notes.add("no_column" if kind is None else "other_kind", detail, found.path)
 
     def _embed_all(self) -> None:
         options = self._options
