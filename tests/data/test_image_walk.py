@@ -59,8 +59,9 @@ def test_other_kinds_are_counted_by_kind_and_mpo_is_read(image, tmp_path):
     assert walk.others[".txt"] == 1
     source = open_source(tmp_path)
     assert [pair.id for pair in source] == found
-    [note] = source.notes
+    (note, orphan) = source.notes
     assert note.to_text() == "files of other kinds, passed over: 5 (2 .psd, 1 .cr2, 1 .ppm, 1 .svg)"
+    assert (orphan.kind, orphan.examples) == ("unread_text", ("notes.txt",))
 
 
 def test_hidden_files_and_folders_are_counted(image, tmp_path):
