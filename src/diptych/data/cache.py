@@ -23,6 +23,7 @@ from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import locked, write_json
 from diptych.core.shapes import Int, Shaped
+from diptych.core.types import ImageRef
 
 KEY_BYTES = 16
 _SUFFIX = {"float16": "f16", "int32": "i32", "uint8": "u8"}
@@ -160,3 +161,12 @@ def _dim_in(about: Path) -> int | None:
 def content_key(data: bytes) -> bytes:
     """The 16-byte key of an input's content."""
     return bytes.fromhex(fingerprint.of_bytes(data))
+
+
+def image_key(ref: ImageRef) -> bytes | None:
+    """The key of an image's bytes, the same for the same bytes; None for one that cannot be opened."""
+    try:
+        with ref.open() as stream:
+            return content_key(stream.read())
+    except (DataError, OSError):
+        return None

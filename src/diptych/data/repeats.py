@@ -8,28 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.core.errors import DataError
 from diptych.core.notes import Notes
 from diptych.core.shapes import Int64
 from diptych.core.types import ImageRef
 
-from .cache import content_key
+from .cache import image_key
 
 SHARED_IMAGE, SHARED_TEXT, LEAKED_IMAGE = "shared_image", "shared_text", "leaked_image"  # kinds of notes
 
 
 def image_keys(refs: Iterable[ImageRef], workers: int = 2) -> list[bytes | None]:
-    """A key of each image's bytes, the same for the same bytes; None for what cannot be opened."""
+    """`image_key` of each, by several threads."""
     with ThreadPoolExecutor(workers, thread_name_prefix="diptych-read") as pool:
-        return list(pool.map(_key, refs))
-
-
-def _key(ref: ImageRef) -> bytes | None:
-    try:
-        with ref.open() as source:
-            return content_key(source.read())
-    except (DataError, OSError):
-        return None
+        return list(pool.map(image_key, refs))
 
 
 def shared(keys: Sequence[Hashable], owners: Iterable[int]) -> list[int]:

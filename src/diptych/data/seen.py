@@ -19,7 +19,7 @@ from diptych.core.files import fsync_file
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, UInt64
 from diptych.core.types import Pair, Text
-from diptych.data.cache import content_key
+from diptych.data.cache import image_key
 from diptych.data.readers.options import normalise_split
 from diptych.data.readers.source import Source
 from diptych.data.splits import HELD_OUT
@@ -46,14 +46,8 @@ def value_marks(texts: Iterable[Text]) -> list[int]:
 
 def marks_of(pair: Pair) -> list[int]:
     """The marks that a record is known by. An image that cannot be read has none."""
-    marks = [text_mark(pair.id, pair.texts)] if pair.texts else []
-    for ref in pair.images:
-        try:
-            with ref.open() as stream:
-                marks.append(image_mark(content_key(stream.read())))
-        except (DataError, OSError):
-            continue
-    return marks
+    texts = [text_mark(pair.id, pair.texts)] if pair.texts else []
+    return texts + [image_mark(key) for key in map(image_key, pair.images) if key is not None]
 
 
 def as_marks(values: Iterable[int]) -> UInt64[np.ndarray, " n"]:

@@ -16,8 +16,8 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
-from diptych.core.errors import DataError
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
+from diptych.data.cache import image_key
 
 from .meanings import next_meaning, shifted
 
@@ -114,11 +114,7 @@ def _place(image: ImageRef) -> str | bytes:
     """What two references to one image have in common, and no others."""
     if isinstance(image, FileImage):
         return os.path.abspath(image.path)  # noqa: PTH100 - links as they are named
-    try:
-        with image.open() as stream:
-            return hashlib.blake2b(stream.read(), digest_size=32).digest()
-    except DataError:  # gone; whoever wants to see it will say so
-        return image.name
+    return image_key(image) or image.name  # one that is gone is told apart by its name; whoever reads it will say so
 
 
 def _packed(row: Pair) -> str:
