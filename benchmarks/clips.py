@@ -24,7 +24,7 @@ from diptych.data.images import decode
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.video import MomentPlan
 from diptych.library import Library
-from diptych.library.sheet import Found, contact_sheet, png
+from diptych.library.rendering.sheet import Found, contact_sheet, png
 from diptych.models import load
 
 SCENES, SECONDS, RATE, SIZE = 5, 5.0, 8, 224  # photographs a clip, seconds each, frames a second, pixels

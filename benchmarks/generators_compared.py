@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.compose.generated import Generator, generate_all, open_generator
-from diptych.compose.generated.job import judged
-from diptych.compose.generated.prompts import choose_prompts
 from diptych.core.shapes import Float64
 from diptych.core.types import Pair
 from diptych.data.readers import SourceOptions, open_source
 from diptych.evaluation.bootstrap import Number, Resampling, Sample, Term, paired_difference
 from diptych.evaluation.generative import draw_pools, estimate_of_mean, r_precision
+from diptych.inspection.generators import Generator, generate_all, open_generator
+from diptych.inspection.generators.job import judged
+from diptych.inspection.generators.prompts import choose_prompts
 from diptych.models import DualEncoder, load
 
 POOLS = 20  # of each text

@@ -21,7 +21,7 @@ import numpy as np
 
 from diptych.data.images import SUFFIXES, stream
 from diptych.library import Library
-from diptych.library.indexing import IndexOptions
+from diptych.library.indexing.run import IndexOptions
 from diptych.models import DualEncoder, load
 
 TARGET = 0.85

@@ -31,8 +31,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # the writer lies beside this file
 from diptych.library import Library
-from diptych.library.checking import HARMLESS
-from diptych.library.rows import location
+from diptych.library.maintenance.verify import HARMLESS
+from diptych.library.store.rows import location
 from item_writer import opened, vector
 
 WRITER = Path(__file__).parent / "item_writer.py"

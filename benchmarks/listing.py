@@ -25,9 +25,10 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.protocols import Preprocess
-from diptych.library import Library, accelerator, snapshot
-from diptych.library.rows import Row
-from diptych.library.view import View
+from diptych.library import Library
+from diptych.library.store.rows import Row
+from diptych.library.view import accelerator, snapshot
+from diptych.library.view.local import View
 
 BATCH = 20_000  # rows written at once
 CENTRES, NOISE = 2_000, 0.7

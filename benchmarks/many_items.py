@@ -28,7 +28,7 @@ from diptych.core.cosine import normalise
 from diptych.data.images import SUFFIXES
 from diptych.library import Encoder, Library
 from diptych.library.items import UPLOAD
-from diptych.library.rows import Row, content_of, new_id
+from diptych.library.store.rows import Row, content_of, new_id
 from diptych.models import load
 
 SIDE = 96  # pixels of a crop, longer side

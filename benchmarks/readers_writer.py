@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # the numbered pictures lie beside this file
 from diptych.library import Library
-from diptych.library.rows import Row
+from diptych.library.store.rows import Row
 from item_writer import DIM, opened, picture, vector
 
 K = 10

@@ -35,8 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych import compose, losses
-from diptych.compose import pairing, towers
+from diptych import losses, runs
 from diptych.core.config import Part, load
 from diptych.core.paths import cache_folder
 from diptych.data.features import FeaturePairs, collect
@@ -47,6 +46,7 @@ from diptych.evaluation.bootstrap import summarised as value_of
 from diptych.evaluation.direction import Ranking, numbers_of
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import Ranks, ranks_from_scores
+from diptych.runs import pairing, towers
 
 PARTS = ("title", "ingredients", "instructions")
 METRICS = ("R@1", "R@5", "R@10", "medR")
@@ -351,7 +351,7 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
-    config = replace(load(compose.TrainConfig, HEADS), init=options.model)
+    config = replace(load(runs.TrainConfig, HEADS), init=options.model)
     of_model = Part(f"model:{options.model}")
     config = replace(config, image=replace(config.image, tower=of_model), text=replace(config.text, tower=of_model))
     config = config.resolved()

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from diptych.cli.shared import RichProgress
-from diptych.compose import rerank as work
 from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 from diptych.evaluation.reranking import top
 from diptych.models import load
 from diptych.models.cross import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_cross
+from diptych.runs import rerank as work
 
 DEPTHS = (20, 30, 50, 100)
 

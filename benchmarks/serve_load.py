@@ -31,7 +31,7 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.library import Library
-from diptych.library.rows import Row
+from diptych.library.store.rows import Row
 from diptych.models import load
 
 P99_TARGET, RATE_TARGET, GOODPUT_TARGET = 0.200, 60.0, 0.8

@@ -118,21 +118,21 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small_config(**changes: Any) -> Any:
     """A config on the fake towers that trains in about a second."""
-    from diptych import compose
+    from diptych import runs
     from diptych.core.config import Part
     from diptych.training.settings import TrainingSettings
 
     head = Part("mlp", {"hidden": 32, "input_dropout": 0.1, "dropout": 0.1})
     values: dict[str, Any] = {
         "name": "shapes",
-        "image": compose.SideSettings(Part("fake"), head=head),
-        "text": compose.SideSettings(Part("fake"), head=head),
+        "image": runs.SideSettings(Part("fake"), head=head),
+        "text": runs.SideSettings(Part("fake"), head=head),
         "loss": Part("info_nce"),
         "dim": 16,
         "training": TrainingSettings(precision="32-true", epochs=6, batch_size=20, learning_rate=1e-2),
-        "data": compose.DataConfig(views=("full", "flip", "crop-0"), workers=1),
+        "data": runs.DataConfig(views=("full", "flip", "crop-0"), workers=1),
     }
-    return compose.TrainConfig(**values | changes)
+    return runs.TrainConfig(**values | changes)
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,10 @@ class Trained:
 def trained(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small model, really trained, for reading only."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych import compose
+    from diptych import runs
 
     out = tmp_path_factory.mktemp("run")
-    return Trained(out, compose.train(small_config(), out, source=str(shapes), device="cpu"))
+    return Trained(out, runs.train(small_config(), out, source=str(shapes), device="cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -194,9 +194,9 @@ def small() -> Any:
 
 def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: Any) -> Any:
     """A config of a cross-attention matcher on the fake maps that trains in seconds."""
-    from diptych import compose
-    from diptych.compose import slow as compose_slow
+    from diptych import runs
     from diptych.models.cross.settings import NetworkSettings
+    from diptych.runs import cross_encoder as compose_slow
     from diptych.training.settings import TrainingSettings
 
     values: dict[str, Any] = {
@@ -207,7 +207,7 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
             width=32, layers=2, heads=2, max_tokens=16, dropout=0.0, word_dropout=0.0, region_keep=1.0
         ),
         "training": TrainingSettings(precision="32-true", epochs=epochs, batch_size=30, learning_rate=5e-3, clip=1.0),
-        "data": compose.DataConfig(langs=("en",), workers=1),
+        "data": runs.DataConfig(langs=("en",), workers=1),
     }
     return compose_slow.SlowConfig(**values | changes)
 
@@ -216,7 +216,7 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
 def slow_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small cross-attention matcher, really trained, for reading only."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych.compose import slow as compose_slow
+    from diptych.runs import cross_encoder as compose_slow
 
     out = tmp_path_factory.mktemp("slow-run")
     return Trained(out, compose_slow.train(small_slow_config(), out, source=str(shapes), device="cpu"))
@@ -230,9 +230,9 @@ def small_slow() -> Any:
 
 def small_synthesis_config(**changes: Any) -> Any:
     """A config of a generator of 16 pixels that trains in about a second: fake texts, no pretrained network."""
-    from diptych import compose
-    from diptych.compose.synthesis import SynthesisConfig
+    from diptych import runs
     from diptych.core.config import Part
+    from diptych.runs.generator import SynthesisConfig
     from diptych.synthesis.settings import XmcSettings
     from diptych.training.settings import TrainingSettings
 
@@ -258,11 +258,11 @@ def small_synthesis_config(**changes: Any) -> Any:
             tensorboard=False,
             checkpoint_steps=1,
         ),
-        "data": compose.DataConfig(views=("full",), workers=1),
+        "data": runs.DataConfig(views=("full",), workers=1),
     }
     values |= changes
     if isinstance(values["text"], dict):
-        from diptych.compose.synthesis.config import TextSettings
+        from diptych.runs.generator.config import TextSettings
 
         values["text"] = TextSettings(**values["text"])
     return SynthesisConfig(**values)
@@ -278,7 +278,7 @@ def small_synthesis() -> Any:
 def painted(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small generator, trained for a moment, for reading only."""
     torch = pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych.compose import synthesis
+    from diptych.runs import generator as synthesis
 
     torch.set_num_threads(1)  # sums over several come in another order, and tests compare bytes
     out = tmp_path_factory.mktemp("painted")

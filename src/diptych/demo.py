@@ -23,7 +23,7 @@ from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
 from diptych.data.splits import divide
 from diptych.evaluation import Embedded, evaluate
 from diptych.library import Library
-from diptych.library.sheet import Found, can_draw, png, storyboard
+from diptych.library.rendering.sheet import Found, can_draw, png, storyboard
 from diptych.models import DualEncoder, load
 from diptych.models.embed import embed_pairs
 
@@ -177,26 +177,26 @@ def _fit(
     base: DualEncoder, split: dict[str, list[Pair]], out: Path, seed: int, progress: Progress
 ) -> tuple[DualEncoder, tuple[Recall, ...], int]:
     """Fit heads on cached features, starting from base's; measure on held-out pairs before and after."""
-    from diptych import compose
+    from diptych import runs
     from diptych.training.settings import TrainingSettings
 
     before = _recall(base, split["val"], progress)
     progress.say(f"measured {base.name} on {len(split['val'])} held-out pairs; now fitting heads to the rest")
-    config = compose.TrainConfig(
+    config = runs.TrainConfig(
         name="demo",
-        image=compose.SideSettings(Part("model:base")),
-        text=compose.SideSettings(Part("model:base")),
+        image=runs.SideSettings(Part("model:base")),
+        text=runs.SideSettings(Part("model:base")),
         loss=Part("info_nce"),
         seed=seed,
         init="base",
-        data=compose.DataConfig(views=("full", "flip")),
+        data=runs.DataConfig(views=("full", "flip")),
         training=TrainingSettings(epochs=EPOCHS, batch_size=1000, learning_rate=5e-4, warmup=0.2),
     )
     try:
-        report = compose.train(config, out, pairs=split, progress=progress)
+        report = runs.train(config, out, pairs=split, progress=progress)
     except ConfigError:  # an earlier run with other pairs or another base is in the way
         shutil.rmtree(out)
-        report = compose.train(config, out, pairs=split, progress=progress)
+        report = runs.train(config, out, pairs=split, progress=progress)
     trained = load(report.model)
     after = _recall(trained, split["val"], progress)
     recalls = tuple(Recall(language, texts, before[language][1], recall) for language, (texts, recall) in after.items())

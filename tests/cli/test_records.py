@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from diptych import compose
+from diptych import runs
 from diptych.core.errors import DataError
 from diptych.data.mined import read_mined
 
@@ -82,9 +82,9 @@ def test_mined_negatives_name_records_and_are_refused_for_others(diptych, twice,
     rows = [json.loads(line) for line in twice.read_text().splitlines()]
     other = {**rows[0], "image": rows[5]["image"].replace("20", "40"), "caption": "put in above"}
     write_jsonl(twice, [other, *rows])
-    changed = small_config(data=compose.DataConfig(mined=str(mined), workers=1))
+    changed = small_config(data=runs.DataConfig(mined=str(mined), workers=1))
     with pytest.raises(DataError, match=r"mined from other images.*mine again"):
-        compose.train(changed, tmp_path / "run", source=str(twice))
+        runs.train(changed, tmp_path / "run", source=str(twice))
 
 
 def test_filtering_judges_every_record_for_itself(diptych, twice, small_model, tmp_path):
@@ -127,8 +127,8 @@ def test_training_says_what_its_records_share(shapes, tmp_path):
         rows.append({**row, "image": str(shapes.parent / row["image"]), "split": "val" if number >= 15 else "train"})
     rows[4] = {**rows[4], "image": [rows[4]["image"], rows[3]["image"]]}
     rows[17] = {**rows[17], "image": [rows[17]["image"], rows[3]["image"]], "text": rows[16]["text"]}
-    report = compose.train(
-        small_config(data=compose.DataConfig(views=("full",), workers=1)),
+    report = runs.train(
+        small_config(data=runs.DataConfig(views=("full",), workers=1)),
         tmp_path / "run",
         source=str(write_jsonl(tmp_path / "t.jsonl", rows)),
     )

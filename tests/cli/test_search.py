@@ -16,8 +16,8 @@ from PIL import Image
 
 from diptych.cli.app import run
 from diptych.core.errors import DataError
+from diptych.core.file_names import unescape
 from diptych.library import Library
-from diptych.library.names import unescape
 from diptych.models import load
 from diptych.synthesis import load as load_generator
 
@@ -64,8 +64,9 @@ def test_a_search_imports_no_decoder_no_store_and_nothing_that_indexes(collectio
     script = (
         "import sys; from diptych.cli.app import run; code = run(sys.argv[1:]); "
         "heavy = {'jaxtyping', 'PIL', 'simplejpeg', 'lancedb', 'pyarrow', 'torch', 'unittest', 'asyncio', "
-        "'diptych.data.images', 'diptych.data.readers', 'diptych.library.indexing', 'diptych.library.preparing', "
-        "'diptych.library.texts', 'diptych.library.sources'} & set(sys.modules); "
+        "'diptych.data.images', 'diptych.data.readers', 'diptych.library.indexing.run', "
+        "'diptych.library.indexing.preparing', 'diptych.library.indexing.texts', "
+        "'diptych.library.indexing.sources'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
     command = [sys.executable, "-c", script, "search", "a dog", "--library", str(collection / "library")]

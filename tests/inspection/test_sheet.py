@@ -4,7 +4,7 @@ import pytest
 from diptych.core.cosine import normalise
 from diptych.inspection.measure import Side
 from diptych.inspection.sheet import Row, Tile, answerable, draw_sheet, pick, rows_of
-from diptych.library.lettering import font_for, wrapped
+from diptych.library.rendering.text_thumbnails import font_for, wrapped
 
 GREEN = (22, 163, 74)
 

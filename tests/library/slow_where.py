@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from diptych.library.rows import Row
+from diptych.library.store.rows import Row
 
 TEXTS = [
     "",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, LimitError
-from diptych.library import Library, opened, snapshot
-from diptych.library import lock as locks
+from diptych.library import Library, opened
 from diptych.library.query import QueryWarning
+from diptych.library.store import lock as locks
+from diptych.library.view import snapshot
 from diptych.models import load
 
 

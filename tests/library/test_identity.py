@@ -11,7 +11,7 @@ import pytest
 
 from diptych.core.errors import Reason
 from diptych.library import Library
-from diptych.library.rows import Row, content_of
+from diptych.library.store.rows import Row, content_of
 
 from .conftest import COLOURS, MosaicEncoder, paint
 

@@ -7,8 +7,8 @@ import pytest
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, LimitError
 from diptych.library import Library, NewItem, Prepared
-from diptych.library import lock as locks
-from diptych.library.lance import LanceStore
+from diptych.library.store import lock as locks
+from diptych.library.store.lance import LanceStore
 
 
 def png(colour, size=(40, 30), mark=0):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from diptych.core.cosine import normalise
-from diptych.library import NewItem, exact
+from diptych.library import NewItem
+from diptych.library.view import exact
 
 
 @pytest.mark.parametrize("rows", [1, 7, 300])

@@ -10,9 +10,9 @@ import pytest
 
 from diptych.core.errors import Interrupted
 from diptych.library import Library
-from diptych.library.indexing import IndexOptions
-from diptych.library.where import FilterError
-from diptych.library.where_sql import parse
+from diptych.library.indexing.run import IndexOptions
+from diptych.library.store.where import FilterError
+from diptych.library.store.where_sql import parse
 
 TOLD = {"texts": ("grandmother's house",), "group": "family", "meta": {"album": "Crete"}, "name": "the house"}
 
@@ -332,7 +332,7 @@ def test_an_interrupted_run_says_how_much_is_kept(library, pictures, painter):
 
 
 def test_interrupted_texts_say_how_many_are_kept(library, tmp_path, monkeypatch):
-    from diptych.library import texts
+    from diptych.library.indexing import texts
 
     monkeypatch.setattr(texts, "_COMMIT", 2)
     monkeypatch.setattr(texts, "_AT_ONCE", 2)
@@ -353,7 +353,7 @@ def test_interrupted_texts_say_how_many_are_kept(library, tmp_path, monkeypatch)
 
 
 def test_embedding_anew_says_when_it_is_interrupted_how_many_are_kept(filled, other_encoder, monkeypatch):
-    from diptych.library import reembedding
+    from diptych.library.maintenance import reembed as reembedding
 
     monkeypatch.setattr(reembedding, "_COMMIT", 2)
     real, calls = type(other_encoder).encode_pixels, []

@@ -14,12 +14,14 @@ from hypothesis import assume, given, settings
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError
-from diptych.library import Library, NewItem, milvus, transfer
+from diptych.library import Library, NewItem
 from diptych.library.card import Card
-from diptych.library.places import open_place
-from diptych.library.rows import Row
-from diptych.library.store import Store
-from diptych.library.where_sql import MOST_CHARACTERS, parse
+from diptych.library.maintenance import transfer
+from diptych.library.store import milvus
+from diptych.library.store.places import open_place
+from diptych.library.store.protocol import Store
+from diptych.library.store.rows import Row
+from diptych.library.store.where_sql import MOST_CHARACTERS, parse
 
 from . import slow_where
 from .test_items import BLUE, GREEN, RED, names, png

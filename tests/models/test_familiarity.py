@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych import compose
+from diptych import runs
 from diptych.core.cosine import normalise
 from diptych.core.errors import ModelError
 from diptych.core.types import FileImage, Pair, Text
@@ -101,10 +101,10 @@ def test_training_writes_it_where_there_are_enough_images(small, small_model, tm
         split = "val" if number % 2 else "train"
         pairs[split].append(Pair(str(number), (FileImage(path),), (Text(f"rgb {colour}", "en"),), split))
     settings = TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-2)
-    report = compose.train(small(training=settings), tmp_path / "run", pairs=pairs, device="cpu")
+    report = runs.train(small(training=settings), tmp_path / "run", pairs=pairs, device="cpu")
     assert not (report.model / familiarity.FILE).exists()  # 115 images to train on
     pairs = {"train": [*pairs["train"], *pairs["val"][:10]], "val": pairs["val"][10:]}
-    report = compose.train(small(training=settings), tmp_path / "more", pairs=pairs, device="cpu")
+    report = runs.train(small(training=settings), tmp_path / "more", pairs=pairs, device="cpu")
     model = load(report.model)
     assert model.familiarity is not None
     assert familiarity.FILE not in model.config.files

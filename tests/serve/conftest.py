@@ -228,10 +228,10 @@ class Setting:
 
 @pytest.fixture(scope="session")
 def fitted(slow_run, small_model, shapes, tmp_path_factory) -> Setting:
-    from diptych.compose import rerank
     from diptych.data.readers import open_source
     from diptych.models import load
     from diptych.models.cross import load_cross
+    from diptych.runs import rerank
 
     base = tmp_path_factory.mktemp("looking")
     shutil.copytree(slow_run.model, base / "slow")

@@ -232,7 +232,7 @@ def test_odd_metadata_is_refused(ask, picture, meta) -> None:
 
 
 def test_another_writer_is_waited_for_politely(ask, site, picture) -> None:
-    from diptych.library import lock
+    from diptych.library.store import lock
 
     async def scenario(client):
         with lock.writer(site.folder):

@@ -19,7 +19,7 @@ from diptych.cli.app import run
 from diptych.core.errors import LibraryError
 from diptych.inspection.occlusion import explain
 from diptych.library import Library, NewItem
-from diptych.library.rows import content_of
+from diptych.library.store.rows import content_of
 from diptych.library.tokens import TokenStore
 from diptych.serve.slow import Slow
 

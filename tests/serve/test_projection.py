@@ -9,7 +9,7 @@ import pytest
 
 from diptych.core.cosine import normalise
 from diptych.core.types import Hit
-from diptych.library.snapshot import Snapshot
+from diptych.library.view.snapshot import Snapshot
 from diptych.serve import projection
 from diptych.serve.projection import Mapper, Plan
 

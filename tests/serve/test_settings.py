@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from diptych.core.errors import ConfigError
+from diptych.serve.libraries import named
 from diptych.serve.settings import ServeSettings, check_token, host_name, is_loopback, new_token, token_bits
-from diptych.serve.shelf import named
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "photos.example", "", "127.0.0.1.example"])

@@ -14,7 +14,7 @@ import torch
 from diptych.core.errors import ConfigError
 from diptych.synthesis.augment import Augmentation
 from diptych.synthesis.discriminator import XmcDiscriminator
-from diptych.synthesis.eyes import Layout, eyes
+from diptych.synthesis.frozen_features import Layout, eyes
 from diptych.synthesis.game import Batch
 from diptych.synthesis.generator import XmcGenerator
 from diptych.synthesis.settings import XmcSettings, XMrsSettings

@@ -13,7 +13,7 @@ import torch
 from diptych.core.errors import ConfigError
 from diptych.synthesis.blocks import Paint, StandingNorm, WordContext, collecting
 from diptych.synthesis.discriminator import XmcDiscriminator
-from diptych.synthesis.eyes import Layout
+from diptych.synthesis.frozen_features import Layout
 from diptych.synthesis.generator import XmcGenerator
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, widths
 from diptych.synthesis.stack import StackDiscriminator, StackGenerator

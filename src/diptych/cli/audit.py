@@ -59,10 +59,10 @@ def audit(
         png: Draw some pairs of each attribute here.
         out: Write everything here as JSON.
     """
-    from diptych.compose.generated import open_generator
-    from diptych.compose.generated.audit import audit as audited
-    from diptych.compose.generated.audit_page import audit_html, audit_png
-    from diptych.compose.generated.minimal_pairs import pairs_in, read_minimal_pairs, usual_pairs
+    from diptych.inspection.generators import open_generator
+    from diptych.inspection.generators.audit import audit as audited
+    from diptych.inspection.generators.audit_page import audit_html, audit_png
+    from diptych.inspection.generators.minimal_pairs import pairs_in, read_minimal_pairs, usual_pairs
     from diptych.models import load
 
     check_file(out, "--out", JSON, data)

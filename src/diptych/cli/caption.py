@@ -53,8 +53,8 @@ def caption(
         gallery: Pictures among which a caption has to find its own.
     """
     need("torch", "diptych caption")
-    from diptych.compose import captions as work
     from diptych.data.seen import learner_of, untrained
+    from diptych.inspection import captions as work
     from diptych.models.cross import load_cross
     from diptych.models.cross.captions import DecodingSettings, describe
 

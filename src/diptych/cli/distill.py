@@ -55,16 +55,16 @@ def distill(
     """
     check_folder(out, "--out")
     need("torch", "diptych distill")
-    from diptych import compose
-    from diptych.compose import distill as compose_distill
+    from diptych import runs
     from diptych.core.config import load
+    from diptych.runs import distilled
 
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
-    settings = load(compose_distill.DistillConfig, config, overrides)
+    settings = load(distilled.DistillConfig, config, overrides)
     folder = out or Path("runs") / settings.name
     if fresh:
-        compose.forget(folder)
-    report = compose_distill.distill(
+        runs.forget(folder)
+    report = distilled.distill(
         settings,
         teacher,
         student,

@@ -16,7 +16,7 @@ from .outputs import JSON, MARKDOWN, check_file
 from .shared import Common
 
 if TYPE_CHECKING:
-    from diptych.compose.generated import Tools
+    from diptych.inspection.generators import Tools
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -78,7 +78,13 @@ def eval_generated(
     """
     check_file(out, "--out", JSON, data)
     check_file(markdown, "--markdown", MARKDOWN, data)
-    from diptych.compose.generated import About, MeasureSettings, choose_splits, measure_generated, open_generator
+    from diptych.inspection.generators import (
+        About,
+        MeasureSettings,
+        choose_splits,
+        measure_generated,
+        open_generator,
+    )
 
     looking = tools(judge, features, maps, detector, common.progress())
     settings = MeasureSettings(
@@ -110,8 +116,8 @@ def eval_generated(
 
 def tools(judge: str, features: str, maps: str, detector: str, progress: Progress) -> Tools:
     """What looks at the pictures, by name. Raises MissingExtraError for what is not installed."""
-    from diptych.compose.generated import Extractor, MapExtractor, Tools
-    from diptych.compose.generated.extractors import BUNDLED, DEFAULT
+    from diptych.inspection.generators import Extractor, MapExtractor, Tools
+    from diptych.inspection.generators.extractors import BUNDLED, DEFAULT
     from diptych.models import load
 
     lacks = not is_installed("torch")

@@ -52,17 +52,17 @@ def fit_rerank(
         queries: Texts, and pictures, that are asked for, at most.
     """
     need("torch", "diptych fit-rerank")
-    from diptych.compose import rerank as compose_rerank
     from diptych.data.seen import Chosen, untrained
     from diptych.models import load
     from diptych.models.cross import load_cross
+    from diptych.runs import rerank
 
     encoder, matcher = load(fast), load_cross(slow, device=common.device)
     opened = open_source(data, options)
     if share < 1:
-        opened = Chosen(opened, compose_rerank.of_share(list(opened), share), options.split)
+        opened = Chosen(opened, rerank.of_share(list(opened), share), options.split)
     opened = untrained(opened, _learners(encoder, matcher), progress=common.progress())
-    report = compose_rerank.fit(
+    report = rerank.fit(
         encoder,
         matcher,
         list(opened),
@@ -115,16 +115,16 @@ def calibration(
     need("torch", "diptych calibration")
     if plot is not None:
         need("matplotlib", "--plot")
-    from diptych.compose import rerank as compose_rerank
     from diptych.core.files import write_bytes
     from diptych.data.seen import untrained
     from diptych.evaluation.reliability import draw_reliability
     from diptych.models import load
     from diptych.models.cross import load_cross
+    from diptych.runs import rerank
 
     encoder, matcher = load(fast), load_cross(slow, device=common.device)
     opened = untrained(open_source(data, options), _learners(encoder, matcher), progress=common.progress())
-    report = compose_rerank.check_relevance(
+    report = rerank.check_relevance(
         encoder,
         matcher,
         list(opened),

@@ -10,7 +10,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.lines import one_line
 from diptych.library import Library, card
-from diptych.library.checking import Problem
+from diptych.library.maintenance.verify import Problem
 
 from .library_copies import backup, export, import_, reembed, restore
 from .library_trash import delete, purge, trash, undo

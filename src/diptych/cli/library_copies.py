@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from diptych.core.file_names import escape
 from diptych.library import Library, card
-from diptych.library.names import escape
 
 from .outputs import JSON, check_file, check_folder
 from .shared import Common
@@ -63,7 +63,7 @@ def import_(
         store: Where its rows go: lance (in the folder), or milvus://HOST:PORT/COLLECTION.
         model: Name or folder to load the model by here, when it is another than on the old machine.
     """
-    from diptych.library import transfer
+    from diptych.library.maintenance import transfer
 
     check_folder(library, "LIBRARY")
     report = transfer.restore(source, library, store=store, model=model, progress=common.progress())
@@ -82,7 +82,7 @@ def backup(library: Path, folder: Path, /, *, common: Common = COMMON) -> None:
         library: Folder of the library.
         folder: Where backups are kept; made when it is not there.
     """
-    from diptych.library import transfer
+    from diptych.library.maintenance import transfer
 
     check_folder(folder, "FOLDER")
     name = escape(Path(os.path.abspath(library)).name).removesuffix(".library")  # noqa: PTH100
@@ -134,7 +134,7 @@ def reembed(
     """
     check_file(missing, "--missing", JSON)
     from diptych.core.files import write_bytes
-    from diptych.library.reembedding import MissingPicturesError
+    from diptych.library.maintenance.reembed import MissingPicturesError
 
     try:
         report = Library.open(library).reembed(model, thumbnails=thumbnails, progress=common.progress())

@@ -67,7 +67,7 @@ def report(
         detector: What looks for the objects that texts name.
         out: The page; RUN/report.html when left out.
     """
-    from diptych.compose.generated import (
+    from diptych.inspection.generators import (
         About,
         MeasureSettings,
         choose_splits,
@@ -75,7 +75,7 @@ def report(
         open_generator,
         read_outcome,
     )
-    from diptych.compose.generated.run_report import MEASURES, run_html
+    from diptych.inspection.generators.run_report import MEASURES, run_html
 
     from .eval_generated import tools
 

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
+from diptych.core.file_names import escape, plain, unescape
 from diptych.core.files import write_bytes
 from diptych.core.lines import one_line
 from diptych.core.notes import Note, notes_json
@@ -19,8 +20,7 @@ from diptych.core.types import Hit
 from diptych.data.image_inputs import SUFFIXES
 from diptych.library import Library
 from diptych.library import query as queries
-from diptych.library.names import escape, plain, unescape
-from diptych.library.rows import text_of
+from diptych.library.store.rows import text_of
 
 from .outputs import PNG, check_file
 from .shared import Common
@@ -189,7 +189,7 @@ def _mean_vector(collection: Library, pictures: Any) -> Any:
 def _png(picture: Any) -> bytes:
     from PIL import Image
 
-    from diptych.library.sheet import png
+    from diptych.library.rendering.sheet import png
 
     return png(Image.fromarray(picture))
 
@@ -210,13 +210,11 @@ def _attach(collection: Library, slow: str | None, beta: float | None, common: C
     named = slow or tokens.remembered(collection.folder)
     if named is None:
         raise tokens.missing(collection.folder, _matcher_here())
-    from diptych.compose import rerank as compose_rerank
     from diptych.models.cross import load_matcher
+    from diptych.runs import rerank
 
     matcher = load_matcher(named, device=common.device)
-    collection.attach(
-        compose_rerank.reranker(collection.card.fingerprint, matcher, beta=beta, named=collection.card.model)
-    )
+    collection.attach(rerank.reranker(collection.card.fingerprint, matcher, beta=beta, named=collection.card.model))
 
 
 def _matcher_here() -> str | None:
@@ -258,13 +256,13 @@ def _print(hits: list[Hit], query: str, paths: bool, notes: list[Note], common: 
 def _preview(
     collection: Library, hits: list[Hit], title: str, query_images: list[bytes], sheet: Path | None, common: Common
 ) -> None:
-    from diptych.library.sheet import Found, contact_sheet, png
+    from diptych.library.rendering.sheet import Found, contact_sheet, png
 
     found = [Found(hit, collection.thumbnail(hit.id)) for hit in hits]
     if sheet is None:
         import shutil
 
-        from diptych.library.terminal import preview
+        from diptych.library.rendering.terminal import preview
 
         print(preview(found, shutil.get_terminal_size().columns))
         return

@@ -71,7 +71,7 @@ def serve(
         generator: A model that draws pictures from words: its name or folder.
     """
     with needed_by("diptych serve"):
-        from diptych.serve import run, shelf
+        from diptych.serve import libraries, run
         from diptych.serve.app import create_app
         from diptych.serve.settings import Pressure, ServeSettings, new_token
     share_arenas()
@@ -88,7 +88,7 @@ def serve(
         fetch_urls=fetch_urls,
         pressure=Pressure(decoders=decoders),
     )
-    folders = shelf.named(library)
+    folders = libraries.named(library)
     run.log_to_stderr(quiet=common.quiet)
     application = create_app(
         settings, folders, models_of(folders), slow=_slow(slow, beta, common), generator=_generator(generator)

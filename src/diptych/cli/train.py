@@ -58,20 +58,20 @@ def train(
     """
     check_folder(out, "--out")
     need("torch", "diptych train")
-    from diptych import compose
-    from diptych.compose.unused import left_out
+    from diptych import runs
     from diptych.core.config import load, peek
+    from diptych.runs.unused import left_out
 
     overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
     kind = peek(config, "kind")
-    made: Any = compose  # what has forget and train for this kind
-    settings_type: Any = compose.TrainConfig
+    made: Any = runs  # what has forget and train for this kind
+    settings_type: Any = runs.TrainConfig
     if kind == "synthesis":
-        from diptych.compose import synthesis as made
+        from diptych.runs import generator as made
 
         settings_type = made.SynthesisConfig
     elif kind == "cross":
-        from diptych.compose import slow as made
+        from diptych.runs import cross_encoder as made
 
         settings_type = made.SlowConfig
     settings = load(settings_type, config, overrides)

@@ -10,8 +10,8 @@ import PIL.Image
 from PIL import ImageDraw
 
 from diptych.core.shapes import Float32, UInt8
-from diptych.library.lettering import fitted, font_for
-from diptych.library.sheet import png
+from diptych.library.rendering.sheet import png
+from diptych.library.rendering.text_thumbnails import fitted, font_for
 
 from .occlusion import Explanation
 

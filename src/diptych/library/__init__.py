@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from diptych.library.indexing.report import IndexReport
+from diptych.library.store.trash import Deletion, Trashed, Undone
+
 from .collection import Info, Library
 from .encoder import Encoder
 from .items import Added, Item, NewItem, Page, Prepared
-from .report import IndexReport
-from .trash import Deletion, Trashed, Undone
 
 __all__ = [
     "Added",

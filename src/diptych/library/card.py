@@ -11,10 +11,10 @@ from shlex import quote
 from typing import Any
 
 from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
 from diptych.core.files import write_json
 
 from .encoder import Encoder
-from .names import escape
 
 FILE = "library.json"
 FORMAT = 1

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, Progress
+from diptych.library.indexing.report import IndexReport
+from diptych.library.maintenance.maintainer import Care
+from diptych.library.store.places import open_place
+from diptych.library.store.rows import location
+from diptych.library.store.trash import Batch, Deletion
 
 from . import card
 from .card import LANCE, Card
-from .care import Care
 from .encoder import Encoder
 from .matching import Matching
-from .names import escape
 from .opened import bytes_below, disk_errors, lasting_name, loaded
-from .places import open_place
-from .report import IndexReport
-from .rows import location
-from .trash import Batch, Deletion
 
 if TYPE_CHECKING:
-    from .indexing import Acknowledge, IndexOptions
-    from .sources import Survey
+    from diptych.library.indexing.run import Acknowledge, IndexOptions
+    from diptych.library.indexing.sources import Survey
 
 _KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
 _COMPACT_FROM = 20  # versions; fewer are not worth the work after a run
@@ -114,9 +114,9 @@ class Library(Matching, Care):
         Raises DataError for a path that is missing or has no pictures and never had, before anything is changed;
         LibraryError when another process is writing; Interrupted, which says what is kept, for a Ctrl-C.
         """
-        from .indexing import IndexOptions, IndexRun
-        from .sources import Survey, survey
-        from .texts import holds_texts
+        from diptych.library.indexing.run import IndexOptions, IndexRun
+        from diptych.library.indexing.sources import Survey, survey
+        from diptych.library.indexing.texts import holds_texts
 
         model = self._needed_model()
         with self._writing() as store:

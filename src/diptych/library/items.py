@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import ConfigError, LimitError
+from diptych.core.file_names import plain
 from diptych.core.shapes import Float32
 from diptych.core.types import Skipped
-
-from .names import plain
-from .rows import Row, is_owned, location
+from diptych.library.store.rows import Row, is_owned, location
 
 MOST_LISTED = 1000  # items of a page
 MOST_META_BYTES = 32_768  # of one picture's metadata and texts, as JSON

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
+from diptych.library.indexing.report import IndexReport
+from diptych.library.store.where import Where
 
 from . import query as queries
-from .names import escape
-from .report import IndexReport
 from .searching import Searching
-from .where import Where
 
 if TYPE_CHECKING:
     from diptych.data.readers import SourceOptions
@@ -129,8 +129,7 @@ class Matching(Searching):
         """
         from diptych.data.video import MomentPlan, VideoLimits
         from diptych.encoders.video import MeanPooledVideo
-
-        from .videos import index_videos
+        from diptych.library.indexing.videos import index_videos
 
         model = self._needed_model()
         tower = MeanPooledVideo(model.encode_pixels, model.preprocess)
@@ -162,7 +161,7 @@ class Matching(Searching):
         Raises DataError when there is no text, and LibraryError for a library of pictures, or when another
         process is writing.
         """
-        from .texts import ANY_SOURCE, index_texts
+        from diptych.library.indexing.texts import ANY_SOURCE, index_texts
 
         model = self._needed_model()
         with self._writing() as store:

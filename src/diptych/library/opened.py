@@ -14,18 +14,20 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, LibraryError, ModelError
+from diptych.core.file_names import escape
 from diptych.core.memory import give_back
 from diptych.core.shapes import Float32
+from diptych.library.rendering.thumbnails import Thumbs
+from diptych.library.store.places import JournalledStore, open_place, snapshot_folder
+from diptych.library.store.where import Where
+from diptych.library.view.local import View
+from diptych.library.view.snapshot import Snapshot
 
-from . import accelerator, card, journal, lock, snapshot
+from . import card
 from .card import Card
 from .encoder import Encoder
-from .names import escape
-from .places import JournalledStore, open_place, snapshot_folder
-from .snapshot import Snapshot
-from .thumbs import Thumbs
-from .view import View
-from .where import Where
+from .store import lock
+from .view import accelerator, journal, snapshot
 
 _THUMBS, _SNAPSHOT_LOCK = "thumbs", "snapshot.lock"
 _PATIENCE = 1.0  # seconds for which a reader waits for the journal of a write under way, before it looks for itself
@@ -93,7 +95,7 @@ class OpenLibrary:
 
     def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
         """What to say when a filter leaves nothing: what is there instead, but for the columns in `secret`."""
-        from .hints import nothing_passes  # rarely needed
+        from diptych.library.view.hints import nothing_passes  # rarely needed
 
         store = self._store()
         return nothing_passes(self._filter(where), store, store.count(), secret)
@@ -124,7 +126,7 @@ class OpenLibrary:
     def _filter(self, where: str | Where) -> Where:
         if not isinstance(where, str):
             return where
-        from .where_sql import parse  # only here, for the sake of everybody who gives no filter
+        from diptych.library.store.where_sql import parse  # only here, for the sake of everybody who gives no filter
 
         return parse(where, self._store().columns())
 
@@ -249,7 +251,7 @@ class OpenLibrary:
                 store, token = self._place.standing()
                 view = self._laid_out(store, token)
             elif not whole and (view is None or self._is_worth_rewriting(view)) and not self.is_rebuilding_snapshot:
-                from . import snapshot_rebuild  # a search needs no processes
+                from .view import snapshot_rebuild  # a search needs no processes
 
                 snapshot_rebuild.start(self.folder)
             self._current = view or self._current

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from diptych.core.files import fsync_folder, write_bytes
-
-from .rows import OWNED, is_owned
+from diptych.library.store.rows import OWNED, is_owned
 
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}
 

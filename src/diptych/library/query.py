@@ -22,12 +22,12 @@ import numpy as np
 from diptych.core.blank import is_blank
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
+from diptych.core.file_names import escape
 from diptych.core.lines import one_line
 from diptych.core.shapes import Float32
 from diptych.data.image_inputs import SUFFIXES
 
 from .encoder import Encoder
-from .names import escape
 
 MAX_CHARACTERS = 1000
 MAX_HITS = 1000

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import DiptychError
+from diptych.core.file_names import unescape
 from diptych.core.types import BytesImage, FileImage, ImageRef
 from diptych.data.video import SUFFIXES as VIDEOS
-
-from .names import unescape
-from .rows import location
-from .sources import survey
-from .store import Store
-from .texts import MARK as TEXTS
+from diptych.library.indexing.sources import survey
+from diptych.library.indexing.texts import MARK as TEXTS
+from diptych.library.store.protocol import Store
+from diptych.library.store.rows import location
 
 
 def pictures_of(store: Store, folder: Path, others: Counter[str]) -> Iterator[tuple[ImageRef, str]]:

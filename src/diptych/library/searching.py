@@ -14,12 +14,12 @@ from diptych.core.lines import one_line
 from diptych.core.notes import Note
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
+from diptych.library.store.rows import location, text_of
+from diptych.library.store.where import Where
+from diptych.library.view.snapshot import DamagedError, Snapshot
 
 from . import query as queries
 from .opened import OpenLibrary
-from .rows import location, text_of
-from .snapshot import DamagedError, Snapshot
-from .where import Where
 
 _SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
 _TIES = 16  # further hits asked of a server, so that equal scores can be put in order of their ids

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
+from diptych.core.file_names import escape
 from diptych.core.files import write_json
 from diptych.core.lines import one_line
 from diptych.core.protocols import SILENT, Preprocess, Progress
@@ -24,9 +25,7 @@ from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.cache import FeatureCache
 from diptych.data.images import stream
-
-from .names import escape
-from .rows import content_of
+from diptych.library.store.rows import content_of
 
 FOLDER = "tokens"
 VIEW = "regions"

@@ -12,10 +12,16 @@ from typing import Any
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError, Reason
+from diptych.core.file_names import unescape
 from diptych.core.types import BytesImage
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
+from diptych.library.store.protocol import Store
+from diptych.library.store.rows import Row, content_of, location, new_id
+from diptych.library.store.trash import Batch, Deletion, Trashed, Undone
+from diptych.library.store.where import Where
 
-from . import descriptions, trash
+from .images import Wanted, originals
+from .indexing import descriptions
 from .items import (
     KEEP,
     UPLOAD,
@@ -29,14 +35,9 @@ from .items import (
     check_limit,
     clean_name,
 )
-from .names import unescape
 from .opened import OpenLibrary
 from .originals import Originals
-from .pictures import Wanted, originals
-from .rows import Row, content_of, location, new_id
-from .store import Store
-from .trash import Batch, Deletion, Trashed, Undone
-from .where import Where
+from .store import trash
 
 WAIT = 10.0  # seconds an item write waits for another writer
 _COMPACT_EVERY = 100  # writes; keeps the number of small files bounded
@@ -62,7 +63,7 @@ class Items(OpenLibrary):
         and named. Raises ConfigError or LimitError for a description that cannot be kept, LibraryError when another
         process is writing for `wait` seconds.
         """
-        from .preparing import prepare_all
+        from diptych.library.indexing.preparing import prepare_all
 
         for item in items:
             check_described(item.name, item.texts, item.split, item.group, item.meta)

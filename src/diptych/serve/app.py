@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from diptych.core.version import __version__
 from diptych.library import Encoder
 
-from . import errors, shelf
+from . import errors
+from . import libraries as registry
 from .admission import Admission
 from .api import items, looking, making, models, search, system
 from .drawing import Generator
@@ -62,7 +63,7 @@ def create_app(
     *,
     default: Encoder | None = None,
     fetcher: Fetcher | None = None,
-    load: shelf.Loader | None = None,
+    load: registry.Loader | None = None,
     slow: Slow | None = None,
     generator: Generator | None = None,
 ) -> Application:
@@ -74,7 +75,7 @@ def create_app(
     Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
     """
     metrics = Metrics()
-    stocked = shelf.stock(libraries, models, default, settings.pressure, metrics, load=load, slow=slow)
+    stocked = registry.stock(libraries, models, default, settings.pressure, metrics, load=load, slow=slow)
     return Application(Service(settings, stocked, metrics, fetcher, slow=slow, generator=generator))
 
 

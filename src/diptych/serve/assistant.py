@@ -16,11 +16,11 @@ from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
 from diptych.core.errors import DataError, DiptychError
+from diptych.core.file_names import plain
 from diptych.core.types import Hit
 from diptych.core.version import __version__
 from diptych.library import Library
 from diptych.library import query as queries
-from diptych.library.names import plain
 
 _MOST_HITS = 50  # an assistant reads them all
 _ABOUT = """Search a collection of pictures by words in many languages, by likeness, or by both.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
 
-from diptych.library.where import AllOf, FilterError, Where, condition
+from diptych.library.store.where import AllOf, FilterError, Where, condition
 
 from .errors import ServeError
 from .schemas import Condition
@@ -33,7 +33,7 @@ def to_where(conditions: Sequence[Condition], where: str | None, columns: Mappin
     try:
         parts = [_one(one, columns) for one in conditions]
         if where is not None and where.strip():
-            from diptych.library.where_sql import parse  # only here, for the sake of everybody who gives no SQL
+            from diptych.library.store.where_sql import parse  # only here, for the sake of everybody who gives no SQL
 
             parts.append(parse(where, columns))
     except FilterError as error:

@@ -23,8 +23,8 @@ from .decoding import WHAT_CAME, Decoded, DecoderPool
 from .embedding import Embedder, Vector
 from .errors import ServeError
 from .fetching import Fetcher
+from .libraries import Served
 from .schemas import MAX_TEXT, Picture, SearchRequest, Term
-from .shelf import Served
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from diptych.core.files import atomic_write
 from diptych.core.paths import cache_folder
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
-from diptych.library.snapshot import Snapshot
+from diptych.library.view.snapshot import Snapshot
 
 from .errors import log
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import DataError
+from diptych.core.file_names import unescape
 from diptych.core.types import Hit
 from diptych.library import Library, Page
-from diptych.library.names import unescape
-from diptych.library.rows import content_of
-from diptych.library.snapshot import Snapshot
-from diptych.library.where import Where
+from diptych.library.store.rows import content_of
+from diptych.library.store.where import Where
+from diptych.library.view.snapshot import Snapshot
 
 from . import errors
 from .embedding import Vector

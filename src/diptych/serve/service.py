@@ -16,12 +16,12 @@ from .drawing import Generator
 from .fetching import Fetcher
 from .health import Health
 from .inputs import Inputs
+from .libraries import Served, Shelf
 from .metrics import Metrics
 from .once import Once
 from .settings import ServeSettings
-from .shelf import Served, Shelf
 from .slow import Slow
-from .workshop import Workshop
+from .slow_queue import Workshop
 
 
 class Service:

@@ -40,7 +40,7 @@ class Slow:
 
     def attach(self, library: Library) -> bool:
         """Let a library be re-ranked. False, with a line in the log, when nothing was fitted for its model."""
-        from diptych.compose.rerank import reranker
+        from diptych.runs.rerank import reranker
 
         matcher: Any = self.matcher
         try:

@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
 from diptych.models.heads import Standardise
 from diptych.synthesis.blocks import DownBlock
-from diptych.synthesis.eyes import Look
+from diptych.synthesis.frozen_features import Look
 from diptych.synthesis.settings import XmcSettings, widths
 
 

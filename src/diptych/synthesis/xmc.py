@@ -11,7 +11,7 @@ from diptych.core.errors import ConfigError
 from diptych.synthesis.augment import Augmentation
 from diptych.synthesis.contrast import centred, contrast, cosines, distance, hinge_discriminator, word_region_scores
 from diptych.synthesis.discriminator import Seen
-from diptych.synthesis.eyes import Look
+from diptych.synthesis.frozen_features import Look
 from diptych.synthesis.game import Batch, Outcome, draw_noise, won
 from diptych.synthesis.settings import XmcSettings
 

@@ -31,11 +31,11 @@ from diptych.training.averaging import AveragedWeights
 from diptych.training.batch_norm import check_norms, share_batch_norms
 from diptych.training.batches import BatchRows, Plan
 from diptych.training.distributed import accelerator, anywhere, from_first, scaler_of, start, sum_gradients
+from diptych.training.divergence import DivergedError, NameRows, Watch
 from diptych.training.journal import CURVE, Journal
 from diptych.training.objectives import Contrastive, Direct, Objective
 from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, chosen_precision, forget
 from diptych.training.settings import TrainingSettings
-from diptych.training.watch import DivergedError, NameRows, Watch
 
 __all__ = ["BEST", "CURVE", "LAST", "RUN_FILES", "DivergedError", "FitResult", "Trainer", "accelerator", "forget"]
 

@@ -14,7 +14,7 @@ from diptych.data.readers import Source
 from diptych.data.readers.reading import printable
 
 from .duplicates import find_duplicates
-from .look import Look, in_threads, look_at
+from .image_facts import Look, in_threads, look_at
 from .near import MAX_RADIUS
 from .report import Problem, Report
 from .tally import CountTokens, Images, Pairs, Texts

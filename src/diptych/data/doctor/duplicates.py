@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .look import Look
+from .image_facts import Look
 from .near import near_pairs
 from .report import Duplicates, Problem
 

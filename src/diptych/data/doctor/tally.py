@@ -10,7 +10,7 @@ from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped
 from diptych.data.language import guess_language
 
 from .duplicates import TextUses, Use
-from .look import Look
+from .image_facts import Look
 from .report import HUGE, NO_SPLIT, TINY, Problem
 
 CLASS = "class"  # the field of a text that only names the class of a pair: these are meant to repeat

@@ -16,7 +16,7 @@ from .means import estimate_of_mean
 from .neighbours import Neighbours, nearest_by_distance
 from .objects import Detector, ObjectAccuracy, mentioned, semantic_object_accuracy
 from .r_precision import POOL, draw_pools, r_precision
-from .through_pictures import ThroughPictures, retrieval_through_pictures
+from .through_images import ThroughPictures, retrieval_through_pictures
 
 __all__ = [
     "POOL",

@@ -12,12 +12,13 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import TypeAdapter, ValidationError
 
 from diptych.core.errors import DataError, DiptychError
+from diptych.core.file_names import plain
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
-from diptych.library.cells import column_name
-from diptych.library.names import plain
+from diptych.library.store.row_codec import column_name
+from diptych.serve.libraries import Served
 
-from .. import errors, filters, once, seeing
+from .. import errors, explaining, filters, once
 from ..editing import Add, Delete, Describe, Undo
 from ..errors import ServeError
 from ..reading import PLACES, original
@@ -40,7 +41,6 @@ from ..schemas import (
     UndoRequest,
 )
 from ..service import Service, TheService, told
-from ..shelf import Served
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
@@ -298,7 +298,7 @@ async def _keep_tokens(service: Service, served: Served, identifiers: list[str])
     """Behind the answer: the tokens of what was added, where the library has some already."""
     if identifiers and served.slow is not None and await served.read(served.can_rerank):
         for identifier in identifiers:
-            service.background.put(partial(seeing.keep_tokens, service, served, identifier))
+            service.background.put(partial(explaining.keep_tokens, service, served, identifier))
 
 
 async def _delete(served: Served, ids: tuple[str, ...]) -> Deleted:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from .. import seeing
+from .. import explaining
 from ..inputs import checked_text
 from ..schemas import MAX_QUERY, Why
 from ..service import TheService
@@ -36,7 +36,7 @@ async def why(
     By slow: which regions each word looked at, and by how much the picture makes it likelier.
     """
     words = checked_text(text, MAX_QUERY)
-    told, png = await seeing.why(service, service.shelf.get(name), id, words, by, draw=True)
+    told, png = await explaining.why(service, service.shelf.get(name), id, words, by, draw=True)
     if format == "png":
         return Response(png, media_type="image/png", headers={"Content-Disposition": "inline"})
-    return seeing.with_overlay(told, png)
+    return explaining.with_overlay(told, png)

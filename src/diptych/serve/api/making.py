@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from .. import drawing, errors, seeing
+from diptych.serve.libraries import Served
+
+from .. import drawing, errors, explaining
 from ..errors import ServeError
 from ..inputs import checked_text
 from ..schemas import MAX_QUERY, Caption, CaptionRequest, Drawn, Generated, GenerateRequest
 from ..service import Service, TheService
-from ..shelf import Served
 from . import RESPONSES
 
 router = APIRouter(responses=RESPONSES, tags=["models"])
@@ -18,9 +19,9 @@ router = APIRouter(responses=RESPONSES, tags=["models"])
 @router.post("/caption", summary="Describe a picture")
 async def caption(asked: CaptionRequest, service: TheService) -> Caption:
     """In words, by the slow model read as a captioner; 404 `no_such_model` without one."""
-    slow = seeing.slow_of(service, "describe pictures")
+    slow = explaining.slow_of(service, "describe pictures")
     if asked.image.id is not None and asked.image.data is None and asked.image.url is None:
-        tokens = await seeing.tokens_of(service, slow, _library(asked.library, service), asked.image.id)
+        tokens = await explaining.tokens_of(service, slow, _library(asked.library, service), asked.image.id)
     else:
         data = await service.inputs.picture_bytes(asked.image)
         pixels = (await service.decoders.decode(data, slow.preprocess)).pixels

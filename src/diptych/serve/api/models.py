@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32, Float64
+from diptych.serve.libraries import is_called
 
 from .. import drawing, errors
 from ..embedding import Embedder, Vector
@@ -30,7 +31,6 @@ from ..schemas import (
     Usage,
 )
 from ..service import Service, TheService
-from ..shelf import is_called
 from ..slow import Slow
 from . import RESPONSES
 

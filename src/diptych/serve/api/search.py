@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
 from diptych.core import types as library_types
-from diptych.library.names import plain
-from diptych.library.where import Where
+from diptych.core.file_names import plain
+from diptych.library.store.where import Where
+from diptych.serve.libraries import Served
 
-from .. import filters, projection, seeing
+from .. import explaining, filters, projection
 from ..decoding import WHAT_CAME
 from ..embedding import Vector
 from ..errors import ServeError
@@ -20,7 +21,6 @@ from ..inputs import one_of
 from ..reading import Found
 from ..schemas import Condition, Hit, MapInfo, SearchRequest, SearchResponse
 from ..service import Service, TheService, told
-from ..shelf import Served
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
@@ -135,7 +135,7 @@ async def _explained(service: Service, served: Served, asked: SearchRequest, hit
     """Say of the first hits what the words hang on: by the model that put them in order."""
     for hit in hits[:_EXPLAINED]:
         by = "slow" if asked.rerank and served.slow is not None and served.slow.describes else "fast"
-        hit.why, _ = await seeing.why(service, served, hit.id, _words(asked), by, draw=False)
+        hit.why, _ = await explaining.why(service, served, hit.id, _words(asked), by, draw=False)
 
 
 async def _where(served: Served, conditions: list[Condition], where: str | None) -> Where | None:

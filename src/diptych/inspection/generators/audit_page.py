@@ -1,0 +1,92 @@
+"""An audit as a page, and as one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diptych.inspection.sheet import Row, Tile, draw_sheet
+from diptych.library.rendering.sheet import png
+
+from . import page
+from .audit import Audit, Shown
+
+_EACH = 6  # pairs shown of those that survived least, and of those that survived best
+_IN_SHEET = 3
+
+
+def audit_html(audit: Audit) -> str:
+    """The table, and for each attribute the pairs that failed worst and those that went best."""
+    rows, notes = [], []
+    for one in audit.attributes:
+        bounds = one.generated.interval
+        rows.append(
+            [
+                one.name,
+                str(one.pairs),
+                f"{100 * one.generated.value:.1f}",
+                f"{100 * bounds.low:.1f} to {100 * bounds.high:.1f}" if bounds else "",
+                f"{100 * one.real.value:.1f}" if one.real else "",
+                f"{one.margin:+.3f}",
+            ]
+        )
+        notes.append(f"the two texts are {one.texts_apart:.2f} alike (cosine)")
+    heads = ("attribute", "pairs", "survived %", "95%", "real pictures %", "margin")
+    rule = (
+        "Of two texts that differ in one attribute both are drawn. It survived in a picture that the model finds "
+        "nearer to its own text than to the changed one; chance is 50 %, a tie is a miss. Real pictures answer the "
+        "same question where the pairs come from a data set: the most to expect of this judge."
+    )
+    sections = [("What survives", page.paragraph(rule, "quiet") + page.table(heads, rows, notes))]
+    for one in audit.attributes:
+        ordered = _ordered(audit, one.name)
+        worst = ordered[:_EACH]
+        best = ordered[::-1][: min(_EACH, len(ordered) - len(worst))]
+        body = page.paragraph("Failed worst first.", "quiet") + page.pairs(map(_pair, worst))
+        if best:
+            body += page.paragraph("And the best.", "quiet") + page.pairs(map(_pair, best))
+        sections.append((one.name.capitalize(), body))
+    lead = f"{audit.generator}, judged by {audit.model}; {audit.noises} pictures a text, seed {audit.seed}."
+    return page.page("What of a text survives in its picture", lead, sections)
+
+
+def audit_png(audit: Audit) -> bytes:
+    """Some pairs of each attribute, each picture framed when its own text is the nearer."""
+    sections = []
+    for one in audit.attributes:
+        ordered = _ordered(audit, one.name)
+        few = [*ordered[:_IN_SHEET], *ordered[::-1][: max(0, min(_IN_SHEET, len(ordered) - _IN_SHEET))]]
+        title = f"{one.name}: {100 * one.generated.value:.0f} % of {one.pairs} pairs (chance 50 %)"
+        sections.append((title, [_sheet_row(each) for each in few]))
+    return png(draw_sheet(sections))
+
+
+def _ordered(audit: Audit, attribute: str) -> Sequence[Shown]:
+    """Worst first: by the share that survived, then by how clearly."""
+    of_it = [one for one in audit.shown if one.pair.attribute == attribute]
+    return sorted(of_it, key=lambda one: (one.survived, sum(one.own) - sum(one.changed)))
+
+
+def _pair(one: Shown) -> str:
+    figures = [
+        page.picture(
+            one.pictures[side],
+            f"{text}: own {one.own[side]:.2f}, other {one.changed[side]:.2f}",
+            one.own[side] > one.changed[side],
+            f"generated from: {text}",
+        )
+        for side, text in enumerate((one.pair.one, one.pair.other))
+    ]
+    return page.row(figures, f"{100 * one.survived:.0f} % survived")
+
+
+def _sheet_row(one: Shown) -> Row:
+    query = Tile(f"{one.pair.one} / {one.pair.other}", f"{100 * one.survived:.0f} % survived")
+    tiles = [
+        Tile(
+            one.pictures[side],
+            f"{text}: {one.own[side]:.2f}, {one.changed[side]:.2f}",
+            one.own[side] > one.changed[side],
+        )
+        for side, text in enumerate((one.pair.one, one.pair.other))
+    ]
+    return Row(query, tuple(tiles))

@@ -1,0 +1,82 @@
+"""What is said about an image: by its source when it is indexed, and by people afterwards. Neither wipes the other's.
+
+A row that somebody described keeps, in `said`, what its source said last. Indexed again, what the source says now is
+taken, but for each text, split, group and key of the metadata that somebody has changed since. Of rows made before
+that was noted (`said` is empty) everything stays of which the source says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from diptych.library.store.rows import Row
+
+KEPT_DESCRIPTION = "kept_description"  # of a note
+KEPT_DETAIL = "changed since they were indexed; they keep the texts, metadata and names that were given to them here"
+
+
+def described(row: Row) -> dict[str, Any]:
+    """A row's description, as JSON has it."""
+    return {"texts": list(row.texts), "split": row.split, "group": row.group, "meta": dict(row.meta)}
+
+
+def is_touched(row: Row) -> bool:
+    """Whether somebody described the row, or gave it a name, since it was indexed."""
+    return bool(row.said) or row.title is not None
+
+
+def patched(before: Row, after: Row) -> Row:
+    """A row that somebody described anew; what its source said is remembered."""
+    said = before.said if before.said is not None else described(before)
+    return replace(after, said=None if described(after) == said else said)
+
+
+def kept(new: Row, old: Row, *, source_speaks: bool) -> Row:
+    """The row of the same image indexed again: `new` with what stays of its former self.
+
+    A source that does not speak about texts and metadata, as a plain folder, changes nothing of them.
+    """
+    if not source_speaks:
+        return _with(replace(new, title=old.title, said=old.said), described(old))
+    if old.said is None:
+        return replace(new, title=old.title)
+    now, mine = described(new), described(old)
+    if not old.said:
+        merged = {key: now[key] or mine[key] for key in ("texts", "split", "group")}
+        merged["meta"] = {**mine["meta"], **now["meta"]}
+        return _with(replace(new, title=old.title, said=None if merged == now else now), merged)
+    said = old.said
+    merged = {key: now[key] if mine[key] == said[key] else mine[key] for key in ("texts", "split", "group")}
+    merged["meta"] = _merged(now["meta"], mine["meta"], said["meta"])
+    return _with(replace(new, title=old.title, said=None if merged == now else now), merged)
+
+
+def filled(new: Row, old: Row) -> Row:
+    """A row given again: its own description, and its former one where it says nothing."""
+    return replace(
+        new,
+        title=new.title or old.title,
+        texts=new.texts or old.texts,
+        split=new.split or old.split,
+        group=new.group or old.group,
+        meta={**old.meta, **new.meta},
+    )
+
+
+def _merged(now: Mapping[str, Any], mine: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    changed = {key for key in mine.keys() | said.keys() if mine.get(key) != said.get(key)}
+    return {key: value for key, value in now.items() if key not in changed} | {
+        key: mine[key] for key in mine if key in changed
+    }
+
+
+def _with(row: Row, description: Mapping[str, Any]) -> Row:
+    return replace(
+        row,
+        texts=tuple(description["texts"]),
+        split=description["split"],
+        group=description["group"],
+        meta=description["meta"],
+    )

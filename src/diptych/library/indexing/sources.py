@@ -1,0 +1,306 @@
+"""From the paths named to `index` to the pictures behind them: files, folders, and sources of pairs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import DataError, Reason
+from diptych.core.file_names import DistinctNames, escape, plain
+from diptych.core.notes import Notes
+from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
+from diptych.data.image_inputs import SUFFIXES
+from diptych.data.image_walk import LINKED, ImageWalk, is_image_file
+from diptych.data.readers import SourceOptions, open_source
+from diptych.library import card
+from diptych.library.store.row_codec import column_name
+from diptych.library.store.rows import content_of, description_digest
+
+from .absent import away
+
+ANY_SOURCE = SourceOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture that a source has.
+
+    `described` tells whether the source speaks about texts and metadata; a plain folder does not,
+    so that indexing it never wipes what a richer source said.
+    """
+
+    ref: ImageRef
+    path: str  # written form; unique in the library
+    source: str
+    bytes: int
+    modified_ns: int
+    described: bool = False
+    texts: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""  # of its bytes, where the source gave them; else they have not been read
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it lies in a tar or a table, where its name is only a label."""
+        return not isinstance(self.ref, FileImage)
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of the description, as `Row.digest`."""
+        return description_digest(self.texts, self.split, self.group, self.meta)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Everything that was found, and what could not be looked at."""
+
+    found: dict[str, Found] = field(default_factory=dict)  # by path
+    folders: list[str] = field(default_factory=list)  # walked roots, written form
+    sources: set[str] = field(default_factory=set)  # all roots, written form
+    missing: dict[str, str] = field(default_factory=dict)  # roots that are not there or cannot be read, and why
+    unreadable: list[str] = field(default_factory=list)  # folders that refused to be listed
+    skipped: list[Skipped] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)  # pictures that are links to files
+    notes: Notes = field(default_factory=Notes)
+    _with_bytes: dict[str, tuple[Path, SourceOptions]] = field(default_factory=dict)  # sources to read again
+
+    def add(self, found: Found) -> None:
+        """Remember a picture; a richer description of the same path wins."""
+        if found.path not in self.found or found.described:
+            self.found[found.path] = found
+
+    def drop(self, source: str) -> None:
+        """Forget what was found of a source that could not be read to its end."""
+        self.found = {path: found for path, found in self.found.items() if found.source != source}
+        self._with_bytes.pop(source, None)
+
+    def add_source(self, root: Path, status: os.stat_result, options: SourceOptions) -> None:
+        """Remember the pictures of a source of pairs, but never their bytes: those are read again later."""
+        shown = escape(str(root))
+        source = open_source(root, options)
+        names = DistinctNames()
+        for pair, position, ref in _images(source):
+            found = _described(pair, position, ref, shown, status, names)
+            if found is not None:
+                self._note_shared_column(found)
+            if found is None:
+                detail = f"{shown} lists it, but there is no such file"
+                self.skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
+            elif isinstance(found.ref, BytesImage):
+                self._with_bytes[shown] = (root, options)
+                self.add(replace(found, ref=BytesImage(b"", found.ref.label)))
+            else:
+                self.add(self._with_texts_of_its_other_record(found))
+        self.skipped += source.skipped
+        self.notes.extend(source.notes)
+
+    def _note_shared_column(self, found: Found) -> None:
+        """Keys of one image that become the same column: all are kept, and --where asks about the last one."""
+        columns: dict[str, str] = {}
+        for key, value in found.meta.items():
+            other = columns.setdefault(column_name(key), key) if value is not None else key
+            if other != key:
+                detail = (
+                    f"images with {other!r} and {key!r}, which are one column to --where: it has the last one's value"
+                )
+                self.notes.add("shared_column", detail, found.path)
+
+    def _with_texts_of_its_other_record(self, found: Found) -> Found:
+        """A file that several records of one source have is one item, with the texts of them all."""
+        before = self.found.get(found.path)
+        if before is None or before.source != found.source or found.is_inside:
+            return found
+        detail = "images that several records of a source have, each one item with the texts of them all"
+        self.notes.add("joined_item", detail, found.path)
+        return replace(before, texts=tuple(dict.fromkeys((*before.texts, *found.texts))))
+
+    def pictures(self) -> Iterator[Found]:
+        """All pictures, ready to be read."""
+        yield from (found for found in self.found.values() if not isinstance(found.ref, BytesImage))
+        left = {path for path, found in self.found.items() if isinstance(found.ref, BytesImage)}
+        for shown, (root, options) in self._with_bytes.items():
+            status, names = root.stat(), DistinctNames()
+            for pair, position, ref in _images(open_source(root, options)):
+                found = _described(pair, position, ref, shown, status, names)
+                if found is not None and isinstance(ref, BytesImage) and found.path in left:
+                    left.remove(found.path)
+                    yield found
+
+
+def survey(
+    paths: Iterable[Path | str],
+    format: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    *,
+    is_known: Callable[[str], bool] = lambda root: False,
+) -> Survey:
+    """Find the pictures of all paths: folders are walked, other files are read as pictures or as lists of them.
+
+    With `format` (the name of a reader) every path is read as such a source of pairs, folders too; `options` say
+    more about files that list pictures.
+    Raises DataError when a path is missing or leads to no picture at all, unless `is_known` says that the library
+    has rows of it (by its written form): then it is noted, so that a run can keep them.
+    """
+    result = Survey()
+    named = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
+    roots = list(dict.fromkeys(named))
+    if not roots:
+        raise DataError("no path was given; expected folders, pictures, or files that list pictures")
+    for root in roots:
+        shown = escape(str(root))
+        try:
+            _survey_root(root, replace(options, format=format or options.format), result)
+        except DataError as error:
+            if not is_known(shown):
+                raise
+            result.drop(shown)
+            result.missing[shown] = away(root) or f"it cannot be used ({str(error).partition(';')[0]})"
+    _drop_links(result)
+    return result
+
+
+def _drop_links(result: Survey) -> None:
+    """Links to files that another of the paths named has led to: each picture is read once."""
+    for link in result.links:
+        path, target = escape(link), escape(os.path.realpath(link))
+        if path in result.found and target != path and target in result.found and not result.found[path].described:
+            del result.found[path]
+            result.notes.add("link", LINKED, path)
+
+
+def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
+    shown = escape(str(root))
+    try:
+        status = root.stat()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot look at {shown}: {getattr(error, 'strerror', None) or error}; expected a folder, a picture, or "
+            f"a file that lists pictures; check the name, and that its drive is there (the library is unchanged)",
+            Reason.MISSING,
+        ) from error
+    result.sources.add(shown)
+    if options.format is not None:
+        _survey_source(root, status, options, result)
+    elif stat.S_ISDIR(status.st_mode):
+        result.folders.append(shown)
+        _walk(root, result)
+    elif is_image_file(root):
+        result.add(_file(root, status, shown))
+    else:
+        _survey_source(root, status, options, result)
+
+
+def _file(path: Path, status: os.stat_result, source: str) -> Found:
+    return Found(FileImage(path), escape(str(path)), source, status.st_size, status.st_mtime_ns)
+
+
+def _walk(root: Path, result: Survey) -> None:
+    """Add every picture below the root. Raises DataError when there is none."""
+    shown = escape(str(root))
+    if card.exists(root):
+        raise DataError(f"{shown} is itself a library; expected a folder of pictures", Reason.NO_IMAGE)
+
+    def unreadable(folder: str, error: OSError) -> None:
+        result.unreadable.append(escape(folder))
+        detail = f"cannot list the folder: {error.strerror}; its pictures in the library are kept"
+        result.skipped.append(Skipped(escape(folder), Reason.MISSING, detail))
+
+    # a library inside the pictures: its thumbnails are not pictures of the user's
+    walk = ImageWalk(
+        root,
+        result.notes,
+        unreadable,
+        is_closed=lambda entries: any(entry.name == card.FILE for entry in entries),
+        show=lambda name: plain(escape(name)),
+    )
+    pictures = 0
+    for entry in walk:
+        pictures += 1
+        _look_at(entry, shown, result)
+    result.links += map(str, walk.links)
+    if pictures:
+        return
+    if result.unreadable:
+        found = f"folders that cannot be read ({result.unreadable[0]})"
+    elif walk.others:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in walk.others.most_common(5))
+        found = f"{walk.others.total()} other files ({kinds})"
+    else:
+        found = "nothing"
+    raise DataError(
+        f"no pictures in {shown}: found {found}; expected files ending in "
+        f"{', '.join(sorted(SUFFIXES))}; name a folder that has some (the library is unchanged)",
+        Reason.NO_IMAGE,
+    )
+
+
+def _look_at(entry: os.DirEntry[str], source: str, result: Survey) -> None:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        detail = f"cannot look at it: {error.strerror}"
+        result.skipped.append(Skipped(escape(entry.path), Reason.MISSING, detail))
+        return
+    if not stat.S_ISREG(status.st_mode):
+        detail = "it is a pipe or device; expected a file"
+        result.skipped.append(Skipped(escape(entry.path), Reason.NOT_AN_IMAGE, detail))
+        return
+    result.add(_file(Path(entry.path), status, source))
+
+
+def _images(source: Iterable[Pair]) -> Iterator[tuple[Pair, int, ImageRef]]:
+    return ((pair, position, ref) for pair in source for position, ref in enumerate(pair.images))
+
+
+def _survey_source(root: Path, status: os.stat_result, options: SourceOptions, result: Survey) -> None:
+    """A file (or, with a format, a folder) that lists pairs: its texts and metadata become searchable."""
+    before = len(result.found)
+    result.add_source(root, status, options)
+    if len(result.found) == before:
+        raise DataError(
+            f"{escape(str(root))} leads to no picture that is there; expected a list of pictures with paths "
+            f"relative to it (the library is unchanged)",
+            Reason.NO_IMAGE,
+        )
+
+
+def _described(
+    pair: Pair, position: int, ref: ImageRef, source: str, listed: os.stat_result, names: DistinctNames
+) -> Found | None:
+    """One picture of a pair, or None when there is no such file."""
+    content = ""
+    if isinstance(ref, FileImage):
+        path = Path(os.path.abspath(ref.path))  # noqa: PTH100
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        ref, written, size, modified = FileImage(path), str(path), status.st_size, status.st_mtime_ns
+    elif isinstance(ref, TarImage):
+        written = names.give(f"{ref.tar.absolute()}::{ref.member}")
+        size, modified = ref.size, listed.st_mtime_ns
+    else:
+        label = f"{pair.id}/{position}" if len(pair.images) > 1 else pair.id
+        written = names.give(f"{source}::{label}")
+        size, modified, content = len(ref.data), listed.st_mtime_ns, content_of(ref.data)
+    return Found(
+        ref=ref,
+        path=escape(written),
+        source=source,
+        bytes=size,
+        modified_ns=modified,
+        described=True,
+        texts=tuple(text.value for text in pair.texts),
+        split=pair.split,
+        group=pair.group,
+        meta=pair.meta,
+        content=content,
+    )

@@ -1,0 +1,263 @@
+"""A library's pictures embedded by another model: built aside while the old vectors serve, then switched to.
+
+The new vectors are the next generation: a store of their own. Passes over the library embed what the new store
+lacks, without the writer's lock, until little is left; then the lock is taken, the rest caught up, and
+`library.json` replaced, which is the switch. Killed at any moment before, the old generation is untouched and the
+next run goes on with what the new store has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from diptych.core.errors import DataError, Interrupted, LibraryError
+from diptych.core.file_names import escape, unescape
+from diptych.core.files import write_json
+from diptych.core.protocols import Progress
+from diptych.core.types import BytesImage
+from diptych.data.images import prepared
+from diptych.library import card
+from diptych.library.encoder import Encoder
+from diptych.library.images import Wanted, originals
+from diptych.library.indexing.preparing import embedded
+from diptych.library.indexing.texts import holds_texts
+from diptych.library.opened import OpenLibrary, disk_errors, lay_out
+from diptych.library.store import lock
+from diptych.library.store.places import Place, open_place, snapshot_folder
+from diptych.library.store.protocol import Store
+from diptych.library.store.rows import location
+
+NOTE = "reembed.json"
+_LOCK = "reembed.lock"
+_BATCH = 32  # pictures embedded at once
+_COMMIT = 256  # rows that become durable together
+_FEW = 256  # rows that may be embedded under the writer's lock
+_MOST_PASSES = 20
+_NAMED = 5  # missing pictures in a message; the error has them all
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reembedded:
+    """What embedding anew did."""
+
+    model: str
+    pictures: int
+    embedded: int  # by this run; others were there from an earlier one
+    from_thumbnails: tuple[str, ...]  # paths of pictures that were embedded from their thumbnails
+    generation: int
+
+
+class MissingPicturesError(LibraryError):
+    """Pictures that have to be embedded anew are gone, changed or unreadable."""
+
+    def __init__(self, paths: Sequence[str], total: int, *, thumbnails: bool) -> None:
+        self.paths = tuple(paths)
+        first = ", ".join(self.paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
+        remedy = (
+            "delete them from the library, or bring them back"
+            if thumbnails
+            else "bring them back, delete them from the library, or allow their thumbnails: --thumbnails"
+        )
+        super().__init__(
+            f"{len(paths)} of {total} pictures cannot be embedded anew, because their files are gone, changed or "
+            f"unreadable: {first}; {remedy}; then run this again: what was embedded is kept"
+        )
+
+
+class Reembedding:
+    """One run. The library stays as it is until the last step."""
+
+    def __init__(
+        self, library: OpenLibrary, model: Encoder, loaded_by: str | None, *, thumbnails: bool, progress: Progress
+    ) -> None:
+        self._library, self._model, self._progress = library, model, progress
+        self._thumbnails = thumbnails
+        self._old = library.card
+        self._generation = self._old.generation + 1
+        self._new = self._old.with_model(model, loaded_by, self._generation)
+        self._embedded = 0
+        self._from_thumbs: set[str] = set()
+        self._missing: dict[str, str] = {}  # id -> path
+        self._trashed: set[str] = set()  # ids
+
+    def run(self) -> Reembedded:
+        """Embed, catch up, switch. Raises LibraryError as `Library.reembed`."""
+        folder = self._library.folder
+        if (self._model.fingerprint, self._model.dim) == (self._old.fingerprint, self._old.dim):
+            raise LibraryError(
+                f"the library {escape(str(folder))} has the vectors of model {self._model.name!r} already; "
+                f"name another model"
+            )
+        if holds_texts(self._library._place.pictures()):
+            raise LibraryError(
+                "a library of texts is not embedded anew; index the texts into a new one with that model"
+            )
+        with disk_errors(folder), lock.writer(folder, file=_LOCK):
+            if not self._thumbnails:
+                self._check_files()
+            place = self._begun(folder)
+            try:
+                self._embed_most(place)
+            except KeyboardInterrupt as stop:
+                raise Interrupted(
+                    f"{self._embedded} pictures were embedded anew and are kept; the library is as it was until all are"
+                ) from stop
+            with lock.writer(folder, wait=60.0):
+                if not self._library.is_current:
+                    raise LibraryError("the library was embedded anew by another process meanwhile; open it again")
+                self._catch_up(place)
+                self._make_snapshot(place)
+                card.write(self._new, folder)  # the switch
+                (folder / NOTE).unlink(missing_ok=True)
+        count = place.pictures().count()
+        return Reembedded(self._new.model, count, self._embedded, tuple(sorted(self._from_thumbs)), self._generation)
+
+    def _check_files(self) -> None:
+        """Before hours of work: are the files of all pictures there? That they are the same shows later."""
+        place = self._library._place
+        rows = [(one, path) for one, path, _, trashed in _contents(place.pictures()) if not trashed]
+        names = {path: unescape(location(path, self._library.folder)).partition("::")[0] for _, path in rows}
+        gone = sorted(path for path, name in names.items() if not os.path.exists(name))  # noqa: PTH110
+        if gone:
+            raise MissingPicturesError(gone, len(rows), thumbnails=False)
+
+    def _begun(self, folder: Path) -> Place:
+        """The new generation's place: what an earlier run for the same model began, else an empty one."""
+        place = open_place(self._new, folder)
+        note = {"fingerprint": self._new.fingerprint, "dim": self._new.dim, "generation": self._generation}
+        if _read(folder / NOTE) != note:
+            place.drop()
+            write_json(folder / NOTE, note)
+        return place
+
+    def _embed_most(self, place: Place) -> None:
+        """Pass after pass, each over what came since the one before."""
+        for _ in range(_MOST_PASSES):
+            self._missing = {}
+            done = self._pass(self._library._place.pictures(), place.pictures())
+            if self._missing and not done:
+                raise MissingPicturesError(
+                    sorted(self._missing.values()), self._library._place.pictures().count(), thumbnails=self._thumbnails
+                )
+            if done <= _FEW and not self._missing:
+                return
+
+    def _catch_up(self, place: Place) -> None:
+        """With the writer's lock: the new tables hold exactly the rows of the old ones, as they are now."""
+        old = self._library._place
+        self._missing = {}
+        self._pass(old.pictures(), place.pictures())
+        if self._missing:
+            raise MissingPicturesError(
+                sorted(self._missing.values()), old.pictures().count(), thumbnails=self._thumbnails
+            )
+        _describe_again(old.pictures(), place.pictures())
+
+    def _pass(self, source: Store, target: Store) -> int:
+        """Embed every row of `source` that `target` has not with the same content. Returns how many."""
+        there = {identifier: content for identifier, _, content, _ in _contents(target)}
+        rows = list(_contents(source))
+        wanted = [Wanted(*row[:3]) for row in rows if there.get(row[0]) != row[2]]
+        gone = there.keys() - {row[0] for row in rows}
+        self._trashed = {identifier for identifier, _, _, trashed in rows if trashed}
+        done = 0
+        pictures = self._progress.track(originals(wanted, self._library.folder), "embedding", total=len(wanted))
+        for batch in _batches(self._decoded(pictures), _COMMIT):
+            vectors = [
+                vector
+                for part in _batches(iter(batch), _BATCH)
+                for vector in embedded(np.stack([pixels for _, pixels in part]), self._model)
+            ]
+            rows_now = {row.id: row for row in source.get([one.id for one, _ in batch], "all")}
+            fresh = [
+                replace(rows_now[one.id], vector=vector)
+                for (one, _), vector in zip(batch, vectors, strict=True)
+                if one.id in rows_now and rows_now[one.id].content == one.content
+            ]
+            target.write(fresh)
+            done += len(fresh)
+            self._embedded += len(fresh)
+        if gone:
+            target.write([], gone)
+        return done
+
+    def _decoded(self, pictures: Iterable[tuple[Wanted, BytesImage | None]]) -> Iterator[tuple[Wanted, Any]]:
+        """Pixels of each picture that can be had; the others are noted as missing.
+
+        Many rows in the trash are there because their files are gone: their thumbnails do, allowed or not.
+        """
+        for one, image in pictures:
+            pixels = None if image is None else self._pixels(image)
+            if pixels is None and (self._thumbnails or one.id in self._trashed):
+                jpeg = self._library.thumbs.read(one.content)
+                pixels = None if jpeg is None else self._pixels(BytesImage(jpeg, one.path))
+                if pixels is not None:
+                    self._from_thumbs.add(one.path)
+            if pixels is None:
+                self._missing[one.id] = one.path
+            else:
+                yield one, pixels
+
+    def _pixels(self, image: BytesImage) -> Any:
+        try:
+            return prepared(image, self._model.preprocess)
+        except DataError:
+            return None
+
+    def _make_snapshot(self, place: Place) -> None:
+        """So that the first search after the switch starts at once."""
+        if not place.is_remote:
+            store, token = place.standing()
+            folder = snapshot_folder(self._new, self._library.folder)
+            lay_out(folder, store, self._new, token)
+
+
+def _describe_again(source: Store, target: Store) -> None:
+    """Bring over what was said anew about pictures, where they moved, and which went into the trash or came back."""
+    columns = ["id", "path", "digest", "modified_ns", "meta", "deleted_at"]
+    have = _described(target, columns)
+    changed = [key[0] for key in _described(source, columns) - have]
+    for part in _batches(iter(changed), _COMMIT):
+        rows = {row.id: row for row in source.get(part, "all")}
+        vectors = {row.id: row.vector for row in target.get(part, "all")}
+        target.write([replace(row, vector=vectors[row.id]) for row in rows.values() if row.id in vectors])
+
+
+def _described(store: Store, columns: list[str]) -> set[tuple[Any, ...]]:
+    return {
+        cells for block in store.scan(columns, "all") for cells in zip(*(block[one] for one in columns), strict=True)
+    }
+
+
+def _contents(store: Store) -> Iterator[tuple[str, str, str, bool]]:
+    """(id, path, content, whether it is in the trash) of every row."""
+    for block in store.scan(["id", "path", "content", "deleted_at"], "all"):
+        trashed = [at is not None for at in block["deleted_at"]]
+        yield from zip(block["id"], block["path"], block["content"], trashed, strict=True)
+
+
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

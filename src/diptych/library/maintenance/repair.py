@@ -1,0 +1,117 @@
+"""Putting right what `verify` names, as far as that is possible without guessing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diptych.core.errors import DataError
+from diptych.data.images import decode, prepared, thumbnail
+from diptych.library.encoder import Encoder
+from diptych.library.images import Wanted, originals
+from diptych.library.indexing.preparing import embedded
+from diptych.library.rendering.thumbnails import SIZE, Thumbs
+from diptych.library.store.protocol import Store
+from diptych.library.store.rows import Row, new_id
+
+from .verify import Parts, Problem, is_leftover
+
+LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was put right, by kind, and what is left, each with what to do about it."""
+
+    repaired: dict[str, int]
+    left: tuple[Problem, ...]
+
+
+def difference(before: Iterable[Problem], after: Iterable[Problem]) -> Repair:
+    """What went between two checks."""
+    left = tuple(after)
+    gone = Counter(problem.kind for problem in before) - Counter(problem.kind for problem in left)
+    return Repair(dict(sorted(gone.items())), left)
+
+
+def remove_leftovers(parts: Parts) -> None:
+    """Half-written files go, thumbnails of nothing go, files of no row move to the folder `lost`."""
+    rows = [pair for block in parts.store.scan(["path", "content"], "all") for pair in _pairs(block)]
+    for path in parts.thumbs.orphans({content for _, content in rows}):
+        path.unlink(missing_ok=True)
+    for left in parts.leftovers:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    for file in parts.originals.orphans({path for path, _ in rows}):
+        if is_leftover(file):
+            file.unlink(missing_ok=True)
+        else:
+            lost = parts.folder / LOST
+            lost.mkdir(exist_ok=True)
+            file.replace(lost / file.name)
+
+
+def separate_ids(store: Store) -> None:
+    """Give every row an id of its own. At no moment is a row in no version."""
+    seen = Counter(identifier for block in store.scan(["id"], "all") for identifier in block["id"])
+    taken = set(seen)
+    for identifier in [one for one, count in seen.items() if count > 1]:
+        rows = {(row.path, row.content): row for row in store.get([identifier], "all")}
+        copies = []
+        for row in rows.values():
+            copies.append(replace(row, id=new_id(row.path, row.content, taken)))
+            taken.add(copies[-1].id)
+        store.write(copies)
+        store.write([], [identifier])
+        store.write([replace(copies[0], id=identifier)], [copies[0].id])
+
+
+def doubles(store: Store, folder: Path) -> list[Row]:
+    """Of rows that share a path, all but one: the one whose picture is there stays, else that of the lowest id."""
+    by_path: defaultdict[str, list[Wanted]] = defaultdict(list)
+    for block in store.scan(["id", "path", "content"]):
+        for identifier, path, content in zip(block["id"], block["path"], block["content"], strict=True):
+            by_path[path].append(Wanted(identifier, path, content))
+    surplus: list[str] = []
+    for ones in by_path.values():
+        if len(ones) > 1:
+            there = {one.id for one, image in originals(ones, folder) if image is not None}
+            ordered = sorted(ones, key=lambda one: (one.id not in there, one.id))
+            surplus += [one.id for one in ordered[1:]]
+    return store.get(surplus)
+
+
+def remake_vectors(store: Store, problems: Iterable[Problem], encoder: Encoder, folder: Path) -> None:
+    """Embed again the pictures whose vectors cannot be right, where the picture is as it was."""
+    rows = {row.id: row for row in store.get([one.name for one in problems if one.kind == "bad_vector"])}
+    wanted = [Wanted(row.id, row.path, row.content) for row in rows.values()]
+    for one, image in originals(wanted, folder):
+        if image is not None:
+            with contextlib.suppress(DataError):
+                pixels = prepared(image, encoder.preprocess)
+                store.write([replace(rows[one.id], vector=embedded(pixels[None], encoder)[0])])
+
+
+def remake_thumbs(store: Store, thumbs: Thumbs, folder: Path) -> int:
+    """Make missing or damaged thumbnails again from the pictures that are still as they were. Returns how many."""
+    made = 0
+    wanted = [
+        Wanted("", path, content)
+        for block in store.scan(["path", "content"])
+        for path, content in _pairs(block)
+        if not thumbs.is_whole(content)
+    ]
+    for one, image in originals(wanted, folder):
+        if image is not None:
+            with contextlib.suppress(DataError):
+                thumbs.write(one.content, thumbnail(decode(image, at_least=SIZE), SIZE))
+                made += 1
+    return made
+
+
+def _pairs(block: dict[str, list[str]]) -> Iterable[tuple[str, str]]:
+    return zip(block["path"], block["content"], strict=True)

@@ -1,0 +1,394 @@
+"""A library as one portable folder or tar: what it is made of, in open formats, with a hash of every file.
+
+manifest.json            what this is, the library's card, and size and hash of each file below; written last
+items.jsonl              a row a line, without its vector
+vectors-00000.safetensors   the vectors of the next 50,000 rows, in the same order
+trash.jsonl, trash-00000.safetensors   the same of what was deleted and not yet purged, with when and in which batch
+
+Rows and trash are of one version of the store. Format 1, of which the trash was a table of its own, can be imported.
+thumbs/aa/CONTENT.jpg    thumbnails
+files/aa/CONTENT.jpg     uploaded pictures
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import safetensors.numpy
+
+from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
+from diptych.core.files import fsync_folder
+from diptych.core.fingerprint import LENGTH, of_file
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
+from diptych.core.version import __version__
+from diptych.library import card
+from diptych.library.card import LANCE, Card
+from diptych.library.originals import Originals
+from diptych.library.rendering.thumbnails import Thumbs
+from diptych.library.store.old_trash import unwrapped
+from diptych.library.store.places import open_place
+from diptych.library.store.protocol import Store
+from diptych.library.store.row_codec import STORED, from_cells
+from diptych.library.store.rows import TRASH_COLUMNS, Row, is_owned
+
+FORMAT = 2
+_FORMATS = (1, FORMAT)  # that can be imported
+MANIFEST = "manifest.json"
+SHARD = 50_000  # rows of a file of vectors
+_KIND = "diptych library"
+_IMPORTING = "importing.json"
+_NAME = re.compile(
+    r"(?:items|trash)\.jsonl|(?:vectors|trash)-\d{5}\.safetensors|(?:thumbs|files)/[0-9a-f]{2}/\w[\w.-]{0,80}"
+)
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export or import holds."""
+
+    target: str
+    pictures: int
+    trashed: int
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    bytes: int
+    hash: str  # BLAKE2b, 32 hex digits
+
+
+@runtime_checkable
+class _Sink(Protocol):
+    def add(self, name: str, source: bytes | Path) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _FolderSink:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+
+    def add(self, name: str, source: bytes | Path) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as original,
+            path.open("wb") as stream,
+        ):
+            shutil.copyfileobj(original, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def close(self) -> None:
+        for base, _, _ in os.walk(self._folder):
+            fsync_folder(Path(base))
+
+
+class _TarSink:
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("xb")
+        self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.PAX_FORMAT)
+
+    def add(self, name: str, source: bytes | Path) -> None:
+        about = tarfile.TarInfo(name)
+        about.mode, about.mtime = 0o644, int(time.time())
+        if isinstance(source, bytes):
+            about.size = len(source)
+            self._tar.addfile(about, io.BytesIO(source))
+        else:
+            with source.open("rb") as stream:
+                about.size = os.fstat(stream.fileno()).st_size
+                self._tar.addfile(about, stream)
+
+    def close(self) -> None:
+        self._tar.close()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+
+
+def export(
+    about: Card,
+    store: Store,
+    thumbs: Thumbs,
+    originals: Originals,
+    target: Path,
+    progress: Progress = SILENT,
+) -> Exported:
+    """Write everything to `target`, which appears when it is whole. Raises LibraryError when it is there already."""
+    shown = escape(str(target))
+    if target.exists():
+        raise LibraryError(f"{shown} is there already; expected a new name: choose another, or remove it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        inside = aside / "export"
+        sink: _Sink = _TarSink(inside) if target.suffix == ".tar" else _FolderSink(inside)
+        exporting = _Exporting(sink, thumbs, originals)
+        with contextlib.closing(sink):
+            pictures, trashed = exporting.rows(store, progress)
+            manifest = {
+                "kind": _KIND,
+                "format": FORMAT,
+                "diptych": __version__,
+                "library": asdict(about),
+                "pictures": pictures,
+                "trashed": trashed,
+                "files": {name: asdict(noted) for name, noted in exporting.noted.items()},
+            }
+            sink.add(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        inside.rename(target)
+        fsync_folder(target.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    size = sum(noted.bytes for noted in exporting.noted.values())
+    return Exported(shown, pictures, trashed, len(exporting.noted), size)
+
+
+class _Exporting:
+    """The files of an export, one after the other, each noted with its hash."""
+
+    def __init__(self, sink: _Sink, thumbs: Thumbs, originals: Originals) -> None:
+        self._sink, self._thumbs, self._originals = sink, thumbs, originals
+        self.noted: dict[str, _Noted] = {}
+
+    def rows(self, store: Store, progress: Progress) -> tuple[int, int]:
+        """All rows, and the pictures that go with them; how many rows are live, and how many in the trash.
+
+        They are read in one pass, so that a row is in exactly one of the two, also on a server without versions.
+        """
+        live, trash = _RowFiles(self.add, "items", "vectors"), _RowFiles(self.add, "trash", "trash")
+        columns = sorted(STORED - {"vector", "modified", "name", "folder", "suffix", "texts", "digest"})
+        for block in progress.track(store.scan([*columns, "vector"], "all"), "exporting"):
+            vectors = block["vector"]
+            lines = [
+                dict(zip(columns, cells, strict=True)) for cells in zip(*(block[one] for one in columns), strict=True)
+            ]
+            trashed = np.array([line["deleted_at"] is not None for line in lines], dtype=bool)
+            live.take([_without_trash(line) for line in lines if line["deleted_at"] is None], vectors[~trashed])
+            trash.take([line for line in lines if line["deleted_at"] is not None], vectors[trashed])
+            for line in lines:
+                self._pictures(line["content"], line["path"])
+        live.close()
+        trash.close()
+        return live.count, trash.count
+
+    def _pictures(self, content: str, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # verify tells what is missing; a purge may run meanwhile
+            self.add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbs.path(content))
+        if is_owned(path):
+            with contextlib.suppress(FileNotFoundError):
+                self.add(path.removeprefix("./"), self._originals.file(path))
+
+    def add(self, name: str, source: bytes | Path) -> None:
+        """A file of the export, once."""
+        if name not in self.noted:
+            noted = _Noted(len(source) if isinstance(source, bytes) else source.stat().st_size, _hash(source))
+            self._sink.add(name, source)
+            self.noted[name] = noted
+
+
+class _RowFiles:
+    """The lines and vectors of live rows, or of those in the trash."""
+
+    def __init__(self, add: Callable[[str, bytes], None], lines: str, vectors: str) -> None:
+        self._add, self._lines_name, self._vectors_name = add, lines, vectors
+        self._lines: list[bytes] = []
+        self._waiting: list[np.ndarray[Any, Any]] = []
+        self._shards = 0
+
+    @property
+    def count(self) -> int:
+        return len(self._lines)
+
+    def take(self, lines: Sequence[Mapping[str, Any]], vectors: Float32[np.ndarray, "n d"]) -> None:
+        self._lines += [(json.dumps(line, ensure_ascii=True) + "\n").encode() for line in lines]
+        self._waiting.append(vectors)
+        while sum(map(len, self._waiting)) >= SHARD:
+            joined = np.concatenate(self._waiting)
+            self._shard(joined[:SHARD])
+            self._waiting = [joined[SHARD:]]
+
+    def close(self) -> None:
+        if sum(map(len, self._waiting)):
+            self._shard(np.concatenate(self._waiting))
+        self._add(f"{self._lines_name}.jsonl", b"".join(self._lines))
+
+    def _shard(self, vectors: Float32[np.ndarray, "n d"]) -> None:
+        data = safetensors.numpy.save({"vectors": np.ascontiguousarray(vectors)})
+        self._add(f"{self._vectors_name}-{self._shards:05d}.safetensors", data)
+        self._shards += 1
+
+
+def _without_trash(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: cell for name, cell in line.items() if name not in TRASH_COLUMNS}
+
+
+def _hash(source: bytes | Path) -> str:
+    if isinstance(source, Path):
+        return of_file(source)
+    return hashlib.blake2b(source, digest_size=LENGTH // 2).hexdigest()
+
+
+# -- back again ------------------------------------------------------------------------------------
+
+
+def check(source: Path, progress: Progress = SILENT) -> Exported:
+    """Whether an export is whole: every file there, each with its size and hash. Raises LibraryError when not."""
+    with _opened(source) as folder:
+        return _checked(folder, escape(str(source)), progress)[0]
+
+
+def restore(
+    source: Path | str, folder: Path | str, *, store: str = LANCE, model: str | None = None, progress: Progress = SILENT
+) -> Exported:
+    """Make a library of an export: in a new folder, its rows in the store that is named. The library keeps its ids.
+
+    `model` is the name or folder to load the model by here. Killed, the same call begins again. Raises LibraryError
+    when the export is damaged, or when the folder holds something else.
+    """
+    from diptych.library.opened import disk_errors
+
+    source, folder = Path(source), Path(folder)
+    shown = escape(str(folder))
+    with disk_errors(folder), _opened(source) as exported:
+        report, manifest = _checked(exported, escape(str(source)), progress)
+        about = replace(_card(manifest, escape(str(source))), store=store, generation=0)
+        about = replace(about, model=model or about.model)
+        if card.exists(folder):
+            raise LibraryError(f"{shown} is a library already; expected a new folder")
+        if folder.exists() and any(folder.iterdir()) and not (folder / _IMPORTING).exists():
+            raise LibraryError(f"{shown} exists and is not empty; expected a new or empty folder")
+        begun = (folder / _IMPORTING).exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _IMPORTING).touch()
+        _fill(exported, folder, about, progress, begun=begun, format=int(manifest["format"]))
+        card.write(about, folder)
+        (folder / _IMPORTING).unlink()
+    return replace(report, target=shown)
+
+
+def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begun: bool, format: int) -> None:
+    place = open_place(about, folder)
+    if begun:
+        place.drop()
+    place.check_free()
+    for name in ("thumbs", "files"):
+        if (exported / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            shutil.copytree(exported / name, folder / name)
+            _flush(folder / name)
+    store = place.pictures()
+    _write_rows(store, _rows(exported, "items", "vectors", about.dim), "importing items", progress)
+    if (exported / "trash.jsonl").exists():
+        trash = _rows(exported, "trash", "trash", about.dim)
+        if format == 1:
+            trash = (row for row in map(unwrapped, trash) if not store.get([row.id]))
+        _write_rows(store, trash, "importing trash", progress)
+
+
+def _flush(folder: Path) -> None:
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with (Path(base) / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        fsync_folder(Path(base))
+
+
+def _write_rows(store: Store, rows: Iterator[Row], doing: str, progress: Progress) -> None:
+    waiting: list[Row] = []
+    for row in progress.track(rows, doing):
+        waiting.append(row)
+        if len(waiting) == _ROWS_AT_ONCE:
+            store.write(waiting)
+            waiting = []
+    store.write(waiting)
+
+
+def _rows(exported: Path, name: str, vectors_name: str, dim: int) -> Iterator[Row]:
+    vectors: Any = np.empty((0, dim), dtype=np.float32)
+    shard, at = 0, 0
+    with (exported / f"{name}.jsonl").open("rb") as lines:
+        for line in lines:
+            if at == len(vectors):
+                vectors = safetensors.numpy.load_file(exported / f"{vectors_name}-{shard:05d}.safetensors")["vectors"]
+                shard, at = shard + 1, 0
+                if vectors.ndim != 2 or vectors.shape[1] != dim or vectors.dtype != np.float32:
+                    raise LibraryError(f"the export has vectors of shape {vectors.shape}, expected {dim} columns")
+            yield from_cells(json.loads(line), vectors[at])
+            at += 1
+
+
+@contextlib.contextmanager
+def _opened(source: Path) -> Iterator[Path]:
+    """The export as a folder; a tar is unpacked aside, its names checked first."""
+    shown = escape(str(source))
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise LibraryError(f"there is no export at {shown}; make one with: diptych library export LIBRARY {shown}")
+    with tempfile.TemporaryDirectory(prefix=".diptych-import.", dir=source.parent) as temporary:
+        try:
+            with tarfile.open(source, "r:") as tar:
+                for member in tar:
+                    if not member.isfile() or not (member.name == MANIFEST or _NAME.fullmatch(member.name)):
+                        raise LibraryError(f"{shown} has an entry {member.name[:80]!r}, which no export has")
+                    tar.extract(member, temporary, set_attrs=False, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise LibraryError(f"{shown} is no whole tar ({error}); expected an export: copy it again") from error
+        yield Path(temporary)
+
+
+def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, dict[str, Any]]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        files = {str(name): _Noted(**noted) for name, noted in manifest["files"].items()}
+        if manifest["kind"] != _KIND or manifest["format"] not in _FORMATS:
+            formats = " and ".join(map(str, _FORMATS))
+            raise LibraryError(f"{shown} has export format {manifest['format']}, this diptych reads {formats}")
+        pictures, trashed = int(manifest["pictures"]), int(manifest["trashed"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LibraryError(
+            f"{shown} is no export: {MANIFEST} is missing or damaged ({error}); copy it again"
+        ) from error
+    damaged = []
+    for name, noted in progress.track(files.items(), "checking", total=len(files)):
+        path = folder / name
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise LibraryError(f"{shown} names a file {name[:80]!r}, which no export has")
+        if not path.is_file() or path.stat().st_size != noted.bytes or of_file(path) != noted.hash:
+            damaged.append(name)
+    if damaged:
+        raise LibraryError(
+            f"{shown} is damaged: {len(damaged)} of {len(files)} files are missing or have another hash "
+            f"(first: {damaged[0]}); copy it again, or use another backup"
+        )
+    return Exported(shown, pictures, trashed, len(files), sum(noted.bytes for noted in files.values())), manifest
+
+
+def _card(manifest: Mapping[str, Any], shown: str) -> Card:
+    try:
+        return Card(**manifest["library"])
+    except (KeyError, TypeError) as error:
+        raise LibraryError(f"{shown} does not say which library it is ({error}); use another backup") from error

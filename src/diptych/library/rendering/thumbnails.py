@@ -1,0 +1,64 @@
+"""Thumbnails: small JPEGs named by content, in sharded subfolders. Derived from the pictures, never the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from diptych.library.store.protocol import Store
+
+SIZE = 256  # pixels, longer side
+_START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class Thumbs:
+    """The thumbnails of one library. The same content at two paths shares one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, content: str) -> Path:
+        """Where the thumbnail of a content fingerprint is."""
+        return self.folder / content[:2] / f"{content}.jpg"
+
+    def write(self, content: str, jpeg: bytes) -> None:
+        """Store a thumbnail; readers see the old one or the new one.
+
+        It is not flushed to disk one by one: a thumbnail lost to a power cut is found by `verify`
+        and made again from the picture.
+        """
+        target = self.path(content)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(jpeg)
+        temporary.replace(target)
+
+    def forget(self, contents: Collection[str], store: Store) -> set[str]:
+        """Remove those of contents that no row has, nor one in the trash. Returns these contents."""
+        gone = set(contents)
+        if gone:
+            gone -= {one for block in store.scan(["content"], "all") for one in block["content"]}
+        for content in gone:
+            self.path(content).unlink(missing_ok=True)
+        return gone
+
+    def read(self, content: str) -> bytes | None:
+        """The JPEG bytes, or None when there are none."""
+        with contextlib.suppress(OSError):
+            return self.path(content).read_bytes()
+        return None
+
+    def is_whole(self, content: str) -> bool:
+        """Whether a thumbnail is there and starts and ends as a JPEG does."""
+        data = self.read(content)
+        return data is not None and data.startswith(_START) and data.endswith(_END)
+
+    def files(self) -> Iterator[Path]:
+        """Every file in the thumbnail folder, leftovers of killed runs included."""
+        return (Path(base) / name for base, _, names in os.walk(self.folder) for name in names)
+
+    def orphans(self, contents: Collection[str]) -> list[Path]:
+        """Files that belong to none of these contents."""
+        return [path for path in self.files() if path.suffix != ".jpg" or path.stem not in contents]

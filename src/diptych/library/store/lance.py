@@ -1,0 +1,355 @@
+"""The store in a Lance table: a folder of immutable files, one manifest for each version."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import os
+import re
+import time
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
+from diptych.core.files import fsync_file, fsync_folder
+from diptych.core.memory import give_back
+from diptych.core.shapes import Float32
+
+from . import leases
+from .lance_filter import literal, to_sql
+from .protocol import Part
+from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
+from .rows import COLUMNS, TRASH_COLUMNS, Row
+from .where import Where
+
+TABLE = "pictures"
+OLD_TRASH = "trash"  # of libraries made before the trash was two columns
+_SCAN_ROWS = 8192
+_CACHED_BYTES = 4_000_000  # each of two caches; only the newest version is asked for
+_FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
+_MANIFEST = re.compile(r"(\d+)\.manifest")
+_NEWEST_FIRST = 2**64 - 1  # Lance names manifests by this minus the version, so that the newest sorts first
+_FOR_EVER = timedelta(days=36_500)
+_MARGIN_SECONDS = 5.0
+_INDEXED = ("id", "path")
+_INDEXED_FROM = 10_000  # rows
+_PARTS = {"live": "deleted_at IS NULL", "trash": "deleted_at IS NOT NULL", "all": None}
+_KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "integer", "int64": "integer"}
+
+
+def versions_folder(folder: Path) -> Path:
+    """The folder in which every version of the table of pictures has a file."""
+    return folder / f"{TABLE}.lance" / "_versions"
+
+
+def version_on_disk(folder: Path) -> str | None:
+    """A token that changes with every version of the table, read without importing Lance; None without one."""
+    newest: tuple[int, int] | None = None
+    with (
+        contextlib.suppress(FileNotFoundError),
+        os.scandir(versions_folder(folder)) as entries,
+    ):
+        for entry in entries:
+            if match := _MANIFEST.fullmatch(entry.name):
+                number = int(match[1])
+                version = _NEWEST_FIRST - number if len(match[1]) == 20 else number
+                if newest is None or version > newest[0]:
+                    newest = (version, entry.stat().st_size)
+    return None if newest is None else f"{newest[0]}-{newest[1]}"
+
+
+def is_made(folder: Path, table: str) -> bool:
+    """Whether a table has a version. A folder without one is left over from a disk that was full."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder / f"{table}.lance" / "_versions") as entries:
+        return any(_MANIFEST.fullmatch(entry.name) for entry in entries)
+    return False
+
+
+class LanceStore:
+    """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them.
+
+    A table made before the trash was two columns gets them with the first write; until then all its rows are live.
+    """
+
+    def __init__(self, folder: Path, dim: int, table: str = TABLE) -> None:
+        self._folder = folder
+        self._dim = dim
+        self._name = table
+        self._synced: set[str] = set()
+        self._lease: leases.Lease | None = None  # of a handle on one version
+        with _one_line_errors("the store cannot be opened"):
+            import lancedb
+
+            self._database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0), session=_session())
+            self._table = self._open_or_create()
+
+    def _open_or_create(self) -> Any:
+        if is_made(self._folder, self._name):
+            return self._database.open_table(self._name)
+        table = self._database.create_table(self._name, schema=_schema(self._dim), exist_ok=True)
+        self._make_durable()
+        return table
+
+    def standing(self) -> tuple[LanceStore, str]:
+        """This table as of its newest version, for reading only, and that version's token.
+
+        The version is kept as long as the handle lives: no compaction deletes it.
+        """
+        with _one_line_errors("the store cannot be read"), leases.settled(self._folder):
+            token = version_on_disk(self._folder) or ""
+            version = int(token.partition("-")[0])
+            still = copy.copy(self)
+            with contextlib.suppress(OSError):  # a disk that cannot be written can still be read
+                still._lease = leases.Lease(self._folder, version)
+            still._table = self._database.open_table(self._name)
+            still._table.checkout(version)
+        return still, token
+
+    @property
+    def version(self) -> int:
+        """The newest version."""
+        return int(self._table.version)
+
+    def count(self, part: Part = "live") -> int:
+        """How many rows the newest version holds."""
+        return int(self._table.count_rows(self._filter(part)))
+
+    def columns(self) -> Mapping[str, str]:
+        """Name -> kind of what `where` may ask about."""
+        kinds = {}
+        for column in self._table.schema:
+            if column.name != "vector" and column.name not in self._hidden:
+                kind = str(column.type)
+                kinds[column.name] = "timestamp" if kind.startswith("timestamp") else _KINDS.get(kind, kind)
+        return kinds
+
+    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
+        """Insert or replace rows by id and remove others for good, as one version; durable on return."""
+        if not rows and not remove:
+            return
+        gone = f"id IN ({', '.join(map(literal, sorted(remove)))})"
+        with _one_line_errors("the store cannot be written"):
+            self._add_trash_columns()
+            if not rows:
+                self._table.delete(gone)
+            else:
+                self._add_columns_for(rows)
+                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                if remove:
+                    merge = merge.when_not_matched_by_source_delete(gone)
+                merge.execute(self._to_arrow(rows))
+        self._make_durable()
+
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
+        """The rows with these ids, sorted by id; unknown ids are left out."""
+        wanted = sorted(set(ids))
+        if not wanted:
+            return []
+        rows = []
+        stored = STORED - frozenset(TRASH_COLUMNS) | self._hidden
+        names = [name for name in self._table.schema.names if name in stored]
+        among = self._filter(part)
+        for start in range(0, len(wanted), 1000):
+            where = f"id IN ({', '.join(map(literal, wanted[start : start + 1000]))})"
+            where = where if among is None else f"{where} AND {among}"
+            found = self._table.search().where(where).select(names).limit(None).to_arrow()
+            vectors = _vectors(found["vector"], self._dim)
+            plain_columns = found.drop_columns(["vector"]).to_pylist()
+            rows += [from_cells(line, vectors[at]) for at, line in enumerate(plain_columns)]
+        return sorted(rows, key=lambda row: row.id)
+
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+        """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        names = [name for name in columns if name not in TRASH_COLUMNS or name in self._hidden]
+        with _one_line_errors("the store cannot be read"):
+            query = self._table.search()
+            if (among := self._filter(part)) is not None:
+                query = query.where(among)
+            for batch in query.select(names).limit(None).to_batches(_SCAN_ROWS):
+                block = {
+                    name: _vectors(batch[name], self._dim) if name == "vector" else batch[name].to_pylist()
+                    for name in names
+                }
+                yield block | {name: [None] * len(batch) for name in columns if name not in names}
+
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the live rows for which a filter over `columns` holds, in order."""
+        with _one_line_errors("the store cannot be read"):
+            found = self._table.search().where(self._live(where)).select(["id"]).limit(None).to_arrow()
+        return sorted(found["id"].to_pylist())
+
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
+        """Lance's own exact search among live rows: (id, cosine), best first."""
+        query = self._table.search(vector, vector_column_name="vector").distance_type("dot").select(["id", "_distance"])
+        if wanted := self._live(where):
+            query = query.where(wanted)
+        found = query.limit(k).to_arrow().to_pylist()
+        return [(line["id"], 1.0 - line["_distance"]) for line in found]
+
+    def compact(self, keep_seconds: float) -> None:
+        """Merge small files, bring the indexes up to date, and drop versions older than `keep_seconds`.
+
+        Versions from the oldest on that somebody reads (`standing`) are kept. The caller holds the writer lock, so
+        files of unfinished writes are left-overs of killed runs.
+        """
+        with _one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self._add_indexes()
+            self._table.optimize(cleanup_older_than=_FOR_EVER)
+            with leases.settled(self._folder):
+                age = max(keep_seconds, self._age_of(leases.oldest(self._folder)))
+                self._table.optimize(cleanup_older_than=timedelta(seconds=age), delete_unverified=True)
+        give_back()
+        self._make_durable()
+
+    def _add_indexes(self) -> None:
+        """Of a large table: rows are asked for by these columns one by one. New rows are scanned until a compaction."""
+        from lancedb.index import BTree
+
+        if self._table.count_rows() >= _INDEXED_FROM:
+            there = {column for index in self._table.list_indices() for column in index.columns}
+            for column in _INDEXED:
+                if column not in there:
+                    self._table.create_index(column, config=BTree())
+
+    def _age_of(self, version: int | None) -> float:
+        """Seconds since a version was made, and a few more; 0 without one."""
+        folder = self._folder / f"{self._name}.lance" / "_versions"
+        for number in () if version is None else (version, _NEWEST_FIRST - version):
+            with contextlib.suppress(OSError):
+                return time.time() - (folder / f"{number}.manifest").stat().st_mtime + _MARGIN_SECONDS
+        return 0.0
+
+    @property
+    def _hidden(self) -> frozenset[str]:
+        """The columns of the trash, where the table has them: metadata of these names would be no 64-bit integers."""
+        import pyarrow as pa
+
+        schema = self._table.schema
+        there = "deleted_at" in schema.names and schema.field("deleted_at").type == pa.int64()
+        return frozenset(TRASH_COLUMNS) if there else frozenset()
+
+    def _filter(self, part: Part) -> str | None:
+        """The expression for a part of the rows; None for all."""
+        if self._hidden:
+            return _PARTS[part]
+        return "false" if part == "trash" else None
+
+    def _live(self, where: Where | None) -> str | None:
+        """The expression for those live rows for which a filter holds; None for all."""
+        wanted = [self._filter("live"), None if where is None else to_sql(where)]
+        return " AND ".join(f"({one})" for one in wanted if one is not None) or None
+
+    def _add_trash_columns(self) -> None:
+        """Metadata that had columns of these names gets the ones that `column_name` gives it now."""
+        if self._hidden:
+            return
+        names = self._table.schema.names
+        for name in TRASH_COLUMNS:
+            if name in names and column_name(name) in names:
+                self._table.drop_columns([name])  # its values are whole in `meta`
+            elif name in names:
+                self._table.alter_columns({"path": name, "rename": column_name(name)})
+        self._table.add_columns({"deleted_at": "CAST(NULL AS bigint)", "batch": "CAST(NULL AS string)"})
+
+    def _add_columns_for(self, rows: Iterable[Row]) -> None:
+        kinds = {"text": "string", "number": "double", "boolean": "boolean"}
+        have = self._table.schema.names
+        room = MOST_EXTRA_COLUMNS - (len(have) - len(STORED))
+        new: dict[str, str] = {}
+        for row in rows:
+            for key, value in row.meta.items():
+                name = column_name(key)
+                if value is not None and name not in have and name not in new and len(new) < room:
+                    new[name] = f"CAST(NULL AS {kinds[kind_of(value)]})"
+        if new:
+            self._table.add_columns(new)
+
+    def _to_arrow(self, rows: Sequence[Row]) -> Any:
+        import pyarrow as pa
+
+        schema = self._table.schema
+        lines = [to_cells(row) for row in rows]
+        arrays = []
+        for column in schema:
+            if column.name == "vector":
+                flat = np.concatenate([np.asarray(row.vector, dtype=np.float32) for row in rows])
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), self._dim))
+            else:
+                cells = [line.get(column.name) for line in lines]
+                if column.name not in STORED:
+                    cells = [cast(cell, str(column.type)) for cell in cells]
+                arrays.append(pa.array(cells, type=column.type))
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def _make_durable(self) -> None:
+        """Flush what the last write made. Lance leaves that to the system, which a power cut can beat."""
+        folders: list[Path] = []
+        there: set[str] = set()
+        for base, _, names in os.walk(self._folder / f"{self._name}.lance"):
+            paths = {os.path.join(base, name) for name in names}  # noqa: PTH118
+            fresh = paths - self._synced
+            for path in fresh:
+                with contextlib.suppress(FileNotFoundError):
+                    fsync_file(Path(path))
+            there |= {path for path in paths if not path.endswith(".json")}  # Lance's only files written again
+            if fresh:
+                folders.append(Path(base))
+        self._synced = there  # without those that were tidied away
+        for folder in {*folders, self._folder} if folders else ():
+            fsync_folder(folder)
+
+
+@functools.cache
+def _session() -> Any:
+    """Lance's caches, for all tables of this process. Left alone they keep every version ever seen, up to gigabytes."""
+    import lancedb
+
+    return lancedb.Session(index_cache_size_bytes=_CACHED_BYTES, metadata_cache_size_bytes=_CACHED_BYTES)
+
+
+def _schema(dim: int) -> Any:
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "integer": pa.int64(), "timestamp": pa.timestamp("s")}
+    fields = [pa.field(name, types[kind], nullable=name != "id") for name, kind in {**COLUMNS, **TRASH_COLUMNS}.items()]
+    return pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), dim))])
+
+
+def _vectors(column: Any, dim: int) -> Float32[np.ndarray, "n d"]:
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
+
+
+def _reason(error: BaseException) -> str:
+    """Lance's message without its Rust source line, as one short line."""
+    text = re.sub(r",? /\S*\.rs:\d+(:\d+)?\)?", "", " ".join(str(error).split()))
+    text = re.sub(r"\. ?Valid fields are .*", "", text.removeprefix("Invalid input, "))
+    return text[:200]
+
+
+@contextlib.contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        if any(sign in str(error) for sign in _FULL):
+            raise LibraryError(
+                f"{what}: the disk is full ({escape(_reason(error))}); what was acknowledged is kept and can be "
+                f"searched: make room, then run this again"
+            ) from error
+        raise LibraryError(
+            f"{what}: {escape(_reason(error))}; run diptych library verify on the library, and restore a backup or "
+            f"index again if it cannot be repaired"
+        ) from error

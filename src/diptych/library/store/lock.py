@@ -1,0 +1,95 @@
+"""One writer at a time, by a lock on a file that the system releases when the writer dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
+
+FILE = "writer.lock"
+_RETRY_SECONDS = 0.005
+_LEAST_WAIT = 0.1  # so that a reader who looks whether anybody writes (`is_held`) is in no writer's way
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        value = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {value['pid']} on {value['host']} since {value['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock on a file for a short time, waiting for whoever has it. Raises OSError when it cannot be made."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, deadline: float) -> None:
+    import fcntl
+
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def is_held(folder: Path, file: str = FILE) -> bool:
+    """Whether somebody is writing now."""
+    import fcntl
+
+    try:
+        descriptor = os.open(folder / file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextlib.contextmanager
+def writer(folder: Path, wait: float = 0.0, file: str = FILE) -> Iterator[None]:
+    """Hold the library's writer lock (or another, by its file).
+
+    Raises LibraryError, naming the holder, when someone else still has it after `wait` seconds.
+    """
+    descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _locked(descriptor, time.monotonic() + max(wait, _LEAST_WAIT))
+        except OSError as error:
+            raise LibraryError(
+                f"the library {escape(str(folder))} is being written by {_holder(descriptor)}; "
+                f"wait until it is finished, or stop it, then run this again"
+            ) from error
+        note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,223 @@
+"""Where a library keeps its rows: in its own folder, or on a server. One place for each generation of vectors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float32
+from diptych.library.card import LANCE, Card
+from diptych.library.view import journal
+
+from .old_trash import WithOldTrash
+from .protocol import Part, Store
+from .rows import Row
+from .where import Where
+
+MILVUS = "milvus"
+_STORE, _SNAPSHOT = "store", "snapshot"
+_SETTLED_NS = 1_000_000_000  # a folder touched longer ago than this shows every later change by its time
+
+
+@runtime_checkable
+class Place(Protocol):
+    """The table of one generation of a library: its pictures, those that were deleted but not yet purged included."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server has the rows, so that it should do the searching too."""
+        ...
+
+    def token(self) -> str | None:
+        """Changes with every version of the pictures; cheap; None before the first."""
+        ...
+
+    def pictures(self) -> Store:
+        """The table of pictures, made when it is not there."""
+        ...
+
+    def standing(self) -> tuple[Store, str]:
+        """The pictures as of one version, which later writes do not change, and its token."""
+        ...
+
+    def check_free(self) -> None:
+        """Raise LibraryError when a new library cannot be made here, because another has this table."""
+        ...
+
+    def versions_kept(self) -> int:
+        """How many versions take room; 0 where a server looks after that."""
+        ...
+
+    def drop(self) -> None:
+        """Remove the table of this generation."""
+        ...
+
+
+def open_place(about: Card, folder: Path) -> Place:
+    """The place that a card names. Raises ConfigError for a kind of store that there is not."""
+    if about.store == LANCE:
+        return LancePlace(folder, about)
+    if about.store.partition("://")[0].partition("+")[0] == MILVUS:
+        from .milvus import MilvusPlace
+
+        return MilvusPlace(folder / numbered(_STORE, about.generation), about)
+    raise ConfigError(
+        f"unknown store {about.store!r}; choose from: lance (rows in the library's folder), "
+        f"milvus://HOST:PORT/COLLECTION (rows on a server)"
+    )
+
+
+def numbered(name: str, generation: int) -> str:
+    """A folder's name in some generation; the first has no number."""
+    return f"{name}-{generation}" if generation else name
+
+
+def snapshot_folder(about: Card, folder: Path) -> Path:
+    """Where the snapshots of a card's generation are."""
+    return folder / numbered(_SNAPSHOT, about.generation)
+
+
+class LancePlace:
+    """A Lance table in the library's folder."""
+
+    is_remote = False
+
+    def __init__(self, folder: Path, about: Card) -> None:
+        self.folder = folder / numbered(_STORE, about.generation)
+        self._dim = about.dim
+        self._pictures: Any = None
+        self._seen: tuple[int, str | None] | None = None  # time of the folder of versions, and the token then
+
+    def token(self) -> str | None:
+        """As version_on_disk; the folder is listed only after it was touched."""
+        from .lance import version_on_disk, versions_folder
+
+        try:
+            touched = os.stat(versions_folder(self.folder)).st_mtime_ns  # noqa: PTH116 - for every search
+        except OSError:
+            return None
+        if self._seen is not None and self._seen[0] == touched:
+            return self._seen[1]
+        token = version_on_disk(self.folder)
+        if time.time_ns() - touched > _SETTLED_NS:  # else a change in the same tick of the clock might be missed
+            self._seen = (touched, token)
+        return token
+
+    def pictures(self) -> Store:
+        """The table, opened once."""
+        from .lance import LanceStore
+
+        if self._pictures is None or not self.folder.is_dir():
+            self._pictures = LanceStore(self.folder, self._dim)
+        store: Store = self._pictures
+        return WithOldTrash(store, self._old_trash, self._drop_old_trash) if self._has_old_trash() else store
+
+    def standing(self) -> tuple[Store, str]:
+        """A handle on the newest version alone."""
+        from .lance import LanceStore
+
+        self.pictures()
+        old = self._old_trash()  # before the version: what moves meanwhile is in that one
+        store, token = LanceStore(self.folder, self._dim).standing()
+        return (WithOldTrash(store, lambda: old, _nothing) if old else store), token
+
+    def check_free(self) -> None:
+        """A folder that is no library yet is free."""
+
+    def versions_kept(self) -> int:
+        """Manifests of the table."""
+        return sum(1 for _ in self.folder.glob("*.lance/_versions/*.manifest"))
+
+    def drop(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._pictures = None
+
+    def _has_old_trash(self) -> bool:
+        from .lance import OLD_TRASH, is_made
+
+        return is_made(self.folder, OLD_TRASH)
+
+    def _old_trash(self) -> list[Row]:
+        from .lance import OLD_TRASH, LanceStore
+
+        if not self._has_old_trash():
+            return []
+        table = LanceStore(self.folder, self._dim, OLD_TRASH)
+        return table.get([identifier for block in table.scan(["id"]) for identifier in block["id"]])
+
+    def _drop_old_trash(self) -> None:
+        """Its name goes first, so that no reader meets half a table."""
+        from .lance import OLD_TRASH
+
+        with contextlib.suppress(OSError):
+            aside = self.folder / f".{OLD_TRASH}.tmp"
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.folder / f"{OLD_TRASH}.lance").rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _nothing() -> None:
+    """A version that stands still is only read."""
+
+
+class JournalledStore:
+    """A store whose writes are also told to the readers' journal, between being durable and being acknowledged."""
+
+    def __init__(self, store: Store, token: Callable[[], str | None], snapshots: Path) -> None:
+        self._store, self._token, self._snapshots = store, token, snapshots
+
+    @property
+    def version(self) -> int:
+        """As the store's."""
+        return self._store.version
+
+    def count(self, part: Part = "live") -> int:
+        """As the store's."""
+        return self._store.count(part)
+
+    def columns(self) -> Mapping[str, str]:
+        """As the store's."""
+        return self._store.columns()
+
+    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
+        """Insert or replace rows and remove others; durable, and in the journal, on return."""
+        before = self._token()
+        self._store.write(rows, remove)
+        live = [row for row in rows if row.deleted_at is None]
+        self._note(before, live, ({row.id for row in rows} | set(remove)) - {row.id for row in live})
+
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
+        """As the store's."""
+        return self._store.get(ids, part)
+
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+        """As the store's."""
+        return self._store.scan(columns, part)
+
+    def matching(self, where: Where) -> list[str]:
+        """As the store's."""
+        return self._store.matching(where)
+
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
+        """As the store's."""
+        return self._store.search(vector, k, where)
+
+    def compact(self, keep_seconds: float) -> None:
+        """As the store's; the readers learn that no row has changed."""
+        before = self._token()
+        self._store.compact(keep_seconds)
+        self._note(before, [], [])
+
+    def _note(self, before: str | None, rows: Sequence[Row], gone: Collection[str]) -> None:
+        after = self._token()
+        if after != before:
+            journal.append(self._snapshots, before, after, rows, gone)

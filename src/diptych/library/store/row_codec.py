@@ -1,0 +1,125 @@
+"""A row as the cells of a table, and back: the same columns whatever the store."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from diptych.core.file_names import plain
+from diptych.core.shapes import Float32
+
+from .rows import COLUMNS, TRASH_COLUMNS, Row
+
+MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findable in `meta` only
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+
+STORED = frozenset(COLUMNS) | frozenset(TRASH_COLUMNS) | {"vector"}
+
+
+@functools.lru_cache(maxsize=1024)
+def column_name(key: str) -> str:
+    """The column a metadata key becomes: letters, digits and _, never one of the built-in names.
+
+    Letters beyond ASCII become their numbers (Größe: gru00f6u00dfe), so that no two words share a column.
+    """
+    text = unicodedata.normalize("NFC", plain(key).strip().lower())
+    name = _written(_BEYOND_ASCII.sub(lambda match: f"u{ord(match[0]):04x}", text))
+    return f"meta_{name}" if name in STORED else name
+
+
+def former_column_name(key: str) -> str:
+    """The column that a key had in libraries whose columns only knew ASCII."""
+    return _written(plain(key).strip().lower())
+
+
+def _written(name: str) -> str:
+    name = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def to_cells(row: Row) -> dict[str, Any]:
+    """Column -> value, the vector left out; keys of `meta` become columns of their own."""
+    said = {"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}
+    if row.title is not None:
+        said["title"] = row.title
+    said["said"] = None if row.said is None else dict(row.said)
+    cells = {column_name(key): value for key, value in row.meta.items()}
+    cells.update(
+        id=row.id,
+        path=row.path,
+        name=plain(row.name),
+        folder=row.folder,
+        suffix=row.suffix,
+        source=row.source,
+        content=row.content,
+        bytes=row.bytes,
+        modified=datetime.fromtimestamp(row.modified_ns // 10**9, UTC).replace(tzinfo=None),
+        modified_ns=row.modified_ns,
+        width=row.width,
+        height=row.height,
+        split=None if row.split is None else plain(row.split),
+        group=None if row.group is None else plain(row.group),
+        texts=plain("\n".join(row.texts)),
+        # ASCII JSON keeps every string exactly, lone surrogates too.
+        meta=json.dumps(said),
+        digest=row.digest,
+        deleted_at=row.deleted_at,
+        batch=row.batch,
+    )
+    return cells
+
+
+def from_cells(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
+    """The row behind its cells."""
+    said = json.loads(line["meta"])
+    return Row(
+        id=line["id"],
+        path=line["path"],
+        source=line["source"],
+        content=line["content"],
+        bytes=line["bytes"],
+        modified_ns=line["modified_ns"],
+        width=line["width"],
+        height=line["height"],
+        vector=vector,
+        texts=tuple(said["texts"]),
+        split=said["split"],
+        group=said["group"],
+        meta=said["meta"],
+        title=said.get("title"),
+        said=said.get("said", {}),
+        deleted_at=line.get("deleted_at"),
+        batch=line.get("batch"),
+    )
+
+
+def kind_of(value: Any) -> str:
+    """The kind of column that a metadata value needs: text, number or boolean."""
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else "text"
+
+
+def cast(value: Any, kind: str) -> Any:
+    """A metadata value as its column's type; None where it does not fit (it stays whole in `meta`)."""
+    if value is None:
+        return None
+    if kind == "bool":
+        return value if isinstance(value, bool) else None
+    if kind == "double":
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        with contextlib.suppress(OverflowError):
+            return float(value) if math.isfinite(value) else None
+        return None
+    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

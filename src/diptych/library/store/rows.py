@@ -1,0 +1,150 @@
+"""One row of a library: a picture at a path, its vector, and what is known about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core import fingerprint
+from diptych.core.file_names import escape
+from diptych.core.shapes import Float32
+
+TEXT_KIND = "text"  # of the row of a text, in its metadata: for --where
+ID_LENGTH = 16  # hex digits
+OWNED = "./files/"  # how the path of a picture begins whose file the library keeps itself
+
+# What `--where` can ask about every picture, whatever the source said: column -> kind.
+COLUMNS = {
+    "id": "text",
+    "path": "text",
+    "name": "text",
+    "folder": "text",
+    "suffix": "text",
+    "source": "text",
+    "content": "text",
+    "bytes": "integer",
+    "modified": "timestamp",
+    "modified_ns": "integer",
+    "width": "integer",
+    "height": "integer",
+    "split": "text",
+    "group": "text",
+    "texts": "text",
+    "meta": "text",
+    "digest": "text",
+}
+# When a row went into the trash (nanoseconds since 1970, UTC), and in which deletion; null in rows that are not there.
+TRASH_COLUMNS = {"deleted_at": "integer", "batch": "text"}
+BROUGHT_BACK = "undone"  # as `batch` of a live row: its file was gone, somebody wants the row, indexing leaves it
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One picture at one path. The same content at two paths is two rows with the same vector.
+
+    `id` is given at first sight and stays when the file moves or is edited. Names and paths are
+    in their written form (see `names`). `content` is the fingerprint of the encoded bytes.
+    """
+
+    id: str
+    path: str
+    source: str  # the folder or file named to `index` that led here
+    content: str
+    bytes: int
+    modified_ns: int  # nanoseconds since 1970, UTC
+    width: int  # pixels
+    height: int
+    vector: Float32[np.ndarray, d] = field(repr=False, compare=False)
+    texts: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None  # the name an uploaded picture came with; its file has a name of our own
+    deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
+    batch: str | None = None  # the deletion that it went in; or BROUGHT_BACK
+    said: Mapping[str, Any] | None = None  # what its source said last, where somebody has changed that; empty: unknown
+
+    @property
+    def name(self) -> str:
+        """What a person calls the picture: the name it came with, or the last part of the path."""
+        return self.title or self._file_name
+
+    @property
+    def folder(self) -> str:
+        """The path without its last part."""
+        return self.path[: -len(self._file_name)].rstrip("/:") or "/"
+
+    @property
+    def suffix(self) -> str:
+        """The file name's ending in small letters, with its dot: ".jpg"."""
+        return posixpath.splitext(self._file_name)[1].lower()
+
+    @property
+    def _file_name(self) -> str:
+        return posixpath.basename(self.path.rpartition("::")[2]) or self.path
+
+    @property
+    def digest(self) -> str:
+        """Changes when anything the source says about the picture does; not with what people say."""
+        said = self.said
+        if said:
+            return description_digest(said["texts"], said["split"], said["group"], said["meta"])
+        return description_digest(self.texts, self.split, self.group, self.meta)
+
+    def summary(self) -> dict[str, Any]:
+        """What a search hit tells about the picture, JSON-ready."""
+        told: dict[str, Any] = {"name": self.name, "width": self.width, "height": self.height}
+        if self.texts:
+            told["texts"] = list(self.texts)
+        if self.split is not None:
+            told["split"] = self.split
+        if self.group is not None:
+            told["group"] = self.group
+        return {**self.meta, **told}
+
+
+def is_owned(path: str) -> bool:
+    """Whether the library keeps this picture's file itself: it was uploaded, not indexed where it lies."""
+    return path.startswith(OWNED)
+
+
+def location(path: str, folder: Path) -> str:
+    """Where a row's picture is, in written form: files of the library's own move with its folder."""
+    if not is_owned(path):
+        return path
+    return escape(os.path.abspath(folder)) + path[1:]  # noqa: PTH100
+
+
+def description_digest(texts: Collection[str], split: str | None, group: str | None, meta: Mapping[str, Any]) -> str:
+    """Fingerprint of what a source says about a picture; empty when it says nothing."""
+    if not (texts or split or group or meta):
+        return ""
+    return fingerprint.of_bytes(json.dumps([list(texts), split, group, dict(meta)], sort_keys=True).encode())
+
+
+def content_of(data: bytes) -> str:
+    """The fingerprint of encoded bytes, as indexing a file gives it."""
+    return hashlib.blake2b(data, digest_size=fingerprint.LENGTH // 2).hexdigest()
+
+
+def text_of(meta: Any) -> str | None:
+    """The text itself, by what a search hit tells; None for a picture."""
+    return meta["texts"][0] if meta.get("kind") == TEXT_KIND and meta.get("texts") else None
+
+
+def new_id(path: str, content: str, taken: Collection[str]) -> str:
+    """An id for a picture seen for the first time: stable for the same path and content, never one in use."""
+    attempt = 0
+    while True:
+        candidate = fingerprint.combined((path, content, str(attempt)))[:ID_LENGTH]
+        if candidate not in taken:
+            return candidate
+        attempt += 1

@@ -1,0 +1,107 @@
+"""What was deleted and can still be brought back: rows with the time of their deletion, and the batch they went in.
+
+Deleting a row and bringing it back are one write each. A batch that an indexing run made, of images that it found
+no more, is marked: the same image found again comes back by itself, while what somebody deleted stays deleted.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from diptych.library.items import Item
+
+from .protocol import Store
+from .rows import BROUGHT_BACK, Row
+
+BATCH_LENGTH = 16  # characters
+_GONE = "gone-"  # how a batch begins that an indexing run made; those of people are hex digits only
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The handle of one `delete`: give it, or its `batch`, to `undo`."""
+
+    batch: str
+    ids: tuple[str, ...]
+    deleted: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What an `undo` brought back, and what stays in the trash because another picture has its path now."""
+
+    restored: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A picture in the trash. `gone` when indexing put it there, because its file or its entry was gone."""
+
+    item: Item
+    batch: str
+    deleted: str  # ISO 8601, UTC
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The mark of one deletion, put on each row that it takes."""
+
+    name: str
+    at_ns: int  # nanoseconds since 1970, UTC
+
+    @classmethod
+    def of_person(cls) -> Batch:
+        """For what somebody deletes: indexing leaves it in the trash."""
+        return cls(uuid.uuid4().hex[:BATCH_LENGTH], time.time_ns())
+
+    @classmethod
+    def of_gone(cls) -> Batch:
+        """For what is not found any more: when it is found again, it comes back."""
+        return cls((_GONE + uuid.uuid4().hex)[:BATCH_LENGTH], time.time_ns())
+
+    def put_on(self, rows: Iterable[Row]) -> list[Row]:
+        """The same rows, in the trash."""
+        return [replace(row, deleted_at=self.at_ns, batch=self.name) for row in rows]
+
+
+def brought_back(row: Row) -> Row:
+    """The row as it was before it was deleted. One whose file was gone is marked, so that indexing leaves it."""
+    return replace(row, deleted_at=None, batch=BROUGHT_BACK if is_of_gone(row.batch) else None)
+
+
+def is_of_gone(batch: str | None) -> bool:
+    """Whether an indexing run made this batch."""
+    return batch is not None and batch.startswith(_GONE)
+
+
+def deleted_ns(row: Row) -> int:
+    """When a row of the trash was deleted: nanoseconds since 1970, UTC."""
+    return row.deleted_at or 0
+
+
+def shown_time(at_ns: int) -> str:
+    """ISO 8601, UTC."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+
+
+def rows(store: Store, only: Iterable[str] | None = None) -> list[Row]:
+    """Rows of the trash, newest deletion first, then by id."""
+    wanted = (
+        [identifier for block in store.scan(["id"], "trash") for identifier in block["id"]]
+        if only is None
+        else list(only)
+    )
+    return sorted(store.get(wanted, "trash"), key=lambda row: (-deleted_ns(row), row.id))
+
+
+def shown(row: Row, folder: Path) -> Trashed:
+    """A row of the trash for people."""
+    batch = row.batch or ""
+    return Trashed(Item.of(row, folder), batch, shown_time(deleted_ns(row)), is_of_gone(batch))

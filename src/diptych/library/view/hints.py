@@ -1,0 +1,73 @@
+"""What to say when a filter leaves nothing: the values that its columns do have, the nearest to the filter's first."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from diptych.library.store.protocol import Scannable
+from diptych.library.store.where import Condition, Where, conditions
+
+_MOST_COLUMNS, _MOST_VALUES = 3, 4
+_MOST_COMPARED = 2_000  # different values of a column that are compared with the filter's
+_NEAR = 0.75  # share of a text that is the same
+_MOST_CHARACTERS = 60  # of a value
+
+
+def nothing_passes(where: Where, store: Scannable, total: int, secret: Collection[str] = ()) -> str:
+    """Such as: 0 of 7,000 pass the filter; folder has: '/photos/2019' (4,000), '/photos/2020' (3,000).
+
+    Of the columns in `secret` nothing is told.
+    """
+    asked: dict[str, list[Condition]] = {}
+    for one in conditions(where):
+        if one.column not in secret:
+            asked.setdefault(one.column, []).append(one)
+    columns = list(asked)[:_MOST_COLUMNS]
+    counts: dict[str, Counter[Any]] = {name: Counter() for name in columns}
+    for block in store.scan(columns) if columns else ():
+        for name in columns:
+            counts[name].update(block[name])
+    told = [f"{name.removesuffix('_ns')} has: {_told(name, counts[name], asked[name])}" for name in columns]
+    return "; ".join([f"0 of {total:,} pass the filter", *told])
+
+
+def _told(name: str, counts: Counter[Any], asked: Sequence[Condition]) -> str:
+    """The texts nearest to the filter's, then the most frequent; or the least and the greatest number or date."""
+    counts.pop(None, None)
+    if not counts:
+        return "no value"
+    if not any(isinstance(value, str | bool) for value in counts):
+        ends = [_shown(name, end(counts)) for end in (min, max)]
+        return " to ".join(dict.fromkeys(ends))
+    values = [value for value, _ in counts.most_common()]
+    wanted = [text for one in asked for text in _texts(one.value)]
+    near = [value for value in values[:_MOST_COMPARED] if any(_is_near(value, text) for text in wanted)]
+    first = list(dict.fromkeys([*near, *values]))[:_MOST_VALUES]
+    shown = [f"{_shown(name, value)} ({counts[value]:,})" for value in first]
+    return ", ".join([*shown, *(["…"] if len(counts) > len(first) else [])])
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, str)]
+
+
+def _is_near(value: Any, text: str) -> bool:
+    """Whether two texts differ little: in capitals, in how accents are written, or in a few characters."""
+    if not isinstance(value, str):
+        return False
+    one, other = (unicodedata.normalize("NFKC", part.strip("%/")).casefold() for part in (value, text))
+    ends = one.rpartition("/")[2] if "/" not in other else one
+    return one == other or difflib.SequenceMatcher(None, ends[:_MOST_CHARACTERS], other).ratio() >= _NEAR
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "modified_ns":
+        return datetime.fromtimestamp(value // 10**9, UTC).date().isoformat()
+    if isinstance(value, str):
+        return repr(value if len(value) <= _MOST_CHARACTERS else value[:_MOST_CHARACTERS] + "…")
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

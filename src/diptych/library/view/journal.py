@@ -1,0 +1,128 @@
+"""What changed since a snapshot was laid out: one checked line for each write, so that readers need no new snapshot.
+
+Like the snapshot it is a cache, never the truth. Every line names the store version before and after it; a
+chain that does not lead to the store's version is not followed, and a new snapshot is made instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core.cosine import normalise
+from diptych.core.shapes import Float32
+from diptych.library.store import lock
+from diptych.library.store.rows import Row
+
+from .snapshot import JOURNAL_LOCK, POINTER, Snapshot, in_use, line_of
+
+FILE = "journal.jsonl"
+MOST_BYTES = 64_000_000  # a longer journal is not worth following: a new snapshot is
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A picture as it is after a write: its line of the snapshot, and its unit vector."""
+
+    id: str
+    line: bytes
+    vector: Float32[np.ndarray, d]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One write: from which store version to which, what is new or replaced, and what is gone."""
+
+    before: str
+    after: str
+    changes: tuple[Change, ...]
+    gone: tuple[str, ...]
+
+
+def append(folder: Path, before: str | None, after: str | None, rows: Sequence[Row], gone: Collection[str]) -> None:
+    """Add a write to the journal of the current snapshot below `folder`, if there is one. Never raises OSError.
+
+    Nothing is flushed to disk: what a power cut takes is made again from the store.
+    """
+    if in_use(folder) is None:
+        return
+    value = {"before": before, "after": after, "rows": [_packed(row) for row in rows], "gone": sorted(gone)}
+    text = json.dumps(value, ensure_ascii=True)
+    with contextlib.suppress(OSError, ValueError, KeyError), lock.exclusive(folder / JOURNAL_LOCK):
+        base = folder / json.loads((folder / POINTER).read_bytes())["folder"]
+        descriptor = os.open(base / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            if os.fstat(descriptor).st_size < MOST_BYTES:
+                os.write(descriptor, b"%08x %s\n" % (zlib.crc32(text.encode()), text.encode()))
+        finally:
+            os.close(descriptor)
+
+
+def read(base: Path, start: int) -> tuple[list[Entry], int]:
+    """The whole entries from byte `start` on, and where the next one will begin. A damaged line ends them."""
+    entries: list[Entry] = []
+    with contextlib.suppress(OSError), (base / FILE).open("rb") as stream:
+        stream.seek(start)
+        for line in stream:
+            entry = _unpacked(line)
+            if entry is None:
+                break
+            entries.append(entry)
+            start += len(line)
+    return entries, start
+
+
+def hand_over(folder: Path, made: Snapshot, make_current: Callable[[], None]) -> None:
+    """Make a snapshot the current one, with all that was written since it was begun. No write comes in between."""
+    with lock.exclusive(folder / JOURNAL_LOCK):
+        if (name := in_use(folder)) is not None:
+            (made.folder / FILE).write_bytes(_since(folder / name / FILE, made.version))
+        make_current()
+
+
+def _since(path: Path, version: str) -> bytes:
+    """The whole lines of a journal from this version of the store on."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return b""
+    for at, line in enumerate(lines):
+        if (entry := _unpacked(line)) is not None and entry.before == version:
+            return b"".join(one for one in lines[at:] if one.endswith(b"\n"))
+    return b""
+
+
+def _packed(row: Row) -> dict[str, str]:
+    vector = normalise(np.asarray(row.vector, dtype=np.float32)[np.newaxis])[0].astype("<f4")
+    packed = base64.b64encode(vector.tobytes()).decode()
+    return {"id": row.id, "line": line_of(row).decode(), "vector": packed}
+
+
+def _unpacked(line: bytes) -> Entry | None:
+    """The entry of a line, or None when the line is torn or damaged."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        if int(line[:8], 16) != zlib.crc32(line[9:-1]):
+            return None
+        value: Any = json.loads(line[9:])
+        changes = tuple(
+            Change(
+                str(one["id"]),
+                str(one["line"]).encode(),
+                np.frombuffer(base64.b64decode(one["vector"]), dtype="<f4").astype(np.float32),
+            )
+            for one in value["rows"]
+        )
+        return Entry(str(value["before"]), str(value["after"]), changes, tuple(map(str, value["gone"])))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,218 @@
+"""Everything with weights to learn: both sides and the loss, built from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from diptych import losses
+from diptych.core.config import Part, check_options, unknown
+from diptych.core.errors import ConfigError, ModelError
+from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.shapes import Int, Shaped
+from diptych.data.features import FeaturePairs, Rows
+from diptych.encoders.export import read_weights
+from diptych.models import folder as files
+from diptych.models import load
+from diptych.models.heads import LinearHead, build_head, share_layers
+from diptych.models.networks import build_network
+from diptych.models.side import Side
+from diptych.training.batches import TEXTS, BatchRows
+from diptych.training.closed_form import CCA, FITS
+
+from .config import SideSettings, TrainConfig
+
+_STATISTICS_NUMBERS = 1 << 26  # features that the input statistics are taken from
+_STATISTICS_ROWS = 20_000
+_STATISTICS_ROWS_OF_NETWORKS = 2_000  # each goes through the network once
+_FIT_NUMBERS = 1 << 27
+
+Towers = tuple[ImageTower, TextTower]
+
+
+class Pairing(nn.Module):
+    """Both sides and the loss; a batch of rows in, the loss out.
+
+    Args:
+        image, text: rows of a tower to embeddings.
+        loss: None where the heads are computed in one step.
+    """
+
+    def __init__(self, image: Side, text: Side, loss: losses.Loss | None) -> None:
+        super().__init__()
+        self.image = image
+        self.text = text
+        self.loss = loss
+
+    def embed(self, pairs: FeaturePairs, rows: BatchRows, groups: Int[np.ndarray, " n"] | None) -> losses.Embedded:
+        """Embeddings of a batch, with the record and the class of each row.
+
+        The first of each pair stands where a picture would, the second where a text would, also in a batch
+        within a modality, where both came through the same side.
+        """
+        device = next(self.parameters()).device
+
+        def images(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
+            # pictures dealt with several of their texts are embedded once; a chance meeting is not worth the sorting
+            looks, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
+            # a batch norm's statistics are those of the batch as it was drawn, however it is shared out
+            once = 2 * len(looks) <= len(row) and not _learns_norms(self.image)
+            shown = gather(pairs, row[first], view[first]) if once else gather(pairs, row, view)
+            rows = cast(torch.Tensor, self.image(torch.from_numpy(shown).to(device)))
+            return rows[torch.from_numpy(place).to(device)] if once else rows
+
+        def texts(row: np.ndarray) -> torch.Tensor:
+            return cast(torch.Tensor, self.text(torch.from_numpy(pairs.texts[row]).to(device)))
+
+        if rows.other is None:
+            both = images(rows.image, rows.view), texts(rows.text)
+        elif rows.kind == TEXTS:
+            both = texts(rows.text), texts(rows.other.row)
+        else:
+            both = images(rows.image, rows.view), images(rows.other.row, rows.other.view)
+        return losses.Embedded(
+            *both,
+            torch.from_numpy(rows.owner).to(device),
+            None if groups is None else torch.from_numpy(groups[rows.owner]).to(device),
+        )
+
+
+def build(config: TrainConfig, towers: Towers, seed: int, classes: int) -> Pairing:
+    """Sides and loss with the weights they start from.
+
+    Raises ConfigError for parts that do not fit each other, ModelError for an `init` that does not fit them.
+    """
+    torch.manual_seed(seed)
+    image = _side(config.image, towers[0], config.dim)
+    text = _side(config.text, towers[1], config.dim)
+    share_layers(image.head, text.head)
+    loss = losses.build(config.loss, dim=config.dim, classes=classes) if config.loss else None
+    module = Pairing(image, text, loss)
+    if config.fit:
+        _fit_of(config)
+        if not all(isinstance(side.head, LinearHead) and side.network is None for side in (image, text)):
+            raise ConfigError(f'fit {config.fit.name!r} computes linear heads; set head = "linear" on both sides')
+    if config.init:
+        _start_from(module, config)
+    return module
+
+
+def fit_statistics(module: Pairing, training: FeaturePairs, seed: int) -> None:
+    """Take the input statistics of both heads from a sample of the training rows."""
+    for side, rows in ((module.image, training.images[0]), (module.text, training.texts)):
+        most = _STATISTICS_ROWS if side.network is None else _STATISTICS_ROWS_OF_NETWORKS
+        enough = min(most, _STATISTICS_NUMBERS // rows.matrix.shape[1])
+        side.fit_statistics(torch.from_numpy(_sample(rows, enough, seed)))
+
+
+def fit_in_one_step(module: Pairing, config: TrainConfig, training: FeaturePairs) -> None:
+    """Compute linear heads from plain pictures and their texts, as `config.fit` says."""
+    wide = training.images[0].matrix.shape[1]
+    enough = min(len(training.texts), _FIT_NUMBERS // wide)
+    texts = np.sort(np.random.default_rng(config.seed).permutation(len(training.texts))[:enough])
+    first = np.searchsorted(training.image_owner, training.text_owner[texts])
+    with torch.no_grad():
+        image = module.image.head.standardise(torch.from_numpy(training.images[0][first]))
+        text = module.text.head.standardise(torch.from_numpy(training.texts[texts]))
+        for side, rows, weights in zip(
+            (module.image, module.text), (image, text), _fit_of(config).maps(image, text, config.dim), strict=True
+        ):
+            _set_linear(side, weights, rows.mean(0))
+
+
+def _learns_norms(side: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training for part in side.modules())
+
+
+def number_groups(groups: Sequence[str | None]) -> Int[np.ndarray, " n"] | None:
+    """Classes as numbers in order of their names, -1 for a record without one; None when no record has one."""
+    names = sorted({group for group in groups if group is not None})
+    if not names:
+        return None
+    number = {name: place for place, name in enumerate(names)}
+    return np.array([-1 if group is None else number[group] for group in groups], dtype=np.int64)
+
+
+def gather(
+    training: FeaturePairs, image: Int[np.ndarray, " b"], view: Int[np.ndarray, " b"]
+) -> Shaped[np.ndarray, "b f"]:
+    """Each picture under the view that it was dealt."""
+    found = training.images[0][image]
+    for number, stored in enumerate(training.images[1:], 1):
+        here = view == number
+        if here.any():
+            found[here] = stored[image[here]]
+    return found
+
+
+def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Side:
+    if settings.head is None:
+        raise ConfigError("the config has no head; call resolved() first")
+    network = build_network(settings.network, tower) if settings.network else None
+    return Side(network, build_head(settings.head, network.dim if network else tower.dim, dim))
+
+
+def _sample(rows: Rows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:
+    return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
+
+
+def _fit_of(config: TrainConfig) -> CCA:
+    if config.fit is None:
+        raise ConfigError("the config has no fit")
+    if config.fit.name not in FITS:
+        raise unknown("fit", config.fit.name, FITS)
+    check_options(config.fit.options, ("power", "regularisation"), f"fit {config.fit.name!r}")
+    return FITS[config.fit.name](**config.fit.options)
+
+
+def _set_linear(side: Side, weights: torch.Tensor, centre: torch.Tensor) -> None:
+    head = side.head
+    if not isinstance(head, LinearHead):
+        raise ConfigError('only heads of the kind "linear" can be computed in one step')
+    head.linear.weight.copy_(weights.T)
+    head.linear.bias.copy_(-(centre @ weights))
+
+
+def _start_from(module: Pairing, config: TrainConfig) -> None:
+    model = load(config.init)
+    folder = model.folder
+    files.verify(folder, model.config)
+    sides = (
+        (module.image, files.IMAGE_HEAD, model.config.image),
+        (module.text, files.TEXT_HEAD, model.config.text),
+    )
+    for side, name, started in sides:
+        # A network that the older model does not have is new: only the head above it goes on.
+        target = side if side.network is not None and started.network is not None else side.head
+        try:
+            target.load_state_dict(read_weights(folder, name))
+        except RuntimeError as error:
+            raise ModelError(_misfit(config, model.config)) from error
+
+
+def _misfit(config: TrainConfig, started: files.ModelConfig) -> str:
+    """One sentence: what `init` has, and what the config asks for in its place."""
+    apart = [f"dim {started.dim}, not {config.dim}"] if started.dim != config.dim else []
+    for name in ("image", "text"):
+        for what in ("head", "network"):
+            has, wanted = (getattr(getattr(each, name), what) for each in (started, config))
+            if has != wanted and (what == "head" or (has and wanted)):
+                apart.append(f"the {name} {what} {_kind(has)}, not {_kind(wanted)}")
+    said = "; it has " + ", ".join(apart) if apart else ""
+    return (
+        f"the weights of init = {config.init!r} do not fit this config{said}; leave out dim, head and network, which "
+        "are then those of init, or leave out init"
+    )
+
+
+def _kind(part: Part) -> str:
+    """A part in few words: `mlp (hidden 32)`, `ensemble of 3 mlp`."""
+    members = part.options.get("members")
+    if members:
+        return f"{part.name} of {len(members)} {members[0]['name']}"
+    options = ", ".join(f"{key} {value}" for key, value in part.options.items())
+    return f"{part.name} ({options})" if options else part.name

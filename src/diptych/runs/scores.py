@@ -1,0 +1,67 @@
+"""Retrieval scores of two modules on cached rows: what decides which epoch is the best."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from diptych.core.shapes import Float32
+from diptych.data.features import FeaturePairs, Rows
+from diptych.evaluation import Embedded, evaluate
+from diptych.evaluation.direction import Direction
+from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
+from diptych.training.same_modality import PairShares
+
+LOOKS = ("flip", "crop-0", "crop-1")  # the views that pictures are asked for by
+_CUTS = (1, 5, 10)
+_ROWS = 256  # embedded at once
+
+
+def retrieval_scores(
+    image: nn.Module,
+    text: nn.Module,
+    pairs: FeaturePairs,
+    device: torch.device,
+    similarity: str = "cosine",
+    shares: PairShares = PairShares(),  # noqa: B008 - frozen
+) -> dict[str, float]:
+    """R@1, R@5 and R@10 in percent of what is trained for, and their sum as "score".
+
+    Across the modalities both ways (i2t, t2i); among texts by the others of their record (t2t); of pictures by
+    their other looks (i2i). Every picture of a record is used.
+
+    Raises DataError when texts are to be found by texts and no record has two.
+    """
+    every = np.arange(len(pairs.images[0]))
+    result: dict[str, float] = {}
+    images = texts = np.zeros((0, 0), dtype=np.float32)
+    if shares.across or shares.images:
+        images = _embed(image, pairs.images[0], every, device)
+    if shares.across or shares.texts:
+        texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)), device)
+    if shares.across:
+        collection = Embedded(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
+        found = evaluate(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
+        result |= _percent("i2t", found.image_to_text) | _percent("t2i", found.text_to_image)
+    if shares.texts:
+        items = Items(texts, pairs.text_owner, pairs.text_owner, TEXT_TO_TEXT, "pair")
+        result |= _percent("t2t", evaluate_within(items, cuts=_CUTS, resamples=0).directions[TEXT_TO_TEXT])
+    if shares.images:
+        looks = np.concatenate([_embed(image, view, every, device) for view in pairs.images[1:]])
+        seen = Views(looks, np.tile(every, len(pairs.images) - 1))
+        items = Items(images, every, pairs.image_owner, IMAGE_TO_IMAGE, "view", seen)
+        result |= _percent("i2i", evaluate_within(items, cuts=_CUTS, resamples=0).directions[IMAGE_TO_IMAGE])
+    return {"score": round(sum(result.values()), 2), **result}
+
+
+def _percent(name: str, direction: Direction) -> dict[str, float]:
+    return {f"{name} R@{cut}": round(100 * direction.metrics[f"R@{cut}"].value, 2) for cut in _CUTS}
+
+
+def _embed(side: nn.Module, rows: Rows, which: np.ndarray, device: torch.device) -> Float32[np.ndarray, "n d"]:
+    parts = [
+        side(torch.from_numpy(rows[which[start : start + _ROWS]]).to(device)).float().cpu().numpy()
+        for start in range(0, len(which), _ROWS)
+    ]
+    return np.concatenate(parts)

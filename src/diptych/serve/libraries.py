@@ -1,0 +1,303 @@
+"""The libraries that are served: each with its model, its reads in batches, and its writer.
+
+A library that was embedded anew is opened again with its new model while requests go on; each request
+sees one of the two, whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from diptych.core.errors import ConfigError
+from diptych.library import Encoder, Library, card
+from diptych.library.store.where import Where
+
+from . import errors
+from .batching import Batcher
+from .editing import Change, Changed, Editor
+from .embedding import Embedder, Vector
+from .metrics import Metrics
+from .projection import Mapper, Plan
+from .reading import Found, Reader
+from .settings import Pressure
+from .slow import Slow
+
+T = TypeVar("T")
+
+_READERS = 2  # threads of each library
+_CHANGES_AT_ONCE = 256
+_PREFIX = "diptych-"
+_AGAIN = 10.0  # seconds between two tries to open a library that was embedded anew
+
+Loader = Callable[[str], Encoder]
+
+
+class Served:
+    """One library on the shelf."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        embedder: Embedder,
+        pressure: Pressure,
+        metrics: Metrics,
+        slow: Slow | None = None,
+    ) -> None:
+        self.name, self.folder, self.embedder, self.slow = name, folder, embedder, slow
+        self._card_file = _signature(folder)
+        self.library = Library.open(folder, embedder.model)
+        self.is_fitted = slow is not None and slow.attach(self.library)
+        self.reader = Reader(self.library)
+        self.mapper = Mapper(self.library.card.id)
+        self._metrics = metrics
+        self._searches: Batcher[tuple[Vector, int], Found] = Batcher(
+            "search", self.reader.search_many, max_batch=pressure.max_batch, max_wait=0.0, queue=pressure.queue
+        )
+        self._changes: Batcher[Change, Changed | BaseException] = Batcher(
+            "write", Editor(self.library).apply, max_batch=_CHANGES_AT_ONCE, max_wait=0.005, queue=pressure.queue
+        )
+        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix=f"diptych-read-{name}")
+
+    def has_moved_on(self) -> bool:
+        """Whether the library was embedded anew since it was opened. One look at a file, and rarely two."""
+        found = _signature(self.folder)
+        if found == self._card_file:
+            return False
+        if not self.library.is_current:
+            return True
+        self._card_file = found
+        return False
+
+    def can_rerank(self) -> bool:
+        """Whether the slow model can put its hits in order. Blocks, briefly."""
+        return self.is_fitted and self.slow is not None and self.slow.knows(self.library)
+
+    def warm(self) -> None:
+        """Open the snapshot and draw its map, so that the first search is quick. Blocks."""
+        self.count()
+        self.mapper.plan(self.reader.version, self.reader.whole, improve=False)
+
+    async def open_store(self) -> None:
+        """Open what filters and writes need; its libraries take a second to import."""
+        try:
+            await self.read(self.reader.columns)
+        except Exception as error:  # it is tried again by whoever needs it
+            errors.log.warning("the store of %s could not be opened yet: %s", self.name, type(error).__name__)
+
+    def count(self) -> int:
+        """How many pictures there are, noted for the metrics. Blocks, briefly."""
+        found = len(self.reader)
+        self._metrics.items.labels(self.name).set(found)
+        return found
+
+    async def search(self, vector: Vector, k: int, where: Where | None) -> Found:
+        """The k nearest pictures among those for which the filter holds."""
+        if where is None:
+            return await self._searches.submit((vector, k))
+        return await self.read(self.reader.search_filtered, vector, k, where)
+
+    async def change(self, change: Change) -> Changed:
+        """Make a change; durable on return. It is finished even when the request has gone."""
+        result = await asyncio.shield(self._changes.submit(change))
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def plan(self, *, newest: bool) -> Plan:
+        """The map: of the newest version, or of any, which is quick."""
+        return await self.read(self._plan, newest)
+
+    async def read(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run a reading function in a thread of this library's own."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work, *arguments)
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
+        await asyncio.gather(self._searches.close(), self._changes.close())
+        self._reading.shutdown(wait=True)
+
+    def _plan(self, newest: bool) -> Plan:
+        known = None if newest else self.mapper.latest
+        return known or self.mapper.plan(self.reader.version, self.reader.whole)
+
+
+class Shelf:
+    """All served libraries by name, and all loaded models. `load` gives the model of one that was embedded anew."""
+
+    def __init__(
+        self,
+        served: Mapping[str, Served],
+        embedders: Sequence[Embedder],
+        *,
+        load: Loader,
+        pressure: Pressure,
+        metrics: Metrics,
+    ) -> None:
+        self._served = dict(served)
+        self.embedders = list(embedders)
+        self._load, self._pressure, self._metrics = load, pressure, metrics
+        self._kept = {embedder.model.fingerprint for embedder in embedders} - {
+            one.library.card.fingerprint for one in served.values()
+        }
+        self._switching: dict[str, asyncio.Task[None]] = {}
+        self._tried: dict[str, float] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter([self.get(name) for name in self._served])
+
+    def __len__(self) -> int:
+        return len(self._served)
+
+    def get(self, name: str) -> Served:
+        """A library. Raises ServeError(404). Of one that was embedded anew, the new one as soon as it is open."""
+        if name not in self._served:
+            raise errors.no_library(name)
+        served = self._served[name]
+        if served.has_moved_on() and self._may_switch(name):
+            self._switching[name] = asyncio.get_running_loop().create_task(self._switch(served), name=f"open-{name}")
+        return served
+
+    def model(self, name: str | None) -> Embedder:
+        """A model by name or fingerprint; the first without either.
+
+        Raises ServeError: 404 when there is none, 422 when several have the name.
+        """
+        found = [one for one in self.embedders if name is None or name == one.model.fingerprint]
+        found = found or [one for one in self.embedders if is_called(str(name), one.name)]
+        if not found:
+            raise errors.ServeError(
+                404, "no_such_model", f"no model {str(name)[:40]!r} is loaded", "GET /v1/models lists those that are."
+            )
+        if name is not None and len(found) > 1:
+            raise errors.ServeError(422, "bad_request", f"{len(found)} models are called {name[:40]!r}",
+                                    "Give the fingerprint of one, as GET /v1/models lists it.")  # fmt: skip
+        return found[0]
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
+        self._closing.set()
+        await asyncio.gather(*self._switching.values())
+        await asyncio.gather(*self._leaving)
+        await asyncio.gather(*(served.close() for served in self))
+        await asyncio.gather(*(embedder.close() for embedder in self.embedders))
+
+    # -- libraries that were embedded anew ---------------------------------------------------------
+
+    def _may_switch(self, name: str) -> bool:
+        under_way = self._switching.get(name)
+        if (under_way is not None and not under_way.done()) or self._closing.is_set():
+            return False
+        return time.monotonic() - self._tried.get(name, -_AGAIN) >= _AGAIN
+
+    async def _switch(self, old: Served) -> None:
+        """Open the library with its new model, then let it take the old one's place."""
+        self._tried[old.name] = time.monotonic()
+        try:
+            embedder = await self._embedder_of(old.folder)
+            new = await asyncio.to_thread(
+                Served, old.name, old.folder, embedder, self._pressure, self._metrics, old.slow
+            )
+            await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm(), new.open_store())
+        except Exception as error:  # the old one goes on searching what it knows; it is tried again
+            errors.log.error("%s was embedded anew, and cannot be opened", old.name, exc_info=error)
+            return
+        self._served[old.name] = new
+        self._tried.pop(old.name)
+        if embedder not in self.embedders:
+            self.embedders.append(embedder)
+        errors.log.warning("%s was embedded anew: it is served with the model %s now", old.name, embedder.name)
+        leaving = asyncio.get_running_loop().create_task(self._retire(old))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _embedder_of(self, folder: Path) -> Embedder:
+        about = card.read(folder)
+        for embedder in self.embedders:
+            if embedder.model.fingerprint == about.fingerprint:
+                return embedder
+        model = await asyncio.to_thread(self._load, about.model)
+        about.check(model, folder)
+        return Embedder(model.name, model, self._pressure, self._metrics)
+
+    async def _retire(self, old: Served) -> None:
+        """Close what nobody uses any more, once no request can have it in hand."""
+        used = {id(one.embedder) for one in self}
+        if id(old.embedder) not in used and old.library.card.fingerprint not in self._kept:
+            self.embedders.remove(old.embedder)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), self._pressure.deadline + self._pressure.body_deadline)
+        await old.close()
+        if old.embedder not in self.embedders:
+            await old.embedder.close()
+
+
+def is_called(name: str, model: str) -> bool:
+    """Whether a name means a model: with `diptych-` in front or without, as on the command line."""
+    return name.removeprefix(_PREFIX) == model.removeprefix(_PREFIX)
+
+
+def _signature(folder: Path) -> tuple[int, int]:
+    """Changes when the card of a library is written anew."""
+    try:
+        found = os.stat(folder / card.FILE)  # noqa: PTH116 - asked for with every request
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_ino
+
+
+def named(arguments: Sequence[str]) -> dict[str, Path]:
+    """`--library` arguments, DIR or name=DIR, by name. Raises ConfigError for a name twice or an odd one."""
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        name, equals, folder = argument.partition("=")
+        if not equals or "/" in name:
+            folder, name = argument, _name_for(Path(argument))
+        if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
+            raise ConfigError(f"--library {argument}: the name {name!r} needs letters, digits, - and _: name=DIR")
+        if name in found:
+            raise ConfigError(f"two libraries are called {name!r}; give one another name: name=DIR")
+        found[name] = Path(folder).expanduser()
+    return found
+
+
+def _name_for(folder: Path) -> str:
+    stem = folder.expanduser().resolve().name.removesuffix(".library")
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).strip("-") or "library"
+
+
+def stock(
+    folders: Mapping[str, Path],
+    models: Mapping[str, Encoder],
+    default: Encoder | None,
+    pressure: Pressure,
+    metrics: Metrics,
+    *,
+    load: Loader | None = None,
+    slow: Slow | None = None,
+) -> Shelf:
+    """Open all libraries; those of one model share its batches. `models` are by fingerprint."""
+    embedders: dict[str, Embedder] = {}
+    for model in [*models.values(), *([default] if default is not None else [])]:
+        if model.fingerprint not in embedders:
+            embedders[model.fingerprint] = Embedder(model.name, model, pressure, metrics)
+    served = {}
+    for name, folder in folders.items():
+        about = card.read(folder)
+        served[name] = Served(name, folder, embedders[about.fingerprint], pressure, metrics, slow)
+    return Shelf(served, list(embedders.values()), load=load or _shipped_or_saved, pressure=pressure, metrics=metrics)
+
+
+def _shipped_or_saved(name: str) -> Encoder:
+    from diptych.models import load
+
+    return load(name)

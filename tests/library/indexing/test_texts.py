@@ -1,0 +1,116 @@
+"""A library of texts."""
+
+import io
+import json
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from diptych.core.errors import DataError, LibraryError
+from diptych.library import Library
+from diptych.library.indexing.texts import lettered
+from diptych.library.rendering.thumbnails import SIZE
+from diptych.library.store.rows import text_of
+
+from .conftest import MosaicEncoder, paint
+
+TEXTS = ["a green hill", "two blue cats", "a red car", "黄色い yellow 車"]
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    source = tmp_path / "captions.jsonl"
+    for number in range(len(TEXTS)):
+        paint(tmp_path / f"{number}.jpg", "red", mark=number + 1)
+    source.write_text(
+        "".join(
+            json.dumps({"id": f"r{number}", "image": f"{number}.jpg", "text": text, "lang": "en"}) + "\n"
+            for number, text in enumerate(TEXTS)
+        ),
+        encoding="utf-8",
+    )
+    return source
+
+
+@pytest.fixture
+def library(tmp_path: Path, encoder: MosaicEncoder) -> Library:
+    return Library.create(tmp_path / "texts.library", encoder)
+
+
+def test_a_text_is_found_by_itself_and_tells_where_it_is_from(library: Library, listed: Path) -> None:
+    report = library.index_texts([listed])
+    assert (report.added, report.embedded, report.skipped) == (4, 4, ())
+    assert {text_of(library.search(text, 1)[0].meta) for text in TEXTS} == set(TEXTS)
+    best = library.search(TEXTS[1], 4)[0]
+    assert best.score == pytest.approx(1, abs=1e-5)
+    assert best.meta["texts"] == [TEXTS[1]]
+    assert (best.meta["record"], best.meta["lang"], best.meta["kind"]) == ("r1", "en", "text")
+    assert best.path == f"{listed}::r1#0"
+    assert library.verify().problems == ()
+
+
+def test_only_what_changed_is_embedded_again(library: Library, listed: Path) -> None:
+    library.index_texts([listed])
+    again = library.index_texts([listed])
+    assert (again.unchanged, again.embedded, again.removed) == (4, 0, 0)
+    identifier = library.search(TEXTS[2], 1)[0].id
+    lines = listed.read_text(encoding="utf-8").splitlines()
+    lines[2] = lines[2].replace("red", "white")
+    listed.write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
+    report = library.index_texts([listed])
+    assert (report.updated, report.unchanged, report.removed, report.embedded) == (1, 2, 1, 1)
+    best = library.search("a white car", 1)[0]
+    assert (best.id, best.meta["texts"]) == (identifier, ["a white car"])
+    assert not any(hit.meta["texts"] == [TEXTS[0]] for hit in library.search(TEXTS[0], 4))
+
+
+def test_the_lines_of_a_plain_file_are_texts(library: Library, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("red note\n\n  blue note \n", encoding="utf-8")
+    assert library.index_texts([notes]).added == 2
+    best = library.search("blue note", 1)[0]
+    assert (best.meta["texts"], best.meta["record"]) == (["blue note"], "line 3")
+    assert [hit.meta["record"] for hit in library.search("red note", 5, where="record = 'line 1'")] == ["line 1"]
+
+
+def test_pictures_and_texts_do_not_mix(library: Library, listed: Path, tmp_path: Path, encoder: MosaicEncoder) -> None:
+    pictures = paint(tmp_path / "pictures" / "red.png", "red").parent
+    library.index_texts([listed])
+    with pytest.raises(LibraryError, match="holds texts"):
+        library.index([pictures])
+    with pytest.raises(LibraryError, match="not embedded anew"):
+        library.reembed(MosaicEncoder("other", seed=1))
+    other = Library.create(tmp_path / "pictures.library", encoder)
+    other.index([pictures])
+    with pytest.raises(LibraryError, match="holds pictures"):
+        other.index_texts([listed])
+    assert len(library.search("a", 10)) == 4  # as it was
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "found no text"),
+        (b"\n \n", "found no text"),
+        ("чёрный\nпёс".encode("koi8-r"), "is not UTF-8"),
+        (None, "cannot look at"),
+    ],
+)
+def test_a_source_without_texts_changes_nothing(
+    library: Library, listed: Path, tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    library.index_texts([listed])
+    bad = tmp_path / "bad.txt"
+    if content is not None:
+        bad.write_bytes(content)
+    with pytest.raises(DataError, match=expected):
+        library.index_texts([bad])
+    assert library.info().pictures == 4
+
+
+@pytest.mark.parametrize("text", ["", "short", "word " * 400, "w" * 5000, "赤い車" * 100, "a\u0000b\udcff‮"])
+def test_any_text_fits_its_card(text: str) -> None:
+    data = lettered(text)
+    assert data.startswith(b"\xff\xd8\xff")
+    assert PIL.Image.open(io.BytesIO(data)).size == (SIZE, SIZE)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+from diptych import runs
+from diptych.cli.app import run
+from diptych.core.config import load
+from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.data.captions import CaptionedImages, collect_captions
+from diptych.data.features import Rows
+from diptych.data.readers import open_source
+from diptych.encoders.fake import FakeMapTower
+from diptych.models.cross import IMAGE_TO_TEXT, load_cross
+from diptych.runs import cross_encoder as compose_slow
+from diptych.training.batches import BatchRows
+from diptych.training.grouped import GroupedPlan
+
+
+def test_a_small_matcher_learns_and_is_saved_whole(slow_run):
+    scores = slow_run.report.scores
+    assert scores["t2i R@5"] > 60
+    assert scores["i2t R@5"] > 60
+    config = json.loads((slow_run.model / "config.json").read_text())
+    assert config["kind"] == "cross"
+    assert set(config["files"]) == {"model.safetensors", "tokenizer.json"}
+    assert "# shapes-slow" in (slow_run.model / "README.md").read_text()
+
+
+def test_the_right_colour_scores_higher(slow_run, shapes):
+    matcher = load_cross(slow_run.model, precision="float32")
+    tokens = matcher.encode_regions([shapes.parent / f"{colour}-square-30.png" for colour in ("red", "blue")])
+    assert tokens.shape == (2, *matcher.token_shape)
+    assert tokens.dtype == np.float16
+    red, blue = matcher.score(tokens, "a red square"), matcher.score(tokens, "a blue square")
+    assert red[0] > red[1]
+    assert blue[1] > blue[0]
+
+
+def test_pairs_and_matrix_agree_in_both_directions(slow_run, shapes):
+    matcher = load_cross(slow_run.model, precision="float32")
+    tokens = matcher.encode_regions(sorted(shapes.parent.glob("*-20.png"))[:3])
+    texts = ["a red square", "stripe in blue, 30", "a yellow circle"]
+    for direction in ("text_to_image", IMAGE_TO_TEXT):
+        matrix = matcher.scores(tokens, texts, direction)
+        assert np.allclose(matrix.diagonal(), matcher.score(tokens, texts, direction), atol=1e-3)
+    h = matcher.scores(tokens, texts)
+    prior, lengths = matcher.scorer.prior(texts), matcher.scorer.lengths(texts)
+    scoring = matcher.config.scoring
+    expected = (h - scoring.prior * prior[:, None]) / lengths[:, None] ** scoring.length
+    assert np.allclose(matcher.scores(tokens, texts, IMAGE_TO_TEXT), expected, atol=1e-4)
+
+
+def test_what_cannot_be_scored_is_said(slow_run):
+    matcher = load_cross(slow_run.model)
+    tokens = np.zeros((2, *matcher.token_shape), dtype=np.float16)
+    with pytest.raises(DataError, match="2 pictures and 1 texts"):
+        matcher.score(tokens, ["a red square"])
+    with pytest.raises(ConfigError, match="unknown direction"):
+        matcher.score(tokens, "a red square", "sideways")
+
+
+def test_a_damaged_or_foreign_folder_is_refused(slow_run, small_model, tmp_path: Path):
+    import shutil
+
+    with pytest.raises(ModelError, match="kind 'dual'"):
+        load_cross(small_model)
+    with pytest.raises(ModelError, match="no model folder"):
+        load_cross(tmp_path / "nothing")
+    copy = tmp_path / "model"
+    shutil.copytree(slow_run.model, copy)
+    with (copy / "model.safetensors").open("r+b") as stream:
+        stream.seek(-4, 2)
+        stream.write(b"\1\2\3\4")
+    with pytest.raises(ModelError, match="hash differs"):
+        load_cross(copy).token_shape  # noqa: B018
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(small_slow, shapes, cache, tmp_path: Path, monkeypatch):
+    from safetensors.numpy import load_file
+
+    config = small_slow(epochs=3)
+    whole = compose_slow.train(config, tmp_path / "whole", source=str(shapes), device="cpu")
+
+    told = 0
+
+    class Stop:
+        def track(self, items, label, total=None):
+            yield from items
+
+        def say(self, message: str) -> None:
+            nonlocal told
+            told += 1
+            if told == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compose_slow.train(config, tmp_path / "cut", source=str(shapes), device="cpu", progress=Stop())
+    assert not (tmp_path / "cut" / "model").exists()
+    again = compose_slow.train(config, tmp_path / "cut", source=str(shapes), device="cpu")
+    one, other = (load_file(report.model / "model.safetensors") for report in (whole, again))
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_the_shipped_config_fits():
+    config = load(compose_slow.SlowConfig, Path(__file__).parents[2] / "configs" / "slow.toml")
+    assert config.kind == "cross"
+    assert config.data.val not in ("val", "dev", "test")  # chosen on a part of the training split
+
+
+def test_a_tower_without_maps_is_refused(small_slow, shapes, tmp_path: Path):
+    with pytest.raises(ConfigError, match="no feature maps"):
+        compose_slow.train(small_slow(tower="fake"), tmp_path, source=str(shapes))
+
+
+def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
+    config = tmp_path / "slow.toml"
+    config.write_text(
+        'name = "tiny"\nkind = "cross"\nvocabulary = 100\n[image]\ntower = "fake-maps"\n'
+        "[network]\nwidth = 16\nlayers = 1\nheads = 2\n[training]\nepochs = 1\nbatch_size = 30\n"
+    )
+    out = tmp_path / "run"
+    assert run(["train", str(config), "--data", str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == str(out / "model")
+    assert run(["train", str(config), "--data", str(shapes), "--set", "network.heads=3"]) == 2
+    assert "multiple of heads" in capsys.readouterr().err
+
+
+def test_batches_by_hand():
+    pictures = Rows(np.arange(8, dtype=np.float16).reshape(4, 2), np.arange(4))
+    training = CaptionedImages(
+        (pictures,), ("",) * 6, np.arange(4), np.array([0, 0, 1, 2, 2, 2]), ("",) * 4, ("",) * 4, (b"",) * 4, ""
+    )
+    rows = BatchRows(np.array([2, 2, 0]), np.zeros(3, dtype=int), np.array([5, 3, 0]), np.array([2, 2, 0]))
+    pieces = [[9], [0], [0], [7, 8], [0], [6]]
+    flat, inputs, targets = compose_slow.batch_arrays(training, pieces, rows)
+    assert flat.tolist() == [[4, 5], [0, 1]]
+    assert inputs[0].tolist() == [[2, 6, 0], [3, 6, 0], [2, 7, 8], [3, 8, 7]]
+    assert inputs[1].tolist() == [[2, 9, 0], [3, 9, 0], [0, 0, 0], [0, 0, 0]]
+    assert targets[0].tolist() == [[6, 4, 0], [6, 4, 0], [7, 8, 4], [8, 7, 4]]
+
+
+def test_a_plan_takes_every_text_once_beside_its_siblings():
+    image_owner, text_owner = np.array([0, 1, 1, 2, 3]), np.array([0, 0, 0, 1, 2, 2, 3])
+    plan = GroupedPlan(image_owner, text_owner, views=2, batch_size=3, seed=4)
+    first = list(plan.epoch(0))
+    assert len(first) == plan.batches == 2
+    texts = np.concatenate([rows.text for rows in first])
+    assert sorted(texts) == list(range(7))
+    for rows in first:
+        assert np.array_equal(text_owner[rows.text], rows.owner)
+        assert np.array_equal(image_owner[rows.image], rows.owner)
+        for owner in np.unique(rows.owner):
+            here = rows.owner == owner
+            assert len(np.unique(rows.image[here])) == len(np.unique(rows.view[here])) == 1
+    again = list(plan.epoch(0))
+    assert all(np.array_equal(one.text, other.text) for one, other in zip(first, again, strict=True))
+    assert not np.array_equal(np.concatenate([rows.text for rows in plan.epoch(1)]), texts)
+
+
+def test_a_plan_of_one_text_a_picture_has_no_siblings():
+    plan = GroupedPlan(np.arange(6), np.repeat(np.arange(6), 5), texts=1, batch_size=3)
+    for rows in plan.epoch(0):
+        assert len(np.unique(rows.owner)) == len(rows.owner)
+
+
+def test_captions_are_collected_with_what_was_left_out(shapes, tmp_path: Path):
+    pairs = list(open_source(shapes))
+    found = collect_captions(pairs, FakeMapTower(), tmp_path, langs=("de",))
+    assert found.records == 45
+    assert len(found.texts) == 45
+    assert found.images[0][np.array([0])].shape == (1, FakeMapTower.dim)
+    with pytest.raises(DataError, match="no usable pair"):
+        collect_captions(pairs, FakeMapTower(), tmp_path, langs=("xx",))
+    assert runs.DataConfig().views == ("full", "flip")

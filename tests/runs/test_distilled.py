@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+from diptych import runs
+from diptych.cli.app import run
+from diptych.core.config import load
+from diptych.core.errors import ConfigError, DataError
+from diptych.data.captions import collect_captions
+from diptych.models import load as load_fast
+from diptych.models.cross import load_cross
+from diptych.runs import distilled
+from diptych.runs.distilled import DistillationSettings, DistillConfig, candidates, teacher_scores
+from diptych.runs.pairing import Pairing
+from diptych.training.settings import TrainingSettings
+
+CONFIG = DistillConfig(
+    name="pupil",
+    distillation=DistillationSettings(alpha=0.7, mined=3, drawn=2),
+    data=runs.DataConfig(langs=("en",), workers=1),
+    training=TrainingSettings(precision="32-true", epochs=2, batch_size=20, learning_rate=3e-3),
+)
+
+
+def test_candidates_are_the_right_one_the_nearest_and_some_others():
+    draw = np.random.default_rng(0)
+    images, texts = (draw.normal(size=(count, 4)).astype(np.float32) for count in (12, 20))
+    image_owner, text_owner = np.arange(12) // 2, np.sort(draw.integers(0, 6, 20))
+    text_owner[:6] = np.arange(6)
+    text_owner.sort()
+    found = candidates(images, texts, image_owner, text_owner, mined=3, drawn=4, seed=1)
+    assert found.shape == (20, 8)
+    for text, row in enumerate(found):
+        assert row[0] == 2 * text_owner[text]
+        assert len(set(row)) == 8
+        assert all(image_owner[item] != text_owner[text] for item in row[1:])
+        wrong = [item for item in np.argsort(-(texts[text] @ images.T)) if image_owner[item] != text_owner[text]]
+        assert set(row[1:4]) == set(wrong[:3])
+    again = candidates(images, texts, image_owner, text_owner, mined=3, drawn=4, seed=1)
+    other = candidates(images, texts, image_owner, text_owner, mined=3, drawn=4, seed=2)
+    assert np.array_equal(found, again)
+    assert not np.array_equal(found[:, 4:], other[:, 4:])
+    with pytest.raises(DataError, match="too few"):
+        candidates(images, texts, image_owner, text_owner, mined=9, drawn=4, seed=1)
+
+
+def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(trained, slow_run, shapes, tmp_path):
+    config = dataclasses.replace(CONFIG, fresh=True)
+    student = config.student(str(trained.model))
+    made = load_fast(trained.model).config
+    assert (student.init, student.dim) == ("", made.dim)
+    assert (student.image.head, student.text.head) == (made.image.head, made.text.head)
+    assert CONFIG.student(str(trained.model)).init == str(trained.model)
+    still = dataclasses.replace(
+        config, training=TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-12)
+    )
+    report = distilled.distill(
+        still, slow_run.model, str(trained.model), tmp_path / "run", source=str(shapes), any_data=True, device="cpu"
+    )
+    pictures = sorted(shapes.parent.glob("*-30.png"))
+    new, old = (load_fast(folder).encode_images(pictures) for folder in (report.model, trained.model))
+    assert not np.allclose(new, old, atol=0.05)
+
+
+@pytest.fixture
+def shown(slow_run, shapes, tmp_path: Path):
+    slow = load_cross(slow_run.model, precision="float32")
+    pairs, _ = runs.read_splits(CONFIG.data, str(shapes))
+    return slow, collect_captions(pairs["train"], slow.image_tower, tmp_path / "features", langs=("en",))
+
+
+def test_scores_are_the_teachers_and_are_made_once(shown, tmp_path: Path, monkeypatch):
+    slow, pairs = shown
+    wanted = np.random.default_rng(0).integers(0, pairs.records, (len(pairs.texts), 3))
+    found = teacher_scores(slow, pairs, wanted, tmp_path / "teacher")
+    for text in (0, 7, 20):
+        tokens = slow.fuse(pairs.images[0][wanted[text]])
+        assert np.allclose(found[text], slow.score(tokens, pairs.texts[text]), atol=1e-2)
+
+    asked = []
+    plain = type(slow).scores
+    monkeypatch.setattr(type(slow), "scores", lambda self, *rest: asked.append(rest) or plain(self, *rest))
+    again = teacher_scores(slow, pairs, wanted, tmp_path / "teacher")
+    assert not asked
+    assert np.array_equal(found, again)
+
+    # what an interrupted run left open is made, and nothing else
+    (file,) = (tmp_path / "teacher").glob("*.f32")
+    stored = np.memmap(file, dtype=np.float32, mode="r+", shape=wanted.shape)
+    stored[5, 1] = np.nan
+    stored.flush()
+    again = teacher_scores(slow, pairs, wanted, tmp_path / "teacher")
+    assert len(asked) == 1
+    assert np.allclose(found, again, atol=1e-3)
+
+
+def test_of_two_processes_one_makes_the_scores_and_the_other_waits(shown, tmp_path: Path, monkeypatch):
+    slow, pairs = shown
+    wanted = np.arange(len(pairs.texts) * 2).reshape(-1, 2) % len(pairs.images[0])
+    real, asked, said = slow.scores, [], []
+
+    def slowly(tokens, texts):
+        asked.append(len(texts))
+        time.sleep(0.005)
+        return real(tokens, texts)
+
+    class Told:
+        def track(self, items, label, total=None):
+            yield from items
+
+        def say(self, message):
+            said.append(message)
+
+    monkeypatch.setattr(slow, "scores", slowly)
+    with ThreadPoolExecutor(2) as both:  # a lock of a file keeps threads apart as it does processes
+        one, other = both.map(lambda _: teacher_scores(slow, pairs, wanted, tmp_path / "teacher", Told()), range(2))
+    assert np.array_equal(one, other)
+    assert not np.isnan(one).any()
+    assert sum(asked) == wanted.size  # each score once
+    assert said == ["waiting for the teacher's scores of another process"]
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_chunks_hold_in_distillation_too(slow_run, small_model, shapes, tmp_path: Path, monkeypatch, chunk):
+    sizes = set()
+    real = Pairing.embed
+
+    def watched(self, pairs, rows, groups):
+        found = real(self, pairs, rows, groups)
+        if found.text.requires_grad:
+            sizes.add(len(rows))
+        return found
+
+    monkeypatch.setattr(Pairing, "embed", watched)
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, chunk=chunk, epochs=1))
+    report = distilled.distill(
+        config, slow_run.model, str(small_model), tmp_path / "out", source=str(shapes), device="cpu"
+    )
+    assert report.scores["score"] > 300
+    assert max(sizes) == (chunk or 18)
+
+
+def test_a_student_is_taught_and_learns_something_else_than_alone(slow_run, small_model, shapes, cache, tmp_path: Path):
+    def taught(alpha: float, name: str):
+        settings = DistillationSettings(alpha=alpha, mined=3, drawn=2)
+        config = DistillConfig("pupil", distillation=settings, data=CONFIG.data, training=CONFIG.training)
+        report = distilled.distill(
+            config, slow_run.model, str(small_model), tmp_path / name, source=str(shapes), device="cpu"
+        )
+        return load_fast(report.model).encode_texts(["a red circle"]), report
+
+    with_teacher, report = taught(0.7, "with")
+    alone, _ = taught(0.0, "alone")
+    assert report.scores["score"] > 300
+    assert not np.allclose(with_teacher, alone, atol=1e-3)
+    plain = runs.train(CONFIG.student(str(small_model)), tmp_path / "plain", source=str(shapes), device="cpu")
+    assert np.allclose(load_fast(plain.model).encode_texts(["a red circle"]), alone, atol=1e-5)
+
+
+def test_other_data_than_the_teachers_is_refused(slow_run, small_model, shapes, tmp_path: Path):
+    config = DistillConfig("pupil", data=runs.DataConfig(langs=("de",), workers=1), training=CONFIG.training)
+    with pytest.raises(DataError, match="learnt from other pairs"):
+        distilled.distill(config, slow_run.model, str(small_model), tmp_path / "out", source=str(shapes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_are_checked():
+    for wrong in ({"alpha": 1.5}, {"temperature": 0.0}, {"mined": 0, "drawn": 0}):
+        with pytest.raises(ConfigError, match="distillation"):
+            DistillationSettings(**wrong)
+
+
+def test_the_shipped_config_fits_the_slow_one():
+    from diptych.runs import cross_encoder as compose_slow
+
+    folder = Path(__file__).parents[2] / "configs"
+    config = load(DistillConfig, folder / "distill.toml")
+    slow = load(compose_slow.SlowConfig, folder / "slow.toml")
+    assert (config.data.val, config.data.val_share) == (slow.data.val, slow.data.val_share)
+
+
+def test_from_the_command_line(slow_run, small_model, shapes, tmp_path: Path, capsys):
+    config = tmp_path / "distill.toml"
+    config.write_text(
+        'name = "pupil"\n[distillation]\nmined = 2\ndrawn = 1\n[data]\nlangs = ["en"]\n'
+        "[training]\nepochs = 1\nbatch_size = 20\n"
+    )
+    command = ["distill", str(config), "--teacher", str(slow_run.model), "--student", str(small_model)]
+    out = tmp_path / "run"
+    assert run([*command, "--data", str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == str(out / "model")
+    assert run(["distill", str(config), "--teacher", str(small_model), "--data", str(shapes)]) == 4
+    assert "kind 'dual'" in capsys.readouterr().err

