@@ -196,30 +196,30 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
     """A config of a cross-attention matcher on the fake maps that trains in seconds."""
     from diptych import runs
     from diptych.models.cross.settings import NetworkSettings
-    from diptych.runs import cross_encoder as compose_slow
+    from diptych.runs import cross_encoder
     from diptych.training.settings import TrainingSettings
 
     values: dict[str, Any] = {
         "name": "shapes-slow",
         "vocabulary": 200,
-        "image": compose_slow.TokenSettings(tower),
+        "image": cross_encoder.TokenSettings(tower),
         "network": NetworkSettings(
             width=32, layers=2, heads=2, max_tokens=16, dropout=0.0, word_dropout=0.0, region_keep=1.0
         ),
         "training": TrainingSettings(precision="32-true", epochs=epochs, batch_size=30, learning_rate=5e-3, clip=1.0),
         "data": runs.DataConfig(langs=("en",), workers=1),
     }
-    return compose_slow.SlowConfig(**values | changes)
+    return cross_encoder.SlowConfig(**values | changes)
 
 
 @pytest.fixture(scope="session")
 def slow_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small cross-attention matcher, really trained, for reading only."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych.runs import cross_encoder as compose_slow
+    from diptych.runs import cross_encoder
 
     out = tmp_path_factory.mktemp("slow-run")
-    return Trained(out, compose_slow.train(small_slow_config(), out, source=str(shapes), device="cpu"))
+    return Trained(out, cross_encoder.train(small_slow_config(), out, source=str(shapes), device="cpu"))
 
 
 @pytest.fixture

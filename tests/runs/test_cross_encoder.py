@@ -17,7 +17,7 @@ from diptych.data.features import Rows
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower
 from diptych.models.cross import IMAGE_TO_TEXT, load_cross
-from diptych.runs import cross_encoder as compose_slow
+from diptych.runs import cross_encoder
 from diptych.training.batches import BatchRows
 from diptych.training.grouped import GroupedPlan
 
@@ -85,7 +85,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(small_slow, shapes, cac
     from safetensors.numpy import load_file
 
     config = small_slow(epochs=3)
-    whole = compose_slow.train(config, tmp_path / "whole", source=str(shapes), device="cpu")
+    whole = cross_encoder.train(config, tmp_path / "whole", source=str(shapes), device="cpu")
 
     told = 0
 
@@ -100,22 +100,22 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(small_slow, shapes, cac
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compose_slow.train(config, tmp_path / "cut", source=str(shapes), device="cpu", progress=Stop())
+        cross_encoder.train(config, tmp_path / "cut", source=str(shapes), device="cpu", progress=Stop())
     assert not (tmp_path / "cut" / "model").exists()
-    again = compose_slow.train(config, tmp_path / "cut", source=str(shapes), device="cpu")
+    again = cross_encoder.train(config, tmp_path / "cut", source=str(shapes), device="cpu")
     one, other = (load_file(report.model / "model.safetensors") for report in (whole, again))
     assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
 def test_the_shipped_config_fits():
-    config = load(compose_slow.SlowConfig, Path(__file__).parents[2] / "configs" / "slow.toml")
+    config = load(cross_encoder.SlowConfig, Path(__file__).parents[2] / "configs" / "slow.toml")
     assert config.kind == "cross"
     assert config.data.val not in ("val", "dev", "test")  # chosen on a part of the training split
 
 
 def test_a_tower_without_maps_is_refused(small_slow, shapes, tmp_path: Path):
     with pytest.raises(ConfigError, match="no feature maps"):
-        compose_slow.train(small_slow(tower="fake"), tmp_path, source=str(shapes))
+        cross_encoder.train(small_slow(tower="fake"), tmp_path, source=str(shapes))
 
 
 def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
@@ -139,7 +139,7 @@ def test_batches_by_hand():
     )
     rows = BatchRows(np.array([2, 2, 0]), np.zeros(3, dtype=int), np.array([5, 3, 0]), np.array([2, 2, 0]))
     pieces = [[9], [0], [0], [7, 8], [0], [6]]
-    flat, inputs, targets = compose_slow.batch_arrays(training, pieces, rows)
+    flat, inputs, targets = cross_encoder.batch_arrays(training, pieces, rows)
     assert flat.tolist() == [[4, 5], [0, 1]]
     assert inputs[0].tolist() == [[2, 6, 0], [3, 6, 0], [2, 7, 8], [3, 8, 7]]
     assert inputs[1].tolist() == [[2, 9, 0], [3, 9, 0], [0, 0, 0], [0, 0, 0]]

@@ -180,11 +180,11 @@ def test_settings_are_checked():
 
 
 def test_the_shipped_config_fits_the_slow_one():
-    from diptych.runs import cross_encoder as compose_slow
+    from diptych.runs import cross_encoder
 
     folder = Path(__file__).parents[2] / "configs"
     config = load(DistillConfig, folder / "distill.toml")
-    slow = load(compose_slow.SlowConfig, folder / "slow.toml")
+    slow = load(cross_encoder.SlowConfig, folder / "slow.toml")
     assert (config.data.val, config.data.val_share) == (slow.data.val, slow.data.val_share)
 
 

@@ -170,7 +170,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import small_synthesis_config
-from diptych.runs import synthesis
+from diptych.runs import generator as synthesis
 from diptych.training import checkpoints
 write = checkpoints.write
 def slowly(*arguments, **options):
@@ -374,7 +374,7 @@ def test_two_processes_train_one_generator(small_synthesis, shapes, tmp_path):
         "import sys, json; from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from conftest import small_synthesis_config\n"
-        "from diptych.runs import synthesis\n"
+        "from diptych.runs import generator as synthesis\n"
         "import dataclasses\n"
         "config = small_synthesis_config(steps=3)\n"
         "config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1))\n"

@@ -13,7 +13,7 @@ from diptych.library.indexing.texts import lettered
 from diptych.library.rendering.thumbnails import SIZE
 from diptych.library.store.rows import text_of
 
-from .conftest import MosaicEncoder, paint
+from ..conftest import MosaicEncoder, paint
 
 TEXTS = ["a green hill", "two blue cats", "a red car", "黄色い yellow 車"]
 

@@ -12,7 +12,7 @@ from diptych.core.errors import DataError, LibraryError
 from diptych.data.video import MomentPlan
 from diptych.library import Library
 
-from ..videos import film
+from ...videos import film
 
 PLAN = MomentPlan(seconds=2, frames=2)
 

@@ -8,7 +8,7 @@ from diptych.library import Library, NewItem
 from diptych.library.maintenance import reembed as reembedding
 from diptych.library.maintenance.reembed import MissingPicturesError
 
-from .test_items import BLUE, RED, png
+from ..test_items import BLUE, RED, png
 
 
 def twin(library, model):
@@ -131,7 +131,7 @@ def test_the_same_model_is_refused(mixed, encoder):
 
 
 def test_what_a_run_for_another_model_left_is_not_used(mixed, encoder, other_encoder, monkeypatch):
-    from .conftest import MosaicEncoder
+    from ..conftest import MosaicEncoder
 
     def die(*_):
         raise KeyboardInterrupt

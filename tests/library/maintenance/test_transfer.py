@@ -7,7 +7,7 @@ from diptych.core.errors import LibraryError
 from diptych.library import Library, NewItem
 from diptych.library.maintenance import transfer
 
-from .test_items import BLUE, GREEN, RED, png
+from ..test_items import BLUE, GREEN, RED, png
 
 
 @pytest.fixture

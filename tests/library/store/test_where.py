@@ -12,7 +12,7 @@ from diptych.library.store.lance_filter import to_sql
 from diptych.library.store.where import AllOf, AnyOf, Condition, FilterError, condition, conditions, holds, negated
 from diptych.library.store.where_sql import MOST_CHARACTERS, MOST_DEPTH, parse
 
-from . import slow_where
+from .. import slow_where
 
 COLUMNS = {
     "name": "text", "folder": "text", "group": "text", "show": "text", "camera_model": "text", "width": "integer",
