@@ -38,7 +38,7 @@ from torch.nn import functional
 from diptych import losses, runs
 from diptych.core.config import Part, load
 from diptych.core.paths import cache_folder
-from diptych.data.features import FeaturePairs, collect
+from diptych.data.features import FeaturePairs, Selection, collect
 from diptych.data.readers import open_source
 from diptych.data.text_parts import join_parts
 from diptych.evaluation.bootstrap import Number, Resampling, paired_difference, percentile_interval, replicates
@@ -278,7 +278,7 @@ def dealt(count: int, seed: int) -> list[list[int]]:
 
 def read(data: str, parts: Sequence[str], both: pairing.Towers, only: frozenset[str] | None = None) -> FeaturePairs:
     pairs = [join_parts(pair, parts) for pair in open_source(data) if only is None or pair.id in only]
-    return collect(pairs, *both, cache_folder() / "features", workers=1)
+    return collect(pairs, *both, cache_folder() / "features", Selection(workers=1))
 
 
 def with_all_parts(data: str) -> frozenset[str]:

@@ -329,7 +329,7 @@ def test_features_are_shared_between_runs(trained: Any, shapes: Path, cache: Pat
             raise AssertionError("embedded again")
 
     pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["val"]
-    found = collect(pairs, Never(), FakeTextTower(), cache / "features", view_names=("full",))
+    found = collect(pairs, Never(), FakeTextTower(), cache / "features")
     assert found.records == 10
 
 

@@ -1,7 +1,7 @@
 """From pairs to cached rows: every picture through its tower once, what cannot be read named and left out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.types import BytesImage, FileImage, Pair, Text
 from diptych.data import features, views
-from diptych.data.features import FeaturePairs, collect
+from diptych.data.features import FeaturePairs, Selection, collect
 from diptych.data.images import decode
 from diptych.encoders.fake import FakeImageTower, FakeTextTower
 
@@ -70,7 +70,7 @@ class Bench:
         return FileImage(path)
 
     def collect(self, pairs: list[Pair], **options: object) -> FeaturePairs:
-        return collect(pairs, self.image, self.text, self.root / "cache", workers=1, **options)  # type: ignore[arg-type]
+        return collect(pairs, self.image, self.text, self.root / "cache", Selection(workers=1, **options))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -102,7 +102,8 @@ def test_rows_are_the_towers_features(bench: Bench) -> None:
 def test_nothing_is_decoded_or_embedded_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     streamed: list[int] = []
 
-    def counting_stream(refs: list[FileImage], *arguments: object, **options: object) -> object:
+    def counting_stream(refs: Iterable[FileImage], *arguments: object, **options: object) -> object:
+        refs = list(refs)
         streamed.append(len(refs))
         return stream(refs, *arguments, **options)  # type: ignore[arg-type]
 
@@ -204,7 +205,7 @@ def test_languages_and_fields(bench: Bench) -> None:
     assert len(bench.collect([both, english], fields=("caption",)).texts) == 3
     with pytest.raises(DataError, match=r"no usable pair among 2: .* in fr$"):
         bench.collect([both, english], langs=("fr",))
-    with pytest.raises(DataError, match=r"no usable pair among 1: .* in fr; there are texts that .* --lang"):
+    with pytest.raises(DataError, match=r"no usable pair among 1: .* in fr; some texts have no .* --lang"):
         bench.collect([Pair("unsaid", (red,), (Text("a"),))], langs=("fr",))
 
 

@@ -12,8 +12,8 @@ from diptych import runs
 from diptych.cli.app import run
 from diptych.core.config import load
 from diptych.core.errors import ConfigError, DataError, ModelError
-from diptych.data.captions import CaptionedImages, collect_captions
-from diptych.data.features import Rows
+from diptych.core.types import Text
+from diptych.data.features import CaptionedImages, Rows, Selection, collect_captions
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower
 from diptych.models.cross import IMAGE_TO_TEXT, load_cross
@@ -133,9 +133,16 @@ def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
 
 
 def test_batches_by_hand():
-    pictures = Rows(np.arange(8, dtype=np.float16).reshape(4, 2), np.arange(4))
+    images = Rows(np.arange(8, dtype=np.float16).reshape(4, 2), np.arange(4))
     training = CaptionedImages(
-        (pictures,), ("",) * 6, np.arange(4), np.array([0, 0, 1, 2, 2, 2]), ("",) * 4, ("",) * 4, (b"",) * 4, ""
+        images=(images,),
+        written=(Text(""),) * 6,
+        image_owner=np.arange(4),
+        text_owner=np.array([0, 0, 1, 2, 2, 2]),
+        ids=("",) * 4,
+        keys=("",) * 4,
+        image_keys=(b"",) * 4,
+        groups=(None,) * 4,
     )
     rows = BatchRows(np.array([2, 2, 0]), np.zeros(3, dtype=int), np.array([5, 3, 0]), np.array([2, 2, 0]))
     pieces = [[9], [0], [0], [7, 8], [0], [6]]
@@ -172,10 +179,10 @@ def test_a_plan_of_one_text_a_picture_has_no_siblings():
 
 def test_captions_are_collected_with_what_was_left_out(shapes, tmp_path: Path):
     pairs = list(open_source(shapes))
-    found = collect_captions(pairs, FakeMapTower(), tmp_path, langs=("de",))
+    found = collect_captions(pairs, FakeMapTower(), tmp_path, Selection(langs=("de",)))
     assert found.records == 45
-    assert len(found.texts) == 45
+    assert len(found.captions) == 45
     assert found.images[0][np.array([0])].shape == (1, FakeMapTower.dim)
     with pytest.raises(DataError, match="no usable pair"):
-        collect_captions(pairs, FakeMapTower(), tmp_path, langs=("xx",))
+        collect_captions(pairs, FakeMapTower(), tmp_path, Selection(langs=("xx",)))
     assert runs.DataConfig().views == ("full", "flip")

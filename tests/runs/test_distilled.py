@@ -15,7 +15,7 @@ from diptych import runs
 from diptych.cli.app import run
 from diptych.core.config import load
 from diptych.core.errors import ConfigError, DataError
-from diptych.data.captions import collect_captions
+from diptych.data.features import Selection, collect_captions
 from diptych.models import load as load_fast
 from diptych.models.cross import load_cross
 from diptych.runs import distilled
@@ -75,16 +75,16 @@ def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(tr
 def shown(slow_run, shapes, tmp_path: Path):
     slow = load_cross(slow_run.model, precision="float32")
     pairs, _ = runs.read_splits(CONFIG.data, str(shapes))
-    return slow, collect_captions(pairs["train"], slow.image_tower, tmp_path / "features", langs=("en",))
+    return slow, collect_captions(pairs["train"], slow.image_tower, tmp_path / "features", Selection(langs=("en",)))
 
 
 def test_scores_are_the_teachers_and_are_made_once(shown, tmp_path: Path, monkeypatch):
     slow, pairs = shown
-    wanted = np.random.default_rng(0).integers(0, pairs.records, (len(pairs.texts), 3))
+    wanted = np.random.default_rng(0).integers(0, pairs.records, (len(pairs.captions), 3))
     found = teacher_scores(slow, pairs, wanted, tmp_path / "teacher")
     for text in (0, 7, 20):
         tokens = slow.fuse(pairs.images[0][wanted[text]])
-        assert np.allclose(found[text], slow.score(tokens, pairs.texts[text]), atol=1e-2)
+        assert np.allclose(found[text], slow.score(tokens, pairs.captions[text]), atol=1e-2)
 
     asked = []
     plain = type(slow).scores
@@ -105,7 +105,7 @@ def test_scores_are_the_teachers_and_are_made_once(shown, tmp_path: Path, monkey
 
 def test_of_two_processes_one_makes_the_scores_and_the_other_waits(shown, tmp_path: Path, monkeypatch):
     slow, pairs = shown
-    wanted = np.arange(len(pairs.texts) * 2).reshape(-1, 2) % len(pairs.images[0])
+    wanted = np.arange(len(pairs.captions) * 2).reshape(-1, 2) % len(pairs.images[0])
     real, asked, said = slow.scores, [], []
 
     def slowly(tokens, texts):

@@ -303,7 +303,7 @@ def _same_batch(one, other):
 @pytest.mark.parametrize("condition", ["text", "image"])
 def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis, shapes, tmp_path, condition):
     from diptych.core.protocols import SILENT
-    from diptych.data.features import collect
+    from diptych.data.features import Selection, collect
     from diptych.data.readers import open_source
     from diptych.encoders.fake import FakeImageTower, FakeTextTower
     from diptych.training.adversarial import RoundPlan
@@ -312,7 +312,7 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
     config = small_synthesis()
     tower = FakeTextTower()
     found = PicturePairs.collect(config, pairs, tower, tmp_path, ("full", "flip"), SILENT)
-    embedded = collect(pairs, FakeImageTower(), tower, tmp_path, view_names=("full", "flip"), progress=SILENT)
+    embedded = collect(pairs, FakeImageTower(), tower, tmp_path, Selection(("full", "flip")))
     found = dataclasses.replace(found, embedded=embedded, by_image=condition == "image")
     held = HeldPairs(found, torch.device("cpu"))
     plan = RoundPlan(found.pairs.image_owner, found.pairs.text_owner, steps=8, batch_size=4, views=2)

@@ -14,7 +14,7 @@ from diptych import losses, runs  # noqa: E402
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
 from diptych.data.alternatives import LanguagePolicy  # noqa: E402
-from diptych.data.features import collect  # noqa: E402
+from diptych.data.features import Selection, collect  # noqa: E402
 from diptych.runs import pairing, towers  # noqa: E402
 from diptych.training.batches import BatchRows, Other  # noqa: E402
 from diptych.training.same_modality import PairShares  # noqa: E402
@@ -120,7 +120,7 @@ def test_a_picture_of_several_rows_is_embedded_once(shapes: Path, cache: Path, s
     config = small().resolved()
     both = towers.image_tower(config.image.tower), towers.text_tower(config.text.tower, list)
     pairs = runs.read_splits(config.data, str(shapes))[0]["train"]
-    rows = collect(pairs, *both, cache / "features", view_names=("full", "flip"))
+    rows = collect(pairs, *both, cache / "features", Selection(("full", "flip")))
     module = pairing.build(config, both, 0, 2).eval()
     seen: list[int] = []
     module.image.register_forward_hook(lambda _module, inputs, _out: seen.append(len(inputs[0])))

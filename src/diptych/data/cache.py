@@ -163,10 +163,16 @@ def content_key(data: bytes) -> bytes:
     return bytes.fromhex(fingerprint.of_bytes(data))
 
 
-def image_key(ref: ImageRef) -> bytes | None:
-    """The key of an image's bytes, the same for the same bytes; None for one that cannot be opened."""
+def bytes_of(ref: ImageRef) -> bytes | None:
+    """An image's encoded bytes; None for one that cannot be read."""
     try:
         with ref.open() as stream:
-            return content_key(stream.read())
+            return stream.read()
     except (DataError, OSError):
         return None
+
+
+def image_key(ref: ImageRef) -> bytes | None:
+    """The key of an image's bytes, the same for the same bytes; None for one that cannot be read."""
+    data = bytes_of(ref)
+    return None if data is None else content_key(data)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from diptych.data.repeats import Contents
 from diptych.data.seen import as_marks, image_mark, text_mark, value_marks
 
 _TEXT_CHUNK = 2048
-_FLUSH = 512  # pictures between two durable writes to the cache, unless
+_BATCH = 32  # images, each under every view, that go through the tower at once
+_FLUSH = 512  # images between two durable writes to the cache, unless
 _FLUSH_NUMBERS = 1 << 26  # so many features wait already
 _WIDENED = {"float16": np.float32, "int32": np.int64, "uint8": np.uint8}  # what rows are read as
 
@@ -43,25 +46,23 @@ class Rows:
         return np.asarray(self.matrix[self.index[which]], dtype=_WIDENED[self.matrix.dtype.name])
 
 
-@dataclass(frozen=True)
-class FeaturePairs:
-    """Pairs whose pictures and texts went through frozen towers.
+@dataclass(frozen=True, kw_only=True)
+class CaptionedImages:
+    """Records whose images went through a frozen tower, with their texts as they were read.
 
-    `images[v]` holds view v of every picture; `image_owner` and `text_owner` say which record
-    (0 .. records-1) a picture or a text belongs to, in ascending order. `ids` are labels, which may repeat;
-    `keys` are the records' identities; `image_keys` tell pictures by their bytes.
+    `images[v]` holds view v of every image; `image_owner` and `text_owner` say which record
+    (0 .. records-1) an image or a text belongs to, in ascending order. `ids` are labels, which may repeat;
+    `keys` are the records' identities; `image_keys` are the keys of the images' bytes.
     """
 
     images: tuple[Rows, ...]
-    texts: Rows
+    written: tuple[Text, ...]
     image_owner: Int[np.ndarray, " n"]
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
     keys: tuple[str, ...]
     image_keys: tuple[bytes, ...]
     groups: tuple[str | None, ...]  # the class of each record
-    written: tuple[Text, ...]  # the texts as they were read
-    content: str  # fingerprint of the pictures and texts themselves
     skipped: list[Skipped] = field(default_factory=list)
     marks: UInt64[np.ndarray, " k"] = field(default_factory=lambda: as_marks(()))  # of the records, by `data.seen`
 
@@ -70,17 +71,61 @@ class FeaturePairs:
         """How many records there are."""
         return len(self.ids)
 
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        """The texts without their languages and fields."""
+        return tuple(text.value for text in self.written)
+
+    @cached_property
+    def content(self) -> str:
+        """Fingerprint of the images and texts themselves."""
+        return fingerprint.combined([*(key.hex() for key in self.image_keys), *self.captions])
+
     @property
     def contents(self) -> Contents:
-        """What the records hold, to be looked through for repetitions."""
+        """What the records hold, to be searched for repetitions."""
         names = [self.keys[owner] for owner in self.image_owner]
-        texts = [text.value for text in self.written]
-        return Contents(self.image_keys, self.image_owner.tolist(), names, texts, self.text_owner.tolist())
+        return Contents(self.image_keys, self.image_owner.tolist(), names, self.captions, self.text_owner.tolist())
 
     def fingerprint(self) -> str:
         """Stable name of the records, their content and their order (for checkpoints and model cards)."""
+        return self._fingerprint()
+
+    def _fingerprint(self, *more: str) -> str:
         owners = fingerprint.of_bytes(self.image_owner.tobytes(), self.text_owner.tobytes())
-        return fingerprint.combined([*self.ids, *(group or "" for group in self.groups), owners, self.content])
+        return fingerprint.combined([*self.ids, *more, owners, self.content])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePairs(CaptionedImages):
+    """Records whose images and texts went through frozen towers; `texts` are the features of the texts."""
+
+    texts: Rows
+
+    def fingerprint(self) -> str:
+        """Stable name of the records, their classes, their content and their order."""
+        return self._fingerprint(*(group or "" for group in self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which texts of the records are used, and under which views their images go through the tower."""
+
+    view_names: tuple[str, ...] = (views.FULL,)
+    langs: tuple[str, ...] = ()  # empty: all
+    fields: tuple[str, ...] = ()  # empty: all
+    workers: int = 2  # threads that decode
+
+    def __post_init__(self) -> None:
+        views.check(self.view_names)
+
+    def takes(self, text: Text) -> bool:
+        """Whether a text is not empty, and in one of the languages and fields."""
+        is_chosen = not self.langs or text.lang in self.langs
+        return bool(text.value.strip()) and is_chosen and (not self.fields or text.field in self.fields)
+
+
+ANY = Selection()
 
 
 def collect(
@@ -88,94 +133,85 @@ def collect(
     image_tower: ImageTower,
     text_tower: TextTower,
     root: Path,
+    selection: Selection = ANY,
     *,
-    view_names: tuple[str, ...] = (views.FULL,),
-    langs: tuple[str, ...] = (),
-    fields: tuple[str, ...] = (),
-    workers: int = 2,
     progress: Progress = SILENT,
 ) -> FeaturePairs:
-    """Run every picture and text through its tower, once ever, and gather the cached rows.
+    """Run every image and text through its tower, once ever, and read the cached rows: as `collect_captions`."""
+    found = collect_captions(pairs, image_tower, root, selection, progress=progress)
+    return FeaturePairs(texts=text_rows(found.captions, text_tower, root, progress), **_fields_of(found))
 
-    A pair whose pictures are all unreadable, or that has no text in `langs` and `fields` (empty:
-    all), is left out and listed in `skipped`.
+
+def _fields_of(found: CaptionedImages) -> dict[str, Any]:
+    return {each.name: getattr(found, each.name) for each in dataclasses.fields(found)}
+
+
+def collect_captions(
+    pairs: Iterable[Pair],
+    tower: ImageTower,
+    root: Path,
+    selection: Selection = ANY,
+    *,
+    progress: Progress = SILENT,
+) -> CaptionedImages:
+    """Run every image through the tower, once ever, and read its cached rows; texts stay texts.
+
+    A pair whose images are all unreadable, or that has no text of the selection, is left out and listed in
+    `skipped`.
 
     Raises DataError when nothing is left.
     """
-    views.check(view_names)
     pairs = list(pairs)
     refs = [ref for pair in pairs for ref in pair.images]
-    index_of_ref, caches, keys, skipped = cached_images(refs, image_tower, root, view_names, workers, progress)
-
-    image_rows: list[int] = []  # positions in refs
-    image_owner: list[int] = []
-    texts: list[Text] = []
-    text_owner: list[int] = []
-    kept: list[Pair] = []
-    marks: list[int] = []
-    groups: list[str | None] = []
+    index, caches, keys, skipped = cached_images(refs, tower, root, selection, progress)
+    kept: list[tuple[Pair, list[int], list[Text]]] = []  # with positions in refs, and the wanted texts
     position = 0
     for pair in pairs:
-        here = range(position, position + len(pair.images))
+        readable = [ref for ref in range(position, position + len(pair.images)) if index[0][ref] >= 0]
         position += len(pair.images)
-        readable = [ref for ref in here if index_of_ref[0][ref] >= 0]
-        chosen = [text for text in pair.texts if is_wanted(text, langs, fields)]
-        if not readable or not chosen:
-            missing = Reason.NO_IMAGE if not readable else Reason.EMPTY_TEXT
-            skipped.append(Skipped(pair.id, missing))
-            continue
-        image_rows += readable
-        image_owner += [len(kept)] * len(readable)
-        texts += chosen
-        text_owner += [len(kept)] * len(chosen)
-        kept.append(pair)
-        marks += [
-            text_mark(pair.id, pair.texts),
-            *value_marks(pair.texts),
-            *(image_mark(keys[ref]) for ref in readable),
-        ]
-        groups.append(pair.group)
+        wanted = [text for text in pair.texts if selection.takes(text)]
+        if readable and wanted:
+            kept.append((pair, readable, wanted))
+        else:
+            skipped.append(Skipped(pair.id, Reason.EMPTY_TEXT if readable else Reason.NO_IMAGE))
     if not kept:
-        unsaid = langs and any(text.lang is None for pair in pairs for text in pair.texts)
-        raise DataError(
-            f"found no usable pair among {len(pairs)}: each needs a readable picture and a text"
-            + (f" in {', '.join(langs)}" if langs else "")
-            + (
-                "; there are texts that do not say their language: say it for all of them with --lang" if unsaid else ""
-            ),
-            Reason.EMPTY_TEXT,
-        )
-    return FeaturePairs(
-        images=tuple(Rows(cache.map(), index[image_rows]) for cache, index in zip(caches, index_of_ref, strict=True)),
-        texts=text_rows([text.value for text in texts], text_tower, root, progress),
-        image_owner=np.array(image_owner),
-        text_owner=np.array(text_owner),
-        ids=tuple(pair.id for pair in kept),
-        keys=tuple(pair.identity for pair in kept),
-        image_keys=tuple(keys[row] for row in image_rows),
-        groups=tuple(groups),
-        written=tuple(texts),
-        content=fingerprint.combined([*(keys[row].hex() for row in image_rows), *(text.value for text in texts)]),
+        raise DataError(_none_usable(pairs, selection.langs), Reason.EMPTY_TEXT)
+    rows = [row for _, readable, _ in kept for row in readable]
+    return CaptionedImages(
+        images=tuple(Rows(cache.map(), place[rows]) for cache, place in zip(caches, index, strict=True)),
+        written=tuple(text for _, _, wanted in kept for text in wanted),
+        image_owner=np.repeat(np.arange(len(kept)), [len(readable) for _, readable, _ in kept]),
+        text_owner=np.repeat(np.arange(len(kept)), [len(wanted) for _, _, wanted in kept]),
+        ids=tuple(pair.id for pair, _, _ in kept),
+        keys=tuple(pair.identity for pair, _, _ in kept),
+        image_keys=tuple(keys[row] for row in rows),
+        groups=tuple(pair.group for pair, _, _ in kept),
         skipped=skipped,
-        marks=as_marks(marks),
+        marks=as_marks(mark for pair, readable, _ in kept for mark in _marks(pair, [keys[row] for row in readable])),
     )
 
 
-def is_wanted(text: Text, langs: Collection[str], fields: Collection[str]) -> bool:
-    """Whether a text is not empty, and in one of the languages and fields asked for (none: all)."""
-    return bool(text.value.strip()) and (not langs or text.lang in langs) and (not fields or text.field in fields)
+def _none_usable(pairs: Sequence[Pair], langs: tuple[str, ...]) -> str:
+    where = f" in {', '.join(langs)}" if langs else ""
+    message = f"found no usable pair among {len(pairs)}: each needs a readable image and a text{where}"
+    if langs and any(text.lang is None for pair in pairs for text in pair.texts):
+        message += "; some texts have no known language: name it for all of them with --lang"
+    return message
+
+
+def _marks(pair: Pair, keys: Iterable[bytes]) -> list[int]:
+    return [text_mark(pair.id, pair.texts), *value_marks(pair.texts), *map(image_mark, keys)]
 
 
 def cached_images(
     refs: Sequence[ImageRef],
     tower: ImageTower,
     root: Path,
-    view_names: tuple[str, ...],
-    workers: int,
+    selection: Selection,
     progress: Progress,
 ) -> tuple[list[Int[np.ndarray, " n"]], list[FeatureCache], list[bytes], list[Skipped]]:
-    """Row numbers of each picture under each view (-1 where it cannot be read), and the content keys."""
-    caches = [_cache(root, tower, view) for view in view_names]
+    """Row numbers of each image under each view (-1 where it cannot be read), and the content keys."""
+    caches = [_cache(root, tower, view) for view in selection.view_names]
     skipped: list[Skipped] = []
     keys: list[bytes | None] = []
     for ref in refs:
@@ -185,11 +221,11 @@ def cached_images(
         except DataError as error:
             keys.append(None)
             skipped.append(Skipped(ref.name, error.reason, str(error)))
-    wanted: dict[bytes, int] = {}  # content -> the first picture that has it and lacks a view
+    wanted: dict[bytes, int] = {}  # content -> the first image that has it and lacks a view
     for position, key in enumerate(keys):
         if key is not None and key not in wanted and any(key not in cache for cache in caches):
             wanted[key] = position
-    bad = _fill(refs, wanted, tower, caches, view_names, workers, progress)
+    bad = _fill([refs[position] for position in wanted.values()], list(wanted), tower, caches, selection, progress)
     for position, key in enumerate(keys):
         if key in bad:
             keys[position] = None
@@ -200,15 +236,14 @@ def cached_images(
 
 def _fill(
     refs: Sequence[ImageRef],
-    wanted: dict[bytes, int],
+    keys: Sequence[bytes],
     tower: ImageTower,
     caches: list[FeatureCache],
-    view_names: tuple[str, ...],
-    workers: int,
+    selection: Selection,
     progress: Progress,
 ) -> dict[bytes, Skipped]:
-    """Embed the wanted pictures under every view; what cannot be read comes back by content key."""
-    keys = list(wanted)
+    """Embed images under every view; what cannot be read comes back by content key."""
+    view_names = selection.view_names
     bad: dict[bytes, Skipped] = {}
     pending: list[tuple[bytes, Shaped[np.ndarray, "v d"]]] = []
 
@@ -220,33 +255,17 @@ def _fill(
             cache.add([key for key, _ in pending], np.stack([rows[number] for _, rows in pending]))
         pending.clear()
 
-    batches = stream([refs[wanted[key]] for key in keys], tower.preprocess, workers=workers, also=show_all)
-    with_progress = progress.track(_one_by_one(batches), f"image features ({len(view_names)} views)", total=len(keys))
-    batch_keys: list[bytes] = []
-    batch_pixels: list[UInt8[np.ndarray, "v s s 3"]] = []
-
-    def embed() -> None:
-        if not batch_keys:
-            return
-        stacked = np.stack(batch_pixels)
-        rows = tower.embed(stacked.reshape(-1, *stacked.shape[2:])).reshape(len(batch_keys), len(caches), -1)
-        pending.extend(zip(batch_keys, rows, strict=True))
-        batch_keys.clear()
-        batch_pixels.clear()
-
-    size = max(1, 32 // len(view_names))
+    tracked = progress.track(refs, f"image features ({len(view_names)} views)", total=len(refs))
+    size = max(1, _BATCH // len(view_names))
     most = max(size, _FLUSH_NUMBERS // (tower.dim * len(view_names)))
-    for position, shown, problem in with_progress:
-        if problem is not None:
-            bad[keys[position]] = problem
-            continue
-        batch_keys.append(keys[position])
-        batch_pixels.append(shown)
-        if len(batch_keys) == size:
-            embed()
+    for batch in stream(tracked, tower.preprocess, batch_size=size, workers=selection.workers, also=show_all):
+        bad |= {keys[position]: problem for position, problem in batch.skipped}
+        if batch.indices:
+            shown = np.concatenate(batch.extras)
+            rows = tower.embed(shown).reshape(len(batch.indices), len(view_names), -1)
+            pending += zip([keys[position] for position in batch.indices], rows, strict=True)
         if len(pending) >= min(_FLUSH, most):
             flush()
-    embed()
     if pending:
         flush()
     return bad
@@ -254,14 +273,6 @@ def _fill(
 
 def _cache(root: Path, tower: ImageTower | TextTower, view: str) -> FeatureCache:
     return FeatureCache(root, tower.fingerprint, view, tower.dim, getattr(tower, "storage", "float16"))
-
-
-def _one_by_one(batches: Iterable[Any]) -> Iterable[tuple[int, Any, Skipped | None]]:
-    for batch in batches:
-        for position, problem in batch.skipped:
-            yield position, None, problem
-        for position, shown in zip(batch.indices, batch.extras, strict=True):
-            yield position, shown, None
 
 
 def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> Rows:

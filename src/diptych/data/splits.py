@@ -9,11 +9,11 @@ from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, TarImage
 
+from .cache import image_key
 from .repeats import connected
 
 HELD_OUT = "held-out"  # the split of any source: what a training with the usual settings holds out of it
 SHARE = 0.1  # of it, where the source names no validation split
-_HEAD = 1 << 16  # bytes that tell most images of one size apart
 
 
 def held_out(identity: str, share: float) -> bool:
@@ -71,13 +71,12 @@ def _families(pairs: Sequence[Pair]) -> list[str]:
 
 
 def _same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
-    """A sign of each image's content. Only those of one size, and then of one beginning, are read."""
+    """Something equal for images of equal bytes. Only images that share their size with another are read."""
     places = [_place(ref) for ref in refs]
     of = dict(zip(places, refs, strict=True))
     signs: dict[Hashable, Hashable] = {place: _size(ref) for place, ref in of.items()}
-    for most in (_HEAD, None):
-        for place in _shared(signs):
-            signs[place] = (signs[place], _content(of[place], most))
+    for place in _shared(signs):
+        signs[place] = image_key(of[place]) or place
     return iter([signs[place] for place in places])
 
 
@@ -101,12 +100,4 @@ def _size(ref: ImageRef) -> Hashable:
     try:
         return ref.size if isinstance(ref, TarImage) else ref.path.stat().st_size
     except OSError:  # gone: alike to itself alone
-        return _place(ref)
-
-
-def _content(ref: ImageRef, most: int | None) -> Hashable:
-    try:
-        with ref.open() as stream:
-            return fingerprint.of_bytes(stream.read() if most is None else stream.read(most))
-    except (DataError, OSError):
         return _place(ref)

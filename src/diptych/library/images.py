@@ -9,7 +9,8 @@ from pathlib import Path
 
 from diptych.core.errors import DataError
 from diptych.core.file_names import unescape
-from diptych.core.types import BytesImage, ImageRef
+from diptych.core.types import BytesImage
+from diptych.data.cache import bytes_of
 from diptych.library.store.rows import content_of, location
 
 
@@ -57,16 +58,8 @@ def _members(container: str, ones: list[Wanted]) -> Iterator[tuple[Wanted, Bytes
         for found in survey([container]).pictures():
             one = waiting.pop(found.path, None)
             if one is not None:
-                yield one, _same(_bytes(found.ref), one)
+                yield one, _same(bytes_of(found.ref), one)
     except (DataError, OSError):
         pass
     for one in waiting.values():
         yield one, None
-
-
-def _bytes(ref: ImageRef) -> bytes | None:
-    try:
-        with ref.open() as stream:
-            return stream.read()
-    except (DataError, OSError):
-        return None

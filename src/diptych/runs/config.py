@@ -9,6 +9,7 @@ from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
+from diptych.data.features import Selection
 from diptych.models import card, load
 from diptych.training.same_modality import PairShares
 from diptych.training.settings import TrainingSettings
@@ -50,6 +51,10 @@ class DataConfig:
         if self.workers < 1:
             raise ConfigError(f"workers must be at least 1, found {self.workers}")
         views.check(self.views)
+
+    def selection(self, view_names: tuple[str, ...] = ()) -> Selection:
+        """Which texts to use, and these views of the images; the training views without any."""
+        return Selection(view_names or self.views, self.langs, self.fields, self.workers)
 
 
 @dataclass(frozen=True)

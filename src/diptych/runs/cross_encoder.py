@@ -21,7 +21,7 @@ from diptych.core.protocols import SILENT, MapTower, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Pair
 from diptych.data import views
-from diptych.data.captions import CaptionedImages, collect_captions
+from diptych.data.features import CaptionedImages, collect_captions
 from diptych.data.readers import Source, SourceOptions
 from diptych.data.repeats import note_shared_by_splits
 from diptych.data.seen import Seen
@@ -119,12 +119,12 @@ def train(
     if pairs is None:
         pairs, opened = read_splits(config.data, spec, options)
     root = (cache or cache_folder()) / "features"
-    training = _collect(pairs["train"], tower, root, config.data, config.data.views, progress)
-    validation = _collect(pairs["val"], tower, root, config.data, (views.FULL,), progress)
+    training = collect_captions(pairs["train"], tower, root, config.data.selection(), progress=progress)
+    validation = collect_captions(pairs["val"], tower, root, config.data.selection((views.FULL,)), progress=progress)
     notes = opened.notes if opened else Notes()
     note_shared_by_splits(notes, training.contents, validation.contents)
     words = _words(out, training, config.vocabulary)
-    unused.note_cut(notes, training.texts, words.count, config.network.max_tokens)
+    unused.note_cut(notes, training.captions, words.count, config.network.max_tokens)
     torch.manual_seed(config.seed)
     network = CrossNetwork(tower.maps, len(words), config.network)
     sample = np.random.default_rng(config.seed).permutation(len(training.images[0]))[:_STATISTICS_PICTURES]
@@ -159,30 +159,10 @@ def map_tower(spec: str) -> MapTower:
     return tower
 
 
-def _collect(
-    pairs: list[Pair],
-    tower: MapTower,
-    root: Path,
-    data: DataConfig,
-    view_names: tuple[str, ...],
-    progress: Progress,
-) -> CaptionedImages:
-    return collect_captions(
-        pairs,
-        tower,
-        root,
-        view_names=view_names,
-        langs=data.langs,
-        fields=data.fields,
-        workers=data.workers,
-        progress=progress,
-    )
-
-
 def _words(out: Path, training: CaptionedImages, size: int) -> Vocabulary:
     """The run's vocabulary: learnt from the training texts once, and read again by a resumed run."""
     if not (out / FILE).exists():
-        Vocabulary.learn(training.texts, size).write(out / FILE)
+        Vocabulary.learn(training.captions, size).write(out / FILE)
     return Vocabulary.read(out / FILE)
 
 
@@ -197,7 +177,7 @@ def _trainer(
     device: str,
     progress: Progress,
 ) -> Trainer:
-    pieces = words.encode(training.texts, config.network.max_tokens)
+    pieces = words.encode(training.captions, config.network.max_tokens)
     plan = GroupedPlan(
         training.image_owner,
         training.text_owner,
@@ -281,7 +261,7 @@ class _Validation:
     def measure(self, scoring: ScoringSettings) -> dict[str, float]:
         """R@1, 5, 10 of both directions in percent; "score" is their sum."""
         first = np.searchsorted(self._pairs.text_owner, self._records)
-        texts = [self._pairs.texts[place] for place in first]
+        texts = [self._pairs.captions[place] for place in first]
         scorer = self._scorer(scoring)
         regions = self._regions(self._records)
         labels = np.arange(len(texts))
@@ -298,7 +278,7 @@ class _Validation:
             return ScoringSettings(prior=0.0, length=0.0)
         records = self._records[:: max(1, len(self._records) // _FITTED_PICTURES)]
         owned = np.flatnonzero(np.isin(self._pairs.text_owner, records))
-        texts = [self._pairs.texts[place] for place in owned]
+        texts = [self._pairs.captions[place] for place in owned]
         scorer = self._scorer(ScoringSettings())
         h = scorer.matrix(self._regions(records), texts, TEXT_TO_IMAGE)
         prior = scorer.prior(texts)[:, None]

@@ -19,8 +19,8 @@ from diptych.core.files import locked
 from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
-from diptych.data.captions import CaptionedImages, collect_captions
-from diptych.data.features import FeaturePairs
+from diptych.data import views
+from diptych.data.features import CaptionedImages, FeaturePairs, collect_captions
 from diptych.data.readers import SourceOptions
 from diptych.data.seen import read_seen
 from diptych.losses.distillation import distillation_loss
@@ -139,9 +139,7 @@ def distill(
         pairs["train"],
         slow.image_tower,
         root / "features",
-        langs=config.data.langs,
-        fields=config.data.fields,
-        workers=config.data.workers,
+        config.data.selection((views.FULL,)),
         progress=progress,
     )
     lesson = TeacherLesson(config, slow, fast, shown, root / "teacher", any_data=any_data, progress=progress)
@@ -303,7 +301,7 @@ def _filled(
     for number, picture in enumerate(progress.track(left, "teacher's scores", total=len(left))):
         places = order[edges[picture] : edges[picture + 1]]
         tokens = slow.fuse(shown.images[0][np.array([picture])])
-        texts = [shown.texts[place // wanted.shape[1]] for place in places]
+        texts = [shown.captions[place // wanted.shape[1]] for place in places]
         flat[places] = slow.scores(tokens, texts)[:, 0]
         if number % _FLUSH == 0:
             scores.flush()

@@ -19,7 +19,7 @@ from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
 from diptych.core.types import Pair, Skipped
 from diptych.data.alternatives import TextAlternatives
-from diptych.data.features import FeaturePairs, collect, is_wanted
+from diptych.data.features import FeaturePairs, collect
 from diptych.data.readers import Source, SourceOptions, open_source
 from diptych.data.repeats import note_shared_by_splits
 from diptych.data.seen import Seen, read_seen
@@ -188,8 +188,14 @@ def train(
     measured_views = ("full", *LOOKS) if config.pairs.images else ("full",)
     data = _Data(
         both,
-        _collect(pairs["train"], both, root, config.data, config.data.views, progress),
-        _collect(_as_measured(pairs["val"], config.data), both, root, config.data, measured_views, progress),
+        collect(pairs["train"], *both, root, config.data.selection(), progress=progress),
+        collect(
+            _as_measured(pairs["val"], config.data),
+            *both,
+            root,
+            config.data.selection(measured_views),
+            progress=progress,
+        ),
         mined,
     )
     if lesson is not None:
@@ -261,30 +267,10 @@ def _as_measured(pairs: Sequence[Pair], data: DataConfig) -> list[Pair]:
 
 def _tokenizer_of(config: TrainConfig, pairs: Sequence[Pair]) -> TextTower:
     """A tokenizer trained on the texts that training will use."""
-    data = config.data
-    texts = [text for pair in pairs for text in pair.texts if is_wanted(text, data.langs, data.fields)]
+    selection = config.data.selection()
+    texts = [text for pair in pairs for text in pair.texts if selection.takes(text)]
     languages = {text.lang for text in texts if text.lang}
     return towers.text_tower(config.text.tower, lambda: [text.value for text in texts], languages)
-
-
-def _collect(
-    pairs: list[Pair],
-    both: pairing.Towers,
-    root: Path,
-    data: DataConfig,
-    view_names: tuple[str, ...],
-    progress: Progress,
-) -> FeaturePairs:
-    return collect(
-        pairs,
-        *both,
-        root,
-        view_names=view_names,
-        langs=data.langs,
-        fields=data.fields,
-        workers=data.workers,
-        progress=progress,
-    )
 
 
 def _trainer(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Notes
 from diptych.core.types import Pair, Skipped
-from diptych.data.features import is_wanted
 
 from .config import DataConfig
 
@@ -28,7 +27,8 @@ def note_other_splits(notes: Notes, pairs: Sequence[Pair], chosen: Mapping[str, 
 def note_other_texts(notes: Notes, pairs: Sequence[Pair], data: DataConfig) -> None:
     """Note texts in other languages, or of other parts, than the config asks for."""
     texts = [text for pair in pairs for text in pair.texts]
-    left = [text.value for text in texts if not is_wanted(text, data.langs, data.fields)]
+    selection = data.selection()
+    left = [text.value for text in texts if not selection.takes(text)]
     if left:
         asked = [f"{name} {', '.join(few)}" for name, few in (("langs", data.langs), ("fields", data.fields)) if few]
         why = f"other than data.{' and data.'.join(asked)}" if asked else "empty"

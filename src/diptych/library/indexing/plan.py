@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from diptych.core.errors import DataError
 from diptych.core.types import ImageRef
+from diptych.data.cache import bytes_of
 from diptych.library.store.protocol import Part, Store
 from diptych.library.store.rows import BROUGHT_BACK, content_of, is_owned
 from diptych.library.store.trash import is_of_gone
@@ -228,11 +228,8 @@ def _may_have_shifted(known: list[Known], there: list[Found]) -> bool:
 
 
 def _content(ref: ImageRef) -> str:
-    try:
-        with ref.open() as opened:
-            return content_of(opened.read())
-    except (DataError, OSError):
-        return ""  # named as skipped when it is its turn
+    data = bytes_of(ref)
+    return "" if data is None else content_of(data)  # an unreadable one is named as skipped when it is its turn
 
 
 def _under(path: str, folders: Iterable[str]) -> bool:

@@ -48,21 +48,10 @@ class PicturePairs:
         """Decode and embed everything once ever. Raises DataError when no pair is usable."""
 
         def collected(image_tower: ImageTower) -> FeaturePairs:
-            return collect(
-                pairs,
-                image_tower,
-                tower,
-                root,
-                view_names=views,
-                langs=config.data.langs,
-                fields=config.data.fields,
-                workers=config.data.workers,
-                progress=progress,
-            )
+            return collect(pairs, image_tower, tower, root, config.data.selection(views), progress=progress)
 
         found = collected(PixelTower(config.size))
-        written = [text.value for text in found.written]
-        texts = CachedTexts.collect(written, found.texts, tower, root, config.max_words, progress=progress)
+        texts = CachedTexts.collect(found.captions, found.texts, tower, root, config.max_words, progress=progress)
         embedded = collected(EncoderImages(tower.encoder)) if isinstance(tower, EncoderTexts) else None
         return cls(found, texts, config.size, embedded, config.condition == "image")
 
