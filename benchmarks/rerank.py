@@ -1,8 +1,8 @@
 """Accuracy against time of re-ranking: fast alone, slow over everything, slow over the best K of fast.
 
-    python benchmarks/rerank.py flickr8k/ --split val --fast base --slow runs/diptych-slow/model --out rerank.png
+    python benchmarks/rerank.py flickr8k/ --split val --fast base --slow runs/cross-encoder/model --out rerank.png
 
-Queries are drawn at random (seed 0), because the slow model over everything takes a second a query. Beta is
+Queries are drawn at random (seed 0), because the cross-encoder over everything takes a second a query. Beta is
 fitted on the queries of one half of the pictures and used on the other half, both ways, so that no figure
 was fitted on itself. Times are medians of single queries from cached tokens, the fast search included.
 """
@@ -21,7 +21,7 @@ from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 from diptych.evaluation.reranking import top
 from diptych.models import load
-from diptych.models.cross import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_cross
+from diptych.models.cross_encoder import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_trained_cross_encoder
 from diptych.runs import rerank as work
 
 DEPTHS = (20, 30, 50, 100)
@@ -42,19 +42,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="plot, a PNG; the table goes beside it as JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    fast, slow = load(options.fast, threads=options.threads), load_cross(options.slow)
+    dual_encoder, cross_encoder = load(options.fast, threads=options.threads), load_trained_cross_encoder(options.slow)
     pairs = list(open_source(options.source, SourceOptions(split=options.split)))
     pairs = pairs[: options.limit] if options.limit else pairs
-    prepared = work.prepare(fast, slow, pairs, progress=RichProgress())
+    prepared = work.prepare(dual_encoder, cross_encoder, pairs, progress=RichProgress())
     table = {}
     for direction, most in zip(DIRECTIONS, (options.texts, options.images), strict=True):
-        table[direction] = rows(slow, prepared, direction, most, options.timed, options.only_rerank)
+        table[direction] = rows(cross_encoder, prepared, direction, most, options.timed, options.only_rerank)
         print(f"\n{direction}: {most} queries among {gallery(prepared, direction)}")
         for name, row in table[direction].items():
             print("  {:24} R@1 {R@1:5.1f}  R@5 {R@5:5.1f}  R@10 {R@10:5.1f}  {ms:9.1f} ms".format(name, **row), end="")
             print(f"  beta {row['beta']}" if "beta" in row else "")
     if options.out:
-        facts = {"fast": fast.name, "slow": slow.name, "threads": options.threads, "pictures": len(prepared.images)}
+        facts = {
+            "fast": dual_encoder.name,
+            "slow": cross_encoder.name,
+            "threads": options.threads,
+            "pictures": len(prepared.images),
+        }
         write_json(options.out.with_suffix(".json"), {**facts, **table})
         draw(table, options.out)
 
@@ -64,7 +69,7 @@ def gallery(prepared: work.Prepared, direction: str) -> int:
 
 
 def rows(
-    slow, prepared: work.Prepared, direction: str, most: int, timed: int, only_rerank: bool
+    cross_encoder, prepared: work.Prepared, direction: str, most: int, timed: int, only_rerank: bool
 ) -> dict[str, dict[str, float]]:
     to_image = direction == TEXT_TO_IMAGE
     count = len(prepared.texts) if to_image else len(prepared.images)
@@ -72,9 +77,12 @@ def rows(
     owner = (prepared.owner if to_image else prepared.image_owner)[queries]
     everything = gallery(prepared, direction)
     depth = max(DEPTHS) if only_rerank else everything
-    halves = [work.score(slow, prepared, direction, depth=depth, queries=queries[owner % 2 == half]) for half in (0, 1)]
+    halves = [
+        work.score(cross_encoder, prepared, direction, depth=depth, queries=queries[owner % 2 == half])
+        for half in (0, 1)
+    ]
     ways = [(halves[0], halves[1]), (halves[1], halves[0])]  # fitted on, measured on
-    spent = times(slow, prepared, direction, queries[:timed], () if only_rerank else (everything,))
+    spent = times(cross_encoder, prepared, direction, queries[:timed], () if only_rerank else (everything,))
     found = {"fast alone": {**recalls(ways, lambda _: (0.0, 1)), "ms": spent[1]}}
     named = [(f"re-rank {k}", k) for k in DEPTHS]
     if not only_rerank:
@@ -89,7 +97,7 @@ def rows(
 
 def recalls(ways, choose) -> dict[str, float]:
     """R@k in percent over both halves, with beta and K chosen on the other half."""
-    sizes = [len(measured.fast) for _, measured in ways]
+    sizes = [len(measured.cosines) for _, measured in ways]
     return {
         f"R@{at}": float(np.average([measured.recall(*choose(fitted), at) for fitted, measured in ways], weights=sizes))
         for at in (1, 5, 10)
@@ -97,7 +105,7 @@ def recalls(ways, choose) -> dict[str, float]:
 
 
 def times(
-    slow, prepared: work.Prepared, direction: str, queries: np.ndarray, more: tuple[int, ...]
+    cross_encoder, prepared: work.Prepared, direction: str, queries: np.ndarray, more: tuple[int, ...]
 ) -> dict[int, float]:
     """Median milliseconds a query: the fast search, and the slow scores of its best K."""
     found: dict[int, list[float]] = {}
@@ -109,11 +117,13 @@ def times(
             if direction == TEXT_TO_IMAGE:
                 best = top((prepared.texts[query] @ prepared.images.T)[None], k)[0]
                 if k > 1:
-                    slow.score(prepared.tokens[best], prepared.words[query])
+                    cross_encoder.score(prepared.tokens[best], prepared.words[query])
             else:
                 best = top((prepared.images[query] @ prepared.texts.T)[None], k)[0]
                 if k > 1:
-                    slow.scores(prepared.tokens[query : query + 1], [prepared.words[i] for i in best], IMAGE_TO_TEXT)
+                    cross_encoder.scores(
+                        prepared.tokens[query : query + 1], [prepared.words[i] for i in best], IMAGE_TO_TEXT
+                    )
             found.setdefault(k, []).append(1000 * (time.perf_counter() - started))
     return {k: float(np.median(values)) for k, values in found.items()}
 
@@ -141,7 +151,7 @@ def draw(table: dict, path: Path) -> None:
         if alone := found.get("slow over everything"):
             axis.plot(alone["ms"], alone["R@1"], color=colour, marker="x", linestyle="")
     axis.set_xscale("log")
-    axis.set_xlabel("milliseconds a query (numbers: candidates; x: the slow model alone)")
+    axis.set_xlabel("milliseconds a query (numbers: candidates; x: the cross-encoder alone)")
     axis.set_ylabel("R@1, percent")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)

@@ -192,10 +192,10 @@ def small() -> Any:
     return small_config
 
 
-def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: Any) -> Any:
-    """A config of a cross-attention matcher on the fake maps that trains in seconds."""
+def small_cross_encoder_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: Any) -> Any:
+    """A config of a cross-encoder on the fake maps that trains in seconds."""
     from diptych import runs
-    from diptych.models.cross.settings import NetworkSettings
+    from diptych.models.cross_encoder.settings import NetworkSettings
     from diptych.runs import cross_encoder
     from diptych.training.settings import TrainingSettings
 
@@ -213,19 +213,19 @@ def small_slow_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: 
 
 
 @pytest.fixture(scope="session")
-def slow_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A small cross-attention matcher, really trained, for reading only."""
+def cross_encoder_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A small cross-encoder, really trained, for reading only."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
     from diptych.runs import cross_encoder
 
     out = tmp_path_factory.mktemp("slow-run")
-    return Trained(out, cross_encoder.train(small_slow_config(), out, source=str(shapes), device="cpu"))
+    return Trained(out, cross_encoder.train(small_cross_encoder_config(), out, source=str(shapes), device="cpu"))
 
 
 @pytest.fixture
-def small_slow() -> Any:
-    """Makes small configs of a matcher: `small_slow(epochs=1)`."""
-    return small_slow_config
+def small_cross_encoder() -> Any:
+    """Makes small configs of a cross-encoder: `small_cross_encoder(epochs=1)`."""
+    return small_cross_encoder_config
 
 
 def small_synthesis_config(**changes: Any) -> Any:

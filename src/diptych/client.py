@@ -70,7 +70,7 @@ class Term:
 class Found:
     """What a search gave. Hits' `meta` holds name, width, height and texts too, as the library's own do.
 
-    Where the slow model ranked it holds `cosine` and, if calibrated, `probability`; where it was asked for, `why`.
+    Where the cross-encoder ranked it holds `cosine` and, if calibrated, `probability`; where it was asked for, `why`.
     """
 
     hits: tuple[Hit, ...]
@@ -78,7 +78,7 @@ class Found:
     took_ms: float
     version: str
     notes: tuple[str, ...] = ()
-    nothing_matches: float | None = None  # probability, where the slow model ranked and is calibrated
+    nothing_matches: float | None = None  # probability, where the cross-encoder ranked and is calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class WhyWord:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Why a picture and a text match. `unit` of the weights: "cosine" by the fast model, "nats" by the slow one."""
+    """Why an image and a text match. Unit of the weights: "cosine" (dual encoder) or "nats" (cross-encoder)."""
 
     by: str
     model: str
@@ -502,7 +502,7 @@ class Client:
     ) -> Found:
         """The k nearest pictures to words, a picture (path or bytes), a vector or a sum of terms, best first.
 
-        `rerank`: the slow model puts the first `candidates` in order (as many as fit it, or `budget_ms`).
+        `rerank`: the cross-encoder puts the first `candidates` in order (as many as fit it, or `budget_ms`).
         `explain`: the first three say why.
         """
         return self._run(_search(library, query, k, filter, where, language, rerank, candidates, budget_ms, explain))
@@ -560,7 +560,7 @@ class Client:
         return self._run(_thumbnail(library, identifier))
 
     def why(self, library: str, identifier: str, text: str, *, by: str = "fast") -> Why:
-        """What each word of a text hangs on in a picture: by the fast model, or the slow one."""
+        """What each word of a text hangs on in a picture: by the dual encoder, or the cross-encoder."""
         return self._run(_explain(library, identifier, text, by))
 
     def caption(

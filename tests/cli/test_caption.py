@@ -4,29 +4,41 @@ import json
 
 import pytest
 
-pytest.importorskip("torch", reason="the matcher needs the [train] extra")
+pytest.importorskip("torch", reason="the cross-encoder needs the [train] extra")
 pytest.importorskip("sacrebleu", reason="needs the [captions] extra")
 
 from diptych.cli.app import run
 
 
-def test_a_picture_is_described(slow_run, shapes, capsys):
+def test_a_picture_is_described(cross_encoder_run, shapes, capsys):
     picture = shapes.parent / "red-circle-30.png"
-    assert run(["caption", str(picture), "--slow", str(slow_run.model), "--quiet"]) == 0
-    assert "red" in capsys.readouterr().out  # the small matcher sees colours well, forms badly
+    assert run(["caption", str(picture), "--slow", str(cross_encoder_run.model), "--quiet"]) == 0
+    assert "red" in capsys.readouterr().out  # the small cross-encoder sees colours well, forms badly
 
 
 @pytest.mark.parametrize("decode", ["greedy", "nucleus"])
-def test_several_pictures_and_a_bad_one(slow_run, shapes, capsys, decode):
+def test_several_pictures_and_a_bad_one(cross_encoder_run, shapes, capsys, decode):
     files = [str(shapes.parent / name) for name in ("blue-square-20.png", "bad.png", "green-stripe-40.png")]
-    assert run(["caption", *files, "--slow", str(slow_run.model), "--decode", decode, "--json", "--quiet"]) == 0
+    assert (
+        run(["caption", *files, "--slow", str(cross_encoder_run.model), "--decode", decode, "--json", "--quiet"]) == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert [one["path"] for one in told["captions"]] == [files[0], files[2]]
     assert told["skipped"][0]["reason"] == "not_an_image"
 
 
-def test_a_source_is_scored(slow_run, shapes, capsys):
-    command = ["caption", "--data", str(shapes), "--split", "val", "--slow", str(slow_run.model), "--json", "--quiet"]
+def test_a_source_is_scored(cross_encoder_run, shapes, capsys):
+    command = [
+        "caption",
+        "--data",
+        str(shapes),
+        "--split",
+        "val",
+        "--slow",
+        str(cross_encoder_run.model),
+        "--json",
+        "--quiet",
+    ]
     assert run(command) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["CIDEr"] > 0.3
@@ -35,20 +47,20 @@ def test_a_source_is_scored(slow_run, shapes, capsys):
     assert len(told["captions"]) == told["gallery"] == 10
 
 
-def test_every_picture_of_every_record_is_described_whatever_its_id(slow_run, shapes, capsys, tmp_path):
+def test_every_picture_of_every_record_is_described_whatever_its_id(cross_encoder_run, shapes, capsys, tmp_path):
     images = [str(shapes.parent / f"{name}.png") for name in ("red-circle-20", "red-circle-40", "blue-square-20")]
     rows = [{"id": 1, "images": images[:2], "text": "a red circle"}, {"id": 1, "image": images[2], "text": "blue"}]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["--data", str(tmp_path / "t.jsonl"), "--slow", str(slow_run.model), "--json", "--quiet"]
+    arguments = ["--data", str(tmp_path / "t.jsonl"), "--slow", str(cross_encoder_run.model), "--json", "--quiet"]
     assert run(["caption", *arguments]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [(one["id"], one["image"]) for one in told["captions"]] == [("1", name) for name in images]
     assert told["gallery"] == 3
 
 
-def test_what_cannot_be_described(slow_run, small_model, shapes, capsys):
-    assert run(["caption", "--slow", str(slow_run.model)]) == 2
+def test_what_cannot_be_described(cross_encoder_run, small_model, shapes, capsys):
+    assert run(["caption", "--slow", str(cross_encoder_run.model)]) == 2
     assert "expected pictures" in capsys.readouterr().err
-    assert run(["caption", str(shapes.parent / "bad.png"), "--slow", str(slow_run.model), "--quiet"]) == 3
+    assert run(["caption", str(shapes.parent / "bad.png"), "--slow", str(cross_encoder_run.model), "--quiet"]) == 3
     assert "none of the 1 files" in capsys.readouterr().err
     assert run(["caption", "x.png", "--slow", str(small_model)]) == 4

@@ -180,7 +180,7 @@ def test_help_has_examples(diptych):
 @pytest.mark.parametrize(
     ("flags", "idle"),
     [
-        (("--videos", "--tokens", "runs/slow/model"), "--tokens would do nothing beside --videos"),
+        (("--videos", "--tokens", "runs/cross-encoder/model"), "--tokens would do nothing beside --videos"),
         (("--videos", "--format", "csv", "--max-megapixels", 3), "--format and --max-megapixels would do nothing"),
         (("--texts", "--videos"), "--videos would do nothing beside --texts"),
         (("--texts", "--tokens", "x", "--workers", 4), "--tokens and --workers would do nothing beside --texts"),

@@ -282,7 +282,7 @@ def test_generated_pictures_are_a_query(diptych, painted, small_model, shapes, t
 
 
 def test_reranking_without_tokens_prints_the_command_that_adds_them(
-    diptych, slow_run, shapes, small_model, tmp_path, monkeypatch
+    diptych, cross_encoder_run, shapes, small_model, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     library = tmp_path / "my library"
@@ -290,12 +290,12 @@ def test_reranking_without_tokens_prints_the_command_that_adds_them(
     asked = ("search", "a red circle", "--library", library, "--rerank", 5, "--beta", 1)
     code, _, err = diptych(*asked)
     assert code == 4
-    assert f"diptych library add-tokens '{library}' --slow runs/diptych-slow/model" in err
+    assert f"diptych library add-tokens '{library}' --slow runs/cross-encoder/model" in err
     (tmp_path / "runs" / "mine").mkdir(parents=True)
-    (tmp_path / "runs" / "mine" / "model").symlink_to(slow_run.model)
+    (tmp_path / "runs" / "mine" / "model").symlink_to(cross_encoder_run.model)
     command = diptych(*asked)[2].partition("add them once: ")[2].strip()
     assert command == f"diptych library add-tokens '{library}' --slow runs/mine/model"
-    assert diptych(*asked, "--slow", slow_run.model)[2].strip().endswith(f"--slow {slow_run.model}")
+    assert diptych(*asked, "--slow", cross_encoder_run.model)[2].strip().endswith(f"--slow {cross_encoder_run.model}")
     assert diptych(*shlex.split(command)[1:])[0] == 0
     assert diptych(*asked)[0] == 0
     code, _, err = diptych(*asked[:-2])  # without --beta something has to be fitted

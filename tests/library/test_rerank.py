@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, LibraryError
-from diptych.core.protocols import Preprocess
+from diptych.core.protocols import CrossEncoder, Preprocess
 from diptych.core.types import Hit
 from diptych.data.video import MomentPlan
 from diptych.library import Library, tokens
 from diptych.library.rerank import Reranker
-from diptych.library.tokens import Matcher, TokenStore
+from diptych.library.tokens import TokenStore
 
 from ..videos import film
 
 RED, GREEN, BLUE = (np.array(one) for one in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 
 
-class MosaicMatcher:
+class MosaicCrossEncoder:
     """Tokens are the colours of a 2 x 2 mosaic; the score is how much of a picture has the colour that is named."""
 
-    name = "mosaic-matcher"
+    name = "mosaic-cross-encoder"
     fingerprint = "f" * 32
     preprocess = Preprocess(size=16)
     token_shape = (4, 3)
@@ -44,54 +44,54 @@ class MosaicMatcher:
 
 
 @pytest.fixture
-def matcher() -> MosaicMatcher:
-    return MosaicMatcher()
+def cross_encoder() -> MosaicCrossEncoder:
+    return MosaicCrossEncoder()
 
 
-def with_tokens(library: Library, matcher: MosaicMatcher, beta: float = 0.0) -> Library:
-    library.add_tokens(matcher)
-    library.attach(Reranker(library.card.fingerprint, matcher, beta))
+def with_tokens(library: Library, cross_encoder: MosaicCrossEncoder, beta: float = 0.0) -> Library:
+    library.add_tokens(cross_encoder)
+    library.attach(Reranker(library.card.fingerprint, cross_encoder, beta))
     return library
 
 
-def test_it_is_a_matcher(matcher):
-    assert isinstance(matcher, Matcher)
+def test_it_is_a_cross_encoder(cross_encoder):
+    assert isinstance(cross_encoder, CrossEncoder)
 
 
-def test_the_matcher_orders_the_first_and_the_rest_stays(filled, matcher):
+def test_the_cross_encoder_orders_the_first_and_the_rest_stays(filled, cross_encoder):
     plain = filled.search("red", 6)
-    library = with_tokens(filled, matcher)
+    library = with_tokens(filled, cross_encoder)
     hits = library.search("red", 6, rerank=3)
     assert {hit.id for hit in hits[:3]} == {hit.id for hit in plain[:3]}
     assert hits[0].path is not None
     assert hits[0].path.endswith("red.png")
     assert [hit.id for hit in hits[3:]] == [hit.id for hit in plain[3:]]
     assert [hit.rank for hit in hits] == list(range(6))
-    assert [hit.scored_by for hit in hits] == ["mosaic-matcher h + 0 cosine"] * 3 + ["cosine"] * 3
+    assert [hit.scored_by for hit in hits] == ["mosaic-cross-encoder h + 0 cosine"] * 3 + ["cosine"] * 3
     assert [hit.score for hit in hits[:3]] == sorted((hit.score for hit in hits[:3]), reverse=True)
     cosine = {hit.id: hit.score for hit in plain}
     assert all(hit.meta["cosine"] == cosine[hit.id] for hit in hits[:3])
 
 
-def test_more_candidates_than_pictures_is_all_of_them(filled, matcher):
-    hits = with_tokens(filled, matcher).search("blue", 10, rerank=500)
+def test_more_candidates_than_pictures_is_all_of_them(filled, cross_encoder):
+    hits = with_tokens(filled, cross_encoder).search("blue", 10, rerank=500)
     assert len(hits) == 6
-    assert matcher.scored == 6
+    assert cross_encoder.scored == 6
 
 
-def test_nothing_is_encoded_twice(filled, matcher, pictures):
-    report = filled.add_tokens(matcher)
+def test_nothing_is_encoded_twice(filled, cross_encoder, pictures):
+    report = filled.add_tokens(cross_encoder)
     assert (report.added, report.known, report.skipped) == (6, 0, ())
     (pictures / "moved.png").write_bytes((pictures / "red.png").read_bytes())
     (pictures / "red.png").unlink()
     filled.index([pictures])
-    report = filled.add_tokens(matcher)
+    report = filled.add_tokens(cross_encoder)
     assert (report.added, report.known) == (0, 6)
-    with_tokens(filled, matcher).search("red", rerank=6)
-    assert matcher.encoded == 6
+    with_tokens(filled, cross_encoder).search("red", rerank=6)
+    assert cross_encoder.encoded == 6
 
 
-def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, matcher):
+def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, cross_encoder):
     import tarfile
 
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
@@ -100,66 +100,66 @@ def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, match
             (tmp_path / "caption.txt").write_text(colour)
             tar.add(tmp_path / "caption.txt", f"{number}.txt")
     library.index([tmp_path / "shard.tar"])
-    assert library.add_tokens(matcher).added == 2
+    assert library.add_tokens(cross_encoder).added == 2
     (tmp_path / "shard.tar").unlink()
     tokens.drop(library.folder)
-    report = library.add_tokens(matcher)
+    report = library.add_tokens(cross_encoder)
     assert report.added == 0
     assert len(report.skipped) == 2
 
 
-def test_moments_of_videos_and_texts_have_no_tokens_and_are_counted(filled, encoder, matcher, tmp_path):
+def test_moments_of_videos_and_texts_have_no_tokens_and_are_counted(filled, encoder, cross_encoder, tmp_path):
     film(tmp_path / "clips" / "one.mp4", ["red", "blue"])
     filled.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
-    report = filled.add_tokens(matcher)
+    report = filled.add_tokens(cross_encoder)
     assert (report.added, report.skipped, report.others) == (6, (), {"moments of videos": 2})
     assert report.to_text() == "tokens of 6 pictures added, 0 known, 0 skipped, 2 moments of videos have none"
     alone = Library.create(tmp_path / "films", encoder)
     alone.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
     with pytest.raises(LibraryError, match="holds moments of videos and no picture"):
-        alone.add_tokens(matcher)
+        alone.add_tokens(cross_encoder)
     (tmp_path / "notes.txt").write_text("red\nblue")
     texts = Library.create(tmp_path / "texts", encoder)
     texts.index_texts([tmp_path / "notes.txt"])
     with pytest.raises(LibraryError, match="holds texts and no picture"):
-        texts.add_tokens(matcher)
+        texts.add_tokens(cross_encoder)
 
 
-def test_a_changed_or_missing_picture_is_skipped_and_named(filled, painter, pictures, matcher):
+def test_a_changed_or_missing_picture_is_skipped_and_named(filled, painter, pictures, cross_encoder):
     painter(pictures / "red.png", "green", mark=3)
     (pictures / "blue.png").unlink()
-    report = filled.add_tokens(matcher)
+    report = filled.add_tokens(cross_encoder)
     assert report.added == 4
     assert sorted(Path(one.name).name for one in report.skipped) == ["blue.png", "red.png"]
     assert "changed since it was indexed" in next(one.detail for one in report.skipped if "red" in one.name)
 
 
-def test_pictures_without_tokens_follow_the_others_by_cosine(filled, painter, pictures, matcher):
-    library = with_tokens(filled, matcher)
+def test_pictures_without_tokens_follow_the_others_by_cosine(filled, painter, pictures, cross_encoder):
+    library = with_tokens(filled, cross_encoder)
     painter(pictures / "rose.png", (225, 30, 30), mark=2)
     library.index([pictures])
     hits = library.search("red", 7, rerank=7)
     assert hits[-1].path is not None
     assert hits[-1].path.endswith("rose.png")
-    assert [hit.scored_by for hit in hits][-2:] == ["mosaic-matcher h + 0 cosine", "cosine"]
+    assert [hit.scored_by for hit in hits][-2:] == ["mosaic-cross-encoder h + 0 cosine", "cosine"]
 
 
-def test_a_library_without_tokens_says_how_to_add_them(filled, matcher):
+def test_a_library_without_tokens_says_how_to_add_them(filled, cross_encoder):
     with pytest.raises(LibraryError, match="attach a Reranker"):
         filled.search("red", rerank=5)
-    filled.attach(Reranker(filled.card.fingerprint, matcher, 1.0))
+    filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 1.0))
     with pytest.raises(LibraryError, match="library add-tokens"):
         filled.search("red", rerank=5)
     assert not (filled.folder / "tokens").exists()  # asking leaves nothing behind
 
 
-def test_a_pair_of_another_model_is_refused(filled, matcher, other_encoder):
+def test_a_pair_of_another_model_is_refused(filled, cross_encoder, other_encoder):
     with pytest.raises(LibraryError, match="fit-rerank"):
-        filled.attach(Reranker(other_encoder.fingerprint, matcher, 1.0))
+        filled.attach(Reranker(other_encoder.fingerprint, cross_encoder, 1.0))
 
 
-def test_only_words_can_be_reranked(filled, matcher, pictures):
-    library = with_tokens(filled, matcher)
+def test_only_words_can_be_reranked(filled, cross_encoder, pictures):
+    library = with_tokens(filled, cross_encoder)
     for query in ('"red" + "blue"', f'"red" - "{pictures / "blue.png"}"'):
         with pytest.raises(ConfigError, match="plain words"):
             library.search(query, rerank=5)
@@ -168,39 +168,43 @@ def test_only_words_can_be_reranked(filled, matcher, pictures):
 
 
 @pytest.mark.parametrize(("rerank", "budget"), [(-1, None), (1001, None), (5, 0.0), (0, -3.0)])
-def test_depth_and_budget_are_checked(filled, matcher, rerank, budget):
+def test_depth_and_budget_are_checked(filled, cross_encoder, rerank, budget):
     with pytest.raises(ConfigError, match="must be"):
-        with_tokens(filled, matcher).search("red", rerank=rerank, budget_ms=budget)
+        with_tokens(filled, cross_encoder).search("red", rerank=rerank, budget_ms=budget)
 
 
 def test_beta_weighs_the_cosine_by_hand():
-    matcher = MosaicMatcher()
+    cross_encoder = MosaicCrossEncoder()
     shown = np.stack([np.tile(RED, (4, 1)), np.tile(GREEN, (4, 1)), np.tile(BLUE, (4, 1))]).astype(np.float16)
-    found = Reranker("x", matcher, beta=2.0).order("blue", shown, np.array([0.9, 0.5, 0.4]))
+    found = Reranker("x", cross_encoder, beta=2.0).order("blue", shown, np.array([0.9, 0.5, 0.4]))
     expected = np.array([-2 / 3 + 1.8, -2 / 3 + 1.0, 0 + 0.8])
     assert found.order.tolist() == np.argsort(-expected).tolist() == [0, 2, 1]
     assert np.allclose(found.scores, np.sort(expected)[::-1])
-    assert Reranker("x", matcher, beta=0.0).order("blue", shown, np.array([0.9, 0.5, 0.4])).order.tolist() == [2, 0, 1]
+    assert Reranker("x", cross_encoder, beta=0.0).order("blue", shown, np.array([0.9, 0.5, 0.4])).order.tolist() == [
+        2,
+        0,
+        1,
+    ]
 
 
 def test_a_budget_picks_the_number_of_candidates():
-    matcher = MosaicMatcher(seconds=0.001)
+    cross_encoder = MosaicCrossEncoder(seconds=0.001)
     shown = np.zeros((400, 4, 3), dtype=np.float16)
     cosines = np.linspace(0.9, 0.1, 400)
-    few = Reranker("x", matcher, 1.0).order("red", shown, cosines, budget_ms=1.0)
-    more = Reranker("x", matcher, 1.0).order("red", shown, cosines, budget_ms=150.0)
+    few = Reranker("x", cross_encoder, 1.0).order("red", shown, cosines, budget_ms=1.0)
+    more = Reranker("x", cross_encoder, 1.0).order("red", shown, cosines, budget_ms=150.0)
     assert few.count == 16
     assert 16 < more.count <= 144
     assert more.order[more.count :].tolist() == list(range(more.count, 400))
 
 
 def test_hits_of_no_candidates():
-    assert Reranker("x", MosaicMatcher(), 1.0).hits("red", [], np.zeros((0, 4, 3), dtype=np.float16)) == []
+    assert Reranker("x", MosaicCrossEncoder(), 1.0).hits("red", [], np.zeros((0, 4, 3), dtype=np.float16)) == []
 
 
-def test_the_store_gives_tokens_in_the_order_asked_for(filled, matcher):
-    filled.add_tokens(matcher)
-    store = TokenStore(filled.folder, matcher)
+def test_the_store_gives_tokens_in_the_order_asked_for(filled, cross_encoder):
+    filled.add_tokens(cross_encoder)
+    store = TokenStore(filled.folder, cross_encoder)
     view = filled.snapshot()
     contents = [view.row(row)["content"] for row in range(len(view))]
     both = store.get(contents[:2])

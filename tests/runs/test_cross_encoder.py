@@ -16,75 +16,77 @@ from diptych.core.types import Text
 from diptych.data.features import CaptionedImages, Rows, Selection, collect_captions
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower
-from diptych.models.cross import IMAGE_TO_TEXT, load_cross
+from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
 from diptych.runs import cross_encoder
 from diptych.training.batches import BatchRows
 from diptych.training.grouped import GroupedPlan
 
 
-def test_a_small_matcher_learns_and_is_saved_whole(slow_run):
-    scores = slow_run.report.scores
+def test_a_small_cross_encoder_learns_and_is_saved_whole(cross_encoder_run):
+    scores = cross_encoder_run.report.scores
     assert scores["t2i R@5"] > 60
     assert scores["i2t R@5"] > 60
-    config = json.loads((slow_run.model / "config.json").read_text())
+    config = json.loads((cross_encoder_run.model / "config.json").read_text())
     assert config["kind"] == "cross"
     assert set(config["files"]) == {"model.safetensors", "tokenizer.json"}
-    assert "# shapes-slow" in (slow_run.model / "README.md").read_text()
+    assert "# shapes-slow" in (cross_encoder_run.model / "README.md").read_text()
 
 
-def test_the_right_colour_scores_higher(slow_run, shapes):
-    matcher = load_cross(slow_run.model, precision="float32")
-    tokens = matcher.encode_regions([shapes.parent / f"{colour}-square-30.png" for colour in ("red", "blue")])
-    assert tokens.shape == (2, *matcher.token_shape)
+def test_the_right_colour_scores_higher(cross_encoder_run, shapes):
+    cross_encoder = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
+    tokens = cross_encoder.encode_regions([shapes.parent / f"{colour}-square-30.png" for colour in ("red", "blue")])
+    assert tokens.shape == (2, *cross_encoder.token_shape)
     assert tokens.dtype == np.float16
-    red, blue = matcher.score(tokens, "a red square"), matcher.score(tokens, "a blue square")
+    red, blue = cross_encoder.score(tokens, "a red square"), cross_encoder.score(tokens, "a blue square")
     assert red[0] > red[1]
     assert blue[1] > blue[0]
 
 
-def test_pairs_and_matrix_agree_in_both_directions(slow_run, shapes):
-    matcher = load_cross(slow_run.model, precision="float32")
-    tokens = matcher.encode_regions(sorted(shapes.parent.glob("*-20.png"))[:3])
+def test_pairs_and_matrix_agree_in_both_directions(cross_encoder_run, shapes):
+    cross_encoder = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
+    tokens = cross_encoder.encode_regions(sorted(shapes.parent.glob("*-20.png"))[:3])
     texts = ["a red square", "stripe in blue, 30", "a yellow circle"]
     for direction in ("text_to_image", IMAGE_TO_TEXT):
-        matrix = matcher.scores(tokens, texts, direction)
-        assert np.allclose(matrix.diagonal(), matcher.score(tokens, texts, direction), atol=1e-3)
-    h = matcher.scores(tokens, texts)
-    prior, lengths = matcher.scorer.prior(texts), matcher.scorer.lengths(texts)
-    scoring = matcher.config.scoring
+        matrix = cross_encoder.scores(tokens, texts, direction)
+        assert np.allclose(matrix.diagonal(), cross_encoder.score(tokens, texts, direction), atol=1e-3)
+    h = cross_encoder.scores(tokens, texts)
+    prior, lengths = cross_encoder.scorer.prior(texts), cross_encoder.scorer.lengths(texts)
+    scoring = cross_encoder.config.scoring
     expected = (h - scoring.prior * prior[:, None]) / lengths[:, None] ** scoring.length
-    assert np.allclose(matcher.scores(tokens, texts, IMAGE_TO_TEXT), expected, atol=1e-4)
+    assert np.allclose(cross_encoder.scores(tokens, texts, IMAGE_TO_TEXT), expected, atol=1e-4)
 
 
-def test_what_cannot_be_scored_is_said(slow_run):
-    matcher = load_cross(slow_run.model)
-    tokens = np.zeros((2, *matcher.token_shape), dtype=np.float16)
+def test_what_cannot_be_scored_is_said(cross_encoder_run):
+    cross_encoder = load_trained_cross_encoder(cross_encoder_run.model)
+    tokens = np.zeros((2, *cross_encoder.token_shape), dtype=np.float16)
     with pytest.raises(DataError, match="2 pictures and 1 texts"):
-        matcher.score(tokens, ["a red square"])
+        cross_encoder.score(tokens, ["a red square"])
     with pytest.raises(ConfigError, match="unknown direction"):
-        matcher.score(tokens, "a red square", "sideways")
+        cross_encoder.score(tokens, "a red square", "sideways")
 
 
-def test_a_damaged_or_foreign_folder_is_refused(slow_run, small_model, tmp_path: Path):
+def test_a_damaged_or_foreign_folder_is_refused(cross_encoder_run, small_model, tmp_path: Path):
     import shutil
 
     with pytest.raises(ModelError, match="kind 'dual'"):
-        load_cross(small_model)
+        load_trained_cross_encoder(small_model)
     with pytest.raises(ModelError, match="no model folder"):
-        load_cross(tmp_path / "nothing")
+        load_trained_cross_encoder(tmp_path / "nothing")
     copy = tmp_path / "model"
-    shutil.copytree(slow_run.model, copy)
+    shutil.copytree(cross_encoder_run.model, copy)
     with (copy / "model.safetensors").open("r+b") as stream:
         stream.seek(-4, 2)
         stream.write(b"\1\2\3\4")
     with pytest.raises(ModelError, match="hash differs"):
-        load_cross(copy).token_shape  # noqa: B018
+        load_trained_cross_encoder(copy).token_shape  # noqa: B018
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(small_slow, shapes, cache, tmp_path: Path, monkeypatch):
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    small_cross_encoder, shapes, cache, tmp_path: Path, monkeypatch
+):
     from safetensors.numpy import load_file
 
-    config = small_slow(epochs=3)
+    config = small_cross_encoder(epochs=3)
     whole = cross_encoder.train(config, tmp_path / "whole", source=str(shapes), device="cpu")
 
     told = 0
@@ -108,18 +110,18 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(small_slow, shapes, cac
 
 
 def test_the_shipped_config_fits():
-    config = load(cross_encoder.SlowConfig, Path(__file__).parents[2] / "configs" / "slow.toml")
+    config = load(cross_encoder.SlowConfig, Path(__file__).parents[2] / "configs" / "cross_encoder.toml")
     assert config.kind == "cross"
     assert config.data.val not in ("val", "dev", "test")  # chosen on a part of the training split
 
 
-def test_a_tower_without_maps_is_refused(small_slow, shapes, tmp_path: Path):
+def test_a_tower_without_maps_is_refused(small_cross_encoder, shapes, tmp_path: Path):
     with pytest.raises(ConfigError, match="no feature maps"):
-        cross_encoder.train(small_slow(tower="fake"), tmp_path, source=str(shapes))
+        cross_encoder.train(small_cross_encoder(tower="fake"), tmp_path, source=str(shapes))
 
 
 def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
-    config = tmp_path / "slow.toml"
+    config = tmp_path / "cross_encoder.toml"
     config.write_text(
         'name = "tiny"\nkind = "cross"\nvocabulary = 100\n[image]\ntower = "fake-maps"\n'
         "[network]\nwidth = 16\nlayers = 1\nheads = 2\n[training]\nepochs = 1\nbatch_size = 30\n"

@@ -17,7 +17,7 @@ from diptych.core.config import load
 from diptych.core.errors import ConfigError, DataError
 from diptych.data.features import Selection, collect_captions
 from diptych.models import load as load_fast
-from diptych.models.cross import load_cross
+from diptych.models.cross_encoder import load_trained_cross_encoder
 from diptych.runs import distilled
 from diptych.runs.distilled import DistillationSettings, DistillConfig, candidates, teacher_scores
 from diptych.runs.pairing import Pairing
@@ -53,7 +53,9 @@ def test_candidates_are_the_right_one_the_nearest_and_some_others():
         candidates(images, texts, image_owner, text_owner, mined=9, drawn=4, seed=1)
 
 
-def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(trained, slow_run, shapes, tmp_path):
+def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(
+    trained, cross_encoder_run, shapes, tmp_path
+):
     config = dataclasses.replace(CONFIG, fresh=True)
     student = config.student(str(trained.model))
     made = load_fast(trained.model).config
@@ -64,7 +66,13 @@ def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(tr
         config, training=TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-12)
     )
     report = distilled.distill(
-        still, slow_run.model, str(trained.model), tmp_path / "run", source=str(shapes), any_data=True, device="cpu"
+        still,
+        cross_encoder_run.model,
+        str(trained.model),
+        tmp_path / "run",
+        source=str(shapes),
+        any_data=True,
+        device="cpu",
     )
     pictures = sorted(shapes.parent.glob("*-30.png"))
     new, old = (load_fast(folder).encode_images(pictures) for folder in (report.model, trained.model))
@@ -72,8 +80,8 @@ def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(tr
 
 
 @pytest.fixture
-def shown(slow_run, shapes, tmp_path: Path):
-    slow = load_cross(slow_run.model, precision="float32")
+def shown(cross_encoder_run, shapes, tmp_path: Path):
+    slow = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
     pairs, _ = runs.read_splits(CONFIG.data, str(shapes))
     return slow, collect_captions(pairs["train"], slow.image_tower, tmp_path / "features", Selection(langs=("en",)))
 
@@ -130,7 +138,7 @@ def test_of_two_processes_one_makes_the_scores_and_the_other_waits(shown, tmp_pa
 
 
 @pytest.mark.parametrize("chunk", [0, 5])
-def test_chunks_hold_in_distillation_too(slow_run, small_model, shapes, tmp_path: Path, monkeypatch, chunk):
+def test_chunks_hold_in_distillation_too(cross_encoder_run, small_model, shapes, tmp_path: Path, monkeypatch, chunk):
     sizes = set()
     real = Pairing.embed
 
@@ -143,18 +151,20 @@ def test_chunks_hold_in_distillation_too(slow_run, small_model, shapes, tmp_path
     monkeypatch.setattr(Pairing, "embed", watched)
     config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, chunk=chunk, epochs=1))
     report = distilled.distill(
-        config, slow_run.model, str(small_model), tmp_path / "out", source=str(shapes), device="cpu"
+        config, cross_encoder_run.model, str(small_model), tmp_path / "out", source=str(shapes), device="cpu"
     )
     assert report.scores["score"] > 300
     assert max(sizes) == (chunk or 18)
 
 
-def test_a_student_is_taught_and_learns_something_else_than_alone(slow_run, small_model, shapes, cache, tmp_path: Path):
+def test_a_student_is_taught_and_learns_something_else_than_alone(
+    cross_encoder_run, small_model, shapes, cache, tmp_path: Path
+):
     def taught(alpha: float, name: str):
         settings = DistillationSettings(alpha=alpha, mined=3, drawn=2)
         config = DistillConfig("pupil", distillation=settings, data=CONFIG.data, training=CONFIG.training)
         report = distilled.distill(
-            config, slow_run.model, str(small_model), tmp_path / name, source=str(shapes), device="cpu"
+            config, cross_encoder_run.model, str(small_model), tmp_path / name, source=str(shapes), device="cpu"
         )
         return load_fast(report.model).encode_texts(["a red circle"]), report
 
@@ -166,10 +176,10 @@ def test_a_student_is_taught_and_learns_something_else_than_alone(slow_run, smal
     assert np.allclose(load_fast(plain.model).encode_texts(["a red circle"]), alone, atol=1e-5)
 
 
-def test_other_data_than_the_teachers_is_refused(slow_run, small_model, shapes, tmp_path: Path):
+def test_other_data_than_the_teachers_is_refused(cross_encoder_run, small_model, shapes, tmp_path: Path):
     config = DistillConfig("pupil", data=runs.DataConfig(langs=("de",), workers=1), training=CONFIG.training)
     with pytest.raises(DataError, match="learnt from other pairs"):
-        distilled.distill(config, slow_run.model, str(small_model), tmp_path / "out", source=str(shapes))
+        distilled.distill(config, cross_encoder_run.model, str(small_model), tmp_path / "out", source=str(shapes))
     assert not (tmp_path / "out").exists()
 
 
@@ -184,17 +194,17 @@ def test_the_shipped_config_fits_the_slow_one():
 
     folder = Path(__file__).parents[2] / "configs"
     config = load(DistillConfig, folder / "distill.toml")
-    slow = load(cross_encoder.SlowConfig, folder / "slow.toml")
+    slow = load(cross_encoder.SlowConfig, folder / "cross_encoder.toml")
     assert (config.data.val, config.data.val_share) == (slow.data.val, slow.data.val_share)
 
 
-def test_from_the_command_line(slow_run, small_model, shapes, tmp_path: Path, capsys):
+def test_from_the_command_line(cross_encoder_run, small_model, shapes, tmp_path: Path, capsys):
     config = tmp_path / "distill.toml"
     config.write_text(
         'name = "pupil"\n[distillation]\nmined = 2\ndrawn = 1\n[data]\nlangs = ["en"]\n'
         "[training]\nepochs = 1\nbatch_size = 20\n"
     )
-    command = ["distill", str(config), "--teacher", str(slow_run.model), "--student", str(small_model)]
+    command = ["distill", str(config), "--teacher", str(cross_encoder_run.model), "--student", str(small_model)]
     out = tmp_path / "run"
     assert run([*command, "--data", str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == str(out / "model")

@@ -27,8 +27,8 @@ from diptych.core.errors import DataError, Reason
 from diptych.library import Library
 from diptych.serve import run
 from diptych.serve.app import Application, create_app
+from diptych.serve.cross_encoder import ServedCrossEncoder
 from diptych.serve.settings import Pressure, ServeSettings
-from diptych.serve.slow import Slow
 
 
 def _mosaic() -> Any:
@@ -201,16 +201,21 @@ class Waves:
 
 
 class Setting:
-    """A library of shapes, its fast model, and a matcher that was fitted to it."""
+    """A library of shapes, its dual encoder, and a cross-encoder that was fitted to it."""
 
-    def __init__(self, folder: Path, fast: Any, slow: Any) -> None:
-        self.folder, self.fast, self.slow = folder, fast, slow
+    def __init__(self, folder: Path, dual_encoder: Any, cross_encoder: Any) -> None:
+        self.folder, self.dual_encoder, self.cross_encoder = folder, dual_encoder, cross_encoder
 
     @asynccontextmanager
-    async def client(self, *, slow: bool = True, **changes: Any):
+    async def client(self, *, cross_encoder: bool = True, **changes: Any):
         settings = ServeSettings(pressure=Pressure(decoders=1, **changes))
-        attached = Slow(self.slow) if slow else None
-        application = create_app(settings, {"shapes": self.folder}, {self.fast.fingerprint: self.fast}, slow=attached)
+        attached = ServedCrossEncoder(self.cross_encoder) if cross_encoder else None
+        application = create_app(
+            settings,
+            {"shapes": self.folder},
+            {self.dual_encoder.fingerprint: self.dual_encoder},
+            cross_encoder=attached,
+        )
         transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
         async with (
             application.running(warm=False),
@@ -227,18 +232,18 @@ class Setting:
 
 
 @pytest.fixture(scope="session")
-def fitted(slow_run, small_model, shapes, tmp_path_factory) -> Setting:
+def fitted(cross_encoder_run, small_model, shapes, tmp_path_factory) -> Setting:
     from diptych.data.readers import open_source
     from diptych.models import load
-    from diptych.models.cross import load_cross
+    from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import rerank
 
     base = tmp_path_factory.mktemp("looking")
-    shutil.copytree(slow_run.model, base / "slow")
+    shutil.copytree(cross_encoder_run.model, base / "slow")
     shutil.copytree(shapes.parent, base / "pictures")
-    fast, slow = load(small_model), load_cross(base / "slow", precision="float32")
-    rerank.fit(fast, slow, list(open_source(shapes)), most=40)
-    library = Library.create(base / "library", fast, str(small_model))
+    dual_encoder, cross_encoder = load(small_model), load_trained_cross_encoder(base / "slow", precision="float32")
+    rerank.fit(dual_encoder, cross_encoder, list(open_source(shapes)), most=40)
+    library = Library.create(base / "library", dual_encoder, str(small_model))
     library.index([base / "pictures"])
-    library.add_tokens(slow)
-    return Setting(base / "library", fast, slow)
+    library.add_tokens(cross_encoder)
+    return Setting(base / "library", dual_encoder, cross_encoder)

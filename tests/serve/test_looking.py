@@ -1,4 +1,4 @@
-"""Re-ranking, relevance, captions and "why" over HTTP, with a matcher that was really trained."""
+"""Re-ranking, relevance, captions and "why" over HTTP, with a cross-encoder that was really trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from diptych.inspection.occlusion import explain
 from diptych.library import Library, NewItem
 from diptych.library.store.rows import content_of
 from diptych.library.tokens import TokenStore
-from diptych.serve.slow import Slow
+from diptych.serve.cross_encoder import ServedCrossEncoder
 
 from .conftest import Setting
 
@@ -42,8 +42,8 @@ def test_the_slow_model_orders_and_says_how_likely(fitted) -> None:
         return plain, (await client.post(S, json=body)).json()
 
     plain, answer = fitted.ask(scenario)
-    library = Library.open(fitted.folder, fitted.fast)
-    Slow(fitted.slow).attach(library)
+    library = Library.open(fitted.folder, fitted.dual_encoder)
+    ServedCrossEncoder(fitted.cross_encoder).attach(library)
     expected = library.search("a red circle", 8, rerank=6)
     assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in expected]
     assert [hit["rank"] for hit in answer["hits"]] == [hit.rank + 1 for hit in expected]
@@ -65,16 +65,18 @@ def test_features_say_what_there_is(fitted) -> None:
         return (await client.get("/libraries")).json()["libraries"][0]["features"], models
 
     with_slow, models = fitted.ask(scenario)
-    without, _ = fitted.ask(scenario, slow=False)
+    without, _ = fitted.ask(scenario, cross_encoder=False)
     wanted = {"rerank": True, "explain": True, "attention": True, "calibrated": True, "caption": True}
     assert wanted.items() <= with_slow.items()
     assert {**dict.fromkeys(wanted, False), "explain": True}.items() <= without.items()
-    assert {"id": fitted.slow.name, "dim": None, "tasks": ["rerank", "caption", "explain"]}.items() <= models[1].items()
+    assert {"id": fitted.cross_encoder.name, "dim": None, "tasks": ["rerank", "caption", "explain"]}.items() <= models[
+        1
+    ].items()
 
 
 def test_without_tokens_nothing_can_be_reranked_and_the_answer_says_how(fitted, tmp_path) -> None:
     shutil.copytree(fitted.folder, tmp_path / "bare", ignore=shutil.ignore_patterns("tokens"))
-    bare = Setting(tmp_path / "bare", fitted.fast, fitted.slow)
+    bare = Setting(tmp_path / "bare", fitted.dual_encoder, fitted.cross_encoder)
 
     async def scenario(client):
         features = (await client.get("/libraries")).json()["libraries"][0]["features"]
@@ -97,10 +99,10 @@ def test_why_by_the_fast_model_is_that_of_the_command(fitted) -> None:
         asked = {"text": "a red circle"}
         return hit, await client.get(path, params=asked), await client.get(path, params={**asked, "format": "png"})
 
-    for slow in (True, False):
-        hit, told, png = fitted.ask(scenario, slow=slow)
+    for cross_encoder in (True, False):
+        hit, told, png = fitted.ask(scenario, cross_encoder=cross_encoder)
         assert told.status_code == 200, told.text
-        expected = explain(fitted.fast, Path(hit["path"]), "a red circle")
+        expected = explain(fitted.dual_encoder, Path(hit["path"]), "a red circle")
         why = told.json()
         assert (why["by"], why["unit"], why["from_thumbnail"]) == ("fast", "cosine", False)
         assert why["score"] == pytest.approx(expected.score, abs=1e-4) == pytest.approx(hit["score"], abs=1e-3)
@@ -112,7 +114,7 @@ def test_why_by_the_fast_model_is_that_of_the_command(fitted) -> None:
 
 
 def test_why_by_the_slow_model_is_what_its_words_looked_at(fitted) -> None:
-    from diptych.models.cross.explain import explain_match
+    from diptych.models.cross_encoder.explain import explain_match
 
     async def scenario(client):
         hit = await first(client)
@@ -123,7 +125,7 @@ def test_why_by_the_slow_model_is_what_its_words_looked_at(fitted) -> None:
         return hit, answer.json(), searched
 
     hit, why, searched = fitted.ask(scenario)
-    expected = explain_match(fitted.slow, Path(hit["path"]), "a red circle")
+    expected = explain_match(fitted.cross_encoder, Path(hit["path"]), "a red circle")
     assert (why["by"], why["unit"]) == ("slow", "nats")
     assert [one["weight"] for one in why["words"]] == pytest.approx([one.gain for one in expected.words], abs=1e-2)
     assert sum(map(sum, why["words"][1]["regions"])) == pytest.approx(1, abs=1e-2)
@@ -134,7 +136,7 @@ def test_why_by_the_slow_model_is_what_its_words_looked_at(fitted) -> None:
 
 def test_a_picture_that_is_gone_is_explained_by_its_thumbnail(fitted, tmp_path) -> None:
     shutil.copytree(fitted.folder, tmp_path / "library")
-    moved = Setting(tmp_path / "library", fitted.fast, fitted.slow)
+    moved = Setting(tmp_path / "library", fitted.dual_encoder, fitted.cross_encoder)
 
     async def scenario(client):
         hit = await first(client)
@@ -168,7 +170,7 @@ def test_a_picture_is_described_whichever_way_it_comes(fitted, decode) -> None:
     by_id, in_library, by_data = fitted.ask(scenario)
     assert by_id == in_library
     assert by_id["text"] == by_data["text"]
-    assert by_id["model"] == fitted.slow.name
+    assert by_id["model"] == fitted.cross_encoder.name
     if decode == "beam":
         assert set(by_id["text"].split()) & {"red", "circle"}
 
@@ -177,7 +179,7 @@ def test_documents_are_ranked_by_the_slow_model_when_it_is_named(fitted) -> None
     pictures = ["red-circle-40.png", "blue-square-40.png", "green-circle-40.png"]
     files = [fitted.folder.parent / "pictures" / name for name in pictures]
     uris = ["data:image/png;base64," + base64.b64encode(file.read_bytes()).decode() for file in files]
-    body = {"query": "a red circle", "documents": uris[::-1], "model": fitted.slow.name}
+    body = {"query": "a red circle", "documents": uris[::-1], "model": fitted.cross_encoder.name}
 
     async def scenario(client):
         return await client.post("/v1/rerank", json=body), await client.post(
@@ -186,7 +188,7 @@ def test_documents_are_ranked_by_the_slow_model_when_it_is_named(fitted) -> None
 
     answer, refused = fitted.ask(scenario)
     results = answer.json()["results"]
-    scores = fitted.slow.score(fitted.slow.encode_regions(files[::-1]), "a red circle")
+    scores = fitted.cross_encoder.score(fitted.cross_encoder.encode_regions(files[::-1]), "a red circle")
     assert [one["index"] for one in results] == np.argsort(-scores).tolist()
     assert all(0 <= one["relevance_score"] <= 1 for one in results)
     assert (refused.status_code, refused.json()["code"]) == (422, "bad_request")
@@ -236,12 +238,12 @@ def test_more_slow_work_than_the_queue_holds_is_turned_away_and_searching_goes_o
 
 
 def test_a_pair_that_was_never_fitted_leaves_reranking_out(fitted, caplog) -> None:
-    library = Library.open(fitted.folder, fitted.fast)
-    bare = shutil.copytree(fitted.slow.folder, fitted.folder.parent / "unfitted", dirs_exist_ok=True)
+    library = Library.open(fitted.folder, fitted.dual_encoder)
+    bare = shutil.copytree(fitted.cross_encoder.folder, fitted.folder.parent / "unfitted", dirs_exist_ok=True)
     shutil.rmtree(bare / "pairs")
-    from diptych.models.cross import load_cross
+    from diptych.models.cross_encoder import load_trained_cross_encoder
 
-    assert not Slow(load_cross(bare)).attach(library)
+    assert not ServedCrossEncoder(load_trained_cross_encoder(bare)).attach(library)
     assert "cannot be re-ranked" in caplog.text
     with pytest.raises(LibraryError, match="attach a Reranker"):
         library.reordered("red", [], rerank=5)
@@ -258,13 +260,13 @@ def drawn(colour: str) -> bytes:
 
 def test_an_upload_gets_its_tokens_and_is_reranked(fitted, tmp_path) -> None:
     shutil.copytree(fitted.folder, tmp_path / "library")
-    copy = Setting(tmp_path / "library", fitted.fast, fitted.slow)
+    copy = Setting(tmp_path / "library", fitted.dual_encoder, fitted.cross_encoder)
 
     async def scenario(client):
         files = [("files", ("new.png", drawn("red"))), ("files", ("bad.png", b"no image"))]
         (good, _) = (await client.post("/libraries/shapes/items", files=files)).json()["added"]
         for _ in range(200):
-            if content_of(drawn("red")) in TokenStore(copy.folder, copy.slow):
+            if content_of(drawn("red")) in TokenStore(copy.folder, copy.cross_encoder):
                 break
             await asyncio.sleep(0.02)
         found = (await client.post(S, json={"text": "a red circle", "k": 46, "rerank": True, "candidates": 46})).json()
@@ -272,8 +274,8 @@ def test_an_upload_gets_its_tokens_and_is_reranked(fitted, tmp_path) -> None:
 
     hit = copy.ask(scenario)
     assert hit["scored_by"] != "cosine"
-    (expected,) = copy.slow.encode_regions([drawn("red")])
-    kept = TokenStore(copy.folder, copy.slow).get([content_of(drawn("red"))])[0]
+    (expected,) = copy.cross_encoder.encode_regions([drawn("red")])
+    kept = TokenStore(copy.folder, copy.cross_encoder).get([content_of(drawn("red"))])[0]
     assert np.array_equal(kept, expected)
 
 
@@ -281,14 +283,21 @@ def test_uploads_get_tokens_by_add_tokens_from_any_folder_and_can_be_explained(
     fitted, tmp_path, monkeypatch, capsys
 ) -> None:
     shutil.copytree(fitted.folder, tmp_path / "library")
-    library = Library.open(tmp_path / "library", fitted.fast)
+    library = Library.open(tmp_path / "library", fitted.dual_encoder)
     (item,) = library.add([NewItem(drawn("blue"), "blue.png")]).items
     monkeypatch.chdir(tmp_path)
-    report = library.add_tokens(fitted.slow)
+    report = library.add_tokens(fitted.cross_encoder)
     assert (report.added, report.skipped) == (1, ())
-    assert content_of(drawn("blue")) in TokenStore(tmp_path / "library", fitted.slow)
+    assert content_of(drawn("blue")) in TokenStore(tmp_path / "library", fitted.cross_encoder)
     monkeypatch.chdir("/")
-    command = ["explain-match", "a blue circle", "--slow", str(fitted.slow.folder), "--out", str(tmp_path / "x.png")]
+    command = [
+        "explain-match",
+        "a blue circle",
+        "--slow",
+        str(fitted.cross_encoder.folder),
+        "--out",
+        str(tmp_path / "x.png"),
+    ]
     assert run([*command, "--library", str(tmp_path / "library"), "--id", item.id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["image"] == item.path
     library.originals.file(item.path[len(str(tmp_path / "library")) :].replace("/files/", "./files/")).unlink()
@@ -298,7 +307,7 @@ def test_uploads_get_tokens_by_add_tokens_from_any_folder_and_can_be_explained(
 
 
 def test_a_file_that_changed_is_not_shown_as_what_was_indexed(fitted, tmp_path) -> None:
-    library = Library.create(tmp_path / "library", fitted.fast)
+    library = Library.create(tmp_path / "library", fitted.dual_encoder)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "one.png").write_bytes(drawn("red"))
     library.index([tmp_path / "images"])
@@ -310,7 +319,7 @@ def test_a_file_that_changed_is_not_shown_as_what_was_indexed(fitted, tmp_path) 
         why = await client.get(f"{path}/why", params={"text": "a red circle"})
         return await client.get(f"{path}/preview"), why
 
-    preview, why = Setting(tmp_path / "library", fitted.fast, fitted.slow).ask(scenario)
+    preview, why = Setting(tmp_path / "library", fitted.dual_encoder, fitted.cross_encoder).ask(scenario)
     assert (preview.status_code, preview.json()["code"]) == (404, "no_file")
     assert "changed" in preview.json()["message"]
     assert why.json()["from_thumbnail"] is True

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from diptych.serve.app import create_app
+from diptych.serve.cross_encoder import ServedCrossEncoder
 from diptych.serve.settings import Pressure, ServeSettings
-from diptych.serve.slow import Slow
 
 from .conftest import Waves, running
 from .test_page import ARGUMENTS, CHROMIUM, PAYLOADS, Visit, sync_api
@@ -23,23 +23,23 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def looked(fitted) -> Iterator[Any]:
-    """`looked(slow=True, **options)` opens a page of a server with a matcher and a generator."""
+    """`looked(slow=True, **options)` opens a page of a server with a cross-encoder and a generator."""
     with sync_api.sync_playwright() as playwright, ExitStack() as stack:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         stack.callback(browser.close)
         servers: dict[bool, Any] = {}
 
-        def opened(slow: bool = True, fragment: str = "", **options: Any) -> Visit:
-            if slow not in servers:
+        def opened(cross_encoder: bool = True, fragment: str = "", **options: Any) -> Visit:
+            if cross_encoder not in servers:
                 settings = ServeSettings(port=0, pressure=Pressure(decoders=1))
-                more = {"slow": Slow(fitted.slow), "generator": Waves()} if slow else {}
-                models = {fitted.fast.fingerprint: fitted.fast}
-                servers[slow] = stack.enter_context(
+                more = {"slow": ServedCrossEncoder(fitted.cross_encoder), "generator": Waves()} if cross_encoder else {}
+                models = {fitted.dual_encoder.fingerprint: fitted.dual_encoder}
+                servers[cross_encoder] = stack.enter_context(
                     running(create_app(settings, {"shapes": fitted.folder}, models, **more))
                 )
             context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
             stack.callback(context.close)
-            return Visit(context.new_page(), servers[slow].url).open(fragment)
+            return Visit(context.new_page(), servers[cross_encoder].url).open(fragment)
 
         yield opened
 
@@ -50,10 +50,10 @@ def clean(here: Visit) -> None:
 
 
 def test_why_shows_where_the_words_are_and_goes_away_again(looked) -> None:
-    for slow in (False, True):
-        here = looked(slow=slow)
+    for cross_encoder in (False, True):
+        here = looked(cross_encoder=cross_encoder)
         here.type("a red circle")
-        if slow:
+        if cross_encoder:
             with here.page.expect_response("**/search"):
                 here.page.click("#closely")
             here.until("document.querySelector('.card .score')?.tagName === 'SPAN'")
@@ -68,7 +68,7 @@ def test_why_shows_where_the_words_are_and_goes_away_again(looked) -> None:
         assert why.get_attribute("aria-pressed") == "true"
         words = here.page.locator("#viewer .whys li span[dir]").all_text_contents()
         assert words == ["a", "red", "circle"]
-        assert ("nats" if slow else "cosine") in here.page.locator("#viewer figcaption").text_content()
+        assert ("nats" if cross_encoder else "cosine") in here.page.locator("#viewer figcaption").text_content()
         assert "red circle" in here.page.locator("#viewer figure img").get_attribute("alt")
         here.until("document.querySelector('#viewer figure img').naturalWidth > 300")
         why.click()
@@ -77,7 +77,7 @@ def test_why_shows_where_the_words_are_and_goes_away_again(looked) -> None:
 
 
 def test_why_says_at_once_that_it_looks_and_what_went_wrong(looked) -> None:
-    here = looked(slow=False)
+    here = looked(cross_encoder=False)
     here.type("a red circle")
     here.page.locator(".card .open").first.click()
     why, working = here.page.get_by_role("button", name="Why?"), here.page.locator("#viewer .working")

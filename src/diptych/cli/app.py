@@ -41,9 +41,9 @@ COMMANDS = {
     "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
     "caption": ("diptych.cli.caption:caption", "Describe pictures in words."),
     "generate": ("diptych.cli.generate:generate", "Make small pictures from words."),
-    "distill": ("diptych.cli.distill:distill", "Teach a fast model what a slow matcher knows."),
+    "distill": ("diptych.cli.distill:distill", "Teach a dual encoder what a cross-encoder knows."),
     "explain-match": ("diptych.cli.explain_slow:explain_match", "Draw which regions of a picture a text looked at."),
-    "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a slow matcher to a fast model, for search --rerank."),
+    "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a cross-encoder to a dual encoder, for search --rerank."),
     "calibration": (
         "diptych.cli.fit_rerank:calibration",
         "How far the probabilities of re-ranked hits can be trusted.",

@@ -30,22 +30,22 @@ def caption(
     gallery: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 100,
     common: Common = COMMON,
 ) -> None:
-    """Describe pictures in words, with the slow matcher read as a captioner.
+    """Describe pictures in words, with the cross-encoder read as a captioner.
 
     With --data the pictures of a source are described and the captions scored against its texts: BLEU-4,
-    CIDEr, and how often the matcher finds the picture by its own caption.
+    CIDEr, and how often the cross-encoder finds the picture by its own caption.
 
     For example:
 
-        diptych caption photo.jpg --slow runs/diptych-slow/model
+        diptych caption photo.jpg --slow runs/cross-encoder/model
 
-        diptych caption *.jpg --slow runs/diptych-slow/model --decode nucleus --seed 3 --json
+        diptych caption *.jpg --slow runs/cross-encoder/model --decode nucleus --seed 3 --json
 
-        diptych caption --data flickr8k/ --split val --slow runs/diptych-slow/model
+        diptych caption --data flickr8k/ --split val --slow runs/cross-encoder/model
 
     Args:
         files: Pictures.
-        slow: The matcher's folder.
+        slow: The cross-encoder's folder.
         decode: greedy, beam or nucleus.
         beams: Sentences that beam grows side by side.
         top: Share of the probability that nucleus draws from.
@@ -55,18 +55,20 @@ def caption(
     need("torch", "diptych caption")
     from diptych.data.seen import learner_of, untrained
     from diptych.inspection import captions as work
-    from diptych.models.cross import load_cross
-    from diptych.models.cross.captions import DecodingSettings, describe
+    from diptych.models.cross_encoder import load_trained_cross_encoder
+    from diptych.models.cross_encoder.captions import DecodingSettings, describe
 
     if bool(files) == bool(data):
         raise ConfigError("expected pictures, or a source with --data, and not both")
     settings = DecodingSettings(decode, beams=beams, top=top, seed=common.seed or 0)
-    matcher = load_cross(slow, device=common.device)
-    work.check_captioner(matcher)
+    cross_encoder = load_trained_cross_encoder(slow, device=common.device)
+    work.check_captioner(cross_encoder)
     if data:
-        learner = learner_of(matcher.name, matcher.folder, matcher.config.training)
+        learner = learner_of(cross_encoder.name, cross_encoder.folder, cross_encoder.config.training)
         opened = untrained(open_source(data, options), [learner], progress=common.progress())
-        report = work.evaluate_captions(matcher, list(opened), settings, gallery=gallery, progress=common.progress())
+        report = work.evaluate_captions(
+            cross_encoder, list(opened), settings, gallery=gallery, progress=common.progress()
+        )
         found = ", ".join(f"{name} {value:.1f}" for name, value in report.retrieval.items())
         shown = [f"  {one.id}: {one.caption.text}" for one in report.captions[:5]]
         common.show(
@@ -84,8 +86,8 @@ def caption(
     skipped: list[Skipped] = []
     rows = []
     for file in files:
-        tokens = matcher.encode_regions([file], workers=1, skipped=skipped)
-        rows += [(file, one) for one in describe(matcher.scorer, tokens, settings)]
+        tokens = cross_encoder.encode_regions([file], workers=1, skipped=skipped)
+        rows += [(file, one) for one in describe(cross_encoder.scorer, tokens, settings)]
     for one in skipped:
         common.progress().say(f"{one.reason.value}: {one.name}")
     if not rows:

@@ -31,7 +31,7 @@ def distill(
     fresh: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> None:
-    """Teach a fast model what a slow matcher knows; searching with it costs no more than before.
+    """Teach a dual encoder what a cross-encoder knows; searching with it costs no more than before.
 
     The teacher scores each training text with its own picture, with the wrong ones that the student
     takes for the best, and with some at random; the scores are kept, so that another run with other
@@ -39,14 +39,14 @@ def distill(
 
     For example:
 
-        diptych distill configs/distill.toml --teacher runs/diptych-slow/model --student base --data flickr8k/
+        diptych distill configs/distill.toml --teacher runs/cross-encoder/model --student base --data flickr8k/
 
-        diptych distill configs/distill.toml --teacher runs/slow/model --data pairs.csv --set distillation.alpha=0.8
+        diptych distill my.toml --teacher runs/cross-encoder/model --data pairs.csv --set distillation.alpha=0.8
 
     Args:
         config: TOML file; see configs/distill.toml.
-        teacher: Folder of the slow matcher.
-        student: Name or folder of the fast model that learns on.
+        teacher: Folder of the cross-encoder.
+        student: Name or folder of the dual encoder that learns on.
         data: Source of pairs; those that the teacher learnt from.
         out: Folder of the run; runs/NAME when left out.
         set: Override a setting, as section.key=value; repeatable.

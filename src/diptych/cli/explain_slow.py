@@ -1,4 +1,4 @@
-"""`diptych explain-match`: what the slow matcher looked at."""
+"""`diptych explain-match`: what the cross-encoder looked at."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ def explain_match(
 
     For example:
 
-        diptych explain-match "a dog catches a red frisbee" photo.jpg --slow runs/diptych-slow/model
+        diptych explain-match "a dog catches a red frisbee" photo.jpg --slow runs/cross-encoder/model
 
-        diptych explain-match "a red frisbee" --library ~/pictures.library --id 3f2a91c07be44d10 --slow runs/slow/model
+        diptych explain-match "a red frisbee" --library my.library --id 3f2a91c07be44d10 --slow runs/cross-encoder/model
 
     Args:
         text: The text.
         image: The picture.
-        slow: The matcher's folder.
+        slow: The cross-encoder's folder.
         library: Take the picture from this library instead, by its id.
         id: The id of a hit, as search prints it.
         out: Where the PNG goes.
     """
     need("torch", "diptych explain-match")
     from diptych.data.images import name_of
-    from diptych.models.cross import load_cross
-    from diptych.models.cross.explain import explain_match as explain
-    from diptych.models.cross.explain import overlay
+    from diptych.models.cross_encoder import load_trained_cross_encoder
+    from diptych.models.cross_encoder.explain import explain_match as explain
+    from diptych.models.cross_encoder.explain import overlay
 
     check_file(out, "--out", PNG)
     if (image is None) == (library is None):
         raise ConfigError("expected a picture, or --library and --id, and not both")
     shown = image if image is not None else _in_library(library or Path(), id)
-    match = explain(load_cross(slow, device=common.device), shown, text)
+    match = explain(load_trained_cross_encoder(slow, device=common.device), shown, text)
     write_bytes(out, overlay(shown, match))
     value = {
         "text": match.text,
@@ -66,7 +66,7 @@ def explain_match(
         "out": str(out),
     }
     lines = [f"  {one.word:16} {one.gain:+6.2f}" for one in match.words]
-    notes = [Note("cut", match.unread, "word pieces at the end of the text that the matcher does not read")]
+    notes = [Note("cut", match.unread, "word pieces at the end of the text that the cross-encoder does not read")]
     text = "\n".join([f"h = {match.score:.2f}; nats that the picture adds to each word:", *lines, str(out)])
     common.show(value, text, notes if match.unread else ())
 

@@ -16,7 +16,7 @@ from .shared import Common
 if TYPE_CHECKING:
     from diptych.data.seen import Learner
     from diptych.models import DualEncoder
-    from diptych.models.cross import CrossEncoder
+    from diptych.models.cross_encoder import TrainedCrossEncoder
 
 ANY_SOURCE = SourceOptions()
 COMMON = Common()
@@ -32,20 +32,20 @@ def fit_rerank(
     queries: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 400,
     common: Common = COMMON,
 ) -> None:
-    """Fit a slow matcher to a fast model: how much each counts, and how many candidates are worth it.
+    """Fit a cross-encoder to a dual encoder: how much each counts, and how many candidates are worth it.
 
     It is fitted on pairs that neither model was trained on: without --split, those that their trainings
-    held out. The result lies in the matcher's folder and is used by search --rerank. Takes about a minute
+    held out. The result lies in the cross-encoder's folder and is used by search --rerank. Takes about a minute
     for each 200 queries.
 
     For example:
 
-        diptych fit-rerank --fast base --slow runs/diptych-slow/model --data my-pairs.csv
+        diptych fit-rerank --fast base --slow runs/cross-encoder/model --data my-pairs.csv
 
-        diptych fit-rerank --fast runs/mine/model --slow runs/slow/model --data flickr8k/ --split train --share 0.05
+        diptych fit-rerank --fast runs/mine/model --slow runs/cross-encoder/model --data f8k/ --split train --share 0.05
 
     Args:
-        slow: The matcher's folder.
+        slow: The cross-encoder's folder.
         data: Source of pairs.
         fast: A shipped model's name, or a model folder.
         share: Use only the records that data.val_share of this size held out of the training split.
@@ -54,17 +54,17 @@ def fit_rerank(
     need("torch", "diptych fit-rerank")
     from diptych.data.seen import Chosen, untrained
     from diptych.models import load
-    from diptych.models.cross import load_cross
+    from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import rerank
 
-    encoder, matcher = load(fast), load_cross(slow, device=common.device)
+    encoder, cross_encoder = load(fast), load_trained_cross_encoder(slow, device=common.device)
     opened = open_source(data, options)
     if share < 1:
         opened = Chosen(opened, rerank.of_share(list(opened), share), options.split)
-    opened = untrained(opened, _learners(encoder, matcher), progress=common.progress())
+    opened = untrained(opened, _learners(encoder, cross_encoder), progress=common.progress())
     report = rerank.fit(
         encoder,
-        matcher,
+        cross_encoder,
         list(opened),
         most=queries,
         seed=common.seed or 0,
@@ -77,12 +77,12 @@ def fit_rerank(
         f"text to image: h + {pair.beta:g} cosine over the best {pair.k}; image to text: beta "
         f"{pair.beta_image_to_text:g}\n"
         f"R@1 on {fitted['pictures']} pictures (fitted on the same): fast alone "
-        f"{fitted['fast R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
+        f"{fitted['dual encoder R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
         opened.notes,
     )
 
 
-def _learners(fast: DualEncoder, slow: CrossEncoder) -> list[Learner]:
+def _learners(fast: DualEncoder, slow: TrainedCrossEncoder) -> list[Learner]:
     from diptych.data.seen import learner_of
 
     return [learner_of(each.name, each.folder, each.config.training) for each in (fast, slow)]
@@ -102,10 +102,10 @@ def calibration(
 
     For example:
 
-        diptych calibration --slow runs/diptych-slow/model --data flickr8k/ --split val --plot reliability.png
+        diptych calibration --slow runs/cross-encoder/model --data flickr8k/ --split val --plot reliability.png
 
     Args:
-        slow: The matcher's folder, with what fit-rerank left in it.
+        slow: The cross-encoder's folder, with what fit-rerank left in it.
         data: Source of pairs.
         fast: A shipped model's name, or a model folder.
         queries: Texts that are asked for, at most.
@@ -119,14 +119,14 @@ def calibration(
     from diptych.data.seen import untrained
     from diptych.evaluation.reliability import draw_reliability
     from diptych.models import load
-    from diptych.models.cross import load_cross
+    from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import rerank
 
-    encoder, matcher = load(fast), load_cross(slow, device=common.device)
-    opened = untrained(open_source(data, options), _learners(encoder, matcher), progress=common.progress())
+    encoder, cross_encoder = load(fast), load_trained_cross_encoder(slow, device=common.device)
+    opened = untrained(open_source(data, options), _learners(encoder, cross_encoder), progress=common.progress())
     report = rerank.check_relevance(
         encoder,
-        matcher,
+        cross_encoder,
         list(opened),
         most=queries,
         seed=common.seed or 0,

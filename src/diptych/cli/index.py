@@ -69,7 +69,7 @@ def index(
 
         diptych index captions.csv --texts --library captions.library
 
-        diptych index ~/Pictures --library ~/pictures.library --tokens runs/diptych-slow/model
+        diptych index ~/Pictures --library ~/pictures.library --tokens runs/cross-encoder/model
 
     Args:
         paths: Folders, pictures, or files that list pictures.
@@ -90,7 +90,7 @@ def index(
         moment_seconds: Length of a moment; longer in videos of more than 240 of them.
         moment_frames: Frames that stand for a moment.
         prune: Put also into the trash what is not found because all of its folder is away or empty.
-        tokens: Keep the tokens of this slow matcher too (its folder), for search --rerank.
+        tokens: Keep the tokens of this cross-encoder too (its folder), for search --rerank.
     """
     if videos:
         need("av", "diptych index --videos")
@@ -145,9 +145,9 @@ def index(
     value, text = report.to_json(), _described(report, library)
     if tokens is not None:
         from diptych.library.tokens import remember
-        from diptych.models.cross import load_matcher
+        from diptych.models.cross_encoder import load_cross_encoder
 
-        added = collection.add_tokens(load_matcher(tokens, device=common.device), progress=progress)
+        added = collection.add_tokens(load_cross_encoder(tokens, device=common.device), progress=progress)
         remember(library, tokens)
         value["tokens"], text = added.to_json(), f"{text}\n{added.to_text()}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])

@@ -139,23 +139,25 @@ def compact(library: Path, *, common: Common = COMMON) -> None:
 
 @app.command(name="add-tokens")
 def add_tokens(library: Path, *, slow: str, common: Common = COMMON) -> None:
-    """Keep a slow matcher's tokens of every picture, so that search --rerank encodes nothing again.
+    """Keep a cross-encoder's tokens of every picture, so that search --rerank encodes nothing again.
 
     Only pictures without tokens are read. Interrupted, the same command goes on.
 
     For example:
 
-        diptych library add-tokens ~/pictures.library --slow runs/diptych-slow/model
+        diptych library add-tokens ~/pictures.library --slow runs/cross-encoder/model
 
     Args:
         library: Folder of the library.
-        slow: The matcher's folder, or blip:NAME_OR_FOLDER for a BLIP model of transformers.
+        slow: The cross-encoder's folder, or blip:NAME_OR_FOLDER for a BLIP model of transformers.
     """
     need("torch", "diptych library add-tokens")
     from diptych.library import tokens
-    from diptych.models.cross import load_matcher
+    from diptych.models.cross_encoder import load_cross_encoder
 
-    report = Library.open(library).add_tokens(load_matcher(slow, device=common.device), progress=common.progress())
+    report = Library.open(library).add_tokens(
+        load_cross_encoder(slow, device=common.device), progress=common.progress()
+    )
     tokens.remember(library, slow)
     lines = [f"{library}: {report.to_text()}"]
     lines += [one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped[:MOST_LISTED]]

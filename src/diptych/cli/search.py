@@ -91,10 +91,10 @@ def search(
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
-        rerank: Let the slow matcher put the nearest so many in order; see diptych library add-tokens.
+        rerank: Let the cross-encoder put the nearest so many in order; see diptych library add-tokens.
         budget_ms: Re-rank as many as so many milliseconds allow.
-        slow: The matcher's folder, or blip:NAME_OR_FOLDER; the one whose tokens the library holds is the default.
-        beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
+        slow: The cross-encoder's folder, or blip:NAME_OR_FOLDER; the one whose tokens the library holds is the default.
+        beta: Weight of the cosine beside the cross-encoder's score; what diptych fit-rerank found is the default.
     """
     queries.check_k(k)
     if null and common.json:
@@ -204,22 +204,24 @@ def _place(hit: Hit) -> str:
 
 
 def _attach(collection: Library, slow: str | None, beta: float | None, common: Common) -> None:
-    """Load the matcher whose tokens the library holds, and what was fitted for the two."""
+    """Load the cross-encoder whose tokens the library holds, and what was fitted for the two."""
     from diptych.library import tokens
 
     named = slow or tokens.remembered(collection.folder)
     if named is None:
-        raise tokens.missing(collection.folder, _matcher_here())
-    from diptych.models.cross import load_matcher
+        raise tokens.missing(collection.folder, _cross_encoder_here())
+    from diptych.models.cross_encoder import load_cross_encoder
     from diptych.runs import rerank
 
-    matcher = load_matcher(named, device=common.device)
-    collection.attach(rerank.reranker(collection.card.fingerprint, matcher, beta=beta, named=collection.card.model))
+    cross_encoder = load_cross_encoder(named, device=common.device)
+    collection.attach(
+        rerank.reranker(collection.card.fingerprint, cross_encoder, beta=beta, named=collection.card.model)
+    )
 
 
-def _matcher_here() -> str | None:
-    """The folder of a slow matcher that was trained in the working folder, if there is one."""
-    from diptych.models.cross.folder import KIND, kind_of
+def _cross_encoder_here() -> str | None:
+    """The folder of a cross-encoder that was trained in the working folder, if there is one."""
+    from diptych.models.cross_encoder.folder import KIND, kind_of
 
     return next((str(one) for one in sorted(Path("runs").glob("*/model")) if kind_of(one) == KIND), None)
 

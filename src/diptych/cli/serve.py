@@ -15,8 +15,8 @@ from .shared import Common
 
 if TYPE_CHECKING:
     from diptych.library import Encoder
+    from diptych.serve.cross_encoder import ServedCrossEncoder
     from diptych.serve.drawing import Generator
-    from diptych.serve.slow import Slow
 
 COMMON = Common()
 
@@ -51,7 +51,7 @@ def serve(
 
         diptych serve --library ~/pictures.library --host 0.0.0.0 --generate-token --read-only
 
-        diptych serve --library ~/pictures.library --slow runs/diptych-slow/model
+        diptych serve --library ~/pictures.library --slow runs/cross-encoder/model
 
     Args:
         library: Folder of a library, or name=folder; may be given several times.
@@ -65,9 +65,9 @@ def serve(
         read_only: Nobody may add, describe or delete.
         fetch_urls: Pictures may be given by https address, fetched by this machine.
         decoders: Processes that decode pictures.
-        slow: A matcher that re-ranks, describes and explains: its folder, or blip:NAME_OR_FOLDER. A library can be
-            re-ranked once it has the matcher's tokens: diptych library add-tokens.
-        beta: Weight of the cosine beside the matcher's score; what diptych fit-rerank found is the default.
+        slow: A cross-encoder that re-ranks, describes and explains: its folder, or blip:NAME_OR_FOLDER. A library can
+            be re-ranked once it has the cross-encoder's tokens: diptych library add-tokens.
+        beta: Weight of the cosine beside the cross-encoder's score; what diptych fit-rerank found is the default.
         generator: A model that draws pictures from words: its name or folder.
     """
     with needed_by("diptych serve"):
@@ -91,7 +91,7 @@ def serve(
     folders = libraries.named(library)
     run.log_to_stderr(quiet=common.quiet)
     application = create_app(
-        settings, folders, models_of(folders), slow=_slow(slow, beta, common), generator=_generator(generator)
+        settings, folders, models_of(folders), cross_encoder=_slow(slow, beta, common), generator=_generator(generator)
     )
 
     def ready(address: str) -> None:
@@ -108,15 +108,17 @@ def serve(
     run.serve(application, settings, ready)
 
 
-def _slow(named: str | None, beta: float | None, common: Common) -> Slow | None:
+def _slow(named: str | None, beta: float | None, common: Common) -> ServedCrossEncoder | None:
     if named is None:
         if beta is not None:
-            raise ConfigError("--beta weighs the cosine beside a matcher's score; name the matcher with --slow")
+            raise ConfigError(
+                "--beta weighs the cosine beside a cross-encoder's score; name the cross-encoder with --slow"
+            )
         return None
-    from diptych.models.cross import load_matcher
-    from diptych.serve.slow import Slow
+    from diptych.models.cross_encoder import load_cross_encoder
+    from diptych.serve.cross_encoder import ServedCrossEncoder
 
-    return Slow(load_matcher(named, device=common.device), beta)
+    return ServedCrossEncoder(load_cross_encoder(named, device=common.device), beta)
 
 
 def _generator(named: str | None) -> Generator | None:

@@ -39,7 +39,7 @@ def train(
 
         diptych train configs/heads.toml --data my-pairs.csv --set training.epochs=20 --set seed=1
 
-        diptych train configs/slow.toml --data flickr8k/
+        diptych train configs/cross_encoder.toml --data flickr8k/
 
         diptych train configs/synthesis/xmc_emoji.toml --data emoji/
 

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from diptych.core.shapes import Float32, UInt8
+from diptych.core.shapes import Float, Float16, Float32, UInt8
 
 from .errors import ConfigError
 
@@ -94,6 +94,36 @@ class TextTower(Protocol):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before any cut at `max_tokens`."""
+        ...
+
+
+@runtime_checkable
+class CrossEncoder(Protocol):
+    """A model that looks at an image and a text together: tokens of an image once, then scores with texts.
+
+    Slower and more exact than a dual encoder's cosine, so it re-ranks what a dual encoder found.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """(tokens, width) of one image."""
+        ...
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
+        """Tokens of images already resized as `preprocess` says."""
+        ...
+
+    def score(self, image_tokens: Float[np.ndarray, "b r w"], texts: str) -> Float32[np.ndarray, " b"]:
+        """Score of each image with the text; higher is a better match."""
         ...
 
 

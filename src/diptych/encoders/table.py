@@ -50,7 +50,7 @@ IMAGE_TOWERS: Mapping[str, Entry] = {
     "efficientnet-lite2-stem": Entry(f"{_LITE}:EfficientNetLite2Stem", "the same of Lite2"),
     "pixels": Entry("diptych.encoders.image.pixel_tower:PixelTower", "pixels as they are, below the network backbone"),
     "efficientnet-lite0-maps": Entry(
-        f"{_LITE}:EfficientNetLite0Maps", "feature maps of two depths, for the cross-attention matcher"
+        f"{_LITE}:EfficientNetLite0Maps", "feature maps of two depths, for the cross-encoder"
     ),
     "efficientnet-lite2-maps": Entry(f"{_LITE}:EfficientNetLite2Maps", "the same of Lite2"),
     "timm": Entry("diptych.encoders.image.timm:TimmImageTower", "any timm model", ("NAME_OR_FOLDER",)),

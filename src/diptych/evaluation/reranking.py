@@ -14,23 +14,24 @@ def top(scores: Float[np.ndarray, "q m"], k: int) -> Int64[np.ndarray, "q c"]:
 
 
 def rerank(
-    fast: Float[np.ndarray, "q m"],
+    cosines: Float[np.ndarray, "q m"],
     candidates: Int64[np.ndarray, "q c"],
-    slow: Float[np.ndarray, "q c"],
+    scores: Float[np.ndarray, "q c"],
     beta: float,
     k: int,
 ) -> Float64[np.ndarray, "q m"]:
-    """Scores whose order is that of slow + beta * fast among the first k candidates, of fast behind them.
+    """Numbers that order each query's first k candidates by scores + beta * cosines, the rest behind by cosine.
 
-    `candidates` are each query's best by `fast`, best first; `slow` holds their other score.
+    `cosines` are the dual encoder's; `candidates` each query's best by them, best first; `scores` the cross-encoder's
+    of these candidates.
     Raises DataError for fewer than k candidates (and fewer than there are items).
     """
-    if candidates.shape[1] < min(k, fast.shape[1]):
+    if candidates.shape[1] < min(k, cosines.shape[1]):
         raise DataError(f"found {candidates.shape[1]} candidates a query, expected at least {k}")
     first = candidates[:, :k]
-    rows = np.arange(len(fast))[:, None]
-    combined = np.asarray(fast, dtype=np.float64).copy()
-    best = slow[:, :k].astype(np.float64) + beta * combined[rows, first]
+    rows = np.arange(len(cosines))[:, None]
+    combined = np.asarray(cosines, dtype=np.float64).copy()
+    best = scores[:, :k].astype(np.float64) + beta * combined[rows, first]
     # everything else below the worst candidate
     combined += best.min(axis=1, keepdims=True) - combined.max(axis=1, keepdims=True) - 1.0
     combined[rows, first] = best

@@ -14,8 +14,8 @@ from diptych.core.types import Pair, Skipped
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.captions import bleu4, cider
 from diptych.evaluation.metrics import recall_at
-from diptych.models.cross import CrossEncoder
-from diptych.models.cross.captions import Caption, DecodingSettings, describe
+from diptych.models.cross_encoder import TrainedCrossEncoder
+from diptych.models.cross_encoder.captions import Caption, DecodingSettings, describe
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CaptionReport:
     decoding: str
     bleu4: float
     cider: float
-    retrieval: dict[str, float]  # R@k in percent: does the matcher find the picture by its own caption?
+    retrieval: dict[str, float]  # R@k in percent: does the cross-encoder find the picture by its own caption?
     gallery: int
     skipped: tuple[Skipped, ...]
 
@@ -52,15 +52,17 @@ class CaptionReport:
         }
 
 
-def check_captioner(matcher: CrossEncoder) -> None:
-    """Raise ConfigError for a matcher that was never taught to write."""
-    objective = matcher.config.objective.name
+def check_captioner(cross_encoder: TrainedCrossEncoder) -> None:
+    """Raise ConfigError for a cross-encoder that was never taught to write."""
+    objective = cross_encoder.config.objective.name
     if objective != "captioning":
-        raise ConfigError(f"the matcher {matcher.name!r} was trained by {objective!r}; only captioning can describe")
+        raise ConfigError(
+            f"the cross-encoder {cross_encoder.name!r} was trained by {objective!r}; only captioning can describe"
+        )
 
 
 def evaluate_captions(
-    matcher: CrossEncoder,
+    cross_encoder: TrainedCrossEncoder,
     pairs: Sequence[Pair],
     settings: DecodingSettings,
     *,
@@ -73,26 +75,27 @@ def evaluate_captions(
     a picture of its pair.
     Raises DataError when no pair has both a readable picture and a text.
     """
-    check_captioner(matcher)
+    check_captioner(cross_encoder)
     usable = [(place, ref) for place, pair in enumerate(pairs) if pair.texts for ref in pair.images]
     skipped: list[Skipped] = []
     kept, rows = [], []
     for place, ref in progress.track(usable, "pictures", total=len(usable)):
         before = len(skipped)
-        tokens = matcher.encode_regions([ref], workers=1, skipped=skipped)
+        tokens = cross_encoder.encode_regions([ref], workers=1, skipped=skipped)
         if len(skipped) == before:
             kept.append((place, ref))
             rows.append(tokens)
     if not kept:
         raise DataError(f"found no pair with a readable picture and a text among {len(pairs)}", Reason.NO_IMAGE)
     regions = np.concatenate(rows)
-    captions = describe(matcher.scorer, regions, settings)
+    captions = describe(cross_encoder.scorer, regions, settings)
     texts = [caption.text for caption in captions]
     references = [[text.value for text in pairs[place].texts] for place, _ in kept]
     count = min(gallery, len(kept))
     labels = np.array([place for place, _ in kept[:count]])
     ranks = ranks_from_scores(
-        matcher.scores(regions[:count], [text or "." for text in texts[:count]]), Positives.from_labels(labels, labels)
+        cross_encoder.scores(regions[:count], [text or "." for text in texts[:count]]),
+        Positives.from_labels(labels, labels),
     )
     return CaptionReport(
         captions=tuple(

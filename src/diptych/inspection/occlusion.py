@@ -37,7 +37,7 @@ _PART = re.compile(
 
 
 @runtime_checkable
-class Matcher(Protocol):
+class CrossEncoder(Protocol):
     """What is asked: any dual encoder."""
 
     @property
@@ -87,7 +87,7 @@ class Explanation:
 
 
 def explain(
-    encoder: Matcher | str | Path,
+    encoder: CrossEncoder | str | Path,
     image: ImageInput,
     text: str,
     *,

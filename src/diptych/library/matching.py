@@ -1,4 +1,4 @@
-"""What a library does with a slow matcher, with videos and with texts."""
+"""What a library does with a cross-encoder, with videos and with texts."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from . import query as queries
 from .searching import Searching
 
 if TYPE_CHECKING:
+    from diptych.core.protocols import CrossEncoder
     from diptych.data.readers import SourceOptions
     from diptych.data.video import MomentPlan, VideoLimits
 
     from .rerank import Reranker
-    from .tokens import Matcher, TokenReport, TokenStore
+    from .tokens import TokenReport, TokenStore
 
 
 class Matching(Searching):
-    """A library that a slow matcher may put in order, and that holds moments of videos, or texts."""
+    """A library that a cross-encoder may put in order, and that holds moments of videos, or texts."""
 
     _reranker: Reranker | None = None
 
@@ -45,18 +46,18 @@ class Matching(Searching):
         rerank: int = 0,
         budget_ms: float | None = None,
     ) -> list[Hit]:
-        """As `Searching.search`; with `rerank` the nearest so many are put in order by the attached matcher.
+        """As `Searching.search`; with `rerank` the nearest so many are put in order by the attached cross-encoder.
 
-        `budget_ms` bounds the matcher's time instead, or as well (see `Reranker.order`). Raises LibraryError
-        without a matcher or its tokens.
+        `budget_ms` bounds the cross-encoder's time instead, or as well (see `Reranker.order`). Raises LibraryError
+        without a cross-encoder or its tokens.
         """
         queries.check_k(k)
         if rerank or budget_ms is not None:
             return self._reranked(query, k, where, rerank, budget_ms, cut=cut)
         return super().search(query, k, where, cut=cut)
 
-    def add_tokens(self, matcher: Matcher, *, progress: Progress = SILENT) -> TokenReport:
-        """Keep the matcher's tokens of every picture that has none yet, so that `search` can re-rank.
+    def add_tokens(self, cross_encoder: CrossEncoder, *, progress: Progress = SILENT) -> TokenReport:
+        """Keep the cross-encoder's tokens of every picture that has none yet, so that `search` can re-rank.
 
         Pictures are read again from where they were indexed; a missing or bad one is skipped and named. Moments of
         videos and texts have no tokens: they are counted. Interrupted, it goes on where it was. Needs no model.
@@ -68,7 +69,9 @@ class Matching(Searching):
 
         with self._writing() as store:
             others: Counter[str] = Counter()
-            report = TokenStore(self.folder, matcher).add(pictures_of(store, self.folder, others), progress=progress)
+            report = TokenStore(self.folder, cross_encoder).add(
+                pictures_of(store, self.folder, others), progress=progress
+            )
         if others and not (report.added or report.known or report.skipped):
             raise LibraryError(
                 f"the library {escape(str(self.folder))} holds {' and '.join(others)} and no picture; tokens for "
@@ -77,14 +80,15 @@ class Matching(Searching):
         return replace(report, others=dict(others))
 
     def attach(self, reranker: Reranker) -> None:
-        """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another fast model."""
+        """Let `search` re-rank. Raises LibraryError for a pair that was fitted with another dual encoder."""
         from .tokens import address_of
 
-        if reranker.fast != self.card.fingerprint:
+        if reranker.dual_encoder != self.card.fingerprint:
             raise LibraryError(
-                f"the re-ranking was fitted with a fast model of fingerprint {reranker.fast[:8]}, the library "
-                f"{escape(str(self.folder))} was made by {self.card.fingerprint[:8]}; fit it for this model: diptych "
-                f"fit-rerank --fast {quote(self.card.model)} --slow {quote(address_of(reranker.slow))} --data PAIRS"
+                f"the re-ranking was fitted with the dual encoder {reranker.dual_encoder[:8]}, the library "
+                f"{escape(str(self.folder))} was made by {self.card.fingerprint[:8]}; fit it for this model: "
+                f"diptych fit-rerank --fast {quote(self.card.model)} "
+                f"--slow {quote(address_of(reranker.cross_encoder))} --data PAIRS"
             )
         self._reranker = reranker
 
@@ -96,10 +100,10 @@ class Matching(Searching):
     def reordered(
         self, text: str, hits: Sequence[Hit], *, rerank: int = 0, budget_ms: float | None = None
     ) -> list[Hit]:
-        """Hits of a search for `text`, best first by cosine: the first `rerank` put in order by the attached matcher.
+        """Hits of a search for `text`, best first by cosine: the first `rerank` in the cross-encoder's order.
 
         Pictures without tokens keep their place behind those that have some. Raises LibraryError without a
-        matcher or its tokens, ConfigError for a sum or a depth that cannot be used.
+        cross-encoder or its tokens, ConfigError for a sum or a depth that cannot be used.
         """
         from .rerank import MOST, check_text, with_tokens_first
 
@@ -196,10 +200,12 @@ class Matching(Searching):
 
         check_depth(rerank, budget_ms)
         if self._reranker is None:
-            raise LibraryError("nothing can be re-ranked without a matcher; attach a Reranker to the library first")
+            raise LibraryError(
+                "nothing can be re-ranked without a cross-encoder; attach a Reranker to the library first"
+            )
         if not (self.folder / FOLDER).is_dir():
-            raise missing(self.folder, address_of(self._reranker.slow))
-        store = TokenStore(self.folder, self._reranker.slow)
+            raise missing(self.folder, address_of(self._reranker.cross_encoder))
+        store = TokenStore(self.folder, self._reranker.cross_encoder)
         if not len(store):
-            raise missing(self.folder, address_of(self._reranker.slow))
+            raise missing(self.folder, address_of(self._reranker.cross_encoder))
         return store

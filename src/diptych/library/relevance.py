@@ -1,6 +1,6 @@
-"""How likely a hit is right, and how likely nothing here is: from the slow model's likelihoods.
+"""How likely a hit is right, and how likely nothing here is: from the cross-encoder's likelihoods.
 
-The evidence is the matcher's alone: what the picture tells about the text, h - log p(text), for each word,
+The evidence is the cross-encoder's alone: what the picture tells about the text, h - log p(text), for each word,
 and how a candidate stands among the others. A cosine would say more about its own training pictures than
 about new ones.
 """

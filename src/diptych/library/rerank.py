@@ -1,4 +1,4 @@
-"""Re-ranking: the fast model finds the candidates, the slow one puts them in order.
+"""Re-ranking: the dual encoder finds the candidates, the cross-encoder puts them in order.
 
 "Thinking Fast and Slow", section 3.3: order the top K by h(x, y) + beta * f(x) . g(y).
 """
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.core.errors import ConfigError
+from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float, Float32, Float64, Int64
 from diptych.core.types import Hit
 
 from . import query as queries
 from .relevance import Prior, Relevance
-from .tokens import Matcher, TokenStore
+from .tokens import TokenStore
 
 MOST = 200  # candidates that a budget alone may lead to
 _PART = 16  # candidates scored between two looks at the clock
@@ -28,7 +29,7 @@ _PART = 16  # candidates scored between two looks at the clock
 class Reranked:
     """The candidates in their new order: positions in the old one, and the scores they were ordered by.
 
-    The first `count` of the old order were scored by the matcher; the rest follow as they were.
+    The first `count` of the old order were scored by the cross-encoder; the rest follow as they were.
     """
 
     order: Int64[np.ndarray, " c"]
@@ -38,21 +39,21 @@ class Reranked:
 
 
 class Reranker:
-    """A slow matcher with the weight of the fast score and the number of candidates that were fitted for the pair.
+    """A cross-encoder with the weight of the fast score and the number of candidates that were fitted for the pair.
 
     Args:
-        fast: fingerprint of the fast model that the pair was fitted with.
-        slow: the matcher.
+        dual_encoder: fingerprint of the dual encoder that the pair was fitted with.
+        cross_encoder: the cross-encoder.
         beta: weight of the cosine beside h; the two have different scales.
         k: candidates to re-rank when nothing else is asked for.
-        relevance: turns the matcher's scores into probabilities; None leaves them out.
-        prior: the matcher's likelihood of texts without a picture, which `relevance` needs.
+        relevance: turns the cross-encoder's scores into probabilities; None leaves them out.
+        prior: the cross-encoder's likelihood of texts without a picture, which `relevance` needs.
     """
 
     def __init__(
         self,
-        fast: str,
-        slow: Matcher,
+        dual_encoder: str,
+        cross_encoder: CrossEncoder,
         beta: float,
         k: int = 50,
         *,
@@ -61,8 +62,8 @@ class Reranker:
     ) -> None:
         if beta < 0 or k < 1:
             raise ConfigError(f"beta must be at least 0 and k at least 1, found {beta} and {k}")
-        self.fast = fast
-        self.slow = slow
+        self.dual_encoder = dual_encoder
+        self.cross_encoder = cross_encoder
         self.beta = beta
         self.k = k
         self._relevance = relevance
@@ -71,7 +72,7 @@ class Reranker:
     @property
     def scored_by(self) -> str:
         """What a hit says about its score."""
-        return f"{self.slow.name} h + {self.beta:g} cosine"
+        return f"{self.cross_encoder.name} h + {self.beta:g} cosine"
 
     @property
     def is_calibrated(self) -> bool:
@@ -79,7 +80,7 @@ class Reranker:
         return self._relevance is not None and self._prior is not None
 
     def probabilities(self, text: str, h: Float[np.ndarray, " c"]) -> Float64[np.ndarray, " c"]:
-        """How likely each of several pictures is the right one for a text, from the matcher's scores of them.
+        """How likely each of several pictures is the right one for a text, from the cross-encoder's scores of them.
 
         Raises ConfigError where nothing was fitted.
         """
@@ -107,7 +108,7 @@ class Reranker:
         step = len(tokens) if budget_ms is None else _PART
         while count < len(tokens):
             part = slice(count, min(len(tokens), count + step))
-            found.append(self.slow.score(tokens[part], text))
+            found.append(self.cross_encoder.score(tokens[part], text))
             count = part.stop
             spent = 1000 * (time.perf_counter() - started)
             # the next part takes about as long as those before

@@ -1,6 +1,6 @@
 """Region tokens of a library's pictures, kept so that re-ranking encodes nothing again.
 
-One memory-mapped file a matcher, keyed by the pictures' content: copies share their tokens, moved files
+One memory-mapped file a cross-encoder, keyed by the pictures' content: copies share their tokens, moved files
 keep them, an edited one gets new ones. Rows are durable before they count, so an interrupted run goes on.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.file_names import escape
 from diptych.core.files import write_json
 from diptych.core.lines import one_line
-from diptych.core.protocols import SILENT, Preprocess, Progress
-from diptych.core.shapes import Float, Float16, Float32, UInt8
+from diptych.core.protocols import SILENT, CrossEncoder, Progress
+from diptych.core.shapes import Float16
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.cache import FeatureCache
 from diptych.data.images import stream
@@ -29,33 +29,8 @@ from diptych.library.store.rows import content_of
 
 FOLDER = "tokens"
 VIEW = "regions"
-MATCHER = "matcher.json"
+MADE_BY = "matcher.json"
 _WRITE = 128  # pictures that become durable together
-
-
-@runtime_checkable
-class Matcher(Protocol):
-    """What re-ranking needs of a slow matcher."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def preprocess(self) -> Preprocess: ...
-
-    @property
-    def token_shape(self) -> tuple[int, int]: ...
-
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
-        """Tokens of pictures already resized as `preprocess` says."""
-        ...
-
-    def score(self, image_tokens: Float[np.ndarray, "b r w"], texts: str) -> Float32[np.ndarray, " b"]:
-        """Score of each picture with the text; higher is a better match."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +54,14 @@ class TokenReport:
 
 
 class TokenStore:
-    """The tokens that one matcher made of a library's pictures."""
+    """The tokens that one cross-encoder made of a library's pictures."""
 
-    def __init__(self, library: Path, matcher: Matcher) -> None:
-        regions, width = matcher.token_shape
+    def __init__(self, library: Path, cross_encoder: CrossEncoder) -> None:
+        regions, width = cross_encoder.token_shape
         self._shape = (regions, width)
         self._library = library
-        self._matcher = matcher
-        self._cache = FeatureCache(library / FOLDER, matcher.fingerprint, VIEW, regions * width)
+        self._cross_encoder = cross_encoder
+        self._cache = FeatureCache(library / FOLDER, cross_encoder.fingerprint, VIEW, regions * width)
 
     def __len__(self) -> int:
         return len(self._cache)
@@ -120,11 +95,11 @@ class TokenStore:
         pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]] = []
         added = 0
         refs = _unchanged(wanted, contents, skipped)
-        batches = stream(refs, self._matcher.preprocess, batch_size=batch_size, workers=workers)
+        batches = stream(refs, self._cross_encoder.preprocess, batch_size=batch_size, workers=workers)
         try:
             for batch in progress.track(batches, "tokens", total=-(-len(wanted) // batch_size)):
                 skipped += [problem for _, problem in batch.skipped]
-                tokens = self._matcher.encode_pixels(batch.pixels)
+                tokens = self._cross_encoder.encode_pixels(batch.pixels)
                 pending += [(bytes.fromhex(contents[at]), one) for at, one in zip(batch.indices, tokens, strict=True)]
                 if len(pending) >= _WRITE:
                     added += self._write(pending)
@@ -165,35 +140,37 @@ def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: lis
         yield BytesImage(data, ref.name)
 
 
-def address_of(matcher: Matcher) -> str:
-    """What --slow names a matcher by; its name where it has no address."""
-    return str(getattr(matcher, "address", matcher.name))
+def address_of(cross_encoder: CrossEncoder) -> str:
+    """What --slow names a cross-encoder by; its name where it has no address."""
+    return str(getattr(cross_encoder, "address", cross_encoder.name))
 
 
-def remember(library: Path, matcher: str) -> None:
-    """Note the matcher whose tokens the library holds, a folder by its full path, so that a search can find it."""
-    folder = Path(matcher).expanduser()
-    matcher = str(folder.resolve()) if folder.is_dir() else matcher
-    write_json(library / FOLDER / MATCHER, {"matcher": matcher})
+def remember(library: Path, cross_encoder: str) -> None:
+    """Note which cross-encoder's tokens the library holds (a folder by its full path), so that a search finds it."""
+    folder = Path(cross_encoder).expanduser()
+    cross_encoder = str(folder.resolve()) if folder.is_dir() else cross_encoder
+    write_json(library / FOLDER / MADE_BY, {"matcher": cross_encoder})
 
 
 def remembered(library: Path) -> str | None:
-    """The folder of the matcher whose tokens were added last, or None."""
+    """The folder of the cross-encoder whose tokens were added last, or None."""
     try:
-        return str(json.loads((library / FOLDER / MATCHER).read_bytes())["matcher"])
+        return str(json.loads((library / FOLDER / MADE_BY).read_bytes())["matcher"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def missing(library: Path, slow: str | None) -> LibraryError:
-    """The error for a library without tokens of a matcher, named as --slow names it; it says how to add them.
+def missing(library: Path, cross_encoder: str | None) -> LibraryError:
+    """The error for a library without tokens of a cross-encoder, named as --slow names it; it says how to add them.
 
-    With None nobody has named a matcher: then of any.
+    With None nobody has named a cross-encoder: then of any.
     """
     shown = escape(str(library))
-    of_which = "of any slow matcher" if slow is None else f"of the matcher {slow}"
-    which = "" if slow else " (runs/diptych-slow/model is what diptych train configs/slow.toml makes)"
-    command = f"diptych library add-tokens {quote(shown)} --slow {quote(slow or 'runs/diptych-slow/model')}"
+    of_which = "of any cross-encoder" if cross_encoder is None else f"of the cross-encoder {cross_encoder}"
+    which = (
+        "" if cross_encoder else " (runs/cross-encoder/model is what diptych train configs/cross_encoder.toml makes)"
+    )
+    command = f"diptych library add-tokens {quote(shown)} --slow {quote(cross_encoder or 'runs/cross-encoder/model')}"
     return LibraryError(
         f"the library {shown} has no tokens {of_which}, so nothing can be re-ranked; add them once: {command}{which}"
     )

@@ -1,4 +1,4 @@
-"""The composition of the slow matcher: from a config to tower, tokens, network, trainer and a saved model."""
+"""The composition of the cross-encoder: from a config to tower, tokens, network, trainer and a saved model."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from diptych.encoders.half_precision import half_on
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
 from diptych.models.card import CardText
-from diptych.models.cross import folder as files
-from diptych.models.cross.network import CrossNetwork
-from diptych.models.cross.objectives import captioning_loss, matching_loss
-from diptych.models.cross.scorer import Scorer
-from diptych.models.cross.settings import (
+from diptych.models.cross_encoder import folder as files
+from diptych.models.cross_encoder.network import CrossNetwork
+from diptych.models.cross_encoder.objectives import captioning_loss, matching_loss
+from diptych.models.cross_encoder.scorer import Scorer
+from diptych.models.cross_encoder.settings import (
     TEXT_TO_IMAGE,
     NetworkSettings,
     ObjectiveSettings,
     ScoringSettings,
 )
-from diptych.models.cross.vocabulary import FILE, Vocabulary, both_directions
+from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_directions
 from diptych.training.batches import BatchRows
 from diptych.training.engine import FitResult, Trainer, accelerator
 from diptych.training.grouped import GroupedPlan
@@ -68,7 +68,7 @@ class TokenSettings:
 
 @dataclass(frozen=True)
 class SlowConfig:
-    """Everything that `diptych train` needs for a cross-attention matcher; its TOML twin is configs/slow.toml."""
+    """Everything that `diptych train` needs for a cross-encoder; its TOML twin is configs/cross_encoder.toml."""
 
     name: str
     kind: str = KIND
@@ -84,7 +84,7 @@ class SlowConfig:
 
     def __post_init__(self) -> None:
         if self.kind != KIND:
-            raise ConfigError(f'kind must be "{KIND}" for a cross-attention matcher, found {self.kind!r}')
+            raise ConfigError(f'kind must be "{KIND}" for a cross-encoder, found {self.kind!r}')
         unused.refuse_unused(self.data, "a cross-encoder (texts_per_picture says how many texts meet)")
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
@@ -108,7 +108,7 @@ def train(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
-    """Train the matcher that `config` describes on cached tokens, and save it in `out/model`.
+    """Train the cross-encoder that `config` describes on cached tokens, and save it in `out/model`.
 
     An interrupted run goes on from its last checkpoint. Arguments and errors as `diptych.runs.train`.
     """

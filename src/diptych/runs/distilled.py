@@ -1,4 +1,4 @@
-"""Distillation: a fast student learns from a slow teacher's scores, made once and kept on disk."""
+"""Distillation: a student learns from a cross-encoder teacher's scores, made once and kept on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from diptych.data.seen import read_seen
 from diptych.losses.distillation import distillation_loss
 from diptych.models import DualEncoder, load, require_cosine
 from diptych.models.card import CardText
-from diptych.models.cross import CrossEncoder, load_cross
+from diptych.models.cross_encoder import TrainedCrossEncoder, load_trained_cross_encoder
 from diptych.training.batches import BatchRows
 from diptych.training.settings import TrainingSettings
 
@@ -117,7 +117,7 @@ def distill(
 
     Args:
         config: what to do.
-        teacher: folder of a cross-attention matcher.
+        teacher: folder of a cross-encoder.
         student: name or folder of a dual encoder; it also mines the hard pictures.
         out: the run's folder; the model lands in `out/model`.
         source: the pairs; those that the teacher learnt from.
@@ -132,7 +132,7 @@ def distill(
     spec = source or config.data.source
     if not spec:
         raise ConfigError("no data to distil on; pass --data SOURCE, or set data.source in the config")
-    slow, fast = load_cross(teacher, device=device), load(student)
+    slow, fast = load_trained_cross_encoder(teacher, device=device), load(student)
     pairs, opened = read_splits(config.data, spec, options)
     root = cache or cache_folder()
     shown = collect_captions(
@@ -165,7 +165,7 @@ class TeacherLesson:
     def __init__(
         self,
         config: DistillConfig,
-        slow: CrossEncoder,
+        slow: TrainedCrossEncoder,
         fast: DualEncoder,
         shown: CaptionedImages,
         folder: Path,
@@ -269,7 +269,7 @@ def candidates(
 
 
 def teacher_scores(
-    slow: CrossEncoder,
+    slow: TrainedCrossEncoder,
     shown: CaptionedImages,
     wanted: Int64[np.ndarray, "m c"],
     folder: Path,
@@ -287,7 +287,7 @@ def teacher_scores(
 
 
 def _filled(
-    slow: CrossEncoder, shown: CaptionedImages, wanted: Int64[np.ndarray, "m c"], path: Path, progress: Progress
+    slow: TrainedCrossEncoder, shown: CaptionedImages, wanted: Int64[np.ndarray, "m c"], path: Path, progress: Progress
 ) -> Float32[np.ndarray, "m c"]:
     if not path.exists() or path.stat().st_size != wanted.size * 4:
         np.full(wanted.shape, np.nan, dtype=np.float32).tofile(path)

@@ -1,4 +1,4 @@
-"""Fitting a fast and a slow model to each other, and putting a re-ranker together from the two."""
+"""Fitting a dual encoder and a cross-encoder to each other, and putting a re-ranker together from the two."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.rerank import Reranker
 from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
-from diptych.models.cross import IMAGE_TO_TEXT, TEXT_TO_IMAGE, BlipMatcher, CrossEncoder
-from diptych.models.cross.pair import PairSettings, read_pair, write_pair
+from diptych.models.cross_encoder import IMAGE_TO_TEXT, TEXT_TO_IMAGE, CrossEncoder, TrainedCrossEncoder
+from diptych.models.cross_encoder.pair import PairSettings, read_pair, write_pair
 from diptych.models.embed import embed_pairs
 
 BETAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0, 400.0)
@@ -33,52 +33,54 @@ _WITHIN = 0.25  # R@1 in percent: fewer candidates are taken when they lose no m
 
 
 def reranker(
-    fast: DualEncoder | str,
-    slow: CrossEncoder | BlipMatcher,
+    dual_encoder: DualEncoder | str,
+    cross_encoder: CrossEncoder,
     *,
     beta: float | None = None,
     k: int | None = None,
     named: str = "base",
 ) -> Reranker:
-    """The re-ranker of a fast model (or its fingerprint) and a matcher, as `fit` left it in the matcher's folder.
+    """The re-ranker of a dual encoder (or its fingerprint) and a cross-encoder, as `fit` left it in the folder.
 
-    A `beta` of one's own needs no fitting; a pretrained matcher always needs one. Raises ModelError when
-    nothing was fitted for the two, with the command that does it for the fast model that is `named` so.
+    A `beta` of one's own needs no fitting; a pretrained cross-encoder always needs one. Raises ModelError when
+    nothing was fitted for the two, with the command that does it for the dual encoder that is `named` so.
     """
-    fingerprint = fast if isinstance(fast, str) else fast.fingerprint
+    fingerprint = dual_encoder if isinstance(dual_encoder, str) else dual_encoder.fingerprint
     if beta is not None:
-        return Reranker(fingerprint, slow, beta, k or 50)
-    if isinstance(slow, BlipMatcher):
-        raise ModelError(f"nothing is fitted for the pretrained matcher {slow.name!r}; name a weight with --beta")
-    pair = read_pair(slow.folder, fingerprint, slow.fingerprint, named)
+        return Reranker(fingerprint, cross_encoder, beta, k or 50)
+    if not isinstance(cross_encoder, TrainedCrossEncoder):
+        raise ModelError(
+            f"nothing is fitted for the pretrained cross-encoder {cross_encoder.name!r}; name a weight with --beta"
+        )
+    pair = read_pair(cross_encoder.folder, fingerprint, cross_encoder.fingerprint, named)
     relevance = Relevance.from_json(pair.calibration)
-    return Reranker(fingerprint, slow, pair.beta, k or pair.k, relevance=relevance, prior=slow.scorer)
+    return Reranker(fingerprint, cross_encoder, pair.beta, k or pair.k, relevance=relevance, prior=cross_encoder.scorer)
 
 
 @dataclass(frozen=True)
 class Scored:
     """One direction of held-out pairs: cosines of everything, and h of each query's best candidates."""
 
-    fast: Float32[np.ndarray, "q m"]
+    cosines: Float32[np.ndarray, "q m"]
     candidates: Int64[np.ndarray, "q c"]
-    slow: Float32[np.ndarray, "q c"]
+    scores: Float32[np.ndarray, "q c"]  # of the cross-encoder
     positives: Positives
     words: tuple[str, ...] = ()  # of the queries, where they are texts
 
     def recall(self, beta: float, k: int, at: int = 1) -> float:
         """R@at in percent after re-ranking the first k by h + beta * cosine."""
-        combined = rerank(self.fast, self.candidates, self.slow, beta, k)
+        combined = rerank(self.cosines, self.candidates, self.scores, beta, k)
         return 100 * float(recall_at(ranks_from_scores(combined, self.positives), at).mean())
 
-    def fast_recall(self, at: int = 1) -> float:
-        """R@at in percent of the fast model alone."""
-        return 100 * float(recall_at(ranks_from_scores(self.fast, self.positives), at).mean())
+    def dual_encoder_recall(self, at: int = 1) -> float:
+        """R@at in percent of the dual encoder alone."""
+        return 100 * float(recall_at(ranks_from_scores(self.cosines, self.positives), at).mean())
 
     def best_beta(self, k: int) -> float:
         """The beta of BETAS with the smallest mean log rank, which is smoother than R@1."""
 
         def badness(beta: float) -> float:
-            combined = rerank(self.fast, self.candidates, self.slow, beta, k)
+            combined = rerank(self.cosines, self.candidates, self.scores, beta, k)
             return float(np.log1p(ranks_from_scores(combined, self.positives).best).mean())
 
         return min(BETAS, key=badness)
@@ -105,19 +107,19 @@ def of_share(pairs: Sequence[Pair], share: float) -> list[Pair]:
 
 
 def fit(
-    fast: DualEncoder | str | Path,
-    slow: CrossEncoder,
+    dual_encoder: DualEncoder | str | Path,
+    cross_encoder: TrainedCrossEncoder,
     pairs: Sequence[Pair],
     *,
     most: int = 400,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> FitReport:
-    """Fit beta and K on pairs that neither model was trained on, and keep them in the matcher's folder.
+    """Fit beta and K on pairs that neither model was trained on, and keep them in the cross-encoder's folder.
 
     Args:
-        fast: the fast model.
-        slow: the matcher.
+        dual_encoder: the dual encoder.
+        cross_encoder: the cross-encoder.
         pairs: the pairs.
         most: queries of each direction, drawn at random.
         seed: of that draw.
@@ -125,37 +127,39 @@ def fit(
 
     Raises DataError when fewer than 10 pairs are left.
     """
-    fast = as_model(fast)
-    require_cosine(fast, "re-ranking")
+    dual_encoder = as_model(dual_encoder)
+    require_cosine(dual_encoder, "re-ranking")
     kept = [pair for pair in pairs if pair.images and pair.texts]
     if len(kept) < 10:
         raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
-    prepared = prepare(fast, slow, kept, progress=progress)
+    prepared = prepare(dual_encoder, cross_encoder, kept, progress=progress)
     scored = {
-        direction: score(slow, prepared, direction, most=most, seed=seed, progress=progress)
+        direction: score(cross_encoder, prepared, direction, most=most, seed=seed, progress=progress)
         for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
     }
     forward = scored[TEXT_TO_IMAGE]
     k, beta, curve = _chosen(forward)
     backward = scored[IMAGE_TO_TEXT]
     fitted = PairSettings(
-        fast=fast.fingerprint,
-        slow=slow.fingerprint,
-        fast_name=fast.name,
+        dual_encoder=dual_encoder.fingerprint,
+        cross_encoder=cross_encoder.fingerprint,
+        dual_encoder_name=dual_encoder.name,
         beta=beta,
         k=k,
         beta_image_to_text=backward.best_beta(k),
         fitted={
             "pictures": len(prepared.images),
-            "queries": {name: len(one.fast) for name, one in scored.items()},
+            "queries": {name: len(one.cosines) for name, one in scored.items()},
             "seed": seed,
-            "fast R@1": {name: round(one.fast_recall(), 2) for name, one in scored.items()},
+            "dual encoder R@1": {name: round(one.dual_encoder_recall(), 2) for name, one in scored.items()},
             "text_to_image R@1 by K": curve,
         },
-        calibration=fit_relevance(slow, forward, k) if slow.config.objective.name == "captioning" else {},
+        calibration=fit_relevance(cross_encoder, forward, k)
+        if cross_encoder.config.objective.name == "captioning"
+        else {},
         records=tuple(text_mark(pair.id, pair.texts) for pair in kept),
     )
-    return FitReport(fitted, write_pair(slow.folder, fitted), prepared.skipped)
+    return FitReport(fitted, write_pair(cross_encoder.folder, fitted), prepared.skipped)
 
 
 @dataclass(frozen=True)
@@ -168,19 +172,19 @@ class Evidence:
     nothing: Bool[np.ndarray, " m"]
 
 
-def evidence(slow: CrossEncoder, scored: Scored, k: int) -> Evidence:
+def evidence(cross_encoder: TrainedCrossEncoder, scored: Scored, k: int) -> Evidence:
     """The best k candidates of each text twice: as they are, and with the right picture taken away.
 
     So in half of the lists and more nothing matches, as with texts that are shuffled among galleries.
     """
-    priors, lengths = slow.scorer.prior(scored.words), slow.scorer.lengths(scored.words)
+    priors, lengths = cross_encoder.scorer.prior(scored.words), cross_encoder.scorer.lengths(scored.words)
     hits, right, queries, nothing = [], [], [], []
     for row, (prior, words) in enumerate(zip(priors, lengths, strict=True)):
         own = scored.positives.items[scored.positives.offsets[row] : scored.positives.offsets[row + 1]]
         is_right = np.isin(scored.candidates[row], own)
         for kept in [True, False] if is_right[:k].any() else [True]:
             chosen = np.flatnonzero(np.ones_like(is_right) if kept else ~is_right)[:k]
-            h = scored.slow[row, chosen]
+            h = scored.scores[row, chosen]
             hits.append(hit_features(h, float(prior), float(words)))
             right.append(is_right[chosen])
             queries.append(query_features(h, float(prior), float(words)))
@@ -188,9 +192,9 @@ def evidence(slow: CrossEncoder, scored: Scored, k: int) -> Evidence:
     return Evidence(np.concatenate(hits), np.concatenate(right), np.concatenate(queries), np.array(nothing))
 
 
-def fit_relevance(slow: CrossEncoder, scored: Scored, k: int) -> dict[str, Any]:
+def fit_relevance(cross_encoder: TrainedCrossEncoder, scored: Scored, k: int) -> dict[str, Any]:
     """Both probabilities fitted to held-out queries, JSON-ready."""
-    found = evidence(slow, scored, k)
+    found = evidence(cross_encoder, scored, k)
     return Relevance(fit_logistic(found.hits, found.right), fit_logistic(found.queries, found.nothing)).to_json()
 
 
@@ -218,8 +222,8 @@ class CalibrationReport:
 
 
 def check_relevance(
-    fast: DualEncoder | str | Path,
-    slow: CrossEncoder,
+    dual_encoder: DualEncoder | str | Path,
+    cross_encoder: TrainedCrossEncoder,
     pairs: Sequence[Pair],
     *,
     most: int = 400,
@@ -230,16 +234,18 @@ def check_relevance(
 
     Raises ModelError when nothing was fitted.
     """
-    fast = as_model(fast)
-    require_cosine(fast, "re-ranking")
-    pair = read_pair(slow.folder, fast.fingerprint, slow.fingerprint, lasting_name(fast))
+    dual_encoder = as_model(dual_encoder)
+    require_cosine(dual_encoder, "re-ranking")
+    pair = read_pair(
+        cross_encoder.folder, dual_encoder.fingerprint, cross_encoder.fingerprint, lasting_name(dual_encoder)
+    )
     relevance = Relevance.from_json(pair.calibration)
     if relevance is None:
-        raise ModelError(f"{slow.folder} has no probabilities for this pair; run diptych fit-rerank again")
+        raise ModelError(f"{cross_encoder.folder} has no probabilities for this pair; run diptych fit-rerank again")
     known = set(pair.records)
-    prepared = prepare(fast, slow, pairs, progress=progress)
-    scored = score(slow, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)
-    found = evidence(slow, scored, pair.k)
+    prepared = prepare(dual_encoder, cross_encoder, pairs, progress=progress)
+    scored = score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)
+    found = evidence(cross_encoder, scored, pair.k)
     hits, nothing = relevance.hit(found.hits), relevance.nothing(found.queries)
     return CalibrationReport(
         reliability(hits, found.right),
@@ -261,7 +267,7 @@ def _chosen(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pairs as both models see them: the fast one's vectors, the slow one's tokens, and the texts."""
+    """Pairs as both models see them: the dual encoder's vectors, the cross-encoder's tokens, and the texts."""
 
     images: Float32[np.ndarray, "n d"]
     texts: Float32[np.ndarray, "m d"]
@@ -272,22 +278,24 @@ class Prepared:
     skipped: tuple[Skipped, ...]
 
 
-def prepare(fast: DualEncoder, slow: CrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT) -> Prepared:
+def prepare(
+    dual_encoder: DualEncoder, cross_encoder: TrainedCrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT
+) -> Prepared:
     """Every readable image of each pair and all of its texts; pairs without a readable image are left out."""
-    embedded = embed_pairs(fast, pairs, progress=progress)
+    embedded = embed_pairs(dual_encoder, pairs, progress=progress)
     return Prepared(
         images=embedded.images,
         texts=embedded.texts,
         image_owner=embedded.image_owner,
         owner=embedded.owner,
-        tokens=slow.encode_regions(embedded.pictures, progress=progress),
+        tokens=cross_encoder.encode_regions(embedded.pictures, progress=progress),
         words=embedded.values,
         skipped=embedded.skipped,
     )
 
 
 def score(
-    slow: CrossEncoder,
+    cross_encoder: TrainedCrossEncoder,
     pairs: Prepared,
     direction: str,
     *,
@@ -312,16 +320,16 @@ def score(
     texts = tuple(pairs.words[query] for query in queries) if to_image else ()
     if depth >= cosines.shape[1]:  # everything: keys and values of a picture are made once for all texts
         every = (
-            slow.scores(pairs.tokens, texts)
+            cross_encoder.scores(pairs.tokens, texts)
             if to_image
-            else slow.scores(pairs.tokens[queries], pairs.words, IMAGE_TO_TEXT).T
+            else cross_encoder.scores(pairs.tokens[queries], pairs.words, IMAGE_TO_TEXT).T
         )
         return Scored(cosines, candidates, np.take_along_axis(every, candidates, 1), positives, texts)
     found = np.empty(candidates.shape, dtype=np.float32)
     for row in progress.track(range(len(queries)), f"matching {direction}", total=len(queries)):
         if to_image:
-            found[row] = slow.score(pairs.tokens[candidates[row]], pairs.words[queries[row]])
+            found[row] = cross_encoder.score(pairs.tokens[candidates[row]], pairs.words[queries[row]])
         else:
             own = pairs.tokens[queries[row] : queries[row] + 1]
-            found[row] = slow.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
+            found[row] = cross_encoder.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
     return Scored(cosines, candidates, found, positives, texts)

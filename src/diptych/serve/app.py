@@ -15,13 +15,13 @@ from . import errors
 from . import libraries as registry
 from .admission import Admission
 from .api import items, looking, making, models, search, system
+from .cross_encoder import ServedCrossEncoder
 from .drawing import Generator
 from .fetching import Fetcher
 from .gate import Gate
 from .metrics import Metrics
 from .service import Service
 from .settings import ServeSettings
-from .slow import Slow
 
 _ABOUT = """Find pictures by words and words by pictures, in many languages, on your own machine.
 
@@ -64,19 +64,21 @@ def create_app(
     default: Encoder | None = None,
     fetcher: Fetcher | None = None,
     load: registry.Loader | None = None,
-    slow: Slow | None = None,
+    cross_encoder: ServedCrossEncoder | None = None,
     generator: Generator | None = None,
 ) -> Application:
     """The application for libraries by name. `models` by fingerprint; `default` serves /v1 without a library.
 
     `load` gives the model of a library that was embedded anew, by the name in its card (`diptych.models.load`
-    by default); `slow` re-ranks, describes and explains; `generator` draws.
+    by default); `cross_encoder` re-ranks, describes and explains; `generator` draws.
 
     Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
     """
     metrics = Metrics()
-    stocked = registry.stock(libraries, models, default, settings.pressure, metrics, load=load, slow=slow)
-    return Application(Service(settings, stocked, metrics, fetcher, slow=slow, generator=generator))
+    stocked = registry.stock(
+        libraries, models, default, settings.pressure, metrics, load=load, cross_encoder=cross_encoder
+    )
+    return Application(Service(settings, stocked, metrics, fetcher, cross_encoder=cross_encoder, generator=generator))
 
 
 def _api(service: Service) -> FastAPI:

@@ -13,6 +13,7 @@ from diptych.core.shapes import Float16, UInt8
 from diptych.data.images import decode
 
 from . import errors
+from .cross_encoder import ServedCrossEncoder
 from .decoding import Decoded
 from .drawing import png_uri
 from .errors import ServeError
@@ -20,7 +21,6 @@ from .libraries import Served
 from .reading import About, original
 from .schemas import Why, WhyWord
 from .service import Service
-from .slow import Slow
 
 _LONGEST = 640  # pixels, longer side, of a picture that is drawn upon
 _GRID, _WINDOW = 8, 2  # cells of a side, as in `diptych explain`
@@ -59,11 +59,11 @@ def _seen(decoded: Decoded, *, from_thumbnail: bool) -> Seen:
     return Seen(decoded.pixels, decoded.thumb, from_thumbnail)
 
 
-def slow_of(service: Service, task: str) -> Slow:
-    """The slow model, if it is one that can write. Raises ServeError(404)."""
-    if service.slow is None or not service.slow.describes:
+def cross_encoder_of(service: Service, task: str) -> ServedCrossEncoder:
+    """The cross-encoder, if it is one that can write. Raises ServeError(404)."""
+    if service.cross_encoder is None or not service.cross_encoder.describes:
         raise errors.no_model(task)
-    return service.slow
+    return service.cross_encoder
 
 
 async def why(
@@ -77,10 +77,19 @@ async def why(
     if "record" in about.meta and about.meta.get("width") is None:
         raise ServeError(422, "not_a_picture", "this library holds texts; only pictures can be explained")
     if by == "slow":
-        slow = slow_of(service, "say what a word looked at")
-        shown = await seen(service, served, about, slow.preprocess)
-        key = (slow.matcher.fingerprint, about.content, about.meta.get("name"), shown.from_thumbnail, text, draw)
-        return await service.workshop.remembered(key, lambda: _by_slow(slow, served, about, shown, text, draw=draw))
+        cross_encoder = cross_encoder_of(service, "say what a word looked at")
+        shown = await seen(service, served, about, cross_encoder.preprocess)
+        key = (
+            cross_encoder.model.fingerprint,
+            about.content,
+            about.meta.get("name"),
+            shown.from_thumbnail,
+            text,
+            draw,
+        )
+        return await service.workshop.remembered(
+            key, lambda: _by_cross_encoder(cross_encoder, served, about, shown, text, draw=draw)
+        )
     shown = await seen(service, served, about, served.embedder.model.preprocess)
     key = (served.embedder.model.fingerprint, about.content, about.meta.get("name"), shown.from_thumbnail, text, draw)
     return await service.workshop.remembered(key, lambda: _by_fast(served, about, shown, text, draw=draw))
@@ -109,16 +118,18 @@ def _by_fast(served: Served, about: About, shown: Seen, text: str, *, draw: bool
     return told, draw_explanation(found, title) if draw else b""
 
 
-def _by_slow(slow: Slow, served: Served, about: About, shown: Seen, text: str, *, draw: bool) -> tuple[Why, bytes]:
-    """By what the slow model looked at (`diptych explain-match`)."""
-    from diptych.models.cross.explain import overlay
+def _by_cross_encoder(
+    cross_encoder: ServedCrossEncoder, served: Served, about: About, shown: Seen, text: str, *, draw: bool
+) -> tuple[Why, bytes]:
+    """By what the cross-encoder looked at (`diptych explain-match`)."""
+    from diptych.models.cross_encoder.explain import overlay
 
-    match = slow.explain(slow.tokens(served.library, about.content, shown.pixels), text)
+    match = cross_encoder.explain(cross_encoder.tokens(served.library, about.content, shown.pixels), text)
     if not match.words:
         raise DataError("the text has no words that the model knows", Reason.EMPTY_TEXT)
     told = Why(
         by="slow",
-        model=slow.name,
+        model=cross_encoder.name,
         unit="nats",
         text=text,
         score=round(match.score, _DIGITS),
@@ -137,20 +148,22 @@ def with_overlay(told: Why, png: bytes) -> Why:
     return told.model_copy(update={"overlay": png_uri(png)})
 
 
-async def tokens_of(service: Service, slow: Slow, served: Served, identifier: str) -> Float16[np.ndarray, "1 r w"]:
+async def tokens_of(
+    service: Service, cross_encoder: ServedCrossEncoder, served: Served, identifier: str
+) -> Float16[np.ndarray, "1 r w"]:
     """Region tokens of a picture of a library: the kept ones, or made now."""
     about = await served.read(served.reader.about, identifier)
-    shown = await seen(service, served, about, slow.preprocess)
-    return await service.workshop.run(lambda: slow.tokens(served.library, about.content, shown.pixels))
+    shown = await seen(service, served, about, cross_encoder.preprocess)
+    return await service.workshop.run(lambda: cross_encoder.tokens(served.library, about.content, shown.pixels))
 
 
 async def keep_tokens(service: Service, served: Served, identifier: str) -> None:
     """Make and keep the tokens of an uploaded picture. Raises DataError where its file is gone already."""
-    slow = served.slow
-    if slow is None:
+    cross_encoder = served.cross_encoder
+    if cross_encoder is None:
         return
     about = await served.read(served.reader.about, identifier)
-    shown = await seen(service, served, about, slow.preprocess)
+    shown = await seen(service, served, about, cross_encoder.preprocess)
     if shown.from_thumbnail:
         raise DataError(f"the picture {identifier} is gone or has changed", Reason.MISSING)
-    await service.workshop.run(lambda: slow.keep(served.library, about.content, shown.pixels))
+    await service.workshop.run(lambda: cross_encoder.keep(served.library, about.content, shown.pixels))

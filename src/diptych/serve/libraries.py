@@ -21,13 +21,13 @@ from diptych.library.store.where import Where
 
 from . import errors
 from .batching import Batcher
+from .cross_encoder import ServedCrossEncoder
 from .editing import Change, Changed, Editor
 from .embedding import Embedder, Vector
 from .metrics import Metrics
 from .projection import Mapper, Plan
 from .reading import Found, Reader
 from .settings import Pressure
-from .slow import Slow
 
 T = TypeVar("T")
 
@@ -49,12 +49,12 @@ class Served:
         embedder: Embedder,
         pressure: Pressure,
         metrics: Metrics,
-        slow: Slow | None = None,
+        cross_encoder: ServedCrossEncoder | None = None,
     ) -> None:
-        self.name, self.folder, self.embedder, self.slow = name, folder, embedder, slow
+        self.name, self.folder, self.embedder, self.cross_encoder = name, folder, embedder, cross_encoder
         self._card_file = _signature(folder)
         self.library = Library.open(folder, embedder.model)
-        self.is_fitted = slow is not None and slow.attach(self.library)
+        self.is_fitted = cross_encoder is not None and cross_encoder.attach(self.library)
         self.reader = Reader(self.library)
         self.mapper = Mapper(self.library.card.id)
         self._metrics = metrics
@@ -77,8 +77,8 @@ class Served:
         return False
 
     def can_rerank(self) -> bool:
-        """Whether the slow model can put its hits in order. Blocks, briefly."""
-        return self.is_fitted and self.slow is not None and self.slow.knows(self.library)
+        """Whether the cross-encoder can put its hits in order. Blocks, briefly."""
+        return self.is_fitted and self.cross_encoder is not None and self.cross_encoder.knows(self.library)
 
     def warm(self) -> None:
         """Open the snapshot and draw its map, so that the first search is quick. Blocks."""
@@ -205,7 +205,7 @@ class Shelf:
         try:
             embedder = await self._embedder_of(old.folder)
             new = await asyncio.to_thread(
-                Served, old.name, old.folder, embedder, self._pressure, self._metrics, old.slow
+                Served, old.name, old.folder, embedder, self._pressure, self._metrics, old.cross_encoder
             )
             await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm(), new.open_store())
         except Exception as error:  # the old one goes on searching what it knows; it is tried again
@@ -283,7 +283,7 @@ def stock(
     metrics: Metrics,
     *,
     load: Loader | None = None,
-    slow: Slow | None = None,
+    cross_encoder: ServedCrossEncoder | None = None,
 ) -> Shelf:
     """Open all libraries; those of one model share its batches. `models` are by fingerprint."""
     embedders: dict[str, Embedder] = {}
@@ -293,7 +293,7 @@ def stock(
     served = {}
     for name, folder in folders.items():
         about = card.read(folder)
-        served[name] = Served(name, folder, embedders[about.fingerprint], pressure, metrics, slow)
+        served[name] = Served(name, folder, embedders[about.fingerprint], pressure, metrics, cross_encoder)
     return Shelf(served, list(embedders.values()), load=load or _shipped_or_saved, pressure=pressure, metrics=metrics)
 
 

@@ -81,12 +81,15 @@ class SearchRequest(Request):
         description="Comparisons of the library's columns, joined by AND, OR and NOT: docs/library.md",
     )
     language: str | None = Field(default=None, pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$", examples=["de"])
-    rerank: bool = Field(default=False, description="Put the best in order with the slow model, if one is loaded")
+    rerank: bool = Field(default=False, description="Put the best in order with the cross-encoder, if one is loaded")
     candidates: int | None = Field(
-        default=None, ge=1, le=200, description="How many of the best the slow model looks at; else as many as fit it"
+        default=None,
+        ge=1,
+        le=200,
+        description="How many of the best the cross-encoder looks at; else as many as fit it",
     )
     budget_ms: float | None = Field(
-        default=None, gt=0, le=10_000, description="Time for the slow model, which then looks at fewer if need be"
+        default=None, gt=0, le=10_000, description="Time for the cross-encoder, which then looks at fewer if need be"
     )
     explain: bool = Field(default=False, description="Say of the first three what each word hangs on: see `why`")
     on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
@@ -126,9 +129,9 @@ class Hit(BaseModel):
     score: float = Field(description="What `scored_by` says: a cosine in [-1, 1] unless a reranker had a look")
     scored_by: str = "cosine"
     relevance: float | None = Field(
-        default=None, description="Calibrated probability in [0, 1] that this is right, where the slow model ranked"
+        default=None, description="Calibrated probability in [0, 1] that this is right, where the cross-encoder ranked"
     )
-    cosine: float | None = Field(default=None, description="Where the slow model ranked: the cosine")
+    cosine: float | None = Field(default=None, description="Where the cross-encoder ranked: the cosine")
     why: Why | None = None
     path: str | None = Field(default=None, description="Only told on this machine")
     width: int | None = None
@@ -231,7 +234,7 @@ class Features(BaseModel):
     write: bool
     rerank: bool = False
     explain: bool = False
-    attention: bool = Field(default=False, description="Whether `why` can ask the slow model too")
+    attention: bool = Field(default=False, description="Whether `why` can ask the cross-encoder too")
     calibrated: bool = False
     caption: bool = False
     generate: bool = False
@@ -343,7 +346,7 @@ class RerankRequest(Request):
 
 
 class RerankResult(BaseModel):
-    """A document's place. `relevance_score` in [0, 1] is (1 + cosine) / 2, or the slow model's probability."""
+    """A document's place. `relevance_score` in [0, 1] is (1 + cosine) / 2, or the cross-encoder's probability."""
 
     index: int
     relevance_score: float

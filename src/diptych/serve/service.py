@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from . import schemas
 from .background import Background
+from .cross_encoder import ServedCrossEncoder
 from .decoding import DecoderPool
 from .drawing import Generator
 from .fetching import Fetcher
@@ -20,7 +21,6 @@ from .libraries import Served, Shelf
 from .metrics import Metrics
 from .once import Once
 from .settings import ServeSettings
-from .slow import Slow
 from .slow_queue import Workshop
 
 
@@ -34,12 +34,12 @@ class Service:
         metrics: Metrics,
         fetcher: Fetcher | None = None,
         *,
-        slow: Slow | None = None,
+        cross_encoder: ServedCrossEncoder | None = None,
         generator: Generator | None = None,
     ) -> None:
         pressure, images = settings.pressure, settings.limits.images
         self.settings, self.shelf, self.metrics = settings, shelf, metrics
-        self.slow, self.generator = slow, generator
+        self.cross_encoder, self.generator = cross_encoder, generator
         self.once = Once()
         self.health = Health(self._embed_a_text)
         self.workshop = Workshop(pressure, metrics)
@@ -78,7 +78,7 @@ class Service:
 
     def features(self, served: Served) -> schemas.Features:
         """What can be done with a library beyond searching. Blocks, briefly."""
-        reranker, describes = served.library.reranker, self.slow is not None and self.slow.describes
+        reranker, describes = served.library.reranker, self.cross_encoder is not None and self.cross_encoder.describes
         can_rerank = served.can_rerank()
         return schemas.Features(
             write=not self.settings.read_only,

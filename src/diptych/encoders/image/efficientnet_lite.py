@@ -334,7 +334,7 @@ class Maps(nn.Module):
 
 
 class EfficientNetLite0Maps(EfficientNetLiteTower):
-    """Two depths of Lite0 as a frozen tower: what the cross-attention matcher looks at."""
+    """Two depths of Lite0 as a frozen tower: what the cross-encoder looks at."""
 
     _version = "maps-1"
     _suffix = "-maps"

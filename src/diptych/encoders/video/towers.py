@@ -38,10 +38,10 @@ class MeanPooledVideo:
 
 
 class TokenSequenceVideo:
-    """The tokens of all frames, one after the other: what a cross-attention matcher looks at.
+    """The tokens of all frames, one after the other: what a cross-encoder looks at.
 
     Args:
-        encode_tokens: prepared pictures to tokens (b, r, w), such as a matcher's `encode_pixels`.
+        encode_tokens: prepared pictures to tokens (b, r, w), such as a cross-encoder's `encode_pixels`.
         preprocess: how frames are prepared for it.
     """
 

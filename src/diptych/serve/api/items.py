@@ -296,7 +296,7 @@ async def _add(
 
 async def _keep_tokens(service: Service, served: Served, identifiers: list[str]) -> None:
     """Behind the answer: the tokens of what was added, where the library has some already."""
-    if identifiers and served.slow is not None and await served.read(served.can_rerank):
+    if identifiers and served.cross_encoder is not None and await served.read(served.can_rerank):
         for identifier in identifiers:
             service.background.put(partial(explaining.keep_tokens, service, served, identifier))
 

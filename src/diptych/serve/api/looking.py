@@ -27,7 +27,7 @@ async def why(
     service: TheService,
     text: Annotated[str, Query(max_length=MAX_QUERY)],
     by: Annotated[
-        Literal["fast", "slow"], Query(description="The library's model, or the slow one if one is loaded")
+        Literal["fast", "slow"], Query(description="The library's model, or the cross-encoder if one is loaded")
     ] = "fast",
     format: Annotated[Literal["json", "png"], Query(description="json holds the picture too")] = "json",
 ) -> Any:

@@ -18,16 +18,16 @@ router = APIRouter(responses=RESPONSES, tags=["models"])
 
 @router.post("/caption", summary="Describe a picture")
 async def caption(asked: CaptionRequest, service: TheService) -> Caption:
-    """In words, by the slow model read as a captioner; 404 `no_such_model` without one."""
-    slow = explaining.slow_of(service, "describe pictures")
+    """In words, by the cross-encoder read as a captioner; 404 `no_such_model` without one."""
+    cross_encoder = explaining.cross_encoder_of(service, "describe pictures")
     if asked.image.id is not None and asked.image.data is None and asked.image.url is None:
-        tokens = await explaining.tokens_of(service, slow, _library(asked.library, service), asked.image.id)
+        tokens = await explaining.tokens_of(service, cross_encoder, _library(asked.library, service), asked.image.id)
     else:
         data = await service.inputs.picture_bytes(asked.image)
-        pixels = (await service.decoders.decode(data, slow.preprocess)).pixels
-        tokens = await service.workshop.run(lambda: slow.tokens(None, None, pixels))
-    text, likelihood = await service.workshop.run(lambda: slow.describe(tokens, asked.decode, asked.seed))
-    return Caption(text=text, log_likelihood=likelihood, model=slow.name)
+        pixels = (await service.decoders.decode(data, cross_encoder.preprocess)).pixels
+        tokens = await service.workshop.run(lambda: cross_encoder.tokens(None, None, pixels))
+    text, likelihood = await service.workshop.run(lambda: cross_encoder.describe(tokens, asked.decode, asked.seed))
+    return Caption(text=text, log_likelihood=likelihood, model=cross_encoder.name)
 
 
 @router.post("/generate", summary="Draw pictures")

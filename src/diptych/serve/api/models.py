@@ -14,6 +14,7 @@ from diptych.core.shapes import Float32, Float64
 from diptych.serve.libraries import is_called
 
 from .. import drawing, errors
+from ..cross_encoder import ServedCrossEncoder
 from ..embedding import Embedder, Vector
 from ..errors import ServeError
 from ..inputs import DATA_URI, checked_text
@@ -31,7 +32,6 @@ from ..schemas import (
     Usage,
 )
 from ..service import Service, TheService
-from ..slow import Slow
 from . import RESPONSES
 
 router = APIRouter(responses=RESPONSES)
@@ -71,14 +71,18 @@ async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingR
 @router.post("/v1/rerank", tags=["models"], summary="Put documents in order of their nearness to a query")
 @router.post("/v2/rerank", tags=["models"], summary="The same, for Cohere's second version")
 async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
-    """By the dual encoder's cosine: texts or pictures on either side. By the slow model, if `model` names it:
+    """By the dual encoder's cosine: texts or pictures on either side. By the cross-encoder, if `model` names it:
     pictures for a text, and `relevance_score` is how likely each is the right one of them.
     """
     most = service.settings.limits.documents
     if len(asked.documents) > most:
         raise ServeError(422, "over_limit", f"found {len(asked.documents)} documents; the limit is {most}")
-    if asked.model is not None and service.slow is not None and is_called(asked.model, service.slow.name):
-        return await _by_slow(asked, service, service.slow)
+    if (
+        asked.model is not None
+        and service.cross_encoder is not None
+        and is_called(asked.model, service.cross_encoder.name)
+    ):
+        return await _by_cross_encoder(asked, service, service.cross_encoder)
     embedder = service.shelf.model(asked.model)
     (query,) = await service.inputs.all([asked.query], embedder, "query")
     vectors = await service.inputs.all([_content(one) for one in asked.documents], embedder, "documents")
@@ -86,23 +90,25 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     return _ranked(asked, scores, (1 + scores) / 2, embedder.name, "cosine")
 
 
-async def _by_slow(asked: RerankRequest, service: Service, slow: Slow) -> RerankResponse:
+async def _by_cross_encoder(
+    asked: RerankRequest, service: Service, cross_encoder: ServedCrossEncoder
+) -> RerankResponse:
     documents = [_content(one) for one in asked.documents]
     if _is_picture(asked.query) or not all(map(_is_picture, documents)):
-        raise ServeError(422, "bad_request", f"{slow.name} ranks pictures for a text: the query is a text, the "
-                         "documents are data URIs", "Leave model out for texts on both sides.")  # fmt: skip
+        raise ServeError(422, "bad_request", f"{cross_encoder.name} ranks images for a text: the query is a text, "
+                         "the documents are data URIs", "Leave model out for texts on both sides.")  # fmt: skip
     reranker = next((one.library.reranker for one in service.shelf if one.is_fitted), None)
     if reranker is None or not reranker.is_calibrated:
         raise errors.no_model("say how likely a picture is right")
     text = checked_text(asked.query, MAX_QUERY, "query")
-    pixels = await service.inputs.all_pixels(documents, slow.preprocess, "documents")
+    pixels = await service.inputs.all_pixels(documents, cross_encoder.preprocess, "documents")
 
     def work() -> tuple[Any, Any]:
-        scores = slow.scores(np.concatenate([slow.tokens(None, None, one) for one in pixels]), text)
+        scores = cross_encoder.scores(np.concatenate([cross_encoder.tokens(None, None, one) for one in pixels]), text)
         return scores, reranker.probabilities(text, scores)
 
     scores, probabilities = await service.workshop.run(work)
-    return _ranked(asked, scores, probabilities, slow.name, f"{slow.name} h")
+    return _ranked(asked, scores, probabilities, cross_encoder.name, f"{cross_encoder.name} h")
 
 
 def _ranked(
@@ -133,9 +139,11 @@ def _described(embedder: Embedder) -> Model:
 
 def _others(service: Service) -> list[Model]:
     found = []
-    if (slow := service.slow) is not None:
-        tasks = ["rerank", *(["caption", "explain"] if slow.describes else [])]
-        found.append(Model(id=slow.name, fingerprint=slow.matcher.fingerprint, languages=[], tasks=tasks))
+    if (cross_encoder := service.cross_encoder) is not None:
+        tasks = ["rerank", *(["caption", "explain"] if cross_encoder.describes else [])]
+        found.append(
+            Model(id=cross_encoder.name, fingerprint=cross_encoder.model.fingerprint, languages=[], tasks=tasks)
+        )
     if service.generator is not None:
         name = drawing.name_of(service.generator)
         fingerprint = str(getattr(service.generator, "fingerprint", ""))

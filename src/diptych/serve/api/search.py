@@ -117,11 +117,13 @@ def _words(asked: SearchRequest) -> str:
 async def _reordered(
     service: Service, served: Served, asked: SearchRequest, found: Found, depth: int
 ) -> tuple[Found, float | None]:
-    """The hits in the slow model's order, and how likely none is right."""
-    slow, text = served.slow, asked.text
-    assert slow is not None
+    """The hits in the cross-encoder's order, and how likely none is right."""
+    cross_encoder, text = served.cross_encoder, asked.text
+    assert cross_encoder is not None
     assert text is not None
-    hits = await service.workshop.run(lambda: slow.reordered(served.library, text, found.hits, depth, asked.budget_ms))
+    hits = await service.workshop.run(
+        lambda: cross_encoder.reordered(served.library, text, found.hits, depth, asked.budget_ms)
+    )
     first = hits[0].meta if hits and _is_judged(hits[0], served) else {}
     return replace(found, hits=hits), first.get("nothing_matches")
 
@@ -134,7 +136,7 @@ def _is_judged(hit: library_types.Hit, served: Served) -> bool:
 async def _explained(service: Service, served: Served, asked: SearchRequest, hits: list[Hit]) -> None:
     """Say of the first hits what the words hang on: by the model that put them in order."""
     for hit in hits[:_EXPLAINED]:
-        by = "slow" if asked.rerank and served.slow is not None and served.slow.describes else "fast"
+        by = "slow" if asked.rerank and served.cross_encoder is not None and served.cross_encoder.describes else "fast"
         hit.why, _ = await explaining.why(service, served, hit.id, _words(asked), by, draw=False)
 
 

@@ -10,7 +10,7 @@ import { Query } from "./query.js";
 import { Results } from "./results.js";
 
 const PAUSE = 110; // milliseconds of not typing before a search
-const SLOW_PAUSE = 350; // the same where a slow model looks closely
+const SLOW_PAUSE = 350; // the same where a cross-encoder looks closely
 const DOUBT = 0.5; // probability that nothing matches from which on the page says so
 const FIRST = 40; // pictures asked for at once
 const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vélo", "雪の中の犬", "gente en la playa", "молодая женщина улыбается"];

@@ -33,7 +33,7 @@ class Vocabulary:
     @classmethod
     def learn(cls, texts: Iterable[str], size: int) -> Vocabulary:
         """WordPiece of up to `size` pieces, small letters, accents kept. Only ever from training texts."""
-        tokenizers = need("tokenizers", "the cross-attention matcher")
+        tokenizers = need("tokenizers", "the cross-encoder")
         normalizer = tokenizers.normalizers.BertNormalizer(strip_accents=False, lowercase=True)
         splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
         counts: Counter[str] = Counter()
@@ -51,7 +51,7 @@ class Vocabulary:
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
         """The vocabulary in a file. Raises ModelError when it is missing or damaged."""
-        tokenizers = need("tokenizers", "the cross-attention matcher")
+        tokenizers = need("tokenizers", "the cross-encoder")
         try:
             return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
         except Exception as error:  # the package raises plain Exceptions

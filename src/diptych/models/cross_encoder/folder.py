@@ -1,4 +1,4 @@
-"""A saved cross-attention model is a folder of the same family as a dual encoder's, with `kind` "cross".
+"""A saved cross-encoder is a folder of the same family as a dual encoder's, with `kind` "cross".
 
 config.json          sizes, tower, objective, scoring, training record, hashes of the files
 model.safetensors    every weight of the network, in half precision
@@ -54,7 +54,7 @@ class TowerConfig:
 
 @dataclass(frozen=True)
 class CrossConfig:
-    """What config.json of a cross-attention model holds."""
+    """What config.json of a cross-encoder holds."""
 
     name: str
     image: TowerConfig
@@ -85,12 +85,12 @@ def kind_of(folder: Path) -> str:
 
 
 def read_config(folder: Path) -> CrossConfig:
-    """The config of a cross-attention model. Raises ModelError when the folder is not one."""
+    """The config of a cross-encoder. Raises ModelError when the folder is not one."""
     kind = kind_of(folder)
     if kind != KIND:
         found = f"a model of kind {kind!r}" if kind else "no model"
         raise ModelError(
-            f"{folder} holds {found}; expected a cross-attention matcher: diptych train configs/slow.toml makes one"
+            f"{folder} holds {found}; expected a cross-encoder: diptych train configs/cross_encoder.toml makes one"
         )
     values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if values.get("format", FORMAT) != FORMAT:

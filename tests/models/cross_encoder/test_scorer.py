@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.models.cross import scorer as module
-from diptych.models.cross.scorer import Scorer
-from diptych.models.cross.settings import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ScoringSettings
-from diptych.models.cross.vocabulary import both_directions
+from diptych.models.cross_encoder import scorer as module
+from diptych.models.cross_encoder.scorer import Scorer
+from diptych.models.cross_encoder.settings import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ScoringSettings
+from diptych.models.cross_encoder.vocabulary import both_directions
 
 TEXTS = ["a blue square", "a red circle on white", "two dogs play with a small ball in the deep snow", "circle, yellow"]
 

@@ -1,4 +1,4 @@
-"""The slow matcher as it is used: pictures to region tokens once, then scores, captions and explanations."""
+"""The cross-encoder as it is used: pictures to region tokens once, then scores, captions and explanations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.protocols import SILENT, MapTower, Preprocess, Progress
+from diptych.core.protocols import SILENT, CrossEncoder, MapTower, Preprocess, Progress
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
@@ -23,7 +23,7 @@ from diptych.models.folder import BUNDLED, WEIGHTS, verify
 
 from . import folder as files
 from . import vocabulary
-from .blip import PREFIX, BlipMatcher
+from .blip import PREFIX, BlipCrossEncoder
 from .network import CrossNetwork
 from .scorer import Scorer
 from .settings import TEXT_TO_IMAGE
@@ -32,11 +32,11 @@ from .vocabulary import Vocabulary
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-class CrossEncoder:
-    """A trained cross-attention matcher ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
+class TrainedCrossEncoder:
+    """A trained cross-encoder ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
 
     `encode_regions` is done once a picture; `score` and `scores` then cost milliseconds a pair. Made by
-    `load_cross(folder)`.
+    `load_trained_cross_encoder(folder)`.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class CrossEncoder:
         tower = image_tower(side.tower)
         if tower.fingerprint != side.fingerprint:
             raise ModelError(
-                f"this matcher was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, the "
-                f"one installed here has {tower.fingerprint[:8]}; install the version named in the model's card"
+                f"this model was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, "
+                f"the one installed here has {tower.fingerprint[:8]}; install the version named in the model's card"
             )
         if not isinstance(tower, MapTower):
             raise ModelError(f"the tower {side.tower!r} gives no feature maps; expected one such as fake-maps")
@@ -182,23 +182,25 @@ class CrossEncoder:
         return self.scorer.matrix(image_tokens, texts, direction)
 
     def __repr__(self) -> str:
-        return f"CrossEncoder({self.name!r}, fingerprint={self.fingerprint[:8]})"
+        return f"TrainedCrossEncoder({self.name!r}, fingerprint={self.fingerprint[:8]})"
 
 
-def load_cross(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> CrossEncoder:
-    """Load a cross-attention matcher from its folder. Raises ModelError for a folder that is not one.
+def load_trained_cross_encoder(
+    folder: str | Path, *, device: str = "auto", precision: str = "auto"
+) -> TrainedCrossEncoder:
+    """Load a cross-encoder from its folder. Raises ModelError for a folder that is not one.
 
     `precision`: float32, bfloat16, or auto, which is bfloat16 where the processor has it.
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
-        raise ModelError(f"no model folder at {path}; diptych train configs/slow.toml makes one")
-    return CrossEncoder(path, files.read_config(path), device=device, precision=precision)
+        raise ModelError(f"no model folder at {path}; diptych train configs/cross_encoder.toml makes one")
+    return TrainedCrossEncoder(path, files.read_config(path), device=device, precision=precision)
 
 
-def load_matcher(spec: str | Path, *, device: str = "auto") -> CrossEncoder | BlipMatcher:
-    """A matcher of ours by its folder, or "blip:NAME_OR_FOLDER" for a BLIP model of transformers."""
+def load_cross_encoder(spec: str | Path, *, device: str = "auto") -> CrossEncoder:
+    """A cross-encoder of ours by its folder, or "blip:NAME_OR_FOLDER" for a BLIP model of transformers."""
     text = str(spec)
     if text.startswith(PREFIX):
-        return BlipMatcher(text.removeprefix(PREFIX), device=device)
-    return load_cross(spec, device=device)
+        return BlipCrossEncoder(text.removeprefix(PREFIX), device=device)
+    return load_trained_cross_encoder(spec, device=device)

@@ -1,4 +1,4 @@
-"""What a slow matcher adds to a library: a better order, relevance, captions, and which word looked where.
+"""What a cross-encoder adds to a library: a better order, relevance, captions, and which word looked where.
 
 Everything here blocks, for milliseconds or seconds: it belongs into the workshop.
 """
@@ -11,88 +11,88 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import LibraryError, ModelError
-from diptych.core.protocols import Preprocess
+from diptych.core.protocols import CrossEncoder, Preprocess
 from diptych.core.shapes import Float16, Float32, UInt8
 from diptych.core.types import Hit
 from diptych.library import Library
-from diptych.library.tokens import Matcher, TokenStore
+from diptych.library.tokens import TokenStore
 
 from .errors import log
 
 
-class Slow:
-    """A loaded matcher. `beta` is a weight of one's own for the cosine, instead of what was fitted."""
+class ServedCrossEncoder:
+    """A loaded cross-encoder. `beta` is a weight of one's own for the cosine, instead of what was fitted."""
 
-    def __init__(self, matcher: Matcher, beta: float | None = None) -> None:
-        self.matcher, self._beta = matcher, beta
-        objective = getattr(getattr(getattr(matcher, "config", None), "objective", None), "name", None)
+    def __init__(self, cross_encoder: CrossEncoder, beta: float | None = None) -> None:
+        self.model, self._beta = cross_encoder, beta
+        objective = getattr(getattr(getattr(cross_encoder, "config", None), "objective", None), "name", None)
         self.describes = objective == "captioning"  # only these can write, and say what a word looked at
 
     @property
     def name(self) -> str:
         """What the API calls it."""
-        return self.matcher.name
+        return self.model.name
 
     @property
     def preprocess(self) -> Preprocess:
         """How pictures must be prepared for `tokens`."""
-        return self.matcher.preprocess
+        return self.model.preprocess
 
     def attach(self, library: Library) -> bool:
         """Let a library be re-ranked. False, with a line in the log, when nothing was fitted for its model."""
         from diptych.runs.rerank import reranker
 
-        matcher: Any = self.matcher
+        cross_encoder: Any = self.model
         try:
-            library.attach(reranker(library.card.fingerprint, matcher, beta=self._beta, named=library.card.model))
+            library.attach(reranker(library.card.fingerprint, cross_encoder, beta=self._beta, named=library.card.model))
         except (ModelError, LibraryError) as error:
             log.warning("%s cannot be re-ranked: %s", library.folder.name, error)
             return False
         return True
 
     def knows(self, library: Library) -> bool:
-        """Whether the library holds tokens of this matcher."""
-        return (library.folder / "tokens").is_dir() and len(TokenStore(library.folder, self.matcher)) > 0
+        """Whether the library holds tokens of this cross-encoder."""
+        return (library.folder / "tokens").is_dir() and len(TokenStore(library.folder, self.model)) > 0
 
     def tokens(
         self, library: Library | None, content: str | None, pixels: UInt8[np.ndarray, "s s 3"] | None
     ) -> Float16[np.ndarray, "1 r w"]:
         """Region tokens of a picture: those that the library keeps, else made from its pixels."""
         if library is not None and content is not None and self.knows(library):
-            store = TokenStore(library.folder, self.matcher)
+            store = TokenStore(library.folder, self.model)
             if content in store:
                 return store.get([content])
         if pixels is None:
             raise ValueError("neither tokens nor pixels")
-        return self.matcher.encode_pixels(pixels[None])
+        return self.model.encode_pixels(pixels[None])
 
     def keep(self, library: Library, content: str, pixels: UInt8[np.ndarray, "s s 3"]) -> None:
         """Keep the tokens of a new picture, so that it can be re-ranked."""
-        store = TokenStore(library.folder, self.matcher)
+        store = TokenStore(library.folder, self.model)
         if content not in store:
-            store.keep(content, self.matcher.encode_pixels(pixels[None])[0])
+            store.keep(content, self.model.encode_pixels(pixels[None])[0])
 
     def reordered(
         self, library: Library, text: str, hits: Sequence[Hit], depth: int, budget: float | None
     ) -> list[Hit]:
-        """The hits in the matcher's order, the first `depth` of them."""
+        """The hits in the cross-encoder's order, the first `depth` of them."""
         return library.reordered(text, hits, rerank=depth, budget_ms=budget)
 
     def describe(self, tokens: Float16[np.ndarray, "1 r w"], decode: str, seed: int) -> tuple[str, float]:
         """A caption and its log-likelihood."""
-        from diptych.models.cross.captions import DecodingSettings, describe
+        from diptych.models.cross_encoder.captions import DecodingSettings, describe
 
-        matcher: Any = self.matcher
-        (caption,) = describe(matcher.scorer, tokens, DecodingSettings(decode, seed=seed))
+        cross_encoder: Any = self.model
+        (caption,) = describe(cross_encoder.scorer, tokens, DecodingSettings(decode, seed=seed))
         return caption.text, caption.log_likelihood
 
     def explain(self, tokens: Float16[np.ndarray, "1 r w"], text: str) -> Any:
         """A Match: what each word looked at. Raises DataError for a text without words."""
-        from diptych.models.cross.explain import explain_tokens
+        from diptych.models.cross_encoder.explain import explain_tokens
 
-        matcher: Any = self.matcher
-        return explain_tokens(matcher, tokens, text)
+        cross_encoder: Any = self.model
+        return explain_tokens(cross_encoder, tokens, text)
 
     def scores(self, tokens: Float16[np.ndarray, "n r w"], text: str) -> Float32[np.ndarray, n]:
         """How likely the text is with each picture."""
-        return self.matcher.score(tokens, text)
+        return self.model.score(tokens, text)

@@ -16,10 +16,10 @@ if find_spec("torch") is None or find_spec("transformers") is None:
 import torch
 
 from diptych.core.errors import DataError, ModelError
+from diptych.core.protocols import CrossEncoder
 from diptych.encoders.hub_model import import_transformers
 from diptych.encoders.image.pixels import normalise_pixels
-from diptych.library.tokens import Matcher
-from diptych.models.cross import BlipMatcher, load_matcher
+from diptych.models.cross_encoder import BlipCrossEncoder, load_cross_encoder
 
 transformers = import_transformers()
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "a", "red", "blue", "square", "circle", "in", "the"]
@@ -68,33 +68,33 @@ def pixels(count: int = 3) -> np.ndarray:
 
 def test_the_matching_score_is_that_of_the_model_itself(retrieval):
     folder, model = retrieval
-    matcher = load_matcher(f"blip:{folder}")
-    assert isinstance(matcher, Matcher)
-    tokens = matcher.encode_pixels(pixels())
-    assert tokens.shape == (3, *matcher.token_shape) == (3, 5, 16)
+    cross_encoder = load_cross_encoder(f"blip:{folder}")
+    assert isinstance(cross_encoder, CrossEncoder)
+    tokens = cross_encoder.encode_pixels(pixels())
+    assert tokens.shape == (3, *cross_encoder.token_shape) == (3, 5, 16)
     texts = ["a red square", "the dog in the snow", "blue"]
-    found = matcher.score(tokens, texts)
+    found = cross_encoder.score(tokens, texts)
     for row, text in enumerate(texts):
-        words = matcher._tokenizer([text], return_tensors="pt")
-        planes = torch.from_numpy(normalise_pixels(pixels()[row : row + 1], matcher.preprocess))
+        words = cross_encoder._tokenizer([text], return_tensors="pt")
+        planes = torch.from_numpy(normalise_pixels(pixels()[row : row + 1], cross_encoder.preprocess))
         with torch.inference_mode():
             logits = model(
                 input_ids=words.input_ids, attention_mask=words.attention_mask, pixel_values=planes
             ).itm_score[0]
         assert found[row] == pytest.approx(float(logits[1] - logits[0]), abs=2e-2)
-    assert np.allclose(matcher.score(tokens, texts[0])[0], found[0], atol=1e-4)
+    assert np.allclose(cross_encoder.score(tokens, texts[0])[0], found[0], atol=1e-4)
 
 
 def test_the_captioner_sums_over_words_without_padding(captioner):
     folder, model = captioner
-    matcher = BlipMatcher(folder)
-    assert not matcher.matches
-    tokens = matcher.encode_pixels(pixels())
+    cross_encoder = BlipCrossEncoder(folder)
+    assert not cross_encoder.matches
+    tokens = cross_encoder.encode_pixels(pixels())
     texts = ["a red square", "the dog in the snow", "blue"]
-    together = matcher.score(tokens, texts)
-    alone = [float(matcher.score(tokens[row : row + 1], [text])[0]) for row, text in enumerate(texts)]
+    together = cross_encoder.score(tokens, texts)
+    alone = [float(cross_encoder.score(tokens[row : row + 1], [text])[0]) for row, text in enumerate(texts)]
     assert together == pytest.approx(alone, abs=1e-3)
-    words = matcher._tokenizer([texts[0]], return_tensors="pt").input_ids
+    words = cross_encoder._tokenizer([texts[0]], return_tensors="pt").input_ids
     words[:, 0] = 5
     with torch.inference_mode():
         shown = torch.from_numpy(tokens[:1].astype(np.float32))
@@ -105,12 +105,12 @@ def test_the_captioner_sums_over_words_without_padding(captioner):
 
 
 def test_two_kinds_have_two_fingerprints_and_pictures_and_texts_must_be_as_many(retrieval, captioner):
-    matcher = BlipMatcher(retrieval[0])
-    assert matcher.fingerprint != BlipMatcher(captioner[0]).fingerprint
-    assert matcher.fingerprint == BlipMatcher(retrieval[0]).fingerprint
+    cross_encoder = BlipCrossEncoder(retrieval[0])
+    assert cross_encoder.fingerprint != BlipCrossEncoder(captioner[0]).fingerprint
+    assert cross_encoder.fingerprint == BlipCrossEncoder(retrieval[0]).fingerprint
     with pytest.raises(DataError, match="3 pictures and 1 texts"):
-        matcher.score(matcher.encode_pixels(pixels()), ["a"])
-    assert matcher.encode_pixels(pixels(0)).shape == (0, 5, 16)
+        cross_encoder.score(cross_encoder.encode_pixels(pixels()), ["a"])
+    assert cross_encoder.encode_pixels(pixels(0)).shape == (0, 5, 16)
 
 
 def test_another_model_and_missing_weights_are_refused(retrieval, tmp_path: Path):
@@ -119,15 +119,15 @@ def test_another_model_and_missing_weights_are_refused(retrieval, tmp_path: Path
     from safetensors.torch import load_file, save_file
 
     with pytest.raises(ModelError, match="no model folder"):
-        load_matcher(f"blip:{tmp_path / 'nothing'}")
+        load_cross_encoder(f"blip:{tmp_path / 'nothing'}")
     other = transformers.ViTModel(transformers.ViTConfig(**SIZES, image_size=32, patch_size=16))
     other.save_pretrained(tmp_path / "vit")
     with pytest.raises(ModelError, match="expected BlipForImageTextRetrieval"):
-        load_matcher(f"blip:{tmp_path / 'vit'}")
+        load_cross_encoder(f"blip:{tmp_path / 'vit'}")
     copy = tmp_path / "copy"
     shutil.copytree(retrieval[0], copy)
     weights = load_file(copy / "model.safetensors")
     weights.pop("itm_head.weight")
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="lacks weights"):
-        load_matcher(f"blip:{copy}")
+        load_cross_encoder(f"blip:{copy}")

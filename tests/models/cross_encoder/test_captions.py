@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from diptych.core.errors import ConfigError
-from diptych.models.cross.captions import DecodingSettings, describe, nucleus
-from diptych.models.cross.scorer import Scorer
-from diptych.models.cross.settings import ScoringSettings
-from diptych.models.cross.vocabulary import END, FORWARD
+from diptych.models.cross_encoder.captions import DecodingSettings, describe, nucleus
+from diptych.models.cross_encoder.scorer import Scorer
+from diptych.models.cross_encoder.settings import ScoringSettings
+from diptych.models.cross_encoder.vocabulary import END, FORWARD
 
 
 @pytest.fixture

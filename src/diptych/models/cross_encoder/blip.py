@@ -1,4 +1,4 @@
-"""A pretrained matcher of transformers through the same seam: BLIP's matching head, or BLIP's captioner.
+"""A pretrained cross-encoder of transformers through the same seam: BLIP's matching head, or BLIP's captioner.
 
 From a folder or the cache, offline unless allowed, never remote code. Li et al., "BLIP", arXiv 2201.12086.
 """
@@ -30,8 +30,8 @@ _KINDS = ("BlipForImageTextRetrieval", "BlipForConditionalGeneration")
 _PICTURES_AT_ONCE = 32
 
 
-class BlipMatcher:
-    """BLIP as a slow matcher: tokens of a picture once, then scores with texts.
+class BlipCrossEncoder:
+    """BLIP as a cross-encoder: tokens of a picture once, then scores with texts.
 
     A retrieval model's score is its matching logit (match minus no match); a captioner's is the sum of
     log p of the text's words. Raises ModelError for a model that is not here, not whole or not BLIP.

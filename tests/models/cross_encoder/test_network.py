@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from diptych.core.errors import ModelError
-from diptych.models.cross.decoder import Layout
-from diptych.models.cross.likelihood import log_probabilities, word_loss
-from diptych.models.cross.network import CrossNetwork
-from diptych.models.cross.regions import RegionFusion
-from diptych.models.cross.settings import NetworkSettings
-from diptych.models.cross.vocabulary import both_directions
+from diptych.models.cross_encoder.decoder import Layout
+from diptych.models.cross_encoder.likelihood import log_probabilities, word_loss
+from diptych.models.cross_encoder.network import CrossNetwork
+from diptych.models.cross_encoder.regions import RegionFusion
+from diptych.models.cross_encoder.settings import NetworkSettings
+from diptych.models.cross_encoder.vocabulary import both_directions
 
 MAPS = ((6, 4, 4), (8, 2, 2))
 

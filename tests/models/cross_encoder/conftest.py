@@ -1,10 +1,10 @@
-"""Small networks, random and trained, for the tests of the cross-attention matcher."""
+"""Small networks, random and trained, for the tests of the cross-encoder."""
 
 from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the matcher needs the [train] extra")
+torch = pytest.importorskip("torch", reason="the cross-encoder needs the [train] extra")
 
 MAPS = ((6, 4, 4), (8, 2, 2))
 TEXTS = [
@@ -18,15 +18,15 @@ TEXTS = [
 
 @pytest.fixture(scope="session")
 def words():
-    from diptych.models.cross.vocabulary import Vocabulary
+    from diptych.models.cross_encoder.vocabulary import Vocabulary
 
     return Vocabulary.learn(TEXTS * 3, 120)
 
 
 @pytest.fixture
 def network(words):
-    from diptych.models.cross.network import CrossNetwork
-    from diptych.models.cross.settings import NetworkSettings
+    from diptych.models.cross_encoder.network import CrossNetwork
+    from diptych.models.cross_encoder.settings import NetworkSettings
 
     torch.manual_seed(3)
     settings = NetworkSettings(width=16, layers=2, heads=2, max_tokens=20)

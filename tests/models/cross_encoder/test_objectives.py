@@ -5,9 +5,16 @@ import math
 import pytest
 import torch
 
-from diptych.models.cross.objectives import captioning_loss, hardest, itm_loss, matching_loss, matching_matrix, vse_loss
-from diptych.models.cross.settings import ObjectiveSettings
-from diptych.models.cross.vocabulary import both_directions
+from diptych.models.cross_encoder.objectives import (
+    captioning_loss,
+    hardest,
+    itm_loss,
+    matching_loss,
+    matching_matrix,
+    vse_loss,
+)
+from diptych.models.cross_encoder.settings import ObjectiveSettings
+from diptych.models.cross_encoder.vocabulary import both_directions
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [1.0, 3.0, 2.5], [0.0, -2.0, 1.0]])
 

@@ -12,7 +12,7 @@ from diptych.core.errors import DataError
 from diptych.core.shapes import Float, Float32, UInt8
 from diptych.data.images import ImageInput, decode
 
-from .encoder import CrossEncoder
+from .encoder import TrainedCrossEncoder
 from .vocabulary import both_directions
 
 _SIDE = 224  # pixels of a tile
@@ -41,25 +41,25 @@ class Match:
     text: str
     score: float  # h
     words: tuple[WordMatch, ...]
-    unread: int = 0  # word pieces behind the most that the matcher reads
+    unread: int = 0  # word pieces behind the most that the cross-encoder reads
 
 
-def explain_match(matcher: CrossEncoder, image: ImageInput, text: str) -> Match:
+def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: str) -> Match:
     """What each word of `text` looked at in the picture, and how much the picture helped with it.
 
     The attention is that of the last layer at the place where the word is about to be read, the mean over
     heads and both directions. Raises DataError for a picture that cannot be read, or a text without words;
-    ConfigError for a matcher that was not trained by captioning.
+    ConfigError for a cross-encoder that was not trained by captioning.
     """
-    tokens = matcher.encode_regions([image], workers=1)
-    return explain_tokens(matcher, tokens, text)
+    tokens = cross_encoder.encode_regions([image], workers=1)
+    return explain_tokens(cross_encoder, tokens, text)
 
 
-def explain_tokens(matcher: CrossEncoder, tokens: Float[np.ndarray, "1 r w"], text: str) -> Match:
+def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray, "1 r w"], text: str) -> Match:
     """The same from the picture's tokens."""
     if len(tokens) != 1:
         raise DataError(f"found tokens of {len(tokens)} pictures, expected one")
-    network, words = matcher.network, matcher.words
+    network, words = cross_encoder.network, cross_encoder.words
     most = network.settings.max_tokens
     (pieces,) = words.encode([text], most)
     inputs, targets = (torch.from_numpy(one)[None] for one in both_directions([pieces]))
@@ -78,10 +78,10 @@ def explain_tokens(matcher: CrossEncoder, tokens: Float[np.ndarray, "1 r w"], te
     gains = (gain[0] + gain[1].flip(0)).numpy()
     found = []
     for word, places in words.words(text, most):
-        regions = attention[places].mean(0).reshape(matcher.grid).astype(np.float32)
+        regions = attention[places].mean(0).reshape(cross_encoder.grid).astype(np.float32)
         found.append(WordMatch(word, regions, float(gains[places].sum())))
     unread = len(words.pieces(text, len(text) + 1)) - count
-    return Match(text, float(matcher.score(tokens, text)[0]), tuple(found), unread)
+    return Match(text, float(cross_encoder.score(tokens, text)[0]), tuple(found), unread)
 
 
 def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:

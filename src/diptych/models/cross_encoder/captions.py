@@ -1,4 +1,4 @@
-"""Describing a picture: the matcher read as what it was trained as, a captioner."""
+"""Describing a picture: the cross-encoder read as what it was trained as, a captioner."""
 
 from __future__ import annotations
 

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.core.errors import DataError, ModelError
-from diptych.models.cross.vocabulary import BACKWARD, END, FORWARD, PAD, Vocabulary, both_directions, learn_pieces
+from diptych.models.cross_encoder.vocabulary import (
+    BACKWARD,
+    END,
+    FORWARD,
+    PAD,
+    Vocabulary,
+    both_directions,
+    learn_pieces,
+)
 
 
 def test_a_text_comes_back_from_its_pieces(words):
