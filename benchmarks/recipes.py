@@ -37,7 +37,7 @@ from torch.nn import functional
 
 from diptych import losses, runs
 from diptych.core.config import Part, load
-from diptych.core.paths import cache_folder
+from diptych.core.files import cache_folder
 from diptych.data.features import FeaturePairs, Selection, collect
 from diptych.data.readers import open_source
 from diptych.data.text_parts import join_parts

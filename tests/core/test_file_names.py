@@ -3,8 +3,8 @@ import os
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from diptych.core.file_names import escape, plain, plain_json, unescape
-from diptych.core.lines import one_line
+from diptych.core.file_names import escape, unescape
+from diptych.core.text import one_line
 
 
 def test_ordinary_names_stay_as_they_are():
@@ -37,8 +37,3 @@ def test_every_file_name_comes_back(raw):
 @given(st.lists(st.binary(max_size=12), min_size=2, max_size=6, unique=True))
 def test_different_names_are_written_differently(names):
     assert len({escape(os.fsdecode(name)) for name in names}) == len(names)
-
-
-def test_plain_text_is_valid_unicode():
-    assert plain("half \ud800 of it") == "half \\ud800 of it"
-    assert plain_json('{"a": "\ud800"}') == '{"a": "\\\\ud800"}'

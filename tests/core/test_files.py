@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.files import atomic_write, fsync_file, fsync_folder, write_bytes, write_json
+from diptych.core.files import atomic_write, cache_folder, fsync_file, fsync_folder, write_bytes, write_json
 
 
 def test_a_file_is_replaced_in_one_step_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -75,3 +75,15 @@ def test_flushing(tmp_path: Path) -> None:
     fsync_folder(tmp_path / "none")  # nothing to flush
     with pytest.raises(FileNotFoundError):
         fsync_file(tmp_path / "none")
+
+
+def test_the_cache_folder_is_the_first_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.setenv("DIPTYCH_CACHE", "")
+    assert cache_folder() == tmp_path / "xdg" / "diptych"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / "home" / ".cache" / "diptych"
+    assert not (tmp_path / "home").exists()

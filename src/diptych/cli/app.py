@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import DataError, DiptychError, Interrupted
 from diptych.core.extras import needed_by
-from diptych.core.lines import one_line
+from diptych.core.text import one_line
 
 from .lists import spread
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.extras import need
-from diptych.core.lines import one_line
+from diptych.core.text import one_line
 from diptych.core.types import Skipped
 from diptych.data.readers import SourceOptions, open_source
 

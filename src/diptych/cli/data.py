@@ -125,7 +125,7 @@ def translate(
             in FOLDER stand for the languages.
         out: File to write; SOURCE.translated.jsonl, beside the source, when left out.
     """
-    from diptych.core.paths import cache_folder
+    from diptych.core.files import cache_folder
     from diptych.data.translation import TranslationTask, translate_source
     from diptych.encoders.translation import translator
 

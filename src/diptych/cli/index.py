@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.file_names import escape
-from diptych.core.lines import one_line
+from diptych.core.text import one_line
 from diptych.library import Library, card
 from diptych.library.indexing.absent import UNDONE
 from diptych.library.indexing.report import IndexReport

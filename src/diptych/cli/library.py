@@ -8,7 +8,7 @@ import cyclopts
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
-from diptych.core.lines import one_line
+from diptych.core.text import one_line
 from diptych.library import Library, card
 from diptych.library.maintenance.verify import Problem
 

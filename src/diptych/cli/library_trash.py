@@ -7,8 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
-from diptych.core.lines import one_line
 from diptych.core.notes import Note, notes_json
+from diptych.core.text import one_line
 from diptych.library import Library
 
 from .shared import Common

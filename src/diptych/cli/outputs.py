@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from diptych.core.errors import ConfigError
-from diptych.core.lines import one_line
+from diptych.core.text import one_line
 
 HTML = (".html", ".htm")
 JSON = (".json",)

@@ -12,10 +12,10 @@ from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
-from diptych.core.file_names import escape, plain, unescape
+from diptych.core.file_names import escape, unescape
 from diptych.core.files import write_bytes
-from diptych.core.lines import one_line
 from diptych.core.notes import Note, notes_json
+from diptych.core.text import one_line, plain
 from diptych.core.types import Hit
 from diptych.data.image_inputs import SUFFIXES
 from diptych.library import Library

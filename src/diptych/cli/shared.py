@@ -14,9 +14,9 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from diptych.core.errors import ConfigError
-from diptych.core.lines import one_line
 from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.text import one_line
 
 from .pulse import PULSE
 

@@ -31,18 +31,8 @@ def escape(name: str) -> str:
 
 
 def unescape(written: str) -> str:
-    """The file name behind its written form, also where that was put on one line (`core.lines`)."""
+    """The file name behind its written form, also where that was put on one line (`core.text`)."""
     return _ESCAPE.sub(_unescape_one, written)
-
-
-def plain_json(document: str) -> str:
-    """A JSON document without lone surrogates: in its strings they become the text `\\udXXX`."""
-    return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", document)
-
-
-def plain(text: str) -> str:
-    """Text for people and stores: lone surrogates become `\\udXXX`, everything else stays."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class DistinctNames:

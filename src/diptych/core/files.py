@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written aside, flushed, renamed, folder flushed."""
+"""Files that are either whole or absent: written aside, flushed, renamed, folder flushed. And the cache's folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again; it is not created here.
+
+    `DIPTYCH_CACHE`, else `XDG_CACHE_HOME/diptych`, else `~/.cache/diptych`.
+    """
+    if chosen := os.environ.get("DIPTYCH_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "diptych"
 
 
 def fsync_folder(folder: Path) -> None:

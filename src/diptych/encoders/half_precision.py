@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 
 from diptych.core import fingerprint
-from diptych.core.files import write_json
-from diptych.core.paths import cache_folder
+from diptych.core.files import cache_folder, write_json
 
 UNITS = ("amx_bf16", "avx512_bf16", "avx10_2", "bf16")  # as Linux names them; the last one is ARM's
 _CPU_INFO = Path("/proc/cpuinfo")

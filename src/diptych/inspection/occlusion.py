@@ -16,10 +16,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from diptych.core.blank import is_blank
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Float32, UInt8
+from diptych.core.text import is_blank
 from diptych.data.images import ImageInput, prepared
 from diptych.models import load
 

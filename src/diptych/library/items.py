@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import ConfigError, LimitError
-from diptych.core.file_names import plain
 from diptych.core.shapes import Float32
+from diptych.core.text import plain
 from diptych.core.types import Skipped
 from diptych.library.store.rows import Row, is_owned, location
 

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.blank import is_blank
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.file_names import escape
-from diptych.core.lines import one_line
 from diptych.core.shapes import Float32
+from diptych.core.text import is_blank, one_line
 from diptych.data.image_inputs import SUFFIXES
 
 from .encoder import Encoder

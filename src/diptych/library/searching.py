@@ -10,9 +10,9 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
-from diptych.core.lines import one_line
 from diptych.core.notes import Note
 from diptych.core.shapes import Float32
+from diptych.core.text import one_line
 from diptych.core.types import Hit
 from diptych.library.store.rows import location, text_of
 from diptych.library.store.where import Where

@@ -19,9 +19,9 @@ import numpy as np
 from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.file_names import escape
 from diptych.core.files import write_json
-from diptych.core.lines import one_line
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.shapes import Float16
+from diptych.core.text import one_line
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.cache import FeatureCache
 from diptych.data.images import stream

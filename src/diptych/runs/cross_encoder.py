@@ -15,8 +15,8 @@ from torch import Tensor
 
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
+from diptych.core.files import cache_folder
 from diptych.core.notes import Notes
-from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, MapTower, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Pair

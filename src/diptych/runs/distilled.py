@@ -15,8 +15,7 @@ from torch import Tensor
 from diptych.core import fingerprint
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.files import locked
-from diptych.core.paths import cache_folder
+from diptych.core.files import cache_folder, locked
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.data import views

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.files import cache_folder
 from diptych.core.notes import Note, Notes, notes_json
-from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
 from diptych.core.types import Pair, Skipped
 from diptych.data.alternatives import TextAlternatives

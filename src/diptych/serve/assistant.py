@@ -16,7 +16,7 @@ from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
 from diptych.core.errors import DataError, DiptychError
-from diptych.core.file_names import plain
+from diptych.core.text import plain
 from diptych.core.types import Hit
 from diptych.core.version import __version__
 from diptych.library import Library

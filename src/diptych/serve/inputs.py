@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from diptych.core.blank import is_blank
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
+from diptych.core.text import is_blank
 from diptych.data.images import ImageLimits
 
 from . import errors

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.files import atomic_write
-from diptych.core.paths import cache_folder
+from diptych.core.files import atomic_write, cache_folder
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
 from diptych.library.view.snapshot import Snapshot

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.blank import is_blank
 from diptych.core.errors import ConfigError, DataError, LimitError, ModelError, Reason
 from diptych.core.protocols import TextTower
 from diptych.core.shapes import Float32, UInt8
+from diptych.core.text import is_blank
 from diptych.encoders.onnx_session import start_session
 from diptych.synthesis import conditions
 from diptych.synthesis import folder as files

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.data.readers.test_webdataset import write_tar
 
-from diptych.core.blank import is_blank
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.text import is_blank
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.readers.cells import listed_strings
 

@@ -8,10 +8,10 @@ from itertools import chain
 
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.text import plain
 from diptych.core.types import BytesImage, ImageRef, Pair, Skipped
 from diptych.data.images import DEFAULT_LIMITS, ImageLimits
 from diptych.data.readers import Source
-from diptych.data.readers.reading import printable
 
 from .duplicates import find_duplicates
 from .image_facts import Look, in_threads, look_at
@@ -105,6 +105,6 @@ def _report(source: Source, pairs: Pairs, texts: Texts, images: Images, near: in
         groups=len(pairs.groups),
         grouped_pairs=pairs.grouped,
         notes=tuple(source.notes),
-        columns=tuple(map(printable, source.columns)),
+        columns=tuple(map(plain, source.columns)),
         problems=(*alike, *images.problems, *left_out, *pairs.problems, *texts.problems),
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
 from .options import normalise_split
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .root import ImageRoot
 from .textfile import json_array_under
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.text import plain
 from diptych.data.language import CODES
 
 from .cells import NO_FACTS, CellFacts
 from .options import SourceOptions
-from .reading import printable
 
 IMAGE_NAMES = [
     "image",
@@ -114,7 +114,7 @@ def assign(
     found and one is needed; both list the columns found.
     """
     facts = facts or {}
-    found = printable(", ".join(names)) or "none"
+    found = plain(", ".join(names)) or "none"
 
     def named(column: str) -> str:
         match = _match(names, [column])

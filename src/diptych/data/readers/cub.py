@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import FileImage, Pair
 
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .spelling import Spellings
 from .textfile import lines
 

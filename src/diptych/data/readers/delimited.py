@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import plain
 from diptych.core.types import Pair
 from diptych.data.images import SUFFIXES as IMAGE_SUFFIXES
 
 from .encodings import Encoding, encoding_of, open_text
 from .files import file_split, source_files
 from .quotes import Kind, Record, records
-from .reading import Reading, printable
+from .reading import Reading
 from .rows import Rows
 from .textfile import text_encoding
 
@@ -55,7 +56,7 @@ def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
     delimiter = delimiter_of(header)
     names = tuple(name.strip() for name in _split(header, delimiter))
     if len(set(names)) < len(names):
-        raise DataError(f"{path} names a column twice; columns found: {printable(', '.join(names))}")
+        raise DataError(f"{path} names a column twice; columns found: {plain(', '.join(names))}")
     rows = Rows(job, path.parent, lambda: file_split(job, path))
     place = names.index(rows.check(names, str(path)).image or "")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from diptych.core.text import plain
+
 from .options import SPLITS, split_of_name
-from .reading import Reading, printable
+from .reading import Reading
 
 UNREAD = "tables beside those that are read, of another kind or in another folder, not read"
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".tar")
@@ -29,7 +31,7 @@ def source_files(job: Reading, suffixes: tuple[str, ...]) -> list[Path]:
         folders = [job.path, *_folders(job.path)]
         for path in sorted(path for folder in folders for path in _matching(folder, _TABLES)):
             if path not in found:
-                job.notes.name("unread_table", UNREAD, printable(str(path.relative_to(job.path))))
+                job.notes.name("unread_table", UNREAD, plain(str(path.relative_to(job.path))))
     return found
 
 

@@ -7,12 +7,13 @@ from itertools import groupby
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode, plain
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.image_walk import ImageWalk
 
 from .beside import BESIDE, masked_stem
 from .options import SPLITS
-from .reading import Reading, is_unicode, printable
+from .reading import Reading
 from .spelling import Spellings, folded
 from .textfile import lines
 
@@ -57,7 +58,7 @@ def read_classes(job: Reading) -> Iterator[Pair]:
 def image_files(job: Reading, folder: Path) -> Iterator[Path]:
     """Images below `folder`, each once; what is passed over is noted, names that are not Unicode are skipped."""
     for entries in ImageWalk(
-        folder, job.notes, lambda path, error: _unreadable(job, path, error), show=printable
+        folder, job.notes, lambda path, error: _unreadable(job, path, error), show=plain
     ).folders():
         stems = {Path(entry.name).stem for entry in entries}
         for entry in entries:
@@ -83,7 +84,7 @@ def _image_pair(job: Reading, root: Path, path: Path, spellings: Spellings) -> P
 
 
 def _identifier(root: Path, path: Path) -> str:
-    return printable(path.relative_to(root).as_posix())
+    return plain(path.relative_to(root).as_posix())
 
 
 def _note_other_texts(job: Reading, folder: Path, named: set[str]) -> None:
@@ -94,7 +95,7 @@ def _note_other_texts(job: Reading, folder: Path, named: set[str]) -> None:
         return
     for path in listed:
         if path.suffix.lower() in (".txt", ".caption") and folded(path.name) not in named and path.name[0] != ".":
-            job.note("unread_text", UNREAD_TEXT, printable(path.relative_to(job.path).as_posix()))
+            job.note("unread_text", UNREAD_TEXT, plain(path.relative_to(job.path).as_posix()))
 
 
 def _captions(job: Reading, image: Path, spellings: Spellings) -> tuple[Text, ...]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from diptych.core.errors import Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import Origin, Text
 
 from .columns import TextColumn
-from .reading import Reading, is_unicode
+from .reading import Reading
 
 _ASIDE = ("lang", "field", "origin", "meaning", "engine")
 

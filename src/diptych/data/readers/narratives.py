@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
 from .options import SPLITS
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .root import ImageRoot
 from .textfile import head, lines
 

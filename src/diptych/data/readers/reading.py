@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diptych.core.blank import is_blank
 from diptych.core.errors import Reason
 from diptych.core.notes import Notes
+from diptych.core.text import is_blank, is_unicode, plain
 from diptych.core.types import Skipped, Text
 
 from .options import SourceOptions
@@ -30,7 +30,7 @@ class Reading:
 
     def skip(self, name: str, reason: Reason, detail: str) -> None:
         """Note an input that is left out; the detail becomes one line."""
-        self.skipped.append(Skipped(printable(name), reason, printable(" ".join(detail.split()))))
+        self.skipped.append(Skipped(plain(name), reason, plain(" ".join(detail.split()))))
 
     def note(self, kind: str, detail: str, *examples: str) -> None:
         """Count a remark on how the source was read; see `diptych.core.notes`."""
@@ -54,17 +54,3 @@ class Reading:
                     self.note("word_for_nothing", WORDS_FOR_NOTHING, where)
                 found.append(Text(cleaned, lang or self.options.lang, field))
         return found
-
-
-def is_unicode(value: str) -> bool:
-    """False for a string with lone surrogates, which UTF-8 cannot hold and tokenizers choke on."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def printable(value: str) -> str:
-    """`value` with what UTF-8 cannot hold spelled out, so that any terminal or JSON file takes it."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")

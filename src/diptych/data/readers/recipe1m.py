@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import FileImage, Pair
 from diptych.data.text_parts import parse_parts
 
 from .cells import strings
 from .options import normalise_split
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .textfile import json_array, load_json
 
 LAYER1, LAYER2, LAYER2_PLUS = "layer1.json", "layer2.json", "layer2+.json"

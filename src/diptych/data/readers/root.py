@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import FileImage
 
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .spelling import Spellings
 
 # Tried in this order beside the table; the later ones are the original names of the Flickr sets.

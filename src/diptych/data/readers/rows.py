@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diptych.core.errors import DiptychError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import BytesImage, ImageRef, Pair, Text
 
 from .cells import CellFacts, facts_of, listed_strings, no_strings, strings
 from .columns import Columns, assign
 from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .root import ImageRoot
 
 # Fields whose lists are one text in several lines; a list elsewhere is several texts.

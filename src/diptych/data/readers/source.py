@@ -10,6 +10,7 @@ from pathlib import Path
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Notes
+from diptych.core.text import is_unicode, plain
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
 from diptych.data.splits import HELD_OUT, SHARE, divide
 from diptych.data.text_parts import join_parts, parse_parts
@@ -17,7 +18,7 @@ from diptych.data.text_parts import join_parts, parse_parts
 from .detect import detect
 from .joining import Joined, joined
 from .options import SourceOptions, normalise_split
-from .reading import Reading, is_unicode, printable
+from .reading import Reading
 from .table import READERS
 
 DEFAULTS = SourceOptions()
@@ -55,7 +56,7 @@ class Source:
         """What to say when no pair of the last iteration has a text."""
         if not self.columns:
             return f"{self.path} has no texts at all; in a folder they stand in .txt files beside the images"
-        found = ", ".join(map(printable, self.columns))
+        found = ", ".join(map(plain, self.columns))
         return (
             f"{self.path} has no texts at all; columns found: {found}; name those that hold texts with --text-columns"
         )

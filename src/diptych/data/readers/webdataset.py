@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_unicode
 from diptych.core.types import BytesImage, ImageRef, Pair, TarImage, Text
 from diptych.data.images import SUFFIXES
 
@@ -21,7 +22,7 @@ from .cells import strings
 from .encodings import decoded
 from .files import file_split, source_files
 from .options import normalise_split
-from .reading import Reading, is_unicode
+from .reading import Reading
 from .rows import SAMPLE_ROWS, Rows
 from .textfile import head
 

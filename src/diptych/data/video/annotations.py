@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.core.blank import is_blank
 from diptych.core.errors import DataError, Reason
+from diptych.core.text import is_blank
 from diptych.core.types import Skipped, Text
 from diptych.data.readers.options import normalise_split
 

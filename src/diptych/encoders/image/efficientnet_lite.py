@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.extras import need, needed_by
-from diptych.core.paths import cache_folder
+from diptych.core.files import cache_folder
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float, Float32, UInt8
 from diptych.encoders.compat import import_torchvision

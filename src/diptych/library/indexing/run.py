@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diptych.core.errors import DataError, Interrupted, Reason
-from diptych.core.lines import one_line
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
+from diptych.core.text import one_line
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import Header, ImageLimits, read_header, stream, thumbnail
 from diptych.library.encoder import Encoder

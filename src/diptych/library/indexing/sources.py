@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
-from diptych.core.file_names import DistinctNames, escape, plain
+from diptych.core.file_names import DistinctNames, escape
 from diptych.core.notes import Notes
+from diptych.core.text import plain
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
 from diptych.data.image_inputs import SUFFIXES
 from diptych.data.image_walk import LINKED, ImageWalk, is_image_file

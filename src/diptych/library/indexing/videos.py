@@ -22,10 +22,10 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Interrupted, Reason
 from diptych.core.file_names import escape, unescape
-from diptych.core.lines import one_line
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
+from diptych.core.text import one_line
 from diptych.core.types import Skipped
 from diptych.data.images import thumbnail
 from diptych.data.video import SUFFIXES, Moment, MomentPlan, VideoLimits, probe, read_moments

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.file_names import plain
 from diptych.core.shapes import Float32
+from diptych.core.text import plain
 
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
-from diptych.core.file_names import plain, plain_json
 from diptych.core.files import fsync_folder, write_json
 from diptych.core.shapes import Float32, Int64
+from diptych.core.text import plain, plain_json
 from diptych.library.store.protocol import Scannable
 from diptych.library.store.rows import ID_LENGTH, Row
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError, ModelError
+from diptych.core.files import cache_folder
 from diptych.core.notes import Notes
-from diptych.core.paths import cache_folder
 from diptych.core.protocols import SILENT, Progress, TextTower
 from diptych.core.types import Pair
 from diptych.data.readers import Source, SourceOptions

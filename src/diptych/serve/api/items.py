@@ -12,7 +12,7 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import TypeAdapter, ValidationError
 
 from diptych.core.errors import DataError, DiptychError
-from diptych.core.file_names import plain
+from diptych.core.text import plain
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
 from diptych.library.store.row_codec import column_name

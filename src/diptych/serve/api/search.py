@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
 from diptych.core import types as library_types
-from diptych.core.file_names import plain
+from diptych.core.text import plain
 from diptych.library.store.where import Where
 from diptych.serve.libraries import Served
 

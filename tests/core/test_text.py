@@ -2,7 +2,7 @@
 
 import pytest
 
-from diptych.core.lines import one_line
+from diptych.core.text import is_blank, is_unicode, one_line, plain, plain_json
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,18 @@ from diptych.core.lines import one_line
 def test_what_a_line_cannot_show_is_written_out(text, line):
     assert one_line(text) == line
     assert len(line.splitlines()) == 1
+
+
+def test_plain_text_is_valid_unicode():
+    assert plain("half \ud800 of it") == "half \\ud800 of it"
+    assert plain_json('{"a": "\ud800"}') == '{"a": "\\\\ud800"}'
+
+
+def test_lone_surrogates_are_no_unicode():
+    assert is_unicode("Zürich 日本")
+    assert not is_unicode("half \ud800")
+
+
+def test_a_blank_text_shows_nothing():
+    assert is_blank(" \u200b\u3164\ufe0f")
+    assert not is_blank(" a")

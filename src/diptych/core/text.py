@@ -1,0 +1,54 @@
+"""Text as programs, terminals and stores take it: on one line, valid Unicode, with something to see."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_INVISIBLE = frozenset(["Cc", "Cf", "Zs", "Zl", "Zp"])
+# Letters, marks and symbols that are drawn as nothing: Braille blank, Hangul fillers, joiners and the like.
+_BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065")
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def is_blank(value: str) -> bool:
+    """Whether nothing of a text can be seen: spaces, zero-width and control characters, blank letters."""
+    return all(
+        unicodedata.category(sign) in _INVISIBLE
+        or sign in _BLANK
+        or "\ufe00" <= sign <= "\ufe0f"
+        or "\U000e0000" <= sign <= "\U000e0fff"
+        for sign in value
+    )
+
+
+def is_unicode(value: str) -> bool:
+    """False for a string with lone surrogates, which UTF-8 cannot hold and tokenizers refuse."""
+    return _SURROGATE.search(value) is None
+
+
+def one_line(text: str) -> str:
+    r"""Text as one line of a terminal, valid in UTF-8; everything that a line can show stays as it is.
+
+    Line breaks and other control characters become `\x0a` or `\u2028`, bytes of a file's name that are not
+    UTF-8 become `\xff`.
+    """
+    return _NOT_SHOWN.sub(_written, text)
+
+
+def _written(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+
+
+def plain(text: str) -> str:
+    """Text that any terminal, store or JSON file takes: lone surrogates become `\\udXXX`, everything else stays."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def plain_json(document: str) -> str:
+    """A JSON document without lone surrogates: in its strings they become the text `\\udXXX`."""
+    return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", document)
