@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych import losses, runs
+from diptych.core import registry
 from diptych.core.config import Part, load
 from diptych.core.files import cache_folder
 from diptych.data.features import FeaturePairs, Selection, collect
@@ -132,7 +133,7 @@ Fit = Callable[[Recipes, Sequence[int], Setting], Sides]
 
 def loss_named(name: str) -> losses.Loss:
     options: dict[str, Any] = {"temperature": TEMPERATURE} if name == "info_nce" else {"margin": 0.3}
-    return losses.build(Part(name, options), dim=1, classes=2)
+    return registry.build("loss", Part(name, options), dim=1, classes=2)
 
 
 def fit_sides(sides: Sides, recipes: Recipes, among: Sequence[int], setting: Setting, seed: int) -> Sides:

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 import diptych  # noqa: E402
-from diptych import losses, runs  # noqa: E402
+from diptych import runs  # noqa: E402
 from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
 from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
@@ -308,7 +308,7 @@ def test_every_shipped_config_loads_and_builds(path: Path) -> None:
     config = load(runs.TrainConfig, path)
     assert from_dict(runs.TrainConfig, to_dict(config)) == config
     if config.loss is not None:
-        losses.build(config.loss, dim=config.dim or 512, classes=2)
+        registry.build("loss", config.loss, dim=config.dim or 512, classes=2)
     for side, table in ((config.image, IMAGE_TOWERS), (config.text, {**TEXT_TOWERS, "words": 0, "wordpiece": 0})):
         assert side.tower.name.startswith("model:") or side.tower.name.partition(":")[0] in table
         if side.head is not None:

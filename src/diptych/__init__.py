@@ -24,11 +24,13 @@ _PUBLIC = {
     "Hit": "diptych.core.types",
     "DiptychError": "diptych.core.errors",
     "open_source": "diptych.data.readers",
+    "register": "diptych.core.registry",
     "__version__": "diptych.core.version",  # reading the metadata of a package takes longer than `--help` should
 }
 
 if TYPE_CHECKING:
     from diptych.core.errors import DiptychError
+    from diptych.core.registry import register
     from diptych.core.types import Hit, Pair, Text
     from diptych.core.version import __version__
     from diptych.data.readers import open_source
@@ -46,4 +48,15 @@ def __dir__() -> list[str]:
     return sorted(_PUBLIC)
 
 
-__all__ = ["DiptychError", "DualEncoder", "Hit", "Library", "Pair", "Text", "__version__", "load", "open_source"]
+__all__ = [
+    "DiptychError",
+    "DualEncoder",
+    "Hit",
+    "Library",
+    "Pair",
+    "Text",
+    "__version__",
+    "load",
+    "open_source",
+    "register",
+]

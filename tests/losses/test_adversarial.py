@@ -13,7 +13,8 @@ from torch.nn import Linear, functional  # noqa: E402
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
-from diptych.losses import Embedded, Loss, build  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
+from diptych.losses import Embedded, Loss  # noqa: E402
 from diptych.losses.adversarial import Adversarial, reversal_strength  # noqa: E402
 
 from .batches import random_batch, three  # noqa: E402
@@ -159,8 +160,8 @@ def test_labels_that_cannot_be() -> None:
 @pytest.mark.parametrize("classes", [None, 1])
 def test_a_label_classifier_needs_classes(classes: int | None) -> None:
     with pytest.raises(ConfigError, match=r"label_weight = 0\.5 needs data with at least 2 classes, found"):
-        build(Part("adversarial", {"label_weight": 0.5}), dim=4, classes=classes)
-    assert build(Part("adversarial"), dim=4, classes=classes).label is None
+        build("loss", Part("adversarial", {"label_weight": 0.5}), dim=4, classes=classes)
+    assert build("loss", Part("adversarial"), dim=4, classes=classes).label is None
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_label_classifier_needs_classes(classes: int | None) -> None:
 )
 def test_wrong_options(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(Part("adversarial", options), dim=4)
+        build("loss", Part("adversarial", options), dim=4)
 
 
 def test_without_gradients_the_penalty_is_left_out() -> None:
@@ -280,7 +281,7 @@ def check_modalities(without: list[Toy], aligned: list[Toy]) -> None:
 def test_a_probe_can_no_longer_tell_the_modalities_but_finds_the_classes() -> None:
     def make() -> Loss:
         part = Part("adversarial", {"hidden": 32, "label_weight": 0.1, "gradient_penalty": 1.0})
-        return build(part, dim=8, classes=4)
+        return build("loss", part, dim=8, classes=4)
 
     aligned = trained(make, 1.0, 500, reverse=True)
     check_modalities(trained(make, 1.0, 500, reverse=False), aligned)
@@ -291,7 +292,7 @@ def with_instances(gradient_penalty: float = 0.03) -> Loss:
     """Instance discrimination and the adversary."""
     instances = {"name": "instance_discrimination", "queue": 256, "temperature": 0.02, "wait": 0.0}
     adversary = {"name": "adversarial", "weight": 100.0, "hidden": 32, "gradient_penalty": gradient_penalty}
-    return build(Part("combined", {"parts": [instances, adversary]}), dim=8)
+    return build("loss", Part("combined", {"parts": [instances, adversary]}), dim=8)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part, from_dict  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import build  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
 from diptych.losses.adversarial import Adversarial  # noqa: E402
 from diptych.losses.combined import Combined  # noqa: E402
 from diptych.losses.instance_discrimination import InstanceDiscrimination  # noqa: E402
@@ -23,7 +23,7 @@ PARTS = [
 
 def test_the_sum_is_weighted() -> None:
     batch = random_batch(1)
-    loss = build(Part("combined", {"parts": [{"name": "sum_hinge", "weight": 0.5}, "max_hinge"]}))
+    loss = build("loss", Part("combined", {"parts": [{"name": "sum_hinge", "weight": 0.5}, "max_hinge"]}))
     wanted = 0.5 * SumHinge()(batch) + MaxHinge()(batch)
     assert float(loss(batch)) == pytest.approx(float(wanted))
     report = loss.report()
@@ -34,11 +34,11 @@ def test_the_sum_is_weighted() -> None:
 
 def test_gradient() -> None:
     parts = [{"name": "sigmoid", "weight": 0.3, "temperature": 0.5, "bias": -1.0}, {"name": "info_nce"}]
-    assert gradient_is_right(build(Part("combined", {"parts": parts})), random_batch(3))
+    assert gradient_is_right(build("loss", Part("combined", {"parts": parts})), random_batch(3))
 
 
 def test_width_and_hooks_reach_each_part() -> None:
-    loss = build(Part("combined", {"parts": [*PARTS, "max_hinge"]}), dim=4)
+    loss = build("loss", Part("combined", {"parts": [*PARTS, "max_hinge"]}), dim=4)
     assert isinstance(loss, Combined)
     instance, adversarial, hinge = (part for _, part in loss.losses.items())
     assert isinstance(instance, InstanceDiscrimination)
@@ -57,7 +57,7 @@ def test_width_and_hooks_reach_each_part() -> None:
 
 
 def test_the_parts_state_is_in_the_checkpoint() -> None:
-    loss = build(Part("combined", {"parts": PARTS}), dim=4)
+    loss = build("loss", Part("combined", {"parts": PARTS}), dim=4)
     assert {"losses.instance_discrimination.image_queue", "losses.adversarial.modality.0.weight"} <= set(
         loss.state_dict()
     )
@@ -65,7 +65,7 @@ def test_the_parts_state_is_in_the_checkpoint() -> None:
 
 def test_two_of_one_kind() -> None:
     parts = [{"name": "info_nce"}, {"name": "info_nce", "temperature": 0.5}, {"name": "info_nce"}]
-    loss = build(Part("combined", {"parts": parts}))
+    loss = build("loss", Part("combined", {"parts": parts}))
     loss(random_batch(1))
     assert {"info_nce", "info_nce-2", "info_nce-3", "info_nce-2.temperature"} <= set(loss.report())
 
@@ -80,7 +80,7 @@ def test_from_toml() -> None:
 
     text = '[loss]\nname = "combined"\nparts = [{name = "sum_hinge", weight = 2}, {name = "adversarial"}]'
     config = from_dict(Config, tomllib.loads(text))
-    loss = build(config.loss, dim=4)
+    loss = build("loss", config.loss, dim=4)
     assert isinstance(loss, Combined)
     assert loss.weights == (2, 1.0)
 
@@ -92,18 +92,18 @@ def test_from_toml() -> None:
         ({}, "loss 'combined' needs parts; it takes parts"),
         ({"parts": []}, "needs at least 1 loss, found none"),
         ({"parts": "info_nce"}, "combined.parts must be a list of losses, found 'info_nce'"),
-        ({"parts": [3]}, 'each a name or a table with name = "...", found 3'),
-        ({"parts": [{"weight": 1.0}]}, "each a name or a table"),
+        ({"parts": [3]}, 'combined.parts must be a name, or a table with name = "...", found 3'),
+        ({"parts": [{"weight": 1.0}]}, "combined.parts must be a name"),
         ({"parts": [{"name": "info_nse"}]}, "unknown loss 'info_nse'; .*did you mean 'info_nce'"),
         ({"parts": [{"name": "info_nce", "weigth": 1.0}]}, "loss 'info_nce': unknown option 'weigth'"),
         ({"parts": [{"name": "info_nce", "weight": 0.0}]}, "weight must be above 0, found 0.0"),
         ({"parts": [{"name": "info_nce", "weight": "much"}]}, "loss 'combined' cannot take"),
-        ({"parts": [{"name": "adversarial"}]}, "loss 'adversarial' needs the width of the embeddings"),
+        ({"parts": [{"name": "adversarial"}]}, "loss 'adversarial' needs dim, which is not known here"),
     ],
 )
 def test_what_cannot_be_combined(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(Part("combined", options))
+        build("loss", Part("combined", options))
 
 
 def test_a_weight_for_each() -> None:

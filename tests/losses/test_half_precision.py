@@ -8,7 +8,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
-from diptych.losses import LOSSES, Embedded, build  # noqa: E402
+from diptych.core.registry import build, names  # noqa: E402
+from diptych.losses import Embedded  # noqa: E402
+
+LOSSES = names("loss")
 from diptych.losses.similarity import cosine  # noqa: E402
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -27,10 +30,10 @@ def batch(kind: torch.dtype) -> Embedded:
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_loss_of_16_bit_embeddings_is_a_number_of_32_bits(name: str, kind: torch.dtype) -> None:
     torch.manual_seed(0)
-    loss = build(Part(name, OPTIONS.get(name, {})), dim=8, classes=3)
+    loss = build("loss", Part(name, OPTIONS.get(name, {})), dim=8, classes=3)
     whole = batch(kind)
     exact = Embedded(whole.image.float(), whole.text.float(), whole.owner, whole.group)
     wanted = float(loss(exact).detach())
@@ -45,6 +48,6 @@ def test_the_loss_of_16_bit_embeddings_is_a_number_of_32_bits(name: str, kind: t
 def test_scores_are_widened_before_they_are_scaled(name: str, kind: torch.dtype) -> None:
     whole = batch(kind)
     scores = cosine(whole.image, whole.text)
-    found = build(Part(name, {"similarity": lambda image, text: scores}))(whole)
-    wanted = build(Part(name, {"similarity": lambda image, text: scores.float()}))(whole)
+    found = build("loss", Part(name, {"similarity": lambda image, text: scores}))(whole)
+    wanted = build("loss", Part(name, {"similarity": lambda image, text: scores.float()}))(whole)
     assert float(found.detach()) == float(wanted.detach())

@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import Embedded, build  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
+from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.max_hinge import MaxHinge  # noqa: E402
 from diptych.losses.similarity import cosine, order  # noqa: E402
 from diptych.losses.sum_hinge import SumHinge  # noqa: E402
@@ -111,9 +112,9 @@ def test_only_the_hardest_negative_gets_a_gradient() -> None:
 )
 def test_wrong_options(name: str, options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(Part(name, options))
+        build("loss", Part(name, options))
 
 
 def test_a_negative_warm_up_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup_epochs must be at least 0, found -1"):
-        build(Part("max_hinge", {"warmup_epochs": -1}))
+        build("loss", Part("max_hinge", {"warmup_epochs": -1}))

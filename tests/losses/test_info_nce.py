@@ -8,7 +8,8 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import Embedded, build  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
+from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.info_nce import MAX_SCALE, InfoNCE  # noqa: E402
 
 
@@ -122,7 +123,7 @@ def test_half_precision_stays_finite() -> None:
 
 
 def test_losses_by_name() -> None:
-    loss = build(Part("info_nce", {"temperature": 0.2}))
+    loss = build("loss", Part("info_nce", {"temperature": 0.2}))
     assert isinstance(loss, InfoNCE)
     assert loss.report()["temperature"] == pytest.approx(0.2)
 
@@ -139,10 +140,10 @@ def test_losses_by_name() -> None:
 )
 def test_what_no_loss_can_be_made_of(part: Part, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(part)
+        build("loss", part)
 
 
 @pytest.mark.unchecked
 def test_an_option_of_another_type_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"loss 'info_nce' cannot take .*'cold'"):
-        build(Part("info_nce", {"temperature": "cold"}))
+        build("loss", Part("info_nce", {"temperature": "cold"}))

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import Embedded, build  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
+from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
 from diptych.losses.instance_discrimination import InstanceDiscrimination  # noqa: E402
 
@@ -163,7 +164,7 @@ def test_autocast_stays_finite() -> None:
 )
 def test_wrong_options(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(Part("instance_discrimination", options), dim=4)
+        build("loss", Part("instance_discrimination", options), dim=4)
 
 
 def test_the_queue_waits_until_the_weights_move_slowly() -> None:

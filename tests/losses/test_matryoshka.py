@@ -7,7 +7,10 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import LOSSES, Embedded, build  # noqa: E402
+from diptych.core.registry import build, names  # noqa: E402
+from diptych.losses import Embedded  # noqa: E402
+
+LOSSES = names("loss")
 from diptych.losses.matryoshka import Prefix  # noqa: E402
 from diptych.losses.sum_hinge import SumHinge  # noqa: E402
 
@@ -25,7 +28,7 @@ def prefix(batch: Embedded, width: int) -> Embedded:
 @settings(deadline=None, max_examples=30)
 @given(batches)
 def test_the_mean_of_the_loss_on_prefixes(batch: Embedded) -> None:
-    loss = build(Part("matryoshka", {"dims": [1, 2], "loss": "sum_hinge"}))
+    loss = build("loss", Part("matryoshka", {"dims": [1, 2], "loss": "sum_hinge"}))
     wanted = (float(SumHinge()(prefix(batch, 1))) + float(SumHinge()(prefix(batch, 2)))) / 2
     assert float(loss(batch)) == pytest.approx(wanted, abs=1e-9)
 
@@ -34,7 +37,9 @@ def test_the_mean_of_the_loss_on_prefixes(batch: Embedded) -> None:
 def test_any_loss_in_a_wrapper(name: str) -> None:
     batch = random_batch(3)
     torch.manual_seed(0)
-    loss = build(Part("matryoshka", {"dims": [2, 4], "weights": [1, 3], "loss": {"name": name}}), dim=4).double()
+    loss = build(
+        "loss", Part("matryoshka", {"dims": [2, 4], "weights": [1, 3], "loss": {"name": name}}), dim=4
+    ).double()
     inner = [part.loss for part in loss.losses.values()]
     found = float(loss(batch).detach())
     for part in inner:
@@ -48,12 +53,12 @@ def test_any_loss_in_a_wrapper(name: str) -> None:
 
 def test_gradient() -> None:
     part = Part("matryoshka", {"dims": [2, 3, 4], "loss": {"name": "info_nce", "temperature": 0.4}})
-    assert gradient_is_right(build(part), random_batch(5))
+    assert gradient_is_right(build("loss", part), random_batch(5))
 
 
 def test_within_and_around_a_combination() -> None:
     nested = {"name": "matryoshka", "dims": [2, 4], "loss": {"name": "max_hinge"}, "weight": 0.5}
-    loss = build(Part("combined", {"parts": [nested, {"name": "adversarial", "hidden": 4}]}), dim=4)
+    loss = build("loss", Part("combined", {"parts": [nested, {"name": "adversarial", "hidden": 4}]}), dim=4)
     loss.start_epoch(0)
     loss.start_step(0.0)
     loss.double()(random_batch(1))
@@ -61,14 +66,14 @@ def test_within_and_around_a_combination() -> None:
     assert report["matryoshka.first-2.warming_up"] == 1
     assert report["adversarial.reversal"] == 0
     around = build(
-        Part("matryoshka", {"dims": [2, 4], "loss": {"name": "combined", "parts": [nested | {"dims": [2]}]}})
+        "loss", Part("matryoshka", {"dims": [2, 4], "loss": {"name": "combined", "parts": [nested | {"dims": [2]}]}})
     )
     around.double()(random_batch(1))
     assert "first-4.matryoshka.first-2" in around.report()
 
 
 def test_each_prefix_has_a_temperature_of_its_own() -> None:
-    loss = build(Part("matryoshka", {"dims": [2, 4], "loss": "info_nce"}))
+    loss = build("loss", Part("matryoshka", {"dims": [2, 4], "loss": "info_nce"}))
     assert set(dict(loss.named_parameters())) == {
         "losses.first-2.loss.log_scale",
         "losses.first-4.loss.log_scale",
@@ -89,12 +94,12 @@ def test_each_prefix_has_a_temperature_of_its_own() -> None:
         ({"dims": [4, 8], "weights": [1.0], "loss": "info_nce"}, "weights must be one for each of 2 dims, found 1"),
         ({"dims": [4, 8], "weights": [1.0, -1], "loss": "info_nce"}, "weight must be above 0, found -1"),
         ({"dims": [4, 8], "loss": "cosine"}, "unknown loss 'cosine'"),
-        ({"dims": [4, 8], "loss": 3}, "matryoshka.loss takes losses"),
+        ({"dims": [4, 8], "loss": 3}, "matryoshka.loss must be a name"),
     ],
 )
 def test_what_cannot_be_nested(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(Part("matryoshka", options), dim=8)
+        build("loss", Part("matryoshka", options), dim=8)
 
 
 def test_embeddings_narrower_than_a_prefix() -> None:

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import Embedded, build  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
+from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.sigmoid import Sigmoid  # noqa: E402
 
 from .batches import batches, cosines, gradient_is_right, random_batch, three  # noqa: E402
@@ -66,4 +67,4 @@ def test_temperature_and_bias_are_learnt_and_reported() -> None:
 )
 def test_wrong_options(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(Part("sigmoid", options))
+        build("loss", Part("sigmoid", options))

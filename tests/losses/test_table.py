@@ -6,7 +6,10 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
-from diptych.losses import LOSSES, Embedded, Loss, build  # noqa: E402
+from diptych.core.registry import build, names  # noqa: E402
+from diptych.losses import Embedded, Loss  # noqa: E402
+
+LOSSES = names("loss")
 
 from .batches import IMAGE, TEXT, random_batch  # noqa: E402
 
@@ -19,7 +22,7 @@ NEEDS_DIM = {"adversarial", "instance_discrimination"}
 
 
 def made(name: str, dim: int | None = 2) -> Loss:
-    return build(Part(name, NESTED.get(name, {})), dim=dim)
+    return build("loss", Part(name, NESTED.get(name, {})), dim=dim)
 
 
 def test_the_table_is_complete() -> None:
@@ -37,7 +40,7 @@ def test_the_table_is_complete() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_finite_scalar_with_a_gradient_and_a_report(name: str) -> None:
     loss = made(name, dim=4).float()
     batch = random_batch(7)
@@ -50,7 +53,7 @@ def test_a_finite_scalar_with_a_gradient_and_a_report(name: str) -> None:
     assert all(isinstance(number, float) for number in loss.report().values())
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_checkpoint_restores_it(name: str) -> None:
     one, other = made(name, dim=4), made(name, dim=4)
     other.load_state_dict(one.state_dict())
@@ -65,7 +68,7 @@ def test_half_precision_stays_finite(name: str, dtype: torch.dtype) -> None:
     assert torch.isfinite(made(name)(batch))
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_autocast(name: str) -> None:
     loss = made(name)
     batch = Embedded(IMAGE.float(), TEXT.float(), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]))
@@ -82,7 +85,7 @@ def test_a_batch_of_one_record_is_an_error(name: str, rows: int, owner: list[int
         made(name)(Embedded(IMAGE[:rows], TEXT[:rows], numbers, torch.zeros(rows, dtype=torch.int64)))
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_only_losses_of_classes_need_classes(name: str) -> None:
     batch = Embedded(IMAGE.float(), TEXT.float(), torch.arange(3))
     if name in NEEDS_CLASSES:
@@ -92,10 +95,10 @@ def test_only_losses_of_classes_need_classes(name: str) -> None:
         assert torch.isfinite(made(name)(batch))
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", LOSSES)
 def test_only_losses_with_a_width_need_one(name: str) -> None:
     if name in NEEDS_DIM:
-        with pytest.raises(ConfigError, match=f"loss '{name}' needs the width of the embeddings, found none; pass dim"):
+        with pytest.raises(ConfigError, match=f"loss '{name}' needs dim, which is not known here; pass dim"):
             made(name, dim=None)
     else:
         made(name, dim=None)
@@ -103,7 +106,7 @@ def test_only_losses_with_a_width_need_one(name: str) -> None:
 
 def test_an_unknown_loss_lists_the_choices() -> None:
     with pytest.raises(ConfigError, match="unknown loss 'hinge'; choose from adversarial, class_aware_triplet"):
-        build(Part("hinge"))
+        build("loss", Part("hinge"))
 
 
 def test_siblings_negatives_and_classes_of_a_batch() -> None:

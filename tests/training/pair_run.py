@@ -18,6 +18,7 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych import losses
+from diptych.core import registry
 from diptych.core.config import Part
 from diptych.training.batches import BatchRows, EpochPlan
 from diptych.training.engine import FitResult, Trainer
@@ -44,7 +45,7 @@ class Pairs(torch.nn.Module):
             for _ in range(2)
         )
         options = dict(loss)
-        self.loss = losses.build(Part(options.pop("name"), options), dim=DIM, classes=4)
+        self.loss = registry.build("loss", Part(options.pop("name"), options), dim=DIM, classes=4)
         draw = torch.Generator().manual_seed(99)
         self.register_buffer("images", torch.randn(RECORDS, WIDTH, generator=draw))
         noise = torch.randn(2 * RECORDS, WIDTH, generator=draw)

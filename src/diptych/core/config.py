@@ -11,37 +11,17 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ConfigError
+from .registry import Part as Part
+from .registry import allow, nearest, part_of
+from .registry import check_options as check_options
+from .registry import unknown as unknown
 
 C = TypeVar("C")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """A part chosen from a table by name, with the options of that part: `{name = "info_nce", ...}`.
-
-    The options are checked against the part's own signature when it is built (`check_options`).
-    """
-
-    name: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` when something in `choices` is close to `name`, else nothing."""
-    found = difflib.get_close_matches(name, list(choices), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
-def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
-    """The error for a name that is not in its table: it lists the choices and the nearest one."""
-    choices = sorted(choices)
-    at = f"{where}: " if where else ""
-    return ConfigError(f"{at}unknown {kind} {name!r}; choose from {', '.join(choices)}{nearest(name, choices)}")
 
 
 class _Document:
@@ -101,6 +81,7 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
     values, document = _read(path, overrides)
     for override in overrides:
         _apply(values, override)
+    allow(values, path.resolve().parent)
     return _fill(cls, values, (), document.of(cls))
 
 
@@ -172,15 +153,6 @@ def to_dict(config: Any) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise ConfigError(f"expected a dataclass, found {type(config).__name__}")
     return result
-
-
-def check_options(options: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
-    """Raise ConfigError for the first option that is not among `allowed`."""
-    allowed = sorted(allowed)
-    for key in options:
-        if key not in allowed:
-            listed = ", ".join(allowed) or "none"
-            raise ConfigError(f"{where}: unknown option {key!r}; it takes {listed}{nearest(key, allowed)}")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -257,7 +229,7 @@ def _convert(hint: Any, value: Any, path: tuple[str, ...], document: _Document) 
         hint = next(option for option in options if option is not type(None))
         return _convert(hint, value, path, document)
     if hint is Part:
-        return _part(value, path, document)
+        return part_of(value, f"{document.at(path)}: {'.'.join(path)}")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise _wrong(hint.__name__, value, path, document)
@@ -278,14 +250,6 @@ def _convert(hint: Any, value: Any, path: tuple[str, ...], document: _Document) 
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise _wrong(hint.__name__, value, path, document)
     return value
-
-
-def _part(value: Any, path: tuple[str, ...], document: _Document) -> Part:
-    if isinstance(value, str):
-        return Part(value)
-    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise _wrong('a name, or a table with name = "..."', value, path, document)
-    return Part(value["name"], {key: item for key, item in value.items() if key != "name"})
 
 
 def _wrong(expected: str, value: Any, path: tuple[str, ...], document: _Document) -> ConfigError:

@@ -1,9 +1,8 @@
-"""Losses, one a file. A loss takes an `Embedded` batch of embeddings and says how wrong the space is.
+"""Losses, one a file: each takes an `Embedded` batch of embeddings and says how wrong the space is.
 
-`LOSSES` names them for configs; each is imported only when asked for.
+A loss is registered by its name for configs (`@register.loss("info_nce")`); see `diptych.core.registry`.
 """
 
 from diptych.losses.base import Embedded, Loss
-from diptych.losses.table import LOSSES, build
 
-__all__ = ["LOSSES", "Embedded", "Loss", "build"]
+__all__ = ["Embedded", "Loss"]

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 
 
+@register.loss("adversarial")
 class Adversarial(Loss):
     """A modality classifier behind gradient reversal, and optionally a label classifier before it.
 

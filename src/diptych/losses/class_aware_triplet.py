@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 
 
+@register.loss("class_aware_triplet")
 class ClassAwareTriplet(Loss):
     """The X-MRS loss: images and texts of one class do not push each other away.
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import Part, build, part_of, register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive
-from diptych.losses.table import build, part_of
 
 
 class Combined(Loss):
@@ -62,6 +62,7 @@ class Combined(Loss):
         return cast(Iterator[tuple[str, Loss]], iter(self.losses.items()))
 
 
+@register.loss("combined")
 def combined(parts: Sequence[Any], dim: int | None = None, classes: int | None = None) -> Combined:
     """Build a `Combined` from a config: tables of a loss with its options, and `weight` (1 if left out).
 
@@ -80,6 +81,8 @@ def combined(parts: Sequence[Any], dim: int | None = None, classes: int | None =
         part = part_of(value, "combined.parts")
         options = dict(part.options)
         weights.append(options.pop("weight", 1.0))
-        name, copies = part.name, sum(key.split("-")[0] == part.name for key in losses)
-        losses[f"{name}-{copies + 1}" if copies else name] = build(type(part)(name, options), dim, classes)
+        name = part.name.rpartition(":")[2]
+        copies = sum(key.split("-")[0] == name for key in losses)
+        loss: Loss = build("loss", Part(part.name, options), dim=dim, classes=classes)
+        losses[f"{name}-{copies + 1}" if copies else name] = loss
     return Combined(losses, weights)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, widened
 from diptych.losses.similarity import Similarity, similarity_of
@@ -17,6 +18,7 @@ from diptych.losses.similarity import Similarity, similarity_of
 MAX_SCALE = 100.0  # 1 / temperature is kept below this, as CLIP does
 
 
+@register.loss("info_nce")
 class InfoNCE(Loss):
     """Cross-entropy of finding the partner among the batch, in both directions.
 

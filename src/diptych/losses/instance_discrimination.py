@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Bool, Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 
 
+@register.loss("instance_discrimination")
 class InstanceDiscrimination(Loss):
     """Cross-entropy of finding the partner among the batch and a queue of earlier embeddings.
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import build, part_of, register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 from diptych.losses.combined import Combined
-from diptych.losses.table import build, part_of
 
 
 class Prefix(Loss):
@@ -50,6 +50,7 @@ class Prefix(Loss):
         return self.loss.report()
 
 
+@register.loss("matryoshka")
 def matryoshka(
     dims: Sequence[int],
     loss: Any,
@@ -86,7 +87,9 @@ def matryoshka(
     weights = [positive("weight", weight) for weight in ([1.0] * len(dims) if weights is None else weights)]
     if len(weights) != len(dims):
         raise ConfigError(f"weights must be one for each of {len(dims)} dims, found {len(weights)}")
-    prefixes: dict[str, Loss] = {f"first-{width}": Prefix(build(part, width, classes), width) for width in dims}
+    prefixes: dict[str, Loss] = {
+        f"first-{width}": Prefix(build("loss", part, dim=width, classes=classes), width) for width in dims
+    }
     return Combined(prefixes, [weight / sum(weights) for weight in weights])
 
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive
 from diptych.losses.similarity import Similarity, similarity_of
 from diptych.losses.sum_hinge import violations
 
 
+@register.loss("max_hinge")
 class MaxHinge(Loss):
     """The VSE++ loss: per row, the hardest negative in each direction.
 

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 from diptych.losses.similarity import Similarity, similarity_of
 
 
+@register.loss("sigmoid")
 class Sigmoid(Loss):
     """The SigLIP loss, with learnt temperature and bias.
 

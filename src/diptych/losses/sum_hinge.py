@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 from diptych.losses.similarity import Similarity, similarity_of
 
 
+@register.loss("sum_hinge")
 class SumHinge(Loss):
     """The VSE loss: all violations of the margin, in both directions.
 

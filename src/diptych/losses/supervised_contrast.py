@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss, positive, widened
 
 
+@register.loss("supervised_contrast")
 class SupervisedContrast(Loss):
     """Cross-entropy of finding one's class among the batch.
 

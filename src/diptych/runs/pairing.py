@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from diptych import losses
+from diptych.core import registry
 from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import ImageTower, TextTower
@@ -90,7 +91,7 @@ def build(config: TrainConfig, towers: Towers, seed: int, classes: int) -> Pairi
     image = _side(config.image, towers[0], config.dim)
     text = _side(config.text, towers[1], config.dim)
     share_layers(image.head, text.head)
-    loss = losses.build(config.loss, dim=config.dim, classes=classes) if config.loss else None
+    loss = registry.build("loss", config.loss, dim=config.dim, classes=classes) if config.loss else None
     module = Pairing(image, text, loss)
     if config.fit:
         _fit_of(config)

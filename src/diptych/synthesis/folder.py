@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core import fingerprint
-from diptych.core.config import Part, from_dict, nearest, to_dict
+from diptych.core.config import Part, from_dict, to_dict
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.files import fsync_file, write_bytes, write_json
+from diptych.core.registry import nearest
 from diptych.core.version import __version__
 from diptych.models.folder import CARD, CONFIG, FORMAT, WEIGHTS, verify, written_whole
 

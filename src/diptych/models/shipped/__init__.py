@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diptych.core.config import nearest
 from diptych.core.errors import ModelError
+from diptych.core.registry import nearest
 from diptych.models.dual import DualEncoder
 from diptych.models.folder import CONFIG, read_config
 

@@ -1,0 +1,350 @@
+"""One table of the parts that have a name in a config: losses, towers, networks, heads, readers, metrics, ...
+
+    @diptych.register.loss("mine")
+    class Mine(Loss):
+        \"""One line that lists show.\"""
+
+A built-in part is one file with such a line, in a folder of its kind. The names and summaries are read from the source
+files, so listing them imports nothing; a part's module is imported when the part is asked for. Other packages offer
+parts through entry points of the group `diptych.plugins`, and a config of the user's own may name one as
+"package.module:Name" (see `allow`). What a saved model's folder names is looked up here and never imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+from .extras import needed_by
+
+T = TypeVar("T")
+PLUGINS = "diptych.plugins"
+_PACKAGE = __name__.partition(".")[0]
+_ROOT = Path(__file__).parents[1]
+_OWN_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part chosen by name, with the options of that part: `{name = "info_nce", temperature = 0.1}`.
+
+    The options are checked against the part's own signature when it is built.
+    """
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of part.
+
+    Args:
+        title: what messages call it.
+        folders: where the built-in ones are, below the package.
+        known: arguments that the caller gives to those that take them; no options of a config.
+    """
+
+    title: str
+    folders: tuple[str, ...]
+    known: tuple[str, ...] = ()
+
+
+KINDS: Mapping[str, Kind] = {
+    "loss": Kind("loss", ("losses",), ("dim", "classes")),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered part. `facts` is what its kind asks for besides the name, such as how a reader detects files.
+
+    The facts `arguments` and `split` say what stands after a colon in the name ("timm:NAME_OR_FOLDER"): the names of
+    the arguments, and the character between them.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    facts: Mapping[str, Any]
+    module: str
+    attribute: str
+    part: Any = None  # None until its module is imported
+
+    @property
+    def usage(self) -> str:
+        """How to write it: `name` or `name:ARGUMENT`."""
+        arguments = self.facts.get("arguments", ())
+        return f"{self.name}:{self.facts.get('split', '').join(arguments)}" if arguments else self.name
+
+    def load(self) -> Entry:
+        """The entry with its part and all its facts. Raises MissingExtraError when a package for it is missing."""
+        if self.part is not None:
+            return self
+        with needed_by(f"the {KINDS[self.kind].title} {self.name}"):
+            importlib.import_module(self.module)
+        return _table(self.kind)[self.name]
+
+
+class Registrar:
+    """The decorator of one kind: `@register.loss("mine")` on a class or a function."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __call__(self, name: str, summary: str = "", **facts: Any) -> Callable[[T], T]:
+        """Register under `name`; `summary` is the first line of the docstring if left out.
+
+        Raises ConfigError for a name that another module has taken.
+        """
+
+        def add(part: T) -> T:
+            made: Any = part
+            taken = None if made.__module__.startswith(f"{_PACKAGE}.") else _table(self._kind).get(name)
+            if taken and taken.module != made.__module__:
+                raise ConfigError(
+                    f"the {KINDS[self._kind].title} {name!r} is taken by {taken.module}; choose another name"
+                )
+            line = summary or (made.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+            _TABLES[self._kind][name] = Entry(self._kind, name, line, facts, made.__module__, made.__qualname__, part)
+            return part
+
+        return add
+
+
+class Register:
+    """`register.loss`, `register.image_tower`, ...: a decorator for each kind of part."""
+
+    def __getattr__(self, kind: str) -> Registrar:
+        if kind not in KINDS:
+            raise AttributeError(f"there is no kind of part called {kind!r}; choose from {', '.join(KINDS)}")
+        return Registrar(kind)
+
+    def __dir__(self) -> list[str]:
+        return list(KINDS)
+
+
+register = Register()
+_TABLES: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+_allowed: set[str] = set()
+_folders: list[str] = []
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """All parts of a kind by name, in order, with those of plugins; no module of a built-in part is imported."""
+    _load_plugins()
+    return dict(sorted(_table(kind).items()))
+
+
+def names(kind: str) -> list[str]:
+    """The names of all parts of a kind, in order."""
+    return list(entries(kind))
+
+
+def find(kind: str, name: str) -> Entry:
+    """The part of that name, imported. What stands after a colon is left aside where the part takes arguments.
+
+    Raises ConfigError, with the choices and the nearest one, for a name that there is not.
+    """
+    table = _table(kind)
+    head = name.partition(":")[0]
+    if name not in table and head not in table and not _import_own(kind, name):
+        _load_plugins()
+    if name in table:
+        return table[name].load()
+    if head in table and table[head].facts.get("arguments"):
+        return table[head].load()
+    if _OWN_CODE.fullmatch(name) and head not in table:
+        raise ConfigError(f"the {KINDS[kind].title} {name!r} is not registered; {HOW_TO_REGISTER}")
+    if head in table:
+        raise ConfigError(f"found {KINDS[kind].title} {name!r}; expected {table[head].usage}")
+    raise unknown(KINDS[kind].title, name, [entry.usage for entry in entries(kind).values()])
+
+
+HOW_TO_REGISTER = (
+    "install the package that registers it through an entry point of the group diptych.plugins, or from Python import "
+    "the module that does"
+)
+
+
+def get(kind: str, name: str) -> Any:
+    """The class or function itself, for kinds that are no factories (readers, metrics, similarities)."""
+    return find(kind, name).part
+
+
+def build(kind: str, part: Part, **known: Any) -> Any:
+    """Call the part that a config names, with its options checked against its own signature.
+
+    Args:
+        kind: a key of `KINDS`.
+        part: name and options.
+        known: values of the kind's `known` arguments, such as the width of the embeddings.
+
+    Raises ConfigError for an unknown name or option, one that is missing, or a value that the part refuses.
+    """
+    entry = find(kind, part.name)
+    where = f"{KINDS[kind].title} {part.name!r}"
+    signature = inspect.signature(entry.part).parameters
+    open_ended = any(each.kind is each.VAR_KEYWORD for each in signature.values())
+    parameters = {
+        key: each for key, each in signature.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    }
+    arguments = _arguments(entry, part.name)
+    free = list(parameters)[len(arguments) :]
+    given = {key: value for key, value in known.items() if key in free}
+    takes = [key for key in free if key not in KINDS[kind].known]
+    if not open_ended:
+        check_options(part.options, takes, where)
+    required = [key for key in free if parameters[key].default is inspect.Parameter.empty]
+    if missing := [key for key in required if key in KINDS[kind].known and given.get(key) is None]:
+        raise ConfigError(f"{where} needs {missing[0]}, which is not known here; pass {missing[0]} when building it")
+    if missing := [key for key in required if key not in given and key not in part.options]:
+        raise ConfigError(f"{where} needs {', '.join(missing)}; it takes {', '.join(sorted(takes))}")
+    try:
+        return entry.part(*arguments, **given, **part.options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{where} cannot take {dict(part.options)}: {error}") from error
+
+
+def part_of(value: Any, where: str) -> Part:
+    """A part within a part: a name, or a table with a name and options. Raises ConfigError for anything else."""
+    if isinstance(value, str):
+        return Part(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise ConfigError(f'{where} must be a name, or a table with name = "...", found {value!r}')
+    return Part(value["name"], {key: item for key, item in value.items() if key != "name"})
+
+
+def allow(values: Any, folder: Path | None = None) -> None:
+    """Let the parts that a config of the user's own names as "package.module:Name" be imported when they are built.
+
+    Modules are found as always, then in `folder` (that of the config), then in the current folder.
+    """
+    if isinstance(values, str) and _OWN_CODE.fullmatch(values):
+        _allowed.add(values)
+        _folders.extend(str(each) for each in (folder, Path.cwd()) if each and str(each) not in _folders)
+    elif isinstance(values, Part):
+        allow([values.name, values.options], folder)
+    elif isinstance(values, Mapping | list | tuple):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            allow(value, folder)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when something in `choices` is close to `name`, else nothing."""
+    found = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
+    """The error for a name that is not in its table: it lists the choices and the nearest one."""
+    choices = sorted(choices)
+    at = f"{where}: " if where else ""
+    return ConfigError(f"{at}unknown {kind} {name!r}; choose from {', '.join(choices)}{nearest(name, choices)}")
+
+
+def check_options(options: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+    """Raise ConfigError for the first option that is not among `allowed`."""
+    allowed = sorted(allowed)
+    for key in options:
+        if key not in allowed:
+            listed = ", ".join(allowed) or "none"
+            raise ConfigError(f"{where}: unknown option {key!r}; it takes {listed}{nearest(key, allowed)}")
+
+
+def _arguments(entry: Entry, name: str) -> list[str]:
+    """What stands after the colon, cut at the separator unless it is a folder whose name happens to hold one."""
+    wanted = entry.facts.get("arguments", ())
+    rest = name.removeprefix(entry.name).removeprefix(":")
+    if not wanted or (not rest and entry.facts.get("optional")):
+        return []
+    if not rest:
+        raise ConfigError(f"found {KINDS[entry.kind].title} {name!r}; expected {entry.usage}")
+    split = entry.facts.get("split")
+    return [rest] if not split or Path(rest).is_dir() else rest.split(split, len(wanted) - 1)
+
+
+def _table(kind: str) -> dict[str, Entry]:
+    """The parts of a kind that are known so far; the built-in ones always are."""
+    for entry in _built_in(kind):
+        _TABLES[kind].setdefault(entry.name, entry)
+    return _TABLES[kind]
+
+
+@functools.cache
+def _built_in(kind: str) -> tuple[Entry, ...]:
+    """Built-in parts by the `@register.KIND(...)` lines of the source files in the kind's folders."""
+    found: list[Entry] = []
+    for folder in KINDS[kind].folders:
+        for info in pkgutil.iter_modules([str(_ROOT.joinpath(*folder.split(".")))]):
+            module = f"{_PACKAGE}.{folder}.{info.name}"
+            spec = info.module_finder.find_spec(info.name, None)
+            source = getattr(spec and spec.loader, "get_source", lambda name: None)(info.name)
+            if source is None:
+                importlib.import_module(module)  # no source is installed: its decorators fill the table
+            elif f"@register.{kind}(" in source:
+                found += _lines(kind, module, source)
+    return tuple(found)
+
+
+def _lines(kind: str, module: str, source: str) -> Iterator[Entry]:
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        for line in node.decorator_list:
+            if isinstance(line, ast.Call) and ast.unparse(line.func) == f"register.{kind}":
+                name, *summary = (ast.literal_eval(argument) for argument in line.args)
+                facts = {keyword.arg or "": _literal(keyword.value) for keyword in line.keywords}
+                documented = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+                said = facts.pop("summary", summary[0] if summary else documented)
+                yield Entry(kind, name, said, facts, module, node.name)
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a fact that is written out; None for others, which are known once the module is imported."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
+
+
+@functools.cache
+def _load_plugins() -> None:
+    """Import the parts of other packages, once; one that fails is named in a warning and stops no other."""
+    for point in importlib.metadata.entry_points(group=PLUGINS):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else "an unknown package"
+            warnings.warn(f"the plugin {point.name} of {package} cannot be loaded: {error}", stacklevel=2)
+
+
+def _import_own(kind: str, name: str) -> bool:
+    """Import "package.module:Name" if a config of the user's own named it; whether it is registered now."""
+    if name not in _allowed:
+        return False
+    module, _, attribute = name.partition(":")
+    sys.path += [folder for folder in _folders if folder not in sys.path]
+    try:
+        part = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        choices = [entry.usage for entry in entries(kind).values()]
+        raise ConfigError(
+            f"cannot import the {KINDS[kind].title} {name!r}: {error}; modules are looked for among the installed "
+            f"packages, in the config's folder and in the current folder. Built-in names: {', '.join(choices)}"
+        ) from error
+    _TABLES[kind][name] = Entry(kind, name, "", {}, module, attribute, part)
+    return True
