@@ -32,6 +32,10 @@ from .extras import needed_by
 
 T = TypeVar("T")
 PLUGINS = "diptych.plugins"
+HOW_TO_REGISTER = (
+    "install the package that registers it through an entry point of the group diptych.plugins, or from Python import "
+    "the module that does"
+)
 _PACKAGE = __name__.partition(".")[0]
 _ROOT = Path(__file__).parents[1]
 _OWN_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -95,8 +99,9 @@ class Entry:
         if self.part is not None:
             return self
         with needed_by(f"the {KINDS[self.kind].title} {self.name}"):
-            importlib.import_module(self.module)
-        return _table(self.kind)[self.name]
+            part = getattr(importlib.import_module(self.module), self.attribute)
+        found = _TABLES[self.kind][self.name]  # put there by the decorator, if this was the first import
+        return found if found.part is not None else dataclasses.replace(found, part=part)
 
 
 class Registrar:
@@ -159,25 +164,17 @@ def find(kind: str, name: str) -> Entry:
 
     Raises ConfigError, with the choices and the nearest one, for a name that there is not.
     """
-    table = _table(kind)
-    head = name.partition(":")[0]
-    if name not in table and head not in table and not _import_own(kind, name):
-        _load_plugins()
-    if name in table:
-        return table[name].load()
-    if head in table and table[head].facts.get("arguments"):
-        return table[head].load()
-    if _OWN_CODE.fullmatch(name) and head not in table:
-        raise ConfigError(f"the {KINDS[kind].title} {name!r} is not registered; {HOW_TO_REGISTER}")
-    if head in table:
-        raise ConfigError(f"found {KINDS[kind].title} {name!r}; expected {table[head].usage}")
-    raise unknown(KINDS[kind].title, name, [entry.usage for entry in entries(kind).values()])
-
-
-HOW_TO_REGISTER = (
-    "install the package that registers it through an entry point of the group diptych.plugins, or from Python import "
-    "the module that does"
-)
+    title, head = KINDS[kind].title, name.partition(":")[0]
+    steps: tuple[Callable[[], None], ...] = (lambda: None, lambda: _import_own(kind, name), _load_plugins)
+    for look_further in steps:
+        look_further()
+        if entry := _table(kind).get(name) or _table(kind).get(head):
+            if name != entry.name and not entry.facts.get("arguments"):
+                raise ConfigError(f"found {title} {name!r}; expected {entry.usage}")
+            return entry.load()
+    if _OWN_CODE.fullmatch(name):
+        raise ConfigError(f"the {title} {name!r} is not registered; {HOW_TO_REGISTER}")
+    raise unknown(title, name, [entry.usage for entry in entries(kind).values()])
 
 
 def get(kind: str, name: str) -> Any:
@@ -332,10 +329,10 @@ def _load_plugins() -> None:
             warnings.warn(f"the plugin {point.name} of {package} cannot be loaded: {error}", stacklevel=2)
 
 
-def _import_own(kind: str, name: str) -> bool:
-    """Import "package.module:Name" if a config of the user's own named it; whether it is registered now."""
+def _import_own(kind: str, name: str) -> None:
+    """Import "package.module:Name" and register it by that name, if a config of the user's own named it."""
     if name not in _allowed:
-        return False
+        return
     module, _, attribute = name.partition(":")
     sys.path += [folder for folder in _folders if folder not in sys.path]
     try:
@@ -347,4 +344,3 @@ def _import_own(kind: str, name: str) -> bool:
             f"packages, in the config's folder and in the current folder. Built-in names: {', '.join(choices)}"
         ) from error
     _TABLES[kind][name] = Entry(kind, name, "", {}, module, attribute, part)
-    return True
