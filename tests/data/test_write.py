@@ -4,7 +4,7 @@ import tarfile
 import PIL.Image
 import pytest
 
-from diptych.core.types import BytesImage, FileImage, Pair, TarImage, Text
+from diptych.core.types import BytesImage, FileImage, Origin, Pair, TarImage, Text
 from diptych.data.readers import open_source
 from diptych.data.write import write_pairs
 
@@ -28,14 +28,16 @@ def test_what_is_written_is_read_again(tmp_path, red):
         Text("rote Wand", "de"),
         Text("Salt\nand pepper", "en", "ingredients"),
         Text("who knows"),
+        Text("un mur", "fr", "slogan", Origin.TRANSLATED, 3, "apertium en-fr"),
     )
-    pair = Pair("one", (red,), texts, "train", "walls")
+    pair = Pair("one", (red,), texts, "train", "walls", {"year": 1999})
     assert write_pairs(tmp_path / "out" / "kept.jsonl", [pair]) == 1
 
     (found,) = open_source(tmp_path / "out" / "kept.jsonl")
 
     assert (found.id, found.split, found.group, found.images) == ("one", "train", "walls", (red,))
-    assert {(t.value, t.lang, t.field) for t in found.texts} == {(t.value, t.lang, t.field) for t in texts}
+    assert found.texts == texts
+    assert found.meta == {"year": 1999}
 
 
 def test_pictures_without_a_file_are_copied_out(tmp_path, red):

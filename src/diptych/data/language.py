@@ -1,4 +1,4 @@
-"""Which language a text is written in: a light guess from its script and its commonest words.
+"""Codes of languages, and which language a text is written in: a guess from its script and its commonest words.
 
 Good enough to say "these captions look German, not English"; no replacement for a trained detector.
 """
@@ -8,92 +8,33 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 # ISO 639-1 codes that data sets name their columns by.
 CODES = frozenset(
     [
-        "af",
-        "am",
-        "ar",
-        "az",
-        "be",
-        "bg",
-        "bn",
-        "bs",
-        "ca",
-        "cs",
-        "cy",
-        "da",
-        "de",
-        "el",
-        "en",
-        "eo",
-        "es",
-        "et",
-        "eu",
-        "fa",
-        "fi",
-        "fr",
-        "ga",
-        "gl",
-        "gu",
-        "he",
-        "hi",
-        "hr",
-        "hu",
-        "hy",
-        "id",
-        "is",
-        "it",
-        "ja",
-        "ka",
-        "kk",
-        "km",
-        "kn",
-        "ko",
-        "ky",
-        "lo",
-        "lt",
-        "lv",
-        "mk",
-        "ml",
-        "mn",
-        "mr",
-        "ms",
-        "my",
-        "nb",
-        "ne",
-        "nl",
-        "nn",
-        "no",
-        "pa",
-        "pl",
-        "ps",
-        "pt",
-        "ro",
-        "ru",
-        "si",
-        "sk",
-        "sl",
-        "so",
-        "sq",
-        "sr",
-        "sv",
-        "sw",
-        "ta",
-        "te",
-        "th",
-        "tl",
-        "tr",
-        "uk",
-        "ur",
-        "uz",
-        "vi",
-        "yo",
-        "zh",
-        "zu",
+        "af", "am", "ar", "az", "be", "bg", "bn", "bs", "ca", "cs", "cy", "da", "de", "el", "en", "eo", "es",
+        "et", "eu", "fa", "fi", "fr", "ga", "gl", "gu", "he", "hi", "hr", "hu", "hy", "id", "is", "it", "ja",
+        "ka", "kk", "km", "kn", "ko", "ky", "lo", "lt", "lv", "mk", "ml", "mn", "mr", "ms", "my", "nb", "ne",
+        "nl", "nn", "no", "pa", "pl", "ps", "pt", "ro", "ru", "si", "sk", "sl", "so", "sq", "sr", "sv", "sw",
+        "ta", "te", "th", "tl", "tr", "uk", "ur", "uz", "vi", "yo", "zh", "zu",
     ]
-)
+)  # fmt: skip
+# The codes of three letters (ISO 639-3) of languages that have one of two.
+THREE_LETTERS: Mapping[str, str] = MappingProxyType(
+    {
+        "af": "afr", "ar": "ara", "be": "bel", "bg": "bul", "bn": "ben", "br": "bre", "ca": "cat", "cs": "ces",
+        "cy": "cym", "da": "dan", "de": "deu", "el": "ell", "en": "eng", "eo": "epo", "es": "spa", "et": "est",
+        "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra", "ga": "gle", "gl": "glg", "he": "heb", "hi": "hin",
+        "hr": "hrv", "hu": "hun", "id": "ind", "is": "isl", "it": "ita", "ja": "jpn", "kk": "kaz", "ko": "kor",
+        "lt": "lit", "lv": "lvs", "mk": "mkd", "ms": "msa", "mt": "mlt", "nb": "nob", "nl": "nld", "nn": "nno",
+        "oc": "oci", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sc": "srd", "sk": "slk", "sl": "slv",
+        "sr": "srp", "sv": "swe", "sw": "swh", "ta": "tam", "th": "tha", "tr": "tur", "tt": "tat", "uk": "ukr",
+        "ur": "urd", "vi": "vie", "zh": "zho",
+    }
+)  # fmt: skip
+TWO_LETTERS: Mapping[str, str] = MappingProxyType({three: two for two, three in THREE_LETTERS.items()})
 
 # The first word of a character's Unicode name -> the language that most texts in that script are in.
 _SCRIPTS = {
@@ -160,3 +101,8 @@ def _by_words(text: str) -> str | None:
     scores = Counter({lang: sum(word in stop for word in words) for lang, stop in _STOP_WORDS.items()})
     (best, high), (_, second) = scores.most_common(2)
     return best if high > second else None
+
+
+def two_letters(code: str) -> str:
+    """The two letters for three ("spa" -> "es"); what is not in the table stays as it is, in lower case."""
+    return TWO_LETTERS.get(code.lower(), code.lower())

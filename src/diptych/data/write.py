@@ -7,50 +7,60 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from diptych.core import fingerprint
+from diptych.core.errors import DataError
 from diptych.core.files import atomic_write, write_bytes
-from diptych.core.types import FileImage, ImageRef, Pair, Text
-from diptych.data.language import CODES
-from diptych.data.readers.columns import FIELD_NAMES
+from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
+from diptych.data.images import SUFFIXES
+from diptych.data.readers.columns import has_role
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
-    """Write a JSONL source and return how many pairs it holds.
+def write_pairs(out: Path, pairs: Iterable[Pair]) -> int:
+    """Replace `out` by one JSON object a pair, and return how many there are; texts keep all that is known of them.
 
-    Image files are named by their absolute path; images inside tars or tables are copied out into
-    `<stem>.images/` beside the file. Texts keep language and field: "caption", "caption_de",
-    "title_fr", ... Fields with other names than the readers know become captions; `meta` is not kept.
+    Images in files below the folder of `out` are named relative to it, others by their whole path;
+    images from tars and tables get files of their own in `<out>-images`. A pair whose images are all
+    gone is left out.
     """
-    folder = path.with_name(f"{path.stem}.images")
     count = 0
-    with atomic_write(path) as stream:
+    with atomic_write(out) as stream:
         for pair in pairs:
-            stream.write((json.dumps(_row(pair, folder, count), ensure_ascii=False) + "\n").encode())
-            count += 1
+            images = [name for image in pair.images if (name := _image(image, out)) is not None]
+            if images:
+                stream.write(
+                    (json.dumps(_row(pair, images), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+                )
+                count += 1
     return count
 
 
-def _row(pair: Pair, folder: Path, number: int) -> dict[str, Any]:
-    images = [_image(ref, folder, f"{number:07}-{place}") for place, ref in enumerate(pair.images)]
-    row: dict[str, Any] = {"id": pair.id, "image": images[0] if len(images) == 1 else images}
-    for text in pair.texts:
-        row.setdefault(_column(text), []).append(text.value)
+def _row(pair: Pair, images: list[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": pair.id, "images" if len(images) > 1 else "image": images if images[1:] else images[0]}
     row |= {name: value for name, value in (("split", pair.split), ("group", pair.group)) if value is not None}
-    return {name: _one(value) if name != "image" else value for name, value in row.items()}
+    row["texts"] = [_described(text) for text in pair.texts]
+    return row | {name: value for name, value in pair.meta.items() if not has_role(name)}
 
 
-def _column(text: Text) -> str:
-    field = text.field if text.field in FIELD_NAMES else "caption"
-    return f"{field}_{text.lang}" if text.lang in CODES else field
+def _described(text: Text) -> dict[str, Any]:
+    known = {"lang": text.lang, "meaning": text.meaning, "engine": text.engine}
+    described: dict[str, Any] = {"text": text.value, "field": text.field}
+    described |= {name: value for name, value in known.items() if value is not None}
+    return described if text.origin is Origin.HUMAN else described | {"origin": text.origin.value}
 
 
-def _one(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def _image(ref: ImageRef, folder: Path, name: str) -> str:
-    if isinstance(ref, FileImage):
-        return str(ref.path.absolute())
-    with ref.open() as source:
-        target = folder / f"{name}{Path(ref.name).suffix.lower() or '.img'}"
-        write_bytes(target, source.read())
-    return str(target.absolute())
+def _image(image: ImageRef, out: Path) -> str | None:
+    if isinstance(image, FileImage):
+        path = image.path.resolve()
+        folder = out.parent.resolve()
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    try:
+        with image.open() as stream:
+            data = stream.read()
+    except DataError:
+        return None
+    suffix = Path(image.name).suffix.lower()
+    name = fingerprint.of_bytes(data) + (suffix if suffix in SUFFIXES else ".jpg")
+    path = out.parent / f"{out.stem}-images" / name
+    if not path.exists():
+        write_bytes(path, data)
+    return path.relative_to(out.parent).as_posix()

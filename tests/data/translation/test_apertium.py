@@ -12,7 +12,7 @@ import pytest
 from diptych.core.errors import ConfigError, DataError
 from diptych.data.translation import TranslationMemory, Translator
 from diptych.data.translation.apertium import INSTALL, Apertium
-from diptych.data.translation.batches import translate_all
+from diptych.data.translation.memory import translate_all
 
 
 def _installed() -> bool:
@@ -94,9 +94,9 @@ def test_what_crashes_apertium_is_named_and_the_rest_is_translated(apertium, tmp
     crash = "A group of men and women are in wedding attire ."  # breaks eng-cat 1.0.1 off
     texts = ["a dog", crash, "a cat", "two men"]
     memory = TranslationMemory(tmp_path, "apertium", "en-ca", apertium.fingerprint("en", "ca"))
-    passage = translate_all(texts, apertium, memory, "en", "ca")
-    assert {"a dog", "a cat", "two men"} <= passage.done.keys()
-    assert passage.done.keys() | passage.failed.keys() == set(texts)
+    result = translate_all(texts, apertium, memory, "en", "ca")
+    assert {"a dog", "a cat", "two men"} <= result.done.keys()
+    assert result.done.keys() | result.failed.keys() == set(texts)
 
 
 @needs_apertium

@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.types import Origin, Text
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.translation import FakeTranslator, TranslationTask, translate_source
-from diptych.data.translation.batches import PATIENCE
+from diptych.data.translation.memory import PATIENCE
 
 T, B = Origin.TRANSLATED, Origin.BACK_TRANSLATED
 

@@ -1,4 +1,8 @@
-"""Language as regularisation: texts translated, and translated back, beside those that people wrote."""
+"""Translations and back-translations of a source's texts, for training with several languages.
+
+`translate_source` reads a source and writes a copy with the added texts. `Translator` is what an engine offers
+(Apertium here, neural ones in `diptych.encoders.translation`); `TranslationMemory` keeps what was translated.
+"""
 
 from __future__ import annotations
 

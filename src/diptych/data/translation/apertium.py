@@ -17,10 +17,9 @@ from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.data.language import THREE_LETTERS, TWO_LETTERS
 
-from .codes import THREE_LETTERS, TWO_LETTERS
-from .engine import require
-from .lines import by_lines
+from .engine import by_lines, require
 
 INSTALL = "apt-get install -y apertium apertium-eng-spa apertium-eng-cat"
 

@@ -1,8 +1,9 @@
-"""The seam: what a translation engine must offer, and one that needs nothing, for tests."""
+"""What a translation engine offers, what engines share, and an engine for tests that needs no packages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from diptych.core.errors import ConfigError
@@ -38,6 +39,21 @@ def require(translator: Translator, source: str, target: str, choices: str) -> N
     """Raise ConfigError, with the `choices`, for a direction that the engine does not have."""
     if not translator.supports(source, target):
         raise ConfigError(f"{translator.name} does not translate {source} to {target}; choose from {choices}")
+
+
+def by_lines(texts: Sequence[str], translate: Callable[[list[str]], Sequence[str]]) -> list[str]:
+    """`translate` on all lines of all texts that are not blank; each text gets its own lines back.
+
+    Lines come without control characters and with single blanks. A blank line stays blank.
+    """
+    lines = [_one_line(line) for text in texts for line in text.split("\n")]
+    translated = iter(translate([line for line in lines if line]))
+    done = iter([next(translated) if line else "" for line in lines])
+    return ["\n".join(next(done) for _ in text.split("\n")) for text in texts]
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text).split())
 
 
 class FakeTranslator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -70,6 +71,25 @@ class TranslationReport:
         if self.skipped:
             lines.append(f"  skipped     {len(self.skipped):,}, the first: {_skipped(self.skipped[0])}")
         return "\n".join([*lines, f"written: {self.out}"])
+
+
+@dataclass
+class WayCounts:
+    """What became of the translations, by way."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def note(self, way: str, what: str) -> None:
+        """Count one text."""
+        self.counts.setdefault(way, Counter())[what] += 1
+
+    def ways(self) -> tuple[WayReport, ...]:
+        """The counts, as the report has them."""
+        return tuple(
+            WayReport(way, *(counts[what] for what in ("written", "unchanged", "repeated", "failed")))
+            for way, counts in self.counts.items()
+        )
 
 
 def _way(way: WayReport) -> str:

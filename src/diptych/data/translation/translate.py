@@ -1,24 +1,26 @@
-"""A source with translations and back-translations beside its texts: read, translate, write."""
+"""A copy of a source with translations and back-translations added to its texts: read, translate, write."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.types import Origin, Pair, Skipped
+from diptych.core.types import Origin, Pair, Skipped, Text
 from diptych.data.language import guess_language
 from diptych.data.readers import Source
+from diptych.data.readers.meanings import next_meaning
+from diptych.data.write import write_pairs
 
-from .batches import Passage, translate_all
 from .engine import Translator
-from .memory import TranslationMemory
-from .record import Tally, extended
-from .report import TranslationReport
-from .writing import write_pairs
+from .memory import DirectionResult, TranslationMemory, translate_all
+from .report import TranslationReport, WayCounts
+
+Directions = Mapping[tuple[str, str], DirectionResult]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class TranslationTask:
 
 @dataclass
 class _Plan:
-    """Which texts go which way, and why the others go none."""
+    """The texts of each direction, and why the others are not translated."""
 
     by_way: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     left_alone: Counter[str] = field(default_factory=Counter)
@@ -51,12 +53,12 @@ def translate_source(
     *,
     progress: Progress = SILENT,
 ) -> TranslationReport:
-    """Write `out`: the pairs of `source` in JSON lines, each text with its translations beside it.
+    """Write `out`: the pairs of `source` in JSON lines, each text followed by its translations.
 
-    A translation has the `meaning` of its original, and with `task.back` so has its translation back.
-    What the engine translates is kept in `memory_root` batch by batch, so that an interrupted run goes
-    on where it was; `out` is replaced as a whole, at the end. A text that cannot be translated is
-    listed in the report and does without.
+    A translation has the `meaning` of its original, and with `task.back` so has its back-translation.
+    Translations are kept in `memory_root` batch by batch, so a second run continues an interrupted one;
+    `out` is replaced as a whole, at the end. A text that cannot be translated is listed in the report and
+    written without translations.
 
     Raises DataError when the source holds no text that could be translated, ConfigError when the
     engine has no such direction or `out` is the source, and what reading and translating raise.
@@ -69,48 +71,51 @@ def translate_source(
     plan = _plan(pairs, translator, task)
     if not plan.by_way:
         raise DataError(_nothing(source, translator, task, plan), Reason.EMPTY_TEXT)
-    passages = _passages(plan, translator, task.back, memory_root, progress)
-    tally = Tally()
-    full = [extended(pair, task.targets, task.back, passages, translator.name, tally) for pair in pairs]
-    written = write_pairs(full, out)
+    directions = _translate_directions(plan, translator, task.back, memory_root, progress)
+    counts = WayCounts()
+    full = [_extended(pair, task, directions, translator.name, counts) for pair in pairs]
+    written = write_pairs(out, full)
     return TranslationReport(
         source=source.name,
         engine=translator.name,
         out=out,
         pairs=written,
         originals=sum(text.origin is Origin.HUMAN for pair in pairs for text in pair.texts),
-        ways=tally.ways(),
+        ways=counts.ways(),
         not_translated=dict(plan.left_alone.most_common()),
         language_guessed=guessed,
-        remembered=sum(len(passage.done) - passage.fresh for passage in passages.values()),
-        fresh=sum(passage.fresh for passage in passages.values()),
-        seconds=sum(passage.seconds for passage in passages.values()),
-        skipped=(*skipped, *tally.skipped, *_too_few(written, pairs)),
+        remembered=sum(len(result.done) - result.fresh for result in directions.values()),
+        fresh=sum(result.fresh for result in directions.values()),
+        seconds=sum(result.seconds for result in directions.values()),
+        skipped=(*skipped, *counts.skipped, *_too_few(written, pairs)),
     )
 
 
-def _passages(
+def _translate_directions(
     plan: _Plan, translator: Translator, back: bool, memory_root: Path, progress: Progress
-) -> dict[tuple[str, str], Passage]:
-    """Way -> what it gave: first there, then, with `back`, what came of it back again."""
+) -> dict[tuple[str, str], DirectionResult]:
+    """Direction -> its translations: of the originals and, with `back`, of their translations back again."""
     wanted = {way: list(texts) for way, texts in plan.by_way.items()}
 
-    def passage(way: tuple[str, str]) -> Passage:
+    def result(way: tuple[str, str]) -> DirectionResult:
         memory = TranslationMemory(memory_root, translator.name, "-".join(way), translator.fingerprint(*way))
         return translate_all(wanted[way], translator, memory, *way, progress=progress)
 
-    passages = {way: passage(way) for way in plan.by_way}
+    directions = {way: result(way) for way in plan.by_way}
     if not back:
-        return passages
+        return directions
     for start, target in plan.by_way:
-        wanted.setdefault((target, start), []).extend(passages[start, target].done.values())
-    for start, target in plan.by_way:  # a way may be both: Spanish texts to English, English ones back
-        before = passages.get((target, start))
-        passages[target, start] = found = passage((target, start))
+        wanted.setdefault((target, start), []).extend(directions[start, target].done.values())
+    for (
+        start,
+        target,
+    ) in plan.by_way:  # a direction may be both: Spanish originals to English, and English translations back
+        before = directions.get((target, start))
+        directions[target, start] = found = result((target, start))
         if before is not None:
             found.fresh += before.fresh
             found.seconds += before.seconds
-    return passages
+    return directions
 
 
 def _too_few(written: int, pairs: Sequence[Pair]) -> list[Skipped]:
@@ -118,7 +123,7 @@ def _too_few(written: int, pairs: Sequence[Pair]) -> list[Skipped]:
 
 
 def _with_languages(pairs: Sequence[Pair]) -> tuple[list[Pair], str | None]:
-    """The pairs, texts without a language taken for the language that most of them look like."""
+    """The pairs; texts without a language get the one that most of them seem to be in, which comes second."""
     nameless = [text.value for pair in pairs for text in pair.texts if text.lang is None]
     if not nameless:
         return list(pairs), None
@@ -171,3 +176,76 @@ def _nothing(source: Source, translator: Translator, task: TranslationTask, plan
         f"{source.name} has no text that {translator.name} could translate to {', '.join(task.targets)} ({why}); "
         "install the language pair, or choose another --engine or --to"
     )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    way: str
+    lang: str
+    origin: Origin
+    value: str | None
+    why: str = ""
+
+
+def _extended(pair: Pair, task: TranslationTask, directions: Directions, engine: str, counts: WayCounts) -> Pair:
+    """The pair, each text followed by its translations and their translations back.
+
+    A translation is left out when it equals its original, or another text of that language and meaning,
+    but for case, blanks and the final full stop; and when a person wrote a text of that language and meaning.
+    """
+    free = next_meaning(pair.texts)
+    texts: list[Text] = []
+    for text in pair.texts:
+        candidates = list(_candidates(text, task, directions)) if text.origin is Origin.HUMAN else []
+        if candidates and text.meaning is None:
+            text, free = replace(text, meaning=free), free + 1
+        texts.append(text)
+        alike = [other for other in pair.texts if other is not text and _same_meaning(other, text)]
+        said = {(other.lang, _gist(other.value)) for other in alike}
+        by_people = {other.lang for other in alike if other.origin is Origin.HUMAN}
+        for candidate in candidates:
+            what = _verdict(candidate, text, said, by_people)
+            counts.note(candidate.way, what)
+            if what == "failed":
+                counts.skipped.append(Skipped(pair.id, Reason.BAD_ROW, f"{candidate.way}: {candidate.why}"))
+            if what == "written" and candidate.value is not None:
+                said.add((candidate.lang, _gist(candidate.value)))
+                way = f"{engine} {candidate.way}"
+                texts.append(Text(candidate.value, candidate.lang, text.field, candidate.origin, text.meaning, way))
+    return replace(pair, texts=tuple(texts))
+
+
+def _candidates(text: Text, task: TranslationTask, directions: Directions) -> Iterator[_Candidate]:
+    lang = text.lang or ""
+    for target in task.targets:
+        there = directions.get((lang, target))
+        if there is None or (text.value not in there.done and text.value not in there.failed):
+            continue
+        forward = there.done.get(text.value)
+        why = there.failed.get(text.value, "")
+        yield _Candidate(f"{lang}-{target}", target, Origin.TRANSLATED, forward, why)
+        if task.back and forward is not None:
+            home = directions[target, lang]
+            why = home.failed.get(forward, "")
+            yield _Candidate(f"{lang}-{target}-{lang}", lang, Origin.BACK_TRANSLATED, home.done.get(forward), why)
+
+
+def _verdict(
+    candidate: _Candidate, original: Text, said: set[tuple[str | None, str]], by_people: set[str | None]
+) -> str:
+    if candidate.value is None:
+        return "failed"
+    gist = _gist(candidate.value)
+    if gist == _gist(original.value):
+        return "unchanged"
+    taken = candidate.origin is Origin.TRANSLATED and candidate.lang in by_people
+    return "repeated" if taken or (candidate.lang, gist) in said else "written"
+
+
+def _same_meaning(one: Text, other: Text) -> bool:
+    return one.meaning is not None and one.meaning == other.meaning
+
+
+def _gist(value: str) -> str:
+    """A text without its case, blanks and final full stop: equal for texts that differ in nothing else."""
+    return re.sub(r"\s+", " ", value).strip().rstrip(".").rstrip().casefold()

@@ -11,8 +11,7 @@ from typing import Any
 
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.extras import is_installed, need
-from diptych.data.translation.engine import require
-from diptych.data.translation.lines import by_lines
+from diptych.data.translation.engine import by_lines, require
 from diptych.encoders.hub_model import one_line
 
 from .models import PLACES, ModelFolders

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diptych.data.translation.engine import require
-from diptych.data.translation.lines import by_lines
+from diptych.data.translation.engine import by_lines, require
 
 from .models import ModelFolders
 from .seq2seq import BEAMS, Seq2Seq

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError
-from diptych.data.translation.codes import two_letters
+from diptych.data.language import two_letters
 from diptych.encoders.offline import hub_folder
 
 PLACES = ("{source}", "{target}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diptych.core.errors import ModelError
-from diptych.data.translation.codes import THREE_LETTERS
-from diptych.data.translation.engine import require
-from diptych.data.translation.lines import by_lines
+from diptych.data.language import THREE_LETTERS
+from diptych.data.translation.engine import by_lines, require
 
 from .models import ModelFolders
 from .seq2seq import BEAMS, Seq2Seq
