@@ -8,25 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diptych.core.cosine import cosine, normalise
+from diptych.core.cosine import normalise
+from diptych.core.similarity import cosine
 
 rows = arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32))
 
 
 def test_by_hand() -> None:
-    found = cosine(np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[4.0, 3.0]]))
+    found = cosine(normalise(np.array([[3.0, 4.0], [0.0, 2.0]])), normalise(np.array([[4.0, 3.0]])))
     assert found == pytest.approx(np.array([[24 / 25], [3 / 5]]), abs=1e-6)
     assert found.dtype == np.float32
 
 
 def test_a_zero_row_stays_zero() -> None:
     assert normalise(np.zeros((1, 3))).tolist() == [[0.0, 0.0, 0.0]]
-    assert cosine(np.zeros((1, 2)), np.ones((1, 2))).tolist() == [[0.0]]
 
 
 @given(rows, rows)
 def test_bounds_and_a_slow_twin(left: np.ndarray, right: np.ndarray) -> None:
-    found = cosine(left, right)
+    found = cosine(normalise(left), normalise(right))
     assert (np.abs(found) <= 1 + 1e-5).all()
     for i, a in enumerate(left.astype(float)):
         for j, b in enumerate(right.astype(float)):

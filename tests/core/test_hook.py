@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from diptych.core.cosine import cosine
+from diptych.core.cosine import normalise
 from diptych.core.protocols import Preprocess
+from diptych.core.similarity import cosine
 
 
 def test_a_wrong_shape_is_caught() -> None:
@@ -17,9 +18,9 @@ def test_a_wrong_type_is_caught_in_a_dataclass_and_a_function() -> None:
     with pytest.raises(TypeCheckError):
         Preprocess(size="large")  # type: ignore[arg-type]
     with pytest.raises(TypeCheckError):
-        cosine([[1.0]], [[1.0]])  # type: ignore[arg-type]
+        normalise([[1.0]])  # type: ignore[arg-type]
 
 
 @pytest.mark.unchecked
 def test_a_test_can_switch_them_off() -> None:
-    assert cosine([[1.0]], [[2.0]]) == pytest.approx(1.0)  # type: ignore[arg-type]
+    assert normalise([[2.0]]) == pytest.approx(1.0)  # type: ignore[arg-type]

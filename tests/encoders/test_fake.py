@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.core.cosine import cosine
 from diptych.core.errors import ModelError
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.similarity import cosine
 from diptych.encoders.fake import FakeImageTower, FakeTextTower
 
 

@@ -12,7 +12,7 @@ from diptych.core.registry import build, names  # noqa: E402
 from diptych.losses import Embedded  # noqa: E402
 
 LOSSES = names("loss")
-from diptych.losses.similarity import cosine  # noqa: E402
+from diptych.core.similarity import cosine  # noqa: E402
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "adversarial": {"gradient_penalty": 0.0},

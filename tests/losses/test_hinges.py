@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.core.registry import build  # noqa: E402
+from diptych.core.similarity import cosine, order  # noqa: E402
 from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.max_hinge import MaxHinge  # noqa: E402
-from diptych.losses.similarity import cosine, order  # noqa: E402
 from diptych.losses.sum_hinge import SumHinge  # noqa: E402
 
 from .batches import batches, cosines, gradient_is_right, random_batch, three  # noqa: E402

@@ -1,4 +1,4 @@
-"""Cosine similarity on NumPy arrays."""
+"""Rows of unit length, whose inner product is their cosine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,3 @@ def normalise(vectors: Float[np.ndarray, "... d"]) -> Float32[np.ndarray, "... d
     vectors = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, EPSILON), dtype=np.float32)
-
-
-def cosine(left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
-    """Cosine similarity in [-1, 1]; higher is nearer."""
-    return np.asarray(normalise(left) @ normalise(right).T, dtype=np.float32)

@@ -69,6 +69,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "loss": Kind("loss", ("losses",), ("dim", "classes")),
+    "similarity": Kind("similarity", ("core",)),
 }
 
 

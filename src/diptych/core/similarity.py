@@ -1,37 +1,70 @@
-"""The similarities that a model can be trained for, on NumPy arrays: by name, as in a model's config.json."""
+"""How alike an image and a text are: functions that take NumPy arrays and tensors alike, by name in a config.
+
+A model must be searched with the similarity that it was trained with. A library ranks by cosine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from diptych.core.shapes import Float, Float32
+from .extras import need
+from .registry import get, register
+from .shapes import Float
 
-from .config import unknown
-from .cosine import cosine
-
-_CELLS = 1 << 22  # of the (rows, m, d) array that one step of `order` holds: 16 MB
-
-Similarity = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, d) images, (m, d) texts -> (n, m), higher is nearer
+Similarity = Callable[[Any, Any], Any]  # (n, d) images, (m, d) texts -> (n, m), higher is nearer
 
 
-def order(images: Float[np.ndarray, "n d"], texts: Float[np.ndarray, "m d"]) -> Float32[np.ndarray, "n m"]:
-    """-|| max(0, |t| - |v|) ||^2: how far a text says more than the picture shows (arXiv 1511.06361, equation 2)."""
-    images, texts = (np.abs(np.asarray(side, dtype=np.float32)) for side in (images, texts))
-    scores = np.empty((len(images), len(texts)), dtype=np.float32)
-    step = max(1, _CELLS // max(1, texts.size))
-    for start in range(0, len(images), step):
-        beyond = np.maximum(texts[None] - images[start : start + step, None], 0)
-        scores[start : start + step] = -np.einsum("nmd,nmd->nm", beyond, beyond)
-    return scores
+@register.similarity("cosine")
+def cosine(images: Float[Any, "n d"], texts: Float[Any, "m d"]) -> Float[Any, "n m"]:
+    """Cosine of L2-normalised rows, in [-1, 1]; higher is nearer."""
+    return images @ texts.T
 
 
-SIMILARITIES: Mapping[str, Similarity] = {"cosine": cosine, "order": order}
+@register.similarity("order")
+def order(images: Float[Any, "n d"], texts: Float[Any, "m d"]) -> Float[Any, "n m"]:
+    """Order-embedding similarity, in [-1, 0] for unit rows: how far a text says more than the image shows.
+
+        s(v, t) = -|| max(0, |t| - |v|) ||^2
+
+    0 where the text is at most the image in every dimension. |.| is taken here, of each element, so that
+    any head will do: the order lives in the positive part of the space. Source: Vendrov et al. 2016,
+    equation 2 (arXiv 1511.06361); abs after the norm as in VSE++ (arXiv 1707.05612). The square stays,
+    because the root has no gradient where nothing is violated.
+    """
+    return in_slices(_order, abs(images), abs(texts))
 
 
-def similarity_named(name: str) -> Similarity:
-    """The similarity of that name. Raises ConfigError for an unknown one."""
-    if name not in SIMILARITIES:
-        raise unknown("similarity", name, SIMILARITIES)
-    return SIMILARITIES[name]
+def _order(images: Any, texts: Any) -> Any:
+    beyond = (texts[None] - images[:, None]).clip(min=0)
+    return -(beyond * beyond).sum(-1)
+
+
+def in_slices(similarity: Similarity, images: Any, texts: Any, elements: int | None = None) -> Any:
+    """A similarity that makes an (n, m, d) array, computed for so many images at a time that it stays small.
+
+    Args:
+        similarity: of some images and all texts.
+        images, texts: (n, d) and (m, d).
+        elements: of the array that one step makes; by default what fits a CPU's cache, or 64 MB of tensors.
+    """
+    is_numpy = isinstance(images, np.ndarray)
+    rows = max(1, (elements or 1 << (20 if is_numpy else 24)) // max(1, math.prod(texts.shape)))
+    if len(images) <= rows:
+        return similarity(images, texts)
+    slices = [images[start : start + rows] for start in range(0, len(images), rows)]
+    if is_numpy:
+        return np.concatenate([similarity(each, texts) for each in slices])
+    torch, checkpoint = need("torch", "tensors"), need("torch.utils.checkpoint", "tensors").checkpoint
+    # Each slice is computed again for its gradient, so that no (n, m, d) array is ever kept.
+    again = {"use_reentrant": False, "preserve_rng_state": False}
+    return torch.cat([checkpoint(similarity, each, texts, **again) for each in slices])
+
+
+def similarity_of(choice: str | Similarity) -> Similarity:
+    """A similarity by its name in a config, or as it is. Raises ConfigError for an unknown name."""
+    found: Similarity = get("similarity", choice) if isinstance(choice, str) else choice
+    return found

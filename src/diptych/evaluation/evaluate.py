@@ -10,7 +10,7 @@ import numpy as np
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32, Int64
-from diptych.core.similarity import Similarity, similarity_named
+from diptych.core.similarity import Similarity, similarity_of
 
 from .bootstrap import Number
 from .direction import Direction, Estimate, Ranking, estimates, recall_sum, unmeasured
@@ -189,7 +189,7 @@ class _Settings:
         """What ranks items for queries; None is the inner product."""
         if self.similarity == "cosine":
             return None
-        measure = similarity_named(self.similarity)
+        measure = similarity_of(self.similarity)
         return measure if from_images else lambda texts, images: measure(images, texts).T
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Float
+from diptych.core.similarity import Similarity, similarity_of
 from diptych.losses.base import Embedded, Loss, positive
-from diptych.losses.similarity import Similarity, similarity_of
 from diptych.losses.sum_hinge import violations
 
 

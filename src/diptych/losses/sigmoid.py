@@ -12,8 +12,8 @@ from torch.nn import functional
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Float
+from diptych.core.similarity import Similarity, similarity_of
 from diptych.losses.base import Embedded, Loss, positive, widened
-from diptych.losses.similarity import Similarity, similarity_of
 
 
 @register.loss("sigmoid")

@@ -15,7 +15,7 @@ from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.shapes import Float, Float32, UInt8
-from diptych.core.similarity import similarity_named
+from diptych.core.similarity import similarity_of
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
 from diptych.encoders.image.onnx import OnnxImageTower
@@ -214,7 +214,8 @@ class DualEncoder:
         for side in (one, other):
             if np.ndim(side) != 2 or np.shape(side)[1] != self.dim:
                 raise DataError(f"expected embeddings of shape (n, {self.dim}), found {np.shape(side)}")
-        return similarity_named(self.compares_by)(one, other)
+        found: Float32[np.ndarray, "n m"] = similarity_of(self.compares_by)(normalise(one), normalise(other))
+        return found
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"
