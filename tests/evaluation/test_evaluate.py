@@ -5,7 +5,7 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
 from diptych.evaluation import (
     Bagged,
-    Embedded,
+    Embeddings,
     First,
     Folds,
     Positives,
@@ -22,7 +22,7 @@ def collection(images=60, per_image=3, dimension=16, noise=0.4, seed=0, language
     image_vectors = normalise(generator.normal(size=(images, dimension)))
     owner = np.repeat(np.arange(images), per_image)
     texts = normalise(image_vectors[owner] + noise * generator.normal(size=(len(owner), dimension)))
-    return Embedded(image_vectors, texts, owner, languages)
+    return Embeddings(image_vectors, texts, owner, languages)
 
 
 def values(direction):
@@ -33,7 +33,7 @@ def test_both_directions_by_hand():
     images = np.eye(3, dtype=np.float32)
     # Image 0 has a good and a bad text, image 1 a good one, image 2 one that looks like image 0.
     texts = normalise(np.array([[1, 0, 0], [0, 1, 0.1], [0, 1, 0], [1, 0, 0.5]], dtype=np.float32))
-    scores = evaluate(Embedded(images, texts, np.array([0, 0, 1, 2])), resamples=0).scores
+    scores = evaluate(Embeddings(images, texts, np.array([0, 0, 1, 2])), resamples=0).scores
 
     assert scores.image_to_text.metrics["R@1"].value == 1.0  # the best of image 0's two texts counts
     assert scores.image_to_text.metrics["mAP"].value == pytest.approx((np.mean([1, 2 / 4]) + 1 + 1) / 3)
@@ -127,7 +127,7 @@ def test_only_images_in_some_draw_are_resampled():
 def test_the_order_of_the_texts_changes_nothing():
     pool = collection(noise=0.7)
     order = np.random.default_rng(1).permutation(len(pool.texts))
-    shuffled = Embedded(pool.images, pool.texts[order], pool.owner[order])
+    shuffled = Embeddings(pool.images, pool.texts[order], pool.owner[order])
 
     before, after = evaluate(pool, resamples=0).scores, evaluate(shuffled, resamples=0).scores
 
@@ -137,7 +137,7 @@ def test_the_order_of_the_texts_changes_nothing():
 
 def test_images_without_texts_are_left_out_and_counted():
     pool = collection(images=10)
-    lonely = Embedded(np.concatenate([pool.images, pool.images[:4]]), pool.texts, pool.owner)
+    lonely = Embeddings(np.concatenate([pool.images, pool.images[:4]]), pool.texts, pool.owner)
 
     evaluation = evaluate(lonely, resamples=0)
 
@@ -150,8 +150,8 @@ def test_group_relevance_counts_every_image_of_the_class():
     texts = images[[1, 0, 3, 2]]  # every text looks like the other image of its class
     owner = np.arange(4)
 
-    by_pair = evaluate(Embedded(images, texts, owner), resamples=0)
-    by_group = evaluate(Embedded(images, texts, owner, groups=np.array([5, 5, 9, 9])), resamples=0)
+    by_pair = evaluate(Embeddings(images, texts, owner), resamples=0)
+    by_group = evaluate(Embeddings(images, texts, owner, groups=np.array([5, 5, 9, 9])), resamples=0)
 
     assert (by_pair.relevance, by_pair.scores.text_to_image.metrics["R@1"].value) == ("pair", 0.0)
     assert (by_group.relevance, by_group.scores.text_to_image.metrics["R@1"].value) == ("group", 1.0)
@@ -225,11 +225,11 @@ def test_parts_that_do_not_fit_are_refused(change, message):
         "owner": np.array([0, 1, 1]),
     }
     with pytest.raises(DataError, match=message):
-        Embedded(**(parts | change))
+        Embeddings(**(parts | change))
 
 
 def test_no_texts_at_all_are_refused():
-    empty = Embedded(np.eye(2, dtype=np.float32), np.empty((0, 2), np.float32), np.empty(0, np.int64))
+    empty = Embeddings(np.eye(2, dtype=np.float32), np.empty((0, 2), np.float32), np.empty(0, np.int64))
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(empty)
 
@@ -239,7 +239,7 @@ def test_another_similarity_ranks_both_ways_by_it() -> None:
     draw = np.random.default_rng(4)
     images, texts = draw.normal(size=(9, 5)).astype(np.float32), draw.normal(size=(18, 5)).astype(np.float32)
     owner = np.repeat(np.arange(9), 2)
-    found = evaluate(Embedded(images, texts, owner), resamples=0, cuts=(1,), similarity="order").scores
+    found = evaluate(Embeddings(images, texts, owner), resamples=0, cuts=(1,), similarity="order").scores
     beyond = np.maximum(np.abs(texts)[None] - np.abs(images)[:, None], 0)
     scores = -(beyond**2).sum(2)
     to_image = np.mean([scores[:, text].argmax() == owner[text] for text in range(18)])

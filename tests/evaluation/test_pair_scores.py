@@ -3,14 +3,15 @@ import pytest
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError
-from diptych.evaluation.pair_scores import Gallery, Vectors, nearness, pair_scores, shuffled
+from diptych.evaluation import Embeddings
+from diptych.evaluation.pair_scores import Gallery, nearness, pair_scores, shuffled
 
 
 def vectors(images=30, per_image=2, dimension=6, seed=0):
     generator = np.random.default_rng(seed)
     owner = np.repeat(np.arange(images), per_image)
     pictures = normalise(generator.normal(size=(images, dimension)))
-    return Vectors(pictures, normalise(pictures[owner] + generator.normal(size=(len(owner), dimension))), owner)
+    return Embeddings(pictures, normalise(pictures[owner] + generator.normal(size=(len(owner), dimension))), owner)
 
 
 def slow_csls(one, gallery, k):

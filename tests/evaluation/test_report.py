@@ -4,7 +4,7 @@ import numpy as np
 
 from diptych.core.errors import Reason
 from diptych.core.types import Skipped
-from diptych.evaluation import Bagged, Embedded, Report, evaluate
+from diptych.evaluation import Bagged, Embeddings, Report, evaluate
 from diptych.evaluation.report import FORMAT, FORMAT_VERSION
 
 from .test_evaluate import collection
@@ -45,7 +45,7 @@ def test_markdown_says_what_was_measured_and_how():
 
 
 def test_markdown_prints_percentages_for_shares_and_places_for_ranks():
-    perfect = Embedded(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), np.arange(4))
+    perfect = Embeddings(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), np.arange(4))
     lines = report(evaluate(perfect, resamples=0)).to_markdown().splitlines()
 
     assert "| R@1 % | 100.0 | 100.0 |" in lines

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.cosine import normalise
-from diptych.evaluation import Bagged, Embedded, First, Folds, Items, evaluate, evaluate_within
-from diptych.evaluation.pair_scores import Gallery, Vectors, pair_scores, shuffled
+from diptych.evaluation import Bagged, Embeddings, First, Folds, Items, evaluate, evaluate_within
+from diptych.evaluation.pair_scores import Gallery, pair_scores, shuffled
 
 
 def collection(records, seed, *, languages=False):
@@ -16,7 +16,7 @@ def collection(records, seed, *, languages=False):
     centres = generator.normal(size=(records, 6))
     images, texts = (normalise(centres[who] + generator.normal(size=(len(who), 6))) for who in (image_owner, owner))
     spoken = tuple(generator.choice(["en", "de"], len(owner))) if languages else ()
-    return Embedded(images, texts, owner, spoken, image_owner=image_owner)
+    return Embeddings(images, texts, owner, spoken, image_owner=image_owner)
 
 
 def slow_recalls(queries, query_records, gallery, gallery_records, k):
@@ -50,7 +50,7 @@ def test_every_image_is_a_query_and_every_image_of_the_record_is_right(records, 
 def test_by_hand():
     # Record 0 has images at 0 and 90 degrees and a text at 80; record 1 an image and a text at 50.
     at = lambda *degrees: np.array([(np.cos(np.radians(d)), np.sin(np.radians(d))) for d in degrees], dtype=np.float32)  # noqa: E731
-    one = Embedded(at(0, 90, 50), at(80, 50), np.array([0, 1]), image_owner=np.array([0, 0, 1]))
+    one = Embeddings(at(0, 90, 50), at(80, 50), np.array([0, 1]), image_owner=np.array([0, 0, 1]))
     found = evaluate(one, resamples=0).scores
     assert found.text_to_image.metrics["R@1"].value == 1.0
     assert found.text_to_image.positives.max == 2
@@ -61,8 +61,8 @@ def test_by_hand():
 def test_one_image_a_record_gives_what_it_always_gave():
     one = collection(40, 3)
     first = np.searchsorted(one.image_owner, np.arange(40))
-    plain = Embedded(one.images[first], one.texts, one.owner)
-    said = Embedded(one.images[first], one.texts, one.owner, image_owner=np.arange(40))
+    plain = Embeddings(one.images[first], one.texts, one.owner)
+    said = Embeddings(one.images[first], one.texts, one.owner, image_owner=np.arange(40))
     for protocol in (None, First(20), Folds(2, 20), Bagged(4, 10)):
         scores = [evaluate(each, protocol, resamples=50).scores for each in (plain, said)]
         assert scores[0].text_to_image.metrics == scores[1].text_to_image.metrics
@@ -104,7 +104,7 @@ def test_the_bootstrap_draws_records():
     # Three records of which one has 50 images, all found: by images nothing would ever change much, by records it does.
     images = np.concatenate([np.tile([[1.0, 0, 0]], (50, 1)), [[0, 1.0, 0], [0, 1.0, 0.1]]]).astype(np.float32)
     texts = np.eye(3, dtype=np.float32)
-    one = Embedded(images, texts, np.arange(3), image_owner=np.array([0] * 50 + [1, 2]))
+    one = Embeddings(images, texts, np.arange(3), image_owner=np.array([0] * 50 + [1, 2]))
     found = evaluate(one, resamples=400).scores
     assert found.units == 3
     low = found.image_to_text.metrics["R@1"].interval.low
@@ -143,7 +143,7 @@ def slow_scores(one, gallery, k):
 
 def test_pair_scores_are_the_mean_over_a_records_images():
     drawn = collection(20, 4)
-    one = Vectors(drawn.images, drawn.texts, drawn.owner, drawn.image_owner)
+    one = Embeddings(drawn.images, drawn.texts, drawn.owner, image_owner=drawn.image_owner)
     gallery = Gallery.drawn(one, most=15, seed=1)
     assert pair_scores(one, gallery, k=3) == pytest.approx(slow_scores(one, gallery, 3), abs=1e-5)
     cosines = [

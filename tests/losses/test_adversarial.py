@@ -15,17 +15,17 @@ from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
 from diptych.core.registry import build  # noqa: E402
 from diptych.losses import Embedded, Loss  # noqa: E402
-from diptych.losses.adversarial import Adversarial, reversal_strength  # noqa: E402
+from diptych.losses.adversarial import AdversarialAlignment, reversal_strength  # noqa: E402
 
 from .batches import random_batch, three  # noqa: E402
 
 
-def adversarial(**options: float) -> Adversarial:
+def adversarial(**options: float) -> AdversarialAlignment:
     torch.manual_seed(0)
-    return Adversarial(4, hidden=6, **options).double()
+    return AdversarialAlignment(4, hidden=6, **options).double()
 
 
-def logit(loss: Adversarial, row: list[float]) -> float:
+def logit(loss: AdversarialAlignment, row: list[float]) -> float:
     """The modality classifier, layer by layer."""
     first, _, last = loss.modality
     scaled = [2 * x for x in row]  # sqrt(4)
@@ -179,7 +179,7 @@ def test_wrong_options(options: dict, message: str) -> None:
 
 def test_without_gradients_the_penalty_is_left_out() -> None:
     with torch.inference_mode():
-        assert torch.isfinite(Adversarial(2)(Embedded(*(three(0, 1, 2).image.float(),) * 2, torch.arange(3))))
+        assert torch.isfinite(AdversarialAlignment(2)(Embedded(*(three(0, 1, 2).image.float(),) * 2, torch.arange(3))))
 
 
 # training

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 from diptych.core.config import Part, from_dict  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.core.registry import build  # noqa: E402
-from diptych.losses.adversarial import Adversarial  # noqa: E402
+from diptych.losses.adversarial import AdversarialAlignment  # noqa: E402
 from diptych.losses.combined import Combined  # noqa: E402
 from diptych.losses.instance_discrimination import InstanceDiscrimination  # noqa: E402
 from diptych.losses.max_hinge import MaxHinge  # noqa: E402
@@ -43,7 +43,7 @@ def test_width_and_hooks_reach_each_part() -> None:
     instance, adversarial, hinge = (part for _, part in loss.losses.items())
     assert isinstance(instance, InstanceDiscrimination)
     assert instance.text_queue.shape == (8, 4)
-    assert isinstance(adversarial, Adversarial)
+    assert isinstance(adversarial, AdversarialAlignment)
     loss.start_step(0.0)
     loss.start_epoch(0)
     assert adversarial.strength == 0

@@ -106,7 +106,7 @@ def test_every_image_of_a_record_is_embedded_and_a_bad_one_costs_only_itself(mod
     assert found.places.tolist() == [1, 2]  # whatever their ids
     assert (found.ids, found.groups) == (("1", "1"), (None, "g"))
     assert (found.image_owner.tolist(), found.owner.tolist()) == ([0, 0, 1], [0, 0, 1])
-    assert found.pictures == (red, green, blue)
+    assert found.image_refs == (red, green, blue)
     assert found.images == pytest.approx(model.encode_images([red, green, blue]), abs=1e-6)
     assert [one.name for one in found.skipped] == ["bad.jpg", "bad.jpg"]
     assert found.skipped_texts == 1

@@ -17,6 +17,7 @@ from diptych.data.features import CaptionedImages, Rows, Selection, collect_capt
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
+from diptych.models.cross_encoder.folder import read_network
 from diptych.runs import cross_encoder
 from diptych.training.batches import BatchRows
 from diptych.training.grouped import GroupedPlan
@@ -188,3 +189,17 @@ def test_captions_are_collected_with_what_was_left_out(shapes, tmp_path: Path):
     with pytest.raises(DataError, match="no usable pair"):
         collect_captions(pairs, FakeMapTower(), tmp_path, Selection(langs=("xx",)))
     assert runs.DataConfig().views == ("full", "flip")
+
+
+def test_weights_with_their_older_names_are_read(cross_encoder_run, tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    model = load_trained_cross_encoder(cross_encoder_run.model)
+    older = {
+        "nothing" if key == "empty_image_token" else key.replace(".mlp_", ".wide_"): value
+        for key, value in load_file(model.folder / "model.safetensors").items()
+    }
+    save_file(older, tmp_path / "model.safetensors")
+    read, now = read_network(tmp_path, model.config).state_dict(), model.network.state_dict()
+    assert "decoder.layers.0.mlp_in.weight" in now
+    assert all(np.array_equal(read[key], now[key]) for key in now)

@@ -32,7 +32,11 @@ def looked(fitted) -> Iterator[Any]:
         def opened(cross_encoder: bool = True, fragment: str = "", **options: Any) -> Visit:
             if cross_encoder not in servers:
                 settings = ServeSettings(port=0, pressure=Pressure(decoders=1))
-                more = {"cross_encoder": ServedCrossEncoder(fitted.cross_encoder), "generator": Waves()} if cross_encoder else {}
+                more = (
+                    {"cross_encoder": ServedCrossEncoder(fitted.cross_encoder), "generator": Waves()}
+                    if cross_encoder
+                    else {}
+                )
                 models = {fitted.dual_encoder.fingerprint: fitted.dual_encoder}
                 servers[cross_encoder] = stack.enter_context(
                     running(create_app(settings, {"shapes": fitted.folder}, models, **more))

@@ -1,13 +1,14 @@
 """Retrieval evaluation: arrays in, numbers out. It knows no model and reads no files.
 
-embedded = Embedded(image_vectors, text_vectors, owner)
+embedded = Embeddings(image_vectors, text_vectors, owner)
 evaluation = evaluate(embedded, parse_protocol("5fold"))
 evaluation.scores.text_to_image.metrics["R@10"]
 """
 
 from .bootstrap import Difference, Interval, Number, Resampling, Sample, Term, paired_difference
 from .direction import Direction, Estimate, Ranking, Spread
-from .evaluate import Embedded, Evaluation, LanguageScores, Scores, evaluate
+from .embeddings import Embeddings
+from .evaluate import Evaluation, LanguageScores, Scores, evaluate
 from .metrics import CUTS, Metric, Summary, metric_table
 from .positives import Positives, group_labels
 from .protocols import PROTOCOLS, Bagged, Draw, First, Folds, Full, Protocol, parse_protocol
@@ -25,7 +26,7 @@ __all__ = [
     "Difference",
     "Direction",
     "Draw",
-    "Embedded",
+    "Embeddings",
     "Estimate",
     "Evaluation",
     "First",

@@ -8,34 +8,18 @@ cosine to the k nearest items of the other modality in a gallery, those of the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float32, Int64
 
+from .embeddings import Embeddings
+
 NEIGHBOURS = 5  # by AUC on a part of the training split (docs/inspect.md)
 GALLERY = 2000  # items of either modality, drawn at random
 _BLOCK_SCORES = 1 << 22  # scores held at a time
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """A collection as unit vectors; `owner[t]` is the record that text t is said to belong to.
-
-    `image_owner[i]` is the record of image i, ascending; every record has an image (None: image i is record i).
-    """
-
-    images: Float32[np.ndarray, "n d"]
-    texts: Float32[np.ndarray, "m d"]
-    owner: Int64[np.ndarray, " m"]
-    image_owner: Int64[np.ndarray, " n"] | None = None
-
-    @property
-    def record_of_image(self) -> Int64[np.ndarray, " n"]:
-        """The record of each image."""
-        return np.arange(len(self.images)) if self.image_owner is None else self.image_owner
 
 
 @dataclass(frozen=True)
@@ -48,7 +32,7 @@ class Gallery:
     text_records: Int64[np.ndarray, " b"]
 
     @classmethod
-    def drawn(cls, vectors: Vectors, most: int = GALLERY, seed: int = 0) -> Gallery:
+    def drawn(cls, vectors: Embeddings, most: int = GALLERY, seed: int = 0) -> Gallery:
         """At most `most` images and texts of a collection, drawn at random."""
         draw = np.random.default_rng(seed)
         images = np.sort(draw.permutation(len(vectors.images))[:most])
@@ -57,7 +41,7 @@ class Gallery:
 
 
 def pair_scores(
-    vectors: Vectors, gallery: Gallery | None, *, k: int = NEIGHBOURS, foreign: bool = False
+    vectors: Embeddings, gallery: Gallery | None, *, k: int = NEIGHBOURS, foreign: bool = False
 ) -> Float32[np.ndarray, " m"]:
     """A score for each text with its image: CSLS, or the cosine when `gallery` is None.
 
@@ -103,10 +87,10 @@ def nearness(
     return found
 
 
-def shuffled(vectors: Vectors, seed: int = 0) -> Vectors:
+def shuffled(vectors: Embeddings, seed: int = 0) -> Embeddings:
     """The same collection with every text given to another record, drawn at random: pairs known to be wrong."""
-    count = int(vectors.record_of_image.max(initial=-1)) + 1
+    count = vectors.records
     if count < 2:
         raise ConfigError(f"wrong pairs are made from two records with images or more, found {count}")
     moved = np.random.default_rng(seed).integers(1, count, size=len(vectors.owner))
-    return Vectors(vectors.images, vectors.texts, (vectors.owner + moved) % count, vectors.image_owner)
+    return replace(vectors, owner=(vectors.owner + moved) % count)

@@ -96,7 +96,7 @@ def make_atlas(
         project(vectors if keep_gap else without_gap(vectors, kinds), method, seed),
     )
     maps = [joint, *_word_map(encoder, chosen, words, least, method, seed, progress)]
-    thumbnails = tuple(_thumbnail(ref) for ref in progress.track(embedded.pictures, "thumbnails"))
+    thumbnails = tuple(_thumbnail(ref) for ref in progress.track(embedded.image_refs, "thumbnails"))
     return Atlas(title, tuple(maps), thumbnails, len(embedded.skipped))
 
 

@@ -18,7 +18,8 @@ from diptych.core.types import Pair, Skipped
 from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
 from diptych.evaluation.calibration import Calibration, Criterion, Curve, choose, curve, fit, wrong_share
-from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, Vectors, pair_scores, shuffled
+from diptych.evaluation.embeddings import Embeddings
+from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, pair_scores, shuffled
 from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedPairs, embed_pairs
 
@@ -176,8 +177,8 @@ def kept_pairs(result: Filtered, pairs: Sequence[Pair]) -> Iterator[Pair]:
             yield replace(pair, texts=left)
 
 
-def _vectors(embedded: EmbeddedPairs) -> Vectors:
-    return Vectors(embedded.images, embedded.texts, embedded.owner, embedded.image_owner)
+def _vectors(embedded: EmbeddedPairs) -> Embeddings:
+    return Embeddings(embedded.images, embedded.texts, embedded.owner, image_owner=embedded.image_owner)
 
 
 def _verdicts(result: Filtered, keys: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -87,13 +87,13 @@ def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, pr
 def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
     groups = evaluation.group_labels(vectors.groups) if task.relevance == "group" else None
-    collection = evaluation.Embedded(
+    collection = evaluation.Embeddings(
         vectors.images, vectors.texts, vectors.owner, vectors.languages, groups, vectors.image_owner
     )
     source.notes.extend(encoder.unfamiliar(vectors.images))
     labels = collection.labels
     of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
-    names = [picture.name for picture in vectors.pictures]
+    names = [picture.name for picture in vectors.image_refs]
     note_shared(source.notes, Contents(vectors.keys, of_image.tolist(), names, vectors.values, of_text.tolist()))
     found = evaluation.evaluate(
         collection,
@@ -120,7 +120,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
         "image_to_text": Side("image", "text", vectors.images, vectors.texts, images, of_image, of_text),
         "text_to_image": Side("text", "image", vectors.texts, vectors.images, texts, of_text, of_image),
     }
-    return Measured(report, sides, vectors.pictures, vectors.values)
+    return Measured(report, sides, vectors.image_refs, vectors.values)
 
 
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
@@ -143,7 +143,7 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
     )
     every = np.arange(len(vectors.texts))
     side = Side("text", "text", vectors.texts, vectors.texts, every, labels, labels)
-    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.pictures, vectors.values)
+    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.image_refs, vectors.values)
 
 
 def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
@@ -153,7 +153,7 @@ def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     source.notes.extend(encoder.unfamiliar(found.images))
     every = np.arange(len(found.images))
     labels = every if by_view else evaluation.group_labels(found.groups)[found.image_owner]
-    note_shared(source.notes, Contents(found.keys, labels.tolist(), [one.name for one in found.pictures], (), ()))
+    note_shared(source.notes, Contents(found.keys, labels.tolist(), [one.name for one in found.image_refs], (), ()))
     of = np.tile(every, len(found.views))
     queries = found.views.reshape(-1, encoder.dim) if by_view else found.images
     views = evaluation.Views(queries, of) if by_view else None
@@ -163,7 +163,7 @@ def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     report = _report(_within(items, task, progress), encoder, source, task, found.content, found.skipped)
     item = of if by_view else every
     side = Side("image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ())
-    return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, found.pictures, ())
+    return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, found.image_refs, ())
 
 
 def _within(items: evaluation.Items, task: Task, progress: Progress) -> evaluation.WithinEvaluation:

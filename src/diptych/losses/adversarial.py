@@ -17,7 +17,7 @@ from diptych.losses.base import Embedded, Loss, positive, widened
 
 
 @register.loss("adversarial")
-class Adversarial(Loss):
+class AdversarialAlignment(Loss):
     """A modality classifier behind gradient reversal, and optionally a label classifier before it.
 
     With D the modality classifier, C the label classifier, x the 2B embeddings, m(x) their modality and
@@ -47,7 +47,7 @@ class Adversarial(Loss):
         classes: how many classes the labels have; needed for the label classifier only.
     """
 
-    tells_modalities = True
+    needs_modalities = True
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class Loss(nn.Module):
     function of the last call, not of the calls before, so that a resumed run goes on exactly.
     """
 
-    tells_modalities = False  # whether the first of a pair must be a picture, and the second a text
+    needs_modalities = False  # whether the first side must be images and the second texts
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The loss of one batch, lower is better."""
@@ -86,11 +86,6 @@ class Loss(nn.Module):
 
     def start_step(self, progress: float) -> None:
         """Told before each step which share of all training steps is done, from 0 to 1."""
-
-    @property
-    def tells_modalities_apart(self) -> bool:
-        """Whether this loss, or one within it, cannot take two texts or two pictures for a pair."""
-        return any(getattr(part, "tells_modalities", False) for part in self.modules())
 
     def report(self) -> Mapping[str, float]:
         """Values worth a line in the log, such as a learnt temperature."""

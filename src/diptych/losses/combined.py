@@ -31,6 +31,7 @@ class Combined(Loss):
         if len(weights) != len(losses):
             raise ConfigError(f"a combined loss needs a weight for each loss, found {len(weights)} for {len(losses)}")
         self.losses = nn.ModuleDict(losses)
+        self.needs_modalities = any(loss.needs_modalities for loss in losses.values())
         self.weights = tuple(positive("weight", weight) for weight in weights)
         self._last: dict[str, Tensor] = {}
 

@@ -28,6 +28,7 @@ class Prefix(Loss):
     def __init__(self, loss: Loss, dim: int) -> None:
         super().__init__()
         self.loss = loss
+        self.needs_modalities = loss.needs_modalities
         self.dim = dim
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:

@@ -26,7 +26,7 @@ class EmbeddedPairs:
     """Vectors of the pairs that could be read: their readable images, and all of their texts.
 
     Records are numbered from 0: `places` (where each is in the list of pairs), `ids` (labels, which may repeat) and
-    `groups` run along them. `image_owner` (the record an image belongs to), `pictures` and `keys` (of the images'
+    `groups` run along them. `image_owner` (the record an image belongs to), `image_refs` and `keys` (of the images'
     bytes) run along the images; `owner` (the record a text belongs to), `languages`, `fields` and `values` along
     the texts. Owners ascend. `skipped` names the unreadable images; a record without a readable one is left out
     with its texts (`skipped_texts`). `without_texts` counts the pairs that had no text to begin with.
@@ -39,7 +39,7 @@ class EmbeddedPairs:
     places: Int64[np.ndarray, " records"]
     ids: tuple[str, ...]
     groups: tuple[str | None, ...]
-    pictures: tuple[ImageRef, ...]
+    image_refs: tuple[ImageRef, ...]
     keys: tuple[bytes | None, ...]
     languages: tuple[str | None, ...]
     fields: tuple[str, ...]
@@ -59,7 +59,7 @@ class EmbeddedPairs:
 class EmbeddedImages:
     """Vectors of the images of every pair that could be read, and of views of them.
 
-    `views[v]` holds view v of every image, in the same order; `image_owner`, `ids`, `groups`, `pictures`, `keys` and
+    `views[v]` holds view v of every image, in the same order; `image_owner`, `ids`, `groups`, `image_refs`, `keys` and
     `skipped` are as in EmbeddedPairs.
     """
 
@@ -68,7 +68,7 @@ class EmbeddedImages:
     image_owner: Int64[np.ndarray, " n"]
     ids: tuple[str, ...]
     groups: tuple[str | None, ...]
-    pictures: tuple[ImageRef, ...]
+    image_refs: tuple[ImageRef, ...]
     keys: tuple[bytes | None, ...]
     skipped: tuple[Skipped, ...]
 
@@ -113,7 +113,7 @@ def embed_images(
         image_owner=read.owner,
         ids=tuple(pairs[place].id for place in read.places),
         groups=tuple(pairs[place].group for place in read.places),
-        pictures=read.refs,
+        image_refs=read.refs,
         keys=read.keys,
         skipped=(*missing, *read.skipped),
     )
@@ -159,7 +159,7 @@ def embed_pairs(
         places=read.places,
         ids=tuple(pairs[place].id for place in read.places),
         groups=tuple(pairs[place].group for place in read.places),
-        pictures=read.refs,
+        image_refs=read.refs,
         keys=read.keys,
         languages=tuple(text.lang for text in texts),
         fields=tuple(text.field for text in texts),

@@ -294,12 +294,12 @@ class _Validation:
         return best
 
     def _scorer(self, scoring: ScoringSettings) -> Scorer:
-        half = half_on(str(self._network.nothing.device)).quicker
+        half = half_on(str(self._network.empty_image_token.device)).quicker
         return Scorer(self._network, self._words, scoring, captioner=self._captioner, half=half)
 
     def _regions(self, records: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self._pairs.image_owner, records)
-        device = self._network.nothing.device
+        device = self._network.empty_image_token.device
         with torch.inference_mode():
             parts = [
                 self._network.fusion(torch.from_numpy(self._pairs.images[0][part]).to(device)).cpu().numpy()

@@ -171,7 +171,7 @@ def train(
     image_tower = towers.image_tower(config.image.tower)
     text_tower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)
     built = pairing.build(config, (image_tower, text_tower), config.seed, _ANY_CLASSES)
-    if not config.pairs.are_across and built.loss is not None and built.loss.tells_modalities_apart:
+    if not config.pairs.are_across and built.loss is not None and built.loss.needs_modalities:
         raise ConfigError(
             f"the loss {config.loss and config.loss.name!r} tells pictures from texts, so it cannot learn from pairs "
             "within a modality; leave out [pairs], or choose a loss such as info_nce"

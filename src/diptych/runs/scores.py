@@ -8,7 +8,7 @@ from torch import nn
 
 from diptych.core.shapes import Float32
 from diptych.data.features import FeaturePairs, Rows
-from diptych.evaluation import Embedded, evaluate
+from diptych.evaluation import Embeddings, evaluate
 from diptych.evaluation.direction import Direction
 from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
 from diptych.training.same_modality import PairShares
@@ -41,7 +41,7 @@ def retrieval_scores(
     if shares.across or shares.texts:
         texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)), device)
     if shares.across:
-        collection = Embedded(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
+        collection = Embeddings(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
         found = evaluate(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
         result |= _percent("i2t", found.image_to_text) | _percent("t2i", found.text_to_image)
     if shares.texts:

@@ -88,5 +88,5 @@ def check_norms(module: nn.Module, processes: int) -> None:
             raise ConfigError(
                 f"the batch norm {name} ({type(part).__name__}) would see the rows of its own process only, so that "
                 f"{processes} processes would give another result than one; train in one process, or keep its "
-                "statistics (still_norms = true)"
+                "statistics (frozen_norms = true)"
             )

@@ -18,7 +18,7 @@ from diptych.evaluation.generative import (
     mentioned,
     own_spread,
     r_precision,
-    retrieval_through_pictures,
+    retrieval_by_generated_images,
     semantic_object_accuracy,
 )
 
@@ -212,17 +212,17 @@ def test_means_resample_whole_texts():
         estimate_of_mean(np.zeros(0))
 
 
-def test_retrieval_through_pictures_stands_beside_real_pictures():
+def test_retrieval_by_generated_images_stands_beside_real_images():
     real, labels = vectors(60, 24), np.arange(60)
     texts = normalise(real + 0.02 * np.random.default_rng(1).normal(size=real.shape))
-    perfect = retrieval_through_pictures(real, real, texts, (labels, labels), resamples=50)
+    perfect = retrieval_by_generated_images(real, real, texts, (labels, labels), resamples=50)
     assert perfect.generated["R@1"].value == perfect.real["R@1"].value == 1.0
     assert perfect.difference["R@1"].value == 0.0
-    noise = retrieval_through_pictures(vectors(60, 24, 9), real, texts, (labels, labels), resamples=50)
+    noise = retrieval_by_generated_images(vectors(60, 24, 9), real, texts, (labels, labels), resamples=50)
     assert noise.generated["R@10"].value == pytest.approx(10 / 60, abs=0.16)
     assert noise.difference["R@10"].interval.high < 0
     assert noise.difference["R@10"].value == pytest.approx(noise.generated["R@10"].value - noise.real["R@10"].value)
     assert (noise.queries, noise.gallery) == (60, 60)
-    assert retrieval_through_pictures(real, real, texts, (labels, labels), resamples=0).difference == {}
+    assert retrieval_by_generated_images(real, real, texts, (labels, labels), resamples=0).difference == {}
     with pytest.raises(DataError, match="no relevant item"):
-        retrieval_through_pictures(real, real, texts, (labels + 1, labels))
+        retrieval_by_generated_images(real, real, texts, (labels + 1, labels))

@@ -144,7 +144,7 @@ def test_training_drops_regions_and_empties_pictures():
     torch.manual_seed(0)
     found = network.regions(torch.randn(64, 128))
     assert found.shape == (64, 8, 16)
-    empty = (found == network.nothing).all(-1).all(-1).float().mean()
+    empty = (found == network.empty_image_token).all(-1).all(-1).float().mean()
     assert 0.3 < float(empty) < 0.7
 
 

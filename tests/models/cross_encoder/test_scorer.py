@@ -40,7 +40,7 @@ def pieces(words, text: str) -> int:
 def test_matrix_and_pairs_are_the_likelihoods_one_at_a_time_and_steps_are_bounded(
     network, words, regions, monkeypatch, at_once, places
 ):
-    monkeypatch.setattr(module, "_PICTURES_AT_ONCE", at_once)
+    monkeypatch.setattr(module, "_IMAGES_AT_ONCE", at_once)
     monkeypatch.setattr(module, "_WORDS_AT_ONCE", places)
     wanted = np.array([[one_at_a_time(network, words, picture, text) for picture in regions] for text in TEXTS])
     steps = []
@@ -100,6 +100,6 @@ def test_a_step_holds_as_many_texts_as_fit_and_no_more(network, words, monkeypat
     # a text of n pieces takes n + 1 places in each direction and for each picture: 3 texts of 3 take 3 * 2 * 4 = 24
     for places, wanted in ((24, [3, 1, 1]), (23, [2, 1, 1, 1]), (36, [3, 1, 1]), (48, [4, 1]), (100, [5])):
         monkeypatch.setattr(module, "_WORDS_AT_ONCE", places)
-        steps = scorer._steps(order, lengths, pictures=1)
+        steps = scorer._steps(order, lengths, images=1)
         assert [len(step) for step in steps] == wanted, places
         assert np.concatenate(steps).tolist() == order.tolist()

@@ -20,7 +20,7 @@ from diptych.models.networks import build_network  # noqa: E402
 from diptych.models.runner import OnnxHead  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
-PART = Part("backbone", {"model": "resnet10t", "pretrained_weights": False, "still_norms": True, "rate": 0.5})
+PART = Part("backbone", {"model": "resnet10t", "pretrained_weights": False, "frozen_norms": True, "rate": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_its_norms_keep_still_and_its_filters_learn(pixels: np.ndarray) -> None:
     network(torch.from_numpy(PixelTower(64).embed(pixels))).square().sum().backward()
     assert all(torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True))
     assert next(network.body.parameters()).grad.abs().sum() > 0
-    moving = build_network(Part("backbone", {**PART.options, "still_norms": False}), PixelTower(64)).train()
+    moving = build_network(Part("backbone", {**PART.options, "frozen_norms": False}), PixelTower(64)).train()
     assert any(part.training for part in moving.modules() if isinstance(part, torch.nn.BatchNorm2d))
 
 

@@ -16,17 +16,17 @@ from .means import estimate_of_mean
 from .neighbours import Neighbours, nearest_by_distance
 from .objects import Detector, ObjectAccuracy, mentioned, semantic_object_accuracy
 from .r_precision import POOL, draw_pools, r_precision
-from .through_images import ThroughPictures, retrieval_through_pictures
+from .through_images import GeneratedImageRetrieval, retrieval_by_generated_images
 
 __all__ = [
     "POOL",
     "Coverage",
     "Detector",
+    "GeneratedImageRetrieval",
     "KernelDistance",
     "MapShape",
     "Neighbours",
     "ObjectAccuracy",
-    "ThroughPictures",
     "deep_distances",
     "draw_pools",
     "estimate_of_mean",
@@ -40,6 +40,6 @@ __all__ = [
     "own_spread",
     "precision_recall",
     "r_precision",
-    "retrieval_through_pictures",
+    "retrieval_by_generated_images",
     "semantic_object_accuracy",
 ]

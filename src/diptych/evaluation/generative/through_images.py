@@ -16,7 +16,7 @@ from diptych.evaluation.ranks import ranks_from_embeddings
 
 
 @dataclass(frozen=True)
-class ThroughPictures:
+class GeneratedImageRetrieval:
     """The same search by the generated picture and by something real, on the same gallery.
 
     `difference` is generated minus real of each metric, paired by query.
@@ -29,7 +29,7 @@ class ThroughPictures:
     difference: Mapping[str, Estimate]
 
 
-def retrieval_through_pictures(
+def retrieval_by_generated_images(
     generated: Float32[np.ndarray, "q d"],
     real: Float32[np.ndarray, "q d"],
     gallery: Float32[np.ndarray, "m d"],
@@ -38,7 +38,7 @@ def retrieval_through_pictures(
     cuts: Sequence[int] = CUTS,
     resamples: int = 1000,
     seed: int = 0,
-) -> ThroughPictures:
+) -> GeneratedImageRetrieval:
     """Rank the gallery by inner product with each generated picture, and with its real counterpart.
 
     Query i and item j belong together when `labels` say the same. The counterpart is the real picture when
@@ -62,4 +62,4 @@ def retrieval_through_pictures(
         for name in sides[0]:
             found = paired_difference(sides[1][name], sides[0][name], resampling)
             moved[name] = Estimate(found.value, found.interval)
-    return ThroughPictures(len(generated), len(gallery), by_generated, by_real, moved)
+    return GeneratedImageRetrieval(len(generated), len(gallery), by_generated, by_real, moved)

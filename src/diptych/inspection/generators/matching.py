@@ -11,13 +11,13 @@ import numpy as np
 from diptych.core.shapes import Bool, Float32
 from diptych.evaluation.generative import (
     Detector,
-    ThroughPictures,
+    GeneratedImageRetrieval,
     deep_distances,
     draw_pools,
     mentioned,
     own_spread,
     r_precision,
-    retrieval_through_pictures,
+    retrieval_by_generated_images,
     semantic_object_accuracy,
 )
 from diptych.models import DualEncoder
@@ -104,7 +104,7 @@ class Judgement:
         first = self.made[:: self.job.made.shape[1]][there]
         labels = pairs[there]
         search = partial(
-            retrieval_through_pictures, cuts=_CUTS, resamples=self.job.settings.bootstrap, seed=self.job.seed
+            retrieval_by_generated_images, cuts=_CUTS, resamples=self.job.settings.bootstrap, seed=self.job.seed
         )
         to_texts = search(first, self.real[real[there]], self.texts[there], (labels, labels))
         gallery = self.job.real.first
@@ -115,7 +115,7 @@ class Judgement:
         ]
 
 
-def _retrieved(found: ThroughPictures, what: str, counterpart: str) -> list[Measure]:
+def _retrieved(found: GeneratedImageRetrieval, what: str, counterpart: str) -> list[Measure]:
     return [
         Measure.of(
             f"to_{what}_{name}",

@@ -27,7 +27,7 @@ from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
 
 PREFIX = "blip:"
 _KINDS = ("BlipForImageTextRetrieval", "BlipForConditionalGeneration")
-_PICTURES_AT_ONCE = 32
+_IMAGES_AT_ONCE = 32
 
 
 class BlipCrossEncoder:
@@ -94,8 +94,8 @@ class BlipCrossEncoder:
         if len(several) != len(image_tokens):
             raise DataError(f"found {len(image_tokens)} pictures and {len(several)} texts; expected as many of each")
         found = [np.zeros(0, dtype=np.float32)]
-        for start in range(0, len(several), _PICTURES_AT_ONCE):
-            part = slice(start, start + _PICTURES_AT_ONCE)
+        for start in range(0, len(several), _IMAGES_AT_ONCE):
+            part = slice(start, start + _IMAGES_AT_ONCE)
             shown = torch.from_numpy(np.asarray(image_tokens[part], dtype=np.float32)).to(self._device)
             words = self._tokenizer(several[part], padding=True, truncation=True, return_tensors="pt").to(self._device)
             with torch.inference_mode():

@@ -18,7 +18,7 @@ from .vocabulary import BACKWARD, END, FORWARD, PAD, UNKNOWN
 
 DECODINGS = ("greedy", "beam", "nucleus")
 _NEVER = (PAD, UNKNOWN, FORWARD, BACKWARD)
-_PICTURES_AT_ONCE = 16
+_IMAGES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: Deco
     most = min(settings.most, network.settings.max_tokens)
     random = torch.Generator().manual_seed(settings.seed)
     found: list[Caption] = []
-    for start in range(0, len(regions), _PICTURES_AT_ONCE):
-        part = torch.from_numpy(np.asarray(regions[start : start + _PICTURES_AT_ONCE], dtype=np.float32))
+    for start in range(0, len(regions), _IMAGES_AT_ONCE):
+        part = torch.from_numpy(np.asarray(regions[start : start + _IMAGES_AT_ONCE], dtype=np.float32))
         with torch.inference_mode():
-            keys_values = network.decoder.keys_values(part.to(network.nothing.device))
+            keys_values = network.decoder.keys_values(part.to(network.empty_image_token.device))
             if settings.name == "nucleus":
                 pieces, sums = _drawn(network, keys_values, settings, most, random)
             else:
@@ -76,7 +76,7 @@ def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: Deco
 def _next_words(network: CrossNetwork, so_far: Tensor, keys_values: list[tuple[Tensor, Tensor]]) -> Tensor:
     """log p of the next word of each sequence, (b, s, v); the signs that no text holds are ruled out."""
     states, layout = network.states(so_far, keys_values)
-    last = states.reshape(layout.pictures, layout.sequences, layout.longest, -1)[:, :, -1]
+    last = states.reshape(layout.images, layout.sequences, layout.longest, -1)[:, :, -1]
     found = network.decoder.logits(last).float().log_softmax(-1)
     found[..., list(_NEVER)] = -torch.inf
     return found

@@ -20,9 +20,9 @@ KeysValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, regions, w
 
 @dataclass(frozen=True)
 class Layout:
-    """Places of the real words among `pictures` x `sequences` x `longest`; a picture's sequences lie together."""
+    """Places of the real words among `images` x `sequences` x `longest`; a picture's sequences lie together."""
 
-    pictures: int
+    images: int
     sequences: int  # of each picture
     longest: int  # words
     at: Int[Tensor, " n"]
@@ -30,12 +30,12 @@ class Layout:
     @classmethod
     def of(cls, real: Bool[Tensor, "b s t"]) -> Layout:
         """The layout of sequences whose real words are marked; they stand at the front of each."""
-        pictures, sequences, longest = real.shape
-        return cls(pictures, sequences, longest, real.flatten().nonzero().squeeze(1))
+        images, sequences, longest = real.shape
+        return cls(images, sequences, longest, real.flatten().nonzero().squeeze(1))
 
     def spread(self, packed: Float[Tensor, "n w"]) -> Float[Tensor, "bst w"]:
         """Every word at its place, zeros elsewhere."""
-        room = packed.new_zeros(self.pictures * self.sequences * self.longest, packed.shape[1])
+        room = packed.new_zeros(self.images * self.sequences * self.longest, packed.shape[1])
         return room.index_copy(0, self.at, packed)
 
     def pack(self, spread: Float[Tensor, "bst w"]) -> Float[Tensor, "n w"]:
@@ -59,14 +59,14 @@ class Layer(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.self_norm, self.cross_norm, self.wide_norm = (nn.LayerNorm(width) for _ in range(3))
+        self.self_norm, self.cross_norm, self.mlp_norm = (nn.LayerNorm(width) for _ in range(3))
         self.self_in = nn.Linear(width, 3 * width)
         self.self_out = nn.Linear(width, width)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.cross_out = nn.Linear(width, width)
-        self.wide_in = nn.Linear(width, 4 * width)
-        self.wide_out = nn.Linear(4 * width, width)
+        self.mlp_in = nn.Linear(width, 4 * width)
+        self.mlp_out = nn.Linear(4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
     def keys_values(self, regions: Float[Tensor, "b r w"]) -> tuple[Tensor, Tensor]:
@@ -78,19 +78,19 @@ class Layer(nn.Module):
         self, words: Float[Tensor, "n w"], layout: Layout, keys_values: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "n w"]:
         """One step of the decoder."""
-        words = words + self.dropout(self._look_back(self.self_norm(words), layout))
-        words = words + self.dropout(self._look_at(self.cross_norm(words), layout, keys_values))
-        wide: Tensor = self.dropout(self.wide_out(functional.gelu(self.wide_in(self.wide_norm(words)))))
-        return words + wide
+        words = words + self.dropout(self._self_attend(self.self_norm(words), layout))
+        words = words + self.dropout(self._cross_attend(self.cross_norm(words), layout, keys_values))
+        mlp: Tensor = self.dropout(self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(words)))))
+        return words + mlp
 
     def attention(
         self, words: Float[Tensor, "n w"], layout: Layout, keys_values: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "b st r"]:
         """What each word looks at, the mean over the heads: sums to 1 over the regions."""
-        words = words + self._look_back(self.self_norm(words), layout)
+        words = words + self._self_attend(self.self_norm(words), layout)
         return _weights(self._queries(self.cross_norm(words), layout), keys_values[0]).mean(1)
 
-    def _look_back(self, words: Float[Tensor, "n w"], layout: Layout) -> Float[Tensor, "n w"]:
+    def _self_attend(self, words: Float[Tensor, "n w"], layout: Layout) -> Float[Tensor, "n w"]:
         spread = layout.spread(self.self_in(words))
         parts = spread.reshape(-1, layout.longest, spread.shape[1]).chunk(3, dim=-1)
         query, key, value = (self._split(part) for part in parts)
@@ -99,7 +99,7 @@ class Layer(nn.Module):
         found: Tensor = self.self_out(layout.pack(_joined(_weights(query, key, ahead) @ value)))
         return found
 
-    def _look_at(
+    def _cross_attend(
         self, words: Float[Tensor, "n w"], layout: Layout, keys_values: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "n w"]:
         keys, values = keys_values
@@ -108,7 +108,7 @@ class Layer(nn.Module):
 
     def _queries(self, words: Float[Tensor, "n w"], layout: Layout) -> Tensor:
         spread = layout.spread(self.query(words))
-        return self._split(spread.reshape(layout.pictures, -1, spread.shape[1]))
+        return self._split(spread.reshape(layout.images, -1, spread.shape[1]))
 
     def _split(self, states: Float[Tensor, "b l w"]) -> Tensor:
         batch, length, width = states.shape

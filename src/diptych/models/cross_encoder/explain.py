@@ -63,7 +63,7 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
     most = network.settings.max_tokens
     (pieces,) = words.encode([text], most)
     inputs, targets = (torch.from_numpy(one)[None] for one in both_directions([pieces]))
-    device = network.nothing.device
+    device = network.empty_image_token.device
     with torch.inference_mode():
         shown = torch.from_numpy(np.asarray(tokens, dtype=np.float32)).to(device)
         maps = network.attention(inputs.to(device), network.decoder.keys_values(shown))[0].cpu()

@@ -143,11 +143,16 @@ def read_network(folder: Path, config: CrossConfig) -> CrossNetwork:
     """The network with its weights, in evaluation mode. Raises ModelError when they do not fit."""
     network = CrossNetwork(config.image.maps, config.vocabulary, config.network)
     try:
-        network.load_state_dict({key: value.float() for key, value in load_file(folder / WEIGHTS).items()})
+        network.load_state_dict({_present(key): value.float() for key, value in load_file(folder / WEIGHTS).items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         last = (str(error).strip().splitlines() or [""])[-1].strip()
         raise ModelError(f"cannot read {folder / WEIGHTS}: {last}; copy the whole folder again") from error
     return network.eval().requires_grad_(False)
+
+
+def _present(key: str) -> str:
+    """A weight's name today; models made before December 2026 have older ones."""
+    return "empty_image_token" if key == "nothing" else key.replace(".wide_", ".mlp_")
 
 
 def _stored(value: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ class CrossNetwork(nn.Module):
         self.decoder = Decoder(
             vocabulary, settings.width, settings.layers, settings.heads, settings.max_tokens + 1, settings.dropout
         )
-        self.nothing = nn.Parameter(torch.randn(settings.width) * 0.02)  # every region of the empty picture
+        self.empty_image_token = nn.Parameter(torch.randn(settings.width) * 0.02)  # every region of the empty picture
         self.match = nn.Linear(settings.width, 1)
 
     def regions(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
@@ -39,13 +39,13 @@ class CrossNetwork(nn.Module):
         if not self.training:
             return regions
         emptied = torch.rand(len(regions), 1, 1, device=regions.device) < self.settings.blank
-        regions = torch.where(emptied, self.nothing.to(regions.dtype), regions)
+        regions = torch.where(emptied, self.empty_image_token.to(regions.dtype), regions)
         kept = max(1, round(self.settings.region_keep * regions.shape[1]))
         return regions[:, torch.randperm(regions.shape[1], device=regions.device)[:kept]]
 
     def empty(self) -> Float[Tensor, "1 1 w"]:
         """The regions of the learnt empty picture: given it, a text's likelihood is its prior."""
-        return self.nothing[None, None]
+        return self.empty_image_token[None, None]
 
     def states(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> tuple[Float[Tensor, "n w"], Layout]:
         """States of the real words, packed, and where they stand."""
@@ -66,8 +66,8 @@ class CrossNetwork(nn.Module):
         states, layout = self.states(inputs, keys_values)
         wanted = targets.flatten().index_select(0, layout.at)
         each = log_probabilities(states, self.decoder.words.weight, self.decoder.bias, wanted)
-        sums = each.new_zeros(layout.pictures * layout.sequences).index_add(0, layout.sequence, each)
-        return sums.reshape(layout.pictures, layout.sequences)
+        sums = each.new_zeros(layout.images * layout.sequences).index_add(0, layout.sequence, each)
+        return sums.reshape(layout.images, layout.sequences)
 
     def word_likelihoods(
         self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
@@ -86,7 +86,7 @@ class CrossNetwork(nn.Module):
         for layer, pair in zip(before, keys_values[:-1], strict=True):
             words = layer(words, layout, pair)
         found: Tensor = last.attention(words, layout, keys_values[-1])  # type: ignore[operator]
-        return found.reshape(layout.pictures, layout.sequences, layout.longest, -1)
+        return found.reshape(layout.images, layout.sequences, layout.longest, -1)
 
     def word_loss(
         self,
@@ -105,6 +105,6 @@ class CrossNetwork(nn.Module):
         states, layout = self.states(inputs, keys_values)
         last = torch.ones_like(layout.sequence, dtype=torch.bool)
         last[:-1] = layout.sequence[1:] != layout.sequence[:-1]
-        scores = states.new_zeros(layout.pictures * layout.sequences)
+        scores = states.new_zeros(layout.images * layout.sequences)
         scores = scores.index_copy(0, layout.sequence[last], self.match(states[last]).squeeze(1))
-        return scores.float().reshape(layout.pictures, layout.sequences)
+        return scores.float().reshape(layout.images, layout.sequences)

@@ -19,7 +19,7 @@ from .settings import TEXT_TO_IMAGE, ScoringSettings, check_direction
 from .vocabulary import Vocabulary, both_directions
 
 _WORDS_AT_ONCE = 16_384  # places of a step: bounds memory whatever the number of pictures and texts
-_PICTURES_AT_ONCE = 64
+_IMAGES_AT_ONCE = 64
 
 
 class Scorer:
@@ -44,7 +44,7 @@ class Scorer:
 
     @property
     def _device(self) -> torch.device:
-        return self.network.nothing.device
+        return self.network.empty_image_token.device
 
     def matrix(
         self, regions: Float[np.ndarray, "n r w"], texts: Sequence[str], direction: str = TEXT_TO_IMAGE
@@ -77,8 +77,8 @@ class Scorer:
         pieces = self._encode(texts)
         lengths = np.array([len(one) for one in pieces])
         order = np.argsort(lengths, kind="stable")
-        for start in range(0, len(order), _PICTURES_AT_ONCE):
-            part = order[start : start + _PICTURES_AT_ONCE]
+        for start in range(0, len(order), _IMAGES_AT_ONCE):
+            part = order[start : start + _IMAGES_AT_ONCE]
             inputs, targets = both_directions([pieces[i] for i in part])
             stacked = [one.reshape(2, len(part), -1).swapaxes(0, 1) for one in (inputs, targets)]
             with torch.inference_mode(), self._autocast():
@@ -99,8 +99,8 @@ class Scorer:
         lengths = np.array([len(one) for one in pieces])
         found = np.zeros((len(texts), len(regions)), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")
-        for first in range(0, len(regions), _PICTURES_AT_ONCE):
-            part = slice(first, first + _PICTURES_AT_ONCE)
+        for first in range(0, len(regions), _IMAGES_AT_ONCE):
+            part = slice(first, first + _IMAGES_AT_ONCE)
             with torch.inference_mode(), self._autocast():
                 keys_values = self.network.decoder.keys_values(self._regions(regions[part]))
                 for rows in self._steps(order, lengths, len(regions[part])):
@@ -112,12 +112,12 @@ class Scorer:
                     found[rows, part] = sums.reshape(len(sums), 2, -1).sum(1).T.cpu().numpy()
         return found
 
-    def _steps(self, order: np.ndarray, lengths: np.ndarray, pictures: int) -> list[np.ndarray]:
+    def _steps(self, order: np.ndarray, lengths: np.ndarray, images: int) -> list[np.ndarray]:
         """Texts of like length in steps of bounded size."""
         steps: list[list[int]] = [[]]
         for row in order:
             longest = lengths[row] + 1
-            if steps[-1] and (len(steps[-1]) + 1) * 2 * longest * pictures > _WORDS_AT_ONCE:
+            if steps[-1] and (len(steps[-1]) + 1) * 2 * longest * images > _WORDS_AT_ONCE:
                 steps.append([])
             steps[-1].append(int(row))
         return [np.array(step) for step in steps]

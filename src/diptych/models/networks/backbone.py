@@ -24,7 +24,7 @@ class Backbone(Network):
             yet, so that the head is not standardised by them.
         rate: learning rate as a share of the head's.
         frozen_epochs: epochs in which the head learns alone (the warm-up freeze of VSE++).
-        still_norms: keep batch norms in evaluation mode, with the statistics they came with; left out, where there
+        frozen_norms: keep batch norms in evaluation mode, with the statistics they came with; left out, where there
             are pretrained ones.
 
     Raises ConfigError when the rows are not square pictures, ModelError when the model is not here.
@@ -41,7 +41,7 @@ class Backbone(Network):
         pretrained_weights: bool = True,
         rate: float = 0.1,
         frozen_epochs: int = 1,
-        still_norms: bool | None = None,
+        frozen_norms: bool | None = None,
     ) -> None:
         super().__init__()
         self.size = math.isqrt(features // 3)
@@ -52,7 +52,7 @@ class Backbone(Network):
         self.pretrained = pretrained_weights  # random features have no statistics that the head should be given
         tower = TimmImageTower(model, pretrained=pretrained_weights, device="cpu")
         self.body: Any = tower.unfrozen()
-        self.still_norms = pretrained_weights if still_norms is None else still_norms
+        self.frozen_norms = pretrained_weights if frozen_norms is None else frozen_norms
         self.dim = tower.dim
         self.register_buffer("mean", torch.tensor(tower.preprocess.mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(tower.preprocess.std).reshape(1, 3, 1, 1))
@@ -61,7 +61,7 @@ class Backbone(Network):
     def train(self, mode: bool = True) -> Backbone:
         """As usual, but batch norms keep still where that is asked for."""
         super().train(mode)
-        if self.still_norms:
+        if self.frozen_norms:
             for part in self.body.modules():
                 if isinstance(part, nn.modules.batchnorm._BatchNorm):
                     part.eval()

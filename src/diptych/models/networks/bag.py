@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from diptych.core.shapes import Float, Int
-from diptych.models.networks.base import Network, mask_of, shorten
+from diptych.models.networks.base import Network, mask_of, trim_padding
 
 
 class BagOfWords(Network):
@@ -28,7 +28,7 @@ class BagOfWords(Network):
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """Mean word vectors of rows of token ids (-1 is padding)."""
-        ids = shorten(rows)
+        ids = trim_padding(rows)
         kept = mask_of(ids).unsqueeze(-1).to(self.words.weight.dtype)
         vectors = self.words(ids.clamp(min=0)) * kept
         mean: Tensor = self.dropout(vectors.sum(1) / kept.sum(1).clamp(min=1))

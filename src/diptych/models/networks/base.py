@@ -31,7 +31,7 @@ class Network(nn.Module):
         return self
 
 
-def shorten(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:
+def trim_padding(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:
     """The ids without the columns that are padding (-1) in every row; all of them while being exported."""
     if is_tracing():
         return ids

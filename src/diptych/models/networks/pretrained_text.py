@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.shapes import Float, Int
 from diptych.encoders.hub_model import load_hub_model
-from diptych.models.networks.base import Network, mask_of, set_pace, shorten
+from diptych.models.networks.base import Network, mask_of, set_pace, trim_padding
 
 POOLINGS = ("mean", "cls")
 _LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.1, "targets": ()}
@@ -71,7 +71,7 @@ class PretrainedText(Network):
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """Pooled states of rows of token ids (-1 is padding)."""
-        ids = shorten(rows)
+        ids = trim_padding(rows)
         kept = mask_of(ids)
         states = self.body(input_ids=ids.clamp(min=0), attention_mask=kept.long()).last_hidden_state
         if self.pooling == "cls":

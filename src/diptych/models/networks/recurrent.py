@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from diptych.core.shapes import Float, Int
-from diptych.models.networks.base import Network, is_tracing, mask_of, shorten
+from diptych.models.networks.base import Network, is_tracing, mask_of, trim_padding
 
 
 class GRUText(Network):
@@ -48,7 +48,7 @@ class GRUText(Network):
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """Final states of rows of token ids (-1 is padding)."""
-        ids = shorten(rows)
+        ids = trim_padding(rows)
         lengths = mask_of(ids).sum(1).clamp(min=1)
         states = _final(self.forwards, self._vectors(ids), lengths)
         if self.backwards is None or self.join is None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Bool, Float, Int
-from diptych.models.networks.base import Network, mask_of, shorten
+from diptych.models.networks.base import Network, mask_of, trim_padding
 
 
 class Block(nn.Module):
@@ -80,7 +80,7 @@ class TransformerText(Network):
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """The first token's final state of rows of token ids (-1 is padding)."""
-        ids = shorten(rows)
+        ids = trim_padding(rows)
         kept = mask_of(ids)
         places = torch.arange(ids.shape[1], device=ids.device)
         x = self.dropout(self.norm_input(self.words(ids.clamp(min=0)) + self.positions(places)[None]))
