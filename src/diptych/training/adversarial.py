@@ -1,182 +1,136 @@
-"""Two networks against each other on the engine of all other training: each batch is one side's turn.
+"""Adversarial training on the engine of all other training: each batch trains one of several networks.
 
-The engine holds one module with both sides and one optimiser. In a side's turn the other gets no gradient,
-so the optimiser leaves its weights and moments as they are. Whose turn it is follows from the number of the
-step, so that a resume goes on exactly. A side learns at a rate of its own by its `learning_rate_scale`.
+The engine holds one module with all networks and one optimiser. While one network is trained the others get no
+gradient, so the optimiser leaves their weights and moments as they are. Which one is trained follows from the number
+of the step, so that a resume is exact. A network learns at a rate of its own by its `learning_rate_scale`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
-from diptych.core.shapes import Float, Int
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.core.shapes import Float
+from diptych.training.batch_order import BatchRows
+from diptych.training.cuda_graph import CudaGraphStep, LossTerm
 from diptych.training.distributed import scaler_of
 from diptych.training.objectives import Direct
-from diptych.training.replay import Replayed, Turn
 
 
-class Adversarial:
-    """An objective whose loss is another side's from step to step.
+class AdversarialObjective:
+    """An objective whose loss is another network's from step to step.
 
     Over several processes each compares the rows of its own part only, as `Direct` does.
 
     Args:
-        sides: name -> network; together they are the module that the engine trains.
-        turns: name -> batch -> the side's mean loss, and numbers for the log.
+        networks: name -> network; together they are the module that the engine trains.
+        terms: name -> batch -> the network's mean loss, and numbers for the log.
         order: the names, one a step, over and over.
         steps: of the whole run.
-        deal: batch rows -> batch; the rows themselves when left out.
-        replay: on a single GPU, record each turn once and replay it (see `Replayed`, and what it asks of batches).
+        read: batch rows -> batch; the rows themselves when left out.
+        replay: on a single GPU, record each term once as a CUDA graph and replay it (see `CudaGraphStep`, and what it
+            requires of batches).
     """
 
     def __init__(
         self,
-        sides: Mapping[str, nn.Module],
-        turns: Mapping[str, Turn],
+        networks: Mapping[str, nn.Module],
+        terms: Mapping[str, LossTerm],
         order: Sequence[str],
         steps: int,
         *,
-        deal: Callable[[BatchRows], Any] = lambda rows: rows,
+        read: Callable[[BatchRows], Any] = lambda rows: rows,
         replay: bool = False,
     ) -> None:
-        if not order or not set(order) <= set(sides) or sides.keys() != turns.keys():
-            raise ConfigError(f"the order of turns names {sorted(set(order))}; the sides are {sorted(sides)}")
-        self._sides = dict(sides)
-        self._turns = dict(turns)
+        if not order or not set(order) <= set(networks) or networks.keys() != terms.keys():
+            raise ConfigError(f"the training order names {sorted(set(order))}; the networks are {sorted(networks)}")
+        self._networks = dict(networks)
+        self._terms = dict(terms)
         self._order = tuple(order)
         self._steps = steps
-        self._deal = deal
+        self._read = read
         self._replay = replay
-        self._replayed: dict[str, Replayed] = {}
-        self._since_line = Facts()
-        self._since_round = Facts()
+        self._recorded: dict[str, CudaGraphStep] = {}
+        self._since_line = RunningMeans()
+        self._since_epoch = RunningMeans()
         self.step = 0  # of the run, from 0
 
     def start_step(self, done: float) -> None:
-        """Told the share of all steps that is done before each."""
+        """Called before each step with the share of all steps that is done."""
         self.step = round(done * self._steps)
 
     def check(self, module: nn.Module) -> None:
-        """Any module will do."""
+        """Any module can be trained."""
 
     def backward(self, rows: BatchRows, fabric: Any) -> Float[Tensor, ""]:
-        """The gradient of the loss of the side whose turn it is, for its weights alone."""
-        player = self._order[self.step % len(self._order)]
+        """The gradient of the loss of this step's network, for its weights alone."""
+        name = self._order[self.step % len(self._order)]
 
-        def turn(part: BatchRows) -> Tensor:
-            loss, facts = self._turns[player](self._deal(part))
-            self._tell(player, facts)
+        def term(part: BatchRows) -> Tensor:
+            loss, numbers = self._terms[name](self._read(part))
+            self._note(name, numbers)
             return loss
 
-        learning = {name: _thawed(side) for name, side in self._sides.items() if name != player}
-        for parameters in learning.values():
-            for parameter in parameters:
-                parameter.requires_grad_(False)
+        others = [
+            parameter
+            for other, network in self._networks.items()
+            if other != name
+            for parameter in network.parameters()
+            if parameter.requires_grad
+        ]
+        for parameter in others:
+            parameter.requires_grad_(False)
         try:
-            if self._replay and _on_one_gpu(fabric):
-                loss, facts = self._replayed_turn(player, fabric)(self._deal(rows))
-                self._tell(player, facts)
+            if self._replay and _is_one_gpu_without_scaler(fabric):
+                loss, numbers = self._recorded_step(name, fabric)(self._read(rows))
+                self._note(name, numbers)
                 return loss
-            return Direct(turn).backward(rows, fabric)
+            return Direct(term).backward(rows, fabric)
         finally:
-            for parameters in learning.values():
-                for parameter in parameters:
-                    parameter.requires_grad_(True)
+            for parameter in others:
+                parameter.requires_grad_(True)
 
-    def _replayed_turn(self, player: str, fabric: Any) -> Replayed:
-        if player not in self._replayed:
-            whole = nn.ModuleDict(self._sides)
-            self._replayed[player] = Replayed(self._turns[player], self._sides[player], whole, fabric.autocast)
-        return self._replayed[player]
+    def _recorded_step(self, name: str, fabric: Any) -> CudaGraphStep:
+        if name not in self._recorded:
+            whole = nn.ModuleDict(self._networks)
+            self._recorded[name] = CudaGraphStep(self._terms[name], self._networks[name], whole, fabric.autocast)
+        return self._recorded[name]
 
-    def _tell(self, player: str, facts: Mapping[str, Tensor]) -> None:
-        for name, value in facts.items():
-            for kept in (self._since_line, self._since_round):
-                kept.add(f"{player} {name}", value)
+    def _note(self, name: str, numbers: Mapping[str, Tensor]) -> None:
+        for key, value in numbers.items():
+            for means in (self._since_line, self._since_epoch):
+                means.add(f"{name} {key}", value)
 
-    def since_line(self) -> dict[str, float]:
-        """Means of what the turns told since the last call: for a line of steps.jsonl."""
+    def step_report(self) -> dict[str, float]:
+        """Means of the terms' numbers since the last call: for a line of steps.jsonl."""
         return self._since_line.take()
 
-    def since_round(self) -> dict[str, float]:
+    def epoch_report(self) -> dict[str, float]:
         """The same, asked once an epoch; a resume within an epoch begins anew."""
-        return self._since_round.take()
+        return self._since_epoch.take()
 
 
-class Facts:
+class RunningMeans:
     """Means of named numbers, left on their device until they are asked for."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[Tensor]] = {}
+        self._values: dict[str, list[Tensor]] = {}
 
     def add(self, name: str, value: Tensor) -> None:
         """Note one value."""
-        self._seen.setdefault(name, []).append(value.detach().float())
+        self._values.setdefault(name, []).append(value.detach().float())
 
     def take(self) -> dict[str, float]:
         """The means, and begin anew."""
-        means = {name: round(float(torch.stack(values).mean()), 5) for name, values in sorted(self._seen.items())}
-        self._seen.clear()
+        means = {name: round(float(torch.stack(values).mean()), 5) for name, values in sorted(self._values.items())}
+        self._values.clear()
         return means
 
 
-def _on_one_gpu(fabric: Any) -> bool:
-    """Also: no gradient scaler, which must see each loss."""
+def _is_one_gpu_without_scaler(fabric: Any) -> bool:
+    """A gradient scaler must see each loss, which a recorded step does not allow."""
     return fabric.device.type == "cuda" and fabric.world_size == 1 and scaler_of(fabric) is None
-
-
-def _thawed(side: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in side.parameters() if parameter.requires_grad]
-
-
-class RoundPlan(EpochPlan):
-    """An epoch is a round of so many batches; no record is twice in a batch.
-
-    Records come in one shuffle after the other, each with a random picture, view and text of its own.
-
-    Args:
-        image_owner: record of each picture, ascending.
-        text_owner: record of each text, ascending.
-        steps: batches a round.
-        batch_size: records a batch; cut to how many there are.
-        views: how many views each picture has; view 0 is the plain one.
-        seed: with the round's number it fixes everything drawn.
-        plain: chance that a picture is shown plain or flipped (views 0 and 1) rather than cropped.
-    """
-
-    def __init__(
-        self,
-        image_owner: Int[np.ndarray, " n"],
-        text_owner: Int[np.ndarray, " m"],
-        *,
-        steps: int,
-        batch_size: int,
-        views: int = 1,
-        seed: int = 0,
-        plain: float = 0.4,
-    ) -> None:
-        super().__init__(image_owner, text_owner, views=views, batch_size=batch_size, seed=seed, plain=plain)
-        self.batches = steps
-        self.left_out = 0  # a round is not meant to show every text
-        self._size = min(batch_size, len(self._texts))
-
-    def epoch(self, number: int) -> Iterator[BatchRows]:
-        """The batches of one round, in order."""
-        draw = np.random.default_rng((self._seed, number))
-        left = np.empty(0, dtype=np.int64)
-        for _ in range(self.batches):
-            if len(left) < self._size:  # those left come first, and are not in the new shuffle's first part
-                shuffled = draw.permutation(len(self._texts))
-                first = np.isin(shuffled, left)
-                left = np.concatenate([left, shuffled[~first], shuffled[first]])
-            records, left = left[: self._size], left[self._size :]
-            image = self._first_image[records] + draw.integers(0, self._images[records])
-            text = self._first_text[records] + draw.integers(0, self._texts[records])
-            yield BatchRows(image, self._draw_views(draw, len(records)), text, records)

@@ -1,6 +1,6 @@
 """Batch norms whose statistics are those of the whole batch, whichever process holds which rows.
 
-PyTorch's own SyncBatchNorm runs on GPUs alone; this one runs wherever the processes can add numbers up.
+PyTorch's own SyncBatchNorm runs on GPUs only; this one runs wherever an all-reduce does.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from diptych.core.errors import ConfigError
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class SharedBatchNorm(_BatchNorm):
-    """The batch norm `norm` with its own weights and statistics; in training it looks at the rows of all processes.
+class SyncedBatchNorm(_BatchNorm):
+    """The batch norm `norm` with its own weights; in training its statistics are those of all processes' rows.
 
     Mean and variance are sums over the processes, through which the gradient flows back to all of them, so that it
     is that of one process with the whole batch.
@@ -50,16 +50,16 @@ class SharedBatchNorm(_BatchNorm):
         sums = all_reduce(own)  # type: ignore[no-untyped-call]
         count = sums[-1].detach()
         mean = sums[:-1] / count
-        apart = rows - mean.view(shape)
-        variance = all_reduce(apart.square().sum(others)) / count  # type: ignore[no-untyped-call]
-        self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
-        found = apart * torch.rsqrt(variance + self.eps).view(shape)
+        centred = rows - mean.view(shape)
+        variance = all_reduce(centred.square().sum(others)) / count  # type: ignore[no-untyped-call]
+        self._update_running(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        found = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             found = found * self.weight.view(shape) + self.bias.view(shape)
         return cast(Tensor, found.to(input.dtype))
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -68,23 +68,23 @@ class SharedBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
-def share_batch_norms(module: nn.Module) -> nn.Module:
-    """Put `SharedBatchNorm` in the place of each batch norm within `module`, and return it.
+def sync_batch_norms(module: nn.Module) -> nn.Module:
+    """Put `SyncedBatchNorm` in the place of each batch norm within `module`, and return it.
 
     Call it before the optimiser is made, and in every process. A norm of another kind stays; `check_norms` refuses it
     when it learns.
     """
     if type(module) in _KINDS:
-        return SharedBatchNorm(cast(_BatchNorm, module))
+        return SyncedBatchNorm(cast(_BatchNorm, module))
     for name, child in module.named_children():
-        setattr(module, name, share_batch_norms(child))
+        setattr(module, name, sync_batch_norms(child))
     return module
 
 
 def check_norms(module: nn.Module, processes: int) -> None:
     """Raise ConfigError for a batch norm that learns from its own process's rows alone, where there are several."""
     for name, part in module.named_modules():
-        if processes > 1 and isinstance(part, _BatchNorm) and part.training and not isinstance(part, SharedBatchNorm):
+        if processes > 1 and isinstance(part, _BatchNorm) and part.training and not isinstance(part, SyncedBatchNorm):
             raise ConfigError(
                 f"the batch norm {name} ({type(part).__name__}) would see the rows of its own process only, so that "
                 f"{processes} processes would give another result than one; train in one process, or keep its "

@@ -1,16 +1,18 @@
-"""Checkpoints: one safetensors file each, never a pickle.
+"""What a run keeps on disk to be resumed from.
 
-Weights, averaged weights, optimiser moments and random states are tensors; everything else is JSON in
-the file's own header. One file means one atomic rename: a checkpoint is whole or it is the one before.
+A checkpoint is one safetensors file, never a pickle: weights, averaged weights, optimiser moments and random states
+are tensors; everything else is JSON in the file's own header. One file means one atomic rename, so a checkpoint is
+whole, or it is the one before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from diptych.core.errors import ModelError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.core.files import write_bytes
-from diptych.training import randomness
+from diptych.core.protocols import Progress
+from diptych.training import logs, randomness
+from diptych.training.averaging import AveragedWeights
+from diptych.training.distributed import all_gather, broadcast, precision_for, scaler_of
+from diptych.training.settings import FREE_TO_CHANGE, TrainingSettings
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+RUN_FILES = (LAST, BEST, *logs.LOG_FILES)  # all that a run writes, beside the folder of TensorBoard
 
 _MODULE, _OPTIMISER, _RANDOM, _AVERAGE = "module/", "optimiser/", "random/", "average/"
+# PyTorch's mapping of a file that was replaced meanwhile is a RuntimeError
+_UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ def write(
         module: whose weights and buffers.
         optimiser: its moments; None leaves them out.
         facts: anything that JSON can hold.
-        random: where the random generators stand; left out, they are asked now.
+        random: states of the random generators; None takes the present ones.
         average: averaged weights, if there are any.
     """
     tensors = {f"{_MODULE}{key}": value for key, value in module.state_dict().items()}
@@ -75,8 +86,7 @@ def read(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as stored:
             facts = json.loads(stored.metadata()["diptych"])
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}
-    # PyTorch's mapping of a file that was replaced meanwhile is a RuntimeError
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise ModelError(f"{path} is not a checkpoint of ours ({error}); remove it to start anew") from error
 
     def under(prefix: str) -> dict[str, Tensor]:
@@ -90,7 +100,7 @@ def read_facts(path: Path) -> Mapping[str, Any] | None:
     try:
         with safe_open(path, framework="pt") as stored:
             facts: Mapping[str, Any] = json.loads(stored.metadata()["diptych"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
+    except _UNREADABLE:
         return None
     return facts
 
@@ -123,7 +133,121 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-class Timetable:
+@dataclass
+class RunState:
+    """How far a run is."""
+
+    epoch: int = 0  # whole epochs done
+    batch: int = 0  # batches done of the next one
+    loss: float = 0.0  # their sum
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0  # of training, over all interruptions
+    unscored: int = 0  # epochs whose validation score was not finite
+
+
+class Checkpoints:
+    """Writes `last` (all that the next step depends on) and `best` (weights alone); only the first process writes.
+
+    Args:
+        folder: of the run.
+        fabric: of the processes.
+        module, optimiser, average: whose state is kept.
+        identity: what a resumed run must agree on.
+        settings: how often within an epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fabric: Any,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        average: AveragedWeights | None,
+        identity: Mapping[str, Any],
+        settings: TrainingSettings,
+    ) -> None:
+        self._folder = folder
+        self._fabric = fabric
+        self._module = module
+        self._optimiser = optimiser
+        self._average = average
+        self._scaler = scaler_of(fabric)
+        self._origin = {"identity": dict(identity), "processes": fabric.world_size, "precision": settings.precision}
+        self._timer = Timer(settings.checkpoint_minutes, settings.checkpoint_steps)
+
+    def due(self) -> bool:
+        """Whether it is time to write. Call it after each step."""
+        return self._timer.due()
+
+    def save_last(self, state: RunState) -> None:
+        """Write all that the next step depends on. Every process must call it."""
+        random = randomness.snapshot()
+        if self._fabric.world_size > 1:
+            random = {key: torch.stack(all_gather(value, self._fabric)).cpu() for key, value in random.items()}
+        if self._fabric.is_global_zero:
+            facts = {**asdict(state), "scaler": self._scaler.state_dict() if self._scaler else None, **self._origin}
+            average = self._average.average if self._average else None
+            write(self._folder / LAST, self._module, self._optimiser, facts, random=random, average=average)
+        self._timer.restart()
+
+    def save_best(self, state: RunState) -> None:
+        """Write the weights alone: the same bytes in every run with one seed."""
+        if self._fabric.is_global_zero:
+            facts = {"epoch": state.epoch, "best_score": state.best_score, "best_epoch": state.best_epoch}
+            write(self._folder / BEST, self._module, None, facts | self._origin, random={})
+
+    def load_best(self) -> None:
+        """Put the best weights into the module, on every process."""
+        found = dict(read(self._folder / BEST).module) if self._fabric.is_global_zero else None
+        self._module.load_state_dict(broadcast(found, self._fabric))
+        self._module.eval()
+
+    def resume(self, progress: Progress) -> RunState:
+        """Resume from the last checkpoint, or begin. Every process must call it.
+
+        Raises ConfigError when the checkpoint is of a run with another identity or number of processes.
+        """
+        path = self._folder / LAST
+        found = None
+        if self._fabric.is_global_zero:
+            _remove_half_written(self._folder)
+            found = read(path) if path.exists() else None
+        found = broadcast(found, self._fabric)
+        self._timer.restart()
+        if found is None:
+            self._synchronise()
+            return RunState()
+        self._require_same_origin(found.facts)
+        restore(found, self._module, self._optimiser, process=self._fabric.global_rank)
+        if self._average:
+            self._average.load(found.average)
+        if self._scaler:
+            self._scaler.load_state_dict(found.facts["scaler"])
+        state = RunState(**{key: found.facts[key] for key in asdict(RunState()) if key in found.facts})
+        within = f", batch {state.batch} of epoch {state.epoch + 1}" if state.batch else ""
+        progress.say(f"going on after epoch {state.epoch}{within} of {self._folder}")
+        return state
+
+    def _require_same_origin(self, facts: Mapping[str, Any]) -> None:
+        then = {**facts["identity"], "processes": facts.get("processes", 1)}
+        changed = differences(then, {**self._origin["identity"], "processes": self._fabric.world_size})
+        if precision_of(facts) == self._origin["precision"]:  # "auto" and what it stood for are the same
+            changed = [change for change in changed if not change.partition(":")[0].endswith("precision")]
+        if changed:
+            raise ConfigError(
+                f"{self._folder} holds a run with other settings ({'; '.join(changed)}); "
+                "choose another --out, or pass --fresh to start anew"
+            )
+
+    def _synchronise(self) -> None:
+        """The same weights on all processes, but other random numbers, so that their dropouts differ."""
+        if self._fabric.world_size > 1:
+            self._module.load_state_dict(broadcast(self._module.state_dict(), self._fabric))
+            torch.manual_seed(torch.initial_seed() + self._fabric.global_rank)
+
+
+class Timer:
     """When the next checkpoint within an epoch is due.
 
     Args:
@@ -134,15 +258,70 @@ class Timetable:
     def __init__(self, minutes: float, steps: int) -> None:
         self._seconds = 60 * minutes
         self._steps = steps
-        self.written()
+        self.restart()
 
-    def written(self) -> None:
-        """A checkpoint was written just now."""
+    def restart(self) -> None:
+        """Count from now on."""
         self._since = time.monotonic()
         self._taken = 0
 
     def due(self) -> bool:
-        """Asked after each step."""
+        """Whether it is time. Call it after each step."""
         self._taken += 1
         by_count = self._steps > 0 and self._taken >= self._steps
         return by_count or (self._seconds > 0 and time.monotonic() - self._since >= self._seconds)
+
+
+def chosen_precision(folder: Path, wanted: str, device: str) -> tuple[str, str]:
+    """What a run is computed in, and why: "auto" is what a resumed run was begun in, else what suits the device.
+
+    Other precisions are themselves.
+    """
+    if wanted != "auto":
+        return wanted, "as the settings say"
+    here, why = precision_for(device)
+    facts = read_facts(folder / LAST)
+    if facts is None:
+        return here, why
+    begun = precision_of(facts)
+    other = "" if begun == here else f"; here it would be {here}: {why}"
+    return begun, f"the run that goes on was begun in it{other}"
+
+
+def precision_of(facts: Mapping[str, Any]) -> str:
+    """What a checkpoint's run is computed in; older ones have it in their config alone."""
+
+    def named(value: Any) -> str | None:
+        if not isinstance(value, Mapping):
+            return None
+        own = value.get("precision")
+        return own if isinstance(own, str) else next(filter(None, map(named, value.values())), None)
+
+    return named(facts) or "32-true"
+
+
+def remove_run(folder: Path) -> None:
+    """Remove all that a run left in its folder; whatever else lies there stays."""
+    _remove_half_written(folder)
+    for name in (LAST, BEST):
+        (folder / name).unlink(missing_ok=True)
+    logs.remove_logs(folder)
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Remove what a kill in the middle of an atomic write left behind."""
+    for name in RUN_FILES:
+        for half in folder.glob(f".{name}.*.tmp"):
+            half.unlink(missing_ok=True)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """`key: old -> new` for every leaf that differs and matters."""
+    changed = []
+    for key in sorted({*old, *new} - FREE_TO_CHANGE):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changed += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            changed.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return changed

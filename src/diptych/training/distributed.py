@@ -1,7 +1,7 @@
-"""Several processes as one: how they are started, and the four things they say to each other.
+"""Several processes as one: how they are launched, and what they exchange.
 
 The engine's rule: all processes hold the same weights and see the same global batch; each embeds its part
-of the rows; the gradients that they leave behind are summed. Fabric starts and joins the processes, under
+of the rows; their gradients are summed. Fabric starts and joins the processes, under
 `torchrun`, `fabric run`, SLURM, or by itself when `devices` asks for more than one.
 """
 
@@ -44,8 +44,8 @@ def launched() -> tuple[int, int]:
     return here, max(1, int(os.environ["WORLD_SIZE"]) // here)
 
 
-def start(device: str, settings: TrainingSettings) -> Any:
-    """A Fabric whose processes have met. A `Trainer` has chosen the precision before; "auto" is 32 bits here.
+def launch(device: str, settings: TrainingSettings) -> Any:
+    """A Fabric with all its processes. A `Trainer` has chosen the precision before; "auto" is 32 bits here.
 
     Raises ConfigError for a device that is not here, a precision it cannot train in, or a number of
     processes other than the launcher's.
@@ -102,8 +102,8 @@ def _check_half_on_cpu() -> None:
         ) from error
 
 
-def part_of(rows: int, fabric: Any) -> slice:
-    """The rows of a batch that this process embeds: contiguous, sizes differ by at most one.
+def rank_rows(rows: int, fabric: Any) -> slice:
+    """The rank's rows of a batch, which this process embeds: contiguous, sizes differ by at most one.
 
     Raises ConfigError when there are fewer rows than processes.
     """
@@ -120,7 +120,7 @@ def _bounds(rows: int, processes: int) -> list[int]:
     return [rank * small + min(rank, extra) for rank in range(processes + 1)]
 
 
-def gather(part: Shaped[Tensor, "part ..."], rows: int, fabric: Any) -> Shaped[Tensor, "rows ..."]:
+def gather_rows(part: Shaped[Tensor, "part ..."], rows: int, fabric: Any) -> Shaped[Tensor, "rows ..."]:
     """The rows of all processes in the order of the batch, without gradient."""
     part = part.detach()
     if fabric.world_size == 1:
@@ -129,10 +129,10 @@ def gather(part: Shaped[Tensor, "part ..."], rows: int, fabric: Any) -> Shaped[T
     sizes = [end - begin for begin, end in itertools.pairwise(bounds)]
     padded = part.new_zeros((max(sizes), *part.shape[1:]))
     padded[: len(part)] = part
-    return torch.cat([each[:size] for each, size in zip(of_each(padded, fabric), sizes, strict=True)])
+    return torch.cat([each[:size] for each, size in zip(all_gather(padded, fabric), sizes, strict=True)])
 
 
-def of_each(value: Tensor, fabric: Any) -> list[Tensor]:
+def all_gather(value: Tensor, fabric: Any) -> list[Tensor]:
     """The value that each process holds; all must be of one shape."""
     value = value.to(fabric.device)
     found = [torch.empty_like(value) for _ in range(fabric.world_size)]
@@ -140,7 +140,7 @@ def of_each(value: Tensor, fabric: Any) -> list[Tensor]:
     return found
 
 
-def total(value: Tensor, fabric: Any) -> Tensor:
+def all_reduce_sum(value: Tensor, fabric: Any) -> Tensor:
     """The sum of a value over all processes."""
     if fabric.world_size == 1:
         return value.detach()
@@ -148,36 +148,39 @@ def total(value: Tensor, fabric: Any) -> Tensor:
     return summed
 
 
-def sum_gradients(parameters: Sequence[nn.Parameter], fabric: Any, factor: float = 1.0) -> None:
-    """Sum each gradient over all processes, times `factor`, in one message for each kind of number.
+def sum_gradients(parameters: Sequence[nn.Parameter], fabric: Any) -> None:
+    """Sum each gradient over all processes, in one message for each kind of number.
 
     A parameter that some processes did not use counts as 0 there; one that none used stays without gradient.
     """
-    if fabric.world_size > 1:
-        used = torch.tensor([float(each.grad is not None) for each in parameters], device=fabric.device)
-        used = fabric.all_reduce(used, reduce_op="sum")
-        kinds: dict[torch.dtype, list[Tensor]] = {}
-        for parameter, count in zip(parameters, used.tolist(), strict=True):
-            if count:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                kinds.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-        for gradients in kinds.values():
-            flat = fabric.all_reduce(torch.cat([each.flatten() for each in gradients]), reduce_op="sum")
-            for gradient, summed in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
-                gradient.copy_(summed.view_as(gradient))
-    if factor != 1.0:
-        torch._foreach_mul_([each.grad for each in parameters if each.grad is not None], factor)
+    if fabric.world_size == 1:
+        return
+    used = torch.tensor([float(each.grad is not None) for each in parameters], device=fabric.device)
+    used = fabric.all_reduce(used, reduce_op="sum")
+    kinds: dict[torch.dtype, list[Tensor]] = {}
+    for parameter, count in zip(parameters, used.tolist(), strict=True):
+        if count:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            kinds.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+    for gradients in kinds.values():
+        flat = fabric.all_reduce(torch.cat([each.flatten() for each in gradients]), reduce_op="sum")
+        for gradient, summed in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
 
 
-def from_first(value: Any, fabric: Any) -> Any:
+def broadcast(value: Any, fabric: Any) -> Any:
     """What the first process holds."""
     return fabric.broadcast(value) if fabric.world_size > 1 else value
 
 
-def anywhere(flag: bool, fabric: Any) -> bool:
+def any_rank(flag: bool, fabric: Any) -> bool:
     """Whether `flag` is true on any process."""
-    return flag if fabric.world_size == 1 else bool(total(torch.tensor(float(flag), device=fabric.device), fabric))
+    return (
+        flag
+        if fabric.world_size == 1
+        else bool(all_reduce_sum(torch.tensor(float(flag), device=fabric.device), fabric))
+    )
 
 
 def scaler_of(fabric: Any) -> Any:

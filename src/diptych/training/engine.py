@@ -1,7 +1,7 @@
 """The training loop: one for every method.
 
-It knows no tower, loss or data set: it is given a module to train, an objective that turns batch rows into
-gradients, and a function that scores the module. Resuming is exact, also within an epoch: every epoch's
+It knows no tower, loss or data set: its arguments are a module to train, an objective that turns batch rows into
+gradients, and a function that scores the module. A resumed run is exact, also within an epoch: every epoch's
 batches are a function of (seed, epoch), and a checkpoint holds all that the next step depends on.
 
 Over several processes (`torchrun`, `fabric run`, or `devices` and `nodes`) each process works on its part of
@@ -16,7 +16,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,18 @@ from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.training import optimisation
 from diptych.training.averaging import AveragedWeights
-from diptych.training.batch_norm import check_norms, share_batch_norms
-from diptych.training.batches import BatchRows, Plan
-from diptych.training.distributed import accelerator, anywhere, from_first, scaler_of, start, sum_gradients
-from diptych.training.divergence import DivergedError, NameRows, Watch
-from diptych.training.journal import CURVE, Journal
+from diptych.training.batch_norm import check_norms, sync_batch_norms
+from diptych.training.batch_order import BatchOrder, BatchRows
+from diptych.training.checkpoints import BEST, LAST, RUN_FILES, Checkpoints, RunState, chosen_precision, remove_run
+from diptych.training.distributed import accelerator, any_rank, broadcast, launch, scaler_of, sum_gradients
+from diptych.training.divergence import DivergedError, DivergenceMonitor, NameRows
+from diptych.training.logs import CURVE, RunLogger
 from diptych.training.objectives import Contrastive, Direct, Objective
-from diptych.training.saving import BEST, LAST, RUN_FILES, Saver, Standing, chosen_precision, forget
 from diptych.training.settings import TrainingSettings
 
-__all__ = ["BEST", "CURVE", "LAST", "RUN_FILES", "DivergedError", "FitResult", "Trainer", "accelerator", "forget"]
+__all__ = ["BEST", "CURVE", "LAST", "RUN_FILES", "DivergedError", "FitResult", "Trainer", "accelerator", "remove_run"]
+
+Load = Callable[[int, Iterator[BatchRows], Any], Iterable[BatchRows]]  # epoch, its batches, Fabric -> with images
 
 _SMALLEST_SCALE = 2.0**-10  # of 16-bit losses; below it no gradient was ever finite
 
@@ -46,22 +48,26 @@ def _nothing(_: float) -> None:
     return None
 
 
+def _as_they_are(epoch: int, batches: Iterator[BatchRows], fabric: Any) -> Iterator[BatchRows]:
+    return batches
+
+
 def _or_none(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
+    """None for a number that is not finite, which JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run came to: the module holds the best epoch's weights."""
+    """The outcome of a run; the module holds the best epoch's weights."""
 
     best_epoch: int
     best_score: float
     epochs: int
     seconds: float
     rows: list[dict[str, Any]]  # the log; empty on all processes but the first
-    precision: str = ""  # what it was computed in, where the settings say "auto" too
-    unscored: int = 0  # epochs whose validation score was no number, so that they could not be the best
+    precision: str = ""  # what it was computed in, also where the settings say "auto"
+    unscored: int = 0  # epochs whose validation score was not finite, so that they could not be the best
 
 
 class Trainer:
@@ -72,15 +78,17 @@ class Trainer:
             `learning_rate_scale` and `frozen_epochs` are heeded (see `optimisation`).
         step: what is minimised: an `Objective`, or a function of batch rows -> mean loss, which becomes `Direct`.
         validate: -> numbers; the one called "score" decides which epoch is best (higher is better).
-        plan: the batches.
+        order: which rows meet in which batch.
         settings: how long, how fast, when to stop.
         folder: where log, curve and checkpoints go.
         identity: what a resumed run must agree on (config, data fingerprint, seed); JSON-ready.
         report: extra numbers for the log, such as a temperature.
         report_step: extra numbers for a line of steps.jsonl.
-        start_epoch: told the epoch's number before each, from 0; also after a resume.
-        start_step: told the share of all batches that is done before each.
-        name_rows: the names of a batch's records, for the error that tells of a loss that is no number.
+        start_epoch: called with the epoch's number before each, from 0; also after a resume.
+        start_step: called with the share of all batches that is done before each.
+        load: the epoch's number, its batches and Fabric -> the batches with what must be loaded for them
+            (see `online_images`).
+        name_rows: the names of a batch's records, for the error about a loss that is not finite.
         device: auto, cpu, cuda or cuda:N.
     """
 
@@ -89,7 +97,7 @@ class Trainer:
         module: nn.Module,
         step: Callable[[BatchRows], Tensor] | Objective,
         validate: Callable[[], Mapping[str, float]],
-        plan: Plan,
+        order: BatchOrder,
         settings: TrainingSettings,
         folder: Path,
         *,
@@ -98,12 +106,13 @@ class Trainer:
         report_step: Callable[[], Mapping[str, float]] = dict,
         start_epoch: Callable[[int], None] = _nothing,
         start_step: Callable[[float], None] = _nothing,
+        load: Load = _as_they_are,
         name_rows: NameRows | None = None,
         device: str = "auto",
         title: str = "",
         progress: Progress = SILENT,
     ) -> None:
-        self.plan = plan
+        self.order = order
         self.precision, self._why = chosen_precision(folder, settings.precision, device)
         settings = dataclasses.replace(settings, precision=self.precision)
         self.settings = settings
@@ -120,116 +129,148 @@ class Trainer:
         self._report_step = report_step
         self._start_epoch = start_epoch
         self._start_step = start_step
+        self._load = load
         self._name_rows = name_rows
         self._title = title
-        self.fabric = start(device, settings)
+        self.fabric = launch(device, settings)
+        self._is_first = bool(self.fabric.is_global_zero)
         self._progress = progress if self._is_first else SILENT
         if self.fabric.world_size > 1:
-            module = share_batch_norms(module)
+            module = sync_batch_norms(module)
         self.module = module.to(self.fabric.device)
         self.optimiser = optimisation.build(module, settings)
         self._learning = [each for group in self.optimiser.param_groups for each in group["params"]]
         self._freeze = optimisation.WarmUpFreeze(module)
         self._average = AveragedWeights(module, settings.ema) if settings.ema else None
-        self._saver = Saver(folder, self.fabric, self.module, self.optimiser, self._average, self.identity, settings)
-        self._steps_an_epoch = -(-plan.batches // settings.accumulate)
+        self._checkpoints = Checkpoints(
+            folder, self.fabric, self.module, self.optimiser, self._average, self.identity, settings
+        )
+        self._steps_an_epoch = -(-order.batches // settings.accumulate)
+        self._direct = self.objective if isinstance(self.objective, Direct) else None
+        if self._direct:
+            self._direct.distribute(self.module, self.fabric)
 
     def fit(self) -> FitResult:
-        """Run to the end, or to early stopping, going on from the last checkpoint if there is one.
+        """Run to the end, or to early stopping, from the last checkpoint on if there is one.
 
         Raises ConfigError when that checkpoint is of another config or data; DivergedError when loss, gradient or
-        weights are no numbers, or when no epoch's validation score is one.
+        weights are not finite, or when no epoch's validation score is.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._progress.say(f"precision {self.precision}: {self._why}")
-        at = self._saver.resume(self._progress)
-        self._journal = self._open_journal(at)
+        state = self._checkpoints.resume(self._progress)
+        self._logger = self._open_logs(state)
         try:
-            while at.epoch < self.settings.epochs and not self._out_of_patience(at):
-                self._epoch(at)
-                self._close_epoch(at)
+            while state.epoch < self.settings.epochs and not self._out_of_patience(state):
+                self._train_epoch(state)
+                self._close_epoch(state)
         except KeyboardInterrupt:
             kept = (
                 "the same run goes on from its last checkpoint"
                 if (self.folder / LAST).exists()
                 else "nothing was kept yet"
             )
-            where = f"in epoch {at.epoch + 1}" if at.batch or not at.epoch else f"after epoch {at.epoch}"
+            where = f"in epoch {state.epoch + 1}" if state.batch or not state.epoch else f"after epoch {state.epoch}"
             self._progress.say(f"interrupted {where}; {kept}")
             raise
         finally:
-            self._journal.close()
-        if not at.best_epoch:
+            self._logger.close()
+        if not state.best_epoch:
             raise DivergedError(
-                f"the validation score was no number in any of {at.epoch} epochs, so none is the best and no model was "
-                f"made; {self.folder / LAST} holds the last weights; look at what is validated on, or try a lower "
+                f"the validation score was no number in any of {state.epoch} epochs, so none is the best and no model "
+                f"was made; {self.folder / LAST} holds the last weights; look at what is validated on, or try a lower "
                 "learning_rate"
             )
-        self._saver.take_best()
+        self._checkpoints.load_best()
         return FitResult(
-            at.best_epoch, at.best_score, at.epoch, at.seconds, self._journal.rows, self.precision, at.unscored
+            state.best_epoch,
+            state.best_score,
+            state.epoch,
+            state.seconds,
+            self._logger.rows,
+            self.precision,
+            state.unscored,
         )
 
-    def _epoch(self, at: Standing) -> None:
-        """What is left of an epoch's batches."""
+    def _train_epoch(self, state: RunState) -> None:
+        """The batches of an epoch that are left."""
         self.module.train()
-        self._freeze.start_epoch(at.epoch)
-        self._start_epoch(at.epoch)
+        self._freeze.start_epoch(state.epoch)
+        self._start_epoch(state.epoch)
         self.objective.check(self.module)
         check_norms(self.module, self.fabric.world_size)
         self.optimiser.zero_grad(set_to_none=True)
-        self._journal.start_epoch()
+        self._logger.start_epoch()
         self._clock = time.perf_counter()
-        watch = Watch(self.folder, at.epoch, self.plan.batches, self._name_rows)
-        for group in self._groups_of_batches(at):
-            step = at.epoch * self._steps_an_epoch + at.batch // self.settings.accumulate
-            self._set_rate(step)
-            losses = []
-            for number, rows in group:
-                self._start_step((at.epoch * self.plan.batches + number) / (self.settings.epochs * self.plan.batches))
+        monitor = DivergenceMonitor(self.folder, state.epoch, self.order.batches, self._name_rows)
+        losses: list[Tensor] = []
+        pairs = 0
+        for number, rows in enumerate(self._batches_left(state), state.batch):
+            done = state.epoch * self.order.batches + number
+            is_last = len(losses) + 1 == self.settings.accumulate or number + 1 == self.order.batches
+            if not losses:
+                self._set_rate(state)
+            self._start_step(done / (self.settings.epochs * self.order.batches))
+            with contextlib.nullcontext() if is_last or not self._direct else self._direct.postponed():
                 losses.append(self.objective.backward(rows, self.fabric))
-                watch.loss(losses[-1], number, rows)
-            norm = self._finish_gradient(len(group))
-            if self._scaler is None:  # a scaler meets infinite gradients, and skips them
-                watch.gradient(norm, *group[-1])
-            pairs = sum(len(rows) for _, rows in group)
-            self._check(watch, at, step)  # before the weights are touched, where looking costs nothing
-            self.fabric.strategy.optimizer_step(self.optimiser)
-            self.optimiser.zero_grad(set_to_none=True)
-            if self._average:
-                self._average.update(step)
-            at.batch = group[-1][0] + 1
-            due = anywhere(self._saver.due(), self.fabric)
-            line = self._journal.wants(step + 1, pairs)
-            if due or line:
-                self._check(watch, at, step, now=True)
-            if line:
-                self._write_line(at, step, losses, norm)
-            if due:
-                self._tick(at)
-                self._saver.save_last(at)
-        self._check(watch, at, 0, now=True)
-        self._require_finite_weights(at.epoch)
-        self._tick(at)
+            monitor.loss(losses[-1], number, rows)
+            pairs += len(rows)
+            if is_last:
+                norm = self._finish_gradient(len(losses))
+                if self._scaler is None:  # a scaler meets infinite gradients, and skips them
+                    monitor.gradient(norm, number, rows)
+                self._update(state, monitor, losses, norm, pairs)
+                losses, pairs = [], 0
+        self._check(monitor, state, now=True)
+        self._require_finite_weights(state.epoch)
+        self._count_seconds(state)
 
-    def _groups_of_batches(self, at: Standing) -> Iterator[list[tuple[int, BatchRows]]]:
-        """The batches of each step, with their numbers, from where the run stands."""
-        left = itertools.islice(self.plan.epoch(at.epoch), at.batch, None)
-        tracked = self._progress.track(left, f"epoch {at.epoch + 1}", total=self.plan.batches - at.batch)
-        numbered = enumerate(tracked, at.batch)
-        while group := list(itertools.islice(numbered, self.settings.accumulate)):
-            yield group
+    def _update(
+        self, state: RunState, monitor: DivergenceMonitor, losses: list[Tensor], norm: Tensor, pairs: int
+    ) -> None:
+        """One step of the optimiser; its line of the log and its checkpoint, where they are due."""
+        step = self._step_of(state)
+        self._check(monitor, state)  # before the weights are touched, where looking costs nothing
+        self.fabric.strategy.optimizer_step(self.optimiser)
+        self.optimiser.zero_grad(set_to_none=True)
+        if self._average:
+            self._average.update(step)
+        state.batch += len(losses)
+        save = any_rank(self._checkpoints.due(), self.fabric)
+        line = self._logger.wants(step + 1, pairs)
+        if save or line:
+            self._check(monitor, state, now=True)
+        if line:
+            self._write_line(state, step, losses, norm)
+        if save:
+            self._count_seconds(state)
+            self._checkpoints.save_last(state)
 
-    def _set_rate(self, step: int) -> None:
-        rate = self.settings.rate_at(step, self.settings.epochs * self._steps_an_epoch)
+    def _batches_left(self, state: RunState) -> Iterator[BatchRows]:
+        left = itertools.islice(self.order.epoch(state.epoch), state.batch, None)
+        loaded = self._load(state.epoch, left, self.fabric)
+        return self._progress.track(loaded, f"epoch {state.epoch + 1}", total=self.order.batches - state.batch)
+
+    def _step_of(self, state: RunState) -> int:
+        """Number of the next step, from 0."""
+        return state.epoch * self._steps_an_epoch + -(-state.batch // self.settings.accumulate)
+
+    def _rate_at(self, step: int) -> float:
+        return self.settings.rate_at(step, self.settings.epochs * self._steps_an_epoch)
+
+    def _set_rate(self, state: RunState) -> None:
+        rate = self._rate_at(self._step_of(state))
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
 
     def _finish_gradient(self, batches: int) -> Tensor:
         """Sum over processes, mean over batches, unscale and clip; the norm before clipping."""
-        sum_gradients(self._learning, self.fabric, 1 / batches)
-        self.fabric.strategy.precision.unscale_gradients(self.optimiser)
+        if not (self._direct and self._direct.sums_gradients):
+            sum_gradients(self._learning, self.fabric)
         gradients = [each.grad for each in self._learning if each.grad is not None]
+        if batches > 1:
+            torch._foreach_mul_(gradients, 1 / batches)
+        self.fabric.strategy.precision.unscale_gradients(self.optimiser)
         norm: Tensor = nn.utils.get_total_norm(gradients)
         if self.settings.clip:
             nn.utils.clip_grads_with_norm_(self._learning, self.settings.clip, norm)
@@ -239,29 +280,30 @@ class Trainer:
     def _scaler(self) -> Any:
         return scaler_of(self.fabric)
 
-    def _check(self, watch: Watch, at: Standing, step: int, *, now: bool = False) -> None:
+    def _check(self, monitor: DivergenceMonitor, state: RunState, *, now: bool = False) -> None:
         """Read the losses back: at each step on a CPU, now and then on a GPU, which would have to wait."""
-        if not (now or self.fabric.device.type == "cpu" or step % (self.settings.log_steps or 50) == 0):
+        often = self.fabric.device.type == "cpu"
+        if not (now or often or self._step_of(state) % (self.settings.log_steps or 50) == 0):
             return
-        for value in watch.check():
-            at.loss += value
+        for value in monitor.check():
+            state.loss += value
         if self._scaler is not None and self._scaler.get_scale() < _SMALLEST_SCALE:
             raise DivergedError(
-                f"the gradient is no number at any scale in epoch {at.epoch + 1}; the last good checkpoint is kept "
+                f"the gradient is no number at any scale in epoch {state.epoch + 1}; the last good checkpoint is kept "
                 f"in {self.folder}; try a lower learning_rate, or precision bf16-mixed"
             )
 
-    def _write_line(self, at: Standing, step: int, losses: list[Tensor], norm: Tensor) -> None:
+    def _write_line(self, state: RunState, step: int, losses: list[Tensor], norm: Tensor) -> None:
         length = float(norm)
         row = {
-            "epoch": at.epoch + 1,
-            "batch": at.batch,
+            "epoch": state.epoch + 1,
+            "batch": state.batch,
             "loss": float(torch.stack(losses).mean()),
-            "learning_rate": self.settings.rate_at(step, self.settings.epochs * self._steps_an_epoch),
+            "learning_rate": self._rate_at(step),
             "gradient_norm": length if math.isfinite(length) else None,
             **self._report_step(),
         }
-        self._journal.add_step(step + 1, row)
+        self._logger.add_step(step + 1, row)
 
     def _require_finite_weights(self, epoch: int) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self._learning):
@@ -270,61 +312,57 @@ class Trainer:
                 f"{self.folder}; try a lower learning_rate or clip"
             )
 
-    def _close_epoch(self, at: Standing) -> None:
+    def _close_epoch(self, state: RunState) -> None:
         """Validate, log and save."""
         self.module.eval()
         with self._average.in_place() if self._average else contextlib.nullcontext():
             measured = self._measure()
-            self._tick(at)
-            loss, at.loss, at.batch = at.loss / self.plan.batches, 0.0, 0
-            at.epoch += 1
+            self._count_seconds(state)
+            loss, state.loss, state.batch = state.loss / self.order.batches, 0.0, 0
+            state.epoch += 1
             score = measured["score"]
             if not math.isfinite(score):
-                at.unscored += 1
+                state.unscored += 1
                 self._progress.say(
-                    f"epoch {at.epoch}: the validation score is {score}, no number; this epoch cannot be the best one"
+                    f"epoch {state.epoch}: the validation score is {score}, no number; this epoch cannot be the best"
                 )
-            elif score > at.best_score:
-                at.best_score, at.best_epoch = score, at.epoch
-                self._saver.save_best(at)
-        steps = at.epoch * self._steps_an_epoch
+            elif score > state.best_score:
+                state.best_score, state.best_epoch = score, state.epoch
+                self._checkpoints.save_best(state)
+        steps = self._step_of(state)
         numbers = {**measured, **self._report()}
-        row = {"epoch": at.epoch, "loss": round(loss, 5), **{name: _or_none(each) for name, each in numbers.items()}}
-        row |= {"learning_rate": self.settings.rate_at(steps - 1, self.settings.epochs * self._steps_an_epoch)}
-        self._journal.add_epoch({**row, "seconds": round(at.seconds, 1)}, steps)
-        self._tick(at)
-        self._saver.save_last(at)
-        best = f"best {at.best_score:.1f}" if at.best_epoch else "no best yet"
-        self._progress.say(f"epoch {at.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  {best}")
+        row = {"epoch": state.epoch, "loss": round(loss, 5), **{name: _or_none(each) for name, each in numbers.items()}}
+        row |= {"learning_rate": self._rate_at(steps - 1), "seconds": round(state.seconds, 1)}
+        self._logger.add_epoch(row, steps)
+        self._count_seconds(state)
+        self._checkpoints.save_last(state)
+        best = f"best {state.best_score:.1f}" if state.best_epoch else "no best yet"
+        self._progress.say(f"epoch {state.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  {best}")
 
     def _measure(self) -> dict[str, float]:
         measured: dict[str, float] = {}
         if self._is_first:
             with torch.inference_mode():
                 measured = dict(self._validate())
-        shared: dict[str, float] = from_first(measured, self.fabric)
+        shared: dict[str, float] = broadcast(measured, self.fabric)
         return shared
 
-    def _out_of_patience(self, at: Standing) -> bool:
-        return bool(self.settings.patience) and at.epoch - at.best_epoch >= self.settings.patience
+    def _out_of_patience(self, state: RunState) -> bool:
+        return bool(self.settings.patience) and state.epoch - state.best_epoch >= self.settings.patience
 
-    def _open_journal(self, at: Standing) -> Journal:
-        return Journal(
+    def _open_logs(self, state: RunState) -> RunLogger:
+        return RunLogger(
             self.folder,
-            at.epoch,
-            at.epoch * self._steps_an_epoch + at.batch // self.settings.accumulate,
+            state.epoch,
+            self._step_of(state),
             every=self.settings.log_steps,
             tensorboard=self.settings.tensorboard,
             title=self._title,
             progress=self._progress,
-            quiet=not self._is_first,
+            enabled=self._is_first,
         )
 
-    @property
-    def _is_first(self) -> bool:
-        return bool(self.fabric.is_global_zero)
-
-    def _tick(self, at: Standing) -> None:
+    def _count_seconds(self, state: RunState) -> None:
         now = time.perf_counter()
-        at.seconds += now - self._clock
+        state.seconds += now - self._clock
         self._clock = now

@@ -1,24 +1,27 @@
 """From the rows of a global batch to gradients: what a `Trainer` is given to minimise.
 
-After `backward`, the gradients that all processes hold add up to the gradient of the batch's one loss, and
-the loss that each process gets back is that of the whole batch.
+After `backward`, the gradients of all processes add up to the gradient of the batch's one loss, and the loss that
+each process gets back is that of the whole batch. `Direct` needs no rows of other processes, so PyTorch's DDP adds
+its gradients up while the backward pass runs; `Contrastive` gathers the embeddings of the whole batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
 from diptych.losses.base import Embedded, Loss
 from diptych.training import randomness
-from diptych.training.batches import BatchRows
-from diptych.training.distributed import gather, part_of, scaler_of, total
+from diptych.training.batch_order import BatchRows
+from diptych.training.distributed import all_reduce_sum, gather_rows, rank_rows, scaler_of
 
 
 @runtime_checkable
@@ -26,7 +29,7 @@ class Objective(Protocol):
     """What is minimised."""
 
     def check(self, module: nn.Module) -> None:
-        """Told the module before each epoch, in its training mode. Raises ConfigError when it cannot be trained."""
+        """Called with the module in training mode before each epoch. Raises ConfigError when it cannot be trained."""
         ...
 
     def backward(self, rows: BatchRows, fabric: Any) -> Float[Tensor, ""]:
@@ -46,30 +49,66 @@ class Direct:
 
     def __init__(self, step: Callable[[BatchRows], Tensor]) -> None:
         self.step = step
+        self._parallel: DistributedDataParallel | None = None
+
+    def distribute(self, module: nn.Module, fabric: Any) -> None:
+        """Over several processes, sum the gradients of `module` within `backward`, while they are computed."""
+        if fabric.world_size > 1:
+            device = None if fabric.device.type == "cpu" else [fabric.device.index]
+            # Unused parameters may change from epoch to epoch (`frozen_epochs`). Looking for them also keeps the
+            # buckets as they are, so that a resumed run sums in the same order.
+            self._parallel = DistributedDataParallel(
+                _StepModule(module, lambda rows: self.step(rows)),
+                device_ids=device,
+                find_unused_parameters=True,
+                broadcast_buffers=False,
+            )
+
+    def postponed(self) -> contextlib.AbstractContextManager[None]:
+        """Within it, `backward` leaves the sum over the processes to the next `backward` outside."""
+        return self._parallel.no_sync() if self._parallel else contextlib.nullcontext()
+
+    @property
+    def sums_gradients(self) -> bool:
+        """Whether `backward` sums the gradients over the processes."""
+        return self._parallel is not None
 
     def check(self, module: nn.Module) -> None:
-        """Any module will do."""
+        """Any module can be trained."""
 
     def backward(self, rows: BatchRows, fabric: Any) -> Float[Tensor, ""]:
         """The gradient of the loss of this process's rows, by its share of all rows."""
-        part = part_of(len(rows), fabric)
+        part = rank_rows(len(rows), fabric)
         share = (part.stop - part.start) / len(rows)
         with fabric.autocast():
-            loss = self.step(rows if share == 1 else rows[part])
+            loss: Tensor = (self._parallel or self.step)(rows if share == 1 else rows[part])
         if share != 1:
             loss = loss * share
-        fabric.backward(loss)
-        return total(loss, fabric)
+        fabric.backward(loss * fabric.world_size if self._parallel else loss)  # DDP takes the mean over processes
+        return all_reduce_sum(loss, fabric)
+
+
+class _StepModule(nn.Module):
+    """A step as a module, whose parameters DDP watches."""
+
+    def __init__(self, module: nn.Module, step: Callable[[BatchRows], Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        self._step = step
+
+    def forward(self, rows: BatchRows) -> Tensor:
+        """The loss of the rows."""
+        return self._step(rows)
 
 
 class Contrastive:
     """One loss over the embeddings of all processes' rows, with as little memory as asked for.
 
     1. Each process embeds its rows: at once, or chunk by chunk without a graph.
-    2. The embeddings of all processes meet; each process computes the loss L of the whole batch, and its
+    2. The embeddings of all processes are gathered; each process computes the loss L of the whole batch, and its
        gradient g = dL/de for the embeddings e. A loss with parameters or a memory sees the same batch
        everywhere, so it stays the same everywhere.
-    3. Each process sends g of its own rows back through its towers, after embedding each chunk again, now
+    3. Each process backpropagates g of its own rows through its towers, after embedding each chunk again, now
        with a graph and the same random numbers (the same dropout).
 
     By the chain rule this is exactly the gradient of the full batch. Source: gradient caching, Gao et al.
@@ -114,7 +153,7 @@ class Contrastive:
 
         Raises what the loss raises, such as ConfigError for a batch with a single record.
         """
-        part = part_of(len(rows), fabric)
+        part = rank_rows(len(rows), fabric)
         size = part.stop - part.start
         step = self.chunk or size
         chunks = [rows[begin : min(begin + step, part.stop)] for begin in range(part.start, part.stop, step)]
@@ -124,11 +163,11 @@ class Contrastive:
             for chunk in chunks:
                 states.append(randomness.torch_snapshot())
                 embedded.append(self._embed(chunk, fabric))
-        image, text, loss = self._meet(embedded, part, len(rows), fabric)
+        image, text, loss = self._loss_on_gathered(embedded, part, len(rows), fabric)
         if not cached:
             more = self._extra(chunks[0], embedded[0], len(rows), fabric)
-            _send_back(embedded[0], image, text, more, fabric)
-            return loss if more is None else loss + total(more, fabric)
+            _backward_embeddings(embedded[0], image, text, more, fabric)
+            return loss if more is None else loss + all_reduce_sum(more, fabric)
         further = []
         after = randomness.torch_snapshot()
         begin = 0
@@ -137,12 +176,12 @@ class Contrastive:
             own = slice(begin, begin + len(chunk))
             again = self._embed(chunk, fabric)
             more = self._extra(chunk, again, len(rows), fabric)
-            _send_back(again, image[own], text[own], more, fabric)
+            _backward_embeddings(again, image[own], text[own], more, fabric)
             if more is not None:
                 further.append(more.detach())
             begin += len(chunk)
         randomness.torch_restore(after)
-        return loss + total(torch.stack(further).sum(), fabric) if further else loss
+        return loss + all_reduce_sum(torch.stack(further).sum(), fabric) if further else loss
 
     def _extra(self, rows: BatchRows, embedded: Embedded, all_rows: int, fabric: Any) -> Tensor | None:
         """These rows' part of the extra loss, which is a mean over the batch."""
@@ -155,11 +194,13 @@ class Contrastive:
         with fabric.autocast():
             return self.embed(rows)
 
-    def _meet(self, own: list[Embedded], part: slice, rows: int, fabric: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss_on_gathered(
+        self, own: list[Embedded], part: slice, rows: int, fabric: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients for this process's embeddings (with the scaler's factor, if any), and the loss."""
 
         def all_rows(parts: list[Tensor]) -> Tensor:
-            return gather(torch.cat(parts), rows, fabric)
+            return gather_rows(torch.cat(parts), rows, fabric)
 
         image = all_rows([each.image for each in own]).requires_grad_()
         text = all_rows([each.text for each in own]).requires_grad_()
@@ -180,8 +221,8 @@ def _gradient(rows: Tensor) -> Tensor:
     return torch.zeros_like(rows) if rows.grad is None else rows.grad
 
 
-def _send_back(embedded: Embedded, image: Tensor, text: Tensor, more: Tensor | None, fabric: Any) -> None:
-    """These gradients of the embeddings, and a further loss of them, back through the towers."""
+def _backward_embeddings(embedded: Embedded, image: Tensor, text: Tensor, more: Tensor | None, fabric: Any) -> None:
+    """Backpropagate these gradients of the embeddings, and a further loss of them, through the towers."""
     pairs = [(embedded.image, image), (embedded.text, text)]
     if more is not None:
         scaler = scaler_of(fabric)

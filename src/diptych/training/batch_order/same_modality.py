@@ -1,4 +1,4 @@
-"""Pairs within one modality beside those across: two texts of a record, or two looks at its pictures."""
+"""Batches within one modality: two texts of a record, or two views of its images."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Int
-from diptych.training.batches import ACROSS, IMAGES, TEXTS, BatchRows, Other, Plan
 
-_OWN_STREAM = 0x77697468  # keeps these draws apart from the plan's
+from .rows import ACROSS, IMAGES, TEXTS, BatchOrder, BatchRows, SecondRows
+
+_OWN_STREAM = 0x77697468  # keeps these draws apart from those of the order below
 
 
 @dataclass(frozen=True)
 class PairShares:
     """Which pairs are learnt from, as shares of the batches."""
 
-    across: float = 1.0  # a picture and its text
+    across: float = 1.0  # an image and its text
     texts: float = 0.0  # two texts of one record
-    images: float = 0.0  # two looks at one record: two of its pictures, or one under two views
+    images: float = 0.0  # two images of one record, or one image under two views
 
     def __post_init__(self) -> None:
         if min(self.across, self.texts, self.images) < 0 or not sum(self.by_kind.values()) > 0:
@@ -36,29 +37,29 @@ class PairShares:
 
     @property
     def are_across(self) -> bool:
-        """Whether all pairs are of a picture and a text."""
+        """Whether all pairs are of an image and a text."""
         return not (self.texts or self.images)
 
 
-class MixedPlan:
-    """A plan some of whose batches pair within a modality; each batch is of one kind.
+class MixedBatches:
+    """A batch order some of whose batches pair within a modality; each batch is of one kind.
 
-    The rows are dealt as the plan says; a batch of texts or of images gives each row a second one of the same
-    record in place of the other modality. A record with a single text is its own second, told from itself by
-    dropout alone (as in SimCSE, Gao et al. 2021, arXiv 2104.08821); a single picture is shown under another view.
+    The rows are those of `order`; a batch of texts or of images gives each row a second one of the same record in
+    place of the other modality. A single text is paired with itself, and only dropout makes the two differ (as in
+    SimCSE, Gao et al. 2021, arXiv 2104.08821); a single image is shown under another view.
 
     Args:
-        plan: deals the rows.
+        order: of the rows.
         shares: of the kinds.
-        image_owner: record of each picture, ascending.
+        image_owner: record of each image, ascending.
         text_owner: record of each text, ascending.
-        views: how many views each picture has.
+        views: how many views each image has.
         seed: with the epoch's number it fixes everything drawn.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        order: BatchOrder,
         shares: PairShares,
         image_owner: Int[np.ndarray, " n"],
         text_owner: Int[np.ndarray, " m"],
@@ -66,7 +67,7 @@ class MixedPlan:
         views: int = 1,
         seed: int = 0,
     ) -> None:
-        self._plan = plan
+        self._order = order
         self._shares = shares
         self._images = _Siblings(image_owner)
         self._texts = _Siblings(text_owner)
@@ -76,25 +77,27 @@ class MixedPlan:
     @property
     def batches(self) -> int:
         """How many an epoch has."""
-        return self._plan.batches
+        return self._order.batches
 
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number, _OWN_STREAM))
         kinds = kinds_of(self._shares, self.batches, draw)
-        for kind, rows in zip(kinds, self._plan.epoch(number), strict=True):
+        for kind, rows in zip(kinds, self._order.epoch(number), strict=True):
             if kind == TEXTS:
-                yield replace(rows, kind=kind, other=Other(self._texts.draw(rows.text, rows.owner, draw), rows.view))
+                yield replace(
+                    rows, kind=kind, second=SecondRows(self._texts.draw(rows.text, rows.owner, draw), rows.view)
+                )
             elif kind == IMAGES:
                 image = self._images.draw(rows.image, rows.owner, draw)
-                yield replace(rows, kind=kind, other=Other(image, self._other_view(rows, image, draw)))
+                yield replace(rows, kind=kind, second=SecondRows(image, self._other_view(rows, image, draw)))
             else:
                 yield rows
 
     def _other_view(
         self, rows: BatchRows, image: Int[np.ndarray, " b"], draw: np.random.Generator
     ) -> Int[np.ndarray, " b"]:
-        """A view for each second picture; of the same picture never the same view, if there is another."""
+        """A view for each second image; of the same image never the same view, if there is another."""
         view = draw.integers(0, self._views, len(image))
         again = (image == rows.image) & (view == rows.view)
         return np.where(again & (self._views > 1), (view + 1) % self._views, view)
@@ -103,7 +106,7 @@ class MixedPlan:
 def kinds_of(shares: PairShares, batches: int, draw: np.random.Generator) -> list[str]:
     """The kind of each batch of an epoch: as many of each as its share asks for, in a random order.
 
-    Fractions of a batch are made up for by chance, so that a kind with a small share is not starved.
+    Fractions of a batch are rounded by chance, so that a kind with a small share gets its batches too.
     """
     kinds, weights = list(shares.by_kind), np.array(list(shares.by_kind.values()))
     edges = np.cumsum(weights / weights.sum() * batches)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from diptych.core.errors import ConfigError
 from diptych.training import randomness
 
-Turn = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]  # a batch -> loss, and numbers for the log
+LossTerm = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]  # a batch -> loss, and numbers for the log
 Recorder = Callable[[Callable[[], Sequence[Tensor]]], tuple[Sequence[Tensor], Callable[[], None]]]
 _WARM_UPS = 3  # runs before recording, in which libraries choose their ways and get their memory
 
@@ -35,8 +35,8 @@ def record_on_gpu(run: Callable[[], Sequence[Tensor]]) -> tuple[Sequence[Tensor]
     return given, graph.replay
 
 
-class Replayed:
-    """`loss, facts = replayed(batch)` leaves the gradients where `loss.backward()` would.
+class CudaGraphStep:
+    """`loss, numbers = step(batch)` leaves the gradients where `loss.backward()` would.
 
     One recording for each combination of shapes; what is recorded must not read numbers back from the GPU
     (ConfigError where it does).
@@ -53,7 +53,7 @@ class Replayed:
 
     def __init__(
         self,
-        step: Turn,
+        step: LossTerm,
         learning: nn.Module,
         whole: nn.Module,
         autocast: Callable[[], Any],
@@ -65,7 +65,7 @@ class Replayed:
         self._recordings: dict[tuple[Any, ...], _Recording] = {}
 
     def __call__(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, without a graph, and the facts."""
+        """The loss, without a graph, and the numbers."""
         given = _tensors(batch)
         shapes = tuple((name, value.shape, value.dtype) for name, value in given.items())
         if shapes not in self._recordings:
@@ -76,8 +76,8 @@ class Replayed:
         recording.replay()
         for parameter, gradient in zip(recording.reached, recording.gradients, strict=True):
             parameter.grad = gradient
-        loss, *facts = recording.told.clone().unbind()  # the next replay writes over what this one told
-        return loss, dict(zip(recording.names, facts, strict=True))
+        loss, *numbers = recording.values.clone().unbind()  # the next replay writes over these values
+        return loss, dict(zip(recording.names, numbers, strict=True))
 
     def _record(self, batch: Any, given: Mapping[str, Tensor]) -> _Recording:
         fixed = {name: value.clone() for name, value in given.items()}
@@ -87,30 +87,30 @@ class Replayed:
         reached: list[nn.Parameter] = []
 
         def run() -> Sequence[Tensor]:
-            self._forget()
+            self._clear_gradients()
             with self._autocast():
-                loss, facts = self._step(copy)
+                loss, numbers = self._step(copy)
             loss.backward()  # type: ignore[no-untyped-call]
-            names[:] = facts
+            names[:] = numbers
             reached[:] = [each for each in self._learning if each.grad is not None]
-            told = torch.stack([loss.detach().float(), *(value.detach().float() for value in facts.values())])
-            return [told, *(each.grad for each in reached if each.grad is not None)]
+            values = torch.stack([loss.detach().float(), *(value.detach().float() for value in numbers.values())])
+            return [values, *(each.grad for each in reached if each.grad is not None)]
 
         try:
-            (told, *gradients), replay = self._record_pass(run)
+            (values, *gradients), replay = self._record_pass(run)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             raise ConfigError(
                 f"this step cannot be recorded for the GPU ({str(error).splitlines()[0]}); set replay = false"
             ) from error
-        self._forget()
+        self._clear_gradients()
         randomness.torch_restore(random)
         for buffer, before in zip(self._buffers, buffers, strict=True):
             buffer.copy_(before)
-        return _Recording(replay, fixed, reached, gradients, told, tuple(names))
+        return _Recording(replay, fixed, reached, gradients, values, tuple(names))
 
-    def _forget(self) -> None:
+    def _clear_gradients(self) -> None:
         for parameter in self._learning:
             parameter.grad = None
 
@@ -121,8 +121,8 @@ class _Recording:
     given: dict[str, Tensor]  # what a replay reads
     reached: list[nn.Parameter]  # those that get a gradient
     gradients: list[Tensor]  # theirs, which a replay writes
-    told: Tensor  # loss and facts
-    names: tuple[str, ...]  # of the facts
+    values: Tensor  # loss and numbers
+    names: tuple[str, ...]  # of the numbers
 
 
 def _tensors(batch: Any) -> dict[str, Tensor]:

@@ -1,0 +1,28 @@
+"""Which rows meet in which batch. Every order is a function of seed and epoch, so that a resumed run is exact.
+
+`TextBatches` shows every text once an epoch; `GroupedBatches` puts several texts of a record into one batch;
+`RandomBatches` draws records without end; `MixedBatches` makes some batches of one modality. `HardNegatives` brings
+records together that are hard to tell apart. All of them give `BatchRows`.
+"""
+
+from .grouped import GroupedBatches, RandomBatches
+from .rows import ACROSS, IMAGES, TEXTS, BatchOrder, BatchRows, SecondRows
+from .same_modality import MixedBatches, PairShares
+from .text_batches import EpochOrder, HardNegatives, Substitute, TextBatches
+
+__all__ = [
+    "ACROSS",
+    "IMAGES",
+    "TEXTS",
+    "BatchOrder",
+    "BatchRows",
+    "EpochOrder",
+    "GroupedBatches",
+    "HardNegatives",
+    "MixedBatches",
+    "PairShares",
+    "RandomBatches",
+    "SecondRows",
+    "Substitute",
+    "TextBatches",
+]

@@ -1,0 +1,210 @@
+"""Every text once an epoch, the texts of a record far apart, records that are hard for each other together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.core.errors import ConfigError
+from diptych.core.shapes import Float, Int
+
+from .rows import BatchRows
+
+Substitute = Callable[[Int[np.ndarray, " b"], np.random.Generator], Int[np.ndarray, " b"]]
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """For each record the records that it should meet, the hardest first, and how much of a batch is for them.
+
+    A share of 1/2 puts the text of one hard negative behind each text, 3/4 three, 1/3 one behind every other text.
+    """
+
+    of: Sequence[Sequence[int]]  # by record number
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ConfigError(f"the share of hard negatives must be above 0 and below 1, found {self.share}")
+
+    def wanted(self, count: int, draw: np.random.Generator) -> Int[np.ndarray, " n"]:
+        """How many hard negatives follow each of `count` texts, so that they are the share of all on average."""
+        each = self.share / (1 - self.share)
+        return np.floor(each + draw.random(count)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class EpochOrder:
+    """When each text of an epoch is shown.
+
+    The epoch is the time from 0 to 1. It is cut into c parts for a record with c texts; each part gets one text.
+    """
+
+    time: Float[np.ndarray, " m"]  # of each text
+    owner: Int[np.ndarray, " m"]  # the record of each text
+    by_owner: Int[np.ndarray, " m"]  # the texts, record by record, in the order of their parts
+    first: Int[np.ndarray, " n"]  # where a record's texts start in `by_owner`
+    count: Int[np.ndarray, " n"]  # texts of each record
+
+    def due(self, record: int, time: float) -> int | None:
+        """The text of a record whose part of the epoch holds that time; None where the record has no text."""
+        count = int(self.count[record])
+        return int(self.by_owner[self.first[record] + min(int(time * count), count - 1)]) if count else None
+
+    def order(self) -> Int[np.ndarray, " m"]:
+        """The texts by their times."""
+        return np.argsort(self.time, kind="stable")
+
+    def order_with(self, hard: HardNegatives, draw: np.random.Generator) -> Int[np.ndarray, " m"]:
+        """The texts by their times, each with texts of its hard negatives right behind it.
+
+        The text of a hard negative is the one that is due then, so that every text stays in its own part of the
+        epoch, and the texts of a record stay as far apart as before. A text that was shown is not shown again: the
+        next hard negative of the list is taken, if there is one.
+        """
+        return np.fromiter(self._with_negatives(hard, draw), dtype=np.int64, count=len(self.time))
+
+    def _with_negatives(self, hard: HardNegatives, draw: np.random.Generator) -> Iterator[int]:
+        wanted = hard.wanted(len(self.time), draw)
+        shown = np.zeros(len(self.time), dtype=np.bool_)
+        for text in self.order().tolist():
+            if shown[text]:
+                continue
+            shown[text] = True
+            yield text
+            left = int(wanted[text])
+            for record in hard.of[self.owner[text]] if left else ():
+                negative = self.due(record, float(self.time[text]))
+                if negative is None or shown[negative]:
+                    continue
+                shown[negative] = True
+                yield negative
+                left -= 1
+                if not left:
+                    break
+
+
+class TextBatches:
+    """Every text once an epoch, each with a random image of its record under a random view.
+
+    An epoch is cut into c parts for a record with c texts; each part gets one of them. So two texts of a record
+    meet in a batch only where two such parts touch. A batch that holds a single record gets a row of another one from
+    the nearest batch that has two to spare. Where one record has nearly all texts, too many for a text of another
+    record in each batch, an epoch shows only as many of them as have such company, other ones in each epoch;
+    `left_out` is how many it leaves out.
+
+    Args:
+        image_owner: record of each image, ascending.
+        text_owner: record of each text, ascending.
+        views: how many views each image has; view 0 is the plain one.
+        batch_size: rows a batch, evened out over the epoch; never less than 3 where there are as many,
+            because 2 may be of one record.
+        seed: with the epoch's number it fixes everything drawn.
+        plain: probability that an image is shown plain or flipped (views 0 and 1) rather than cropped.
+        shown: the texts to show, ascending; None is all of them.
+        substitute: text rows and the epoch's generator -> the text rows to show in their place (translations, say).
+        hard_negatives: which records should meet.
+    """
+
+    def __init__(
+        self,
+        image_owner: Int[np.ndarray, " n"],
+        text_owner: Int[np.ndarray, " m"],
+        *,
+        views: int = 1,
+        batch_size: int = 512,
+        seed: int = 0,
+        plain: float = 0.4,
+        shown: Int[np.ndarray, " d"] | None = None,
+        substitute: Substitute | None = None,
+        hard_negatives: HardNegatives | None = None,
+    ) -> None:
+        if batch_size < 2:
+            raise ConfigError(f"batch_size must be at least 2, found {batch_size}")
+        if len(np.unique(text_owner)) < 2:
+            raise ConfigError("training needs pairs of at least 2 records, found 1; add data")
+        self._shown = np.arange(len(text_owner)) if shown is None else shown
+        self._substitute = substitute
+        self._hard_negatives = hard_negatives
+        text_owner = text_owner[self._shown]
+        self._text_owner = text_owner
+        self._first_image = np.searchsorted(image_owner, np.arange(text_owner.max() + 1))
+        self._images = np.bincount(image_owner, minlength=text_owner.max() + 1)
+        self._first_text = np.searchsorted(text_owner, np.arange(text_owner.max() + 1))
+        self._views = views
+        self._plain = plain
+        self._seed = seed
+        self._texts = np.bincount(text_owner)
+        most = int(self._texts.max())
+        others = len(text_owner) - most
+        self._at_most = max(3, others * (batch_size - 1))  # texts of a record in an epoch
+        self.left_out = max(0, most - self._at_most)
+        used = len(text_owner) - self.left_out
+        self.batches = max(1, min(round(used / batch_size), used // 3, others))
+
+    def epoch(self, number: int) -> Iterator[BatchRows]:
+        """The batches of one epoch, in order."""
+        draw = np.random.default_rng((self._seed, number))
+        drawn = self._epoch_order(draw)
+        order = drawn.order_with(self._hard_negatives, draw) if self._hard_negatives else drawn.order()
+        if self.left_out:
+            order = self._leave_out(order, draw)
+        for text in _mix_single_records(np.array_split(order, self.batches), self._text_owner):
+            owner = self._text_owner[text]
+            image, view = self._draw_images(draw, owner)
+            shown = self._shown[text]
+            yield BatchRows(image, view, self._substitute(shown, draw) if self._substitute else shown, owner)
+
+    def _leave_out(self, order: Int[np.ndarray, " m"], draw: np.random.Generator) -> Int[np.ndarray, " k"]:
+        """Without the texts that are too many of their record, drawn anew in each epoch."""
+        large = int(self._texts.argmax())
+        places = np.flatnonzero(self._text_owner[order] == large)
+        return np.delete(order, draw.permutation(places)[self._at_most :])
+
+    def _epoch_order(self, draw: np.random.Generator) -> EpochOrder:
+        count = len(self._text_owner)
+        # Rank of each text among those of its record after a shuffle = the part of the epoch that it falls into.
+        shuffled = draw.permutation(count)
+        by_owner = shuffled[np.argsort(self._text_owner[shuffled], kind="stable")]
+        rank = np.empty(count, dtype=np.int64)
+        rank[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
+        time = (rank + draw.random(count)) / self._texts[self._text_owner]
+        return EpochOrder(time, self._text_owner, by_owner, self._first_text, self._texts)
+
+    def _draw_images(
+        self, draw: np.random.Generator, owner: Int[np.ndarray, " b"]
+    ) -> tuple[Int[np.ndarray, " b"], Int[np.ndarray, " b"]]:
+        """A random image of each record, and a view of it."""
+        image = self._first_image[owner] + draw.integers(0, self._images[owner])
+        return image, self._draw_views(draw, len(owner))
+
+    def _draw_views(self, draw: np.random.Generator, count: int) -> Int[np.ndarray, " b"]:
+        plain_views = min(2, self._views)
+        view = draw.integers(0, plain_views, count)
+        if self._views > plain_views:
+            cropped = draw.random(count) >= self._plain
+            view = np.where(cropped, draw.integers(plain_views, self._views, count), view)
+        return view
+
+
+def _mix_single_records(batches: list[np.ndarray], owner: Int[np.ndarray, " m"]) -> list[np.ndarray]:
+    """The same texts in batches of the same sizes, none of a single record alone.
+
+    Only such batches are changed, and those that a row is taken from. There is always one to take from where there
+    are as many texts of other records as batches.
+    """
+    alone = [number for number, batch in enumerate(batches) if (owner[batch] == owner[batch[0]]).all()]
+    for number in alone:
+        record = owner[batches[number][0]]
+        others = [np.flatnonzero(owner[batch] != record) for batch in batches]
+        giving = [place for place, found in enumerate(others) if len(found) > 1]
+        if not giving:
+            continue
+        near = min(giving, key=lambda place: abs(place - number))
+        row, end = others[near][0], len(batches[number]) - 1
+        mine, theirs = batches[number].copy(), batches[near].copy()
+        mine[end], theirs[row] = theirs[row], mine[end]
+        batches[number], batches[near] = mine, theirs
+    return batches
