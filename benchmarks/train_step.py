@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diptych.losses import Embedded
 from diptych.losses.max_hinge import MaxHinge
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.batch_order import BatchRows, TextBatches
 from diptych.training.engine import Trainer
 from diptych.training.objectives import Contrastive
 from diptych.training.settings import TrainingSettings
@@ -192,7 +192,7 @@ class Ours:
     def __init__(self, towers: Towers, data: Data, clock: Clock, classic: Classic, folder: Path, **how: Any) -> None:
         self.towers, self.data, self.clock, self.classic = towers, data, clock, classic
         texts = np.arange(len(data.captions))
-        self.plan = EpochPlan(np.arange(len(data.images)), texts // TEXTS, batch_size=BATCH)
+        self.plan = TextBatches(np.arange(len(data.images)), texts // TEXTS, batch_size=BATCH)
         settings = TrainingSettings(
             batch_size=BATCH,
             learning_rate=RATE,

@@ -453,8 +453,8 @@ def test_mined_negatives_meet_and_the_run_is_known_by_their_content(
     path = mined_file(tmp_path / "mined.jsonl", pairs)
     data = runs.DataConfig(views=("full",), workers=1, mined=str(path), hard=0.6)
     plans = []
-    made = dual_encoder.EpochPlan
-    monkeypatch.setattr(dual_encoder, "EpochPlan", lambda *a, **k: plans.append(made(*a, **k)) or plans[-1])
+    made = dual_encoder.TextBatches
+    monkeypatch.setattr(dual_encoder, "TextBatches", lambda *a, **k: plans.append(made(*a, **k)) or plans[-1])
     report = train(small(training=FAST, data=data), tmp_path / "run", shapes)
     assert report.unmined == 0
     assert report.to_json()["unmined"] == 0

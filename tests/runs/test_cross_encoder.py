@@ -19,8 +19,7 @@ from diptych.encoders.fake import FakeMapTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
 from diptych.models.cross_encoder.folder import read_network
 from diptych.runs import cross_encoder
-from diptych.training.batches import BatchRows
-from diptych.training.grouped import GroupedPlan
+from diptych.training.batch_order import BatchRows, GroupedBatches
 
 
 def test_a_small_cross_encoder_learns_and_is_saved_whole(cross_encoder_run):
@@ -158,7 +157,7 @@ def test_batches_by_hand():
 
 def test_a_plan_takes_every_text_once_beside_its_siblings():
     image_owner, text_owner = np.array([0, 1, 1, 2, 3]), np.array([0, 0, 0, 1, 2, 2, 3])
-    plan = GroupedPlan(image_owner, text_owner, views=2, batch_size=3, seed=4)
+    plan = GroupedBatches(image_owner, text_owner, views=2, batch_size=3, seed=4)
     first = list(plan.epoch(0))
     assert len(first) == plan.batches == 2
     texts = np.concatenate([rows.text for rows in first])
@@ -175,7 +174,7 @@ def test_a_plan_takes_every_text_once_beside_its_siblings():
 
 
 def test_a_plan_of_one_text_a_picture_has_no_siblings():
-    plan = GroupedPlan(np.arange(6), np.repeat(np.arange(6), 5), texts=1, batch_size=3)
+    plan = GroupedBatches(np.arange(6), np.repeat(np.arange(6), 5), texts=1, batch_size=3)
     for rows in plan.epoch(0):
         assert len(np.unique(rows.owner)) == len(rows.owner)
 

@@ -256,7 +256,7 @@ def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, t
     """An emoji has several vendors' drawings and names in many languages, some of them the same word."""
     from diptych.core.protocols import SILENT
     from diptych.encoders.fake import FakeTextTower
-    from diptych.training.adversarial import RoundPlan
+    from diptych.training.batch_order import RandomBatches
 
     folder = shapes.parent
     pairs = [
@@ -272,7 +272,7 @@ def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, t
     found = PicturePairs.collect(config, pairs, FakeTextTower(), tmp_path, ("full",), SILENT)
     assert found.classes == 2
     held = HeldPairs(found, torch.device("cpu"))
-    plan = RoundPlan(found.pairs.image_owner, found.pairs.text_owner, steps=30, batch_size=4)
+    plan = RandomBatches(found.pairs.image_owner, found.pairs.text_owner, steps=30, batch_size=4)
     images = set()
     for rows in plan.epoch(0):
         batch = found.batch(rows, torch.device("cpu"))
@@ -306,7 +306,7 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
     from diptych.data.features import Selection, collect
     from diptych.data.readers import open_source
     from diptych.encoders.fake import FakeImageTower, FakeTextTower
-    from diptych.training.adversarial import RoundPlan
+    from diptych.training.batch_order import RandomBatches
 
     pairs = list(open_source(str(shapes)))[:6]
     config = small_synthesis()
@@ -315,7 +315,7 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
     embedded = collect(pairs, FakeImageTower(), tower, tmp_path, Selection(("full", "flip")))
     found = dataclasses.replace(found, embedded=embedded, by_image=condition == "image")
     held = HeldPairs(found, torch.device("cpu"))
-    plan = RoundPlan(found.pairs.image_owner, found.pairs.text_owner, steps=8, batch_size=4, views=2)
+    plan = RandomBatches(found.pairs.image_owner, found.pairs.text_owner, steps=8, batch_size=4, views=2)
     flipped = False
     for rows in plan.epoch(0):
         batch = found.batch(rows, torch.device("cpu"))

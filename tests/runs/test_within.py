@@ -16,8 +16,11 @@ from diptych.core.errors import ConfigError, DataError  # noqa: E402
 from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import Selection, collect  # noqa: E402
 from diptych.runs import pairing, towers  # noqa: E402
-from diptych.training.batches import BatchRows, Other  # noqa: E402
-from diptych.training.same_modality import PairShares  # noqa: E402
+from diptych.training.batch_order import (  # noqa: E402
+    BatchRows,
+    PairShares,
+    SecondRows,
+)
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
 FAST = TrainingSettings(precision="32-true", epochs=2, batch_size=30, learning_rate=3e-3)
@@ -132,7 +135,7 @@ def test_a_picture_of_several_rows_is_embedded_once(shapes: Path, cache: Path, s
         alone = module.embed(rows, batch[place : place + 1], None)
         assert torch.allclose(alone.image[0], embedded.image[place], atol=1e-6)
         assert torch.allclose(alone.text[0], embedded.text[place], atol=1e-6)
-    within = dataclasses.replace(batch, kind="images", other=Other(image, np.ones(6, dtype=np.int64)))
+    within = dataclasses.replace(batch, kind="images", second=SecondRows(image, np.ones(6, dtype=np.int64)))
     looks = module.embed(rows, within, None)
     assert torch.allclose(looks.text[0], embedded.image[3], atol=1e-6)
     assert isinstance(looks, losses.Embedded)

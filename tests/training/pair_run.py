@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from diptych import losses
 from diptych.core import registry
 from diptych.core.config import Part
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.batch_order import BatchRows, TextBatches
 from diptych.training.engine import FitResult, Trainer
 from diptych.training.objectives import Contrastive
 from diptych.training.settings import TrainingSettings
@@ -75,26 +75,30 @@ class PairRun:
         stop: int = 0,
         norm: bool = False,
         extra: float = 0.0,
+        direct: bool = False,
         **more: Any,
     ) -> None:
         self.module = Pairs(loss, dropout, norm=norm)
+        if direct:
+            self.module.image.frozen_epochs = 1  # type: ignore[assignment]
         self.pause = pause
         self.stop = stop  # interrupted when it embeds for that time
         self.embedded = 0
         options = {"epochs": 3, "batch_size": 15, "learning_rate": 0.01, "tensorboard": False, "log_steps": 1}
         options["precision"] = "32-true"
         self.settings = TrainingSettings(**{**options, **settings})
+        contrastive = Contrastive(
+            self.embed,
+            self.module.loss,
+            self.settings.chunk,
+            extra=(lambda rows, embedded: extra * self.taught(rows, embedded)) if extra else None,
+            weight=1 - extra,
+        )
         self.trainer = Trainer(
             self.module,
-            Contrastive(
-                self.embed,
-                self.module.loss,
-                self.settings.chunk,
-                extra=(lambda rows, embedded: extra * self.taught(rows, embedded)) if extra else None,
-                weight=1 - extra,
-            ),
+            self.distance if direct else contrastive,
             self.validate,
-            EpochPlan(np.arange(RECORDS), np.repeat(np.arange(RECORDS), 2), batch_size=self.settings.batch_size),
+            TextBatches(np.arange(RECORDS), np.repeat(np.arange(RECORDS), 2), batch_size=self.settings.batch_size),
             self.settings,
             folder,
             identity={"settings": dict(settings), "loss": dict(loss)},
@@ -111,6 +115,11 @@ class PairRun:
         if self.embedded == self.stop:
             raise KeyboardInterrupt
         return self.module.embed(rows)
+
+    def distance(self, rows: BatchRows) -> torch.Tensor:
+        """A mean over the rows that compares no two of them."""
+        embedded = self.embed(rows)
+        return (embedded.image - embedded.text).square().sum(1).mean() + self.taught(rows, embedded)
 
     def taught(self, rows: BatchRows, embedded: losses.Embedded) -> torch.Tensor:
         """A loss of each row by itself, as a teacher's is."""

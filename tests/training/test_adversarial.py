@@ -1,4 +1,4 @@
-"""Turns of two networks on the common engine: who learns when, exact resumes, batches of a round."""
+"""Adversarial networks on the common engine: which is trained when, exact resumes, random batches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ import torch
 
 from diptych.core.errors import ConfigError
 from diptych.training import checkpoints
-from diptych.training.adversarial import Adversarial, RoundPlan
+from diptych.training.adversarial import AdversarialObjective
+from diptych.training.batch_order import RandomBatches
 from diptych.training.engine import BEST, LAST, DivergedError
 
-from .duel_run import EPOCHS, STEPS, Duel
+from .adversarial_run import EPOCHS, STEPS, AdversarialRun
 
-SCRIPT = Path(__file__).parent / "duel_run.py"
+SCRIPT = Path(__file__).parent / "adversarial_run.py"
 
 
 def sha256(path):
@@ -40,54 +41,54 @@ def state(side):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     torch.set_num_threads(1)
-    duel = Duel(folder)
-    return folder, duel.fit(), duel
+    run = AdversarialRun(folder)
+    return folder, run.fit(), run
 
 
-def test_in_a_turn_only_its_side_changes(tmp_path):
-    duel = Duel(tmp_path, epochs=1)
+def test_a_step_changes_one_network_only(tmp_path):
+    run = AdversarialRun(tmp_path, epochs=1)
     seen = []
-    backward = duel.objective.backward
+    backward = run.objective.backward
 
     def watched(rows, fabric):
-        seen.append((duel.objective.step, state(duel.maker), state(duel.judge)))
+        seen.append((run.objective.step, state(run.generator), state(run.discriminator)))
         return backward(rows, fabric)
 
-    duel.objective.backward = watched
-    duel.objective._steps = STEPS  # of this shorter run
-    duel.fit()
+    run.objective.backward = watched
+    run.objective._steps = STEPS  # of this shorter run
+    run.fit()
     assert [step for step, *_ in seen] == list(range(STEPS))
-    for (step, maker, judge), (_, next_maker, next_judge) in itertools.pairwise(seen):
-        maker_changed = any(not torch.equal(maker[name], next_maker[name]) for name in maker)
-        judge_changed = any(not torch.equal(judge[name], next_judge[name]) for name in judge)
-        assert (maker_changed, judge_changed) == ((True, False) if step % 3 == 2 else (False, True))
+    for (step, generator, discriminator), (_, next_maker, next_judge) in itertools.pairwise(seen):
+        generator_changed = any(not torch.equal(generator[name], next_maker[name]) for name in generator)
+        discriminator_changed = any(not torch.equal(discriminator[name], next_judge[name]) for name in discriminator)
+        assert (generator_changed, discriminator_changed) == ((True, False) if step % 3 == 2 else (False, True))
 
 
-def test_the_moments_of_the_side_that_waits_keep_still(tmp_path):
-    duel = Duel(tmp_path, epochs=1)
-    duel.objective._steps = STEPS
-    duel.fit()
-    steps = {id(parameter): int(values["step"]) for parameter, values in duel.trainer.optimiser.state.items()}
-    assert {steps[id(each)] for each in duel.judge.parameters()} == {4}
-    assert {steps[id(each)] for each in duel.maker.parameters()} == {2}
+def test_the_moments_of_the_other_network_stay(tmp_path):
+    run = AdversarialRun(tmp_path, epochs=1)
+    run.objective._steps = STEPS
+    run.fit()
+    steps = {id(parameter): int(values["step"]) for parameter, values in run.trainer.optimiser.state.items()}
+    assert {steps[id(each)] for each in run.discriminator.parameters()} == {4}
+    assert {steps[id(each)] for each in run.generator.parameters()} == {2}
 
 
-def test_each_side_has_its_rate_and_its_first_beta(whole):
+def test_each_network_has_its_rate_and_its_first_beta(whole):
     groups = whole[2].trainer.optimiser.param_groups
     assert {group["scale"] for group in groups} == {1.0, 4.0}
     assert {group["betas"] for group in groups} == {(0.5, 0.999)}
 
 
-def test_what_turns_tell_reaches_both_logs(whole):
+def test_numbers_of_the_terms_reach_both_logs(whole):
     folder, result, _ = whole
-    assert {"judge gap", "maker loss"} <= set(result.rows[0])
+    assert {"discriminator gap", "generator loss"} <= set(result.rows[0])
     lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
     assert len(lines) == STEPS * EPOCHS
-    assert "judge gap" in lines[0]
-    assert "maker loss" not in lines[0]
-    assert "maker loss" in lines[2]
-    assert result.rows[0]["maker loss"] == pytest.approx(
-        (lines[2]["maker loss"] + lines[5]["maker loss"]) / 2, abs=1e-4
+    assert "discriminator gap" in lines[0]
+    assert "generator loss" not in lines[0]
+    assert "generator loss" in lines[2]
+    assert result.rows[0]["generator loss"] == pytest.approx(
+        (lines[2]["generator loss"] + lines[5]["generator loss"]) / 2, abs=1e-4
     )
 
 
@@ -106,7 +107,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_bytes(whole, tmp_path):
     assert process.wait() == -9
     facts = checkpoints.read(folder / LAST).facts
     assert 0 < facts["epoch"] * STEPS + facts["batch"] < STEPS * EPOCHS
-    Duel(folder).fit()
+    AdversarialRun(folder).fit()
     assert sha256(folder / BEST) == sha256(whole[0] / BEST)
     last, other = (checkpoints.read(each / LAST) for each in (folder, whole[0]))
     for role in ("module", "average", "optimiser"):
@@ -114,30 +115,30 @@ def test_killed_in_the_middle_it_ends_with_the_same_bytes(whole, tmp_path):
 
 
 def test_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
-    duel = Duel(tmp_path)
-    make = duel.make
+    run = AdversarialRun(tmp_path)
+    make = run.generator_loss
 
     def broken(rows):
         loss, facts = make(rows)
-        return (loss * float("nan") if duel.objective.step >= 8 else loss), facts
+        return (loss * float("nan") if run.objective.step >= 8 else loss), facts
 
-    duel.objective._turns["maker"] = broken
+    run.objective._terms["generator"] = broken
     with pytest.raises(DivergedError, match=r"epoch 2, batch 3 of 6; its records: record-\d+.*last good checkpoint"):
-        duel.fit()
+        run.fit()
     kept = checkpoints.read(tmp_path / LAST)
     assert (kept.facts["epoch"], kept.facts["batch"]) == (1, 2)
     assert all(torch.isfinite(value).all() for value in kept.module.values())
 
 
-def test_an_order_of_strangers_is_refused():
+def test_an_order_of_unknown_networks_is_refused():
     side = torch.nn.Linear(1, 1)
-    with pytest.raises(ConfigError, match="order of turns"):
-        Adversarial({"a": side}, {"a": lambda rows: (torch.zeros(()), {})}, ("b",), 3)
+    with pytest.raises(ConfigError, match="training order names"):
+        AdversarialObjective({"a": side}, {"a": lambda rows: (torch.zeros(()), {})}, ("b",), 3)
 
 
-def test_a_round_has_its_batches_and_no_record_twice_in_one():
+def test_random_batches_have_their_number_and_no_record_twice_in_one():
     owners = np.repeat(np.arange(7), 3)
-    plan = RoundPlan(owners, owners, steps=20, batch_size=5, seed=4)
+    plan = RandomBatches(owners, owners, steps=20, batch_size=5, seed=4)
     batches = list(plan.epoch(0))
     assert len(batches) == plan.batches == 20
     for rows in batches:
@@ -147,11 +148,11 @@ def test_a_round_has_its_batches_and_no_record_twice_in_one():
         assert np.array_equal(owners[rows.text], rows.owner)
     shown = np.bincount(np.concatenate([rows.owner for rows in batches]))
     assert shown.max() - shown.min() <= 1  # one shuffle after the other
-    again = list(RoundPlan(owners, owners, steps=20, batch_size=5, seed=4).epoch(0))
+    again = list(RandomBatches(owners, owners, steps=20, batch_size=5, seed=4).epoch(0))
     assert all(np.array_equal(one.text, other.text) for one, other in zip(batches, again, strict=True))
     assert any(not np.array_equal(one.text, two.text) for one, two in zip(batches, plan.epoch(1), strict=True))
 
 
 def test_a_batch_is_no_larger_than_the_data():
     owners = np.arange(3)
-    assert {len(rows) for rows in RoundPlan(owners, owners, steps=4, batch_size=64).epoch(0)} == {3}
+    assert {len(rows) for rows in RandomBatches(owners, owners, steps=4, batch_size=64).epoch(0)} == {3}

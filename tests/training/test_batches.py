@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.batch_order import BatchRows, TextBatches
 
 counts = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 6)), min_size=2, max_size=12)
 
@@ -17,9 +17,9 @@ def owners(per_record: list[int]) -> np.ndarray:
     return np.repeat(np.arange(len(per_record)), per_record)
 
 
-def plan(shape: list[tuple[int, int]], **options: object) -> EpochPlan:
+def plan(shape: list[tuple[int, int]], **options: object) -> TextBatches:
     images, texts = zip(*shape, strict=True)
-    return EpochPlan(owners(list(images)), owners(list(texts)), **options)  # type: ignore[arg-type]
+    return TextBatches(owners(list(images)), owners(list(texts)), **options)  # type: ignore[arg-type]
 
 
 def rows(batches: list[BatchRows]) -> list[list[int]]:
@@ -168,7 +168,7 @@ def test_the_slow_twin(
     shape: list[tuple[int, int]], views: int, size: int, seed: int, plain: float, epoch: int
 ) -> None:
     images, texts = (owners([each[side] for each in shape]) for side in (0, 1))
-    made = EpochPlan(images, texts, views=views, batch_size=size, seed=seed, plain=plain)
+    made = TextBatches(images, texts, views=views, batch_size=size, seed=seed, plain=plain)
     assume(
         not made.left_out
         and not any(len(set(owner)) < 2 for *_, owner in twin(images, texts, views, size, seed, plain, epoch))
@@ -190,9 +190,9 @@ def test_only_what_is_dealt_is_dealt_and_each_may_give_way() -> None:
     def swap(rows: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         return np.where(draw.random(len(rows)) < 0.5, 3 * (rows // 3) + 2, rows)  # the third text of a record
 
-    plan = EpochPlan(image_owner, text_owner, batch_size=3, deal=originals)
+    plan = TextBatches(image_owner, text_owner, batch_size=3, shown=originals)
     assert sorted(np.concatenate([rows.text for rows in plan.epoch(0)]).tolist()) == originals.tolist()
-    swapping = EpochPlan(image_owner, text_owner, batch_size=3, deal=originals, swap=swap)
+    swapping = TextBatches(image_owner, text_owner, batch_size=3, shown=originals, substitute=swap)
     first, again = ([rows.text.tolist() for rows in swapping.epoch(3)] for _ in range(2))
     assert first == again
     shown = [row for _ in range(3) for rows in swapping.epoch(_) for row in rows.text.tolist()]

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
-from diptych.training.distributed import launched, part_of, start  # noqa: E402
+from diptych.training.distributed import launch, launched, rank_rows  # noqa: E402
 from diptych.training.engine import BEST, LAST, RUN_FILES  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
@@ -28,8 +28,14 @@ RUNS: list[dict[str, Any]] = [
     {"loss": {"name": "combined", "parts": COMBINED}, "settings": {"chunk": 4, "ema": 0.9, "accumulate": 2}},
     {"loss": {"name": "info_nce"}, "settings": {"clip": 0.5}, "norm": True},
     {"loss": {"name": "info_nce"}, "settings": {"chunk": 3}, "extra": 0.7},
+    # through DistributedDataParallel, which sums the gradients during the backward pass
+    {"loss": {"name": "info_nce"}, "settings": {"clip": 0.5}, "direct": True},
+    {"loss": {"name": "info_nce"}, "settings": {"accumulate": 2, "ema": 0.9}, "direct": True, "norm": True},
 ]
+DIRECT_WITH_DROPOUT = {**RUNS[-1], "dropout": 0.3, "settings": {"checkpoint_steps": 2}}
 WITH_DROPOUT = {**RUNS[2], "dropout": 0.3, "settings": {**RUNS[2]["settings"], "checkpoint_steps": 2, "accumulate": 1}}
+
+ALL = [*RUNS, *(run | stop for run in (WITH_DROPOUT, DIRECT_WITH_DROPOUT) for stop in ({}, {"stop": 8}))]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(SCRIPT), str(folder), json.dumps([*RUNS, WITH_DROPOUT, {**WITH_DROPOUT, "stop": 31}])],
+        [*command, str(SCRIPT), str(folder), json.dumps(ALL)],
         env=environment,
         capture_output=True,
         text=True,
@@ -82,8 +88,9 @@ def test_each_process_draws_its_own_random_numbers_and_both_are_kept(two: Path) 
     assert not torch.equal(random[0], random[1])
 
 
-def test_interrupted_within_an_epoch_both_go_on_exactly(two: Path) -> None:
-    whole, interrupted = two / str(len(RUNS)), two / str(len(RUNS) + 1)
+@pytest.mark.parametrize("first", [len(RUNS), len(RUNS) + 2])
+def test_interrupted_within_an_epoch_both_go_on_exactly(two: Path, first: int) -> None:
+    whole, interrupted = two / str(first), two / str(first + 1)
     assert (whole / BEST).read_bytes() == (interrupted / BEST).read_bytes()
     left, right = (checkpoints.read(folder / LAST) for folder in (whole, interrupted))
     assert torch.equal(left.random["cpu"], right.random["cpu"])
@@ -100,12 +107,12 @@ def test_a_run_of_two_processes_is_not_taken_up_by_one(two: Path) -> None:
 @pytest.mark.parametrize(("rows", "parts"), [(7, [(0, 3), (3, 5), (5, 7)]), (3, [(0, 1), (1, 2), (2, 3)])])
 def test_rows_are_shared_evenly(rows: int, parts: list[tuple[int, int]]) -> None:
     fabrics = [SimpleNamespace(world_size=3, global_rank=rank) for rank in range(3)]
-    assert [part_of(rows, fabric) for fabric in fabrics] == [slice(*part) for part in parts]
+    assert [rank_rows(rows, fabric) for fabric in fabrics] == [slice(*part) for part in parts]
 
 
 def test_fewer_rows_than_processes() -> None:
     with pytest.raises(ConfigError, match=r"a batch of 2 pair\(s\) cannot be shared by 3 processes"):
-        part_of(2, SimpleNamespace(world_size=3, global_rank=0))
+        rank_rows(2, SimpleNamespace(world_size=3, global_rank=0))
 
 
 def test_what_the_launcher_started_is_known_and_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +121,6 @@ def test_what_the_launcher_started_is_known_and_must_agree(monkeypatch: pytest.M
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert launched() == (4, 2)
     with pytest.raises(ConfigError, match=r"training\.devices is 3, but the launcher started 4; set it to 0"):
-        start("cpu", TrainingSettings(devices=3))
+        launch("cpu", TrainingSettings(devices=3))
     with pytest.raises(ConfigError, match=r"training\.nodes is 3, but the launcher started 2"):
-        start("cpu", TrainingSettings(nodes=3))
+        launch("cpu", TrainingSettings(nodes=3))

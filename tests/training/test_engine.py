@@ -434,17 +434,17 @@ def test_how_often_it_writes_may_change_between_runs(tmp_path: Path) -> None:
 def test_checkpoints_within_an_epoch_come_by_the_clock_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
-    table = checkpoints.Timetable(minutes=5, steps=0)
+    table = checkpoints.Timer(minutes=5, steps=0)
     now = 299.0
     assert not table.due()
     now = 300.0
     assert table.due()
-    table.written()
+    table.restart()
     assert not table.due()
-    never = checkpoints.Timetable(minutes=0, steps=0)
+    never = checkpoints.Timer(minutes=0, steps=0)
     now = 1e9
     assert not never.due()
-    counted = checkpoints.Timetable(minutes=0, steps=2)
+    counted = checkpoints.Timer(minutes=0, steps=2)
     assert [counted.due(), counted.due()] == [False, True]
 
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.losses import Embedded  # noqa: E402
-from diptych.training.batches import BatchRows  # noqa: E402
-from diptych.training.distributed import start  # noqa: E402
+from diptych.training.batch_order import BatchRows  # noqa: E402
+from diptych.training.distributed import launch  # noqa: E402
 from diptych.training.objectives import Contrastive, Direct, Objective  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
@@ -37,7 +37,7 @@ ROWS = BatchRows(*(np.array(rows) for rows in zip(*[(i % 9, 0, 2 * (i % 9) + i /
 
 @pytest.fixture(scope="module")
 def fabric() -> Any:
-    return start("cpu", TrainingSettings())
+    return launch("cpu", TrainingSettings())
 
 
 def gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:

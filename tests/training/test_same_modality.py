@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError
-from diptych.training.batches import ACROSS, IMAGES, TEXTS, BatchRows, EpochPlan
-from diptych.training.same_modality import MixedPlan, PairShares, kinds_of
+from diptych.training.batch_order import ACROSS, IMAGES, TEXTS, BatchRows, MixedBatches, PairShares, TextBatches
+from diptych.training.batch_order.same_modality import kinds_of
 
 shapes = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), min_size=2, max_size=10)
 
@@ -16,10 +16,10 @@ def owners(per_record: list[int]) -> np.ndarray:
     return np.repeat(np.arange(len(per_record)), per_record)
 
 
-def mixed(shape: list[tuple[int, int]], shares: PairShares, views: int = 2, seed: int = 0) -> MixedPlan:
+def mixed(shape: list[tuple[int, int]], shares: PairShares, views: int = 2, seed: int = 0) -> MixedBatches:
     images, texts = (owners(list(counts)) for counts in zip(*shape, strict=True))
-    plan = EpochPlan(images, texts, views=views, batch_size=4, seed=seed)
-    return MixedPlan(plan, shares, images, texts, views=views, seed=seed)
+    plan = TextBatches(images, texts, views=views, batch_size=4, seed=seed)
+    return MixedBatches(plan, shares, images, texts, views=views, seed=seed)
 
 
 @settings(deadline=None)
@@ -30,17 +30,17 @@ def test_the_second_of_a_pair_is_another_row_of_the_same_record(
     image_owner, text_owner = (owners(list(counts)) for counts in zip(*shape, strict=True))
     for batch in mixed(shape, PairShares(1, 1, 1), views, seed).epoch(epoch):
         if batch.kind == ACROSS:
-            assert batch.other is None
+            assert batch.second is None
             continue
-        assert batch.other is not None
+        assert batch.second is not None
         owner, own = (text_owner, batch.text) if batch.kind == TEXTS else (image_owner, batch.image)
-        assert owner[batch.other.row].tolist() == batch.owner.tolist()
+        assert owner[batch.second.row].tolist() == batch.owner.tolist()
         several = np.bincount(owner)[batch.owner] > 1
-        assert (batch.other.row != own)[several].all()
+        assert (batch.second.row != own)[several].all()
         if batch.kind == IMAGES:
-            assert batch.other.view.min() >= 0
-            assert batch.other.view.max() < views
-            same = (batch.other.row == batch.image) & (batch.other.view == batch.view)
+            assert batch.second.view.min() >= 0
+            assert batch.second.view.max() < views
+            same = (batch.second.row == batch.image) & (batch.second.view == batch.view)
             assert views == 1 or not same.any()
 
 
@@ -64,7 +64,7 @@ def test_each_kind_gets_its_share_of_the_batches(weights: list[float], batches: 
 def test_a_function_of_seed_and_epoch() -> None:
     def first(seed: int, epoch: int) -> list[object]:
         return [
-            (b.kind, b.text.tolist(), b.other and b.other.row.tolist())
+            (b.kind, b.text.tolist(), b.second and b.second.row.tolist())
             for b in mixed([(2, 3)] * 8, PairShares(1, 1, 1), seed=seed).epoch(epoch)
         ]
 
@@ -78,9 +78,9 @@ def test_part_of_a_batch_keeps_its_second_rows() -> None:
     part = batch[1:3]
     assert isinstance(part, BatchRows)
     assert part.kind == TEXTS
-    assert part.other is not None
-    assert batch.other is not None
-    assert part.other.row.tolist() == batch.other.row[1:3].tolist()
+    assert part.second is not None
+    assert batch.second is not None
+    assert part.second.row.tolist() == batch.second.row[1:3].tolist()
 
 
 @pytest.mark.parametrize("shares", [(0, 0, 0), (1, -0.1, 0)])

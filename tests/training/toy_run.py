@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from diptych.core.protocols import SILENT
-from diptych.training.batches import BatchRows, EpochPlan
+from diptych.training.batch_order import BatchRows, TextBatches
 from diptych.training.engine import FitResult, Trainer
 from diptych.training.settings import TrainingSettings
 
@@ -39,7 +39,7 @@ class Toy:
             self.module,
             self.step,
             self.validate,
-            EpochPlan(owners, owners, batch_size=8, seed=seed),
+            TextBatches(owners, owners, batch_size=8, seed=seed),
             replace(SETTINGS, **changes),
             folder,
             identity=identity,

@@ -11,7 +11,7 @@ from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import Selection
 from diptych.models import card, load
-from diptych.training.same_modality import PairShares
+from diptych.training.batch_order import PairShares
 from diptych.training.settings import TrainingSettings
 
 

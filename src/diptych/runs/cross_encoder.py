@@ -41,9 +41,8 @@ from diptych.models.cross_encoder.settings import (
     ScoringSettings,
 )
 from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_directions
-from diptych.training.batches import BatchRows
+from diptych.training.batch_order import BatchRows, GroupedBatches
 from diptych.training.engine import FitResult, Trainer, accelerator
-from diptych.training.grouped import GroupedPlan
 from diptych.training.settings import TrainingSettings
 
 from . import unused
@@ -178,7 +177,7 @@ def _trainer(
     progress: Progress,
 ) -> Trainer:
     pieces = words.encode(training.captions, config.network.max_tokens)
-    plan = GroupedPlan(
+    order = GroupedBatches(
         training.image_owner,
         training.text_owner,
         texts=config.texts_in_batch,
@@ -202,7 +201,7 @@ def _trainer(
         network,
         step,
         lambda: validator.measure(ScoringSettings()),
-        plan,
+        order,
         config.training,
         folder,
         identity={

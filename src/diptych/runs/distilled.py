@@ -26,7 +26,7 @@ from diptych.losses.distillation import distillation_loss
 from diptych.models import DualEncoder, load, require_cosine
 from diptych.models.card import CardText
 from diptych.models.cross_encoder import TrainedCrossEncoder, load_trained_cross_encoder
-from diptych.training.batches import BatchRows
+from diptych.training.batch_order import BatchRows
 from diptych.training.settings import TrainingSettings
 
 from .config import DataConfig, SideSettings, TrainConfig

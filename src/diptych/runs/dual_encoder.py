@@ -28,12 +28,9 @@ from diptych.losses import Embedded
 from diptych.models import card, familiarity, load
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide, save
-from diptych.training.batches import BatchRows, EpochPlan, Plan
-from diptych.training.engine import FitResult, Trainer, accelerator
-from diptych.training.engine import forget as forget_run
-from diptych.training.grouped import GroupedPlan
+from diptych.training.batch_order import BatchOrder, BatchRows, GroupedBatches, MixedBatches, TextBatches
+from diptych.training.engine import FitResult, Trainer, accelerator, remove_run
 from diptych.training.objectives import Contrastive
-from diptych.training.same_modality import MixedPlan
 
 from . import pairing, towers, unused
 from .config import DataConfig, SideSettings, TrainConfig
@@ -135,7 +132,7 @@ def read_splits(
 def forget(out: Path) -> None:
     """Remove the log, curve and checkpoints of an earlier run from `out`; whatever else lies there stays."""
     for folder in (out, *out.glob("member-*")):
-        forget_run(folder)
+        remove_run(folder)
 
 
 def train(
@@ -287,7 +284,7 @@ def _trainer(
     if loss is None:
         raise ConfigError("the config has no loss to train for")
     training = data.training
-    plan = _plan(config, data, seed, progress)
+    order = _order(config, data, seed, progress)
     groups = pairing.number_groups(training.groups)
 
     share = lesson.share if lesson else 0.0
@@ -306,7 +303,7 @@ def _trainer(
         module,
         contrastive,
         lambda: _scores(config, module.image, module.text, data.validation, trainer.fabric.device),
-        plan,
+        order,
         config.training,
         folder,
         identity=_identity(config, data, seed) | ({} if lesson is None else {"lesson": lesson.fingerprint}),
@@ -321,7 +318,7 @@ def _trainer(
     return trainer
 
 
-def _plan(config: TrainConfig, data: _Data, seed: int, progress: Progress = SILENT) -> Plan:
+def _order(config: TrainConfig, data: _Data, seed: int, progress: Progress = SILENT) -> BatchOrder:
     """Which rows meet in which batch."""
     training, policy = data.training, config.data.language
     owners = training.image_owner, training.text_owner
@@ -331,21 +328,21 @@ def _plan(config: TrainConfig, data: _Data, seed: int, progress: Progress = SILE
         "seed": seed,
         "plain": config.data.plain,
     }
-    plan: EpochPlan
+    order: TextBatches
     if config.data.together:
-        plan = GroupedPlan(*owners, texts=config.data.together, **common)
+        order = GroupedBatches(*owners, texts=config.data.together, **common)
     else:
         alternatives = TextAlternatives(training.text_owner, training.written, policy) if policy else None
-        plan = EpochPlan(
+        order = TextBatches(
             *owners,
             **common,
-            deal=alternatives.originals if alternatives else None,
-            swap=alternatives.draw if alternatives else None,
-            partners=data.mined.partners(training, config.data.hard) if data.mined else None,
+            shown=alternatives.originals if alternatives else None,
+            substitute=alternatives.draw if alternatives else None,
+            hard_negatives=data.mined.hard_negatives(training, config.data.hard) if data.mined else None,
         )
-    if plan.left_out:
+    if order.left_out:
         progress.say(
-            f"{plan.left_out} of {len(training.texts)} texts are left out of an epoch, other ones each time: "
+            f"{order.left_out} of {len(training.texts)} texts are left out of an epoch, other ones each time: "
             + (
                 f"data.together is {config.data.together} texts a record"
                 if config.data.together
@@ -353,8 +350,8 @@ def _plan(config: TrainConfig, data: _Data, seed: int, progress: Progress = SILE
             )
         )
     if config.pairs.are_across:
-        return plan
-    return MixedPlan(plan, config.pairs, *owners, views=len(training.images), seed=seed)
+        return order
+    return MixedBatches(order, config.pairs, *owners, views=len(training.images), seed=seed)
 
 
 def _scores(

@@ -9,7 +9,7 @@ from diptych.core import fingerprint
 from diptych.core.errors import DataError
 from diptych.data.features import FeaturePairs
 from diptych.data.mined import MinedFile, images_of, read_mined
-from diptych.training.partners import Partners
+from diptych.training.batch_order import HardNegatives
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class MinedNegatives:
         """How many of these records the file does not speak of: other data, or another split."""
         return sum(key not in self.hard.negatives for key in training.keys)
 
-    def partners(self, training: FeaturePairs, share: float) -> Partners:
-        """Whom each of these records should meet, hardest first; others than these records are left out.
+    def hard_negatives(self, training: FeaturePairs, share: float) -> HardNegatives:
+        """The hard negatives of each of these records, hardest first; others than these records are left out.
 
-        Raises DataError when nobody should meet anybody: then the file was mined from something else.
+        Raises DataError when no record has one: then the file was mined from something else.
         """
         place = {key: number for number, key in enumerate(training.keys)}
         of = [[place[other] for other in self.hard.negatives.get(key, ()) if other in place] for key in training.keys]
@@ -50,4 +50,4 @@ class MinedNegatives:
                 f"{self.path} has no hard negatives among the {training.records} training records; "
                 "mine again from the same source and split, or with a wider --margin"
             )
-        return Partners(of, share)
+        return HardNegatives(of, share)

@@ -22,7 +22,7 @@ from diptych.models import load
 from diptych.models.heads import LinearHead, build_head, share_layers
 from diptych.models.networks import build_network
 from diptych.models.side import Side
-from diptych.training.batches import TEXTS, BatchRows
+from diptych.training.batch_order import TEXTS, BatchRows
 from diptych.training.closed_form import CCA, FITS
 
 from .config import SideSettings, TrainConfig
@@ -69,12 +69,12 @@ class Pairing(nn.Module):
         def texts(row: np.ndarray) -> torch.Tensor:
             return cast(torch.Tensor, self.text(torch.from_numpy(pairs.texts[row]).to(device)))
 
-        if rows.other is None:
+        if rows.second is None:
             both = images(rows.image, rows.view), texts(rows.text)
         elif rows.kind == TEXTS:
-            both = texts(rows.text), texts(rows.other.row)
+            both = texts(rows.text), texts(rows.second.row)
         else:
-            both = images(rows.image, rows.view), images(rows.other.row, rows.other.view)
+            both = images(rows.image, rows.view), images(rows.second.row, rows.second.view)
         return losses.Embedded(
             *both,
             torch.from_numpy(rows.owner).to(device),

@@ -11,7 +11,7 @@ from diptych.data.features import FeaturePairs, Rows
 from diptych.evaluation import Embeddings, evaluate
 from diptych.evaluation.direction import Direction
 from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
-from diptych.training.same_modality import PairShares
+from diptych.training.batch_order import PairShares
 
 LOOKS = ("flip", "crop-0", "crop-1")  # the views that pictures are asked for by
 _CUTS = (1, 5, 10)

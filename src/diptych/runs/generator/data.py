@@ -20,7 +20,7 @@ from diptych.runs.pairing import gather, number_groups
 from diptych.synthesis.conditions import EncoderImages, EncoderTexts
 from diptych.synthesis.game import Batch
 from diptych.synthesis.words import CachedTexts, TextArrays, without_words
-from diptych.training.batches import BatchRows
+from diptych.training.batch_order import BatchRows
 
 from .config import SynthesisConfig
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from diptych.core.shapes import Int
 from diptych.data.features import Rows
 from diptych.synthesis.game import Batch
-from diptych.training.batches import BatchRows
+from diptych.training.batch_order import BatchRows
 
 from .data import PicturePairs, as_pictures, belong_together
 

@@ -35,10 +35,10 @@ from diptych.synthesis.settings import XmcSettings
 from diptych.synthesis.stack import StackDiscriminator, StackGenerator
 from diptych.synthesis.x_mrs import XMrsGame
 from diptych.synthesis.xmc import XmcGame
-from diptych.training.adversarial import Adversarial, RoundPlan
-from diptych.training.batches import BatchRows
+from diptych.training.adversarial import AdversarialObjective
+from diptych.training.batch_order import BatchRows, RandomBatches
+from diptych.training.cuda_graph import LossTerm
 from diptych.training.engine import FitResult, Trainer, accelerator
-from diptych.training.replay import Turn
 
 from .config import SynthesisConfig
 from .data import PicturePairs
@@ -185,14 +185,14 @@ def train(
         return latest
 
     def report() -> dict[str, Any]:
-        facts = objective.since_round()
+        facts = objective.epoch_report()
         return facts | watcher.raise_alarms({**facts, **latest}, progress)
 
     trainer: Trainer = Trainer(
         players,
         objective,
         validate,
-        RoundPlan(
+        RandomBatches(
             training.pairs.image_owner,
             training.pairs.text_owner,
             steps=config.steps,
@@ -209,7 +209,7 @@ def train(
             "data": {"train": training.pairs.fingerprint(), "val": validation.pairs.fingerprint()},
         },
         report=report,
-        report_step=objective.since_line,
+        report_step=objective.step_report,
         start_step=objective.start_step,
         name_rows=lambda rows: [training.pairs.keys[owner] for owner in rows.owner],
         device=device,
@@ -245,11 +245,11 @@ def _objective(
     device: Callable[[], torch.device],
     steps: int,
     fits: bool,
-) -> Adversarial:
-    """With the batches that it is dealt: from the GPU's memory where all pairs fit into it, else one by one."""
+) -> AdversarialObjective:
+    """With the batches that it reads: from the GPU's memory where all pairs fit into it, else one by one."""
     hold = config.replay and fits
 
-    def turn(play: Callable[[Batch], Outcome]) -> Turn:
+    def term(play: Callable[[Batch], Outcome]) -> LossTerm:
         def loss(batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
             outcome = play(batch)
             return outcome.loss, outcome.facts
@@ -260,15 +260,15 @@ def _objective(
     def held() -> HeldPairs:
         return HeldPairs(training, device())
 
-    def deal(rows: BatchRows) -> Batch:
+    def read(rows: BatchRows) -> Batch:
         return held().batch(rows) if hold else training.batch(rows, device())
 
-    return Adversarial(
+    return AdversarialObjective(
         {GENERATOR: players.generator, DISCRIMINATOR: players.discriminator},
-        {GENERATOR: turn(game.generate), DISCRIMINATOR: turn(game.discriminate)},
+        {GENERATOR: term(game.generate), DISCRIMINATOR: term(game.discriminate)},
         config.order,
         steps,
-        deal=deal,
+        read=read,
         replay=hold,  # only these batches have the same shapes each time
     )
 

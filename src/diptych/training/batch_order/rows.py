@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +13,7 @@ from diptych.core.shapes import Int
 ACROSS, TEXTS, IMAGES = "across", "texts", "images"  # what the two rows of a pair are
 
 
+@runtime_checkable
 class LoadedImages(Protocol):
     """Images of a batch that were decoded and augmented for it."""
 
@@ -51,8 +52,8 @@ class BatchRows:
     def __getitem__(self, part: slice) -> BatchRows:
         """Some of the rows, in their order."""
         second = self.second and SecondRows(self.second.row[part], self.second.view[part])
-        own = (rows[part] for rows in (self.image, self.view, self.text, self.owner))
-        return BatchRows(*own, self.kind, second, self.loaded)
+        rows = {name: getattr(self, name)[part] for name in ("image", "view", "text", "owner")}
+        return replace(self, **rows, second=second)
 
 
 @runtime_checkable

@@ -1,16 +1,18 @@
-"""What a run writes down within its epochs."""
+"""The logs of a run: lines a few steps, rows an epoch, TensorBoard, the curve."""
 
 import builtins
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from diptych.training.engine import RUN_FILES, forget  # noqa: E402
-from diptych.training.journal import STEPS, StepLog  # noqa: E402
+from diptych.training.engine import RUN_FILES, remove_run  # noqa: E402
+from diptych.training.logs import STEPS, EpochLog, StepLog, draw_curve  # noqa: E402
 
 from .pair_run import PairRun  # noqa: E402
 
@@ -61,7 +63,7 @@ def test_no_lines_when_none_are_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / STEPS).exists()
 
 
-def test_lines_of_an_interrupted_future_and_half_lines_go(tmp_path: Path) -> None:
+def test_lines_of_an_interrupted_run_and_half_lines_are_removed(tmp_path: Path) -> None:
     log = StepLog(tmp_path, 0)
     for step in (1, 2, 3):
         log.add({"step": step})
@@ -107,12 +109,12 @@ def test_without_tensorboard_it_says_so_once_and_goes_on(tmp_path: Path, monkeyp
     assert not (tmp_path / "tensorboard").exists()
 
 
-def test_forget_leaves_what_is_not_the_runs(tmp_path: Path) -> None:
+def test_removing_a_run_leaves_what_is_not_the_runs(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     PairRun(tmp_path, loss=INFO_NCE, settings={"tensorboard": True, "epochs": 1}).fit()
     (tmp_path / ".last.safetensors.abc.tmp").write_text("half")
     assert {path.name for path in tmp_path.iterdir()} > {*RUN_FILES, "tensorboard"}
-    forget(tmp_path)
+    remove_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -121,3 +123,55 @@ def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path) -> None:
     half.write_text("half")
     PairRun(tmp_path, loss=INFO_NCE, settings={"epochs": 1}).fit()
     assert not half.exists()
+
+
+ROWS = [{"epoch": n + 1, "loss": 2.0 / (n + 1), "score": 50.0 + n, "temperature": 0.05} for n in range(4)]
+
+
+def epoch_logs(folder: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as stream:
+        return lines, [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+
+
+def test_both_files_hold_the_same_rows_after_every_epoch(tmp_path: Path) -> None:
+    log = EpochLog(tmp_path)
+    for count, row in enumerate(ROWS, 1):
+        log.add(row)
+        jsonl, table = epoch_logs(tmp_path)
+        assert jsonl == table == ROWS[:count]
+
+
+def test_going_on_drops_the_epochs_of_the_interrupted_run(tmp_path: Path) -> None:
+    log = EpochLog(tmp_path)
+    for row in ROWS:
+        log.add(row)
+    resumed = EpochLog(tmp_path)
+    resumed.restore(2)
+    assert resumed.rows == ROWS[:2]
+    resumed.add({"epoch": 3, "loss": 9.0, "score": 1.0, "extra": 7.0})
+    jsonl, table = epoch_logs(tmp_path)
+    assert jsonl == table
+    assert [row["loss"] for row in jsonl] == [2.0, 1.0, 9.0]
+
+
+def test_a_log_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
+    log = EpochLog(tmp_path)
+    log.restore(5)
+    assert log.rows == []
+
+
+def test_the_curve_is_an_image_that_shows_both_lines(tmp_path: Path) -> None:
+    draw_curve(ROWS, tmp_path / "curve.png", "a title")
+    assert (tmp_path / "curve.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with Image.open(tmp_path / "curve.png") as image:
+        image.load()
+        assert image.size == (840, 480)
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
+    assert {(0xB4, 0x53, 0x2A), (0x1F, 0x5A, 0x7A)} <= colours
+
+
+def test_one_epoch_is_a_curve_too(tmp_path: Path) -> None:
+    draw_curve(ROWS[:1], tmp_path / "curve.png", "")
+    with Image.open(tmp_path / "curve.png") as image:
+        image.load()

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from diptych.core.errors import ConfigError
-from diptych.training.replay import Replayed, record_on_gpu
+from diptych.training.cuda_graph import CudaGraphStep, record_on_gpu
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -93,7 +93,7 @@ def test_a_replay_is_the_pass_itself(record, device):
     """Also after another shape was recorded in between, and with what changes from pass to pass."""
     steps = [*batches(3, device=device), *batches(2, rows=6, device=device), *batches(2, device=device)]
     one, other = Net().to(device), Net().to(device)
-    replayed = Replayed(other.step, other, other, contextlib.nullcontext, record)
+    replayed = CudaGraphStep(other.step, other, other, contextlib.nullcontext, record)
     told, weights = trained(one, plainly(one), steps)
     found, replayed_weights = trained(other, replayed, steps)
     assert torch.allclose(torch.tensor(found), torch.tensor(told), atol=1e-5)
@@ -102,7 +102,7 @@ def test_a_replay_is_the_pass_itself(record, device):
 
 def test_facts_of_one_step_stay_when_the_next_is_replayed():
     net = Net()
-    replayed = Replayed(net.step, net, net, contextlib.nullcontext, run_again)
+    replayed = CudaGraphStep(net.step, net, net, contextlib.nullcontext, run_again)
     first, second = batches(2)
     loss, facts = replayed(first)
     before = float(loss), float(facts["largest"])
@@ -114,7 +114,7 @@ def test_recording_moves_no_random_generator_and_no_buffer():
     net = Net()
     torch.manual_seed(3)
     state, buffers = torch.get_rng_state(), [each.clone() for each in net.buffers()]
-    replayed = Replayed(net.step, net, net, contextlib.nullcontext, lambda run: (run_again(run)[0], lambda: None))
+    replayed = CudaGraphStep(net.step, net, net, contextlib.nullcontext, lambda run: (run_again(run)[0], lambda: None))
     replayed(batches(1)[0])  # recorded; its replay does nothing
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(now, before) for now, before in zip(net.buffers(), buffers, strict=True))
@@ -126,11 +126,11 @@ def test_what_cannot_be_recorded_says_what_to_do():
 
     net = Net()
     with pytest.raises(ConfigError, match=r"not permitted when stream is capturing\); set replay = false"):
-        Replayed(net.step, net, net, contextlib.nullcontext, refuse)(batches(1)[0])
+        CudaGraphStep(net.step, net, net, contextlib.nullcontext, refuse)(batches(1)[0])
 
 
 def test_what_gets_no_gradient_gets_none():
     net = Net()
-    Replayed(net.step, net, net, contextlib.nullcontext, run_again)(batches(1)[0])
+    CudaGraphStep(net.step, net, net, contextlib.nullcontext, run_again)(batches(1)[0])
     assert net.idle.weight.grad is None
     assert net.layer.parametrizations.weight.original.grad is not None
