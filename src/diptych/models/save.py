@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-from torch import nn
-
 from diptych.core import fingerprint
 from diptych.core.config import Part, to_dict
 from diptych.core.files import fsync_file, write_bytes, write_json
-from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.version import __version__
 from diptych.data.seen import Seen
-from diptych.encoders.export import Graph, GraphSpec, read_graph, write_graphs
+from diptych.encoders.graphs import Graph, read_graph, write
 from diptych.encoders.text.tokens import TokenTower
 from diptych.models import familiarity
 from diptych.models import folder as files
@@ -31,7 +27,7 @@ class TrainedSide:
     tower: Any  # ImageTower or TextTower
     tower_part: Part
     head_part: Part
-    module: nn.Module  # the tower's rows to embeddings
+    head: Any  # the tower's rows to embeddings: an nn.Module, or a Graph made without PyTorch
     network_part: Part | None = None
 
 
@@ -68,13 +64,10 @@ def save(
     Raises ModelError when `folder` exists and is not a model folder.
     """
     with files.written_whole(folder) as temporary:
-        graphs: dict[str, GraphSpec | Graph] = {
-            files.IMAGE_HEAD: GraphSpec(image.module, _example(image.tower), compact=compact),
-            files.TEXT_HEAD: GraphSpec(text.module, _example(text.tower), compact=compact),
-        }
+        graphs = {files.IMAGE_HEAD: _head_graph(image, compact), files.TEXT_HEAD: _head_graph(text, compact)}
         if isinstance(image.tower, Portable):
             graphs[files.IMAGE_TOWER] = read_graph(image.tower.folder, files.IMAGE_TOWER)
-        write_graphs(temporary, graphs)
+        write(temporary, graphs)
         if isinstance(text.tower, TokenTower):
             text.tower.save(temporary)
         written = sorted(path.name for path in temporary.iterdir())
@@ -113,7 +106,9 @@ def _side(side: TrainedSide) -> files.SideConfig:
     )
 
 
-def _example(tower: ImageTower | TextTower) -> torch.Tensor:
-    """Two rows as the exported graph will be given them."""
-    integers = getattr(tower, "storage", "") == "int32"
-    return torch.zeros(2, tower.dim, dtype=torch.int64 if integers else torch.float32)
+def _head_graph(side: TrainedSide, compact: bool) -> Graph:
+    if isinstance(side.head, Graph):
+        return side.head
+    from diptych.encoders.export import trace_head
+
+    return trace_head(side.head, side.tower, compact=compact)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from . import pairing, towers, unused
 from .config import DataConfig, SideSettings, TrainConfig
 from .negatives import MinedNegatives
 from .pairing import Pairing
-from .scores import LOOKS, retrieval_scores
+from .scores import LOOKS, Embed, retrieval_scores
 
 ANY_SOURCE = SourceOptions()
 _FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
@@ -358,7 +358,12 @@ def _scores(
     config: TrainConfig, image: nn.Module, text: nn.Module, validation: FeaturePairs, device: torch.device
 ) -> dict[str, float]:
     """Validation scores of what the config trains for."""
-    return retrieval_scores(image, text, validation, device, config.similarity, config.pairs)
+    both = _embedder(image, device), _embedder(text, device)
+    return retrieval_scores(*both, validation, config.similarity, config.pairs)
+
+
+def _embedder(side: nn.Module, device: torch.device) -> Embed:
+    return lambda rows: cast(np.ndarray, side(torch.from_numpy(rows).to(device)).float().cpu().numpy())
 
 
 def _identity(config: TrainConfig, data: _Data, seed: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from diptych import losses
 from diptych.core import registry
-from diptych.core.config import Part, check_options, unknown
+from diptych.core.config import Part
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.shapes import Int, Shaped
@@ -19,18 +19,17 @@ from diptych.data.features import FeaturePairs, Rows
 from diptych.encoders.export import read_weights
 from diptych.models import folder as files
 from diptych.models import load
-from diptych.models.heads import LinearHead, build_head, share_layers
+from diptych.models.heads import build_head, share_layers
 from diptych.models.networks import build_network
 from diptych.models.side import Side
 from diptych.training.batch_order import TEXTS, BatchRows
-from diptych.training.closed_form import CCA, FITS
 
 from .config import SideSettings, TrainConfig
+from .one_step import fit_linear, fit_of
 
 _STATISTICS_NUMBERS = 1 << 26  # features that the input statistics are taken from
 _STATISTICS_ROWS = 20_000
 _STATISTICS_ROWS_OF_NETWORKS = 2_000  # each goes through the network once
-_FIT_NUMBERS = 1 << 27
 
 Towers = tuple[ImageTower, TextTower]
 
@@ -94,9 +93,7 @@ def build(config: TrainConfig, towers: Towers, seed: int, classes: int) -> Pairi
     loss = registry.build("loss", config.loss, dim=config.dim, classes=classes) if config.loss else None
     module = Pairing(image, text, loss)
     if config.fit:
-        _fit_of(config)
-        if not all(isinstance(side.head, LinearHead) and side.network is None for side in (image, text)):
-            raise ConfigError(f'fit {config.fit.name!r} computes linear heads; set head = "linear" on both sides')
+        fit_of(config)
     if config.init:
         _start_from(module, config)
     return module
@@ -111,18 +108,9 @@ def fit_statistics(module: Pairing, training: FeaturePairs, seed: int) -> None:
 
 
 def fit_in_one_step(module: Pairing, config: TrainConfig, training: FeaturePairs) -> None:
-    """Compute linear heads from plain pictures and their texts, as `config.fit` says."""
-    wide = training.images[0].matrix.shape[1]
-    enough = min(len(training.texts), _FIT_NUMBERS // wide)
-    texts = np.sort(np.random.default_rng(config.seed).permutation(len(training.texts))[:enough])
-    first = np.searchsorted(training.image_owner, training.text_owner[texts])
-    with torch.no_grad():
-        image = module.image.head.standardise(torch.from_numpy(training.images[0][first]))
-        text = module.text.head.standardise(torch.from_numpy(training.texts[texts]))
-        for side, rows, weights in zip(
-            (module.image, module.text), (image, text), _fit_of(config).maps(image, text, config.dim), strict=True
-        ):
-            _set_linear(side, weights, rows.mean(0))
+    """Compute linear heads from plain images and their texts, as `config.fit` says."""
+    for side, fitted in zip((module.image, module.text), fit_linear(config, training), strict=True):
+        side.head.load_state_dict({key: torch.from_numpy(value) for key, value in fitted.weights().items()})
 
 
 def _learns_norms(side: nn.Module) -> bool:
@@ -159,23 +147,6 @@ def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Si
 
 def _sample(rows: Rows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:
     return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
-
-
-def _fit_of(config: TrainConfig) -> CCA:
-    if config.fit is None:
-        raise ConfigError("the config has no fit")
-    if config.fit.name not in FITS:
-        raise unknown("fit", config.fit.name, FITS)
-    check_options(config.fit.options, ("power", "regularisation"), f"fit {config.fit.name!r}")
-    return FITS[config.fit.name](**config.fit.options)
-
-
-def _set_linear(side: Side, weights: torch.Tensor, centre: torch.Tensor) -> None:
-    head = side.head
-    if not isinstance(head, LinearHead):
-        raise ConfigError('only heads of the kind "linear" can be computed in one step')
-    head.linear.weight.copy_(weights.T)
-    head.linear.bias.copy_(-(centre @ weights))
 
 
 def _start_from(module: Pairing, config: TrainConfig) -> None:

