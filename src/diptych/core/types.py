@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import stat
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,27 +40,57 @@ class Text:
     engine: str | None = None
 
 
+class ImageRef(ABC):
+    """Where an image is. Two references are equal when they lead to the same place, or hold the same bytes."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What a person would call it in a message."""
+
+    @abstractmethod
+    def open(self) -> IO[bytes]:
+        """The encoded bytes as a seekable stream. Raises DataError(missing) when they are gone."""
+
+    @abstractmethod
+    def stated_bytes(self) -> int | None:
+        """How many bytes `open` gives, without opening; None when that is not known before.
+
+        Raises DataError: missing, or not_an_image for a folder, pipe or device.
+        """
+
+
 @dataclass(frozen=True, slots=True)
-class FileImage:
+class FileImage(ImageRef):
     """An image in a file of its own."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """What a person would call it in a message."""
+        """The path."""
         return str(self.path)
 
     def open(self) -> IO[bytes]:
         """The encoded bytes as a stream. Raises DataError(missing) when the file is gone."""
+        return _opened(self.path)
+
+    def stated_bytes(self) -> int:
+        """The size of the file. Raises DataError: missing, or not_an_image for a folder, pipe or device."""
         try:
-            return self.path.open("rb")
-        except OSError as error:
-            raise DataError(f"cannot open {self.path}: {error.strerror or error}", Reason.MISSING) from error
+            status = self.path.stat()
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            cause = getattr(error, "strerror", None) or error
+            raise DataError(f"cannot open {self.name}: {cause}", Reason.MISSING) from error
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
+            raise DataError(f"{self.name} is a folder, pipe or device; expected an image file", Reason.NOT_AN_IMAGE)
+        return status.st_size
 
 
 @dataclass(frozen=True, slots=True)
-class TarImage:
+class TarImage(ImageRef):
     """An image inside an uncompressed tar, read in place: nothing is ever extracted."""
 
     tar: Path
@@ -68,37 +100,46 @@ class TarImage:
 
     @property
     def name(self) -> str:
-        """What a person would call it in a message."""
+        """The tar and the member: "shard.tar::0001.jpg"."""
         return f"{self.tar}::{self.member}"
 
     def open(self) -> IO[bytes]:
         """The encoded bytes as a stream. Raises DataError(missing) when the tar is gone."""
-        try:
-            with self.tar.open("rb") as stream:
-                stream.seek(self.offset)
-                return io.BytesIO(stream.read(self.size))
-        except OSError as error:
-            raise DataError(f"cannot open {self.tar}: {error.strerror or error}", Reason.MISSING) from error
+        with _opened(self.tar) as stream:
+            stream.seek(self.offset)
+            return io.BytesIO(stream.read(self.size))
+
+    def stated_bytes(self) -> int:
+        """The size of the member, by the tar's header."""
+        return self.size
 
 
 @dataclass(frozen=True, slots=True)
-class BytesImage:
+class BytesImage(ImageRef):
     """An image held in memory, as encoded bytes (a Parquet cell, an upload)."""
 
     data: bytes = field(repr=False)
-    label: str = "image"
+    label: str = field(default="image", compare=False)
 
     @property
     def name(self) -> str:
-        """What a person would call it in a message."""
+        """The label."""
         return self.label
 
     def open(self) -> IO[bytes]:
         """The encoded bytes as a stream."""
         return io.BytesIO(self.data)
 
+    def stated_bytes(self) -> int:
+        """The length of the bytes."""
+        return len(self.data)
 
-ImageRef = FileImage | TarImage | BytesImage
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from diptych.core import fingerprint
 from diptych.core.errors import DataError, Reason
-from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, TarImage
+from diptych.core.types import ImageRef, Pair
 
 from .cache import image_key
 from .repeats import connected
@@ -72,32 +72,22 @@ def _families(pairs: Sequence[Pair]) -> list[str]:
 
 def _same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
     """Something equal for images of equal bytes. Only images that share their size with another are read."""
-    places = [_place(ref) for ref in refs]
-    of = dict(zip(places, refs, strict=True))
-    signs: dict[Hashable, Hashable] = {place: _size(ref) for place, ref in of.items()}
-    for place in _shared(signs):
-        signs[place] = image_key(of[place]) or place
-    return iter([signs[place] for place in places])
+    signs: dict[ImageRef, Hashable] = {ref: _size(ref) for ref in refs}
+    for ref in _shared(signs):
+        signs[ref] = image_key(ref) or ref
+    return iter([signs[ref] for ref in refs])
 
 
-def _shared(signs: Mapping[Hashable, Hashable]) -> list[Hashable]:
-    """The places whose sign another has too."""
-    having: dict[Hashable, list[Hashable]] = defaultdict(list)
-    for place, sign in signs.items():
-        having[sign].append(place)
-    return [place for found in having.values() if len(found) > 1 for place in found]
-
-
-def _place(ref: ImageRef) -> Hashable:
-    if isinstance(ref, FileImage):
-        return ("file", str(ref.path))
-    return ("tar", str(ref.tar), ref.offset) if isinstance(ref, TarImage) else ("bytes", ref.data)
+def _shared(signs: Mapping[ImageRef, Hashable]) -> list[ImageRef]:
+    """The images whose sign another has too."""
+    having: dict[Hashable, list[ImageRef]] = defaultdict(list)
+    for ref, sign in signs.items():
+        having[sign].append(ref)
+    return [ref for found in having.values() if len(found) > 1 for ref in found]
 
 
 def _size(ref: ImageRef) -> Hashable:
-    if isinstance(ref, BytesImage):
-        return len(ref.data)
     try:
-        return ref.size if isinstance(ref, TarImage) else ref.path.stat().st_size
-    except OSError:  # gone: alike to itself alone
-        return _place(ref)
+        return ref.stated_bytes()
+    except DataError:  # gone: equal to itself alone
+        return ref

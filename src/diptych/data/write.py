@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import fingerprint
-from diptych.core.errors import DataError
 from diptych.core.files import atomic_write, write_bytes
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
+from diptych.data.cache import bytes_of
 from diptych.data.images import SUFFIXES
 from diptych.data.readers.columns import has_role
+from diptych.data.video import VideoImage
 
 
 def write_pairs(out: Path, pairs: Iterable[Pair]) -> int:
     """Replace `out` by one JSON object a pair, and return how many there are; texts keep all that is known of them.
 
-    Images in files below the folder of `out` are named relative to it, others by their whole path;
+    Images and videos in files below the folder of `out` are named relative to it, others by their whole path;
     images from tars and tables get files of their own in `<out>-images`. A pair whose images are all
     gone is left out.
     """
@@ -34,7 +35,7 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> int:
     return count
 
 
-def _row(pair: Pair, images: list[str]) -> dict[str, Any]:
+def _row(pair: Pair, images: list[Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"id": pair.id, "images" if len(images) > 1 else "image": images if images[1:] else images[0]}
     row |= {name: value for name, value in (("split", pair.split), ("group", pair.group)) if value is not None}
     row["texts"] = [_described(text) for text in pair.texts]
@@ -48,15 +49,14 @@ def _described(text: Text) -> dict[str, Any]:
     return described if text.origin is Origin.HUMAN else described | {"origin": text.origin.value}
 
 
-def _image(image: ImageRef, out: Path) -> str | None:
+def _image(image: ImageRef, out: Path) -> Any:
+    """What a row says of an image: a path, or the part of a video; None for an image that is gone."""
     if isinstance(image, FileImage):
-        path = image.path.resolve()
-        folder = out.parent.resolve()
-        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-    try:
-        with image.open() as stream:
-            data = stream.read()
-    except DataError:
+        return _path(image.path, out)
+    if isinstance(image, VideoImage):
+        return {"path": _path(image.path, out), "start": image.start, "end": image.end}
+    data = bytes_of(image)
+    if data is None:
         return None
     suffix = Path(image.name).suffix.lower()
     name = fingerprint.of_bytes(data) + (suffix if suffix in SUFFIXES else ".jpg")
@@ -64,3 +64,8 @@ def _image(image: ImageRef, out: Path) -> str | None:
     if not path.exists():
         write_bytes(path, data)
     return path.relative_to(out.parent).as_posix()
+
+
+def _path(path: Path, out: Path) -> str:
+    path, folder = path.resolve(), out.parent.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

@@ -26,7 +26,7 @@ def test_each_moment_shows_its_own_part(tmp_path: Path):
     assert probe(path).seconds == pytest.approx(6, abs=0.2)
     assert (probe(path).width, probe(path).height) == (64, 64)
     moments = list(read_moments(path, MomentPlan(seconds=2, frames=3)))
-    assert [(round(one.start), round(one.end)) for one in moments] == [(0, 2), (2, 4), (4, 6)]
+    assert [(round(one.video.start), round(one.video.end)) for one in moments] == [(0, 2), (2, 4), (4, 6)]
     assert [[colour_of(frame) for frame in one.frames] for one in moments] == [
         ["red"] * 3,
         ["blue"] * 3,

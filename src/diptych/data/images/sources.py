@@ -1,9 +1,8 @@
-"""Where an image comes from: a path, encoded bytes, a tar member, or a picture that is already in memory."""
+"""Where an image comes from: a path, encoded bytes, a tar member, a part of a video, or pixels in memory."""
 
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,7 +14,7 @@ from diptych.data.image_inputs import EncodedImage, ImageLimits
 
 def as_ref(source: EncodedImage) -> ImageRef:
     """The reference for a path, encoded bytes, or a reference itself."""
-    if isinstance(source, FileImage | TarImage | BytesImage):
+    if isinstance(source, ImageRef):
         return source
     if isinstance(source, bytes):
         return BytesImage(source)
@@ -32,9 +31,7 @@ def name_of(source: object) -> str:
     """What a person would call this image in a message."""
     if isinstance(source, str | Path):
         return str(source)
-    if isinstance(source, FileImage | TarImage | BytesImage):
-        return source.name
-    return "image"
+    return source.name if isinstance(source, ImageRef) else "image"
 
 
 @contextlib.contextmanager
@@ -43,7 +40,7 @@ def open_stream(ref: ImageRef, limits: ImageLimits) -> Iterator[IO[bytes]]:
 
     Raises DataError: missing, not_an_image (a folder, pipe or device) or too_large.
     """
-    limits.check_bytes(_stated_bytes(ref), ref.name)
+    limits.check_bytes(ref.stated_bytes() or 0, ref.name)
     with ref.open() as stream:
         try:
             yield stream
@@ -63,20 +60,6 @@ def read_bytes(ref: ImageRef, limits: ImageLimits) -> bytes:
         message = f"{ref.name} has {len(data)} of its {ref.size} bytes; the tar is cut, fetch it again"
         raise DataError(message, Reason.TRUNCATED)
     return data
-
-
-def _stated_bytes(ref: ImageRef) -> int:
-    if isinstance(ref, BytesImage):
-        return len(ref.data)
-    if isinstance(ref, TarImage):
-        return ref.size
-    try:
-        status = ref.path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise DataError(f"cannot open {ref.name}: {_cause(error)}", Reason.MISSING) from error
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise DataError(f"{ref.name} is a folder, pipe or device; expected an image file", Reason.NOT_AN_IMAGE)
-    return status.st_size
 
 
 def _cause(error: Exception) -> str:

@@ -8,7 +8,20 @@ from pathlib import Path
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.data.image_walk import is_image_file
 
-from . import coco, cub, delimited, flickr, huggingface, jsonl, karpathy, narratives, recipe1m, recipes, webdataset
+from . import (
+    coco,
+    cub,
+    delimited,
+    flickr,
+    huggingface,
+    jsonl,
+    karpathy,
+    narratives,
+    recipe1m,
+    recipes,
+    videos,
+    webdataset,
+)
 from .files import table_files
 from .options import SPLITS
 from .textfile import head
@@ -55,6 +68,8 @@ def _detect_file(path: Path, choices: str, encoding: str | None) -> str:
         return "coco"
     if name.endswith(".json") and karpathy.looks_like_karpathy(path):
         return "karpathy"
+    if name.endswith(".json") and videos.looks_like_videos(path):
+        return "videos"
     if is_image_file(path):
         return "images"
     if name.endswith((".zip", ".7z", ".rar")):

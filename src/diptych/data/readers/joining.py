@@ -18,6 +18,7 @@ from typing import Any
 
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
 from diptych.data.cache import image_key
+from diptych.data.video import VideoImage
 
 from .meanings import next_meaning, shifted
 
@@ -112,9 +113,9 @@ def _key(row: Pair) -> bytes:
 
 def _place(image: ImageRef) -> str | bytes:
     """What two references to one image have in common, and no others."""
-    if isinstance(image, FileImage):
-        return os.path.abspath(image.path)  # noqa: PTH100 - links as they are named
-    return image_key(image) or image.name  # one that is gone is told apart by its name; whoever reads it will say so
+    if isinstance(image, FileImage | VideoImage):
+        return os.path.abspath(image.name)  # noqa: PTH100 - links as they are named
+    return image_key(image) or image.name  # one that is gone differs by its name; whoever reads it reports it
 
 
 def _packed(row: Pair) -> str:

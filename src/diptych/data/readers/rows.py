@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from diptych.core.errors import DiptychError, Reason
 from diptych.core.text import is_unicode
 from diptych.core.types import BytesImage, ImageRef, Pair, Text
+from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
+from diptych.data.video import VideoImage
 
 from .cells import CellFacts, facts_of, listed_strings, no_strings, strings
 from .columns import Columns, assign
@@ -140,7 +142,10 @@ class Rows:
         return strings(cell)
 
     def _images(self, value: Any, where: str) -> Iterator[ImageRef]:
-        """The images of one cell: a path, bytes, Hugging Face's {bytes, path}, or a list of those."""
+        """The images of one cell: a path, bytes, Hugging Face's {bytes, path}, or a list of those.
+
+        A path may lead to a video, and {path, start, end} to a part of one, in seconds.
+        """
         if isinstance(value, list):
             if not value:
                 self._job.skip(where, Reason.NO_IMAGE, "empty list of images")
@@ -152,14 +157,15 @@ class Rows:
             label = _image_name(value)
             yield BytesImage(value["bytes"], label if label and is_unicode(label) else where)
         elif isinstance(value, Mapping) and isinstance(value.get("path"), str):
-            yield from self._images(value["path"], where)
+            for image in self._images(value["path"], where):
+                yield _part(image, value) if isinstance(image, VideoImage) else image
         elif isinstance(value, str) and (listed := listed_strings(value)):
             self._job.note("list_in_cell", _LISTED, where)
             yield from self._images(list(listed), where)
         elif isinstance(value, str):
-            image = self._root.find(where, value)
-            if image is not None:
-                yield image
+            file = self._root.find(where, value)
+            if file is not None:
+                yield VideoImage(file.path) if file.path.suffix.lower() in VIDEO_SUFFIXES else file
         else:
             self._job.skip(where, Reason.NO_IMAGE, f"no image in {type(value).__name__} {str(value)[:40]!r}")
 
@@ -178,6 +184,14 @@ def _bytes_in(cell: Any) -> int:
     if isinstance(cell, Mapping):
         cell = cell.get("bytes")
     return len(cell) if isinstance(cell, bytes) else 0
+
+
+def _part(video: VideoImage, said: Mapping[str, Any]) -> VideoImage:
+    """The part from `start` to `end`, in seconds, of a video; all of it where these are no numbers."""
+    start, end = (
+        float(value) if isinstance(value, int | float) else None for value in (said.get("start"), said.get("end"))
+    )
+    return VideoImage(video.path, start or 0.0, end)
 
 
 def _scalar(value: Any) -> str | None:

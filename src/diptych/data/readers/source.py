@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.text import is_unicode, plain
-from diptych.core.types import FileImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
+from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
 from diptych.data.splits import HELD_OUT, SHARE, divide
 from diptych.data.text_parts import join_parts, parse_parts
 
@@ -177,18 +177,14 @@ def _listed_text(text: Text) -> list[str | int | None]:
 
 
 def _listed(image: ImageRef) -> list[str | int]:
-    if isinstance(image, FileImage):
-        return [image.path.name, _size(image.path)]
-    if isinstance(image, TarImage):
-        return [image.member, image.size]
-    return [fingerprint.of_bytes(image.data), len(image.data)]
-
-
-def _size(path: Path) -> int:
+    """What makes an image this one, wherever it lies: its name and size, or its bytes."""
+    if isinstance(image, BytesImage):
+        return [fingerprint.of_bytes(image.data), len(image.data)]
+    name = image.member if isinstance(image, TarImage) else PurePath(image.name).name
     try:
-        return path.stat().st_size
-    except OSError:  # deleted since it was listed
-        return -1
+        return [name, image.stated_bytes() or 0]
+    except DataError:  # deleted since it was listed
+        return [name, -1]
 
 
 def open_source(spec: str | Path, options: SourceOptions = DEFAULTS) -> Source:

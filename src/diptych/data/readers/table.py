@@ -49,6 +49,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "flickr": Reader("flickr:read", "Flickr8k or Flickr30k: token file and lists of splits"),
         "coco": Reader("coco:read", "MS-COCO: captions_*.json, with the objects of instances_*.json"),
         "narratives": Reader("narratives:read", "Localized Narratives of COCO or Open Images: JSON lines"),
+        "videos": Reader("videos:read", "captions of videos: VATEX or MSR-VTT, a JSON file and the videos' folder"),
         "cub": Reader("cub:read", "CUB-200-2011 birds: its lists, and a folder of captions"),
         "webdataset": Reader("webdataset:read", "tars with members grouped by name"),
         "recipe1m": Reader(

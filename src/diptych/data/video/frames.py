@@ -7,18 +7,20 @@ decoded frames behind it. So ten hours cost what the number of moments costs, wh
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.shapes import UInt8
+from diptych.core.types import ImageRef
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".3gp"))
 # Playlists (HLS, concat) are no videos: they would make the decoder open other files and addresses.
@@ -66,15 +68,6 @@ class MomentPlan:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A part of a video and frames that stand for it (fewer than planned where some cannot be decoded)."""
-
-    start: float  # seconds
-    end: float
-    frames: list[UInt8[np.ndarray, "h w 3"]] = field(repr=False)
-
-
-@dataclass(frozen=True)
 class VideoInfo:
     """What a file's header says."""
 
@@ -85,6 +78,54 @@ class VideoInfo:
 
 DEFAULT_LIMITS = VideoLimits()
 DEFAULT_PLAN = MomentPlan()
+
+
+@dataclass(frozen=True, slots=True)
+class VideoImage(ImageRef):
+    """A part of a video. `start` and `end` are seconds in the file; None is its end.
+
+    Opened as an image, it is the frame in its middle; `frames` gives several, for a video tower.
+    """
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The file, and the part where it is not all of it: "beach.mp4::12.500-17.500"."""
+        if self.end is None and not self.start:
+            return str(self.path)
+        return f"{self.path}::{self.start:.3f}-" + ("" if self.end is None else f"{self.end:.3f}")
+
+    def open(self) -> IO[bytes]:
+        """The frame in the middle, as PNG. Raises DataError as `frames`."""
+        import PIL.Image
+
+        stream = io.BytesIO()
+        PIL.Image.fromarray(self.frames(1)[0]).save(stream, "PNG", compress_level=1)
+        stream.seek(0)
+        return stream
+
+    def stated_bytes(self) -> None:
+        """None: only decoding tells."""
+
+    def frames(self, count: int, limits: VideoLimits = DEFAULT_LIMITS) -> list[UInt8[np.ndarray, "h w 3"]]:
+        """Up to `count` frames, evenly spread.
+
+        Raises DataError: missing, too_large, not_a_video, or no_frames when nothing could be decoded.
+        """
+        with _opened(self.path, limits) as (container, stream, seconds):
+            times = MomentPlan(frames=count).times(self.start, seconds if self.end is None else min(self.end, seconds))
+            return _frames(container, stream, times, self.path) or _no_frames(self.path)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A part of a video and frames of it (fewer than planned where some cannot be decoded)."""
+
+    video: VideoImage
+    frames: list[UInt8[np.ndarray, "h w 3"]] = field(repr=False)
 
 
 def probe(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
@@ -105,9 +146,13 @@ def read_moments(path: Path, plan: MomentPlan = DEFAULT_PLAN, limits: VideoLimit
             frames = _frames(container, stream, plan.times(start, end), path)
             if frames:
                 found += 1
-                yield Moment(start, end, frames)
+                yield Moment(VideoImage(path, start, end), frames)
     if not found:
-        raise DataError(f"no frame of {path} can be decoded; convert it again from its source", Reason.NO_FRAMES)
+        _no_frames(path)
+
+
+def _no_frames(path: Path) -> NoReturn:
+    raise DataError(f"no frame of {path} can be decoded; convert it again from its source", Reason.NO_FRAMES)
 
 
 @contextlib.contextmanager

@@ -288,10 +288,12 @@ def _described(
     elif isinstance(ref, TarImage):
         written = names.give(f"{ref.tar.absolute()}::{ref.member}")
         size, modified = ref.size, listed.st_mtime_ns
-    else:
+    elif isinstance(ref, BytesImage):
         label = f"{pair.id}/{position}" if len(pair.images) > 1 else pair.id
         written = names.give(f"{source}::{label}")
         size, modified, content = len(ref.data), listed.st_mtime_ns, content_of(ref.data)
+    else:  # a part of a video
+        written, size, modified = names.give(os.path.abspath(ref.name)), 0, listed.st_mtime_ns  # noqa: PTH100
     return Found(
         ref=ref,
         path=escape(written),

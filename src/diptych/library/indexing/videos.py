@@ -248,11 +248,6 @@ class _Run:
         self.counts["removed"] += len(gone)
 
 
-def moment_path(video: str, start: float, end: float) -> str:
-    """The written path of a moment."""
-    return f"{video}::{start:.3f}-{end:.3f}"
-
-
 def _rows(file: _File, thumbs: Thumbs, embed: Embed, plan: MomentPlan, limits: VideoLimits) -> list[Row]:
     """A row for each moment of a video, without its id."""
     about = probe(file.path, limits)
@@ -275,14 +270,14 @@ def _rows(file: _File, thumbs: Thumbs, embed: Embed, plan: MomentPlan, limits: V
 
 
 def _row(file: _File, content: str, moment: Moment, vector: Any, seconds: float, thumbs: Thumbs) -> Row:
-    path = moment_path(file.written, moment.start, moment.end)
+    path = escape(moment.video.name)
     own = fingerprint.combined([content, path.rpartition("::")[2]])
     middle = moment.frames[len(moment.frames) // 2]
     thumbs.write(own, thumbnail(middle, SIZE))
     meta = {
         "video": file.written,
-        "start": round(moment.start, 3),
-        "end": round(moment.end, 3),
+        "start": round(moment.video.start, 3),
+        "end": round(moment.video.end or seconds, 3),
         "seconds": round(seconds, 3),
     }
     return Row(

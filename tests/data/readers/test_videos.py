@@ -1,12 +1,20 @@
+"""Captions of videos as published: each clip is a pair whose image is a part of a video."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diptych.core.errors import DataError, Reason
-from diptych.data.video.annotations import VideoAnnotations
+from diptych.data.images import decode
+from diptych.data.readers import SourceOptions, open_source
+from diptych.data.video import VideoImage
+from diptych.data.write import write_pairs
+
+from ...videos import COLOURS, film
 
 
 def videos(folder: Path, *names: str) -> Path:
@@ -17,7 +25,7 @@ def videos(folder: Path, *names: str) -> Path:
 
 
 def test_vatex(tmp_path: Path):
-    folder = videos(tmp_path / "v", "Ptf_2VRj-V0_000122_000132.mp4", "abc.webm")
+    folder = videos(tmp_path / "videos", "Ptf_2VRj-V0_000122_000132.mp4", "abc.webm")
     file = tmp_path / "vatex_training_v1.0.json"
     rows = [
         {"videoID": "Ptf_2VRj-V0_000122_000132", "enCap": ["A man skis.", "Skiing."], "chCap": ["滑雪"]},
@@ -26,12 +34,13 @@ def test_vatex(tmp_path: Path):
         {"videoID": "../../etc_000000_000010", "enCap": ["x"], "chCap": []},
     ]
     file.write_text(json.dumps(rows), encoding="utf-8")
-    source = VideoAnnotations(file, folder)
+    source = open_source(file)
+    assert source.format == "videos"
     cut, whole = source
-    assert cut.video.name == "Ptf_2VRj-V0_000122_000132.mp4"
-    assert (cut.start, cut.end, cut.split) == (0.0, None, "train")
+    assert cut.images == (VideoImage(folder / "Ptf_2VRj-V0_000122_000132.mp4"),)
+    assert (cut.split, cut.key) == ("train", "Ptf_2VRj-V0_000122_000132")
     assert [(text.value, text.lang) for text in cut.texts] == [("A man skis.", "en"), ("Skiing.", "en"), ("滑雪", "zh")]
-    assert (whole.video.name, whole.start, whole.end) == ("abc.webm", 5.0, 15.0)
+    assert whole.images == (VideoImage(folder / "abc.webm", 5.0, 15.0),)
     assert [one.name for one in source.skipped] == ["gone_000000_000010", "../../etc_000000_000010"]
 
 
@@ -51,7 +60,7 @@ def test_msrvtt(tmp_path: Path):
     }
     file = tmp_path / "train_val_videodatainfo.json"
     file.write_text(json.dumps(value))
-    source = VideoAnnotations(file, folder)
+    source = open_source(file, SourceOptions(images_root=folder))
     first, second = source
     assert [text.value for text in first.texts] == ["a man sings", "someone sings"]
     assert (first.split, first.group, second.split, second.group) == ("train", "9", "val", "3")
@@ -62,15 +71,28 @@ def test_msrvtt(tmp_path: Path):
 def test_other_files_are_refused(tmp_path: Path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError):
-        list(VideoAnnotations(tmp_path / "a.json", tmp_path))
-    with pytest.raises(DataError, match="cannot open"):
-        list(VideoAnnotations(tmp_path / "none.json", tmp_path))
+        list(open_source(tmp_path / "a.json", SourceOptions(format="videos")))
 
 
 def test_captions_of_invisible_characters_are_empty(tmp_path: Path):
-    folder = videos(tmp_path / "v", "a.mp4")
+    videos(tmp_path / "videos", "a.mp4")
     file = tmp_path / "vatex.json"
     file.write_text(json.dumps([{"videoID": "a", "enCap": ["\u200b", "A cat."], "chCap": ["\u3164"]}]))
-    source = VideoAnnotations(file, folder)
+    source = open_source(file)
     assert [[text.value for text in pair.texts] for pair in source] == [["A cat."]]
     assert [(one.name, one.reason) for one in source.skipped] == [("a", Reason.EMPTY_TEXT)] * 2
+
+
+def test_a_clip_is_seen_as_the_frame_in_its_middle_and_written_as_its_part(tmp_path: Path):
+    pytest.importorskip("av", reason="needs the [video] extra")
+    film(tmp_path / "film.mp4", ["red", "blue", "green"])
+    (tmp_path / "clips.jsonl").write_text(
+        '{"image": "film.mp4", "caption": "all of it"}\n'
+        '{"image": {"path": "film.mp4", "start": 4.1, "end": 5.9}, "caption": "the end"}\n'
+    )
+    whole, part = open_source(tmp_path / "clips.jsonl")
+    for pair, colour in ((whole, "blue"), (part, "green")):
+        mean = decode(pair.images[0])[20:].mean(axis=(0, 1))
+        assert min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum()) == colour
+    write_pairs(tmp_path / "again.jsonl", [whole, part])
+    assert [pair.images for pair in open_source(tmp_path / "again.jsonl")] == [whole.images, part.images]
