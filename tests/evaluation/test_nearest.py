@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.evaluation.nearest import nearest
+from diptych.evaluation.nearest import k_nearest
 
 
 @given(seed=st.integers(0, 9999), k=st.integers(1, 12), own=st.booleans(), block=st.integers(1, 60))
@@ -13,7 +13,7 @@ def test_it_is_the_start_of_a_stable_sort(seed, k, own, block):
     queries = gallery if own else generator.integers(-2, 3, (7, 3)).astype(np.float32)
     itself = np.arange(10) if own else None
 
-    places, scores = nearest(queries, gallery, k, itself=itself, block_scores=block)
+    places, scores = k_nearest(queries, gallery, k, itself=itself, block_scores=block)
 
     for row, query in enumerate(queries):
         wanted = [at for at in np.argsort(-(gallery @ query), kind="stable") if not (own and at == row)][:k]
@@ -23,4 +23,4 @@ def test_it_is_the_start_of_a_stable_sort(seed, k, own, block):
 
 def test_nothing_to_find_is_no_error():
     one = np.ones((1, 2), dtype=np.float32)
-    assert nearest(one, one, 3, itself=np.array([0]))[0].shape == (1, 0)
+    assert k_nearest(one, one, 3, itself=np.array([0]))[0].shape == (1, 0)

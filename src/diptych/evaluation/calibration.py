@@ -17,11 +17,11 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Float, Float64
 
+from .reliability import fit_weights
+
 Criterion = Literal["probability", "equal-error", "precision", "recall"]
-Scores = Float[np.ndarray, " _"]
+ScoreArray = Float[np.ndarray, " _"]
 _TURNS, _SETTLED = 200, 1e-4
-_STEPS = 100
-_TOLERANCE = 1e-10
 _FEWEST = 20  # pairs of either kind
 _MOST_LOGIT = 50.0
 
@@ -37,7 +37,7 @@ class Calibration:
     contamination: float
     prior: float
 
-    def probability(self, scores: Scores) -> Float64[np.ndarray, " n"]:
+    def probability(self, scores: ScoreArray) -> Float64[np.ndarray, " n"]:
         """How likely each pair is to be right, in [0, 1]; never falls as the score rises."""
         return _probability(scores, self.slope, self.intercept, self.prior)
 
@@ -67,7 +67,7 @@ class Curve:
         return float(np.sum(np.diff(np.r_[0.0, self.recall]) * self.precision))
 
 
-def fit(given: Scores, wrong: Scores, *, contamination: float, prior: float) -> Calibration:
+def fit(given: ScoreArray, wrong: ScoreArray, *, contamination: float, prior: float) -> Calibration:
     """The calibration from scores of given and of wrong pairs.
 
     Raises DataError for too few scores or ones that are not finite, ConfigError for shares outside [0, 1).
@@ -89,7 +89,7 @@ def fit(given: Scores, wrong: Scores, *, contamination: float, prior: float) -> 
     return Calibration(slope, intercept, contamination, prior)
 
 
-def wrong_share(given: Scores, wrong: Scores) -> float:
+def wrong_share(given: ScoreArray, wrong: ScoreArray) -> float:
     """An estimate of the share of wrong pairs among the given ones.
 
     Below any score s the given hold at least c times what the wrong hold, so c <= G(s) / W(s), and it
@@ -106,7 +106,7 @@ def wrong_share(given: Scores, wrong: Scores) -> float:
     return float(min(0.99, ratio[np.argmin(ratio + 2 * error)]))
 
 
-def curve(given: Scores, wrong: Scores, *, contamination: float, prior: float) -> Curve:
+def curve(given: ScoreArray, wrong: ScoreArray, *, contamination: float, prior: float) -> Curve:
     """Every threshold's outcome, the contamination of the given pairs taken out."""
     thresholds = np.unique(np.r_[given, wrong])[::-1].astype(np.float64)
     kept = _share_kept(given, thresholds)
@@ -141,12 +141,12 @@ def choose(calibration: Calibration, outcome: Curve, criterion: Criterion, targe
     return float(outcome.thresholds[np.flatnonzero(enough)[-1]])
 
 
-def _share_kept(scores: Scores, thresholds: Float64[np.ndarray, " t"]) -> Float64[np.ndarray, " t"]:
+def _share_kept(scores: ScoreArray, thresholds: Float64[np.ndarray, " t"]) -> Float64[np.ndarray, " t"]:
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     return np.asarray((len(ordered) - np.searchsorted(ordered, thresholds, side="left")) / len(ordered))
 
 
-def _check(given: Scores, wrong: Scores) -> None:
+def _check(given: ScoreArray, wrong: ScoreArray) -> None:
     if min(len(given), len(wrong)) < _FEWEST:
         raise DataError(
             f"found {len(given)} given and {len(wrong)} shuffled pairs to calibrate on; "
@@ -156,14 +156,14 @@ def _check(given: Scores, wrong: Scores) -> None:
         raise DataError("a score is not finite; check the embeddings")
 
 
-def _probability(scores: Scores, slope: float, intercept: float, prior: float) -> Float64[np.ndarray, " n"]:
+def _probability(scores: ScoreArray, slope: float, intercept: float, prior: float) -> Float64[np.ndarray, " n"]:
     logit = np.clip(slope * np.asarray(scores, dtype=np.float64) + intercept, -_MOST_LOGIT, _MOST_LOGIT)
     right, wrong = prior * np.exp(logit), 1 - prior
     return np.asarray(right / (right + wrong))
 
 
-def _logistic(given: Scores, wrong: Scores, counts: Float64[np.ndarray, " n"]) -> tuple[float, float]:
-    """Newton's method on the log loss, both kinds of the same weight in all; given pair i counts `counts[i]` times.
+def _logistic(given: ScoreArray, wrong: ScoreArray, counts: Float64[np.ndarray, " n"]) -> tuple[float, float]:
+    """Slope and intercept, both kinds of the same weight in all; given pair i counts `counts[i]` times.
 
     Platt's targets keep it finite when the two are apart.
     """
@@ -173,21 +173,5 @@ def _logistic(given: Scores, wrong: Scores, counts: Float64[np.ndarray, " n"]) -
     right = float(counts.sum())
     targets = np.r_[np.full(len(given), (right + 1) / (right + 2)), np.full(len(wrong), 1 / (len(wrong) + 2))]
     weights = np.r_[0.5 * counts / max(right, 1e-12), np.full(len(wrong), 0.5 / len(wrong))]
-    line = np.zeros(2)
-
-    def loss(candidate: Float64[np.ndarray, " 2"]) -> float:
-        logits = features @ candidate
-        return float(weights @ (np.logaddexp(0, logits) - targets * logits))
-
-    for _ in range(_STEPS):
-        predicted = 1 / (1 + np.exp(-np.clip(features @ line, -_MOST_LOGIT, _MOST_LOGIT)))
-        gradient = features.T @ (weights * (predicted - targets))
-        curvature = features.T @ (features * (weights * predicted * (1 - predicted))[:, None])
-        step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
-        size = 1.0
-        while size > 1e-8 and loss(line - size * step) > loss(line):  # halve a step that overshoots
-            size /= 2
-        line = line - size * step
-        if np.abs(gradient).max() < _TOLERANCE:
-            break
+    line = fit_weights(features, targets, weights)
     return float(line[0] / width), float(line[1] - line[0] * centre / width)

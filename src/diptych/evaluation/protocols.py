@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar, runtime_checkable
 from typing import Protocol as Interface
-from typing import runtime_checkable
 
 import numpy as np
 
@@ -67,23 +67,32 @@ class Full:
         return [Draw(np.arange(len(image_owner)), np.arange(len(text_owner)))]
 
 
-@dataclass(frozen=True)
-class First:
-    """The first records of the source with all their images and texts, such as COCO's 5K."""
+class _Sized:
+    """A protocol with sizes: its name and description have them filled in."""
 
-    size: int  # records
-
-    random = False
+    _name: ClassVar[str]
+    _description: ClassVar[str]
+    random: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
-        """first:N."""
-        return f"first:{self.size}"
+        """The name that `parse_protocol` understands."""
+        return self._name.format(**vars(self))
 
     @property
     def description(self) -> str:
         """What is ranked."""
-        return f"the first {self.size:,} records with all their images and texts"
+        return self._description.format(**vars(self))
+
+
+@dataclass(frozen=True)
+class First(_Sized):
+    """The first records of the source with all their images and texts, such as COCO's 5K."""
+
+    size: int  # records
+
+    _name = "first:{size}"
+    _description = "the first {size:,} records with all their images and texts"
 
     def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
         """One draw of the first records."""
@@ -92,23 +101,14 @@ class First:
 
 
 @dataclass(frozen=True)
-class Folds:
+class Folds(_Sized):
     """Consecutive blocks of records, each on its own, such as COCO's 1K five-fold mean."""
 
     folds: int
     size: int  # records in a fold
 
-    random = False
-
-    @property
-    def name(self) -> str:
-        """folds:KxN."""
-        return f"folds:{self.folds}x{self.size}"
-
-    @property
-    def description(self) -> str:
-        """What is ranked."""
-        return f"mean over {self.folds} consecutive folds of {self.size:,} records with all their images and texts"
+    _name = "folds:{folds}x{size}"
+    _description = "mean over {folds} consecutive folds of {size:,} records with all their images and texts"
 
     def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
         """One draw a fold."""
@@ -118,7 +118,7 @@ class Folds:
 
 
 @dataclass(frozen=True)
-class Bagged:
+class Bagged(_Sized):
     """Random subsets with one image and one text a record, as in Recipe1M's and X-MRS's 1k and 10k settings.
 
     Records are drawn without replacement within a bag, and afresh for each bag; where a record has
@@ -128,17 +128,9 @@ class Bagged:
     bags: int
     size: int  # image-text pairs in a bag
 
+    _name = "bagged:{bags}x{size}"
+    _description = "mean over {bags} random subsets of {size:,} pairs, one image and one text a record"
     random = True
-
-    @property
-    def name(self) -> str:
-        """bagged:BxN."""
-        return f"bagged:{self.bags}x{self.size}"
-
-    @property
-    def description(self) -> str:
-        """What is ranked."""
-        return f"mean over {self.bags} random subsets of {self.size:,} pairs, one image and one text a record"
 
     def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
         """One draw a bag; the same seed draws the same bags."""

@@ -12,7 +12,8 @@ from diptych.core.errors import DataError
 from diptych.core.extras import needed_by
 from diptych.core.shapes import Bool, Float, Float64
 
-_STEPS = 50  # of Newton's method; it settles in about ten
+_STEPS = 100  # of Newton's method; it settles in about ten
+_MOST_LOGIT = 50.0
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,39 @@ def fit_logistic(
     mean, scale = features.mean(0), features.std(0)
     scale = np.where(scale > 1e-9, scale, 1.0)
     shown = np.column_stack([(features - mean) / scale, np.ones(len(features))])
-    penalty = np.diag([decay * len(features)] * features.shape[1] + [0.0])
-    weights = np.zeros(shown.shape[1])
-    for _ in range(_STEPS):
-        odds = 1 / (1 + np.exp(-np.clip(shown @ weights, -500, 500)))
-        slope = shown.T @ (odds - right) + penalty @ weights
-        bend = (shown * (odds * (1 - odds))[:, None]).T @ shown + penalty + 1e-9 * np.eye(len(weights))
-        step = np.linalg.solve(bend, slope)
-        weights -= step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))  # no leap beyond sense
-        if np.abs(step).max() < 1e-9:
-            break
+    weights = fit_weights(shown, right, np.full(len(right), 1 / len(right)), decay)
     return Logistic(tuple(weights[:-1].tolist()), float(weights[-1]), tuple(mean.tolist()), tuple(scale.tolist()))
+
+
+def fit_weights(
+    features: Float64[np.ndarray, "n f"],
+    targets: Float64[np.ndarray, " n"],
+    shares: Float64[np.ndarray, " n"],
+    decay: float = 0.0,
+) -> Float64[np.ndarray, " f"]:
+    """The w that minimises the log loss of targets in [0, 1], each row counting with its share, by Newton's method.
+
+    The last feature is the constant 1, whose weight does not decay: `decay` / 2 * |w without it|^2 is added.
+    """
+    penalty = np.append(np.full(features.shape[1] - 1, decay), 0.0)
+    found = np.zeros(features.shape[1])
+
+    def loss(weights: Float64[np.ndarray, " f"]) -> float:
+        logits = features @ weights
+        return float(shares @ (np.logaddexp(0, logits) - targets * logits) + penalty @ weights**2 / 2)
+
+    for _ in range(_STEPS):
+        predicted = 1 / (1 + np.exp(-np.clip(features @ found, -_MOST_LOGIT, _MOST_LOGIT)))
+        gradient = features.T @ (shares * (predicted - targets)) + penalty * found
+        curvature = features.T @ (features * (shares * predicted * (1 - predicted))[:, None]) + np.diag(penalty + 1e-12)
+        step = np.linalg.solve(curvature, gradient)
+        size = 1.0
+        while size > 1e-8 and loss(found - size * step) > loss(found):  # halve a step that overshoots
+            size /= 2
+        found = found - size * step
+        if np.abs(gradient).max() < 1e-10:
+            break
+    return found
 
 
 @dataclass(frozen=True)

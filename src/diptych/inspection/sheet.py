@@ -15,7 +15,7 @@ from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Int64, UInt8
 from diptych.data import views
 from diptych.data.images import decode
-from diptych.evaluation.nearest import nearest
+from diptych.evaluation.nearest import k_nearest
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
 from diptych.evaluation.report import ARROWS
@@ -92,7 +92,7 @@ def rows_of(
     queries, best = answerable(side)
     chosen = pick(best, how, count, seed)
     which, own = queries[chosen], own_places(side)
-    places, scores = nearest(side.queries[which], side.gallery, k, itself=None if own is None else own[which])
+    places, scores = k_nearest(side.queries[which], side.gallery, k, itself=None if own is None else own[which])
 
     def row(at: int) -> Row:
         query = int(which[at])

@@ -1,4 +1,8 @@
-"""Measures of generated pictures: arrays in, numbers out. One measure a file; none knows a model.
+"""Measures of generated images: arrays in, numbers out; none knows a model.
+
+`distances` (Fréchet, kernel) and `neighbours` (copies, precision and recall) compare two sets of features, `text_match`
+asks whether an image shows what its text says, `diversity` how much images of one text differ, and `intervals` says how
+sure a number is.
 
 value = frechet_distance(real_features, generated_features)
 share = r_precision(picture_vectors, text_vectors, draw_pools(len(text_vectors)))
@@ -6,17 +10,21 @@ share = r_precision(picture_vectors, text_vectors, draw_pools(len(text_vectors))
 
 from __future__ import annotations
 
+from .distances import KernelDistance, frechet_distance, frechet_from_moments, inception_score, kernel_distance
 from .diversity import MapShape, deep_distances, own_spread
-from .frechet import frechet_distance, frechet_from_moments
-from .inception import inception_score
-from .jackknife import grouped_jackknife
-from .kernel import KernelDistance, kernel_distance
-from .manifold import Coverage, precision_recall
-from .means import estimate_of_mean
-from .neighbours import Neighbours, nearest_by_distance
-from .objects import Detector, ObjectAccuracy, mentioned, semantic_object_accuracy
-from .r_precision import POOL, draw_pools, r_precision
-from .through_images import GeneratedImageRetrieval, retrieval_by_generated_images
+from .intervals import estimate_of_mean, grouped_jackknife
+from .neighbours import Coverage, Neighbours, nearest_by_distance, precision_recall
+from .text_match import (
+    POOL,
+    Detector,
+    GeneratedImageRetrieval,
+    ObjectAccuracy,
+    draw_pools,
+    mentioned,
+    r_precision,
+    retrieval_by_generated_images,
+    semantic_object_accuracy,
+)
 
 __all__ = [
     "POOL",

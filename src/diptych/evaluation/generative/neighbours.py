@@ -1,4 +1,7 @@
-"""The nearest of one set to each of another, by Euclidean distance: did the generator learn its data by heart?"""
+"""Nearest neighbours among features: copies of training images, and precision and recall of a generated set.
+
+Precision and recall are those of Kynkäänniemi et al. 2019.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.core.errors import DataError
-from diptych.core.shapes import Float, Float64, Int64
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Bool, Float, Float64, Int64
 
-from .checks import features_of, same_width
+from ..nearest import k_nearest
+from .distances import features_of, same_width
 
 _BLOCK = 1 << 22  # distances held at a time: 32 MiB
 
@@ -31,16 +35,12 @@ def nearest_by_distance(queries: Float[np.ndarray, "q d"], others: Float[np.ndar
     if not len(others):
         raise DataError("there is nothing to be near to")
     one, two = features_of(queries, "generated pictures", 0), features_of(others, "real pictures", 1)
-    k = max(1, min(k, len(two)))
-    places = np.empty((len(one), k), dtype=np.int64)
-    found = np.empty((len(one), k))
-    rows = max(1, _BLOCK // len(two))
-    for start in range(0, len(one), rows):
-        distances = squared_distances(one[start : start + rows], two)
-        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        places[start : start + rows] = order
-        found[start : start + rows] = np.sqrt(np.take_along_axis(distances, order, axis=1))
-    return Neighbours(places, found)
+    places, found = k_nearest(one, two, max(1, k), nearness=_nearness, block_scores=_BLOCK)
+    return Neighbours(places, np.sqrt(-found))
+
+
+def _nearness(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+    return -squared_distances(x, y)
 
 
 def squared_distances(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
@@ -49,3 +49,56 @@ def squared_distances(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d
     found = squares_x + squares_y - 2 * (x @ y.T)
     found[found <= 1e-12 * (squares_x + squares_y)] = 0.0
     return np.asarray(found)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """`realistic[j]`: generated picture j lies among the real ones; `covered[i]`: real picture i among the generated.
+
+    Precision and recall are their means: how much of what is made looks real, how much of what is real is made.
+    """
+
+    realistic: Bool[np.ndarray, " m"]
+    covered: Bool[np.ndarray, " n"]
+
+    @property
+    def precision(self) -> float:
+        """Share of the generated pictures that look real."""
+        return float(self.realistic.mean())
+
+    @property
+    def recall(self) -> float:
+        """Share of the real pictures that the generator could have made."""
+        return float(self.covered.mean())
+
+
+def precision_recall(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray, "m d"], k: int = 3) -> Coverage:
+    """A picture lies among a set when it is inside (or on the rim of) the ball of any of the set's pictures.
+
+    A ball reaches to its centre's k-th nearest other picture of the set. Identical sets give 1 and 1.
+
+    Raises DataError for too few pictures, other widths and numbers that are not finite.
+    """
+    if k < 1:
+        raise ConfigError(f"k must be at least 1 neighbour, found {k}")
+    same_width(real, generated)
+    one, two = features_of(real, "real pictures", k + 1), features_of(generated, "generated pictures", k + 1)
+    return Coverage(_inside(two, one, _radii(one, k)), _inside(one, two, _radii(two, k)))
+
+
+def _radii(points: Float64[np.ndarray, "n d"], k: int) -> Float64[np.ndarray, " n"]:
+    """Squared distance of each point to its k-th nearest other."""
+    itself = np.arange(len(points))
+    found = k_nearest(points, points, k, itself=itself, nearness=_nearness, block_scores=_BLOCK)[1]
+    return np.asarray(-found[:, -1])
+
+
+def _inside(
+    points: Float64[np.ndarray, "m d"], centres: Float64[np.ndarray, "n d"], radii: Float64[np.ndarray, " n"]
+) -> Bool[np.ndarray, " m"]:
+    found = np.empty(len(points), dtype=np.bool_)
+    rows = max(1, _BLOCK // len(centres))
+    for start in range(0, len(points), rows):
+        distances = squared_distances(points[start : start + rows], centres)
+        found[start : start + rows] = (distances <= radii).any(axis=1)
+    return found

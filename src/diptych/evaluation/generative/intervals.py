@@ -1,4 +1,4 @@
-"""Intervals for numbers that are no means, such as a distance between two sets."""
+"""Intervals of measures of generated images: of means by bootstrap, of other numbers by jackknife."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from diptych.core.errors import ConfigError
-from diptych.core.shapes import Int64
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.shapes import Float, Int64
 
-from ..bootstrap import Interval
-from ..direction import Estimate
+from ..bootstrap import Interval, Number, Sample, Term
+from ..direction import Estimate, estimates
 
 _NORMAL = 1.959963984540054  # 97.5% of a Gaussian
 
@@ -34,3 +34,22 @@ def grouped_jackknife(
     without = np.array([statistic(every[group_of != group]) for group in range(groups)])
     error = float(np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum()))
     return Estimate(value, Interval(value - _NORMAL * error, value + _NORMAL * error))
+
+
+def estimate_of_mean(
+    values: Float[np.ndarray, " n"],
+    units: Int64[np.ndarray, " n"] | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """The mean, and a 95% interval that resamples units: values of one unit (one text's pictures) go together.
+
+    Without `units` each value is its own. Raises DataError when there is no value.
+    """
+    if not len(values):
+        raise DataError("there is nothing to average")
+    own = np.arange(len(values)) if units is None else np.unique(units, return_inverse=True)[1].astype(np.int64)
+    number = Number((Term((Sample(np.asarray(values, dtype=np.float64), own),)),))
+    (found,) = estimates([number], int(own.max()) + 1, resamples, seed)
+    return found

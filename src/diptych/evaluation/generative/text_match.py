@@ -1,0 +1,214 @@
+"""Do generated images show what their texts say: R-precision, objects that a detector finds, retrieval by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import DataError
+from diptych.core.shapes import Bool, Float, Float32, Float64, Int64, UInt8
+
+from ..bootstrap import Number, Resampling, paired_difference
+from ..direction import Estimate, Ranking, estimates, numbers_of
+from ..metrics import CUTS
+from ..positives import Positives
+from ..ranks import ranks_from_embeddings
+
+POOL = 100  # texts that each picture chooses from, its own among them
+_TIE = 1e-6  # cosines this near are equal: single precision tells no more apart
+
+
+def draw_pools(texts: Sequence[Hashable], size: int = POOL, seed: int = 0) -> Int64[np.ndarray, "n wrong"]:
+    """For each text, the places of `size` - 1 other texts that are not equal to it, drawn without replacement.
+
+    Where there are fewer other texts than that the pool is smaller for every text, so chance is one in the pool.
+    Raises DataError when some text has no other one.
+    """
+    numbers: dict[Hashable, int] = {}
+    labels = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    strangers = len(labels) - np.bincount(labels)[labels] if len(labels) else np.zeros(0, dtype=np.int64)
+    wrong = min(size - 1, int(strangers.min(initial=size)))
+    if not len(labels) or wrong < 1:
+        raise DataError(f"{len(numbers)} different texts; R-precision needs at least two to choose between")
+    generator = np.random.default_rng(seed)
+    return np.stack([generator.choice(np.flatnonzero(labels != label), wrong, replace=False) for label in labels])
+
+
+def r_precision(
+    pictures: Float[np.ndarray, "n d"],
+    texts: Float[np.ndarray, "m d"],
+    pools: Int64[np.ndarray, "m wrong"],
+    own: Int64[np.ndarray, " n"] | None = None,
+) -> Float64[np.ndarray, " n"]:
+    """1 where a picture is nearer (by cosine) to its own text than to every text of that text's pool, else 0.
+
+    Picture i is of text `own[i]`; of text i when left out. The mean is reported. A tie is a miss: a picture or
+    an encoder that tells nothing apart scores 0, not 1. Chance is 1 / (wrong + 1). The encoder must not be the
+    one that the generator was trained with.
+
+    Raises DataError for shapes that do not fit and for vectors that are not finite.
+    """
+    own = np.arange(len(pictures)) if own is None else own
+    if len(texts) != len(pools) or len(pictures) != len(own) or (len(own) and int(own.max()) >= len(texts)):
+        raise DataError(
+            f"{len(pictures)} pictures of {len(own)} texts, {len(texts)} texts and {len(pools)} pools; "
+            "expected a text for each picture and a pool for each text"
+        )
+    images, words = normalise(pictures).astype(np.float64), normalise(texts).astype(np.float64)
+    if not (np.isfinite(images).all() and np.isfinite(words).all()):
+        raise DataError("a vector holds NaN or infinite numbers; check the encoder")
+    hits = np.empty(len(images))
+    for row, text in enumerate(own):
+        hits[row] = float(words[text] @ images[row] > (words[pools[text]] @ images[row]).max() + _TIE)
+    return hits
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Anything that tells which of its classes a picture shows: a detector, a classifier, a person."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, one a column of what `detect` gives."""
+        ...
+
+    def detect(self, images: UInt8[np.ndarray, "n h w 3"]) -> Bool[np.ndarray, "n c"]:
+        """Which classes each picture shows."""
+        ...
+
+
+@dataclass(frozen=True)
+class ObjectAccuracy:
+    """How often the named object is found.
+
+    `hits[i]` belongs to the i-th (picture, named class), whose class is `wanted[i]` and picture `picture[i]`.
+    """
+
+    hits: Float64[np.ndarray, " q"]
+    wanted: Int64[np.ndarray, " q"]
+    picture: Int64[np.ndarray, " q"]
+
+    @property
+    def by_class(self) -> dict[int, float]:
+        """Share found of each class that a text names."""
+        return {int(one): float(self.hits[self.wanted == one].mean()) for one in np.unique(self.wanted)}
+
+    @property
+    def soa_c(self) -> float:
+        """Mean over classes: a rare class counts as much as a common one."""
+        return float(np.mean(list(self.by_class.values())))
+
+    @property
+    def soa_i(self) -> float:
+        """Mean over pictures (a picture whose text names two classes counts for both)."""
+        return float(self.hits.mean())
+
+
+def semantic_object_accuracy(found: Bool[np.ndarray, "n c"], named: Sequence[Sequence[int]]) -> ObjectAccuracy:
+    """`found[i, c]`: the detector sees class c in picture i; `named[i]`: the classes that its text names.
+
+    Pictures whose text names no class are left out. Raises DataError when none is left, and for a class that the
+    detector does not know.
+    """
+    if len(found) != len(named):
+        raise DataError(f"{len(found)} pictures but {len(named)} texts; expected one each")
+    pairs = [(place, one) for place, classes in enumerate(named) for one in dict.fromkeys(classes)]
+    if not pairs:
+        raise DataError("no text names a class that the detector knows; SOA has nothing to look for")
+    picture, wanted = np.array(pairs, dtype=np.int64).T
+    if wanted.min() < 0 or wanted.max() >= found.shape[1]:
+        raise DataError(f"a text names class {int(wanted.max())}; the detector has {found.shape[1]}")
+    return ObjectAccuracy(found[picture, wanted].astype(np.float64), wanted, picture)
+
+
+def mentioned(
+    texts: Sequence[str], classes: Sequence[str], synonyms: Mapping[str, Sequence[str]] = {}
+) -> list[list[int]]:
+    """Which classes each English text names, as whole words, singular or plural: "two dogs" names "dog".
+
+    `synonyms` are other words for a class. A phrase that holds another one's words hides it: "hot dog" names no
+    "dog" when both are classes.
+    """
+    words = {
+        phrase.casefold(): place for place, name in enumerate(classes) for phrase in (name, *synonyms.get(name, ()))
+    }
+    longest_first = sorted(words, key=lambda phrase: (-len(phrase), phrase))
+    if not longest_first:
+        return [[] for _ in texts]
+    pattern = re.compile(r"\b(" + "|".join(_any_number(phrase) for phrase in longest_first) + r")\b")
+    spelled = {form: words[phrase] for phrase in reversed(longest_first) for form in _forms(phrase)}
+    found = []
+    for text in texts:
+        named = [spelled[match.group(0)] for match in pattern.finditer(" ".join(text.casefold().split()))]
+        found.append(list(dict.fromkeys(named)))
+    return found
+
+
+def _forms(phrase: str) -> list[str]:
+    """A word and its regular plurals."""
+    forms = [phrase, phrase + "s", phrase + "es"]
+    return [*forms, phrase[:-1] + "ies"] if phrase.endswith("y") else forms
+
+
+def _any_number(phrase: str) -> str:
+    return "|".join(re.escape(form) for form in reversed(_forms(phrase)))
+
+
+@dataclass(frozen=True)
+class GeneratedImageRetrieval:
+    """The same search by the generated picture and by something real, on the same gallery.
+
+    `difference` is generated minus real of each metric, paired by query.
+    """
+
+    queries: int
+    gallery: int
+    generated: Mapping[str, Estimate]
+    real: Mapping[str, Estimate]
+    difference: Mapping[str, Estimate]
+
+
+def retrieval_by_generated_images(
+    generated: Float32[np.ndarray, "q d"],
+    real: Float32[np.ndarray, "q d"],
+    gallery: Float32[np.ndarray, "m d"],
+    labels: tuple[Int64[np.ndarray, " q"], Int64[np.ndarray, " m"]],
+    *,
+    cuts: Sequence[int] = CUTS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> GeneratedImageRetrieval:
+    """Rank the gallery by inner product with each generated picture, and with its real counterpart.
+
+    Query i and item j belong together when `labels` say the same. The counterpart is the real picture when
+    texts are searched, and the text itself when pictures are. Ties count against, as everywhere here.
+
+    Raises DataError for vectors that cannot be ranked and for a query without a relevant item.
+    """
+    positives = Positives.from_labels(*labels)
+    units = np.unique(labels[0], return_inverse=True)[1].astype(np.int64)
+    sides: list[dict[str, Number]] = []
+    for queries in (generated, real):
+        ranks = ranks_from_embeddings(queries, gallery, positives)
+        sides.append(numbers_of([Ranking(ranks, units)], cuts))
+    count = int(units.max()) + 1
+    by_generated, by_real = (
+        dict(zip(side, estimates(list(side.values()), count, resamples, seed), strict=True)) for side in sides
+    )
+    moved = {}
+    if resamples:
+        resampling = Resampling(count, resamples, seed)
+        for name in sides[0]:
+            found = paired_difference(sides[1][name], sides[0][name], resampling)
+            moved[name] = Estimate(found.value, found.interval)
+    return GeneratedImageRetrieval(len(generated), len(gallery), by_generated, by_real, moved)
