@@ -214,7 +214,9 @@ class DualEncoder:
         for side in (one, other):
             if np.ndim(side) != 2 or np.shape(side)[1] != self.dim:
                 raise DataError(f"expected embeddings of shape (n, {self.dim}), found {np.shape(side)}")
-        found: Float32[np.ndarray, "n m"] = similarity_of(self.compares_by)(normalise(one), normalise(other))
+        if self.compares_by == "cosine":
+            one, other = normalise(one), normalise(other)
+        found: Float32[np.ndarray, "n m"] = similarity_of(self.compares_by)(one, other)
         return found
 
     def __repr__(self) -> str:
