@@ -19,7 +19,7 @@ from diptych.core.protocols import Preprocess, TextTower
 from diptych.core.types import Pair
 from diptych.data.images import decode, prepare
 from diptych.data.readers import SourceOptions, open_source
-from diptych.encoders.table import text_tower
+from diptych.encoders import text_tower
 from diptych.inspection.generators import MeasureSettings, Tools, measure_generated
 from diptych.models import load
 

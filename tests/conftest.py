@@ -167,7 +167,7 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
     """A model folder of random linear heads on the fake towers, made in milliseconds."""
     torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
     from diptych.core.config import Part
-    from diptych.encoders.table import image_tower, text_tower
+    from diptych.encoders import image_tower, text_tower
     from diptych.models.heads import LinearHead
     from diptych.models.save import TrainedSide, save
 

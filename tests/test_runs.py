@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 
 import diptych  # noqa: E402
 from diptych import runs  # noqa: E402
+from diptych.core import registry  # noqa: E402
 from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
 from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
@@ -23,9 +24,7 @@ from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
 from diptych.encoders.graphs import read_graph  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
-from diptych.encoders.table import IMAGE_TOWERS, TEXT_TOWERS  # noqa: E402
-from diptych.models.heads import EnsembleHead, build_head  # noqa: E402
-from diptych.models.networks import NETWORKS  # noqa: E402
+from diptych.models.heads import EnsembleHead  # noqa: E402
 from diptych.runs import dual_encoder  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
@@ -117,7 +116,7 @@ def test_members_are_joined_so_that_the_cosine_is_their_mean(shapes: Path, tmp_p
     together = diptych.load(train(small(training=FAST, members=2, seed=5), tmp_path / "both", shapes).model)
     assert together.dim == 32
     part = together.config.image.head
-    assert isinstance(build_head(part, 32, 32), EnsembleHead)
+    assert isinstance(registry.build("head", part, features=32, dim=32), EnsembleHead)
     alone = [diptych.load(train(small(training=FAST, seed=s), tmp_path / str(s), shapes).model) for s in (5, 6)]
     pictures, texts = sorted(shapes.parent.glob("*-30.png")), ["a red circle", "blaues Band"]
     cosines = [model.similarity(model.encode_texts(texts), model.encode_images(pictures)) for model in alone]
@@ -310,12 +309,12 @@ def test_every_shipped_config_loads_and_builds(path: Path) -> None:
     assert from_dict(runs.TrainConfig, to_dict(config)) == config
     if config.loss is not None:
         registry.build("loss", config.loss, dim=config.dim or 512, classes=2)
-    for side, table in ((config.image, IMAGE_TOWERS), (config.text, {**TEXT_TOWERS, "words": 0, "wordpiece": 0})):
+    for side, table in ((config.image, registry.names("image_tower")), (config.text, registry.names("text_tower"))):
         assert side.tower.name.startswith("model:") or side.tower.name.partition(":")[0] in table
         if side.head is not None:
-            build_head(side.head, 48, config.dim or 512)
+            registry.build("head", side.head, features=48, dim=config.dim or 512)
         if side.network is not None:
-            assert side.network.name in NETWORKS
+            assert side.network.name in registry.names("network")
     if not config.init:
         assert config.resolved().dim > 0
 

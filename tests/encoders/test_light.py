@@ -10,7 +10,7 @@ import pytest
     "code",
     [
         "import diptych.encoders.text.use, diptych.encoders.image.onnx",
-        "import diptych.encoders.table as t; t.text_tower('fake'); t.image_tower('fake'); t.text_tower('use')",
+        "import diptych.encoders as t; t.text_tower('fake'); t.image_tower('fake'); t.text_tower('use')",
         "from diptych.encoders.text.use import UniversalSentenceEncoder as U; U().embed(['a cat']); U().fingerprint",
     ],
 )

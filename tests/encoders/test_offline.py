@@ -58,7 +58,7 @@ NO_NETWORK = """
     lookup = socket.getaddrinfo
     socket.getaddrinfo = lambda *args, **kwargs: refuse(None, *args)
     from diptych.core.errors import ModelError
-    from diptych.encoders.table import image_tower, text_tower
+    from diptych.encoders import image_tower, text_tower
 """
 
 

@@ -8,13 +8,13 @@ from torch.nn import functional  # noqa: E402
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
 from diptych.models.heads import (  # noqa: E402
     EnsembleHead,
     LinearHead,
     MLPHead,
     SharedLayerHead,
     Standardise,
-    build_head,
     ensemble_of,
     share_layers,
 )
@@ -36,7 +36,7 @@ def test_standardised_features_have_mean_0_and_deviation_1() -> None:
 
 @pytest.mark.parametrize("part", [Part("linear"), Part("mlp"), ensemble_of(Part("mlp", {"hidden": 9}), 2)])
 def test_embeddings_have_unit_length(part: Part) -> None:
-    head = build_head(part, 6, 4)
+    head = build("head", part, features=6, dim=4)
     head.fit_statistics(X)
     for mode in (True, False):
         assert head.train(mode)(X).detach().norm(dim=1) == pytest.approx(torch.ones(50), abs=1e-5)
@@ -62,15 +62,15 @@ def test_the_mlp_head_by_hand() -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    head = build_head(Part("mlp"), 6, 4)
+    head = build("head", Part("mlp"), features=6, dim=4)
     assert not torch.equal(head.train()(X), head(X))
     assert torch.equal(head.eval()(X), head(X))
 
 
 def test_the_cosine_of_an_ensemble_is_the_mean_of_its_members() -> None:
     torch.manual_seed(1)
-    images = [build_head(Part("mlp"), 6, 4).eval() for _ in range(3)]
-    texts = [build_head(Part("linear"), 6, 4).eval() for _ in range(3)]
+    images = [build("head", Part("mlp"), features=6, dim=4).eval() for _ in range(3)]
+    texts = [build("head", Part("linear"), features=6, dim=4).eval() for _ in range(3)]
     joined = EnsembleHead(images)(X) @ EnsembleHead(texts)(X).T
     each = torch.stack([image(X) @ text(X).T for image, text in zip(images, texts, strict=True)])
     assert torch.allclose(joined, each.mean(0), atol=1e-6)
@@ -78,7 +78,7 @@ def test_the_cosine_of_an_ensemble_is_the_mean_of_its_members() -> None:
 
 def test_a_config_of_an_ensemble_builds_it_again() -> None:
     part = ensemble_of(Part("mlp", {"hidden": 7}), 3)
-    head = build_head(part, 6, 12)
+    head = build("head", part, features=6, dim=12)
     assert isinstance(head, EnsembleHead)
     assert [member.hidden.out_features for member in head.heads] == [7, 7, 7]
     assert head.eval()(X).shape == (50, 12)
@@ -99,13 +99,13 @@ def test_a_config_of_an_ensemble_builds_it_again() -> None:
 )
 def test_heads_that_cannot_be_built(part: Part, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_head(part, 6, 16)
+        build("head", part, features=6, dim=16)
 
 
 @pytest.mark.unchecked
 def test_an_option_of_another_type_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"head 'mlp' cannot take .*'many'"):
-        build_head(Part("mlp", {"hidden": "many"}), 6, 16)
+        build("head", Part("mlp", {"hidden": "many"}), features=6, dim=16)
 
 
 def test_an_ensemble_of_nothing() -> None:
@@ -146,18 +146,18 @@ def test_the_shared_head_is_its_formula() -> None:
 
 def test_the_members_of_two_ensembles_share_each_with_its_like() -> None:
     part = ensemble_of(Part("shared_layer"), 2)
-    image, text = build_head(part, 5, 12), build_head(part, 9, 12)
+    image, text = build("head", part, features=5, dim=12), build("head", part, features=9, dim=12)
     share_layers(image, text)
     assert isinstance(image, EnsembleHead)
     assert isinstance(text, EnsembleHead)
     assert [one.shared is other.shared for one, other in zip(image.heads, text.heads, strict=True)] == [True, True]
     assert image.heads[0].shared is not image.heads[1].shared
     with pytest.raises(ConfigError, match="as many members on both sides, found 2 for images and 3 for texts"):
-        share_layers(image, build_head(ensemble_of(Part("shared_layer"), 3), 9, 12))
+        share_layers(image, build("head", ensemble_of(Part("shared_layer"), 3), features=9, dim=12))
     with pytest.raises(ConfigError, match="give it to both image and text"):
-        share_layers(image, build_head(ensemble_of(Part("linear"), 2), 9, 12))
+        share_layers(image, build("head", ensemble_of(Part("linear"), 2), features=9, dim=12))
     with pytest.raises(ConfigError, match="give it to both image and text"):
-        share_layers(image, build_head(Part("linear"), 9, 12))
+        share_layers(image, build("head", Part("linear"), features=9, dim=12))
 
 
 def test_a_layer_can_only_be_shared_with_another_of_its_kind() -> None:

@@ -12,16 +12,17 @@ torch = pytest.importorskip("torch", reason="writing a model folder needs the [t
 import diptych  # noqa: E402
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ModelError  # noqa: E402
+from diptych.core.registry import build  # noqa: E402
+from diptych.encoders import image_tower, text_tower  # noqa: E402
 from diptych.encoders.export import read_weights  # noqa: E402
-from diptych.encoders.table import image_tower, text_tower  # noqa: E402
 from diptych.models import folder as files  # noqa: E402
 from diptych.models import save as saving  # noqa: E402
-from diptych.models.heads import Head, build_head, ensemble_of  # noqa: E402
+from diptych.models.heads import Head, ensemble_of  # noqa: E402
 
 
 def head(part: Part, seed: int, dim: int = 16) -> Head:
     torch.manual_seed(seed)
-    made = build_head(part, 32, dim).eval()
+    made = build("head", part, features=32, dim=dim).eval()
     made.fit_statistics(torch.randn(100, 32) * 5 + 2)
     return made
 

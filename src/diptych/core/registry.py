@@ -70,6 +70,13 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "loss": Kind("loss", ("losses",), ("dim", "classes")),
     "similarity": Kind("similarity", ("core",)),
+    "image_tower": Kind("image tower", ("encoders", "encoders.image")),
+    "text_tower": Kind(
+        "text tower", ("encoders", "encoders.text"), ("tokenizer", "training_texts", "training_languages")
+    ),
+    "network": Kind("network", ("models.networks",), ("features", "length", "vocabulary")),
+    "head": Kind("head", ("models",), ("features", "dim")),
+    "fit": Kind("fit", ("training",)),
 }
 
 

@@ -1,1 +1,28 @@
-"""encoders."""
+"""Image, text and video towers that turn inputs into features, kept as they are in training; and translation models.
+
+A tower is registered by its name for configs (`@register.image_tower("pixels")`), which may take something after a
+colon: "timm:resnet18". `image_tower` and `text_tower` make one by its name, importing only what it needs.
+"""
+
+from typing import Any
+
+from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.registry import Part, build
+
+__all__ = ["image_tower", "text_tower"]
+
+
+def image_tower(name: str, **options: Any) -> ImageTower:
+    """The image tower of that name ("efficientnet-lite0", "timm:resnet18", "onnx:model.onnx", ...).
+
+    `options` go to its class. Raises ConfigError for unknown names and options, MissingExtraError for
+    packages that are not installed, ModelError for models that are not here.
+    """
+    tower: ImageTower = build("image_tower", Part(name, options))
+    return tower
+
+
+def text_tower(name: str, **options: Any) -> TextTower:
+    """The text tower of that name ("use", "transformers:FOLDER", ...); otherwise as `image_tower`."""
+    tower: TextTower = build("text_tower", Part(name, options))
+    return tower

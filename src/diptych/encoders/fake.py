@@ -13,6 +13,7 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.image.pixels import check_pixels
 from diptych.encoders.text.clean import clean
@@ -21,6 +22,7 @@ _GRID = 4  # cells a side
 _BUCKETS = 512  # words are hashed into these
 
 
+@register.image_tower("fake", "tiny, for tests")
 class FakeImageTower:
     """A 4 x 4 grid of mean colours, projected by a fixed random matrix."""
 
@@ -39,6 +41,7 @@ class FakeImageTower:
         return np.asarray(scaled.astype(np.float32) @ self._matrix)
 
 
+@register.image_tower("fake-maps", "tiny maps of two depths, for tests")
 class FakeMapTower:
     """Mean colours and their squares on a 4 x 4 grid, and their mean on a 2 x 2 grid: maps of two depths."""
 
@@ -62,6 +65,7 @@ class FakeMapTower:
         return np.concatenate(flat, axis=1).astype(np.float32)
 
 
+@register.text_tower("fake", "tiny, for tests")
 class FakeTextTower:
     """Counts of hashed lower-case words, projected by a fixed random matrix."""
 

@@ -14,6 +14,7 @@ from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub_model import one_line
@@ -33,6 +34,7 @@ _PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
 _NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
 
 
+@register.image_tower("open_clip", "any OpenCLIP model", arguments=("NAME_OR_FOLDER", "CHECKPOINT"), split="@")
 class OpenClipImageTower:
     """The image side of an OpenCLIP model.
 
@@ -78,6 +80,7 @@ class OpenClipImageTower:
         return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
 
 
+@register.text_tower("open_clip", "any OpenCLIP model", arguments=("NAME_OR_FOLDER", "CHECKPOINT"), split="@")
 class OpenClipTextTower:
     """The text side of an OpenCLIP model; for `name` and `checkpoint` see `OpenClipImageTower`."""
 

@@ -18,8 +18,8 @@ from diptych.core.shapes import Float, Float32, UInt8
 from diptych.core.similarity import similarity_of
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
+from diptych.encoders import image_tower, text_tower
 from diptych.encoders.image.onnx import OnnxImageTower
-from diptych.encoders.table import image_tower, text_tower
 from diptych.encoders.text.tokens import read_tokens
 from diptych.models import familiarity
 from diptych.models import folder as files

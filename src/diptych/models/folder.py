@@ -42,7 +42,7 @@ BUNDLED = "bundled"  # the tower's graph is in the folder
 class SideConfig:
     """One side of a dual encoder: which tower, and which network and head sit on it."""
 
-    tower: str  # a name of the tower table, or "bundled"
+    tower: str  # the name of a registered tower, or "bundled"
     features: int  # width of the tower's output
     head: Part
     network: Part | None = None  # trained, between tower and head; its graph is part of the head's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError
+from diptych.core.registry import Part, build, part_of, register
 from diptych.core.shapes import Float, Shaped
 
 
@@ -51,6 +50,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
+@register.head("linear")
 class LinearHead(Head):
     """Standardise, dropout, one linear map, L2-normalise."""
 
@@ -65,6 +65,7 @@ class LinearHead(Head):
         return functional.normalize(self.linear(self.dropout(self.standardise(features))), dim=-1)
 
 
+@register.head("mlp")
 class MLPHead(Head):
     """Standardise, LayerNorm, input dropout, then linear + one hidden GELU layer in parallel.
 
@@ -123,6 +124,7 @@ class EnsembleHead(Head):
         return torch.div(joined, len(self.heads) ** 0.5)
 
 
+@register.head("shared_layer")
 class SharedLayerHead(Head):
     """The head of X-MRS: its last linear layer is one and the same for both modalities.
 
@@ -184,30 +186,16 @@ def _members(head: Head) -> list[nn.Module]:
     return list(head.heads) if isinstance(head, EnsembleHead) else []
 
 
-HEADS = {"linear": LinearHead, "mlp": MLPHead, "shared_layer": SharedLayerHead}
+@register.head("ensemble")
+def ensemble(features: int, dim: int, members: Sequence[Any] = ()) -> EnsembleHead:
+    """Several heads side by side, each a name or a table with its options: `members = ["mlp", "mlp"]`.
 
-
-def build_head(part: Part, features: int, dim: int) -> Head:
-    """The head that a config names; `{name = "ensemble", members = [...]}` puts several side by side.
-
-    `dim` is the width of the whole output. Raises ConfigError for an unknown name or option.
+    `dim` is the width of the whole output. Raises ConfigError when the members cannot share it evenly.
     """
-    if part.name == "ensemble":
-        members = part.options.get("members", ())
-        if not members or dim % len(members):
-            raise ConfigError(f"an ensemble of {len(members)} heads cannot share {dim} dimensions evenly")
-        parts = [Part(member["name"], {k: v for k, v in member.items() if k != "name"}) for member in members]
-        return EnsembleHead([build_head(member, features, dim // len(members)) for member in parts])
-    if part.name not in HEADS:
-        raise unknown("head", part.name, [*HEADS, "ensemble"])
-    head: Any = HEADS[part.name]
-    allowed = [name for name in inspect.signature(head).parameters if name not in ("features", "dim")]
-    check_options(part.options, allowed, f"head {part.name!r}")
-    try:
-        built: Head = head(features, dim, **part.options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"head {part.name!r} cannot take {dict(part.options)}: {error}") from error
-    return built
+    if not members or dim % len(members):
+        raise ConfigError(f"an ensemble of {len(members)} heads cannot share {dim} dimensions evenly")
+    parts = [part_of(member, "a member of an ensemble") for member in members]
+    return EnsembleHead([build("head", part, features=features, dim=dim // len(members)) for part in parts])
 
 
 def ensemble_of(part: Part, count: int) -> Part:

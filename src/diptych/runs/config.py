@@ -64,7 +64,7 @@ class SideSettings:
     In TOML a name alone will do where no option is set: `tower = "use"` is `tower = {name = "use"}`.
     """
 
-    # a name of the tower table; "words" or "wordpiece", a tokenizer trained on the training texts;
+    # the name of a registered tower; "words" or "wordpiece", a tokenizer trained on the training texts;
     # or "model:NAME_OR_FOLDER" for that model's own tower
     tower: Part
     network: Part | None = None  # left out: that of `init`, else none

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diptych import encoders
 from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.files import cache_folder
@@ -25,7 +26,6 @@ from diptych.data.features import CaptionedImages, collect_captions
 from diptych.data.readers import Source, SourceOptions
 from diptych.data.repeats import note_shared_by_splits
 from diptych.data.seen import Seen
-from diptych.encoders import table as towers
 from diptych.encoders.half_precision import half_on
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
@@ -150,7 +150,7 @@ def forget(out: Path) -> None:
 
 def map_tower(spec: str) -> MapTower:
     """A tower that gives feature maps. Raises ConfigError for one that does not."""
-    tower = towers.image_tower(spec)
+    tower = encoders.image_tower(spec)
     if not isinstance(tower, MapTower):
         raise ConfigError(
             f"the image tower {spec!r} gives no feature maps; choose efficientnet-lite0-maps, or a tower with `maps`"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from diptych.core.config import Part, check_options, to_dict, unknown
+from diptych.core import registry
+from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
@@ -17,7 +19,6 @@ from diptych.data.seen import Seen
 from diptych.models import card, familiarity
 from diptych.models.linear_map import LinearMap
 from diptych.models.save import TrainedSide, save
-from diptych.training.closed_form import CCA, FITS
 
 from . import towers
 from .config import TrainConfig
@@ -27,18 +28,15 @@ _FIT_NUMBERS = 1 << 27  # features that the maps are computed from
 _FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
 
 
-def fit_of(config: TrainConfig) -> CCA:
+def fit_of(config: TrainConfig) -> Any:
     """The fit that a config names. Raises ConfigError for an unknown one, or for heads that are not linear."""
     if config.fit is None:
         raise ConfigError("the config has no fit")
-    if config.fit.name not in FITS:
-        raise unknown("fit", config.fit.name, FITS)
-    fit = FITS[config.fit.name]
-    check_options(config.fit.options, list(fit.__dataclass_fields__), f"fit {config.fit.name!r}")
+    fit = registry.build("fit", config.fit)
     linear = (side.head is not None and side.head.name == "linear" for side in (config.image, config.text))
     if not all(linear) or config.image.network or config.text.network:
         raise ConfigError(f'fit {config.fit.name!r} computes linear heads; set head = "linear" on both sides')
-    return fit(**config.fit.options)
+    return fit
 
 
 def fit_linear(config: TrainConfig, training: FeaturePairs) -> tuple[LinearMap, LinearMap]:

@@ -19,7 +19,7 @@ from diptych.data.features import FeaturePairs, Rows
 from diptych.encoders.export import read_weights
 from diptych.models import folder as files
 from diptych.models import load
-from diptych.models.heads import build_head, share_layers
+from diptych.models.heads import share_layers
 from diptych.models.networks import build_network
 from diptych.models.side import Side
 from diptych.training.batch_order import TEXTS, BatchRows
@@ -142,7 +142,8 @@ def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Si
     if settings.head is None:
         raise ConfigError("the config has no head; call resolved() first")
     network = build_network(settings.network, tower) if settings.network else None
-    return Side(network, build_head(settings.head, network.dim if network else tower.dim, dim))
+    features = network.dim if network else tower.dim
+    return Side(network, registry.build("head", settings.head, features=features, dim=dim))
 
 
 def _sample(rows: Rows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:

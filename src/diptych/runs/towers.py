@@ -1,4 +1,4 @@
-"""Towers by their place in a config: of the table, trained on the texts at hand, or out of a saved model."""
+"""Towers by their place in a config: registered ones, those trained on the texts at hand, or a saved model's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.config import Part, check_options
+from diptych import encoders
+from diptych.core import registry
+from diptych.core.config import Part
 from diptych.core.protocols import ImageTower, Preprocess, TextTower
-from diptych.encoders import table
-from diptych.encoders.text.tokens import KINDS, TokenTower, train_tokenizer
 from diptych.models import folder as files
 from diptych.models import load
 
 _OF_MODEL = "model:"
-_TOKENIZER_OPTIONS = ("lower_case", "max_tokens", "min_count", "vocabulary")
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class _BundledTower:
 
 
 def image_tower(part: Part) -> ImageTower:
-    """A tower of the table, or the one inside a saved model ("model:base")."""
+    """A registered tower, or the one inside a saved model ("model:base")."""
     if not part.name.startswith(_OF_MODEL):
-        return table.image_tower(part.name, **part.options)
+        return encoders.image_tower(part.name, **part.options)
     model = load(part.name.removeprefix(_OF_MODEL))
     if model.config.image.tower != files.BUNDLED:
         return model.image_tower
@@ -52,7 +51,7 @@ def image_tower(part: Part) -> ImageTower:
 
 
 def text_tower(part: Part, texts: Callable[[], Iterable[str]], languages: Iterable[str] = ()) -> TextTower:
-    """A tower of the table, a tokenizer trained on `texts()`, or the tower that a saved model uses ("model:base").
+    """A registered tower, a tokenizer trained on `texts()`, or the tower that a saved model uses ("model:base").
 
     Args:
         part: its name and options; a tokenizer takes `vocabulary`, `min_count`, `lower_case`, `max_tokens`.
@@ -61,26 +60,26 @@ def text_tower(part: Part, texts: Callable[[], Iterable[str]], languages: Iterab
     """
     if part.name.startswith(_OF_MODEL):
         return load(part.name.removeprefix(_OF_MODEL)).text_tower
-    if part.name not in KINDS:
-        return table.text_tower(part.name, **part.options)
-    check_options(part.options, _TOKENIZER_OPTIONS, f"text tower {part.name!r}")
-    options = dict(part.options)
-    length = options.pop("max_tokens", 64)
-    return TokenTower(train_tokenizer(texts(), part.name, **options), length, languages)
+    tower: TextTower = registry.build(
+        "text_tower", part, tokenizer=part.name, training_texts=texts, training_languages=languages
+    )
+    return tower
 
 
 def trains_tokenizer(part: Part) -> bool:
     """Whether this text tower can only be made when the training texts are there."""
-    return part.name in KINDS
+    if part.name.startswith(_OF_MODEL):
+        return False
+    return bool(registry.find("text_tower", part.name).facts.get("trained"))
 
 
 def plain_image_part(part: Part) -> Part:
-    """The table's own words for a tower that was named as some model's."""
+    """The registered name of a tower that was named as some model's."""
     return _plain(part, "image")
 
 
 def plain_text_part(part: Part) -> Part:
-    """The table's own words for a tower that was named as some model's."""
+    """The registered name of a tower that was named as some model's."""
     return _plain(part, "text")
 
 

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
+from diptych import encoders
 from diptych.core.config import Part, check_options
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import TextTower
 from diptych.core.shapes import Float32, UInt8
-from diptych.encoders import table
 from diptych.models import load
 from diptych.models.dual import DualEncoder
 
@@ -80,7 +80,7 @@ def text_tower(part: Part) -> TextTower:
             tower: TextTower = EncoderTexts(model) if prefix == ENCODER else model.text_tower
             break
     else:
-        tower = table.text_tower(part.name, **part.options)
+        tower = encoders.text_tower(part.name, **part.options)
     if getattr(tower, "storage", "float16") != "float16":
         raise ConfigError(
             f"the text tower {part.name!r} gives token ids, and a generator needs features; choose use, "

@@ -1,4 +1,7 @@
-"""Linear maps into one space, computed in one step, in NumPy: the baseline that training must beat."""
+"""Linear maps into one space, computed in one step, in NumPy: the baseline that training must beat.
+
+A one-step fit is registered with `@register.fit` and has `maps(x, y, partner, dim)`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Float, Float32, Int
 
 
+@register.fit("cca")
 @dataclass(frozen=True)
 class CCA:
     """Regularised canonical correlation analysis between centred X (n, p) and Y (m, q).
@@ -81,6 +86,3 @@ def _inverse_root(rows: Float[np.ndarray, "n p"], regularisation: float) -> Floa
 def _widened(maps: Float[np.ndarray, "p k"], dim: int) -> Float32[np.ndarray, "p d"]:
     """With zeros for the directions that so few pairs do not have."""
     return np.pad(maps, ((0, 0), (0, dim - maps.shape[1]))).astype(np.float32)
-
-
-FITS = {"cca": CCA}

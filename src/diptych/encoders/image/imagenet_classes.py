@@ -108,7 +108,7 @@ class ImageNetDetector:
     def detect(self, images: UInt8[np.ndarray, "n h w 3"]) -> Bool[np.ndarray, "n c"]:
         """Which of `classes` each picture shows."""
         from diptych.data.images import prepare
-        from diptych.encoders.table import image_tower
+        from diptych.encoders import image_tower
 
         tower = image_tower("efficientnet-lite0")
         rows = [tower.embed(prepare(image, tower.preprocess)[None]) for image in images]

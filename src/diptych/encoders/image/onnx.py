@@ -13,6 +13,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.image.pixels import normalise_pixels
 from diptych.encoders.onnx_session import first_line, start_session
@@ -21,6 +22,7 @@ INPUT = "pixels"
 PREPROCESS_KEY = "diptych_preprocess"  # in the file's metadata: the fields of Preprocess as JSON
 
 
+@register.image_tower("onnx", "a graph of your own", arguments=("FILE",))
 class OnnxImageTower:
     """A graph from `pixels`, float32 (b, 3, h, w) already normalised, to the output named `output`, (b, d).
 

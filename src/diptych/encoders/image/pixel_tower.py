@@ -6,10 +6,12 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import UInt8
 from diptych.encoders.image.pixels import check_pixels
 
 
+@register.image_tower("pixels", "pixels as they are, below the network backbone")
 class PixelTower:
     """RGB pictures of `size` x `size` pixels as rows of bytes; the network above it normalises them.
 

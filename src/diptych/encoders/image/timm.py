@@ -13,6 +13,7 @@ from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.image.pixels import normalise_pixels
@@ -22,6 +23,7 @@ from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
 _HUB = ("hf-hub:", "hf_hub:")
 
 
+@register.image_tower("timm", "any timm model", arguments=("NAME_OR_FOLDER",))
 class TimmImageTower:
     """Pooled features before the classifier, of a timm model.
 

@@ -12,6 +12,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
 from diptych.encoders.image.pixels import normalise_pixels
@@ -20,6 +21,7 @@ from diptych.encoders.pytorch import state_fingerprint
 POOLINGS = ("auto", "projected", "cls", "mean", "pooler")
 
 
+@register.image_tower("transformers", "any image model of transformers", arguments=("NAME_OR_FOLDER",))
 class TransformersImageTower:
     """Pooled features of an image model.
 

@@ -11,18 +11,20 @@ from diptych.core import fingerprint
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import TextTower
+from diptych.core.registry import register
 from diptych.core.shapes import Float32
 
 
+@register.text_tower("joined", "several of these side by side, by its option towers")
 class JoinedTextTower:
     """The features of several towers, each brought to unit length, one after the other.
 
-    `towers` are names of the tower table ("use", "transformers:FOLDER"). It speaks the languages that all
+    `towers` are names of text towers ("use", "transformers:FOLDER"). It speaks the languages that all
     of them do. Raises ConfigError for fewer than two.
     """
 
     def __init__(self, towers: Sequence[str]) -> None:
-        from diptych.encoders.table import text_tower
+        from diptych.encoders import text_tower
 
         if isinstance(towers, str) or len(towers) < 2:
             raise ConfigError(

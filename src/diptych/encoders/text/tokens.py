@@ -7,7 +7,7 @@ network above it (`diptych.models.networks`) is what learns. Runs on the `tokeni
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from diptych.core import fingerprint
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.extras import need
+from diptych.core.registry import register
 from diptych.core.shapes import Int32
 from diptych.encoders.offline import hub_folder
 from diptych.encoders.text.clean import clean
@@ -28,6 +29,7 @@ UNKNOWN, START, END = "[UNK]", "[CLS]", "[SEP]"
 KINDS = ("words", "wordpiece")
 
 
+@register.text_tower("tokens", "token ids of a tokenizer, below a network of its own", arguments=("NAME_OR_FOLDER",))
 class TokenTower:
     """Texts to rows of `max_tokens` token ids, -1 after the last.
 
@@ -144,6 +146,25 @@ def train_tokenizer(
             special_tokens=[(token, made.token_to_id(token)) for token in (START, END)],
         )
     return made
+
+
+@register.text_tower("words", "words of the training texts, below a network of its own", trained=True)
+@register.text_tower("wordpiece", "pieces of words of the training texts, below a network of its own", trained=True)
+def trained_tower(
+    tokenizer: str,
+    training_texts: Callable[[], Iterable[str]],
+    training_languages: Iterable[str] = (),
+    *,
+    max_tokens: int = 64,
+    vocabulary: int = 30_000,
+    min_count: int = 2,
+    lower_case: bool = True,
+) -> TokenTower:
+    """A tower over a tokenizer ("words" or "wordpiece") that is trained now; see `train_tokenizer`."""
+    made = train_tokenizer(
+        training_texts(), tokenizer, vocabulary=vocabulary, min_count=min_count, lower_case=lower_case
+    )
+    return TokenTower(made, max_tokens, training_languages)
 
 
 def _words(tokenizers: Any, vocabulary: int, min_count: int, lower_case: bool) -> tuple[Any, Any]:

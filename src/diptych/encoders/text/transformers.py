@@ -11,6 +11,7 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
+from diptych.core.registry import register
 from diptych.core.shapes import Float32
 from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
 from diptych.encoders.offline import hub_folder
@@ -23,6 +24,9 @@ _UNLIMITED = 1_000_000  # tokenizers without a limit state an astronomical one
 _FIXED_LENGTH = ("siglip", "siglip2")  # trained on texts padded to full length
 
 
+@register.text_tower(
+    "transformers", "any text model of transformers, also sentence-transformers", arguments=("NAME_OR_FOLDER",)
+)
 class TransformersTextTower:
     """Pooled features of a text model.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.registry import register
 from diptych.core.shapes import Float32
 from diptych.encoders.text.clean import clean
 
@@ -29,6 +30,7 @@ _CACHED_LENGTH = 1_000  # characters; longer texts are not worth their room in t
 _PREPARATION = 1  # raise when cleaning or cutting changes, so that libraries notice
 
 
+@register.text_tower("use", "16 languages, no PyTorch")
 class UniversalSentenceEncoder:
     """512 L2-normalised features a text, for 16 languages (Chinese both simplified and traditional).
 

@@ -12,7 +12,7 @@ from diptych.core.extras import is_installed, need
 from diptych.core.protocols import SILENT, ImageTower, MapTower, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import prepare
-from diptych.encoders.table import image_tower
+from diptych.encoders import image_tower
 from diptych.evaluation.generative import MapShape
 from diptych.models import load
 

@@ -15,10 +15,10 @@ from diptych.core.protocols import SILENT, CrossEncoder, MapTower, Preprocess, P
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
+from diptych.encoders import image_tower
 from diptych.encoders.half_precision import half_on
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.pytorch import choose_device
-from diptych.encoders.table import image_tower
 from diptych.models.folder import BUNDLED, WEIGHTS, verify
 
 from . import folder as files

@@ -45,7 +45,7 @@ GRAPH = f"{TOWER}/image_tower.onnx"
 class TowerConfig:
     """The image tower below the network."""
 
-    tower: str  # a name of the tower table, or "bundled"
+    tower: str  # the name of a registered tower, or "bundled"
     maps: tuple[tuple[int, int, int], ...]  # (channels, rows, columns), finest first
     preprocess: Preprocess
     fingerprint: str

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Shaped
 from diptych.encoders.image.timm import TimmImageTower
 from diptych.models.networks.base import Network, set_pace
 
 
+@register.network("backbone")
 class Backbone(Network):
     """Any timm model without its classifier, over rows of the tower "pixels".
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from diptych.core.registry import register
 from diptych.core.shapes import Float, Int
 from diptych.models.networks.base import Network, mask_of, trim_padding
 
 
+@register.network("bag")
 class BagOfWords(Network):
     """f(y) = 1/|y| * sum_w e_w over the tokens w of a text; padding has no part in it.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import Part, build, get
 from diptych.core.shapes import Bool, Float, Int, Shaped
 
 
@@ -29,6 +33,22 @@ class Network(nn.Module):
     def for_export(self) -> Network:
         """The same function in a form that can be exported: itself, unless something must be merged first."""
         return self
+
+
+def build_network(part: Part, tower: Any) -> Network:
+    """The network that a config names, on the rows of `tower`.
+
+    It may take `features` or `length` (the width of a row), or `vocabulary` (the number of token ids).
+    Raises ConfigError for an unknown name or option, and for a tower whose rows it cannot read.
+    """
+    takes = inspect.signature(get("network", part.name)).parameters
+    where, vocabulary = f"network {part.name!r}", getattr(tower, "vocabulary", None)
+    if "vocabulary" in takes and vocabulary is None:
+        raise ConfigError(f'{where} reads token ids; set tower = {{name = "words"}}, "wordpiece" or "tokens:FOLDER"')
+    if "features" in takes and vocabulary is not None:
+        raise ConfigError(f"{where} reads features or pixels, found a tower of token ids")
+    network: Network = build("network", part, features=tower.dim, length=tower.dim, vocabulary=vocabulary)
+    return network
 
 
 def trim_padding(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.encoders.image.efficientnet_lite import Tail, imagenet, stem_of_width
 from diptych.models.networks.base import Network, set_pace
 
 
+@register.network("efficientnet_tail")
 class EfficientNetTail(Network):
     """Fine-tuning the part of the backbone that matters, at a third of its cost.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from diptych.core.config import check_options, unknown
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
+from diptych.core.registry import register
 from diptych.core.shapes import Float, Int
 from diptych.encoders.hub_model import load_hub_model
 from diptych.models.networks.base import Network, mask_of, set_pace, trim_padding
@@ -19,6 +20,7 @@ POOLINGS = ("mean", "cls")
 _LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.1, "targets": ()}
 
 
+@register.network("transformers")
 class PretrainedText(Network):
     """Token states of a transformers model, pooled; the whole of it learns, or LoRA's few weights alone.
 

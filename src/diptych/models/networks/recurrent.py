@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from diptych.core.registry import register
 from diptych.core.shapes import Float, Int
 from diptych.models.networks.base import Network, is_tracing, mask_of, trim_padding
 
 
+@register.network("gru")
 class GRUText(Network):
     """The text tower of VSE++: word vectors U(-0.1, 0.1) → GRU → the state after the last word.
 

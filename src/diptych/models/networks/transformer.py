@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Bool, Float, Int
 from diptych.models.networks.base import Network, mask_of, trim_padding
 
@@ -41,6 +42,7 @@ class Block(nn.Module):
         return mixed.transpose(1, 2).flatten(2)
 
 
+@register.network("transformer")
 class TransformerText(Network):
     """Word pieces with learnt positions → `layers` blocks → the state of the first token ([CLS]).
 

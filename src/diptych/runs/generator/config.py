@@ -22,7 +22,7 @@ KIND = "synthesis"
 class TextSettings:
     """Where text features come from."""
 
-    # a name of the tower table, "model:NAME_OR_FOLDER" for that model's own, "encoder:NAME_OR_FOLDER" for its space
+    # a registered tower, "model:NAME_OR_FOLDER" for that model's own, "encoder:NAME_OR_FOLDER" for its space
     tower: Part = field(default_factory=lambda: Part("use"))
     max_words: int = 12  # of a text; the sentence vector reads the whole text. X-MRS reads no words
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, ModelError
-from diptych.encoders import table
+from diptych.core.registry import _arguments, entries, find
+from diptych.encoders import image_tower, text_tower
 from diptych.encoders.fake import FakeImageTower
-from diptych.encoders.table import image_tower, text_tower
 from diptych.encoders.text.use import UniversalSentenceEncoder
 
 
@@ -20,9 +20,9 @@ def test_names_give_towers() -> None:
 
 
 def test_an_unknown_name_lists_the_choices_and_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"did you mean 'efficientnet-lite0'\? choose from .*timm:NAME_OR_FOLDER"):
+    with pytest.raises(ConfigError, match=r"choose from .*timm:NAME_OR_FOLDER.*; did you mean 'efficientnet-lite0'\?"):
         image_tower("eficientnet-lite0")
-    with pytest.raises(ConfigError, match="unknown text tower 'zzz'; choose from use,"):
+    with pytest.raises(ConfigError, match="unknown text tower 'zzz'; choose from fake, joined, open_clip:"):
         text_tower("zzz")
 
 
@@ -33,7 +33,7 @@ def test_a_wrong_form_shows_the_right_one(spec: str) -> None:
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'sise'.*options are dim, size, seed"):
+    with pytest.raises(ConfigError, match=r"unknown option 'sise'; it takes dim, seed, size; did you mean 'size'"):
         image_tower("fake", sise=3)
 
 
@@ -43,19 +43,18 @@ def test_the_part_after_the_colon_reaches_the_tower() -> None:
 
 
 def test_the_first_at_sign_splits_unless_it_is_in_a_folder(tmp_path: Path) -> None:
-    entry = table.IMAGE_TOWERS["open_clip"]
-    assert table._split("ViT-B-32@/me@home/weights.pt", entry) == ["ViT-B-32", "/me@home/weights.pt"]
+    entry = find("image_tower", "open_clip")
+    assert _arguments(entry, "open_clip:ViT-B-32@/me@home/weights.pt") == ["ViT-B-32", "/me@home/weights.pt"]
     folder = tmp_path / "my@model"
     folder.mkdir()
-    assert table._split(str(folder), entry) == [str(folder)]
-    assert table._split("folder@1", table.IMAGE_TOWERS["timm"]) == ["folder@1"]
+    assert _arguments(entry, f"open_clip:{folder}") == [str(folder)]
+    assert _arguments(find("image_tower", "timm"), "timm:folder@1") == ["folder@1"]
 
 
-@pytest.mark.parametrize("entries", [table.IMAGE_TOWERS, table.TEXT_TOWERS])
-def test_every_entry_imports_or_names_its_extra(entries: dict[str, table.Entry]) -> None:
-    for entry in entries.values():
-        tower = table._import(entry.target)
-        assert callable(tower.embed)
+@pytest.mark.parametrize("kind", ["image_tower", "text_tower"])
+def test_every_built_in_tower_can_be_imported(kind: str) -> None:
+    for entry in entries(kind).values():
+        assert callable(entry.load().part)
 
 
 def test_fake_pair_embeds() -> None:
