@@ -77,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
     "network": Kind("network", ("models.networks",), ("features", "length", "vocabulary")),
     "head": Kind("head", ("models",), ("features", "dim")),
     "fit": Kind("fit", ("training",)),
+    "reader": Kind("format", ("data.readers",)),
 }
 
 

@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.data.readers import READERS, SourceOptions, open_source
+from diptych.core.registry import entries
+from diptych.data.readers import SourceOptions, open_source
 from diptych.data.readers.options import normalise_split, split_of_name
 
 
-def test_every_reader_of_the_table_can_be_imported_but_for_optional_ones():
-    import importlib
-
-    for name, reader in READERS.items():
-        module, function = reader.target.split(":")
-        assert callable(getattr(importlib.import_module(f"diptych.data.readers.{module}"), function)), name
+def test_every_built_in_reader_can_be_imported():
+    for entry in entries("reader").values():
+        assert callable(entry.load().part)
 
 
 def test_unknown_formats_and_files_list_the_choices(tmp_path):

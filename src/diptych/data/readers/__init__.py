@@ -9,6 +9,5 @@ from __future__ import annotations
 
 from .options import SourceOptions
 from .source import Source, of_origins, open_source
-from .table import READERS, Reader
 
-__all__ = ["READERS", "Reader", "Source", "SourceOptions", "of_origins", "open_source"]
+__all__ = ["Source", "SourceOptions", "of_origins", "open_source"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import Reason
+from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from .files import file_split, source_files
@@ -22,6 +23,7 @@ Split = Callable[[], str | None]
 BATCH = 64  # rows: images come along, so a batch may be tens of megabytes
 
 
+@register.reader("parquet", "Parquet files with image bytes or paths")
 def read_parquet(job: Reading) -> Iterator[Pair]:
     """One Pair a row of each .parquet file.
 

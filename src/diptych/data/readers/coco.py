@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
@@ -32,6 +33,7 @@ def find(path: Path) -> list[Path]:
     return []
 
 
+@register.reader("coco", "MS-COCO: captions_*.json, with the objects of instances_*.json")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair an image with all of its captions; the split is that of the file's name.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import FileImage, Pair
 
@@ -23,6 +24,7 @@ def is_cub(path: Path) -> bool:
     return (path / IMAGES).is_file() and (path / LABELS).is_file()
 
 
+@register.reader("cub", "CUB-200-2011 birds: its lists, and a folder of captions")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair a bird: its caption file's lines are its texts, its species is its class.
 

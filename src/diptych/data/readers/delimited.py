@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import plain
 from diptych.core.types import Pair
 from diptych.data.images import SUFFIXES as IMAGE_SUFFIXES
@@ -26,6 +27,7 @@ DELIMITERS = (",", "\t", "|", ";")
 MAX_HEADER = 1 << 16  # characters
 
 
+@register.reader("csv", "CSV or TSV with a header")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair a row.
 

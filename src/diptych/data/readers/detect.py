@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.registry import entries, names
 from diptych.data.image_walk import is_image_file
 
 from . import (
@@ -29,23 +30,25 @@ from .textfile import head
 _INGREDIENTS = re.compile(rb'"ingredients"\s*:')  # as a key
 
 
-def detect(path: Path, choices: str, encoding: str | None = None) -> str:
-    """Name of the reader for `path`, by its name and first bytes.
+def detect(path: Path, encoding: str | None = None) -> str:
+    """Name of the reader for `path`: the first registered one whose `detects(path)` says so, else by name and content.
 
-    Raises DataError when there is nothing there, or nothing in it; ConfigError, with the
-    `choices`, when it is none of the formats.
+    Raises DataError when there is nothing there, or nothing in it; ConfigError when it is none of the formats.
     """
+    for name, entry in entries("reader").items():
+        if "detects" in entry.facts and path.exists() and entry.load().facts["detects"](path):
+            return name
     if path.is_dir():
-        return _detect_folder(path, choices)
+        return _detect_folder(path)
     if not path.is_file():
         raise DataError(
             f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)",
             Reason.MISSING,
         )
-    return _detect_file(path, choices, encoding)
+    return _detect_file(path, encoding)
 
 
-def _detect_file(path: Path, choices: str, encoding: str | None) -> str:
+def _detect_file(path: Path, encoding: str | None) -> str:
     name = path.name.lower()
     if path.stat().st_size == 0:
         raise DataError(f"{path} is an empty file")
@@ -74,10 +77,10 @@ def _detect_file(path: Path, choices: str, encoding: str | None) -> str:
         return "images"
     if name.endswith((".zip", ".7z", ".rar")):
         raise ConfigError(f"{path} is a packed archive; unpack it and give the folder")
-    raise ConfigError(f"cannot tell what {path} is; name it with --format, one of {choices}")
+    raise ConfigError(f"cannot tell what {path} is; name it with --format, one of {', '.join(names('reader'))}")
 
 
-def _detect_folder(path: Path, choices: str) -> str:
+def _detect_folder(path: Path) -> str:
     if not any(path.iterdir()):
         raise DataError(f"{path} is an empty folder", Reason.NO_IMAGE)
     tables = (

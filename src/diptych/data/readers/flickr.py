@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from .options import normalise_split
@@ -28,6 +29,7 @@ def find(path: Path) -> Path | None:
     return next((file for file in candidates if file.is_file() and _is_token_file(file)), None)
 
 
+@register.reader("flickr", "Flickr8k or Flickr30k: token file and lists of splits")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair a photo, in the order of the token file; the split is that of the list that names it.
 

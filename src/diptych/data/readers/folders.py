@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import is_unicode, plain
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.image_walk import ImageWalk
@@ -21,6 +22,7 @@ MAX_CAPTION_FILE = 1 << 20  # bytes
 UNREAD_TEXT = "text files that are named like no image of their folder (a.txt is for a.jpg), not read"
 
 
+@register.reader("images", "folder of images, captions in same-stem .txt files if any", lists_once=True)
 def read_images(job: Reading) -> Iterator[Pair]:
     """Every image below the folder, in the order of the names, those that links lead to last.
 
@@ -42,6 +44,7 @@ def read_images(job: Reading) -> Iterator[Pair]:
             _note_other_texts(job, folder, named)
 
 
+@register.reader("classes", "one folder of images for each class", lists_once=True)
 def read_classes(job: Reading) -> Iterator[Pair]:
     """`class/image.jpg` or `split/class/image.jpg`: the class is the group, and a text ("a_b" -> "a b")."""
     for path in image_files(job, job.path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from diptych.core.errors import DataError, DiptychError, Reason
 from diptych.core.extras import needed_by
+from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from . import delimited, jsonl
@@ -27,6 +28,7 @@ def is_saved(path: Path) -> bool:
     )
 
 
+@register.reader("huggingface", "folder of a `datasets` set, or a name on the hub", by_name=True)
 def read(job: Reading) -> Iterator[Pair]:
     """Pairs of a folder saved by `save_to_disk`, of a folder of shards, or of a data set on the hub.
 

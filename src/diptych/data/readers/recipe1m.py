@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import FileImage, Pair
 from diptych.data.text_parts import parse_parts
@@ -38,6 +39,7 @@ class _Beside:
     ingredient_names: Mapping[str, str]
 
 
+@register.reader("recipe1m", "Recipe1M: layer1.json, layer2.json (or layer2+.json) and files beside them")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair a recipe that has images; the layers are streamed, never held as a whole.
 

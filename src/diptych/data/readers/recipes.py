@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from . import jsonl
@@ -14,6 +15,7 @@ FILE = "recipes.jsonl"
 FIELDS = ("title", "ingredients", "instructions")
 
 
+@register.reader("recipes", "recipes.jsonl: title, ingredients, instructions, images")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair a recipe with at most one text for each of title, ingredients and instructions.
 

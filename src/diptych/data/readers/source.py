@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from diptych.core import fingerprint
-from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.errors import DataError, Reason
 from diptych.core.notes import Notes
+from diptych.core.registry import find
 from diptych.core.text import is_unicode, plain
 from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
 from diptych.data.splits import HELD_OUT, SHARE, divide
@@ -19,7 +20,6 @@ from .detect import detect
 from .joining import Joined, joined
 from .options import SourceOptions, normalise_split
 from .reading import Reading
-from .table import READERS
 
 DEFAULTS = SourceOptions()
 JOINED, CONFLICT, REPEATED_ID = "joined_rows", "conflict", "repeated_id"  # kinds of notes
@@ -101,13 +101,13 @@ class Source:
             raise DataError(f"{self.path} has no text part {missing[0]!r}; parts found: {found}", Reason.EMPTY_TEXT)
 
     def _records(self, job: Reading) -> Iterator[Joined]:
-        if READERS[self.format].lists_once:
+        if find("reader", self.format).facts.get("lists_once"):
             return map(Joined, self._rows(job))
         passes = iter((Reading(self.path, self.options), job))  # the first only to know which images there are
         return joined(lambda: self._rows(next(passes)))
 
     def _rows(self, job: Reading) -> Iterator[Pair]:
-        for pair in READERS[self.format].read(job):
+        for pair in find("reader", self.format).part(job):
             if is_unicode(_labels(pair)):
                 yield pair
             else:
@@ -194,12 +194,9 @@ def open_source(spec: str | Path, options: SourceOptions = DEFAULTS) -> Source:
     there is nothing to read.
     """
     path = Path(spec).expanduser()
-    choices = ", ".join(sorted(READERS))
     name = options.format
-    if name is not None and name not in READERS:
-        raise ConfigError(f"unknown format {name!r}; choose from {choices}")
     if name is None:
-        name = detect(path, choices, options.encoding)
-    elif not READERS[name].by_name and not path.exists():
+        name = detect(path, options.encoding)
+    elif not find("reader", name).facts.get("by_name") and not path.exists():
         raise DataError(f"no file or folder {path}", Reason.MISSING)
     return Source(path, name, options)

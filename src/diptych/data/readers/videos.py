@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.types import Pair, Text
 from diptych.data.video import SUFFIXES, VideoImage
 
@@ -34,6 +35,7 @@ def looks_like_videos(path: Path) -> bool:
     return b'"videoID"' in start if start.startswith(b"[") else b'"video_id"' in start
 
 
+@register.reader("videos", "captions of videos: VATEX or MSR-VTT, a JSON file and the videos' folder")
 def read(reading: Reading) -> Iterator[Pair]:
     """One Pair a clip whose video is there, with all of its captions.
 

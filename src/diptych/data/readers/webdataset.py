@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import DataError, Reason
+from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import BytesImage, ImageRef, Pair, TarImage, Text
 from diptych.data.images import SUFFIXES
@@ -65,6 +66,7 @@ class _Sample:
         return bool(self.captions or self.record or self.group)
 
 
+@register.reader("webdataset", "tars with members grouped by name")
 def read(job: Reading) -> Iterator[Pair]:
     """One Pair for each run of members with the same key (name up to the first dot after the last slash; up to a later
     one where images and texts that share more of their names stand under it, which is noted).
