@@ -38,6 +38,8 @@ HOW_TO_REGISTER = (
 )
 _PACKAGE = __name__.partition(".")[0]
 _ROOT = Path(__file__).parents[1]
+# a decorator, then the name of what it decorates and the first line of its docstring
+_LINE = r"^@register\.{}\((.*?)\)\n(?=(?:@.*?^)?(?:class|def) (\w+).*?\"\"\"(.*?)(?:\"\"\"|\n))"
 _OWN_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -307,24 +309,21 @@ def _built_in(kind: str) -> tuple[Entry, ...]:
 
 
 def _lines(kind: str, module: str, source: str) -> Iterator[Entry]:
-    for node in ast.parse(source).body:
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
-            continue
-        for line in node.decorator_list:
-            if isinstance(line, ast.Call) and ast.unparse(line.func) == f"register.{kind}":
-                name, *summary = (ast.literal_eval(argument) for argument in line.args)
-                facts = {keyword.arg or "": _literal(keyword.value) for keyword in line.keywords}
-                documented = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
-                said = facts.pop("summary", summary[0] if summary else documented)
-                yield Entry(kind, name, said, facts, module, node.name)
+    for match in re.finditer(_LINE.format(kind), source, re.MULTILINE | re.DOTALL):
+        call, attribute, documented = match.groups()
+        line = ast.parse(f"register({call})", mode="eval").body
+        if isinstance(line, ast.Call):
+            name, *summary = (ast.literal_eval(argument) for argument in line.args)
+            facts = {keyword.arg or "": _literal(keyword.value) for keyword in line.keywords}
+            yield Entry(kind, name, summary[0] if summary else documented.rstrip("."), facts, module, attribute)
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a fact that is written out; None for others, which are known once the module is imported."""
+    """The value of a fact that is written out; ... for others, which are known once the module is imported."""
     try:
         return ast.literal_eval(node)
     except ValueError:
-        return None
+        return ...
 
 
 @functools.cache
