@@ -283,3 +283,11 @@ def painted(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
     torch.set_num_threads(1)  # sums over several come in another order, and tests compare bytes
     out = tmp_path_factory.mktemp("painted")
     return Trained(out, synthesis.train(small_synthesis_config(), out, source=str(shapes), device="cpu"))
+
+
+@pytest.fixture(autouse=True)
+def registry_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    from diptych.core import registry
+
+    monkeypatch.setattr(registry, "_TABLES", {kind: dict(table) for kind, table in registry._TABLES.items()})

@@ -7,10 +7,12 @@ from hypothesis import given
 from ir_measures import AP, RR, P, Qrel, ScoredDoc, Success, nDCG
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.evaluation import Positives, metric_table, ranks_from_scores
 from diptych.evaluation.metrics import (
     average_precision,
     first_rank,
+    metric_named,
     ndcg_at,
     precision_at,
     recall_at,
@@ -130,3 +132,29 @@ def test_cuts_below_one_are_refused():
         metric_table((0, 5))
     with pytest.raises(ConfigError, match="at least 1"):
         recall_at(ranks_at(0), 0)
+
+
+def test_a_registered_metric_is_in_the_table_after_the_built_in_ones():
+    @register.metric("worst", lower_is_better=True)
+    def worst(ranks):
+        """Place of the last relevant item."""
+        return np.maximum.reduceat(ranks.ranks, ranks.offsets[:-1]) + 1
+
+    @register.metric("all@k", percent=True)
+    def all_at(ranks, k):
+        """Whether all relevant items are among the first k."""
+        return worst(ranks) <= k
+
+    scores = -np.tile(np.arange(4.0), (2, 1))
+    ranks = ranks_from_scores(scores, Positives.from_gains([{0: 1.0, 2: 1.0}, {1: 1.0}], 4))
+    table = metric_table((1, 2))
+    assert list(table)[-3:] == ["all@1", "all@2", "worst"]
+    assert (table["worst"].of(ranks), table["all@2"].of(ranks)) == (2.5, 0.5)
+    assert metric_named("all@7").percent
+    assert metric_named("all@0") is None
+
+
+def test_a_metric_that_is_no_number_a_query_is_refused():
+    register.metric("mean", "one number for all")(lambda ranks: 0.5)
+    with pytest.raises(ConfigError, match=r"the metric mean gave an array of shape \(\); expected one number for each"):
+        metric_table()["mean"].checked(ranks_at(0))

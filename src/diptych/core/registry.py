@@ -80,6 +80,7 @@ KINDS: Mapping[str, Kind] = {
     "head": Kind("head", ("models",), ("features", "dim")),
     "fit": Kind("fit", ("training",)),
     "reader": Kind("format", ("data.readers",)),
+    "metric": Kind("metric", ("evaluation",)),
 }
 
 

@@ -28,7 +28,7 @@ from .bootstrap import (
     sign_p_value,
     summarised,
 )
-from .metrics import metric_table
+from .metrics import metric_named
 from .saved import SavedReport
 
 FORMAT, FORMAT_VERSION = "diptych-comparison", 1
@@ -153,14 +153,14 @@ def _baseline(reports: Sequence[SavedReport], wanted: str, metrics: Sequence[str
 
 def is_percent(metric: str) -> bool:
     """Whether a metric of the table ("text_to_image R@1") is printed times 100; rsum is in percent already."""
-    table = metric_table([int(metric.partition("@")[2])] if "@" in metric else ())
-    name = metric.split()[-1]
-    return name in table and table[name].percent
+    found = metric_named(metric.partition(" ")[2])
+    return found is not None and found.percent
 
 
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value is the better one."""
-    return metric.split()[-1] in ("medR", "meanR")
+    found = metric_named(metric.partition(" ")[2])
+    return found is not None and found.lower_is_better
 
 
 def _short(value: Any) -> str:

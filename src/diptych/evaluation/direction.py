@@ -72,7 +72,7 @@ def unmeasured(rankings: Sequence[Ranking], cuts: Iterable[int]) -> Direction:
 def numbers_of(rankings: Sequence[Ranking], cuts: Iterable[int]) -> dict[str, Number]:
     """The metrics of `metric_table` by name, each with its queries' values in every draw."""
     return {
-        name: Number((Term(tuple(Sample(metric.values(one.ranks), one.units) for one in rankings), metric.summary),))
+        name: Number((Term(tuple(Sample(metric.checked(one.ranks), one.units) for one in rankings), metric.summary),))
         for name, metric in metric_table(cuts).items()
     }
 

@@ -1,5 +1,8 @@
 """Retrieval metrics: each takes the ranks of the relevant items and gives one value a query.
 
+They are registered by name (`@register.metric("MRR", percent=True)`): `percent` is printed times 100, `median` sums
+the queries up by their median, `lower_is_better` says so. One that takes `k` has a name that ends in "@k".
+
 A metric's number is the mean of its values over the queries, except the median rank, which is
 their median. An irrelevant item that ties with a relevant one ranks before it (see `ranks`), so
 ties always count against.
@@ -7,6 +10,7 @@ ties always count against.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +19,7 @@ from functools import partial
 import numpy as np
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import entries, register
 from diptych.core.shapes import Float64
 
 from .ranks import Ranks
@@ -23,6 +28,7 @@ CUTS = (1, 5, 10)
 Values = Float64[np.ndarray, " q"]
 
 
+@register.metric("R@k", "share of queries with a relevant item among the first k", percent=True, place=1)
 def recall_at(ranks: Ranks, k: int) -> Values:
     """1 where the best relevant item is among the first k, else 0 (Recall@k of the image-text field).
 
@@ -32,12 +38,15 @@ def recall_at(ranks: Ranks, k: int) -> Values:
     return (ranks.best < _cut(k)).astype(np.float64)
 
 
+@register.metric("P@k", "share of the first k places held by relevant items", percent=True, place=7)
 def precision_at(ranks: Ranks, k: int) -> Values:
     """Share of the first k places held by relevant items; places beyond the gallery's end are misses."""
     hits = (ranks.ranks < _cut(k)).astype(np.float64)
     return np.asarray(np.add.reduceat(hits, ranks.offsets[:-1]) / k)
 
 
+@register.metric("medR", "median place of the best relevant item", median=True, lower_is_better=True, place=2)
+@register.metric("meanR", "mean place of the best relevant item", lower_is_better=True, place=3)
 def first_rank(ranks: Ranks) -> Values:
     """Place of the best relevant item, 1 for the first: the values behind medR (median) and meanR (mean).
 
@@ -46,11 +55,13 @@ def first_rank(ranks: Ranks) -> Values:
     return ranks.best.astype(np.float64) + 1.0
 
 
+@register.metric("MRR", "mean of 1 / place of the best relevant item", percent=True, place=5)
 def reciprocal_rank(ranks: Ranks) -> Values:
     """1 / place of the best relevant item, in (0, 1]; the mean is MRR."""
     return 1.0 / first_rank(ranks)
 
 
+@register.metric("mAP", "mean precision at the place of each relevant item", percent=True, place=4)
 def average_precision(ranks: Ranks) -> Values:
     """Mean, over all relevant items, of the precision at each one's place, in (0, 1]; the mean is mAP.
 
@@ -61,6 +72,7 @@ def average_precision(ranks: Ranks) -> Values:
     return np.asarray(np.add.reduceat(precision, ranks.offsets[:-1]) / ranks.counts)
 
 
+@register.metric("NDCG@k", "normalised discounted gain of the first k places", percent=True, place=6, smallest_cut=2)
 def ndcg_at(ranks: Ranks, k: int) -> Values:
     """Normalised discounted cumulative gain of the first k places, in [0, 1].
 
@@ -93,9 +105,19 @@ class Metric:
     percent: bool = True  # printed x 100; the values themselves stay in [0, 1]
     lower_is_better: bool = False
 
+    def checked(self, ranks: Ranks) -> Values:
+        """The queries' values. Raises ConfigError when the metric does not give one number for each query."""
+        values = np.asarray(self.values(ranks), dtype=np.float64)
+        if values.shape != ranks.counts.shape:
+            raise ConfigError(
+                f"the metric {self.name} gave an array of shape {values.shape}; expected one number for each of "
+                f"{len(ranks.counts)} queries"
+            )
+        return values
+
     def of(self, ranks: Ranks) -> float:
         """The metric's number."""
-        return summarise(self.values(ranks), self.summary)
+        return summarise(self.checked(ranks), self.summary)
 
 
 def summarise(values: Values, summary: Summary) -> float:
@@ -104,18 +126,33 @@ def summarise(values: Values, summary: Summary) -> float:
 
 
 def metric_table(cuts: Iterable[int] = CUTS) -> dict[str, Metric]:
-    """The metrics by name: R@k, medR, meanR, mAP, MRR, NDCG@k and P@k for every cut k."""
+    """The registered metrics by name, one whose name ends in "@k" for every cut k: R@1, R@5, R@10, medR, ...
+
+    Those of other packages come after the built-in ones.
+    """
     cuts = sorted({_cut(k) for k in cuts})
-    metrics = [
-        *(Metric(f"R@{k}", partial(recall_at, k=k)) for k in cuts),
-        Metric("medR", first_rank, Summary.MEDIAN, percent=False, lower_is_better=True),
-        Metric("meanR", first_rank, percent=False, lower_is_better=True),
-        Metric("mAP", average_precision),
-        Metric("MRR", reciprocal_rank),
-        *(Metric(f"NDCG@{k}", partial(ndcg_at, k=k)) for k in cuts if k > 1),
-        *(Metric(f"P@{k}", partial(precision_at, k=k)) for k in cuts),
-    ]
-    return {metric.name: metric for metric in metrics}
+    found: dict[str, Metric] = {}
+    for entry in sorted(entries("metric").values(), key=lambda entry: entry.facts.get("place", math.inf)):
+        values, facts = entry.load().part, entry.facts
+        told = (
+            Summary.MEDIAN if facts.get("median") else Summary.MEAN,
+            bool(facts.get("percent")),
+            bool(facts.get("lower_is_better")),
+        )
+        if not entry.name.endswith("@k"):
+            found[entry.name] = Metric(entry.name, values, *told)
+            continue
+        for k in cuts:
+            if k >= facts.get("smallest_cut", 1):
+                name = f"{entry.name[:-1]}{k}"
+                found[name] = Metric(name, partial(values, k=k), *told)
+    return found
+
+
+def metric_named(name: str) -> Metric | None:
+    """The metric of that name, at any cut ("R@7"); None when there is none."""
+    cut = name.partition("@")[2]
+    return metric_table([int(cut)] if cut.isdecimal() and int(cut) else ()).get(name)
 
 
 def recall_sum_names() -> tuple[str, ...]:

@@ -255,7 +255,8 @@ def _metrics_of(evaluation: Evaluation | WithinEvaluation) -> list[Metric]:
 
 
 def _label(metric: Metric) -> str:
-    return f"{metric.name} %" if metric.percent else f"{metric.name} (lower is better)"
+    better = " (lower is better)" if metric.lower_is_better else ""
+    return f"{metric.name}{' %' if metric.percent else ''}{better}"
 
 
 def _printed(estimate: Estimate, percent: bool) -> str:
