@@ -17,9 +17,9 @@ from diptych.core.config import Part, from_dict, load, to_dict  # noqa: E402
 from diptych.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
 from diptych.data.alternatives import LanguagePolicy  # noqa: E402
+from diptych.data.cache import image_key  # noqa: E402
 from diptych.data.features import collect  # noqa: E402
 from diptych.data.mined import MinedRecord, images_of, write_mined  # noqa: E402
-from diptych.data.repeats import image_keys  # noqa: E402
 from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
 from diptych.encoders.graphs import read_graph  # noqa: E402
@@ -443,7 +443,7 @@ def mined_file(path: Path, pairs: Any, **changes: list[str]) -> Path:
     hard = {one: [other for other in colour if other != one and colour[other] == colour[one]] for one in colour}
     found = {name: others for name, others in (hard | changes).items() if others}
     one = np.zeros(1, dtype=np.int64)  # each has one image
-    images = {pair.id: images_of(one, image_keys(pair.images))[0] for pair in pairs}
+    images = {pair.id: images_of(one, list(map(image_key, pair.images)))[0] for pair in pairs}
     records = [MinedRecord(name, images[name], tuple(others), (0.0,) * len(others)) for name, others in found.items()]
     write_mined(path, records, {})
     return path

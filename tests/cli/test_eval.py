@@ -1,11 +1,15 @@
 import importlib
 import json
+import shutil
 import sys
+from collections import Counter
 
 import pytest
 from PIL import Image
 
 from diptych.cli import app as cli
+from diptych.core.types import FileImage
+from diptych.data.seen import Seen, as_marks
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 
@@ -65,6 +69,25 @@ def test_json_reports_both_directions_and_names_what_was_left_out(run, source, m
     (skipped,) = report["left_out"]["skipped"]
     assert skipped["name"].endswith("bad.png")
     assert report["left_out"]["texts_of_skipped_images"] == 1
+
+
+@pytest.mark.parametrize("with_list", [False, True])
+def test_each_image_is_read_once(run, source, model, tmp_path, monkeypatch, with_list):
+    mine = shutil.copytree(model, tmp_path / "mine")
+    if with_list:  # of what it was trained on, which is looked for among the images' bytes
+        Seen(as_marks([1]), as_marks([2])).write(mine)
+    opened = Counter()
+    plain = FileImage.open
+
+    def counting(ref):
+        opened[ref.path.name] += 1
+        return plain(ref)
+
+    monkeypatch.setattr(FileImage, "open", counting)
+    code, out, _ = run(source, "--model", mine, "--bootstrap", 0, "--json", "--quiet")
+    assert (code, json.loads(out)["images"]) == (0, 5)
+    assert set(opened) == {"bad.png", *(f"{colour}.png" for colour in COLOURS)}
+    assert set(opened.values()) == {1}
 
 
 def test_markdown_is_printed_and_both_files_are_written(run, source, model, tmp_path):

@@ -4,13 +4,14 @@ from hypothesis import strategies as st
 
 from diptych.core.notes import Notes
 from diptych.core.types import BytesImage, FileImage
-from diptych.data.repeats import Contents, image_keys, joined_labels, note_shared, note_shared_by_splits, shared
+from diptych.data.cache import image_key
+from diptych.data.repeats import Contents, joined_labels, note_shared, note_shared_by_splits, shared
 
 
 def test_keys_are_those_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"one")
     refs = [FileImage(tmp_path / "a"), BytesImage(b"one", "x"), BytesImage(b"two"), FileImage(tmp_path / "gone")]
-    first, same, other, none = image_keys(refs)
+    first, same, other, none = map(image_key, refs)
     assert first == same != other
     assert none is None
 

@@ -12,10 +12,13 @@ second experiment, neither decodes a picture nor loads the cache into memory.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -174,5 +177,47 @@ def bytes_of(ref: ImageRef) -> bytes | None:
 
 def image_key(ref: ImageRef) -> bytes | None:
     """The key of an image's bytes, the same for the same bytes; None for one that cannot be read."""
+    if isinstance(ref, ReadImage):
+        return ref.key
     data = bytes_of(ref)
     return None if data is None else content_key(data)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImage(ImageRef):
+    """An image that was read before: the key of its bytes is known, and they may be held."""
+
+    ref: ImageRef
+    key: bytes
+    data: bytes | None = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """As that of the image itself."""
+        return self.ref.name
+
+    def open(self) -> IO[bytes]:
+        """The encoded bytes, from memory where they are held."""
+        return self.ref.open() if self.data is None else io.BytesIO(self.data)
+
+    def stated_bytes(self) -> int | None:
+        """As that of the image itself, unless its bytes are held."""
+        return self.ref.stated_bytes() if self.data is None else len(self.data)
+
+
+class ReadOnce:
+    """Reads images and remembers their keys and, up to a total of `room` bytes, what they hold.
+
+    For work that has to look at all images before it decodes some of them.
+    """
+
+    def __init__(self, room: int = 128 << 20) -> None:
+        self._room = room
+
+    def __call__(self, ref: ImageRef) -> ImageRef:
+        """The image as one that was read; itself where it cannot be read."""
+        data = bytes_of(ref)
+        if data is None:
+            return ref
+        self._room -= (is_held := len(data) <= self._room) * len(data)
+        return ReadImage(ref, content_key(data), data if is_held else None)

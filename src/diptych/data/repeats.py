@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from diptych.core.notes import Notes
 from diptych.core.shapes import Int64
-from diptych.core.types import ImageRef
-
-from .cache import image_key
 
 SHARED_IMAGE, SHARED_TEXT, LEAKED_IMAGE = "shared_image", "shared_text", "leaked_image"  # kinds of notes
-
-
-def image_keys(refs: Iterable[ImageRef], workers: int = 2) -> list[bytes | None]:
-    """`image_key` of each, by several threads."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="diptych-read") as pool:
-        return list(pool.map(image_key, refs))
 
 
 def shared(keys: Sequence[Hashable], owners: Iterable[int]) -> list[int]:

@@ -19,7 +19,7 @@ from diptych.core.files import fsync_file
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, UInt64
 from diptych.core.types import Pair, Text
-from diptych.data.cache import image_key
+from diptych.data.cache import ReadOnce, image_key
 from diptych.data.readers.options import normalise_split
 from diptych.data.readers.source import Source
 from diptych.data.splits import HELD_OUT
@@ -133,7 +133,12 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
     if not listed:
         _note_unknown(source, pairs, learners)
         return Chosen(source, pairs, options.split)
-    marks = [marks_of(pair) for pair in progress.track(pairs, "looking for trained records", total=len(pairs))]
+    once = ReadOnce()  # whoever measures these records reads the same images
+    pairs = [
+        replace(pair, images=tuple(map(once, pair.images)))
+        for pair in progress.track(pairs, "looking for trained records", total=len(pairs))
+    ]
+    marks = [marks_of(pair) for pair in pairs]
     trained, held = (
         np.any([_have(marks, getattr(learner.seen, what)) for learner in listed], axis=0)
         for what in ("trained", "held_out")

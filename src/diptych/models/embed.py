@@ -15,7 +15,6 @@ from diptych.core.shapes import Float32, Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data import views
 from diptych.data.images import PixelBatch, stream
-from diptych.data.repeats import image_keys
 
 from .dual import DualEncoder
 from .shipped import as_model
@@ -201,33 +200,36 @@ class _Reading:
         """Decode and encode the images of the pairs, those with the same bytes once."""
         refs = [ref for pair in pairs for ref in pair.images]
         owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
-        keys = image_keys(refs, self.workers)
-        first: dict[bytes, int] = {}
-        same = [place if key is None else first.setdefault(key, place) for place, key in enumerate(keys)]
-        once = sorted(set(same))
         batches = stream(
-            [refs[place] for place in once],
+            refs,
             self.model.preprocess,
             batch_size=self.batch_size,
             workers=self.workers,
             also=self.also,
+            once=True,
         )
-        rows, row_of = [nothing], dict[int, int]()
+        rows, row_of = [nothing], dict[bytes, int]()
+        keys: dict[int, bytes] = {}
         bad: dict[int, Skipped] = {}
-        for batch in self.progress.track(batches, "images", -(-len(once) // self.batch_size)):
+        for batch in self.progress.track(batches, "images", -(-len(refs) // self.batch_size)):
             if batch.indices:
                 rows.append(encode(batch))
-            row_of |= {once[index]: len(row_of) + row for row, index in enumerate(batch.indices)}
-            bad |= {once[index]: problem for index, problem in batch.skipped}
-        kept = [place for place in range(len(refs)) if same[place] in row_of]
+            keys |= batch.keys
+            row_of |= {keys[place]: len(row_of) + row for row, place in enumerate(batch.indices)}
+            bad |= dict(batch.skipped)
+        undecoded = {keys[place]: problem for place, problem in bad.items() if place in keys}
+        for place, key in keys.items():
+            if key in undecoded:
+                bad[place] = replace(undecoded[key], name=refs[place].name)
+        kept = [place for place in range(len(refs)) if place not in bad]
         places, renumbered = np.unique(owner[kept], return_inverse=True)
         return _Read(
-            np.concatenate(rows)[[row_of[same[place]] for place in kept]],
+            np.concatenate(rows)[[row_of[keys[place]] for place in kept]],
             renumbered.astype(np.int64),
             places.astype(np.int64),
             tuple(refs[place] for place in kept),
             tuple(keys[place] for place in kept),
-            tuple(replace(bad[same[place]], name=ref.name) for place, ref in enumerate(refs) if same[place] in bad),
+            tuple(bad[place] for place in sorted(bad)),
         )
 
 

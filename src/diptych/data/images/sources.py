@@ -9,10 +9,10 @@ from typing import IO
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, FileImage, ImageRef, TarImage
-from diptych.data.image_inputs import EncodedImage, ImageLimits
+from diptych.data.image_inputs import ImageInput, ImageLimits
 
 
-def as_ref(source: EncodedImage) -> ImageRef:
+def as_ref(source: ImageInput) -> ImageRef:
     """The reference for a path, encoded bytes, or a reference itself."""
     if isinstance(source, ImageRef):
         return source

@@ -14,11 +14,12 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
-from diptych.core.types import Skipped
+from diptych.core.types import BytesImage, Skipped
+from diptych.data.cache import content_key
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
 
 from .prepare import prepare
-from .sources import name_of
+from .sources import as_ref, name_of, read_bytes
 from .towers import decode_for
 
 Also = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
@@ -29,13 +30,16 @@ class PixelBatch:
     """The next images of a stream. `indices`, `pixels` and `extras` run in parallel, in input order.
 
     `indices` are positions in the input; `extras` holds what `also` returned (None without it);
-    `skipped` pairs the position of each unreadable image with the reason.
+    `skipped` pairs the position of each unreadable image with the reason. Of a stream with `once`, `keys` has the
+    key of the bytes of every image that was read, by position; those in `repeated` were not decoded again.
     """
 
     indices: list[int]
     pixels: UInt8[np.ndarray, "b s s 3"] = field(repr=False)
     extras: list[Any] = field(repr=False)
     skipped: list[tuple[int, Skipped]]
+    keys: dict[int, bytes] = field(default_factory=dict, repr=False)
+    repeated: list[int] = field(default_factory=list)
 
 
 def stream(
@@ -46,25 +50,31 @@ def stream(
     workers: int = 2,
     limits: ImageLimits = DEFAULT_LIMITS,
     also: Also | None = None,
+    once: bool = False,
 ) -> Iterator[PixelBatch]:
     """Batches of prepared pixels, each covering the next `batch_size` inputs (the last may be smaller).
 
     Up to two batches are decoded ahead in `workers` threads while the consumer works on one, so memory stays
     bounded and `refs` may be endless. A bad image lands in `skipped` and never raises. `also` runs in the
     worker on the decoded pixels; of a large JPEG it sees a reduced version (shorter side 256 pixels or more).
+    With `once` the inputs must be encoded images: each is read once, and equal bytes are decoded once.
     Closing the iterator stops the workers.
 
     Raises ConfigError for a batch size or worker count below 1; what `also` raises comes through.
     """
     if batch_size < 1 or workers < 1:
         raise ConfigError(f"batch_size and workers must be at least 1, found {batch_size} and {workers}")
-    return _stream(refs, _Work(preprocess, limits, also), batch_size, workers)
+    return _stream(refs, _Work(preprocess, limits, also, once), batch_size, workers)
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    pixels: UInt8[np.ndarray, "s s 3"]
-    extra: Any
+class _Result:
+    """What became of one image: it was prepared, skipped, or neither when its bytes came before."""
+
+    key: bytes = b""
+    pixels: UInt8[np.ndarray, "s s 3"] | None = None
+    extra: Any = None
+    skipped: Skipped | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +84,29 @@ class _Work:
     preprocess: Preprocess
     limits: ImageLimits
     also: Also | None
+    once: bool
+    _first: dict[bytes, object] = field(default_factory=dict)  # key -> a mark of the call that decodes these bytes
 
-    def __call__(self, source: ImageInput) -> _Prepared | Skipped:
+    def __call__(self, source: ImageInput) -> _Result:
+        key, mark = b"", object()
         try:
+            if self.once:
+                data = read_bytes(as_ref(source), self.limits)
+                key, source = content_key(data), BytesImage(data, name_of(source))
+                if self._first.setdefault(key, mark) is not mark:
+                    return _Result(key)
             pixels = decode_for(source, self.preprocess, self.limits)
         except DataError as error:
-            return Skipped(name_of(source), error.reason, str(error), tuple(getattr(error, "__notes__", ())))
+            notes = tuple(getattr(error, "__notes__", ()))
+            return _Result(key, skipped=Skipped(name_of(source), error.reason, str(error), notes))
         extra = None if self.also is None else self.also(pixels)
-        return _Prepared(prepare(pixels, self.preprocess), extra)
+        return _Result(key, prepare(pixels, self.preprocess), extra)
 
 
 def _stream(refs: Iterable[ImageInput], work: _Work, batch_size: int, workers: int) -> Iterator[PixelBatch]:
     sources = enumerate(refs)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="diptych-decode")
-    ahead: deque[tuple[int, Future[_Prepared | Skipped]]] = deque()
+    ahead: deque[tuple[int, Future[_Result]]] = deque()
     try:
         while True:
             # a batch for the consumer and two more under way
@@ -101,14 +120,16 @@ def _stream(refs: Iterable[ImageInput], work: _Work, batch_size: int, workers: i
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _collect(finished: list[tuple[int, _Prepared | Skipped]], size: int) -> PixelBatch:
-    good = [(index, result) for index, result in finished if isinstance(result, _Prepared)]
+def _collect(finished: list[tuple[int, _Result]], size: int) -> PixelBatch:
+    good = [(index, result) for index, result in finished if result.pixels is not None]
     pixels = np.empty((len(good), size, size, 3), dtype=np.uint8)
-    for row, (_, prepared) in enumerate(good):
-        pixels[row] = prepared.pixels
+    for row, (_, result) in enumerate(good):
+        pixels[row] = np.asarray(result.pixels)
     return PixelBatch(
         indices=[index for index, _ in good],
         pixels=pixels,
-        extras=[prepared.extra for _, prepared in good],
-        skipped=[(index, result) for index, result in finished if isinstance(result, Skipped)],
+        extras=[result.extra for _, result in good],
+        skipped=[(index, result.skipped) for index, result in finished if result.skipped is not None],
+        keys={index: result.key for index, result in finished if result.key},
+        repeated=[index for index, result in finished if result.pixels is None and result.skipped is None],
     )
