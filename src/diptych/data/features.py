@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -42,8 +42,27 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def dim(self) -> int:
+        """Width of a row."""
+        return int(self.matrix.shape[1])
+
     def __getitem__(self, which: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, "k d"]:
         return np.asarray(self.matrix[self.index[which]], dtype=_WIDENED[self.matrix.dtype.name])
+
+
+@runtime_checkable
+class ImageRows(Protocol):
+    """A tower's rows of images: `rows[i]` with an array of row numbers."""
+
+    @property
+    def dim(self) -> int:
+        """Width of a row."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, "k d"]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +71,18 @@ class CaptionedImages:
 
     `images[v]` holds view v of every image; `image_owner` and `text_owner` say which record
     (0 .. records-1) an image or a text belongs to, in ascending order. `ids` are labels, which may repeat;
-    `keys` are the records' identities; `image_keys` are the keys of the images' bytes.
+    `keys` are the records' identities; `image_keys` are the keys of the images' bytes,
+    `image_refs` where they are.
     """
 
-    images: tuple[Rows, ...]
+    images: tuple[ImageRows, ...]
     written: tuple[Text, ...]
     image_owner: Int[np.ndarray, " n"]
     text_owner: Int[np.ndarray, " m"]
     ids: tuple[str, ...]
     keys: tuple[str, ...]
     image_keys: tuple[bytes, ...]
+    image_refs: tuple[ImageRef, ...] = field(default=(), repr=False)
     groups: tuple[str | None, ...]  # the class of each record
     skipped: list[Skipped] = field(default_factory=list)
     marks: UInt64[np.ndarray, " k"] = field(default_factory=lambda: as_marks(()))  # of the records, by `data.seen`
@@ -70,6 +91,11 @@ class CaptionedImages:
     def records(self) -> int:
         """How many records there are."""
         return len(self.ids)
+
+    @property
+    def cached(self) -> tuple[Rows, ...]:
+        """Those of `images` that lie in the feature cache: all but images that are decoded anew (`data.online`)."""
+        return tuple(rows for rows in self.images if isinstance(rows, Rows))
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
@@ -185,6 +211,7 @@ def collect_captions(
         ids=tuple(pair.id for pair, _, _ in kept),
         keys=tuple(pair.identity for pair, _, _ in kept),
         image_keys=tuple(keys[row] for row in rows),
+        image_refs=tuple(refs[row] for row in rows),
         groups=tuple(pair.group for pair, _, _ in kept),
         skipped=skipped,
         marks=as_marks(mark for pair, readable, _ in kept for mark in _marks(pair, [keys[row] for row in readable])),

@@ -229,7 +229,7 @@ def batch_arrays(
     """
     starts = np.flatnonzero(np.r_[True, rows.owner[1:] != rows.owner[:-1]])
     counts = np.diff(np.r_[starts, len(rows.owner)])
-    flat = np.empty((len(starts), training.images[0].matrix.shape[1]), dtype=np.float32)
+    flat = np.empty((len(starts), training.images[0].dim), dtype=np.float32)
     for view, stored in enumerate(training.images):
         here = rows.view[starts] == view
         if here.any():

@@ -41,7 +41,7 @@ def fit_of(config: TrainConfig) -> Any:
 
 def fit_linear(config: TrainConfig, training: FeaturePairs) -> tuple[LinearMap, LinearMap]:
     """The image head and the text head, computed from whole images and their texts, as `config.fit` says."""
-    enough = min(len(training.texts), _FIT_NUMBERS // training.images[0].matrix.shape[1])
+    enough = min(len(training.texts), _FIT_NUMBERS // training.images[0].dim)
     rows = np.sort(np.random.default_rng(config.seed).permutation(len(training.texts))[:enough])
     first = np.searchsorted(training.image_owner, training.text_owner[rows])
     images, partner = np.unique(first, return_inverse=True)

@@ -15,7 +15,7 @@ from diptych.core.config import Part
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.shapes import Int, Shaped
-from diptych.data.features import FeaturePairs, Rows
+from diptych.data.features import FeaturePairs, ImageRows
 from diptych.encoders.export import read_weights
 from diptych.models import folder as files
 from diptych.models import load
@@ -51,19 +51,24 @@ class Pairing(nn.Module):
     def embed(self, pairs: FeaturePairs, rows: BatchRows, groups: Int[np.ndarray, " n"] | None) -> losses.Embedded:
         """Embeddings of a batch, with the record and the class of each row.
 
-        The first of each pair stands where a picture would, the second where a text would, also in a batch
-        within a modality, where both came through the same side.
+        The first of each pair is in the place of the image, the second in the place of the text, also in a batch
+        within a modality, where both go through the same side.
         """
         device = next(self.parameters()).device
 
+        def rows_of(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
+            if rows.loaded is not None:
+                return cast(torch.Tensor, rows.loaded.take(row, view))
+            return torch.from_numpy(image_rows(pairs, row, view)).to(device)
+
         def images(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
-            # pictures dealt with several of their texts are embedded once; a chance meeting is not worth the sorting
-            looks, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
+            # images with several of their texts in a batch are embedded once; for a few repeats sorting costs more
+            views, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
             # a batch norm's statistics are those of the batch as it was drawn, however it is shared out
-            once = 2 * len(looks) <= len(row) and not _learns_norms(self.image)
-            shown = gather(pairs, row[first], view[first]) if once else gather(pairs, row, view)
-            rows = cast(torch.Tensor, self.image(torch.from_numpy(shown).to(device)))
-            return rows[torch.from_numpy(place).to(device)] if once else rows
+            if 2 * len(views) > len(row) or _learns_norms(self.image):
+                return cast(torch.Tensor, self.image(rows_of(row, view)))
+            embedded: torch.Tensor = self.image(rows_of(row[first], view[first]))
+            return embedded[torch.from_numpy(place).to(device)]
 
         def texts(row: np.ndarray) -> torch.Tensor:
             return cast(torch.Tensor, self.text(torch.from_numpy(pairs.texts[row]).to(device)))
@@ -103,7 +108,7 @@ def fit_statistics(module: Pairing, training: FeaturePairs, seed: int) -> None:
     """Take the input statistics of both heads from a sample of the training rows."""
     for side, rows in ((module.image, training.images[0]), (module.text, training.texts)):
         most = _STATISTICS_ROWS if side.network is None else _STATISTICS_ROWS_OF_NETWORKS
-        enough = min(most, _STATISTICS_NUMBERS // rows.matrix.shape[1])
+        enough = min(most, _STATISTICS_NUMBERS // rows.dim)
         side.fit_statistics(torch.from_numpy(_sample(rows, enough, seed)))
 
 
@@ -126,10 +131,10 @@ def number_groups(groups: Sequence[str | None]) -> Int[np.ndarray, " n"] | None:
     return np.array([-1 if group is None else number[group] for group in groups], dtype=np.int64)
 
 
-def gather(
+def image_rows(
     training: FeaturePairs, image: Int[np.ndarray, " b"], view: Int[np.ndarray, " b"]
 ) -> Shaped[np.ndarray, "b f"]:
-    """Each picture under the view that it was dealt."""
+    """The cached rows of images, each under its view."""
     found = training.images[0][image]
     for number, stored in enumerate(training.images[1:], 1):
         here = view == number
@@ -146,7 +151,7 @@ def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Si
     return Side(network, registry.build("head", settings.head, features=features, dim=dim))
 
 
-def _sample(rows: Rows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:
+def _sample(rows: ImageRows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:
     return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
 
 

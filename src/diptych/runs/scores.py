@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from diptych.core.shapes import Float32, Shaped
-from diptych.data.features import FeaturePairs, Rows
+from diptych.data.features import FeaturePairs, ImageRows
 from diptych.evaluation import Embeddings, evaluate
 from diptych.evaluation.direction import Direction
 from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
@@ -60,5 +60,5 @@ def _percent(name: str, direction: Direction) -> dict[str, float]:
     return {f"{name} R@{cut}": round(100 * direction.metrics[f"R@{cut}"].value, 2) for cut in _CUTS}
 
 
-def _embed(side: Embed, rows: Rows, which: np.ndarray) -> Float32[np.ndarray, "n d"]:
+def _embed(side: Embed, rows: ImageRows, which: np.ndarray) -> Float32[np.ndarray, "n d"]:
     return np.concatenate([side(rows[which[start : start + _ROWS]]) for start in range(0, len(which), _ROWS)])

@@ -10,7 +10,7 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, Imag
 
 from .decode import Header, decode, read_header, read_size
 from .phash import hamming, perceptual_hash
-from .prepare import prepare, thumbnail
+from .prepare import prepare, resized, thumbnail
 from .sources import as_ref, name_of
 from .stream import PixelBatch, stream
 from .towers import decode_for, prepared
@@ -32,6 +32,7 @@ __all__ = [
     "prepared",
     "read_header",
     "read_size",
+    "resized",
     "stream",
     "thumbnail",
 ]

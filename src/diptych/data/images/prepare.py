@@ -28,7 +28,7 @@ def prepare(pixels: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess) -> UInt8
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-    return _resized(pixels, size, size, box)
+    return resized(pixels, size, size, box)
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 256) -> bytes:
@@ -36,17 +36,18 @@ def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 256) -> bytes:
     height, width = pixels.shape[:2]
     scale = min(1.0, longest / max(height, width))
     if scale < 1.0:
-        pixels = _resized(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = resized(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
     encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=_THUMBNAIL_QUALITY)
     return encoded
 
 
-def _resized(
+def resized(
     pixels: UInt8[np.ndarray, "h w 3"],
     width: int,
     height: int,
     box: tuple[float, float, float, float] | None = None,
 ) -> UInt8[np.ndarray, "hh ww 3"]:
+    """Resize with an antialiased bicubic filter; `box` is the part of the image to take (left, top, right, bottom)."""
     image = PIL.Image.fromarray(np.ascontiguousarray(pixels))
     small = image.resize((width, height), PIL.Image.Resampling.BICUBIC, box, _REDUCING_GAP)
     return np.array(small)

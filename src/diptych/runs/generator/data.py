@@ -16,7 +16,7 @@ from diptych.core.shapes import Float, Int, UInt8
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, collect
 from diptych.encoders.image.pixel_tower import PixelTower
-from diptych.runs.pairing import gather, number_groups
+from diptych.runs.pairing import image_rows, number_groups
 from diptych.synthesis.conditions import EncoderImages, EncoderTexts
 from diptych.synthesis.game import Batch
 from diptych.synthesis.words import CachedTexts, TextArrays, without_words
@@ -60,10 +60,10 @@ class PicturePairs:
         texts = self.texts[rows.text]
         content = self.pairs.texts.index[rows.text]  # equal texts share a row
         same = belong_together(rows.owner, content)
-        image = None if self.embedded is None else gather(self.embedded, rows.image, rows.view)
+        image = None if self.embedded is None else image_rows(self.embedded, rows.image, rows.view)
         given = without_words(image) if self.by_image and image is not None else texts
         return Batch(
-            self._pixels(gather(self.pairs, rows.image, rows.view)).to(device),
+            self._pixels(image_rows(self.pairs, rows.image, rows.view)).to(device),
             *as_tensors(given, device),
             _tensor(same, device),
             None if self.labels is None else _tensor(self.labels[rows.owner], device),

@@ -40,21 +40,21 @@ class HeldPairs:
     @staticmethod
     def size_of(pairs: PicturePairs) -> int:
         """Bytes that would be held, at most."""
-        embedded = pairs.embedded.images if pairs.embedded else ()
-        rows = [*pairs.pairs.images, *embedded, pairs.texts.sentences, pairs.texts.words]
+        embedded = pairs.embedded.cached if pairs.embedded else ()
+        rows = [*pairs.pairs.cached, *embedded, pairs.texts.sentences, pairs.texts.words]
         matrices = sum(min(len(each), len(each.matrix)) * each.matrix[:1].nbytes for each in rows)
         return matrices + pairs.texts.index.size * 8
 
     def __init__(self, pairs: PicturePairs, device: torch.device) -> None:
         self._device = device
         self._size, self._by_image = pairs.size, pairs.by_image
-        self._pixels = [_HeldRows(view, device) for view in pairs.pairs.images]
+        self._pixels = [_HeldRows(view, device) for view in pairs.pairs.cached]
         self._sentences = _HeldRows(pairs.texts.sentences, device)
         self._content = torch.from_numpy(pairs.pairs.texts.index.astype(np.int64)).to(device)
         self._index = torch.from_numpy(pairs.texts.index.astype(np.int64)).to(device)
         self._words = _HeldRows(pairs.texts.words, device) if self._index.shape[1] else None
         self._labels = None if pairs.labels is None else torch.from_numpy(pairs.labels).to(device)
-        self._embedded = [_HeldRows(view, device) for view in pairs.embedded.images] if pairs.embedded else []
+        self._embedded = [_HeldRows(view, device) for view in pairs.embedded.cached] if pairs.embedded else []
 
     def batch(self, rows: BatchRows) -> Batch:
         """As `PicturePairs.batch`."""
