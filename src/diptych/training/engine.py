@@ -16,7 +16,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,16 @@ from diptych.training.distributed import accelerator, any_rank, broadcast, launc
 from diptych.training.divergence import DivergedError, DivergenceMonitor, NameRows
 from diptych.training.logs import CURVE, RunLogger
 from diptych.training.objectives import Contrastive, Direct, Objective
+from diptych.training.online_images import ImageLoader, naming_dead_workers
 from diptych.training.settings import TrainingSettings
 
 __all__ = ["BEST", "CURVE", "LAST", "RUN_FILES", "DivergedError", "FitResult", "Trainer", "accelerator", "remove_run"]
-
-Load = Callable[[int, Iterator[BatchRows], Any], Iterable[BatchRows]]  # epoch, its batches, Fabric -> with images
 
 _SMALLEST_SCALE = 2.0**-10  # of 16-bit losses; below it no gradient was ever finite
 
 
 def _nothing(_: float) -> None:
     return None
-
-
-def _as_they_are(epoch: int, batches: Iterator[BatchRows], fabric: Any) -> Iterator[BatchRows]:
-    return batches
 
 
 def _or_none(value: Any) -> Any:
@@ -86,8 +81,7 @@ class Trainer:
         report_step: extra numbers for a line of steps.jsonl.
         start_epoch: called with the epoch's number before each, from 0; also after a resume.
         start_step: called with the share of all batches that is done before each.
-        load: the epoch's number, its batches and Fabric -> the batches with what must be loaded for them
-            (see `online_images`).
+        images: loads the images of each batch; None where they are cached rows.
         name_rows: the names of a batch's records, for the error about a loss that is not finite.
         device: auto, cpu, cuda or cuda:N.
     """
@@ -106,7 +100,7 @@ class Trainer:
         report_step: Callable[[], Mapping[str, float]] = dict,
         start_epoch: Callable[[int], None] = _nothing,
         start_step: Callable[[float], None] = _nothing,
-        load: Load = _as_they_are,
+        images: ImageLoader | None = None,
         name_rows: NameRows | None = None,
         device: str = "auto",
         title: str = "",
@@ -129,7 +123,7 @@ class Trainer:
         self._report_step = report_step
         self._start_epoch = start_epoch
         self._start_step = start_step
-        self._load = load
+        self._images = images
         self._name_rows = name_rows
         self._title = title
         self.fabric = launch(device, settings)
@@ -161,9 +155,10 @@ class Trainer:
         state = self._checkpoints.resume(self._progress)
         self._logger = self._open_logs(state)
         try:
-            while state.epoch < self.settings.epochs and not self._out_of_patience(state):
-                self._train_epoch(state)
-                self._close_epoch(state)
+            with naming_dead_workers():
+                while state.epoch < self.settings.epochs and not self._out_of_patience(state):
+                    self._train_epoch(state)
+                    self._close_epoch(state)
         except KeyboardInterrupt:
             kept = (
                 "the same run goes on from its last checkpoint"
@@ -247,9 +242,10 @@ class Trainer:
             self._checkpoints.save_last(state)
 
     def _batches_left(self, state: RunState) -> Iterator[BatchRows]:
-        left = itertools.islice(self.order.epoch(state.epoch), state.batch, None)
-        loaded = self._load(state.epoch, left, self.fabric)
-        return self._progress.track(loaded, f"epoch {state.epoch + 1}", total=self.order.batches - state.batch)
+        left: Iterator[BatchRows] = itertools.islice(self.order.epoch(state.epoch), state.batch, None)
+        if self._images:
+            left = self._images.load(state.epoch, left, self.fabric)
+        return self._progress.track(left, f"epoch {state.epoch + 1}", total=self.order.batches - state.batch)
 
     def _step_of(self, state: RunState) -> int:
         """Number of the next step, from 0."""
@@ -330,7 +326,7 @@ class Trainer:
                 state.best_score, state.best_epoch = score, state.epoch
                 self._checkpoints.save_best(state)
         steps = self._step_of(state)
-        numbers = {**measured, **self._report()}
+        numbers = {**measured, **self._report(), **(self._images.report() if self._images else {})}
         row = {"epoch": state.epoch, "loss": round(loss, 5), **{name: _or_none(each) for name, each in numbers.items()}}
         row |= {"learning_rate": self._rate_at(steps - 1), "seconds": round(state.seconds, 1)}
         self._logger.add_epoch(row, steps)

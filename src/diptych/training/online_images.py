@@ -121,7 +121,7 @@ class LoadedRows:
 
 
 class ImageLoader:
-    """Loads the images of each batch of an epoch: the `load` of a `Trainer`.
+    """Loads the images of each batch of an epoch, for a `Trainer`.
 
     Each image of a batch is read once, however often it occurs. Workers read chunks of 32 images, one batch ahead, so
     that no more than about two batches of images are in memory.
@@ -169,7 +169,7 @@ class ImageLoader:
             generator=torch.Generator(),  # of its own: a run's random numbers must not depend on how images are read
         )
 
-    def __call__(self, epoch: int, batches: Iterator[BatchRows], fabric: Any) -> Iterator[BatchRows]:
+    def load(self, epoch: int, batches: Iterator[BatchRows], fabric: Any) -> Iterator[BatchRows]:
         """The batches with `loaded`, on this process its part of the rows.
 
         Raises DataError for an image that could be read before and now cannot.
@@ -229,19 +229,20 @@ class ImageLoader:
             self._waiting += time.perf_counter() - started
             yield rows
 
-    @contextlib.contextmanager
-    def naming_dead_workers(self) -> Iterator[None]:
-        """Raise LoadingError when a worker died. PyTorch may raise its own error at any place of the training."""
-        try:
-            yield
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise LoadingError(
-                f"a process that reads images ended ({str(error).splitlines()[0].strip()}), perhaps for want of memory "
-                f"or of shared memory in /dev/shm; set data.images.workers below {self._settings.processes}, or to 0 "
-                "to read without such processes; the same run goes on from its last checkpoint"
-            ) from error
+
+@contextlib.contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Raise LoadingError when a worker died. PyTorch may raise its own error at any place of the training."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise LoadingError(
+            f"a process that reads images ended ({str(error).splitlines()[0].strip()}), perhaps for want of memory or "
+            "of shared memory in /dev/shm; lower data.images.workers, or set it to 0 to read without such processes; "
+            "the same run goes on from its last checkpoint"
+        ) from error
 
 
 class _Chunks:
