@@ -22,6 +22,11 @@ class Reason(StrEnum):
     NO_FRAMES = "no_frames"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class DiptychError(Exception):
     """Base of every error that Diptych raises on purpose.
 

@@ -15,8 +15,7 @@ from diptych.core import fingerprint
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
-from diptych.encoders.image.pixels import check_pixels
-from diptych.encoders.text.clean import clean
+from diptych.encoders.inputs import check_pixels, clean
 
 _GRID = 4  # cells a side
 _BUCKETS = 512  # words are hashed into these

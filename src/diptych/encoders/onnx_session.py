@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import ModelError
+from diptych.core.errors import ModelError, first_line
 
 
 def start_session(path: Path, *, threads: int | None = None, weights: Path | None = None, spinning: bool = True) -> Any:
@@ -31,8 +31,3 @@ def start_session(path: Path, *, threads: int | None = None, weights: Path | Non
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no public base class
         raise ModelError(f"{path} cannot be loaded as an ONNX model: {first_line(error)}; copy it again") from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its class."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

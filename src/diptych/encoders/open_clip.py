@@ -8,34 +8,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diptych.core import fingerprint
-from diptych.core.errors import ModelError
+from diptych.core.errors import ModelError, first_line
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
-from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.hub_model import one_line
-from diptych.encoders.image.pixels import normalise_pixels
-from diptych.encoders.offline import (
-    OTHER_WEIGHTS,
-    SAFE_WEIGHTS,
-    downloads_allowed,
-    hub_folder,
-    network,
-    weights_file,
-)
-from diptych.encoders.pytorch import choose_device, freeze, shared, state_fingerprint
-from diptych.encoders.text.clean import clean
+from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, downloads_allowed, hub_folder, network, weights_file
+from diptych.encoders.inputs import clean
+from diptych.encoders.pytorch import TorchImageTower, TorchTextTower, choose_device, freeze, shared, state_fingerprint
 
 _PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
 _NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
 
 
 @register.image_tower("open_clip", "any OpenCLIP model", arguments=("NAME_OR_FOLDER", "CHECKPOINT"), split="@")
-class OpenClipImageTower:
+class OpenClipImageTower(TorchImageTower):
     """The image side of an OpenCLIP model.
 
     `name` is an architecture ("ViT-B-32") with `checkpoint` a weights file or a tag ("laion2b_s34b_b79k")
@@ -57,31 +45,12 @@ class OpenClipImageTower:
         self._module = _load(name, checkpoint, self._device, allow_download)
         self.preprocess = _preprocess(self._module, str(name))
 
-    @cached_property
-    def dim(self) -> int:
-        """Features a picture, asked of the model with a grey one."""
-        grey = np.full((1, self.preprocess.size, self.preprocess.size, 3), 127, dtype=np.uint8)
-        return int(self.embed(grey).shape[1])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the weights and of the preprocessing."""
-        return fingerprint.combined([state_fingerprint(self._module), repr(self.preprocess)])
-
-    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Projected features of resized RGB pictures, not normalised."""
-        if len(pixels) == 0:
-            return np.zeros((0, self.dim), dtype=np.float32)
-        import torch
-
-        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
-        with torch.inference_mode():
-            features = self._module.encode_image(planes.to(self._device))
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+    def _features(self, planes: Any) -> Any:
+        return self._module.encode_image(planes)
 
 
 @register.text_tower("open_clip", "any OpenCLIP model", arguments=("NAME_OR_FOLDER", "CHECKPOINT"), split="@")
-class OpenClipTextTower:
+class OpenClipTextTower(TorchTextTower):
     """The text side of an OpenCLIP model; for `name` and `checkpoint` see `OpenClipImageTower`."""
 
     def __init__(
@@ -100,26 +69,13 @@ class OpenClipTextTower:
         self.max_tokens: int | None = int(self._tokenizer.context_length)
 
     @cached_property
-    def dim(self) -> int:
-        """Features a text, asked of the model with a short one."""
-        return int(self.embed(["a"]).shape[1])
-
-    @cached_property
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer's answer to a fixed text, and the length."""
         probe = self._tokenizer([_PROBE]).tolist()
         return fingerprint.combined([state_fingerprint(self._module), fingerprint.of_json(probe)])
 
-    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
-        """Projected features of texts, not normalised; each is cleaned and cut at `max_tokens`."""
-        if len(texts) == 0:
-            return np.zeros((0, self.dim), dtype=np.float32)
-        import torch
-
-        ids = self._tokenizer([clean(text) for text in texts])
-        with torch.inference_mode():
-            features = self._module.encode_text(ids.to(self._device))
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+    def _features(self, texts: Sequence[str]) -> Any:
+        return self._module.encode_text(self._tokenizer([clean(text) for text in texts]).to(self._device))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
@@ -151,7 +107,7 @@ def _load(name: str | Path, checkpoint: str | Path | None, device: Any, allow_do
         with network(allow_download):
             return shared(("open_clip", source, str(file.resolve()), str(device)), make)
     except Exception as error:  # open_clip raises whatever it meets while reading a checkpoint
-        raise ModelError(f"open_clip cannot load {source!r} from {file}: {one_line(error)}") from error
+        raise ModelError(f"open_clip cannot load {source!r} from {file}: {first_line(error)}") from error
 
 
 def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
@@ -220,7 +176,7 @@ def _tokenizer(name: str | Path, allow_download: bool | None) -> Any:
         with network(allow_download):
             return open_clip.get_tokenizer(source)
     except Exception as error:  # whatever the tokenizer library meets
-        raise ModelError(f"open_clip cannot load the tokenizer of {source!r}: {one_line(error)}") from error
+        raise ModelError(f"open_clip cannot load the tokenizer of {source!r}: {first_line(error)}") from error
 
 
 def _preprocess(module: Any, name: str) -> Preprocess:

@@ -1,15 +1,21 @@
-"""What the PyTorch towers share: the device, a frozen module, its fingerprint, one copy per model."""
+"""What the PyTorch towers share: device, frozen module, fingerprint, one copy a model, input to features."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
+from diptych.core.protocols import Preprocess
+from diptych.core.shapes import Float32, UInt8
+from diptych.encoders.inputs import grey_pixels, normalise_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -60,3 +66,62 @@ def shared(key: Hashable, make: Callable[[], Any]) -> Any:
         if found is None:
             found = _live[key] = make()
         return found
+
+
+class TorchImageTower:
+    """Base of the image towers that run a frozen PyTorch module; `_features` is what a subclass adds."""
+
+    preprocess: Preprocess
+    _module: Any
+    _device: Any
+    _settings: tuple[str, ...] = ()  # what changes the features besides weights and preprocessing
+
+    @cached_property
+    def dim(self) -> int:
+        """Features an image, asked of the model with a grey one."""
+        return int(self.embed(grey_pixels(self.preprocess)).shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the settings and the preprocessing."""
+        return fingerprint.combined([state_fingerprint(self._module), *self._settings, repr(self.preprocess)])
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
+        """Features of resized RGB images, not normalised."""
+        if len(pixels) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        import torch
+
+        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
+        with torch.inference_mode():
+            return _array(self._features(planes.to(self._device)))
+
+    def _features(self, planes: torch.Tensor) -> torch.Tensor:
+        """(b, 3, h, w) normalised pixels to (b, d)."""
+        raise NotImplementedError
+
+
+class TorchTextTower:
+    """Base of the text towers that run a frozen PyTorch module; `_features` is what a subclass adds."""
+
+    @cached_property
+    def dim(self) -> int:
+        """Features a text, asked of the model with a short one."""
+        return int(self.embed(["a"]).shape[1])
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
+        """Features of texts, each cleaned and cut at `max_tokens`."""
+        if len(texts) == 0:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        import torch
+
+        with torch.inference_mode():
+            return _array(self._features(texts))
+
+    def _features(self, texts: Sequence[str]) -> torch.Tensor:
+        """Texts to (b, d)."""
+        raise NotImplementedError
+
+
+def _array(features: torch.Tensor) -> Float32[np.ndarray, "b d"]:
+    return np.asarray(features.float().cpu().numpy(), dtype=np.float32)

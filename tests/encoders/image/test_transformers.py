@@ -16,8 +16,8 @@ if find_spec("torch") is None or find_spec("transformers") is None:
 
 import torch
 
-from diptych.encoders.hub_model import import_transformers
 from diptych.encoders.image.transformers import TransformersImageTower
+from diptych.encoders.pretrained import import_transformers
 
 transformers = import_transformers()
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_refused(vit: tuple[Path, Any], tmp_path: Path) -> 
     with pytest.raises(ModelError, match="cannot load"):
         TransformersImageTower(tmp_path)
     model.save_pretrained(tmp_path / "bare")
-    with pytest.raises(ModelError, match="does not say how pictures are prepared"):
+    with pytest.raises(ModelError, match="cannot load the image preprocessing in"):
         TransformersImageTower(tmp_path / "bare")
     wide = save(tmp_path / "wide", model, size={"height": 32, "width": 64})
     with pytest.raises(ModelError, match="not square"):

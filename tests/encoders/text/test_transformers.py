@@ -17,7 +17,7 @@ if find_spec("torch") is None or find_spec("transformers") is None:
 import torch
 from safetensors.torch import save_file
 
-from diptych.encoders.hub_model import import_transformers
+from diptych.encoders.pretrained import import_transformers
 from diptych.encoders.text.transformers import TransformersTextTower, _pool
 
 transformers = import_transformers()

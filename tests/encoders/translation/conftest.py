@@ -52,7 +52,7 @@ def marian(folder: Path, source: str, target: str, sentences: dict[str, str]) ->
     import sentencepiece
     import torch
 
-    from diptych.encoders.hub_model import import_transformers
+    from diptych.encoders.pretrained import import_transformers
 
     transformers = import_transformers()
     folder.mkdir(parents=True)

@@ -19,7 +19,7 @@ def nllb_model(tmp_path_factory):
     """An M2M-100 model with NLLB's tokenizer, for English and Spanish, both ways."""
     torch = pytest.importorskip("torch", reason="needs torch, of the [hub] extra")
     pytest.importorskip("transformers", reason="needs transformers, of the [hub] extra")
-    from diptych.encoders.hub_model import import_transformers
+    from diptych.encoders.pretrained import import_transformers
 
     transformers = import_transformers()
     folder = tmp_path_factory.mktemp("nllb")

@@ -17,8 +17,8 @@ import torch
 
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import CrossEncoder
-from diptych.encoders.hub_model import import_transformers
-from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.inputs import normalise_pixels
+from diptych.encoders.pretrained import import_transformers
 from diptych.models.cross_encoder import BlipCrossEncoder, load_cross_encoder
 
 transformers = import_transformers()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,13 +94,13 @@ def stem_of_width(features: int) -> Variant | None:
     return next((variant for variant in (LITE0, LITE2) if math.prod(variant.stem_map) == features), None)
 
 
-def _pooled(x: Float[Tensor, "b c h w"]) -> list[Tensor]:
-    """Mean and maximum over the positions of a map."""
-    return [x.mean((2, 3)), x.amax((2, 3))]
+def _pooled(maps: Iterable[Tensor]) -> Float[Tensor, "b f"]:
+    """Mean and maximum over the positions of each map, side by side."""
+    return torch.cat([pooled for x in maps for pooled in (x.mean((2, 3)), x.amax((2, 3)))], dim=1)
 
 
-class MultiStage(nn.Module):
-    """An EfficientNet whose output is the pooled mean and maximum of its late stages."""
+class Trunk(nn.Module):
+    """A timm EfficientNet without its classifier; subclasses say what comes out."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -109,17 +110,33 @@ class MultiStage(nn.Module):
         self.conv_head = net.conv_head
         self.bn2 = net.bn2
 
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b 1280 i j"]]:
-        """Pooled features, and the last feature map (regions of 32 x 32 pixels)."""
+    def late_maps(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """The maps after each of STAGES, then after the last convolution (regions of 32 x 32 pixels)."""
         x = self.bn1(self.conv_stem(pixels))
-        pooled = []
+        found = []
         for number, block in enumerate(self.blocks):
             x = block(x)
             if number in STAGES:
-                pooled += _pooled(x)
-        x = self.bn2(self.conv_head(x))
-        pooled += _pooled(x)
-        return torch.cat(pooled, dim=1), x
+                found.append(x)
+        return [*found, self.bn2(self.conv_head(x))]
+
+
+class MultiStage(Trunk):
+    """Pooled mean and maximum of the late stages."""
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b 1280 i j"]]:
+        """Pooled features, and the last feature map."""
+        maps = self.late_maps(pixels)
+        return _pooled(maps), maps[-1]
+
+
+class Maps(Trunk):
+    """The feature maps of stage 5 and of the last convolution, side by side and flattened."""
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
+        """Each map channel by channel, row by row; the finer map first."""
+        maps = self.late_maps(pixels)
+        return torch.cat([torch.flatten(one, 1) for one in (maps[0], maps[-1])], dim=1)
 
 
 def renamed(key: str, variant: Variant = LITE0) -> str | None:
@@ -213,14 +230,10 @@ class Tail(nn.Module):
 
     def forward(self, flat: Float[Tensor, "b n"]) -> Float[Tensor, "b f"]:
         """Pooled mean and maximum of the stem's map, of each late stage and of the last convolution."""
-        x = flat.reshape(-1, *self.map)
-        pooled = _pooled(x)
+        maps = [flat.reshape(-1, *self.map)]
         for block in self.blocks:
-            x = block(x)
-            pooled += _pooled(x)
-        x = self.bn2(self.conv_head(x))
-        pooled += _pooled(x)
-        return torch.cat(pooled, dim=1)
+            maps.append(block(maps[-1]))
+        return _pooled([*maps, self.bn2(self.conv_head(maps[-1]))])
 
 
 class EfficientNetLiteTower:
@@ -315,28 +328,6 @@ class EfficientNetLite2Stem(EfficientNetLite0Stem):
     """Lite2's early part, a map of 120 x 17 x 17."""
 
     variant = LITE2
-
-
-class Maps(nn.Module):
-    """Pixels to the feature maps of stage 5 and of the last convolution, side by side and flattened."""
-
-    def __init__(self, net: MultiStage) -> None:
-        super().__init__()
-        self.conv_stem = net.conv_stem
-        self.bn1 = net.bn1
-        self.blocks = net.blocks
-        self.conv_head = net.conv_head
-        self.bn2 = net.bn2
-
-    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
-        """Each map channel by channel, row by row; the finer map first."""
-        x = self.bn1(self.conv_stem(pixels))
-        kept = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number == STAGES[0]:
-                kept.append(torch.flatten(x, 1))
-        return torch.cat([*kept, torch.flatten(self.bn2(self.conv_head(x)), 1)], dim=1)
 
 
 @register.image_tower("efficientnet-lite0-maps", "feature maps of two depths, for cross-encoders")

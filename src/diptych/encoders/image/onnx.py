@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from diptych.core import fingerprint
-from diptych.core.errors import ModelError
+from diptych.core.errors import ModelError, first_line
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
-from diptych.encoders.image.pixels import normalise_pixels
-from diptych.encoders.onnx_session import first_line, start_session
+from diptych.encoders.inputs import grey_pixels, normalise_pixels
+from diptych.encoders.onnx_session import start_session
 
 INPUT = "pixels"
 PREPROCESS_KEY = "diptych_preprocess"  # in the file's metadata: the fields of Preprocess as JSON
@@ -78,8 +78,7 @@ class OnnxImageTower:
         size = outputs[self._output][-1]
         if isinstance(size, int):
             return size
-        grey = np.full((1, self.preprocess.size, self.preprocess.size, 3), 127, dtype=np.uint8)
-        return int(self._run(grey, self._output).shape[-1])
+        return int(self._run(grey_pixels(self.preprocess), self._output).shape[-1])
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from diptych.core import fingerprint
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
 from diptych.core.shapes import UInt8
-from diptych.encoders.image.pixels import check_pixels
+from diptych.encoders.inputs import check_pixels
 
 
 @register.image_tower("pixels", "pixels as they are, below the network backbone")

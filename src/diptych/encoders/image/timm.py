@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
-from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.image.pixels import normalise_pixels
-from diptych.encoders.offline import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, network, weights_file
-from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
+from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, network, weights_file
+from diptych.encoders.pytorch import TorchImageTower, choose_device, freeze
 
 _HUB = ("hf-hub:", "hf_hub:")
 
 
 @register.image_tower("timm", "any timm model", arguments=("NAME_OR_FOLDER",))
-class TimmImageTower:
+class TimmImageTower(TorchImageTower):
     """Pooled features before the classifier, of a timm model.
 
     `name_or_folder` is a timm name ("resnet18.a1_in1k"), a hub name ("hf-hub:timm/resnet18.a1_in1k")
@@ -65,26 +59,15 @@ class TimmImageTower:
 
         return self._module.to("cpu", memory_format=torch.contiguous_format).train().requires_grad_(True)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the weights and of the preprocessing."""
-        return fingerprint.combined([state_fingerprint(self._module), repr(self.preprocess)])
-
-    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Pooled features of resized RGB pictures."""
-        if len(pixels) == 0:
-            return np.zeros((0, self.dim), dtype=np.float32)
+    def _features(self, planes: Any) -> Any:
         import torch
 
-        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
-        with torch.inference_mode():
-            planes = planes.to(self._device, memory_format=torch.channels_last)
-            features = self._module(planes)
+        features = self._module(planes.to(memory_format=torch.channels_last))
         if features.ndim != 2:
             raise ModelError(
                 f"timm model {self._name!r} gives features of shape {tuple(features.shape)}; expected (b, d)"
             )
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+        return features
 
 
 def _build(

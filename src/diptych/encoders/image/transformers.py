@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
-from diptych.core.shapes import Float32, UInt8
-from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
-from diptych.encoders.image.pixels import normalise_pixels
-from diptych.encoders.pytorch import state_fingerprint
+from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
+from diptych.encoders.pytorch import TorchImageTower
 
 POOLINGS = ("auto", "projected", "cls", "mean", "pooler")
 
 
 @register.image_tower("transformers", "any image model of transformers", arguments=("NAME_OR_FOLDER",))
-class TransformersImageTower:
+class TransformersImageTower(TorchImageTower):
     """Pooled features of an image model.
 
     `pooling`: "projected" is a CLIP-like model's shared space; "cls" the first token; "mean" the mean
@@ -43,33 +37,12 @@ class TransformersImageTower:
     ) -> None:
         self._model = load_hub_model(name_or_folder, device, allow_download)
         self._module = self._model.module
+        self._device = next(self._module.parameters()).device
         self.pooling = _choose_pooling(self._model, pooling)
+        self._settings = (self.pooling,)
         self.preprocess = preprocess_of(self._model.folder)
 
-    @cached_property
-    def dim(self) -> int:
-        """Features a picture, asked of the model with a grey one."""
-        grey = np.full((1, self.preprocess.size, self.preprocess.size, 3), 127, dtype=np.uint8)
-        return int(self.embed(grey).shape[1])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the weights, the pooling and the preprocessing."""
-        return fingerprint.combined([state_fingerprint(self._module), self.pooling, repr(self.preprocess)])
-
-    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Pooled features of resized RGB pictures."""
-        if len(pixels) == 0:
-            return np.zeros((0, self.dim), dtype=np.float32)
-        import torch
-
-        planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
-        with torch.inference_mode():
-            planes = planes.to(next(self._module.parameters()).device)
-            features = self._pooled(planes)
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
-
-    def _pooled(self, planes: Any) -> Any:
+    def _features(self, planes: Any) -> Any:
         if self.pooling == "projected":
             return features_of(self._module.get_image_features(pixel_values=planes))
         output = self._module(pixel_values=planes)
@@ -98,13 +71,7 @@ def _choose_pooling(model: HubModel, pooling: str) -> str:
 
 def preprocess_of(folder: Path) -> Preprocess:
     """How a model of transformers wants its pictures; ModelError when its folder does not say."""
-    transformers = import_transformers()
-    try:
-        processor = transformers.AutoImageProcessor.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"{folder} does not say how pictures are prepared: {one_line(error)}") from error
+    processor = pretrained("AutoImageProcessor", folder, f"the image preprocessing in {folder}")
     size, mode = _size(processor, folder)
     scale = 1 / float(processor.rescale_factor) if processor.do_rescale else 1.0
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

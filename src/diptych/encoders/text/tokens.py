@@ -20,8 +20,8 @@ from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.extras import need
 from diptych.core.registry import register
 from diptych.core.shapes import Int32
-from diptych.encoders.offline import hub_folder
-from diptych.encoders.text.clean import clean
+from diptych.encoders.hub import hub_folder
+from diptych.encoders.inputs import clean
 
 FILE = "tokenizer.json"
 PADDING = -1  # marks the places after a text's last token, whatever the tokenizer's own padding is

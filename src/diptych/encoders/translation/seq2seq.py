@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import DataError, ModelError, Reason
-from diptych.encoders.hub_model import import_transformers, one_line, quiet
-from diptych.encoders.offline import network
+from diptych.core.errors import DataError, Reason
+from diptych.encoders.pretrained import pretrained, pretrained_model
 from diptych.encoders.pytorch import choose_device, freeze
 
-BEAMS = 4
+from .models import BEAMS
+
 BATCH = 32  # lines at once
 _GROWTH = 3  # a translation may have this many times the tokens of its original, and _SPARE more
 _SPARE = 20
@@ -24,28 +23,17 @@ class Seq2Seq:
     Args:
         folder: config.json, weights and tokenizer, as `save_pretrained` writes them.
         device: auto, cpu, cuda or cuda:N.
-        languages: what the tokenizer is told of the languages, for models with many.
+        beams: hypotheses of the beam search.
 
     Raises ModelError when the folder does not hold such a model, whole.
     """
 
-    def __init__(self, folder: Path, device: str, languages: dict[str, str] | None = None, beams: int = BEAMS) -> None:
-        transformers = import_transformers()
+    def __init__(self, folder: Path, device: str, beams: int = BEAMS) -> None:
         self._device = choose_device(device)
         self._beams = beams
-        try:
-            with network(False), quiet(transformers), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # such as advice to install what is not needed
-                self.tokenizer = transformers.AutoTokenizer.from_pretrained(
-                    str(folder), local_files_only=True, trust_remote_code=False, **(languages or {})
-                )
-                module, loading = transformers.AutoModelForSeq2SeqLM.from_pretrained(
-                    str(folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
-                )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-            raise ModelError(f"transformers cannot load the translation model {folder}: {one_line(error)}") from error
-        if loading["missing_keys"]:
-            raise ModelError(f"{folder} lacks weights for {len(loading['missing_keys'])} parameters of the model")
+        what = f"the translation model {folder}"
+        self.tokenizer = pretrained("AutoTokenizer", folder, what)
+        module, _ = pretrained_model("AutoModelForSeq2SeqLM", folder, what)
         self._module = freeze(module, self._device)
         positions = getattr(module.config, "max_position_embeddings", None)
         self._limit = min(int(limit) for limit in (positions, self.tokenizer.model_max_length) if limit)

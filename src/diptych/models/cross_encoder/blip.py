@@ -19,10 +19,10 @@ from diptych.core import fingerprint
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float, Float16, Float32, UInt8
-from diptych.encoders.hub_model import import_transformers, one_line
-from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.hub import hub_folder
 from diptych.encoders.image.transformers import preprocess_of
-from diptych.encoders.offline import hub_folder, network
+from diptych.encoders.inputs import normalise_pixels
+from diptych.encoders.pretrained import pretrained, pretrained_model
 from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
 
 PREFIX = "blip:"
@@ -38,30 +38,13 @@ class BlipCrossEncoder:
     """
 
     def __init__(self, name_or_folder: str | Path, *, device: str = "auto", allow_download: bool | None = None) -> None:
-        transformers = import_transformers()
         self.folder = hub_folder(name_or_folder, allow_download=allow_download)
-        try:
-            with network(allow_download):
-                config = transformers.AutoConfig.from_pretrained(
-                    str(self.folder), local_files_only=True, trust_remote_code=False
-                )
-                kind = next((one for one in config.architectures or () if one in _KINDS), None)
-                if kind is None:
-                    raise ModelError(
-                        f"{self.folder} is {', '.join(config.architectures or ['of no kind'])}; expected "
-                        f"{' or '.join(_KINDS)}"
-                    )
-                module, report = getattr(transformers, kind).from_pretrained(
-                    str(self.folder), local_files_only=True, trust_remote_code=False, output_loading_info=True
-                )
-                self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                    str(self.folder), local_files_only=True, trust_remote_code=False
-                )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            raise ModelError(f"transformers cannot load {self.folder}: {one_line(error)}") from error
-        if report["missing_keys"]:
-            lost = sorted(report["missing_keys"])
-            raise ModelError(f"{self.folder} lacks weights for {len(lost)} parameters of {kind} ({lost[0]}, ...)")
+        stated = pretrained("AutoConfig", self.folder, str(self.folder), online=allow_download).architectures or ()
+        kind = next((one for one in stated if one in _KINDS), None)
+        if kind is None:
+            raise ModelError(f"{self.folder} is {', '.join(stated) or 'of no kind'}; expected {' or '.join(_KINDS)}")
+        module, _ = pretrained_model(kind, self.folder, str(self.folder), online=allow_download)
+        self._tokenizer = pretrained("AutoTokenizer", self.folder, str(self.folder), online=allow_download)
         self._module: Any = freeze(module, choose_device(device))
         self.matches = kind == _KINDS[0]
         self.name = self.folder.name

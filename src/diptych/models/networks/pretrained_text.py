@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.registry import register
 from diptych.core.shapes import Float, Int
-from diptych.encoders.hub_model import load_hub_model
+from diptych.encoders.pretrained import load_hub_model
 from diptych.models.networks.base import Network, mask_of, set_pace, trim_padding
 
 POOLINGS = ("mean", "cls")

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from diptych.core.errors import ModelError
+from diptych.core.errors import ModelError, first_line
 from diptych.core.extras import need
 
 ALLOW = "DIPTYCH_ALLOW_DOWNLOAD"
@@ -106,8 +106,9 @@ def _download(name: str) -> Path:
             folder = Path(hub.snapshot_download(name, allow_patterns=_DESCRIPTIONS + patterns))
         return folder
     except Exception as error:  # the client's own errors, and those of its transport
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"cannot download the model {name!r}: {reason}; pass a local folder instead") from error
+        raise ModelError(
+            f"cannot download the model {name!r}: {first_line(error)}; pass a local folder instead"
+        ) from error
 
 
 def _not_here(name: str, cache: str) -> str:

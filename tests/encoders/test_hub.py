@@ -12,7 +12,7 @@ from diptych.core.errors import ModelError
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="needs the [hub] extra")
 
-from diptych.encoders.offline import downloads_allowed, hub_folder, network, weights_file  # noqa: E402
+from diptych.encoders.hub import downloads_allowed, hub_folder, network, weights_file  # noqa: E402
 
 
 def put_in_cache(cache: Path, name: str) -> Path:
@@ -98,7 +98,7 @@ def test_no_tower_touches_the_network(tmp_path: Path) -> None:
 def test_a_failed_download_is_one_line(tmp_path: Path) -> None:
     code = textwrap.dedent(NO_NETWORK) + textwrap.dedent(
         """
-        from diptych.encoders.offline import hub_folder
+        from diptych.encoders.hub import hub_folder
         try:
             hub_folder("someone/something", allow_download=True)
         except ModelError as error:

@@ -1,11 +1,13 @@
-"""Normalising against the formula, pixel by pixel."""
+"""Normalising against the formula, pixel by pixel; any string becomes one that can be encoded and tokenised."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
-from diptych.encoders.image.pixels import normalise_pixels
+from diptych.encoders.inputs import clean, normalise_pixels
 
 PREPARED = Preprocess(size=3, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
@@ -29,3 +31,29 @@ def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_another_type_is_refused() -> None:
     with pytest.raises(ModelError, match="found pixels of type float32"):
         normalise_pixels(np.zeros((1, 3, 3, 3), dtype=np.float32), PREPARED)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("", ""),
+        (" \t\r\n\u3000 ", ""),
+        ("  two \n\n words\t", "two words"),
+        ("a\0b", "ab"),
+        ("\ud800x", "\ufffdx"),
+        ("x\udc00", "x\ufffd"),
+        ("\ud83d\ude00", "😀"),
+        ("cafe\u0301", "café"),
+        ("日本\u3000語", "日本 語"),
+    ],
+)
+def test_cleaning_by_hand(raw: str, expected: str) -> None:
+    assert clean(raw) == expected
+
+
+@given(st.text(st.characters(codec=None)))
+def test_clean_text_encodes_and_stays(text: str) -> None:
+    cleaned = clean(text)
+    cleaned.encode()
+    assert "\0" not in cleaned
+    assert clean(cleaned) == cleaned

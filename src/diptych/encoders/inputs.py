@@ -1,12 +1,14 @@
-"""Pixels to what a network takes: checked, normalised, channels first."""
+"""What every tower does with its input: pixels are checked and normalised, texts made safe to tokenise."""
 
 from __future__ import annotations
+
+import unicodedata
 
 import numpy as np
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
-from diptych.core.shapes import Float32
+from diptych.core.shapes import Float32, UInt8
 
 
 def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
@@ -32,3 +34,16 @@ def normalise_pixels(pixels: np.ndarray, preprocess: Preprocess) -> Float32[np.n
         np.subtract(pixels[..., channel], np.float32(mean), out=plane)
         plane *= np.float32(1 / std)
     return planes
+
+
+def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 s s 3"]:
+    """One grey image of the size a tower takes, to ask a model how wide its features are."""
+    return np.full((1, preprocess.size, preprocess.size, 3), 127, dtype=np.uint8)
+
+
+def clean(text: str) -> str:
+    """Lone surrogates become U+FFFD, NULs go, Unicode is composed (NFC), whitespace becomes one space."""
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.replace("\0", "").split())

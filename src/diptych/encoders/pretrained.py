@@ -1,0 +1,120 @@
+"""Load a model of transformers from a folder or the cache: no remote code, no silent random weights."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.core.errors import MissingExtraError, ModelError, first_line
+from diptych.core.extras import need
+from diptych.encoders.compat import import_torchvision
+from diptych.encoders.hub import hub_folder, network
+from diptych.encoders.pytorch import choose_device, freeze, shared
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A frozen model of transformers, the folder it came from, and whether its pooling layer came with weights."""
+
+    module: Any
+    folder: Path
+    has_pooler: bool
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether it embeds images and texts in one space, as CLIP does."""
+        return hasattr(self.module, "get_image_features") and hasattr(self.module, "get_text_features")
+
+
+def load_hub_model(name: str | Path, device: str, allow_download: bool | None) -> HubModel:
+    """The model in a folder or the hub's cache; the two towers of a CLIP share one copy.
+
+    Raises ModelError when it is not here, needs code from its folder, or lacks weights.
+    """
+    folder = hub_folder(name, allow_download=allow_download)
+    where = choose_device(device)
+
+    def load() -> Any:
+        module, missing = pretrained_model("AutoModel", folder, str(folder), optional=_is_pooler, online=allow_download)
+        if module.config.is_encoder_decoder:
+            module = module.get_encoder()
+        module.diptych_random_pooler = bool(missing)
+        return freeze(module, where)
+
+    module = shared(("transformers", folder.resolve(), str(where)), load)
+    return HubModel(module, folder, not module.diptych_random_pooler)
+
+
+def import_transformers() -> Any:
+    """The transformers package, with torchvision repaired first where that is needed."""
+    with contextlib.suppress(MissingExtraError):  # transformers does without torchvision
+        import_torchvision()
+    transformers = need("transformers", "a transformers tower")
+    need("torch", "a transformers tower")
+    return transformers
+
+
+def pretrained(kind: str, folder: Path, what: str, *, online: bool | None = False, **options: Any) -> Any:
+    """`kind.from_pretrained(folder)` of transformers, such as kind "AutoTokenizer"; nothing from the folder is run.
+
+    Raises ModelError, with `what` it was in words, when transformers cannot load it.
+    """
+    transformers = import_transformers()
+    try:
+        with network(online), _quiet(transformers):
+            return getattr(transformers, kind).from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, **options
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
+        raise ModelError(f"transformers cannot load {what}: {first_line(error)}") from error
+
+
+def pretrained_model(
+    kind: str,
+    folder: Path,
+    what: str,
+    *,
+    optional: Callable[[str], bool] = lambda _: False,
+    online: bool | None = False,
+) -> tuple[Any, list[str]]:
+    """As `pretrained`, for a model: the module, and which `optional` weights the folder lacks.
+
+    Raises ModelError when it lacks others.
+    """
+    module, report = pretrained(kind, folder, what, online=online, output_loading_info=True)
+    missing = sorted(report["missing_keys"])
+    if lost := [key for key in missing if not optional(key)]:
+        raise ModelError(
+            f"{folder} lacks weights for {len(lost)} parameters of {type(module).__name__} ({lost[0]}, ...)"
+        )
+    return module, missing
+
+
+def features_of(output: Any) -> Any:
+    """Projected features: newer versions of transformers wrap the tensor, older ones return it."""
+    return getattr(output, "pooler_output", output)
+
+
+def _is_pooler(key: str) -> bool:
+    return "pooler" in key.split(".")
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No bar, report or advice of transformers on stderr: what is missing is raised by whoever loads."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as advice to install what is not needed
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
