@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import DataError, DiptychError, Interrupted
@@ -132,6 +133,10 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     import cyclopts
 
+    from diptych.core.registry import allow
+
+    # code of the user's own, as in a config: --format my_package.my_module:read
+    allow([value for flag, value in pairwise(arguments) if flag.startswith("--")])
     try:
         with needed_by(f"diptych {arguments[0]}"):
             build(arguments[0])(

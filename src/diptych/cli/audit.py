@@ -48,7 +48,7 @@ def audit(
         diptych audit runs/xmc/model --pairs sizes.jsonl --noises 8
 
     Args:
-        generator: A shipped generator's name, a trained one's folder, or pictures:SOURCE.
+        generator: A shipped generator's name, a trained one's folder, or images:SOURCE.
         model: The retrieval model that is asked: a shipped model's name, or a model folder.
         pairs: JSON lines of {"attribute", "one", "other"} to use instead of the usual pairs.
         data: Source whose own minimal pairs are asked too.

@@ -55,10 +55,10 @@ def eval_generated(
 
         diptych eval-generated runs/xmc/model --data emoji/ --languages de --languages zh --out measures.json
 
-        diptych eval-generated pictures:made.jsonl --data flickr8k/ --split val --detector imagenet
+        diptych eval-generated images:made.jsonl --data flickr8k/ --split val --detector imagenet
 
     Args:
-        generator: A shipped generator's name, a trained one's folder, or pictures:SOURCE for pictures that another
+        generator: A shipped generator's name, a trained one's folder, or images:SOURCE for images that another
             program made, each listed with its text.
         data: File or folder of pairs; its split is what is drawn: val, else test, else all of it, when left out.
         train_split: Split that the generator learnt from, for the check of copies; "" for none.
@@ -116,7 +116,7 @@ def eval_generated(
 
 def tools(judge: str, features: str, maps: str, detector: str, progress: Progress) -> Tools:
     """What looks at the pictures, by name. Raises MissingExtraError for what is not installed."""
-    from diptych.inspection.generators import Extractor, MapExtractor, Tools
+    from diptych.inspection.generators import MapExtractor, Tools, open_extractor
     from diptych.inspection.generators.extractors import BUNDLED, DEFAULT
     from diptych.models import load
 
@@ -129,7 +129,9 @@ def tools(judge: str, features: str, maps: str, detector: str, progress: Progres
         from diptych.encoders.image.imagenet_classes import ImageNetDetector
 
         found = ImageNetDetector()
-    looking = Tools(load(judge) if judge else None, Extractor(named), MapExtractor(mapped) if mapped else None, found)
+    looking = Tools(
+        load(judge) if judge else None, open_extractor(named), MapExtractor(mapped) if mapped else None, found
+    )
     if lacks and "auto" in (features, maps):
         progress.say("no class score and no diversity without PyTorch; for them: pip install 'diptych[train]'")
     return looking

@@ -17,7 +17,6 @@ import dataclasses
 import difflib
 import functools
 import importlib
-import importlib.metadata
 import inspect
 import pkgutil
 import re
@@ -81,6 +80,10 @@ KINDS: Mapping[str, Kind] = {
     "fit": Kind("fit", ("training",)),
     "reader": Kind("format", ("data.readers",)),
     "metric": Kind("metric", ("evaluation",)),
+    "frozen_network": Kind("frozen network", ("synthesis",)),
+    "generator": Kind("generator", ("inspection.generators",)),
+    "extractor": Kind("extractor", ("inspection.generators",)),
+    "translator": Kind("translation engine", ("encoders.translation", "data.translation"), ("device",)),
 }
 
 
@@ -102,9 +105,10 @@ class Entry:
 
     @property
     def usage(self) -> str:
-        """How to write it: `name` or `name:ARGUMENT`."""
+        """How to write it: `name`, `name:ARGUMENT` or, where it may be left out, `name[:ARGUMENT]`."""
         arguments = self.facts.get("arguments", ())
-        return f"{self.name}:{self.facts.get('split', '').join(arguments)}" if arguments else self.name
+        written = f":{self.facts.get('split', '').join(arguments)}" if arguments else ""
+        return f"{self.name}[{written}]" if self.facts.get("optional") else f"{self.name}{written}"
 
     def load(self) -> Entry:
         """The entry with its part and all its facts. Raises MissingExtraError when a package for it is missing."""
@@ -169,6 +173,11 @@ def entries(kind: str) -> dict[str, Entry]:
 def names(kind: str) -> list[str]:
     """The names of all parts of a kind, in order."""
     return list(entries(kind))
+
+
+def has(kind: str, name: str) -> bool:
+    """Whether there is a part of that name, where another kind of thing (a file, a folder) may be meant."""
+    return name in _allowed or not {name, name.partition(":")[0]}.isdisjoint(entries(kind))
 
 
 def find(kind: str, name: str) -> Entry:
@@ -330,7 +339,9 @@ def _literal(node: ast.expr) -> Any:
 @functools.cache
 def _load_plugins() -> None:
     """Import the parts of other packages, once; one that fails is named in a warning and stops no other."""
-    for point in importlib.metadata.entry_points(group=PLUGINS):
+    from importlib.metadata import entry_points  # an import of 15 ms, which most commands do without
+
+    for point in entry_points(group=PLUGINS):
         try:
             point.load()
         except Exception as error:

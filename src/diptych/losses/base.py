@@ -77,6 +77,9 @@ class Loss(nn.Module):
 
     needs_modalities = False  # whether the first side must be images and the second texts
 
+    def __init__(self) -> None:  # a loss without its own has no options
+        super().__init__()
+
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The loss of one batch, lower is better."""
         raise NotImplementedError

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.core.config import Part, check_options, unknown
 from diptych.core.errors import ConfigError
+from diptych.core.registry import Part, build, register
 from diptych.core.shapes import Float
 from diptych.synthesis.settings import START
 
@@ -22,8 +21,12 @@ class Look(NamedTuple):
     maps: tuple[Float[Tensor, "b c y x"], ...]
 
 
+@register.frozen_network("layout")
 class Layout(nn.Module):
     """No network at all: the colours of fields. For tests, and where no pretrained network is wanted."""
+
+    def __init__(self) -> None:  # its options are none, not those of any module
+        super().__init__()
 
     def look(self, pictures: Float[Tensor, "b 3 s s"]) -> Look:
         """192 numbers, the colours of 8 x 8 fields less their mean, and maps of an eighth and a quarter of the size."""
@@ -36,6 +39,7 @@ class Layout(nn.Module):
         return self.look(pictures).features
 
 
+@register.frozen_network("efficientnet-lite0")
 class EfficientNetEyes(nn.Module):
     """EfficientNet-Lite0's features of several depths, each depth of length one, differentiable.
 
@@ -96,18 +100,8 @@ def maps_of(look: nn.Module | None, size: int) -> Look:
     return seen
 
 
-_TABLE: Mapping[str, tuple[Any, tuple[str, ...]]] = {
-    "efficientnet-lite0": (EfficientNetEyes, ("size",)),
-    "layout": (Layout, ()),
-}
-
-
 def eyes(part: Part) -> nn.Module:
     """The frozen network of that name: efficientnet-lite0 (option `size`) or layout. Raises ConfigError."""
-    if part.name not in _TABLE:
-        raise unknown("frozen network", part.name, _TABLE)
-    make, options = _TABLE[part.name]
-    check_options(part.options, options, f"frozen network {part.name!r}")
-    module: nn.Module = make(**part.options)
+    module: nn.Module = build("frozen_network", part)
     module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module

@@ -136,9 +136,9 @@ def test_objects_that_texts_name_are_looked_for(drawing, pairs):
             strong = [images[..., c].astype(int) - np.delete(images, c, -1).max(-1) > 60 for c in range(3)]
             return np.stack([mask.mean(axis=(1, 2)) > 0.02 for mask in strong], axis=1)
 
-    from diptych.inspection.generators import Extractor
+    from diptych.inspection.generators import open_extractor
 
-    tools = Tools(extractor=Extractor("fake"), detector=Colours())
+    tools = Tools(extractor=open_extractor("fake"), detector=Colours())
     seen, _ = measure_generated(drawing.Drawer(), pairs["val"], tools, SETTINGS)
     assert seen.measure("soa_c").value == seen.measure("soa_i").value == 1.0
     assert seen.by_class["red"]["real"] == 1.0

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.registry import register
 from diptych.data.language import THREE_LETTERS, TWO_LETTERS
 
 from .engine import by_lines, require
@@ -31,6 +32,7 @@ _SECONDS = 120.0  # for a batch, beside those for its lines
 _SECONDS_A_LINE = 0.2  # about 100 times what a caption takes
 
 
+@register.translator("apertium", "rules, a program of the system")
 class Apertium:
     """The `apertium` program, with whatever language pairs are installed.
 

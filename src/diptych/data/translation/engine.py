@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 
 
 @runtime_checkable
@@ -56,6 +57,7 @@ def _one_line(text: str) -> str:
     return " ".join("".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text).split())
 
 
+@register.translator("fake", "marks the words, for tests")
 class FakeTranslator:
     """Marks each word with the target language: "a dog" -> "es:a es:dog"; back again it loses its articles.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from diptych.core.errors import ConfigError, DataError, ModelError, first_line
 from diptych.core.extras import is_installed, need
+from diptych.core.registry import register
 
 from .models import BEAMS, PLACES, LineModel, NeuralTranslator
 
@@ -19,6 +20,7 @@ LIMIT = 512  # tokens a line that Marian models are trained to take
 _FILES = ("model.bin", "source.spm", "target.spm")
 
 
+@register.translator("ctranslate2", "Marian models, faster", arguments=("FOLDER",))
 class CTranslate2Translator(NeuralTranslator):
     """Translates by converted Marian models, one folder a direction: model.bin, source.spm and target.spm.
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diptych.core.registry import register
+
 from .models import LineModel, NeuralTranslator
 from .seq2seq import Seq2Seq
 
 
+@register.translator("marian", "one model a direction, by transformers", arguments=("MODELS",), optional=True)
 class MarianTranslator(NeuralTranslator):
     """Translates by Marian models in folders, or in the Hugging Face cache.
 
@@ -19,6 +22,7 @@ class MarianTranslator(NeuralTranslator):
     """
 
     name = "marian"
+    published = "Helsinki-NLP/opus-mt-{source}-{target}"
 
     def supports(self, source: str, target: str) -> bool:
         """Any direction where the models' name has room for it; else the one that the model states."""

@@ -71,18 +71,20 @@ class NeuralTranslator:
     """Base of the translators whose models lie in folders. A subclass says what it `supports` and how to `_load`.
 
     Args:
-        models: folder or hub name, with {source} and {target} for the languages; without them, one model.
+        models: folder or hub name, with {source} and {target} for the languages; without them, one model;
+            `published` when left out.
         device: auto, cpu, cuda or cuda:N.
         beams: hypotheses of the beam search.
         allow_download: None asks DIPTYCH_ALLOW_DOWNLOAD; nothing is downloaded otherwise.
     """
 
     name: str
+    published = ""  # the models that are meant where none are named
 
     def __init__(
-        self, models: str, *, device: str = "auto", beams: int = BEAMS, allow_download: bool | None = None
+        self, models: str = "", *, device: str = "auto", beams: int = BEAMS, allow_download: bool | None = None
     ) -> None:
-        self._folders = ModelFolders(models, allow_download=allow_download)
+        self._folders = ModelFolders(models or self.published, allow_download=allow_download)
         self._device = device
         self._beams = beams
         self._loaded: tuple[Path, LineModel] | None = None

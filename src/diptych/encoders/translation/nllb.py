@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ModelError
+from diptych.core.registry import register
 from diptych.data.language import THREE_LETTERS
 
 from .models import LineModel, NeuralTranslator
@@ -36,6 +37,7 @@ CODES = {
 }
 
 
+@register.translator("nllb", "200 languages in one model, by transformers", arguments=("MODEL",), optional=True)
 class NllbTranslator(NeuralTranslator):
     """Translates by a model of the NLLB-200 family in a folder, or in the Hugging Face cache.
 
@@ -44,6 +46,7 @@ class NllbTranslator(NeuralTranslator):
     """
 
     name = "nllb"
+    published = "facebook/nllb-200-distilled-600M"
 
     def supports(self, source: str, target: str) -> bool:
         """Any two languages of the table CODES."""

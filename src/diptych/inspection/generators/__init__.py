@@ -5,7 +5,7 @@ outcome, _ = measure_generated(open_generator("runs/xmc/model"), pairs, Tools(ju
 
 from __future__ import annotations
 
-from .extractors import Extractor, MapExtractor
+from .extractors import Extractor, MapExtractor, open_extractor
 from .generator import Generator, GivenPictures, generate_all, open_generator
 from .held_out import choose_splits
 from .job import MeasureSettings
@@ -26,6 +26,7 @@ __all__ = [
     "choose_splits",
     "generate_all",
     "measure_generated",
+    "open_extractor",
     "open_generator",
     "read_outcome",
 ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import is_installed, need
 from diptych.core.protocols import SILENT, ImageTower, MapTower, Progress
+from diptych.core.registry import Part, build, has, register
 from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import prepare
 from diptych.encoders import image_tower
@@ -18,7 +20,6 @@ from diptych.models import load
 
 DEFAULT = "efficientnet-lite0"
 BUNDLED = "base"  # the same network without its classifier, as the model base holds it: no PyTorch
-INCEPTION = "inception"
 _BATCH = 32
 
 
@@ -30,50 +31,90 @@ class Seen:
     probabilities: Float32[np.ndarray, "n c"] | None = None
 
 
-class Extractor:
-    """One extractor, under the names that its numbers go by.
+@runtime_checkable
+class Extractor(Protocol):
+    """What sees images for distances, under the name that its numbers go by."""
 
-    "efficientnet-lite0" (1,280 ImageNet features and its 1,000 classes), "base" (nearly the same features, without
-    PyTorch and without classes), "inception:WEIGHTS.pth" (FID, KID, IS), or any image tower by name, without classes.
-    Raises ConfigError for a tower that there is not, MissingExtraError for packages that are not installed.
-    """
-
-    def __init__(self, spec: str = DEFAULT) -> None:
-        self.spec = spec
-        self._inception = None
-        if spec.partition(":")[0] == INCEPTION:
-            from diptych.encoders.image.inception import Inception
-
-            self._inception = Inception(Path(spec.partition(":")[2] or "weights-inception-2015-12-05-6726825d.pth"))
-            if not is_installed("torch_fidelity"):  # said before anything is drawn
-                need("torch_fidelity", "FID")
-        else:
-            self._tower = _tower(spec)
-
-    @property
-    def name(self) -> str:
-        """What its features are, in a report."""
-        if self._inception is not None:
-            return "Inception-v3" if self._inception.is_official else "Inception-v3 with other weights"
-        bundled = "EfficientNet-Lite0 (ImageNet) as the model base holds it"
-        return {DEFAULT: "EfficientNet-Lite0 (ImageNet)", BUNDLED: bundled}.get(self.spec, self.spec)
-
-    @property
-    def is_inception(self) -> bool:
-        """Whether the numbers may be called FID, KID and IS."""
-        return self._inception is not None and self._inception.is_official
+    name: str  # what its features are, in a report
+    is_inception: bool  # whether the numbers may be called FID, KID and IS
 
     def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
-        """Look at pictures of any one size."""
-        if self._inception is not None:
-            return Seen(*self._inception.look(images))
-        rows = embed(self._tower, images, progress, label)
-        if self.spec not in (DEFAULT, BUNDLED):
-            return Seen(rows)
+        """Look at images of any one size."""
+        ...
+
+
+class TowerExtractor:
+    """Any image tower, without classes."""
+
+    is_inception = False
+
+    def __init__(self, tower: ImageTower, name: str) -> None:
+        if tower.dim > 1 << 14:
+            raise ConfigError(f"the tower {name} gives {tower.dim} features; choose one with fewer than 16,384")
+        self._tower = tower
+        self.name = name
+
+    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+        """The tower's features."""
+        return Seen(embed(self._tower, images, progress, label))
+
+
+@register.extractor("efficientnet-lite0", "1,280 ImageNet features and its 1,000 classes")
+class EfficientNetExtractor(TowerExtractor):
+    """The last features of EfficientNet-Lite0, and its classes."""
+
+    def __init__(self) -> None:
+        super().__init__(image_tower(DEFAULT), "EfficientNet-Lite0 (ImageNet)")
+
+    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+        """Features and probabilities."""
         from diptych.encoders.image.imagenet_classes import ImageNetClasses, last_means
 
-        classes = None if self.spec == BUNDLED else ImageNetClasses().probabilities(rows)
-        return Seen(last_means(rows), classes)
+        rows = embed(self._tower, images, progress, label)
+        return Seen(last_means(rows), ImageNetClasses().probabilities(rows))
+
+
+@register.extractor("base", "nearly the same features, without PyTorch and without classes")
+class BundledExtractor(TowerExtractor):
+    """The last features of the image tower that the model base holds."""
+
+    def __init__(self) -> None:
+        super().__init__(load("base").image_tower, "EfficientNet-Lite0 (ImageNet) as the model base holds it")
+
+    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+        """Features alone."""
+        from diptych.encoders.image.imagenet_classes import last_means
+
+        return Seen(last_means(embed(self._tower, images, progress, label)))
+
+
+@register.extractor("inception", "the network behind FID, KID and IS", arguments=("WEIGHTS",), optional=True)
+class InceptionExtractor:
+    """Inception-v3 with the weights that FID is defined on. Raises MissingExtraError without torch-fidelity."""
+
+    def __init__(self, weights: str | Path = "weights-inception-2015-12-05-6726825d.pth") -> None:
+        from diptych.encoders.image.inception import Inception
+
+        self._net = Inception(Path(weights))
+        if not is_installed("torch_fidelity"):  # said before anything is drawn
+            need("torch_fidelity", "FID")
+        self.is_inception = self._net.is_official
+        self.name = "Inception-v3" if self.is_inception else "Inception-v3 with other weights"
+
+    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+        """Features and probabilities."""
+        return Seen(*self._net.look(images))
+
+
+def open_extractor(name: str = DEFAULT) -> Extractor:
+    """A registered extractor, or any image tower by name.
+
+    Raises ConfigError for a name that neither has, MissingExtraError for packages that are not installed.
+    """
+    if has("extractor", name):
+        found: Extractor = build("extractor", Part(name))
+        return found
+    return TowerExtractor(image_tower(name), name)
 
 
 class MapExtractor:
@@ -96,13 +137,6 @@ class MapExtractor:
     ) -> Float32[np.ndarray, "n f"]:
         """The maps, flattened one after the other."""
         return embed(self._tower, images, progress, label)
-
-
-def _tower(spec: str) -> ImageTower:
-    tower = load("base").image_tower if spec == BUNDLED else image_tower(spec)
-    if tower.dim > 1 << 14:
-        raise ConfigError(f"the tower {spec} gives {tower.dim} features; choose one with fewer than 16,384")
-    return tower
 
 
 def embed(

@@ -11,12 +11,12 @@ import numpy as np
 
 from diptych.core.errors import DataError, ModelError, Reason
 from diptych.core.protocols import Preprocess
+from diptych.core.registry import Part, build, has, register
 from diptych.core.shapes import UInt8
 from diptych.core.types import ImageRef
 from diptych.data.images import decode, prepare
 from diptych.data.readers import open_source
 
-GIVEN = "pictures:"
 _CHUNK = 256  # texts generated at once
 _STRIDE = 100_003  # between the seeds of chunks, so that no noise comes twice
 
@@ -30,6 +30,7 @@ class Generator(Protocol):
         ...
 
 
+@register.generator("images", "images that another program made, each with its text", arguments=("SOURCE",))
 class GivenPictures:
     """Pictures that any other program made: a source of pairs, looked up by text.
 
@@ -37,10 +38,10 @@ class GivenPictures:
     first picture, or `size`.
     """
 
-    def __init__(self, path: Path, size: int | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, size: int | None = None) -> None:
+        self.path = Path(path).expanduser()
         self._refs: dict[str, list[ImageRef]] = {}
-        for pair in open_source(path):
+        for pair in open_source(self.path):
             for text in pair.texts:
                 self._refs.setdefault(text.value, []).extend(pair.images)
         if not self._refs:
@@ -61,12 +62,13 @@ class GivenPictures:
 
 
 def open_generator(spec: str) -> Generator:
-    """A shipped generator's name, a trained one's folder, or "pictures:SOURCE" for pictures made elsewhere.
+    """A shipped generator's name, a trained one's folder, or a registered one ("images:SOURCE" for images of others).
 
     Raises ModelError and DataError for what cannot be loaded.
     """
-    if spec.startswith(GIVEN):
-        return GivenPictures(Path(spec.removeprefix(GIVEN)).expanduser())
+    if has("generator", spec):
+        made: Generator = build("generator", Part(spec))
+        return made
     try:
         synthesis = importlib.import_module("diptych.synthesis")
     except ImportError as error:

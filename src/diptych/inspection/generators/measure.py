@@ -16,7 +16,7 @@ from diptych.models import DualEncoder
 
 from . import matching, sets
 from .copies import Copies, copies
-from .extractors import Extractor, MapExtractor
+from .extractors import Extractor, MapExtractor, open_extractor
 from .generator import Generator, generate_all
 from .job import Job, MeasureSettings, most_real
 from .matching import Verdicts
@@ -97,7 +97,7 @@ def measure_generated(
     real = read_pictures(pairs, size, most=most, seed=seed, progress=progress)
     known = read_pictures(training, size, most=most, seed=seed, progress=progress) if training else None
     remarks = [*about.remarks, *real.remarks("real"), *(known.remarks("training") if known else ())]
-    extractor = tools.extractor or Extractor()
+    extractor = tools.extractor or open_extractor()
     job = Job(generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress)
     measures = [*sets.distances(job), *sets.coverage(job), *sets.class_score(job)]
     verdicts = None
