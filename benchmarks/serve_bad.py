@@ -1,4 +1,4 @@
-"""The design's table of bad pictures, sent to a real server while an ordinary client searches.
+"""The design's table of bad images, sent to a real server while an ordinary client searches.
 
     python benchmarks/serve_bad.py LIBRARY [--rounds 3]
 
@@ -25,7 +25,7 @@ import PIL.PngImagePlugin
 
 from serve_load import start_server
 
-SECONDS = 1.0  # for an answer; five times that for the picture of 21 MB
+SECONDS = 1.0  # for an answer; five times that for the image of 21 MB
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

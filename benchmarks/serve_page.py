@@ -3,7 +3,7 @@
     python benchmarks/serve_page.py LIBRARY [--chromium /usr/bin/chromium] [--seconds 5] [--screenshot FILE.png]
 
 Prints the time from opening the page to the results of a first search (target 1 s, warm server; the median and the
-slowest of `--rounds`), and the time between frames while the map of all pictures is dragged and zoomed for some
+slowest of `--rounds`), and the time between frames while the map of all images is dragged and zoomed for some
 seconds (target 30 frames a second; make a library of 100,000 with many_items.py). Says what Chromium draws with.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--screenshot", type=Path, help="keep a picture of the map")
+    parser.add_argument("--screenshot", type=Path, help="keep an image of the map")
     options = parser.parse_args()
     process, address = start_server(options.library)
     try:

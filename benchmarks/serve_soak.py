@@ -2,8 +2,8 @@
 
     python benchmarks/serve_soak.py LIBRARY [--minutes 30] [--rate 10] [--bad 0.05] [--json FILE]
 
-Use a copy: pictures are added and deleted. Requests are sent at a fixed rate: searches by words and by an uploaded
-picture, pages, thumbnails, an addition with its deletion; a share of them is bad (the pictures of serve_bad.py,
+Use a copy: images are added and deleted. Requests are sent at a fixed rate: searches by words and by an uploaded
+image, pages, thumbnails, an addition with its deletion; a share of them is bad (the images of serve_bad.py,
 broken JSON, ids that there are not). The first tenth of the time, at least a minute, is warm-up. The resident memory,
 descriptors and number of the server's processes are noted every `--every` seconds. The verdict compares the median
 memory of the first tenth after the warm-up with that of the last (target: within 20 MB), and the descriptors that
@@ -33,7 +33,7 @@ GROWTH = 20.0  # MB
 SPARE = 2  # descriptors that may come and go
 SETTLE = 13.0  # seconds: kept connections are closed after ten
 L = "/libraries/bench"
-LARGE = 1_000_000  # bytes; larger bad pictures are for serve_bad.py
+LARGE = 1_000_000  # bytes; larger bad images are for serve_bad.py
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ class Visitors:
 
     @functools.cached_property
     def broken(self) -> list[tuple[str, bytes]]:
-        """Pictures that cannot be read."""
+        """Images that cannot be read."""
         return [(name, data) for name, (data, _) in table().items() if len(data) < LARGE]
 
     async def one(self) -> None:
         """One request, or two that belong together."""
         kinds: dict[str, tuple[float, Callable[[], Awaitable[httpx.Response]]]] = {
             "words": (60, self._words),
-            "picture": (8, self._picture),
+            "image": (8, self._image),
             "page": (10, self._page),
             "thumbnail": (16, self._thumbnail),
             "add and delete": (6, self._add),
@@ -108,7 +108,7 @@ class Visitors:
         kind = self.chance.choices(list(kinds), [share for share, _ in kinds.values()])[0]
         ask = kinds[kind][1]
         if self.chance.random() < self.bad:
-            kind, ask = "bad", self.chance.choice([self._bad_picture, self._bad_picture, self._bad_json, self._bad_id])
+            kind, ask = "bad", self.chance.choice([self._bad_image, self._bad_image, self._bad_json, self._bad_id])
         try:
             status = (await ask()).status_code
         except httpx.HTTPError:
@@ -123,7 +123,7 @@ class Visitors:
             self.ids = [hit["id"] for hit in answer.json()["hits"]] or self.ids
         return answer
 
-    async def _picture(self) -> httpx.Response:
+    async def _image(self) -> httpx.Response:
         return await self.client.post(f"{L}/search/image", files={"file": ("x.jpg", self.good)})
 
     async def _page(self) -> httpx.Response:
@@ -136,13 +136,13 @@ class Visitors:
 
     async def _add(self) -> httpx.Response:
         self.number += 1
-        fresh = self.good + b"%d" % self.number  # what follows the picture makes it another file
+        fresh = self.good + b"%d" % self.number  # what follows the image makes it another file
         added = await self.client.post(f"{L}/items", files={"files": ("soak.jpg", fresh)})
         if added.status_code != 200 or added.json()["added"][0]["id"] is None:
             return added
         return await self.client.delete(f"{L}/items/{added.json()['added'][0]['id']}")
 
-    async def _bad_picture(self) -> httpx.Response:
+    async def _bad_image(self) -> httpx.Response:
         name, data = self.chance.choice(self.broken)
         return await self.client.post(f"{L}/search/image", files={"file": (name, data)})
 

@@ -31,7 +31,7 @@ def test_searching_adding_describing_deleting(serve, site, tmp_path) -> None:  #
     file.write_bytes(encoded((160, 0, 160)))
     with Client(serve(token=token).url, token=token) as client:
         (library,) = client.libraries()
-        assert (library.name, library.pictures, library.features["write"]) == (L, 6, True)
+        assert (library.name, library.images, library.features["write"]) == (L, 6, True)
         assert client.search(L, "red", k=1).hits[0].meta["name"] == "red.png"
         assert client.search(L, encoded("blue"), k=1).hits[0].meta["name"] == "blue.png"
         vector = site.encoder.encode_texts(["green"])[0]
@@ -87,14 +87,14 @@ def test_why_and_drawing_and_what_is_not_there(serve, site) -> None:  # noqa: F8
         assert why.words[0].regions.shape == (8, 8)
         assert why.overlay is not None
         assert why.overlay.startswith(b"\x89PNG")
-        assert (hit.meta["why"].overlay, why.by, why.unit) == (None, "fast", "cosine")
+        assert (hit.meta["why"].overlay, why.by, why.unit) == (None, "occlusion", "cosine")
         drawn = client.generate("blue", count=2)
         assert client.generate("blue", count=2, seed=drawn.seed) == drawn
-        assert client.search(L, drawn.pictures[1], k=1).hits[0].meta["name"] == "blue.png"
+        assert client.search(L, drawn.images[1], k=1).hits[0].meta["name"] == "blue.png"
         for refused in (
             lambda: client.caption(encoded("red")),
             lambda: client.search(L, "red", rerank=True),
-            lambda: client.why(L, hit.id, "red", by="slow"),
+            lambda: client.why(L, hit.id, "red", by="attention"),
         ):
             with pytest.raises(ServerError) as error:
                 refused()

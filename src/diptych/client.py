@@ -1,12 +1,12 @@
 """A client of `diptych serve`: the same calls, waiting (`Client`) or not (`AsyncClient`), with the library's own `Hit`.
 
     with Client("http://127.0.0.1:8000") as client:
-        for hit in client.search("pictures", "a dog in the snow", k=5).hits:
+        for hit in client.search("images", "a dog in the snow", k=5).hits:
             print(hit.score, hit.meta["name"])
 
 Answers 429 and 503 are tried again as their Retry-After says, and so is a request whose connection broke before the
-answer. Every write has an Idempotency-Key, so that one that was done before the connection broke is not done twice, and
-gives the answer that was lost. Everything else that is not an answer raises ServerError, which holds the server's code,
+answer. Every write has an Idempotency-Key: when it was done before the connection broke, it is not done twice, and the
+next try gets its answer. Everything else that is not a success raises ServerError, which holds the server's code,
 message, hint and request id.
 """
 
@@ -16,11 +16,11 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial, wraps
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ with needed_by("diptych.client"):
     import anyio
     import httpx
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -42,15 +43,15 @@ _TRIES = 4
 _LONGEST_PAUSE = 10.0  # seconds
 _BROKEN_PAUSE = 0.5  # seconds, after a connection that broke
 _KEY = "Idempotency-Key"
-_UPLOADED_AT_ONCE = 16  # pictures
+_UPLOADED_AT_ONCE = 16  # images
 
 Meta = Mapping[str, Any]
-Picture = Path | bytes
-Query = str | Picture | Float32[np.ndarray, "d"] | Sequence["Term"]
+Image = Path | bytes
+Query = str | Image | Float32[np.ndarray, "d"] | Sequence["Term"]
 
 
 class ServerError(DiptychError):
-    """The server said no. `status` is 0 when it could not be reached, or did not answer."""
+    """The server refused. `status` is 0 when it could not be reached, or did not answer."""
 
     def __init__(self, status: int, code: str, message: str, hint: str = "", request_id: str = "") -> None:
         super().__init__(f"{message}{'; ' + hint if hint else ''} ({code}{', ' + request_id if request_id else ''})")
@@ -59,9 +60,9 @@ class ServerError(DiptychError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a sum: words, a picture, or the id of a picture in the library; a negative weight takes it away."""
+    """One part of a sum: words, an image, or the id of an image in the library; a negative weight takes it away."""
 
-    content: str | Picture
+    content: str | Image
     weight: float = 1.0
     is_id: bool = False
 
@@ -74,7 +75,7 @@ class Found:
     """
 
     hits: tuple[Hit, ...]
-    total: int  # pictures that were looked at
+    total: int  # images that passed the filter
     took_ms: float
     version: str
     notes: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A picture of a library."""
+    """An image of a library."""
 
     id: str
     name: str
@@ -96,7 +97,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of pictures; `next` is the `after` of the following one, None on the last."""
+    """A page of images; `next` is the `after` of the following one, None on the last."""
 
     items: tuple[Item, ...]
     total: int
@@ -106,7 +107,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of one picture. `error` is its code and message when it could not be added."""
+    """What became of one image. `error` is its code and message when it could not be added."""
 
     name: str
     id: str | None
@@ -116,7 +117,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """How many pictures went, and what `undo` takes."""
+    """How many images were deleted, and the token that `undo` takes."""
 
     deleted: int
     undo: str | None
@@ -124,7 +125,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class WhyWord:
-    """A word of a text: how much it speaks for the match, and where, as a grid over the picture."""
+    """A word of a text: how much it speaks for the match, and where, as a grid over the image."""
 
     word: str
     weight: float
@@ -146,7 +147,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What a model says about a picture."""
+    """What a model says about an image."""
 
     text: str
     log_likelihood: float
@@ -155,9 +156,9 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Pictures drawn for a text, as PNG, and the seed that draws them again."""
+    """Images drawn for a text, as PNG, and the seed that draws them again."""
 
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
     seed: int
     model: str
 
@@ -167,7 +168,7 @@ class LibraryInfo:
     """A library of the server."""
 
     name: str
-    pictures: int
+    images: int
     model: str
     dim: int
     version: str
@@ -177,26 +178,22 @@ class LibraryInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
-    """One request, and what to make of its answer. `writes`: it changes a library."""
+    """One request, and how to read its answer. `writes`: it changes a library."""
 
     method: str
     path: str
     parse: Callable[[Any], T]
-    json: Any = None
-    params: Mapping[str, Any] | None = None
-    data: Mapping[str, str] | None = None
-    files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)  # what httpx takes: json, params, data, files
     raw: bool = False
     writes: bool = False
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The request, to be sent until it is answered: made once, so that all have the same key."""
-        given = {"json": self.json, "params": self.params, "data": self.data, "files": self.files}
-        options = {name: value for name, value in given.items() if value is not None}
+        """The request, made once and sent until it is answered, so that each try has the same key."""
         headers = {_KEY: uuid.uuid4().hex} if self.writes else {}
-        return client.build_request(self.method, self.path, headers=headers, **options)
+        return client.build_request(self.method, self.path, headers=headers, **self.body)
 
     def result(self, answer: httpx.Response) -> T:
+        """What the answer says. Raises ServerError for one that is not a success, or not of our server."""
         if answer.is_success:
             try:
                 return self.parse(answer.content if self.raw else answer.json())
@@ -204,14 +201,12 @@ class _Call(Generic[T]):
                 what = f"the answer is not one of diptych serve ({type(error).__name__}: {error})"
                 raise ServerError(answer.status_code, "bad_answer", what, "Is this its address?") from error
         try:
-            told = answer.json()
-        except ValueError:
-            told = {}
-        if not isinstance(told, dict):
-            told = {}
-        message = str(told.get("message") or f"the server answered {answer.status_code}")
-        code, hint = str(told.get("code", "http_error")), str(told.get("hint", ""))
-        raise ServerError(answer.status_code, code, message, hint, str(told.get("request_id", "")))
+            problem = dict(answer.json())
+        except (ValueError, TypeError):
+            problem = {}
+        message = str(problem.get("message") or f"the server answered {answer.status_code}")
+        code, hint = str(problem.get("code", "http_error")), str(problem.get("hint", ""))
+        raise ServerError(answer.status_code, code, message, hint, str(problem.get("request_id", "")))
 
 
 class _Tries:
@@ -220,166 +215,177 @@ class _Tries:
     def __init__(self, call: _Call[Any]) -> None:
         self._call, self._left, self._was_sent = call, _TRIES, False
 
-    def pause_after(self, answer: httpx.Response) -> float | None:
-        """Seconds to wait before the same request is sent again; None when this is the answer."""
-        self._left -= 1
-        if answer.status_code not in (429, 503) or not self._left:
-            return None
-        stated = answer.headers.get("retry-after", "1")
-        return min(float(stated) if stated.replace(".", "", 1).isdigit() else 1.0, _LONGEST_PAUSE)
+    def pause_after(self, answer: httpx.Response | httpx.HTTPError) -> float | None:
+        """Seconds to wait before the same request is sent again; None when the answer is to be used.
 
-    def pause_without(self, error: httpx.HTTPError) -> float:
-        """The same when no answer came. Raises ServerError when it is not to be sent again.
-
-        A connection that broke says nothing about whether the request was done; all our calls may be sent again,
-        reads and questions by their nature, writes by their key.
+        A connection that broke says nothing about whether the request was done. All our calls may be sent again:
+        reads by their nature, writes by their key. Raises ServerError when no answer came and no try is left.
         """
         self._left -= 1
-        broke = isinstance(error, _BROKE)
-        self._was_sent = self._was_sent or not isinstance(error, _NEVER_SENT)
-        if self._left and (broke or (self._was_sent and isinstance(error, httpx.ConnectError))):
+        if isinstance(answer, httpx.Response):
+            if answer.status_code not in (429, 503) or not self._left:
+                return None
+            stated = answer.headers.get("retry-after", "1")
+            return min(float(stated) if stated.replace(".", "", 1).isdigit() else 1.0, _LONGEST_PAUSE)
+        self._was_sent = self._was_sent or not isinstance(answer, _NEVER_SENT)
+        broke = isinstance(answer, _BROKE) or (self._was_sent and isinstance(answer, httpx.ConnectError))
+        if self._left and broke:
             return _BROKEN_PAUSE
-        what = type(error).__name__
+        what = type(answer).__name__
         if not self._was_sent:
-            raise ServerError(0, "unreachable", f"the server cannot be reached ({what})", "Is it running?") from error
+            raise ServerError(0, "unreachable", f"the server cannot be reached ({what})", "Is it running?") from answer
         hint = "It may have been done: look before you send it again." if self._call.writes else "Try it again."
-        raise ServerError(0, "unanswered", f"the server did not answer ({what})", hint) from error
+        raise ServerError(0, "unanswered", f"the server did not answer ({what})", hint) from answer
 
 
-# -- the calls: built here once, sent by both clients ---------------------------------------------
+# -- the calls: each is described here once; `Client` waits for its answer, `AsyncClient` awaits it -------------------
 
 
 def _libraries() -> _Call[tuple[LibraryInfo, ...]]:
-    def parse(told: Any) -> tuple[LibraryInfo, ...]:
-        return tuple(
-            LibraryInfo(
-                one["name"],
-                one["pictures"],
-                one["model"],
-                one["dim"],
-                one["version"],
-                tuple(one["languages"]),
-                one["features"],
-            )
-            for one in told["libraries"]
-        )
-
-    return _Call("GET", "/libraries", parse)
+    """All libraries of the server."""
+    return _Call("GET", "/libraries", lambda found: tuple(_made(LibraryInfo, one) for one in found["libraries"]))
 
 
 def _search(
     library: str,
     query: Query,
-    k: int,
-    filter: Sequence[Mapping[str, Any]],
-    where: str | None,
-    language: str | None,
-    rerank: bool,
-    candidates: int | None,
-    budget_ms: float | None,
-    explain: bool,
+    k: int = 20,
+    *,
+    filter: Sequence[Mapping[str, Any]] = (),
+    where: str | None = None,
+    language: str | None = None,
+    rerank: bool = False,
+    candidates: int | None = None,
+    budget_ms: float | None = None,
+    explain: bool = False,
 ) -> _Call[Found]:
-    body = {**_as_query(query), "k": k, "filter": list(filter), "where": where, "language": language}
-    body |= {"rerank": rerank, "candidates": candidates, "budget_ms": budget_ms, "explain": explain}
-    return _Call("POST", f"/libraries/{library}/search", _found, json=body)
+    """The k nearest images to words, an image (path or bytes), a vector or a sum of terms, best first.
+
+    `rerank`: the cross-encoder orders the first `candidates` (as many as fit it, or `budget_ms`).
+    `explain`: the first three say why.
+    """
+    options = {"k": k, "filter": list(filter), "where": where, "language": language, "rerank": rerank}
+    options |= {"candidates": candidates, "budget_ms": budget_ms, "explain": explain}
+    return _Call("POST", f"/libraries/{library}/search", _found, {"json": {**_as_query(query), **options}})
 
 
-def _like(library: str, identifier: str, k: int) -> _Call[Found]:
-    return _Call("POST", f"/libraries/{library}/search", _found, json={"image": {"id": identifier}, "k": k})
+def _like(library: str, identifier: str, k: int = 20) -> _Call[Found]:
+    """The k images nearest to one of the library's own."""
+    body = {"image": {"id": identifier}, "k": k}
+    return _Call("POST", f"/libraries/{library}/search", _found, {"json": body})
 
 
-def _items(library: str, limit: int, after: str | None, filter: Sequence[Mapping[str, Any]]) -> _Call[Page]:
+def _items(
+    library: str, *, limit: int = 50, after: str | None = None, filter: Sequence[Mapping[str, Any]] = ()
+) -> _Call[Page]:
+    """A page of the library's images, by id."""
     params = {"limit": limit, "filter": json.dumps(list(filter))} | ({"after": after} if after else {})
 
-    def parse(told: Any) -> Page:
-        return Page(tuple(map(_item, told["items"])), told["total"], told["next"], tuple(told["notes"]))
+    def parse(found: Any) -> Page:
+        return _made(Page, {**found, "items": [_made(Item, one) for one in found["items"]]})
 
-    return _Call("GET", f"/libraries/{library}/items", parse, params=params)
-
-
-def _get(library: str, identifier: str) -> _Call[Item]:
-    return _Call("GET", f"/libraries/{library}/items/{identifier}", _item)
+    return _Call("GET", f"/libraries/{library}/items", parse, {"params": params})
 
 
-def _add(library: str, pictures: Sequence[Picture], meta: Meta | None, texts: Sequence[str]) -> _Call[list[Added]]:
-    files = [("files", (_name(picture), _bytes(picture))) for picture in pictures]
+def _item(library: str, identifier: str) -> _Call[Item]:
+    """One image."""
+    return _Call("GET", f"/libraries/{library}/items/{identifier}", partial(_made, Item))
+
+
+def _add(
+    library: str, images: Sequence[Image], meta: Meta | None, texts: Sequence[str]
+) -> Iterator[_Call[list[Added]]]:
+    """Uploads of a few images each."""
     data = {"meta": json.dumps(dict(meta or {})), "texts": json.dumps(list(texts))}
 
-    def parse(told: Any) -> list[Added]:
-        return [
-            Added(
-                one["name"],
-                one["id"],
-                one["created"],
-                (one["error"]["code"], one["error"]["message"]) if one["error"] else None,
-            )
-            for one in told["added"]
-        ]
+    def parse(found: Any) -> list[Added]:
+        errors = [one["error"] and (one["error"]["code"], one["error"]["message"]) for one in found["added"]]
+        return [_made(Added, {**one, "error": error}) for one, error in zip(found["added"], errors, strict=True)]
 
-    return _Call("POST", f"/libraries/{library}/items", parse, data=data, files=files, writes=True)
+    for start in range(0, len(images), _UPLOADED_AT_ONCE):
+        files = [("files", (_name(one), _bytes(one))) for one in images[start : start + _UPLOADED_AT_ONCE]]
+        yield _Call("POST", f"/libraries/{library}/items", parse, {"data": data, "files": files}, writes=True)
 
 
-def _describe(library: str, identifier: str, meta: Meta | None, texts: Sequence[str] | None) -> _Call[Item]:
+def _describe(
+    library: str, identifier: str, *, meta: Meta | None = None, texts: Sequence[str] | None = None
+) -> _Call[Item]:
+    """Set keys of the metadata (None drops one), replace the texts."""
     body = {"meta": dict(meta or {}), "texts": None if texts is None else list(texts)}
-    return _Call("PATCH", f"/libraries/{library}/items/{identifier}", _item, json=body, writes=True)
+    path = f"/libraries/{library}/items/{identifier}"
+    return _Call("PATCH", path, partial(_made, Item), {"json": body}, writes=True)
 
 
-def _delete(library: str, ids: Sequence[str], filter: Sequence[Mapping[str, Any]]) -> _Call[Deleted]:
+def _delete(library: str, ids: Sequence[str] = (), *, filter: Sequence[Mapping[str, Any]] = ()) -> _Call[Deleted]:
+    """Move images into the trash, by id or by filter."""
     body = {"ids": list(ids), "filter": list(filter)}
-    return _Call("POST", f"/libraries/{library}/items/delete", lambda told: Deleted(**told), json=body, writes=True)
+    return _Call("POST", f"/libraries/{library}/items/delete", partial(_made, Deleted), {"json": body}, writes=True)
 
 
 def _undo(library: str, token: str) -> _Call[int]:
-    body = {"token": token}
-    return _Call("POST", f"/libraries/{library}/undo", lambda told: int(told["restored"]), json=body, writes=True)
+    """Take a deletion back. Returns how many images came back."""
+    body = {"json": {"token": token}}
+    return _Call("POST", f"/libraries/{library}/undo", lambda found: int(found["restored"]), body, writes=True)
 
 
 def _thumbnail(library: str, identifier: str) -> _Call[bytes]:
+    """The JPEG thumbnail of an image."""
     return _Call("GET", f"/libraries/{library}/items/{identifier}/thumbnail", bytes, raw=True)
 
 
-def _explain(library: str, identifier: str, text: str, by: str) -> _Call[Why]:
-    return _Call("GET", f"/libraries/{library}/items/{identifier}/why", _why, params={"text": text, "by": by})
+def _why(library: str, identifier: str, text: str, *, by: str = "occlusion") -> _Call[Why]:
+    """How much each word of a text counts, and where in the image.
+
+    By "occlusion": regions and words are left out (dual encoder). By "attention": what the cross-encoder attends to.
+    """
+    params = {"text": text, "by": by}
+    return _Call("GET", f"/libraries/{library}/items/{identifier}/why", _as_why, {"params": params})
 
 
-def _caption(picture: Picture | str, library: str | None, decode: str, seed: int) -> _Call[Caption]:
-    image = {"id": picture} if isinstance(picture, str) else {"data": _data_uri(picture)}
-    body = {"image": image, "library": library, "decode": decode, "seed": seed}
-    return _Call("POST", "/caption", lambda told: Caption(**told), json=body)
+def _caption(image: Image | str, *, library: str | None = None, decode: str = "beam", seed: int = 0) -> _Call[Caption]:
+    """What an image (path, bytes, or the id of one in `library`) shows, in words."""
+    source = {"id": image} if isinstance(image, str) else {"data": _data_uri(image)}
+    body = {"image": source, "library": library, "decode": decode, "seed": seed}
+    return _Call("POST", "/caption", partial(_made, Caption), {"json": body})
 
 
-def _generate(text: str, seed: int | None, count: int, language: str) -> _Call[Generated]:
-    def parse(told: Any) -> Generated:
-        return Generated(tuple(_from_uri(one["data"]) for one in told["pictures"]), told["seed"], told["model"])
-
+def _generate(text: str, *, seed: int | None = None, count: int = 1, language: str = "") -> _Call[Generated]:
+    """Images for a text; without a seed the server draws one."""
     body = {"text": text, "seed": seed, "count": count, "language": language}
-    return _Call("POST", "/generate", parse, json=body)
+
+    def parse(found: Any) -> Generated:
+        return _made(Generated, {**found, "images": [_from_uri(one["data"]) for one in found["images"]]})
+
+    return _Call("POST", "/generate", parse, {"json": body})
 
 
-def _embed(inputs: Sequence[str | Picture], model: str | None) -> _Call[Float32[np.ndarray, "n d"]]:
-    values = [one if isinstance(one, str) else _data_uri(one) for one in inputs]
+def _embed(inputs: Sequence[str | Image], *, model: str | None = None) -> _Call[Float32[np.ndarray, "n d"]]:
+    """Unit vectors of texts and images."""
+    body = {"input": list(map(_text_or_uri, inputs)), "model": model, "encoding_format": "base64"}
 
-    def parse(told: Any) -> Float32[np.ndarray, "n d"]:
-        rows = [np.frombuffer(base64.b64decode(one["embedding"]), dtype="<f4") for one in told["data"]]
+    def parse(found: Any) -> Float32[np.ndarray, "n d"]:
+        rows = [np.frombuffer(base64.b64decode(one["embedding"]), dtype="<f4") for one in found["data"]]
         return np.stack(rows).astype(np.float32)
 
-    body = {"input": values, "model": model, "encoding_format": "base64"}
-    return _Call("POST", "/v1/embeddings", parse, json=body)
+    return _Call("POST", "/v1/embeddings", parse, {"json": body})
 
 
 def _rerank(
-    query: str | Picture, documents: Sequence[str | Picture], top_n: int | None
+    query: str | Image, documents: Sequence[str | Image], *, top_n: int | None = None
 ) -> _Call[list[tuple[int, float]]]:
-    body = {
-        "query": query if isinstance(query, str) else _data_uri(query),
-        "documents": [one if isinstance(one, str) else _data_uri(one) for one in documents],
-        "top_n": top_n,
-    }
+    """(place in `documents`, relevance in [0, 1]), best first."""
+    body = {"query": _text_or_uri(query), "documents": list(map(_text_or_uri, documents)), "top_n": top_n}
 
-    def parse(told: Any) -> list[tuple[int, float]]:
-        return [(int(one["index"]), float(one["relevance_score"])) for one in told["results"]]
+    def parse(found: Any) -> list[tuple[int, float]]:
+        return [(int(one["index"]), float(one["relevance_score"])) for one in found["results"]]
 
-    return _Call("POST", "/v1/rerank", parse, json=body)
+    return _Call("POST", "/v1/rerank", parse, {"json": body})
+
+
+def _made(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """A dataclass from the fields of an answer that it has; lists become tuples."""
+    known = {name: value for name, value in fields.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
 
 
 def _as_query(query: Query) -> dict[str, Any]:
@@ -398,63 +404,74 @@ def _as_term(term: Term) -> dict[str, Any]:
     return {"weight": term.weight, "image": {"data": _data_uri(term.content)}}
 
 
-def _name(picture: Picture) -> str:
-    return picture.name if isinstance(picture, Path) else "picture"
+def _name(image: Image) -> str:
+    return image.name if isinstance(image, Path) else "image"
 
 
-def _bytes(picture: Picture) -> bytes:
-    if isinstance(picture, bytes):
-        return picture
+def _bytes(image: Image) -> bytes:
+    if isinstance(image, bytes):
+        return image
     try:
-        return picture.read_bytes()
+        return image.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot open {picture}: {error.strerror or error}") from error
+        raise DataError(f"cannot open {image}: {error.strerror or error}") from error
 
 
-def _data_uri(picture: Picture) -> str:
-    return "data:application/octet-stream;base64," + base64.b64encode(_bytes(picture)).decode("ascii")
+def _text_or_uri(value: str | Image) -> str:
+    return value if isinstance(value, str) else _data_uri(value)
 
 
-def _found(told: Any) -> Found:
-    hits = tuple(
-        Hit(one["rank"] - 1, one["id"], one["score"], one["path"], _meta(one), one["scored_by"]) for one in told["hits"]
-    )
-    doubt = told.get("nothing_matches")
-    return Found(hits, told["total"], told["took_ms"], told["version"], tuple(told["notes"]), doubt)
-
-
-def _why(told: Any) -> Why:
-    words = tuple(
-        WhyWord(one["word"], one["weight"], np.array(one["regions"], dtype=np.float32)) for one in told["words"]
-    )
-    overlay = None if told["overlay"] is None else _from_uri(told["overlay"])
-    return Why(told["by"], told["model"], told["unit"], told["score"], words, told["from_thumbnail"], overlay)
+def _data_uri(image: Image) -> str:
+    return "data:application/octet-stream;base64," + base64.b64encode(_bytes(image)).decode("ascii")
 
 
 def _from_uri(uri: str) -> bytes:
     return base64.b64decode(uri.partition(",")[2])
 
 
-def _meta(told: Mapping[str, Any]) -> dict[str, Any]:
-    seen = {"cosine": told.get("cosine"), "probability": told.get("relevance")}
-    why = told.get("why")
-    return {
-        **told["meta"],
-        **{key: value for key, value in seen.items() if value is not None},
-        **({} if why is None else {"why": _why(why)}),
-        "name": told["name"],
-        "width": told["width"],
-        "height": told["height"],
-        "texts": told["texts"],
-    }
+def _found(found: Any) -> Found:
+    hits = [
+        Hit(one["rank"] - 1, one["id"], one["score"], one["path"], _meta(one), one["scored_by"])
+        for one in found["hits"]
+    ]
+    return _made(Found, {**found, "hits": hits})
 
 
-def _item(told: Any) -> Item:
-    return Item(**{**told, "texts": tuple(told["texts"])})
+def _as_why(found: Any) -> Why:
+    words = [_made(WhyWord, {**one, "regions": np.array(one["regions"], dtype=np.float32)}) for one in found["words"]]
+    return _made(Why, {**found, "words": words, "overlay": found["overlay"] and _from_uri(found["overlay"])})
+
+
+def _meta(hit: Mapping[str, Any]) -> dict[str, Any]:
+    judged = {"cosine": hit.get("cosine"), "probability": hit.get("relevance"), "why": hit.get("why")}
+    judged = {key: value for key, value in judged.items() if value is not None}
+    if "why" in judged:
+        judged["why"] = _as_why(judged["why"])
+    return {**hit["meta"], **judged, **{key: hit[key] for key in ("name", "width", "height", "texts")}}
 
 
 def _headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def _waited(build: Callable[P, _Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    """A method of `Client` with the signature and docstring of the call that it sends."""
+
+    @wraps(build)
+    def method(self: Client, /, *args: P.args, **options: P.kwargs) -> T:
+        return self._run(build(*args, **options))
+
+    return method
+
+
+def _awaited(build: Callable[P, _Call[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    """The same of `AsyncClient`."""
+
+    @wraps(build)
+    async def method(self: AsyncClient, /, *args: P.args, **options: P.kwargs) -> T:
+        return await self._run(build(*args, **options))
+
+    return method
 
 
 class Client:
@@ -473,127 +490,44 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def libraries(self) -> tuple[LibraryInfo, ...]:
-        """All libraries of the server."""
-        return self._run(_libraries())
-
-    def search(
-        self,
-        library: str,
-        query: Query,
-        k: int = 20,
-        *,
-        filter: Sequence[Mapping[str, Any]] = (),
-        where: str | None = None,
-        language: str | None = None,
-        rerank: bool = False,
-        candidates: int | None = None,
-        budget_ms: float | None = None,
-        explain: bool = False,
-    ) -> Found:
-        """The k nearest pictures to words, a picture (path or bytes), a vector or a sum of terms, best first.
-
-        `rerank`: the cross-encoder puts the first `candidates` in order (as many as fit it, or `budget_ms`).
-        `explain`: the first three say why.
-        """
-        return self._run(_search(library, query, k, filter, where, language, rerank, candidates, budget_ms, explain))
-
-    def like(self, library: str, identifier: str, k: int = 20) -> Found:
-        """The k pictures nearest to one of the library's own."""
-        return self._run(_like(library, identifier, k))
-
-    def items(
-        self, library: str, *, limit: int = 50, after: str | None = None, filter: Sequence[Mapping[str, Any]] = ()
-    ) -> Page:
-        """A page of the library's pictures, by id."""
-        return self._run(_items(library, limit, after, filter))
-
-    def item(self, library: str, identifier: str) -> Item:
-        """One picture."""
-        return self._run(_get(library, identifier))
-
     def add(
-        self,
-        library: str,
-        pictures: Sequence[Picture],
-        *,
-        meta: Meta | None = None,
-        texts: Sequence[str] = (),
+        self, library: str, images: Sequence[Image], *, meta: Meta | None = None, texts: Sequence[str] = ()
     ) -> list[Added]:
-        """Upload pictures, a few at a time; durable on return. A bad one has its error in its place."""
-        added: list[Added] = []
-        for start in range(0, len(pictures), _UPLOADED_AT_ONCE):
-            some = self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
-            added += some
-        return added
+        """Upload images, a few at a time; durable on return. A bad one has its error in its place."""
+        return [one for call in _add(library, images, meta, texts) for one in self._run(call)]
 
-    def describe(
-        self,
-        library: str,
-        identifier: str,
-        *,
-        meta: Meta | None = None,
-        texts: Sequence[str] | None = None,
-    ) -> Item:
-        """Set keys of the metadata (None drops one), replace the texts."""
-        return self._run(_describe(library, identifier, meta, texts))
-
-    def delete(self, library: str, ids: Sequence[str] = (), *, filter: Sequence[Mapping[str, Any]] = ()) -> Deleted:
-        """Forget pictures by id or by filter."""
-        return self._run(_delete(library, ids, filter))
-
-    def undo(self, library: str, token: str) -> int:
-        """Take a deletion back. Returns how many pictures came back."""
-        return self._run(_undo(library, token))
-
-    def thumbnail(self, library: str, identifier: str) -> bytes:
-        """The JPEG thumbnail of a picture."""
-        return self._run(_thumbnail(library, identifier))
-
-    def why(self, library: str, identifier: str, text: str, *, by: str = "fast") -> Why:
-        """What each word of a text hangs on in a picture: by the dual encoder, or the cross-encoder."""
-        return self._run(_explain(library, identifier, text, by))
-
-    def caption(
-        self, picture: Picture | str, *, library: str | None = None, decode: str = "beam", seed: int = 0
-    ) -> Caption:
-        """A picture (path, bytes, or the id of one in `library`) in words."""
-        return self._run(_caption(picture, library, decode, seed))
-
-    def generate(self, text: str, *, seed: int | None = None, count: int = 1, language: str = "") -> Generated:
-        """Pictures for a text; without a seed the server draws one."""
-        return self._run(_generate(text, seed, count, language))
-
-    def embed(self, inputs: Sequence[str | Picture], *, model: str | None = None) -> Float32[np.ndarray, "n d"]:
-        """Unit vectors of texts and pictures."""
-        return self._run(_embed(inputs, model))
-
-    def rerank(
-        self, query: str | Picture, documents: Sequence[str | Picture], *, top_n: int | None = None
-    ) -> list[tuple[int, float]]:
-        """(place in `documents`, relevance in [0, 1]), best first."""
-        return self._run(_rerank(query, documents, top_n))
+    libraries = _waited(_libraries)
+    search = _waited(_search)
+    like = _waited(_like)
+    items = _waited(_items)
+    item = _waited(_item)
+    describe = _waited(_describe)
+    delete = _waited(_delete)
+    undo = _waited(_undo)
+    thumbnail = _waited(_thumbnail)
+    why = _waited(_why)
+    caption = _waited(_caption)
+    generate = _waited(_generate)
+    embed = _waited(_embed)
+    rerank = _waited(_rerank)
 
     def _run(self, call: _Call[T]) -> T:
         request, tries = call.request(self._http), _Tries(call)
         while True:
             try:
-                answer = self._http.send(request)
+                answer: httpx.Response | httpx.HTTPError = self._http.send(request)
             except httpx.HTTPError as error:
-                pause: float | None = tries.pause_without(error)
-            else:
-                pause = tries.pause_after(answer)
-                if pause is None:
-                    return call.result(answer)
+                answer = error
+            pause = tries.pause_after(answer)
+            if pause is None and isinstance(answer, httpx.Response):
+                return call.result(answer)
             time.sleep(pause or 0.0)
 
 
@@ -613,125 +547,42 @@ class AsyncClient:
     async def __aenter__(self) -> AsyncClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def libraries(self) -> tuple[LibraryInfo, ...]:
-        """All libraries of the server."""
-        return await self._run(_libraries())
-
-    async def search(
-        self,
-        library: str,
-        query: Query,
-        k: int = 20,
-        *,
-        filter: Sequence[Mapping[str, Any]] = (),
-        where: str | None = None,
-        language: str | None = None,
-        rerank: bool = False,
-        candidates: int | None = None,
-        budget_ms: float | None = None,
-        explain: bool = False,
-    ) -> Found:
-        """As `Client.search`."""
-        return await self._run(
-            _search(library, query, k, filter, where, language, rerank, candidates, budget_ms, explain)
-        )
-
-    async def like(self, library: str, identifier: str, k: int = 20) -> Found:
-        """As `Client.like`."""
-        return await self._run(_like(library, identifier, k))
-
-    async def items(
-        self, library: str, *, limit: int = 50, after: str | None = None, filter: Sequence[Mapping[str, Any]] = ()
-    ) -> Page:
-        """As `Client.items`."""
-        return await self._run(_items(library, limit, after, filter))
-
-    async def item(self, library: str, identifier: str) -> Item:
-        """As `Client.item`."""
-        return await self._run(_get(library, identifier))
-
     async def add(
-        self,
-        library: str,
-        pictures: Sequence[Picture],
-        *,
-        meta: Meta | None = None,
-        texts: Sequence[str] = (),
+        self, library: str, images: Sequence[Image], *, meta: Meta | None = None, texts: Sequence[str] = ()
     ) -> list[Added]:
         """As `Client.add`."""
-        added: list[Added] = []
-        for start in range(0, len(pictures), _UPLOADED_AT_ONCE):
-            some = await self._run(_add(library, pictures[start : start + _UPLOADED_AT_ONCE], meta, texts))
-            added += some
-        return added
+        return [one for call in _add(library, images, meta, texts) for one in await self._run(call)]
 
-    async def describe(
-        self,
-        library: str,
-        identifier: str,
-        *,
-        meta: Meta | None = None,
-        texts: Sequence[str] | None = None,
-    ) -> Item:
-        """As `Client.describe`."""
-        return await self._run(_describe(library, identifier, meta, texts))
-
-    async def delete(
-        self, library: str, ids: Sequence[str] = (), *, filter: Sequence[Mapping[str, Any]] = ()
-    ) -> Deleted:
-        """As `Client.delete`."""
-        return await self._run(_delete(library, ids, filter))
-
-    async def undo(self, library: str, token: str) -> int:
-        """As `Client.undo`."""
-        return await self._run(_undo(library, token))
-
-    async def thumbnail(self, library: str, identifier: str) -> bytes:
-        """As `Client.thumbnail`."""
-        return await self._run(_thumbnail(library, identifier))
-
-    async def why(self, library: str, identifier: str, text: str, *, by: str = "fast") -> Why:
-        """As `Client.why`."""
-        return await self._run(_explain(library, identifier, text, by))
-
-    async def caption(
-        self, picture: Picture | str, *, library: str | None = None, decode: str = "beam", seed: int = 0
-    ) -> Caption:
-        """As `Client.caption`."""
-        return await self._run(_caption(picture, library, decode, seed))
-
-    async def generate(self, text: str, *, seed: int | None = None, count: int = 1, language: str = "") -> Generated:
-        """As `Client.generate`."""
-        return await self._run(_generate(text, seed, count, language))
-
-    async def embed(self, inputs: Sequence[str | Picture], *, model: str | None = None) -> Float32[np.ndarray, "n d"]:
-        """As `Client.embed`."""
-        return await self._run(_embed(inputs, model))
-
-    async def rerank(
-        self, query: str | Picture, documents: Sequence[str | Picture], *, top_n: int | None = None
-    ) -> list[tuple[int, float]]:
-        """As `Client.rerank`."""
-        return await self._run(_rerank(query, documents, top_n))
+    libraries = _awaited(_libraries)
+    search = _awaited(_search)
+    like = _awaited(_like)
+    items = _awaited(_items)
+    item = _awaited(_item)
+    describe = _awaited(_describe)
+    delete = _awaited(_delete)
+    undo = _awaited(_undo)
+    thumbnail = _awaited(_thumbnail)
+    why = _awaited(_why)
+    caption = _awaited(_caption)
+    generate = _awaited(_generate)
+    embed = _awaited(_embed)
+    rerank = _awaited(_rerank)
 
     async def _run(self, call: _Call[T]) -> T:
         request, tries = call.request(self._http), _Tries(call)
         while True:
             try:
-                answer = await self._http.send(request)
+                answer: httpx.Response | httpx.HTTPError = await self._http.send(request)
             except httpx.HTTPError as error:
-                pause: float | None = tries.pause_without(error)
-            else:
-                pause = tries.pause_after(answer)
-                if pause is None:
-                    return call.result(answer)
+                answer = error
+            pause = tries.pause_after(answer)
+            if pause is None and isinstance(answer, httpx.Response):
+                return call.result(answer)
             await anyio.sleep(pause or 0.0)

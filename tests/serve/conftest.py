@@ -32,7 +32,7 @@ from diptych.serve.settings import Pressure, ServeSettings
 
 
 def _mosaic() -> Any:
-    """The encoder of the library's tests: pictures by colour, texts by the colours they name."""
+    """The encoder of the library's tests: images by colour, texts by the colours they name."""
     path = Path(__file__).parent.parent / "library" / "conftest.py"
     spec = importlib.util.spec_from_file_location("library_conftest", path)
     assert spec is not None
@@ -49,7 +49,7 @@ COLOURS = MOSAIC.COLOURS
 def encoded(
     colour: str | tuple[int, int, int] = "red", form: str = "PNG", size: tuple[int, int] = (40, 30), mark: int = 0
 ) -> bytes:
-    """A picture of one colour, as an upload; `mark` makes its bytes differ."""
+    """An image of one colour, as an upload; `mark` makes its bytes differ."""
     image = PIL.Image.new("RGB", size, COLOURS.get(colour, colour) if isinstance(colour, str) else colour)
     image.putpixel((0, 0), (mark % 256, mark // 256 % 256, 1))
     stream = io.BytesIO()
@@ -62,7 +62,7 @@ class Site:
     """A library on disk and the parts to serve it."""
 
     folder: Path
-    pictures: Path
+    images: Path
     encoder: Any
 
     def app(self, **changes: Any) -> Application:
@@ -74,16 +74,16 @@ class Site:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pictures of one colour each, and a library of them, made once."""
+    """Six images of one colour each, and a library of them, made once."""
     folder = tmp_path_factory.mktemp("site")
     lines = []
     for place, colour in enumerate(COLOURS):
-        MOSAIC.paint(folder / "pictures" / f"{colour}.png", colour)
+        MOSAIC.paint(folder / "images" / f"{colour}.png", colour)
         album = "odd" if place % 2 else "even"
         line = {"image": f"{colour}.png", "text": f"a {colour} thing", "album": album, "year": 2000 + place}
         lines.append(json.dumps(line) + "\n")
-    (folder / "pictures" / "list.jsonl").write_text("".join(lines))
-    Library.create(folder / "library", MOSAIC.MosaicEncoder()).index([folder / "pictures" / "list.jsonl"])
+    (folder / "images" / "list.jsonl").write_text("".join(lines))
+    Library.create(folder / "library", MOSAIC.MosaicEncoder()).index([folder / "images" / "list.jsonl"])
     return folder
 
 
@@ -91,7 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(made: Path, tmp_path: Path) -> Site:
     """A copy of the library for this test alone."""
     shutil.copytree(made / "library", tmp_path / "library")
-    return Site(tmp_path / "library", made / "pictures", MOSAIC.MosaicEncoder())
+    return Site(tmp_path / "library", made / "images", MOSAIC.MosaicEncoder())
 
 
 @asynccontextmanager
@@ -172,8 +172,8 @@ def serve(site: Site) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture
-def picture() -> Callable[..., bytes]:
-    """Encoded pictures: `picture("red", "JPEG")`."""
+def image() -> Callable[..., bytes]:
+    """Encoded images: `image("red", "JPEG")`."""
     return encoded
 
 
@@ -183,7 +183,7 @@ def rng() -> np.random.Generator:
 
 
 class Waves:
-    """A picture of the colour that is named, with waves; no two seeds alike."""
+    """An image of the colour that is named, with waves; no two seeds alike."""
 
     name = "waves"
 
@@ -240,10 +240,10 @@ def fitted(cross_encoder_run, small_model, shapes, tmp_path_factory) -> Setting:
 
     base = tmp_path_factory.mktemp("looking")
     shutil.copytree(cross_encoder_run.model, base / "slow")
-    shutil.copytree(shapes.parent, base / "pictures")
+    shutil.copytree(shapes.parent, base / "images")
     dual_encoder, cross_encoder = load(small_model), load_trained_cross_encoder(base / "slow", precision="float32")
     rerank.fit(dual_encoder, cross_encoder, list(open_source(shapes)), most=40)
     library = Library.create(base / "library", dual_encoder, str(small_model))
-    library.index([base / "pictures"])
+    library.index([base / "images"])
     library.add_tokens(cross_encoder)
     return Setting(base / "library", dual_encoder, cross_encoder)

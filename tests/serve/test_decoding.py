@@ -1,4 +1,4 @@
-"""The pool of limited decoders, in real processes: the design's table of bad pictures, deaths and replacements."""
+"""The pool of limited decoders, in real processes: the design's table of bad images, deaths and replacements."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_same_bytes_give_the_same_pixels_and_size_whether_uploaded_or_indexe
                 assert max(PIL.Image.open(io.BytesIO(found.thumb)).size) == min(longest, max(UPLOADS[name][1]))
 
 
-def test_the_table_of_bad_pictures_and_the_pool_still_works() -> None:
+def test_the_table_of_bad_images_and_the_pool_still_works() -> None:
     table = {
         "empty": (b"", "not_an_image"),
         "one byte": (b"\xff", "not_an_image"),
@@ -145,7 +145,7 @@ def test_the_table_of_bad_pictures_and_the_pool_still_works() -> None:
     assert good.pixels is not None
 
 
-def test_a_decoder_that_dies_is_replaced_and_only_its_picture_is_lost() -> None:
+def test_a_decoder_that_dies_is_replaced_and_only_its_image_is_lost() -> None:
     replaced = []
 
     async def scenario(pool):

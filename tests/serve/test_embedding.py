@@ -1,4 +1,4 @@
-"""One model behind the service: how many pictures go through it at once, and what is remembered."""
+"""One model behind the service: how many images go through it at once, and what is remembered."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Counting:
         self._encoder = MOSAIC.MosaicEncoder()
         self.name, self.fingerprint, self.dim = "mosaic", self._encoder.fingerprint, self._encoder.dim
         self.preprocess = self._encoder.preprocess
-        self.pictures: list[int] = []
+        self.images: list[int] = []
         self.texts: list[int] = []
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        self.pictures.append(len(pixels))
+        self.images.append(len(pixels))
         vectors: np.ndarray = self._encoder.encode_pixels(pixels)
         return vectors
 
@@ -62,16 +62,16 @@ def blank(embedder: Embedder) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("max_batch", "most"), [(16, 4), (2, 2)])
-def test_pictures_go_four_at_once_and_a_full_batch_is_taken_at_the_start(max_batch: int, most: int) -> None:
+def test_images_go_four_at_once_and_a_full_batch_is_taken_at_the_start(max_batch: int, most: int) -> None:
     # the runtime never gives back the memory of its largest batch: whatever comes later fits into the first one's
     async def scenario(embedder: Embedder) -> None:
         await embedder.warm()
-        await asyncio.gather(*(embedder.picture(blank(embedder)) for _ in range(10)))
+        await asyncio.gather(*(embedder.image(blank(embedder)) for _ in range(10)))
 
     _, model = run(scenario, Pressure(max_batch=max_batch, max_wait=0.01))
-    assert model.pictures[0] == most
-    assert max(model.pictures) == most
-    assert sum(model.pictures) == most + 10
+    assert model.images[0] == most
+    assert max(model.images) == most
+    assert sum(model.images) == most + 10
 
 
 def test_texts_asked_for_twice_are_embedded_once_and_health_is_never_from_memory() -> None:

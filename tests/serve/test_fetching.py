@@ -37,12 +37,12 @@ def fetch(url, answers, addresses=(PUBLIC,), limit=1000, seconds=5.0):
 
 
 def test_the_checked_address_is_the_one_connected_to() -> None:
-    found, (request,) = fetch("https://pictures.example/a.jpg?x=1", lambda request: body(b"data"))
+    found, (request,) = fetch("https://images.example/a.jpg?x=1", lambda request: body(b"data"))
     assert found == b"data"
     assert request.url.host == PUBLIC
     assert str(request.url).endswith("/a.jpg?x=1")
-    assert request.headers["host"] == "pictures.example"
-    assert request.extensions["sni_hostname"] == "pictures.example"
+    assert request.headers["host"] == "images.example"
+    assert request.extensions["sni_hostname"] == "images.example"
     assert "cookie" not in request.headers
     assert "authorization" not in request.headers
 
@@ -50,8 +50,8 @@ def test_the_checked_address_is_the_one_connected_to() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://pictures.example/a.jpg", "file:///etc/passwd", "ftp://x/a", "https://user:pass@x.example/a", "https:///a",
-        "https://pictures.example:99999/", "gopher://x", "", "https://[::1/",
+        "http://images.example/a.jpg", "file:///etc/passwd", "ftp://x/a", "https://user:pass@x.example/a", "https:///a",
+        "https://images.example:99999/", "gopher://x", "", "https://[::1/",
     ],
 )  # fmt: skip
 def test_other_schemes_and_odd_addresses_are_refused(url) -> None:
@@ -71,9 +71,9 @@ def test_other_schemes_and_odd_addresses_are_refused(url) -> None:
 def test_addresses_that_are_not_public_are_refused(address) -> None:
     assert not is_public(address)
     with pytest.raises(ServeError):
-        fetch("https://pictures.example/", lambda request: httpx.Response(200), addresses=(address,))
+        fetch("https://images.example/", lambda request: httpx.Response(200), addresses=(address,))
     with pytest.raises(ServeError):
-        fetch("https://pictures.example/", lambda request: httpx.Response(200), addresses=(PUBLIC, address))
+        fetch("https://images.example/", lambda request: httpx.Response(200), addresses=(PUBLIC, address))
 
 
 def test_public_ones_are_fine() -> None:
@@ -89,7 +89,7 @@ def test_every_redirect_is_checked_again() -> None:
         return ["10.0.0.1"] if host == "inside.example" else [PUBLIC]
 
     with pytest.raises(ServeError, match="not a public one"):
-        fetch("https://pictures.example/", answers, addresses)
+        fetch("https://images.example/", answers, addresses)
 
 
 def test_a_redirect_to_http_is_refused() -> None:

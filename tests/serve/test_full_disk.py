@@ -65,7 +65,7 @@ def test_a_server_on_a_full_disk(site, small_disk, client_of) -> None:
         return kept, writes, meanwhile, seen, again, await _found(client)
 
     async def whole():
-        async with client_of(Site(folder, site.pictures, site.encoder).app()) as client:
+        async with client_of(Site(folder, site.images, site.encoder).app()) as client:
             return await scenario(client)
 
     kept, writes, (found, health), (meta, thumbnail), again, afterwards = asyncio.run(whole())

@@ -144,7 +144,7 @@ def test_odd_bodies_are_answers_not_defects(ask, body) -> None:
     assert set(answer.json()) == {"code", "message", "hint", "request_id"}
 
 
-SMALL = Limits(json_bytes=1_000, picture_json_bytes=2_000, upload_bytes=3_000)
+SMALL = Limits(json_bytes=1_000, image_json_bytes=2_000, upload_bytes=3_000)
 
 
 @pytest.mark.parametrize("stated", [True, False])

@@ -1,4 +1,4 @@
-"""Drawing pictures over HTTP, with a small generator: colour waves that depend on words and seed alone."""
+"""Drawing images over HTTP, with a small generator: colour waves that depend on words and seed alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from diptych.serve.app import create_app
-from diptych.serve.drawing import Generator
+from diptych.serve.generating import Generator
 from diptych.serve.settings import Pressure, ServeSettings
 
 from .conftest import Waves
@@ -27,9 +27,9 @@ def draw(site, client_of):
             application = create_app(settings, {"colours": site.folder}, models, generator=Waves())
             async with client_of(application) as client:
                 answers = [await client.post("/generate", json=body) for body in bodies]
-                picture = answers[0].json().get("pictures", [{}])[0].get("data")
-                if picture:
-                    like = {"image": {"data": picture}, "k": 1}
+                image = answers[0].json().get("images", [{}])[0].get("data")
+                if image:
+                    like = {"image": {"data": image}, "k": 1}
                     answers.append(await client.post("/libraries/colours/search", json=like))
                 answers.append(await client.get("/libraries"))
                 return answers
@@ -47,12 +47,12 @@ def test_it_is_a_generator() -> None:
     assert isinstance(Waves(), Generator)
 
 
-def test_equal_seeds_give_equal_pictures_and_they_find_their_like(draw) -> None:
+def test_equal_seeds_give_equal_images_and_they_find_their_like(draw) -> None:
     body = {"text": "blue", "seed": 5, "count": 2}
     one, again, other, search, listed = draw(body, body, {**body, "seed": 6})
     assert one.json() == again.json()
-    assert one.json()["pictures"] != other.json()["pictures"]
-    first, second = (pixels_of(picture["data"]) for picture in one.json()["pictures"])
+    assert one.json()["images"] != other.json()["images"]
+    first, second = (pixels_of(image["data"]) for image in one.json()["images"])
     assert np.array_equal(np.stack([first, second]), Waves().generate(["blue", "blue"], seed=5))
     assert (one.json()["model"], one.json()["seed"]) == ("waves", 5)
     assert search.json()["hits"][0]["name"] == "blue.png"

@@ -24,7 +24,7 @@ def test_libraries_and_their_columns_are_told(ask, site) -> None:
 
     listed, one = ask(scenario)
     assert listed["libraries"] == [{key: value for key, value in one.items() if key != "columns"}]
-    assert (one["pictures"], one["model"], one["dim"], one["features"]["write"]) == (6, "mosaic", 16, True)
+    assert (one["images"], one["model"], one["dim"], one["features"]["write"]) == (6, "mosaic", 16, True)
     assert one["columns"]["year"] == "number"
 
 
@@ -77,8 +77,8 @@ def test_facets_and_filters_of_a_key_in_another_script(ask) -> None:
     assert [item["id"] for item in found["items"]] == [first]
 
 
-def test_an_upload_is_found_at_once_and_still_there_after_a_restart(ask, site, picture) -> None:
-    data = picture((200, 0, 200))
+def test_an_upload_is_found_at_once_and_still_there_after_a_restart(ask, site, image) -> None:
+    data = image((200, 0, 200))
 
     async def add(client):
         added = await upload(client, ("../../evil name.png", data), meta='{"album": "new"}', texts='["a purple thing"]')
@@ -103,17 +103,17 @@ def test_an_upload_is_found_at_once_and_still_there_after_a_restart(ask, site, p
     assert Library.open(site.folder).verify().problems == ()
 
 
-def test_the_same_upload_again_keeps_its_id(ask, picture) -> None:
+def test_the_same_upload_again_keeps_its_id(ask, image) -> None:
     async def scenario(client):
-        return [(await upload(client, ("a.png", picture("red", mark=1)))).json()["added"][0] for _ in range(2)]
+        return [(await upload(client, ("a.png", image("red", mark=1)))).json()["added"][0] for _ in range(2)]
 
     first, second = ask(scenario)
     assert first["id"] == second["id"]
     assert (first["created"], second["created"]) == (True, False)
 
 
-def test_one_bad_picture_harms_no_other(ask, picture) -> None:
-    files = [("good.png", picture("red", mark=7)), ("bad.jpg", b"<svg/>"), ("cut.png", picture("blue", mark=8)[:-20])]
+def test_one_bad_image_harms_no_other(ask, image) -> None:
+    files = [("good.png", image("red", mark=7)), ("bad.jpg", b"<svg/>"), ("cut.png", image("blue", mark=8)[:-20])]
 
     async def scenario(client):
         return (await upload(client, *files)).json(), (await client.get("/libraries")).json()
@@ -121,7 +121,7 @@ def test_one_bad_picture_harms_no_other(ask, picture) -> None:
     added, listed = ask(scenario)
     assert [one["error"] and one["error"]["code"] for one in added["added"]] == [None, "not_an_image", "truncated"]
     assert (added["created"], added["failed"]) == (1, 2)
-    assert listed["libraries"][0]["pictures"] == 7
+    assert listed["libraries"][0]["images"] == 7
 
 
 def test_describing_sets_and_drops_keys(ask, site) -> None:
@@ -155,9 +155,9 @@ def test_a_deletion_is_durable_and_can_be_taken_back(ask, site) -> None:
     assert twice == "cannot_undo"
 
 
-def test_a_deletion_can_be_taken_back_after_a_restart_until_it_is_purged(ask, site, picture) -> None:
+def test_a_deletion_can_be_taken_back_after_a_restart_until_it_is_purged(ask, site, image) -> None:
     async def delete(client):
-        identifier = (await upload(client, ("a.png", picture((1, 2, 3))))).json()["added"][0]["id"]
+        identifier = (await upload(client, ("a.png", image((1, 2, 3))))).json()["added"][0]["id"]
         return (await client.delete(f"{L}/items/{identifier}")).json()["undo"]
 
     async def undo(client):
@@ -175,18 +175,18 @@ def test_deleting_by_filter_needs_a_filter(ask) -> None:
     async def scenario(client):
         nothing = await client.post(f"{L}/items/delete", json={})
         odd = await client.post(f"{L}/items/delete", json={"filter": [{"column": "album", "value": "odd"}]})
-        return nothing, odd.json(), (await client.get("/libraries")).json()["libraries"][0]["pictures"]
+        return nothing, odd.json(), (await client.get("/libraries")).json()["libraries"][0]["images"]
 
     nothing, odd, left = ask(scenario)
     assert nothing.status_code == 422
     assert (odd["deleted"], left) == (3, 3)
 
 
-def test_read_only_means_it(ask, picture) -> None:
+def test_read_only_means_it(ask, image) -> None:
     async def scenario(client):
         identifier = (await client.get(f"{L}/items")).json()["items"][0]["id"]
         return [
-            await upload(client, ("a.png", picture("red"))),
+            await upload(client, ("a.png", image("red"))),
             await client.delete(f"{L}/items/{identifier}"),
             await client.patch(f"{L}/items/{identifier}", json={"meta": {"a": 1}}),
             await client.post(f"{L}/items/delete", json={"where": "year > 0"}),
@@ -211,8 +211,8 @@ def test_thumbnail_and_preview_are_fresh_jpegs(ask, site) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_polyglot_leaves_its_script_behind(ask, picture) -> None:
-    data = picture("red", "GIF") + b"<script>alert(1)</script>"
+def test_a_polyglot_leaves_its_script_behind(ask, image) -> None:
+    data = image("red", "GIF") + b"<script>alert(1)</script>"
 
     async def scenario(client):
         identifier = (await upload(client, ("x.html", data))).json()["added"][0]["id"]
@@ -224,20 +224,20 @@ def test_a_polyglot_leaves_its_script_behind(ask, picture) -> None:
 
 
 @pytest.mark.parametrize("meta", ["[]", "{", '{"a": {}}', '{"a": "' + "x" * 1001 + '"}', "{" * 5000])
-def test_odd_metadata_is_refused(ask, picture, meta) -> None:
+def test_odd_metadata_is_refused(ask, image, meta) -> None:
     async def scenario(client):
-        return await upload(client, ("a.png", picture("red")), meta=meta)
+        return await upload(client, ("a.png", image("red")), meta=meta)
 
     assert ask(scenario).status_code == 422
 
 
-def test_another_writer_is_waited_for_politely(ask, site, picture) -> None:
+def test_another_writer_is_waited_for_politely(ask, site, image) -> None:
     from diptych.library.store import lock
 
     async def scenario(client):
         with lock.writer(site.folder):
-            busy = await upload(client, ("a.png", picture("red", mark=3)))
-        return busy, await upload(client, ("a.png", picture("red", mark=3)))
+            busy = await upload(client, ("a.png", image("red", mark=3)))
+        return busy, await upload(client, ("a.png", image("red", mark=3)))
 
     busy, free = ask(scenario)
     assert (busy.status_code, busy.json()["code"]) == (503, "library_busy")
@@ -249,17 +249,17 @@ def test_a_write_elsewhere_is_seen(ask, site) -> None:
     import asyncio
 
     async def scenario(client):
-        Library.open(site.folder, site.encoder).remove([site.pictures / "red.png"])
+        Library.open(site.folder, site.encoder).remove([site.images / "red.png"])
         for _ in range(50):
             await asyncio.sleep(0.1)
-            if (await client.get("/libraries")).json()["libraries"][0]["pictures"] == 5:
+            if (await client.get("/libraries")).json()["libraries"][0]["images"] == 5:
                 return True
         return False
 
     assert ask(scenario)
 
 
-def test_a_full_disk_is_a_507_without_paths(ask, site, picture, monkeypatch) -> None:
+def test_a_full_disk_is_a_507_without_paths(ask, site, image, monkeypatch) -> None:
     from diptych.library import originals
 
     def full(path, data):
@@ -267,9 +267,9 @@ def test_a_full_disk_is_a_507_without_paths(ask, site, picture, monkeypatch) -> 
 
     async def scenario(client):
         monkeypatch.setattr(originals, "write_bytes", full)
-        failed = await upload(client, ("a.png", picture("red", mark=9)))
+        failed = await upload(client, ("a.png", image("red", mark=9)))
         monkeypatch.undo()
-        return failed, await upload(client, ("a.png", picture("red", mark=9)))
+        return failed, await upload(client, ("a.png", image("red", mark=9)))
 
     failed, worked = ask(scenario)
     assert failed.status_code == 507
@@ -278,9 +278,9 @@ def test_a_full_disk_is_a_507_without_paths(ask, site, picture, monkeypatch) -> 
     assert worked.json()["created"] == 1
 
 
-def test_uploads_are_ordinary_files(ask, site, picture) -> None:
+def test_uploads_are_ordinary_files(ask, site, image) -> None:
     async def scenario(client):
-        return await upload(client, ("a.sh", picture("red", mark=4)))
+        return await upload(client, ("a.sh", image("red", mark=4)))
 
     ask(scenario)
     (file,) = [path for path in (site.folder / "files").rglob("*") if path.is_file()]

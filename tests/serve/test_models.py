@@ -13,8 +13,8 @@ def uri(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-def test_embeddings_have_openais_shape(ask, site, picture) -> None:
-    body = {"input": ["red", uri(picture("red"))], "model": "mosaic"}
+def test_embeddings_have_openais_shape(ask, site, image) -> None:
+    body = {"input": ["red", uri(image("red"))], "model": "mosaic"}
 
     async def scenario(client):
         return (
@@ -33,8 +33,8 @@ def test_embeddings_have_openais_shape(ask, site, picture) -> None:
     assert np.allclose(short["data"][0]["embedding"], expected[:4] / np.linalg.norm(expected[:4]), atol=1e-5)
 
 
-def test_rerank_has_coheres_shape(ask, picture) -> None:
-    body = {"query": "red", "documents": ["blue", {"image": uri(picture("red"))}, {"text": "yellow"}], "top_n": 2}
+def test_rerank_has_coheres_shape(ask, image) -> None:
+    body = {"query": "red", "documents": ["blue", {"image": uri(image("red"))}, {"text": "yellow"}], "top_n": 2}
 
     async def scenario(client):
         return (await client.post("/v1/rerank", json={**body, "return_documents": True})).json()

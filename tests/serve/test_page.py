@@ -76,14 +76,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def made_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two libraries: 36 tinted pictures with albums, and one of a single picture."""
+    """Two libraries: 36 tinted images with albums, and one of a single image."""
     tmp_path = tmp_path_factory.mktemp("page")
     encoder = MOSAIC.MosaicEncoder()
     lines = []
     for place in range(36):
         colour = list(MOSAIC.COLOURS)[place % 6]
         name = f"{colour}-{place // 6}.png"
-        MOSAIC.paint(tmp_path / "pictures" / name, colour, mark=place // 6)
+        MOSAIC.paint(tmp_path / "images" / name, colour, mark=place // 6)
         line = {
             "image": name,
             "text": f"a {colour} thing, number {place // 6}",
@@ -91,9 +91,9 @@ def made_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "year": 2000 + place,
         }
         lines.append(json.dumps(line) + "\n")
-    (tmp_path / "pictures" / "list.jsonl").write_text("".join(lines))
+    (tmp_path / "images" / "list.jsonl").write_text("".join(lines))
     many = Library.create(tmp_path / "many", encoder)
-    many.index([tmp_path / "pictures" / "list.jsonl"])
+    many.index([tmp_path / "images" / "list.jsonl"])
     one = Library.create(tmp_path / "one", encoder)
     MOSAIC.paint(tmp_path / "single" / "only.png", "white")
     one.index([tmp_path / "single"])
@@ -102,7 +102,7 @@ def made_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folders(made_folders: Path, tmp_path: Path) -> dict[str, Path]:
-    """Copies of both libraries and of their pictures, for this test alone."""
+    """Copies of both libraries and of their images, for this test alone."""
     shutil.copytree(made_folders, tmp_path, dirs_exist_ok=True)
     return {"many": tmp_path / "many", "one": tmp_path / "one"}
 
@@ -167,12 +167,12 @@ def visit(browser: Any, folders: dict[str, Path]) -> Iterator[Any]:
             assert one.troubles == []
 
 
-def test_it_opens_with_pictures_and_finds_while_one_types(visit) -> None:
+def test_it_opens_with_images_and_finds_while_one_types(visit) -> None:
     here = visit()
     here.wait_for(36)
     here.type("red")
     assert all(name.startswith("a red thing") for name in here.names()[:6])
-    assert "pictures in" in here.page.text_content("#status")
+    assert "images in" in here.page.text_content("#status")
     here.type("blue")
     assert here.names()[0].startswith("a blue thing")
     assert "q=blue" in here.page.url
@@ -215,7 +215,7 @@ def drop(page: Any, target: str, data: bytes, name: str = "x.png") -> None:
     )
 
 
-def test_a_picture_may_be_chosen_dropped_or_pasted(visit) -> None:
+def test_an_image_may_be_chosen_dropped_or_pasted(visit) -> None:
     here = visit()
     with here.page.expect_response("**/search"):
         here.page.set_input_files(
@@ -290,7 +290,7 @@ def test_deleting_can_be_undone(visit) -> None:
     here.page.locator(".card").first.hover()
     here.page.locator(".card").first.get_by_role("button", name="Delete").click()
     here.wait_for(35)
-    assert here.page.text_content("#size") == "35 pictures"
+    assert here.page.text_content("#size") == "35 images"
     here.page.get_by_role("button", name="Undo").click()
     here.wait_for(36)
 
@@ -303,7 +303,7 @@ def test_adding_shows_what_was_added_and_what_was_not(visit) -> None:
     ]
     here.page.set_input_files("#file-add", files)
     here.wait_for(37)
-    assert "Added 1 picture" in here.page.locator("#toasts").text_content()
+    assert "Added 1 image" in here.page.locator("#toasts").text_content()
     assert here.page.locator("#problems li").all_text_contents() == [
         "bad.png is not an image: it holds an SVG drawing."
     ]
@@ -483,14 +483,14 @@ def test_a_token_is_asked_for_once(visit) -> None:
 def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
     encoder = MOSAIC.MosaicEncoder()
     lines = []
-    pictures = folders["many"].parent / "pictures"
+    images = folders["many"].parent / "images"
     folders[PAYLOADS[1]] = folders["one"]
     for place, payload in enumerate(PAYLOADS):
-        MOSAIC.paint(pictures / f"x{place}.png", "red", mark=place + 1)
+        MOSAIC.paint(images / f"x{place}.png", "red", mark=place + 1)
         line = {"image": f"x{place}.png", "text": payload, "album": payload, "filename": payload, f"m{payload}": 1}
         lines.append(json.dumps(line) + "\n")
-    (pictures / "evil.jsonl").write_text("".join(lines))
-    Library.open(folders["many"], encoder).index([pictures / "evil.jsonl"])
+    (images / "evil.jsonl").write_text("".join(lines))
+    Library.open(folders["many"], encoder).index([images / "evil.jsonl"])
     here = visit()
     for payload in PAYLOADS:
         say(here.page, "#words", payload, "#plus")
@@ -537,7 +537,7 @@ def say(page: Any, field: str, text: str, button: str) -> None:
 
 
 def with_exif(payload: str, mark: int) -> bytes:
-    """A picture whose description, artist and comment would like to be a script."""
+    """An image whose description, artist and comment would like to be a script."""
     image = PIL.Image.new("RGB", (40, 30), (9, 9, 9 + mark))
     about = PIL.Image.Exif()
     for tag in (0x010E, 0x013B, 0x9C9B, 0x8298):

@@ -31,7 +31,7 @@ def test_the_first_axis_is_where_the_spread_is() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
-def test_few_pictures_have_places_too(rows) -> None:
+def test_few_images_have_places_too(rows) -> None:
     vectors = normalise(np.random.default_rng(0).normal(size=(rows, 4)))
     places = projection.fitted(projection.pca(vectors))
     assert places.shape == (rows, 3)
@@ -63,7 +63,7 @@ def test_a_query_lands_among_its_best_hits() -> None:
     assert even == pytest.approx((1 / 3, 1 / 3))
     pulled = projection.lands(plan, [Hit(0, f"{1:016x}", 0.9), Hit(1, f"{2:016x}", 0.2)])
     assert pulled == pytest.approx((1, 0), abs=1e-3)
-    assert projection.lands(plan, [Hit(0, "f" * 16, 0.9)]) is None, "a picture that the map does not have yet"
+    assert projection.lands(plan, [Hit(0, "f" * 16, 0.9)]) is None, "an image that the map does not have yet"
 
 
 def test_a_map_is_made_once_for_each_version_and_kept(tmp_path) -> None:

@@ -256,3 +256,20 @@ def test_a_flood_is_turned_away_at_once_and_on_the_same_connection(serve, site) 
         site.encoder.encode_texts = calm
         client.sendall(search)
         assert one_answer(client)[0].startswith(b"HTTP/1.1 200 "), "there is room again"
+
+
+def test_an_unknown_query_parameter_is_refused_and_the_nearest_is_named(ask) -> None:
+    async def scenario(client):
+        return (
+            await client.get("/libraries/colours/items", params={"limt": 3}),
+            await client.get("/libraries", params={"limit": 3}),
+            await client.get("/libraries/colours/items", params={"limit": 3, "after": "0" * 16}),
+        )
+
+    misspelt, none_taken, right = ask(scenario)
+    assert (misspelt.status_code, none_taken.status_code, right.status_code) == (422, 422, 200)
+    assert misspelt.json()["message"] == (
+        "unknown query parameter 'limt'; it takes limit, after, filter, where; did you mean 'limit'?"
+    )
+    assert none_taken.json()["message"] == "unknown query parameter 'limit'; it takes none"
+    assert misspelt.json()["code"] == "bad_request"

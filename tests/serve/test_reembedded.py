@@ -1,4 +1,4 @@
-"""A library that is embedded anew while it is served: the server follows, no request fails, none sees half of it."""
+"""A library that is re-embedded while it is served: the server follows, no request fails, none sees half of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def until(client, condition) -> None:
     raise AssertionError("it never happened")
 
 
-def test_the_new_model_takes_over_while_searches_and_writes_go_on(site, client_of, picture) -> None:
+def test_the_new_model_takes_over_while_searches_and_writes_go_on(site, client_of, image) -> None:
     other = MOSAIC.MosaicEncoder("other", seed=1)
     loaded: list[str] = []
 
@@ -56,7 +56,7 @@ def test_the_new_model_takes_over_while_searches_and_writes_go_on(site, client_o
             library = Library.open(site.folder, site.encoder)
             await asyncio.to_thread(library.reembed, other)
             await until(client, lambda told: told["model"] == "other")
-            files = {"files": ("new.png", picture("blue", mark=3))}
+            files = {"files": ("new.png", image("blue", mark=3))}
             added = await client.post("/libraries/colours/items", files=files)
             done.set()
             await searching
@@ -64,11 +64,11 @@ def test_the_new_model_takes_over_while_searches_and_writes_go_on(site, client_o
             assert {name for name, _ in seen} == {"red.png"}
             assert added.json()["created"] == 1, added.text
             after = (await client.get("/libraries/colours")).json()
-            assert (before["model"], after["model"], after["pictures"]) == ("mosaic", "other", 7)
+            assert (before["model"], after["model"], after["images"]) == ("mosaic", "other", 7)
             assert loaded == ["other"]
             models = [one["id"] for one in (await client.get("/v1/models")).json()["data"]]
             assert models == ["other"]
-            found = await client.post(S, json={"image": {"data": uri(picture("blue", mark=3))}, "k": 1})
+            found = await client.post(S, json={"image": {"data": uri(image("blue", mark=3))}, "k": 1})
             assert found.json()["hits"][0]["id"] == added.json()["added"][0]["id"]
             assert found.json()["hits"][0]["score"] == pytest.approx(1, abs=1e-4)
             deleted = await client.delete(f"/libraries/colours/items/{added.json()['added'][0]['id']}")
@@ -86,7 +86,7 @@ def uri(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_old_one_searching(site, client_of, picture, caplog) -> None:
+def test_a_model_that_cannot_be_loaded_leaves_the_old_one_searching(site, client_of, image, caplog) -> None:
     other = MOSAIC.MosaicEncoder("other", seed=1)
     tries: list[str] = []
 
@@ -101,7 +101,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_searching(site, client
                 answer = await client.post(S, json={"text": "red", "k": 1})
                 assert answer.json()["hits"][0]["name"] == "red.png"
                 await asyncio.sleep(0.005)
-            write = await client.post("/libraries/colours/items", files={"files": ("a.png", picture("red", mark=2))})
+            write = await client.post("/libraries/colours/items", files={"files": ("a.png", image("red", mark=2))})
             assert write.status_code == 503
             assert "Retry-After" in write.headers
 
@@ -114,10 +114,10 @@ def test_a_card_that_was_only_touched_changes_nothing(site, client_of) -> None:
     async def scenario() -> None:
         app = application(site, None)
         async with client_of(app) as client:
-            served = app.service.shelf.get("colours")
+            served = app.service.libraries.get("colours")
             (site.folder / "library.json").touch()
             answer = await client.post(S, json={"text": "red", "k": 1})
             assert answer.status_code == 200
-            assert app.service.shelf.get("colours") is served
+            assert app.service.libraries.get("colours") is served
 
     asyncio.run(scenario())

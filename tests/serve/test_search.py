@@ -35,8 +35,8 @@ def test_words_find_their_colour(ask) -> None:
     assert answer.json()["total"] == 6
 
 
-def test_a_picture_finds_its_like_whichever_way_it_comes(ask, picture) -> None:
-    data = picture("blue")
+def test_an_image_finds_its_like_whichever_way_it_comes(ask, image) -> None:
+    data = image("blue")
 
     async def scenario(client):
         by_uri = await client.post(S, json={"image": {"data": uri(data)}, "k": 1})
@@ -48,11 +48,11 @@ def test_a_picture_finds_its_like_whichever_way_it_comes(ask, picture) -> None:
     by_uri, by_file, by_id = ask(scenario)
     assert names(by_uri) == names(by_file) == ["blue.png"]
     assert len(names(by_id)) == 5
-    assert "blue.png" not in names(by_id), "more like this leaves the picture itself out"
+    assert "blue.png" not in names(by_id), "more like this leaves the image itself out"
 
 
-def test_a_sum_is_the_weighted_sum_of_unit_vectors(ask, site, picture) -> None:
-    terms = [{"text": "red"}, {"weight": 0.5, "image": {"data": uri(picture("blue"))}}, {"weight": -1, "text": "white"}]
+def test_a_sum_is_the_weighted_sum_of_unit_vectors(ask, site, image) -> None:
+    terms = [{"text": "red"}, {"weight": 0.5, "image": {"data": uri(image("blue"))}}, {"weight": -1, "text": "white"}]
 
     async def scenario(client):
         return await client.post(S, json={"terms": terms, "k": 6})
@@ -61,7 +61,7 @@ def test_a_sum_is_the_weighted_sum_of_unit_vectors(ask, site, picture) -> None:
     encoder = site.encoder
     total = (
         encoder.encode_texts(["red"])[0]
-        + 0.5 * encoder.encode_images([picture("blue")])[0]
+        + 0.5 * encoder.encode_images([image("blue")])[0]
         - encoder.encode_texts(["white"])[0]
     )
     total = total / np.linalg.norm(total)
@@ -145,11 +145,11 @@ def test_dates_are_taken_as_people_write_them(ask) -> None:
     assert ask(scenario).json()["total"] == 6
 
 
-def test_an_upload_can_be_filtered_too(ask, picture) -> None:
+def test_an_upload_can_be_filtered_too(ask, image) -> None:
     conditions = json.dumps([{"column": "album", "value": "even"}])
 
     async def scenario(client):
-        return await client.post(f"{S}/image", files={"file": ("x", picture("green"))}, data={"filter": conditions})
+        return await client.post(f"{S}/image", files={"file": ("x", image("green"))}, data={"filter": conditions})
 
     assert set(names(ask(scenario))) == {"black.png", "red.png", "blue.png"}
 
@@ -176,7 +176,7 @@ def test_an_upload_can_be_filtered_too(ask, picture) -> None:
         ({"text": "red", "filter": [{"column": "nmae", "value": "x"}]}, 422, "bad_filter"),
         ({"text": "red", "filter": [{"column": "year", "value": "x"}]}, 422, "bad_filter"),
         ({"text": "red", "where": "no such thing"}, 422, "bad_filter"),
-        ({"text": "red", "where": "1=1; DROP TABLE pictures"}, 422, "bad_filter"),
+        ({"text": "red", "where": "1=1; DROP TABLE images"}, 422, "bad_filter"),
         ({"text": "red", "where": "length(repeat('a', 1900000000)) > 0"}, 422, "bad_filter"),
         ({"text": "red", "where": "modified > '31.1.2026'"}, 422, "bad_filter"),
         ({"text": "red", "filter": [{"column": "modified", "op": "gt", "value": "yesterday"}]}, 422, "bad_filter"),
@@ -196,7 +196,7 @@ def test_what_cannot_be_asked_is_told_by_a_code(ask, body, status, code) -> None
 
 def test_a_file_of_the_server_cannot_be_named(ask, site) -> None:
     """The CLI's sums may name files; over HTTP words are only words."""
-    name = str(site.pictures / "red.png")
+    name = str(site.images / "red.png")
 
     async def scenario(client):
         return await client.post(S, json={"text": f'"blue" + {name}'})

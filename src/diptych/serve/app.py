@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from diptych.core.version import __version__
 from diptych.library import Encoder
@@ -14,16 +14,16 @@ from diptych.library import Encoder
 from . import errors
 from . import libraries as registry
 from .admission import Admission
-from .api import items, looking, making, models, search, system
+from .api import explaining, generating, items, models, only_known_parameters, search, system
 from .cross_encoder import ServedCrossEncoder
-from .drawing import Generator
 from .fetching import Fetcher
 from .gate import Gate
+from .generating import Generator
 from .metrics import Metrics
 from .service import Service
 from .settings import ServeSettings
 
-_ABOUT = """Find pictures by words and words by pictures, in many languages, on your own machine.
+_ABOUT = """Find images by words and words by images, in many languages, on your own machine.
 
 Errors are always `{code, message, hint, request_id}`. Answers 429 and 503 say in `Retry-After` when to try again."""
 
@@ -69,7 +69,7 @@ def create_app(
 ) -> Application:
     """The application for libraries by name. `models` by fingerprint; `default` serves /v1 without a library.
 
-    `load` gives the model of a library that was embedded anew, by the name in its card (`diptych.models.load`
+    `load` gives the model of a library that was re-embedded, by the name in its card (`diptych.models.load`
     by default); `cross_encoder` re-ranks, describes and explains; `generator` draws.
 
     Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
@@ -96,14 +96,7 @@ def _api(service: Service) -> FastAPI:
     api.router.redirect_slashes = False
     api.state.service = service
     errors.install(api)
-    for router in (
-        models.router,
-        making.router,
-        search.router,
-        looking.router,
-        items.router,
-        system.router,
-        system.pages,
-    ):
-        api.include_router(router)
+    for router in (models, generating, search, explaining, items, system):
+        api.include_router(router.router, dependencies=[Depends(only_known_parameters)])
+    api.include_router(system.pages)
     return api

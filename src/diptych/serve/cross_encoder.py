@@ -1,6 +1,6 @@
 """What a cross-encoder adds to a library: a better order, relevance, captions, and which word looked where.
 
-Everything here blocks, for milliseconds or seconds: it belongs into the workshop.
+Everything here blocks, for milliseconds or seconds: it belongs into the slow_queue.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ServedCrossEncoder:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pictures must be prepared for `tokens`."""
+        """How images must be prepared for `tokens`."""
         return self.model.preprocess
 
     def attach(self, library: Library) -> bool:
@@ -57,7 +57,7 @@ class ServedCrossEncoder:
     def tokens(
         self, library: Library | None, content: str | None, pixels: UInt8[np.ndarray, "s s 3"] | None
     ) -> Float16[np.ndarray, "1 r w"]:
-        """Region tokens of a picture: those that the library keeps, else made from its pixels."""
+        """Region tokens of an image: those that the library keeps, else made from its pixels."""
         if library is not None and content is not None and self.knows(library):
             store = TokenStore(library.folder, self.model)
             if content in store:
@@ -67,7 +67,7 @@ class ServedCrossEncoder:
         return self.model.encode_pixels(pixels[None])
 
     def keep(self, library: Library, content: str, pixels: UInt8[np.ndarray, "s s 3"]) -> None:
-        """Keep the tokens of a new picture, so that it can be re-ranked."""
+        """Keep the tokens of a new image, so that it can be re-ranked."""
         store = TokenStore(library.folder, self.model)
         if content not in store:
             store.keep(content, self.model.encode_pixels(pixels[None])[0])
@@ -94,5 +94,5 @@ class ServedCrossEncoder:
         return explain_tokens(cross_encoder, tokens, text)
 
     def scores(self, tokens: Float16[np.ndarray, "n r w"], text: str) -> Float32[np.ndarray, n]:
-        """How likely the text is with each picture."""
+        """How likely the text is with each image."""
         return self.model.score(tokens, text)

@@ -1,10 +1,10 @@
-"""The process that decodes strangers' pictures: `python -m diptych.serve.decode_worker`.
+"""The process that decodes strangers' images: `python -m diptych.serve.decode_worker`.
 
 It reads requests from stdin and writes answers to stdout, one after another. The system bounds its
-memory, its processor time for each picture, and forbids it to write files. If it dies, only the
-picture at hand is lost: `decoding.DecoderPool` starts another one.
+memory, its processor time for each image, and forbids it to write files. If it dies, only the
+image at hand is lost: `decoding.DecoderPool` starts another one.
 
-    request:  header length (4 bytes, big-endian) · JSON header · encoded picture
+    request:  header length (4 bytes, big-endian) · JSON header · encoded image
     answer:   header length · JSON header · pixels of the model (size x size x 3) · JPEG thumbnail
 """
 
@@ -43,7 +43,7 @@ def allow_seconds(seconds: int) -> None:
 
 
 def answer(header: dict[str, Any], data: bytes) -> bytes:
-    """Decode one picture as the header says; whatever is wrong with it becomes an answer too."""
+    """Decode one image as the header says; whatever is wrong with it becomes an answer too."""
     from diptych.core.errors import DataError, Reason
 
     try:
@@ -51,7 +51,7 @@ def answer(header: dict[str, Any], data: bytes) -> bytes:
     except DataError as error:
         return frame({"reason": error.reason.value, "message": str(error)})
     except MemoryError:
-        return frame({"reason": Reason.TOO_LARGE.value, "message": "the picture needs more memory than it may have"})
+        return frame({"reason": Reason.TOO_LARGE.value, "message": "the image needs more memory than it may have"})
 
 
 def _decoded(header: dict[str, Any], data: bytes) -> bytes:
@@ -63,8 +63,8 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     from diptych.data.images.towers import SPARE_PIXELS
 
     limits = ImageLimits(**header["limits"])
-    picture = BytesImage(data, header["name"])
-    about = read_header(picture, limits)
+    image = BytesImage(data, header["name"])
+    about = read_header(image, limits)
     longest = int(header["longest"])
     wanted = header["preprocess"]
     preprocess = (
@@ -72,14 +72,14 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     )
     model, shown = b"", None
     if preprocess is not None:
-        shown = decode_for(picture, preprocess, limits)
+        shown = decode_for(image, preprocess, limits)
         model = np.ascontiguousarray(prepare(shown, preprocess)).tobytes()
     if shown is None or longest > SPARE_PIXELS:
-        shown = decode(picture, limits, at_least=longest)
+        shown = decode(image, limits, at_least=longest)
     width, height = about.upright(is_wide=shown.shape[1] > shown.shape[0])
     small = thumbnail(shown, longest)
-    told = {"width": width, "height": height, "pixels": len(model), "thumb": len(small)}
-    return frame(told, model, small)
+    facts = {"width": width, "height": height, "pixels": len(model), "thumb": len(small)}
+    return frame(facts, model, small)
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures from outside are decoded in a pool of limited processes; one that dies or hangs is replaced."""
+"""Images from outside are decoded in a pool of limited processes; one that dies or hangs is replaced."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .decode_worker import LENGTH, frame
 from .errors import log
 
 THUMB = 256  # pixels, longer side
-WHAT_CAME = "what was sent"  # in messages about a picture without a name
+WHAT_CAME = "what was sent"  # in messages about an image without a name
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A picture after decoding."""
+    """An image after decoding."""
 
     pixels: UInt8[np.ndarray, "s s 3"] | None  # as the model wants them; None when no model was named
     thumb: bytes  # JPEG, freshly encoded
-    width: int  # pixels of the full picture, upright
+    width: int  # pixels of the full image, upright
     height: int
 
 
 class DecoderPool:
     """`await pool.decode(bytes)`; at most `size` at once, the others wait in line.
 
-    Raises DataError as `diptych.data.images.decode` does; a picture that kills its process or takes
+    Raises DataError as `diptych.data.images.decode` does; an image that kills its process or takes
     too long is `malformed`. Processes start when first needed.
     """
 
@@ -62,10 +62,10 @@ class DecoderPool:
     async def decode(
         self, data: bytes, preprocess: Preprocess | None = None, longest: int = THUMB, name: str = WHAT_CAME
     ) -> Decoded:
-        """One picture, called `name` in messages. Raises DataError, or ServeError(503) when too many wait."""
+        """One image, called `name` in messages. Raises DataError, or ServeError(503) when too many wait."""
         self._limits.check_bytes(len(data), name)
         if self._waiting >= self._most_waiting:
-            raise errors.overloaded(f"{self._waiting} pictures wait to be decoded already")
+            raise errors.overloaded(f"{self._waiting} images wait to be decoded already")
         self._waiting += 1
         try:
             async with self._turns:
@@ -74,7 +74,7 @@ class DecoderPool:
             self._waiting -= 1
 
     async def start(self) -> None:
-        """Start all processes now, so that the first picture need not wait."""
+        """Start all processes now, so that the first image need not wait."""
         self._idle += [await self._spawn() for _ in range(self._size - len(self._idle))]
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class DecoderPool:
             self._on_replaced()
             log.warning("a decoding process was replaced (%s)", type(error).__name__)
             raise DataError(f"{name} takes too much time or memory to decode", Reason.MALFORMED) from error
-        except BaseException:  # cancelled: its answer would be taken for the next picture's
+        except BaseException:  # cancelled: its answer would be taken for the next image's
             await asyncio.shield(_end(process))
             raise
         self._idle.append(process)

@@ -23,14 +23,14 @@ _WAIT = 2.0  # seconds for another program's write; then the client is asked to 
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """A picture that was uploaded, decoded and embedded: `item.prepared` is there."""
+    """An image that was uploaded, decoded and embedded: `item.prepared` is there."""
 
     item: NewItem
 
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """New metadata for a picture: keys given as None go, others stay; `texts` None leaves them."""
+    """New metadata for an image: keys given as None go, others stay; `texts` None leaves them."""
 
     id: str
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Describe:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Put pictures into the trash, by id. What cannot be found is left out of the count."""
+    """Put images into the trash, by id. What cannot be found is left out of the count."""
 
     ids: tuple[str, ...]
 

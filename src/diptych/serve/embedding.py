@@ -16,7 +16,7 @@ from .batching import Batcher
 from .metrics import Metrics
 from .settings import Pressure
 
-_PICTURES = 4  # at once: more are no faster on a CPU, and ONNX Runtime keeps the memory of its largest batch for good
+_IMAGES = 4  # at once: more are no faster on a CPU, and ONNX Runtime keeps the memory of its largest batch for good
 _REMEMBERED = 512  # vectors of the latest texts: who types a query asks for many of them twice
 
 Vector = Float32[np.ndarray, "d"]
@@ -27,9 +27,9 @@ class Embedder:
 
     def __init__(self, name: str, model: Encoder, pressure: Pressure, metrics: Metrics) -> None:
         self.name, self.model = name, model
-        self._most = min(_PICTURES, pressure.max_batch, pressure.queue)
+        self._most = min(_IMAGES, pressure.max_batch, pressure.queue)
         self._texts = self._batcher("text", self._encode_texts, pressure, metrics, pressure.max_batch)
-        self._pixels = self._batcher("picture", self._encode_pixels, pressure, metrics, self._most)
+        self._pixels = self._batcher("image", self._encode_pixels, pressure, metrics, self._most)
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
 
     @property
@@ -50,8 +50,8 @@ class Embedder:
             self._remembered.popitem(last=False)
         return vectors
 
-    async def picture(self, pixels: UInt8[np.ndarray, "s s 3"]) -> Vector:
-        """The unit vector of a decoded picture."""
+    async def image(self, pixels: UInt8[np.ndarray, "s s 3"]) -> Vector:
+        """The unit vector of a decoded image."""
         return await self._pixels.submit(pixels)
 
     async def warm(self) -> None:
@@ -80,7 +80,7 @@ class Embedder:
 
     @staticmethod
     def _batcher(kind: str, work: object, pressure: Pressure, metrics: Metrics, most: int) -> Batcher[object, Vector]:
-        def seen(size: int, waiting: int) -> None:
+        def count(size: int, waiting: int) -> None:
             metrics.batch.labels(kind).observe(size)
             metrics.waiting.labels(kind).set(waiting)
 
@@ -90,14 +90,14 @@ class Embedder:
             max_batch=most,
             max_wait=pressure.max_wait,
             queue=pressure.queue,
-            on_batch=seen,
+            on_batch=count,
         )
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Vector]:
         return list(normalise(self.model.encode_texts(list(texts))))
 
-    def _encode_pixels(self, pictures: Sequence[UInt8[np.ndarray, "s s 3"]]) -> list[Vector]:
-        return list(normalise(self.model.encode_pixels(np.stack(list(pictures)))))
+    def _encode_pixels(self, images: Sequence[UInt8[np.ndarray, "s s 3"]]) -> list[Vector]:
+        return list(normalise(self.model.encode_pixels(np.stack(list(images)))))
 
 
 def _raised(results: Sequence[Vector | BaseException]) -> list[Vector]:

@@ -31,11 +31,11 @@ STATUS_OF_REASON: dict[Reason, int] = {
     Reason.BAD_ROW: 422,
 }
 _HINT_OF_REASON: dict[Reason, str] = {
-    Reason.NOT_AN_IMAGE: "Send a JPEG, PNG, WebP, GIF, BMP or TIFF picture.",
+    Reason.NOT_AN_IMAGE: "Send a JPEG, PNG, WebP, GIF, BMP or TIFF image.",
     Reason.TRUNCATED: "The file ends early or is damaged: send it again.",
-    Reason.TOO_LARGE: "Send a smaller picture.",
-    Reason.MALFORMED: "Save the picture again with another program, then send it.",
-    Reason.BAD_ASPECT: "Cut the picture into pieces that are less long and thin.",
+    Reason.TOO_LARGE: "Send a smaller image.",
+    Reason.MALFORMED: "Save the image again with another program, then send it.",
+    Reason.BAD_ASPECT: "Cut the image into pieces that are less long and thin.",
     Reason.EMPTY_TEXT: "Send some words.",
 }
 RETRY_SECONDS = 1
@@ -68,9 +68,9 @@ def no_library(name: str) -> ServeError:
 
 
 def no_item(identifier: str) -> ServeError:
-    """There is no such picture."""
+    """There is no such image."""
     return ServeError(
-        404, "no_such_item", f"no picture has the id {identifier[:40]!r}", "GET /libraries/{name}/items lists them."
+        404, "no_such_item", f"no image has the id {identifier[:40]!r}", "GET /libraries/{name}/items lists them."
     )
 
 
@@ -125,12 +125,12 @@ def of(error: DiptychError) -> ServeError:
 
 def body(error: ServeError, request_id: str, path: str = "") -> dict[str, Any]:
     """The JSON of an answer; under /v1 also in OpenAI's shape, whose clients show nothing else."""
-    told: dict[str, Any] = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
+    answer: dict[str, Any] = {"code": error.code, "message": str(error), "hint": error.hint, "request_id": request_id}
     if path.startswith(_OPENAI):
         kind = "server_error" if error.status >= 500 else "invalid_request_error"
         message = f"{error}. {error.hint}".removesuffix(". ")
-        told["error"] = {"message": message, "type": kind, "code": error.code, "param": None}
-    return told
+        answer["error"] = {"message": message, "type": kind, "code": error.code, "param": None}
+    return answer
 
 
 def headers(error: ServeError) -> dict[str, str]:
@@ -208,6 +208,6 @@ def _of_validation(error: RequestValidationError) -> ServeError:
     problems: list[Any] = list(error.errors())
     if any(problem.get("type") == "json_invalid" for problem in problems):
         return ServeError(400, "bad_json", "the body is not valid JSON", "Send UTF-8 JSON; GET /docs shows examples.")
-    told = [f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in problems]
-    more = f" (and {len(told) - _MOST_PROBLEMS} more)" if len(told) > _MOST_PROBLEMS else ""
-    return ServeError(422, "bad_request", "; ".join(told[:_MOST_PROBLEMS])[:600] + more, "GET /docs says what fits.")
+    lines = [f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in problems]
+    more = f" (and {len(lines) - _MOST_PROBLEMS} more)" if len(lines) > _MOST_PROBLEMS else ""
+    return ServeError(422, "bad_request", "; ".join(lines[:_MOST_PROBLEMS])[:600] + more, "GET /docs says what fits.")

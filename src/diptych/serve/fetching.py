@@ -1,4 +1,4 @@
-"""Fetching a picture by its address: off unless the server was started with it, and then only carefully.
+"""Fetching an image by its address: off unless the server was started with it, and then only carefully.
 
 https only; the address that a name resolves to is checked and is the one that is connected to (so a
 name cannot change its mind in between); every redirect is checked again; size and time are bounded.
@@ -51,9 +51,9 @@ class Fetcher:
                         return found
                     url = found
         except TimeoutError as error:
-            raise _refused("the picture did not come in time") from error
+            raise _refused("the image did not come in time") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise _refused("the picture could not be fetched") from error
+            raise _refused("the image could not be fetched") from error
         raise _refused("too many redirects")
 
     async def _once(self, url: str, limit: int) -> bytes | str:
@@ -106,9 +106,9 @@ async def _bounded(answer: httpx.Response, limit: int) -> bytes:
     async for piece in answer.aiter_raw():
         data += piece
         if len(data) > limit:
-            raise ServeError(413, "too_large", f"the picture at that address has more than {limit / 1e6:g} MB")
+            raise ServeError(413, "too_large", f"the image at that address has more than {limit / 1e6:g} MB")
     return bytes(data)
 
 
 def _refused(message: str) -> ServeError:
-    return ServeError(422, "not_fetched", message, "Send the picture itself, as an upload or a data URI.")
+    return ServeError(422, "not_fetched", message, "Send the image itself, as an upload or a data URI.")

@@ -32,8 +32,8 @@ access = logging.getLogger("diptych.serve.access")
 
 COOKIE = "diptych_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# where a JSON body may hold pictures as data URIs
-_PICTURE_PATHS = ("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/caption", "/generate")
+# where a JSON body may hold images as data URIs
+_IMAGE_PATHS = ("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/caption", "/generate")
 _MOST_RECEIVING = 512_000_000  # bytes of bodies on their way, all together
 
 HEADERS: list[tuple[bytes, bytes]] = [
@@ -122,8 +122,8 @@ class Gate:
             return limits.session_bytes
         if content_type.startswith(b"multipart/form-data"):
             return limits.upload_bytes
-        holds_pictures = path in _PICTURE_PATHS or path.endswith("/search")
-        return limits.picture_json_bytes if holds_pictures else limits.json_bytes
+        holds_images = path in _IMAGE_PATHS or path.endswith("/search")
+        return limits.image_json_bytes if holds_images else limits.json_bytes
 
 
 class _Request:

@@ -1,4 +1,4 @@
-"""What clients send, made into vectors: texts, pictures as data URIs or uploads, ids, sums of them."""
+"""What clients send, made into vectors: texts, images as data URIs or uploads, ids, sums of them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .decoding import WHAT_CAME, Decoded, DecoderPool
 from .embedding import Embedder, Vector
 from .errors import ServeError
 from .fetching import Fetcher
-from .libraries import Served
-from .schemas import MAX_TEXT, Picture, SearchRequest, Term
+from .libraries import ServedLibrary
+from .schemas import MAX_TEXT, SearchRequest, SentImage, Term
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def from_data_uri(uri: str, limits: ImageLimits) -> bytes:
     """The bytes of a base64 data URI (RFC 2397), checked for size before they are decoded. Raises DataError."""
     head = _HEAD.match(uri)
     if head is None or not head[2].lower().endswith(";base64"):
-        raise DataError("expected a picture as data:image/…;base64,…", Reason.NOT_AN_IMAGE)
+        raise DataError("expected an image as data:image/…;base64,…", Reason.NOT_AN_IMAGE)
     limits.check_bytes((len(uri) - head.end()) * 3 // 4 - 2, WHAT_CAME)
     try:
         return base64.b64decode(uri[head.end() :], validate=True)
@@ -61,38 +61,38 @@ class Inputs:
         self._decoders, self._limits, self._fetcher = decoders, limits, fetcher
 
     async def decoded(self, data: bytes, embedder: Embedder, name: str = WHAT_CAME) -> Decoded:
-        """A picture, called `name` in messages, as the model wants it. Raises DataError."""
+        """An image, called `name` in messages, as the model wants it. Raises DataError."""
         return await self._decoders.decode(data, embedder.model.preprocess, name=name)
 
-    async def picture(self, data: bytes, embedder: Embedder, name: str = WHAT_CAME) -> Vector:
-        """The vector of an encoded picture. Raises DataError."""
+    async def image_vector(self, data: bytes, embedder: Embedder, name: str = WHAT_CAME) -> Vector:
+        """The vector of an encoded image. Raises DataError."""
         decoded = await self.decoded(data, embedder, name)
         assert decoded.pixels is not None
-        return await embedder.picture(decoded.pixels)
+        return await embedder.image(decoded.pixels)
 
     async def preview(self, data: bytes, longest: int) -> bytes:
-        """A fresh JPEG of a picture. Raises DataError."""
+        """A fresh JPEG of an image. Raises DataError."""
         return (await self._decoders.decode(data, None, longest)).thumb
 
-    async def text_or_picture(self, value: str, embedder: Embedder) -> Vector:
-        """The vector of a text, or of a picture when the text is a data URI."""
+    async def text_or_image(self, value: str, embedder: Embedder) -> Vector:
+        """The vector of a text, or of an image when the text is a data URI."""
         if value[: len(DATA_URI)].lower() == DATA_URI:
-            return await self.picture(from_data_uri(value, self._limits), embedder)
+            return await self.image_vector(from_data_uri(value, self._limits), embedder)
         (vector,) = await embedder.texts([checked_text(value, MAX_TEXT)])
         return vector
 
     async def all(self, values: Sequence[str], embedder: Embedder, what: str) -> list[Vector]:
         """The vectors of several. The first that is bad is named by its place."""
-        found = await asyncio.gather(*(self.text_or_picture(v, embedder) for v in values), return_exceptions=True)
+        found = await asyncio.gather(*(self.text_or_image(v, embedder) for v in values), return_exceptions=True)
         return [_needed(one, f"{what}[{place}]") for place, one in enumerate(found)]
 
     async def all_pixels(
         self, uris: Sequence[str], preprocess: Preprocess, what: str
     ) -> list[UInt8[np.ndarray, "s s 3"]]:
-        """Pictures given as data URIs, as a model takes them. The first that is bad is named by its place."""
-        pictures = (self._pixels(uri, preprocess) for uri in uris)
+        """Images given as data URIs, as a model takes them. The first that is bad is named by its place."""
+        images = (self._pixels(uri, preprocess) for uri in uris)
         found = []
-        for place, one in enumerate(await asyncio.gather(*pictures, return_exceptions=True)):
+        for place, one in enumerate(await asyncio.gather(*images, return_exceptions=True)):
             decoded = _needed(one, f"{what}[{place}]")
             assert decoded.pixels is not None
             found.append(decoded.pixels)
@@ -101,50 +101,50 @@ class Inputs:
     async def _pixels(self, uri: str, preprocess: Preprocess) -> Decoded:
         return await self._decoders.decode(from_data_uri(uri, self._limits), preprocess)
 
-    async def image(self, image: Picture, served: Served) -> Vector:
-        """The vector of a picture of a request: data, id or url."""
-        _check_picture(image)
+    async def sent_image(self, image: SentImage, served: ServedLibrary) -> Vector:
+        """The vector of an image of a request: data, id or url."""
+        _check_image(image)
         if image.id is not None:
             return await served.read(served.reader.vector_of, image.id)
-        return await self.picture(await self.picture_bytes(image), served.embedder)
+        return await self.image_vector(await self.image_bytes(image), served.embedder)
 
-    async def picture_bytes(self, image: Picture) -> bytes:
-        """The encoded bytes of a picture given as data or url."""
-        _check_picture(image)
+    async def image_bytes(self, image: SentImage) -> bytes:
+        """The encoded bytes of an image given as data or url."""
+        _check_image(image)
         if image.data is not None:
             return from_data_uri(image.data, self._limits)
         return await self._fetched(str(image.url))
 
-    async def query(self, asked: SearchRequest, served: Served) -> Vector:
+    async def query(self, asked: SearchRequest, served: ServedLibrary) -> Vector:
         """The unit vector that a search looks for."""
         if asked.text is not None:
             (vector,) = await served.embedder.texts([checked_text(asked.text, 1_000, "the query")])
             return vector
         if asked.image is not None:
-            return await self.image(asked.image, served)
+            return await self.sent_image(asked.image, served)
         if asked.vector is not None:
             return _as_query(asked.vector, served.library.card.dim)
         return await self._sum(asked.terms or [], served)
 
-    async def _sum(self, terms: Sequence[Term], served: Served) -> Vector:
+    async def _sum(self, terms: Sequence[Term], served: ServedLibrary) -> Vector:
         vectors = await asyncio.gather(*(self._term(term, served) for term in terms))
         total = np.array([term.weight for term in terms]) @ np.stack(vectors).astype(np.float64)
         if not np.linalg.norm(total) > _NEARLY_ZERO:
             raise ServeError(422, "nothing_left", "the terms cancel each other out", "Change a weight.")
         return normalise(total)
 
-    async def _term(self, term: Term, served: Served) -> Vector:
+    async def _term(self, term: Term, served: ServedLibrary) -> Vector:
         if (term.text is None) == (term.image is None):
             raise ServeError(422, "bad_request", "a term has either a text or an image")
         if term.image is not None:
-            return await self.image(term.image, served)
+            return await self.sent_image(term.image, served)
         (vector,) = await served.embedder.texts([checked_text(term.text or "", 1_000, "a term")])
         return vector
 
     async def _fetched(self, url: str) -> bytes:
         if self._fetcher is None:
             raise ServeError(403, "fetching_is_off", "this server does not fetch addresses",
-                             "Send the picture itself, or start the server with --fetch-urls.")  # fmt: skip
+                             "Send the image itself, or start the server with --fetch-urls.")  # fmt: skip
         return await self._fetcher.fetch(url, self._limits.max_bytes)
 
 
@@ -158,10 +158,10 @@ def _needed(found: T | BaseException, what: str) -> T:
     return found
 
 
-def _check_picture(image: Picture) -> None:
+def _check_image(image: SentImage) -> None:
     given = [name for name in ("data", "id", "url") if getattr(image, name) is not None]
     if len(given) != 1:
-        raise ServeError(422, "bad_request", "a picture has exactly one of data, id and url")
+        raise ServeError(422, "bad_request", "an image has exactly one of data, id and url")
 
 
 def one_of(asked: SearchRequest) -> None:

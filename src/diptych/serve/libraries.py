@@ -1,6 +1,6 @@
 """The libraries that are served: each with its model, its reads in batches, and its writer.
 
-A library that was embedded anew is opened again with its new model while requests go on; each request
+A library that was re-embedded is opened again with its new model while requests go on; each request
 sees one of the two, whole.
 """
 
@@ -34,13 +34,13 @@ T = TypeVar("T")
 _READERS = 2  # threads of each library
 _CHANGES_AT_ONCE = 256
 _PREFIX = "diptych-"
-_AGAIN = 10.0  # seconds between two tries to open a library that was embedded anew
+_AGAIN = 10.0  # seconds between two tries to open a library that was re-embedded
 
 Loader = Callable[[str], Encoder]
 
 
-class Served:
-    """One library on the shelf."""
+class ServedLibrary:
+    """One library on the libraries."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Served:
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix=f"diptych-read-{name}")
 
     def has_moved_on(self) -> bool:
-        """Whether the library was embedded anew since it was opened. One look at a file, and rarely two."""
+        """Whether the library was re-embedded since it was opened. One look at a file, and rarely two."""
         found = _signature(self.folder)
         if found == self._card_file:
             return False
@@ -93,13 +93,13 @@ class Served:
             errors.log.warning("the store of %s could not be opened yet: %s", self.name, type(error).__name__)
 
     def count(self) -> int:
-        """How many pictures there are, noted for the metrics. Blocks, briefly."""
+        """How many images there are, noted for the metrics. Blocks, briefly."""
         found = len(self.reader)
         self._metrics.items.labels(self.name).set(found)
         return found
 
     async def search(self, vector: Vector, k: int, where: Where | None) -> Found:
-        """The k nearest pictures among those for which the filter holds."""
+        """The k nearest images among those for which the filter holds."""
         if where is None:
             return await self._searches.submit((vector, k))
         return await self.read(self.reader.search_filtered, vector, k, where)
@@ -129,12 +129,12 @@ class Served:
         return known or self.mapper.plan(self.reader.version, self.reader.whole)
 
 
-class Shelf:
-    """All served libraries by name, and all loaded models. `load` gives the model of one that was embedded anew."""
+class ServedLibraries:
+    """All served libraries by name, and all loaded models. `load` gives the model of one that was re-embedded."""
 
     def __init__(
         self,
-        served: Mapping[str, Served],
+        served: Mapping[str, ServedLibrary],
         embedders: Sequence[Embedder],
         *,
         load: Loader,
@@ -152,14 +152,14 @@ class Shelf:
         self._leaving: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    def __iter__(self) -> Iterator[Served]:
+    def __iter__(self) -> Iterator[ServedLibrary]:
         return iter([self.get(name) for name in self._served])
 
     def __len__(self) -> int:
         return len(self._served)
 
-    def get(self, name: str) -> Served:
-        """A library. Raises ServeError(404). Of one that was embedded anew, the new one as soon as it is open."""
+    def get(self, name: str) -> ServedLibrary:
+        """A library. Raises ServeError(404). Of one that was re-embedded, the new one as soon as it is open."""
         if name not in self._served:
             raise errors.no_library(name)
         served = self._served[name]
@@ -191,7 +191,7 @@ class Shelf:
         await asyncio.gather(*(served.close() for served in self))
         await asyncio.gather(*(embedder.close() for embedder in self.embedders))
 
-    # -- libraries that were embedded anew ---------------------------------------------------------
+    # -- libraries that were re-embedded ---------------------------------------------------------
 
     def _may_switch(self, name: str) -> bool:
         under_way = self._switching.get(name)
@@ -199,23 +199,23 @@ class Shelf:
             return False
         return time.monotonic() - self._tried.get(name, -_AGAIN) >= _AGAIN
 
-    async def _switch(self, old: Served) -> None:
+    async def _switch(self, old: ServedLibrary) -> None:
         """Open the library with its new model, then let it take the old one's place."""
         self._tried[old.name] = time.monotonic()
         try:
             embedder = await self._embedder_of(old.folder)
             new = await asyncio.to_thread(
-                Served, old.name, old.folder, embedder, self._pressure, self._metrics, old.cross_encoder
+                ServedLibrary, old.name, old.folder, embedder, self._pressure, self._metrics, old.cross_encoder
             )
             await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm(), new.open_store())
         except Exception as error:  # the old one goes on searching what it knows; it is tried again
-            errors.log.error("%s was embedded anew, and cannot be opened", old.name, exc_info=error)
+            errors.log.error("%s was re-embedded, and cannot be opened", old.name, exc_info=error)
             return
         self._served[old.name] = new
         self._tried.pop(old.name)
         if embedder not in self.embedders:
             self.embedders.append(embedder)
-        errors.log.warning("%s was embedded anew: it is served with the model %s now", old.name, embedder.name)
+        errors.log.warning("%s was re-embedded: it is served with the model %s now", old.name, embedder.name)
         leaving = asyncio.get_running_loop().create_task(self._retire(old))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
@@ -229,7 +229,7 @@ class Shelf:
         about.check(model, folder)
         return Embedder(model.name, model, self._pressure, self._metrics)
 
-    async def _retire(self, old: Served) -> None:
+    async def _retire(self, old: ServedLibrary) -> None:
         """Close what nobody uses any more, once no request can have it in hand."""
         used = {id(one.embedder) for one in self}
         if id(old.embedder) not in used and old.library.card.fingerprint not in self._kept:
@@ -284,7 +284,7 @@ def stock(
     *,
     load: Loader | None = None,
     cross_encoder: ServedCrossEncoder | None = None,
-) -> Shelf:
+) -> ServedLibraries:
     """Open all libraries; those of one model share its batches. `models` are by fingerprint."""
     embedders: dict[str, Embedder] = {}
     for model in [*models.values(), *([default] if default is not None else [])]:
@@ -293,8 +293,10 @@ def stock(
     served = {}
     for name, folder in folders.items():
         about = card.read(folder)
-        served[name] = Served(name, folder, embedders[about.fingerprint], pressure, metrics, cross_encoder)
-    return Shelf(served, list(embedders.values()), load=load or _shipped_or_saved, pressure=pressure, metrics=metrics)
+        served[name] = ServedLibrary(name, folder, embedders[about.fingerprint], pressure, metrics, cross_encoder)
+    return ServedLibraries(
+        served, list(embedders.values()), load=load or _shipped_or_saved, pressure=pressure, metrics=metrics
+    )
 
 
 def _shipped_or_saved(name: str) -> Encoder:

@@ -34,7 +34,7 @@ class Metrics:
         self.decoders_replaced = Counter(
             "diptych_decoders_replaced", "Decoding processes that died or were stopped", registry=self.registry
         )
-        self.items = Gauge("diptych_items", "Pictures in a library", ["library"], registry=self.registry)
+        self.items = Gauge("diptych_items", "Images in a library", ["library"], registry=self.registry)
 
     def text(self) -> bytes:
         """The exposition format."""

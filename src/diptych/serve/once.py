@@ -105,7 +105,7 @@ def _is_final(error: BaseException | None) -> bool:
     """Whether a repeat would end the same way."""
     if error is None:
         return True
-    return isinstance(error, DiptychError) and (told := errors.of(error)).status < 500 and told.retry_after is None
+    return isinstance(error, DiptychError) and (known := errors.of(error)).status < 500 and known.retry_after is None
 
 
 async def digest(request: Request, said: Sequence[str], files: Sequence[UploadFile] = ()) -> str:

@@ -1,4 +1,4 @@
-"""The embedding map: every picture a point in the plane, so that like lies near like.
+"""The embedding map: every image a point in the plane, so that like lies near like.
 
 PCA is there at once; PaCMAP (the `[map]` extra), which keeps neighbourhoods together, takes its place
 when it has been computed in the background. Both are kept in Diptych's cache, for the newest version of each library.
@@ -27,7 +27,7 @@ from diptych.library.view.snapshot import Snapshot
 
 from .errors import log
 
-_PACMAP_FROM = 50  # pictures; fewer have no neighbourhoods worth keeping
+_PACMAP_FROM = 50  # images; fewer have no neighbourhoods worth keeping
 _SAMPLE = 20_000  # rows that the axes of PCA are learnt from
 _EDGE = 0.94  # of the way from the middle to the rim
 _SHARPNESS = 30.0  # how much more a better hit pulls the query's place
@@ -35,7 +35,7 @@ _SHARPNESS = 30.0  # how much more a better hit pulls the query's place
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Places in [-1, 1] and a shade in [0, 1] for each picture of one version, in order of id."""
+    """Places in [-1, 1] and a shade in [0, 1] for each image of one version, in order of id."""
 
     version: str
     method: str
@@ -44,7 +44,7 @@ class Plan:
     shade: Float32[np.ndarray, " n"]
 
     def place(self, identifier: str) -> tuple[float, float] | None:
-        """Where a picture is; None for one that this version does not have."""
+        """Where an image is; None for one that this version does not have."""
         at = int(np.searchsorted(self.ids, identifier.encode()))
         if at >= len(self.ids) or self.ids[at] != identifier.encode():
             return None
@@ -193,6 +193,6 @@ def _apart(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:
 
 
 def packed(plan: Plan) -> bytes:
-    """Little-endian float32 x, y, shade for each picture, then 8 bytes of id each, in the same order."""
+    """Little-endian float32 x, y, shade for each image, then 8 bytes of id each, in the same order."""
     points = np.column_stack([plan.places, plan.shade]).astype("<f4")
     return points.tobytes() + bytes.fromhex(plan.ids.tobytes().decode("ascii"))

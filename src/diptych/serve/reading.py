@@ -1,4 +1,4 @@
-"""Reading a served library: many searches at once, one picture, filters, facets, the whole for the map.
+"""Reading a served library: many searches at once, one image, filters, facets, the whole for the map.
 
 The one module that looks below the library's public face, for what a server needs and a script does not:
 several queries in one pass over the vectors. It does the same through the public face where the rows
@@ -35,7 +35,7 @@ class Found:
     """Hits of one version, best first."""
 
     hits: list[Hit]
-    looked_at: int  # pictures that passed the filter
+    considered: int  # images that passed the filter
     version: str
 
 
@@ -49,7 +49,7 @@ class About:
 
 
 def original(about: About, limit: int) -> bytes:
-    """The encoded bytes of a picture, from its file; containers are not opened.
+    """The encoded bytes of an image, from its file; containers are not opened.
 
     Raises ServeError(404) when the file is gone, or no longer holds what was indexed.
     """
@@ -67,7 +67,7 @@ def original(about: About, limit: int) -> bytes:
 
 
 def _no_file(what: str) -> errors.ServeError:
-    return errors.ServeError(404, "no_file", f"the file of this picture {what}", "Use its thumbnail.")
+    return errors.ServeError(404, "no_file", f"the file of this image {what}", "Use its thumbnail.")
 
 
 class Reader:
@@ -87,7 +87,7 @@ class Reader:
         return self._library.version or ""
 
     def search_many(self, asked: Sequence[tuple[Vector, int]]) -> list[Found]:
-        """The k nearest pictures to each of several vectors."""
+        """The k nearest images to each of several vectors."""
         library = self._library
         if self._is_remote:
             total, version = len(library), self.version
@@ -120,7 +120,7 @@ class Reader:
         return [self._library.nothing_passes(where, () if paths else PLACES)]
 
     def about(self, identifier: str) -> About:
-        """One picture. Raises ServeError(404)."""
+        """One image. Raises ServeError(404)."""
         library = self._library
         if self._is_remote:
             row = library._store().get([identifier])
@@ -134,14 +134,14 @@ class Reader:
         return About(str(hit.path), place[0].row(place[1])["content"], dict(hit.meta))
 
     def vector_of(self, identifier: str) -> Vector:
-        """The vector of one picture. Raises ServeError(404)."""
+        """The vector of one image. Raises ServeError(404)."""
         try:
             return self._library._vector_of(identifier)
         except DataError as error:
             raise errors.no_item(identifier) from error
 
     def page(self, where: Where | None, after: str | None, limit: int) -> Page:
-        """Pictures in order of id."""
+        """Images in order of id."""
         return self._library.items(where, cursor=after, limit=limit)
 
     def columns(self) -> dict[str, str]:

@@ -14,6 +14,9 @@ _DATA_URI = 28_000_000  # characters
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Scalar = Annotated[str, StringConstraints(max_length=1_000)] | int | float | bool
 Meta = dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], Scalar | None]
+By = Literal["occlusion", "attention"]
+OCCLUSION: By = "occlusion"
+ATTENTION: By = "attention"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -42,8 +45,8 @@ class Problem(BaseModel):
     error: OpenAIProblem | None = Field(default=None, description="Under /v1 only")
 
 
-class Picture(Request):
-    """A picture in JSON: `data` (a data URI), the `id` of one in the library, or, if the server allows it, a `url`."""
+class SentImage(Request):
+    """An image in JSON: `data` (a data URI), the `id` of one in the library, or, if the server allows it, a `url`."""
 
     data: str | None = Field(default=None, max_length=_DATA_URI, examples=["data:image/jpeg;base64,/9j/4AAQ…"])
     id: Id | None = None
@@ -51,11 +54,11 @@ class Picture(Request):
 
 
 class Term(Request):
-    """One part of a sum: words or a picture, with a weight; a negative weight takes it away."""
+    """One part of a sum: words or an image, with a weight; a negative weight takes it away."""
 
     weight: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] = 1.0
     text: str | None = Field(default=None, max_length=MAX_QUERY)
-    image: Picture | None = None
+    image: SentImage | None = None
 
 
 class Condition(Request):
@@ -70,7 +73,7 @@ class SearchRequest(Request):
     """What to look for: exactly one of `text`, `image`, `vector` and `terms`."""
 
     text: str | None = Field(default=None, max_length=MAX_QUERY, examples=["a dog in the snow"])
-    image: Picture | None = None
+    image: SentImage | None = None
     vector: list[Finite] | None = Field(default=None, max_length=8_192)
     terms: list[Term] | None = Field(default=None, min_length=1, max_length=32)
     k: int = Field(default=20, ge=1, le=MAX_HITS)
@@ -96,7 +99,7 @@ class SearchRequest(Request):
 
 
 class WhyWord(BaseModel):
-    """A word of the query. `regions` is a grid over the picture, rows from the top."""
+    """A word of the query. `regions` is a grid over the image, rows from the top."""
 
     word: str
     weight: float = Field(description="How much it speaks for the match, in the unit of `Why`; below 0 against it")
@@ -104,20 +107,21 @@ class WhyWord(BaseModel):
 
 
 class Why(BaseModel):
-    """Why a picture and a text match.
+    """Why an image and a text match.
 
-    by fast: what the cosine loses when the word is left out, and where painting over the picture costs as
-    much. by slow: by how many nats the picture makes the word likelier, and where the word looked (sum 1).
+    By occlusion (dual encoder): what the cosine loses when the word is left out, and which covered regions cost as
+    much. By attention (cross-encoder): by how many nats the image makes the word likelier, and which regions the word
+    attends to (sum 1).
     """
 
-    by: Literal["fast", "slow"]
+    by: By
     model: str
     unit: Literal["cosine", "nats"]
     text: str
     score: float = Field(description="The cosine, or the log-likelihood")
     words: list[WhyWord]
-    from_thumbnail: bool = Field(default=False, description="The picture's file is gone or changed")
-    overlay: str | None = Field(default=None, description="The same as a picture: a PNG as a data URI")
+    from_thumbnail: bool = Field(default=False, description="The image's file is gone or changed")
+    overlay: str | None = Field(default=None, description="The same as an image: a PNG as a data URI")
 
 
 class Hit(BaseModel):
@@ -133,7 +137,7 @@ class Hit(BaseModel):
     )
     cosine: float | None = Field(default=None, description="Where the cross-encoder ranked: the cosine")
     why: Why | None = None
-    path: str | None = Field(default=None, description="Only told on this machine")
+    path: str | None = Field(default=None, description="Only given on this machine")
     width: int | None = None
     height: int | None = None
     texts: list[str] = []
@@ -146,22 +150,22 @@ class SearchResponse(BaseModel):
     """What was found."""
 
     hits: list[Hit]
-    total: int = Field(description="Pictures that were looked at, after filtering")
+    total: int = Field(description="Images that were looked at, after filtering")
     took_ms: float
     version: str
     nothing_matches: float | None = Field(
-        default=None, description="Calibrated probability in [0, 1] that no picture here is right"
+        default=None, description="Calibrated probability in [0, 1] that no image here is right"
     )
     notes: list[str] = Field(default_factory=list, description="Such as: 0 of 7,000 pass the filter; folder has: …")
     lands: tuple[float, float] | None = Field(default=None, description="Where the query lies on the map")
 
 
 class Item(BaseModel):
-    """A picture of a library."""
+    """An image of a library."""
 
     id: str
     name: str
-    path: str | None = Field(default=None, description="Only told on this machine")
+    path: str | None = Field(default=None, description="Only given on this machine")
     width: int | None = None
     height: int | None = None
     texts: list[str] = []
@@ -169,7 +173,7 @@ class Item(BaseModel):
 
 
 class Items(BaseModel):
-    """A page of pictures, by id. Ask for `after=next` until `next` is null."""
+    """A page of images, by id. Ask for `after=next` until `next` is null."""
 
     items: list[Item]
     total: int
@@ -178,7 +182,7 @@ class Items(BaseModel):
 
 
 class Added(BaseModel):
-    """What became of one uploaded picture."""
+    """What became of one uploaded image."""
 
     name: str
     id: str | None = None
@@ -195,14 +199,14 @@ class AddedAll(BaseModel):
 
 
 class Patch(Request):
-    """Changes to what is known about a picture: a key set to null goes."""
+    """Changes to what is known about an image: a key set to null goes."""
 
     meta: Meta = Field(default_factory=dict, max_length=64)
     texts: list[Annotated[str, StringConstraints(max_length=MAX_TEXT)]] | None = Field(default=None, max_length=64)
 
 
 class DeleteByFilter(Request):
-    """Which pictures to forget. At least one condition is needed."""
+    """Which images to forget. At least one condition is needed."""
 
     filter: list[Condition] = Field(default_factory=list, max_length=16)
     where: str | None = Field(default=None, max_length=1_000)
@@ -245,7 +249,7 @@ class LibraryInfo(BaseModel):
     """A library."""
 
     name: str
-    pictures: int
+    images: int
     model: str
     dim: int
     created: str
@@ -267,7 +271,7 @@ class Libraries(BaseModel):
 
 
 class Facet(BaseModel):
-    """A value of a column and how many pictures have it."""
+    """A value of a column and how many images have it."""
 
     value: str | float | bool
     count: int
@@ -281,7 +285,7 @@ class Facets(BaseModel):
 
 
 class MapInfo(BaseModel):
-    """The embedding map: two coordinates in [-1, 1] for each picture, and a shade in [0, 1]."""
+    """The embedding map: two coordinates in [-1, 1] for each image, and a shade in [0, 1]."""
 
     version: str
     method: str = Field(description="pca, or pacmap once that was computed in the background")
@@ -292,7 +296,7 @@ class MapInfo(BaseModel):
 
 
 class EmbeddingRequest(Request):
-    """OpenAI's shape. An input that begins with `data:image/` is a picture."""
+    """OpenAI's shape. An input that begins with `data:image/` is an image."""
 
     input: (
         Annotated[str, StringConstraints(max_length=_DATA_URI)]
@@ -329,14 +333,14 @@ class EmbeddingResponse(BaseModel):
 
 
 class Document(Request):
-    """A text or a picture (a data URI) to rank."""
+    """A text or an image (a data URI) to rank."""
 
     text: str | None = Field(default=None, max_length=MAX_TEXT)
     image: str | None = Field(default=None, max_length=_DATA_URI)
 
 
 class RerankRequest(Request):
-    """Cohere's shape. Query and documents may be texts or pictures as data URIs."""
+    """Cohere's shape. Query and documents may be texts or images as data URIs."""
 
     query: Annotated[str, StringConstraints(max_length=_DATA_URI)]
     documents: list[Annotated[str, StringConstraints(max_length=_DATA_URI)] | Document] = Field(min_length=1)
@@ -383,9 +387,9 @@ class Models(BaseModel):
 
 
 class CaptionRequest(Request):
-    """A picture to describe. `image.id` is one of `library`, which need not be named when there is only one."""
+    """An image to describe. `image.id` is one of `library`, which need not be named when there is only one."""
 
-    image: Picture
+    image: SentImage
     library: str | None = Field(default=None, max_length=64)
     decode: Literal["beam", "greedy", "nucleus"] = Field(
         default="beam", description="nucleus draws at random among the likely words, so that seeds differ"
@@ -394,7 +398,7 @@ class CaptionRequest(Request):
 
 
 class Caption(BaseModel):
-    """What a model says about a picture."""
+    """What a model says about an image."""
 
     text: str
     log_likelihood: float
@@ -402,7 +406,7 @@ class Caption(BaseModel):
 
 
 class GenerateRequest(Request):
-    """A picture to draw. Equal texts and seeds give equal pictures."""
+    """An image to draw. Equal texts and seeds give equal images."""
 
     text: str = Field(max_length=MAX_QUERY)
     seed: int | None = Field(default=None, ge=0, lt=2**31, description="Without one the server draws one, and tells it")
@@ -410,8 +414,8 @@ class GenerateRequest(Request):
     language: str = Field(default="", pattern=r"^([a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*)?$", examples=["de"])
 
 
-class Drawn(BaseModel):
-    """One picture, a PNG as a data URI."""
+class GeneratedImage(BaseModel):
+    """One image, a PNG as a data URI."""
 
     data: str
     width: int
@@ -419,12 +423,12 @@ class Drawn(BaseModel):
 
 
 class Generated(BaseModel):
-    """Pictures for one text, and the seed that makes them again."""
+    """Images for one text, and the seed that makes them again."""
 
     text: str
     seed: int
     model: str
-    pictures: list[Drawn]
+    images: list[GeneratedImage]
 
 
 class Health(BaseModel):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -13,15 +12,15 @@ from . import schemas
 from .background import Background
 from .cross_encoder import ServedCrossEncoder
 from .decoding import DecoderPool
-from .drawing import Generator
 from .fetching import Fetcher
+from .generating import Generator
 from .health import Health
 from .inputs import Inputs
-from .libraries import Served, Shelf
+from .libraries import ServedLibraries, ServedLibrary
 from .metrics import Metrics
 from .once import Once
 from .settings import ServeSettings
-from .slow_queue import Workshop
+from .slow_queue import SlowQueue
 
 
 class Service:
@@ -30,7 +29,7 @@ class Service:
     def __init__(
         self,
         settings: ServeSettings,
-        shelf: Shelf,
+        libraries: ServedLibraries,
         metrics: Metrics,
         fetcher: Fetcher | None = None,
         *,
@@ -38,11 +37,11 @@ class Service:
         generator: Generator | None = None,
     ) -> None:
         pressure, images = settings.pressure, settings.limits.images
-        self.settings, self.shelf, self.metrics = settings, shelf, metrics
+        self.settings, self.libraries, self.metrics = settings, libraries, metrics
         self.cross_encoder, self.generator = cross_encoder, generator
         self.once = Once()
         self.health = Health(self._embed_a_text)
-        self.workshop = Workshop(pressure, metrics)
+        self.slow_queue = SlowQueue(pressure, metrics)
         self.background = Background("an upload has no tokens yet; run: diptych library add-tokens")
         self.decoders = DecoderPool(
             pressure.decoders,
@@ -61,22 +60,22 @@ class Service:
 
         What only filters and writes need is opened behind that.
         """
-        await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.shelf))
-        await asyncio.gather(self.decoders.start(), *(embedder.warm() for embedder in self.shelf.embedders))
-        self._opening = [asyncio.create_task(served.open_store()) for served in self.shelf]
+        await asyncio.gather(*(asyncio.to_thread(served.warm) for served in self.libraries))
+        await asyncio.gather(self.decoders.start(), *(embedder.warm() for embedder in self.libraries.embedders))
+        self._opening = [asyncio.create_task(served.open_store()) for served in self.libraries]
 
     async def close(self) -> None:
         """Finish what was accepted, then stop everything."""
         await self.once.close()
         await self.background.close()
-        await asyncio.gather(self.workshop.close(), *self._opening)
-        await self.shelf.close()
+        await asyncio.gather(self.slow_queue.close(), *self._opening)
+        await self.libraries.close()
         await self.decoders.close()
 
     async def _embed_a_text(self) -> dict[str, float]:
-        return {one.name: round(await one.check() * 1e3, 2) for one in self.shelf.embedders}
+        return {one.name: round(await one.check() * 1e3, 2) for one in self.libraries.embedders}
 
-    def features(self, served: Served) -> schemas.Features:
+    def features(self, served: ServedLibrary) -> schemas.Features:
         """What can be done with a library beyond searching. Blocks, briefly."""
         reranker, describes = served.library.reranker, self.cross_encoder is not None and self.cross_encoder.describes
         can_rerank = served.can_rerank()
@@ -91,12 +90,12 @@ class Service:
             fetch_urls=self.settings.fetch_urls,
         )
 
-    def info(self, served: Served) -> dict[str, Any]:
+    def info(self, served: ServedLibrary) -> dict[str, Any]:
         """The fields of a LibraryInfo. Blocks, briefly."""
         card = served.library.card
         return {
             "name": served.name,
-            "pictures": served.count(),
+            "images": served.count(),
             "model": served.embedder.name,
             "dim": card.dim,
             "created": card.created,
@@ -106,24 +105,13 @@ class Service:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is told about a picture: the fields that an Item and a Hit share."""
-
-    name: str
-    path: str | None
-    width: int | None
-    height: int | None
-    texts: list[str]
-    meta: dict[str, Any]
-
-
-def told(path: str | None, about: Mapping[str, Any], *, paths: bool) -> Told:
-    """What to tell about a row: its path and what a hit knows as `meta`."""
+def facts_of(path: str | None, about: Mapping[str, Any], *, paths: bool) -> dict[str, Any]:
+    """The fields that an Item and a Hit share, from a row's path and what a hit has as `meta`."""
     meta = dict(about)
     name, width, height = meta.pop("name", None), meta.pop("width", None), meta.pop("height", None)
-    texts: Sequence[Any] = meta.pop("texts", [])
-    return Told(str(name or "picture"), path if paths else None, width, height, [str(text) for text in texts], meta)
+    texts = [str(text) for text in meta.pop("texts", [])]
+    shown = path if paths else None
+    return {"name": str(name or "image"), "path": shown, "width": width, "height": height, "texts": texts, "meta": meta}
 
 
 def _service(request: Request) -> Service:

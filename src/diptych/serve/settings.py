@@ -23,12 +23,12 @@ class Limits:
     """The largest things that are accepted; each is checked before the thing is held whole."""
 
     session_bytes: int = 1_000  # bytes of a body that needs no token: the page's session
-    json_bytes: int = 1 * _MEGA  # bytes of a JSON body without pictures
-    picture_json_bytes: int = 28 * _MEGA  # bytes of a JSON body that may hold pictures as data URIs
+    json_bytes: int = 1 * _MEGA  # bytes of a JSON body without images
+    image_json_bytes: int = 28 * _MEGA  # bytes of a JSON body that may hold images as data URIs
     upload_bytes: int = 200 * _MEGA  # bytes of a multipart body
-    upload_files: int = 64  # pictures in one upload
+    upload_files: int = 64  # images in one upload
     header_bytes: int = 32_768  # bytes of a request line and its headers
-    batch_inputs: int = 128  # texts and pictures in one request for embeddings
+    batch_inputs: int = 128  # texts and images in one request for embeddings
     documents: int = 256  # of one request to rerank
     images: ImageLimits = field(default_factory=ImageLimits)
 
@@ -54,8 +54,8 @@ class Pressure:
     send_deadline: float = 30.0  # for a client to take what was written
     keep_alive: int = 10
     shutdown: float = 30.0  # for accepted requests to finish
-    decoders: int = 2  # processes that decode pictures
-    decode_deadline: float = 15.0  # for one picture
+    decoders: int = 2  # processes that decode images
+    decode_deadline: float = 15.0  # for one image
     decode_memory: int = 2_500 * _MEGA  # bytes of address space of a decoding process
 
 

@@ -13,11 +13,11 @@ from .settings import Pressure
 
 T = TypeVar("T")
 
-_REMEMBERED = 16  # results, each perhaps a picture of a megabyte
+_REMEMBERED = 16  # results, each perhaps an image of a megabyte
 
 
-class Workshop:
-    """`await workshop.run(work)` gives what `work()` returns, or raises what it raised.
+class SlowQueue:
+    """`await slow_queue.run(work)` gives what `work()` returns, or raises what it raised.
 
     Raises ServeError(503) when `pressure.slow_queue` pieces wait. A request that reaches its deadline
     while it waits is never begun; what was begun is finished, and its result kept for whoever asks again.
@@ -27,11 +27,11 @@ class Workshop:
         self._most = pressure.slow_queue
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
 
-        def seen(_: int, waiting: int) -> None:
+        def count(_: int, waiting: int) -> None:
             metrics.waiting.labels("slow").set(waiting)
 
         self._queue: Batcher[Callable[[], Any], Any] = Batcher(
-            "slow", _done, max_batch=1, max_wait=0.0, queue=pressure.slow_queue, on_batch=seen
+            "slow", _done, max_batch=1, max_wait=0.0, queue=pressure.slow_queue, on_batch=count
         )
 
     async def run(self, work: Callable[[], T]) -> T:

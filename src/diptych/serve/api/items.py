@@ -1,4 +1,4 @@
-"""The libraries and their pictures: list, look, add, describe, delete, take back."""
+"""The libraries and their images: list, look, add, describe, delete, take back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diptych.core.text import plain
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
 from diptych.library.store.row_codec import column_name
-from diptych.serve.libraries import Served
+from diptych.serve.libraries import ServedLibrary
 
 from .. import errors, explaining, filters, once
 from ..editing import Add, Delete, Describe, Undo
@@ -40,7 +40,7 @@ from ..schemas import (
     Restored,
     UndoRequest,
 )
-from ..service import Service, TheService, told
+from ..service import Service, TheService, facts_of
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
@@ -60,20 +60,20 @@ _IDENTIFIER = "^[0-9a-f]{16}$"
 @router.get("", summary="All libraries")
 async def libraries(service: TheService) -> Libraries:
     """Names, sizes, models, and what can be done with each."""
-    return Libraries(libraries=[LibraryInfo(**await one.read(service.info, one)) for one in service.shelf])
+    return Libraries(libraries=[LibraryInfo(**await one.read(service.info, one)) for one in service.libraries])
 
 
 @router.get("/{name}", summary="One library")
 async def library(name: str, service: TheService) -> LibraryDetails:
     """With the columns that filters can ask about."""
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     return LibraryDetails(**await served.read(service.info, served), columns=await served.read(served.reader.columns))
 
 
 @router.get("/{name}/facets", summary="The most frequent values of a column")
 async def facets(name: str, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
     """For menus of filters. A column is asked for by its name or by the metadata key that it holds."""
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     columns = await served.read(served.reader.columns)
     stored = column if column in columns else column_name(column)
     hidden = stored in PLACES and not service.settings.shows_paths
@@ -83,7 +83,7 @@ async def facets(name: str, service: TheService, column: Annotated[str, Query(ma
     return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
 
 
-@router.get("/{name}/items", summary="The pictures of a library, by id")
+@router.get("/{name}/items", summary="The images of a library, by id")
 async def items(
     name: str,
     service: TheService,
@@ -93,7 +93,7 @@ async def items(
     where: Annotated[str | None, Query(max_length=1_000)] = None,
 ) -> Items:
     """Page by page: `after` is the `next` of the page before."""
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     conditions = filters.from_json(filter)
     asked = conditions or (where is not None and where.strip())
     narrowed = filters.to_where(conditions, where, await served.read(served.reader.columns)) if asked else None
@@ -104,26 +104,24 @@ async def items(
     return Items(items=listed, total=page.total, next=page.cursor, notes=notes)
 
 
-@router.post("/{name}/items", summary="Add pictures")
+@router.post("/{name}/items", summary="Add images")
 async def add(
     name: str,
     request: Request,
     service: TheService,
-    files: Annotated[list[UploadFile], File(description="Pictures")],
+    files: Annotated[list[UploadFile], File(description="Images")],
     meta: Annotated[str, Form(description="A JSON object for all of them", max_length=100_000)] = "{}",
     texts: Annotated[str, Form(description="A JSON list of texts for all of them", max_length=600_000)] = "[]",
     key: once.Key = None,
 ) -> AddedAll:
-    """Durable when answered. Each picture has its own result: a bad one harms no other.
+    """Durable when answered. Each image has its own result: a bad one harms no other.
 
-    A picture that was uploaded before keeps its id (`created` is false).
+    An image that was uploaded before keeps its id (`created` is false).
     """
     served = _writable(name, service)
     most = service.settings.limits.upload_files
     if len(files) > most:
-        raise ServeError(
-            413, "over_limit", f"found {len(files)} pictures; the limit is {most}", "Send several requests."
-        )
+        raise ServeError(413, "over_limit", f"found {len(files)} images; the limit is {most}", "Send several requests.")
     about, said = _object(meta), _texts(texts)
     identifier = str(request.state.request_id)
 
@@ -136,14 +134,14 @@ async def add(
     return await _once(key, request, service, work, [meta, texts], files)
 
 
-@router.post("/{name}/items/delete", summary="Delete pictures by filter or ids")
+@router.post("/{name}/items/delete", summary="Delete images by filter or ids")
 async def delete_by_filter(
     name: str, request: Request, asked: DeleteByFilter, service: TheService, key: once.Key = None
 ) -> Deleted:
     """All that the filter finds. At least one condition, expression or id is needed."""
     served = _writable(name, service)
     if not (asked.ids or asked.filter or (asked.where or "").strip()):
-        raise ServeError(422, "bad_request", "nothing says which pictures to delete", "Give ids, filter or where.")
+        raise ServeError(422, "bad_request", "nothing says which images to delete", "Give ids, filter or where.")
 
     async def work() -> Deleted:
         ids = set(asked.ids)
@@ -168,13 +166,13 @@ async def undo(name: str, request: Request, asked: UndoRequest, service: TheServ
     return await _once(key, request, service, work, [asked.model_dump_json()])
 
 
-@router.get("/{name}/items/{id}", summary="One picture")
+@router.get("/{name}/items/{id}", summary="One image")
 async def item(name: str, id: str, service: TheService) -> Item:
     """What is known about it."""
-    return await _item(service, service.shelf.get(name), id)
+    return await _item(service, service.libraries.get(name), id)
 
 
-@router.patch("/{name}/items/{id}", summary="Describe a picture")
+@router.patch("/{name}/items/{id}", summary="Describe an image")
 async def patch(name: str, id: str, request: Request, asked: Patch, service: TheService, key: once.Key = None) -> Item:
     """Keys of `meta` are set, those that are null go; `texts` are replaced."""
     served = _writable(name, service)
@@ -187,7 +185,7 @@ async def patch(name: str, id: str, request: Request, asked: Patch, service: The
     return await _once(key, request, service, work, [asked.model_dump_json()])
 
 
-@router.delete("/{name}/items/{id}", summary="Delete a picture")
+@router.delete("/{name}/items/{id}", summary="Delete an image")
 async def delete(name: str, id: str, request: Request, service: TheService, key: once.Key = None) -> Deleted:
     """Into the trash: it can be taken back. A file outside the library is not touched."""
     served = _writable(name, service)
@@ -204,20 +202,20 @@ async def delete(name: str, id: str, request: Request, service: TheService, key:
 @router.get("/{name}/items/{id}/thumbnail", summary="A small JPEG", response_class=Response, responses=_JPEG)
 async def thumbnail(name: str, id: str, request: Request, service: TheService) -> Response:
     """At most 256 pixels, freshly encoded: nothing of the original file is in it."""
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     about = await served.read(served.reader.about, id)
     if _is_known(request, about.content):
         return _jpeg(None, about.content)
     data = await served.read(served.reader.thumbnail, about.content)
     if data is None:
-        raise ServeError(404, "no_thumbnail", "the thumbnail of this picture is missing", "diptych library repair")
+        raise ServeError(404, "no_thumbnail", "the thumbnail of this image is missing", "diptych library repair")
     return _jpeg(data, about.content)
 
 
 @router.get("/{name}/items/{id}/preview", summary="A larger JPEG", response_class=Response, responses=_JPEG)
 async def preview(name: str, id: str, request: Request, service: TheService) -> Response:
     """At most 1,600 pixels, decoded in a limited process and freshly encoded."""
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     about = await served.read(served.reader.about, id)
     if _is_known(request, about.content):
         return _jpeg(None, about.content)
@@ -239,29 +237,20 @@ async def _once(
     return await service.once.run(key, await once.digest(request, said, files), work)
 
 
-def _writable(name: str, service: Service) -> Served:
-    served = service.shelf.get(name)
+def _writable(name: str, service: Service) -> ServedLibrary:
+    served = service.libraries.get(name)
     if service.settings.read_only:
         raise ServeError(403, "read_only", "this server was started with --read-only")
     return served
 
 
-async def _item(service: Service, served: Served, identifier: str) -> Item:
+async def _item(service: Service, served: ServedLibrary, identifier: str) -> Item:
     found = await served.read(served.reader.about, identifier)
-    about = told(found.path, found.meta, paths=service.settings.shows_paths)
-    return Item(
-        id=identifier,
-        name=about.name,
-        path=about.path,
-        width=about.width,
-        height=about.height,
-        texts=about.texts,
-        meta=about.meta,
-    )
+    return Item(id=identifier, **facts_of(found.path, found.meta, paths=service.settings.shows_paths))
 
 
 def _listed(item: library_items.Item, *, paths: bool) -> Item:
-    """An item of the library as the API tells it: what a hit would tell, so that they look the same."""
+    """An item of the library with the fields that a hit would have."""
     extra = {key: value for key, value in (("split", item.split), ("group", item.group)) if value is not None}
     return Item(
         id=item.id,
@@ -275,33 +264,38 @@ def _listed(item: library_items.Item, *, paths: bool) -> Item:
 
 
 async def _add(
-    file: UploadFile, served: Served, service: Service, meta: dict[str, Any], texts: tuple[str, ...], request_id: str
+    file: UploadFile,
+    served: ServedLibrary,
+    service: Service,
+    meta: dict[str, Any],
+    texts: tuple[str, ...],
+    request_id: str,
 ) -> Added:
-    name = plain(file.filename or "picture")[:200]
+    name = plain(file.filename or "image")[:200]
     try:
         service.settings.limits.images.check_bytes(file.size or 0, name)
         data = await file.read()
         decoded = await service.inputs.decoded(data, served.embedder, name)
         assert decoded.pixels is not None
-        vector = await served.embedder.picture(decoded.pixels)
+        vector = await served.embedder.image(decoded.pixels)
         prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height)
         changed = await served.change(Add(NewItem(data, name, texts, meta=meta, prepared=prepared)))
         return Added(name=name, id=changed.ids[0], created=changed.created)
     except DiptychError as error:
         found = errors.of(error)
         if not isinstance(error, DataError) and found.status >= 500:
-            raise  # not this picture's fault: the whole request is to be sent again
+            raise  # not this image's fault: the whole request is to be sent again
         return Added(name=name, error=Problem(**errors.body(found, request_id)))
 
 
-async def _keep_tokens(service: Service, served: Served, identifiers: list[str]) -> None:
+async def _keep_tokens(service: Service, served: ServedLibrary, identifiers: list[str]) -> None:
     """Behind the answer: the tokens of what was added, where the library has some already."""
     if identifiers and served.cross_encoder is not None and await served.read(served.can_rerank):
         for identifier in identifiers:
             service.background.put(partial(explaining.keep_tokens, service, served, identifier))
 
 
-async def _delete(served: Served, ids: tuple[str, ...]) -> Deleted:
+async def _delete(served: ServedLibrary, ids: tuple[str, ...]) -> Deleted:
     changed = await served.change(Delete(ids))
     return Deleted(deleted=len(changed.ids), undo=changed.undo)
 

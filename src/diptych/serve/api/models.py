@@ -13,7 +13,7 @@ from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32, Float64
 from diptych.serve.libraries import is_called
 
-from .. import drawing, errors
+from .. import errors, generating
 from ..cross_encoder import ServedCrossEncoder
 from ..embedding import Embedder, Vector
 from ..errors import ServeError
@@ -40,14 +40,14 @@ router = APIRouter(responses=RESPONSES)
 @router.get("/v1/models", tags=["models"], summary="The loaded models")
 async def models(service: TheService) -> Models:
     """In OpenAI's shape, and what each can do."""
-    return Models(data=[*(_described(embedder) for embedder in service.shelf.embedders), *_others(service)])
+    return Models(data=[*(_described(embedder) for embedder in service.libraries.embedders), *_others(service)])
 
 
-@router.post("/v1/embeddings", tags=["models"], summary="Vectors of texts and pictures")
+@router.post("/v1/embeddings", tags=["models"], summary="Vectors of texts and images")
 async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingResponse:
-    """Unit vectors in the space that pictures and texts share.
+    """Unit vectors in the space that images and texts share.
 
-    An input that begins with `data:image/` is a picture. With `dimensions`, vectors are cut and
+    An input that begins with `data:image/` is an image. With `dimensions`, vectors are cut and
     normalised again, which fits models that were trained for it (Matryoshka).
     """
     values = [asked.input] if isinstance(asked.input, str) else list(asked.input)
@@ -56,7 +56,7 @@ async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingR
         raise ServeError(
             422, "over_limit", f"found {len(values)} inputs; expected 1 to {most}", "Send several requests."
         )
-    embedder = service.shelf.model(asked.model)
+    embedder = service.libraries.model(asked.model)
     if asked.dimensions is not None and asked.dimensions > embedder.model.dim:
         raise ServeError(422, "over_limit", f"the model has {embedder.model.dim} dimensions, not {asked.dimensions}")
     vectors = await service.inputs.all(values, embedder, "input")
@@ -71,8 +71,8 @@ async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingR
 @router.post("/v1/rerank", tags=["models"], summary="Put documents in order of their nearness to a query")
 @router.post("/v2/rerank", tags=["models"], summary="The same, for Cohere's second version")
 async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
-    """By the dual encoder's cosine: texts or pictures on either side. By the cross-encoder, if `model` names it:
-    pictures for a text, and `relevance_score` is how likely each is the right one of them.
+    """By the dual encoder's cosine: texts or images on either side. By the cross-encoder, if `model` names it:
+    images for a text, and `relevance_score` is how likely each is the right one of them.
     """
     most = service.settings.limits.documents
     if len(asked.documents) > most:
@@ -83,7 +83,7 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
         and is_called(asked.model, service.cross_encoder.name)
     ):
         return await _by_cross_encoder(asked, service, service.cross_encoder)
-    embedder = service.shelf.model(asked.model)
+    embedder = service.libraries.model(asked.model)
     (query,) = await service.inputs.all([asked.query], embedder, "query")
     vectors = await service.inputs.all([_content(one) for one in asked.documents], embedder, "documents")
     scores = np.stack(vectors).astype(np.float64) @ query.astype(np.float64)
@@ -94,12 +94,12 @@ async def _by_cross_encoder(
     asked: RerankRequest, service: Service, cross_encoder: ServedCrossEncoder
 ) -> RerankResponse:
     documents = [_content(one) for one in asked.documents]
-    if _is_picture(asked.query) or not all(map(_is_picture, documents)):
+    if _is_image(asked.query) or not all(map(_is_image, documents)):
         raise ServeError(422, "bad_request", f"{cross_encoder.name} ranks images for a text: the query is a text, "
                          "the documents are data URIs", "Leave model out for texts on both sides.")  # fmt: skip
-    reranker = next((one.library.reranker for one in service.shelf if one.is_fitted), None)
+    reranker = next((one.library.reranker for one in service.libraries if one.is_fitted), None)
     if reranker is None or not reranker.is_calibrated:
-        raise errors.no_model("say how likely a picture is right")
+        raise errors.no_model("say how likely an image is right")
     text = checked_text(asked.query, MAX_QUERY, "query")
     pixels = await service.inputs.all_pixels(documents, cross_encoder.preprocess, "documents")
 
@@ -107,7 +107,7 @@ async def _by_cross_encoder(
         scores = cross_encoder.scores(np.concatenate([cross_encoder.tokens(None, None, one) for one in pixels]), text)
         return scores, reranker.probabilities(text, scores)
 
-    scores, probabilities = await service.workshop.run(work)
+    scores, probabilities = await service.slow_queue.run(work)
     return _ranked(asked, scores, probabilities, cross_encoder.name, f"{cross_encoder.name} h")
 
 
@@ -145,13 +145,13 @@ def _others(service: Service) -> list[Model]:
             Model(id=cross_encoder.name, fingerprint=cross_encoder.model.fingerprint, languages=[], tasks=tasks)
         )
     if service.generator is not None:
-        name = drawing.name_of(service.generator)
+        name = generating.name_of(service.generator)
         fingerprint = str(getattr(service.generator, "fingerprint", ""))
         found.append(Model(id=name, fingerprint=fingerprint, languages=[], tasks=["generate"]))
     return found
 
 
-def _is_picture(value: str) -> bool:
+def _is_image(value: str) -> bool:
     return value[: len(DATA_URI)].lower() == DATA_URI
 
 
@@ -176,4 +176,4 @@ def _content(document: str | Document) -> str:
 def _as_document(document: str | Document) -> Document:
     if isinstance(document, Document):
         return document
-    return Document(image=document) if _is_picture(document) else Document(text=document)
+    return Document(image=document) if _is_image(document) else Document(text=document)

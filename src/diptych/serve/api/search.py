@@ -11,7 +11,7 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from diptych.core import types as library_types
 from diptych.core.text import plain
 from diptych.library.store.where import Where
-from diptych.serve.libraries import Served
+from diptych.serve.libraries import ServedLibrary
 
 from .. import explaining, filters, projection
 from ..decoding import WHAT_CAME
@@ -19,8 +19,8 @@ from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
 from ..reading import Found
-from ..schemas import Condition, Hit, MapInfo, SearchRequest, SearchResponse
-from ..service import Service, TheService, told
+from ..schemas import ATTENTION, OCCLUSION, Condition, Hit, MapInfo, SearchRequest, SearchResponse
+from ..service import Service, TheService, facts_of
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
@@ -30,11 +30,11 @@ _SAYS_VERSION = {
 }
 
 
-@router.post("/search", summary="Find pictures by words, picture, id, vector or a sum")
+@router.post("/search", summary="Find images by words, image, id, vector or a sum")
 async def search(name: str, asked: SearchRequest, service: TheService) -> SearchResponse:
     """Exactly one of `text`, `image`, `vector` and `terms`; `filter` and `where` narrow it down."""
     started = time.perf_counter()
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     one_of(asked)
     await _check_features(asked, served)
     narrowed = await _where(served, asked.filter, asked.where)
@@ -43,22 +43,22 @@ async def search(name: str, asked: SearchRequest, service: TheService) -> Search
     return await _found(service, served, vector, asked, narrowed, started, own)
 
 
-@router.post("/search/image", summary="Find pictures like one that is uploaded")
+@router.post("/search/image", summary="Find images like one that is uploaded")
 async def search_image(
     name: str,
     service: TheService,
-    file: Annotated[UploadFile, File(description="A picture")],
+    file: Annotated[UploadFile, File(description="An image")],
     k: Annotated[int, Form(ge=1, le=1_000)] = 20,
     filter: Annotated[str, Form(description="A JSON list of conditions", max_length=10_000)] = "[]",
     where: Annotated[str | None, Form(max_length=1_000)] = None,
     on_map: Annotated[bool, Form()] = False,
 ) -> SearchResponse:
-    """As `search` with an image, but the picture comes as a file."""
+    """As `search` with an image, but the image comes as a file."""
     started = time.perf_counter()
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     narrowed = await _where(served, filters.from_json(filter), where)
     name = plain(file.filename or WHAT_CAME)[:200]
-    vector = await service.inputs.picture(await file.read(), served.embedder, name)
+    vector = await service.inputs.image_vector(await file.read(), served.embedder, name)
     return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), narrowed, started, None)
 
 
@@ -74,12 +74,12 @@ async def map_of(
     service: TheService,
     format: Annotated[str, Query(pattern="^(json|binary)$")] = "json",
 ) -> Any:
-    """A place for every picture, like near like.
+    """A place for every image, like near like.
 
-    `format=binary`: little-endian float32 x, y, shade for each picture, then 8 bytes of id for each, in
+    `format=binary`: little-endian float32 x, y, shade for each image, then 8 bytes of id for each, in
     the same order; their number is in X-Map-Count, what made them in X-Map-Method.
     """
-    served = service.shelf.get(name)
+    served = service.libraries.get(name)
     plan = await served.plan(newest=True)
     if format == "binary":
         data = await served.read(projection.packed, plan)
@@ -95,7 +95,7 @@ async def map_of(
     )
 
 
-async def _check_features(asked: SearchRequest, served: Served) -> None:
+async def _check_features(asked: SearchRequest, served: ServedLibrary) -> None:
     if asked.rerank:
         if not await served.read(served.can_rerank):
             raise ServeError(404, "no_such_model", "no model that can rerank is loaded for this library",
@@ -115,32 +115,33 @@ def _words(asked: SearchRequest) -> str:
 
 
 async def _reordered(
-    service: Service, served: Served, asked: SearchRequest, found: Found, depth: int
+    service: Service, served: ServedLibrary, asked: SearchRequest, found: Found, depth: int
 ) -> tuple[Found, float | None]:
     """The hits in the cross-encoder's order, and how likely none is right."""
     cross_encoder, text = served.cross_encoder, asked.text
     assert cross_encoder is not None
     assert text is not None
-    hits = await service.workshop.run(
+    hits = await service.slow_queue.run(
         lambda: cross_encoder.reordered(served.library, text, found.hits, depth, asked.budget_ms)
     )
     first = hits[0].meta if hits and _is_judged(hits[0], served) else {}
     return replace(found, hits=hits), first.get("nothing_matches")
 
 
-def _is_judged(hit: library_types.Hit, served: Served) -> bool:
+def _is_judged(hit: library_types.Hit, served: ServedLibrary) -> bool:
     reranker = served.library.reranker
     return hit.scored_by != "cosine" and reranker is not None and reranker.is_calibrated
 
 
-async def _explained(service: Service, served: Served, asked: SearchRequest, hits: list[Hit]) -> None:
-    """Say of the first hits what the words hang on: by the model that put them in order."""
+async def _explained(service: Service, served: ServedLibrary, asked: SearchRequest, hits: list[Hit]) -> None:
+    """Explain the first hits, by the model that ordered them."""
     for hit in hits[:_EXPLAINED]:
-        by = "slow" if asked.rerank and served.cross_encoder is not None and served.cross_encoder.describes else "fast"
+        attends = asked.rerank and served.cross_encoder is not None and served.cross_encoder.describes
+        by = ATTENTION if attends else OCCLUSION
         hit.why, _ = await explaining.why(service, served, hit.id, _words(asked), by, draw=False)
 
 
-async def _where(served: Served, conditions: list[Condition], where: str | None) -> Where | None:
+async def _where(served: ServedLibrary, conditions: list[Condition], where: str | None) -> Where | None:
     if not conditions and where is None:
         return None
     return filters.to_where(conditions, where, await served.read(served.reader.columns))
@@ -148,7 +149,7 @@ async def _where(served: Served, conditions: list[Condition], where: str | None)
 
 async def _found(
     service: Service,
-    served: Served,
+    served: ServedLibrary,
     vector: Vector,
     asked: SearchRequest,
     where: Where | None,
@@ -163,14 +164,14 @@ async def _found(
         found, nothing = await _reordered(service, served, asked, found, depth)
     plan = await served.plan(newest=False) if asked.on_map else None
     paths = service.settings.shows_paths
-    hints = await served.read(lambda: served.reader.notes(where, found.looked_at, paths=paths))
+    hints = await served.read(lambda: served.reader.notes(where, found.considered, paths=paths))
     hits = _hits(found, served, paths, plan, own)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
     return SearchResponse(
         hits=hits,
         nothing_matches=nothing,
-        total=found.looked_at,
+        total=found.considered,
         took_ms=round((time.perf_counter() - started) * 1e3, 2),
         version=found.version,
         notes=[*_notes(asked.language, served), *hints],
@@ -178,7 +179,7 @@ async def _found(
     )
 
 
-def _hits(found: Found, served: Served, paths: bool, plan: projection.Plan | None, own: str | None) -> list[Hit]:
+def _hits(found: Found, served: ServedLibrary, paths: bool, plan: projection.Plan | None, own: str | None) -> list[Hit]:
     hits: list[Hit] = []
     for one in found.hits:
         if one.id == own:
@@ -188,30 +189,24 @@ def _hits(found: Found, served: Served, paths: bool, plan: projection.Plan | Non
         relevance = meta.pop("probability", None) if judged else None
         if judged:
             meta.pop("nothing_matches", None)
-        about = told(one.path, meta, paths=paths)
         x, y = (None if plan is None else plan.place(one.id)) or (None, None)
         hits.append(
             Hit(
                 rank=len(hits) + 1,
                 id=one.id,
-                name=about.name,
                 score=one.score,
                 scored_by=one.scored_by,
                 relevance=relevance,
                 cosine=cosine,
-                path=about.path,
-                width=about.width,
-                height=about.height,
-                texts=about.texts,
-                meta=about.meta,
                 x=x,
                 y=y,
+                **facts_of(one.path, meta, paths=paths),
             )
         )
     return hits
 
 
-def _notes(language: str | None, served: Served) -> list[str]:
+def _notes(language: str | None, served: ServedLibrary) -> list[str]:
     known = served.embedder.languages
     if language is None or not known:
         return []

@@ -55,13 +55,13 @@ async def health(service: TheService) -> Health:
     except Exception as error:
         errors.log.error("health: an embedding failed", exc_info=error)
         raise ServeError(503, "unhealthy", "a model cannot embed", "The server's log says why.", 5) from error
-    return Health(status="ok", version=__version__, models=taken, libraries=len(service.shelf))
+    return Health(status="ok", version=__version__, models=taken, libraries=len(service.libraries))
 
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response, responses=_TEXT)
 async def metrics(service: TheService) -> Response:
     """In Prometheus' text format."""
-    for served in service.shelf:
+    for served in service.libraries:
         await served.read(served.count)
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -79,7 +79,7 @@ export const api = {
   preview: (name, id) => `${at(name)}/items/${id}/preview`,
 };
 
-/** A picture file as a data URI, made smaller first when it is large: the server needs few pixels. */
+/** An image file as a data URI, made smaller first when it is large: the server needs few pixels. */
 export async function dataUri(file) {
   try {
     const bitmap = await createImageBitmap(file);
@@ -95,7 +95,7 @@ export async function dataUri(file) {
       return canvas.toDataURL("image/jpeg", 0.9);
     }
   } catch {
-    // not a picture that the browser knows; the server may, or will say what is wrong
+    // not an image that the browser knows; the server may, or will say what is wrong
   }
   return new Promise((done, failed) => {
     const reader = new FileReader();

@@ -12,7 +12,7 @@ import { Results } from "./results.js";
 const PAUSE = 110; // milliseconds of not typing before a search
 const SLOW_PAUSE = 350; // the same where a cross-encoder looks closely
 const DOUBT = 0.5; // probability that nothing matches from which on the page says so
-const FIRST = 40; // pictures asked for at once
+const FIRST = 40; // images asked for at once
 const IDEAS = ["a dog in the snow", "Kinder spielen im Wasser", "un homme à vélo", "雪の中の犬", "gente en la playa", "молодая женщина улыбается"];
 
 const state = { libraries: [], library: null, k: FIRST, map: false, draw: false, closely: false, next: null };
@@ -24,7 +24,7 @@ const results = new Results({
   minus: (hit) => query.add({ sign: -1, id: hit.id, name: hit.name, shown: api.thumbnail(state.library.name, hit.id) }),
   remove: (hit) => remove([hit.id], hit.name),
   words: () => wanted(),
-  why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "slow" : "fast"),
+  why: (hit) => api.why(state.library.name, hit.id, wanted(), hit.scored_by !== "cosine" && state.library.features.attention ? "attention" : "occlusion"),
   describe: (hit) => api.caption(state.library.name, hit.id),
   told: (error) => (error instanceof Problem && error.status === 401 ? (login(), "") : sentence(error)),
 });
@@ -73,8 +73,8 @@ async function search() {
     doubt(found.nothing_matches);
     map.mark(found.hits, found.lands);
     $("more").hidden = found.hits.length < state.k || state.k >= 1000;
-    const filtered = filters.active.length ? ` of ${plural(found.total, "picture")} that fit` : "";
-    say([`${plural(found.hits.length, "picture")}${filtered} in ${Math.max(1, Math.round(found.took_ms))} ms`, ...(state.closely && !rerank ? ["only plain words are looked at closely"] : []), ...found.notes].join(" · "));
+    const filtered = filters.active.length ? ` of ${plural(found.total, "image")} that fit` : "";
+    say([`${plural(found.hits.length, "image")}${filtered} in ${Math.max(1, Math.round(found.took_ms))} ms`, ...(state.closely && !rerank ? ["only plain words are looked at closely"] : []), ...found.notes].join(" · "));
   } catch (error) {
     complain(error);
   }
@@ -101,7 +101,7 @@ async function browse(more = false) {
     map.mark([], null);
     state.next = page.next;
     $("more").hidden = page.next === null;
-    say(filters.active.length ? [`${plural(page.total, "picture")} that fit`, ...page.notes].join(" · ") : "");
+    say(filters.active.length ? [`${plural(page.total, "image")} that fit`, ...page.notes].join(" · ") : "");
   } catch (error) {
     complain(error);
   }
@@ -120,7 +120,7 @@ async function choose(name) {
   const found = await api.library(name);
   state.library = found;
   $("collection").value = name;
-  $("size").textContent = plural(found.pictures, "picture");
+  $("size").textContent = plural(found.images, "image");
   $("add").hidden = !found.features.write;
   $("view-draw").hidden = !found.features.generate;
   $("closely").hidden = !found.features.rerank;
@@ -142,7 +142,7 @@ $("collection").addEventListener("change", async () => {
 
 async function refresh() {
   const found = await api.library(state.library.name).catch(complain);
-  if (found) $("size").textContent = plural(found.pictures, "picture");
+  if (found) $("size").textContent = plural(found.images, "image");
   if (state.map) await map.load(state.library.name).catch(complain);
   search();
 }
@@ -154,7 +154,7 @@ async function remove(ids, name) {
     const library = state.library.name;
     const gone = await api.remove(library, ids);
     const back = { label: "Undo", run: () => api.undo(library, gone.undo).then(() => { toast("It is back."); refresh(); }, complain) };
-    toast(gone.deleted === 1 && name ? `Deleted ${name}` : `Deleted ${plural(gone.deleted, "picture")}`, gone.undo ? back : null, 20);
+    toast(gone.deleted === 1 && name ? `Deleted ${name}` : `Deleted ${plural(gone.deleted, "image")}`, gone.undo ? back : null, 20);
     refresh();
   } catch (error) {
     complain(error);
@@ -162,13 +162,13 @@ async function remove(ids, name) {
 }
 
 async function add(files) {
-  const pictures = [...files];
-  if (!pictures.length) return;
+  const images = [...files];
+  if (!images.length) return;
   const library = state.library.name, created = [], problems = [];
   let known = 0;
-  for (let at = 0; at < pictures.length; at += 8) {
-    say(`Adding ${plural(pictures.length, "picture")}… ${at}`);
-    const some = pictures.slice(at, at + 8);
+  for (let at = 0; at < images.length; at += 8) {
+    say(`Adding ${plural(images.length, "image")}… ${at}`);
+    const some = images.slice(at, at + 8);
     try {
       const answer = await api.add(library, some);
       for (const one of answer.added) {
@@ -181,9 +181,9 @@ async function add(files) {
       problems.push(...some.map((file) => `${file.name}: ${sentence(error)}`));
     }
   }
-  list(problems, pictures.length);
+  list(problems, images.length);
   const also = known ? `; ${plural(known, "was", "were")} there already` : "";
-  if (created.length || known) toast(`Added ${plural(created.length, "picture")}${also}`, created.length ? { label: "Undo", run: () => remove(created) } : null, 20);
+  if (created.length || known) toast(`Added ${plural(created.length, "image")}${also}`, created.length ? { label: "Undo", run: () => remove(created) } : null, 20);
   refresh();
 }
 
@@ -201,19 +201,19 @@ $("problems-close").addEventListener("click", () => { $("problems").hidden = tru
 $("add").addEventListener("click", () => $("file-add").click());
 $("file-add").addEventListener("change", () => { add($("file-add").files); $("file-add").value = ""; });
 
-// -- pictures as queries --------------------------------------------------------------------------
+// -- images as queries --------------------------------------------------------------------------
 
 async function lookFor(file) {
   if (!file) return;
   try {
     const uri = await dataUri(file);
-    query.add({ sign: query.sign, uri, name: file.name || "picture", shown: uri });
+    query.add({ sign: query.sign, uri, name: file.name || "image", shown: uri });
   } catch (error) {
     complain(error);
   }
 }
 
-$("picture").addEventListener("click", () => $("file-search").click());
+$("image").addEventListener("click", () => $("file-search").click());
 $("file-search").addEventListener("change", () => { lookFor($("file-search").files[0]); $("file-search").value = ""; });
 document.addEventListener("paste", (event) => {
   const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));

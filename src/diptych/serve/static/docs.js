@@ -75,7 +75,7 @@ function example(spec, path, method, one) {
   const content = one.requestBody?.content ?? {};
   if ("multipart/form-data" in content) {
     const whole = follow(spec, content["multipart/form-data"].schema);
-    return `curl '${url}' -F ${"files" in whole.properties ? "files" : "file"}=@picture.jpg`;
+    return `curl '${url}' -F ${"files" in whole.properties ? "files" : "file"}=@image.jpg`;
   }
   if (!("application/json" in content)) return `curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}'${url}'`;
   const shown = sample(spec, content["application/json"].schema);

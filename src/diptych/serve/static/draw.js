@@ -1,13 +1,13 @@
-// The tab that draws: words and a seed to a picture, and beside it what that picture finds in the collection.
+// The tab that draws: words and a seed to an image, and beside it what that image finds in the collection.
 
 import { $, h, plural } from "./dom.js";
 import { api } from "./api.js";
 
 const SEEDS = 2 ** 31;
-const FOUND = 12; // pictures beside it
+const FOUND = 12; // images beside it
 
 export class Draw {
-  /** `open(hit)` shows a picture of the collection; `failed(error)` tells what went wrong. */
+  /** `open(hit)` shows an image of the collection; `failed(error)` tells what went wrong. */
   constructor(open, failed) {
     this.open = open;
     this.failed = failed;
@@ -29,25 +29,25 @@ export class Draw {
     try {
       const made = await api.generate({ text, seed });
       if (turn !== this.turn) return;
-      const [picture] = made.pictures;
+      const [image] = made.images;
       $("draw-seed").value = String(made.seed);
-      this.show(picture, made);
+      this.show(image, made);
       $("draw-sides").hidden = false;
-      const like = await api.search(this.library, { image: { data: picture.data }, k: FOUND });
+      const like = await api.search(this.library, { image: { data: image.data }, k: FOUND });
       if (turn !== this.turn) return;
       $("draw-found").replaceChildren(...like.hits.map((hit) => this.card(hit)));
-      say(`Drawn with seed ${made.seed}; ${plural(like.hits.length, "picture")} like it.`);
+      say(`Drawn with seed ${made.seed}; ${plural(like.hits.length, "image")} like it.`);
     } catch (error) {
       say("");
       this.failed(error);
     }
   }
 
-  show(picture, made) {
+  show(image, made) {
     if (this.address) URL.revokeObjectURL(this.address);
-    this.address = URL.createObjectURL(file(picture.data));
+    this.address = URL.createObjectURL(file(image.data));
     $("drawn").replaceChildren(
-      h("img", { src: picture.data, alt: `Drawn for: ${made.text}`, width: picture.width, height: picture.height }),
+      h("img", { src: image.data, alt: `Drawn for: ${made.text}`, width: image.width, height: image.height }),
       h("figcaption", {}, h("span", { dir: "auto" }, made.text), h("span", { class: "quiet" }, `${made.model}, seed ${made.seed}`),
         h("a", { class: "button second", href: this.address, download: `drawn-${made.seed}.png` }, "Download")));
   }

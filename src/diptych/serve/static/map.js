@@ -1,16 +1,16 @@
-// The embedding map: every picture a point; near points show their pictures when there is room.
+// The embedding map: every image a point; near points show their images when there is room.
 
 import { $, h } from "./dom.js";
 import { api } from "./api.js";
 import { Points } from "./points.js";
 
 const CELLS = 128; // a side of the grid that finds points
-const MOST_PICTURES = 60;
-const GAP = 70; // pixels between pictures
+const MOST_IMAGES = 60;
+const GAP = 70; // pixels between images
 const LARGEST = 18; // pixels across a point
 
 export class EmbeddingMap {
-  /** `open(id)` is called for the picture that was chosen. */
+  /** `open(id)` is called for the image that was chosen. */
   constructor(open) {
     this.open = open;
     this.canvas = $("map");
@@ -40,8 +40,8 @@ export class EmbeddingMap {
     this.index();
     this.thumbs?.clear();
     const how = matchMedia("(hover: none)").matches ? "Drag to move, pinch to zoom." : "Drag to move, scroll to zoom; arrow keys and + − work too.";
-    $("map-help").textContent = `${this.data.count.toLocaleString()} pictures; like lies near like. ${how}`;
-    this.canvas.setAttribute("aria-label", `Map of ${this.data.count} pictures, like near like`);
+    $("map-help").textContent = `${this.data.count.toLocaleString()} images; like lies near like. ${how}`;
+    this.canvas.setAttribute("aria-label", `Map of ${this.data.count} images, like near like`);
     this.home();
   }
 
@@ -128,7 +128,7 @@ export class EmbeddingMap {
       ring(...this.lands, 40, colour, 3);
       ring(...this.lands, 9, colour, 0);
     }
-    this.pictures();
+    this.images();
   }
 
   /** Indices of points in a rectangle of the map, at most `most`; null when there are more. */
@@ -147,16 +147,16 @@ export class EmbeddingMap {
     return found;
   }
 
-  /** When few enough points are in sight, they show their pictures; crowded ones stay points. */
-  pictures() {
+  /** When few enough points are in sight, they show their images; crowded ones stay points. */
+  images() {
     this.thumbs ??= new Map();
-    const layer = $("map-pictures");
+    const layer = $("map-images");
     const [left, top] = this.toMap(0, 0), [right, bottom] = this.toMap(this.width, this.height);
     const seen = this.within(left, bottom, right, top, 600) ?? [];
     const placed = [];
     for (const i of seen) {
       const [px, py] = this.toPixels(this.data.points[3 * i], this.data.points[3 * i + 1]);
-      if (placed.length >= MOST_PICTURES) break;
+      if (placed.length >= MOST_IMAGES) break;
       if (placed.every((other) => Math.abs(other[1] - px) > GAP || Math.abs(other[2] - py) > GAP)) placed.push([i, px, py]);
     }
     const wanted = seen.length <= 600 && seen.length > 0 && (this.zoom > 1.5 || this.data.count < 40) ? placed : [];

@@ -11,7 +11,7 @@ const SENTENCES = {
   library_unavailable: "This collection cannot be used just now. The server's log says why.",
   internal: "Something went wrong on the server. Its log says what.",
   disk_full: "The server's disk is full, so this was not kept.",
-  no_such_item: "This picture is not in the collection any more.",
+  no_such_item: "This image is not in the collection any more.",
   no_such_library: "This collection is not there any more.",
   cannot_undo: "This cannot be taken back any more.",
   read_only: "Nothing can be changed here.",

@@ -1,4 +1,4 @@
-// What is being looked for: chips (words or pictures, added or taken away) and the words being typed.
+// What is being looked for: chips (words or images, added or taken away) and the words being typed.
 
 import { $, h } from "./dom.js";
 
@@ -100,7 +100,7 @@ export class Query {
   }
 
   chip(term, place) {
-    const name = term.text ?? term.name ?? "picture";
+    const name = term.text ?? term.name ?? "image";
     const what = term.sign > 0 ? "added" : "taken away";
     return h("li", { class: term.sign > 0 ? "term" : "term take" },
       h("button", { type: "button", class: "sign", onclick: () => this.turn(place), "aria-label": `${name} is ${what}; turn it round` }, term.sign > 0 ? "＋" : "−"),

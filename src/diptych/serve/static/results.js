@@ -108,7 +108,7 @@ export class Results {
     viewer.querySelector(".close").focus();
   }
 
-  /** What each word hangs on, in place of the picture; the button turns it on and off. */
+  /** What each word hangs on, in place of the image; the button turns it on and off. */
   async why(hit, figure, image, button) {
     if (button.getAttribute("aria-pressed") === "true") {
       button.setAttribute("aria-pressed", "false");
@@ -118,18 +118,18 @@ export class Results {
     const told = await this.look(hit, button, "Looking at what each word hangs on…", () => this.acts.why(hit));
     if (!told) return;
     button.setAttribute("aria-pressed", "true");
-    const unit = told.unit === "nats" ? "nats that the picture adds" : "of the cosine";
+    const unit = told.unit === "nats" ? "nats that the image adds" : "of the cosine";
     const words = told.words.map((one) => h("li", { class: one.weight < 0 ? "against" : "for" },
       h("span", { dir: "auto" }, one.word), " ", h("span", { class: "quiet" }, `${one.weight < 0 ? "−" : "+"}${Math.abs(one.weight).toFixed(told.unit === "nats" ? 1 : 3)}`)));
     figure.classList.add("why");
     figure.replaceChildren(
-      h("img", { src: told.overlay, alt: `Where in the picture ${told.model} sees: ${told.text}` }),
+      h("img", { src: told.overlay, alt: `Where in the image ${told.model} sees: ${told.text}` }),
       h("figcaption", {}, h("p", { class: "quiet", role: "status" }, `What each word is worth here, ${unit}:`), h("ul", { class: "whys" }, ...words),
         h("p", { class: "quiet key" }, h("span", { class: "for" }), " speaks for the match ", h("span", { class: "against" }), " against it"),
         told.from_thumbnail ? h("p", { class: "quiet" }, "The file is gone or has changed; this is its thumbnail.") : null));
   }
 
-  /** The result of slow work on the open picture, or null: the viewer says at once that it is under way, and what went wrong. */
+  /** The result of slow work on the open image, or null: the viewer says at once that it is under way, and what went wrong. */
   async look(hit, button, what, work) {
     const line = $("viewer").querySelector(".working");
     const bar = h("progress", { "aria-label": what }), words = h("span", {}, what);

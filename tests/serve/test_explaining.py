@@ -92,7 +92,7 @@ async def first(client, text: str = "a red circle", **more: Any) -> dict:
     return (await client.post(S, json={"text": text, "k": 1, **more})).json()["hits"][0]
 
 
-def test_why_by_the_fast_model_is_that_of_the_command(fitted) -> None:
+def test_why_by_occlusion_is_that_of_the_command(fitted) -> None:
     async def scenario(client):
         hit = await first(client)
         path = f"/libraries/shapes/items/{hit['id']}/why"
@@ -104,7 +104,7 @@ def test_why_by_the_fast_model_is_that_of_the_command(fitted) -> None:
         assert told.status_code == 200, told.text
         expected = explain(fitted.dual_encoder, Path(hit["path"]), "a red circle")
         why = told.json()
-        assert (why["by"], why["unit"], why["from_thumbnail"]) == ("fast", "cosine", False)
+        assert (why["by"], why["unit"], why["from_thumbnail"]) == ("occlusion", "cosine", False)
         assert why["score"] == pytest.approx(expected.score, abs=1e-4) == pytest.approx(hit["score"], abs=1e-3)
         assert [one["word"] for one in why["words"]] == ["a", "red", "circle"]
         assert [one["weight"] for one in why["words"]] == pytest.approx(expected.word_drops.tolist(), abs=1e-4)
@@ -119,22 +119,22 @@ def test_why_by_the_slow_model_is_what_its_words_looked_at(fitted) -> None:
     async def scenario(client):
         hit = await first(client)
         answer = await client.get(
-            f"/libraries/shapes/items/{hit['id']}/why", params={"text": "a red circle", "by": "slow"}
+            f"/libraries/shapes/items/{hit['id']}/why", params={"text": "a red circle", "by": "attention"}
         )
         searched = await first(client, rerank=True, explain=True)
         return hit, answer.json(), searched
 
     hit, why, searched = fitted.ask(scenario)
     expected = explain_match(fitted.cross_encoder, Path(hit["path"]), "a red circle")
-    assert (why["by"], why["unit"]) == ("slow", "nats")
+    assert (why["by"], why["unit"]) == ("attention", "nats")
     assert [one["weight"] for one in why["words"]] == pytest.approx([one.gain for one in expected.words], abs=1e-2)
     assert sum(map(sum, why["words"][1]["regions"])) == pytest.approx(1, abs=1e-2)
     assert pixels_of(why["overlay"]).ndim == 3
-    assert searched["why"]["by"] == "slow"
+    assert searched["why"]["by"] == "attention"
     assert searched["why"]["overlay"] is None
 
 
-def test_a_picture_that_is_gone_is_explained_by_its_thumbnail(fitted, tmp_path) -> None:
+def test_an_image_that_is_gone_is_explained_by_its_thumbnail(fitted, tmp_path) -> None:
     shutil.copytree(fitted.folder, tmp_path / "library")
     moved = Setting(tmp_path / "library", fitted.dual_encoder, fitted.cross_encoder)
 
@@ -153,7 +153,7 @@ def test_a_picture_that_is_gone_is_explained_by_its_thumbnail(fitted, tmp_path) 
 
 
 @pytest.mark.parametrize("decode", ["beam", "greedy", "nucleus"])
-def test_a_picture_is_described_whichever_way_it_comes(fitted, decode) -> None:
+def test_an_image_is_described_whichever_way_it_comes(fitted, decode) -> None:
     async def scenario(client):
         hit = await first(client)
         uri = "data:image/png;base64," + base64.b64encode(Path(hit["path"]).read_bytes()).decode()
@@ -176,8 +176,8 @@ def test_a_picture_is_described_whichever_way_it_comes(fitted, decode) -> None:
 
 
 def test_documents_are_ranked_by_the_slow_model_when_it_is_named(fitted) -> None:
-    pictures = ["red-circle-40.png", "blue-square-40.png", "green-circle-40.png"]
-    files = [fitted.folder.parent / "pictures" / name for name in pictures]
+    images = ["red-circle-40.png", "blue-square-40.png", "green-circle-40.png"]
+    files = [fitted.folder.parent / "images" / name for name in images]
     uris = ["data:image/png;base64," + base64.b64encode(file.read_bytes()).decode() for file in files]
     body = {"query": "a red circle", "documents": uris[::-1], "model": fitted.cross_encoder.name}
 

@@ -133,7 +133,7 @@ def test_looking_closely_orders_tells_relevance_and_doubts(looked) -> None:
     clean(here)
 
 
-def test_a_picture_is_described(looked) -> None:
+def test_an_image_is_described(looked) -> None:
     here = looked()
     here.type("a red circle")
     here.page.locator(".card .open").first.click()

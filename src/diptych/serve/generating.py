@@ -1,4 +1,4 @@
-"""Pictures from words, by any generator."""
+"""Images from words, by any generator."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SEEDS = 2**31  # of them, from 0: few enough to be written down
 
 @runtime_checkable
 class Generator(Protocol):
-    """What is asked of a generator: equal texts and seeds give equal pictures."""
+    """What is asked of a generator: equal texts and seeds give equal images."""
 
     def generate(self, texts: Sequence[str], *, seed: int = 0, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
-        """One picture for each text. Raises DataError or LimitError for a text that it cannot read."""
+        """One image for each text. Raises DataError or LimitError for a text that it cannot read."""
         ...
 
 
@@ -37,7 +37,7 @@ def new_seed() -> int:
 
 
 def as_png(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
-    """A picture as a data URI."""
+    """An image as a data URI."""
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels).save(stream, "PNG")
     return png_uri(stream.getvalue())

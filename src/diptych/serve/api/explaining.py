@@ -1,4 +1,4 @@
-"""Why a picture was found."""
+"""Why an image was found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from .. import explaining
 from ..inputs import checked_text
-from ..schemas import MAX_QUERY, Why
+from ..schemas import MAX_QUERY, OCCLUSION, By, Why
 from ..service import TheService
 from . import RESPONSES
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["searc
 
 @router.get(
     "/items/{id}/why",
-    summary="What each word of a text hangs on in a picture",
+    summary="How much each word of a text counts, and where in the image",
     response_model=Why,
     responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
 )
@@ -26,17 +26,15 @@ async def why(
     id: str,
     service: TheService,
     text: Annotated[str, Query(max_length=MAX_QUERY)],
-    by: Annotated[
-        Literal["fast", "slow"], Query(description="The library's model, or the cross-encoder if one is loaded")
-    ] = "fast",
-    format: Annotated[Literal["json", "png"], Query(description="json holds the picture too")] = "json",
+    by: Annotated[By, Query(description="The library's model, or the cross-encoder if one is loaded")] = OCCLUSION,
+    format: Annotated[Literal["json", "png"], Query(description="json holds the image too")] = "json",
 ) -> Any:
-    """By fast: regions are painted over and words left out, and what the cosine loses is what they are worth.
+    """By occlusion: regions are covered and words left out; their weight is what the cosine loses.
 
-    By slow: which regions each word looked at, and by how much the picture makes it likelier.
+    By attention: which regions each word attends to in the cross-encoder, and by how much the image makes it likelier.
     """
     words = checked_text(text, MAX_QUERY)
-    told, png = await explaining.why(service, service.shelf.get(name), id, words, by, draw=True)
+    found, png = await explaining.why(service, service.libraries.get(name), id, words, by, draw=True)
     if format == "png":
         return Response(png, media_type="image/png", headers={"Content-Disposition": "inline"})
-    return explaining.with_overlay(told, png)
+    return explaining.with_overlay(found, png)
