@@ -47,7 +47,9 @@ from diptych.evaluation.bootstrap import summarised as value_of
 from diptych.evaluation.direction import Ranking, numbers_of
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import Ranks, ranks_from_scores
-from diptych.runs import pairing, towers
+from diptych.runs import parts as building
+from diptych.runs import towers
+from diptych.training.two_sides import TwoSides, class_numbers
 
 PARTS = ("title", "ingredients", "instructions")
 METRICS = ("R@1", "R@5", "R@10", "medR")
@@ -179,7 +181,7 @@ def changes(seed: int) -> Fit:
     return fit
 
 
-def whole_heads(base: pairing.Pairing, seed: int) -> Fit:
+def whole_heads(base: TwoSides, seed: int) -> Fit:
     """Fits all weights of the model's heads, from where they are."""
 
     def fit(recipes: Recipes, among: Sequence[int], setting: Setting) -> Sides:
@@ -277,7 +279,7 @@ def dealt(count: int, seed: int) -> list[list[int]]:
 # data
 
 
-def read(data: str, parts: Sequence[str], both: pairing.Towers, only: frozenset[str] | None = None) -> FeaturePairs:
+def read(data: str, parts: Sequence[str], both: building.Towers, only: frozenset[str] | None = None) -> FeaturePairs:
     pairs = [join_parts(pair, parts) for pair in open_source(data) if only is None or pair.id in only]
     return collect(pairs, *both, cache_folder() / "features", Selection(workers=1))
 
@@ -289,13 +291,13 @@ def with_all_parts(data: str) -> frozenset[str]:
 
 def as_recipes(found: FeaturePairs) -> Recipes:
     """Features as tensors. A recipe without a class is a class of its own."""
-    groups = pairing.number_groups(found.groups)
+    groups = class_numbers(found.groups)
     classes = np.full(found.records, -1) if groups is None else groups
     every = (rows[np.arange(len(rows))] for rows in (found.images[0], found.texts))
     return Recipes(*(torch.from_numpy(rows) for rows in every), torch.tensor(found.image_owner), torch.tensor(classes))
 
 
-def embedded(features: Recipes, base: pairing.Pairing) -> Recipes:
+def embedded(features: Recipes, base: TwoSides) -> Recipes:
     with torch.inference_mode():
         images, texts = base.image(features.images), base.text(features.texts)
     return replace(features, images=images.clone(), texts=texts.clone())
@@ -352,12 +354,12 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
-    config = replace(load(runs.TrainConfig, HEADS), init=options.model)
+    config = replace(load(runs.DualEncoderConfig, HEADS), init=options.model)
     of_model = Part(f"model:{options.model}")
     config = replace(config, image=replace(config.image, tower=of_model), text=replace(config.text, tower=of_model))
     config = config.resolved()
     both = towers.image_tower(of_model), towers.text_tower(of_model, list)
-    base = pairing.build(config, both, options.seed, 2).eval()
+    base = building.build(config, both, options.seed, 2).eval()
     report: dict[str, Any] = {"model": options.model, "seed": options.seed, "resamples": options.resamples}
 
     ablation = parts_that_matter(options, both, base)
@@ -399,7 +401,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def parts_that_matter(options: argparse.Namespace, both: pairing.Towers, base: pairing.Pairing) -> dict[str, Any]:
+def parts_that_matter(options: argparse.Namespace, both: building.Towers, base: TwoSides) -> dict[str, Any]:
     """Zero-shot by each choice of parts, all of them first, on the recipes that have all."""
     whole = with_all_parts(options.data)
     rows: dict[str, Any] = {}

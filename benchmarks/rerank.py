@@ -22,7 +22,7 @@ from diptych.data.readers import SourceOptions, open_source
 from diptych.evaluation.reranking import top
 from diptych.models import load
 from diptych.models.cross_encoder import DIRECTIONS, IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_trained_cross_encoder
-from diptych.runs import rerank as work
+from diptych.runs import reranking as work
 
 DEPTHS = (20, 30, 50, 100)
 

@@ -132,7 +132,7 @@ def small_config(**changes: Any) -> Any:
         "training": TrainingSettings(precision="32-true", epochs=6, batch_size=20, learning_rate=1e-2),
         "data": runs.DataConfig(views=("full", "flip", "crop-0"), workers=1),
     }
-    return runs.TrainConfig(**values | changes)
+    return runs.DualEncoderConfig(**values | changes)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Trained:
 
     @property
     def model(self) -> Path:
-        return self.report.model
+        return self.report.model_folder
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +154,7 @@ def trained(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
     from diptych import runs
 
     out = tmp_path_factory.mktemp("run")
-    return Trained(out, runs.train(small_config(), out, source=str(shapes), device="cpu"))
+    return Trained(out, runs.train(small_config(), str(shapes), out, device="cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -209,17 +209,17 @@ def small_cross_encoder_config(*, epochs: int = 30, tower: str = "fake-maps", **
         "training": TrainingSettings(precision="32-true", epochs=epochs, batch_size=30, learning_rate=5e-3, clip=1.0),
         "data": runs.DataConfig(langs=("en",), workers=1),
     }
-    return cross_encoder.SlowConfig(**values | changes)
+    return cross_encoder.CrossEncoderConfig(**values | changes)
 
 
 @pytest.fixture(scope="session")
 def cross_encoder_run(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small cross-encoder, really trained, for reading only."""
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych.runs import cross_encoder
+    from diptych import runs
 
     out = tmp_path_factory.mktemp("slow-run")
-    return Trained(out, cross_encoder.train(small_cross_encoder_config(), out, source=str(shapes), device="cpu"))
+    return Trained(out, runs.train(small_cross_encoder_config(), str(shapes), out, device="cpu"))
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def small_synthesis_config(**changes: Any) -> Any:
     """A config of a generator of 16 pixels that trains in about a second: fake texts, no pretrained network."""
     from diptych import runs
     from diptych.core.config import Part
-    from diptych.runs.generator import SynthesisConfig
+    from diptych.runs.generator import GeneratorConfig
     from diptych.synthesis.settings import XmcSettings
     from diptych.training.settings import TrainingSettings
 
@@ -265,7 +265,7 @@ def small_synthesis_config(**changes: Any) -> Any:
         from diptych.runs.generator.config import TextSettings
 
         values["text"] = TextSettings(**values["text"])
-    return SynthesisConfig(**values)
+    return GeneratorConfig(**values)
 
 
 @pytest.fixture
@@ -278,11 +278,11 @@ def small_synthesis() -> Any:
 def painted(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small generator, trained for a moment, for reading only."""
     torch = pytest.importorskip("torch", reason="training needs the [train] extra")
-    from diptych.runs import generator as synthesis
+    from diptych import runs
 
     torch.set_num_threads(1)  # sums over several come in another order, and tests compare bytes
     out = tmp_path_factory.mktemp("painted")
-    return Trained(out, synthesis.train(small_synthesis_config(), out, source=str(shapes), device="cpu"))
+    return Trained(out, runs.train(small_synthesis_config(), str(shapes), out, device="cpu"))
 
 
 @pytest.fixture(autouse=True)

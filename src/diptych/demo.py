@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from diptych.core.config import Part
 from diptych.core.errors import DataError, LibraryError, Reason
-from diptych.core.files import cache_folder, write_bytes
+from diptych.core.files import write_bytes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import FileImage, Hit, Pair
 from diptych.data import doctor
@@ -186,13 +186,13 @@ def _fit(
     base: DualEncoder, split: dict[str, list[Pair]], out: Path, seed: int, progress: Progress
 ) -> tuple[DualEncoder, tuple[Recall, ...], int]:
     """Compute heads on cached features of the rest; measure on held-out pairs before and after."""
-    from diptych.runs import SideSettings, TrainConfig, one_step
+    from diptych.runs import DualEncoderConfig, SideSettings, train
 
     before = _recall(base, split["val"], progress)
     progress.say(f"measured {base.name} on {len(split['val'])} held-out pairs; now fitting heads to the rest")
     side = SideSettings(Part("model:base"), head=Part("linear"))
-    config = TrainConfig(name="demo", image=side, text=side, fit=FIT, dim=512, seed=seed, card=CARD)
-    fitted = load(one_step.train(config, out, split, cache=cache_folder(), progress=progress))
+    config = DualEncoderConfig(name="demo", image=side, text=side, fit=FIT, dim=512, seed=seed, card=CARD)
+    fitted: DualEncoder = train(config, split, out, progress=progress).model
     after = _recall(fitted, split["val"], progress)
     recalls = tuple(Recall(language, texts, before[language][1], recall) for language, (texts, recall) in after.items())
     return fitted, recalls, len(split["val"])

@@ -84,7 +84,7 @@ def test_mined_negatives_name_records_and_are_refused_for_others(diptych, twice,
     write_jsonl(twice, [other, *rows])
     changed = small_config(data=runs.DataConfig(mined=str(mined), workers=1))
     with pytest.raises(DataError, match=r"mined from other images.*mine again"):
-        runs.train(changed, tmp_path / "run", source=str(twice))
+        runs.train(changed, str(twice), tmp_path / "run")
 
 
 def test_filtering_judges_every_record_for_itself(diptych, twice, small_model, tmp_path):
@@ -129,8 +129,8 @@ def test_training_says_what_its_records_share(shapes, tmp_path):
     rows[17] = {**rows[17], "image": [rows[17]["image"], rows[3]["image"]], "text": rows[16]["text"]}
     report = runs.train(
         small_config(data=runs.DataConfig(views=("full",), workers=1)),
+        str(write_jsonl(tmp_path / "t.jsonl", rows)),
         tmp_path / "run",
-        source=str(write_jsonl(tmp_path / "t.jsonl", rows)),
     )
     said = [(note.kind, note.count) for note in report.notes]
     assert ("shared_image", 2) in said

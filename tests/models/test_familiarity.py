@@ -101,11 +101,11 @@ def test_training_writes_it_where_there_are_enough_images(small, small_model, tm
         split = "val" if number % 2 else "train"
         pairs[split].append(Pair(str(number), (FileImage(path),), (Text(f"rgb {colour}", "en"),), split))
     settings = TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-2)
-    report = runs.train(small(training=settings), tmp_path / "run", pairs=pairs, device="cpu")
-    assert not (report.model / familiarity.FILE).exists()  # 115 images to train on
+    report = runs.train(small(training=settings), pairs, tmp_path / "run", device="cpu")
+    assert not (report.model_folder / familiarity.FILE).exists()  # 115 images to train on
     pairs = {"train": [*pairs["train"], *pairs["val"][:10]], "val": pairs["val"][10:]}
-    report = runs.train(small(training=settings), tmp_path / "more", pairs=pairs, device="cpu")
-    model = load(report.model)
+    report = runs.train(small(training=settings), pairs, tmp_path / "more", device="cpu")
+    model = load(report.model_folder)
     assert model.familiarity is not None
     assert familiarity.FILE not in model.config.files
     held_out = model.encode_images([pair.images[0] for pair in pairs["val"]])

@@ -87,7 +87,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     from safetensors.numpy import load_file
 
     config = small_cross_encoder(epochs=3)
-    whole = cross_encoder.train(config, tmp_path / "whole", source=str(shapes), device="cpu")
+    whole = runs.train(config, str(shapes), tmp_path / "whole", device="cpu")
 
     told = 0
 
@@ -102,28 +102,28 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cross_encoder.train(config, tmp_path / "cut", source=str(shapes), device="cpu", progress=Stop())
+        runs.train(config, str(shapes), tmp_path / "cut", device="cpu", progress=Stop())
     assert not (tmp_path / "cut" / "model").exists()
-    again = cross_encoder.train(config, tmp_path / "cut", source=str(shapes), device="cpu")
-    one, other = (load_file(report.model / "model.safetensors") for report in (whole, again))
+    again = runs.train(config, str(shapes), tmp_path / "cut", device="cpu")
+    one, other = (load_file(report.model_folder / "model.safetensors") for report in (whole, again))
     assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
 def test_the_shipped_config_fits():
-    config = load(cross_encoder.SlowConfig, Path(__file__).parents[2] / "configs" / "cross_encoder.toml")
-    assert config.kind == "cross"
+    config = load(cross_encoder.CrossEncoderConfig, Path(__file__).parents[2] / "configs" / "cross_encoder.toml")
+    assert config.kind == "cross-encoder"
     assert config.data.val not in ("val", "dev", "test")  # chosen on a part of the training split
 
 
 def test_a_tower_without_maps_is_refused(small_cross_encoder, shapes, tmp_path: Path):
     with pytest.raises(ConfigError, match="no feature maps"):
-        cross_encoder.train(small_cross_encoder(tower="fake"), tmp_path, source=str(shapes))
+        runs.train(small_cross_encoder(tower="fake"), str(shapes), tmp_path)
 
 
 def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
     config = tmp_path / "cross_encoder.toml"
     config.write_text(
-        'name = "tiny"\nkind = "cross"\nvocabulary = 100\n[image]\ntower = "fake-maps"\n'
+        'name = "tiny"\nkind = "cross-encoder"\nvocabulary = 100\n[image]\ntower = "fake-maps"\n'
         "[network]\nwidth = 16\nlayers = 1\nheads = 2\n[training]\nepochs = 1\nbatch_size = 30\n"
     )
     out = tmp_path / "run"

@@ -18,12 +18,12 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.data.features import Selection, collect_captions
 from diptych.models import load as load_fast
 from diptych.models.cross_encoder import load_trained_cross_encoder
-from diptych.runs import distilled
-from diptych.runs.distilled import DistillationSettings, DistillConfig, candidates, teacher_scores
-from diptych.runs.pairing import Pairing
+from diptych.runs.distilled import DistilledConfig
+from diptych.training.distillation import DistillationSettings, candidates, teacher_scores
 from diptych.training.settings import TrainingSettings
+from diptych.training.two_sides import TwoSides
 
-CONFIG = DistillConfig(
+CONFIG = DistilledConfig(
     name="pupil",
     distillation=DistillationSettings(alpha=0.7, mined=3, drawn=2),
     data=runs.DataConfig(langs=("en",), workers=1),
@@ -57,33 +57,33 @@ def test_a_fresh_student_keeps_the_kinds_of_its_parts_and_none_of_its_weights(
     trained, cross_encoder_run, shapes, tmp_path
 ):
     config = dataclasses.replace(CONFIG, fresh=True)
-    student = config.student(str(trained.model))
+    student = dataclasses.replace(config, student=str(trained.model)).of_student()
     made = load_fast(trained.model).config
     assert (student.init, student.dim) == ("", made.dim)
     assert (student.image.head, student.text.head) == (made.image.head, made.text.head)
-    assert CONFIG.student(str(trained.model)).init == str(trained.model)
+    assert dataclasses.replace(CONFIG, student=str(trained.model)).of_student().init == str(trained.model)
     still = dataclasses.replace(
         config, training=TrainingSettings(precision="32-true", epochs=1, batch_size=20, learning_rate=1e-12)
     )
-    report = distilled.distill(
+    report = runs.distill(
         still,
+        str(shapes),
         cross_encoder_run.model,
         str(trained.model),
         tmp_path / "run",
-        source=str(shapes),
         any_data=True,
         device="cpu",
     )
     pictures = sorted(shapes.parent.glob("*-30.png"))
-    new, old = (load_fast(folder).encode_images(pictures) for folder in (report.model, trained.model))
+    new, old = (load_fast(folder).encode_images(pictures) for folder in (report.model_folder, trained.model))
     assert not np.allclose(new, old, atol=0.05)
 
 
 @pytest.fixture
 def shown(cross_encoder_run, shapes, tmp_path: Path):
     slow = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
-    pairs, _ = runs.read_splits(CONFIG.data, str(shapes))
-    return slow, collect_captions(pairs["train"], slow.image_tower, tmp_path / "features", Selection(langs=("en",)))
+    pairs = runs.read_splits(CONFIG.data, str(shapes)).train
+    return slow, collect_captions(pairs, slow.image_tower, tmp_path / "features", Selection(langs=("en",)))
 
 
 def test_scores_are_the_teachers_and_are_made_once(shown, tmp_path: Path, monkeypatch):
@@ -140,7 +140,7 @@ def test_of_two_processes_one_makes_the_scores_and_the_other_waits(shown, tmp_pa
 @pytest.mark.parametrize("chunk", [0, 5])
 def test_chunks_hold_in_distillation_too(cross_encoder_run, small_model, shapes, tmp_path: Path, monkeypatch, chunk):
     sizes = set()
-    real = Pairing.embed
+    real = TwoSides.embed
 
     def watched(self, pairs, rows, groups):
         found = real(self, pairs, rows, groups)
@@ -148,10 +148,10 @@ def test_chunks_hold_in_distillation_too(cross_encoder_run, small_model, shapes,
             sizes.add(len(rows))
         return found
 
-    monkeypatch.setattr(Pairing, "embed", watched)
+    monkeypatch.setattr(TwoSides, "embed", watched)
     config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, chunk=chunk, epochs=1))
-    report = distilled.distill(
-        config, cross_encoder_run.model, str(small_model), tmp_path / "out", source=str(shapes), device="cpu"
+    report = runs.distill(
+        config, str(shapes), cross_encoder_run.model, str(small_model), tmp_path / "out", device="cpu"
     )
     assert report.scores["score"] > 300
     assert max(sizes) == (chunk or 18)
@@ -162,24 +162,29 @@ def test_a_student_is_taught_and_learns_something_else_than_alone(
 ):
     def taught(alpha: float, name: str):
         settings = DistillationSettings(alpha=alpha, mined=3, drawn=2)
-        config = DistillConfig("pupil", distillation=settings, data=CONFIG.data, training=CONFIG.training)
-        report = distilled.distill(
-            config, cross_encoder_run.model, str(small_model), tmp_path / name, source=str(shapes), device="cpu"
+        config = DistilledConfig(name="pupil", distillation=settings, data=CONFIG.data, training=CONFIG.training)
+        report = runs.distill(
+            config, str(shapes), cross_encoder_run.model, str(small_model), tmp_path / name, device="cpu"
         )
-        return load_fast(report.model).encode_texts(["a red circle"]), report
+        return load_fast(report.model_folder).encode_texts(["a red circle"]), report
 
     with_teacher, report = taught(0.7, "with")
     alone, _ = taught(0.0, "alone")
     assert report.scores["score"] > 300
     assert not np.allclose(with_teacher, alone, atol=1e-3)
-    plain = runs.train(CONFIG.student(str(small_model)), tmp_path / "plain", source=str(shapes), device="cpu")
-    assert np.allclose(load_fast(plain.model).encode_texts(["a red circle"]), alone, atol=1e-5)
+    plain = runs.train(
+        dataclasses.replace(CONFIG, student=str(small_model)).of_student(),
+        str(shapes),
+        tmp_path / "plain",
+        device="cpu",
+    )
+    assert np.allclose(load_fast(plain.model_folder).encode_texts(["a red circle"]), alone, atol=1e-5)
 
 
 def test_other_data_than_the_teachers_is_refused(cross_encoder_run, small_model, shapes, tmp_path: Path):
-    config = DistillConfig("pupil", data=runs.DataConfig(langs=("de",), workers=1), training=CONFIG.training)
-    with pytest.raises(DataError, match="learnt from other pairs"):
-        distilled.distill(config, cross_encoder_run.model, str(small_model), tmp_path / "out", source=str(shapes))
+    config = DistilledConfig(name="pupil", data=runs.DataConfig(langs=("de",), workers=1), training=CONFIG.training)
+    with pytest.raises(DataError, match="was trained on other pairs"):
+        runs.distill(config, str(shapes), cross_encoder_run.model, str(small_model), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -193,8 +198,8 @@ def test_the_shipped_config_fits_the_slow_one():
     from diptych.runs import cross_encoder
 
     folder = Path(__file__).parents[2] / "configs"
-    config = load(DistillConfig, folder / "distill.toml")
-    slow = load(cross_encoder.SlowConfig, folder / "cross_encoder.toml")
+    config = load(DistilledConfig, folder / "distill.toml")
+    slow = load(cross_encoder.CrossEncoderConfig, folder / "cross_encoder.toml")
     assert (config.data.val, config.data.val_share) == (slow.data.val, slow.data.val_share)
 
 

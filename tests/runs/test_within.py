@@ -15,7 +15,7 @@ from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
 from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import Selection, collect  # noqa: E402
-from diptych.runs import pairing, towers  # noqa: E402
+from diptych.runs import parts, towers  # noqa: E402
 from diptych.training.batch_order import (  # noqa: E402
     BatchRows,
     PairShares,
@@ -26,8 +26,8 @@ from diptych.training.settings import TrainingSettings  # noqa: E402
 FAST = TrainingSettings(precision="32-true", epochs=2, batch_size=30, learning_rate=3e-3)
 
 
-def train(config: Any, out: Path, source: Path, **options: Any) -> runs.TrainReport:
-    return runs.train(config, out, source=str(source), device="cpu", **options)
+def train(config: Any, out: Path, source: Path, **options: Any) -> runs.Run:
+    return runs.train(config, str(source), out, device="cpu", **options)
 
 
 def text_to_text(model: Path, pairs: list[Any]) -> float:
@@ -44,15 +44,15 @@ def test_learning_from_texts_makes_texts_find_each_other(shapes: Path, tmp_path:
     settings = TrainingSettings(precision="32-true", epochs=8, batch_size=30, learning_rate=1e-2)
     across = train(small(training=settings), tmp_path / "across", shapes)
     texts = train(
-        small(training=settings, pairs=PairShares(across=0.0, texts=1.0), init=str(across.model), dim=0),
+        small(training=settings, pairs=PairShares(across=0.0, texts=1.0), init=str(across.model_folder), dim=0),
         tmp_path / "texts",
         shapes,
     )
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["val"]
-    assert text_to_text(texts.model, pairs) > text_to_text(across.model, pairs)
+    pairs = runs.read_splits(runs.DataConfig(), str(shapes)).val
+    assert text_to_text(texts.model_folder, pairs) > text_to_text(across.model_folder, pairs)
     assert set(texts.scores) == {"score", "t2t R@1", "t2t R@5", "t2t R@10"}
-    assert texts.scores["t2t R@1"] == pytest.approx(text_to_text(texts.model, pairs), abs=100 / 30 + 0.01)
-    before, after = diptych.load(across.model), diptych.load(texts.model)
+    assert texts.scores["t2t R@1"] == pytest.approx(text_to_text(texts.model_folder, pairs), abs=100 / 30 + 0.01)
+    before, after = diptych.load(across.model_folder), diptych.load(texts.model_folder)
     pictures = sorted(shapes.parent.glob("*-30.png"))
     assert np.allclose(before.encode_images(pictures), after.encode_images(pictures), atol=1e-5)  # nothing moved them
 
@@ -85,7 +85,7 @@ def test_a_run_within_a_modality_resumes_exactly(shapes: Path, tmp_path: Path, s
     with pytest.raises(StopError):
         train(short, tmp_path / "broken", shapes, progress=Stopping())
     resumed = train(config, tmp_path / "broken", shapes)
-    assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
+    assert diptych.load(resumed.model_folder).fingerprint == diptych.load(whole.model_folder).fingerprint
 
 
 def test_what_nothing_would_train_is_refused(small: Any) -> None:
@@ -104,7 +104,7 @@ def test_what_nothing_would_train_is_refused(small: Any) -> None:
 def test_losses_that_tell_the_modalities_apart_are_refused(
     loss: Part, shapes: Path, tmp_path: Path, small: Any
 ) -> None:
-    with pytest.raises(ConfigError, match="tells pictures from texts"):
+    with pytest.raises(ConfigError, match="treats images and texts differently"):
         train(small(training=FAST, loss=loss, pairs=PairShares(1.0, 1.0)), tmp_path / "run", shapes)
 
 
@@ -122,9 +122,9 @@ def test_single_texts_cannot_be_measured_by_each_other(shapes: Path, tmp_path: P
 def test_a_picture_of_several_rows_is_embedded_once(shapes: Path, cache: Path, small: Any) -> None:
     config = small().resolved()
     both = towers.image_tower(config.image.tower), towers.text_tower(config.text.tower, list)
-    pairs = runs.read_splits(config.data, str(shapes))[0]["train"]
+    pairs = runs.read_splits(config.data, str(shapes)).train
     rows = collect(pairs, *both, cache / "features", Selection(("full", "flip")))
-    module = pairing.build(config, both, 0, 2).eval()
+    module = parts.build(config, both, 0, 2).eval()
     seen: list[int] = []
     module.image.register_forward_hook(lambda _module, inputs, _out: seen.append(len(inputs[0])))
     image, view = np.array([3, 3, 5, 3, 3, 5]), np.array([0, 0, 1, 1, 0, 1])
@@ -148,5 +148,5 @@ def test_texts_dealt_together_train_a_model(shapes: Path, tmp_path: Path, small:
 
 
 def test_texts_dealt_together_follow_no_policy() -> None:
-    with pytest.raises(ConfigError, match="set together = 0"):
+    with pytest.raises(ConfigError, match="set it to 0"):
         runs.DataConfig(together=3, language=LanguagePolicy())

@@ -236,13 +236,13 @@ def fitted(cross_encoder_run, small_model, shapes, tmp_path_factory) -> Setting:
     from diptych.data.readers import open_source
     from diptych.models import load
     from diptych.models.cross_encoder import load_trained_cross_encoder
-    from diptych.runs import rerank
+    from diptych.runs import reranking
 
     base = tmp_path_factory.mktemp("looking")
     shutil.copytree(cross_encoder_run.model, base / "slow")
     shutil.copytree(shapes.parent, base / "images")
     dual_encoder, cross_encoder = load(small_model), load_trained_cross_encoder(base / "slow", precision="float32")
-    rerank.fit(dual_encoder, cross_encoder, list(open_source(shapes)), most=40)
+    reranking.fit(dual_encoder, cross_encoder, list(open_source(shapes)), most=40)
     library = Library.create(base / "library", dual_encoder, str(small_model))
     library.index([base / "images"])
     library.add_tokens(cross_encoder)

@@ -56,30 +56,25 @@ def distill(
     check_folder(out, "--out")
     need("torch", "diptych distill")
     from diptych import runs
-    from diptych.core.config import load
-    from diptych.runs import distilled
 
-    overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
-    settings = load(distilled.DistillConfig, config, overrides)
-    folder = out or Path("runs") / settings.name
-    if fresh:
-        runs.forget(folder)
-    report = distilled.distill(
+    settings = runs.read_config(config, set, common.seed, "distilled")
+    run = runs.distill(
         settings,
+        data or None,
         teacher,
         student,
-        folder,
-        source=data,
-        options=options,
+        out,
         any_data=any_data,
+        options=options,
         device=common.device,
+        fresh=fresh,
         progress=common.progress(),
     )
-    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
+    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in run.scores.items())
     common.show(
-        report.to_json(),
-        f"distilled on {report.records['train']} records; validation ({report.records['val']} records):\n{rows}\n"
-        f"model: {report.model}\nnext: diptych fit-rerank --fast {quote(str(report.model))} "
+        run.to_json(),
+        f"distilled on {run.records['train']} records; validation ({run.records['val']} records):\n{rows}\n"
+        f"model: {run.model_folder}\nnext: diptych fit-rerank --fast {quote(str(run.model_folder))} "
         f"--slow {quote(str(teacher))} --data {' '.join([quote(data or settings.data.source), *as_flags(options)])}",
-        report.notes,
+        run.notes,
     )

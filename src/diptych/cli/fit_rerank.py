@@ -55,14 +55,14 @@ def fit_rerank(
     from diptych.data.seen import Chosen, untrained
     from diptych.models import load
     from diptych.models.cross_encoder import load_trained_cross_encoder
-    from diptych.runs import rerank
+    from diptych.runs import reranking
 
     encoder, cross_encoder = load(fast), load_trained_cross_encoder(slow, device=common.device)
     opened = open_source(data, options)
     if share < 1:
-        opened = Chosen(opened, rerank.of_share(list(opened), share), options.split)
+        opened = Chosen(opened, reranking.of_share(list(opened), share), options.split)
     opened = untrained(opened, _learners(encoder, cross_encoder), progress=common.progress())
-    report = rerank.fit(
+    report = reranking.fit(
         encoder,
         cross_encoder,
         list(opened),
@@ -120,11 +120,11 @@ def calibration(
     from diptych.evaluation.reliability import draw_reliability
     from diptych.models import load
     from diptych.models.cross_encoder import load_trained_cross_encoder
-    from diptych.runs import rerank
+    from diptych.runs import reranking
 
     encoder, cross_encoder = load(fast), load_trained_cross_encoder(slow, device=common.device)
     opened = untrained(open_source(data, options), _learners(encoder, cross_encoder), progress=common.progress())
-    report = rerank.check_relevance(
+    report = reranking.check_relevance(
         encoder,
         cross_encoder,
         list(opened),

@@ -211,11 +211,11 @@ def _attach(collection: Library, slow: str | None, beta: float | None, common: C
     if named is None:
         raise tokens.missing(collection.folder, _cross_encoder_here())
     from diptych.models.cross_encoder import load_cross_encoder
-    from diptych.runs import rerank
+    from diptych.runs import reranking
 
     cross_encoder = load_cross_encoder(named, device=common.device)
     collection.attach(
-        rerank.reranker(collection.card.fingerprint, cross_encoder, beta=beta, named=collection.card.model)
+        reranking.reranker(collection.card.fingerprint, cross_encoder, beta=beta, named=collection.card.model)
     )
 
 

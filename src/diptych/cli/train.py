@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -59,44 +59,34 @@ def train(
     check_folder(out, "--out")
     need("torch", "diptych train")
     from diptych import runs
-    from diptych.core.config import load, peek
-    from diptych.runs.unused import left_out
+    from diptych.runs.reading import left_out
 
-    overrides = [*set, *([f"seed={common.seed}"] if common.seed is not None else [])]
-    kind = peek(config, "kind")
-    made: Any = runs  # what has forget and train for this kind
-    settings_type: Any = runs.TrainConfig
-    if kind == "synthesis":
-        from diptych.runs import generator as made
-
-        settings_type = made.SynthesisConfig
-    elif kind == "cross":
-        from diptych.runs import cross_encoder as made
-
-        settings_type = made.SlowConfig
-    settings = load(settings_type, config, overrides)
-    folder = out or Path("runs") / settings.name
-    if fresh:
-        made.forget(folder)
-    report = made.train(
-        settings, folder, source=data, options=options, device=common.device, progress=common.progress()
+    settings = runs.read_config(config, set, common.seed)
+    run = runs.train(
+        settings,
+        data or None,
+        out,
+        options=options,
+        device=common.device,
+        fresh=fresh,
+        progress=common.progress(),
     )
     source = " ".join([quote(data or settings.data.source), *as_flags(options)])
-    next_step = f"diptych eval {source} --model {quote(str(report.model))}"
-    if kind == "synthesis":
-        next_step = f'diptych generate "a red apple" --model {quote(str(report.model))}'
-    elif kind == "cross":
-        next_step = f"diptych fit-rerank --fast base --slow {quote(str(report.model))} --data {source}"
-    unmined = f"\n{report.unmined} records have no place in {settings.data.mined}" if report.unmined else ""
-    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in report.scores.items())
-    skipped = f"\n{left_out(report.skipped)}" if report.skipped else ""
-    unscored = sum(fit.unscored for fit in report.fits)
+    model = quote(str(run.model_folder))
+    next_step = {
+        "generator": f'diptych generate "a red apple" --model {model}',
+        "cross-encoder": f"diptych fit-rerank --model base --reranker {model} --data {source}",
+    }.get(run.kind, f"diptych eval {source} --model {model}")
+    unmined = f"\n{run.unmined} records are not named in {settings.data.mined}" if run.unmined else ""
+    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in run.scores.items())
+    skipped = f"\n{left_out(run.skipped)}" if run.skipped else ""
+    unscored = sum(fit.unscored for fit in run.fits)
     if unscored:
         skipped += f"\n{unscored} epochs had a validation score that was no number, and could not be the best"
     common.show(
-        report.to_json(),
-        f"trained on {report.records['train']} records; validation ({report.records['val']} records):\n"
+        run.to_json(),
+        f"trained on {run.records['train']} records; validation ({run.records['val']} records):\n"
         f"{rows}{skipped}{unmined}\n"
-        f"model: {report.model}\nnext: {next_step}",
-        report.notes,
+        f"model: {run.model_folder}\nnext: {next_step}",
+        run.notes,
     )

@@ -11,7 +11,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,11 +78,27 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
     Raises ConfigError naming the file, the line and the nearest key for an unknown key, a missing
     key, a value of the wrong type, or TOML that does not parse.
     """
-    values, document = _read(path, overrides)
+    fill: Callable[[type[C]], C] = read(path, overrides)[1]
+    return fill(cls)
+
+
+def read(
+    config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> tuple[dict[str, Any], Callable[[type[C]], C]]:
+    """The values of a TOML file (or a mapping as TOML gives it) with its overrides, and what fills a class with them.
+
+    So the values can say which class it is. Raises ConfigError as `load`.
+    """
+    folder: Path | None = None
+    if isinstance(config, Mapping):
+        values, document = _merged({}, config), _Document("config", "", overrides)
+    else:
+        folder = Path(config).resolve().parent
+        values, document = _read(Path(config), overrides)
     for override in overrides:
         _apply(values, override)
-    allow(values, path.resolve().parent)
-    return _fill(cls, values, (), document.of(cls))
+    allow(values, folder)
+    return values, lambda cls: _fill(cls, values, (), document.of(cls))
 
 
 def _read(path: Path, overrides: Sequence[str] = (), above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Document]:

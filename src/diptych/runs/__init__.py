@@ -1,25 +1,38 @@
-"""The composition root: from a config to towers, networks, heads, loss, trainer and a saved model.
+"""From a config to a run: `train` reads a source, trains one of the kinds of models, and saves it with its record.
 
-The only place that knows all the tables.
+`run.py` holds what all kinds share and the table of kinds; `dual_encoder.py`, `cross_encoder.py`, `generator/` and
+`distilled.py` say what is their own. `reranking.py` fits a dual encoder and a cross-encoder to each other.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .config import DataConfig, SideSettings, TrainConfig
+from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from .dual_encoder import TrainReport, forget, read_splits, train
+    from .config import DataConfig, DualEncoderConfig, SideSettings, TrainConfig
+    from .cross_encoder import CrossEncoderConfig
+    from .distilled import DistilledConfig, distill
+    from .generator import GeneratorConfig
+    from .reading import read_splits
+    from .run import KINDS, Run, read_config, train
+    from .trained import forget
 
-
-def __getattr__(name: str) -> Any:
-    """What trains is imported when it is first used: measuring and drawing need no PyTorch."""
-    if name in __all__:
-        from . import dual_encoder as dual
-
-        return getattr(dual, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-__all__ = ["DataConfig", "SideSettings", "TrainConfig", "TrainReport", "forget", "read_splits", "train"]
+__all__ = [
+    "KINDS",
+    "CrossEncoderConfig",
+    "DataConfig",
+    "DistilledConfig",
+    "DualEncoderConfig",
+    "GeneratorConfig",
+    "Run",
+    "SideSettings",
+    "TrainConfig",
+    "distill",
+    "forget",
+    "read_config",
+    "read_splits",
+    "train",
+]
+__getattr__, __dir__ = lazy(__name__)

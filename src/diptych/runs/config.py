@@ -1,40 +1,42 @@
-"""What `diptych train` can be told; the TOML files in configs/ are its twins."""
+"""What configs of a training say: what all kinds share, and all of a dual encoder's; configs/*.toml are the twins."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
-from diptych.core.config import Part
+from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError
 from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import Selection
-from diptych.models import card, load
+from diptych.models import load
+from diptych.models.card import CardText
 from diptych.training.batch_order import PairShares
 from diptych.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which pairs, and how pictures are varied."""
+    """Which pairs are used, and how their images are varied."""
 
-    source: str = ""  # any source that `diptych data check` reads; --data overrides it
+    source: str = ""  # any source that `diptych data check` reads; one that is given to `train` overrides it
     train: str = "train"
     val: str = "val"
     val_share: float = 0.1  # held out by a hash of the id where the source names no splits; see data.splits
     langs: tuple[str, ...] = ()  # empty: all
     fields: tuple[str, ...] = ()  # empty: all
     views: tuple[str, ...] = ("full", "flip")
-    plain: float = 0.4  # chance of a view that is not a crop
-    # texts of a picture that meet in one batch, so that the picture is embedded once for them; 0: each text is
-    # dealt out on its own, which is better where pictures cost nothing because their features are cached
+    plain: float = 0.4  # probability of a view that is no crop
+    # texts of an image that stand in one batch, so that the image is embedded once for them; 0: each text is drawn
+    # on its own, which is better where images cost nothing because their features are cached
     together: int = 0
     workers: int = 2
-    # language as regularisation: texts give way to back-translations and to other languages, if there are any;
-    # validation then looks at the originals alone
+    # language as regularisation: a text is replaced by a back-translation or by one in another language, where the
+    # source has any; validation uses the originals alone
     language: LanguagePolicy | None = None
-    mined: str = ""  # hard negatives that `diptych data mine` wrote; they meet in batches. Empty: chance alone
+    mined: str = ""  # hard negatives that `diptych data mine` wrote, put into one batch. Empty: batches are random
     hard: float = 0.5  # share of a batch that is filled with them, as far as there are any left
 
     def __post_init__(self) -> None:
@@ -47,7 +49,9 @@ class DataConfig:
         if self.together < 0:
             raise ConfigError(f"together must be at least 0, found {self.together}")
         if self.together and (self.language is not None or self.mined):
-            raise ConfigError("texts dealt together follow no language policy and no mined negatives; set together = 0")
+            raise ConfigError(
+                "data.together cannot be combined with data.language or data.mined; set it to 0, or leave those out"
+            )
         if self.workers < 1:
             raise ConfigError(f"workers must be at least 1, found {self.workers}")
         views.check(self.views)
@@ -55,6 +59,45 @@ class DataConfig:
     def selection(self, view_names: tuple[str, ...] = ()) -> Selection:
         """Which texts to use, and these views of the images; the training views without any."""
         return Selection(view_names or self.views, self.langs, self.fields, self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What the configs of every kind share; `diptych.runs.run.KINDS` lists the kinds."""
+
+    name: str
+    kind: str = ""
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    card: CardText = field(default_factory=CardText)
+
+    def __post_init__(self) -> None:
+        if self.kind != type(self).kind:
+            raise ConfigError(f'kind must be "{type(self).kind}" for this config, found {self.kind!r}')
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, found {self.seed}")
+
+    @property
+    def recipe(self) -> str:
+        """What trains it: "module:Class" of a `diptych.runs.run.Recipe`."""
+        raise NotImplementedError
+
+    def without_paths(self) -> dict[str, Any]:
+        """The config as the record of the run keeps it: JSON-ready, without paths of this machine."""
+        return to_dict(dataclasses.replace(self, data=dataclasses.replace(self.data, source="", mined="")))
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must agree on: not where its data lies, nor how many workers read it."""
+        data = dataclasses.replace(self.data, source="", mined="", workers=1)
+        return to_dict(dataclasses.replace(self, card=CardText(), data=data))
+
+    def refuse_unused(self, kind: str) -> None:
+        """Raise ConfigError for a data setting that this kind of training would not use."""
+        plain = DataConfig()
+        for name in ("language", "mined", "together"):
+            if getattr(self.data, name) != getattr(plain, name):
+                raise ConfigError(f"data.{name} has no effect on {kind}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -71,35 +114,32 @@ class SideSettings:
     head: Part | None = None  # left out: the head of `init`, else an MLP
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that `diptych train` needs."""
+@dataclass(frozen=True, kw_only=True)
+class DualEncoderConfig(TrainConfig):
+    """Everything that the training of a dual encoder needs."""
 
-    name: str
+    kind: str = "dual-encoder"
     image: SideSettings
     text: SideSettings
-    loss: Part | None = None  # what is trained for; or
-    fit: Part | None = None  # how linear heads are computed in one step, without training (cca)
+    loss: Part | None = None  # either a loss to train for,
+    fit: Part | None = None  # or how linear heads are computed in one step, without training (cca)
     dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
-    seed: int = 0
-    # beside pairs of a picture and a text: two texts of a record, two looks at its pictures
+    # beside pairs of an image and a text: two texts of a record, two views of its images
     pairs: PairShares = field(default_factory=PairShares)
     compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
     init: str = ""  # a model whose heads, and networks where it has them, are the starting point
-    data: DataConfig = field(default_factory=DataConfig)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    card: card.CardText = field(default_factory=card.CardText)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dim < 0 or self.members < 1:
             raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
         if (self.loss is None) == (self.fit is None):
-            raise ConfigError("a config needs a loss to train for, or a fit to compute; give one of both")
+            raise ConfigError("a config needs either a loss to train for or a fit to compute; give one of the two")
         if self.fit is not None and self.data.mined:
-            raise ConfigError("a fit has no batches for mined negatives to meet in; leave out data.mined")
-        if self.seed < 0:
-            raise ConfigError(f"seed must be at least 0, found {self.seed}")
+            raise ConfigError("a fit uses no batches, so mined negatives have no effect; leave out data.mined")
+        if self.fit is not None and (self.init or self.members > 1):
+            raise ConfigError("a fit computes one member from nothing; leave out init and members")
         self._check_shares()
         if self.init and self.members > 1:
             raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
@@ -108,11 +148,11 @@ class TrainConfig:
         if self.pairs.are_across:
             return
         if self.fit is not None:
-            raise ConfigError("a fit is of pictures and texts; leave out [pairs]")
+            raise ConfigError("a fit needs pairs of an image and a text; leave out [pairs]")
         if self.similarity != "cosine":
             raise ConfigError(
-                f"the similarity {self.similarity!r} takes a picture and a text, so it cannot compare two texts or "
-                "two pictures; leave out [pairs], or compare by the cosine"
+                f"the similarity {self.similarity!r} takes an image and a text, so it cannot compare two texts or "
+                "two images; leave out [pairs], or compare by the cosine"
             )
         idle = [side for side, share in (("image", self.pairs.images), ("text", self.pairs.texts)) if not share]
         if not self.pairs.across and idle and not self.init:
@@ -122,11 +162,16 @@ class TrainConfig:
             )
 
     @property
+    def recipe(self) -> str:
+        """What trains it, or computes it in one step."""
+        return f"diptych.runs.{'one_step:OneStepRecipe' if self.fit else 'dual_encoder:DualEncoderRecipe'}"
+
+    @property
     def similarity(self) -> str:
         """What the model is to be searched by: what its loss compares by."""
         return str(self.loss.options.get("similarity", "cosine")) if self.loss else "cosine"
 
-    def resolved(self) -> TrainConfig:
+    def resolved(self) -> DualEncoderConfig:
         """The same config with networks, heads and dim written out: those of `init`, else an MLP and 512."""
         start = load(self.init).config if self.init else None
         return dataclasses.replace(

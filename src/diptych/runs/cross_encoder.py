@@ -1,10 +1,9 @@
-"""The composition of the cross-encoder: from a config to tower, tokens, network, trainer and a saved model."""
+"""The training of a cross-encoder: a network over cached feature maps and the words of the texts."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,48 +13,36 @@ import torch
 from torch import Tensor
 
 from diptych import encoders
-from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError
-from diptych.core.files import cache_folder
-from diptych.core.notes import Notes
-from diptych.core.protocols import SILENT, MapTower, Progress
+from diptych.core.protocols import MapTower
 from diptych.core.shapes import Float32
-from diptych.core.types import Pair
 from diptych.data import views
 from diptych.data.features import CaptionedImages, collect_captions
-from diptych.data.readers import Source, SourceOptions
-from diptych.data.repeats import note_shared_by_splits
 from diptych.data.seen import Seen
 from diptych.encoders.half_precision import half_on
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
-from diptych.models.card import CardText
+from diptych.models import card
+from diptych.models.cross_encoder import TrainedCrossEncoder, load_trained_cross_encoder
 from diptych.models.cross_encoder import folder as files
 from diptych.models.cross_encoder.network import CrossNetwork
 from diptych.models.cross_encoder.objectives import captioning_loss, matching_loss
 from diptych.models.cross_encoder.scorer import Scorer
-from diptych.models.cross_encoder.settings import (
-    TEXT_TO_IMAGE,
-    NetworkSettings,
-    ObjectiveSettings,
-    ScoringSettings,
-)
+from diptych.models.cross_encoder.settings import TEXT_TO_IMAGE, NetworkSettings, ObjectiveSettings, ScoringSettings
 from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_directions
 from diptych.training.batch_order import BatchRows, GroupedBatches
-from diptych.training.engine import FitResult, Trainer, accelerator
-from diptych.training.settings import TrainingSettings
 
-from . import unused
-from .config import DataConfig
-from .dual_encoder import ANY_SOURCE, TrainReport, read_splits, source_of
-from .dual_encoder import forget as forget_run
+from .config import TrainConfig
+from .reading import Splits, note_cut
+from .run import Fitted, Place
+from .trained import TrainedRecipe
 
-KIND = files.KIND
-_VALIDATION_PICTURES = 64
-_STATISTICS_PICTURES = 256
-_FITTED_PICTURES = 100  # held-out pictures that the scoring of image -> text is fitted on
+_VALIDATION_IMAGES = 64
+_STATISTICS_IMAGES = 256
+_FITTED_IMAGES = 100  # held-out images that the scoring of image -> text is fitted on
 _PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 _LENGTHS = (0.0, 0.5, 1.0)
+_EMBEDDED_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -65,167 +52,158 @@ class TokenSettings:
     tower: str = "efficientnet-lite0-maps"  # a tower that gives feature maps
 
 
-@dataclass(frozen=True)
-class SlowConfig:
-    """Everything that `diptych train` needs for a cross-encoder; its TOML twin is configs/cross_encoder.toml."""
+@dataclass(frozen=True, kw_only=True)
+class CrossEncoderConfig(TrainConfig):
+    """Everything that the training of a cross-encoder needs; its TOML twin is configs/cross_encoder.toml."""
 
-    name: str
-    kind: str = KIND
-    seed: int = 0
+    kind: str = "cross-encoder"
     vocabulary: int = 4000  # word pieces, learnt from the training texts
-    texts_per_picture: int = 0  # in one batch; 0 for all. ITM and VSE take 1
+    texts_per_image: int = 0  # in one batch; 0 for all. ITM and VSE take 1
     image: TokenSettings = field(default_factory=TokenSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    data: DataConfig = field(default_factory=DataConfig)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    card: CardText = field(default_factory=CardText)
 
     def __post_init__(self) -> None:
-        if self.kind != KIND:
-            raise ConfigError(f'kind must be "{KIND}" for a cross-encoder, found {self.kind!r}')
-        unused.refuse_unused(self.data, "a cross-encoder (texts_per_picture says how many texts meet)")
+        super().__post_init__()
+        self.refuse_unused("a cross-encoder (texts_per_image says how many texts of an image stand in a batch)")
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
-        if self.seed < 0 or self.texts_per_picture < 0:
-            raise ConfigError(f"seed and texts_per_picture must be at least 0, found {self.seed}")
+        if self.texts_per_image < 0:
+            raise ConfigError(f"texts_per_image must be at least 0, found {self.texts_per_image}")
+
+    @property
+    def recipe(self) -> str:
+        """What trains it."""
+        return "diptych.runs.cross_encoder:CrossEncoderRecipe"
 
     @property
     def texts_in_batch(self) -> int:
-        """Texts of a picture in a batch: ITM and VSE must never take a sibling for a wrong text."""
-        return self.texts_per_picture if self.objective.name == "captioning" else 1
+        """Texts of an image in a batch: for ITM and VSE one, since another would count as a wrong text."""
+        return self.texts_per_image if self.is_captioner else 1
+
+    @property
+    def is_captioner(self) -> bool:
+        """Whether the network is trained to write the texts, not only to tell right from wrong ones."""
+        return self.objective.name == "captioning"
 
 
-def train(
-    config: SlowConfig,
-    out: Path,
-    *,
-    source: str = "",
-    options: SourceOptions = ANY_SOURCE,
-    pairs: Mapping[str, list[Pair]] | None = None,
-    device: str = "auto",
-    cache: Path | None = None,
-    progress: Progress = SILENT,
-) -> TrainReport:
-    """Train the cross-encoder that `config` describes on cached tokens, and save it in `out/model`.
+class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
+    """A decoder over region tokens of a frozen image tower."""
 
-    An interrupted run goes on from its last checkpoint. Arguments and errors as `diptych.runs.train`.
-    """
-    spec = source_of(config.data, source, given=pairs is not None)
-    tower = map_tower(config.image.tower)
-    accelerator(device)
-    opened: Source | None = None
-    if pairs is None:
-        pairs, opened = read_splits(config.data, spec, options)
-    root = (cache or cache_folder()) / "features"
-    training = collect_captions(pairs["train"], tower, root, config.data.selection(), progress=progress)
-    validation = collect_captions(pairs["val"], tower, root, config.data.selection((views.FULL,)), progress=progress)
-    notes = opened.notes if opened else Notes()
-    note_shared_by_splits(notes, training.contents, validation.contents)
-    words = _words(out, training, config.vocabulary)
-    unused.note_cut(notes, training.captions, words.count, config.network.max_tokens)
-    torch.manual_seed(config.seed)
-    network = CrossNetwork(tower.maps, len(words), config.network)
-    sample = np.random.default_rng(config.seed).permutation(len(training.images[0]))[:_STATISTICS_PICTURES]
-    network.fusion.fit_statistics(torch.from_numpy(training.images[0][np.sort(sample)]))
-    trainer = _trainer(config, tower, network, words, training, validation, out, device, progress)
-    fit = trainer.fit()
-    network = network.cpu().eval()
-    validator = _Validation(config, network, words, validation)
-    scoring = validator.fit_scoring()
-    scores = validator.measure(scoring)
-    if not trainer.fabric.is_global_zero:  # one process writes
-        records = {"train": training.records, "val": validation.records}
-        return TrainReport(out / "model", scores, (fit,), (), records)
-    report = _saved(config, out, tower, network, words, scoring, training, validation, scores, fit)
-    unread = opened.skipped if opened else ()
-    return dataclasses.replace(report, skipped=(*unread, *report.skipped), notes=tuple(notes))
+    own_files = (FILE,)
+
+    def __init__(self, config: CrossEncoderConfig, place: Place) -> None:
+        super().__init__(config, place)
+        self.tower = map_tower(config.image.tower)
+
+    @staticmethod
+    def load(folder: Path) -> TrainedCrossEncoder:
+        """The saved model."""
+        return load_trained_cross_encoder(folder)
+
+    @property
+    def towers(self) -> list[str]:
+        """Fingerprint of the image tower."""
+        return [self.tower.fingerprint]
+
+    def collect(self, splits: Splits) -> tuple[CaptionedImages, CaptionedImages]:
+        """Cached feature maps of every view of the training images, and of the whole validation images."""
+        data, place = self.config.data, self.place
+        training, validation = (
+            collect_captions(pairs, self.tower, place.features, data.selection(names), progress=place.progress)
+            for pairs, names in ((splits.train, data.views), (splits.val, (views.FULL,)))
+        )
+        vocabulary = place.folder / FILE
+        if not vocabulary.exists():  # learnt once; a resumed run reads it again
+            Vocabulary.learn(training.captions, self.config.vocabulary).write(vocabulary)
+        self.words = Vocabulary.read(vocabulary)
+        note_cut(place.notes, training.captions, self.words.count, self.config.network.max_tokens)
+        return training, validation
+
+    def fit(self) -> Fitted:
+        """Train the network, then fit how its scores of image -> text are corrected."""
+        config, images = self.config, self.training.images[0]
+        torch.manual_seed(config.seed)
+        self.network = CrossNetwork(self.tower.maps, len(self.words), config.network)
+        sample = np.random.default_rng(config.seed).permutation(len(images))[:_STATISTICS_IMAGES]
+        self.network.fusion.fit_statistics(torch.from_numpy(images[np.sort(sample)]))
+        validation = _Validation(config, self.network, self.words, self.validation)
+        trainer = self.trainer(
+            self.network, self._loss(), lambda: validation.measure(ScoringSettings()), self._batch_order()
+        )
+        result = trainer.fit()
+        self.network.cpu().eval()
+        self.scoring = validation.fit_scoring()
+        return Fitted(validation.measure(self.scoring), (result,), trainer.fabric.is_global_zero)
+
+    def _batch_order(self) -> GroupedBatches:
+        config = self.config
+        return GroupedBatches(
+            self.training.image_owner,
+            self.training.text_owner,
+            texts=config.texts_in_batch,
+            views=len(self.training.images),
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            plain=config.data.plain,
+        )
+
+    def _loss(self) -> Any:
+        """Batch rows -> mean loss."""
+        config, network = self.config, self.network
+        pieces = self.words.encode(self.training.captions, config.network.max_tokens)
+
+        def loss(rows: BatchRows) -> Tensor:
+            device = network.empty_image_token.device
+            flat, inputs, targets = (
+                torch.from_numpy(array).to(device) for array in batch_arrays(self.training, pieces, rows)
+            )
+            regions = network.regions(flat)
+            if config.is_captioner:
+                return captioning_loss(network, regions, inputs, targets, config.objective)
+            return matching_loss(network, regions, inputs, config.objective)
+
+        return loss
+
+    def save(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Save the network, its vocabulary and, where it may travel, its image tower."""
+        config, tower = self.config, self.tower
+        files.save(
+            folder,
+            config=files.CrossConfig(
+                name=config.name,
+                image=files.TowerConfig(config.image.tower, tower.maps, tower.preprocess, tower.fingerprint),
+                vocabulary=len(self.words),
+                network=config.network,
+                objective=config.objective,
+                scoring=self.scoring,
+                licence=config.card.licence,
+                training=record,
+            ),
+            network=self.network,
+            words=self.words,
+            tower=tower,
+            card=_card(config, record, self.scoring),
+            seen=Seen(self.training.marks, self.validation.marks),
+        )
 
 
-def forget(out: Path) -> None:
-    """Remove log, curve, checkpoints and vocabulary of an earlier run from `out`; whatever else lies there stays."""
-    forget_run(out)
-    (out / FILE).unlink(missing_ok=True)
-
-
-def map_tower(spec: str) -> MapTower:
+def map_tower(name: str) -> MapTower:
     """A tower that gives feature maps. Raises ConfigError for one that does not."""
-    tower = encoders.image_tower(spec)
+    tower = encoders.image_tower(name)
     if not isinstance(tower, MapTower):
         raise ConfigError(
-            f"the image tower {spec!r} gives no feature maps; choose efficientnet-lite0-maps, or a tower with `maps`"
+            f"the image tower {name!r} gives no feature maps; choose efficientnet-lite0-maps, or a tower with `maps`"
         )
     return tower
 
 
-def _words(out: Path, training: CaptionedImages, size: int) -> Vocabulary:
-    """The run's vocabulary: learnt from the training texts once, and read again by a resumed run."""
-    if not (out / FILE).exists():
-        Vocabulary.learn(training.captions, size).write(out / FILE)
-    return Vocabulary.read(out / FILE)
-
-
-def _trainer(
-    config: SlowConfig,
-    tower: MapTower,
-    network: CrossNetwork,
-    words: Vocabulary,
-    training: CaptionedImages,
-    validation: CaptionedImages,
-    folder: Path,
-    device: str,
-    progress: Progress,
-) -> Trainer:
-    pieces = words.encode(training.captions, config.network.max_tokens)
-    order = GroupedBatches(
-        training.image_owner,
-        training.text_owner,
-        texts=config.texts_in_batch,
-        views=len(training.images),
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        plain=config.data.plain,
-    )
-
-    def step(rows: BatchRows) -> Tensor:
-        device = trainer.fabric.device
-        flat, inputs, targets = batch_arrays(training, pieces, rows)
-        regions = network.regions(torch.from_numpy(flat).to(device))
-        read, wanted = torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
-        if config.objective.name == "captioning":
-            return captioning_loss(network, regions, read, wanted, config.objective)
-        return matching_loss(network, regions, read, config.objective)
-
-    validator = _Validation(config, network, words, validation)
-    trainer = Trainer(
-        network,
-        step,
-        lambda: validator.measure(ScoringSettings()),
-        order,
-        config.training,
-        folder,
-        identity={
-            "config": to_dict(
-                dataclasses.replace(
-                    config, card=CardText(), data=dataclasses.replace(config.data, source="", workers=1)
-                )
-            ),
-            "tower": tower.fingerprint,
-            "data": {"train": training.fingerprint(), "val": validation.fingerprint()},
-        },
-        device=device,
-        title=f"{config.name}, seed {config.seed}",
-        progress=progress,
-    )
-    return trainer
-
-
 def batch_arrays(
-    training: CaptionedImages, pieces: list[list[int]], rows: BatchRows
+    training: CaptionedImages, pieces: Sequence[Sequence[int]], rows: BatchRows
 ) -> tuple[Float32[np.ndarray, "b f"], np.ndarray, np.ndarray]:
-    """Features of the batch's pictures, and inputs and targets (b, 2 c, t) of the c texts of each.
+    """Features of the batch's images, and inputs and targets (b, 2 c, t) of the c texts of each.
 
-    A picture with fewer texts than another has empty sequences, which cost nothing.
+    An image with fewer texts than another has empty sequences, which cost nothing.
     """
     starts = np.flatnonzero(np.r_[True, rows.owner[1:] != rows.owner[:-1]])
     counts = np.diff(np.r_[starts, len(rows.owner)])
@@ -238,22 +216,24 @@ def batch_arrays(
     most, longest = int(counts.max()), read.shape[1]
     inputs = np.zeros((len(starts), 2 * most, longest), dtype=np.int64)
     targets = np.zeros_like(inputs)
-    picture = np.repeat(np.arange(len(starts)), counts)
+    image = np.repeat(np.arange(len(starts)), counts)
     slot = np.arange(len(rows.text)) - np.repeat(starts, counts)
     for way in range(2):
         chosen = slice(way * len(rows.text), (way + 1) * len(rows.text))
-        inputs[picture, 2 * slot + way] = read[chosen]
-        targets[picture, 2 * slot + way] = wanted[chosen]
+        inputs[image, 2 * slot + way] = read[chosen]
+        targets[image, 2 * slot + way] = wanted[chosen]
     return flat, inputs, targets
 
 
 class _Validation:
-    """Retrieval among held-out pictures, one text each, with the network as it is now."""
+    """Retrieval among held-out images, one text each, with the network as it is now."""
 
-    def __init__(self, config: SlowConfig, network: CrossNetwork, words: Vocabulary, pairs: CaptionedImages) -> None:
+    def __init__(
+        self, config: CrossEncoderConfig, network: CrossNetwork, words: Vocabulary, pairs: CaptionedImages
+    ) -> None:
         self._network, self._words, self._pairs = network, words, pairs
-        self._captioner = config.objective.name == "captioning"
-        count = min(_VALIDATION_PICTURES, pairs.records)
+        self._is_captioner = config.is_captioner
+        count = min(_VALIDATION_IMAGES, pairs.records)
         # spread over the records, so that a sorted source does not give only its beginning
         self._records = np.linspace(0, pairs.records - 1, count).astype(np.int64)
 
@@ -268,14 +248,14 @@ class _Validation:
         h = scorer.matrix(regions, texts, TEXT_TO_IMAGE)
         for name, queries in (("i2t", scorer.corrected(h, texts).T), ("t2i", h)):
             ranks = ranks_from_scores(queries, Positives.from_labels(labels, labels))
-            found |= {f"{name} R@{k}": round(100 * float(recall_at(ranks, k).mean()), 2) for k in (1, 5, 10)}
+            found |= {f"{name} R@{k}": round(100 * float(recall_at(ranks, k).mean()), 2) for k in card.CUTS}
         return {"score": round(sum(found.values()), 2), **found}
 
     def fit_scoring(self) -> ScoringSettings:
-        """Prior weight and length exponent with the best image -> text ranks on held-out pictures."""
-        if not self._captioner:
+        """Prior weight and length exponent with the best image -> text ranks on held-out images."""
+        if not self._is_captioner:
             return ScoringSettings(prior=0.0, length=0.0)
-        records = self._records[:: max(1, len(self._records) // _FITTED_PICTURES)]
+        records = self._records[:: max(1, len(self._records) // _FITTED_IMAGES)]
         owned = np.flatnonzero(np.isin(self._pairs.text_owner, records))
         texts = [self._pairs.captions[place] for place in owned]
         scorer = self._scorer(ScoringSettings())
@@ -292,86 +272,38 @@ class _Validation:
                     best, best_rank = ScoringSettings(prior=weight, length=length), rank
         return best
 
+    @property
+    def _device(self) -> torch.device:
+        return self._network.empty_image_token.device
+
     def _scorer(self, scoring: ScoringSettings) -> Scorer:
-        half = half_on(str(self._network.empty_image_token.device)).quicker
-        return Scorer(self._network, self._words, scoring, captioner=self._captioner, half=half)
+        half = half_on(str(self._device)).quicker
+        return Scorer(self._network, self._words, scoring, captioner=self._is_captioner, half=half)
 
     def _regions(self, records: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self._pairs.image_owner, records)
-        device = self._network.empty_image_token.device
+        chunks = np.array_split(first, -(-len(first) // _EMBEDDED_TOGETHER))
         with torch.inference_mode():
             parts = [
-                self._network.fusion(torch.from_numpy(self._pairs.images[0][part]).to(device)).cpu().numpy()
-                for part in np.array_split(first, -(-len(first) // 64))
+                self._network.fusion(torch.from_numpy(self._pairs.images[0][chunk]).to(self._device)).cpu().numpy()
+                for chunk in chunks
             ]
         return np.concatenate(parts)
 
 
-def _saved(
-    config: SlowConfig,
-    out: Path,
-    tower: MapTower,
-    network: CrossNetwork,
-    words: Vocabulary,
-    scoring: ScoringSettings,
-    training: CaptionedImages,
-    validation: CaptionedImages,
-    scores: Mapping[str, float],
-    fit: FitResult,
-) -> TrainReport:
-    records = {"train": training.records, "val": validation.records}
-    record: dict[str, Any] = {
-        "config": to_dict(dataclasses.replace(config, data=dataclasses.replace(config.data, source=""))),
-        "data": {
-            **records,
-            "train_fingerprint": training.fingerprint(),
-            "val_fingerprint": validation.fingerprint(),
-        },
-        "validation": dict(scores),
-        "best_epochs": [fit.best_epoch],
-        "precision": fit.precision,
-    }
-    files.save(
-        out / "model",
-        config=files.CrossConfig(
-            name=config.name,
-            image=files.TowerConfig(config.image.tower, tower.maps, tower.preprocess, tower.fingerprint),
-            vocabulary=len(words),
-            network=config.network,
-            objective=config.objective,
-            scoring=scoring,
-            licence=config.card.licence,
-            training=record,
-        ),
-        network=network,
-        words=words,
-        tower=tower,
-        card=_card(config, record, scoring),
-        seen=Seen(training.marks, validation.marks),
+def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: ScoringSettings) -> str:
+    held_out = record["data"]["val"]
+    labels = {"i2t": "image → text", "t2i": "text → image"}
+    return card.write(
+        config.name,
+        config.card,
+        record,
+        f"Among {min(_VALIDATION_IMAGES, held_out)} of the {held_out} held-out records, one text each (the best epoch "
+        f"was chosen by the same):\n\n{card.recall_table(record['validation'], labels)}",
+        [
+            f"image tower `{config.image.tower}`, frozen; decoder of {config.network.layers} layers, width "
+            f"{config.network.width}",
+            f"objective `{config.objective.name}`; seed {config.seed}; best epoch {record['best_epochs'][0]}",
+            f"image → text scores: prior {scoring.prior}, length {scoring.length}, fitted on the held-out records",
+        ],
     )
-    return TrainReport(out / "model", scores, (fit,), (*training.skipped, *validation.skipped), records)
-
-
-def _card(config: SlowConfig, record: Mapping[str, Any], scoring: ScoringSettings) -> str:
-    data, scores, text = record["data"], record["validation"], config.card
-    rows = "\n".join(
-        f"| {label} | " + " | ".join(f"{scores[f'{key} R@{k}']:.1f}" for k in (1, 5, 10)) + " |"
-        for key, label in (("i2t", "image → text"), ("t2i", "text → image"))
-    )
-    parts = [
-        f"# {config.name}",
-        text.summary,
-        "## Data\n\n" + (text.data or "Not stated by whoever trained it."),
-        f"## Figures\n\nAmong {min(_VALIDATION_PICTURES, data['val'])} of the {data['val']} held-out records, one "
-        f"text each (the best epoch was chosen by the same):\n\n| | R@1 | R@5 | R@10 |\n|---|---|---|---|\n{rows}",
-        "## How it was made\n\n"
-        f"- image tower `{config.image.tower}`, frozen; decoder of {config.network.layers} layers, width "
-        f"{config.network.width}\n"
-        f"- objective `{config.objective.name}`; seed {config.seed}; best epoch {record['best_epochs'][0]}\n"
-        f"- image → text scores: prior {scoring.prior}, length {scoring.length}, fitted on the held-out records\n"
-        f"- records: {data['train']} for training (fingerprint "
-        f"`{data['train_fingerprint'][:16]}`), {data['val']} held out",
-        "## Limits\n\n" + text.limits if text.limits else "",
-        "## Licence\n\n" + text.licence if text.licence else "",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"

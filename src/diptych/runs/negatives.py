@@ -1,4 +1,4 @@
-"""Mined hard negatives in training: from keys in a file to records that meet."""
+"""Mined hard negatives in training: from keys in a file to records of one batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MinedNegatives:
         return cls(path, read_mined(path), fingerprint.of_file(path))
 
     def check(self, training: FeaturePairs) -> None:
-        """Raise DataError when the file speaks of other records under the same keys."""
+        """Raise DataError when the file names other records by the same keys."""
         images = images_of(training.image_owner, training.image_keys)
         if changed := self.hard.changed(dict(zip(training.keys, images, strict=True))):
             raise DataError(
@@ -35,7 +35,7 @@ class MinedNegatives:
             )
 
     def unmined(self, training: FeaturePairs) -> int:
-        """How many of these records the file does not speak of: other data, or another split."""
+        """How many of these records the file does not name: other data, or another split."""
         return sum(key not in self.hard.negatives for key in training.keys)
 
     def hard_negatives(self, training: FeaturePairs, share: float) -> HardNegatives:

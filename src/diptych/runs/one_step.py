@@ -9,26 +9,19 @@ from typing import Any
 import numpy as np
 
 from diptych.core import registry
-from diptych.core.config import Part, to_dict
 from diptych.core.errors import ConfigError
-from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
-from diptych.core.types import Pair
-from diptych.data.features import FeaturePairs, Selection, collect
-from diptych.data.seen import Seen
-from diptych.models import card, familiarity
+from diptych.data.features import FeaturePairs
 from diptych.models.linear_map import LinearMap
-from diptych.models.save import TrainedSide, save
 
-from . import towers
-from .config import TrainConfig
-from .scores import retrieval_scores
+from .config import DualEncoderConfig
+from .heads import HeadsRecipe
+from .run import Fitted, Place
 
 _FIT_NUMBERS = 1 << 27  # features that the maps are computed from
-_FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
 
 
-def fit_of(config: TrainConfig) -> Any:
+def fit_of(config: DualEncoderConfig) -> Any:
     """The fit that a config names. Raises ConfigError for an unknown one, or for heads that are not linear."""
     if config.fit is None:
         raise ConfigError("the config has no fit")
@@ -39,7 +32,7 @@ def fit_of(config: TrainConfig) -> Any:
     return fit
 
 
-def fit_linear(config: TrainConfig, training: FeaturePairs) -> tuple[LinearMap, LinearMap]:
+def fit_linear(config: DualEncoderConfig, training: FeaturePairs) -> tuple[LinearMap, LinearMap]:
     """The image head and the text head, computed from whole images and their texts, as `config.fit` says."""
     enough = min(len(training.texts), _FIT_NUMBERS // training.images[0].dim)
     rows = np.sort(np.random.default_rng(config.seed).permutation(len(training.texts))[:enough])
@@ -56,55 +49,24 @@ def fit_linear(config: TrainConfig, training: FeaturePairs) -> tuple[LinearMap, 
     return left, right
 
 
-def train(
-    config: TrainConfig,
-    out: Path,
-    pairs: Mapping[str, list[Pair]],
-    *,
-    cache: Path,
-    progress: Progress = SILENT,
-) -> Path:
-    """Compute the heads from the pairs "train", score them on the pairs "val", and save the model in `out/model`."""
-    config = config.resolved()
-    fit_of(config)
-    both = towers.image_tower(config.image.tower), towers.text_tower(config.text.tower, lambda: ())
-    data = config.data
-    selection = Selection(langs=data.langs, fields=data.fields, workers=data.workers)
-    training, validation = (
-        collect(pairs[split], *both, cache / "features", selection, progress=progress) for split in ("train", "val")
-    )
-    image, text = fit_linear(config, training)
-    record = {
-        "config": to_dict(config),
-        "data": {
-            "train": training.records,
-            "val": validation.records,
-            "train_fingerprint": training.fingerprint(),
-            "val_fingerprint": validation.fingerprint(),
-        },
-        "validation": retrieval_scores(image, text, validation, config.similarity),
-        "best_epochs": [],
-        "precision": "32-true",
-    }
-    linear = Part("linear")
-    draw = np.random.default_rng(config.seed)
-    some = [
-        rows[np.sort(draw.permutation(len(rows))[:most])]
-        for rows, most in ((training.images[0], _FAMILIAR), (validation.images[0], _FAMILIAR // 2))
-    ]
-    save(
-        out / "model",
-        name=config.name,
-        image=TrainedSide(both[0], towers.plain_image_part(config.image.tower), linear, image.graph()),
-        text=TrainedSide(both[1], towers.plain_text_part(config.text.tower), linear, text.graph()),
-        dim=config.dim,
-        card=card.write(config.name, config.card, record),
-        training=record,
-        licence=config.card.licence,
-        seen=Seen(training.marks, validation.marks),
-        familiar=familiarity.fit(image(some[0]), image(some[1]), config.seed),
-    )
-    return out / "model"
+class OneStepRecipe(HeadsRecipe):
+    """Linear heads computed from the features, as `config.fit` says."""
+
+    image: LinearMap
+    text: LinearMap
+
+    def __init__(self, config: DualEncoderConfig, place: Place) -> None:
+        fit_of(config)
+        super().__init__(config, place)
+
+    def fit(self) -> Fitted:
+        """Compute both heads, and measure them."""
+        self.image, self.text = fit_linear(self.config, self.training)
+        return Fitted(self.scores(self.image, self.text))
+
+    def save(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Save the model."""
+        self.save_heads(folder, record, self.image.graph(), self.text.graph(), self.image)
 
 
 def _statistics(

@@ -13,7 +13,7 @@ from diptych.evaluation.direction import Direction
 from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
 from diptych.training.batch_order import PairShares
 
-LOOKS = ("flip", "crop-0", "crop-1")  # the views that pictures are asked for by
+QUERY_VIEWS = ("flip", "crop-0", "crop-1")  # of an image, used as queries in image-image retrieval
 _CUTS = (1, 5, 10)
 _ROWS = 256  # embedded at once
 
@@ -29,8 +29,8 @@ def retrieval_scores(
 ) -> dict[str, float]:
     """R@1, R@5 and R@10 in percent of what is trained for, and their sum as "score".
 
-    Across the modalities both ways (i2t, t2i); among texts by the others of their record (t2t); of pictures by
-    their other looks (i2i). Every picture of a record is used.
+    Across the modalities both ways (i2t, t2i); among texts by the others of their record (t2t); of images by
+    other views of them (i2i). Every image of a record is used.
 
     Raises DataError when texts are to be found by texts and no record has two.
     """
@@ -49,8 +49,8 @@ def retrieval_scores(
         items = Items(texts, pairs.text_owner, pairs.text_owner, TEXT_TO_TEXT, "pair")
         result |= _percent("t2t", evaluate_within(items, cuts=_CUTS, resamples=0).directions[TEXT_TO_TEXT])
     if shares.images:
-        looks = np.concatenate([_embed(image, view, every) for view in pairs.images[1:]])
-        seen = Views(looks, np.tile(every, len(pairs.images) - 1))
+        queries = np.concatenate([_embed(image, view, every) for view in pairs.images[1:]])
+        seen = Views(queries, np.tile(every, len(pairs.images) - 1))
         items = Items(images, every, pairs.image_owner, IMAGE_TO_IMAGE, "view", seen)
         result |= _percent("i2i", evaluate_within(items, cuts=_CUTS, resamples=0).directions[IMAGE_TO_IMAGE])
     return {"score": round(sum(result.values()), 2), **result}

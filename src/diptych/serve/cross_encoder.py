@@ -40,7 +40,7 @@ class ServedCrossEncoder:
 
     def attach(self, library: Library) -> bool:
         """Let a library be re-ranked. False, with a line in the log, when nothing was fitted for its model."""
-        from diptych.runs.rerank import reranker
+        from diptych.runs.reranking import reranker
 
         cross_encoder: Any = self.model
         try:

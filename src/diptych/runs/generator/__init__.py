@@ -1,6 +1,5 @@
-"""The composition of text-to-image training."""
+"""The training of a generator: its config, its pairs, the two networks and what is measured after each round."""
 
-from .config import KIND, SynthesisConfig
-from .train import build, forget, train
+from .config import GeneratorConfig
 
-__all__ = ["KIND", "SynthesisConfig", "build", "forget", "train"]
+__all__ = ["GeneratorConfig"]

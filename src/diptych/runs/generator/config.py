@@ -1,21 +1,18 @@
-"""What `diptych train` can be told for a generator of pictures; TOML twins in configs/synthesis/."""
+"""What a generator's config says; TOML twins in configs/synthesis/."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
-from diptych.models.card import CardText
-from diptych.runs.config import DataConfig
-from diptych.runs.unused import refuse_unused
+from diptych.runs.config import DataConfig, TrainConfig
 from diptych.synthesis.conditions import ENCODER
 from diptych.synthesis.game import DISCRIMINATOR, GENERATOR
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, check_augmentations, check_size
-from diptych.training.settings import TrainingSettings
-
-KIND = "synthesis"
 
 
 @dataclass(frozen=True)
@@ -31,43 +28,44 @@ class TextSettings:
             raise ConfigError(f"max_words must be at least 1, found {self.max_words}")
 
 
-@dataclass(frozen=True)
-class SynthesisConfig:
-    """Everything that `diptych train` needs for a generator of pictures."""
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(TrainConfig):
+    """Everything that the training of a generator needs; an epoch of `training` is a round of `steps`."""
 
-    name: str
-    kind: str = KIND
-    seed: int = 0
+    kind: str = "generator"
     size: int = 64  # pixels
     steps: int = 500  # batches a round; after each there are samples, a line in the log and a checkpoint
     discriminator_steps: int = 2  # for one of the generator
     discriminator_rate: float = 4.0  # its learning rate, as a multiple of training.learning_rate
-    init: str = ""  # a generator, by name or folder, whose weights are the starting point; its opponent begins anew
-    replay: bool = True  # on one GPU: hold all pairs there, record each side's step once and replay it
+    init: str = ""  # a generator whose weights are the starting point; its discriminator starts from scratch
+    replay: bool = True  # on one GPU: hold all pairs there, record each network's step once and replay it
     augment: tuple[str, ...] = ("colour", "translation", "cutout")
-    eyes: Part = field(default_factory=lambda: Part("efficientnet-lite0"))  # frozen; compares generated with real
+    # the frozen network in whose features generated images are compared with real ones
+    eyes: Part = field(default_factory=lambda: Part("efficientnet-lite0"))
     text: TextSettings = field(default_factory=TextSettings)
     xmc: XmcSettings | None = None  # one of the two designs
     x_mrs: XMrsSettings | None = None
     data: DataConfig = field(default_factory=lambda: DataConfig(views=("full",)))
-    training: TrainingSettings = field(default_factory=TrainingSettings)  # an epoch is a round
-    card: CardText = field(default_factory=CardText)
 
     def __post_init__(self) -> None:
-        if self.kind != KIND:
-            raise ConfigError(f'kind must be "{KIND}" for a generator of pictures, found {self.kind!r}')
+        super().__post_init__()
         if (self.xmc is None) == (self.x_mrs is None):
             raise ConfigError("a generator has one design; give either [xmc] or [x_mrs]")
-        refuse_unused(self.data, "a generator")
+        self.refuse_unused("a generator")
         check_size(self.size)
         check_augmentations(self.augment)
-        for name, low in (("seed", 0), ("steps", 1), ("discriminator_steps", 1)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        for name in ("steps", "discriminator_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         if not 0 < self.discriminator_rate < math.inf:
             raise ConfigError(f"discriminator_rate must be above 0, found {self.discriminator_rate}")
         if self.training.accumulate != 1 or self.training.chunk:
-            raise ConfigError("each batch is one side's turn: leave training.accumulate at 1 and training.chunk at 0")
+            raise ConfigError("each batch is one network's step: set training.accumulate = 1 and training.chunk = 0")
+
+    @property
+    def recipe(self) -> str:
+        """What trains it."""
+        return "diptych.runs.generator.recipe:GeneratorRecipe"
 
     @property
     def design(self) -> str:
@@ -86,10 +84,17 @@ class SynthesisConfig:
 
     @property
     def max_words(self) -> int:
-        """Words of a text that regions look at."""
+        """Words of a text that the regions of an image attend to."""
         return 0 if self.x_mrs else self.text.max_words
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Whose turn it is, step by step, over and over."""
+        """Which network each step trains, over and over."""
         return (DISCRIMINATOR,) * self.discriminator_steps + (GENERATOR,)
+
+    def identity(self) -> dict[str, Any]:
+        """As of every config; besides, `replay` may change, and at a constant rate the number of rounds."""
+        training = self.training
+        if training.schedule == "constant":
+            training = dataclasses.replace(training, epochs=1)
+        return super(GeneratorConfig, dataclasses.replace(self, training=training, replay=True)).identity()

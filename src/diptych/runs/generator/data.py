@@ -1,4 +1,4 @@
-"""Pairs as a generator learns from them: pictures as bytes and text features, all memory-mapped."""
+"""Pairs as a generator learns from them: images as bytes and text features, all memory-mapped."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from diptych.core.shapes import Float, Int, UInt8
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, collect
 from diptych.encoders.image.pixel_tower import PixelTower
-from diptych.runs.pairing import image_rows, number_groups
 from diptych.synthesis.conditions import EncoderImages, EncoderTexts
 from diptych.synthesis.game import Batch
 from diptych.synthesis.words import CachedTexts, TextArrays, without_words
 from diptych.training.batch_order import BatchRows
+from diptych.training.two_sides import class_numbers, images_under_views
 
-from .config import SynthesisConfig
+from .config import GeneratorConfig
 
 
 @dataclass(frozen=True)
-class PicturePairs:
-    """Records with their pictures in the size that is generated, and texts as sentence and words."""
+class GeneratorPairs:
+    """Records with their images in the size that is generated, and texts as sentence and words."""
 
     pairs: FeaturePairs
     texts: CachedTexts
     size: int  # pixels
     embedded: FeaturePairs | None = None  # the same records in the space of a dual encoder
-    by_image: bool = False  # the generator is given the picture's embedding, not the text's
+    by_image: bool = False  # the generator is given the embedding of the image, not of the text
 
     @classmethod
     def collect(
         cls,
-        config: SynthesisConfig,
+        config: GeneratorConfig,
         pairs: list[Pair],
         tower: TextTower,
         root: Path,
         views: tuple[str, ...],
         progress: Progress,
-    ) -> PicturePairs:
+    ) -> GeneratorPairs:
         """Decode and embed everything once ever. Raises DataError when no pair is usable."""
 
         def collected(image_tower: ImageTower) -> FeaturePairs:
@@ -59,11 +59,11 @@ class PicturePairs:
         """What the networks see of these rows."""
         texts = self.texts[rows.text]
         content = self.pairs.texts.index[rows.text]  # equal texts share a row
-        same = belong_together(rows.owner, content)
-        image = None if self.embedded is None else image_rows(self.embedded, rows.image, rows.view)
+        same = of_one_record(rows.owner, content)
+        image = None if self.embedded is None else images_under_views(self.embedded, rows.image, rows.view)
         given = without_words(image) if self.by_image and image is not None else texts
         return Batch(
-            self._pixels(image_rows(self.pairs, rows.image, rows.view)).to(device),
+            self._pixels(images_under_views(self.pairs, rows.image, rows.view)).to(device),
             *as_tensors(given, device),
             _tensor(same, device),
             None if self.labels is None else _tensor(self.labels[rows.owner], device),
@@ -74,19 +74,19 @@ class PicturePairs:
     @cached_property
     def labels(self) -> Int[np.ndarray, " r"] | None:
         """Class of each record by number, -1 is none; None when no record has one."""
-        return number_groups(self.pairs.groups)
+        return class_numbers(self.pairs.groups)
 
     @property
     def classes(self) -> int:
         """How many classes the records have."""
         return 0 if self.labels is None else int(self.labels.max()) + 1
 
-    def pictures(self, records: Int[np.ndarray, " r"]) -> Float[Tensor, "r 3 s s"]:
-        """The first picture of each record, in [-1, 1]."""
+    def images(self, records: Int[np.ndarray, " r"]) -> Float[Tensor, "r 3 s s"]:
+        """The first image of each record, in [-1, 1]."""
         return self._pixels(self.pairs.images[0][self._first_images(records)])
 
     def given(self, records: Int[np.ndarray, " r"], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """What the generator is given for each record: sentences, words and mask of its first text (or picture)."""
+        """What the generator is given for each record: sentences, words and mask of its first text (or image)."""
         if self.by_image and self.embedded is not None:
             return as_tensors(without_words(self.embedded.images[0][self._first_images(records)]), device)
         return as_tensors(self.texts[self.first_texts(records)], device)
@@ -105,24 +105,24 @@ class PicturePairs:
         return np.asarray(np.searchsorted(self.pairs.image_owner, records))
 
     def _pixels(self, rows: UInt8[np.ndarray, "b f"]) -> Float[Tensor, "b 3 s s"]:
-        return as_pictures(torch.from_numpy(rows), self.size)
+        return as_images(torch.from_numpy(rows), self.size)
 
     def spread(self, count: int) -> Int[np.ndarray, " r"]:
-        """So many records (or all there are), spread over a source that may be sorted."""
+        """At most `count` records at even distances, since a source may be sorted."""
         count = min(count, self.pairs.records)
         return np.linspace(0, self.pairs.records - 1, count).astype(np.int64)
 
     def written(self, records: Int[np.ndarray, " r"]) -> list[str]:
         """The first text of each record."""
-        return [self.pairs.written[int(row)].value for row in self.first_texts(records)]
+        return [self.pairs.captions[int(row)] for row in self.first_texts(records)]
 
 
-def as_pictures(rows: UInt8[Tensor, "b f"], size: int) -> Float[Tensor, "b 3 s s"]:
-    """Bytes of pictures to colours in [-1, 1]."""
+def as_images(rows: UInt8[Tensor, "b f"], size: int) -> Float[Tensor, "b 3 s s"]:
+    """Bytes of images to colours in [-1, 1]."""
     return (rows.view(-1, size, size, 3).float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels last in memory
 
 
-def belong_together(owner: Any, content: Any) -> Any:
+def of_one_record(owner: Any, content: Any) -> Any:
     """Which rows are of one record, or have equal texts: arrays or tensors (b) -> (b, b)."""
     return (owner[:, None] == owner) | (content[:, None] == content)
 

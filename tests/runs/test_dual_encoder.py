@@ -25,21 +25,21 @@ from diptych.encoders.fake import FakeImageTower, FakeTextTower  # noqa: E402
 from diptych.encoders.graphs import read_graph  # noqa: E402
 from diptych.encoders.image.onnx import OnnxImageTower  # noqa: E402
 from diptych.models.heads import EnsembleHead  # noqa: E402
-from diptych.runs import dual_encoder  # noqa: E402
+from diptych.runs import dual_encoder, heads  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
 OTHER_KINDS = ("cross_encoder.toml", "distill.toml")  # see tests/runs
 CONFIGS = [
     path
-    for path in sorted((Path(__file__).parents[1] / "configs").rglob("*.toml"))
+    for path in sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
     if path.name not in OTHER_KINDS and path.parent.name != "synthesis"
 ]
 FAST = TrainingSettings(precision="32-true", epochs=2, batch_size=30, learning_rate=3e-3)
 
 
-def train(config: Any, out: Path, source: Path, **options: Any) -> runs.TrainReport:
-    return runs.train(config, out, source=str(source), device="cpu", **options)
+def train(config: Any, out: Path, source: Path, **options: Any) -> runs.Run:
+    return runs.train(config, str(source), out, device="cpu", **options)
 
 
 def test_the_report_the_record_and_the_card_agree(trained: Any) -> None:
@@ -57,13 +57,22 @@ def test_the_report_the_record_and_the_card_agree(trained: Any) -> None:
     assert json.loads(json.dumps(report.to_json()))["scores"] == dict(report.scores)
 
 
+def test_the_card_names_the_parts_from_the_bottom_up(small: Any) -> None:
+    text = runs.SideSettings(Part("words"), Part("gru"), Part("linear"))
+    split = {"train": 9, "val": 3, "train_fingerprint": "a" * 32}
+    record = {"data": split, "validation": {f"t2i R@{k}": 50.0 for k in (1, 5, 10)}}
+    card = heads.write_card(small(text=text, members=2, seed=7), record)
+    assert "- text side: tower `words`, frozen → network `gru`, trained → head `linear`, trained" in card
+    assert "- loss: `info_nce`; seed 7, 2 member(s)" in card
+
+
 def test_what_was_left_out_is_named(trained: Any) -> None:
     assert {Path(skip.name).name for skip in trained.report.skipped} >= {"bad.png"}
 
 
 def test_the_score_is_that_of_the_saved_model(trained: Any, shapes: Path) -> None:
     model = diptych.load(trained.model)
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["val"]
+    pairs = runs.read_splits(runs.DataConfig(), str(shapes)).val
     images = model.encode_images([pair.images[0] for pair in pairs])
     texts = model.encode_texts([text.value for pair in pairs for text in pair.texts])
     owner = np.repeat(np.arange(len(pairs)), [len(pair.texts) for pair in pairs])
@@ -73,7 +82,7 @@ def test_the_score_is_that_of_the_saved_model(trained: Any, shapes: Path) -> Non
 
 
 def test_the_saved_config_trains_the_same_again(trained: Any) -> None:
-    again = from_dict(runs.TrainConfig, diptych.load(trained.model).config.training["config"])
+    again = from_dict(runs.DualEncoderConfig, diptych.load(trained.model).config.training["config"])
     assert again.training.epochs == 6
     assert again.data.source == ""  # no path of this machine travels with the model
     assert str(trained.out) not in (trained.model / "config.json").read_text(encoding="utf-8")
@@ -81,7 +90,7 @@ def test_the_saved_config_trains_the_same_again(trained: Any) -> None:
 
 def test_one_seed_one_model(shapes: Path, tmp_path: Path, small: Any) -> None:
     made = [train(small(training=FAST, seed=seed), tmp_path / str(n), shapes) for n, seed in enumerate((3, 3, 4))]
-    prints = [diptych.load(each.model).fingerprint for each in made]
+    prints = [diptych.load(each.model_folder).fingerprint for each in made]
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -90,7 +99,7 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
 ) -> None:
     config = small(training=FAST, members=2)
     whole = train(config, tmp_path / "whole", shapes)
-    scores, calls = dual_encoder.retrieval_scores, []
+    scores, calls = heads.retrieval_scores, []
 
     def interrupted(*arguments: Any) -> dict[str, float]:
         calls.append(1)
@@ -98,13 +107,13 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
             raise KeyboardInterrupt
         return scores(*arguments)
 
-    monkeypatch.setattr(dual_encoder, "retrieval_scores", interrupted)
+    monkeypatch.setattr(heads, "retrieval_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "broken", shapes)
     assert not (tmp_path / "broken" / "model").exists()
-    monkeypatch.setattr(dual_encoder, "retrieval_scores", scores)
+    monkeypatch.setattr(heads, "retrieval_scores", scores)
     resumed = train(config, tmp_path / "broken", shapes)
-    assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
+    assert diptych.load(resumed.model_folder).fingerprint == diptych.load(whole.model_folder).fingerprint
     for member in (0, 1):
         last = [
             checkpoints.read(tmp_path / run / f"member-{member}" / "last.safetensors") for run in ("whole", "broken")
@@ -113,11 +122,11 @@ def test_an_interrupted_run_of_members_ends_as_if_it_had_not_been(
 
 
 def test_members_are_joined_so_that_the_cosine_is_their_mean(shapes: Path, tmp_path: Path, small: Any) -> None:
-    together = diptych.load(train(small(training=FAST, members=2, seed=5), tmp_path / "both", shapes).model)
+    together = diptych.load(train(small(training=FAST, members=2, seed=5), tmp_path / "both", shapes).model_folder)
     assert together.dim == 32
     part = together.config.image.head
     assert isinstance(registry.build("head", part, features=32, dim=32), EnsembleHead)
-    alone = [diptych.load(train(small(training=FAST, seed=s), tmp_path / str(s), shapes).model) for s in (5, 6)]
+    alone = [diptych.load(train(small(training=FAST, seed=s), tmp_path / str(s), shapes).model_folder) for s in (5, 6)]
     pictures, texts = sorted(shapes.parent.glob("*-30.png")), ["a red circle", "blaues Band"]
     cosines = [model.similarity(model.encode_texts(texts), model.encode_images(pictures)) for model in alone]
     joined = together.similarity(together.encode_texts(texts), together.encode_images(pictures))
@@ -129,20 +138,21 @@ def test_a_resume_with_other_settings_or_data_is_refused(shapes: Path, tmp_path:
     train(small(training=FAST), out, shapes)
     with pytest.raises(ConfigError, match=r"config\.loss\.temperature: None -> 0\.1.*--fresh"):
         train(small(training=FAST, loss=Part("info_nce", {"temperature": 0.1})), out, shapes)
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]
+    splits = runs.read_splits(runs.DataConfig(), str(shapes))
+    pairs = {"train": splits.train, "val": splits.val}
     first = pairs["train"][0]
     text = dataclasses.replace(first.texts[0], value="another text of the same picture")
     pairs["train"][0] = dataclasses.replace(first, texts=(text, *first.texts[1:]))
     with pytest.raises(ConfigError, match=r"data\.train: "):
-        runs.train(small(training=FAST), out, pairs=pairs, device="cpu")
+        runs.train(small(training=FAST), pairs, out, device="cpu")
     runs.forget(out)
-    runs.train(small(training=FAST), out, pairs=pairs, device="cpu")
+    runs.train(small(training=FAST), pairs, out, device="cpu")
 
 
 def test_a_resume_allows_what_does_not_change_the_result(shapes: Path, tmp_path: Path, small: Any) -> None:
     first = train(small(training=FAST), tmp_path, shapes)
     others = small(training=FAST, data=runs.DataConfig(source=str(shapes), views=("full", "flip", "crop-0"), workers=2))
-    again = runs.train(others, tmp_path, device="cpu")
+    again = runs.train(others, out=tmp_path, device="cpu")
     assert [fit.rows for fit in again.fits] == [fit.rows for fit in first.fits]
 
 
@@ -176,7 +186,7 @@ def test_what_cannot_be_built_is_refused_before_a_picture_is_read(
 
 def test_an_unknown_device_is_too(tmp_path: Path, small: Any) -> None:
     with pytest.raises(ConfigError, match="unknown device 'toaster'"):
-        runs.train(small(), tmp_path, source=str(tmp_path / "none"), device="toaster")
+        runs.train(small(), str(tmp_path / "none"), tmp_path, device="toaster")
 
 
 @pytest.mark.parametrize(
@@ -202,13 +212,14 @@ def test_configs_that_make_no_sense(small: Any, changes: dict[str, Any], message
 
 
 def test_no_data_and_too_little(tmp_path: Path, small: Any, shapes: Path) -> None:
-    with pytest.raises(ConfigError, match="no data to train on; pass --data"):
-        runs.train(small(), tmp_path)
+    with pytest.raises(ConfigError, match="no source to train on"):
+        runs.train(small(), out=tmp_path)
     with pytest.raises(DataError, match="no file or folder"):
         train(small(), tmp_path, tmp_path / "none.csv")
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]
+    splits = runs.read_splits(runs.DataConfig(), str(shapes))
+    pairs = {"train": splits.train, "val": splits.val}
     with pytest.raises(ConfigError, match="at least 2 records"):
-        runs.train(small(), tmp_path, pairs={"train": pairs["train"][:1], "val": pairs["val"]}, device="cpu")
+        runs.train(small(), {"train": pairs["train"][:1], "val": pairs["val"]}, tmp_path, device="cpu")
 
 
 # refitting: a model's own tower, and its heads as the starting point
@@ -218,7 +229,7 @@ def test_refitting_starts_from_the_models_heads(small_model: Path, shapes: Path,
     side = runs.SideSettings(Part(f"model:{small_model}"), head=small().image.head)
     still = TrainingSettings(precision="32-true", epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
     config = small(name="refit", image=side, text=side, init=str(small_model), training=still)
-    refit, start = diptych.load(train(config, tmp_path, shapes).model), diptych.load(small_model)
+    refit, start = diptych.load(train(config, tmp_path, shapes).model_folder), diptych.load(small_model)
     texts = ["a red circle", "blaues Band"]
     assert refit.encode_texts(texts) == pytest.approx(start.encode_texts(texts), abs=2e-3)
     assert (refit.config.image.tower, refit.config.text.tower) == ("fake", "fake")  # not the path of a folder
@@ -278,12 +289,12 @@ def test_a_bundled_tower_travels_with_the_model_and_with_its_refits(
 ) -> None:
     portable = PortableTower(tmp_path / "tower")
     with monkeypatch.context() as patch:
-        patch.setattr(dual_encoder.towers, "image_tower", lambda part: portable)
-        first = train(small(training=FAST), tmp_path / "first", shapes).model
+        patch.setattr(heads.towers, "image_tower", lambda part: portable)
+        first = train(small(training=FAST), tmp_path / "first", shapes).model_folder
     (tmp_path / "tower").rename(tmp_path / "away")
     side = runs.SideSettings(Part(f"model:{first}"), head=small().image.head)
     config = small(training=FAST, image=side, text=dataclasses.replace(side), init=str(first))
-    second = train(config, tmp_path / "second", shapes).model
+    second = train(config, tmp_path / "second", shapes).model_folder
     (tmp_path / "first").rename(tmp_path / "first away")
     model = diptych.load(second)
     assert (model.config.image.tower, model.config.image.source, model.config.text.tower) == ("bundled", "fake", "fake")
@@ -305,8 +316,8 @@ def test_every_shipped_config_loads_and_builds(path: Path) -> None:
     assert any(line.startswith("#   diptych train") and path.name in line for line in head), (
         "its command is not at its head"
     )
-    config = load(runs.TrainConfig, path)
-    assert from_dict(runs.TrainConfig, to_dict(config)) == config
+    config = load(runs.DualEncoderConfig, path)
+    assert from_dict(runs.DualEncoderConfig, to_dict(config)) == config
     if config.loss is not None:
         registry.build("loss", config.loss, dim=config.dim or 512, classes=2)
     for side, table in ((config.image, registry.names("image_tower")), (config.text, registry.names("text_tower"))):
@@ -328,7 +339,7 @@ def test_features_are_shared_between_runs(trained: Any, shapes: Path, cache: Pat
         def embed(self, pixels: np.ndarray) -> np.ndarray:
             raise AssertionError("embedded again")
 
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["val"]
+    pairs = runs.read_splits(runs.DataConfig(), str(shapes)).val
     found = collect(pairs, Never(), FakeTextTower(), cache / "features")
     assert found.records == 10
 
@@ -345,25 +356,25 @@ def test_a_text_network_travels_with_its_tokenizer(shapes: Path, tmp_path: Path,
     settings = TrainingSettings(precision="32-true", epochs=6, batch_size=20, learning_rate=1e-2)
     report = train(small(training=settings, text=text), tmp_path, shapes)
     assert report.scores["t2i R@10"] > 50
-    model = diptych.load(report.model)
-    assert (report.model / "tokenizer.json").is_file()
+    model = diptych.load(report.model_folder)
+    assert (report.model_folder / "tokenizer.json").is_file()
     assert (model.config.text.tower, model.config.text.source) == ("bundled", "words")
     assert model.languages == {"de", "en"}
     assert model.encode_texts(["a red circle", "zebra", ""]).shape == (3, 16)
     assert np.allclose(np.linalg.norm(model.encode_texts(["rotes Rund"]), axis=1), 1, atol=1e-3)
-    assert "network `gru`, trained" in (report.model / "README.md").read_text(encoding="utf-8")
+    assert "network `gru`, trained" in (report.model_folder / "README.md").read_text(encoding="utf-8")
     moved = tmp_path / "moved"
-    (report.model).rename(moved)
+    (report.model_folder).rename(moved)
     assert diptych.load(moved).fingerprint == model.fingerprint
 
 
 def test_refitting_a_model_with_a_network_goes_on_from_its_weights(shapes: Path, tmp_path: Path, small: Any) -> None:
     text = runs.SideSettings(Part("wordpiece", {"max_tokens": 12}), Part("bag", {"width": 8}), Part("linear"))
-    first = train(small(training=FAST, text=text), tmp_path / "first", shapes).model
+    first = train(small(training=FAST, text=text), tmp_path / "first", shapes).model_folder
     own = runs.SideSettings(Part(f"model:{first}"))
     still = TrainingSettings(precision="32-true", epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
     config = small(image=dataclasses.replace(own), text=own, init=str(first), training=still, dim=0)
-    second = train(config, tmp_path / "second", shapes).model
+    second = train(config, tmp_path / "second", shapes).model_folder
     texts = ["a red circle", "blaues Band"]
     assert diptych.load(second).encode_texts(texts) == pytest.approx(diptych.load(first).encode_texts(texts), abs=2e-3)
     assert diptych.load(second).config.text.network == Part("bag", {"width": 8})
@@ -375,7 +386,7 @@ def test_linear_heads_are_computed_in_one_step(shapes: Path, tmp_path: Path, sma
     report = train(config, tmp_path, shapes)
     assert report.fits == ()
     assert report.scores["t2i R@5"] > 60  # of 10 pictures, three forms and five colours
-    card = (report.model / "README.md").read_text(encoding="utf-8")
+    card = (report.model_folder / "README.md").read_text(encoding="utf-8")
     assert "computed by `cca`" in card
     assert "head `linear`, computed" in card
     assert "early stopping" not in card
@@ -384,8 +395,8 @@ def test_linear_heads_are_computed_in_one_step(shapes: Path, tmp_path: Path, sma
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fit": Part("cca")}, "a loss to train for, or a fit to compute; give one of both"),
-        ({"loss": None}, "give one of both"),
+        ({"fit": Part("cca")}, "either a loss to train for or a fit to compute; give one of the two"),
+        ({"loss": None}, "give one of the two"),
         ({"loss": None, "fit": Part("cac")}, "unknown fit 'cac'.*did you mean 'cca'"),
         ({"loss": None, "fit": Part("cca")}, "computes linear heads"),
     ],
@@ -398,7 +409,8 @@ def test_fits_that_make_no_sense(shapes: Path, tmp_path: Path, small: Any, chang
 def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
     shapes: Path, tmp_path: Path, small: Any
 ) -> None:
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]
+    splits = runs.read_splits(runs.DataConfig(), str(shapes))
+    pairs = {"train": splits.train, "val": splits.val}
     together = {
         split: [
             dataclasses.replace(
@@ -410,14 +422,14 @@ def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
         for split, some in pairs.items()
     }
     data = runs.DataConfig(workers=1, language=LanguagePolicy(back=0.0, other=0.5))
-    both = runs.train(small(data=data), tmp_path / "both", pairs=together, device="cpu")
+    both = runs.train(small(data=data), together, tmp_path / "both", device="cpu")
     english = runs.train(
         small(data=dataclasses.replace(data, language=LanguagePolicy(0.0, 0.0))),
+        together,
         tmp_path / "english",
-        pairs=together,
         device="cpu",
     )
-    model = diptych.load(both.model)
+    model = diptych.load(both.model_folder)
     assert model.config.training["config"]["data"]["language"]["other"] == 0.5
     german = [pair.texts[1].value for pair in together["val"]]
     pictures = [pair.images[0] for pair in together["val"]]
@@ -427,7 +439,7 @@ def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
         scores = found.similarity(found.encode_texts(german), found.encode_images(pictures))
         return float(np.mean(scores.argmax(1) == np.arange(len(german))))
 
-    assert right(both.model) > right(english.model)  # German was never dealt out there
+    assert right(both.model_folder) > right(english.model_folder)  # German was never dealt out there
 
 
 # mined hard negatives
@@ -452,7 +464,7 @@ def mined_file(path: Path, pairs: Any, **changes: list[str]) -> Path:
 def test_mined_negatives_meet_and_the_run_is_known_by_their_content(
     shapes: Path, tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["train"]
+    pairs = runs.read_splits(runs.DataConfig(), str(shapes)).train
     path = mined_file(tmp_path / "mined.jsonl", pairs)
     data = runs.DataConfig(views=("full",), workers=1, mined=str(path), hard=0.6)
     plans = []
@@ -473,7 +485,7 @@ def test_mined_negatives_meet_and_the_run_is_known_by_their_content(
     with_mined, by_chance = map(neighbours, plans)
     assert with_mined > 2 * by_chance
 
-    config = diptych.load(report.model).config.training
+    config = diptych.load(report.model_folder).config.training
     assert config["config"]["data"]["mined"] == ""  # no path of this machine travels with the model
     assert len(config["data"]["mined_fingerprint"]) == 32
     moved = path.rename(tmp_path / "moved.jsonl")
@@ -487,11 +499,11 @@ def test_mined_negatives_meet_and_the_run_is_known_by_their_content(
 def test_a_run_with_mined_negatives_resumes_exactly(
     shapes: Path, tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["train"]
+    pairs = runs.read_splits(runs.DataConfig(), str(shapes)).train
     data = runs.DataConfig(workers=1, mined=str(mined_file(tmp_path / "mined.jsonl", pairs)))
     config = small(training=FAST, data=data)
     whole = train(config, tmp_path / "whole", shapes)
-    scores, calls = dual_encoder.retrieval_scores, []
+    scores, calls = heads.retrieval_scores, []
 
     def interrupted(*arguments: Any) -> dict[str, float]:
         calls.append(1)
@@ -499,12 +511,12 @@ def test_a_run_with_mined_negatives_resumes_exactly(
             raise KeyboardInterrupt
         return scores(*arguments)
 
-    monkeypatch.setattr(dual_encoder, "retrieval_scores", interrupted)
+    monkeypatch.setattr(heads, "retrieval_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "broken", shapes)
-    monkeypatch.setattr(dual_encoder, "retrieval_scores", scores)
+    monkeypatch.setattr(heads, "retrieval_scores", scores)
     resumed = train(config, tmp_path / "broken", shapes)
-    assert diptych.load(resumed.model).fingerprint == diptych.load(whole.model).fingerprint
+    assert diptych.load(resumed.model_folder).fingerprint == diptych.load(whole.model_folder).fingerprint
 
 
 def test_records_that_were_not_mined_are_counted_and_said(shapes: Path, tmp_path: Path, small: Any) -> None:
@@ -518,12 +530,12 @@ def test_records_that_were_not_mined_are_counted_and_said(shapes: Path, tmp_path
         def say(self, message: str) -> None:
             self.said.append(message)
 
-    pairs = runs.read_splits(runs.DataConfig(), str(shapes))[0]["train"]
+    pairs = runs.read_splits(runs.DataConfig(), str(shapes)).train
     path = mined_file(tmp_path / "mined.jsonl", pairs, **{pairs[0].id: [], pairs[1].id: []})
     data, heard = runs.DataConfig(workers=1, mined=str(path)), Heard()
     report = train(small(training=FAST, data=data), tmp_path / "run", shapes, progress=heard)
     assert report.unmined == 2
-    assert any("does not speak of 2 of 35 records" in line for line in heard.said)
+    assert any("does not name 2 of 35 records" in line for line in heard.said)
 
 
 def test_mined_negatives_of_other_data_and_missing_files_are_refused(shapes: Path, tmp_path: Path, small: Any) -> None:
@@ -534,5 +546,5 @@ def test_mined_negatives_of_other_data_and_missing_files_are_refused(shapes: Pat
             train(small(training=FAST, data=data), tmp_path / "run", shapes)
     with pytest.raises(ConfigError, match="hard must be between 0 and 1"):
         runs.DataConfig(hard=1.0)
-    with pytest.raises(ConfigError, match="a fit has no batches"):
+    with pytest.raises(ConfigError, match="a fit uses no batches"):
         small(loss=None, fit=Part("cca"), data=runs.DataConfig(mined="mined.jsonl"))

@@ -16,9 +16,9 @@ from diptych.core.config import Part
 from diptych.core.errors import ConfigError, Reason
 from diptych.core.notes import Notes
 from diptych.core.types import Skipped
-from diptych.runs import unused
-from diptych.runs.cross_encoder import SlowConfig
-from diptych.runs.generator.config import SynthesisConfig
+from diptych.runs import reading
+from diptych.runs.cross_encoder import CrossEncoderConfig
+from diptych.runs.generator.config import GeneratorConfig
 from diptych.synthesis.settings import XmcSettings
 from diptych.training.settings import TrainingSettings
 
@@ -44,7 +44,7 @@ def test_a_training_counts_the_records_and_texts_that_it_does_not_use(shapes: Pa
         data=runs.DataConfig(langs=("en",), views=("full",), workers=1),
         training=TrainingSettings(precision="32-true", epochs=1, batch_size=30),
     )
-    report = runs.train(config, tmp_path / "out", source=str(source), device="cpu")
+    report = runs.train(config, str(source), tmp_path / "out", device="cpu")
     found = {note.kind: note for note in report.notes}
     assert counts(report.notes).items() >= {"other_text": 43, "cut_text": 2}.items()
     other = {note.detail: note.count for note in report.notes if note.kind == "other_split"}
@@ -56,13 +56,13 @@ def test_a_training_counts_the_records_and_texts_that_it_does_not_use(shapes: Pa
     assert found["cut_text"].detail == "training texts cut after 12 tokens"
 
 
-@pytest.mark.parametrize("kind", ["cross", "generator"])
+@pytest.mark.parametrize("kind", ["cross-encoder", "generator"])
 @pytest.mark.parametrize("setting", [{"mined": "mined.jsonl"}, {"together": 3}])
 def test_settings_without_effect_are_refused(kind: str, setting: dict[str, Any]) -> None:
     data = dataclasses.replace(runs.DataConfig(), **setting)
     make = {
-        "cross": lambda: SlowConfig("x", data=data),
-        "generator": lambda: SynthesisConfig("x", xmc=XmcSettings(), data=data),
+        "cross-encoder": lambda: CrossEncoderConfig(name="x", data=data),
+        "generator": lambda: GeneratorConfig(name="x", xmc=XmcSettings(), data=data),
     }
     with pytest.raises(ConfigError, match=rf"data\.{next(iter(setting))} has no effect on a {kind}"):
         make[kind]()
@@ -71,13 +71,13 @@ def test_settings_without_effect_are_refused(kind: str, setting: dict[str, Any])
 def test_what_was_left_out_is_named_by_reason() -> None:
     skipped = [Skipped(f"{number}.png", Reason.NOT_AN_IMAGE) for number in range(5)]
     skipped.append(Skipped("7", Reason.EMPTY_TEXT))
-    assert unused.left_out(skipped) == (
+    assert reading.left_out(skipped) == (
         "6 inputs were left out: not_an_image 5 (0.png, 1.png, 2.png, ...), empty_text 1 (7)"
     )
-    assert unused.left_out([]) == ""
+    assert reading.left_out([]) == ""
 
 
 def test_a_tower_without_a_limit_cuts_nothing() -> None:
     notes = Notes()
-    unused.note_cut(notes, ["one"], lambda texts: [10_000], None)
+    reading.note_cut(notes, ["one"], lambda texts: [10_000], None)
     assert not len(notes)

@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, ModelError
 from diptych.data.readers import SourceOptions, open_source
 from diptych.models import load
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_trained_cross_encoder
-from diptych.runs import rerank
+from diptych.runs import reranking
 
 
 @pytest.fixture(scope="module")
@@ -24,30 +24,30 @@ def fitted(cross_encoder_run, small_model, shapes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted") / "model"
     shutil.copytree(cross_encoder_run.model, folder)
     pairs = list(open_source(shapes, SourceOptions(split="train")))
-    report = rerank.fit(load(small_model), load_trained_cross_encoder(folder), pairs, most=60)
+    report = reranking.fit(load(small_model), load_trained_cross_encoder(folder), pairs, most=60)
     return folder, report
 
 
 def test_what_was_fitted_is_kept_for_the_pair(fitted, small_model):
     folder, report = fitted
-    assert report.pair.k in rerank.DEPTHS
-    assert report.pair.beta in rerank.BETAS
+    assert report.pair.k in reranking.DEPTHS
+    assert report.pair.beta in reranking.BETAS
     best = max(report.pair.fitted["text_to_image R@1 by K"].values())
     assert best >= report.pair.fitted["dual encoder R@1"]["text_to_image"]
-    ranker = rerank.reranker(load(small_model), load_trained_cross_encoder(folder))
+    ranker = reranking.reranker(load(small_model), load_trained_cross_encoder(folder))
     assert (ranker.beta, ranker.k) == (report.pair.beta, report.pair.k)
 
 
 def test_a_pair_that_was_not_fitted_says_how(cross_encoder_run, small_model):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model)
     with pytest.raises(ModelError, match="fit-rerank"):
-        rerank.reranker(load(small_model), cross_encoder)
-    assert rerank.reranker("whatever", cross_encoder, beta=2.0).beta == 2.0
+        reranking.reranker(load(small_model), cross_encoder)
+    assert reranking.reranker("whatever", cross_encoder, beta=2.0).beta == 2.0
 
 
 def test_too_few_pairs(cross_encoder_run, small_model, shapes):
     with pytest.raises(DataError, match="at least 10"):
-        rerank.fit(
+        reranking.fit(
             load(small_model), load_trained_cross_encoder(cross_encoder_run.model), list(open_source(shapes))[:4]
         )
 
@@ -58,8 +58,8 @@ def test_scores_are_those_of_the_models(cross_encoder_run, small_model, shapes):
         load_trained_cross_encoder(cross_encoder_run.model, precision="float32"),
     )
     pairs = list(open_source(shapes, SourceOptions(split="val")))
-    prepared = rerank.prepare(dual_encoder, cross_encoder, pairs)
-    scored = rerank.score(cross_encoder, prepared, IMAGE_TO_TEXT, depth=4, most=3, seed=2)
+    prepared = reranking.prepare(dual_encoder, cross_encoder, pairs)
+    scored = reranking.score(cross_encoder, prepared, IMAGE_TO_TEXT, depth=4, most=3, seed=2)
     assert scored.cosines.shape == (3, len(prepared.words))
     assert scored.scores.shape == (3, 4)
     picture = int(np.sort(np.random.default_rng(2).permutation(len(pairs))[:3])[1])
@@ -75,12 +75,12 @@ def test_every_picture_has_its_own_tokens_whatever_the_ids(cross_encoder_run, sm
     )
     pairs = [dataclasses.replace(pair, id=str(place % 2)) for place, pair in enumerate(open_source(shapes))][:6]
     both = dataclasses.replace(pairs[0], images=pairs[0].images + pairs[1].images)
-    prepared = rerank.prepare(dual_encoder, cross_encoder, [both, *pairs[2:]])
+    prepared = reranking.prepare(dual_encoder, cross_encoder, [both, *pairs[2:]])
     assert prepared.image_owner.tolist() == [0, 0, 1, 2, 3, 4]
     images = [image for pair in [both, *pairs[2:]] for image in pair.images]
     assert np.array_equal(prepared.tokens, cross_encoder.encode_regions(images))
     assert prepared.words == tuple(text.value for pair in [both, *pairs[2:]] for text in pair.texts)
-    scored = rerank.score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=6)
+    scored = reranking.score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=6)
     assert scored.positives.counts.max() == 2
 
 
@@ -121,9 +121,11 @@ def test_fit_from_the_command_line(fitted, small_model, shapes, capsys):
 
 def test_evidence_takes_the_right_picture_away(cross_encoder_run, small_model, shapes):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
-    prepared = rerank.prepare(load(small_model), cross_encoder, list(open_source(shapes, SourceOptions(split="val"))))
-    scored = rerank.score(cross_encoder, prepared, "text_to_image", most=8)
-    found = rerank.evidence(cross_encoder, scored, 5)
+    prepared = reranking.prepare(
+        load(small_model), cross_encoder, list(open_source(shapes, SourceOptions(split="val")))
+    )
+    scored = reranking.score(cross_encoder, prepared, "text_to_image", most=8)
+    found = reranking.evidence(cross_encoder, scored, 5)
     there = sum(
         bool(np.isin(scored.candidates[row, :5], scored.positives.items[scored.positives.offsets[row]]).any())
         for row in range(8)

@@ -1,17 +1,58 @@
-"""What a training has in its source and does not learn from, or not wholly: each named and counted."""
+"""The training and validation pairs of a source, and what of it is not learnt from: each named and counted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from diptych.core.errors import ConfigError
+from diptych.core.errors import DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.types import Pair, Skipped
+from diptych.data.readers import Source, SourceOptions, open_source
+from diptych.data.splits import divide
 
 from .config import DataConfig
 
+ANY_SOURCE = SourceOptions()
 OTHER_SPLIT, OTHER_TEXT, CUT = "other_split", "other_text", "cut_text"  # kinds of notes
+
+# a path, an opened source, pairs with their splits, or pairs by split ("train" and "val")
+AnySource = str | Path | Source | Sequence[Pair] | Mapping[str, Sequence[Pair]]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The pairs to train on and to validate with, and how their source was read."""
+
+    train: list[Pair]
+    val: list[Pair]
+    notes: Notes = field(default_factory=Notes)
+    skipped: tuple[Skipped, ...] = ()
+
+
+def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = ANY_SOURCE) -> Splits:
+    """Training and validation pairs of a source.
+
+    Raises DataError where there is no text, or a split has no pairs; it says where the splits' names come from.
+    """
+    if isinstance(source, Mapping):
+        return Splits(list(source["train"]), list(source["val"]))
+    opened = open_source(source, options) if isinstance(source, str | Path) else source
+    pairs = list(opened)
+    notes = opened.notes if isinstance(opened, Source) else Notes()
+    if not any(pair.texts for pair in pairs):
+        said = opened.no_texts() if isinstance(opened, Source) else f"none of the {len(pairs)} pairs has a text"
+        raise DataError(said, Reason.EMPTY_TEXT)
+    try:
+        chosen = divide(pairs, data.train, data.val, data.val_share)
+    except DataError as error:
+        guessed = "".join(f"; {note.to_text()}" for note in notes if note.kind == "split")
+        raise DataError(f"{error}{guessed}", error.reason) from error
+    note_other_splits(notes, pairs, chosen)
+    note_other_texts(notes, [pair for some in chosen.values() for pair in some], data)
+    return Splits(chosen["train"], chosen["val"], notes, tuple(opened.skipped) if isinstance(opened, Source) else ())
 
 
 def note_other_splits(notes: Notes, pairs: Sequence[Pair], chosen: Mapping[str, Sequence[Pair]]) -> None:
@@ -44,14 +85,6 @@ def note_cut(notes: Notes, texts: Sequence[str], count: Callable[[Sequence[str]]
         notes.add(
             CUT, f"training texts cut after {most} tokens", *(f"{text[:40]}..." for text in cut[:3]), count=len(cut)
         )
-
-
-def refuse_unused(data: DataConfig, kind: str) -> None:
-    """Raise ConfigError for a setting that this kind of training would not look at."""
-    plain = DataConfig()
-    for name in ("language", "mined", "together"):
-        if getattr(data, name) != getattr(plain, name):
-            raise ConfigError(f"data.{name} has no effect on {kind}; leave it out")
 
 
 def left_out(skipped: Sequence[Skipped]) -> str:

@@ -1,0 +1,174 @@
+"""What every dual encoder's run shares, trained or computed: features of frozen towers in, a model folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core.config import Part
+from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.types import Pair
+from diptych.data.alternatives import TextAlternatives
+from diptych.data.features import FeaturePairs, collect
+from diptych.data.seen import Seen
+from diptych.models import DualEncoder, card, familiarity, load
+from diptych.models.save import TrainedSide, save
+
+from . import towers
+from .config import DualEncoderConfig, SideSettings
+from .reading import Splits, note_cut
+from .run import Place, Recipe
+from .scores import QUERY_VIEWS, Embed, retrieval_scores
+
+_FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
+_FAMILIAR_TOGETHER = 100
+_ANY_TEXTS = ["an image of a thing"] * 100  # for trying whether a config can be built
+_LABELS = {
+    "i2t": "image → text",
+    "t2i": "text → image",
+    "t2t": "text → text of the same record",
+    "i2i": "other views of an image → the image",
+}
+
+
+class HeadsRecipe(Recipe[DualEncoderConfig]):
+    """Heads on cached features of frozen towers. Needs no PyTorch where the towers need none."""
+
+    training: FeaturePairs
+    validation: FeaturePairs
+
+    def __init__(self, config: DualEncoderConfig, place: Place) -> None:
+        super().__init__(config.resolved(), place)
+        self.image_tower: ImageTower = towers.image_tower(config.image.tower)
+        self.text_tower: TextTower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)
+
+    @staticmethod
+    def load(folder: Path) -> DualEncoder:
+        """The saved model."""
+        return load(folder)
+
+    @property
+    def towers(self) -> list[str]:
+        """Fingerprints of both towers."""
+        return [self.image_tower.fingerprint, self.text_tower.fingerprint]
+
+    def collect(self, splits: Splits) -> tuple[FeaturePairs, FeaturePairs]:
+        """Cached features of every view of the training images, and of what validation looks at."""
+        data, place = self.config.data, self.place
+        if towers.trains_tokenizer(self.config.text.tower):
+            self.text_tower = self._tokenizer(splits.train)
+        queries = QUERY_VIEWS if self.config.pairs.images else ()
+        training, validation = (
+            collect(
+                pairs,
+                self.image_tower,
+                self.text_tower,
+                place.features,
+                data.selection(views),
+                progress=place.progress,
+            )
+            for pairs, views in ((splits.train, data.views), (self._measured(splits.val), ("full", *queries)))
+        )
+        note_cut(place.notes, training.captions, self.text_tower.count_tokens, self.text_tower.max_tokens)
+        return training, validation
+
+    def _measured(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Validation pairs with the texts that count: the originals, where a language policy has others in training."""
+        policy = self.config.data.language
+        if policy is None:
+            return list(pairs)
+        measured, start = [], 0
+        originals = set(TextAlternatives.of_pairs(pairs, policy).originals.tolist())
+        for pair in pairs:
+            texts = tuple(text for row, text in enumerate(pair.texts, start) if row in originals)
+            start += len(pair.texts)
+            measured.append(dataclasses.replace(pair, texts=texts))
+        return measured
+
+    def _tokenizer(self, pairs: Sequence[Pair]) -> TextTower:
+        """A tokenizer trained on the texts that training will use."""
+        selection = self.config.data.selection()
+        texts = [text for pair in pairs for text in pair.texts if selection.takes(text)]
+        languages = {text.lang for text in texts if text.lang}
+        return towers.text_tower(self.config.text.tower, lambda: [text.value for text in texts], languages)
+
+    def scores(self, image: Embed, text: Embed) -> dict[str, float]:
+        """Validation scores of what the config trains for."""
+        return retrieval_scores(image, text, self.validation, self.config.similarity, self.config.pairs)
+
+    def save_heads(self, folder: Path, record: Mapping[str, Any], image: Any, text: Any, embed: Embed) -> None:
+        """Save the model.
+
+        Args:
+            folder: where.
+            record: of the run.
+            image, text: what embeds the rows of each tower: modules, or graphs.
+            embed: the image side as a function of arrays.
+        """
+        config = self.config
+        save(
+            folder,
+            name=config.name,
+            image=self._side(config.image, towers.plain_image_part, self.image_tower, image),
+            text=self._side(config.text, towers.plain_text_part, self.text_tower, text),
+            dim=config.dim * config.members,
+            similarity=config.similarity,
+            card=write_card(config, record),
+            training=record,
+            licence=config.card.licence,
+            compact=config.compact,
+            seen=self.seen(),
+            familiar=self._familiarity(embed),
+        )
+
+    def _side(self, settings: SideSettings, plain: Any, tower: Any, head: Any) -> TrainedSide:
+        return TrainedSide(tower, plain(settings.tower), self.head_part(settings), head, settings.network)
+
+    def head_part(self, settings: SideSettings) -> Part:
+        """How the saved model's config names a head."""
+        return settings.head or Part("mlp")
+
+    def seen(self) -> Seen:
+        """The records of this run."""
+        return Seen(self.training.marks, self.validation.marks)
+
+    def _familiarity(self, embed: Embed) -> familiarity.Familiarity | None:
+        """The embeddings of some training images, and how near to them held-out ones usually are."""
+        draw = np.random.default_rng(self.config.seed)
+        vectors = []
+        for rows, most in ((self.training.images[0], _FAMILIAR), (self.validation.images[0], _FAMILIAR // 2)):
+            chosen = np.sort(draw.permutation(len(rows))[:most])
+            chunks = np.array_split(chosen, -(-len(chosen) // _FAMILIAR_TOGETHER))
+            vectors.append(np.concatenate([embed(np.asarray(rows[chunk])) for chunk in chunks]))
+        return familiarity.fit(vectors[0], vectors[1], self.config.seed)
+
+
+def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
+    """The model card of a dual encoder."""
+    made, aim, stopped = "trained", f"loss: `{config.loss and config.loss.name}`", ""
+    if config.fit:
+        made, aim = "computed", f"computed by `{config.fit.name}`"
+    else:
+        stopped = " (early stopping looked at the same records)"
+    table = card.recall_table(record["validation"], _LABELS)
+    return card.write(
+        config.name,
+        config.card,
+        record,
+        f"On the {record['data']['val']} validation records, all against all{stopped}:\n\n{table}",
+        [
+            f"image side: {_described(config.image, made)}",
+            f"text side: {_described(config.text, made)}",
+            f"{aim}; seed {config.seed}, {config.members} member(s)",
+        ],
+    )
+
+
+def _described(side: SideSettings, made: str) -> str:
+    """A side's parts by name, from the bottom up."""
+    network = f" → network `{side.network.name}`, trained" if side.network else ""
+    return f"tower `{side.tower.name}`, frozen{network} → head `{(side.head or Part('mlp')).name}`, {made}"

@@ -1,0 +1,280 @@
+"""One way from a config to a run: read the source, embed it, train, save the model, and say what was done.
+
+`train` does what all kinds of models share. `KINDS` names the kinds of configs; each config names its `Recipe`, a
+class in a file of its own that says only what differs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from diptych.core import config as configs
+from diptych.core.errors import ConfigError
+from diptych.core.files import cache_folder
+from diptych.core.notes import Note, Notes, notes_json
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.types import Skipped
+from diptych.data.features import CaptionedImages
+from diptych.data.readers import SourceOptions
+from diptych.data.repeats import note_shared_by_splits
+
+from .config import TrainConfig
+from .reading import ANY_SOURCE, AnySource, Splits, read_splits
+
+KINDS = {  # kind of a config -> its class
+    "dual-encoder": "diptych.runs.config:DualEncoderConfig",
+    "cross-encoder": "diptych.runs.cross_encoder:CrossEncoderConfig",
+    "generator": "diptych.runs.generator.config:GeneratorConfig",
+    "distilled": "diptych.runs.distilled:DistilledConfig",
+}
+DEFAULT = "dual-encoder"  # kind of a config that names none
+MODEL = "model"  # the folder of a run's model
+
+C = TypeVar("C", bound=TrainConfig)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training left. `folder` holds logs, curves, checkpoints and the model."""
+
+    folder: Path
+    kind: str
+    scores: Mapping[str, float]  # on the validation records, of the saved model
+    records: Mapping[str, int]  # "train" and "val"
+    fits: tuple[Any, ...]  # a training.engine.FitResult for each member that was trained
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Note, ...] = ()  # on how the source was read
+    unmined: int = 0  # training records that the file of mined negatives does not name
+    load: Callable[[Path], Any] = field(repr=False, kw_only=True)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the model is saved: what `diptych.load` and `--model` take."""
+        return self.folder / MODEL
+
+    @cached_property
+    def model(self) -> Any:
+        """The saved model: a DualEncoder, a CrossEncoder or a Generator; loaded when first asked for."""
+        return self.load(self.model_folder)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "model": str(self.model_folder),
+            "scores": dict(self.scores),
+            "members": [
+                {
+                    "best_epoch": fit.best_epoch,
+                    "best_score": fit.best_score,
+                    "epochs": fit.epochs,
+                    "seconds": fit.seconds,
+                    "precision": fit.precision,
+                    "unscored": fit.unscored,
+                }
+                for fit in self.fits
+            ],
+            "records": dict(self.records),
+            "unmined": self.unmined,
+            "skipped": [{"name": skip.name, "reason": skip.reason, "detail": skip.detail} for skip in self.skipped],
+            "notes": notes_json(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works, and whom it tells."""
+
+    folder: Path
+    device: str = "auto"
+    cache: Path = field(default_factory=cache_folder)
+    progress: Progress = SILENT
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def features(self) -> Path:
+        """The folder of cached features."""
+        return self.cache / "features"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of the training itself."""
+
+    scores: Mapping[str, float]
+    fits: tuple[Any, ...] = ()
+    writes: bool = True  # whether this process saves the model: of several, the first
+
+
+class Recipe(ABC, Generic[C]):
+    """What one kind of model says about its training. Made before anything is read.
+
+    Raises ConfigError or ModelError for a config that cannot be built.
+    """
+
+    training: CaptionedImages  # once they are collected
+    validation: CaptionedImages
+
+    def __init__(self, config: C, place: Place) -> None:
+        self.config = config
+        self.place = place
+
+    @staticmethod
+    @abstractmethod
+    def load(folder: Path) -> Any:
+        """The saved model."""
+
+    @property
+    @abstractmethod
+    def towers(self) -> list[str]:
+        """Fingerprints of the frozen towers."""
+
+    @abstractmethod
+    def collect(self, splits: Splits) -> tuple[CaptionedImages, CaptionedImages]:
+        """The training and validation records with their features."""
+
+    @abstractmethod
+    def fit(self) -> Fitted:
+        """Train on the collected records."""
+
+    @abstractmethod
+    def save(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Save the model with the record of its run."""
+
+    def forget(self) -> None:
+        """Remove what an earlier run in the same folder left, but for its model."""
+
+    @property
+    def unmined(self) -> int:
+        """Training records that the file of mined negatives does not name."""
+        return 0
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the data: what a resumed run must agree on."""
+        return {"train": self.training.fingerprint(), "val": self.validation.fingerprint()}
+
+    def record(self, fitted: Fitted) -> dict[str, Any]:
+        """What the saved model keeps of its run."""
+        return {
+            "config": self.config.without_paths(),
+            "data": {
+                **self.counts(),
+                **{f"{split}_fingerprint": value for split, value in self.fingerprints().items()},
+            },
+            "validation": dict(fitted.scores),
+            "best_epochs": [fit.best_epoch for fit in fitted.fits],
+            "precision": fitted.fits[0].precision if fitted.fits else "32-true",
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Records of each split."""
+        return {"train": self.training.records, "val": self.validation.records}
+
+
+def _imported(name: str) -> Any:
+    """The class that "module:Class" names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def read_config(
+    config: TrainConfig | Mapping[str, Any] | str | Path,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    kind: str = DEFAULT,
+) -> TrainConfig:
+    """A config of any kind: a TOML file, a mapping as TOML gives it, or one that is made already.
+
+    The key `kind` says which kind it is; without it, it is read as `kind`. `overrides` are "section.key=value".
+    Raises ConfigError for a key or value that this kind of config does not take.
+    """
+    if seed is not None:
+        overrides = [*overrides, f"seed={seed}"]
+    if isinstance(config, TrainConfig):
+        if not overrides:
+            return config
+        config = configs.to_dict(config)
+    fill: Callable[[type[TrainConfig]], TrainConfig]
+    values, fill = configs.read(config, overrides)
+    try:
+        kind = str(values.get("kind", kind))
+        if kind not in KINDS:
+            raise configs.unknown("kind", kind, KINDS)
+        made: type[TrainConfig] = _imported(KINDS[kind])
+        return fill(made)
+    except ConfigError as error:
+        if "kind" in values or "unknown key" not in str(error):
+            raise
+        others = ", ".join(f'"{other}"' for other in KINDS if other != kind)
+        raise ConfigError(f'{error}; it names no kind, so it was read as "{kind}" (others: {others})') from error
+
+
+def train(
+    config: TrainConfig | Mapping[str, Any] | str | Path,
+    source: AnySource | None = None,
+    out: str | Path | None = None,
+    *,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+    options: SourceOptions = ANY_SOURCE,
+    device: str = "auto",
+    cache: Path | None = None,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> Run:
+    """Train what a config describes, and save the model in `out/model`.
+
+        run = diptych.train("configs/heads.toml", "pairs.csv")
+        run.scores["t2i R@10"], run.model.encode_texts("a dog")
+
+    A run that was interrupted continues from its last checkpoint, and ends with bit-identical weights.
+
+    Args:
+        config: a TOML file, a mapping with the same keys, or a config object; see configs/.
+        source: a path that `diptych data check` reads, an opened source, a list of `Pair`s with their splits, or
+            {"train": pairs, "val": pairs}. None: the config's data.source.
+        out: the run's folder; None is runs/NAME.
+        seed: overrides the config's.
+        overrides: of settings, as "section.key=value".
+        options: how to read a source that is a path: columns, format, image folder.
+        device: auto, cpu, cuda or cuda:N.
+        cache: folder of cached features; None is the user's.
+        fresh: forget an earlier run in the same folder.
+        progress: told about features, epochs and warnings.
+
+    Raises ConfigError, DataError or ModelError before anything is trained, DivergedError when a loss is no number.
+    """
+    settings = read_config(config, overrides, seed)
+    if source is None:
+        source = settings.data.source
+    if isinstance(source, str) and not source:
+        raise ConfigError("no source to train on; give one, or set data.source in the config")
+    folder = Path(out) if out is not None else Path("runs") / settings.name
+    place = Place(folder, device, cache or cache_folder(), progress)
+    # what cannot be built is refused before anything is read
+    recipe: Recipe[Any] = _imported(settings.recipe)(settings, place)
+    splits = read_splits(settings.data, source, options)
+    place.notes.extend(splits.notes)
+    if fresh:
+        recipe.forget()
+    recipe.training, recipe.validation = recipe.collect(splits)
+    note_shared_by_splits(place.notes, recipe.training.contents, recipe.validation.contents)
+    fitted = recipe.fit()
+    if fitted.writes:
+        recipe.save(folder / MODEL, recipe.record(fitted))
+    return Run(
+        folder,
+        settings.kind,
+        fitted.scores,
+        recipe.counts(),
+        fitted.fits,
+        (*splits.skipped, *recipe.training.skipped, *recipe.validation.skipped),
+        tuple(place.notes),
+        recipe.unmined,
+        load=recipe.load,
+    )
