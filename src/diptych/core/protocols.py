@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """How a decoded RGB picture becomes an image tower's input.
+    """How a decoded RGB image becomes an image tower's input.
 
-    A picture is resized to `size` x `size` pixels, either squashed ("squash") or scaled by its
+    An image is resized to `size` x `size` pixels, either squashed ("squash") or scaled by its
     shorter side and cut to the centre ("crop"), then each channel becomes (x - mean) / std with
     mean and std in 0..255 units.
     """
@@ -57,7 +57,7 @@ class ImageTower(Protocol):
     def preprocess(self) -> Preprocess: ...
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Features of resized RGB pictures; normalising by mean and std happens inside."""
+        """Features of resized RGB images; normalising by mean and std happens inside."""
         ...
 
 

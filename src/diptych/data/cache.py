@@ -1,4 +1,4 @@
-"""The feature cache: a frozen tower sees each picture once, ever.
+"""The feature cache: a frozen tower sees each image once, ever.
 
 One folder per tower and view, two append-only files in it:
 
@@ -7,7 +7,7 @@ One folder per tower and view, two append-only files in it:
 
 Rows are flushed before their keys, so a key on disk always has its row; whatever a crash leaves
 beyond that is cut off at the next opening. Rows are memory-mapped, so a second epoch, or a
-second experiment, neither decodes a picture nor loads the cache into memory.
+second experiment, neither decodes an image nor loads the cache into memory.
 """
 
 from __future__ import annotations

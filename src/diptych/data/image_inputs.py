@@ -81,7 +81,7 @@ class ImageLimits:
     def check_size(self, width: int, height: int, name: str) -> None:
         """Raise DataError(malformed, too_large or bad_aspect) when these dimensions are not to be decoded."""
         if width < 1 or height < 1:
-            raise DataError(f"{name} is {width} x {height} pixels; it has no picture", Reason.MALFORMED)
+            raise DataError(f"{name} is {width} x {height} pixels; it has no pixels", Reason.MALFORMED)
         if width * height > self.max_pixels:
             raise DataError(
                 f"{name} has {width} x {height} pixels ({width * height / _MEGA:.4g} megapixels), "

@@ -1,7 +1,7 @@
-"""Views: the same picture shown to a frozen tower in several ways, so that cached features still vary.
+"""Views: the same image shown to a frozen tower in several ways, so that cached features still vary.
 
-A view is a name, "full", "flip" or "crop-K". A crop's box is drawn from the picture's own pixels and
-K, so the same picture gives the same crop in every run, on every machine.
+A view is a name, "full", "flip" or "crop-K". A crop's box is drawn from the image's own pixels and
+K, so the same image gives the same crop in every run, on every machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from diptych.core.shapes import UInt8
 from diptych.data.images import prepare
 
 FULL = "full"
-CROP_AREA = (0.4, 1.0)  # share of the picture that a crop keeps
+CROP_AREA = (0.4, 1.0)  # share of the image that a crop keeps
 CROP_ASPECT = (3 / 4, 4 / 3)  # stretch of a crop, as width over height
 _CROP = re.compile(r"crop-(\d{1,3})")
 
@@ -32,7 +32,7 @@ def check(names: tuple[str, ...]) -> None:
 
 
 def show(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
-    """The tower's input for one view of a decoded picture."""
+    """The tower's input for one view of a decoded image."""
     if view == FULL:
         return prepare(pixels, preprocess)
     if view == "flip":

@@ -194,7 +194,7 @@ def test_cub(pictures, read):
 def test_cub_without_its_lists_or_pictures(pictures, read, tmp_path):
     folder = pictures("x/a.jpg")
     birds(folder)
-    with pytest.raises(DataError, match="name the birds' pictures with --images-root"):
+    with pytest.raises(DataError, match="name the birds' images with --images-root"):
         read(folder)
     (folder / "images").mkdir()
     (folder / "image_class_labels.txt").unlink()

@@ -60,7 +60,7 @@ def find_duplicates(uses: Sequence[Use], looks: Sequence[Look | None], radius: i
 
     An image is counted once, as what is worst about it: identical to one in another split, near one
     in another split, identical to one in the same split, near one in the same split. Pairs without
-    a split count as a split of their own, but never as "another" one. Blank pictures are compared
+    a split count as a split of their own, but never as "another" one. Blank images are compared
     by content only.
     """
     kept = _distinct_uses(uses, looks)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_LEAST = 64  # pixels that the perceptual hash needs in the shorter side
-_BLANK = 2.0  # standard deviation in grey levels of every channel below which a picture shows nothing
+_BLANK = 2.0  # standard deviation in grey levels of every channel below which an image shows nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Look:
     """What was seen of a readable image."""
 
     digest: bytes  # of the encoded bytes: equal for identical files
-    hash: int  # perceptual, 64 bits: near for pictures that look the same
+    hash: int  # perceptual, 64 bits: near for images that look the same
     width: int  # pixels
     height: int  # pixels
     blank: bool  # one flat colour, on which the perceptual hash says nothing

@@ -10,7 +10,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.shapes import Int64, UInt8, UInt64
 
 BITS = 64
-MAX_RADIUS = 15  # bits; more would join unrelated pictures
+MAX_RADIUS = 15  # bits; more would join unrelated images
 _CELLS = 1 << 21  # hash comparisons at once: some 40 MB
 _POPCOUNT = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 

@@ -1,4 +1,4 @@
-"""Every vendor's drawings as RGB pictures of one size on white."""
+"""Every vendor's drawings as RGB images of one size on white."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def draw(
     skipped: list[Skipped],
     progress: Progress,
 ) -> dict[str, Path]:
-    """Canonical hexcode -> picture in `folder`, for those of the `codes` that the vendor drew.
+    """Canonical hexcode -> image in `folder`, for those of the `codes` that the vendor drew.
 
     A drawing that cannot be decoded is noted in `skipped`.
     """

@@ -1,4 +1,4 @@
-"""Make the folder: pictures/VENDOR/CODE.png, emoji.jsonl, source.json and LICENCES.md."""
+"""Make the folder: images/VENDOR/CODE.png, emoji.jsonl, source.json and LICENCES.md."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Made:
 
     folder: Path
     emojis: int
-    drawings: Mapping[str, int]  # vendor -> pictures listed
+    drawings: Mapping[str, int]  # vendor -> images listed
     languages: Mapping[str, int]  # language -> emojis with a name in it
     texts: int
     splits: Mapping[str, int]  # split -> pairs
@@ -67,7 +67,7 @@ class Made:
 def make_emoji(folder: Path, settings: EmojiSettings = DEFAULTS, progress: Progress = SILENT) -> Made:
     """Make an emoji data set in `folder`, a source that `open_source` reads; what it held before is replaced.
 
-    One pair an emoji: its drawings, one a vendor (the picture's folder is the vendor's name), its name in
+    One pair an emoji: its drawings, one a vendor (the image's folder is the vendor's name), its name in
     each language (field "name", all of one meaning) and its keywords (field "keywords", joined by commas).
     The class is the emoji's group. Gender, direction and skin tone variants of one emoji are of one split.
 
@@ -86,8 +86,8 @@ def make_emoji(folder: Path, settings: EmojiSettings = DEFAULTS, progress: Progr
     codes = _chosen(vendors, names, settings, packages)
     folder.mkdir(parents=True, exist_ok=True)
     skipped: list[Skipped] = []
-    pictures = {
-        vendor.name: draw(vendor, codes, folder / "pictures" / vendor.name, settings.size, packages, skipped, progress)
+    images = {
+        vendor.name: draw(vendor, codes, folder / "images" / vendor.name, settings.size, packages, skipped, progress)
         for vendor in (*vendors, *checking)
     }
     rows = []
@@ -95,7 +95,7 @@ def make_emoji(folder: Path, settings: EmojiSettings = DEFAULTS, progress: Progr
         group = subgroups.get(code) if settings.classes == "subcategory" else None
         about = {"group": group or group_of(code), "subgroup": subgroups.get(code, ""), "texts": _texts(code, names)}
         for identifier, split, drawn_by in _splits(code, vendors, checking, settings.val_share):
-            drawn = {one.name: pictures[one.name][code] for one in drawn_by if code in pictures[one.name]}
+            drawn = {one.name: images[one.name][code] for one in drawn_by if code in images[one.name]}
             if drawn:
                 rows.append({"id": identifier, **_row(code, split, drawn, folder), **about})
     if not rows:
@@ -137,7 +137,7 @@ def _splits(
 
 def _row(code: str, split: str, drawn: Mapping[str, Path], folder: Path) -> dict[str, Any]:
     return {
-        "image": [picture.relative_to(folder).as_posix() for picture in drawn.values()],
+        "image": [image.relative_to(folder).as_posix() for image in drawn.values()],
         "split": split,
         "emoji": "".join(chr(int(part, 16)) for part in code.split("-")),
         "family": openmoji.family_of(code),
@@ -180,7 +180,7 @@ def _licences(used: Mapping[str, str], packages: Mapping[str, NpmPackage]) -> st
     for name, version in used.items():
         vendor = VENDORS[name]
         lines += [
-            f"- `pictures/{name}/` ({vendor.licence}): {vendor.credit}.",
+            f"- `images/{name}/` ({vendor.licence}): {vendor.credit}.",
             f"  From the {vendor.registry} package `{vendor.package}` {version}, resized and put on white.",
         ]
     cldr = [f"`{name}` {packages[name].version}" for name in CLDR if name in packages]

@@ -29,7 +29,7 @@ class EmojiSettings:
     packages: tuple[Path, ...] = ()
     """npm packages: .tgz files, package folders, or folders that hold them (node_modules); repeat the flag."""
     size: int = 64
-    """Width and height of the pictures, in pixels. The npm drawings have 64 (Fluent: 256): more is stretched."""
+    """Width and height of the images, in pixels. The npm drawings have 64 (Fluent: 256): more is stretched."""
     vendors: tuple[str, ...] = ()
     """Whose drawings: openmoji, google, twitter, fluent; all that are there when left out."""
     val_vendors: tuple[str, ...] = ()

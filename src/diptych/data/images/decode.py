@@ -72,7 +72,7 @@ def read_size(source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS) -> tuple
     """
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3):
-            raise DataError(f"found an array of shape {source.shape}; expected a picture", Reason.MALFORMED)
+            raise DataError(f"found an array of shape {source.shape}; expected an image", Reason.MALFORMED)
         size = (int(source.shape[1]), int(source.shape[0]))
         limits.check_size(*size, "array")
         return size
@@ -169,7 +169,7 @@ def _open(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFi
 
 
 def _check_tiles(image: ImageFile, limits: ImageLimits, name: str) -> None:
-    """A tile is decoded whole, even when the picture is a corner of it."""
+    """A tile is decoded whole, even when the image is a corner of it."""
     tags = getattr(image, "tag_v2", {})
     width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
     if isinstance(width, int) and isinstance(length, int) and width > 0 and length > 0:

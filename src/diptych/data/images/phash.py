@@ -1,4 +1,4 @@
-"""A 64-bit perceptual hash: near pictures get hashes that differ in few bits."""
+"""A 64-bit perceptual hash: near images get hashes that differ in few bits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import PIL.Image
 
 from diptych.core.shapes import Float64, UInt8
 
-_SIDE = 32  # pixels of the grey picture that is transformed
+_SIDE = 32  # pixels of the grey image that is transformed
 _KEPT = 8  # lowest frequencies kept in each direction: 8 x 8 = 64 bits
-_QUANTUM = 1e-3  # grey levels; below it a coefficient is rounding noise (a flat picture has nothing else)
+_QUANTUM = 1e-3  # grey levels; below it a coefficient is rounding noise (a flat image has nothing else)
 
 
 def perceptual_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
     """The DCT hash ("pHash"): bits say which of the 64 lowest frequencies are above their median.
 
-    The picture is made grey and 32 x 32 (aspect ignored); bit 63 is the mean brightness, which is above the
-    median for almost every picture. The same picture rescaled or encoded again differs by a few bits (6 or
-    fewer is a good rule), unrelated ones by about 32. Flat pictures all look alike to it. 0 <= hash < 2**64.
+    The image is made grey and 32 x 32 (aspect ignored); bit 63 is the mean brightness, which is above the
+    median for almost every image. The same image rescaled or encoded again differs by a few bits (6 or
+    fewer is a good rule), unrelated ones by about 32. Flat images all look alike to it. 0 <= hash < 2**64.
     """
     image = PIL.Image.fromarray(np.ascontiguousarray(pixels))
     small = image.resize((_SIDE, _SIDE), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0).convert("L")

@@ -16,7 +16,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _WHITE_8 = 255
 
-# What puts a picture with this EXIF orientation upright; any other value leaves it as it is.
+# What puts an image with this EXIF orientation upright; any other value leaves it as it is.
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
@@ -47,7 +47,7 @@ def upright(stored: UInt8[np.ndarray, "h w 3"], exif_orientation: int) -> UInt8[
 
 
 def to_rgb(image: PIL.Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    """The loaded picture as 8-bit RGB, transparent parts on white."""
+    """The loaded image as 8-bit RGB, transparent parts on white."""
     if image.mode.startswith(("I", "F")):  # I, I;16, I;16B, F: more than 8 bits of grey
         return _grey_to_rgb(_deep_grey(image))
     if image.has_transparency_data:

@@ -16,7 +16,7 @@ _THUMBNAIL_QUALITY = 85  # JPEG quality, 0..100
 def prepare(pixels: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
     """Resize to `preprocess.size` squared with an antialiased bicubic filter.
 
-    "squash" takes the whole picture; "crop" takes the central square, which is the same as scaling the
+    "squash" takes the whole image; "crop" takes the central square, which is the same as scaling the
     shorter side and cutting the centre. Pixels of the right size are handed back untouched.
     """
     height, width = pixels.shape[:2]

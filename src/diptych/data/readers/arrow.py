@@ -24,60 +24,60 @@ BATCH = 64  # rows: images come along, so a batch may be tens of megabytes
 
 
 @register.reader("parquet", "Parquet files with image bytes or paths")
-def read_parquet(job: Reading) -> Iterator[Pair]:
+def read_parquet(reading: Reading) -> Iterator[Pair]:
     """One Pair a row of each .parquet file.
 
     A file that is not Parquet, or is damaged, is skipped. Raises ConfigError or DataError, with the
     columns found, when a needed column is not there.
     """
-    for path in source_files(job, (".parquet",)):
-        yield from _parquet_pairs(job, path)
+    for path in source_files(reading, (".parquet",)):
+        yield from _parquet_pairs(reading, path)
 
 
-def _parquet_pairs(job: Reading, path: Path) -> Iterator[Pair]:
+def _parquet_pairs(reading: Reading, path: Path) -> Iterator[Pair]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             yield from batch_pairs(
-                job, path, file.schema_arrow, file.iter_batches(BATCH), lambda: file_split(job, path)
+                reading, path, file.schema_arrow, file.iter_batches(BATCH), lambda: file_split(reading, path)
             )
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        job.skip(path.name, Reason.TRUNCATED, f"cannot be read as Parquet: {error}")
+        reading.skip(path.name, Reason.TRUNCATED, f"cannot be read as Parquet: {error}")
 
 
-def arrow_pairs(job: Reading, path: Path, split: Split) -> Iterator[Pair]:
+def arrow_pairs(reading: Reading, path: Path, split: Split) -> Iterator[Pair]:
     """Pairs of one Arrow stream file, as `datasets` saves them; anything else is skipped."""
     import pyarrow as pa
 
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            yield from batch_pairs(job, path, stream.schema, stream, split)
+            yield from batch_pairs(reading, path, stream.schema, stream, split)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        job.skip(path.name, Reason.TRUNCATED, f"cannot be read as an Arrow stream: {error}")
+        reading.skip(path.name, Reason.TRUNCATED, f"cannot be read as an Arrow stream: {error}")
 
 
 def batch_pairs(
-    job: Reading, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], split: Split
+    reading: Reading, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], split: Split
 ) -> Iterator[Pair]:
     """Pairs of record batches with one schema."""
-    rows = Rows(job, path.parent, split)
+    rows = Rows(reading, path.parent, split)
     rows.check(schema.names, str(path))
     classes = class_names(schema)
-    name = str(path.relative_to(job.path)) if path.is_relative_to(job.path) else path.name
+    name = str(path.relative_to(reading.path)) if path.is_relative_to(reading.path) else path.name
     name = path.name if name == "." else name
-    yield from rows.pairs(_named_rows(job, name, batches, classes))
+    yield from rows.pairs(_named_rows(reading, name, batches, classes))
 
 
 def _named_rows(
-    job: Reading, name: str, batches: Iterator[pa.RecordBatch], classes: dict[str, list[str]]
+    reading: Reading, name: str, batches: Iterator[pa.RecordBatch], classes: dict[str, list[str]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows that can be decoded, each with its place."""
     for number, row in enumerate(_rows(batches)):
         where = f"{name} row {number}"
         if row is None:
-            job.skip(where, Reason.BAD_ROW, "a text is not UTF-8")
+            reading.skip(where, Reason.BAD_ROW, "a text is not UTF-8")
         else:
             yield where, _with_class_names(row, classes)
 

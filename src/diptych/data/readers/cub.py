@@ -25,73 +25,73 @@ def is_cub(path: Path) -> bool:
 
 
 @register.reader("cub", "CUB-200-2011 birds: its lists, and a folder of captions")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair a bird: its caption file's lines are its texts, its species is its class.
 
     The split is by class where Reed's trainclasses.txt, valclasses.txt and testclasses.txt are there (text to
     image is measured on species never seen), else that of train_test_split.txt. Captions are looked for in
     `text_c10/CLASS/NAME.txt` or `text/CLASS/NAME.txt`; without any the pairs have no texts.
 
-    Raises DataError when a list is missing or the pictures are.
+    Raises DataError when a list is missing or the images are.
     """
-    folder = job.path if job.path.is_dir() else job.path.parent
-    names = _table(job, folder / IMAGES)
-    labels = _table(job, folder / LABELS)
-    classes = _table(job, folder / CLASSES) if (folder / CLASSES).is_file() else {}
-    splits = _splits(job, folder, names)
-    pictures = job.options.images_root or folder / "images"
-    if not pictures.is_dir():
-        raise DataError(f"no folder {pictures}; name the birds' pictures with --images-root", Reason.MISSING)
+    folder = reading.path if reading.path.is_dir() else reading.path.parent
+    names = _table(reading, folder / IMAGES)
+    labels = _table(reading, folder / LABELS)
+    classes = _table(reading, folder / CLASSES) if (folder / CLASSES).is_file() else {}
+    splits = _splits(reading, folder, names)
+    images = reading.options.images_root or folder / "images"
+    if not images.is_dir():
+        raise DataError(f"no folder {images}; name the birds' images with --images-root", Reason.MISSING)
     texts = _text_folder(folder)
-    spellings = Spellings(job)
+    spellings = Spellings(reading)
     for identifier, name in names.items():
         if not _is_inside(name):
-            job.skip(f"{IMAGES} {identifier}", Reason.BAD_ROW, f"not a path below the pictures: {name}")
+            reading.skip(f"{IMAGES} {identifier}", Reason.BAD_ROW, f"not a path below the images: {name}")
             continue
-        path = pictures / name
+        path = images / name
         if not path.is_file():
-            path = spellings.find(pictures, name)[0] or path
+            path = spellings.find(images, name)[0] or path
         if not path.is_file():
-            job.skip(name, Reason.MISSING, f"no image {name} in {pictures}")
+            reading.skip(name, Reason.MISSING, f"no image {name} in {images}")
             continue
         label = classes.get(labels.get(identifier, ""), "") or name.partition("/")[0]
-        captions = _captions(job, texts, name) if texts else []
+        captions = _captions(reading, texts, name) if texts else []
         yield Pair(
             id=name,
             images=(FileImage(path),),
-            texts=tuple(job.texts(name, captions, lang="en")),
+            texts=tuple(reading.texts(name, captions, lang="en")),
             split=splits.get(identifier),
             group=_species(label),
         )
 
 
-def _table(job: Reading, path: Path) -> dict[str, str]:
+def _table(reading: Reading, path: Path) -> dict[str, str]:
     """`number value` lines."""
     if not path.is_file():
         raise DataError(f"{path.parent} has no {path.name}, which CUB-200-2011 comes with", Reason.MISSING)
     found = {}
-    for where, line in lines(job, path):
+    for where, line in lines(reading, path):
         number, _, value = line.strip().partition(" ")
         if value.strip():
             found[number] = value.strip()
         else:
-            job.skip(where, Reason.BAD_ROW, "expected a number and a value")
+            reading.skip(where, Reason.BAD_ROW, "expected a number and a value")
     return found
 
 
-def _splits(job: Reading, folder: Path, names: Mapping[str, str]) -> dict[str, str]:
+def _splits(reading: Reading, folder: Path, names: Mapping[str, str]) -> dict[str, str]:
     by_class: dict[str, str] = {}
     for file, split in _BY_CLASS:
         for place in (folder, folder.parent):
             if (place / file).is_file():
-                by_class |= {line.strip(): split for _, line in lines(job, place / file)}
+                by_class |= {line.strip(): split for _, line in lines(reading, place / file)}
                 break
     if by_class:
         found = {identifier: by_class.get(name.partition("/")[0]) for identifier, name in names.items()}
         return {identifier: split for identifier, split in found.items() if split is not None}
     if not (folder / SPLIT).is_file():
         return {}
-    return {number: "train" if value == "1" else "test" for number, value in _table(job, folder / SPLIT).items()}
+    return {number: "train" if value == "1" else "test" for number, value in _table(reading, folder / SPLIT).items()}
 
 
 def _text_folder(folder: Path) -> Path | None:
@@ -99,12 +99,12 @@ def _text_folder(folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
-def _captions(job: Reading, folder: Path, name: str) -> list[str]:
+def _captions(reading: Reading, folder: Path, name: str) -> list[str]:
     path = (folder / name).with_suffix(".txt")
     if not path.is_file():
-        job.skip(name, Reason.EMPTY_TEXT, f"no captions {path.name} in {path.parent}")
+        reading.skip(name, Reason.EMPTY_TEXT, f"no captions {path.name} in {path.parent}")
         return []
-    return [line for _, line in lines(job, path)]
+    return [line for _, line in lines(reading, path)]
 
 
 def _is_inside(name: str) -> bool:

@@ -28,13 +28,13 @@ MAX_HEADER = 1 << 16  # characters
 
 
 @register.reader("csv", "CSV or TSV with a header")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair a row.
 
     Raises ConfigError or DataError, with the columns found, when a needed column is not there.
     """
-    for path in source_files(job, SUFFIXES):
-        yield from _pairs(job, path)
+    for path in source_files(reading, SUFFIXES):
+        yield from _pairs(reading, path)
 
 
 def looks_like_table(path: Path, stated: str | None = None) -> bool:
@@ -52,14 +52,14 @@ def delimiter_of(header: str) -> str:
     return max(DELIMITERS, key=lambda delimiter: len(_split(header, delimiter)))
 
 
-def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
-    encoding = text_encoding(job, path)
+def _pairs(reading: Reading, path: Path) -> Iterator[Pair]:
+    encoding = text_encoding(reading, path)
     header = _header(path, encoding)
     delimiter = delimiter_of(header)
     names = tuple(name.strip() for name in _split(header, delimiter))
     if len(set(names)) < len(names):
         raise DataError(f"{path} names a column twice; columns found: {plain(', '.join(names))}")
-    rows = Rows(job, path.parent, lambda: file_split(job, path))
+    rows = Rows(reading, path.parent, lambda: file_split(reading, path))
     place = names.index(rows.check(names, str(path)).image or "")
 
     def kind(cells: list[str]) -> str | None:
@@ -70,7 +70,7 @@ def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
         return "name" if image and len(image.split()) == 1 else None
 
     table = _Table(path, encoding, delimiter, len(names), kind)
-    yield from rows.pairs(_rows(job, table, names))
+    yield from rows.pairs(_rows(reading, table, names))
 
 
 class _Table:
@@ -103,23 +103,23 @@ class _Table:
         return True, ""
 
 
-def _rows(job: Reading, table: _Table, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(reading: Reading, table: _Table, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows after the header. Bytes that cannot be decoded are lone surrogates, refused later by row."""
     quoted, remark = table.is_quoted()
     if remark:
-        job.notes.name("raw_quotes", remark, table.path.name)
+        reading.notes.name("raw_quotes", remark, table.path.name)
     try:
         for record in table.records(quoted=quoted):
             where = f"{table.path.name} line {record.line}"
             if record.raw and quoted:
-                job.note("stray_quote", "lines with a quotation mark that quotes no cell, read as they are", where)
+                reading.note("stray_quote", "lines with a quotation mark that quotes no cell, read as they are", where)
             if record.problem:
                 lines = f"lines {record.line} to {record.last}" if record.last > record.line else f"line {record.line}"
-                job.skip(f"{table.path.name} {lines}", Reason.BAD_ROW, record.problem)
+                reading.skip(f"{table.path.name} {lines}", Reason.BAD_ROW, record.problem)
             elif any(cell.strip() for cell in record.cells):
                 yield where, dict(zip(names, record.cells, strict=True))
     except UnicodeError as error:
-        job.skip(table.path.name, Reason.TRUNCATED, f"cannot be decoded further: {error}")
+        reading.skip(table.path.name, Reason.TRUNCATED, f"cannot be decoded further: {error}")
 
 
 def _header(path: Path, encoding: Encoding) -> str:

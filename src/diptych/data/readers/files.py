@@ -24,30 +24,30 @@ def table_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(file for child in _folders(path) for file in _matching(child, suffixes))
 
 
-def source_files(job: Reading, suffixes: tuple[str, ...]) -> list[Path]:
+def source_files(reading: Reading, suffixes: tuple[str, ...]) -> list[Path]:
     """The files of the table that a source is; others in its folder that may hold records too are noted."""
-    found = table_files(job.path, suffixes)
-    if job.path.is_dir():
-        folders = [job.path, *_folders(job.path)]
+    found = table_files(reading.path, suffixes)
+    if reading.path.is_dir():
+        folders = [reading.path, *_folders(reading.path)]
         for path in sorted(path for folder in folders for path in _matching(folder, _TABLES)):
             if path not in found:
-                job.notes.name("unread_table", UNREAD, plain(str(path.relative_to(job.path))))
+                reading.notes.name("unread_table", UNREAD, plain(str(path.relative_to(reading.path))))
     return found
 
 
-def file_split(job: Reading, path: Path) -> str | None:
+def file_split(reading: Reading, path: Path) -> str | None:
     """The split that a file of the source speaks of by its name, or by its folder's below the source; noted.
 
     The folder that the source itself lies in, or is, says nothing: people keep data in folders called "dev".
     """
     named = split_of_name(path.name)
     if named is not None:
-        job.notes.name("split", f"split {named}: from the names of files", path.name)
+        reading.notes.name("split", f"split {named}: from the names of files", path.name)
         return named
-    below = path.parent != job.path and path != job.path
+    below = path.parent != reading.path and path != reading.path
     named = SPLITS.get(path.parent.name.lower()) if below else None
     if named is not None:
-        job.notes.name("split", f"split {named}: from the names of folders", path.parent.name)
+        reading.notes.name("split", f"split {named}: from the names of folders", path.parent.name)
     return named
 
 

@@ -30,29 +30,29 @@ def find(path: Path) -> Path | None:
 
 
 @register.reader("flickr", "Flickr8k or Flickr30k: token file and lists of splits")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair a photo, in the order of the token file; the split is that of the list that names it.
 
     A photo in two lists gives a Pair in each, for the doctor to find. Raises DataError when there is
     no token file.
     """
-    token_file = find(job.path)
+    token_file = find(reading.path)
     if token_file is None:
-        raise DataError(f"{job.path} has no token file; expected one of {', '.join(TOKEN_FILES)}", Reason.MISSING)
-    captions = _captions(job, token_file)
-    splits = _splits(job, token_file.parent)
-    root = ImageRoot(job, token_file.parent)
+        raise DataError(f"{reading.path} has no token file; expected one of {', '.join(TOKEN_FILES)}", Reason.MISSING)
+    captions = _captions(reading, token_file)
+    splits = _splits(reading, token_file.parent)
+    root = ImageRoot(reading, token_file.parent)
     for name, values in captions.items():
         image = root.find(name, name)
         if image is None:
             continue
-        texts = tuple(job.texts(name, values))
+        texts = tuple(reading.texts(name, values))
         for split in splits.get(name) or splits.get(Path(name).stem) or [None]:
             yield Pair(name, (image,), texts, split)
     stems = {Path(name).stem for name in captions}
     for name, found in splits.items():
         if name not in captions and name not in stems:
-            job.skip(name, Reason.EMPTY_TEXT, f"in the {found[0]} list, but not in {token_file.name}")
+            reading.skip(name, Reason.EMPTY_TEXT, f"in the {found[0]} list, but not in {token_file.name}")
 
 
 def _is_token_file(path: Path) -> bool:
@@ -60,18 +60,18 @@ def _is_token_file(path: Path) -> bool:
     return _TOKEN.match(first.decode("utf-8", "replace")) is not None
 
 
-def _captions(job: Reading, path: Path) -> dict[str, list[str]]:
+def _captions(reading: Reading, path: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for where, line in lines(job, path):
+    for where, line in lines(reading, path):
         match = _TOKEN.fullmatch(line)
         if match is None:
-            job.skip(where, Reason.BAD_ROW, "expected name#number<TAB>caption")
+            reading.skip(where, Reason.BAD_ROW, "expected name#number<TAB>caption")
         else:
             found.setdefault(match["name"], []).append(match["caption"])
     return found
 
 
-def _splits(job: Reading, folder: Path) -> dict[str, list[str | None]]:
+def _splits(reading: Reading, folder: Path) -> dict[str, list[str | None]]:
     """Image name (with or without suffix, as listed) -> the splits whose lists name it."""
     found: dict[str, list[str | None]] = {}
     for path in sorted(folder.glob("*.txt")):
@@ -79,7 +79,7 @@ def _splits(job: Reading, folder: Path) -> dict[str, list[str | None]]:
         if match is None or "token" in path.name:
             continue
         split = normalise_split(match[1])
-        for _, line in lines(job, path):
+        for _, line in lines(reading, path):
             listed = found.setdefault(line.strip(), [])
             if split not in listed:
                 listed.append(split)

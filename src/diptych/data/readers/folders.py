@@ -23,74 +23,74 @@ UNREAD_TEXT = "text files that are named like no image of their folder (a.txt is
 
 
 @register.reader("images", "folder of images, captions in same-stem .txt files if any", lists_once=True)
-def read_images(job: Reading) -> Iterator[Pair]:
+def read_images(reading: Reading) -> Iterator[Pair]:
     """Every image below the folder, in the order of the names, those that links lead to last.
 
     `a/b.txt` beside `a/b.jpg` holds its captions, one a line. A first folder called train, val or
     test is the split. The id is the path from the folder. A single image file is a source too. Masks and depth maps
     beside an image (`a_mask.png`) are read only with `extra_images`.
     """
-    spellings = Spellings(job)
-    if job.path.is_file():
-        yield _image_pair(job, job.path.parent, job.path, spellings)
+    spellings = Spellings(reading)
+    if reading.path.is_file():
+        yield _image_pair(reading, reading.path.parent, reading.path, spellings)
         return
-    for folder, paths in groupby(image_files(job, job.path), key=lambda path: path.parent):
+    for folder, paths in groupby(image_files(reading, reading.path), key=lambda path: path.parent):
         named = set()
         for path in paths:
-            yield _image_pair(job, job.path, path, spellings)
+            yield _image_pair(reading, reading.path, path, spellings)
             if not path.is_symlink():
                 named.add(folded(path.with_suffix(".txt").name))
         if named:
-            _note_other_texts(job, folder, named)
+            _note_other_texts(reading, folder, named)
 
 
 @register.reader("classes", "one folder of images for each class", lists_once=True)
-def read_classes(job: Reading) -> Iterator[Pair]:
+def read_classes(reading: Reading) -> Iterator[Pair]:
     """`class/image.jpg` or `split/class/image.jpg`: the class is the group, and a text ("a_b" -> "a b")."""
-    for path in image_files(job, job.path):
-        folders = path.relative_to(job.path).parts[:-1]
+    for path in image_files(reading, reading.path):
+        folders = path.relative_to(reading.path).parts[:-1]
         split = SPLITS.get(folders[0].lower()) if len(folders) > 1 else None
         names = folders[1:] if split else folders
         if not names:
-            job.skip(str(path), Reason.BAD_ROW, "not in a class folder")
+            reading.skip(str(path), Reason.BAD_ROW, "not in a class folder")
             continue
-        label = Text(names[0].replace("_", " ").strip(), job.options.lang, "class")
-        yield Pair(_identifier(job.path, path), (FileImage(path),), (label,), split, names[0])
+        label = Text(names[0].replace("_", " ").strip(), reading.options.lang, "class")
+        yield Pair(_identifier(reading.path, path), (FileImage(path),), (label,), split, names[0])
 
 
-def image_files(job: Reading, folder: Path) -> Iterator[Path]:
+def image_files(reading: Reading, folder: Path) -> Iterator[Path]:
     """Images below `folder`, each once; what is passed over is noted, names that are not Unicode are skipped."""
     for entries in ImageWalk(
-        folder, job.notes, lambda path, error: _unreadable(job, path, error), show=plain
+        folder, reading.notes, lambda path, error: _unreadable(reading, path, error), show=plain
     ).folders():
         stems = {Path(entry.name).stem for entry in entries}
         for entry in entries:
             path = Path(entry.path)
             if not is_unicode(str(path.relative_to(folder))):
-                job.skip(str(path), Reason.BAD_ROW, "the file name is not valid UTF-8; rename the file")
-            elif not job.options.extra_images and masked_stem(path.stem) in stems:
-                job.note("extra_image", BESIDE, entry.name)
+                reading.skip(str(path), Reason.BAD_ROW, "the file name is not valid UTF-8; rename the file")
+            elif not reading.options.extra_images and masked_stem(path.stem) in stems:
+                reading.note("extra_image", BESIDE, entry.name)
             else:
                 yield path
 
 
-def _unreadable(job: Reading, folder: str, error: OSError) -> None:
-    if Path(folder) == job.path:
-        raise DataError(f"cannot open {job.path}: {error.strerror}", Reason.MISSING) from error
-    job.skip(folder, Reason.MISSING, error.strerror or str(error))
+def _unreadable(reading: Reading, folder: str, error: OSError) -> None:
+    if Path(folder) == reading.path:
+        raise DataError(f"cannot open {reading.path}: {error.strerror}", Reason.MISSING) from error
+    reading.skip(folder, Reason.MISSING, error.strerror or str(error))
 
 
-def _image_pair(job: Reading, root: Path, path: Path, spellings: Spellings) -> Pair:
+def _image_pair(reading: Reading, root: Path, path: Path, spellings: Spellings) -> Pair:
     folders = path.relative_to(root).parts[:-1]
     split = SPLITS.get(folders[0].lower()) if folders else None
-    return Pair(_identifier(root, path), (FileImage(path),), _captions(job, path, spellings), split)
+    return Pair(_identifier(root, path), (FileImage(path),), _captions(reading, path, spellings), split)
 
 
 def _identifier(root: Path, path: Path) -> str:
     return plain(path.relative_to(root).as_posix())
 
 
-def _note_other_texts(job: Reading, folder: Path, named: set[str]) -> None:
+def _note_other_texts(reading: Reading, folder: Path, named: set[str]) -> None:
     """Note the files of a folder that may hold captions, but are named like none of its images."""
     try:
         listed = sorted(folder.iterdir())
@@ -98,10 +98,10 @@ def _note_other_texts(job: Reading, folder: Path, named: set[str]) -> None:
         return
     for path in listed:
         if path.suffix.lower() in (".txt", ".caption") and folded(path.name) not in named and path.name[0] != ".":
-            job.note("unread_text", UNREAD_TEXT, plain(path.relative_to(job.path).as_posix()))
+            reading.note("unread_text", UNREAD_TEXT, plain(path.relative_to(reading.path).as_posix()))
 
 
-def _captions(job: Reading, image: Path, spellings: Spellings) -> tuple[Text, ...]:
+def _captions(reading: Reading, image: Path, spellings: Spellings) -> tuple[Text, ...]:
     path = image.with_suffix(".txt")
     try:
         if not path.is_file():
@@ -110,14 +110,14 @@ def _captions(job: Reading, image: Path, spellings: Spellings) -> tuple[Text, ..
     except OSError:
         return ()
     if size > MAX_CAPTION_FILE:
-        job.skip(str(path), Reason.TOO_LARGE, f"{size} bytes; a caption file has at most {MAX_CAPTION_FILE}")
+        reading.skip(str(path), Reason.TOO_LARGE, f"{size} bytes; a caption file has at most {MAX_CAPTION_FILE}")
         return ()
-    noted = len(job.skipped)
+    noted = len(reading.skipped)
     try:
-        found = [text for where, line in lines(job, path) for text in job.texts(where, [line])]
+        found = [text for where, line in lines(reading, path) for text in reading.texts(where, [line])]
     except DataError as error:
-        job.skip(str(path), Reason.BAD_ROW, str(error))
+        reading.skip(str(path), Reason.BAD_ROW, str(error))
         return ()
-    if not found and len(job.skipped) == noted:
-        job.skip(str(path), Reason.EMPTY_TEXT, "no caption in the file")
+    if not found and len(reading.skipped) == noted:
+        reading.skip(str(path), Reason.EMPTY_TEXT, "no caption in the file")
     return tuple(found)

@@ -29,66 +29,66 @@ def is_saved(path: Path) -> bool:
 
 
 @register.reader("huggingface", "folder of a `datasets` set, or a name on the hub", by_name=True)
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """Pairs of a folder saved by `save_to_disk`, of a folder of shards, or of a data set on the hub.
 
     Local data is read with pyarrow alone. A name on the hub needs the `datasets` package
     (MissingExtraError without it); code that comes with a data set is never run. Raises DataError
     when the hub cannot be reached or does not know the name.
     """
-    if not job.path.exists():
-        yield from _from_hub(job)
-    elif is_saved(job.path):
-        yield from _saved(job)
+    if not reading.path.exists():
+        yield from _from_hub(reading)
+    elif is_saved(reading.path):
+        yield from _saved(reading)
     else:
-        yield from _shards(job)
+        yield from _shards(reading)
 
 
-def _saved(job: Reading) -> Iterator[Pair]:
-    if not (job.path / "dataset_dict.json").is_file():
-        yield from _saved_split(job, job.path, None)
+def _saved(reading: Reading) -> Iterator[Pair]:
+    if not (reading.path / "dataset_dict.json").is_file():
+        yield from _saved_split(reading, reading.path, None)
         return
-    content = load_json(job, job.path / "dataset_dict.json")
+    content = load_json(reading, reading.path / "dataset_dict.json")
     names = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(names, list):
-        raise DataError(f"{job.path / 'dataset_dict.json'} has no list 'splits'; save the data set again")
+        raise DataError(f"{reading.path / 'dataset_dict.json'} has no list 'splits'; save the data set again")
     for name in names:
-        yield from _saved_split(job, job.path / Path(str(name)).name, str(name))
+        yield from _saved_split(reading, reading.path / Path(str(name)).name, str(name))
 
 
-def _saved_split(job: Reading, folder: Path, name: str | None) -> Iterator[Pair]:
-    state = load_json(job, folder / "state.json")
+def _saved_split(reading: Reading, folder: Path, name: str | None) -> Iterator[Pair]:
+    state = load_json(reading, folder / "state.json")
     try:
         names = [Path(file["filename"]).name for file in state["_data_files"]]
         split = normalise_split(name or state.get("_split"))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{folder / 'state.json'} is not as `datasets` writes it: no {error}") from error
     for file_name in names:
-        yield from arrow_pairs(job, folder / file_name, lambda: split)
+        yield from arrow_pairs(reading, folder / file_name, lambda: split)
 
 
-def _shards(job: Reading) -> Iterator[Pair]:
-    if table_files(job.path, (".parquet",)):
-        yield from read_parquet(job)
-    elif files := table_files(job.path, (".arrow",)):
+def _shards(reading: Reading) -> Iterator[Pair]:
+    if table_files(reading.path, (".parquet",)):
+        yield from read_parquet(reading)
+    elif files := table_files(reading.path, (".arrow",)):
         for path in files:
-            yield from arrow_pairs(job, path, partial(file_split, job, path))
-    elif table_files(job.path, delimited.SUFFIXES):
-        yield from delimited.read(job)
-    elif table_files(job.path, jsonl.SUFFIXES):
-        yield from jsonl.read(job)
+            yield from arrow_pairs(reading, path, partial(file_split, reading, path))
+    elif table_files(reading.path, delimited.SUFFIXES):
+        yield from delimited.read(reading)
+    elif table_files(reading.path, jsonl.SUFFIXES):
+        yield from jsonl.read(reading)
     else:
-        raise DataError(f"{job.path} has no parquet, arrow, csv or jsonl files", Reason.MISSING)
+        raise DataError(f"{reading.path} has no parquet, arrow, csv or jsonl files", Reason.MISSING)
 
 
-def _from_hub(job: Reading) -> Iterator[Pair]:
-    name = job.path.as_posix()
+def _from_hub(reading: Reading) -> Iterator[Pair]:
+    name = reading.path.as_posix()
     with needed_by(f"{name} is no folder here; a data set on the hub"):
         import datasets
     try:
         splits: Mapping[str, Any] = datasets.load_dataset(name, streaming=True)
         for split, dataset in splits.items():
-            yield from _streamed(job, name, split, dataset)
+            yield from _streamed(reading, name, split, dataset)
     except DiptychError:
         raise
     except Exception as error:  # its errors come from five packages, without a common base
@@ -99,7 +99,7 @@ def _from_hub(job: Reading) -> Iterator[Pair]:
         ) from error
 
 
-def _streamed(job: Reading, name: str, split: str, dataset: Any) -> Iterator[Pair]:
+def _streamed(reading: Reading, name: str, split: str, dataset: Any) -> Iterator[Pair]:
     import datasets
 
     classes: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def _streamed(job: Reading, name: str, split: str, dataset: Any) -> Iterator[Pai
         }
 
     rows = ((f"{name} {split} row {number}", named(row)) for number, row in enumerate(dataset))
-    yield from Rows(job, Path(), lambda: normalise_split(split)).pairs(rows)
+    yield from Rows(reading, Path(), lambda: normalise_split(split)).pairs(rows)
 
 
 def _first_line(error: Exception) -> str:

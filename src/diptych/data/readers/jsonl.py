@@ -21,36 +21,36 @@ SUFFIXES = (".jsonl", ".ndjson")
 
 
 @register.reader("jsonl", "JSON objects, one a line")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair a line; a line that is not a JSON object is skipped.
 
     Keys that are language codes ("de", "de_independent", "caption_de") give texts in that
     language; a list gives several texts, except ingredients and instructions (one text, a line each).
     """
-    for path in source_files(job, SUFFIXES):
-        yield from _pairs(job, path)
+    for path in source_files(reading, SUFFIXES):
+        yield from _pairs(reading, path)
 
 
-def _pairs(job: Reading, path: Path) -> Iterator[Pair]:
-    yield from Rows(job, path.parent, lambda: file_split(job, path)).pairs(_objects(job, path))
+def _pairs(reading: Reading, path: Path) -> Iterator[Pair]:
+    yield from Rows(reading, path.parent, lambda: file_split(reading, path)).pairs(_objects(reading, path))
 
 
-def _objects(job: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _objects(reading: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON objects, each with its place."""
-    for where, line in lines(job, path):
+    for where, line in lines(reading, path):
         try:
-            row = json.loads(line, object_pairs_hook=partial(_object, job, where))
+            row = json.loads(line, object_pairs_hook=partial(_object, reading, where))
         except (ValueError, RecursionError) as error:
-            job.skip(where, Reason.BAD_ROW, f"not JSON: {error}")
+            reading.skip(where, Reason.BAD_ROW, f"not JSON: {error}")
             continue
         if not isinstance(row, dict):
-            job.skip(where, Reason.BAD_ROW, f"a JSON {type(row).__name__} where an object was expected")
+            reading.skip(where, Reason.BAD_ROW, f"a JSON {type(row).__name__} where an object was expected")
         else:
             yield where, row
 
 
-def _object(job: Reading, where: str, members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(reading: Reading, where: str, members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        job.note("repeated_key", "JSON objects that give a key twice, of which the last is read", where)
+        reading.note("repeated_key", "JSON objects that give a key twice, of which the last is read", where)
     return found

@@ -31,34 +31,34 @@ def find(path: Path) -> Path | None:
 
 
 @register.reader("karpathy", "Karpathy's dataset_*.json")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair an image; `restval` counts as train. Raises DataError when the file has another shape."""
-    path = find(job.path)
+    path = find(reading.path)
     if path is None:
-        raise DataError(f"{job.path} has no JSON file with images and sentences", Reason.MISSING)
-    content = load_json(job, path)
+        raise DataError(f"{reading.path} has no JSON file with images and sentences", Reason.MISSING)
+    content = load_json(reading, path)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
         raise DataError(f"{path} is not Karpathy's format: expected an object with a list under 'images'")
-    root = ImageRoot(job, path.parent)
+    root = ImageRoot(reading, path.parent)
     for number, record in enumerate(images):
         where = f"{path.name} image {number}"
         if isinstance(record, Mapping) and isinstance(record.get("filename"), str):
-            pair = _pair(job, root, record, where)
+            pair = _pair(reading, root, record, where)
             if pair is not None:
                 yield pair
         else:
-            job.skip(where, Reason.BAD_ROW, "no 'filename'")
+            reading.skip(where, Reason.BAD_ROW, "no 'filename'")
 
 
-def _pair(job: Reading, root: ImageRoot, record: Mapping[str, Any], where: str) -> Pair | None:
+def _pair(reading: Reading, root: ImageRoot, record: Mapping[str, Any], where: str) -> Pair | None:
     name = record["filename"]
     folder = record.get("filepath")
     image = root.find(where, f"{folder}/{name}" if folder else name)
     if image is None:
         return None
     for part in no_strings(record.get("sentences")):
-        job.skip(where, Reason.BAD_ROW, f"sentences: no text in {part}")
-    texts = job.texts(where, strings(record.get("sentences")))
+        reading.skip(where, Reason.BAD_ROW, f"sentences: no text in {part}")
+    texts = reading.texts(where, strings(record.get("sentences")))
     split = record.get("split")
     return Pair(name, (image,), tuple(texts), normalise_split(split if isinstance(split, str) else None))

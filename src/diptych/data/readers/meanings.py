@@ -37,7 +37,7 @@ def is_described(value: Any) -> bool:
     )
 
 
-def described_texts(job: Reading, where: str, items: Iterable[Any], lang: str | None, field: str) -> list[Text]:
+def described_texts(reading: Reading, where: str, items: Iterable[Any], lang: str | None, field: str) -> list[Text]:
     """The texts of `{"text", "lang", "field", "origin", "meaning", "engine"}` objects; only the text is needed.
 
     `lang` and `field` stand in where an object does not say. An item that cannot be read is skipped as `where`.
@@ -47,10 +47,10 @@ def described_texts(job: Reading, where: str, items: Iterable[Any], lang: str | 
         described: Any = {"text": item} if isinstance(item, str) else item
         problem = _problem(described)
         if problem:
-            job.skip(where, Reason.BAD_ROW, f"text {number}: {problem}")
+            reading.skip(where, Reason.BAD_ROW, f"text {number}: {problem}")
             continue
         own_lang = described.get("lang")
-        texts = job.texts(
+        texts = reading.texts(
             where,
             [described["text"]],
             lang=own_lang.lower() if own_lang else lang,

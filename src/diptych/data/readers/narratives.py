@@ -38,7 +38,7 @@ def find(path: Path) -> list[Path]:
 
 
 @register.reader("narratives", "Localized Narratives of COCO or Open Images: JSON lines")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair an image, with the narratives of all its annotators (field "narrative"); traces and voices are left.
 
     Images: `train2017/000000107899.jpg` or the 2014 names for COCO, `train/0001eeaf4aed83f9.jpg` for Open
@@ -46,23 +46,25 @@ def read(job: Reading) -> Iterator[Pair]:
 
     Raises DataError when no such file is there.
     """
-    files = find(job.path)
+    files = find(reading.path)
     if not files:
-        raise DataError(f"{job.path} has no localized narratives (JSON lines with {', '.join(_KEYS)})", Reason.MISSING)
+        raise DataError(
+            f"{reading.path} has no localized narratives (JSON lines with {', '.join(_KEYS)})", Reason.MISSING
+        )
     found: dict[tuple[str, str], list[str]] = {}
     for file in files:
-        for where, line in lines(job, file):
+        for where, line in lines(reading, file):
             record = _record(line)
             if record is None:
-                job.skip(where, Reason.BAD_ROW, f"expected an object with {', '.join(_KEYS)}")
+                reading.skip(where, Reason.BAD_ROW, f"expected an object with {', '.join(_KEYS)}")
             else:
                 dataset, identifier, caption = record
                 found.setdefault((dataset, identifier), []).append(caption)
-    root = ImageRoot(job, files[0].parent)
+    root = ImageRoot(reading, files[0].parent)
     for (dataset, identifier), captions in found.items():
         image = root.find_any(identifier, _names(dataset, identifier))
         if image is not None:
-            texts = job.texts(identifier, captions, lang="en", field="narrative")
+            texts = reading.texts(identifier, captions, lang="en", field="narrative")
             yield Pair(identifier, (image,), tuple(texts), _split(dataset), None, {"dataset": dataset})
 
 

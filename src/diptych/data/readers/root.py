@@ -33,11 +33,11 @@ _URL = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
 class ImageRoot:
     """Finds image files by the names a table gives them, and remembers where the last one was."""
 
-    def __init__(self, job: Reading, folder: Path) -> None:
-        self._job = job
-        given = job.options.images_root
+    def __init__(self, reading: Reading, folder: Path) -> None:
+        self._reading = reading
+        given = reading.options.images_root
         self._folders = [given] if given is not None else [folder / name for name in FOLDERS]
-        self._spellings = Spellings(job)
+        self._spellings = Spellings(reading)
         self._unclear: list[str] = []  # names that the last one sought may stand for
         self._misses = 0
         self._hits = 0
@@ -51,11 +51,11 @@ class ImageRoot:
         """
         name = name.strip()
         if not name:
-            self._job.skip(where, Reason.NO_IMAGE, "empty image path")
+            self._reading.skip(where, Reason.NO_IMAGE, "empty image path")
         elif _URL.match(name):
-            self._job.skip(where, Reason.NO_IMAGE, f"{name} is an address; download the images first")
+            self._reading.skip(where, Reason.NO_IMAGE, f"{name} is an address; download the images first")
         elif not is_unicode(name):
-            self._job.skip(where, Reason.BAD_ROW, f"image path is not valid Unicode: {name}")
+            self._reading.skip(where, Reason.BAD_ROW, f"image path is not valid Unicode: {name}")
         elif (path := self._search(name)) is not None:
             self._hits += 1
             return FileImage(path)
@@ -93,10 +93,10 @@ class ImageRoot:
         self._misses += 1
         looked = _shown(self._folders)
         several = f"; it may be {' or '.join(self._unclear)}: write the one that is meant" if self._unclear else ""
-        self._job.skip(where, Reason.MISSING, f"no image {name} in {looked}{several}")
+        self._reading.skip(where, Reason.MISSING, f"no image {name} in {looked}{several}")
         if not self._hits and self._misses >= PATIENCE:
             raise DataError(
-                f"none of the first {self._misses} images of {self._job.path} exists (the last: {name}); "
+                f"none of the first {self._misses} images of {self._reading.path} exists (the last: {name}); "
                 f"looked in {looked}; name their folder with --images-root",
                 Reason.MISSING,
             )

@@ -39,9 +39,9 @@ class Rows:
     `split` is asked for the split of a row that does not say its own.
     """
 
-    def __init__(self, job: Reading, folder: Path, split: Callable[[], str | None] = lambda: None) -> None:
-        self._job = job
-        self._root = ImageRoot(job, folder)
+    def __init__(self, reading: Reading, folder: Path, split: Callable[[], str | None] = lambda: None) -> None:
+        self._reading = reading
+        self._root = ImageRoot(reading, folder)
         self._split = split
         self._columns: dict[tuple[str, ...], Columns] = {}
         self._facts: dict[str, CellFacts] = {}
@@ -51,7 +51,7 @@ class Rows:
 
         Raises ConfigError or DataError, with the columns found, when a needed column is not there.
         """
-        return assign(tuple(names), self._job.options, where)
+        return assign(tuple(names), self._reading.options, where)
 
     def pairs(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Pair]:
         """The Pairs of (where, row). Which columns hold texts is told by their names and the first rows' cells."""
@@ -79,15 +79,15 @@ class Rows:
         """Roles of the columns, worked out once for each set of names. Raises as `columns.assign`."""
         if names not in self._columns:
             self._columns[names] = found = assign(
-                names, self._job.options, where, facts=self._facts, all_texts=False, needs_image=needs_image
+                names, self._reading.options, where, facts=self._facts, all_texts=False, needs_image=needs_image
             )
-            self._job.columns.update(dict.fromkeys(names))
+            self._reading.columns.update(dict.fromkeys(names))
             for name in found.numbered:
-                self._job.notes.name("numbered_column", "columns read as texts by their numbered names", name)
+                self._reading.notes.name("numbered_column", "columns read as texts by their numbered names", name)
             for name in found.unread:
-                self._job.notes.name("unread_column", UNREAD, name)
+                self._reading.notes.name("unread_column", UNREAD, name)
             for name in found.other_images:
-                self._job.notes.name("unread_column", UNREAD_IMAGES, name)
+                self._reading.notes.name("unread_column", UNREAD_IMAGES, name)
         return self._columns[names]
 
     def _pair(self, row: Row, where: str) -> Pair | None:
@@ -95,7 +95,7 @@ class Rows:
         try:
             columns = self.columns(tuple(row), where)
         except DiptychError as error:
-            self._job.skip(where, getattr(error, "reason", Reason.BAD_ROW), str(error))
+            self._reading.skip(where, getattr(error, "reason", Reason.BAD_ROW), str(error))
             return None
         cell = row[columns.image or ""]
         images = tuple(self._images(cell, where))
@@ -116,28 +116,28 @@ class Rows:
         """The texts of one row; a row without any is noted as such, unless `quiet`."""
         row_lang = _scalar(row.get(columns.lang)) if columns.lang else None
         found: list[Text] = []
-        noted = len(self._job.skipped)
+        noted = len(self._reading.skipped)
         aligned = aligned_columns(row, columns.texts)
         for column in columns.texts:
             lang = column.lang or (row_lang.lower() if row_lang else None)
             if is_described(row[column.name]):
-                found += described_texts(self._job, where, row[column.name], lang, column.field)
+                found += described_texts(self._reading, where, row[column.name], lang, column.field)
                 continue
             values = self._strings(row[column.name], where)
             for part in no_strings(row[column.name]):
-                self._job.skip(where, Reason.BAD_ROW, f"{column.name}: no text in {part}")
+                self._reading.skip(where, Reason.BAD_ROW, f"{column.name}: no text in {part}")
             if column.field in ONE_TEXT and len(values) > 1:
                 values = ["\n".join(values)]
-            texts = self._job.texts(where, values, lang=lang, field=column.field)
+            texts = self._reading.texts(where, values, lang=lang, field=column.field)
             meaning = aligned.get(column.name)
             found += [replace(text, meaning=meaning) for text in texts] if meaning is not None else texts
-        if columns.texts and not found and not quiet and len(self._job.skipped) == noted:
-            self._job.skip(where, Reason.EMPTY_TEXT, "no text")
+        if columns.texts and not found and not quiet and len(self._reading.skipped) == noted:
+            self._reading.skip(where, Reason.EMPTY_TEXT, "no text")
         return tuple(found)
 
     def _strings(self, cell: Any, where: str) -> list[str]:
         if isinstance(cell, str) and (listed := listed_strings(cell)) is not None:
-            self._job.note("list_in_cell", _LISTED, where)
+            self._reading.note("list_in_cell", _LISTED, where)
             return listed
         return strings(cell)
 
@@ -148,7 +148,7 @@ class Rows:
         """
         if isinstance(value, list):
             if not value:
-                self._job.skip(where, Reason.NO_IMAGE, "empty list of images")
+                self._reading.skip(where, Reason.NO_IMAGE, "empty list of images")
             for item in value:
                 yield from self._images(item, where)
         elif isinstance(value, bytes):
@@ -160,14 +160,14 @@ class Rows:
             for image in self._images(value["path"], where):
                 yield _part(image, value) if isinstance(image, VideoImage) else image
         elif isinstance(value, str) and (listed := listed_strings(value)):
-            self._job.note("list_in_cell", _LISTED, where)
+            self._reading.note("list_in_cell", _LISTED, where)
             yield from self._images(list(listed), where)
         elif isinstance(value, str):
             file = self._root.find(where, value)
             if file is not None:
                 yield VideoImage(file.path) if file.path.suffix.lower() in VIDEO_SUFFIXES else file
         else:
-            self._job.skip(where, Reason.NO_IMAGE, f"no image in {type(value).__name__} {str(value)[:40]!r}")
+            self._reading.skip(where, Reason.NO_IMAGE, f"no image in {type(value).__name__} {str(value)[:40]!r}")
 
 
 def _fill(sample: list[tuple[Place, Row]], rows: Iterator[tuple[Place, Row]], most: int) -> None:

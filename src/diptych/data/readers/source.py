@@ -68,31 +68,31 @@ class Source:
         """
         return fingerprint.combined(self._listing(pair) for pair in self._chosen(Reading(self.path, self.options)))
 
-    def _chosen(self, job: Reading) -> Iterator[Pair]:
+    def _chosen(self, reading: Reading) -> Iterator[Pair]:
         """The pairs of the wanted split; "held-out" is one of every source."""
         wanted = normalise_split(self.options.split)
         if wanted != HELD_OUT:
-            return self._read(job, wanted)
-        pairs = list(self._read(job, None))
+            return self._read(reading, wanted)
+        pairs = list(self._read(reading, None))
         named = [pair for pair in pairs if pair.split == HELD_OUT]
         return iter(named or divide(pairs, "train", "val", SHARE)["val"])
 
-    def _read(self, job: Reading, wanted: str | None) -> Iterator[Pair]:
+    def _read(self, reading: Reading, wanted: str | None) -> Iterator[Pair]:
         parts = parse_parts(self.options.text_parts)
         seen: Counter[str | None] = Counter()
         fields: set[str] = set()
         keys = _Keys()
-        for record in self._records(job):
+        for record in self._records(reading):
             pair, repeats = keys.give(record.pair)
             seen[pair.split] += 1
             if self.options.origins:
                 pair = of_origins(pair, self.options.origins)
             fields.update(text.field for text in pair.texts)
             if wanted is None or pair.split == wanted:
-                _note(job.notes, record, repeats)
+                _note(reading.notes, record, repeats)
                 yield join_parts(pair, parts) if parts else pair
         if not seen:
-            raise DataError(self._nothing(job.skipped), Reason.NO_IMAGE)
+            raise DataError(self._nothing(reading.skipped), Reason.NO_IMAGE)
         if wanted is not None and wanted not in seen:
             found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items())
             raise DataError(f"{self.path} has no split {wanted!r}; splits found: {found}", Reason.NO_IMAGE)
@@ -100,18 +100,18 @@ class Source:
             found = ", ".join(sorted(fields)) or "none"
             raise DataError(f"{self.path} has no text part {missing[0]!r}; parts found: {found}", Reason.EMPTY_TEXT)
 
-    def _records(self, job: Reading) -> Iterator[Joined]:
+    def _records(self, reading: Reading) -> Iterator[Joined]:
         if find("reader", self.format).facts.get("lists_once"):
-            return map(Joined, self._rows(job))
-        passes = iter((Reading(self.path, self.options), job))  # the first only to know which images there are
+            return map(Joined, self._rows(reading))
+        passes = iter((Reading(self.path, self.options), reading))  # the first only to know which images there are
         return joined(lambda: self._rows(next(passes)))
 
-    def _rows(self, job: Reading) -> Iterator[Pair]:
-        for pair in find("reader", self.format).part(job):
+    def _rows(self, reading: Reading) -> Iterator[Pair]:
+        for pair in find("reader", self.format).part(reading):
             if is_unicode(_labels(pair)):
                 yield pair
             else:
-                job.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
+                reading.skip(pair.id, Reason.BAD_ROW, "id, split, class or language is not valid Unicode")
 
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:

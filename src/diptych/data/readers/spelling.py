@@ -13,8 +13,8 @@ _SPELT = "files found by another spelling of their names (accents in one or two 
 class Spellings:
     """The names in folders, by what is the same but for accents' encoding and case. Each folder is listed once."""
 
-    def __init__(self, job: Reading) -> None:
-        self._job = job
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
         self._folders: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, folder: Path, name: str) -> tuple[Path | None, list[str]]:
@@ -34,7 +34,7 @@ class Spellings:
             place /= same[0]
         if not place.is_file():
             return None, []
-        self._job.notes.name("other_spelling", _SPELT, f"{name} as {place.name}")
+        self._reading.notes.name("other_spelling", _SPELT, f"{name} as {place.name}")
         return place, []
 
     def _listing(self, folder: Path) -> dict[str, list[str]]:

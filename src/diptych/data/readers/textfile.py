@@ -20,11 +20,11 @@ MAX_LINE = 16 << 20  # bytes; a longer line is skipped, not held in memory
 _SAMPLE = 1 << 16  # bytes
 
 
-def text_encoding(job: Reading, path: Path) -> Encoding:
+def text_encoding(reading: Reading, path: Path) -> Encoding:
     """The encoding of a file of this source; a guess is noted. Raises DataError as `encodings.encoding_of`."""
-    found = encoding_of(path, job.options.encoding)
+    found = encoding_of(path, reading.options.encoding)
     if found.remark:
-        job.notes.name("encoding", f"files {found.remark}", path.name)
+        reading.notes.name("encoding", f"files {found.remark}", path.name)
     return found
 
 
@@ -37,14 +37,14 @@ def head(path: Path, size: int = _SAMPLE) -> bytes:
         raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
 
 
-def lines(job: Reading, path: Path) -> Iterator[tuple[str, str]]:
+def lines(reading: Reading, path: Path) -> Iterator[tuple[str, str]]:
     """("file line 12", text) for each non-blank line; lines that are not Unicode are skipped and named.
 
     A line ends at a line feed, with or without a carriage return before it, and nowhere else.
     """
-    encoding = text_encoding(job, path)
+    encoding = text_encoding(reading, path)
     if encoding.name.startswith(WIDE):
-        yield from _wide_lines(job, path, encoding)
+        yield from _wide_lines(reading, path, encoding)
         return
     with path.open("rb") as stream:
         number = 0
@@ -54,20 +54,22 @@ def lines(job: Reading, path: Path) -> Iterator[tuple[str, str]]:
             if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
                 while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
                     pass
-                job.skip(where, Reason.BAD_ROW, f"longer than {MAX_LINE >> 20} MB")
+                reading.skip(where, Reason.BAD_ROW, f"longer than {MAX_LINE >> 20} MB")
                 continue
             if number == 1:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
             try:
                 text = raw.decode("utf-8" if encoding.name == "utf-8-sig" else encoding.name).strip("\r\n")
             except UnicodeDecodeError as error:
-                job.skip(where, Reason.BAD_ROW, f"not {encoding.name.upper()}: {error.reason} at byte {error.start}")
+                reading.skip(
+                    where, Reason.BAD_ROW, f"not {encoding.name.upper()}: {error.reason} at byte {error.start}"
+                )
                 continue
             if text.strip():
                 yield where, text
 
 
-def _wide_lines(job: Reading, path: Path, encoding: Encoding) -> Iterator[tuple[str, str]]:
+def _wide_lines(reading: Reading, path: Path, encoding: Encoding) -> Iterator[tuple[str, str]]:
     number = 0
     with path.open(encoding=encoding.name, newline="\n") as stream:
         try:
@@ -75,24 +77,24 @@ def _wide_lines(job: Reading, path: Path, encoding: Encoding) -> Iterator[tuple[
                 if line.strip():
                     yield f"{path.name} line {number}", line.strip("\r\n")
         except UnicodeError as error:
-            job.skip(path.name, Reason.TRUNCATED, f"not {encoding.name} after line {number}: {error}")
+            reading.skip(path.name, Reason.TRUNCATED, f"not {encoding.name} after line {number}: {error}")
 
 
-def load_json(job: Reading, path: Path) -> Any:
+def load_json(reading: Reading, path: Path) -> Any:
     """The content of a whole JSON file. Raises DataError for what is not JSON."""
     try:
-        with _opened(job, path) as stream:
+        with _opened(reading, path) as stream:
             return json.load(stream)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}") from error
 
 
-def json_array(job: Reading, path: Path, block: int = 1 << 20) -> Iterator[Any]:
+def json_array(reading: Reading, path: Path, block: int = 1 << 20) -> Iterator[Any]:
     """The elements of a top-level JSON array, one by one, so that a file of gigabytes fits in memory.
 
     Raises DataError when the file is no array or breaks off.
     """
-    with _opened(job, path) as stream:
+    with _opened(reading, path) as stream:
         buffer = stream.read(block).lstrip()
         if not buffer.startswith("["):
             raise DataError(f"{path} must hold a JSON array, found {buffer[:20]!r}")
@@ -100,8 +102,8 @@ def json_array(job: Reading, path: Path, block: int = 1 << 20) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _opened(job: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
-    encoding = text_encoding(job, path)
+def _opened(reading: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
+    encoding = text_encoding(reading, path)
     try:
         with open_text(path, encoding) as stream:
             yield stream
@@ -111,14 +113,14 @@ def _opened(job: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
         raise DataError(f"{path} is not valid {encoding.name}: {error}") from error
 
 
-def json_array_under(job: Reading, path: Path, key: str, block: int = 1 << 20) -> Iterator[Any]:
+def json_array_under(reading: Reading, path: Path, key: str, block: int = 1 << 20) -> Iterator[Any]:
     """The elements of the first array that stands under `key` in a JSON object, as `json_array` gives them.
 
     Raises DataError when the file is no object, has no such array, or breaks off.
     """
     start = re.compile(rf'"{re.escape(key)}"\s*:\s*\[')
     overlap = len(key) + 64  # characters: a key may lie across two blocks
-    with _opened(job, path) as stream:
+    with _opened(reading, path) as stream:
         buffer = stream.read(block)
         if not buffer.lstrip().startswith("{"):
             raise DataError(f"{path} must hold a JSON object, found {buffer[:20]!r}")

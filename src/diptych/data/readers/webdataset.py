@@ -67,7 +67,7 @@ class _Sample:
 
 
 @register.reader("webdataset", "tars with members grouped by name")
-def read(job: Reading) -> Iterator[Pair]:
+def read(reading: Reading) -> Iterator[Pair]:
     """One Pair for each run of members with the same key (name up to the first dot after the last slash; up to a later
     one where images and texts that share more of their names stand under it, which is noted).
 
@@ -76,34 +76,32 @@ def read(job: Reading) -> Iterator[Pair]:
     ("0.1.jpg"): masks and depth maps beside it ("0.seg.png") only with `extra_images`. Images of an uncompressed tar
     stay in it and are read in place.
     """
-    for path in source_files(job, ENDINGS):
-        rows = Rows(job, path.parent)
+    for path in source_files(reading, ENDINGS):
+        rows = Rows(reading, path.parent)
         most = FEW_SAMPLES if is_compressed(path) else SAMPLE_ROWS
         last = ""
-        for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(job, path)), most):
+        for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(reading, path)), most):
             # "0_mask" after "0" is no record of its own
-            if not job.options.extra_images and masked_stem(sample.key) == last and not sample.captions:
-                job.notes.add(
-                    "extra_image", BESIDE, sample.key, part=sample.key.removeprefix(last)
-                )  # "0_mask" after "0"
+            if not reading.options.extra_images and masked_stem(sample.key) == last and not sample.captions:
+                reading.notes.add("extra_image", BESIDE, sample.key, part=sample.key.removeprefix(last))
                 continue
             last = sample.key
-            pair = _pair(job, rows, sample, path)
+            pair = _pair(reading, rows, sample, path)
             if pair is not None:
                 yield pair
 
 
-def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
+def _samples(reading: Reading, path: Path) -> Iterator[_Sample]:
     key, run, names = "", dict[str, _Sample](), set[str]()  # of members under one key, by what comes before their kind
     pickles = 0
     try:
-        for tar, member in _members(job, path):
+        for tar, member in _members(reading, path):
             own, ending = _key_and_ending(member.name)
             if not own.rsplit("/", 1)[-1]:  # such as .DS_Store
-                job.note("hidden", "hidden members of tars, passed over", member.name)
+                reading.note("hidden", "hidden members of tars, passed over", member.name)
                 continue
             if own != key or member.name in names:  # a key given twice in a row
-                yield from _told_apart(job, path, key, run)
+                yield from _separated(reading, path, key, run)
                 key, run, names = own, {}, set()
             names.add(member.name)
             between, _, kind = ending.rpartition(".")
@@ -111,15 +109,15 @@ def _samples(job: Reading, path: Path) -> Iterator[_Sample]:
             if kind in PICKLES:
                 pickles += 1
                 continue
-            _add(job, path, tar, member, ending, sample)
+            _add(reading, path, tar, member, ending, sample)
     except _TAR_ERRORS as error:
-        job.skip(path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
-    yield from _told_apart(job, path, key, run)
+        reading.skip(path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
+    yield from _separated(reading, path, key, run)
     if pickles:
-        job.skip(path.name, Reason.BAD_ROW, f"{pickles} pickles in it, which could run code: never opened")
+        reading.skip(path.name, Reason.BAD_ROW, f"{pickles} pickles in it, which could run code: never opened")
 
 
-def _told_apart(job: Reading, path: Path, key: str, run: dict[str, _Sample]) -> Iterator[_Sample]:
+def _separated(reading: Reading, path: Path, key: str, run: dict[str, _Sample]) -> Iterator[_Sample]:
     """The members under one key as one sample, or as several where its dots are part of their names.
 
     "v1.0_0.png" and "v1.0_0.txt" are no further image and caption of "v1.0_1.png" and "v1.0_1.txt".
@@ -135,12 +133,14 @@ def _told_apart(job: Reading, path: Path, key: str, run: dict[str, _Sample]) -> 
         sample.record |= one.record
         sample.group = sample.group if one.group is None else one.group
     if len(found) > 1:
-        detail = "records whose names have dots in them, told apart by what their images and texts share"
-        job.notes.add("dotted_name", detail, *(f"{path.name}::{one.key}" for one in found.values()), count=len(found))
+        detail = "records whose names have dots in them, separated by the part that their images and texts share"
+        reading.notes.add(
+            "dotted_name", detail, *(f"{path.name}::{one.key}" for one in found.values()), count=len(found)
+        )
     yield from found.values()
 
 
-def _members(job: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+def _members(reading: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Regular members in file order. Raises one of _TAR_ERRORS where the tar is damaged."""
     with _open(path) as tar:
         while (member := tar.next()) is not None:
@@ -150,7 +150,7 @@ def _members(job: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfil
             if is_unicode(member.name):
                 yield tar, member
             else:
-                job.skip(f"{path.name}::{member.name}", Reason.BAD_ROW, "the name is not valid UTF-8")
+                reading.skip(f"{path.name}::{member.name}", Reason.BAD_ROW, "the name is not valid UTF-8")
         if not is_compressed(path) and not _ends_at(path, tar.offset):
             raise tarfile.ReadError("no end mark after the last member")
 
@@ -178,41 +178,43 @@ def _key_and_ending(name: str) -> tuple[str, str]:
     return (f"{folder}/{stem}" if folder else stem), ending.lower()
 
 
-def _add(job: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample) -> None:
+def _add(
+    reading: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample
+) -> None:
     where = f"{path.name}::{member.name}"
     kind = ending.rpartition(".")[2]
     if f".{kind}" in SUFFIXES:
-        image = _image(job, path, tar, member, where)
+        image = _image(reading, path, tar, member, where)
         if image is not None:
             sample.images.append((ending.rpartition(".")[0], image))
     elif kind in (*TEXTS, "json", "cls"):
-        content = _content(job, tar, member, where)
+        content = _content(reading, tar, member, where)
         if content is not None:
-            _add_text(job, sample, kind, content, where)
+            _add_text(reading, sample, kind, content, where)
     else:
-        job.notes.add("other_kind", "members of tars of kinds that are not read", member.name, part=f".{kind}")
+        reading.notes.add("other_kind", "members of tars of kinds that are not read", member.name, part=f".{kind}")
 
 
-def _image(job: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> ImageRef | None:
+def _image(reading: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> ImageRef | None:
     if is_compressed(path):
         if member.size > MAX_COMPRESSED_IMAGE:
-            job.skip(where, Reason.TOO_LARGE, f"{member.size} bytes in a compressed tar; unpack to .tar first")
+            reading.skip(where, Reason.TOO_LARGE, f"{member.size} bytes in a compressed tar; unpack to .tar first")
             return None
         return BytesImage(_bytes(tar, member), where)
     return TarImage(path, member.name, member.offset_data, member.size)
 
 
-def _content(job: Reading, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> str | None:
+def _content(reading: Reading, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> str | None:
     if member.size > MAX_TEXT:
-        job.skip(where, Reason.TOO_LARGE, f"{member.size} bytes; texts have at most {MAX_TEXT}")
+        reading.skip(where, Reason.TOO_LARGE, f"{member.size} bytes; texts have at most {MAX_TEXT}")
         return None
     try:
-        content, encoding = decoded(_bytes(tar, member), where, job.options.encoding)
+        content, encoding = decoded(_bytes(tar, member), where, reading.options.encoding)
     except DataError as error:
-        job.skip(where, Reason.BAD_ROW, str(error))
+        reading.skip(where, Reason.BAD_ROW, str(error))
         return None
     if encoding.remark:
-        job.note("encoding", f"members of tars {encoding.remark}", where)
+        reading.note("encoding", f"members of tars {encoding.remark}", where)
     return content
 
 
@@ -223,18 +225,18 @@ def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return stream.read()
 
 
-def _add_text(job: Reading, sample: _Sample, kind: str, content: str, where: str) -> None:
+def _add_text(reading: Reading, sample: _Sample, kind: str, content: str, where: str) -> None:
     if kind in TEXTS:
         sample.captions.append(content)
         if "\n" in content.strip():
-            job.note("caption_of_lines", "texts of several lines in one member, read as one text each", where)
+            reading.note("caption_of_lines", "texts of several lines in one member, read as one text each", where)
     elif kind == "cls":
         sample.group = content.strip() or None
     else:
         try:
             record = json.loads(content)
         except (ValueError, RecursionError) as error:
-            job.skip(where, Reason.BAD_ROW, f"not JSON: {error}")
+            reading.skip(where, Reason.BAD_ROW, f"not JSON: {error}")
             return
         if isinstance(record, Mapping):
             sample.record.update(record)
@@ -242,25 +244,25 @@ def _add_text(job: Reading, sample: _Sample, kind: str, content: str, where: str
             sample.captions += strings(record)
 
 
-def _pair(job: Reading, rows: Rows, sample: _Sample, path: Path) -> Pair | None:
+def _pair(reading: Reading, rows: Rows, sample: _Sample, path: Path) -> Pair | None:
     where = f"{path.name}::{sample.key}"
     if not sample.images:
-        job.skip(where, Reason.NO_IMAGE, "no image member under this key")
+        reading.skip(where, Reason.NO_IMAGE, "no image member under this key")
         return None
     split = sample.record.get("split")
     return Pair(
         id=f"{path.name.split('.')[0]}/{sample.key}",  # keys may come again in another shard
-        images=_images(job, sample),
-        texts=_texts(job, rows, sample, where),
-        split=normalise_split(split if isinstance(split, str) else None) or file_split(job, path),
+        images=_images(reading, sample),
+        texts=_texts(reading, rows, sample, where),
+        split=normalise_split(split if isinstance(split, str) else None) or file_split(reading, path),
         group=sample.group,
         meta={name: value for name, value in sample.record.items() if isinstance(value, int | bool)},
     )
 
 
-def _images(job: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
+def _images(reading: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
     """The images of a record: the one named like the key or, without one, all that are no masks; numbered ones too."""
-    if job.options.extra_images:
+    if reading.options.extra_images:
         return tuple(image for _, image in sample.images)
     plain = [image for between, image in sample.images if not between]
     numbered = [image for between, image in sample.images if between.isdigit()]
@@ -268,20 +270,20 @@ def _images(job: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
     chosen = tuple([*plain[:1], *numbered] or named or [image for _, image in sample.images])
     for between, image in sample.images:
         if image not in chosen:
-            job.notes.add("extra_image", BESIDE, image.name, part=between)
+            reading.notes.add("extra_image", BESIDE, image.name, part=between)
     return chosen
 
 
-def _texts(job: Reading, rows: Rows, sample: _Sample, where: str) -> tuple[Text, ...]:
+def _texts(reading: Reading, rows: Rows, sample: _Sample, where: str) -> tuple[Text, ...]:
     """Captions of txt members that the JSON does not hold too, as img2dataset writes them, then those of the JSON."""
     said = rows.texts(sample.record, rows.columns(tuple(sample.record), where, needs_image=False), where, quiet=True)
     copies = {_collapsed(text.value) for text in said}
     copies.add(_collapsed(" ".join(text.value for text in said if text.field == "caption")))
     lang = sample.record.get("lang")
     own = [caption for caption in sample.captions if _collapsed(caption) not in copies or not caption.strip()]
-    found = (*job.texts(where, own, lang=lang if isinstance(lang, str) else None), *said)
+    found = (*reading.texts(where, own, lang=lang if isinstance(lang, str) else None), *said)
     if not found:
-        job.skip(where, Reason.EMPTY_TEXT, "no text")
+        reading.skip(where, Reason.EMPTY_TEXT, "no text")
     return found
 
 

@@ -170,7 +170,7 @@ def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[Any, Any, float]]
         raise DataError(f"{path} is no video that can be read ({_first_line(error)})", Reason.NOT_A_VIDEO) from error
     with container:
         if not container.streams.video:
-            raise DataError(f"{path} has no pictures, only other streams", Reason.NO_FRAMES)
+            raise DataError(f"{path} has no video stream", Reason.NO_FRAMES)
         stream = container.streams.video[0]
         stream.thread_type = "NONE"  # several videos are read side by side
         width, height = stream.codec_context.width, stream.codec_context.height
@@ -186,7 +186,7 @@ def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[Any, Any, float]]
 
 
 def _seconds(container: Any, stream: Any) -> float:
-    """Length of the pictures; 0 where the file does not say."""
+    """Length of the video; 0 where the file does not say."""
     if stream.duration and stream.time_base:
         return max(0.0, float(stream.duration * stream.time_base))
     return max(0.0, container.duration / 1_000_000) if container.duration else 0.0
@@ -222,7 +222,7 @@ def _frame_at(container: Any, stream: Any, seconds: float) -> Any:
             continue
         for frame in frames:
             decoded += 1
-            # what follows a seek to the middle of a group of pictures is built on nothing
+            # frames before the first key frame refer to frames that were not decoded
             sound = sound or frame.key_frame
             if not sound:
                 continue
