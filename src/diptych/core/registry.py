@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, ModelError
 from .extras import needed_by
 
 T = TypeVar("T")
@@ -177,7 +177,9 @@ def names(kind: str) -> list[str]:
 
 def has(kind: str, name: str) -> bool:
     """Whether there is a part of that name, where another kind of thing (a file, a folder) may be meant."""
-    return name in _allowed or not {name, name.partition(":")[0]}.isdisjoint(entries(kind))
+    if _lookup(kind, name) is None:
+        _load_plugins()
+    return name in _allowed or _lookup(kind, name) is not None
 
 
 def find(kind: str, name: str) -> Entry:
@@ -185,17 +187,24 @@ def find(kind: str, name: str) -> Entry:
 
     Raises ConfigError, with the choices and the nearest one, for a name that there is not.
     """
-    title, head = KINDS[kind].title, name.partition(":")[0]
+    title = KINDS[kind].title
     steps: tuple[Callable[[], None], ...] = (lambda: None, lambda: _import_own(kind, name), _load_plugins)
     for look_further in steps:
         look_further()
-        if entry := _table(kind).get(name) or _table(kind).get(head):
-            if name != entry.name and not entry.facts.get("arguments"):
+        if entry := _lookup(kind, name):
+            if name.startswith(f"{entry.name}:") and not entry.facts.get("arguments"):
                 raise ConfigError(f"found {title} {name!r}; expected {entry.usage}")
             return entry.load()
     if _OWN_CODE.fullmatch(name):
         raise ConfigError(f"the {title} {name!r} is not registered; {HOW_TO_REGISTER}")
     raise unknown(title, name, [entry.usage for entry in entries(kind).values()])
+
+
+def _lookup(kind: str, name: str) -> Entry | None:
+    """By the registered name, with or without arguments after a colon, or as "package.module:Name"."""
+    table = _table(kind)
+    same = (entry for entry in table.values() if f"{entry.module}:{entry.attribute}" == name)
+    return table.get(name) or table.get(name.partition(":")[0]) or next(same, None)
 
 
 def get(kind: str, name: str) -> Any:
@@ -235,6 +244,18 @@ def build(kind: str, part: Part, **known: Any) -> Any:
         return entry.part(*arguments, **given, **part.options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{where} cannot take {dict(part.options)}: {error}") from error
+
+
+def build_saved(kind: str, part: Part, folder: Path, **known: Any) -> Any:
+    """As `build`, for a part that the saved model in `folder` names. Nothing is imported because of that name.
+
+    Raises ModelError for a part that is not registered here.
+    """
+    if not has(kind, part.name):
+        raise ModelError(
+            f"{folder} needs the {KINDS[kind].title} {part.name!r}, not registered here; {HOW_TO_REGISTER}"
+        )
+    return build(kind, part, **known)
 
 
 def part_of(value: Any, where: str) -> Part:
@@ -286,7 +307,7 @@ def check_options(options: Mapping[str, Any], allowed: Iterable[str], where: str
 def _arguments(entry: Entry, name: str) -> list[str]:
     """What stands after the colon, cut at the separator unless it is a folder whose name happens to hold one."""
     wanted = entry.facts.get("arguments", ())
-    rest = name.removeprefix(entry.name).removeprefix(":")
+    rest = name.removeprefix(f"{entry.name}:") if name.startswith(f"{entry.name}:") else ""
     if not wanted or (not rest and entry.facts.get("optional")):
         return []
     if not rest:

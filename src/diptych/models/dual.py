@@ -14,11 +14,11 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
+from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, UInt8
 from diptych.core.similarity import similarity_of
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
-from diptych.encoders import image_tower, text_tower
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.text.tokens import read_tokens
 from diptych.models import familiarity
@@ -108,7 +108,7 @@ class DualEncoder:
         """Pixels to features."""
         side = self.config.image
         if side.tower != files.BUNDLED:
-            tower = image_tower(side.tower, **side.options)
+            tower: ImageTower = build_saved("image_tower", Part(side.tower, side.options), self.folder)
             _expect(side, tower.fingerprint)
             return tower
         if side.preprocess is None:
@@ -126,7 +126,7 @@ class DualEncoder:
         side = self.config.text
         if side.tower == files.BUNDLED:
             return read_tokens(self._verified)
-        tower = text_tower(side.tower, **side.options)
+        tower: TextTower = build_saved("text_tower", Part(side.tower, side.options), self.folder)
         _expect(side, tower.fingerprint)
         return tower
 

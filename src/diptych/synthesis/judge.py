@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.extras import needed_by
-from diptych.core.registry import build
+from diptych.core.registry import build_saved
 from diptych.core.shapes import Float
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.export import read_weights
@@ -47,7 +47,9 @@ class Judge(nn.Module):
         self.size = size or preprocess.size
         (self.mean,), (self.std,) = {*preprocess.mean}, {*preprocess.std}
         self.net = _network(_VARIANTS[source].number)
-        self.head: nn.Module = build("head", side.head, features=side.features, dim=encoder.config.dim)
+        self.head: nn.Module = build_saved(
+            "head", side.head, encoder.folder, features=side.features, dim=encoder.config.dim
+        )
         bundled = side.tower == files.BUNDLED
         tower = read_weights(encoder.folder, files.IMAGE_TOWER) if bundled else _imagenet(source)
         for part, weights in ((self.net, tower), (self.head, read_weights(encoder.folder, files.IMAGE_HEAD))):

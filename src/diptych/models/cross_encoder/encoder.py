@@ -12,10 +12,10 @@ import torch
 
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import SILENT, CrossEncoder, MapTower, Preprocess, Progress
+from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
-from diptych.encoders import image_tower
 from diptych.encoders.half_precision import half_on
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.pytorch import choose_device
@@ -101,7 +101,7 @@ class TrainedCrossEncoder:
         if side.tower == BUNDLED:
             graph = self._verified / files.GRAPH
             return OnnxImageTower(graph, side.preprocess, weights=graph.with_name(WEIGHTS))
-        tower = image_tower(side.tower)
+        tower = build_saved("image_tower", Part(side.tower), self.folder)
         if tower.fingerprint != side.fingerprint:
             raise ModelError(
                 f"this model was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, "
