@@ -161,3 +161,9 @@ def test_another_tower_than_the_one_trained_on_is_refused(copy: Path) -> None:
         ModelError, match="trained on the tower 'fake' with fingerprint 00000000, the one installed here"
     ):
         diptych.load(copy).encode_texts("red")
+
+
+def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "cross", "format": 1}', encoding="utf-8")
+    with pytest.raises(ModelError, match="holds a model of kind 'cross'; expected a dual encoder"):
+        read_config(tmp_path)

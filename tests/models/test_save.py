@@ -99,7 +99,7 @@ def test_a_save_that_breaks_off_keeps_the_old_model(tmp_path: Path, monkeypatch:
     def break_off(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving, "write_json", break_off)
+    monkeypatch.setattr("diptych.models.folder.write_json", break_off)
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path / "m", name="new")
     assert diptych.load(tmp_path / "m").name == "old"

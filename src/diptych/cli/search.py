@@ -221,7 +221,8 @@ def _attach(collection: Library, slow: str | None, beta: float | None, common: C
 
 def _cross_encoder_here() -> str | None:
     """The folder of a cross-encoder that was trained in the working folder, if there is one."""
-    from diptych.models.cross_encoder.folder import KIND, kind_of
+    from diptych.models.cross_encoder.folder import KIND
+    from diptych.models.folder import kind_of
 
     return next((str(one) for one in sorted(Path("runs").glob("*/model")) if kind_of(one) == KIND), None)
 

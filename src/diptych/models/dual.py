@@ -11,7 +11,7 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.cosine import normalise
-from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.registry import Part, build_saved
@@ -19,22 +19,24 @@ from diptych.core.shapes import Float, Float32, UInt8
 from diptych.core.similarity import similarity_of
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
-from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.text.tokens import read_tokens
 from diptych.models import familiarity
 from diptych.models import folder as files
 from diptych.models.familiarity import Familiarity
+from diptych.models.loaded import LoadedModel, embed_all, require_fingerprint
 from diptych.models.runner import OnnxHead
 
 _TEXT_BATCH = 256
 
 
-class DualEncoder:
+class DualEncoder(LoadedModel):
     """Embeds images and texts into one space; each side loads when it is first asked for.
 
     Runs on ONNX Runtime and NumPy: no PyTorch unless a tower needs it. Made by
     `diptych.load("base")` or `diptych.load(folder)`.
     """
+
+    config: files.ModelConfig
 
     def __init__(
         self, folder: Path, config: files.ModelConfig, *, threads: int | None = None, dims: int | None = None
@@ -53,11 +55,6 @@ class DualEncoder:
         if not 1 <= dims <= self.config.dim:
             raise ConfigError(f"dims must be from 1 to {self.config.dim}, the model's width; found {dims}")
         return DualEncoder(self.folder, self.config, threads=self._threads, dims=dims)
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.config.name
 
     @property
     def dim(self) -> int:
@@ -89,12 +86,6 @@ class DualEncoder:
         return self.text_tower.languages
 
     @cached_property
-    def _verified(self) -> Path:
-        """The folder, once all files in it are known to be whole."""
-        files.verify(self.folder, self.config)
-        return self.folder
-
-    @cached_property
     def familiarity(self) -> Familiarity | None:
         """How near images are to those of the training; None for a model that does not say, or a truncated one."""
         return None if self._dims is not None else familiarity.read(self.folder)
@@ -106,19 +97,7 @@ class DualEncoder:
     @cached_property
     def image_tower(self) -> ImageTower:
         """Pixels to features."""
-        side = self.config.image
-        if side.tower != files.BUNDLED:
-            tower: ImageTower = build_saved("image_tower", Part(side.tower, side.options), self.folder)
-            _expect(side, tower.fingerprint)
-            return tower
-        if side.preprocess is None:
-            raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
-        return OnnxImageTower(
-            self._verified / f"{files.IMAGE_TOWER}.onnx",
-            side.preprocess,
-            threads=self._threads,
-            weights=self._verified / files.WEIGHTS,
-        )
+        return self._image_tower(self.config.image, f"{files.IMAGE_TOWER}.onnx", self._threads)
 
     @cached_property
     def text_tower(self) -> TextTower:
@@ -127,7 +106,7 @@ class DualEncoder:
         if side.tower == files.BUNDLED:
             return read_tokens(self._verified)
         tower: TextTower = build_saved("text_tower", Part(side.tower, side.options), self.folder)
-        _expect(side, tower.fingerprint)
+        require_fingerprint(side, tower.fingerprint)
         return tower
 
     @cached_property
@@ -160,18 +139,7 @@ class DualEncoder:
         With a list given as `skipped`, pictures that cannot be read are left out and named there;
         without it the first such picture raises DataError.
         """
-        from diptych.data.images import stream
-
-        several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-        rows = [np.zeros((0, self.dim), dtype=np.float32)]
-        batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
-        for batch in progress.track(batches, "images", total=-(-len(several) // batch_size)):
-            for _, problem in batch.skipped:
-                if skipped is None:
-                    raise problem.error()
-                skipped.append(problem)
-            rows.append(self.encode_pixels(batch.pixels))
-        return np.concatenate(rows)
+        return embed_all(images, self.preprocess, self.encode_pixels, "images", batch_size, workers, progress, skipped)
 
     def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of one text or several."""
@@ -230,12 +198,4 @@ def require_cosine(model: Any, what: str) -> None:
         raise ConfigError(
             f"the model {model.name!r} was trained to compare by {compares_by}, and {what} ranks by the cosine; "
             "choose a model that was trained by the cosine"
-        )
-
-
-def _expect(side: files.SideConfig, found: str) -> None:
-    if side.fingerprint and side.fingerprint != found:
-        raise ModelError(
-            f"this model was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, "
-            f"the one installed here has {found[:8]}; install the version named in the model's card"
         )

@@ -22,14 +22,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, TypeVar
 
 from diptych.core import fingerprint
 from diptych.core.config import Part, from_dict, to_dict
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.files import fsync_folder
+from diptych.core.files import fsync_file, fsync_folder, write_bytes, write_json
 from diptych.core.protocols import Preprocess
+from diptych.core.version import __version__
 
+S = TypeVar("S", bound="SavedModel")
+DUAL = "dual"  # the kind of a dual encoder, whose config.json names none
 FORMAT = 1
 CONFIG = "config.json"
 CARD = "README.md"
@@ -52,15 +55,11 @@ class SideConfig:
     fingerprint: str = ""  # of a tower that is not bundled
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """What config.json holds."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """What config.json of any kind of model holds; each kind adds its parts."""
 
     name: str
-    dim: int
-    image: SideConfig
-    text: SideConfig
-    similarity: str = "cosine"
     diptych: str = ""  # version that wrote it
     format: int = FORMAT
     licence: str = ""
@@ -70,6 +69,16 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ConfigError(_other_format(self.format))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(SavedModel):
+    """What config.json of a dual encoder holds."""
+
+    dim: int
+    image: SideConfig
+    text: SideConfig
+    similarity: str = "cosine"
 
     @property
     def fingerprint(self) -> str:
@@ -88,7 +97,15 @@ def _other_format(found: object) -> str:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The config of a model folder. Raises ModelError when it is not one."""
+    """The config of a dual encoder's folder. Raises ModelError when it is not one."""
+    return read_saved(folder, ModelConfig, DUAL, "a dual encoder")
+
+
+def read_saved(folder: Path, config: type[S], kind: str, expected: str) -> S:
+    """The config of a model folder of one `kind`; `expected` says in words what was to be there.
+
+    Raises ModelError when the folder holds something else, or a model of a later format.
+    """
     path = folder / CONFIG
     if not folder.is_dir():
         raise ModelError(f"no model at {folder}: expected a folder with {CONFIG}, as `diptych train` writes it")
@@ -102,25 +119,38 @@ def read_config(folder: Path) -> ModelConfig:
         raise ModelError(f"{path} is not valid JSON ({error}); restore the folder from its source") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} holds no JSON object; restore the folder from its source")
+    if (found := values.get("kind", DUAL)) != kind:
+        raise ModelError(f"{folder} holds a model of kind {found!r}; expected {expected}")
     if values.get("format", FORMAT) != FORMAT:  # before anything else: a later format has other keys
         raise ModelError(f"{path}: {_other_format(values['format'])}")
     try:
-        return from_dict(ModelConfig, values, str(path))
+        return from_dict(config, values, str(path))
     except ConfigError as error:
         raise ModelError(str(error)) from error
 
 
-@runtime_checkable
-class Listed(Protocol):
-    """A config that names the files beside it."""
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """File -> fingerprint."""
-        ...
+def kind_of(folder: Path) -> str:
+    """The kind of a saved model, as config.json says it ("dual" where it says nothing); "" where there is none."""
+    try:
+        return str(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind", DUAL))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
-def verify(folder: Path, config: Listed) -> None:
+def finish(folder: Path, config: S, card: str) -> S:
+    """Put config.json and the card beside all that was written into a new folder; the config with their hashes."""
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in written:
+        path.chmod(0o644)
+        fsync_file(path)
+    hashes = {str(path.relative_to(folder)): fingerprint.of_file(path) for path in written}
+    config = dataclasses.replace(config, files=hashes, diptych=__version__)
+    write_json(folder / CONFIG, to_dict(config))
+    write_bytes(folder / CARD, card.encode())
+    return config
+
+
+def verify(folder: Path, config: SavedModel) -> None:
     """Raise ModelError when a file is missing or is not the one that config.json speaks of."""
     for name, expected in config.files.items():
         path = folder / name

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from diptych.core import fingerprint
-from diptych.core.config import Part, to_dict
-from diptych.core.files import fsync_file, write_bytes, write_json
-from diptych.core.version import __version__
+from diptych.core.config import Part
 from diptych.data.seen import Seen
 from diptych.encoders.graphs import Graph, read_graph, write
 from diptych.encoders.text.tokens import TokenTower
@@ -70,22 +67,16 @@ def save(
         write(temporary, graphs)
         if isinstance(text.tower, TokenTower):
             text.tower.save(temporary)
-        written = sorted(path.name for path in temporary.iterdir())
-        for file in written:
-            fsync_file(temporary / file)
         config = files.ModelConfig(
             name=name,
             dim=dim,
             image=dataclasses.replace(_side(image), preprocess=image.tower.preprocess),
             text=_side(text),
             similarity=similarity,
-            diptych=__version__,
             licence=licence,
-            files={file: fingerprint.of_file(temporary / file) for file in written},
             training=training,
         )
-        write_json(temporary / files.CONFIG, to_dict(config))
-        write_bytes(temporary / files.CARD, card.encode())
+        config = files.finish(temporary, config, card)
         if seen is not None:
             seen.write(temporary)
         if familiar is not None:

@@ -10,20 +10,15 @@ Loading runs no code from the folder and needs no PyTorch.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diptych.core import fingerprint
-from diptych.core.config import Part, from_dict, to_dict
-from diptych.core.errors import ConfigError, ModelError
-from diptych.core.files import fsync_file, write_bytes, write_json
+from diptych.core.config import Part, to_dict
+from diptych.core.errors import ModelError
 from diptych.core.registry import nearest
-from diptych.core.version import __version__
-from diptych.models.folder import CARD, CONFIG, FORMAT, WEIGHTS, verify, written_whole
+from diptych.models.folder import CONFIG, WEIGHTS, SavedModel, finish, read_saved, verify, written_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,22 +40,16 @@ class TextSide:
     fingerprint: str  # of the tower
 
 
-@dataclass(frozen=True)
-class GeneratorConfig:
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig(SavedModel):
     """What config.json of a generator holds."""
 
-    name: str
     design: str  # xmc | x_mrs
     size: int  # pixels
     noise: int  # numbers
     text: TextSide
     condition: str = "text"  # text | image: whose embedding it learnt from
     kind: str = KIND
-    diptych: str = ""
-    format: int = FORMAT
-    licence: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -93,22 +82,8 @@ def find(name: str | Path) -> Path:
 
 def read_config(folder: Path) -> GeneratorConfig:
     """The config of a generator's folder. Raises ModelError when it is not one."""
-    try:
-        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind = str(values.get("kind", "dual"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{folder / CONFIG} cannot be read ({error}); copy the whole folder again") from error
-    if kind != KIND:
-        raise ModelError(
-            f"{folder} holds a model of kind {kind!r}; expected a generator of pictures: "
-            "diptych train configs/synthesis/xmc_emoji.toml makes one"
-        )
-    if values.get("format", FORMAT) != FORMAT:
-        raise ModelError(f"{folder}: model format {values['format']}, this Diptych reads {FORMAT}; update Diptych")
-    try:
-        return from_dict(GeneratorConfig, values, str(folder / CONFIG))
-    except ConfigError as error:
-        raise ModelError(str(error)) from error
+    made_by = "a generator of images: diptych train configs/synthesis/xmc_emoji.toml makes one"
+    return read_saved(folder, GeneratorConfig, KIND, made_by)
 
 
 def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str) -> GeneratorConfig:
@@ -129,15 +104,7 @@ def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str)
             torch.ones(2, words, dtype=torch.bool),
         )
         write_graphs(temporary, {GRAPH: GraphSpec(generator, example, INPUTS, (OUTPUT,))})
-        written = sorted(path.name for path in temporary.iterdir())
-        for file in written:
-            (temporary / file).chmod(0o644)
-            fsync_file(temporary / file)
-        files = {file: fingerprint.of_file(temporary / file) for file in written}
-        config = dataclasses.replace(config, files=files, diptych=__version__)
-        write_json(temporary / CONFIG, to_dict(config))
-        write_bytes(temporary / CARD, card.encode())
-    return config
+        return finish(temporary, config, card)
 
 
 __all__ = ["CONFIG", "GRAPH", "KIND", "WEIGHTS", "GeneratorConfig", "TextSide", "find", "read_config", "save", "verify"]

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.protocols import SILENT, CrossEncoder, MapTower, Preprocess, Progress
-from diptych.core.registry import Part, build_saved
+from diptych.core.protocols import SILENT, CrossEncoder, ImageTower, MapTower, Preprocess, Progress
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.core.types import Skipped
-from diptych.data.images import ImageInput, stream
+from diptych.data.images import ImageInput
 from diptych.encoders.half_precision import half_on
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.pytorch import choose_device
-from diptych.models.folder import BUNDLED, WEIGHTS, verify
+from diptych.models.loaded import LoadedModel, embed_all
 
 from . import folder as files
 from . import vocabulary
@@ -32,12 +30,14 @@ from .vocabulary import Vocabulary
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-class TrainedCrossEncoder:
+class TrainedCrossEncoder(LoadedModel):
     """A trained cross-encoder ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
 
     `encode_regions` is done once a picture; `score` and `scores` then cost milliseconds a pair. Made by
     `load_trained_cross_encoder(folder)`.
     """
+
+    config: files.CrossConfig
 
     def __init__(
         self, folder: Path, config: files.CrossConfig, *, device: str = "auto", precision: str = "auto"
@@ -53,11 +53,6 @@ class TrainedCrossEncoder:
     def address(self) -> str:
         """What it is loaded by."""
         return str(self.folder)
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.config.name
 
     @property
     def fingerprint(self) -> str:
@@ -80,11 +75,6 @@ class TrainedCrossEncoder:
         return self.network.fusion.grid
 
     @cached_property
-    def _verified(self) -> Path:
-        verify(self.folder, self.config)
-        return self.folder
-
-    @cached_property
     def network(self) -> CrossNetwork:
         """The network, in evaluation mode."""
         return files.read_network(self._verified, self.config).to(self._device)
@@ -95,19 +85,11 @@ class TrainedCrossEncoder:
         return Vocabulary.read(self._verified / vocabulary.FILE)
 
     @cached_property
-    def image_tower(self) -> MapTower | OnnxImageTower:
+    def image_tower(self) -> ImageTower:
         """Pixels to feature maps."""
         side = self.config.image
-        if side.tower == BUNDLED:
-            graph = self._verified / files.GRAPH
-            return OnnxImageTower(graph, side.preprocess, weights=graph.with_name(WEIGHTS))
-        tower = build_saved("image_tower", Part(side.tower), self.folder)
-        if tower.fingerprint != side.fingerprint:
-            raise ModelError(
-                f"this model was trained on the tower {side.tower!r} with fingerprint {side.fingerprint[:8]}, "
-                f"the one installed here has {tower.fingerprint[:8]}; install the version named in the model's card"
-            )
-        if not isinstance(tower, MapTower):
+        tower = self._image_tower(side, files.GRAPH)
+        if not isinstance(tower, MapTower | OnnxImageTower):
             raise ModelError(f"the tower {side.tower!r} gives no feature maps; expected one such as fake-maps")
         return tower
 
@@ -148,16 +130,7 @@ class TrainedCrossEncoder:
         With a list given as `skipped`, unreadable pictures are left out and named there; without it the
         first of them raises DataError.
         """
-        several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-        rows = [np.zeros((0, *self.token_shape), dtype=np.float16)]
-        batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
-        for batch in progress.track(batches, "regions", total=-(-len(several) // batch_size)):
-            for _, problem in batch.skipped:
-                if skipped is None:
-                    raise problem.error()
-                skipped.append(problem)
-            rows.append(self.encode_pixels(batch.pixels))
-        return np.concatenate(rows)
+        return embed_all(images, self.preprocess, self.encode_pixels, "regions", batch_size, workers, progress, skipped)
 
     def score(
         self,

@@ -10,25 +10,20 @@ README.md            the model card
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from diptych.core import fingerprint
-from diptych.core.config import from_dict, to_dict
-from diptych.core.errors import ConfigError, ModelError
-from diptych.core.files import fsync_file, write_bytes, write_json
+from diptych.core.config import to_dict
+from diptych.core.errors import ModelError
 from diptych.core.protocols import MapTower, Preprocess
-from diptych.core.version import __version__
 from diptych.data.seen import Seen
-from diptych.models.folder import BUNDLED, CARD, CONFIG, FORMAT, WEIGHTS, written_whole
+from diptych.models.folder import BUNDLED, WEIGHTS, SavedModel, finish, read_saved, written_whole
 from diptych.models.save import Portable
 
 from . import vocabulary
@@ -52,22 +47,16 @@ class TowerConfig:
     source: str = ""  # where a bundled tower came from
 
 
-@dataclass(frozen=True)
-class CrossConfig:
+@dataclass(frozen=True, kw_only=True)
+class CrossConfig(SavedModel):
     """What config.json of a cross-encoder holds."""
 
-    name: str
     image: TowerConfig
     vocabulary: int  # word pieces
     network: NetworkSettings
     objective: ObjectiveSettings
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     kind: str = KIND
-    diptych: str = ""
-    format: int = FORMAT
-    licence: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -76,29 +65,10 @@ class CrossConfig:
         return fingerprint.of_json([self.kind, self.format, parts, dict(sorted(self.files.items()))])
 
 
-def kind_of(folder: Path) -> str:
-    """ "cross", "dual", ... : what config.json says, "dual" where it says nothing. "" when there is no config."""
-    try:
-        return str(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind", "dual"))
-    except (OSError, ValueError, AttributeError):
-        return ""
-
-
 def read_config(folder: Path) -> CrossConfig:
     """The config of a cross-encoder. Raises ModelError when the folder is not one."""
-    kind = kind_of(folder)
-    if kind != KIND:
-        found = f"a model of kind {kind!r}" if kind else "no model"
-        raise ModelError(
-            f"{folder} holds {found}; expected a cross-encoder: diptych train configs/cross_encoder.toml makes one"
-        )
-    values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if values.get("format", FORMAT) != FORMAT:
-        raise ModelError(f"{folder}: model format {values['format']}, this Diptych reads {FORMAT}; update Diptych")
-    try:
-        return from_dict(CrossConfig, values, str(folder / CONFIG))
-    except ConfigError as error:
-        raise ModelError(str(error)) from error
+    made_by = "a cross-encoder: diptych train configs/cross_encoder.toml makes one"
+    return read_saved(folder, CrossConfig, KIND, made_by)
 
 
 def save(
@@ -126,14 +96,7 @@ def save(
             for file in ("image_tower.onnx", WEIGHTS):
                 shutil.copyfile(tower.folder / file, temporary / TOWER / file)
             image = dataclasses.replace(image, tower=BUNDLED, source=image.source or image.tower)
-        written = sorted(path for path in temporary.rglob("*") if path.is_file())
-        for path in written:
-            path.chmod(0o644)
-            fsync_file(path)
-        files = {str(path.relative_to(temporary)): fingerprint.of_file(path) for path in written}
-        config = dataclasses.replace(config, image=image, files=files, diptych=__version__)
-        write_json(temporary / CONFIG, to_dict(config))
-        write_bytes(temporary / CARD, card.encode())
+        config = finish(temporary, dataclasses.replace(config, image=image), card)
         if seen is not None:
             seen.write(temporary)
     return config
