@@ -13,7 +13,7 @@ from diptych.cli.app import run
 from diptych.core.config import load
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.types import Text
-from diptych.data.features import CaptionedImages, Rows, Selection, collect_captions
+from diptych.data.features import CachedRows, CaptionedImages, Selection, collect_captions
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
@@ -135,7 +135,7 @@ def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
 
 
 def test_batches_by_hand():
-    images = Rows(np.arange(8, dtype=np.float16).reshape(4, 2), np.arange(4))
+    images = CachedRows(np.arange(8, dtype=np.float16).reshape(4, 2), np.arange(4))
     training = CaptionedImages(
         images=(images,),
         written=(Text(""),) * 6,

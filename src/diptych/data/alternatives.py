@@ -12,7 +12,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Int
 from diptych.core.types import Origin, Pair, Text
 
-Rows = Int[np.ndarray, " b"]
+RowNumbers = Int[np.ndarray, " b"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LanguagePolicy:
 class TextAlternatives:
     """For each text that a person wrote: the rows of its back-translations and of the same in other languages.
 
-    Rows number all texts of the data in their order. `originals` are the rows to deal out in an epoch:
+    RowNumbers number all texts of the data in their order. `originals` are the rows to deal out in an epoch:
     of the texts of one record with one meaning those by people in the policy's language, or, without
     any in it, in the language of the first; then also the meanings that only a machine put into words.
     A text without alternatives stays itself.
@@ -61,13 +61,13 @@ class TextAlternatives:
                         back[row].append(alternative)
                     elif _is_other(texts[alternative], texts[row], policy):
                         other[texts[alternative].lang][row].append(alternative)
-        self.originals: Rows = np.array(sorted(originals), dtype=np.int64)
+        self.originals: RowNumbers = np.array(sorted(originals), dtype=np.int64)
         self._back = _Lists(back)
         self._other = {lang: _Lists(lists) for lang, lists in other.items()}
         # entry (row, i) < languages[row]: the i-th language that the row's text is there in
         present = np.array([lists.count > 0 for lists in self._other.values()], dtype=bool)
         present = present.reshape(len(self._other), len(texts))
-        self._languages: Rows = present.sum(axis=0)
+        self._languages: RowNumbers = present.sum(axis=0)
         self._nth: Int[np.ndarray, "l m"] = np.argsort(~present, axis=0, kind="stable")
 
     @classmethod
@@ -76,7 +76,7 @@ class TextAlternatives:
         listed = [(number, text) for number, pair in enumerate(pairs) for text in pair.texts]
         return cls([number for number, _ in listed], [text for _, text in listed], policy)
 
-    def draw(self, text_rows: Rows, generator: np.random.Generator) -> Rows:
+    def draw(self, text_rows: RowNumbers, generator: np.random.Generator) -> RowNumbers:
         """A row for each of `text_rows`: the text itself, said again, or in another language.
 
         First, with chance `policy.back`, one of its back-translations, all alike likely; then, with
@@ -97,7 +97,7 @@ class TextAlternatives:
         return drawn
 
     def back_translations(self, row: int) -> list[int]:
-        """Rows of the back-translations of the text at `row`."""
+        """RowNumbers of the back-translations of the text at `row`."""
         return self._back.of(row)
 
     def in_other_languages(self, row: int) -> dict[str | None, list[int]]:
@@ -109,26 +109,26 @@ class _Lists:
     """Lists of rows, one for each text, in one array."""
 
     def __init__(self, lists: Sequence[Sequence[int]]) -> None:
-        self.count: Rows = np.array([len(rows) for rows in lists], dtype=np.int64)
-        self._start: Rows = np.cumsum(self.count) - self.count
-        self._flat: Rows = np.array([row for rows in lists for row in rows], dtype=np.int64)
+        self.count: RowNumbers = np.array([len(rows) for rows in lists], dtype=np.int64)
+        self._start: RowNumbers = np.cumsum(self.count) - self.count
+        self._flat: RowNumbers = np.array([row for rows in lists for row in rows], dtype=np.int64)
 
     def of(self, row: int) -> list[int]:
         start = int(self._start[row])
         return [int(found) for found in self._flat[start : start + int(self.count[row])]]
 
-    def pick(self, rows: Rows, chance: np.ndarray) -> Rows:
+    def pick(self, rows: RowNumbers, chance: np.ndarray) -> RowNumbers:
         """One of each (non-empty) list; `chance` is uniform in [0, 1)."""
         return np.asarray(self._flat[self._start[rows] + _index(chance, self.count[rows])])
 
 
-def _index(chance: np.ndarray, count: Rows) -> Rows:
+def _index(chance: np.ndarray, count: RowNumbers) -> RowNumbers:
     """floor(chance * count), below count even where rounding would reach it; 0 where count is 0."""
     return np.asarray(np.minimum((chance * count).astype(np.int64), np.maximum(count - 1, 0)))
 
 
 def _by_meaning(owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text]) -> Iterable[list[int]]:
-    """Rows of one record that say the same, in order; a text without a stated meaning is alone."""
+    """RowNumbers of one record that say the same, in order; a text without a stated meaning is alone."""
     groups: dict[tuple[int, str, int], list[int]] = {}
     for row, (record, text) in enumerate(zip(owner, texts, strict=True)):
         key = (int(record), "row", row) if text.meaning is None else (int(record), text.field, text.meaning)

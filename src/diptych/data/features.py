@@ -30,7 +30,7 @@ _WIDENED = {"float16": np.float32, "int32": np.int64, "uint8": np.uint8}  # what
 
 
 @dataclass(frozen=True)
-class Rows:
+class CachedRows:
     """Some rows of a memory-mapped matrix: `rows[i]` is read when it is asked for.
 
     Features (float16) come out as float32, token ids (int32) as int64, pixels (uint8) as they are.
@@ -93,9 +93,9 @@ class CaptionedImages:
         return len(self.ids)
 
     @property
-    def cached(self) -> tuple[Rows, ...]:
+    def cached(self) -> tuple[CachedRows, ...]:
         """Those of `images` that lie in the feature cache: all but images that are decoded anew (`data.online`)."""
-        return tuple(rows for rows in self.images if isinstance(rows, Rows))
+        return tuple(rows for rows in self.images if isinstance(rows, CachedRows))
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ class CaptionedImages:
 class FeaturePairs(CaptionedImages):
     """Records whose images and texts went through frozen towers; `texts` are the features of the texts."""
 
-    texts: Rows
+    texts: CachedRows
 
     def fingerprint(self) -> str:
         """Stable name of the records, their classes, their content and their order."""
@@ -204,7 +204,7 @@ def collect_captions(
         raise DataError(_none_usable(pairs, selection.langs), Reason.EMPTY_TEXT)
     rows = [row for _, readable, _ in kept for row in readable]
     return CaptionedImages(
-        images=tuple(Rows(cache.map(), place[rows]) for cache, place in zip(caches, index, strict=True)),
+        images=tuple(CachedRows(cache.map(), place[rows]) for cache, place in zip(caches, index, strict=True)),
         written=tuple(text for _, _, wanted in kept for text in wanted),
         image_owner=np.repeat(np.arange(len(kept)), [len(readable) for _, readable, _ in kept]),
         text_owner=np.repeat(np.arange(len(kept)), [len(wanted) for _, _, wanted in kept]),
@@ -302,7 +302,7 @@ def _cache(root: Path, tower: ImageTower | TextTower, view: str) -> FeatureCache
     return FeatureCache(root, tower.fingerprint, view, tower.dim, getattr(tower, "storage", "float16"))
 
 
-def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> Rows:
+def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> CachedRows:
     """Features of texts, each run through the tower once ever; equal texts share a row."""
     cache = _cache(root, tower, "text")
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
@@ -310,4 +310,4 @@ def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Prog
     chunks = [missing[start : start + _TEXT_CHUNK] for start in range(0, len(missing), _TEXT_CHUNK)]
     for chunk in progress.track(chunks, "text features", total=len(chunks)):
         cache.add([keys[i] for i in chunk], tower.embed([texts[i] for i in chunk]))
-    return Rows(cache.map(), cache.rows(keys))
+    return CachedRows(cache.map(), cache.rows(keys))

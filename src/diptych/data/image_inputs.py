@@ -28,28 +28,15 @@ SUFFIXES = frozenset(
 )
 # Images of kinds that are not read, because Pillow cannot, or not safely enough. They are counted, never opened.
 OTHER_SUFFIXES = frozenset(
-    {".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".jxl", ".jxr", ".tga", ".ico", ".cur", ".icns", ".psd", ".psb", ".xcf"}
-    | {".svg", ".svgz", ".eps", ".ai", ".wmf", ".emf", ".exr", ".hdr", ".dds", ".pcx", ".sgi", ".fits", ".fit", ".pfm"}
-    | {
-        ".djvu",
-        ".xbm",
-        ".xpm",
-        ".qoi",
-        ".bpg",
-        ".pcd",
-        ".dcm",
-        ".kra",
-        ".cdr",
-        ".heics",
-        ".avifs",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
+    {
+        ".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".jxl", ".jxr", ".tga", ".ico", ".cur", ".icns", ".psd",
+        ".psb", ".xcf", ".svg", ".svgz", ".eps", ".ai", ".wmf", ".emf", ".exr", ".hdr", ".dds", ".pcx",
+        ".sgi", ".fits", ".fit", ".pfm", ".djvu", ".xbm", ".xpm", ".qoi", ".bpg", ".pcd", ".dcm", ".kra",
+        ".cdr", ".heics", ".avifs", ".ppm", ".pgm", ".pbm", ".pnm", ".cr2", ".cr3", ".crw", ".nef", ".nrw",
+        ".arw", ".sr2", ".srf", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f", ".raw", ".rwl",
+        ".3fr", ".erf", ".kdc", ".mrw", ".dcr", ".iiq", ".mef", ".mos",
     }
-    | {".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
-    | {".x3f", ".raw", ".rwl", ".3fr", ".erf", ".kdc", ".mrw", ".dcr", ".iiq", ".mef", ".mos"}  # of cameras
-)
+)  # fmt: skip
 
 _MEGA = 1_000_000
 

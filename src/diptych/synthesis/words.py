@@ -16,7 +16,7 @@ import numpy as np
 
 from diptych.core.protocols import SILENT, Progress, TextTower
 from diptych.core.shapes import Bool, Float32, Int
-from diptych.data.features import Rows, text_rows
+from diptych.data.features import CachedRows, text_rows
 
 _RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
 # Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar: written without spaces between words
@@ -92,8 +92,8 @@ def without_words(sentence: Float32[np.ndarray, "b d"]) -> TextArrays:
 class CachedTexts:
     """Sentence and word vectors of many texts, memory-mapped: `texts[rows]` reads what is asked for."""
 
-    sentences: Rows
-    words: Rows  # one for each distinct word
+    sentences: CachedRows
+    words: CachedRows  # one for each distinct word
     index: Int[np.ndarray, "m w"]  # text -> its words among the distinct ones; -1 is padding
 
     def __getitem__(self, which: Int[np.ndarray, " k"]) -> TextArrays:
@@ -110,7 +110,7 @@ class CachedTexts:
     def collect(
         cls,
         texts: Sequence[str],
-        sentences: Rows,
+        sentences: CachedRows,
         tower: TextTower,
         root: Path,
         max_words: int,

@@ -13,7 +13,7 @@ from diptych.core.types import Pair
 
 from .files import file_split, source_files
 from .reading import Reading
-from .rows import Rows
+from .rows import RowReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +62,7 @@ def batch_pairs(
     reading: Reading, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], split: Split
 ) -> Iterator[Pair]:
     """Pairs of record batches with one schema."""
-    rows = Rows(reading, path.parent, split)
+    rows = RowReader(reading, path.parent, split)
     rows.check(schema.names, str(path))
     classes = class_names(schema)
     name = str(path.relative_to(reading.path)) if path.is_relative_to(reading.path) else path.name

@@ -12,9 +12,9 @@ from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
+from .image_files import ImageRoot
 from .options import normalise_split
 from .reading import Reading
-from .root import ImageRoot
 from .textfile import json_array_under
 
 _CAPTIONS = re.compile(r"captions_(?P<part>[a-z]+)(?P<year>\d{4})\.json")

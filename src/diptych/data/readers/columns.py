@@ -14,35 +14,12 @@ from .cells import NO_FACTS, CellFacts
 from .options import SourceOptions
 
 IMAGE_NAMES = [
-    "image",
-    "images",
-    "image_path",
-    "image_file",
-    "image_name",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "file",
-    "img",
-    "img_path",
-    "photo",
-    "picture",
-    "path",
-    "jpg",
-]
+    "image", "images", "image_path", "image_file", "image_name", "filename", "file_name", "filepath",
+    "file_path", "file", "img", "img_path", "photo", "picture", "path", "jpg",
+]  # fmt: skip
 CAPTION_NAMES = [
-    "caption",
-    "captions",
-    "text",
-    "texts",
-    "sentence",
-    "sentences",
-    "raw",
-    "comment",
-    "alt",
-    "alt_text",
-]
+    "caption", "captions", "text", "texts", "sentence", "sentences", "raw", "comment", "alt", "alt_text",
+]  # fmt: skip
 FIELD_NAMES = ["title", "description", "ingredients", "instructions"]  # texts that keep their name as field
 ID_NAMES = ["id", "uid", "image_id", "img_id", "key"]
 SPLIT_NAMES = ["split", "partition", "subset"]

@@ -10,8 +10,8 @@ from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import FileImage, Pair
 
+from .image_files import Spellings
 from .reading import Reading
-from .spelling import Spellings
 from .textfile import lines
 
 IMAGES, CLASSES, LABELS, SPLIT = "images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"

@@ -19,7 +19,6 @@ from . import (
     karpathy,
     narratives,
     recipe1m,
-    recipes,
     videos,
     webdataset,
 )
@@ -56,7 +55,7 @@ def _detect_file(path: Path, encoding: str | None) -> str:
         start = head(path)
         if narratives.looks_like_narratives(path):
             return "narratives"
-        return "recipes" if name == recipes.FILE or _INGREDIENTS.search(start.split(b"\n")[0]) else "jsonl"
+        return "recipes" if name == jsonl.RECIPES or _INGREDIENTS.search(start.split(b"\n")[0]) else "jsonl"
     if name.endswith(webdataset.ENDINGS):
         return "webdataset"
     if name.endswith(".parquet"):
@@ -87,7 +86,7 @@ def _detect_folder(path: Path) -> str:
         ("cub", lambda: cub.is_cub(path)),
         ("flickr", lambda: flickr.find(path)),
         ("recipe1m", lambda: (path / recipe1m.LAYER1).is_file()),
-        ("recipes", lambda: (path / recipes.FILE).is_file()),
+        ("recipes", lambda: (path / jsonl.RECIPES).is_file()),
         ("huggingface", lambda: huggingface.is_saved(path)),
         ("karpathy", lambda: karpathy.find(path)),
         ("coco", lambda: coco.find(path)),

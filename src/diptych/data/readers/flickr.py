@@ -10,9 +10,9 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.registry import register
 from diptych.core.types import Pair
 
+from .image_files import ImageRoot
 from .options import normalise_split
 from .reading import Reading
-from .root import ImageRoot
 from .textfile import head, lines
 
 _TOKEN = re.compile(r"(?P<name>.+?)#(?P<number>\d+)\t(?P<caption>.*)")

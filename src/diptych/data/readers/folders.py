@@ -12,10 +12,9 @@ from diptych.core.text import is_unicode, plain
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.image_walk import ImageWalk
 
-from .beside import BESIDE, masked_stem
+from .image_files import BESIDE, Spellings, folded, masked_stem
 from .options import SPLITS
 from .reading import Reading
-from .spelling import Spellings, folded
 from .textfile import lines
 
 MAX_CAPTION_FILE = 1 << 20  # bytes

@@ -17,7 +17,7 @@ from .arrow import arrow_pairs, read_parquet
 from .files import file_split, table_files
 from .options import normalise_split
 from .reading import Reading
-from .rows import Rows
+from .rows import RowReader
 from .textfile import load_json
 
 
@@ -116,7 +116,7 @@ def _streamed(reading: Reading, name: str, split: str, dataset: Any) -> Iterator
         }
 
     rows = ((f"{name} {split} row {number}", named(row)) for number, row in enumerate(dataset))
-    yield from Rows(reading, Path(), lambda: normalise_split(split)).pairs(rows)
+    yield from RowReader(reading, Path(), lambda: normalise_split(split)).pairs(rows)
 
 
 def _first_line(error: Exception) -> str:

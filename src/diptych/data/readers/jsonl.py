@@ -1,9 +1,14 @@
-"""JSON lines: one object a line, keys as columns."""
+"""JSON lines: one object a line, keys as columns. `recipes.jsonl` is one with parts of recipes.
+
+{"image": "dogs/1.jpg", "caption": ["A dog runs.", "A running dog."], "caption_de": "Ein Hund rennt."}
+{"id": "r1", "title": "Soup", "ingredients": ["water"], "instructions": ["Boil."], "images": ["soup.jpg"]}
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +19,14 @@ from diptych.core.types import Pair
 
 from .files import file_split, source_files
 from .reading import Reading
-from .rows import Rows
+from .rows import RowReader
 from .textfile import lines
 
 SUFFIXES = (".jsonl", ".ndjson")
+
+
+RECIPES = "recipes.jsonl"
+RECIPE_FIELDS = ("title", "ingredients", "instructions")
 
 
 @register.reader("jsonl", "JSON objects, one a line")
@@ -32,7 +41,7 @@ def read(reading: Reading) -> Iterator[Pair]:
 
 
 def _pairs(reading: Reading, path: Path) -> Iterator[Pair]:
-    yield from Rows(reading, path.parent, lambda: file_split(reading, path)).pairs(_objects(reading, path))
+    yield from RowReader(reading, path.parent, lambda: file_split(reading, path)).pairs(_objects(reading, path))
 
 
 def _objects(reading: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -54,3 +63,19 @@ def _object(reading: Reading, where: str, members: list[tuple[str, Any]]) -> dic
     if len(found) < len(members):
         reading.note("repeated_key", "JSON objects that give a key twice, of which the last is read", where)
     return found
+
+
+@register.reader("recipes", "recipes.jsonl: title, ingredients, instructions, images")
+def read_recipes(reading: Reading) -> Iterator[Pair]:
+    """One Pair a recipe with at most one text for each of title, ingredients and instructions.
+
+    The lists are joined by line breaks, so that a model takes the three texts in order, or leaves
+    some out (`text_columns`), without knowing about recipes. The category, if any, is the group.
+    """
+    options = reading.options
+    columns = replace(
+        options,
+        text_columns=options.text_columns or (*RECIPE_FIELDS, "texts"),  # as `diptych data translate` writes them
+    )
+    path = reading.path / RECIPES if reading.path.is_dir() else reading.path
+    yield from read(replace(reading, path=path, options=columns))

@@ -11,9 +11,9 @@ from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from .cells import no_strings, strings
+from .image_files import ImageRoot
 from .options import normalise_split
 from .reading import Reading
-from .root import ImageRoot
 from .textfile import head, load_json
 
 

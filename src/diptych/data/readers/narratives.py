@@ -12,9 +12,9 @@ from diptych.core.registry import register
 from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
+from .image_files import ImageRoot
 from .options import SPLITS
 from .reading import Reading
-from .root import ImageRoot
 from .textfile import head, lines
 
 _COCO = re.compile(r"mscoco_(?P<part>[a-z]+)(?P<year>\d{4})")

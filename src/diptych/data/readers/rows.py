@@ -16,10 +16,10 @@ from diptych.data.video import VideoImage
 
 from .cells import CellFacts, facts_of, listed_strings, no_strings, strings
 from .columns import Columns, assign
+from .image_files import ImageRoot
 from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
 from .reading import Reading
-from .root import ImageRoot
 
 # Fields whose lists are one text in several lines; a list elsewhere is several texts.
 ONE_TEXT = frozenset({"ingredients", "instructions"})
@@ -33,7 +33,7 @@ Row = Mapping[str, Any]
 Place = TypeVar("Place")  # where a row is, or what it is part of
 
 
-class Rows:
+class RowReader:
     """Turns rows of one table file into Pairs.
 
     `split` is asked for the split of a row that does not say its own.

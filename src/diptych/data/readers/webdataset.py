@@ -18,13 +18,13 @@ from diptych.core.text import is_unicode
 from diptych.core.types import BytesImage, ImageRef, Pair, TarImage, Text
 from diptych.data.images import SUFFIXES
 
-from .beside import BESIDE, masked_stem, names_mask
 from .cells import strings
 from .encodings import decoded
 from .files import file_split, source_files
+from .image_files import BESIDE, masked_stem, names_mask
 from .options import normalise_split
 from .reading import Reading
-from .rows import SAMPLE_ROWS, Rows
+from .rows import SAMPLE_ROWS, RowReader
 from .textfile import head
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -77,7 +77,7 @@ def read(reading: Reading) -> Iterator[Pair]:
     stay in it and are read in place.
     """
     for path in source_files(reading, ENDINGS):
-        rows = Rows(reading, path.parent)
+        rows = RowReader(reading, path.parent)
         most = FEW_SAMPLES if is_compressed(path) else SAMPLE_ROWS
         last = ""
         for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(reading, path)), most):
@@ -244,7 +244,7 @@ def _add_text(reading: Reading, sample: _Sample, kind: str, content: str, where:
             sample.captions += strings(record)
 
 
-def _pair(reading: Reading, rows: Rows, sample: _Sample, path: Path) -> Pair | None:
+def _pair(reading: Reading, rows: RowReader, sample: _Sample, path: Path) -> Pair | None:
     where = f"{path.name}::{sample.key}"
     if not sample.images:
         reading.skip(where, Reason.NO_IMAGE, "no image member under this key")
@@ -274,7 +274,7 @@ def _images(reading: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
     return chosen
 
 
-def _texts(reading: Reading, rows: Rows, sample: _Sample, where: str) -> tuple[Text, ...]:
+def _texts(reading: Reading, rows: RowReader, sample: _Sample, where: str) -> tuple[Text, ...]:
     """Captions of txt members that the JSON does not hold too, as img2dataset writes them, then those of the JSON."""
     said = rows.texts(sample.record, rows.columns(tuple(sample.record), where, needs_image=False), where, quiet=True)
     copies = {_collapsed(text.value) for text in said}

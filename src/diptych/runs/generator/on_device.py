@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diptych.core.shapes import Int
-from diptych.data.features import Rows
+from diptych.data.features import CachedRows
 from diptych.synthesis.game import Batch
 from diptych.training.batch_order import BatchRows
 
@@ -17,9 +17,9 @@ _WIDENED = {torch.float16: torch.float32, torch.int32: torch.int64}
 
 
 class _DeviceRows:
-    """`Rows` on a device; only what is referred to is copied."""
+    """`CachedRows` on a device; only what is referred to is copied."""
 
-    def __init__(self, rows: Rows, device: torch.device) -> None:
+    def __init__(self, rows: CachedRows, device: torch.device) -> None:
         used, place = np.unique(rows.index, return_inverse=True)
         self._matrix = torch.from_numpy(np.asarray(rows.matrix[used])).to(device)
         self._place = torch.from_numpy(place.astype(np.int64)).to(device)

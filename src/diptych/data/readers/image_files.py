@@ -1,8 +1,9 @@
-"""Where the images of a table are: the folder that its relative paths start from."""
+"""Image files by the names that tables and people give them: their folders, other spellings, and masks beside them."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,17 @@ from diptych.core.text import is_unicode
 from diptych.core.types import FileImage
 
 from .reading import Reading
-from .spelling import Spellings
 
+_SPELT = "files found by another spelling of their names (accents in one or two characters; upper and lower case)"
+
+
+BESIDE = "images beside the image of a record, such as masks, not read (--extra-images reads them)"
+_WORDS = (
+    r"seg(m|mentation|map)?|masks?|depth(map)?|disp(arity)?|normals?|matte|alpha|trimap|edges?|canny|hed|pose|openpose|"
+    r"label_?ids?|instance_?ids?|semantic|instances?|panoptic|annot(ation)?s?|flow|saliency|parsing|sketch"
+)
+_MASK = re.compile(rf"(.*[._\-\s])?({_WORDS})[\d._\-]*", re.IGNORECASE)
+_ENDS_IN_MASK = re.compile(rf"(?P<base>.+)[._\-\s]({_WORDS})[\d._\-]*", re.IGNORECASE)
 # Tried in this order beside the table; the later ones are the original names of the Flickr sets.
 FOLDERS = (
     "",
@@ -28,6 +38,72 @@ FOLDERS = (
 )
 PATIENCE = 1000  # missing images in a row, from the start, before giving up on the folder
 _URL = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
+
+
+class Spellings:
+    """The names in folders, by what is the same but for accents' encoding and case. Each folder is listed once."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._folders: dict[Path, dict[str, list[str]]] = {}
+
+    def find(self, folder: Path, name: str) -> tuple[Path | None, list[str]]:
+        """The one file below `folder` whose path differs from `name` in spelling only, else None.
+
+        The list has the names that could be meant, where there are several.
+        """
+        place = folder
+        for part in Path(name).parts:
+            if part in ("..", "/") or _exists(place / part):
+                place /= part
+                continue
+            found = self._listing(place).get(folded(part), [])
+            same = [other for other in found if _composed(other) == _composed(part)] or found
+            if len(same) != 1:
+                return None, same
+            place /= same[0]
+        if not place.is_file():
+            return None, []
+        self._reading.notes.name("other_spelling", _SPELT, f"{name} as {place.name}")
+        return place, []
+
+    def _listing(self, folder: Path) -> dict[str, list[str]]:
+        if folder not in self._folders:
+            names: dict[str, list[str]] = {}
+            try:
+                for name in sorted(entry.name for entry in folder.iterdir()):
+                    names.setdefault(folded(name), []).append(name)
+            except OSError:  # no such folder, or one that may not be read: nothing is in it
+                pass
+            self._folders[folder] = names
+        return self._folders[folder]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """What spellings of one name have in common."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system
+        return False
+
+
+def names_mask(part: str) -> bool:
+    """Whether a word of a file's name says that it is a mask or the like: "seg", "depth", "0_mask"."""
+    return _MASK.fullmatch(part) is not None
+
+
+def masked_stem(stem: str) -> str | None:
+    """The stem of the image that a file lies beside, as its own stem says: "a" for "a_mask"; None for others."""
+    match = _ENDS_IN_MASK.fullmatch(stem)
+    return match["base"] if match else None
 
 
 class ImageRoot:
