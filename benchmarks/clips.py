@@ -24,7 +24,7 @@ from diptych.data.images import decode
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.video import MomentPlan
 from diptych.library import Library
-from diptych.library.rendering.sheet import Found, contact_sheet, png
+from diptych.library.rendering import Tile, contact_sheet, png
 from diptych.models import load
 
 SCENES, SECONDS, RATE, SIZE = 5, 5.0, 8, 224  # photographs a clip, seconds each, frames a second, pixels
@@ -111,7 +111,7 @@ def draw(library: Library, scenes: Sequence[Sequence[Pair]], path: Path) -> None
     text = scenes[0][0].texts[0].value
     write_bytes(
         path,
-        png(contact_sheet(text, [Found(hit, library.thumbnail(hit.id)) for hit in library.search(text, 6)])),
+        png(contact_sheet(text, [Tile(hit, library.thumbnail(hit.id)) for hit in library.search(text, 6)])),
     )
 
 

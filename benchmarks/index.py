@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from diptych.data.images import SUFFIXES, stream
-from diptych.library import Library
-from diptych.library.indexing.run import IndexOptions
+from diptych.library import IndexOptions, Library
 from diptych.models import DualEncoder, load
 
 TARGET = 0.85

@@ -28,7 +28,7 @@ from PIL import Image
 
 from diptych.data.images import SUFFIXES
 from diptych.library import Library
-from diptych.library.maintenance.verify import HARMLESS
+from diptych.library.maintenance import HARMLESS
 from diptych.models import load
 
 CHILD = """
@@ -37,7 +37,7 @@ from pathlib import Path
 import lancedb  # takes a second: the clock starts after it, so that kills hit indexing
 import numpy as np
 from diptych.library import Library, card
-from diptych.library.indexing.run import IndexOptions
+from diptych.library import IndexOptions
 from diptych.models import load
 
 folder, pictures, model, commit = sys.argv[1:]
@@ -47,7 +47,7 @@ library = (Library.open if card.exists(Path(folder)) else Library.create)(folder
 def acknowledge(paths):
     print(*paths, sep="\\n", flush=True)
 print("started", flush=True)
-library.index([pictures], options=IndexOptions(commit_pictures=int(commit)), acknowledge=acknowledge)
+library.index([pictures], options=IndexOptions(commit_rows=int(commit)), acknowledge=acknowledge)
 print("finished", flush=True)
 """
 

@@ -31,7 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # the writer lies beside this file
 from diptych.library import Library
-from diptych.library.maintenance.verify import HARMLESS
+from diptych.library.maintenance import HARMLESS
 from diptych.library.store.rows import location
 from item_writer import opened, vector
 

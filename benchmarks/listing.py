@@ -28,7 +28,6 @@ from diptych.core.protocols import Preprocess
 from diptych.library import Library
 from diptych.library.store.rows import Row
 from diptych.library.view import accelerator, snapshot
-from diptych.library.view.local import View
 
 BATCH = 20_000  # rows written at once
 CENTRES, NOISE = 2_000, 0.7
@@ -66,11 +65,11 @@ def made(folder: Path, items: int, dim: int) -> Library:
     if folder.exists():
         return Library.open(folder)
     library = Library.create(folder, NoEncoder(dim))  # type: ignore[arg-type]
-    with library._writing() as store:
+    with library.opened.writing() as store:
         for start in range(0, items, BATCH):
             store.write(rows(start, min(BATCH, items - start), dim))
         store.compact(0.0)
-        library._refresh()
+        library.opened.view.refresh()
     return library
 
 
@@ -112,22 +111,24 @@ def index_with_hidden_rows(library: Library, repeats: int) -> None:
         print("FAISS is not installed: pip install 'diptych[fast]'")
         return
     queries = vectors(max(MANY, repeats), base.vectors.shape[1], -1 % 2**32)
-    hidden = View(base, "hidden", gone=frozenset(base.id(row) for row in range(0, len(base), len(base) // DELETED)))
-    whole = View(base, "whole")
+    hidden = JournalledSnapshot(
+        base, "hidden", gone=frozenset(base.id(row) for row in range(0, len(base), len(base) // DELETED))
+    )
+    whole = JournalledSnapshot(base, "whole")
 
-    def alone(view: View) -> float:
+    def alone(view: JournalledSnapshot) -> float:
         asked = iter(queries)
-        view.nearest(queries[0], K)
-        return milliseconds(lambda: view.nearest(next(asked), K), repeats)
+        view.top_k(queries[:1], [K])
+        return milliseconds(lambda: view.top_k(next(asked)[np.newaxis], [K]), repeats)
 
     with_hidden, without_hidden = alone(hidden), alone(whole)
-    batched = milliseconds(lambda: hidden.nearest_many(queries[:MANY], [K] * MANY), max(3, repeats // 4))
-    found = hidden.nearest_many(queries, [K] * len(queries))
+    batched = milliseconds(lambda: hidden.top_k(queries[:MANY], [K] * MANY), max(3, repeats // 4))
+    found = hidden.top_k(queries, [K] * len(queries))
     index = base.folder / accelerator.FILE
     aside = index.rename(index.with_name("aside"))
     accelerator._opened.clear()
     exact = alone(hidden)
-    twin = hidden.nearest_many(queries, [K] * len(queries))
+    twin = hidden.top_k(queries, [K] * len(queries))
     aside.rename(index)
     name = f"FAISS with {len(hidden._hidden):,} deleted"
     told(name, with_hidden, exact, "the exact scan")
@@ -145,13 +146,13 @@ def write_that_crosses(folder: Path, source: Path, repeats: int) -> None:
     least = max(1_000, len(library) // 100)
     ids = [item.id for item in library.items(limit=min(1_000, repeats)).items]
     library.search(np.eye(library.card.dim, dtype=np.float32)[0], 1)
-    before = snapshot.in_use(library._snapshots)
+    before = snapshot.in_use(library.opened.snapshots.folder)
     taken = []
     for one in ids:
         begun = time.perf_counter()
         library.delete([one])
         taken.append(1e3 * (time.perf_counter() - begun))
-    rest = [identifier for block in library._store().scan(["id"]) for identifier in block["id"]]
+    rest = [identifier for block in library.opened.store().scan(["id"]) for identifier in block["id"]]
     library.delete(rest[: least - len(ids) - 1])
     due = []
     searched = []
@@ -163,7 +164,7 @@ def write_that_crosses(folder: Path, source: Path, repeats: int) -> None:
         start = time.perf_counter()
         library.search(np.eye(library.card.dim, dtype=np.float32)[1], K)
         searched.append(1e3 * (time.perf_counter() - start))
-        if snapshot.in_use(library._snapshots) != before or time.perf_counter() - begun > 300:
+        if snapshot.in_use(library.opened.snapshots.folder) != before or time.perf_counter() - begun > 300:
             break
     told("the slowest write while a new snapshot is due", max(due), statistics.median(taken), "a write before")
     passed = time.perf_counter() - begun

@@ -76,7 +76,7 @@ def crop(photo: Photo, number: int) -> tuple[bytes, int, int]:
 
 def write_files(library: Library, path: str, content: str, data: bytes) -> None:
     """The item's picture, and the same file as its thumbnail."""
-    original, thumbnail = library.originals.file(path), library.thumbs.path(content)
+    original, thumbnail = library.uploads.file(path), library.thumbnails.path(content)
     original.write_bytes(data)
     os.link(original, thumbnail)
 
@@ -85,7 +85,7 @@ def row(library: Library, photo: Photo, number: int, noise: float) -> Row:
     """One item; its files are written."""
     data, width, height = crop(photo, number)
     content = content_of(data)
-    path = library.originals.path_of(content, data)
+    path = library.uploads.path_of(content, data)
     write_files(library, path, content, data)
     chance = np.random.default_rng(number)
     strayed = chance.normal(size=len(photo.vector)).astype(np.float32)
@@ -106,14 +106,14 @@ def rows(library: Library, found: list[Photo], items: int, noise: float) -> Iter
 
 def fill(library: Library, found: list[Photo], items: int, noise: float) -> None:
     """Write the items, and lay them out for searching."""
-    for parent in (library.originals.folder, library.thumbs.folder):
+    for parent in (library.uploads.folder, library.thumbnails.folder):
         for shard in range(256):
             (parent / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
-    with library._writing() as store:
+    with library.opened.writing() as store:
         for batch in rows(library, found, items, noise):
             store.write(batch)
         store.compact(0.0)
-        library._refresh()
+        library.opened.view.refresh()
 
 
 def main() -> None:

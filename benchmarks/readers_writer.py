@@ -36,7 +36,7 @@ FIRST_WRITTEN = 10_000_000  # numbers below are there from the beginning
 def fill(folder: Path, items: int) -> None:
     """A library of that many pictures, laid out for searching."""
     library = opened(folder)
-    store = library._store()
+    store = library.opened.store()
     about = {"source": "/bench", "bytes": 1, "modified_ns": 1, "width": 4, "height": 3}
     vectors = np.random.default_rng(0).normal(size=(items, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

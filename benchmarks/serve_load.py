@@ -61,12 +61,12 @@ def make_library(folder: Path, rows: int) -> None:
     model = load("base")
     library = Library.create(folder, model, "base")
     rng = np.random.default_rng(0)
-    with library._writing() as store:
+    with library.opened.writing() as store:
         for start in range(0, rows, 20_000):
             count = min(20_000, rows - start)
             vectors = normalise(rng.normal(size=(count, model.dim)))
             store.write([_row(start + at, vector) for at, vector in enumerate(vectors)])
-        library._refresh()
+        library.opened.view.refresh()
 
 
 def _row(number: int, vector: np.ndarray) -> Row:

@@ -23,7 +23,7 @@ from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
 from diptych.data.splits import divide
 from diptych.evaluation import Embeddings, evaluate
 from diptych.library import Library
-from diptych.library.rendering.sheet import Found, can_draw, png, storyboard
+from diptych.library.rendering import Tile, can_draw, png, storyboard
 from diptych.models import DualEncoder, load
 from diptych.models.card import CardText
 from diptych.models.embed import embed_pairs
@@ -250,7 +250,7 @@ def _storyboard(library: Library, searches: Sequence[Shown]) -> bytes:
     """All searches as rows of one PNG."""
     rows = []
     for shown in searches:
-        found = [Found(hit, library.thumbnail(hit.id)) for hit in shown.hits]
+        found = [Tile(hit, library.thumbnail(hit.id)) for hit in shown.hits]
         if shown.language == "picture":
             title = f"like {shown.names[0]}" if shown.names else "like this picture"
         else:

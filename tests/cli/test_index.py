@@ -158,15 +158,15 @@ def test_interrupted_or_killed_it_goes_on(diptych, tmp_path, models, how):
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert "pictures of this run are in" in err
+        assert "images of this run are in" in err
         assert "Traceback" not in err
-    kept = json.loads(diptych("library", "info", tmp_path / "l", "--json")[1])["pictures"]
+    kept = json.loads(diptych("library", "info", tmp_path / "l", "--json")[1])["images"]
     assert 0 < kept < 1500
     report = json.loads(diptych("index", many, "--library", tmp_path / "l", "--json", "--quiet")[1])
     assert report["unchanged"] == kept
     assert report["added"] == 1500 - kept
     verdict = json.loads(diptych("library", "verify", tmp_path / "l", "--json")[1])
-    assert verdict["pictures"] == 1500
+    assert verdict["images"] == 1500
     assert set(verdict["kinds"]) <= {"orphan_thumb"}  # of the batch that was dropped
 
 

@@ -65,7 +65,7 @@ def test_an_assistant_can_describe_search_and_look(library) -> None:
     assert [one["word"] for one in told(why)[0]["words"]] == ["a", "red", "circle"]
     assert [part.mime_type for part in why.content if part.type == "image"] == ["image/png"]
     assert all(tool.description for tool in tools.tools)
-    assert told(described)[0]["pictures"] == 45
+    assert told(described)[0]["images"] == 45
     assert first["split"] == "train"
     assert len(first["texts"]) == 3
     assert first["id"] not in json.dumps(told(like))

@@ -66,7 +66,7 @@ def test_a_search_imports_no_decoder_no_store_and_nothing_that_indexes(collectio
         "heavy = {'jaxtyping', 'PIL', 'simplejpeg', 'lancedb', 'pyarrow', 'torch', 'unittest', 'asyncio', "
         "'diptych.data.images', 'diptych.data.readers', 'diptych.library.indexing.run', "
         "'diptych.library.indexing.preparing', 'diptych.library.indexing.texts', "
-        "'diptych.library.indexing.sources'} & set(sys.modules); "
+        "'diptych.library.sources'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
     command = [sys.executable, "-c", script, "search", "a dog", "--library", str(collection / "library")]
@@ -232,7 +232,7 @@ def test_a_preview_needs_a_terminal_or_a_png(search, monkeypatch):
         (["--image", "nope.jpg"], 3, "nope.jpg"),
         (["--image", __file__], 3, "not an image"),
         (["--image", "\udcff.jpg"], 3, "\\xff.jpg"),
-        (["--like", "nope"], 3, "no picture has the id"),
+        (["--like", "nope"], 3, "no image has the id"),
         (["dog", "--like", "nope"], 2, "expected one of them"),
         (["dog", "--pths"], 2, "--pths"),
         (["dog", "--model", "nosuch"], 4, "nosuch"),

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, LimitError
-from diptych.library import Library, opened
+from diptych.library import Library
 from diptych.library.query import QueryWarning
 from diptych.library.store import lock as locks
-from diptych.library.view import snapshot
+from diptych.library.view import snapshot, snapshots
 from diptych.models import load
 
 
@@ -49,7 +49,7 @@ def test_like_leaves_itself_out(filled):
 
 @pytest.mark.parametrize("identifier", ["", "nope", "0" * 16, "é" * 16, "\udcff", "x" * 10_000])
 def test_like_an_unknown_id(filled, identifier):
-    with pytest.raises(DataError, match="no picture has the id"):
+    with pytest.raises(DataError, match="no image has the id"):
         filled.like(identifier)
 
 
@@ -214,11 +214,11 @@ def test_many_readers_may_rebuild_at_once_and_one_does(filled, encoder, monkeypa
 
 def test_a_reader_builds_nothing_while_a_writer_is_at_work(filled, encoder, monkeypatch):
     """A store that is tidied up has new versions for seconds before the journal leads to them."""
-    monkeypatch.setattr(opened, "_PATIENCE", 0.0)
+    monkeypatch.setattr(snapshots, "_PATIENCE", 0.0)
     reader = Library.open(filled.folder, encoder)
     first = reader.search("red", 6)
     with locks.writer(filled.folder):
-        filled._place.pictures().write([], [first[0].id])  # no journal yet
+        filled.opened.place.store().write([], [first[0].id])  # no journal yet
         assert reader.search("red", 6) == first
     assert first[0].id not in {hit.id for hit in reader.search("red", 6)}  # the writer died: look for itself
 
@@ -253,7 +253,7 @@ def test_metadata_with_half_a_character_prints(library, pictures):
 def test_the_store_agrees_with_the_snapshot(filled, encoder):
     query = filled.vector("red")
     hits = filled.search(query, 6)
-    assert [identifier for identifier, _ in filled._store().search(query, 6)] == [hit.id for hit in hits]
+    assert [identifier for identifier, _ in filled.opened.store().search(query, 6)] == [hit.id for hit in hits]
 
 
 def test_removing(filled, pictures):
@@ -275,7 +275,7 @@ def test_a_full_disk_is_one_line(filled, pictures, painter, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(filled.thumbs, "write", full)
+    monkeypatch.setattr(filled.thumbnails, "write", full)
     with pytest.raises(LibraryError, match="No space left on device"):
         filled.index([pictures])
     monkeypatch.undo()

@@ -19,7 +19,7 @@ sys.path.insert(0, {benchmarks!r})
 from item_writer import opened, picture, vector
 from diptych.core.errors import LibraryError
 from diptych.library import Library
-from diptych.library.maintenance.verify import HARMLESS
+from diptych.library.maintenance import HARMLESS
 
 folder, kind = Path({folder!r}), {kind!r}
 library = opened(folder)

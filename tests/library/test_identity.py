@@ -28,7 +28,7 @@ def library(tmp_path: Path, encoder: MosaicEncoder) -> Library:
 
 
 def rows_of(library: Library) -> list[Row]:
-    store = library._store()
+    store = library.opened.store()
     return store.get([identifier for block in store.scan(["id"]) for identifier in block["id"]])
 
 

@@ -37,7 +37,7 @@ def test_an_added_picture_is_found_shown_and_kept(library, encoder):
     assert names(reader.search("red", 1)) == ["my red.png"]
     assert reader.get(item.id) == item
     assert reader.matching("n = 3") == [item.id]
-    assert (reader.columns()["n"], reader.is_remote, reader.version) == ("number", False, library.version)
+    assert (reader.columns()["n"], reader.version) == ("number", library.version)
     assert reader.original(item.id).read_bytes() == png(RED)
     assert reader.thumbnail(item.id).startswith(b"\xff\xd8\xff")
     assert reader.verify().problems == ()
@@ -47,7 +47,7 @@ def test_the_name_of_an_upload_never_reaches_the_disk(library):
     bad = "../../../etc/passwd\x00\n<script>.png"
     (item,) = library.add([NewItem(png(RED), bad)]).items
     assert "\n" not in item.name
-    (file,) = library.originals.files()
+    (file,) = library.uploads.files()
     assert file == library.folder / "files" / item.content[:2] / f"{item.content}.png"
     assert library.original(item.id) == file
 
@@ -94,7 +94,7 @@ def test_patching(library, encoder):
     (hit,) = reader.search("red", 1)
     assert (hit.meta["name"], hit.meta["k"], "n" in hit.meta, "group" in hit.meta) == ("b.png", "v", False, False)
     assert names(reader.search("red", 1, "k = 'v'")) == ["b.png"]
-    with pytest.raises(DataError, match="no picture has the id"):
+    with pytest.raises(DataError, match="no image has the id"):
         library.patch("0" * 16, name="x")
 
 
@@ -130,7 +130,7 @@ def test_a_deleted_picture_shows_nowhere_and_comes_back(filled, encoder, picture
     reader = Library.open(filled.folder, encoder)
     for library in (filled, reader):
         assert "red.png" not in names(library.search("red", 9))
-        assert (len(library), len(library.snapshot()), library.info().pictures) == (5, 5, 5)
+        assert (len(library), len(library.snapshot()), library.info().images) == (5, 5, 5)
         assert library.search("red", 9, "name = 'red.png'") == []
         assert red.id not in [item.id for item in library.items().items]
         with pytest.raises(DataError):
@@ -202,9 +202,9 @@ def test_purging_takes_files_and_thumbnails_that_nobody_needs(library, pictures,
     assert library.purge(days=1) == 0
     assert library.purge(0) == 2
     assert library.trash() == []
-    assert [file.stem for file in library.originals.files()] == [shared.content]
-    assert library.thumbs.is_whole(shared.content)
-    assert not library.thumbs.path(alone.content).exists()
+    assert [file.stem for file in library.uploads.files()] == [shared.content]
+    assert library.thumbnails.is_whole(shared.content)
+    assert not library.thumbnails.path(alone.content).exists()
     assert (pictures / "red.png").exists()
 
 
@@ -213,11 +213,11 @@ def test_deleting_and_undoing_are_one_write_each(filled, monkeypatch):
     writes = []
     real = LanceStore.write
     monkeypatch.setattr(LanceStore, "write", lambda store, *rows: writes.append(1) or real(store, *rows))
-    before = filled._place.pictures().version
+    before = filled.opened.place.store().version
     filled.delete(where="name IN ('red.png', 'blue.png')")
-    assert (len(writes), filled._place.pictures().version - before) == (1, 1)
+    assert (len(writes), filled.opened.place.store().version - before) == (1, 1)
     filled.undo()
-    assert (len(writes), filled._place.pictures().version - before) == (2, 2)
+    assert (len(writes), filled.opened.place.store().version - before) == (2, 2)
 
 
 def test_metadata_named_as_the_trash_columns_can_be_asked_for(library):

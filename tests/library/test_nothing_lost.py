@@ -9,8 +9,7 @@ import tarfile
 import pytest
 
 from diptych.core.errors import Interrupted
-from diptych.library import Library
-from diptych.library.indexing.run import IndexOptions
+from diptych.library import IndexOptions, Library
 from diptych.library.store.where import FilterError
 from diptych.library.store.where_sql import parse
 
@@ -111,7 +110,7 @@ def test_a_file_that_is_gone_goes_into_the_trash(filled, encoder, pictures):
     assert (report.removed, report.unchanged, len(filled)) == (2, 4, 4)
     assert [(one.batch, one.gone) for one in filled.trash()] == [(report.batch, True)] * 2
     assert filled.verify().problems == ()  # their thumbnails are no orphans
-    assert filled.thumbs.is_whole(filled.trash()[0].item.content)
+    assert filled.thumbnails.is_whole(filled.trash()[0].item.content)
     assert len(filled.undo().restored) == 2
     again = filled.index([pictures])  # what somebody brought back is not taken away again
     assert (again.removed, [kept.paths for kept in again.kept]) == (0, [(kept.folder,) for kept in again.kept])
@@ -174,7 +173,7 @@ def test_an_edited_file_keeps_what_was_said_and_the_report_says_so(filled, pictu
         (str(pictures / "red.png"),),
     )
     assert told(filled.get(identifier)) == TOLD
-    assert not filled.thumbs.path(old).exists()
+    assert not filled.thumbnails.path(old).exists()
     assert filled.verify().problems == ()
 
 
@@ -322,12 +321,12 @@ def test_an_interrupted_run_says_how_much_is_kept(library, pictures, painter):
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    options = IndexOptions(batch_size=2, commit_pictures=2, workers=1)
+    options = IndexOptions(batch_size=2, commit_rows=2, workers=1)
     with pytest.raises(Interrupted) as caught:
         library.index([pictures], options=options, acknowledge=stop)
     there = len(Library.open(library.folder))
     assert there >= 4
-    assert str(caught.value) == f"{there} pictures of this run are in the library and stay there"
+    assert str(caught.value) == f"{there} images of this run are in the library and stay there"
     assert library.index([pictures]).unchanged == there
 
 
@@ -365,7 +364,7 @@ def test_embedding_anew_says_when_it_is_interrupted_how_many_are_kept(filled, ot
         return real(model, pixels)
 
     monkeypatch.setattr(type(other_encoder), "encode_pixels", twice)
-    with pytest.raises(Interrupted, match="4 pictures were embedded anew and are kept"):
+    with pytest.raises(Interrupted, match="4 images were embedded again and are kept"):
         filled.reembed(other_encoder)
     assert filled.reembed(other_encoder).embedded == 2
 

@@ -11,7 +11,7 @@ from diptych.core.protocols import CrossEncoder, Preprocess
 from diptych.core.types import Hit
 from diptych.data.video import MomentPlan
 from diptych.library import Library, tokens
-from diptych.library.rerank import Reranker
+from diptych.library.reranker import Reranker
 from diptych.library.tokens import TokenStore
 
 from ..videos import film
@@ -113,15 +113,15 @@ def test_moments_of_videos_and_texts_have_no_tokens_and_are_counted(filled, enco
     filled.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
     report = filled.add_tokens(cross_encoder)
     assert (report.added, report.skipped, report.others) == (6, (), {"moments of videos": 2})
-    assert report.to_text() == "tokens of 6 pictures added, 0 known, 0 skipped, 2 moments of videos have none"
+    assert report.to_text() == "tokens of 6 images added, 0 known, 0 skipped, 2 moments of videos have none"
     alone = Library.create(tmp_path / "films", encoder)
     alone.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
-    with pytest.raises(LibraryError, match="holds moments of videos and no picture"):
+    with pytest.raises(LibraryError, match="holds moments of videos and no image"):
         alone.add_tokens(cross_encoder)
     (tmp_path / "notes.txt").write_text("red\nblue")
     texts = Library.create(tmp_path / "texts", encoder)
     texts.index_texts([tmp_path / "notes.txt"])
-    with pytest.raises(LibraryError, match="holds texts and no picture"):
+    with pytest.raises(LibraryError, match="holds texts and no image"):
         texts.add_tokens(cross_encoder)
 
 

@@ -71,14 +71,14 @@ def place(about, tmp_path):
 
 @pytest.fixture
 def store(place):
-    return place.pictures()
+    return place.store()
 
 
 @pytest.fixture
 def library(tmp_path, encoder, address):
     made = Library.create(tmp_path / "library", encoder, store=address)
     yield made
-    made._place.drop()
+    made.opened.place.drop()
 
 
 def row(number, **said):
@@ -124,7 +124,7 @@ def test_a_row_that_is_written_and_removed_at_once_stays(store):
 
 
 def test_the_token_changes_with_every_write(place):
-    store = place.pictures()
+    store = place.store()
     seen = [place.token()]
     for number in range(3):
         store.write([row(number)])
@@ -243,9 +243,9 @@ def test_compacting_keeps_the_rows(described):
 
 
 def test_another_handle_sees_acknowledged_writes_at_once(about, place, tmp_path):
-    other = open_place(about, tmp_path).pictures()
+    other = open_place(about, tmp_path).store()
     for number, _ in itertools.product(range(5), range(1)):
-        place.pictures().write([row(number)])
+        place.store().write([row(number)])
         assert other.count() == number + 1
         width = parse(f"width = {40 + number}", other.columns())
         assert [identifier for identifier, _ in other.search(row(number).vector, 1, width)] == [row(number).id]
@@ -269,17 +269,17 @@ def test_a_library_is_the_same_on_every_store(library, encoder, pictures):
     assert library.patch(up.id, name="new.png").name == reader.get(up.id).name == "new.png"
     deletion = library.delete(where="name = 'red.png'")
     assert "red.png" not in names(reader.search("red", 9))
-    assert (len(reader), len(reader.snapshot()), reader.info().pictures) == (6, 6, 6)
+    assert (len(reader), len(reader.snapshot()), reader.info().images) == (6, 6, 6)
     assert library.index([pictures]).trashed == 1
     assert library.undo(deletion).restored == deletion.ids
     assert len(reader.snapshot()) == 7
     assert library.verify().problems == ()
     library.delete([up.id])
     assert library.purge(0) == 1
-    assert list(library.originals.files()) == []
+    assert list(library.uploads.files()) == []
     library.compact()
     assert library.verify().problems == ()
-    with pytest.raises(DataError, match="no picture has the id"):
+    with pytest.raises(DataError, match="no image has the id"):
         reader.like(up.id)
 
 
@@ -306,11 +306,11 @@ def test_a_new_model_takes_over(library, encoder, other_encoder, pictures):
     assert len(after.trash()) == 1
     after.compact()
     assert after.verify().problems == ()
-    if library._place.is_remote:
-        assert not library._place._client.has_collection(library._place._collection)
+    if library.opened.place.has_own_search:
+        assert not library.opened.place._client.has_collection(library.opened.place._collection)
     else:
-        assert not library._place.folder.exists()
-    after._place.drop()
+        assert not library.opened.place.folder.exists()
+    after.opened.place.drop()
 
 
 @pytest.mark.slow
@@ -320,7 +320,7 @@ def test_an_export_comes_back_into_the_other_kind_of_store(library, encoder, pic
     library.add([NewItem(png(GREEN, mark=3), "up.png", texts=("grün",), meta={"n": 1})])
     library.delete(where="name = 'white.png'")
     library.export(tmp_path / "out.tar")
-    other = f"{server}/t{uuid.uuid4().hex}" if not library._place.is_remote else "lance"
+    other = f"{server}/t{uuid.uuid4().hex}" if not library.opened.place.has_own_search else "lance"
     transfer.restore(tmp_path / "out.tar", tmp_path / "again", store=other)
     again = Library.open(tmp_path / "again", encoder)
     try:
@@ -333,7 +333,7 @@ def test_an_export_comes_back_into_the_other_kind_of_store(library, encoder, pic
         ]
         assert again.items("n = 1").total == 1
     finally:
-        again._place.drop()
+        again.opened.place.drop()
 
 
 # -- what only a server has ------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_a_collection_that_is_taken_is_refused(server, encoder, tmp_path):
             Library.create(tmp_path / "two", encoder, store=f"{server}/taken")
         assert not (tmp_path / "two" / "library.json").exists()
     finally:
-        library._place.drop()
+        library.opened.place.drop()
 
 
 @pytest.mark.slow
@@ -370,7 +370,7 @@ def test_a_server_killed_and_started_again_has_all_that_was_acknowledged(tmp_pat
     assert sorted(hit.id for hit in again.search("red", 9)) == sorted(ids[1:])
     assert [one.item.id for one in again.trash()] == [ids[0]]
     assert again.verify().problems == ()
-    again._place.drop()
+    again.opened.place.drop()
 
 
 @pytest.mark.parametrize(

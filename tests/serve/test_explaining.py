@@ -300,7 +300,7 @@ def test_uploads_get_tokens_by_add_tokens_from_any_folder_and_can_be_explained(
     ]
     assert run([*command, "--library", str(tmp_path / "library"), "--id", item.id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["image"] == item.path
-    library.originals.file(item.path[len(str(tmp_path / "library")) :].replace("/files/", "./files/")).unlink()
+    library.uploads.file(item.path[len(str(tmp_path / "library")) :].replace("/files/", "./files/")).unlink()
     assert run([*command, "--library", str(tmp_path / "library"), "--id", item.id]) == 3
     assert "is gone or has changed" in capsys.readouterr().err
     assert run([*command, "--library", str(tmp_path / "library"), "--id", "0" * 16]) == 3

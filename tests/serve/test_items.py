@@ -260,13 +260,13 @@ def test_a_write_elsewhere_is_seen(ask, site) -> None:
 
 
 def test_a_full_disk_is_a_507_without_paths(ask, site, image, monkeypatch) -> None:
-    from diptych.library import originals
+    from diptych.library import uploads
 
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
 
     async def scenario(client):
-        monkeypatch.setattr(originals, "write_bytes", full)
+        monkeypatch.setattr(uploads, "write_bytes", full)
         failed = await upload(client, ("a.png", image("red", mark=9)))
         monkeypatch.undo()
         return failed, await upload(client, ("a.png", image("red", mark=9)))

@@ -12,8 +12,7 @@ from diptych.core.extras import need
 from diptych.core.file_names import escape
 from diptych.core.text import one_line
 from diptych.library import Library, card
-from diptych.library.indexing.absent import UNDONE
-from diptych.library.indexing.report import IndexReport
+from diptych.library.indexing import UNDONE, IndexReport
 
 from .outputs import check_folder
 from .shared import Common
@@ -98,8 +97,8 @@ def index(
         need("torch", "diptych index --tokens")
     from diptych.data.images import ImageLimits
     from diptych.data.readers import SourceOptions
-    from diptych.library.indexing.run import IndexOptions
-    from diptych.library.indexing.sources import survey
+    from diptych.library import IndexOptions
+    from diptych.library.sources import survey
 
     _check_flags(
         "--texts" if texts else "--videos" if videos else "",

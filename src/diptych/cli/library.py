@@ -10,7 +10,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.text import one_line
 from diptych.library import Library, card
-from diptych.library.maintenance.verify import Problem
+from diptych.library.maintenance import Problem
 
 from .library_copies import backup, export, import_, reembed, restore
 from .library_trash import delete, purge, trash, undo
@@ -54,7 +54,7 @@ def info(library: Path, *, common: Common = COMMON) -> None:
     """
     found = Library.open(library).info()
     lines = [
-        f"{found.folder}: {found.pictures} pictures, {found.bytes_on_disk / 1e6:.1f} MB",
+        f"{found.folder}: {found.images} pictures, {found.bytes_on_disk / 1e6:.1f} MB",
         f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
         f"rows: {'in the folder' if found.store == card.LANCE else found.store}",
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
@@ -78,7 +78,7 @@ def verify(library: Path, *, common: Common = COMMON) -> None:
         library: Folder of the library.
     """
     verdict = Library.open(library).verify()
-    lines = [f"{verdict.pictures} pictures, {len(verdict.problems) or 'no'} problems"]
+    lines = [f"{verdict.images} pictures, {len(verdict.problems) or 'no'} problems"]
     lines += [_described(problem, library) for problem in verdict.problems[:MOST_LISTED]]
     if len(verdict.problems) > MOST_LISTED:
         lines.append(f"  and {len(verdict.problems) - MOST_LISTED} more (all with --json)")

@@ -34,7 +34,7 @@ def export(library: Path, target: Path, /, *, common: Common = COMMON) -> None:
     if target.suffix != ".tar":
         check_folder(target, "TARGET")
     report = Library.open(library).export(target, progress=common.progress())
-    text = f"{report.target}: {report.pictures} pictures, {report.trashed} in the trash, {report.bytes / 1e6:.1f} MB"
+    text = f"{report.target}: {report.images} pictures, {report.trashed} in the trash, {report.bytes / 1e6:.1f} MB"
     common.show(asdict(report), text)
 
 
@@ -63,11 +63,11 @@ def import_(
         store: Where its rows go: lance (in the folder), or milvus://HOST:PORT/COLLECTION.
         model: Name or folder to load the model by here, when it is another than on the old machine.
     """
-    from diptych.library.maintenance import transfer
+    from diptych.library.maintenance import restore as restore_export
 
     check_folder(library, "LIBRARY")
-    report = transfer.restore(source, library, store=store, model=model, progress=common.progress())
-    text = f"{report.target}: {report.pictures} pictures, {report.trashed} in the trash"
+    report = restore_export(source, library, store=store, model=model, progress=common.progress())
+    text = f"{report.target}: {report.images} pictures, {report.trashed} in the trash"
     common.show(asdict(report), text)
 
 
@@ -82,14 +82,14 @@ def backup(library: Path, folder: Path, /, *, common: Common = COMMON) -> None:
         library: Folder of the library.
         folder: Where backups are kept; made when it is not there.
     """
-    from diptych.library.maintenance import transfer
+    from diptych.library.maintenance import check_export
 
     check_folder(folder, "FOLDER")
     name = escape(Path(os.path.abspath(library)).name).removesuffix(".library")  # noqa: PTH100
     target = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.tar"
     Library.open(library).export(target, progress=common.progress())
-    report = transfer.check(target, common.progress())
-    text = f"{target}: {report.pictures} pictures, {report.bytes / 1e6:.1f} MB, read again and whole"
+    report = check_export(target, common.progress())
+    text = f"{target}: {report.images} pictures, {report.bytes / 1e6:.1f} MB, read again and whole"
     common.show(asdict(report), text)
 
 
@@ -134,17 +134,17 @@ def reembed(
     """
     check_file(missing, "--missing", JSON)
     from diptych.core.files import write_bytes
-    from diptych.library.maintenance.reembed import MissingPicturesError
+    from diptych.library.maintenance import MissingImagesError
 
     try:
         report = Library.open(library).reembed(model, thumbnails=thumbnails, progress=common.progress())
-    except MissingPicturesError as error:
+    except MissingImagesError as error:
         if missing is not None:
             write_bytes(missing, (json.dumps(error.paths, indent=1) + "\n").encode())
         raise
     if missing is not None:
         write_bytes(missing, (json.dumps(report.from_thumbnails, indent=1) + "\n").encode())
-    text = f"{library}: {report.pictures} pictures have vectors of {report.model} now ({report.embedded} embedded)"
+    text = f"{library}: {report.images} pictures have vectors of {report.model} now ({report.embedded} embedded)"
     if report.from_thumbnails:
         text += f"; {len(report.from_thumbnails)} of them from thumbnails: {', '.join(report.from_thumbnails[:5])}"
     common.show(asdict(report), text)

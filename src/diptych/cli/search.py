@@ -20,7 +20,7 @@ from diptych.core.types import Hit
 from diptych.data.image_inputs import SUFFIXES
 from diptych.library import Library
 from diptych.library import query as queries
-from diptych.library.store.rows import text_of
+from diptych.library.store import text_of
 
 from .outputs import PNG, check_file
 from .shared import Common
@@ -189,7 +189,7 @@ def _mean_vector(collection: Library, pictures: Any) -> Any:
 def _png(picture: Any) -> bytes:
     from PIL import Image
 
-    from diptych.library.rendering.sheet import png
+    from diptych.library.rendering import png
 
     return png(Image.fromarray(picture))
 
@@ -259,13 +259,13 @@ def _print(hits: list[Hit], query: str, paths: bool, notes: list[Note], common: 
 def _preview(
     collection: Library, hits: list[Hit], title: str, query_images: list[bytes], sheet: Path | None, common: Common
 ) -> None:
-    from diptych.library.rendering.sheet import Found, contact_sheet, png
+    from diptych.library.rendering import Tile, contact_sheet, png
 
-    found = [Found(hit, collection.thumbnail(hit.id)) for hit in hits]
+    found = [Tile(hit, collection.thumbnail(hit.id)) for hit in hits]
     if sheet is None:
         import shutil
 
-        from diptych.library.rendering.terminal import preview
+        from diptych.library.rendering import preview
 
         print(preview(found, shutil.get_terminal_size().columns))
         return

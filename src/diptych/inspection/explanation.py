@@ -10,8 +10,7 @@ import PIL.Image
 from PIL import ImageDraw
 
 from diptych.core.shapes import Float32, UInt8
-from diptych.library.rendering.sheet import png
-from diptych.library.rendering.text_thumbnails import fitted, font_for
+from diptych.library.rendering import fitted, font_for, png
 
 from .occlusion import Explanation
 

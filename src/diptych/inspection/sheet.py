@@ -20,8 +20,7 @@ from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
 from diptych.evaluation.report import ARROWS
 from diptych.inspection.measure import Measured, Side
-from diptych.library.rendering.sheet import png
-from diptych.library.rendering.text_thumbnails import fitted, font_for, wrapped
+from diptych.library.rendering import fitted, font_for, png, wrapped
 
 Pick = Literal["random", "worst", "best"]
 Picture = UInt8[np.ndarray, "h w 3"]

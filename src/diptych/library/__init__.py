@@ -1,18 +1,26 @@
-"""A searchable collection of pictures: on disk, or on a server."""
+"""A searchable collection of images, texts or moments of videos: on disk, or on a server.
+
+`Library` is what people use; it is made of a reader, a writer, an indexer and maintenance over one open library. The
+rows are in `store`, searches read a `view`; `rendering` draws what was found.
+"""
 
 from __future__ import annotations
 
-from diptych.library.indexing.report import IndexReport
-from diptych.library.store.trash import Deletion, Trashed, Undone
-
-from .collection import Info, Library
+from .collection import Library
 from .encoder import Encoder
-from .items import Added, Item, NewItem, Page, Prepared
+from .indexing.options import IndexOptions
+from .indexing.report import IndexReport
+from .items import Added, Item, NewItem, Page, Prepared, Trashed
+from .reader import Answer, Info
+from .store.trash import Deletion, Undone
+from .view import RowFacts, Snapshot
 
 __all__ = [
     "Added",
+    "Answer",
     "Deletion",
     "Encoder",
+    "IndexOptions",
     "IndexReport",
     "Info",
     "Item",
@@ -20,6 +28,8 @@ __all__ = [
     "NewItem",
     "Page",
     "Prepared",
+    "RowFacts",
+    "Snapshot",
     "Trashed",
     "Undone",
 ]

@@ -1,59 +1,58 @@
-"""The library: a folder with a store, thumbnails, and the name of the model that made its vectors."""
+"""The library: a folder with its rows, thumbnails, and the name of the model that made its vectors."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
-from diptych.core.protocols import SILENT, Progress
-from diptych.library.indexing.report import IndexReport
-from diptych.library.maintenance.maintainer import Care
+from diptych.library.indexing.indexer import Indexer
+from diptych.library.maintenance.maintainer import Maintenance
 from diptych.library.store.places import open_place
-from diptych.library.store.rows import location
-from diptych.library.store.trash import Batch, Deletion
 
 from . import card
 from .card import LANCE, Card
 from .encoder import Encoder
-from .matching import Matching
-from .opened import bytes_below, disk_errors, lasting_name, loaded
+from .opened import Opened, disk_errors, lasting_name, loaded
+from .reader import Reader
+from .rendering.thumbnails import Thumbnails
+from .uploads import Uploads
+from .writer import Writer
 
 if TYPE_CHECKING:
-    from diptych.library.indexing.run import Acknowledge, IndexOptions
-    from diptych.library.indexing.sources import Survey
+    from .reranker import Reranker
 
-_KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
-_COMPACT_FROM = 20  # versions; fewer are not worth the work after a run
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """What a library holds."""
-
-    folder: str
-    pictures: int
-    model: str
-    fingerprint: str
-    dim: int
-    created: str
-    version: str
-    bytes_on_disk: int
-    columns: dict[str, str]
-    store: str = LANCE  # where the rows are: "lance" in the folder, or the address of a server
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class Library(Matching, Care):
-    """A searchable collection of pictures on disk, made by one model.
+def _method_of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """A method of `Library` that one of its parts has: with the same parameters and docstring."""
+
+    @functools.wraps(method)
+    def call(library: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(getattr(library, part), *args, **kwargs)
+
+    return call
+
+
+class Library:
+    """A searchable collection of images, texts or moments of videos, made by one model.
 
     Make one with `create`, open one with `open`; it loads its model when that is first needed. Searching needs
-    the model's text tower only for words and its image tower only for pictures; `like`, and `search` with a
+    the model's text tower only for words and its image tower only for images; `like`, and `search` with a
     vector, need no model.
+
+    The work is done by four parts, each with its own docstrings: `reader`, `writer`, `indexer`, `maintenance`.
     """
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.reader, self.writer = Reader(opened), Writer(opened)
+        self.indexer, self.maintenance = Indexer(opened), Maintenance(opened)
 
     @classmethod
     def create(
@@ -82,7 +81,7 @@ class Library(Matching, Care):
             folder.mkdir(parents=True, exist_ok=True)
             place.check_free()
             card.write(about, folder)
-        return cls(folder, about, model)
+        return cls(Opened(folder, about, model))
 
     @classmethod
     def open(cls, folder: Path | str, model: Encoder | str | Path | None = None) -> Library:
@@ -91,88 +90,95 @@ class Library(Matching, Care):
         Raises LibraryError when there is no library, or it belongs to another model.
         """
         folder = Path(folder)
-        return cls(folder, card.read(folder), None if model is None else loaded(model))
+        return cls(Opened(folder, card.read(folder), None if model is None else loaded(model)))
 
-    # -- writing -----------------------------------------------------------------------------------
+    # -- what it is --------------------------------------------------------------------------------
 
-    def index(
-        self,
-        paths: Iterable[Path | str] | Survey,
-        *,
-        format: str | None = None,
-        options: IndexOptions | None = None,
-        progress: Progress = SILENT,
-        acknowledge: Acknowledge | None = None,
-    ) -> IndexReport:
-        """Bring the library up to date with files, folders, or sources of pairs (`format`: a reader's name).
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return self.opened.folder
 
-        New and edited pictures are embedded; moved files and copies keep their vectors; files gone from
-        the folders named now go into the trash, unless all of their folder is away. What was said about a
-        picture here stays when its file is edited, moved, or comes back. A finished `survey` may stand in for
-        the paths. `acknowledge` is called with the paths of each batch once it is durable.
+    @property
+    def card(self) -> Card:
+        """Its identity, and the model that made its vectors."""
+        return self.opened.card
 
-        Raises DataError for a path that is missing or has no pictures and never had, before anything is changed;
-        LibraryError when another process is writing; Interrupted, which says what is kept, for a Ctrl-C.
-        """
-        from diptych.library.indexing.run import IndexOptions, IndexRun
-        from diptych.library.indexing.sources import Survey, survey
-        from diptych.library.indexing.texts import holds_texts
+    @property
+    def model(self) -> Encoder | None:
+        """The model it was opened with, or has loaded since; None before one was needed."""
+        return self.opened.model
 
-        model = self._needed_model()
-        with self._writing() as store:
-            if holds_texts(store):
-                raise LibraryError("the library holds texts; make another for pictures, or index with texts")
-            found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows)
-            run = IndexRun(store, self.thumbs, model, found, options or IndexOptions(), progress, acknowledge)
-            report = run.run()
-            if store.version >= _COMPACT_FROM and self._place.versions_kept() >= _COMPACT_FROM:
-                store.compact(_KEEP_SECONDS)
-            self._refresh()
-        return report
+    @property
+    def version(self) -> str | None:
+        """Changes with every write; cheap to ask for; None before the first."""
+        return self.opened.view.version
 
-    def knows(self, root: str) -> bool:
-        """Whether there are rows of a source, or at or below a path; by its written form."""
-        return any(
-            source == root or _is_below(path, root)
-            for block in self._store().scan(["path", "source"])
-            for path, source in zip(block["path"], block["source"], strict=True)
-        )
+    @property
+    def is_current(self) -> bool:
+        """False once it was embedded again by another model: open it again, with that model."""
+        return self.opened.is_current
 
-    def remove(self, paths: Iterable[Path | str]) -> Deletion:
-        """Put the pictures at or below these paths into the trash, whether or not the files exist.
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """The thumbnails of its images."""
+        return self.opened.thumbnails
 
-        `undo` brings them back, and so does indexing the same files again.
-        """
-        prefixes = [escape(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100
-        with self._writing() as store:
-            gone = [
-                identifier
-                for block in store.scan(["id", "path"])
-                for identifier, path in zip(block["id"], block["path"], strict=True)
-                if any(_is_below(location(path, self.folder), prefix) for prefix in prefixes)
-            ]
-            return self._trash_rows(store, store.get(gone), Batch.of_gone())
+    @property
+    def uploads(self) -> Uploads:
+        """The files of uploaded images."""
+        return self.opened.uploads
 
-    def info(self) -> Info:
-        """What the library holds."""
-        store = self._store()
-        return Info(
-            folder=escape(str(self.folder)),
-            pictures=store.count(),
-            model=self.card.model,
-            fingerprint=self.card.fingerprint,
-            dim=self.card.dim,
-            created=self.card.created,
-            version=self._place.token() or "",
-            bytes_on_disk=bytes_below(self.folder),
-            columns=dict(store.columns()),
-            store=self.card.store,
-        )
+    @property
+    def reranker(self) -> Reranker | None:
+        """What `attach` gave."""
+        return self.reader.reranker
 
+    def __len__(self) -> int:
+        return len(self.reader)
 
-def _is_below(path: str, prefix: str) -> bool:
-    """Whether a written path is this one, or in this folder or container."""
-    return path == prefix or path.startswith((prefix.rstrip("/") + "/", prefix + "::"))
+    # -- what it does ------------------------------------------------------------------------------
+
+    search = _method_of("reader", Reader.search)
+    search_many = _method_of("reader", Reader.search_many)
+    like = _method_of("reader", Reader.like)
+    vector = _method_of("reader", Reader.vector)
+    vector_of = _method_of("reader", Reader.vector_of)
+    attach = _method_of("reader", Reader.attach)
+    reordered = _method_of("reader", Reader.reordered)
+    get = _method_of("reader", Reader.get)
+    items = _method_of("reader", Reader.items)
+    facts = _method_of("reader", Reader.facts)
+    image = _method_of("reader", Reader.image)
+    original = _method_of("reader", Reader.original)
+    thumbnail = _method_of("reader", Reader.thumbnail)
+    trash = _method_of("reader", Reader.trash)
+    columns = _method_of("reader", Reader.columns)
+    matching = _method_of("reader", Reader.matching)
+    nothing_passes = _method_of("reader", Reader.nothing_passes)
+    facets = _method_of("reader", Reader.facets)
+    snapshot = _method_of("reader", Reader.snapshot)
+    info = _method_of("reader", Reader.info)
+    unfamiliar = _method_of("reader", Reader.unfamiliar)
+
+    index = _method_of("indexer", Indexer.index)
+    index_videos = _method_of("indexer", Indexer.index_videos)
+    index_texts = _method_of("indexer", Indexer.index_texts)
+    add_tokens = _method_of("indexer", Indexer.add_tokens)
+    knows = _method_of("indexer", Indexer.knows)
+
+    add = _method_of("writer", Writer.add)
+    patch = _method_of("writer", Writer.patch)
+    delete = _method_of("writer", Writer.delete)
+    remove = _method_of("writer", Writer.remove)
+    undo = _method_of("writer", Writer.undo)
+    purge = _method_of("writer", Writer.purge)
+
+    verify = _method_of("maintenance", Maintenance.verify)
+    repair = _method_of("maintenance", Maintenance.repair)
+    compact = _method_of("maintenance", Maintenance.compact)
+    export = _method_of("maintenance", Maintenance.export)
+    reembed = _method_of("maintenance", Maintenance.reembed)
 
 
 def _is_fresh(folder: Path) -> bool:

@@ -1,65 +1,87 @@
-"""The pictures behind rows: opened where they lie, as long as they are still what was indexed."""
+"""From rows back to the images themselves: opened where they are, for what has to look at them once more."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.core.errors import DataError
+from diptych.core.errors import DiptychError
 from diptych.core.file_names import unescape
-from diptych.core.types import BytesImage
+from diptych.core.types import BytesImage, FileImage, ImageRef
 from diptych.data.cache import bytes_of
+from diptych.library.store.protocol import Store
 from diptych.library.store.rows import content_of, location
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A picture to be looked at again."""
+    """An image to be read again."""
 
     id: str
     path: str
     content: str
 
 
-def originals(wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted, BytesImage | None]]:
-    """Each picture with its encoded bytes, or None when they are gone or no longer the same; order may differ."""
-    inside: dict[str, list[Wanted]] = {}
+def read_again(wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted, BytesImage | None]]:
+    """Each image with its encoded bytes, or None when they are gone or no longer the same; the order may differ."""
+    inside: defaultdict[str, dict[str, Wanted]] = defaultdict(dict)  # file that holds it -> path -> image
     for one in wanted:
         name = unescape(location(one.path, folder))
-        container = name.partition("::")[0]
-        if "::" in name and not os.path.exists(name):  # noqa: PTH110
-            inside.setdefault(container, []).append(one)
+        if _is_inside(name):
+            inside[name.partition("::")[0]][one.path] = one
         else:
-            yield one, _same(_read(name), one)
+            yield one, _unchanged(FileImage(Path(name)), one)
     for container, ones in inside.items():
-        yield from _members(container, ones)
+        for path, ref in _members(container, set(ones)):
+            yield ones[path], None if ref is None else _unchanged(ref, ones[path])
 
 
-def _read(name: str) -> bytes | None:
+def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tuple[ImageRef, str]]:
+    """A reference to every image of the library in `folder`, and its content; rows of other kinds are counted.
+
+    Images inside tars and tables are found through the sources that they came from; of one that cannot be found any
+    more comes a reference to nothing, which readers skip and name.
+    """
+    from .kinds import TEXT_SOURCE, video_of
+
+    inside: defaultdict[str, dict[str, str]] = defaultdict(dict)  # source -> path -> content
+    for block in store.scan(["path", "content", "source"]):
+        for path, content, source in zip(block["path"], block["content"], block["source"], strict=True):
+            name = unescape(location(path, folder))
+            if source.startswith(TEXT_SOURCE) or video_of(path):
+                others["texts" if source.startswith(TEXT_SOURCE) else "moments of videos"] += 1
+            elif _is_inside(name):
+                inside[source][path] = content
+            else:
+                yield FileImage(Path(name)), content
+    for source, contents in inside.items():
+        for path, ref in _members(unescape(source), set(contents)):
+            yield ref or BytesImage(b"", path), contents[path]
+
+
+def _is_inside(name: str) -> bool:
+    """Whether an image is part of a tar or a table."""
+    return "::" in name and not os.path.exists(name)  # noqa: PTH110 - takes every name
+
+
+def _members(source: str, left: set[str]) -> Iterator[tuple[str, ImageRef | None]]:
+    """Images inside a tar or a table, by their paths; found by reading it as `index` did. None for one that is gone."""
+    from .sources import survey
+
     try:
-        with open(name, "rb") as stream:  # noqa: PTH123 - takes every name
-            return stream.read()
-    except (OSError, ValueError):
-        return None
-
-
-def _same(data: bytes | None, one: Wanted) -> BytesImage | None:
-    return BytesImage(data, one.path) if data is not None and content_of(data) == one.content else None
-
-
-def _members(container: str, ones: list[Wanted]) -> Iterator[tuple[Wanted, BytesImage | None]]:
-    """Pictures inside a tar or a table, found by reading it as `index` did."""
-    from diptych.library.indexing.sources import survey
-
-    waiting = {one.path: one for one in ones}
-    try:
-        for found in survey([container]).pictures():
-            one = waiting.pop(found.path, None)
-            if one is not None:
-                yield one, _same(bytes_of(found.ref), one)
-    except (DataError, OSError):
+        for found in survey([source]).images():
+            if found.path in left:
+                left.remove(found.path)
+                yield found.path, found.ref
+    except (DiptychError, OSError):  # it is gone, or was read with a format of its own
         pass
-    for one in waiting.values():
-        yield one, None
+    for path in left:
+        yield path, None
+
+
+def _unchanged(ref: ImageRef, one: Wanted) -> BytesImage | None:
+    data = bytes_of(ref)
+    return None if data is None or content_of(data) != one.content else BytesImage(data, one.path)

@@ -1,4 +1,4 @@
-"""Pictures one by one: what a server adds, shows, describes anew and lists."""
+"""The items of a library: what is added, shown, described and listed one by one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, LimitError
+from diptych.core.errors import ConfigError, DataError, LimitError, Reason
 from diptych.core.shapes import Float32
 from diptych.core.text import plain
 from diptych.core.types import Skipped
 from diptych.library.store.rows import Row, is_owned, location
+from diptych.library.store.trash import deleted_ns, is_of_gone, shown_time
 
 MOST_LISTED = 1000  # items of a page
-MOST_META_BYTES = 32_768  # of one picture's metadata and texts, as JSON
+MOST_META_BYTES = 32_768  # of one image's metadata and texts, as JSON
 UPLOAD = "upload"  # the source of what was added by its bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What decoding and embedding gave, when the caller did it: in a process of its own, or batched with others."""
+    """What decoding and embedding gave, when the caller did both: in another process, or batched with others."""
 
     vector: Float32[np.ndarray, d] = field(repr=False)
     thumbnail: bytes = field(repr=False)  # JPEG
@@ -33,9 +34,9 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """A picture to be added. `name` is what people call it; its file on disk gets a name of the library's own."""
+    """An image to be added. `name` is what people call it; its file on disk is named by the library."""
 
-    data: bytes = field(repr=False)  # an encoded picture
+    data: bytes = field(repr=False)  # an encoded image
     name: str | None = None
     texts: Sequence[str] = ()
     split: str | None = None
@@ -46,7 +47,7 @@ class NewItem:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A picture of the library, with all that is known about it, JSON-ready but for its `meta` being a mapping."""
+    """An image of the library with all that is known about it; `to_json` makes it JSON-ready."""
 
     id: str
     name: str
@@ -90,12 +91,28 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What an `add` did. `items` has one for each picture that could be read, in order."""
+    """What an `add` did. `items` has one for each image that could be read, in order."""
 
     items: tuple[Item, ...]
     created: tuple[str, ...]  # ids that are new; the others' bytes were there already
     restored: tuple[str, ...]  # ids that came back from the trash
     skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """An image in the trash. `gone` when indexing put it there, because its file or its entry was gone."""
+
+    item: Item
+    batch: str
+    deleted: str  # ISO 8601, UTC
+    gone: bool = False
+
+    @classmethod
+    def of(cls, row: Row, folder: Path) -> Trashed:
+        """A row of the trash."""
+        batch = row.batch or ""
+        return cls(Item.of(row, folder), batch, shown_time(deleted_ns(row)), is_of_gone(batch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +124,15 @@ class Page:
     total: int  # of all pages
 
 
+def no_item(identifier: str) -> DataError:
+    """The error for an id that the library does not have."""
+    return DataError(
+        f"no image has the id {identifier[:40]!r}; expected one of the ids that search --json prints", Reason.MISSING
+    )
+
+
 class Keep:
-    """Stands for "leave it as it is", where None means "there is none"."""
+    """Means "leave it as it is", where None means "there is none"."""
 
 
 KEEP = Keep()

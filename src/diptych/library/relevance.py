@@ -1,8 +1,8 @@
 """How likely a hit is right, and how likely nothing here is: from the cross-encoder's likelihoods.
 
-The evidence is the cross-encoder's alone: what the picture tells about the text, h - log p(text), for each word,
-and how a candidate stands among the others. A cosine would say more about its own training pictures than
-about new ones.
+The features come from the cross-encoder alone: how much the image raises the text's likelihood, h - log p(text), for
+each word, and how a candidate compares with the others. A cosine says more about the images of its training than about
+new ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diptych.evaluation.reliability import Logistic
 
 @runtime_checkable
 class Prior(Protocol):
-    """What relevance needs besides h: the text's likelihood without a picture, and its length in words."""
+    """What relevance needs besides h: the text's likelihood without an image, and its length in words."""
 
     def prior(self, texts: list[str]) -> Float32[np.ndarray, " m"]:
         """log p(text)."""
@@ -54,7 +54,7 @@ def query_features(h: Float[np.ndarray, " c"], prior: float, words: float) -> Fl
 
 @dataclass(frozen=True)
 class Relevance:
-    """Fitted on held-out queries, half of them with their right picture taken away."""
+    """Fitted on held-out queries, half of them with their right image taken away."""
 
     hit: Logistic
     nothing: Logistic

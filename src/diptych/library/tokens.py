@@ -1,6 +1,6 @@
-"""Region tokens of a library's pictures, kept so that re-ranking encodes nothing again.
+"""Region tokens of a library's images, kept so that re-ranking encodes nothing again.
 
-One memory-mapped file a cross-encoder, keyed by the pictures' content: copies share their tokens, moved files
+One memory-mapped file a cross-encoder, keyed by the images' content: copies share their tokens, moved files
 keep them, an edited one gets new ones. Rows are durable before they count, so an interrupted run goes on.
 """
 
@@ -30,7 +30,7 @@ from diptych.library.store.rows import content_of
 FOLDER = "tokens"
 VIEW = "regions"
 MADE_BY = "matcher.json"
-_WRITE = 128  # pictures that become durable together
+_WRITE = 128  # images that become durable together
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class TokenReport:
     """What a run that adds tokens did."""
 
     added: int
-    known: int  # pictures whose content had tokens already, copies included
+    known: int  # images whose content had tokens already, copies included
     skipped: tuple[Skipped, ...]
-    others: Mapping[str, int] = field(default_factory=dict)  # rows that are no pictures, by kind: they have no tokens
+    others: Mapping[str, int] = field(default_factory=dict)  # rows that are no images, by kind: they have no tokens
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -50,11 +50,11 @@ class TokenReport:
     def to_text(self) -> str:
         """The counts, on one line."""
         others = "".join(f", {count} {kind} have none" for kind, count in self.others.items())
-        return f"tokens of {self.added} pictures added, {self.known} known, {len(self.skipped)} skipped{others}"
+        return f"tokens of {self.added} images added, {self.known} known, {len(self.skipped)} skipped{others}"
 
 
 class TokenStore:
-    """The tokens that one cross-encoder made of a library's pictures."""
+    """The tokens that one cross-encoder made of a library's images."""
 
     def __init__(self, library: Path, cross_encoder: CrossEncoder) -> None:
         regions, width = cross_encoder.token_shape
@@ -62,6 +62,12 @@ class TokenStore:
         self._library = library
         self._cross_encoder = cross_encoder
         self._cache = FeatureCache(library / FOLDER, cross_encoder.fingerprint, VIEW, regions * width)
+
+    @classmethod
+    def existing(cls, library: Path, cross_encoder: CrossEncoder) -> TokenStore | None:
+        """The tokens of a library, or None when it has none by this cross-encoder."""
+        store = cls(library, cross_encoder) if (library / FOLDER).is_dir() else None
+        return store if store is not None and len(store) else None
 
     def __len__(self) -> int:
         return len(self._cache)
@@ -76,22 +82,22 @@ class TokenStore:
 
     def add(
         self,
-        pictures: Iterable[tuple[ImageRef, str]],
+        images: Iterable[tuple[ImageRef, str]],
         *,
         batch_size: int = 32,
         workers: int = 2,
         progress: Progress = SILENT,
     ) -> TokenReport:
-        """Encode the pictures (with their contents) that have no tokens yet; a bad one is skipped and named."""
+        """Encode the images (with their contents) that have no tokens yet; a bad one is skipped and named."""
         wanted: dict[str, ImageRef] = {}
         known = 0
-        for ref, content in pictures:
+        for ref, content in images:
             if content in self or content in wanted:
                 known += 1
             else:
                 wanted[content] = ref
         skipped: list[Skipped] = []
-        contents: list[str] = []  # of the pictures that were read, in their order
+        contents: list[str] = []  # of the images that were read, in their order
         pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]] = []
         added = 0
         refs = _unchanged(wanted, contents, skipped)
@@ -105,7 +111,7 @@ class TokenStore:
                     added += self._write(pending)
         except KeyboardInterrupt as stop:
             added += self._write(pending)
-            raise Interrupted(f"the tokens of {added} pictures of this run are kept") from stop
+            raise Interrupted(f"the tokens of {added} images of this run are kept") from stop
         added += self._write(pending)
         return TokenReport(added, known, tuple(skipped))
 
@@ -124,7 +130,7 @@ class TokenStore:
 
 
 def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: list[Skipped]) -> Iterator[ImageRef]:
-    """The pictures whose bytes are still those that were indexed, each noted in `contents` as it goes out."""
+    """The images whose bytes are still those that were indexed; the content of each goes into `contents`."""
     for content, ref in wanted.items():
         try:
             with ref.open() as opened:

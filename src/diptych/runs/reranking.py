@@ -21,7 +21,7 @@ from diptych.evaluation.metrics import recall_at
 from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic, reliability
 from diptych.evaluation.reranking import rerank, top
 from diptych.library.relevance import Relevance, hit_features, query_features
-from diptych.library.rerank import Reranker
+from diptych.library.reranker import Reranker
 from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, TEXT_TO_IMAGE, CrossEncoder, TrainedCrossEncoder
 from diptych.models.cross_encoder.pair import PairSettings, read_pair, write_pair

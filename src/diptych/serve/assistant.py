@@ -50,7 +50,7 @@ class Tools:
     def describe_library(self) -> dict[str, Any]:
         """How many images the library has, which model made it, and the columns that `where` can ask about."""
         info = asdict(self._library.info())
-        kept = ("pictures", "model", "dim", "created", "columns")
+        kept = ("images", "model", "dim", "created", "columns")
         return {"name": self._library.folder.name, **{key: info[key] for key in kept}}
 
     def search(self, text: str = "", like: str = "", k: int = 10, where: str = "") -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class Tools:
         from diptych.inspection.occlusion import explain
 
         try:
-            model = self._library._needed_model()
+            model = self._library.opened.required_model()
             shown, from_thumbnail = self._image(id)
             found = explain(model, shown, queries.check_text(text))
         except DiptychError as error:
@@ -124,7 +124,7 @@ class Tools:
 
     def _vector(self, text: str) -> Any:
         """Words only: the sums of the command line may name files."""
-        model = self._library._needed_model()
+        model = self._library.opened.required_model()
         checked = queries.check_text(text)
         if not checked.strip():
             raise DataError("the text is empty")

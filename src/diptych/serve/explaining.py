@@ -11,6 +11,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float16, UInt8
 from diptych.data.images import decode
+from diptych.library import RowFacts
 
 from . import errors
 from .cross_encoder import ServedCrossEncoder
@@ -18,7 +19,7 @@ from .decoding import Decoded
 from .errors import ServeError
 from .generating import png_uri
 from .libraries import ServedLibrary
-from .reading import About, original
+from .reading import original
 from .schemas import ATTENTION, OCCLUSION, By, Why, WhyWord
 from .service import Service
 
@@ -37,7 +38,7 @@ class PreparedImage:
     from_thumbnail: bool
 
 
-async def prepared(service: Service, served: ServedLibrary, about: About, preprocess: Preprocess) -> PreparedImage:
+async def prepared(service: Service, served: ServedLibrary, about: RowFacts, preprocess: Preprocess) -> PreparedImage:
     """An image of a library, from its file; from its thumbnail where that is gone, changed, or inside another."""
     limit = service.settings.limits.images.max_bytes
     try:
@@ -91,7 +92,7 @@ async def why(
 
 
 def _by_occlusion(
-    served: ServedLibrary, about: About, image: PreparedImage, text: str, *, draw: bool
+    served: ServedLibrary, about: RowFacts, image: PreparedImage, text: str, *, draw: bool
 ) -> tuple[Why, bytes]:
     """By leaving out regions and words (`diptych explain`): exact for any dual encoder."""
     from diptych.inspection.explanation import draw_explanation
@@ -109,7 +110,7 @@ def _by_occlusion(
 def _by_attention(
     cross_encoder: ServedCrossEncoder,
     served: ServedLibrary,
-    about: About,
+    about: RowFacts,
     image: PreparedImage,
     text: str,
     *,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
 
-from diptych.library.store.where import AllOf, FilterError, Where, condition
+from diptych.library.store import AllOf, FilterError, Where, condition
 
 from .errors import ServeError
 from .schemas import Condition
@@ -33,9 +33,9 @@ def to_where(conditions: Sequence[Condition], where: str | None, columns: Mappin
     try:
         parts = [_one(one, columns) for one in conditions]
         if where is not None and where.strip():
-            from diptych.library.store.where_sql import parse  # only here, for the sake of everybody who gives no SQL
+            from diptych.library.store import parse_where  # a filter that is no SQL needs no parser
 
-            parts.append(parse(where, columns))
+            parts.append(parse_where(where, columns))
     except FilterError as error:
         raise ServeError(422, "bad_filter", error.reason, f"The columns are {', '.join(columns)}.") from error
     return None if not parts else parts[0] if len(parts) == 1 else AllOf(tuple(parts))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from diptych.core.errors import ConfigError
-from diptych.library import Encoder, Library, card
-from diptych.library.store.where import Where
+from diptych.library import Answer, Encoder, Library, card
+from diptych.library.store import Where
 
 from . import errors
 from .batching import Batcher
@@ -26,7 +26,7 @@ from .editing import Change, Changed, Editor
 from .embedding import Embedder, Vector
 from .metrics import Metrics
 from .projection import Mapper, Plan
-from .reading import Found, Reader
+from .reading import Reader
 from .settings import Pressure
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class ServedLibrary:
         self.reader = Reader(self.library)
         self.mapper = Mapper(self.library.card.id)
         self._metrics = metrics
-        self._searches: Batcher[tuple[Vector, int], Found] = Batcher(
+        self._searches: Batcher[tuple[Vector, int], Answer] = Batcher(
             "search", self.reader.search_many, max_batch=pressure.max_batch, max_wait=0.0, queue=pressure.queue
         )
         self._changes: Batcher[Change, Changed | BaseException] = Batcher(
@@ -98,7 +98,7 @@ class ServedLibrary:
         self._metrics.items.labels(self.name).set(found)
         return found
 
-    async def search(self, vector: Vector, k: int, where: Where | None) -> Found:
+    async def search(self, vector: Vector, k: int, where: Where | None) -> Answer:
         """The k nearest images among those for which the filter holds."""
         if where is None:
             return await self._searches.submit((vector, k))

@@ -23,7 +23,7 @@ import numpy as np
 from diptych.core.files import atomic_write, cache_folder
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
-from diptych.library.view.snapshot import Snapshot
+from diptych.library import Snapshot
 
 from .errors import log
 

@@ -9,7 +9,7 @@ import pytest
 
 from diptych.core.errors import DataError, LibraryError
 from diptych.library import Library
-from diptych.library.indexing.texts import lettered
+from diptych.library.rendering.text_thumbnails import thumbnail
 from diptych.library.rendering.thumbnails import SIZE
 from diptych.library.store.rows import text_of
 
@@ -79,11 +79,11 @@ def test_pictures_and_texts_do_not_mix(library: Library, listed: Path, tmp_path:
     library.index_texts([listed])
     with pytest.raises(LibraryError, match="holds texts"):
         library.index([pictures])
-    with pytest.raises(LibraryError, match="not embedded anew"):
+    with pytest.raises(LibraryError, match="not embedded again"):
         library.reembed(MosaicEncoder("other", seed=1))
     other = Library.create(tmp_path / "pictures.library", encoder)
     other.index([pictures])
-    with pytest.raises(LibraryError, match="holds pictures"):
+    with pytest.raises(LibraryError, match="holds images"):
         other.index_texts([listed])
     assert len(library.search("a", 10)) == 4  # as it was
 
@@ -106,11 +106,11 @@ def test_a_source_without_texts_changes_nothing(
         bad.write_bytes(content)
     with pytest.raises(DataError, match=expected):
         library.index_texts([bad])
-    assert library.info().pictures == 4
+    assert library.info().images == 4
 
 
 @pytest.mark.parametrize("text", ["", "short", "word " * 400, "w" * 5000, "赤い車" * 100, "a\u0000b\udcff‮"])
 def test_any_text_fits_its_card(text: str) -> None:
-    data = lettered(text)
+    data = thumbnail(text)
     assert data.startswith(b"\xff\xd8\xff")
     assert PIL.Image.open(io.BytesIO(data)).size == (SIZE, SIZE)

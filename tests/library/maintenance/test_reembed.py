@@ -6,7 +6,7 @@ import pytest
 from diptych.core.errors import LibraryError
 from diptych.library import Library, NewItem
 from diptych.library.maintenance import reembed as reembedding
-from diptych.library.maintenance.reembed import MissingPicturesError
+from diptych.library.maintenance.reembed import MissingImagesError
 
 from ..test_items import BLUE, RED, png
 
@@ -38,10 +38,10 @@ def test_a_new_model_takes_over_in_one_step(mixed, encoder, other_encoder):
     before = reader.search("red", 9)
     expected = twin(mixed, other_encoder)
     report = mixed.reembed(other_encoder)
-    assert (report.pictures, report.embedded, report.from_thumbnails) == (6, 7, ())
+    assert (report.images, report.embedded, report.from_thumbnails) == (6, 7, ())
     assert reader.search("red", 9) == before
     assert not reader.is_current
-    with pytest.raises(LibraryError, match="embedded anew"):
+    with pytest.raises(LibraryError, match="embedded again"):
         reader.delete(["x"])
     with pytest.raises(LibraryError, match="made by model"):
         Library.open(mixed.folder, encoder)
@@ -90,7 +90,7 @@ def test_killed_it_goes_on_and_catches_up_with_what_was_written_meanwhile(mixed,
 
 def test_pictures_that_are_gone_or_changed_are_named_and_nothing_is_switched(mixed, encoder, other_encoder, pictures):
     (pictures / "red.png").unlink()
-    with pytest.raises(MissingPicturesError, match=r"red\.png.*--thumbnails") as caught:
+    with pytest.raises(MissingImagesError, match=r"red\.png.*--thumbnails") as caught:
         mixed.reembed(other_encoder)
     assert caught.value.paths == (str(pictures / "red.png"),)
     (pictures / "blue.png").write_bytes(b"other")
@@ -104,9 +104,9 @@ def test_pictures_that_are_gone_or_changed_are_named_and_nothing_is_switched(mix
 def test_a_changed_picture_without_its_thumbnail_is_named(mixed, other_encoder, pictures):
     (red,) = mixed.items("name = 'red.png'").items
     (pictures / "red.png").write_bytes(b"other")
-    mixed.thumbs.path(red.content).unlink()
+    mixed.thumbnails.path(red.content).unlink()
     for thumbnails in (False, True):
-        with pytest.raises(MissingPicturesError) as caught:
+        with pytest.raises(MissingImagesError) as caught:
             mixed.reembed(other_encoder, thumbnails=thumbnails)
         assert caught.value.paths == (str(pictures / "red.png"),)
     mixed.delete([red.id])
@@ -121,7 +121,7 @@ def test_pictures_inside_a_tar_are_read_again(library, other_encoder, pictures, 
         tar.add(pictures / "red.png", "0001.png")
         tar.add(pictures / "blue.png", "0002.png")
     library.index([archive])
-    assert library.reembed(other_encoder).pictures == 2
+    assert library.reembed(other_encoder).images == 2
     assert Library.open(library.folder, other_encoder).search(pictures / "red.png", 1)[0].path.endswith("0001.png")
 
 

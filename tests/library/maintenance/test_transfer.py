@@ -29,7 +29,7 @@ def everything(library):
 @pytest.mark.parametrize("name", ["out", "out.tar"])
 def test_a_library_comes_back_from_its_export(mixed, encoder, tmp_path, name):
     exported = mixed.export(tmp_path / name)
-    assert (exported.pictures, exported.trashed) == (7, 2)
+    assert (exported.images, exported.trashed) == (7, 2)
     transfer.restore(tmp_path / name, tmp_path / "again")
     again = Library.open(tmp_path / "again", encoder)
     assert everything(again) == everything(mixed)

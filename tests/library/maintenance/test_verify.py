@@ -12,7 +12,7 @@ def kinds(library):
 
 def test_a_sound_library(filled):
     verdict = filled.verify()
-    assert (verdict.pictures, verdict.problems) == (6, ())
+    assert (verdict.images, verdict.problems) == (6, ())
 
 
 def test_files_that_went_or_changed(filled, pictures):
@@ -27,7 +27,7 @@ def test_files_that_went_or_changed(filled, pictures):
 
 @pytest.mark.parametrize("spoilt", [0.0, 3.0])
 def test_vectors_that_are_not_unit_vectors(filled, spoilt):
-    store = filled._store()
+    store = filled.opened.store()
     (identifier,) = store.matching(Condition("name", "=", "red.png"))
     (row,) = store.get([identifier])
     store.write([replace(row, vector=row.vector * np.float32(spoilt))])
@@ -35,22 +35,22 @@ def test_vectors_that_are_not_unit_vectors(filled, spoilt):
 
 
 def test_two_rows_for_one_path(filled):
-    store = filled._store()
+    store = filled.opened.store()
     (row,) = store.get(store.matching(Condition("name", "=", "red.png")))
     store.write([replace(row, id="f" * 16)])
     assert kinds(filled) == {"duplicate_path": 1}
 
 
 def test_thumbnails_that_went_are_cut_or_belong_to_nothing(filled):
-    thumbs = sorted(filled.thumbs.files())
+    thumbs = sorted(filled.thumbnails.files())
     thumbs[0].unlink()
     thumbs[1].write_bytes(thumbs[1].read_bytes()[:50])
-    filled.thumbs.write("f" * 32, b"x")
-    (filled.thumbs.folder / "ab.tmp").write_bytes(b"left over")
+    filled.thumbnails.write("f" * 32, b"x")
+    (filled.thumbnails.folder / "ab.tmp").write_bytes(b"left over")
     assert kinds(filled) == {"missing_thumb": 1, "damaged_thumb": 1, "orphan_thumb": 2}
     filled.compact()
     assert kinds(filled) == {}
-    assert sorted(filled.thumbs.files()) == thumbs
+    assert sorted(filled.thumbnails.files()) == thumbs
 
 
 def test_a_snapshot_that_lies(filled):
@@ -71,14 +71,14 @@ def test_every_problem_names_its_remedy(filled, pictures):
 
 
 def test_repair_puts_right_all_that_it_can(filled):
-    store = filled._store()
+    store = filled.opened.store()
     rows = {
         name: store.get(store.matching(Condition("name", "=", f"{name}.png")))[0] for name in ("red", "blue", "green")
     }
     store.write([replace(rows["blue"], vector=rows["blue"].vector * np.float32(3)), replace(rows["red"], id="f" * 16)])
-    thumbs = sorted(filled.thumbs.files())
+    thumbs = sorted(filled.thumbnails.files())
     thumbs[0].unlink()
-    filled.thumbs.write("f" * 32, b"x")
+    filled.thumbnails.write("f" * 32, b"x")
     (filled.folder / ".library.json.abc.tmp").write_bytes(b"{")
     orphan = filled.folder / "files" / "aa" / ("a" * 32 + ".png")
     orphan.parent.mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_repair_puts_right_all_that_it_can(filled):
 def test_repair_without_the_model_leaves_vectors_and_says_so(filled):
     from diptych.library import Library
 
-    store = filled._store()
+    store = filled.opened.store()
     (row,) = store.get(store.matching(Condition("name", "=", "blue.png")))
     store.write([replace(row, vector=row.vector * np.float32(3))])
     (left,) = Library.open(filled.folder).repair().left
@@ -107,10 +107,10 @@ def test_repair_without_the_model_leaves_vectors_and_says_so(filled):
 
 
 def test_two_rows_of_one_id_become_one(filled):
-    store = filled._store()
+    store = filled.opened.store()
     (row,) = store.get(store.matching(Condition("name", "=", "blue.png")))
-    table = filled._place.pictures()._table
-    table.add(filled._place.pictures()._to_arrow([row]))
+    table = filled.opened.place.store()._table
+    table.add(filled.opened.place.store()._to_arrow([row]))
     assert kinds(filled).keys() >= {"duplicate_id", "duplicate_path"}
     filled.repair()
     assert kinds(filled) == {}
@@ -119,11 +119,11 @@ def test_two_rows_of_one_id_become_one(filled):
 
 
 def test_a_row_in_the_trash_and_a_live_one_of_one_id_get_ids_of_their_own(filled):
-    store = filled._store()
+    store = filled.opened.store()
     (row,) = store.get(store.matching(Condition("name", "=", "blue.png")))
     store.write([replace(row, path=row.path + "x")])
     filled.delete([row.id])
-    filled._place.pictures()._table.add(filled._place.pictures()._to_arrow([row]))
+    filled.opened.place.store()._table.add(filled.opened.place.store()._to_arrow([row]))
     assert kinds(filled)["duplicate_id"] == 1
     filled.repair()
     assert "duplicate_id" not in kinds(filled)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.types import Hit
-from diptych.library.rendering.sheet import Found, contact_sheet, png
+from diptych.library.rendering.sheet import Tile, contact_sheet, png
 from diptych.library.rendering.terminal import half_blocks, preview
 
 
@@ -20,7 +20,7 @@ def jpeg(colour, size=(256, 192)):
 def found(count, name="picture.jpg"):
     colours = ("red", "green", "blue")
     return [
-        Found(Hit(at, f"{at:016x}", 0.9 - at / 100, f"/x/{name}", {"name": name}), jpeg(colours[at % 3]))
+        Tile(Hit(at, f"{at:016x}", 0.9 - at / 100, f"/x/{name}", {"name": name}), jpeg(colours[at % 3]))
         for at in range(count)
     ]
 
@@ -60,8 +60,8 @@ def test_any_text_at_all_can_be_drawn(text):
 
 def test_missing_and_damaged_thumbnails_leave_an_empty_tile():
     hits = found(3)
-    hits[0] = Found(hits[0].hit, None)
-    hits[1] = Found(hits[1].hit, b"\xff\xd8\xff no more")
+    hits[0] = Tile(hits[0].hit, None)
+    hits[1] = Tile(hits[1].hit, b"\xff\xd8\xff no more")
     sheet = contact_sheet("q", hits, query_images=[jpeg("yellow"), b"no picture"])
     assert near(sheet, (0, 0, 254)) > 30_000
     assert near(sheet, (254, 0, 0)) == near(sheet, (0, 128, 1)) == 0
@@ -81,4 +81,4 @@ def test_a_preview_fits_the_terminal():
         assert max(map(len, lines)) <= max(columns, 24)
         assert sum("picture.jpg" in line for line in lines) >= 1
     assert preview([], 80) == ""
-    assert "no picture" not in preview([Found(found(1)[0].hit, b"no picture")], 80)
+    assert "no picture" not in preview([Tile(found(1)[0].hit, b"no picture")], 80)

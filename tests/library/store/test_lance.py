@@ -137,7 +137,7 @@ def test_a_version_that_is_read_outlives_writers_and_compaction(tmp_path):
     store = LanceStore(tmp_path, 4)
     rows = [row(number) for number in range(20)]
     store.write(rows)
-    still, _ = store.standing()
+    still, _ = store.at_one_version()
     for number in range(20, 24):
         store.write([row(number)], [f"{number - 20:016x}"])
         store.compact(0.0)

@@ -24,9 +24,9 @@ def old(filled, encoder):
     filled.patch(ids["blue.png"], meta={"batch": "b-7", "deleted_at": 1999})
     filled.patch(ids["red.png"], meta={"album": "Crete"}, texts=["a roof"])
     filled.delete([ids["red.png"]])
-    store = filled._place.pictures()
+    store = filled.opened.place.store()
     (row,) = store.get([ids["red.png"]], "trash")
-    trash = LanceStore(filled._place.folder, 16, "trash")
+    trash = LanceStore(filled.opened.place.folder, 16, "trash")
     trash._table.drop_columns(list(TRASH_COLUMNS))
     trash._add_trash_columns = lambda: None
     trash.write([wrapped(row)])
@@ -40,10 +40,10 @@ def old(filled, encoder):
 
 def test_it_is_read_as_it_lies(old, encoder):
     def tables() -> dict[Path, int]:  # beside them lies which versions are being read
-        return {path: path.stat().st_mtime_ns for path in old._place.folder.glob("*.lance/**/*")}
+        return {path: path.stat().st_mtime_ns for path in old.opened.place.folder.glob("*.lance/**/*")}
 
     before = tables()
-    assert (len(old), old.info().pictures) == (5, 5)
+    assert (len(old), old.info().images) == (5, 5)
     (trashed,) = old.trash()
     assert (trashed.item.name, trashed.item.meta, trashed.item.texts) == ("red.png", {"album": "Crete"}, ("a roof",))
     assert "red.png" not in [hit.meta["name"] for hit in old.search("red", 9)]
@@ -69,7 +69,7 @@ def test_the_first_write_moves_it_over(old, encoder, pictures, write):
         assert old.index([pictures]).trashed == 1
     else:
         old.repair()
-    assert not (old._place.folder / "trash.lance").exists()
+    assert not (old.opened.place.folder / "trash.lance").exists()
     again = Library.open(old.folder, encoder)
     left = [one.item.id for one in again.trash()]
     assert (trashed.item.id in left) == (write not in ("undo", "purge"))
@@ -86,7 +86,7 @@ def test_killed_before_the_table_is_dropped_the_next_write_does_it_again(old, en
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(old._place), "_drop_old_trash", die)
+    monkeypatch.setattr(type(old.opened.place), "_drop_old_trash", die)
     with pytest.raises(KeyboardInterrupt):
         old.delete(where="name = 'blue.png'")
     monkeypatch.undo()
@@ -98,7 +98,7 @@ def test_killed_before_the_table_is_dropped_the_next_write_does_it_again(old, en
 
 def test_its_export_has_the_trash(old, encoder, tmp_path):
     exported = old.export(tmp_path / "out")
-    assert (exported.pictures, exported.trashed) == (5, 1)
+    assert (exported.images, exported.trashed) == (5, 1)
     transfer.restore(tmp_path / "out", tmp_path / "again")
     assert Library.open(tmp_path / "again", encoder).trash() == old.trash()
 

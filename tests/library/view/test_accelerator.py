@@ -6,7 +6,7 @@ import pytest
 from diptych.core.cosine import normalise
 from diptych.library.view import accelerator, exact
 from diptych.library.view.journal import Change
-from diptych.library.view.local import View
+from diptych.library.view.journalled import JournalledSnapshot
 from diptych.library.view.snapshot import Snapshot
 
 faiss = pytest.importorskip("faiss", reason="needs the [fast] extra")
@@ -35,16 +35,14 @@ def view(data, tmp_path_factory):
 
 
 def nearest(view, query, k, rows=None, hidden=exact.NONE):
-    return accelerator.nearest_many(view, query[np.newaxis], [k], rows, hidden)[0]
+    return accelerator.top_k(view, query[np.newaxis], [k], rows, hidden)[0]
 
 
 def recall(view, queries, k, rows=None, hidden=exact.NONE):
     shares = []
-    for query, found in zip(
-        queries, accelerator.nearest_many(view, queries, [k] * len(queries), rows, hidden), strict=True
-    ):
+    for query, found in zip(queries, accelerator.top_k(view, queries, [k] * len(queries), rows, hidden), strict=True):
         assert found is not None
-        expected = exact.nearest(view.vectors, query, k, rows, hidden)
+        expected = exact.top_k(view.vectors, query[np.newaxis], [k], rows, hidden)[0]
         shares.append(np.isin(expected[0], found[0]).mean())
         assert (np.diff(found[1]) <= 0).all()
     return float(np.mean(shares))
@@ -66,7 +64,7 @@ def test_recall_with_a_filter(view, data, monkeypatch):
 def test_hidden_rows_are_never_found_and_crowd_nobody_out(view, data, monkeypatch):
     monkeypatch.setattr(accelerator, "_EXACT_BELOW", 100)
     rows = np.arange(0, COUNT, 3, dtype=np.int64)
-    nearest_of_all = [exact.nearest(view.vectors, query, 40)[0] for query in data[1]]
+    nearest_of_all = [exact.top_k(view.vectors, query[np.newaxis], [40])[0][0] for query in data[1]]
     hidden = np.unique(np.concatenate(nearest_of_all))  # what the queries would find first
     assert len(hidden) > 1000
     for among in (None, rows):
@@ -86,10 +84,10 @@ def test_many_are_as_each_alone(view, data, monkeypatch):
     )
     for among in (None, np.arange(0, COUNT, 2, dtype=np.int64)):
         asked.clear()
-        many = accelerator.nearest_many(view, data[1][:30], counts, among, np.arange(50, dtype=np.int64))
+        many = accelerator.top_k(view, data[1][:30], counts, among, np.arange(50, dtype=np.int64))
         assert asked == [30]
         for query, k, (rows, scores) in zip(data[1], counts, many, strict=False):
-            wide = accelerator.nearest_many(view, query[np.newaxis], [25], among, np.arange(50, dtype=np.int64))[0]
+            wide = accelerator.top_k(view, query[np.newaxis], [25], among, np.arange(50, dtype=np.int64))[0]
             assert np.array_equal(rows, wide[0][:k])
             assert np.array_equal(scores, wide[1][:k])
 
@@ -104,15 +102,15 @@ def test_a_view_over_an_index_is_as_its_exact_twin(view, data, monkeypatch, only
         one: Change(one, b"{}\n", vectors[(7 * at) % COUNT])
         for at, one in enumerate([*ids[:100], *(f"{COUNT + extra:016x}" for extra in range(100))])
     }
-    looked = View(view, "2", newer, frozenset(ids[100:1100]))
+    looked = JournalledSnapshot(view, "2", newer, frozenset(ids[100:1100]))
     chosen = None if only is None else [view.id(row) for row in range(0, COUNT, 2)] + list(newer)
-    many = looked.nearest_many(queries, [10] * len(queries), chosen)
-    monkeypatch.setattr(accelerator, "nearest_many", lambda snapshot, queries, *_: [None] * len(queries))
-    twin = looked.nearest_many(queries, [10] * len(queries), chosen)
+    many = looked.top_k(queries, [10] * len(queries), chosen)
+    monkeypatch.setattr(accelerator, "top_k", lambda snapshot, queries, *_: [None] * len(queries))
+    twin = looked.top_k(queries, [10] * len(queries), chosen)
     found, expected = ([[one[:2] for one in hits] for hits in both] for both in (many, twin))
     assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(found, expected, strict=True)]) >= 0.97
     assert not {identifier for hits in found for _, identifier in hits} & set(ids[100:1100])
-    alone = [looked.nearest(query, 10, chosen) for query in queries]
+    alone = [looked.top_k(query[np.newaxis], [10], chosen)[0] for query in queries]
     assert [[one[:2] for one in hits] for hits in alone] == expected
 
 

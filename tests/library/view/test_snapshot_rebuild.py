@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from diptych.core.cosine import normalise
-from diptych.library import Library, NewItem, opened
+from diptych.library import Library, NewItem
 from diptych.library.store.rows import Row
-from diptych.library.view import accelerator, snapshot, snapshot_rebuild
+from diptych.library.view import accelerator, journal, snapshot, snapshot_rebuild
 
 COUNT = 1_500
 
@@ -25,9 +25,9 @@ def row(number, dim, turned=0):
 
 @pytest.fixture
 def many(library):
-    with library._writing() as store:
+    with library.opened.writing() as store:
         store.write([row(number, library.card.dim) for number in range(COUNT)])
-        library._refresh()
+        library.opened.view.refresh()
     assert len(library) == COUNT
     return library
 
@@ -40,7 +40,7 @@ def started(monkeypatch):
 
 
 def current(library):
-    return snapshot.in_use(library._snapshots)
+    return snapshot.in_use(library.opened.snapshots.folder)
 
 
 def check(library, gone):
@@ -86,33 +86,32 @@ def test_what_is_written_while_a_snapshot_is_made_is_in_its_journal(many, starte
 
     monkeypatch.setattr(accelerator, "prepare", prepare)
     before = current(many)
-    many.rebuild_snapshot()
+    many.opened.snapshots.write_if_due()
     assert current(many) != before
-    view = many._loaded(many.version)
+    view = many.opened.snapshots.on_disk(many.version)
     assert (view.changed, len(view)) == (2, COUNT - 1100)
     for one in (many, other, Library.open(many.folder, many.model)):
         assert len(one) == COUNT - 1100
         assert {hit.id for hit in one.search("red", 1000)} >= set(written)
         assert f"{1200:016x}" not in {hit.id for hit in one.search("red", 1000)}
-    assert Library.open(many.folder)._view().base.folder.name == current(many)
-    many.rebuild_snapshot()  # nothing is due
-    assert many._loaded(many.version).changed == 2
+    assert Library.open(many.folder).opened.snapshots.newest().base.folder.name == current(many)
+    many.opened.snapshots.write_if_due()  # nothing is due
+    assert many.opened.snapshots.on_disk(many.version).changed == 2
 
 
 def test_a_write_noted_after_a_snapshot_of_it_was_begun_breaks_no_chain(many, started, monkeypatch):
     """The writer has made its version, the snapshot of it is laid out, and only then is the write noted."""
-    note = opened.JournalledStore._note
+    note = journal.JournalledStore._note
 
     def late(self, before, rows, gone):
-        store, token = many._place.standing()
-        many._laid_out(store, token)
+        many.opened.snapshots.write()
         note(self, before, rows, gone)
 
-    monkeypatch.setattr(opened.JournalledStore, "_note", late)
+    monkeypatch.setattr(journal.JournalledStore, "_note", late)
     many.delete([f"{5:016x}"])
-    monkeypatch.setattr(opened.JournalledStore, "_note", note)
+    monkeypatch.setattr(journal.JournalledStore, "_note", note)
     many.delete([f"{6:016x}"])
-    view = many._loaded(many.version)
+    view = many.opened.snapshots.on_disk(many.version)
     assert (len(view), view.changed) == (COUNT - 2, 1)
 
 
@@ -133,6 +132,6 @@ def test_it_is_made_by_a_process_of_its_own_that_may_be_killed(many):
     assert process.wait(60) == 0
     assert time.perf_counter() - begun < 60
     assert current(many) != before
-    assert many._loaded(many.version).changed == 0
+    assert many.opened.snapshots.on_disk(many.version).changed == 0
     check(many, [*gone, f"{1001:016x}"])
-    assert [path.name for path in many._snapshots.iterdir() if path.is_dir()] == [current(many)]
+    assert [path.name for path in many.opened.snapshots.folder.iterdir() if path.is_dir()] == [current(many)]

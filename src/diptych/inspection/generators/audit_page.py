@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diptych.inspection.sheet import Row, Tile, draw_sheet
-from diptych.library.rendering.sheet import png
+from diptych.library.rendering import png
 
 from . import page
 from .audit import Audit, Shown

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 
 from diptych.core.file_names import escape, unescape
-
-UNDONE = "an undo brought them back after they were gone"
-_AWAY, _EMPTY = "it is not there", "it is empty"
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Rows that stay although their files are not found, because all of the folder, or list, is away."""
-
-    folder: str  # written form; a file where that was named
-    reason: str
-    paths: tuple[str, ...]  # of the rows
+from diptych.library.sources import AWAY, EMPTY, has_file
 
 
 class Absences:
-    """Looks at each folder once."""
+    """Which folders are away; each is read once."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str] | None] = {}
@@ -48,27 +35,12 @@ def exists(path: str) -> bool:
     return os.path.exists(name) or ("::" in name and os.path.exists(name.partition("::")[0]))  # noqa: PTH110
 
 
-def away(root: Path) -> str | None:
-    """Why nothing is found at a path that was named: it is not there, or it is a folder without a visible file."""
-    if not os.path.lexists(root):
-        return _AWAY
-    return _EMPTY if os.path.isdir(root) and not _has_file(str(root)) else None  # noqa: PTH112
-
-
 def _away(folder: str) -> tuple[str, str] | None:
     missing = None
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:  # noqa: PTH112, PTH120
         missing, folder = folder, os.path.dirname(folder)  # noqa: PTH120
     if missing is not None and os.path.lexists(missing):
         return escape(missing), "it is no folder any more"
-    if not _has_file(folder):
-        return escape(folder), _EMPTY
-    return None if missing is None else (escape(missing), _AWAY)
-
-
-def _has_file(folder: str) -> bool:
-    for _, folders, files in os.walk(folder):
-        if any(not name.startswith(".") for name in files):
-            return True
-        folders[:] = [name for name in folders if not name.startswith(".")]
-    return False
+    if not has_file(folder):
+        return escape(folder), EMPTY
+    return None if missing is None else (escape(missing), AWAY)

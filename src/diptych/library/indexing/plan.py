@@ -1,76 +1,46 @@
-"""What is new, changed, moved, back or gone: the library's knowledge against what was found."""
+"""What is new, changed, moved, back or gone: the library's rows compared with the images that were found."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 from diptych.core.types import ImageRef
 from diptych.data.cache import bytes_of
-from diptych.library.store.protocol import Part, Store
+from diptych.library.sources import FoundImage, Survey
+from diptych.library.store.protocol import Store
 from diptych.library.store.rows import BROUGHT_BACK, content_of, is_owned
-from diptych.library.store.trash import is_of_gone
 
-from .absent import UNDONE, Absences, Kept, exists
-from .sources import Found, Survey
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the library remembers of a row, without its vector."""
-
-    id: str
-    path: str
-    source: str
-    content: str
-    bytes: int
-    modified_ns: int
-    digest: str
-    batch: str | None = None
-
-    def is_same_file(self, found: Found) -> bool:
-        """Whether size and time say that the file was not touched."""
-        return self.bytes == found.bytes and self.modified_ns == found.modified_ns and self.batch is None
-
-    def is_described_so(self, found: Found) -> bool:
-        """Whether the source says nothing new."""
-        return not found.described or self.digest == found.digest
+from .absent import Absences, exists
+from .known_rows import KnownRow, KnownRows
+from .report import UNDONE, Kept
 
 
-class Knowledge:
-    """All known rows by path and by content, and which of them a run may move, bring back or remove.
+class ImagePlan(KnownRows):
+    """The known rows by path and by content, and which of them a run may move, bring back or remove.
 
     Rows that are not found and whose folder or list is away as a whole are kept, unless `prune` says to remove them.
     """
 
     def __init__(self, store: Store, survey: Survey, *, prune: bool = False) -> None:
-        self.by_path: dict[str, Known] = {}
-        self.by_content: defaultdict[str, list[Known]] = defaultdict(list)
-        self.ids: set[str] = set()
-        self.replaced: set[str] = set()  # contents that a row had before the run
-        self._deleted: set[tuple[str, str]] = set()  # (path or source, content) of what somebody put into the trash
-        self._returning: defaultdict[str, list[Known]] = defaultdict(list)  # what indexing put there, by content
-        for known in _all(store, "trash"):
-            self.ids.add(known.id)
-            if is_of_gone(known.batch) and not is_owned(known.path):
-                self._returning[known.content].append(known)
-            else:
-                self._deleted |= {(known.path, known.content), (known.source, known.content)}
-        for known in _all(store, "live"):
-            self.remember(known)
+        super().__init__(store)
+        self.by_path: dict[str, KnownRow] = {}
+        self.by_content: defaultdict[str, list[KnownRow]] = defaultdict(list)
+        for row in self.live:
+            self.put(row)
         self._survey = survey
         self._absences = Absences()
-        self.renamed: set[str] = set()  # ids of rows whose picture has another name in its tar or table now
+        self.renamed: set[str] = set()  # ids of rows whose image has another name in its tar or table now
         self.gone = self._follow_contents()  # ids
-        self._kept: dict[str, tuple[Known, tuple[str, str]]] = {}  # id -> the row; the folder that is away, and why
-        for known in self.by_path.values():
-            if self._is_missed(known):
-                away = None if prune else self._away(known)
+        self._kept: dict[str, tuple[KnownRow, tuple[str, str]]] = {}  # id -> the row; the folder that is away, and why
+        for row in self.by_path.values():
+            if self._is_missed(row):
+                away = None if prune else self._away(row)
                 if away is None:
-                    self.gone.add(known.id)
+                    self.gone.add(row.id)
                 else:
-                    self._kept[known.id] = (known, away)
+                    self._kept[row.id] = (row, away)
 
     @property
     def kept(self) -> tuple[Kept, ...]:
@@ -80,41 +50,51 @@ class Knowledge:
             paths[away].append(known.path)
         return tuple(Kept(folder, reason, tuple(sorted(paths[folder, reason]))) for folder, reason in sorted(paths))
 
-    def remember(self, known: Known) -> None:
+    def put(self, row: KnownRow) -> None:
         """Add or replace a row, once it is on its way to the store."""
-        old = self.by_path.get(known.path)
+        old = self.by_path.get(row.path)
         if old is not None:
             self.by_content[old.content].remove(old)
-            if old.content != known.content:
-                self.replaced.add(old.content)
-        self.by_path[known.path] = known
-        self.by_content[known.content].append(known)
-        self.ids.add(known.id)
+        self.by_path[row.path] = row
+        self.by_content[row.content].append(row)
+        self.ids.add(row.id)
 
-    def forget(self, known: Known) -> None:
-        """Drop a row that the run removes, so that nothing is copied from it any more."""
-        del self.by_path[known.path]
-        self.by_content[known.content].remove(known)
+    def drop(self, row: KnownRow) -> None:
+        """Take out a row that the run removes, so that nothing is copied from it any more."""
+        del self.by_path[row.path]
+        self.by_content[row.content].remove(row)
 
-    def is_deleted(self, found: Found, content: str) -> bool:
-        """Whether somebody put this picture into the trash, where it is to stay."""
-        known = self.by_path.get(found.path)
-        if known is not None:
-            return known.content == content and (found.path, content) in self._deleted
-        return (found.path, content) in self._deleted or (found.is_inside and (found.source, content) in self._deleted)
+    def is_unchanged(self, found: FoundImage) -> bool:
+        """Whether nobody touched the file, and its source says nothing new."""
+        row = self.by_path.get(found.path)
+        return row is not None and _is_same_file(row, found) and is_described_so(row, found)
+
+    def is_deleted(self, found: FoundImage, content: str) -> bool:
+        """Whether somebody put this image into the trash, where it is to stay."""
+        row = self.by_path.get(found.path)
+        if row is not None:
+            return row.content == content and (found.path, content) in self.deleted_at
+        return (found.path, content) in self.deleted_at or (
+            found.is_inside and (found.source, content) in self.deleted_at
+        )
+
+    def id_for(self, found: FoundImage, content: str) -> str:
+        """The id of the row at its path, else a new one."""
+        row = self.by_path.get(found.path)
+        return self.given_id(found.path, content) if row is None else row.id
 
     def _follow_contents(self) -> set[str]:
-        """Give rows the name that their picture has now.
+        """Give rows the name that their image has now.
 
-        Names inside tars and tables are labels and numbers of rows, which may come to stand for another picture when
-        rows are put in before them; files may be numbered anew. So a picture is told by its content first, by its
-        name only where its content is new.
-        Returns the ids of rows whose name another row's picture took while their own is nowhere any more.
+        Names inside tars and tables are labels or row numbers. They may stand for another image once rows were put in
+        before them; files may be numbered again. So an image is recognised by its content first, and by its name only
+        where its content is new.
+        Returns the ids of rows whose name another row's image took, and whose own image is not found any more.
         """
-        known_of: defaultdict[str, list[Known]] = defaultdict(list)
+        known_of: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for known in self.by_path.values():
             known_of[known.source].append(known)
-        found_of: defaultdict[str, list[Found]] = defaultdict(list)
+        found_of: defaultdict[str, list[FoundImage]] = defaultdict(list)
         for found in self._survey.found.values():
             if found.is_inside and found.source in known_of:
                 found_of[found.source].append(found)
@@ -125,13 +105,13 @@ class Knowledge:
         return left_over | self._follow_files()
 
     def _follow_files(self) -> set[str]:
-        """The same for files that took each other's names: swapped, numbered anew, or one put over another.
+        """The same for files that took each other's names: swapped, numbered again, or one moved over another.
 
         Of files that nobody touched nothing is read, and of the others only those as long as an image that is missed.
         """
         files = [found for found in self._survey.found.values() if not found.is_inside]
         of_path = {found.path: self.by_path.get(found.path) for found in files}
-        touched = [known for found in files if (known := of_path[found.path]) and not known.is_same_file(found)]
+        touched = [known for found in files if (known := of_path[found.path]) and not _is_same_file(known, found)]
         if not touched:
             return set()
         touched += [known for known in self.by_path.values() if not is_owned(known.path) and self._is_missed(known)]
@@ -139,13 +119,13 @@ class Knowledge:
         there = [
             found
             for found in files
-            if found.bytes in lengths and ((known := of_path[found.path]) is None or not known.is_same_file(found))
+            if found.bytes in lengths and ((known := of_path[found.path]) is None or not _is_same_file(known, found))
         ]
         return self._follow(touched, there)
 
-    def _follow(self, known: list[Known], there: list[Found]) -> set[str]:
+    def _follow(self, known: list[KnownRow], there: list[FoundImage]) -> set[str]:
         contents = {found.path: found.content or _content(found.ref) for found in there}
-        waiting: defaultdict[str, list[Known]] = defaultdict(list)
+        waiting: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for one in known:
             if contents.get(one.path) != one.content:
                 waiting[one.content].append(one)
@@ -158,19 +138,19 @@ class Knowledge:
         taken = {one.path for one in renamed}
         renamed = [one for one in renamed if not self._is_set_aside(by_id[one.id], one.path, taken)]
         for one in renamed:
-            self.forget(by_id[one.id])
+            self.drop(by_id[one.id])
         left_over = {self.by_path[one.path].id for one in renamed if one.path in self.by_path}
         for one in renamed:
-            self.remember(one)
+            self.put(one)
             self.renamed.add(one.id)
         return left_over
 
-    def _is_set_aside(self, known: Known, path: str, taken: set[str]) -> bool:
+    def _is_set_aside(self, known: KnownRow, path: str, taken: set[str]) -> bool:
         """Whether a file was edited in place and `path`, a new one, has its former bytes, as a backup does."""
         found = self._survey.found.get(known.path)
         return found is not None and not found.is_inside and path not in self.by_path and known.path not in taken
 
-    def take_moved(self, content: str) -> Known | None:
+    def take_moved(self, content: str) -> KnownRow | None:
         """A row of this content whose file is no longer where it was; it will not be offered again."""
         for known in self.by_content[content]:
             if is_owned(known.path):
@@ -179,20 +159,11 @@ class Knowledge:
             if known.id in self.gone or elsewhere:
                 self.gone.discard(known.id)
                 self._kept.pop(known.id, None)
-                self.forget(known)
+                self.drop(known)
                 return known
         return None
 
-    def take_returned(self, path: str, content: str, *, moved: bool) -> Known | None:
-        """A row of this content that indexing put into the trash, at this path or, if `moved`, at any other."""
-        waiting = self._returning[content]
-        for known in waiting:
-            if known.path == path or moved:
-                waiting.remove(known)
-                return known
-        return None
-
-    def _is_missed(self, known: Known) -> bool:
+    def _is_missed(self, known: KnownRow) -> bool:
         """Whether a row belongs to what was named, and is not there."""
         survey = self._survey
         if known.path in survey.found or _under(known.path, survey.unreadable):
@@ -203,7 +174,7 @@ class Knowledge:
             return True  # the list no longer has it, or its file is not there
         return _under(known.path, survey.folders) and not exists(known.path)
 
-    def _away(self, known: Known) -> tuple[str, str] | None:
+    def _away(self, known: KnownRow) -> tuple[str, str] | None:
         """What keeps a missed row: its list or folder is away, or somebody wants it. None when it is truly gone."""
         for root, reason in self._survey.missing.items():
             if known.source == root or _under(known.path, [root]):
@@ -213,14 +184,16 @@ class Knowledge:
         return None if exists(known.path) else self._absences.of(known.path)
 
 
-def _all(store: Store, part: Part) -> Iterator[Known]:
-    columns = ["id", "path", "source", "content", "bytes", "modified_ns", "digest", "batch"]
-    for block in store.scan(columns, part):
-        for values in zip(*(block[name] for name in columns), strict=True):
-            yield Known(*values)
+def is_described_so(row: KnownRow, found: FoundImage) -> bool:
+    """Whether the source says nothing new."""
+    return not found.described or row.digest == found.digest
 
 
-def _may_have_shifted(known: list[Known], there: list[Found]) -> bool:
+def _is_same_file(row: KnownRow, found: FoundImage) -> bool:
+    return row.is_untouched(found.bytes, found.modified_ns) and row.batch is None
+
+
+def _may_have_shifted(known: list[KnownRow], there: list[FoundImage]) -> bool:
     """False when nobody touched the tar since; contents that have been read already cost nothing to compare."""
     paths = {one.path for one in known}
     touched = {one.modified_ns for one in known} != {one.modified_ns for one in there}

@@ -9,19 +9,31 @@ from typing import Any
 from diptych.core.notes import Note
 from diptych.core.types import Skipped
 
-from .absent import Kept
+UNDONE = "an undo brought them back after they were gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows that stay although their files are not found, because all of the folder, or list, is away."""
+
+    folder: str  # written form; a file where that was named
+    reason: str
+    paths: tuple[str, ...]  # of the rows
 
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """Counts of pictures. `added + updated + moved + unchanged + restored` are in the library now, and what is kept."""
+    """Counts of images, texts or moments.
+
+    In the library now are `added + updated + moved + unchanged + restored`, and what is kept.
+    """
 
     added: int
     updated: int  # edited, or described anew by their source
     moved: int  # known content at a new path, the old one gone
     unchanged: int
     removed: int  # into the trash: their files, or their entries in a list, are gone
-    embedded: int  # pictures that the model had to look at; copies and moves need no look
+    embedded: int  # by the model in this run; copies and moves are not embedded again
     skipped: tuple[Skipped, ...]
     seconds: float
     notes: tuple[Note, ...]  # on how the sources were read, and files that were passed over
@@ -32,12 +44,12 @@ class IndexReport:
 
     @property
     def total(self) -> int:
-        """Pictures of the named paths that the library holds now."""
+        """Images of the named paths that the library holds now."""
         return self.found + sum(len(kept.paths) for kept in self.kept)
 
     @property
     def found(self) -> int:
-        """Pictures that are there and in the library."""
+        """Images that are there and in the library."""
         return self.added + self.updated + self.moved + self.unchanged + self.restored
 
     @property

@@ -1,430 +1,75 @@
-"""The indexing run: hash, recognise, decode, embed, commit; each stage works ahead of the next.
-
-    survey ──→ hash (thread) ──→ known content? ──→ decode (threads) ──→ embed ──→ commit (thread)
-                                     └── yes: its vector is reused ───────────────────┘
-
-Only a batch whose rows are durable in the store is acknowledged. Killed at any moment, the next run
-finds the committed rows and goes on. What is gone goes into the trash, as one deletion.
-"""
+"""What every indexing run does alike, whether it brings images, texts or moments of videos up to date."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-import numpy as np
-
-from diptych.core.errors import DataError, Interrupted, Reason
-from diptych.core.notes import Notes
-from diptych.core.protocols import SILENT, Progress
-from diptych.core.shapes import Float32, UInt8
-from diptych.core.text import one_line
-from diptych.core.types import BytesImage, ImageRef, Skipped
-from diptych.data.images import Header, ImageLimits, read_header, stream, thumbnail
-from diptych.library.encoder import Encoder
-from diptych.library.rendering.thumbnails import SIZE as THUMB_SIZE
-from diptych.library.rendering.thumbnails import Thumbs
+from diptych.core.errors import Interrupted
+from diptych.core.notes import Note, Notes
+from diptych.core.types import Skipped
+from diptych.library.descriptions import is_touched, kept
+from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.store.protocol import Store
-from diptych.library.store.row_codec import column_name, kind_of
-from diptych.library.store.rows import Row, content_of, new_id
+from diptych.library.store.rows import Row
 from diptych.library.store.trash import Batch
 
-from .descriptions import KEPT_DESCRIPTION, KEPT_DETAIL, is_touched, kept
-from .plan import Knowledge, Known
-from .preparing import embedded
-from .report import IndexReport
-from .sources import Found, Survey
+from .report import IndexReport, Kept
 
-T = TypeVar("T")
-U = TypeVar("U")
-
-Acknowledge = Callable[[Sequence[str]], None]
-
-_HASH_AHEAD = 64  # pictures
-_COMPACT_EVERY = 100  # commits; keeps the number of small files in a long run bounded
+KEPT_DESCRIPTION = "kept_description"  # of a note
+KEPT_DETAIL = "changed since they were indexed; they keep the texts, metadata and names that were given to them here"
+_COUNTS = ("added", "updated", "moved", "unchanged", "removed", "embedded", "trashed", "restored")
 
 
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
-    """How an indexing run works."""
+class Run:
+    """The counts, notes and writes of one run. The caller holds the writer lock."""
 
-    batch_size: int = 32  # pictures embedded at once
-    workers: int = 2  # decoding threads
-    commit_pictures: int = 256  # rows that become durable together, unless
-    commit_seconds: float = 5.0  # this much time has passed
-    limits: ImageLimits = field(default_factory=ImageLimits)
-    prune: bool = False  # remove also what is not found because all of its folder is away
-
-
-@dataclass(frozen=True, slots=True)
-class _Reuse:
-    """A row whose vector the library has already, under `of`. `former`: the same picture, as the library had it."""
-
-    found: Found
-    id: str
-    of: str
-    content: str
-    former: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Fresh:
-    """A row that was embedded. `edited`: in place of a row of the same id."""
-
-    found: Found
-    row: Row
-    edited: bool
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What goes into the next commit."""
-
-    rows: list[_Fresh] = field(default_factory=list)
-    thumbs: dict[str, bytes] = field(default_factory=dict)
-    reuses: list[_Reuse] = field(default_factory=list)
-    remove: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.rows) + len(self.reuses) + len(self.remove)
-
-
-class IndexRun:
-    """One run over one survey. The caller holds the writer lock."""
+    unit = "images"
 
     def __init__(
-        self,
-        store: Store,
-        thumbs: Thumbs,
-        encoder: Encoder,
-        survey: Survey,
-        options: IndexOptions,
-        progress: Progress = SILENT,
-        acknowledge: Acknowledge | None = None,
+        self, store: Store, thumbnails: Thumbnails, skipped: Iterable[Skipped] = (), notes: Iterable[Note] = ()
     ) -> None:
-        self._store, self._thumbs, self._encoder = store, thumbs, encoder
-        self._survey, self._options, self._progress = survey, options, progress
-        self._acknowledge = acknowledge or (lambda paths: None)
-        self._knowledge = Knowledge(store, survey, prune=options.prune)
-        self._gone = Batch.of_gone()
-        self._batch = _Batch()
-        self._committing: Future[list[str]] | None = None
-        self._committer = ThreadPoolExecutor(1, thread_name_prefix="diptych-commit")
-        self._commits = 0
-        self._last_commit = time.monotonic()
-        self._in_flight: dict[str, str] = {}  # content -> id of the picture being embedded
-        self._waiting: list[tuple[Found, _Read]] = []  # the same content again, while it is being embedded
-        self._to_embed: dict[int, tuple[Found, _Read]] = {}  # position in the stream -> what it is
-        self._streamed = 0
-        self._refused: dict[str, Skipped] = {}  # by content
-        self._skipped: list[Skipped] = list(survey.skipped)
-        self._counts = dict.fromkeys(("added", "updated", "moved", "unchanged", "removed", "embedded", "trashed"), 0)
-        self._counts["restored"] = 0
+        self.store, self.thumbnails = store, thumbnails
+        self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTS, 0))
+        self.skipped, self.notes = list(skipped), Notes(notes)
+        self._gone = Batch.of_gone()  # one deletion for all that the run does not find any more
+        self._replaced: set[str] = set()  # contents that rows had before the run
         self._durable = 0  # rows of this run
-        self._notes = Notes(survey.notes)
+        self._started = time.monotonic()
 
-    def run(self) -> IndexReport:
-        """Bring the store up to date with the survey.
+    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
+        """One durable write: rows that are new or changed, and others, by their ids, into the trash."""
+        gone = self.store.get(remove)
+        self.store.write([*rows, *self._gone.put_on(gone)])
+        self._durable += len(rows)
+        self.counts["removed"] += len(gone)
 
-        On any exception the batch under way is dropped, a commit under way is finished, and everything
-        acknowledged stays. A KeyboardInterrupt becomes an Interrupted that says how much that is.
-        """
-        started = time.monotonic()
-        try:
-            self._embed_all()
-            self._settle_waiting()
-            self._remove_gone()
-            self._commit()
-            self._finish_commit()
-            self._thumbs.forget(self._knowledge.replaced, self._store)  # what edited pictures were before
-            self._note_what_filters_miss()
-        except KeyboardInterrupt as stop:
-            self._finish_commit()
-            raise Interrupted(f"{self._durable} pictures of this run are in the library and stay there") from stop
-        finally:
-            self._committer.shutdown(wait=True)
-        return IndexReport(
-            **self._counts,
-            skipped=tuple(self._skipped),
-            seconds=time.monotonic() - started,
-            notes=tuple(self._notes),
-            kept=self._knowledge.kept,
-            batch=self._gone.name if self._counts["removed"] else None,
-        )
-
-    def _note_what_filters_miss(self) -> None:
-        """Metadata that is kept whole, but that no column of the library has as it is."""
-        columns = self._store.columns()
-        for found in self._survey.found.values():
-            for key, value in found.meta.items():
-                kind = columns.get(column_name(key))
-                if value is None or kind in ("text", kind_of(value)):
-                    continue
-                if kind is None:
-                    detail = f"images whose {key!r} has no column in this library: --where does not know it"
-                else:
-                    detail = f"images whose {key!r} is no {kind} as that of others: --where takes it for missing"
-                self._notes.add("no_column" if kind is None else "other_kind", detail, found.path)
-
-    def _embed_all(self) -> None:
-        options = self._options
-        batches = stream(
-            self._unknown(),
-            self._encoder.preprocess,
-            batch_size=options.batch_size,
-            workers=options.workers,
-            limits=options.limits,
-            also=_small_copy,
-        )
-        try:
-            for batch in batches:
-                self._take(batch.indices, embedded(batch.pixels, self._encoder), batch.extras)
-                for position, skipped in batch.skipped:
-                    found, read = self._to_embed.pop(position)
-                    del self._in_flight[read.content]
-                    self._refused[read.content] = skipped
-                    self._refuse(found, skipped)
-                self._commit_when_due()
-        finally:
-            batches.close()  # type: ignore[attr-defined]  # a generator: stops the decoding threads
-
-    def _unknown(self) -> Iterator[ImageRef]:
-        """The pictures that the model has to look at; everything else is dealt with on the way."""
-        pictures = self._progress.track(self._survey.pictures(), "indexing", total=len(self._survey.found))
-        with ThreadPoolExecutor(1, thread_name_prefix="diptych-hash") as pool:
-            for found, read in _ahead(pool, self._read, self._not_unchanged(pictures), _HASH_AHEAD):
-                if isinstance(read, Skipped):
-                    self._refuse(found, read)
-                elif self._knowledge.is_deleted(found, read.content):
-                    self._counts["trashed"] += 1
-                elif read.content in self._in_flight:
-                    self._waiting.append((found, read))
-                elif not self._recognise(found, read.content):
-                    self._in_flight[read.content] = self._id_for(found, read.content)
-                    self._to_embed[self._streamed] = (found, read)
-                    self._streamed += 1
-                    yield found.ref
-                self._commit_when_due()
-
-    def _not_unchanged(self, pictures: Iterable[Found]) -> Iterator[Found]:
-        for found in pictures:
-            known = self._knowledge.by_path.get(found.path)
-            if known is not None and known.is_same_file(found) and known.is_described_so(found):
-                self._counts["unchanged"] += 1
-            else:
-                yield found
-
-    def _read(self, found: Found) -> tuple[Found, _Read | Skipped]:
-        """The fingerprint of the encoded bytes and the size in their header. Runs ahead, in a thread."""
-        limits = self._options.limits
-        try:
-            limits.check_bytes(found.bytes, found.path)
-            with found.ref.open() as opened:
-                data = opened.read(limits.max_bytes + 1)
-            limits.check_bytes(len(data), found.path)
-            header = read_header(BytesImage(data, found.path), limits)
-        except DataError as error:
-            return found, Skipped(found.path, error.reason, str(error))
-        except OSError as error:
-            return found, Skipped(found.path, Reason.MISSING, f"cannot read it: {error.strerror}")
-        return found, _Read(content_of(data), header)
-
-    def _recognise(self, found: Found, content: str) -> bool:
-        """Reuse a vector if this content has one already; False when it has none."""
-        known = self._knowledge.by_path.get(found.path)
-        if known is not None and known.content == content:
-            same = "moved" if known.id in self._knowledge.renamed else "unchanged"
-            self._reuse(found, known, known, same if known.is_described_so(found) else "updated")
-            return True
-        # An edited file may have taken the content of another; it keeps its id, and nothing has moved.
-        if known is None:
-            if (back := self._knowledge.take_returned(found.path, content, moved=False)) is not None:
-                self._reuse(found, back, back, "restored")
-                return True
-            if (moved := self._knowledge.take_moved(content)) is not None:
-                self._reuse(found, moved, moved, "moved")
-                return True
-            if (back := self._knowledge.take_returned(found.path, content, moved=True)) is not None:
-                self._reuse(found, back, back, "restored")
-                return True
-        twins = self._knowledge.by_content[content]
-        if not twins:
-            return False
-        self._reuse(found, twins[0], known, "updated" if known else "added")
-        return True
-
-    def _reuse(self, found: Found, source: Known, former: Known | None, count: str) -> None:
-        self._counts[count] += 1
-        identifier = self._id_for(found, source.content) if former is None else former.id
-        self._batch.reuses.append(
-            _Reuse(found, identifier, source.id, source.content, None if former is None else former.id)
-        )
-        digest = found.digest if found.described else source.digest
-        self._remember(found, identifier, source.content, digest)
-
-    def _remember(self, found: Found, identifier: str, content: str, digest: str) -> None:
-        self._knowledge.remember(
-            Known(identifier, found.path, found.source, content, found.bytes, found.modified_ns, digest)
-        )
-
-    def _id_for(self, found: Found, content: str) -> str:
-        known = self._knowledge.by_path.get(found.path)
-        if known is not None:
-            return known.id
-        identifier = new_id(found.path, content, self._knowledge.ids)
-        self._knowledge.ids.add(identifier)
-        return identifier
-
-    def _take(self, positions: list[int], vectors: Float32[np.ndarray, "b d"], copies: list[_SmallCopy]) -> None:
-        for position, vector, copy in zip(positions, vectors, copies, strict=True):
-            found, read = self._to_embed.pop(position)
-            identifier = self._in_flight.pop(read.content)
-            old = self._knowledge.by_path.get(found.path)
-            row = _row(found, identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
-            self._batch.rows.append(_Fresh(found, row, edited=old is not None))
-            self._batch.thumbs[read.content] = copy.jpeg
-            self._counts["updated" if old else "added"] += 1
-            self._counts["embedded"] += 1
-            self._remember(found, identifier, read.content, row.digest)
-
-    def _refuse(self, found: Found, skipped: Skipped) -> None:
-        """Leave a picture out. A row that this path had goes too, unless the file merely could not be opened."""
-        self._skipped.append(replace(skipped, name=found.path, detail=one_line(skipped.detail)))
-        known = self._knowledge.by_path.get(found.path)
-        if known is not None and skipped.reason is not Reason.MISSING:
-            self._knowledge.forget(known)
-            self._batch.remove.append(known.id)
-            self._counts["removed"] += 1
-
-    def _settle_waiting(self) -> None:
-        """Further copies of pictures that this run embedded, or refused, while they came by."""
-        for found, read in self._waiting:
-            if not self._recognise(found, read.content):
-                self._refuse(found, self._refused[read.content])
-            self._commit_when_due()
-
-    def _remove_gone(self) -> None:
-        for identifier in sorted(self._knowledge.gone):
-            self._counts["removed"] += 1
-            self._batch.remove.append(identifier)
-            self._commit_when_due()
-
-    def _commit_when_due(self) -> None:
-        if self._committing is not None and self._committing.done():
-            self._finish_commit()
-        options = self._options
-        late = time.monotonic() - self._last_commit >= options.commit_seconds
-        if len(self._batch) >= options.commit_pictures or (late and len(self._batch)):
-            self._commit()
-
-    def _commit(self) -> None:
-        """Hand the batch to the commit thread, after the one before is durable."""
-        self._finish_commit()
-        batch, self._batch = self._batch, _Batch()
-        self._last_commit = time.monotonic()
-        if len(batch):
-            self._committing = self._committer.submit(self._write, batch)
-
-    def _finish_commit(self) -> None:
-        if self._committing is not None:
-            pending, self._committing = self._committing, None
-            paths = pending.result()
-            self._durable += len(paths)
-            self._acknowledge(paths)
-
-    def _write(self, batch: _Batch) -> list[str]:
-        """Thumbnails first, so that no row is without; then the rows, in one version. Runs in the commit thread."""
-        for content, jpeg in batch.thumbs.items():
-            self._thumbs.write(content, jpeg)
-        needed = {fresh.row.id for fresh in batch.rows if fresh.edited}
-        needed |= {one for reuse in batch.reuses for one in (reuse.of, reuse.former) if one is not None}
-        stored = {row.id: row for row in self._store.get(needed, "all")}
-        rows: dict[str, Row] = {}
-        for fresh in batch.rows:
-            former = stored.get(fresh.row.id) if fresh.edited else None
-            rows[fresh.row.id] = fresh.row if former is None else self._edited(fresh.row, former, fresh.found)
-        for reuse in batch.reuses:
-            source = rows.get(reuse.of)
-            if source is None or source.content != reuse.content:  # what it was before an edit in this batch
-                source = stored[reuse.of]
-            rows[reuse.id] = self._again(source, reuse, stored)
-        remove = set(batch.remove) - rows.keys()
-        self._store.write([*rows.values(), *self._gone.put_on(self._store.get(remove))])
-        self._commits += 1
-        if self._commits % _COMPACT_EVERY == 0:
-            self._store.compact(keep_seconds=3600)
-        return [row.path for row in rows.values()]
-
-    def _edited(self, row: Row, former: Row, found: Found) -> Row:
-        """A row in place of one with other bytes; what people said about those stays, and is noted."""
-        if is_touched(former):
-            self._notes.add(KEPT_DESCRIPTION, KEPT_DETAIL, row.path)
-        return kept(row, former, source_speaks=found.described)
-
-    def _again(self, source: Row, reuse: _Reuse, stored: Mapping[str, Row]) -> Row:
-        """The row of a picture whose vector is known from another row, or from its own former self."""
-        found = reuse.found
-        row = _row(found, reuse.id, source.content, (source.width, source.height), source.vector)
-        if reuse.former is None:  # a copy; it starts with what is known about the other
-            return row if found.described else replace(kept(row, source, source_speaks=False), title=None)
-        former = stored.get(reuse.former, source)
+    def in_place_of(self, former: Row, row: Row, *, source_speaks: bool = True) -> Row:
+        """A row with all that people said about the one that it replaces; noted where its content is another."""
         if former.content != row.content:
-            return self._edited(row, former, found)
-        return kept(row, former, source_speaks=found.described)
+            self._replaced.add(former.content)
+            if is_touched(former):
+                self.notes.add(KEPT_DESCRIPTION, KEPT_DETAIL, row.path)
+        return kept(row, former, source_speaks=source_speaks)
 
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A KeyboardInterrupt becomes an Interrupted that says how much is durable."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"{self._durable} {self.unit} of this run are in the library and stay there") from stop
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What the encoded bytes of a picture say before they are decoded."""
-
-    content: str
-    header: Header
-
-
-@dataclass(frozen=True, slots=True)
-class _SmallCopy:
-    """What a decoding thread keeps of a picture, besides the model's pixels."""
-
-    is_wide: bool
-    jpeg: bytes
-
-
-def _small_copy(pixels: UInt8[np.ndarray, "h w 3"]) -> _SmallCopy:
-    return _SmallCopy(pixels.shape[1] > pixels.shape[0], thumbnail(pixels, THUMB_SIZE))
-
-
-def _row(found: Found, identifier: str, content: str, size: tuple[int, int], vector: Any) -> Row:
-    return Row(
-        id=identifier,
-        path=found.path,
-        source=found.source,
-        content=content,
-        bytes=found.bytes,
-        modified_ns=found.modified_ns,
-        width=size[0],
-        height=size[1],
-        vector=vector,
-        texts=found.texts,
-        split=found.split,
-        group=found.group,
-        meta=found.meta,
-    )
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], depth: int) -> Iterator[U]:
-    """`map` in a pool that runs at most `depth` items ahead of its consumer."""
-    pending: deque[Future[U]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > depth:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+    def report(self, kept: Iterable[Kept]) -> IndexReport:
+        """What was done; thumbnails that no row needs any more go."""
+        self.thumbnails.remove_unused(self._replaced, self.store)
+        return IndexReport(
+            **self.counts,
+            skipped=tuple(self.skipped),
+            seconds=time.monotonic() - self._started,
+            notes=tuple(self.notes),
+            kept=tuple(kept),
+            batch=self._gone.name if self.counts["removed"] else None,
+        )

@@ -1,4 +1,4 @@
-"""A library's pictures embedded by another model: built aside while the old vectors serve, then switched to.
+"""A library's images embedded by another model: built aside while the old vectors are in use, then switched to.
 
 The new vectors are the next generation: a store of their own. Passes over the library embed what the new store
 lacks, without the writer's lock, until little is left; then the lock is taken, the rest caught up, and
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,64 +24,49 @@ from diptych.core.protocols import Progress
 from diptych.core.types import BytesImage
 from diptych.data.images import prepared
 from diptych.library import card
+from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
-from diptych.library.images import Wanted, originals
-from diptych.library.indexing.preparing import embedded
-from diptych.library.indexing.texts import holds_texts
-from diptych.library.opened import OpenLibrary, disk_errors, lay_out
+from diptych.library.images import Wanted, read_again
+from diptych.library.kinds import holds_texts
+from diptych.library.opened import Opened, disk_errors
 from diptych.library.store import lock
-from diptych.library.store.places import Place, open_place, snapshot_folder
+from diptych.library.store.places import Place, open_place
 from diptych.library.store.protocol import Store
 from diptych.library.store.rows import location
+from diptych.library.view import Snapshots, open_view
+
+from .problems import MissingImagesError
 
 NOTE = "reembed.json"
 _LOCK = "reembed.lock"
-_BATCH = 32  # pictures embedded at once
+_BATCH = 32  # images embedded at once
 _COMMIT = 256  # rows that become durable together
 _FEW = 256  # rows that may be embedded under the writer's lock
 _MOST_PASSES = 20
-_NAMED = 5  # missing pictures in a message; the error has them all
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Reembedded:
-    """What embedding anew did."""
+    """What embedding again did."""
 
     model: str
-    pictures: int
+    images: int
     embedded: int  # by this run; others were there from an earlier one
-    from_thumbnails: tuple[str, ...]  # paths of pictures that were embedded from their thumbnails
+    from_thumbnails: tuple[str, ...]  # paths of images that were embedded from their thumbnails
     generation: int
-
-
-class MissingPicturesError(LibraryError):
-    """Pictures that have to be embedded anew are gone, changed or unreadable."""
-
-    def __init__(self, paths: Sequence[str], total: int, *, thumbnails: bool) -> None:
-        self.paths = tuple(paths)
-        first = ", ".join(self.paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
-        remedy = (
-            "delete them from the library, or bring them back"
-            if thumbnails
-            else "bring them back, delete them from the library, or allow their thumbnails: --thumbnails"
-        )
-        super().__init__(
-            f"{len(paths)} of {total} pictures cannot be embedded anew, because their files are gone, changed or "
-            f"unreadable: {first}; {remedy}; then run this again: what was embedded is kept"
-        )
 
 
 class Reembedding:
     """One run. The library stays as it is until the last step."""
 
     def __init__(
-        self, library: OpenLibrary, model: Encoder, loaded_by: str | None, *, thumbnails: bool, progress: Progress
+        self, opened: Opened, model: Encoder, loaded_by: str | None, *, thumbnails: bool, progress: Progress
     ) -> None:
-        self._library, self._model, self._progress = library, model, progress
+        self._opened, self._model, self._progress = opened, model, progress
         self._thumbnails = thumbnails
-        self._old = library.card
+        self._old = opened.card
         self._generation = self._old.generation + 1
         self._new = self._old.with_model(model, loaded_by, self._generation)
         self._embedded = 0
@@ -91,15 +76,15 @@ class Reembedding:
 
     def run(self) -> Reembedded:
         """Embed, catch up, switch. Raises LibraryError as `Library.reembed`."""
-        folder = self._library.folder
+        folder = self._opened.folder
         if (self._model.fingerprint, self._model.dim) == (self._old.fingerprint, self._old.dim):
             raise LibraryError(
                 f"the library {escape(str(folder))} has the vectors of model {self._model.name!r} already; "
                 f"name another model"
             )
-        if holds_texts(self._library._place.pictures()):
+        if holds_texts(self._opened.place.store()):
             raise LibraryError(
-                "a library of texts is not embedded anew; index the texts into a new one with that model"
+                "a library of texts is not embedded again; index the texts into a new one with that model"
             )
         with disk_errors(folder), lock.writer(folder, file=_LOCK):
             if not self._thumbnails:
@@ -109,26 +94,26 @@ class Reembedding:
                 self._embed_most(place)
             except KeyboardInterrupt as stop:
                 raise Interrupted(
-                    f"{self._embedded} pictures were embedded anew and are kept; the library is as it was until all are"
+                    f"{self._embedded} images were embedded again and are kept; the library is as it was until all are"
                 ) from stop
             with lock.writer(folder, wait=60.0):
-                if not self._library.is_current:
-                    raise LibraryError("the library was embedded anew by another process meanwhile; open it again")
+                if not self._opened.is_current:
+                    raise LibraryError("the library was embedded again by another process meanwhile; open it again")
                 self._catch_up(place)
                 self._make_snapshot(place)
                 card.write(self._new, folder)  # the switch
                 (folder / NOTE).unlink(missing_ok=True)
-        count = place.pictures().count()
+        count = place.store().count()
         return Reembedded(self._new.model, count, self._embedded, tuple(sorted(self._from_thumbs)), self._generation)
 
     def _check_files(self) -> None:
-        """Before hours of work: are the files of all pictures there? That they are the same shows later."""
-        place = self._library._place
-        rows = [(one, path) for one, path, _, trashed in _contents(place.pictures()) if not trashed]
-        names = {path: unescape(location(path, self._library.folder)).partition("::")[0] for _, path in rows}
+        """Before hours of work: are the files of all images there? Changes show when they are read."""
+        place = self._opened.place
+        rows = [(one, path) for one, path, _, trashed in _contents(place.store()) if not trashed]
+        names = {path: unescape(location(path, self._opened.folder)).partition("::")[0] for _, path in rows}
         gone = sorted(path for path, name in names.items() if not os.path.exists(name))  # noqa: PTH110
         if gone:
-            raise MissingPicturesError(gone, len(rows), thumbnails=False)
+            raise MissingImagesError(gone, len(rows), thumbnails=False)
 
     def _begun(self, folder: Path) -> Place:
         """The new generation's place: what an earlier run for the same model began, else an empty one."""
@@ -143,24 +128,22 @@ class Reembedding:
         """Pass after pass, each over what came since the one before."""
         for _ in range(_MOST_PASSES):
             self._missing = {}
-            done = self._pass(self._library._place.pictures(), place.pictures())
+            done = self._pass(self._opened.place.store(), place.store())
             if self._missing and not done:
-                raise MissingPicturesError(
-                    sorted(self._missing.values()), self._library._place.pictures().count(), thumbnails=self._thumbnails
+                raise MissingImagesError(
+                    sorted(self._missing.values()), self._opened.place.store().count(), thumbnails=self._thumbnails
                 )
             if done <= _FEW and not self._missing:
                 return
 
     def _catch_up(self, place: Place) -> None:
         """With the writer's lock: the new tables hold exactly the rows of the old ones, as they are now."""
-        old = self._library._place
+        old = self._opened.place
         self._missing = {}
-        self._pass(old.pictures(), place.pictures())
+        self._pass(old.store(), place.store())
         if self._missing:
-            raise MissingPicturesError(
-                sorted(self._missing.values()), old.pictures().count(), thumbnails=self._thumbnails
-            )
-        _describe_again(old.pictures(), place.pictures())
+            raise MissingImagesError(sorted(self._missing.values()), old.store().count(), thumbnails=self._thumbnails)
+        _describe_again(old.store(), place.store())
 
     def _pass(self, source: Store, target: Store) -> int:
         """Embed every row of `source` that `target` has not with the same content. Returns how many."""
@@ -170,8 +153,8 @@ class Reembedding:
         gone = there.keys() - {row[0] for row in rows}
         self._trashed = {identifier for identifier, _, _, trashed in rows if trashed}
         done = 0
-        pictures = self._progress.track(originals(wanted, self._library.folder), "embedding", total=len(wanted))
-        for batch in _batches(self._decoded(pictures), _COMMIT):
+        images = self._progress.track(read_again(wanted, self._opened.folder), "embedding", total=len(wanted))
+        for batch in _batches(self._decoded(images), _COMMIT):
             vectors = [
                 vector
                 for part in _batches(iter(batch), _BATCH)
@@ -190,15 +173,15 @@ class Reembedding:
             target.write([], gone)
         return done
 
-    def _decoded(self, pictures: Iterable[tuple[Wanted, BytesImage | None]]) -> Iterator[tuple[Wanted, Any]]:
-        """Pixels of each picture that can be had; the others are noted as missing.
+    def _decoded(self, images: Iterable[tuple[Wanted, BytesImage | None]]) -> Iterator[tuple[Wanted, Any]]:
+        """Pixels of each image that can be read; the others are noted as missing.
 
-        Many rows in the trash are there because their files are gone: their thumbnails do, allowed or not.
+        Many rows in the trash are there because their files are gone: of those the thumbnails are always allowed.
         """
-        for one, image in pictures:
+        for one, image in images:
             pixels = None if image is None else self._pixels(image)
             if pixels is None and (self._thumbnails or one.id in self._trashed):
-                jpeg = self._library.thumbs.read(one.content)
+                jpeg = self._opened.thumbnails.read(one.content)
                 pixels = None if jpeg is None else self._pixels(BytesImage(jpeg, one.path))
                 if pixels is not None:
                     self._from_thumbs.add(one.path)
@@ -215,14 +198,11 @@ class Reembedding:
 
     def _make_snapshot(self, place: Place) -> None:
         """So that the first search after the switch starts at once."""
-        if not place.is_remote:
-            store, token = place.standing()
-            folder = snapshot_folder(self._new, self._library.folder)
-            lay_out(folder, store, self._new, token)
+        open_view(Snapshots(self._opened.folder, self._new, place), place).rewrite()
 
 
 def _describe_again(source: Store, target: Store) -> None:
-    """Bring over what was said anew about pictures, where they moved, and which went into the trash or came back."""
+    """Bring over new descriptions, moves, and which rows went into the trash or came back."""
     columns = ["id", "path", "digest", "modified_ns", "meta", "deleted_at"]
     have = _described(target, columns)
     changed = [key[0] for key in _described(source, columns) - have]

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from diptych.core.errors import DataError
 from diptych.data.images import decode, prepared, thumbnail
+from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
-from diptych.library.images import Wanted, originals
-from diptych.library.indexing.preparing import embedded
-from diptych.library.rendering.thumbnails import SIZE, Thumbs
+from diptych.library.images import Wanted, read_again
+from diptych.library.opened import Opened
+from diptych.library.rendering.thumbnails import SIZE, Thumbnails
 from diptych.library.store.protocol import Store
 from diptych.library.store.rows import Row, new_id
 
-from .verify import Parts, Problem, is_leftover
+from .problems import Problem
+from .verify import is_leftover, leftovers
 
 LOST = "lost"
 
@@ -38,19 +40,19 @@ def difference(before: Iterable[Problem], after: Iterable[Problem]) -> Repair:
     return Repair(dict(sorted(gone.items())), left)
 
 
-def remove_leftovers(parts: Parts) -> None:
-    """Half-written files go, thumbnails of nothing go, files of no row move to the folder `lost`."""
-    rows = [pair for block in parts.store.scan(["path", "content"], "all") for pair in _pairs(block)]
-    for path in parts.thumbs.orphans({content for _, content in rows}):
+def remove_leftovers(opened: Opened) -> None:
+    """Half-written files and thumbnails of no row go; uploaded files of no row move to the folder `lost`."""
+    rows = [pair for block in opened.store().scan(["path", "content"], "all") for pair in _pairs(block)]
+    for path in opened.thumbnails.orphans({content for _, content in rows}):
         path.unlink(missing_ok=True)
-    for left in parts.leftovers:
+    for left in leftovers(opened):
         with contextlib.suppress(OSError):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-    for file in parts.originals.orphans({path for path, _ in rows}):
+    for file in opened.uploads.orphans({path for path, _ in rows}):
         if is_leftover(file):
             file.unlink(missing_ok=True)
         else:
-            lost = parts.folder / LOST
+            lost = opened.folder / LOST
             lost.mkdir(exist_ok=True)
             file.replace(lost / file.name)
 
@@ -71,7 +73,7 @@ def separate_ids(store: Store) -> None:
 
 
 def doubles(store: Store, folder: Path) -> list[Row]:
-    """Of rows that share a path, all but one: the one whose picture is there stays, else that of the lowest id."""
+    """Of rows that share a path, all but one: the one whose image is there stays, else that of the lowest id."""
     by_path: defaultdict[str, list[Wanted]] = defaultdict(list)
     for block in store.scan(["id", "path", "content"]):
         for identifier, path, content in zip(block["id"], block["path"], block["content"], strict=True):
@@ -79,36 +81,36 @@ def doubles(store: Store, folder: Path) -> list[Row]:
     surplus: list[str] = []
     for ones in by_path.values():
         if len(ones) > 1:
-            there = {one.id for one, image in originals(ones, folder) if image is not None}
+            there = {one.id for one, image in read_again(ones, folder) if image is not None}
             ordered = sorted(ones, key=lambda one: (one.id not in there, one.id))
             surplus += [one.id for one in ordered[1:]]
     return store.get(surplus)
 
 
 def remake_vectors(store: Store, problems: Iterable[Problem], encoder: Encoder, folder: Path) -> None:
-    """Embed again the pictures whose vectors cannot be right, where the picture is as it was."""
+    """Embed again the images whose vectors cannot be right, where the image is as it was."""
     rows = {row.id: row for row in store.get([one.name for one in problems if one.kind == "bad_vector"])}
     wanted = [Wanted(row.id, row.path, row.content) for row in rows.values()]
-    for one, image in originals(wanted, folder):
+    for one, image in read_again(wanted, folder):
         if image is not None:
             with contextlib.suppress(DataError):
                 pixels = prepared(image, encoder.preprocess)
                 store.write([replace(rows[one.id], vector=embedded(pixels[None], encoder)[0])])
 
 
-def remake_thumbs(store: Store, thumbs: Thumbs, folder: Path) -> int:
-    """Make missing or damaged thumbnails again from the pictures that are still as they were. Returns how many."""
+def remake_thumbnails(store: Store, thumbnails: Thumbnails, folder: Path) -> int:
+    """Make missing or damaged thumbnails again from the images that are still as they were. Returns how many."""
     made = 0
     wanted = [
         Wanted("", path, content)
         for block in store.scan(["path", "content"])
         for path, content in _pairs(block)
-        if not thumbs.is_whole(content)
+        if not thumbnails.is_whole(content)
     ]
-    for one, image in originals(wanted, folder):
+    for one, image in read_again(wanted, folder):
         if image is not None:
             with contextlib.suppress(DataError):
-                thumbs.write(one.content, thumbnail(decode(image, at_least=SIZE), SIZE))
+                thumbnails.write(one.content, thumbnail(decode(image, at_least=SIZE), SIZE))
                 made += 1
     return made
 

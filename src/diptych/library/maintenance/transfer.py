@@ -7,7 +7,7 @@ trash.jsonl, trash-00000.safetensors   the same of what was deleted and not yet 
 
 Rows and trash are of one version of the store. Format 1, of which the trash was a table of its own, can be imported.
 thumbs/aa/CONTENT.jpg    thumbnails
-files/aa/CONTENT.jpg     uploaded pictures
+files/aa/CONTENT.jpg     uploaded images
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ from diptych.core.shapes import Float32
 from diptych.core.version import __version__
 from diptych.library import card
 from diptych.library.card import LANCE, Card
-from diptych.library.originals import Originals
-from diptych.library.rendering.thumbnails import Thumbs
+from diptych.library.opened import Opened
 from diptych.library.store.old_trash import unwrapped
 from diptych.library.store.places import open_place
 from diptych.library.store.protocol import Store
@@ -64,7 +63,7 @@ class Exported:
     """What an export or import holds."""
 
     target: str
-    pictures: int
+    images: int
     trashed: int
     files: int
     bytes: int
@@ -127,14 +126,7 @@ class _TarSink:
         self._stream.close()
 
 
-def export(
-    about: Card,
-    store: Store,
-    thumbs: Thumbs,
-    originals: Originals,
-    target: Path,
-    progress: Progress = SILENT,
-) -> Exported:
+def export(opened: Opened, target: Path, progress: Progress = SILENT) -> Exported:
     """Write everything to `target`, which appears when it is whole. Raises LibraryError when it is there already."""
     shown = escape(str(target))
     if target.exists():
@@ -144,15 +136,15 @@ def export(
     try:
         inside = aside / "export"
         sink: _Sink = _TarSink(inside) if target.suffix == ".tar" else _FolderSink(inside)
-        exporting = _Exporting(sink, thumbs, originals)
+        exporting = _Exporting(sink, opened)
         with contextlib.closing(sink):
-            pictures, trashed = exporting.rows(store, progress)
+            images, trashed = exporting.rows(opened.place.at_one_version()[0], progress)
             manifest = {
                 "kind": _KIND,
                 "format": FORMAT,
                 "diptych": __version__,
-                "library": asdict(about),
-                "pictures": pictures,
+                "library": asdict(opened.card),
+                "pictures": images,
                 "trashed": trashed,
                 "files": {name: asdict(noted) for name, noted in exporting.noted.items()},
             }
@@ -162,18 +154,18 @@ def export(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     size = sum(noted.bytes for noted in exporting.noted.values())
-    return Exported(shown, pictures, trashed, len(exporting.noted), size)
+    return Exported(shown, images, trashed, len(exporting.noted), size)
 
 
 class _Exporting:
     """The files of an export, one after the other, each noted with its hash."""
 
-    def __init__(self, sink: _Sink, thumbs: Thumbs, originals: Originals) -> None:
-        self._sink, self._thumbs, self._originals = sink, thumbs, originals
+    def __init__(self, sink: _Sink, opened: Opened) -> None:
+        self._sink, self._thumbnails, self._uploads = sink, opened.thumbnails, opened.uploads
         self.noted: dict[str, _Noted] = {}
 
     def rows(self, store: Store, progress: Progress) -> tuple[int, int]:
-        """All rows, and the pictures that go with them; how many rows are live, and how many in the trash.
+        """All rows, and the files that go with them; how many rows are live, and how many in the trash.
 
         They are read in one pass, so that a row is in exactly one of the two, also on a server without versions.
         """
@@ -188,17 +180,17 @@ class _Exporting:
             live.take([_without_trash(line) for line in lines if line["deleted_at"] is None], vectors[~trashed])
             trash.take([line for line in lines if line["deleted_at"] is not None], vectors[trashed])
             for line in lines:
-                self._pictures(line["content"], line["path"])
+                self._files(line["content"], line["path"])
         live.close()
         trash.close()
         return live.count, trash.count
 
-    def _pictures(self, content: str, path: str) -> None:
+    def _files(self, content: str, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # verify tells what is missing; a purge may run meanwhile
-            self.add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbs.path(content))
+            self.add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbnails.path(content))
         if is_owned(path):
             with contextlib.suppress(FileNotFoundError):
-                self.add(path.removeprefix("./"), self._originals.file(path))
+                self.add(path.removeprefix("./"), self._uploads.file(path))
 
     def add(self, name: str, source: bytes | Path) -> None:
         """A file of the export, once."""
@@ -253,7 +245,7 @@ def _hash(source: bytes | Path) -> str:
 # -- back again ------------------------------------------------------------------------------------
 
 
-def check(source: Path, progress: Progress = SILENT) -> Exported:
+def check_export(source: Path, progress: Progress = SILENT) -> Exported:
     """Whether an export is whole: every file there, each with its size and hash. Raises LibraryError when not."""
     with _opened(source) as folder:
         return _checked(folder, escape(str(source)), progress)[0]
@@ -298,7 +290,7 @@ def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begu
             shutil.rmtree(folder / name, ignore_errors=True)
             shutil.copytree(exported / name, folder / name)
             _flush(folder / name)
-    store = place.pictures()
+    store = place.store()
     _write_rows(store, _rows(exported, "items", "vectors", about.dim), "importing items", progress)
     if (exported / "trash.jsonl").exists():
         trash = _rows(exported, "trash", "trash", about.dim)
@@ -367,7 +359,7 @@ def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, di
         if manifest["kind"] != _KIND or manifest["format"] not in _FORMATS:
             formats = " and ".join(map(str, _FORMATS))
             raise LibraryError(f"{shown} has export format {manifest['format']}, this diptych reads {formats}")
-        pictures, trashed = int(manifest["pictures"]), int(manifest["trashed"])
+        images, trashed = int(manifest["pictures"]), int(manifest["trashed"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LibraryError(
             f"{shown} is no export: {MANIFEST} is missing or damaged ({error}); copy it again"
@@ -384,7 +376,7 @@ def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, di
             f"{shown} is damaged: {len(damaged)} of {len(files)} files are missing or have another hash "
             f"(first: {damaged[0]}); copy it again, or use another backup"
         )
-    return Exported(shown, pictures, trashed, len(files), sum(noted.bytes for noted in files.values())), manifest
+    return Exported(shown, images, trashed, len(files), sum(noted.bytes for noted in files.values())), manifest
 
 
 def _card(manifest: Mapping[str, Any], shown: str) -> Card:

@@ -1,11 +1,10 @@
-"""Does a library hold together? Rows, vectors, files, thumbnails and snapshot against each other."""
+"""Whether the parts of a library agree: rows, vectors, files, thumbnails and snapshot."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,99 +14,45 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import unescape
 from diptych.core.shapes import Float32
-from diptych.library.originals import Originals
-from diptych.library.rendering.thumbnails import Thumbs
-from diptych.library.store.protocol import Store
+from diptych.library.opened import Opened
+from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.store.rows import is_owned
-from diptych.library.view.snapshot import Snapshot
+from diptych.library.view import Snapshot
+
+from .problems import Problem, Verdict
 
 _UNIT = 1e-3  # how far a vector's length may be from 1
 _MANY_VERSIONS = 2000  # more than a minute of single writes, or an hour of indexing, leaves behind
-_REPAIR = "diptych library repair"
-_INDEX = "index its folder again"
-_BACKUP = "restore a backup, or delete it from the library"
-_REMEDIES = {
-    "duplicate_id": _REPAIR,
-    "duplicate_path": _REPAIR,
-    "bad_vector": f"{_REPAIR}, where its picture is as it was; else {_BACKUP}",
-    "missing_file": _INDEX,
-    "changed_file": _INDEX,
-    "missing_original": _BACKUP,
-    "damaged_original": _BACKUP,
-    "missing_thumb": f"{_REPAIR}, where its picture is as it was",
-    "damaged_thumb": f"{_REPAIR}, where its picture is as it was",
-    "orphan_thumb": _REPAIR,
-    "orphan_file": f"{_REPAIR} (it moves the file to the folder lost)",
-    "leftover_file": _REPAIR,
-    "stale_snapshot": _REPAIR,
-    "old_versions": _REPAIR,
-    "old_generation": _REPAIR,
-}
-# What a killed process leaves behind: it takes room, and nothing else.
-HARMLESS = frozenset({"orphan_thumb", "orphan_file", "leftover_file", "old_versions", "old_generation"})
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that does not fit, and what to do about it."""
-
-    kind: str
-    name: str  # a path, or an id
-    detail: str
-
-    @property
-    def remedy(self) -> str:
-        """What repairs it."""
-        return _REMEDIES[self.kind]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check found."""
-
-    pictures: int
-    problems: tuple[Problem, ...]
-
-    @property
-    def kinds(self) -> dict[str, int]:
-        """How many problems of each kind."""
-        return dict(Counter(problem.kind for problem in self.problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything of a library that has to fit together."""
-
-    folder: Path
-    store: Store
-    thumbs: Thumbs
-    originals: Originals
-    snapshot: Snapshot | None  # the one that readers would use, if it is on disk
-    version: str | None
-    dim: int
-    versions_kept: int
-    leftovers: tuple[Path, ...]
-    old_generations: tuple[str, ...]
-
-
-def check(parts: Parts) -> Verdict:
-    """Look at every row once."""
-    rows = _Rows(parts)
+def check(opened: Opened, old_generations: Sequence[Path]) -> Verdict:
+    """Read every row once."""
+    store, version = opened.store(), opened.place.token()
+    rows = _CheckedRows(opened)
     problems: list[Problem] = []
     columns = ["id", "path", "content", "bytes", "modified_ns", "vector"]
-    for block in parts.store.scan(columns):
+    for block in store.scan(columns):
         problems += rows.take(block)
-    trashed = [one for block in parts.store.scan(["id", "path", "content"], "trash") for one in _lines(block)]
+    trashed = [one for block in store.scan(["id", "path", "content"], "trash") for one in _lines(block)]
     problems += rows.take_trashed([identifier for identifier, _, _ in trashed])
-    problems += _thumb_problems(parts.thumbs, rows, {content for _, _, content in trashed})
-    orphans = parts.originals.orphans({*rows.paths, *(path for _, path, _ in trashed)})
+    problems += _thumbnail_problems(opened.thumbnails, rows, {content for _, _, content in trashed})
+    orphans = opened.uploads.orphans({*rows.paths, *(path for _, path, _ in trashed)})
     problems += [Problem("orphan_file", str(file), "no row has it") for file in orphans if not is_leftover(file)]
-    problems += [Problem("leftover_file", str(file), "half-written by a killed process") for file in parts.leftovers]
-    if parts.versions_kept > _MANY_VERSIONS:
-        problems.append(Problem("old_versions", str(parts.folder), f"{parts.versions_kept} versions are kept"))
-    problems += [Problem("old_generation", name, "of a model used before") for name in parts.old_generations]
-    problems += _snapshot_problems(parts.snapshot, parts.version, rows)
+    problems += [Problem("leftover_file", str(file), "half-written by a killed process") for file in leftovers(opened)]
+    if (kept := opened.place.versions_kept()) > _MANY_VERSIONS:
+        problems.append(Problem("old_versions", str(opened.folder), f"{kept} versions are kept"))
+    problems += [Problem("old_generation", folder.name, "of a model used before") for folder in old_generations]
+    on_disk = opened.snapshots.on_disk()
+    problems += _snapshot_problems(None if on_disk is None else on_disk.merged, version, rows)
     return Verdict(len(rows.ids), tuple(problems))
+
+
+def leftovers(opened: Opened) -> Iterator[Path]:
+    """What killed processes left: half-written files, and snapshots that never became current."""
+    for folder in (opened.folder, opened.snapshots.folder):
+        yield from (path for path in sorted(folder.glob(".*.tmp")) if is_leftover(path))
+    yield from (path for path in opened.uploads.files() if is_leftover(path))
+    yield from opened.snapshots.leftovers()
 
 
 def is_leftover(file: Path) -> bool:
@@ -115,16 +60,16 @@ def is_leftover(file: Path) -> bool:
     return file.name.endswith(".tmp")
 
 
-class _Rows:
-    """What is gathered from all rows, and the problems of each on its own."""
+class _CheckedRows:
+    """What is collected from all rows, and the problems of each by itself."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._originals = parts.originals
+    def __init__(self, opened: Opened) -> None:
+        self._uploads = opened.uploads
         self.ids: list[str] = []
         self.paths: dict[str, str] = {}  # path -> content
         self.vectors: list[Float32[np.ndarray, "n d"]] = []
         self._seen: set[str] = set()
-        self._dim = parts.dim
+        self._dim = opened.card.dim
 
     def take(self, block: dict[str, Any]) -> list[Problem]:
         problems = []
@@ -137,7 +82,7 @@ class _Rows:
             self.paths[path] = content
         for path, size, modified in zip(block["path"], block["bytes"], block["modified_ns"], strict=True):
             if is_owned(path):
-                problems += _original_problems(self._originals.file(path), path, size)
+                problems += _original_problems(self._uploads.file(path), path, size)
             else:
                 problems += _file_problems(path, size, modified)
         problems += self._vector_problems(block["id"], block["vector"])
@@ -185,19 +130,19 @@ def _original_problems(file: Path, path: str, size: int) -> list[Problem]:
     return []
 
 
-def _thumb_problems(thumbs: Thumbs, rows: _Rows, trashed: set[str]) -> list[Problem]:
+def _thumbnail_problems(thumbnails: Thumbnails, rows: _CheckedRows, trashed: set[str]) -> list[Problem]:
     problems = []
     shown = {content: path for path, content in rows.paths.items()}
     for content, path in shown.items():
-        if not thumbs.path(content).is_file():
-            problems.append(Problem("missing_thumb", path, str(thumbs.path(content))))
-        elif not thumbs.is_whole(content):
-            problems.append(Problem("damaged_thumb", path, str(thumbs.path(content))))
-    orphans = thumbs.orphans({*shown, *trashed})
-    return problems + [Problem("orphan_thumb", str(path), "it belongs to no picture") for path in orphans]
+        if not thumbnails.path(content).is_file():
+            problems.append(Problem("missing_thumb", path, str(thumbnails.path(content))))
+        elif not thumbnails.is_whole(content):
+            problems.append(Problem("damaged_thumb", path, str(thumbnails.path(content))))
+    orphans = thumbnails.orphans({*shown, *trashed})
+    return problems + [Problem("orphan_thumb", str(path), "it belongs to no image") for path in orphans]
 
 
-def _snapshot_problems(snapshot: Snapshot | None, version: str | None, rows: _Rows) -> list[Problem]:
+def _snapshot_problems(snapshot: Snapshot | None, version: str | None, rows: _CheckedRows) -> list[Problem]:
     """A missing or old snapshot is no problem, it is made again; one that lies about its version is."""
     if snapshot is None or snapshot.version != version:
         return []

@@ -15,28 +15,28 @@ from .text_thumbnails import fitted, font_for, has_character
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-_PICTURE = 232  # pixels, square that a picture is fitted into
+_SIDE = 232  # pixels, square that an image is fitted into
 _GAP = 20
 _MARGIN = 32
 _CAPTION = 48
 _TITLE_SIZE, _RANK_SIZE, _NAME_SIZE = 26, 15, 13
 _MOST_COLUMNS = 6
-_MOST_ENLARGED = 1.5  # smaller pictures are shown as they are
+_MOST_ENLARGED = 1.5  # smaller images are shown as they are
 _PAPER, _TILE, _INK, _FAINT, _ACCENT = "#ffffff", "#f1f2f4", "#16181d", "#6b7280", "#2563eb"
 
 _SMALL, _SMALL_GAP, _STORY_TITLE = 112, 8, 52  # pixels: a storyboard's tiles, the gap between them, a row's title
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Tile:
     """A hit and its thumbnail (JPEG bytes), if it has one."""
 
     hit: Hit
     thumbnail: bytes | None
 
 
-def contact_sheet(title: str, found: Sequence[Found], query_images: Sequence[bytes] = ()) -> Image.Image:
-    """The sheet as an RGB picture. `query_images` (encoded bytes) stand beside the title.
+def contact_sheet(title: str, found: Sequence[Tile], query_images: Sequence[bytes] = ()) -> Image.Image:
+    """The sheet as an RGB image. `query_images` (encoded bytes) are beside the title.
 
     Raises nothing for missing or damaged thumbnails and for characters that no font has: they are drawn
     as an empty tile and as boxes.
@@ -45,21 +45,21 @@ def contact_sheet(title: str, found: Sequence[Found], query_images: Sequence[byt
 
     columns = _columns(len(found))
     rows = max(1, math.ceil(len(found) / columns))
-    width = 2 * _MARGIN + columns * _PICTURE + (columns - 1) * _GAP
+    width = 2 * _MARGIN + columns * _SIDE + (columns - 1) * _GAP
     header = _MARGIN + (96 if query_images else 56)
-    height = header + rows * (_PICTURE + _CAPTION) + (rows - 1) * _GAP + _MARGIN
+    height = header + rows * (_SIDE + _CAPTION) + (rows - 1) * _GAP + _MARGIN
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     _draw_header(sheet, draw, title, len(found), query_images, header)
     for place, one in enumerate(found):
-        x = _MARGIN + place % columns * (_PICTURE + _GAP)
-        y = header + place // columns * (_PICTURE + _CAPTION + _GAP)
+        x = _MARGIN + place % columns * (_SIDE + _GAP)
+        y = header + place // columns * (_SIDE + _CAPTION + _GAP)
         _draw_hit(sheet, draw, one, x, y)
     return sheet
 
 
-def storyboard(rows: Sequence[tuple[str, Sequence[Found]]]) -> Image.Image:
-    """Several searches on one page, a row each in two columns: the query above its pictures, best first."""
+def storyboard(rows: Sequence[tuple[str, Sequence[Tile]]]) -> Image.Image:
+    """Several searches on one page, a row each in two columns: the query above its images, best first."""
     from PIL import Image, ImageDraw
 
     most = max((len(found) for _, found in rows), default=1)
@@ -76,10 +76,10 @@ def storyboard(rows: Sequence[tuple[str, Sequence[Found]]]) -> Image.Image:
         for number, one in enumerate(found):
             left = x + number * (_SMALL + _SMALL_GAP)
             draw.rounded_rectangle((left, y + 28, left + _SMALL - 1, y + 27 + _SMALL), radius=6, fill=_TILE)
-            picture = None if one.thumbnail is None else _open(one.thumbnail, _SMALL - 8)
-            if picture is not None:
-                inset = ((_SMALL - picture.width) // 2, (_SMALL - picture.height) // 2)
-                board.paste(picture, (left + inset[0], y + 28 + inset[1]))
+            image = None if one.thumbnail is None else _open(one.thumbnail, _SMALL - 8)
+            if image is not None:
+                inset = ((_SMALL - image.width) // 2, (_SMALL - image.height) // 2)
+                board.paste(image, (left + inset[0], y + 28 + inset[1]))
     return board
 
 
@@ -113,43 +113,43 @@ def _draw_header(
     draw.line((_MARGIN, bottom - 16, sheet.width - _MARGIN, bottom - 16), fill=_TILE, width=2)
 
 
-def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, found: Found, x: int, y: int) -> None:
-    draw.rounded_rectangle((x, y, x + _PICTURE - 1, y + _PICTURE - 1), radius=8, fill=_TILE)
-    picture = None if found.thumbnail is None else _open(found.thumbnail, _PICTURE)
-    if picture is not None:
-        sheet.paste(picture, (x + (_PICTURE - picture.width) // 2, y + (_PICTURE - picture.height) // 2))
+def _draw_hit(sheet: Image.Image, draw: ImageDraw.ImageDraw, found: Tile, x: int, y: int) -> None:
+    draw.rounded_rectangle((x, y, x + _SIDE - 1, y + _SIDE - 1), radius=8, fill=_TILE)
+    image = None if found.thumbnail is None else _open(found.thumbnail, _SIDE)
+    if image is not None:
+        sheet.paste(image, (x + (_SIDE - image.width) // 2, y + (_SIDE - image.height) // 2))
     else:
         _draw_absent(draw, x, y)
     rank = f"{found.hit.rank + 1}"
     font = font_for(rank, _RANK_SIZE)
-    draw.text((x, y + _PICTURE + 7), rank, font=font, fill=_ACCENT)
+    draw.text((x, y + _SIDE + 7), rank, font=font, fill=_ACCENT)
     score = f"{found.hit.score:.3f}"
-    draw.text((x + font.getlength(rank) + 10, y + _PICTURE + 7), score, font=font, fill=_INK)
+    draw.text((x + font.getlength(rank) + 10, y + _SIDE + 7), score, font=font, fill=_INK)
     name = str(found.hit.meta.get("name") or found.hit.path or found.hit.id)
     small = font_for(name, _NAME_SIZE)
-    draw.text((x, y + _PICTURE + 27), fitted(name, small, _PICTURE), font=small, fill=_FAINT)
+    draw.text((x, y + _SIDE + 27), fitted(name, small, _SIDE), font=small, fill=_FAINT)
 
 
 def _draw_absent(draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
     text = "no thumbnail"
     font = font_for(text, _NAME_SIZE)
-    draw.text((x + (_PICTURE - font.getlength(text)) / 2, y + _PICTURE / 2 - 8), text, font=font, fill=_FAINT)
+    draw.text((x + (_SIDE - font.getlength(text)) / 2, y + _SIDE / 2 - 8), text, font=font, fill=_FAINT)
 
 
 def _open(data: bytes, side: int) -> Image.Image | None:
-    """The picture fitted into a square; None when it cannot be read."""
+    """The image fitted into a square; None when it cannot be read."""
     from PIL import Image
 
     from diptych.core.errors import DataError
     from diptych.data.images import decode
 
     try:
-        picture = Image.fromarray(decode(data, at_least=side))
+        image = Image.fromarray(decode(data, at_least=side))
     except DataError:
         return None
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture if scale > _MOST_ENLARGED else picture.resize(size, Image.Resampling.LANCZOS)
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if scale > _MOST_ENLARGED else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def png(sheet: Image.Image) -> bytes:

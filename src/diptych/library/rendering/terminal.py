@@ -8,15 +8,14 @@ import numpy as np
 
 from diptych.core.errors import DataError
 from diptych.core.shapes import UInt8
-from diptych.data.images import decode
 
-from .sheet import Found
+from .sheet import Tile
 
 _HALF = "▀"
 _RESET = "\x1b[0m"
 
 
-def preview(found: Sequence[Found], columns: int, width: int = 24) -> str:
+def preview(found: Sequence[Tile], columns: int, width: int = 24) -> str:
     """Thumbnails side by side, as many as `columns` characters hold, each with rank, score and name below."""
     across = max(1, columns // (width + 2))
     lines = []
@@ -31,7 +30,7 @@ def preview(found: Sequence[Found], columns: int, width: int = 24) -> str:
 
 
 def half_blocks(pixels: UInt8[np.ndarray, "h w 3"], width: int) -> list[str]:
-    """The picture as lines of `width` characters; each character shows two pixels, one above the other."""
+    """The image as lines of `width` characters; each character shows two pixels, one above the other."""
     from PIL import Image
 
     height = max(1, round(pixels.shape[0] * width / pixels.shape[1] / 2))
@@ -46,8 +45,10 @@ def half_blocks(pixels: UInt8[np.ndarray, "h w 3"], width: int) -> list[str]:
     ]
 
 
-def _tile(found: Found, width: int) -> list[str]:
-    """The picture's lines and, last, its caption, `width` characters wide."""
+def _tile(found: Tile, width: int) -> list[str]:
+    """The image's lines and, last, its caption, `width` characters wide."""
+    from diptych.data.images import decode
+
     lines: list[str] = []
     if found.thumbnail is not None:
         try:
@@ -61,6 +62,6 @@ def _tile(found: Found, width: int) -> list[str]:
 
 
 def _line(tile: list[str], row: int, height: int, width: int) -> str:
-    """A tile's line, tiles standing on a common ground."""
+    """A tile's line, tiles aligned at the bottom."""
     place = row - (height - len(tile))
     return tile[place] if place >= 0 else " " * width

@@ -1,10 +1,13 @@
-"""Writing on pictures: a font that has the characters, and texts cut to a width."""
+"""Texts drawn as images: a thumbnail for a text, a font that has its characters, and texts cut to a width."""
 
 from __future__ import annotations
 
+import io
 import math
 from functools import cache
 from typing import Any
+
+from .thumbnails import SIZE
 
 # Tried by name in the system's font folders; the first that has the most of a text's characters wins.
 _FONTS = (
@@ -20,6 +23,28 @@ _FONTS = (
     "msyh.ttc",
     "PingFang.ttc",
 )
+
+
+_PAPER, _INK, _FONT, _LINES = "#fbf7ef", "#23201a", 18, 8
+_MOST_DRAWN = 300  # characters; more do not fit, and fitting them takes long
+
+
+def thumbnail(text: str) -> bytes:
+    """The text on a card, as a JPEG: it stands for the text where images are shown."""
+    from PIL import Image, ImageDraw
+
+    card = Image.new("RGB", (SIZE, SIZE), _PAPER)
+    text = text if len(text) <= _MOST_DRAWN else text[:_MOST_DRAWN] + " …"
+    font = font_for(text, _FONT)
+    margin, line_height = 18, _FONT + 8
+    rows = wrapped(text, font, SIZE - 2 * margin, _LINES)
+    draw = ImageDraw.Draw(card)
+    top = (SIZE - line_height * len(rows)) // 2
+    for number, line in enumerate(rows):
+        draw.text((margin, top + number * line_height), line, fill=_INK, font=font)
+    data = io.BytesIO()
+    card.save(data, "JPEG", quality=88)
+    return data.getvalue()
 
 
 def fitted(text: str, font: Any, width: float) -> str:

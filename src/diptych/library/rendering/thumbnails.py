@@ -1,4 +1,4 @@
-"""Thumbnails: small JPEGs named by content, in sharded subfolders. Derived from the pictures, never the truth."""
+"""Thumbnails: small JPEGs named by content, in sharded subfolders, which can be made again from the images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE = 256  # pixels, longer side
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
-class Thumbs:
+class Thumbnails:
     """The thumbnails of one library. The same content at two paths shares one."""
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class Thumbs:
         """Store a thumbnail; readers see the old one or the new one.
 
         It is not flushed to disk one by one: a thumbnail lost to a power cut is found by `verify`
-        and made again from the picture.
+        and made again from the image.
         """
         target = self.path(content)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +35,8 @@ class Thumbs:
         temporary.write_bytes(jpeg)
         temporary.replace(target)
 
-    def forget(self, contents: Collection[str], store: Store) -> set[str]:
-        """Remove those of contents that no row has, nor one in the trash. Returns these contents."""
+    def remove_unused(self, contents: Collection[str], store: Store) -> set[str]:
+        """Remove those of contents that no row has any more, in the trash or out of it. Returns these contents."""
         gone = set(contents)
         if gone:
             gone -= {one for block in store.scan(["content"], "all") for one in block["content"]}

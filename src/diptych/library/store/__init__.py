@@ -1,1 +1,25 @@
-"""Where rows live: the protocol of a store, Lance (a folder or object storage), Milvus, and their common filters."""
+"""Where rows are kept: the protocol of a store, Lance (a folder or object storage), Milvus, and their common filters.
+
+The door gives what others need to ask by filter and to name content; a store itself is opened by `diptych.library`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .row_codec import column_name
+from .rows import Row, content_of, location, text_of
+from .where import AllOf, AnyOf, Condition, FilterError, Where, condition
+
+
+def parse_where(text: str, columns: Mapping[str, str]) -> Where:
+    """The tree of a filter in SQL over these columns, name -> kind. Raises FilterError or LimitError."""
+    from .where_sql import parse  # a search without such a filter needs no parser
+
+    return parse(text, columns)
+
+
+__all__ = [
+    "AllOf", "AnyOf", "Condition", "FilterError", "Row", "Where", "column_name", "condition", "content_of", "location",
+    "parse_where", "text_of",
+]  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
+from diptych.library import card
 from diptych.library.card import Card
 
 from .places import open_place
@@ -15,9 +17,14 @@ _FOLDER = re.compile(r"(store|snapshot)(?:-(\d+))?")
 _NOTE = "reembed.json"  # of an embedding run under way
 
 
-def folders_before(folder: Path, generation: int) -> list[Path]:
-    """Folders of generations older than this one, and of newer ones that no run is working on."""
-    found = []
+def folders_before(folder: Path, generation: int, keep_seconds: float = 0.0) -> list[Path]:
+    """Folders of generations older than this one, and of newer ones that no run is working on.
+
+    None for `keep_seconds` after the library switched to this generation.
+    """
+    found: list[Path] = []
+    if keep_seconds and time.time() - (folder / card.FILE).stat().st_mtime < keep_seconds:
+        return found
     for path in sorted(folder.iterdir()):
         match = _FOLDER.fullmatch(path.name)
         if match and path.is_dir():

@@ -29,7 +29,7 @@ from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .where import Where
 
-TABLE = "pictures"
+TABLE = "pictures"  # its name on disk
 OLD_TRASH = "trash"  # of libraries made before the trash was two columns
 _SCAN_ROWS = 8192
 _CACHED_BYTES = 4_000_000  # each of two caches; only the newest version is asked for
@@ -45,7 +45,7 @@ _KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "int
 
 
 def versions_folder(folder: Path) -> Path:
-    """The folder in which every version of the table of pictures has a file."""
+    """The folder in which every version of the table has a file."""
     return folder / f"{TABLE}.lance" / "_versions"
 
 
@@ -97,7 +97,7 @@ class LanceStore:
         self._make_durable()
         return table
 
-    def standing(self) -> tuple[LanceStore, str]:
+    def at_one_version(self) -> tuple[LanceStore, str]:
         """This table as of its newest version, for reading only, and that version's token.
 
         The version is kept as long as the handle lives: no compaction deletes it.
@@ -105,12 +105,12 @@ class LanceStore:
         with _one_line_errors("the store cannot be read"), leases.settled(self._folder):
             token = version_on_disk(self._folder) or ""
             version = int(token.partition("-")[0])
-            still = copy.copy(self)
+            fixed = copy.copy(self)
             with contextlib.suppress(OSError):  # a disk that cannot be written can still be read
-                still._lease = leases.Lease(self._folder, version)
-            still._table = self._database.open_table(self._name)
-            still._table.checkout(version)
-        return still, token
+                fixed._lease = leases.Lease(self._folder, version)
+            fixed._table = self._database.open_table(self._name)
+            fixed._table.checkout(version)
+        return fixed, token
 
     @property
     def version(self) -> int:
@@ -196,8 +196,8 @@ class LanceStore:
     def compact(self, keep_seconds: float) -> None:
         """Merge small files, bring the indexes up to date, and drop versions older than `keep_seconds`.
 
-        Versions from the oldest on that somebody reads (`standing`) are kept. The caller holds the writer lock, so
-        files of unfinished writes are left-overs of killed runs.
+        The oldest version that somebody reads (`at_one_version`) and all later ones are kept. The caller holds the
+        writer lock, so files of unfinished writes are leftovers of killed runs.
         """
         with _one_line_errors("the store cannot be compacted"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)

@@ -1,4 +1,4 @@
-"""The store on a Milvus server: one collection, of pictures that are live and of those in the trash.
+"""The store on a Milvus server: one collection, of live rows and of those in the trash.
 
 A write is acknowledged when the server has it in its log; every read here asks for strong consistency, so that it
 sees all acknowledged writes. A write is one request for each 500 rows and one for what it removes: each is whole
@@ -46,7 +46,7 @@ _MOST_FOUND = 16_384  # the server's own limit
 _MOST_TEXT = 65_535  # bytes of a VARCHAR
 _MOST_DYNAMIC = 50_000  # bytes of a row's metadata that `where` can ask about; the rest is in `meta` only
 _MOST_ASKED = 1000  # characters of a text among them
-_SPARSE = ("split", "group")  # of the built-in columns, those that a picture may lack
+_SPARSE = ("split", "group")  # of the built-in columns, those that a row may lack
 _FIXED = tuple(name for name in COLUMNS if name not in _SPARSE)
 _SECONDS = 30.0  # for a request
 _KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string"}
@@ -86,7 +86,7 @@ def parse(store: str) -> Address:
 class MilvusPlace:
     """The collection of one generation of a library. `folder` keeps its version and columns, for readers here."""
 
-    is_remote = True
+    has_own_search = True
 
     def __init__(self, folder: Path, about: Card) -> None:
         need("pymilvus", "a library on a Milvus server")
@@ -96,7 +96,7 @@ class MilvusPlace:
         self._collection = f"{self._address.collection}{suffix}"
         self._dim = about.dim
         self._connected: Any = None
-        self._pictures: MilvusStore | None = None
+        self._table: MilvusStore | None = None
         self._has_old_trash = False
 
     def token(self) -> str | None:
@@ -104,19 +104,19 @@ class MilvusPlace:
         version = _state(self._folder).get("version")
         return None if version is None else str(version)
 
-    def pictures(self) -> Store:
-        """The collection of pictures."""
-        if self._pictures is None:
-            self._pictures = self._store(self._collection, _STATE)
+    def store(self) -> Store:
+        """The collection of this generation."""
+        if self._table is None:
+            self._table = self._store(self._collection, _STATE)
             with server_errors(self._address, "look at"):
                 self._has_old_trash = self._client.has_collection(self._old_trash)
         if not self._has_old_trash:
-            return self._pictures
-        return WithOldTrash(self._pictures, self._in_old_trash, self._drop_old_trash)
+            return self._table
+        return WithOldTrash(self._table, self._in_old_trash, self._drop_old_trash)
 
-    def standing(self) -> tuple[Store, str]:
-        """The pictures as they are; the server has no versions to stand still at."""
-        store = self.pictures()
+    def at_one_version(self) -> tuple[Store, str]:
+        """The collection as it is now: the server keeps no versions."""
+        store = self.store()
         return store, self.token() or "0"
 
     def check_free(self) -> None:
@@ -140,11 +140,11 @@ class MilvusPlace:
                 if self._client.has_collection(name):
                     self._client.drop_collection(name)
         (self._folder / _STATE).unlink(missing_ok=True)
-        self._pictures = None
+        self._table = None
 
     @property
     def _old_trash(self) -> str:
-        """The collection of deleted pictures that libraries had before the trash was a part of the first."""
+        """The collection of deleted rows that libraries had before the trash was a part of the first."""
         return f"{self._collection}_trash"
 
     def _in_old_trash(self) -> list[Row]:

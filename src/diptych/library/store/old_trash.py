@@ -1,22 +1,20 @@
 """The trash of libraries made before it was two columns: a second table, read beside the first until the first write.
 
-There a row was in the trash before it left the pictures, so one that is in both was not deleted.
+There a row was in the trash before it left the table of images, so a row that is in both was not deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from diptych.core.shapes import Float32
-
 from .protocol import Part, Store
 from .row_codec import to_cells
 from .rows import Row
-from .where import Where
+from .wrapper import StoreWrapper
 
 
 def unwrapped(row: Row) -> Row:
@@ -25,27 +23,19 @@ def unwrapped(row: Row) -> Row:
     return replace(row, meta=meta["row"], batch=str(meta["batch"]), deleted_at=int(meta["deleted_ns"]))
 
 
-class WithOldTrash:
+class WithOldTrash(StoreWrapper):
     """A store and the old table of its trash as one. The first write moves the old rows over and drops the table.
 
     Killed before the table is dropped, the next write does the same again.
     """
 
     def __init__(self, store: Store, old: Callable[[], list[Row]], drop: Callable[[], None]) -> None:
-        self._store, self._read, self._drop = store, old, drop
-
-    @property
-    def version(self) -> int:
-        """As the store's."""
-        return self._store.version
+        super().__init__(store)
+        self._read, self._drop = old, drop
 
     def count(self, part: Part = "live") -> int:
         """As the store's, with the old trash."""
         return self._store.count(part) + (0 if part == "live" else len(self._old()))
-
-    def columns(self) -> Mapping[str, str]:
-        """As the store's."""
-        return self._store.columns()
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """As the store's, after the old trash was moved into it."""
@@ -70,14 +60,6 @@ class WithOldTrash:
             if "vector" in columns:
                 block["vector"] = np.array([row.vector for row in old], dtype=np.float32)
             yield block
-
-    def matching(self, where: Where) -> list[str]:
-        """As the store's."""
-        return self._store.matching(where)
-
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        """As the store's."""
-        return self._store.search(vector, k, where)
 
     def compact(self, keep_seconds: float) -> None:
         """As the store's, after the old trash was moved into it."""

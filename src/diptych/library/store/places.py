@@ -6,21 +6,15 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from diptych.core.errors import ConfigError
-from diptych.core.shapes import Float32
 from diptych.library.card import LANCE, Card
-from diptych.library.view import journal
 
 from .old_trash import WithOldTrash
-from .protocol import Part, Store
+from .protocol import Store
 from .rows import Row
-from .where import Where
 
 MILVUS = "milvus"
 _STORE, _SNAPSHOT = "store", "snapshot"
@@ -29,23 +23,23 @@ _SETTLED_NS = 1_000_000_000  # a folder touched longer ago than this shows every
 
 @runtime_checkable
 class Place(Protocol):
-    """The table of one generation of a library: its pictures, those that were deleted but not yet purged included."""
+    """The table of one generation of a library, rows in the trash included."""
 
     @property
-    def is_remote(self) -> bool:
-        """Whether a server has the rows, so that it should do the searching too."""
+    def has_own_search(self) -> bool:
+        """Whether the place has a search of its own, as a server has, so that no snapshot is needed here."""
         ...
 
     def token(self) -> str | None:
-        """Changes with every version of the pictures; cheap; None before the first."""
+        """Changes with every version of the table; cheap; None before the first."""
         ...
 
-    def pictures(self) -> Store:
-        """The table of pictures, made when it is not there."""
+    def store(self) -> Store:
+        """The table, made when it is not there."""
         ...
 
-    def standing(self) -> tuple[Store, str]:
-        """The pictures as of one version, which later writes do not change, and its token."""
+    def at_one_version(self) -> tuple[Store, str]:
+        """The table as of its newest version, which later writes do not change, and that version's token."""
         ...
 
     def check_free(self) -> None:
@@ -88,12 +82,12 @@ def snapshot_folder(about: Card, folder: Path) -> Path:
 class LancePlace:
     """A Lance table in the library's folder."""
 
-    is_remote = False
+    has_own_search = False
 
     def __init__(self, folder: Path, about: Card) -> None:
         self.folder = folder / numbered(_STORE, about.generation)
         self._dim = about.dim
-        self._pictures: Any = None
+        self._table: Any = None
         self._seen: tuple[int, str | None] | None = None  # time of the folder of versions, and the token then
 
     def token(self) -> str | None:
@@ -111,22 +105,22 @@ class LancePlace:
             self._seen = (touched, token)
         return token
 
-    def pictures(self) -> Store:
+    def store(self) -> Store:
         """The table, opened once."""
         from .lance import LanceStore
 
-        if self._pictures is None or not self.folder.is_dir():
-            self._pictures = LanceStore(self.folder, self._dim)
-        store: Store = self._pictures
+        if self._table is None or not self.folder.is_dir():
+            self._table = LanceStore(self.folder, self._dim)
+        store: Store = self._table
         return WithOldTrash(store, self._old_trash, self._drop_old_trash) if self._has_old_trash() else store
 
-    def standing(self) -> tuple[Store, str]:
+    def at_one_version(self) -> tuple[Store, str]:
         """A handle on the newest version alone."""
         from .lance import LanceStore
 
-        self.pictures()
+        self.store()
         old = self._old_trash()  # before the version: what moves meanwhile is in that one
-        store, token = LanceStore(self.folder, self._dim).standing()
+        store, token = LanceStore(self.folder, self._dim).at_one_version()
         return (WithOldTrash(store, lambda: old, _nothing) if old else store), token
 
     def check_free(self) -> None:
@@ -139,7 +133,7 @@ class LancePlace:
     def drop(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._pictures = None
+        self._table = None
 
     def _has_old_trash(self) -> bool:
         from .lance import OLD_TRASH, is_made
@@ -166,58 +160,4 @@ class LancePlace:
 
 
 def _nothing() -> None:
-    """A version that stands still is only read."""
-
-
-class JournalledStore:
-    """A store whose writes are also told to the readers' journal, between being durable and being acknowledged."""
-
-    def __init__(self, store: Store, token: Callable[[], str | None], snapshots: Path) -> None:
-        self._store, self._token, self._snapshots = store, token, snapshots
-
-    @property
-    def version(self) -> int:
-        """As the store's."""
-        return self._store.version
-
-    def count(self, part: Part = "live") -> int:
-        """As the store's."""
-        return self._store.count(part)
-
-    def columns(self) -> Mapping[str, str]:
-        """As the store's."""
-        return self._store.columns()
-
-    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
-        """Insert or replace rows and remove others; durable, and in the journal, on return."""
-        before = self._token()
-        self._store.write(rows, remove)
-        live = [row for row in rows if row.deleted_at is None]
-        self._note(before, live, ({row.id for row in rows} | set(remove)) - {row.id for row in live})
-
-    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
-        """As the store's."""
-        return self._store.get(ids, part)
-
-    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
-        """As the store's."""
-        return self._store.scan(columns, part)
-
-    def matching(self, where: Where) -> list[str]:
-        """As the store's."""
-        return self._store.matching(where)
-
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        """As the store's."""
-        return self._store.search(vector, k, where)
-
-    def compact(self, keep_seconds: float) -> None:
-        """As the store's; the readers learn that no row has changed."""
-        before = self._token()
-        self._store.compact(keep_seconds)
-        self._note(before, [], [])
-
-    def _note(self, before: str | None, rows: Sequence[Row], gone: Collection[str]) -> None:
-        after = self._token()
-        if after != before:
-            journal.append(self._snapshots, before, after, rows, gone)
+    """A store at one version is only read."""

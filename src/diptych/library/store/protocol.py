@@ -1,4 +1,4 @@
-"""The store seam: where rows live. Lance in a folder today; a server behind the same few methods later."""
+"""What a store is: durable rows behind a few methods, in a folder (Lance) or on a server (Milvus)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row of a library: a picture at a path, its vector, and what is known about it."""
+"""One row of a library: an image at a path, its vector, and what is known about it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from diptych.core.shapes import Float32
 
 TEXT_KIND = "text"  # of the row of a text, in its metadata: for --where
 ID_LENGTH = 16  # hex digits
-OWNED = "./files/"  # how the path of a picture begins whose file the library keeps itself
+OWNED = "./files/"  # how the path of an image begins whose file the library keeps itself
 
-# What `--where` can ask about every picture, whatever the source said: column -> kind.
+# What `--where` can ask about every image, whatever the source said: column -> kind.
 COLUMNS = {
     "id": "text",
     "path": "text",
@@ -48,10 +48,10 @@ BROUGHT_BACK = "undone"  # as `batch` of a live row: its file was gone, somebody
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One picture at one path. The same content at two paths is two rows with the same vector.
+    """One image at one path. The same content at two paths is two rows with the same vector.
 
-    `id` is given at first sight and stays when the file moves or is edited. Names and paths are
-    in their written form (see `names`). `content` is the fingerprint of the encoded bytes.
+    `id` is given when the row is made, and stays when the file moves or is edited. Names and paths are
+    in their written form (see `core.file_names`). `content` is the fingerprint of the encoded bytes.
     """
 
     id: str
@@ -67,14 +67,14 @@ class Row:
     split: str | None = None
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
-    title: str | None = None  # the name an uploaded picture came with; its file has a name of our own
+    title: str | None = None  # the name an uploaded image came with; its file is named by the library
     deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
     batch: str | None = None  # the deletion that it went in; or BROUGHT_BACK
     said: Mapping[str, Any] | None = None  # what its source said last, where somebody has changed that; empty: unknown
 
     @property
     def name(self) -> str:
-        """What a person calls the picture: the name it came with, or the last part of the path."""
+        """What a person calls the image: the name it came with, or the last part of the path."""
         return self.title or self._file_name
 
     @property
@@ -93,14 +93,14 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """Changes when anything the source says about the picture does; not with what people say."""
+        """Changes when anything the source says about the image does; not with what people say."""
         said = self.said
         if said:
             return description_digest(said["texts"], said["split"], said["group"], said["meta"])
         return description_digest(self.texts, self.split, self.group, self.meta)
 
     def summary(self) -> dict[str, Any]:
-        """What a search hit tells about the picture, JSON-ready."""
+        """What a search hit says about the image, JSON-ready."""
         told: dict[str, Any] = {"name": self.name, "width": self.width, "height": self.height}
         if self.texts:
             told["texts"] = list(self.texts)
@@ -112,19 +112,24 @@ class Row:
 
 
 def is_owned(path: str) -> bool:
-    """Whether the library keeps this picture's file itself: it was uploaded, not indexed where it lies."""
+    """Whether the library keeps this image's file itself: it was uploaded, not indexed where it is."""
     return path.startswith(OWNED)
 
 
 def location(path: str, folder: Path) -> str:
-    """Where a row's picture is, in written form: files of the library's own move with its folder."""
+    """Where a row's image is, in written form: files of the library's own move with its folder."""
     if not is_owned(path):
         return path
     return escape(os.path.abspath(folder)) + path[1:]  # noqa: PTH100
 
 
+def is_below(path: str, root: str) -> bool:
+    """Whether a written path is this one, or in this folder or container."""
+    return path == root or path.startswith((root.rstrip("/") + "/", root + "::"))
+
+
 def description_digest(texts: Collection[str], split: str | None, group: str | None, meta: Mapping[str, Any]) -> str:
-    """Fingerprint of what a source says about a picture; empty when it says nothing."""
+    """Fingerprint of what a source says about an image; empty when it says nothing."""
     if not (texts or split or group or meta):
         return ""
     return fingerprint.of_bytes(json.dumps([list(texts), split, group, dict(meta)], sort_keys=True).encode())
@@ -136,12 +141,12 @@ def content_of(data: bytes) -> str:
 
 
 def text_of(meta: Any) -> str | None:
-    """The text itself, by what a search hit tells; None for a picture."""
+    """The text itself, by what a search hit says; None for an image."""
     return meta["texts"][0] if meta.get("kind") == TEXT_KIND and meta.get("texts") else None
 
 
 def new_id(path: str, content: str, taken: Collection[str]) -> str:
-    """An id for a picture seen for the first time: stable for the same path and content, never one in use."""
+    """An id for an image that the library did not have: stable for the same path and content, never one in use."""
     attempt = 0
     while True:
         candidate = fingerprint.combined((path, content, str(attempt)))[:ID_LENGTH]

@@ -1,7 +1,7 @@
-"""What was deleted and can still be brought back: rows with the time of their deletion, and the batch they went in.
+"""What was deleted and can still be brought back: rows with the time of their deletion and its batch.
 
-Deleting a row and bringing it back are one write each. A batch that an indexing run made, of images that it found
-no more, is marked: the same image found again comes back by itself, while what somebody deleted stays deleted.
+Deleting a row and bringing it back are one write each. A batch of rows whose images an indexing run did not find any
+more is marked: the same image found again comes back by itself, while what somebody deleted stays deleted.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-
-from diptych.library.items import Item
 
 from .protocol import Store
 from .rows import BROUGHT_BACK, Row
@@ -33,20 +30,10 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What an `undo` brought back, and what stays in the trash because another picture has its path now."""
+    """What an `undo` brought back, and what stays in the trash because another image has its path now."""
 
     restored: tuple[str, ...]
     kept: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Trashed:
-    """A picture in the trash. `gone` when indexing put it there, because its file or its entry was gone."""
-
-    item: Item
-    batch: str
-    deleted: str  # ISO 8601, UTC
-    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +78,7 @@ def shown_time(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
-def rows(store: Store, only: Iterable[str] | None = None) -> list[Row]:
+def newest_first(store: Store, only: Iterable[str] | None = None) -> list[Row]:
     """Rows of the trash, newest deletion first, then by id."""
     wanted = (
         [identifier for block in store.scan(["id"], "trash") for identifier in block["id"]]
@@ -99,9 +86,3 @@ def rows(store: Store, only: Iterable[str] | None = None) -> list[Row]:
         else list(only)
     )
     return sorted(store.get(wanted, "trash"), key=lambda row: (-deleted_ns(row), row.id))
-
-
-def shown(row: Row, folder: Path) -> Trashed:
-    """A row of the trash for people."""
-    batch = row.batch or ""
-    return Trashed(Item.of(row, folder), batch, shown_time(deleted_ns(row)), is_of_gone(batch))

@@ -1,7 +1,7 @@
 """Speed for large libraries: a FAISS index (IVF) of one snapshot, its candidates re-scored exactly.
 
-It lies inside the snapshot's folder, so it can never belong to another version. Below THRESHOLD, or
-without faiss, searching is exact; the index is never needed and never the truth.
+It is in the snapshot's folder, so it can never belong to another version. Below THRESHOLD rows, or without faiss,
+searching is exact: the index is a cache that is never needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILE = "faiss.index"
 THRESHOLD = 200_000  # rows
 _CANDIDATES = 10  # re-scored exactly for each hit asked for
 _LEAST_CANDIDATES = 200
-_SHARE_OF_CELLS = 1 / 16  # looked into for a query
+_SHARE_OF_CELLS = 1 / 16  # searched for a query
 _TRAINING_ROWS_PER_CELL = 64
 _EXACT_BELOW = 20_000  # rows that a filter leaves: scoring them all is quick and exact
 
@@ -44,14 +44,14 @@ def prepare(snapshot: Snapshot, threshold: int | None = None) -> bool:
     return True
 
 
-def nearest_many(
+def top_k(
     snapshot: Snapshot,
     queries: Float32[np.ndarray, "q d"],
     counts: Sequence[int],
     rows: Int64[np.ndarray, c] | None = None,
     hidden: Int64[np.ndarray, h] = NONE,
 ) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]] | None]:
-    """As `exact.nearest_many`: exact cosines, a small chance of a missed row.
+    """As `exact.top_k`: exact cosines, a small chance of a missed row.
 
     None in the place of each query for which the index is no help: there is none, or only few rows may be found.
     """
@@ -71,7 +71,7 @@ def nearest_many(
     found: list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]] | None] = []
     for query, k, candidates in zip(queries, counts, many, strict=True):
         known = np.unique(candidates[candidates >= 0]).astype(np.int64)
-        # too few in the cells looked into: the exact way has them all
+        # too few in the cells that were searched: the exact search has them all
         found.append(settle(snapshot.vectors, query, known, k) if len(known) >= min(k, shown) else None)
     return found
 
@@ -88,7 +88,7 @@ def _bits(total: int, rows: Int64[np.ndarray, c] | None, hidden: Int64[np.ndarra
 
 
 def _build(vectors: Float32[np.ndarray, "n d"], trained: Path) -> Any:
-    """An index of all vectors. Its cells are learnt once and kept while the library is of about that size."""
+    """An index of all vectors. Its cells are fitted once and kept while the library is of about that size."""
     index = _trained(vectors, trained)
     for start in range(0, len(vectors), 65_536):
         index.add(np.ascontiguousarray(vectors[start : start + 65_536]))

@@ -37,36 +37,18 @@ def settle(
     return rows[order], scores[order]
 
 
-def nearest(
-    vectors: Float32[np.ndarray, "n d"],
-    query: Float32[np.ndarray, d],
-    k: int,
-    rows: Int64[np.ndarray, c] | None = None,
-    hidden: Int64[np.ndarray, h] = NONE,
-) -> tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]:
-    """Rows of the k highest cosines and those cosines, best first; a tie goes to the lower row.
-
-    `vectors` and `query` are L2-normalised. With `rows`, only those rows take part; none that is `hidden` does.
-    Fewer than k come back when there are fewer.
-    """
-    rows = rows if rows is None else without(rows, hidden)
-    total = len(vectors) if rows is None else len(rows)
-    scores = np.empty(total, dtype=np.float32)
-    for start in range(0, total, BLOCK):
-        stop = min(start + BLOCK, total)
-        block = vectors[start:stop] if rows is None else vectors[rows[start:stop]]
-        np.dot(block, query, out=scores[start:stop])
-    return _best(vectors, query, scores, k, rows, hidden)
-
-
-def nearest_many(
+def top_k(
     vectors: Float32[np.ndarray, "n d"],
     queries: Float32[np.ndarray, "q d"],
     counts: Sequence[int],
     rows: Int64[np.ndarray, c] | None = None,
     hidden: Int64[np.ndarray, h] = NONE,
 ) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]]:
-    """As `nearest` for several queries, each with its own k, reading the vectors once for all of them."""
+    """For each query the rows of its k highest cosines and those cosines, best first; a tie goes to the lower row.
+
+    `vectors` and `queries` are L2-normalised; the vectors are read once for all queries. With `rows`, only those rows
+    take part; none that is `hidden` does. Fewer than k come back when there are fewer.
+    """
     rows = rows if rows is None else without(rows, hidden)
     many = _cosines(vectors, queries, rows)
     return [
@@ -82,13 +64,17 @@ def without(rows: Int64[np.ndarray, c], hidden: Int64[np.ndarray, h]) -> Int64[n
 def _cosines(
     vectors: Float32[np.ndarray, "n d"], queries: Float32[np.ndarray, "q d"], rows: Int64[np.ndarray, c] | None
 ) -> Float32[np.ndarray, "q m"]:
-    """All cosines, a few rows at a time: a product of all of them copies every vector first."""
+    """All cosines, block by block: a product of several queries with all vectors copies every vector first."""
     total = len(vectors) if rows is None else len(rows)
     scores = np.empty((len(queries), total), dtype=np.float32)
-    for start in range(0, total, _CACHED_ROWS):
-        stop = start + _CACHED_ROWS
+    step = BLOCK if len(queries) == 1 else _CACHED_ROWS
+    for start in range(0, total, step):
+        stop = min(start + step, total)
         block = vectors[start:stop] if rows is None else vectors[rows[start:stop]]
-        scores[:, start:stop] = (block @ queries.T).T
+        if len(queries) == 1:
+            np.dot(block, queries[0], out=scores[0, start:stop])
+        else:
+            scores[:, start:stop] = (block @ queries.T).T
     return scores
 
 

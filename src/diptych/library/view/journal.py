@@ -1,4 +1,4 @@
-"""What changed since a snapshot was laid out: one checked line for each write, so that readers need no new snapshot.
+"""What changed since a snapshot was made: one checked line for each write, so that readers need no new snapshot.
 
 Like the snapshot it is a cache, never the truth. Every line names the store version before and after it; a
 chain that does not lead to the store's version is not followed, and a new snapshot is made instead.
@@ -21,7 +21,9 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32
 from diptych.library.store import lock
+from diptych.library.store.protocol import Store
 from diptych.library.store.rows import Row
+from diptych.library.store.wrapper import StoreWrapper
 
 from .snapshot import JOURNAL_LOCK, POINTER, Snapshot, in_use, line_of
 
@@ -31,7 +33,7 @@ MOST_BYTES = 64_000_000  # a longer journal is not worth following: a new snapsh
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A picture as it is after a write: its line of the snapshot, and its unit vector."""
+    """A row as it is after a write: its line of the snapshot, and its unit vector."""
 
     id: str
     line: bytes
@@ -46,6 +48,32 @@ class Entry:
     after: str
     changes: tuple[Change, ...]
     gone: tuple[str, ...]
+
+
+class JournalledStore(StoreWrapper):
+    """A store whose writes are also told to the readers' journal, between being durable and being acknowledged."""
+
+    def __init__(self, store: Store, token: Callable[[], str | None], snapshots: Path) -> None:
+        super().__init__(store)
+        self._token, self._snapshots = token, snapshots
+
+    def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
+        """Insert or replace rows and remove others; durable, and in the journal, on return."""
+        before = self._token()
+        self._store.write(rows, remove)
+        live = [row for row in rows if row.deleted_at is None]
+        self._note(before, live, ({row.id for row in rows} | set(remove)) - {row.id for row in live})
+
+    def compact(self, keep_seconds: float) -> None:
+        """As the store's; the readers learn that no row has changed."""
+        before = self._token()
+        self._store.compact(keep_seconds)
+        self._note(before, [], [])
+
+    def _note(self, before: str | None, rows: Sequence[Row], gone: Collection[str]) -> None:
+        after = self._token()
+        if after != before:
+            append(self._snapshots, before, after, rows, gone)
 
 
 def append(folder: Path, before: str | None, after: str | None, rows: Sequence[Row], gone: Collection[str]) -> None:

@@ -1,173 +1,108 @@
-"""What a reader searches: a snapshot on disk and, over it, the few rows that were written since."""
+"""The view of a library whose rows are in its folder: searches read a snapshot and the journal of later writes."""
 
 from __future__ import annotations
 
-import bisect
-import functools
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from diptych.core.shapes import Float32, Float64, Int64
+from diptych.core.shapes import Float32
+from diptych.library.store.where import Where
 
-from . import accelerator, exact, journal
-from .journal import Change, Entry
-from .snapshot import NOWHERE, Snapshot
+from .journalled import JournalledSnapshot
+from .protocol import Ranking, RowFacts
+from .snapshot import DamagedError, Snapshot
+from .snapshots import Snapshots
 
-Found = tuple[float, str, Snapshot, int]  # cosine, id, and where the row is
 
+class LocalView:
+    """See `View`."""
 
-class View:
-    """One store version, ready for searching. It never changes: a newer version is another view."""
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+        # the ids of the last filter, and the version and filter that they are of: the next page asks for the same
+        self._matched: tuple[str | None, Where | None, list[str]] = (None, None, [])
 
-    def __init__(
+    @property
+    def version(self) -> str | None:
+        """The version of the table."""
+        return self._snapshots.version
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self._snapshots.newest())
+
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], where: Where | None = None
+    ) -> list[Ranking]:
+        """The nearest rows: exact, or by FAISS in a large library."""
+        try:
+            return self._search(self._snapshots.newest(), queries, counts, where)
+        except DamagedError:
+            return self._search(self._snapshots.replace_damaged(), queries, counts, where)
+
+    def rows(self, ids: Sequence[str]) -> list[RowFacts]:
+        """What is known about these rows."""
+        newest = self._snapshots.newest()
+        places = (newest.find(one) for one in ids)
+        return [_facts(*place) for place in places if place is not None]
+
+    def vector(self, identifier: str) -> Float32[np.ndarray, d] | None:
+        """The unit vector of a row, or None without one."""
+        place = self._snapshots.newest().find(identifier)
+        return None if place is None else np.asarray(place[0].vectors[place[1]], dtype=np.float32)
+
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the rows for which a filter holds, in order."""
+        version = self.version
+        if self._matched[:2] != (version, where):
+            self._matched = (version, where, self._snapshots.store().matching(where))
+        return list(self._matched[2])
+
+    def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
+        """The next ids, and how many there are."""
+        found = None if where is None else self.matching(where)
+        newest = self._snapshots.newest()
+        return newest.after(after, limit, found), len(newest) if found is None else len(found)
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows in blocks."""
+        return self._snapshots.store().scan(columns)
+
+    def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
+        """Rows of the snapshot alone: what was written since is little."""
+        base = self._snapshots.newest().base
+        rows = np.unique(np.linspace(0, max(len(base) - 1, 0), min(most, len(base))).astype(np.int64))
+        return [base.id(row) for row in rows.tolist()], np.asarray(base.vectors[rows], dtype=np.float32)
+
+    def snapshot(self) -> Snapshot:
+        """The newest version as arrays."""
+        return self._snapshots.newest().merged
+
+    def refresh(self, *, whole: bool = True) -> None:
+        """Follow the journal; make a new snapshot now (`whole`), or begin one beside the writes when it is due."""
+        self._snapshots.refresh(whole=whole)
+
+    def rewrite(self) -> None:
+        """A new snapshot."""
+        self._snapshots.write()
+
+    def _search(
         self,
-        base: Snapshot,
-        version: str,
-        newer: Mapping[str, Change] | None = None,
-        gone: frozenset[str] = frozenset(),
-        position: int = 0,
-    ) -> None:
-        self.base = base
-        self.version = version
-        self._newer = dict(newer or {})
-        self._position = position
-        self._hidden: Int64[np.ndarray, h] = base.find([*self._newer, *gone])
-        # what was added and deleted again since the snapshot hides nothing in it
-        self._gone = gone.intersection(base.id(row) for row in self._hidden.tolist())
-        self._over = _laid_out(self._newer, version, base)
-
-    @property
-    def changed(self) -> int:
-        """How many rows differ from the snapshot below."""
-        return len(self._newer) + len(self._gone)
-
-    @property
-    def followed(self) -> int:
-        """Bytes of the journal that led here; whoever opens the library reads them again."""
-        return self._position
-
-    def __len__(self) -> int:
-        return len(self.base) - len(self._hidden) + len(self._over)
-
-    def advanced(self, version: str | None) -> View | None:
-        """The view of this store version or a later one, by the journal; None when the journal does not lead there."""
-        entries, position = journal.read(self.base.folder, self._position)
-        newer, gone, reached = dict(self._newer), set(self._gone), self.version
-        seen = {reached}
-        for entry in entries:
-            if entry.before != reached:
-                if reached == self.version:  # written before this snapshot was begun, noted after
-                    continue
-                return None
-            _apply(entry, newer, gone)
-            reached = entry.after
-            seen.add(reached)
-        if version not in seen:
-            return None
-        return View(self.base, reached, newer, frozenset(gone), position) if entries else self
-
-    def nearest(self, query: Float32[np.ndarray, d], k: int, ids: Sequence[str] | None = None) -> list[Found]:
-        """The k rows of highest cosine, best first, ties by id; with `ids`, only among those."""
-        return self.nearest_many(query[np.newaxis], [k], ids)[0]
-
-    def nearest_many(
-        self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], ids: Sequence[str] | None = None
-    ) -> list[list[Found]]:
-        """As `nearest` for several queries, each with its own k; the vectors are read once for all of them."""
-        found: list[list[Found]] = [[] for _ in queries]
-        for part, hidden in ((self.base, self._hidden), (self._over, exact.NONE)):
-            rows = None if ids is None else part.find(ids)
-            for listed, ranked in zip(found, _ranked(part, queries, counts, rows, hidden), strict=True):
-                listed += _listed(part, *ranked)
-        return [sorted(listed, key=lambda one: (-one[0], one[1]))[:k] for listed, k in zip(found, counts, strict=True)]
-
-    def find(self, identifier: str) -> tuple[Snapshot, int] | None:
-        """Where the row with this id is."""
-        for part in (self._over, self.base):
-            rows = part.find([identifier])
-            if len(rows) and not (part is self.base and rows[0] in self._hidden):
-                return part, int(rows[0])
-        return None
-
-    def after(self, cursor: str, limit: int, ids: Sequence[str] | None = None) -> list[str]:
-        """The next ids in ascending order behind `cursor` ("" is the start), at most `limit`.
-
-        With `ids`, which are in order, only those.
-        """
-        if ids is not None:
-            behind = itertools.islice(ids, bisect.bisect_right(ids, cursor), None)
-            return list(itertools.islice((one for one in behind if self.find(one) is not None), limit))
-        chosen: list[str] = []
-        hidden = set(self._hidden.tolist())
-        start = int(np.searchsorted(self.base.ids, np.bytes_(cursor.encode()), side="right"))
-        for row in range(start, len(self.base)):
-            if len(chosen) == limit:
-                break
-            if row not in hidden:
-                chosen.append(self.base.id(row))
-        return sorted([*chosen, *(one for one in self._newer if one > cursor)])[:limit]
-
-    @functools.cached_property
-    def merged(self) -> Snapshot:
-        """The same rows as one snapshot; in memory, unless nothing was written since it was laid out."""
-        if not self.changed:
-            return self.base
-        kept = np.setdiff1d(np.arange(len(self.base)), self._hidden)
-        parts = [(self.base, row) for row in kept.tolist()] + [(self._over, row) for row in range(len(self._over))]
-        ids = np.concatenate([self.base.ids[kept], self._over.ids])
-        vectors = np.concatenate([self.base.vectors[kept], self._over.vectors])
-        order = np.argsort(ids, kind="stable")
-        lines = [_line(*parts[at]) for at in order]
-        offsets = np.cumsum([0, *map(len, lines)], dtype=np.int64)
-        return Snapshot(self.version, NOWHERE, ids[order], vectors[order], offsets, b"".join(lines))
+        newest: JournalledSnapshot,
+        queries: Float32[np.ndarray, "q d"],
+        counts: Sequence[int],
+        where: Where | None,
+    ) -> list[Ranking]:
+        ids = None if where is None else self.matching(where)
+        considered = len(newest) if ids is None else len(ids)
+        return [
+            Ranking(tuple((_facts(part, row), score) for score, _, part, row in found), considered, newest.version)
+            for found in newest.top_k(queries, counts, ids)
+        ]
 
 
-def _ranked(
-    part: Snapshot,
-    queries: Float32[np.ndarray, "q d"],
-    counts: Sequence[int],
-    rows: Int64[np.ndarray, c] | None,
-    hidden: Int64[np.ndarray, h],
-) -> list[tuple[Int64[np.ndarray, k], Float64[np.ndarray, k]]]:
-    """For each query the rows of a snapshot, nearest first, and their cosines: by its index, else by looking at all."""
-    found = accelerator.nearest_many(part, queries, counts, rows, hidden)
-    rest = [at for at, one in enumerate(found) if one is None]
-    if len(rest) == 1:
-        at = rest[0]
-        found[at] = exact.nearest(part.vectors, queries[at], counts[at], rows, hidden)
-    elif rest:
-        many = exact.nearest_many(part.vectors, queries[rest], [counts[at] for at in rest], rows, hidden)
-        for at, one in zip(rest, many, strict=True):
-            found[at] = one
-    return [one for one in found if one is not None]
-
-
-def _listed(part: Snapshot, rows: Int64[np.ndarray, c], scores: np.ndarray) -> list[Found]:
-    return [
-        (float(score), part.id(int(row)), part, int(row))
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
-    ]
-
-
-def _apply(entry: Entry, newer: dict[str, Change], gone: set[str]) -> None:
-    for change in entry.changes:
-        newer[change.id] = change
-        gone.discard(change.id)
-    for identifier in entry.gone:
-        newer.pop(identifier, None)
-        gone.add(identifier)
-
-
-def _laid_out(newer: Mapping[str, Change], version: str, base: Snapshot) -> Snapshot:
-    changes = [newer[identifier] for identifier in sorted(newer)]
-    ids = np.array([change.id for change in changes], dtype=base.ids.dtype)
-    dim = base.vectors.shape[1]
-    vectors = np.array([change.vector for change in changes], dtype=np.float32).reshape(len(changes), dim)
-    offsets = np.cumsum([0, *(len(change.line) for change in changes)], dtype=np.int64)
-    return Snapshot(version, NOWHERE, ids, vectors, offsets, b"".join(change.line for change in changes))
-
-
-def _line(part: Snapshot, row: int) -> bytes:
-    return bytes(part.lines[int(part.offsets[row]) : int(part.offsets[row + 1])])
+def _facts(part: Snapshot, row: int) -> RowFacts:
+    about = part.row(row)
+    return RowFacts(part.id(row), about["path"], about["content"], about["meta"])

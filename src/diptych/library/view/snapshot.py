@@ -1,4 +1,4 @@
-"""A snapshot of one store version, laid out for searching: memory-mapped, opened in milliseconds.
+"""A snapshot of one store version, for searching: memory-mapped, opened in milliseconds.
 
 It is a cache, never the truth: written after each indexing run, ignored and made again when it is
 missing, stale or damaged. Searching with one needs neither Lance nor Arrow.
@@ -101,7 +101,7 @@ def build(
     version: str,
     finish: Callable[[Snapshot, Callable[[], None]], None] = _at_once,
 ) -> Snapshot:
-    """Write a snapshot of a store that stands still at `version` below `folder` and make it the current one.
+    """Write a snapshot of a store at one `version` below `folder` and make it the current one.
 
     `finish` is given the snapshot and what makes it current, to do the rest before that. Raises OSError when the
     folder cannot be written.

@@ -1,7 +1,7 @@
-"""A new snapshot beside the writes: laid out by a process of its own at low priority, then current in one step.
+"""A new snapshot beside the writes: made by a process of its own at low priority, then current in one step.
 
-Meanwhile searches use the snapshot before, and the journal of what was written since; so they do when this process is
-killed. It goes on when the process that started it ends.
+Meanwhile, and when that process is killed, searches use the snapshot before and the journal of what was written since.
+The process goes on when the one that started it ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import time
 from pathlib import Path
 
 from diptych.core.errors import LibraryError
+from diptych.library import card
+from diptych.library.store.places import open_place
+
+from .snapshots import Snapshots
 
 _PAUSE = 10.0  # seconds between two starts for one library
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "LANCE_CPU_THREADS", "LANCE_IO_THREADS")
@@ -48,12 +52,12 @@ def start(folder: Path) -> None:
 
 def main() -> None:
     """What that process does."""
-    from diptych.library.collection import Library
-
+    folder = Path(sys.argv[1])
     with contextlib.suppress(OSError):
         os.nice(_LOWEST)
     with contextlib.suppress(OSError, LibraryError):
-        Library.open(sys.argv[1]).rebuild_snapshot()
+        about = card.read(folder)
+        Snapshots(folder, about, open_place(about, folder)).write_if_due()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, DiptychError
 from diptych.core.text import plain
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
-from diptych.library.store.row_codec import column_name
+from diptych.library.store import column_name
 from diptych.serve.libraries import ServedLibrary
 
 from .. import errors, explaining, filters, once

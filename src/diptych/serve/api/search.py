@@ -10,7 +10,8 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
 from diptych.core import types as library_types
 from diptych.core.text import plain
-from diptych.library.store.where import Where
+from diptych.library import Answer
+from diptych.library.store import Where
 from diptych.serve.libraries import ServedLibrary
 
 from .. import explaining, filters, projection
@@ -18,7 +19,6 @@ from ..decoding import WHAT_CAME
 from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
-from ..reading import Found
 from ..schemas import ATTENTION, OCCLUSION, Condition, Hit, MapInfo, SearchRequest, SearchResponse
 from ..service import Service, TheService, facts_of
 from . import RESPONSES
@@ -115,8 +115,8 @@ def _words(asked: SearchRequest) -> str:
 
 
 async def _reordered(
-    service: Service, served: ServedLibrary, asked: SearchRequest, found: Found, depth: int
-) -> tuple[Found, float | None]:
+    service: Service, served: ServedLibrary, asked: SearchRequest, found: Answer, depth: int
+) -> tuple[Answer, float | None]:
     """The hits in the cross-encoder's order, and how likely none is right."""
     cross_encoder, text = served.cross_encoder, asked.text
     assert cross_encoder is not None
@@ -179,7 +179,9 @@ async def _found(
     )
 
 
-def _hits(found: Found, served: ServedLibrary, paths: bool, plan: projection.Plan | None, own: str | None) -> list[Hit]:
+def _hits(
+    found: Answer, served: ServedLibrary, paths: bool, plan: projection.Plan | None, own: str | None
+) -> list[Hit]:
     hits: list[Hit] = []
     for one in found.hits:
         if one.id == own:

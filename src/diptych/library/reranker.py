@@ -22,7 +22,7 @@ from .relevance import Prior, Relevance
 from .tokens import TokenStore
 
 MOST = 200  # candidates that a budget alone may lead to
-_PART = 16  # candidates scored between two looks at the clock
+_PART = 16  # candidates scored before the time is checked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Reranked:
 
 
 class Reranker:
-    """A cross-encoder with the weight of the fast score and the number of candidates that were fitted for the pair.
+    """A cross-encoder with the weight of the cosine and the number of candidates that were fitted for the pair.
 
     Args:
         dual_encoder: fingerprint of the dual encoder that the pair was fitted with.
@@ -47,7 +47,7 @@ class Reranker:
         beta: weight of the cosine beside h; the two have different scales.
         k: candidates to re-rank when nothing else is asked for.
         relevance: turns the cross-encoder's scores into probabilities; None leaves them out.
-        prior: the cross-encoder's likelihood of texts without a picture, which `relevance` needs.
+        prior: the cross-encoder's likelihood of texts without an image, which `relevance` needs.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Reranker:
         return self._relevance is not None and self._prior is not None
 
     def probabilities(self, text: str, h: Float[np.ndarray, " c"]) -> Float64[np.ndarray, " c"]:
-        """How likely each of several pictures is the right one for a text, from the cross-encoder's scores of them.
+        """How likely each of several images is the right one for a text, from the cross-encoder's scores of them.
 
         Raises ConfigError where nothing was fitted.
         """
@@ -170,10 +170,10 @@ def check_depth(rerank: int, budget_ms: float | None) -> None:
 
 
 def check_text(text: str) -> str:
-    """The words of a query. Raises ConfigError for a sum of texts and pictures: it has no likelihood."""
+    """The words of a query. Raises ConfigError for a sum of texts and images: it has no likelihood."""
     terms = queries.parse(text)
     if len(terms) != 1 or terms[0].text is None:
-        raise ConfigError("only plain words can be re-ranked, found a sum or a picture; leave out rerank")
+        raise ConfigError("only plain words can be re-ranked, found a sum or an image; leave out rerank")
     return terms[0].text
 
 

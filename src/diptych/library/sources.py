@@ -1,4 +1,4 @@
-"""From the paths named to `index` to the pictures behind them: files, folders, and sources of pairs."""
+"""From the paths named to `index` to the images behind them: files, folders, and sources of pairs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, T
 from diptych.data.image_inputs import SUFFIXES
 from diptych.data.image_walk import LINKED, ImageWalk, is_image_file
 from diptych.data.readers import SourceOptions, open_source
-from diptych.library import card
 from diptych.library.store.row_codec import column_name
 from diptych.library.store.rows import content_of, description_digest
 
-from .absent import away
+from . import card
 
 ANY_SOURCE = SourceOptions()
+AWAY, EMPTY = "it is not there", "it is empty"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A picture that a source has.
+class FoundImage:
+    """An image that a source has.
 
-    `described` tells whether the source speaks about texts and metadata; a plain folder does not,
-    so that indexing it never wipes what a richer source said.
+    `described`: the source says something about texts and metadata. A plain folder does not, so that indexing it
+    never erases what a richer source said.
     """
 
     ref: ImageRef
@@ -48,7 +48,7 @@ class Found:
 
     @property
     def is_inside(self) -> bool:
-        """Whether it lies in a tar or a table, where its name is only a label."""
+        """Whether it is part of a tar or a table, where its name is only a label."""
         return not isinstance(self.ref, FileImage)
 
     @property
@@ -59,30 +59,30 @@ class Found:
 
 @dataclass(slots=True)
 class Survey:
-    """Everything that was found, and what could not be looked at."""
+    """Everything that was found, and what could not be read."""
 
-    found: dict[str, Found] = field(default_factory=dict)  # by path
+    found: dict[str, FoundImage] = field(default_factory=dict)  # by path
     folders: list[str] = field(default_factory=list)  # walked roots, written form
     sources: set[str] = field(default_factory=set)  # all roots, written form
     missing: dict[str, str] = field(default_factory=dict)  # roots that are not there or cannot be read, and why
     unreadable: list[str] = field(default_factory=list)  # folders that refused to be listed
     skipped: list[Skipped] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)  # pictures that are links to files
+    links: list[str] = field(default_factory=list)  # images that are links to files
     notes: Notes = field(default_factory=Notes)
     _with_bytes: dict[str, tuple[Path, SourceOptions]] = field(default_factory=dict)  # sources to read again
 
-    def add(self, found: Found) -> None:
-        """Remember a picture; a richer description of the same path wins."""
+    def add(self, found: FoundImage) -> None:
+        """Keep an image; a richer description of the same path wins."""
         if found.path not in self.found or found.described:
             self.found[found.path] = found
 
     def drop(self, source: str) -> None:
-        """Forget what was found of a source that could not be read to its end."""
+        """Remove what was found of a source that could not be read to its end."""
         self.found = {path: found for path, found in self.found.items() if found.source != source}
         self._with_bytes.pop(source, None)
 
     def add_source(self, root: Path, status: os.stat_result, options: SourceOptions) -> None:
-        """Remember the pictures of a source of pairs, but never their bytes: those are read again later."""
+        """Keep the images of a source of pairs, but never their bytes: those are read again later."""
         shown = escape(str(root))
         source = open_source(root, options)
         names = DistinctNames()
@@ -101,7 +101,7 @@ class Survey:
         self.skipped += source.skipped
         self.notes.extend(source.notes)
 
-    def _note_shared_column(self, found: Found) -> None:
+    def _note_shared_column(self, found: FoundImage) -> None:
         """Keys of one image that become the same column: all are kept, and --where asks about the last one."""
         columns: dict[str, str] = {}
         for key, value in found.meta.items():
@@ -112,7 +112,7 @@ class Survey:
                 )
                 self.notes.add("shared_column", detail, found.path)
 
-    def _with_texts_of_its_other_record(self, found: Found) -> Found:
+    def _with_texts_of_its_other_record(self, found: FoundImage) -> FoundImage:
         """A file that several records of one source have is one item, with the texts of them all."""
         before = self.found.get(found.path)
         if before is None or before.source != found.source or found.is_inside:
@@ -121,8 +121,8 @@ class Survey:
         self.notes.add("joined_item", detail, found.path)
         return replace(before, texts=tuple(dict.fromkeys((*before.texts, *found.texts))))
 
-    def pictures(self) -> Iterator[Found]:
-        """All pictures, ready to be read."""
+    def images(self) -> Iterator[FoundImage]:
+        """All images, ready to be read."""
         yield from (found for found in self.found.values() if not isinstance(found.ref, BytesImage))
         left = {path for path, found in self.found.items() if isinstance(found.ref, BytesImage)}
         for shown, (root, options) in self._with_bytes.items():
@@ -141,18 +141,18 @@ def survey(
     *,
     is_known: Callable[[str], bool] = lambda root: False,
 ) -> Survey:
-    """Find the pictures of all paths: folders are walked, other files are read as pictures or as lists of them.
+    """Find the images of all paths: folders are walked, other files are read as images or as lists of them.
 
     With `format` (the name of a reader) every path is read as such a source of pairs, folders too; `options` say
-    more about files that list pictures.
-    Raises DataError when a path is missing or leads to no picture at all, unless `is_known` says that the library
+    more about files that list images.
+    Raises DataError when a path is missing or leads to no image at all, unless `is_known` says that the library
     has rows of it (by its written form): then it is noted, so that a run can keep them.
     """
     result = Survey()
     named = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
     roots = list(dict.fromkeys(named))
     if not roots:
-        raise DataError("no path was given; expected folders, pictures, or files that list pictures")
+        raise DataError("no path was given; expected folders, images, or files that list images")
     for root in roots:
         shown = escape(str(root))
         try:
@@ -166,8 +166,24 @@ def survey(
     return result
 
 
+def away(root: Path) -> str | None:
+    """Why nothing is found at a path that was named: it is not there, or it is a folder without a visible file."""
+    if not os.path.lexists(root):
+        return AWAY
+    return EMPTY if os.path.isdir(root) and not has_file(str(root)) else None  # noqa: PTH112
+
+
+def has_file(folder: str) -> bool:
+    """Whether a folder, or one below it, has a visible file."""
+    for _, folders, files in os.walk(folder):
+        if any(not name.startswith(".") for name in files):
+            return True
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return False
+
+
 def _drop_links(result: Survey) -> None:
-    """Links to files that another of the paths named has led to: each picture is read once."""
+    """Links to files that another of the paths named has led to: each image is read once."""
     for link in result.links:
         path, target = escape(link), escape(os.path.realpath(link))
         if path in result.found and target != path and target in result.found and not result.found[path].described:
@@ -181,8 +197,8 @@ def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
         status = root.stat()
     except (OSError, ValueError) as error:
         raise DataError(
-            f"cannot look at {shown}: {getattr(error, 'strerror', None) or error}; expected a folder, a picture, or "
-            f"a file that lists pictures; check the name, and that its drive is there (the library is unchanged)",
+            f"cannot look at {shown}: {getattr(error, 'strerror', None) or error}; expected a folder, an image, or "
+            f"a file that lists images; check the name, and that its drive is there (the library is unchanged)",
             Reason.MISSING,
         ) from error
     result.sources.add(shown)
@@ -197,22 +213,22 @@ def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
         _survey_source(root, status, options, result)
 
 
-def _file(path: Path, status: os.stat_result, source: str) -> Found:
-    return Found(FileImage(path), escape(str(path)), source, status.st_size, status.st_mtime_ns)
+def _file(path: Path, status: os.stat_result, source: str) -> FoundImage:
+    return FoundImage(FileImage(path), escape(str(path)), source, status.st_size, status.st_mtime_ns)
 
 
 def _walk(root: Path, result: Survey) -> None:
-    """Add every picture below the root. Raises DataError when there is none."""
+    """Add every image below the root. Raises DataError when there is none."""
     shown = escape(str(root))
     if card.exists(root):
-        raise DataError(f"{shown} is itself a library; expected a folder of pictures", Reason.NO_IMAGE)
+        raise DataError(f"{shown} is itself a library; expected a folder of images", Reason.NO_IMAGE)
 
     def unreadable(folder: str, error: OSError) -> None:
         result.unreadable.append(escape(folder))
-        detail = f"cannot list the folder: {error.strerror}; its pictures in the library are kept"
+        detail = f"cannot list the folder: {error.strerror}; its images in the library are kept"
         result.skipped.append(Skipped(escape(folder), Reason.MISSING, detail))
 
-    # a library inside the pictures: its thumbnails are not pictures of the user's
+    # a library inside the folder: its thumbnails are not images of the user's
     walk = ImageWalk(
         root,
         result.notes,
@@ -220,12 +236,12 @@ def _walk(root: Path, result: Survey) -> None:
         is_closed=lambda entries: any(entry.name == card.FILE for entry in entries),
         show=lambda name: plain(escape(name)),
     )
-    pictures = 0
+    count = 0
     for entry in walk:
-        pictures += 1
-        _look_at(entry, shown, result)
+        count += 1
+        _add_entry(entry, shown, result)
     result.links += map(str, walk.links)
-    if pictures:
+    if count:
         return
     if result.unreadable:
         found = f"folders that cannot be read ({result.unreadable[0]})"
@@ -235,17 +251,17 @@ def _walk(root: Path, result: Survey) -> None:
     else:
         found = "nothing"
     raise DataError(
-        f"no pictures in {shown}: found {found}; expected files ending in "
+        f"no images in {shown}: found {found}; expected files ending in "
         f"{', '.join(sorted(SUFFIXES))}; name a folder that has some (the library is unchanged)",
         Reason.NO_IMAGE,
     )
 
 
-def _look_at(entry: os.DirEntry[str], source: str, result: Survey) -> None:
+def _add_entry(entry: os.DirEntry[str], source: str, result: Survey) -> None:
     try:
         status = entry.stat()
     except OSError as error:
-        detail = f"cannot look at it: {error.strerror}"
+        detail = f"cannot read it: {error.strerror}"
         result.skipped.append(Skipped(escape(entry.path), Reason.MISSING, detail))
         return
     if not stat.S_ISREG(status.st_mode):
@@ -265,7 +281,7 @@ def _survey_source(root: Path, status: os.stat_result, options: SourceOptions, r
     result.add_source(root, status, options)
     if len(result.found) == before:
         raise DataError(
-            f"{escape(str(root))} leads to no picture that is there; expected a list of pictures with paths "
+            f"{escape(str(root))} leads to no image that is there; expected a list of images with paths "
             f"relative to it (the library is unchanged)",
             Reason.NO_IMAGE,
         )
@@ -273,8 +289,8 @@ def _survey_source(root: Path, status: os.stat_result, options: SourceOptions, r
 
 def _described(
     pair: Pair, position: int, ref: ImageRef, source: str, listed: os.stat_result, names: DistinctNames
-) -> Found | None:
-    """One picture of a pair, or None when there is no such file."""
+) -> FoundImage | None:
+    """One image of a pair, or None when there is no such file."""
     content = ""
     if isinstance(ref, FileImage):
         path = Path(os.path.abspath(ref.path))  # noqa: PTH100
@@ -294,7 +310,7 @@ def _described(
         size, modified, content = len(ref.data), listed.st_mtime_ns, content_of(ref.data)
     else:  # a part of a video
         written, size, modified = names.give(os.path.abspath(ref.name)), 0, listed.st_mtime_ns  # noqa: PTH100
-    return Found(
+    return FoundImage(
         ref=ref,
         path=escape(written),
         source=source,

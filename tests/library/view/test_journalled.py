@@ -7,7 +7,7 @@ from diptych.core.cosine import normalise
 from diptych.library.store.lance import LanceStore
 from diptych.library.store.rows import Row
 from diptych.library.view import exact, journal, snapshot
-from diptych.library.view.local import View
+from diptych.library.view.journalled import JournalledSnapshot
 
 DIM = 4
 
@@ -56,7 +56,7 @@ def test_snapshot_and_journal_are_as_good_as_a_new_snapshot(tmp_path_factory, st
         kept.rows.update({one.id: one for one in rows})
         for identifier in removed:
             kept.rows.pop(identifier, None)
-    view = View(base, "0").advanced(str(len(writes)))
+    view = JournalledSnapshot(base, "0").advanced(str(len(writes)))
     twin = snapshot.in_memory(kept, DIM, str(len(writes)))
     assert len(view) == len(twin) == len(view.merged)
     assert view.merged.ids.tolist() == twin.ids.tolist()
@@ -65,13 +65,13 @@ def test_snapshot_and_journal_are_as_good_as_a_new_snapshot(tmp_path_factory, st
     query = normalise(np.array([0.3, 0.9, 0.1, 0], np.float32))
     ids = None if only is None else [f"{number:016x}" for number in sorted(only)]
     rows = None if ids is None else twin.find(ids)
-    expected = exact.nearest(twin.vectors, query, k, rows)
-    found = view.nearest(query, k, ids)
+    expected = exact.top_k(twin.vectors, query[np.newaxis], [k], rows)[0]
+    found = view.top_k(query[np.newaxis], [k], ids)[0]
     assert [one[1] for one in found] == [twin.id(int(at)) for at in expected[0]]
     assert [one[0] for one in found] == pytest.approx(expected[1].tolist(), abs=1e-6)
-    many = view.nearest_many(np.stack([query, -query]), [k, 2], ids)
+    many = view.top_k(np.stack([query, -query]), [k, 2], ids)
     assert [one[:2] for one in many[0]] == [one[:2] for one in found]
-    assert [one[:2] for one in many[1]] == [one[:2] for one in view.nearest(-query, 2, ids)]
+    assert [one[:2] for one in many[1]] == [one[:2] for one in view.top_k((-query)[np.newaxis], [2], ids)[0]]
     cursor, listed = "", []
     while page := view.after(cursor, 3, ids):
         listed += page
@@ -85,7 +85,7 @@ def test_what_was_added_and_deleted_again_is_no_change(tmp_path):
         journal.append(tmp_path, str(2 * at), str(2 * at + 1), [row(10 + at)], [])
         journal.append(tmp_path, str(2 * at + 1), str(2 * at + 2), [], [row(10 + at).id])
     journal.append(tmp_path, "6", "7", [], [row(2).id])
-    view = View(base, "0").advanced("7")
+    view = JournalledSnapshot(base, "0").advanced("7")
     assert view.changed == 1
     assert view.followed == (base.folder / journal.FILE).stat().st_size
     assert [view.base.id(0)] == view.after("", 9)
@@ -102,8 +102,8 @@ def test_a_journal_that_is_damaged_or_has_a_gap_is_not_followed(tmp_path, damage
     data = path.read_bytes()
     first = data.index(b"\n") + 1
     path.write_bytes({"cut": data[:-5], "flipped": data[:40] + b"#" + data[41:], "missing line": data[first:]}[damage])
-    assert View(base, "0").advanced("2") is None
-    reached = View(base, "0").advanced("1")
+    assert JournalledSnapshot(base, "0").advanced("2") is None
+    reached = JournalledSnapshot(base, "0").advanced("1")
     assert (reached is not None) == (damage == "cut")
 
 
@@ -111,7 +111,7 @@ def test_a_reader_ahead_of_its_look_at_the_version_takes_the_later_one(tmp_path)
     base = snapshot.build(tmp_path, Kept([row(1)]), "lib", DIM, "0")
     journal.append(tmp_path, "0", "1", [row(2)], [])
     journal.append(tmp_path, "1", "2", [], [row(1).id])
-    view = View(base, "0").advanced("1")
+    view = JournalledSnapshot(base, "0").advanced("1")
     assert (view.version, len(view)) == ("2", 1)
     assert view.advanced("2") is view
     assert view.advanced("3") is None
@@ -120,7 +120,7 @@ def test_a_reader_ahead_of_its_look_at_the_version_takes_the_later_one(tmp_path)
 def test_a_store_stands_still_while_it_is_written(tmp_path):
     store = LanceStore(tmp_path, DIM)
     store.write([row(1)])
-    still, _ = store.standing()
+    still, _ = store.at_one_version()
     store.write([row(2)], [row(1).id])
     assert [one for block in still.scan(["id"]) for one in block["id"]] == [row(1).id]
     assert [one for block in store.scan(["id"]) for one in block["id"]] == [row(2).id]
@@ -128,8 +128,10 @@ def test_a_store_stands_still_while_it_is_written(tmp_path):
 
 def test_a_page_looks_only_at_the_ids_that_are_on_it(tmp_path, monkeypatch):
     base = snapshot.build(tmp_path, Kept([row(number) for number in range(12)]), "lib", DIM, "0")
-    view, find, looked = View(base, "0"), View.find, []
-    monkeypatch.setattr(View, "find", lambda self, identifier: looked.append(identifier) or find(self, identifier))
+    view, find, looked = JournalledSnapshot(base, "0"), JournalledSnapshot.find, []
+    monkeypatch.setattr(
+        JournalledSnapshot, "find", lambda self, identifier: looked.append(identifier) or find(self, identifier)
+    )
     passing = [f"{number:016x}" for number in range(1, 12, 2)]
     assert view.after(passing[1], 2, passing) == passing[2:4]
     assert looked == passing[2:4]
@@ -148,6 +150,6 @@ def test_a_new_snapshot_gets_the_whole_lines_written_since_it_was_begun(tmp_path
 
     new = snapshot.build(tmp_path, Kept([row(1), row(2)]), "lib", DIM, "1", finish)
     journal.append(tmp_path, "2", "3", [], [row(1).id])
-    view = View(new, "1").advanced("3")
+    view = JournalledSnapshot(new, "1").advanced("3")
     assert view.after("", 9) == [row(2).id, row(3).id]
     assert not old.folder.exists()

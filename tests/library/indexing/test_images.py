@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, ModelError, Reason
-from diptych.library import Library
-from diptych.library.indexing.run import IndexOptions
+from diptych.library import IndexOptions, Library
 
 
 def rows(library):
     """path -> (id, content, vector)"""
-    store = library._store()
+    store = library.opened.store()
     return {
         path: (identifier, content, vector)
         for block in store.scan(["id", "path", "content", "vector"])
@@ -34,10 +33,10 @@ def counts(report):
 
 def test_a_second_run_embeds_nothing(library, encoder, pictures):
     assert counts(library.index([pictures])) == {"added": 6, "embedded": 6}
-    before = library._version()
+    before = library.version
     assert counts(library.index([pictures])) == {"unchanged": 6}
     assert encoder.embedded == 6
-    assert library._version() == before
+    assert library.version == before
 
 
 def test_vectors_are_those_of_the_encoder(filled, encoder, pictures):
@@ -252,7 +251,7 @@ def test_sizes_are_upright_and_full(library, tmp_path):
     library.index([tmp_path / "p"])
     (hit,) = library.search("red", 1)
     assert (hit.meta["width"], hit.meta["height"]) == (2000, 3000)
-    with PIL.Image.open(library.thumbs.path(next(iter(rows(library).values()))[1])) as thumb:
+    with PIL.Image.open(library.thumbnails.path(next(iter(rows(library).values()))[1])) as thumb:
         assert thumb.size == (171, 256)
 
 
@@ -305,7 +304,7 @@ def test_small_batches_and_commits_give_the_same_library(library, encoder, tmp_p
     for number in range(5):
         shutil.copy(tmp_path / "many" / "007.png", tmp_path / "many" / f"7-{number}.png")
     acknowledged = []
-    options = IndexOptions(batch_size=3, commit_pictures=4)
+    options = IndexOptions(batch_size=3, commit_rows=4)
     report = library.index([tmp_path / "many"], options=options, acknowledge=acknowledged.append)
     assert (report.added, report.embedded) == (45, 40)
     assert sorted(path for paths in acknowledged for path in paths) == sorted(rows(library))
@@ -328,7 +327,7 @@ def test_an_exception_keeps_what_was_acknowledged(library, encoder, tmp_path, pa
         return real(pixels)
 
     encoder.encode_pixels = interrupted
-    options = IndexOptions(batch_size=2, commit_pictures=4)
+    options = IndexOptions(batch_size=2, commit_rows=4)
     with pytest.raises(KeyboardInterrupt):
         library.index([tmp_path / "many"], options=options, acknowledge=acknowledged.extend)
     encoder.encode_pixels = real
@@ -407,7 +406,7 @@ def test_whatever_happens_to_the_files_the_library_mirrors_them(tmp_path_factory
             case ("delete", name):
                 (folder / name).unlink(missing_ok=True)
             case ("index",):
-                library.index([folder], options=IndexOptions(batch_size=2, commit_pictures=2))
+                library.index([folder], options=IndexOptions(batch_size=2, commit_rows=2))
                 found = rows(library)
                 assert set(found) == {str(path) for path in folder.iterdir()}
                 assert len({identifier for identifier, _, _ in found.values()}) == len(found)

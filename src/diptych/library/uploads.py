@@ -1,4 +1,4 @@
-"""Uploaded pictures: their bytes, in files that the library names itself, by content."""
+"""Uploaded images: their bytes, in files that the library names itself, by content."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from diptych.library.store.rows import OWNED, is_owned
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}
 
 
-class Originals:
-    """The files of one library. Nothing that a user says ever becomes part of a name on disk."""
+class Uploads:
+    """The files of one library. No name that a user gives ever becomes part of a name on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path_of(self, content: str, data: bytes) -> str:
-        """The path of the row of a picture with these bytes: the same bytes always have the same."""
+        """The path of the row of an image with these bytes: the same bytes always have the same."""
         from diptych.data.images.formats import HEAD, sniff
 
         kind = sniff(data[:HEAD]) or "bin"
         return f"{OWNED}{content[:2]}/{content}{_SUFFIXES.get(kind, '.' + kind.lower())}"
 
     def file(self, path: str) -> Path:
-        """Where the picture of a row is."""
+        """Where the image of a row is."""
         return self.folder / path.removeprefix(OWNED)
 
     def write(self, path: str, data: bytes) -> None:
-        """Store a picture, durably; what is there already stays."""
+        """Store an image, durably; what is there already stays."""
         file = self.file(path)
         if file.is_file() and file.stat().st_size == len(data):
             return
@@ -41,12 +41,12 @@ class Originals:
             fsync_folder(self.folder.parent)
 
     def remove(self, path: str) -> None:
-        """Remove the picture of a row, if it is the library's own."""
+        """Remove the image of a row, if the library keeps it itself."""
         if is_owned(path):
             self.file(path).unlink(missing_ok=True)
 
     def files(self) -> Iterator[Path]:
-        """Every file, left-overs of killed writes included."""
+        """Every file, leftovers of killed writes included."""
         return (Path(base) / name for base, _, names in os.walk(self.folder) for name in names)
 
     def orphans(self, paths: Collection[str]) -> list[Path]:

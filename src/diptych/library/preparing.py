@@ -6,42 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diptych.core.cosine import normalise
-from diptych.core.errors import DataError, ModelError
-from diptych.core.shapes import Float32, UInt8
+from diptych.core.errors import DataError
+from diptych.core.shapes import UInt8
 from diptych.core.types import BytesImage, Skipped
 from diptych.data.images import ImageLimits, decode_for, prepare, read_header, thumbnail
-from diptych.library.encoder import Encoder
-from diptych.library.items import NewItem, Prepared
 from diptych.library.rendering.thumbnails import SIZE
 
-_BATCH = 32  # pictures embedded at once
+from .embedding import embedded
+from .encoder import Encoder
+from .items import NewItem, Prepared
 
-
-def embedded(pixels: UInt8[np.ndarray, "b s s 3"], encoder: Encoder) -> Float32[np.ndarray, "b d"]:
-    """Unit vectors of prepared pixels. Raises ModelError when the model gives something else."""
-    if not len(pixels):
-        return np.empty((0, encoder.dim), dtype=np.float32)
-    vectors = normalise(encoder.encode_pixels(pixels))
-    if vectors.shape != (len(pixels), encoder.dim) or not np.isfinite(vectors).all():
-        raise ModelError(
-            f"model {encoder.name!r} gave vectors of shape {vectors.shape}, "
-            f"{int((~np.isfinite(vectors)).sum())} values not finite; expected finite vectors of shape "
-            f"{(len(pixels), encoder.dim)}; use another model"
-        )
-    return vectors
+_BATCH = 32  # images embedded at once
 
 
 def prepare_all(
     items: Sequence[NewItem], encoder: Encoder | None, limits: ImageLimits
 ) -> tuple[dict[int, Prepared], tuple[Skipped, ...]]:
-    """Position -> what is ready to be stored, in order; and the pictures that cannot be read, with the reason."""
+    """Position -> what is ready to be stored, in order; and the images that cannot be read, with the reason."""
     ready = {at: item.prepared for at, item in enumerate(items) if item.prepared is not None}
     skipped: list[Skipped] = []
     waiting: list[tuple[int, UInt8[np.ndarray, "s s 3"], bytes, tuple[int, int]]] = []
     for at, item in enumerate(items):
         if item.prepared is None and encoder is not None:
-            name = item.name or f"picture {at + 1}"
+            name = item.name or f"image {at + 1}"
             try:
                 waiting.append((at, *_decoded(BytesImage(item.data, name), encoder, limits)))
             except DataError as error:

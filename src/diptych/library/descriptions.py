@@ -1,8 +1,8 @@
-"""What is said about an image: by its source when it is indexed, and by people afterwards. Neither wipes the other's.
+"""What is said about an image: by its source when it is indexed, and by people afterwards. Neither erases the other's.
 
-A row that somebody described keeps, in `said`, what its source said last. Indexed again, what the source says now is
-taken, but for each text, split, group and key of the metadata that somebody has changed since. Of rows made before
-that was noted (`said` is empty) everything stays of which the source says nothing.
+A row that somebody described keeps, in `said`, what its source said last. When it is indexed again, the source's new
+words are taken, except for each text, split, group and key of the metadata that somebody has changed since. Rows made
+before `said` was kept (it is empty) keep everything that the source says nothing about.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from diptych.library.store.rows import Row
-
-KEPT_DESCRIPTION = "kept_description"  # of a note
-KEPT_DETAIL = "changed since they were indexed; they keep the texts, metadata and names that were given to them here"
 
 
 def described(row: Row) -> dict[str, Any]:
@@ -28,15 +25,15 @@ def is_touched(row: Row) -> bool:
 
 
 def patched(before: Row, after: Row) -> Row:
-    """A row that somebody described anew; what its source said is remembered."""
+    """A row after somebody changed its description; what its source said is kept."""
     said = before.said if before.said is not None else described(before)
     return replace(after, said=None if described(after) == said else said)
 
 
 def kept(new: Row, old: Row, *, source_speaks: bool) -> Row:
-    """The row of the same image indexed again: `new` with what stays of its former self.
+    """The row of the same image indexed again: `new`, with what stays of the old row.
 
-    A source that does not speak about texts and metadata, as a plain folder, changes nothing of them.
+    A source that says nothing about texts and metadata, such as a plain folder, changes nothing of them.
     """
     if not source_speaks:
         return _with(replace(new, title=old.title, said=old.said), described(old))
@@ -54,7 +51,7 @@ def kept(new: Row, old: Row, *, source_speaks: bool) -> Row:
 
 
 def filled(new: Row, old: Row) -> Row:
-    """A row given again: its own description, and its former one where it says nothing."""
+    """A row added again: its new description, and the old one where that says nothing."""
     return replace(
         new,
         title=new.title or old.title,

@@ -1,0 +1,155 @@
+"""What brings a library up to date with sources. Each kind of run is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
+from diptych.core.protocols import SILENT, CrossEncoder, Progress
+from diptych.library.opened import Opened
+from diptych.library.store.rows import is_below
+
+from .options import Acknowledge, IndexOptions
+from .report import IndexReport
+
+if TYPE_CHECKING:
+    from diptych.data.readers import SourceOptions
+    from diptych.data.video import MomentPlan, VideoLimits
+    from diptych.library.sources import Survey
+    from diptych.library.tokens import TokenReport
+
+_KEEP_SECONDS = 3600.0  # old versions that a reader may still be using
+_COMPACT_FROM = 20  # versions; fewer are not worth the work after a run
+
+
+class Indexer:
+    """Indexing runs of one open library."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def index(
+        self,
+        paths: Iterable[Path | str] | Survey,
+        *,
+        format: str | None = None,
+        options: IndexOptions | None = None,
+        progress: Progress = SILENT,
+        acknowledge: Acknowledge | None = None,
+    ) -> IndexReport:
+        """Bring the library up to date with files, folders, or sources of pairs (`format`: a reader's name).
+
+        New and edited images are embedded; moved files and copies keep their vectors; files gone from
+        the folders named now go into the trash, unless all of their folder is away. What was said about an
+        image here stays when its file is edited, moved, or comes back. A finished `survey` may stand in for
+        the paths. `acknowledge` is called with the paths of each batch once it is durable.
+
+        Raises DataError for a path that is missing or has no images and never had, before anything is changed;
+        LibraryError when another process is writing; Interrupted, which says what is kept, for a Ctrl-C.
+        """
+        from diptych.library.kinds import holds_texts
+        from diptych.library.sources import Survey, survey
+
+        from .images import ImageRun
+
+        opened, model = self._opened, self._opened.required_model()
+        with opened.writing() as store:
+            if holds_texts(store):
+                raise LibraryError("the library holds texts; make another for images, or index with texts")
+            found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows)
+            options = options or IndexOptions()
+            report = ImageRun(store, opened.thumbnails, model, found, options, progress, acknowledge).run()
+            if store.version >= _COMPACT_FROM and opened.place.versions_kept() >= _COMPACT_FROM:
+                store.compact(_KEEP_SECONDS)
+            opened.view.refresh()
+        return report
+
+    def index_videos(
+        self,
+        paths: Iterable[Path | str],
+        *,
+        plan: MomentPlan | None = None,
+        limits: VideoLimits | None = None,
+        progress: Progress = SILENT,
+    ) -> IndexReport:
+        """Bring the library up to date with the videos at these paths: one row a moment, searched as images are.
+
+        A moment's vector is the mean of its frames'. A video that cannot be read is skipped and named. Raises
+        DataError when there is no video, and LibraryError when another process is writing.
+        """
+        from diptych.data.video import MomentPlan, VideoLimits
+        from diptych.encoders.video import MeanPooledVideo
+
+        from . import videos
+
+        opened, model = self._opened, self._opened.required_model()
+        embed = MeanPooledVideo(model.encode_pixels, model.preprocess).embed
+        plan, limits = plan or MomentPlan(), limits or VideoLimits()
+        with opened.writing() as store:
+            report = videos.index_videos(
+                store, opened.thumbnails, embed, paths, plan=plan, limits=limits, progress=progress
+            )
+            opened.view.refresh()
+        return report
+
+    def index_texts(
+        self,
+        paths: Iterable[Path | str],
+        *,
+        format: str | None = None,
+        source: SourceOptions | None = None,
+        progress: Progress = SILENT,
+    ) -> IndexReport:
+        """Bring the library up to date with the texts of these sources: one row a text, searched as images are.
+
+        `format` and `source` say how to read them, as for `open_source`.
+
+        Raises DataError when there is no text, and LibraryError for a library of images, or when another
+        process is writing.
+        """
+        from diptych.library.sources import ANY_SOURCE
+
+        from . import texts
+
+        opened, embed = self._opened, self._opened.required_model().encode_texts
+        options = source or ANY_SOURCE
+        options = replace(options, format=format or options.format)
+        with opened.writing() as store:
+            report = texts.index_texts(store, opened.thumbnails, embed, paths, options=options, progress=progress)
+            opened.view.refresh()
+        return report
+
+    def add_tokens(self, cross_encoder: CrossEncoder, *, progress: Progress = SILENT) -> TokenReport:
+        """Keep the cross-encoder's tokens of every image that has none yet, so that `search` can re-rank.
+
+        Images are read again from where they were indexed; a missing or bad one is skipped and named. Moments of
+        videos and texts have no tokens: they are counted. Interrupted, it goes on where it was. Needs no model.
+
+        Raises LibraryError for a library without an image.
+        """
+        from diptych.library.images import references
+        from diptych.library.tokens import TokenStore
+
+        folder = self._opened.folder
+        others: Counter[str] = Counter()
+        with self._opened.writing() as store:
+            report = TokenStore(folder, cross_encoder).add(references(store, folder, others), progress=progress)
+        if others and not (report.added or report.known or report.skipped):
+            raise LibraryError(
+                f"the library {escape(str(folder))} holds {' and '.join(others)} and no image; tokens for "
+                "re-ranking are kept of images alone"
+            )
+        return replace(report, others=dict(others))
+
+    def knows(self, root: str) -> bool:
+        """Whether there are rows of a source, or at or below a path; by its written form."""
+        return any(
+            source == root or is_below(path, root)
+            for block in self._opened.store().scan(["path", "source"])
+            for path, source in zip(block["path"], block["source"], strict=True)
+        )

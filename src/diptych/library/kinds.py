@@ -1,0 +1,26 @@
+"""What a row of a library stands for: an image, a moment of a video, or a text."""
+
+from __future__ import annotations
+
+import os
+
+from diptych.core.file_names import unescape
+from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
+from diptych.library.store.protocol import Store
+
+TEXT_SOURCE = "texts:"  # how the source of a text's row begins, so that indexing images of that file leaves it alone
+
+
+def holds_texts(store: Store) -> bool:
+    """Whether the rows are texts. A library has rows of one kind, so the first block tells."""
+    for block in store.scan(["source"]):
+        if block["source"]:
+            return any(source.startswith(TEXT_SOURCE) for source in block["source"])
+    return False
+
+
+def video_of(path: str) -> str | None:
+    """The written path of the video that a row is a moment of; None for other rows."""
+    video, colons, _ = path.rpartition("::")
+    is_video = os.path.splitext(unescape(video))[1].lower() in VIDEO_SUFFIXES  # noqa: PTH122
+    return video if colons and is_video else None

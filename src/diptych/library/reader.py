@@ -1,0 +1,300 @@
+"""What can be asked of a library: searches, items, images, filters and counts. Nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.file_names import escape, unescape
+from diptych.core.notes import Note
+from diptych.core.shapes import Float32
+from diptych.core.text import one_line
+from diptych.core.types import BytesImage, Hit
+from diptych.library.store.rows import Row, location, text_of
+from diptych.library.store.trash import newest_first
+from diptych.library.store.where import Where
+from diptych.library.view import Ranking, RowFacts, Snapshot
+
+from . import query as queries
+from .card import LANCE
+from .embedding import checked
+from .items import Item, Page, Trashed, check_limit, no_item
+from .opened import Opened, bytes_below
+
+if TYPE_CHECKING:
+    from .reranker import Reranker
+
+_SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a library holds."""
+
+    folder: str
+    images: int
+    model: str
+    fingerprint: str
+    dim: int
+    created: str
+    version: str
+    bytes_on_disk: int
+    columns: dict[str, str]
+    store: str = LANCE  # where the rows are: "lance" in the folder, or the address of a server
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hits of one version, best first, and how many images were searched: all, or those that a filter left."""
+
+    hits: list[Hit]
+    considered: int
+    version: str
+
+
+class Reader:
+    """Reads of one open library."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self.reranker: Reranker | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the library."""
+        return self._opened.folder
+
+    def __len__(self) -> int:
+        return self._opened.view.count()
+
+    # -- searching ---------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str | Path | Float32[np.ndarray, d],
+        k: int = 10,
+        where: str | Where | None = None,
+        *,
+        cut: bool = False,
+        rerank: int = 0,
+        budget_ms: float | None = None,
+    ) -> list[Hit]:
+        """The k nearest images to words, a sum (see `query`), an image's path, or a vector; best first.
+
+        Equal scores are ordered by id. `where` is a filter over `columns` (see `where_sql`). `cut` shortens text over
+        1,000 characters instead of refusing it. With `rerank` the nearest so many are put in order by the attached
+        re-ranker; `budget_ms` bounds its time instead, or as well (see `Reranker.order`).
+
+        Warns (`QueryWarning`) of plain words that read like a sum or an image's name. Raises LimitError, DataError or
+        ConfigError for a query, k or filter that cannot be used, LibraryError without a re-ranker or its tokens.
+        """
+        queries.check_k(k)
+        if rerank or budget_ms is not None:
+            from .reranking import search
+
+            return search(self, query, k, where, rerank, budget_ms, cut=cut)
+        return self._nearest(self.vector(query, cut=cut), k, where)
+
+    def search_many(
+        self, vectors: Float32[np.ndarray, "q d"], counts: Sequence[int], where: str | Where | None = None
+    ) -> list[Answer]:
+        """The nearest images to each of several unit vectors, each with its own count, all in one version."""
+        wanted = None if where is None else self._opened.parsed(where)
+        return [self._answer(one) for one in self._opened.view.search(vectors, counts, wanted)]
+
+    def like(self, identifier: str, k: int = 10, where: str | Where | None = None) -> list[Hit]:
+        """The k images nearest to one of the library's own, itself left out."""
+        queries.check_k(k)
+        hits = self._nearest(self.vector_of(identifier), k + 1, where)
+        others = [hit for hit in hits if hit.id != identifier][:k]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(others)]
+
+    def vector(self, query: str | Path | Float32[np.ndarray, d], *, cut: bool = False) -> Float32[np.ndarray, d]:
+        """The unit vector of a query."""
+        dim = self._opened.card.dim
+        if isinstance(query, np.ndarray):
+            return checked(query, dim)
+        model = self._opened.required_model()
+        if isinstance(query, Path):
+            try:
+                return checked(model.encode_images([query])[0], dim)
+            except DataError as error:  # its message may hold a name that is not valid Unicode
+                raise DataError(one_line(str(error)), error.reason) from error
+        terms = queries.parse(queries.check_text(query, cut=cut))
+        if len(terms) == 1 and (remark := queries.remark(query)) is not None:
+            warnings.warn(remark, queries.QueryWarning, stacklevel=4)
+        return checked(queries.vector(terms, model), dim)
+
+    def vector_of(self, identifier: str) -> Float32[np.ndarray, d]:
+        """The unit vector of one of the library's images. Raises DataError when there is none with this id."""
+        found = self._opened.view.vector(identifier)
+        if found is None:
+            raise no_item(identifier)
+        return found
+
+    def attach(self, reranker: Reranker) -> None:
+        """Let `search` re-rank. Raises LibraryError for a re-ranker that was fitted with another dual encoder."""
+        from .tokens import address_of
+
+        about = self._opened.card
+        if reranker.dual_encoder != about.fingerprint:
+            raise LibraryError(
+                f"the re-ranking was fitted with the dual encoder {reranker.dual_encoder[:8]}, the library "
+                f"{escape(str(self._opened.folder))} was made by {about.fingerprint[:8]}; fit it for this model: "
+                f"diptych fit-rerank --fast {quote(about.model)} "
+                f"--slow {quote(address_of(reranker.cross_encoder))} --data PAIRS"
+            )
+        self.reranker = reranker
+
+    def reordered(
+        self, text: str, hits: Sequence[Hit], *, rerank: int = 0, budget_ms: float | None = None
+    ) -> list[Hit]:
+        """Hits of a search for `text`, best first by cosine: the first `rerank` put in order by the re-ranker.
+
+        Images without tokens keep their place behind those that have some. Raises LibraryError without a re-ranker
+        or its tokens, ConfigError for a sum or a depth that cannot be used.
+        """
+        from .reranking import reordered
+
+        return reordered(self, text, hits, rerank, budget_ms)
+
+    # -- items -------------------------------------------------------------------------------------
+
+    def get(self, identifier: str) -> Item:
+        """One image. Raises DataError when there is none with this id."""
+        return Item.of(self._row(identifier), self._opened.folder)
+
+    def items(self, where: str | Where | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
+        """A page of images in ascending order of id, behind `cursor`; `where` as for `search`.
+
+        An image that stays in the library while all pages are asked for is on exactly one of them.
+        """
+        check_limit(limit)
+        wanted = None if where is None else self._opened.parsed(where)
+        chosen, total = self._opened.view.page(cursor or "", limit + 1, wanted)
+        rows = self._opened.store().get(chosen[:limit])
+        items = tuple(Item.of(row, self._opened.folder) for row in rows)
+        return Page(items, chosen[limit - 1] if len(chosen) > limit else None, total)
+
+    def facts(self, ids: Sequence[str]) -> list[RowFacts]:
+        """What is known about these images, in the order of the ids; unknown ids are left out."""
+        return [replace(one, path=self._location(one.path)) for one in self._opened.view.rows(ids)]
+
+    def original(self, identifier: str) -> Path:
+        """The file of an image. Raises DataError when there is none, or it is part of a tar or table."""
+        path = Path(unescape(self.get(identifier).path))
+        if not os.path.isfile(path):  # noqa: PTH113 - takes every name
+            raise DataError(f"the image {identifier} has no file of its own here; its thumbnail is kept")
+        return path
+
+    def image(self, identifier: str) -> BytesImage:
+        """An item's image, from its file or the tar or table that holds it, as long as it is what was indexed.
+
+        Raises DataError when there is no such item, or its image is gone or has changed.
+        """
+        from .images import Wanted, read_again
+
+        row = self._row(identifier)
+        path = self._location(row.path)
+        for _, image in read_again([Wanted(row.id, row.path, row.content)], self._opened.folder):
+            if image is not None:
+                return BytesImage(image.data, path)
+        raise DataError(f"{path} is gone or has changed since it was indexed; index it again", Reason.MISSING)
+
+    def thumbnail(self, identifier: str) -> bytes | None:
+        """The JPEG thumbnail of an image by its id, or None when there is none."""
+        found = self._opened.view.rows([identifier])
+        return self._opened.thumbnails.read(found[0].content) if found else None
+
+    def trash(self) -> list[Trashed]:
+        """What was deleted and not yet purged, newest first."""
+        return [Trashed.of(row, self._opened.folder) for row in newest_first(self._opened.store())]
+
+    # -- filters and counts ------------------------------------------------------------------------
+
+    def columns(self) -> dict[str, str]:
+        """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
+        return dict(self._opened.store().columns())
+
+    def matching(self, where: str | Where) -> list[str]:
+        """Ids of the images for which `where` holds, in order. Raises FilterError or LimitError."""
+        return self._opened.view.matching(self._opened.parsed(where))
+
+    def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
+        """What to say when a filter leaves nothing: what is there instead, but for the columns in `secret`."""
+        from diptych.library.view.hints import nothing_passes  # rarely needed
+
+        view = self._opened.view
+        return nothing_passes(self._opened.parsed(where), view, view.count(), secret)
+
+    def facets(self, column: str, most: int = 50) -> list[tuple[Any, int]]:
+        """The most frequent values of a column and their counts."""
+        counts: Counter[Any] = Counter()
+        for block in self._opened.view.scan([column]):
+            counts.update(value for value in block[column] if value is not None)
+        return counts.most_common(most)
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All images in blocks: column -> list of values, or a float32 array for "vector"."""
+        return self._opened.view.scan(columns)
+
+    def snapshot(self) -> Snapshot:
+        """All vectors and rows of the newest version as arrays."""
+        return self._opened.view.snapshot()
+
+    def info(self) -> Info:
+        """What the library holds."""
+        opened, about = self._opened, self._opened.card
+        return Info(
+            folder=escape(str(opened.folder)),
+            images=opened.store().count(),
+            model=about.model,
+            fingerprint=about.fingerprint,
+            dim=about.dim,
+            created=about.created,
+            version=opened.view.version or "",
+            bytes_on_disk=bytes_below(opened.folder),
+            columns=self.columns(),
+            store=about.store,
+        )
+
+    def unfamiliar(self) -> tuple[Note, ...]:
+        """A note where the library's images are, as a whole, unlike those that its model was trained on.
+
+        It compares a hundred of them. Nothing is said of texts, of a library on a server, or without its model.
+        """
+        told, view = getattr(self._opened.model, "unfamiliar", None), self._opened.view
+        ids, vectors = ([], None) if told is None else view.sample(_SAMPLE)
+        if told is None or not ids or any(text_of(one.meta) is not None for one in view.rows(ids[:1])):
+            return ()
+        return tuple(replace(note, count=view.count()) for note in told(vectors))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _nearest(self, vector: Float32[np.ndarray, d], k: int, where: str | Where | None) -> list[Hit]:
+        return self.search_many(vector[np.newaxis], [k], where)[0].hits
+
+    def _answer(self, found: Ranking) -> Answer:
+        hits = [
+            Hit(rank, one.id, float(np.float32(score)), self._location(one.path), dict(one.meta))
+            for rank, (one, score) in enumerate(found.rows)
+        ]
+        return Answer(hits, found.considered, found.version)
+
+    def _row(self, identifier: str) -> Row:
+        found = self._opened.store().get([identifier])
+        if not found:
+            raise no_item(identifier)
+        return found[0]
+
+    def _location(self, path: str) -> str:
+        return location(path, self._opened.folder)

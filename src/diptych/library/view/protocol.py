@@ -1,0 +1,89 @@
+"""What reads of a library go to: the same questions, answered from a snapshot here or by the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from diptych.core.shapes import Float32
+from diptych.library.store.where import Where
+
+from .snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """What is known about a row, without its vector."""
+
+    id: str
+    path: str  # as stored: `rows.location` makes it the place on disk
+    content: str
+    meta: Mapping[str, Any]  # as a hit has it: name, width, height, texts, split and group included
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What one query found in one version: rows with their cosines, best first, equal cosines by id."""
+
+    rows: tuple[tuple[RowFacts, float], ...]
+    considered: int  # rows that were searched: all, or those that the filter left
+    version: str
+
+
+@runtime_checkable
+class View(Protocol):
+    """The live rows of a library, as of the newest version."""
+
+    @property
+    def version(self) -> str | None:
+        """Changes with every write; cheap to ask for; None before the first."""
+        ...
+
+    def count(self) -> int:
+        """How many rows there are."""
+        ...
+
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], where: Where | None = None
+    ) -> list[Ranking]:
+        """The nearest rows to each of several unit vectors, each with its own count, all in one version."""
+        ...
+
+    def rows(self, ids: Sequence[str]) -> list[RowFacts]:
+        """What is known about these rows, in the order of the ids; unknown ids are left out."""
+        ...
+
+    def vector(self, identifier: str) -> Float32[np.ndarray, d] | None:
+        """The unit vector of a row, or None without one."""
+        ...
+
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the rows for which a filter holds, in order."""
+        ...
+
+    def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
+        """The next ids behind `after` ("" is the start), in order; and how many rows all pages have."""
+        ...
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        ...
+
+    def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
+        """Ids and vectors of at most so many rows, spread evenly; empty where that would need many requests."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """All rows of the newest version as arrays; made when it is missing, old or damaged."""
+        ...
+
+    def refresh(self, *, whole: bool = True) -> None:
+        """After writing: make the next search quick. `whole`: with a new snapshot, where one is used."""
+        ...
+
+    def rewrite(self) -> None:
+        """Make afresh what reads go to, from the store alone. Raises OSError when it cannot be written."""
+        ...

@@ -1,0 +1,90 @@
+"""The view of a library whose rows are on a server: the server searches, and no copy of its rows is kept here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from diptych.core.cosine import normalise
+from diptych.core.shapes import Float32
+from diptych.library.store.where import Where
+
+from .protocol import Ranking, RowFacts
+from .snapshot import Snapshot, in_use
+from .snapshots import Snapshots
+
+_TIES = 16  # further hits asked of the server, so that equal scores can be put in order of their ids
+
+
+class RemoteView:
+    """See `View`. Others write to the server without our knowing, so nothing is remembered."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    @property
+    def version(self) -> str | None:
+        """The version that the last writer in this folder noted."""
+        return self._snapshots.version
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return self._snapshots.store().count()
+
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], where: Where | None = None
+    ) -> list[Ranking]:
+        """The server's own search, one request a query."""
+        store = self._snapshots.store()
+        considered = store.count() if where is None else len(store.matching(where))
+        rankings = []
+        for query, k in zip(queries, counts, strict=True):
+            found = sorted(store.search(query, k + _TIES, where), key=lambda one: (-one[1], one[0]))[:k]
+            facts = {one.id: one for one in self.rows([identifier for identifier, _ in found])}
+            ranked = tuple((facts[identifier], score) for identifier, score in found if identifier in facts)
+            rankings.append(Ranking(ranked, considered, self.version or ""))
+        return rankings
+
+    def rows(self, ids: Sequence[str]) -> list[RowFacts]:
+        """What is known about these rows."""
+        rows = {row.id: row for row in self._snapshots.store().get(ids)}
+        known = (rows[one] for one in ids if one in rows)
+        return [RowFacts(row.id, row.path, row.content, row.summary()) for row in known]
+
+    def vector(self, identifier: str) -> Float32[np.ndarray, d] | None:
+        """The unit vector of a row, or None without one."""
+        found = self._snapshots.store().get([identifier])
+        return normalise(found[0].vector) if found else None
+
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the rows for which a filter holds, in order."""
+        return self._snapshots.store().matching(where)
+
+    def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
+        """The next ids, and how many there are."""
+        found = (
+            self.matching(where) if where is not None else [one for block in self.scan(["id"]) for one in block["id"]]
+        )
+        return [one for one in sorted(found) if one > after][:limit], len(found)
+
+    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows in blocks."""
+        return self._snapshots.store().scan(columns)
+
+    def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
+        """Nothing: the server has no even spread of rows to give."""
+        return [], np.empty((0, self._snapshots.dim), dtype=np.float32)
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all rows, for what has to look at them together, such as the map."""
+        return self._snapshots.newest().merged
+
+    def refresh(self, *, whole: bool = True) -> None:
+        """Nothing is to be done: a search asks the server."""
+
+    def rewrite(self) -> None:
+        """The copy of all rows, where one was made."""
+        if in_use(self._snapshots.folder) is not None:
+            self._snapshots.write()
