@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.data.doctor import check
-from diptych.data.doctor.near import near_pairs, popcount
+from diptych.data.doctor.duplicates import near_pairs, popcount
 from diptych.data.images import ImageLimits
 from diptych.data.readers import SourceOptions, open_source
 

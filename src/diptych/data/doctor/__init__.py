@@ -1,4 +1,4 @@
-"""The doctor: reads a whole source once and says, in words and numbers, what is wrong with it."""
+"""The doctor: `check` reads a whole source once and gives a `Report` on what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that come more than once, in one split or, worse, in two."""
+"""Images that come more than once, in one split or, worse, in two: equal bytes, or nearly equal hashes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .image_facts import Look
-from .near import near_pairs
+from diptych.core.errors import ConfigError
+from diptych.core.shapes import Int64, UInt8, UInt64
+
+from .image_facts import ImageFacts
 from .report import Duplicates, Problem
+
+BITS = 64
+MAX_RADIUS = 15  # bits; more would join unrelated images
+_CELLS = 1 << 21  # hash comparisons at once: some 40 MB
+_POPCOUNT = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
+
+
+def near_pairs(
+    hashes: UInt64[np.ndarray, n], radius: int
+) -> Iterator[tuple[Int64[np.ndarray, m], Int64[np.ndarray, m]]]:
+    """Blocks of index pairs (i, j), i < j, whose hashes differ in at most `radius` bits; a pair may come twice.
+
+    Cut into radius + 1 bands, two such hashes agree on at least one band, so only hashes that share
+    a band are compared: for 100,000 spread-out hashes and radius 4 about 1 in 800 of all pairs.
+    Raises ConfigError for a radius outside 0..MAX_RADIUS.
+    """
+    if not 0 <= radius <= MAX_RADIUS:
+        raise ConfigError(f"the radius of near duplicates must be 0 to {MAX_RADIUS} bits, found {radius}")
+    width = BITS // (radius + 1)
+    for band in range(radius + 1):
+        values = (hashes >> np.uint64(band * width)) & np.uint64((1 << width) - 1)
+        order = np.argsort(values, kind="stable")
+        sorted_values = values[order]
+        starts = np.flatnonzero(sorted_values[1:] != sorted_values[:-1]) + 1
+        for members in np.split(order, starts):
+            if len(members) > 1:
+                yield from _within(hashes, members, radius)
+
+
+def _within(
+    hashes: UInt64[np.ndarray, n], members: Int64[np.ndarray, k], radius: int
+) -> Iterator[tuple[Int64[np.ndarray, m], Int64[np.ndarray, m]]]:
+    """Near pairs among the members of one bucket, block by block; members are in rising order."""
+    found = hashes[members]
+    rows = max(1, _CELLS // len(members))
+    for start in range(0, len(members), rows):
+        block = found[start : start + rows, None] ^ found[None, start:]
+        left, right = np.nonzero(popcount(block) <= radius)
+        later = left < right
+        if later.any():
+            yield members[start:][left[later]], members[start:][right[later]]
+
+
+def popcount(values: UInt64[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Number of set bits of each value."""
+    quarters = np.ascontiguousarray(values)[..., None].view(np.uint16)
+    return np.asarray(_POPCOUNT[quarters].sum(axis=-1, dtype=np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +104,9 @@ class TextUses:
         return across, within
 
 
-def find_duplicates(uses: Sequence[Use], looks: Sequence[Look | None], radius: int) -> tuple[Duplicates, list[Problem]]:
+def find_duplicates(
+    uses: Sequence[Use], facts_of: Sequence[ImageFacts | None], radius: int
+) -> tuple[Duplicates, list[Problem]]:
     """Counts and names of identical and near-identical images.
 
     An image is counted once, as what is worst about it: identical to one in another split, near one
@@ -63,14 +114,14 @@ def find_duplicates(uses: Sequence[Use], looks: Sequence[Look | None], radius: i
     a split count as a split of their own, but never as "another" one. Blank images are compared
     by content only.
     """
-    kept = _distinct_uses(uses, looks)
+    kept = _distinct_uses(uses, facts_of)
     codes: dict[str | None, int] = {}
     for use in kept:
         codes.setdefault(use.split, len(codes))
     splits = np.array([codes[use.split] for use in kept], dtype=np.int64)
     nameless = codes.get(None, -1)
     partners = {kind: np.full(len(kept), -1, dtype=np.int64) for kind in Duplicates.KINDS}
-    for exact, left, right in _alike(kept, looks, radius):
+    for exact, left, right in _alike(kept, facts_of, radius):
         same = splits[left] == splits[right]
         across = ~same & (splits[left] != nameless) & (splits[right] != nameless)
         how = "identical" if exact else "near"
@@ -93,29 +144,29 @@ def _described(use: Use, other: Use) -> str:
     return f"{own}like {other.name}" + (f" in {other.split}" if other.split else "")
 
 
-def _distinct_uses(uses: Sequence[Use], looks: Sequence[Look | None]) -> list[Use]:
+def _distinct_uses(uses: Sequence[Use], facts_of: Sequence[ImageFacts | None]) -> list[Use]:
     """Readable images, once for each pair that has them (a pair that lists one twice is no leak)."""
     seen: dict[tuple[int, bytes], Use] = {}
     for use in uses:
-        look = looks[use.place]
-        if look is not None:
-            seen.setdefault((use.pair, look.digest), use)
+        facts = facts_of[use.place]
+        if facts is not None:
+            seen.setdefault((use.pair, facts.digest), use)
     return list(seen.values())
 
 
 def _alike(
-    uses: Sequence[Use], looks: Sequence[Look | None], radius: int
+    uses: Sequence[Use], facts_of: Sequence[ImageFacts | None], radius: int
 ) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
     """(exact, left, right): blocks of positions in `uses` of identical, then of near images."""
     by_digest: dict[bytes, list[int]] = {}
     for number, use in enumerate(uses):
-        look = looks[use.place]
-        if look is not None:
-            by_digest.setdefault(look.digest, []).append(number)
+        facts = facts_of[use.place]
+        if facts is not None:
+            by_digest.setdefault(facts.digest, []).append(number)
     for members in by_digest.values():
         if len(members) > 1:
             yield from _identical(uses, members)
-    yield from _near(uses, looks, by_digest, radius)
+    yield from _near(uses, facts_of, by_digest, radius)
 
 
 def _identical(uses: Sequence[Use], members: list[int]) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
@@ -129,7 +180,7 @@ def _identical(uses: Sequence[Use], members: list[int]) -> Iterator[tuple[bool, 
 
 
 def _near(
-    uses: Sequence[Use], looks: Sequence[Look | None], by_digest: dict[bytes, list[int]], radius: int
+    uses: Sequence[Use], facts_of: Sequence[ImageFacts | None], by_digest: dict[bytes, list[int]], radius: int
 ) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
     """Near images; of identical ones in the same split only the first takes part."""
     chosen: list[int] = []
@@ -138,10 +189,10 @@ def _near(
         firsts: dict[str | None, int] = {}
         for number in members:
             firsts.setdefault(uses[number].split, number)
-        look = looks[uses[members[0]].place]
-        if look is not None and not look.blank:
+        facts = facts_of[uses[members[0]].place]
+        if facts is not None and not facts.blank:
             chosen += firsts.values()
-            hashes += [look.hash] * len(firsts)
+            hashes += [facts.hash] * len(firsts)
     positions = np.array(chosen, dtype=np.int64)
     for left, right in near_pairs(np.array(hashes, dtype=np.uint64), radius):
         yield False, positions[left], positions[right]

@@ -1,4 +1,4 @@
-"""One look at one image: is it whole, how large is it, what does it look like."""
+"""The facts of one image: whether it can be read, its size, its hashes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _BLANK = 2.0  # standard deviation in grey levels of every channel below which a
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen of a readable image."""
+class ImageFacts:
+    """The facts of a readable image."""
 
     digest: bytes  # of the encoded bytes: equal for identical files
     hash: int  # perceptual, 64 bits: near for images that look the same
@@ -33,7 +33,7 @@ class Look:
     blank: bool  # one flat colour, on which the perceptual hash says nothing
 
 
-def look_at(image: ImageRef, limits: ImageLimits) -> Look | Skipped:
+def inspect_image(image: ImageRef, limits: ImageLimits) -> ImageFacts | Skipped:
     """Read and decode the image once; what cannot be read comes back as Skipped with the reason."""
     try:
         data = read_bytes(image, limits)
@@ -44,7 +44,7 @@ def look_at(image: ImageRef, limits: ImageLimits) -> Look | Skipped:
         return Skipped(image.name, error.reason, str(error))
     digest = hashlib.blake2b(data, digest_size=16).digest()
     blank = float(pixels.std(axis=(0, 1)).max()) < _BLANK
-    return Look(digest, perceptual_hash(pixels), width, height, blank)
+    return ImageFacts(digest, perceptual_hash(pixels), width, height, blank)
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

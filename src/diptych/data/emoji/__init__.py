@@ -7,7 +7,6 @@ made = make_emoji(Path("emoji"), settings)  # then: open_source("emoji")
 from __future__ import annotations
 
 from .make import Made, make_emoji
-from .settings import CLASSES, DEFAULT_LANGUAGES, EmojiSettings
-from .vendors import VENDORS, Vendor
+from .settings import CLASSES, DEFAULT_LANGUAGES, VENDORS, EmojiSettings, Vendor
 
 __all__ = ["CLASSES", "DEFAULT_LANGUAGES", "VENDORS", "EmojiSettings", "Made", "Vendor", "make_emoji"]

@@ -16,7 +16,7 @@ from diptych.data.images import prepared
 from diptych.data.readers import openmoji
 
 from .packages import NpmPackage
-from .vendors import VENDORS, Vendor, canonical
+from .settings import VENDORS, Vendor, canonical
 
 
 def available(vendor: Vendor, packages: Mapping[str, NpmPackage]) -> bool:

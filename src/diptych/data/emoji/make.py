@@ -22,8 +22,7 @@ from diptych.data.splits import held_out
 from .drawings import draw, drawn_codes, vendors_for
 from .names import Names, emoji_names
 from .packages import NpmPackage, find_packages
-from .settings import EmojiSettings
-from .vendors import CLDR, INDEXES, VENDORS, Vendor, canonical
+from .settings import CLDR, INDEXES, VENDORS, EmojiSettings, Vendor, canonical
 
 LIST, SOURCE, LICENCES = "emoji.jsonl", "source.json", "LICENCES.md"
 _UNICODE_CREDIT = "Unicode CLDR, Copyright Unicode, Inc., Unicode License V3 (https://www.unicode.org/license.txt)"

@@ -14,8 +14,7 @@ from diptych.data.language import CODES
 from diptych.data.readers import openmoji
 
 from .packages import NpmPackage
-from .settings import ALL, DEFAULT_LANGUAGES
-from .vendors import CLDR, canonical
+from .settings import ALL, CLDR, DEFAULT_LANGUAGES, canonical
 
 _COVERAGE = 0.9  # of the English names that a language must have to count among `all`
 _FILES = re.compile(r"annotations(?:Derived)?/(?P<locale>[a-z]{2,3})/annotations\.json")

