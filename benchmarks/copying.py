@@ -1,10 +1,10 @@
 """R-precision without drawing anything: what copies and mixtures of training pictures get.
 
-    python benchmarks/copying.py emoji/ --judge runs/judge/model [--fields name] [--lang en]
+    python benchmarks/copying.py emoji/ --model runs/judge/model [--fields name] [--lang en]
 
 A generator that has learnt its training pictures by heart, and shows that of the nearest text, gets the first row.
 One that shows an average of what belongs to near texts gets one of the others: the sharper, the more of a copy it is.
-Beside them `diptych eval-generated` says what a generator gets; the rules are the same.
+Beside them `diptych generator eval` says what a generator gets; the rules are the same.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Mixer:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--judge", required=True, help="a model that reads pictures and texts")
+    parser.add_argument("--model", required=True, help="a model that reads pictures and texts")
     parser.add_argument("--fields", nargs="+", default=["name"])
     parser.add_argument("--lang", default="en")
     parser.add_argument("--size", type=int, default=64, help="pixels of the pictures")
@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     training, held_out = (list(open_source(options.data, SourceOptions(split=split))) for split in ("train", "val"))
     mixer = Mixer(training, text_tower("use"), fields=options.fields, lang=options.lang, size=options.size)
-    tools = Tools(judge=load(Path(options.judge)))
+    tools = Tools(judge=load(Path(options.model)))
     settings = MeasureSettings(lang=options.lang, fields=tuple(options.fields))
     print(f"{len(mixer.texts)} training texts, {len(held_out)} held-out pairs; R-precision, 1 of {settings.pool}")
     for temperature in (0.0, 0.02, 0.05, 0.1):

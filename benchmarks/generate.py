@@ -2,9 +2,9 @@
 
     python benchmarks/generate.py [--model emoji] [--batch 8] [--rounds 50] [--threads 2]
 
-Texts are read and pictures painted, batch by batch, as `diptych generate` does; every batch has other texts. Printed:
-milliseconds a picture, median and 95th percentile over the rounds, and the same for painting alone. Target: 50 ms a
-picture of 64 pixels, batches of 8, two cores.
+Texts are read and images drawn, batch by batch, as `diptych generator draw` does; every batch has other texts.
+Printed: milliseconds an image, median and 95th percentile over the rounds, and the same for drawing alone.
+Target: 50 ms a picture of 64 pixels, batches of 8, two cores.
 """
 
 from __future__ import annotations

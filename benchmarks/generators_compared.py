@@ -1,6 +1,6 @@
 """R-precision of several generators on the same texts, and how far each is from the first, with paired intervals.
 
-    python benchmarks/generators_compared.py runs/full/model runs/no-word/model --data emoji/ --judge runs/judge/model
+    python benchmarks/generators_compared.py runs/full/model runs/no-word/model --data emoji/ --model runs/judge/model
 
 Runs that differ in one loss differ by little when they are short; two intervals of their own overlap long before their
 difference stops being one. Here both draw the same texts, the judge chooses from the same pools, several of each text,
@@ -52,14 +52,14 @@ def main() -> None:
     parser.add_argument("generators", nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--split", default="val")
-    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--fields", nargs="+", default=["name"])
     parser.add_argument("--languages", nargs="+", default=["en"])
     parser.add_argument("--noises", type=int, default=4, help="pictures of each text")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     pairs = list(open_source(options.data, SourceOptions(split=options.split)))
-    judge = load(options.judge)
+    judge = load(options.model)
     languages = " ".join(options.languages)
     print(f"{len(pairs)} records, {languages}, {options.noises} pictures of each text, {POOLS} pools of 100;")
     print("R-precision % (95 %), and less the first's")

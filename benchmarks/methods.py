@@ -89,8 +89,8 @@ def train(config: Path, seed: int, options: argparse.Namespace) -> dict[str, flo
     result = out / "result.json"
     if result.exists():
         return json.loads(result.read_text(encoding="utf-8"))
-    command = [sys.executable, "-m", "diptych", "train", str(config), "--out", str(out)]
-    command += ["--data", options.translated if config.stem in TRANSLATED else options.data]
+    source = options.translated if config.stem in TRANSLATED else options.data
+    command = [sys.executable, "-m", "diptych", "train", str(config), source, "--out", str(out)]
     settings = [*options.set, *extra(config.stem, seed, options)]
     command += ["--seed", str(seed), "--json", *(word for value in settings for word in ("--set", value))]
     started = time.perf_counter()
@@ -120,7 +120,7 @@ def table(results: dict[str, list[dict[str, float]]], options: argparse.Namespac
         minutes = statistics.mean(run["minutes"] for run in runs)
         lines.append(f"| {name} | {' | '.join(means)}{spread} | {minutes:.1f} |")
     shown = " ".join(f"--set {value}" for value in options.set)
-    lines.append(f"\n{options.seeds} seed(s); each row: `diptych train configs/methods/NAME.toml --data DATA {shown}`")
+    lines.append(f"\n{options.seeds} seed(s); each row: `diptych train configs/methods/NAME.toml DATA {shown}`")
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Accuracy against time of re-ranking: fast alone, slow over everything, slow over the best K of fast.
 
-    python benchmarks/rerank.py flickr8k/ --split val --fast base --slow runs/cross-encoder/model --out rerank.png
+    python benchmarks/rerank.py flickr8k/ --split val --model base --reranker runs/cross-encoder/model --out rerank.png
 
 Queries are drawn at random (seed 0), because the cross-encoder over everything takes a second a query. Beta is
 fitted on the queries of one half of the pictures and used on the other half, both ways, so that no figure
@@ -31,8 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--fast", default="base")
-    parser.add_argument("--slow", required=True)
+    parser.add_argument("--model", default="base")
+    parser.add_argument("--reranker", required=True)
     parser.add_argument("--texts", type=int, default=300, help="queries text -> image")
     parser.add_argument("--images", type=int, default=60, help="queries image -> text")
     parser.add_argument("--limit", type=int, default=0, help="pictures in the gallery; 0 for all")
@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="plot, a PNG; the table goes beside it as JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    dual_encoder, cross_encoder = load(options.fast, threads=options.threads), load_trained_cross_encoder(options.slow)
+    dual_encoder, cross_encoder = (
+        load(options.model, threads=options.threads),
+        load_trained_cross_encoder(options.reranker),
+    )
     pairs = list(open_source(options.source, SourceOptions(split=options.split)))
     pairs = pairs[: options.limit] if options.limit else pairs
     prepared = work.prepare(dual_encoder, cross_encoder, pairs, progress=RichProgress())

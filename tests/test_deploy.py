@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.cli.app import COMMANDS
+from diptych.cli.tree import TREE
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 
@@ -23,7 +23,7 @@ def served(command: list[str]) -> None:
     pytest.importorskip("fastapi", reason="serving needs the [serve] extra")
     from diptych.cli.serve import serve
 
-    assert command[1] in COMMANDS
+    assert command[1] in TREE
     flags = {word.lstrip("-").replace("-", "_") for word in command if word.startswith("--")}
     assert flags <= set(inspect.signature(serve).parameters)
 

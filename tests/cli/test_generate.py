@@ -9,38 +9,54 @@ pytest.importorskip("torch", reason="training needs the [train] extra")
 
 def test_a_grid_of_one_text(diptych, painted, tmp_path):
     out = tmp_path / "grid.png"
-    code, told, _ = diptych("generate", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--model", painted.model)
+    code, told, _ = diptych(
+        "generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", painted.model
+    )
     assert code == 0
-    assert told.strip() == f"8 pictures in {out}"
+    assert told.strip() == f"8 images in {out}"
     first = out.read_bytes()
     assert first.startswith(b"\x89PNG")
-    diptych("generate", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--model", painted.model)
+    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", painted.model)
     assert out.read_bytes() == first
-    diptych("generate", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--model", painted.model)
+    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--generator", painted.model)
     assert out.read_bytes() != first
 
 
 def test_languages_side_by_side_as_json(diptych, painted, tmp_path):
     code, told, _ = diptych(
-        "generate", "red circle", "rotes Rund", "-n", 3, "--out", tmp_path / "a.png", "--model", painted.model, "--json"
+        "generator",
+        "draw",
+        "red circle",
+        "rotes Rund",
+        "-n",
+        3,
+        "--out",
+        tmp_path / "a.png",
+        "--generator",
+        painted.model,
+        "--json",
     )
     assert code == 0
     value = json.loads(told)
-    assert (value["pictures"], value["size"], value["texts"]) == (6, 16, ["red circle", "rotes Rund"])
+    assert (value["images"], value["size"], value["texts"]) == (6, 16, ["red circle", "rotes Rund"])
 
 
 def test_from_one_text_to_another(diptych, painted, tmp_path):
     out = tmp_path / "way.png"
-    code, told, _ = diptych("generate", "red", "--to", "blue", "-n", 5, "--out", out, "--model", painted.model)
+    code, told, _ = diptych(
+        "generator", "draw", "red", "--to", "blue", "-n", 5, "--out", out, "--generator", painted.model
+    )
     assert code == 0
-    assert told.startswith("5 pictures")
+    assert told.startswith("5 images")
 
 
 def test_many_go_to_a_folder(diptych, painted, tmp_path):
-    code, told, _ = diptych("generate", "red", "-n", 40, "--folder", tmp_path / "many", "--model", painted.model)
+    code, told, _ = diptych(
+        "generator", "draw", "red", "-n", 40, "--folder", tmp_path / "many", "--generator", painted.model
+    )
     assert code == 0
     assert len(list((tmp_path / "many").glob("*.png"))) == 40
-    assert "40 pictures in" in told
+    assert "40 images in" in told
 
 
 @pytest.mark.parametrize(
@@ -54,13 +70,13 @@ def test_many_go_to_a_folder(diptych, painted, tmp_path):
         ([], "expected a text", 2),
         ([" "], "empty text", 3),
         (["x" * 1001], "1001 characters", 2),
-        (["red", "--model", "nothing"], "no generator 'nothing'", 4),
+        (["red", "--generator", "nothing"], "no generator 'nothing'", 4),
     ],
 )
 def test_what_makes_no_sense(diptych, painted, tmp_path, arguments, message, exit_code, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = [] if "--model" in arguments else ["--model", painted.model]
-    code, _, told = diptych("generate", *arguments, *model)
+    model = [] if "--generator" in arguments else ["--generator", painted.model]
+    code, _, told = diptych("generator", "draw", *arguments, *model)
     assert code == exit_code
     assert message in told
     assert not list(tmp_path.iterdir())
@@ -68,9 +84,17 @@ def test_what_makes_no_sense(diptych, painted, tmp_path, arguments, message, exi
 
 def test_words_that_are_not_looked_at_are_named(diptych, painted, tmp_path):
     _, _, told = diptych(
-        "generate", "one two three four five", "--out", tmp_path / "a.png", "-n", 1, "--model", painted.model
+        "generator",
+        "draw",
+        "one two three four five",
+        "--out",
+        tmp_path / "a.png",
+        "-n",
+        1,
+        "--generator",
+        painted.model,
     )
-    assert "not at: five" in told
+    assert "not these: five" in told
 
 
 def test_training_by_the_command(diptych, shapes, tmp_path):
@@ -83,11 +107,13 @@ def test_training_by_the_command(diptych, shapes, tmp_path):
     )
     other = tmp_path / "other.toml"
     other.write_text('extends = "tiny.toml"\nname = "other"\n')  # the kind stands in the file that it extends
-    code, told, err = diptych("train", other, "--data", shapes, "--out", tmp_path / "run", "--quiet")
+    code, told, err = diptych("train", other, shapes, "--out", tmp_path / "run", "--quiet")
     assert code == 0, err
-    assert "diptych generate" in told
-    code, _, _ = diptych("generate", "red", "--out", tmp_path / "a.png", "--model", tmp_path / "run" / "model")
+    assert "diptych generator draw" in told
+    code, _, _ = diptych(
+        "generator", "draw", "red", "--out", tmp_path / "a.png", "--generator", tmp_path / "run" / "model"
+    )
     assert code == 0
-    code, told, err = diptych("train", other, "--data", shapes, "--out", tmp_path / "x", "--set", "size=48")
+    code, told, err = diptych("train", other, shapes, "--out", tmp_path / "x", "--set", "size=48")
     assert code == 2
     assert "power of two" in err

@@ -1,4 +1,4 @@
-"""`diptych eval-generated` as a user meets it, on pictures that were made elsewhere."""
+"""`diptych generator eval` as a user meets it, on pictures that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def made(shapes, tmp_path_factory):
 
 def test_measuring_pictures_made_elsewhere(diptych, made, shapes, small_model, tmp_path):
     code, out, _ = diptych(
-        "eval-generated", f"images:{made}", "--data", shapes, "--judge", small_model, "--features", "fake",
+        "generator", "eval", shapes, "--generator", f"images:{made}", "--model", small_model, "--features", "fake",
         "--maps", "fake-maps", "--pool", 5, "--bootstrap", 50, "--texts", 20, "--json", "--quiet",
         "--out", tmp_path / "m.json", "--markdown", tmp_path / "m.md",
     )  # fmt: skip
@@ -47,8 +47,8 @@ def test_a_source_without_splits_or_without_val_is_measured_and_said(diptych, ma
         source = tmp_path / f"{name}.jsonl"
         source.write_text("".join(json.dumps(change(row)) + "\n" for row in rows), encoding="utf-8")
         return diptych(
-            "eval-generated", f"images:{made}", "--data", source, "--judge", "", "--features", "fake", "--maps", "",
-            "--bootstrap", 0, "--texts", 20, "--json", "--quiet", *more,
+            "generator", "eval", source, "--generator", f"images:{made}", "--model", "", "--features", "fake",
+            "--maps", "", "--bootstrap", 0, "--texts", 20, "--json", "--quiet", *more,
         )  # fmt: skip
 
     code, out, _ = measured("none", lambda row: {key: row[key] for key in row if key != "split"})
@@ -71,15 +71,15 @@ def test_a_source_without_splits_or_without_val_is_measured_and_said(diptych, ma
 
 
 def test_bad_input(diptych, made, shapes, tmp_path):
-    arguments = ("--data", shapes, "--judge", "", "--features", "fake", "--maps", "", "--quiet")
-    code, _, err = diptych("eval-generated", f"images:{tmp_path / 'gone.jsonl'}", *arguments)
+    arguments = (shapes, "--model", "", "--features", "fake", "--maps", "", "--quiet")
+    code, _, err = diptych("generator", "eval", "--generator", f"images:{tmp_path / 'gone.jsonl'}", *arguments)
     assert (code, "no file or folder" in err) == (3, True)
-    code, _, err = diptych("eval-generated", f"images:{made}", *arguments, "--languages", "fr")
+    code, _, err = diptych("generator", "eval", "--generator", f"images:{made}", *arguments, "--languages", "fr")
     assert (code, "no texts to draw in fr; languages found: de, en" in err) == (3, True)
-    code, _, err = diptych("eval-generated", f"images:{made}", *arguments, "--texts", 2)
+    code, _, err = diptych("generator", "eval", "--generator", f"images:{made}", *arguments, "--texts", 2)
     assert (code, "texts must be at least 4" in err) == (2, True)
-    arguments = ("--data", shapes, "--judge", "", "--features", "inception:gone.pth", "--maps", "", "--quiet")
-    code, _, err = diptych("eval-generated", f"images:{made}", *arguments)
+    arguments = (shapes, "--model", "", "--features", "inception:gone.pth", "--maps", "", "--quiet")
+    code, _, err = diptych("generator", "eval", "--generator", f"images:{made}", *arguments)
     assert (code, "no Inception weights at gone.pth" in err) == (4, True)
 
 
@@ -87,20 +87,20 @@ def test_a_report_of_a_run_measures_and_keeps_what_it_measured(diptych, made, sh
     run = tmp_path / "run"
     run.mkdir()
     (run / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
-    code, out, _ = diptych("report", run, "--json", "--quiet")
+    code, out, _ = diptych("generator", "report", run, "--json", "--quiet")
     assert code == 0
     assert json.loads(out)["measured"] is False
     assert "R-precision" not in (run / "report.html").read_text(encoding="utf-8")
     code, _, _ = diptych(
-        "report", run, "--data", shapes, "--generator", f"images:{made}", "--judge", small_model, "--features",
+        "generator", "report", run, shapes, "--generator", f"images:{made}", "--model", small_model, "--features",
         "fake", "--maps", "fake-maps", "--bootstrap", 50, "--texts", 20, "--quiet",
     )  # fmt: skip
     assert code == 0
     assert "R-precision" in (run / "report.html").read_text(encoding="utf-8")
-    code, out, _ = diptych("report", run, "--out", tmp_path / "again.html", "--quiet")
+    code, out, _ = diptych("generator", "report", run, "--out", tmp_path / "again.html", "--quiet")
     assert code == 0
     assert "R-precision" in (tmp_path / "again.html").read_text(encoding="utf-8")
-    code, _, err = diptych("report", tmp_path / "made-up")
+    code, _, err = diptych("generator", "report", tmp_path / "made-up")
     assert (code, "expected the folder of a run" in err) == (3, True)
 
 
@@ -109,8 +109,8 @@ def test_an_audit_of_pictures_made_elsewhere(diptych, made, shapes, small_model,
     rows = [("colour", "a red circle", "a blue circle"), ("form", "a red circle", "a red square")]
     asked.write_text("\n".join(json.dumps(dict(zip(("attribute", "one", "other"), row, strict=True))) for row in rows))
     code, out, _ = diptych(
-        "audit", f"images:{made}", "--model", small_model, "--pairs", asked, "--data", shapes, "--split", "val",
-        "--noises", 2, "--bootstrap", 50, "--json", "--quiet", "--page", tmp_path / "a.html", "--png",
+        "generator", "audit", "--generator", f"images:{made}", "--model", small_model, "--pairs", asked, shapes,
+        "--split", "val", "--noises", 2, "--bootstrap", 50, "--json", "--quiet", "--page", tmp_path / "a.html", "--png",
         tmp_path / "a.png", "--out", tmp_path / "a.json",
     )  # fmt: skip
     assert code == 0
@@ -121,5 +121,7 @@ def test_an_audit_of_pictures_made_elsewhere(diptych, made, shapes, small_model,
     assert by_name["colour"]["real"]["value"] > 0.7
     assert by_name["form"]["real"] is None
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    code, _, err = diptych("audit", f"images:{made}", "--model", small_model, "--png", "x.jpg")
+    code, _, err = diptych(
+        "generator", "audit", "--generator", f"images:{made}", "--model", small_model, "--png", "x.jpg"
+    )
     assert (code, "--png" in err) == (2, True)

@@ -45,7 +45,7 @@ def test_json(diptych, photos, tmp_path, models):
         (lambda folder: (folder / "empty").mkdir() or folder / "empty", 3, "found nothing"),
         (lambda folder: _texts(folder), 3, "found 2 other files (2 .txt)"),
         (lambda folder: _unknown(folder), 2, "cannot tell what"),
-        (lambda folder: _unreadable(folder), 3, "none of the 1 pictures could be read; 1 not_an_image"),
+        (lambda folder: _unreadable(folder), 3, "none of the 1 images could be read; 1 not_an_image"),
         (lambda folder: f"{folder}/\udcff", 3, "cannot look at"),
         (lambda folder: "x" * 10_000, 3, "cannot look at"),
     ],
@@ -96,29 +96,32 @@ def test_a_folder_of_something_else_is_not_taken_over(diptych, photos, models):
 
 
 def test_library_info_verify_compact_remove(diptych, library, photos):
-    code, out, _ = diptych("library", "info", library)
+    code, out, _ = diptych("library", "info", "--library", library)
     assert code == 0
-    assert "5 pictures" in out
+    assert "5 images" in out
     assert "width (integer)" in out
-    assert diptych("library", "verify", library)[:2] == (0, "5 pictures, no problems\n")
+    assert diptych("library", "verify", "--library", library)[:2] == (0, "5 images, no problems\n")
     (photos / "red.png").unlink()
-    code, out, _ = diptych("library", "verify", library)
+    code, out, _ = diptych("library", "verify", "--library", library)
     assert code == 1
     assert f"missing_file: {photos / 'red.png'}" in out
-    assert json.loads(diptych("library", "verify", library, "--json")[1])["kinds"] == {"missing_file": 1}
+    assert json.loads(diptych("library", "verify", "--library", library, "--json")[1])["kinds"] == {"missing_file": 1}
     assert (
-        "1 pictures removed; to bring them back: diptych library undo"
-        in diptych("library", "remove", library, photos / "red.png")[1]
+        "1 images put into the trash; to bring them back: diptych library undo"
+        in diptych("library", "rm", "--library", library, photos / "red.png")[1]
     )
-    assert diptych("library", "verify", library)[:2] == (0, "4 pictures, no problems\n")  # its thumbnail is no orphan
-    assert diptych("library", "compact", library)[0] == 0
-    assert diptych("library", "verify", library)[0] == 0
+    assert diptych("library", "verify", "--library", library)[:2] == (
+        0,
+        "4 images, no problems\n",
+    )  # its thumbnail is no orphan
+    assert diptych("library", "compact", "--library", library)[0] == 0
+    assert diptych("library", "verify", "--library", library)[0] == 0
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "compact", "remove"])
+@pytest.mark.parametrize("command", ["info", "verify", "compact", "rm"])
 def test_library_commands_on_what_is_no_library(diptych, tmp_path, command):
-    more = [tmp_path] if command == "remove" else []
-    assert diptych("library", command, tmp_path / "nowhere", *more)[0] == 4
+    more = [tmp_path] if command == "rm" else []
+    assert diptych("library", command, "--library", tmp_path / "nowhere", *more)[0] == 4
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,12 +163,12 @@ def test_interrupted_or_killed_it_goes_on(diptych, tmp_path, models, how):
         assert process.returncode == 130
         assert "images of this run are in" in err
         assert "Traceback" not in err
-    kept = json.loads(diptych("library", "info", tmp_path / "l", "--json")[1])["images"]
+    kept = json.loads(diptych("library", "info", "--library", tmp_path / "l", "--json")[1])["images"]
     assert 0 < kept < 1500
     report = json.loads(diptych("index", many, "--library", tmp_path / "l", "--json", "--quiet")[1])
     assert report["unchanged"] == kept
     assert report["added"] == 1500 - kept
-    verdict = json.loads(diptych("library", "verify", tmp_path / "l", "--json")[1])
+    verdict = json.loads(diptych("library", "verify", "--library", tmp_path / "l", "--json")[1])
     assert verdict["images"] == 1500
     assert set(verdict["kinds"]) <= {"orphan_thumb"}  # of the batch that was dropped
 
@@ -180,10 +183,10 @@ def test_help_has_examples(diptych):
 @pytest.mark.parametrize(
     ("flags", "idle"),
     [
-        (("--videos", "--tokens", "runs/cross-encoder/model"), "--tokens would do nothing beside --videos"),
+        (("--videos", "--reranker", "runs/cross-encoder/model"), "--reranker would do nothing beside --videos"),
         (("--videos", "--format", "csv", "--max-megapixels", 3), "--format and --max-megapixels would do nothing"),
         (("--texts", "--videos"), "--videos would do nothing beside --texts"),
-        (("--texts", "--tokens", "x", "--workers", 4), "--tokens and --workers would do nothing beside --texts"),
+        (("--texts", "--reranker", "x", "--workers", 4), "--reranker and --workers would do nothing beside --texts"),
         (("--moment-frames", 2), "--moment-frames would do nothing without --videos"),
     ],
 )

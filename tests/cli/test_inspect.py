@@ -68,14 +68,14 @@ def test_reports_and_models_are_compared(diptych, shapes, small_model, tmp_path)
     assert diptych("eval", shapes, "--model", small_model, "--bootstrap", 0, "--out", report, *base)[0] == 0
     files = [tmp_path / name for name in ("c.json", "c.md", "c.png")]
     code, out, err = diptych(
-        *("compare", f"old={report}", small_model, "--source", shapes, "--bootstrap", 50, *base),
+        *("compare", shapes, "--report", f"old={report}", "--model", small_model, "--bootstrap", 50, *base),
         *("--out", files[0], "--markdown", files[1], "--plot", files[2]),
     )
     assert code == 0, err
     assert out.startswith("# Comparison")
     cells = json.loads(files[0].read_text())["runs"]
-    assert list(cells) == ["old", "shapes"]
-    assert cells["shapes"]["rsum"]["difference"]["value"] == 0.0  # the very same model
+    assert list(cells) == ["shapes", "old"]
+    assert cells["old"]["rsum"]["difference"]["value"] == 0.0  # the very same model
     assert out.startswith(files[1].read_text().strip())
     assert is_png(files[2])
 
@@ -84,12 +84,14 @@ def test_comparisons_that_cannot_be_are_explained(diptych, shapes, small_model, 
     for split in ("train", "val"):
         out = tmp_path / f"{split}.json"
         assert diptych("eval", shapes, "--model", small_model, "--split", split, "--out", out, "--quiet")[0] == 0
-    code, _, err = diptych("compare", tmp_path / "train.json", tmp_path / "val.json")
+    code, _, err = diptych("compare", "--report", tmp_path / "train.json", tmp_path / "val.json")
     assert code == 3
     assert "split: train and val" in err
-    assert diptych("compare", tmp_path / "val.json")[0] == 2
-    assert "add --source" in diptych("compare", tmp_path / "val.json", small_model)[2]
-    assert "no such file" in diptych("compare", tmp_path / "val.json", "none.json")[2]
+    report = ("--report", tmp_path / "val.json")
+    assert diptych("compare", *report)[0] == 2
+    assert "--model needs a source" in diptych("compare", *report, "--model", small_model)[2]
+    assert "and no --model to measure on it" in diptych("compare", shapes, *report, tmp_path / "val.json")[2]
+    assert "no such file" in diptych("compare", *report, "none.json")[2]
 
 
 def test_a_filter_writes_verdicts_a_source_and_a_plot(diptych, shapes, small_model, tmp_path):
@@ -170,27 +172,27 @@ def test_what_is_left_out_of_mining_and_filtering_is_said(diptych, shapes, small
 def test_a_map_is_a_page_and_a_picture(diptych, shapes, small_model, tmp_path):
     out = tmp_path / "map.html"
     code, printed, err = diptych(
-        "map", small_model, "--source", shapes, "--out", out, "--method", "pca", "--quiet", "--limit", 10
+        "map", shapes, "--model", small_model, "--out", out, "--method", "pca", "--quiet", "--limit", 10
     )
     assert code == 0, err
     assert "Pictures and texts: 4" in printed
     assert "<canvas" in out.read_text(encoding="utf-8")
     assert is_png(tmp_path / "map.png")
-    assert diptych("map", small_model, "--source", shapes, "--out", tmp_path / "map.pdf")[0] == 2
+    assert diptych("map", shapes, "--model", small_model, "--out", tmp_path / "map.pdf")[0] == 2
 
 
 def test_a_match_is_explained(diptych, shapes, small_model, tmp_path):
     out = tmp_path / "why.png"
     image = shapes.parent / "red-circle-40.png"
     code, printed, err = diptych(
-        "explain", image, "a red circle", "--model", small_model, "--out", out, "--grid", 4, "--json", "--quiet"
+        "explain", "a red circle", image, "--model", small_model, "--out", out, "--grid", 4, "--json", "--quiet"
     )
     assert code == 0, err
     found = json.loads(printed)
     assert [one["word"] for one in found["words"]] == ["a", "red", "circle"]
     assert (len(found["regions"]), len(found["regions"][0])) == (4, 4)
     assert is_png(out)
-    code, _, err = diptych("explain", shapes.parent / "bad.png", "x", "--model", small_model, "--out", out, "--quiet")
+    code, _, err = diptych("explain", "x", shapes.parent / "bad.png", "--model", small_model, "--out", out, "--quiet")
     assert code == 3
     assert "not an image" in err
 
@@ -198,10 +200,10 @@ def test_a_match_is_explained(diptych, shapes, small_model, tmp_path):
 def test_a_long_text_and_a_chinese_one_are_explained(diptych, shapes, small_model, tmp_path):
     image, out = shapes.parent / "red-circle-20.png", tmp_path / "why.png"
     arguments = ("--model", small_model, "--out", out, "--grid", 2, "--window", 1, "--quiet")
-    code, told, _ = diptych("explain", image, "a red circle " * 50, *arguments)
+    code, told, _ = diptych("explain", "a red circle " * 50, image, *arguments)
     assert code == 0
     assert "note: a long text, taken apart 3 words at a time; parts: 50" in told
-    code, told, _ = diptych("explain", image, "一只红色的狗", *arguments, "--json")
+    code, told, _ = diptych("explain", "一只红色的狗", image, *arguments, "--json")
     assert [one["word"] for one in json.loads(told)["words"]] == list("一只红色的狗")
     assert out.read_bytes().startswith(b"\x89PNG")
 

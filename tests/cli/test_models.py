@@ -19,16 +19,16 @@ def _only_folders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_is_described(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", str(small_model), "--json"]) == 0
+    assert run(["models", "list", str(small_model), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)[-1]
     model = diptych.load(small_model)
     assert (row["name"], row["dim"], row["fingerprint"]) == ("shapes", 16, model.fingerprint)
     assert (row["image_tower"], row["text_tower"]) == ("fake", "fake")
     assert row["validation"]["score"] > 0
-    assert run(["models", str(small_model)]) == 0
+    assert run(["models", "list", str(small_model)]) == 0
     assert "16-d" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["models", str(tmp_path)]) == 4
+    assert run(["models", "list", str(tmp_path)]) == 4
     assert "is not a model" in capsys.readouterr().err

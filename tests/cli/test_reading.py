@@ -93,7 +93,7 @@ def test_what_was_guessed_is_said_by_every_command(diptych, folder, models, tmp_
     code, out, err = diptych("index", path, "--library", tmp_path / "of.library", "--model", models[0], "--quiet")
     assert code == 0, err
     assert all(line in out for line in said)
-    code, _, err = diptych("train", "configs/heads.toml", "--data", path, "--out", tmp_path / "run", "--quiet")
+    code, _, err = diptych("train", "configs/heads.toml", path, "--out", tmp_path / "run", "--quiet")
     assert (code, "no train pairs" in err, "split val: from the names of files: 1 (val.csv)" in err) == (3, True, True)
 
 

@@ -49,7 +49,7 @@ def recipes(tmp_path_factory):
 def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, tmp_path, capsys):
     settings = [word for setting in SMALL for word in ("--set", setting)]
     out = tmp_path / "run"
-    assert run(["train", str(CONFIG), "--data", str(recipes), *PARTS, *settings, "--out", str(out), "--json"]) == 0
+    assert run(["train", str(CONFIG), str(recipes), *PARTS, *settings, "--out", str(out), "--json"]) == 0
     trained = json.loads(capsys.readouterr().out)
     assert sum(trained["records"].values()) == 45
     model = package.load(out / "model")

@@ -190,8 +190,8 @@ def test_paths_are_one_a_line_whatever_the_names(diptych, tmp_path, tiny_model):
     assert "--null" in told
     found = diptych("search", "a dog", "--library", library)[1]  # with ranks, for people: one line a picture too
     assert [line.split()[0] for line in found.splitlines()] == ["1", "2", "3", "4", "5", "6"]
-    assert diptych("library", "delete", library, "--where", "width > 0")[0] == 0
-    assert len(diptych("library", "trash", library)[1].splitlines()) == 6
+    assert diptych("library", "rm", "--library", library, "--where", "width > 0")[0] == 0
+    assert len(diptych("library", "trash", "--library", library)[1].splitlines()) == 6
 
 
 def test_a_contact_sheet(search, tmp_path):
@@ -290,17 +290,21 @@ def test_reranking_without_tokens_prints_the_command_that_adds_them(
     asked = ("search", "a red circle", "--library", library, "--rerank", 5, "--beta", 1)
     code, _, err = diptych(*asked)
     assert code == 4
-    assert f"diptych library add-tokens '{library}' --slow runs/cross-encoder/model" in err
+    assert f"diptych rerank prepare --library '{library}' --reranker runs/cross-encoder/model" in err
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "model").symlink_to(cross_encoder_run.model)
     command = diptych(*asked)[2].partition("add them once: ")[2].strip()
-    assert command == f"diptych library add-tokens '{library}' --slow runs/mine/model"
-    assert diptych(*asked, "--slow", cross_encoder_run.model)[2].strip().endswith(f"--slow {cross_encoder_run.model}")
+    assert command == f"diptych rerank prepare --library '{library}' --reranker runs/mine/model"
+    assert (
+        diptych(*asked, "--reranker", cross_encoder_run.model)[2]
+        .strip()
+        .endswith(f"--reranker {cross_encoder_run.model}")
+    )
     assert diptych(*shlex.split(command)[1:])[0] == 0
     assert diptych(*asked)[0] == 0
     code, _, err = diptych(*asked[:-2])  # without --beta something has to be fitted
     assert code == 4
-    assert f"diptych fit-rerank --fast {small_model} --slow" in err
+    assert f"diptych rerank fit PAIRS --model {small_model} --reranker" in err
 
 
 def test_images_that_the_shipped_model_was_not_made_for_get_a_line(diptych, tmp_path):

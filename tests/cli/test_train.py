@@ -50,7 +50,7 @@ def config(tmp_path: Path) -> Path:
 def test_it_trains_and_says_what_came_of_it(
     config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["train", str(config), "--data", str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    assert run(["train", str(config), str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
     printed = capsys.readouterr()
     assert "trained on 35 records; validation (10 records)" in printed.out
     assert "were left out" in printed.out
@@ -69,7 +69,7 @@ def test_the_next_command_measures_what_training_held_out(
     table = tmp_path / "my pairs.csv"
     lines = [f"{shapes.parent / row['image']},{row['text'].replace(',', ' ')}" for row in rows]
     table.write_text("photo,title\n" + "\n".join(lines), encoding="utf-8")
-    command = ["train", str(config), "--data", str(table), "--image-column", "photo", "--text-columns", "title"]
+    command = ["train", str(config), str(table), "--image-column", "photo", "--text-columns", "title"]
     more = ["--out", str(tmp_path / "out"), "--device", "cpu", "--set", "data.val_share=0.3", "--json"]
     assert run([*command, *more]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -93,7 +93,7 @@ def test_json_and_overrides_and_the_environments_twin(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("DIPTYCH_TRAIN_OUT", str(tmp_path / "by environment"))
-    arguments = ["train", str(config), "--data", str(shapes), "--json", "--quiet", "--seed", "3"]
+    arguments = ["train", str(config), str(shapes), "--json", "--quiet", "--seed", "3"]
     assert run([*arguments, "--set", "training.epochs=1", "--set", "dim=8"]) == 0
     printed = capsys.readouterr()
     report = json.loads(printed.out)
@@ -111,7 +111,7 @@ def test_fresh_starts_anew_and_deletes_nothing_of_others(
     out = tmp_path / "out"
     out.mkdir()
     (out / "log.jsonl.of.mine").write_text("dear", encoding="utf-8")
-    arguments = ["train", str(config), "--data", str(shapes), "--out", str(out), "--quiet"]
+    arguments = ["train", str(config), str(shapes), "--out", str(out), "--quiet"]
     assert run(arguments) == 0
     assert run([*arguments, "--set", "dim=8"]) == 2
     assert "config.dim: 16 -> 8" in capsys.readouterr().err
@@ -127,7 +127,7 @@ def test_fresh_starts_anew_and_deletes_nothing_of_others(
         (["--set", "loss.name=infonce"], 2, "unknown loss 'infonce'"),
         (["--set", "training.epochs=0"], 2, "epochs must be at least 1, found 0"),
         (["--device", "toaster"], 2, "unknown device 'toaster'"),
-        (["--data", "/no/such/place"], 3, "/no/such/place"),
+        (["/no/such/place"], 3, "/no/such/place"),
         (["--set", "init=/no/such/model"], 4, "no model '/no/such/model'"),
         (["--out", "/proc/no/such"], 2, "/proc/no"),
     ],
@@ -141,9 +141,9 @@ def test_what_is_wrong_is_one_line_with_its_exit_code(
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = {"--data": str(shapes), "--out": str(tmp_path / "out")}
-    arguments = [part for flag, value in given.items() if flag not in extra for part in (flag, value)]
-    assert run(["train", str(config), *arguments, *extra, "--quiet"]) == code
+    source = [] if extra[0].startswith("/") else [str(shapes)]
+    out = [] if "--out" in extra else ["--out", str(tmp_path / "out")]
+    assert run(["train", str(config), *source, *extra, *out, "--quiet"]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     assert message in printed.err
@@ -160,7 +160,7 @@ def test_a_wrong_key_is_named_with_file_and_line(config: Path, capsys: pytest.Ca
 def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(config: Path, shapes: Path, tmp_path: Path) -> None:
     config.write_text(TOML.replace("epochs = 2", "epochs = 9"), encoding="utf-8")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "diptych", "train", str(config), "--data", str(shapes), "--out", str(out)]
+    command = [sys.executable, "-m", "diptych", "train", str(config), str(shapes), "--out", str(out)]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,

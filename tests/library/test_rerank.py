@@ -148,13 +148,13 @@ def test_a_library_without_tokens_says_how_to_add_them(filled, cross_encoder):
     with pytest.raises(LibraryError, match="attach a Reranker"):
         filled.search("red", rerank=5)
     filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 1.0))
-    with pytest.raises(LibraryError, match="library add-tokens"):
+    with pytest.raises(LibraryError, match="rerank prepare"):
         filled.search("red", rerank=5)
     assert not (filled.folder / "tokens").exists()  # asking leaves nothing behind
 
 
 def test_a_pair_of_another_model_is_refused(filled, cross_encoder, other_encoder):
-    with pytest.raises(LibraryError, match="fit-rerank"):
+    with pytest.raises(LibraryError, match="rerank fit"):
         filled.attach(Reranker(other_encoder.fingerprint, cross_encoder, 1.0))
 
 

@@ -127,10 +127,10 @@ def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
         "[network]\nwidth = 16\nlayers = 1\nheads = 2\n[training]\nepochs = 1\nbatch_size = 30\n"
     )
     out = tmp_path / "run"
-    assert run(["train", str(config), "--data", str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
+    assert run(["train", str(config), str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["model"] == str(out / "model")
-    assert run(["train", str(config), "--data", str(shapes), "--set", "network.heads=3"]) == 2
+    assert run(["train", str(config), str(shapes), "--set", "network.heads=3"]) == 2
     assert "multiple of heads" in capsys.readouterr().err
 
 

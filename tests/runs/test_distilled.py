@@ -209,9 +209,9 @@ def test_from_the_command_line(cross_encoder_run, small_model, shapes, tmp_path:
         'name = "pupil"\n[distillation]\nmined = 2\ndrawn = 1\n[data]\nlangs = ["en"]\n'
         "[training]\nepochs = 1\nbatch_size = 20\n"
     )
-    command = ["distill", str(config), "--teacher", str(cross_encoder_run.model), "--student", str(small_model)]
+    command = ["distill", str(config), "--reranker", str(cross_encoder_run.model), "--model", str(small_model)]
     out = tmp_path / "run"
-    assert run([*command, "--data", str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
+    assert run([*command, str(shapes), "--out", str(out), "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == str(out / "model")
-    assert run(["distill", str(config), "--teacher", str(small_model), "--data", str(shapes)]) == 4
+    assert run(["distill", str(config), "--reranker", str(small_model), str(shapes)]) == 4
     assert "kind 'dual'" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_what_was_fitted_is_kept_for_the_pair(fitted, small_model):
 
 def test_a_pair_that_was_not_fitted_says_how(cross_encoder_run, small_model):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model)
-    with pytest.raises(ModelError, match="fit-rerank"):
+    with pytest.raises(ModelError, match="rerank fit"):
         reranking.reranker(load(small_model), cross_encoder)
     assert reranking.reranker("whatever", cross_encoder, beta=2.0).beta == 2.0
 
@@ -91,8 +91,8 @@ def test_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, caps
     assert run(["index", str(shapes), "--model", str(small_model), *arguments]) == 0
     capsys.readouterr()
     assert run(["search", "a red circle", "--rerank", "20", *arguments]) == 4
-    assert "library add-tokens" in capsys.readouterr().err
-    assert run(["library", "add-tokens", str(library), "--slow", str(folder), "--quiet", "--json"]) == 0
+    assert "rerank prepare" in capsys.readouterr().err
+    assert run(["rerank", "prepare", "--library", str(library), "--reranker", str(folder), "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"] == 45
     assert run(["search", "a red circle", "--rerank", "20", "-k", "3", *arguments]) == 0
     hits = json.loads(capsys.readouterr().out)["hits"]
@@ -107,14 +107,14 @@ def test_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, caps
 def test_index_keeps_tokens_in_the_same_command(fitted, small_model, shapes, tmp_path: Path, capsys):
     folder, _ = fitted
     library = str(tmp_path / "library")
-    command = ["index", str(shapes), "--model", str(small_model), "--library", library, "--tokens", str(folder)]
+    command = ["index", str(shapes), "--model", str(small_model), "--library", library, "--reranker", str(folder)]
     assert run([*command, "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tokens"]["added"] == 45
 
 
 def test_fit_from_the_command_line(fitted, small_model, shapes, capsys):
     folder, report = fitted
-    command = ["fit-rerank", "--fast", str(small_model), "--slow", str(folder), "--data", str(shapes)]
+    command = ["rerank", "fit", "--model", str(small_model), "--reranker", str(folder), str(shapes)]
     assert run([*command, "--split", "train", "--queries", "60", "--quiet"]) == 0
     assert f"h + {report.pair.beta:g} cosine" in capsys.readouterr().out
 
@@ -138,7 +138,7 @@ def test_evidence_takes_the_right_picture_away(cross_encoder_run, small_model, s
 
 def test_calibration_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, capsys):
     folder, _ = fitted
-    command = ["calibration", "--fast", str(small_model), "--slow", str(folder), "--data", str(shapes)]
+    command = ["rerank", "check", "--model", str(small_model), "--reranker", str(folder), str(shapes)]
     plot = tmp_path / "reliability.png"
     assert run([*command, "--split", "train", "--plot", str(plot), "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)

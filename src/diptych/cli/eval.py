@@ -9,32 +9,30 @@ from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import JSON, MARKDOWN, PNG, check_file
-from .shared import Common
-
-ANY_SOURCE = SourceOptions()
-COMMON = Common()
+from .shared import Common, ModelAddress
+from .sources import Reading, not_trained_on
 
 
 def evaluate(
     source: str,
     /,
     *,
-    model: str = "base",
+    model: ModelAddress = "base",
     dims: int | None = None,
     modality: Literal["image-text", "text-text", "image-image"] = "image-text",
     protocol: str = "full",
-    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
-    languages: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    options: Reading = SourceOptions(),
+    languages: tuple[str, ...] = (),
     relevance: Literal["pair", "group"] = "pair",
-    views: Annotated[tuple[str, ...], Parameter(negative="")] = ("flip", "crop-0", "crop-1"),
-    cuts: Annotated[tuple[int, ...], Parameter(negative="", validator=validators.Number(gte=1))] = (1, 5, 10),
+    views: tuple[str, ...] = ("flip", "crop-0", "crop-1"),
+    cuts: Annotated[tuple[int, ...], Parameter(validator=validators.Number(gte=1))] = (1, 5, 10),
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
     out: Path | None = None,
     markdown: Path | None = None,
     sheet: Path | None = None,
     sheet_queries: Literal["random", "worst", "best"] = "random",
     sheet_count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100))] = 6,
-    common: Common = COMMON,
+    common: Common = Common(),
 ) -> None:
     """Measure retrieval by the field's protocols, in both directions and for every language.
 
@@ -42,33 +40,24 @@ def evaluate(
     read are left out, counted and named. Without --split, a model is measured on those records of
     its own data that its training held out, and on all records of other data.
 
-    For example:
-
+    Examples:
         diptych eval flickr8k/ --split val
-
         diptych eval my-pairs.csv --model runs/mine/model
-
         diptych eval my-pairs.csv --model base --split held-out
-
         diptych eval coco.json --split test --protocol 5fold --out report.json
-
-        diptych eval recipes.jsonl --model runs/recipes --protocol bagged-1k --seed 7
-
+        diptych eval recipes.jsonl --model runs/recipes/model --protocol bagged-1k --seed 7
         diptych eval captions.csv --languages de --languages fr --markdown report.md
-
         diptych eval flickr8k/ --split val --modality text-text
-
         diptych eval photos/ --modality image-image --relevance group --sheet found.png
 
     Args:
         source: File or folder of pairs.
-        model: A shipped model's name, or a model folder.
         dims: Use only the first so many dimensions, as a model trained with the matryoshka loss allows.
         modality: Images by texts and texts by images, texts by texts, or images by images.
         protocol: full, 1k, 5k, 5fold, bagged-1k, bagged-10k; or first:N, folds:KxN, bagged:BxN.
         languages: Use only texts in this language; repeat for several.
-        relevance: By pair (an image and its texts; texts of one image; a view and its picture) or by class (group).
-        views: What asks in image-image retrieval by pair: flip, crop-0, crop-1, ...; repeat for several.
+        relevance: By pair (an image and its texts; texts of one image; a view and its image) or by class (group).
+        views: Views used as queries in image-image retrieval by pair: flip, crop-0, crop-1, ...; repeat for several.
         cuts: The k of R@k, NDCG@k and P@k; repeat for several. Rsum needs 1, 5 and 10.
         bootstrap: Resamples behind the intervals; 0 for none.
         out: Write the whole report here as JSON, with the ranks that diptych compare reads.
@@ -77,7 +66,6 @@ def evaluate(
         sheet_queries: Which queries the sheet shows: drawn at random, or those found worst or best.
         sheet_count: How many queries of each direction the sheet shows.
     """
-    from diptych.data.seen import learner_of, untrained
     from diptych.inspection.measure import Task, measure
     from diptych.models import load, require_cosine
 
@@ -90,8 +78,7 @@ def evaluate(
         require_cosine(encoder, "the retrieval sheet")
     if dims is not None:
         encoder = encoder.truncated(dims)
-    learner = learner_of(encoder.name, encoder.folder, encoder.config.training)
-    chosen = untrained(open_source(source, options), [learner], progress=common.progress())
+    chosen = not_trained_on(open_source(source, options), [encoder], common)
     measured = measure(encoder, chosen, task, progress=common.progress())
     report = measured.report
     if out is not None:

@@ -1,63 +1,104 @@
 """`diptych explain`."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.files import write_bytes
-from diptych.core.notes import Notes
+from diptych.core.notes import Note, Notes
 
 from .outputs import PNG, check_file
-from .shared import Common
+from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress
 
-COMMON = Common()
+if TYPE_CHECKING:
+    from diptych.data.images import ImageInput
+
+_GRID, _WINDOW = 8, 2
 _PHRASES = 3
 
 
 def explain(
-    image: Path,
     text: str,
+    image: Path | None = None,
     /,
     *,
-    model: str = "base",
-    out: Path = Path("why.png"),
-    grid: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=32))] = 8,
-    window: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
-    common: Common = COMMON,
+    by: Literal["occlusion", "attention"] = "occlusion",
+    model: ModelAddress = "base",
+    reranker: RerankerAddress | None = None,
+    id: str = "",
+    library: LibraryFolder | None = None,
+    out: Path = Path("explained.png"),
+    grid: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=32))] = _GRID,
+    window: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _WINDOW,
+    common: Common = Common(),
 ) -> None:
-    """Show which regions of a picture and which words of a text make them match, as a PNG.
+    """Show which regions of an image and which words of a text make them match, as a PNG.
 
-    Regions are painted over and words left out, one after the other; what the cosine loses is how much
-    the part matters. This is exact for any model, at the price of about (grid + window)^2 looks at the picture.
-    Chinese, Japanese, Thai and others that are written without spaces go by characters, a text of more than 60
-    words by several words at a time.
+    --by occlusion asks a dual encoder. Regions are covered and words left out, one after the other; what the cosine
+    loses is how much the part matters. This is exact for any model; it encodes the image about (grid + window)^2
+    times. Chinese, Japanese, Thai and others that are written without spaces go by characters, a text of more than
+    60 words by several words at a time.
 
-    For example:
+    --by attention asks a cross-encoder: which regions each word of the text attended to, and by how many nats the
+    image made the word likelier. Large numbers made the match, negative ones spoke against it.
 
-        diptych explain dog.jpg "a black dog runs over the grass" --out why.png
-
-        diptych explain dog.jpg "ein schwarzer Hund" --grid 12 --window 3 --json
-
-        diptych explain dog.jpg "一只黑色的狗在草地上奔跑"
+    Examples:
+        diptych explain "a black dog runs over the grass" dog.jpg
+        diptych explain "ein schwarzer Hund" dog.jpg --grid 12 --window 3 --json
+        diptych explain "一只黑色的狗在草地上奔跑" dog.jpg --out why.png
+        diptych explain "a red frisbee" photo.jpg --by attention --reranker runs/cross-encoder/model
+        diptych explain "a red frisbee" --library ~/pictures.library --id 3f2a91c07be44d10
 
     Args:
-        image: The picture.
         text: The text.
-        model: A shipped model's name, or a model folder.
+        image: The image; or name one of a library by --id.
+        by: Which way to explain: occlusion with --model, or attention with --reranker.
+        id: The id of an image in the library, as search prints it.
         out: The PNG to write.
-        grid: Cells along each side of the picture.
-        window: Cells along each side of what is painted over at once.
+        grid: Cells along each side of the image, for occlusion.
+        window: Cells along each side of what is covered at once, for occlusion.
     """
+    check_file(out, "--out", PNG)
+    if by == "attention":
+        need("torch", "diptych explain --by attention")
+        if reranker is None:
+            raise ConfigError("--by attention needs --reranker, the folder of a cross-encoder")
+        if (grid, window) != (_GRID, _WINDOW):
+            raise ConfigError("--grid and --window do nothing with --by attention; leave them out")
+    elif reranker is not None:
+        raise ConfigError("--reranker does nothing with --by occlusion; add --by attention, or leave it out")
+    if (image is None) == (not id):
+        raise ConfigError("expected an image, or --id with --library, and not both")
+    shown = image or _in_library(library, id)
+    if reranker is not None:
+        _by_attention(text, shown, reranker, out, common)
+    else:
+        _by_occlusion(text, shown, model, out, grid, window, common)
+
+
+def _in_library(folder: Path | None, identifier: str) -> ImageInput:
+    from diptych.library import Library
+
+    if folder is None:
+        raise ConfigError("--id needs --library, the folder that diptych index made")
+    return Library.open(folder).image(identifier)
+
+
+def _by_occlusion(text: str, image: ImageInput, model: str, out: Path, grid: int, window: int, common: Common) -> None:
+    from diptych.data.images import name_of
     from diptych.inspection.explanation import draw_explanation
-    from diptych.inspection.occlusion import explain as taken_apart
+    from diptych.inspection.occlusion import explain as explain_by_occlusion
     from diptych.models import load, require_cosine
 
-    check_file(out, "--out", PNG)
     encoder = load(model)
     require_cosine(encoder, "explain")
-    found = taken_apart(encoder, image, text, grid=grid, window=window, progress=common.progress())
-    write_bytes(out, draw_explanation(found, f"{image.name}, seen by {encoder.name}"))
+    found = explain_by_occlusion(encoder, image, text, grid=grid, window=window, progress=common.progress())
+    write_bytes(out, draw_explanation(found, f"{Path(name_of(image)).name}, by {encoder.name}"))
     lines = [f"cosine {found.score:.3f}; without each word it loses:"]
     lines += [f"  {drop:+.3f}  {word}" for word, drop in zip(found.words, found.word_drops, strict=True)]
     lines += [f"  {drop:+.3f}  {phrase}" for phrase, drop in found.phrases[:_PHRASES]]
@@ -76,3 +117,23 @@ def explain(
             count=count - tower.max_tokens,
         )
     common.show(found.to_json() | {"file": str(out)}, "\n".join([*lines, str(out)]), notes)
+
+
+def _by_attention(text: str, image: ImageInput, reranker: str, out: Path, common: Common) -> None:
+    from diptych.data.images import name_of
+    from diptych.models.cross_encoder import load_trained_cross_encoder
+    from diptych.models.cross_encoder.explain import explain_match, overlay
+
+    match = explain_match(load_trained_cross_encoder(reranker, device=common.device), image, text)
+    write_bytes(out, overlay(image, match))
+    value = {
+        "text": match.text,
+        "image": name_of(image),
+        "h": match.score,
+        "words": [{"word": one.word, "gain": one.gain, "regions": one.regions.tolist()} for one in match.words],
+        "out": str(out),
+    }
+    lines = [f"  {one.word:16} {one.gain:+6.2f}" for one in match.words]
+    notes = [Note("cut", match.unread, "word pieces at the end of the text that the cross-encoder does not read")]
+    text = "\n".join([f"h = {match.score:.2f}; nats that the image adds to each word:", *lines, str(out)])
+    common.show(value, text, notes if match.unread else ())

@@ -15,19 +15,17 @@ from diptych.library import Library, card
 from diptych.library.indexing import UNDONE, IndexReport
 
 from .outputs import check_folder
-from .shared import Common
+from .shared import MOST_LISTED, Common, LibraryFolder, ModelAddress, RerankerAddress
 
-COMMON = Common()
 _WORKERS, _BATCH = 2, 32
 _MEGAPIXELS, _MEGABYTES = 50.0, 20.0
 _SECONDS, _FRAMES = 5.0, 4
-MOST_LISTED = 20  # skipped files in the text output; --json has them all
 
 
 def index(
     *paths: Path,
-    library: Path,
-    model: str | None = None,
+    library: LibraryFolder,
+    model: ModelAddress | None = None,
     format: str | None = None,
     encoding: str | None = None,
     text_columns: tuple[str, ...] = (),
@@ -36,65 +34,59 @@ def index(
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGAPIXELS,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGABYTES,
     store: str | None = None,
-    tokens: str | None = None,
-    prune: Annotated[bool, Parameter(negative="")] = False,
-    videos: Annotated[bool, Parameter(negative="")] = False,
-    texts: Annotated[bool, Parameter(negative="")] = False,
+    reranker: RerankerAddress | None = None,
+    prune: bool = False,
+    videos: bool = False,
+    texts: bool = False,
     moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _SECONDS,
     moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = _FRAMES,
-    common: Common = COMMON,
+    common: Common = Common(),
 ) -> None:
-    """Put pictures into a library, or bring it up to date.
+    """Put images into a library, or bring it up to date.
 
     Only what is new or edited is embedded; moved files and copies keep their vectors; files that are gone from
     the folders named now go into the trash. Of a folder that is away as a whole, or empty, as when a drive is not
-    mounted, everything is kept and named. Interrupted or killed, the same command goes on. Files of other kinds,
-    hidden ones and links to what is there anyway are counted. Files that list pictures (CSV, JSONL, Parquet,
-    tar, ...) bring their texts and metadata along, for --where.
+    mounted, everything is kept and named. When it is interrupted or killed, the same command goes on. Files of other
+    kinds, hidden files and links to files that are indexed anyway are left out and counted. Files that list images
+    (CSV, JSONL, Parquet, tar, ...) bring their texts and metadata along, for --where.
 
-    For example:
-
+    Examples:
         diptych index ~/Pictures --library ~/pictures.library
-
         diptych index holiday/ scans/ one.jpg --library all.library
-
         diptych index recipes.jsonl --library recipes.library
-
         diptych index flickr8k/ --format flickr --library flickr.library --json
-
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
-
         diptych index clips/ --videos --library clips.library
-
         diptych index captions.csv --texts --library captions.library
-
-        diptych index ~/Pictures --library ~/pictures.library --tokens runs/cross-encoder/model
+        diptych index ~/Pictures --library ~/pictures.library --reranker runs/cross-encoder/model
 
     Args:
-        paths: Folders, pictures, or files that list pictures.
+        paths: Folders, images, or files that list images.
         library: Folder of the library; made when it is not there.
-        model: A shipped model's name, or a model folder. A library keeps to the model it was made with.
+        model: Dual encoder of a new library: a shipped model's name, or a model folder; base when left out. A
+            library keeps to the model it was made with.
+        reranker: Also store this cross-encoder's tokens of each image, so that search --rerank is quick: its model
+            folder, or blip:NAME_OR_FOLDER.
         format: Read every path as this kind of source of pairs, folders too (see diptych data --help).
         encoding: Encoding of text files, such as windows-1252 or gb18030; UTF-8, or found out, when left out.
         text_columns: Columns that hold the texts: a,b or a b, or repeat the flag.
-        workers: Threads that decode pictures.
-        batch_size: Pictures that are embedded at once.
-        max_megapixels: Larger pictures are skipped, before they are decoded.
+        workers: Threads that decode images.
+        batch_size: Images that are embedded at once.
+        max_megapixels: Larger images are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
         store: Where the rows of a new library go: lance (in its folder, the default), or on a Milvus server,
-            milvus://HOST:PORT/COLLECTION; credentials in DIPTYCH_MILVUS_TOKEN.
+            milvus://HOST:PORT/COLLECTION; credentials go into DIPTYCH_MILVUS_TOKEN.
         videos: Index the videos at these paths instead: every moment is found on its own.
         texts: Index the texts of these sources (or the lines of .txt files) instead, to be found by words that mean
-            the same, or by pictures. A library holds pictures or texts, not both.
-        moment_seconds: Length of a moment; longer in videos of more than 240 of them.
+            the same, or by images. A library holds images or texts, not both.
+        moment_seconds: Length of a moment in seconds; longer in videos of more than 240 of them.
         moment_frames: Frames that stand for a moment.
         prune: Put also into the trash what is not found because all of its folder is away or empty.
-        tokens: Keep the tokens of this cross-encoder too (its folder), for search --rerank.
     """
     if videos:
         need("av", "diptych index --videos")
-    if tokens is not None:
-        need("torch", "diptych index --tokens")
+    if reranker is not None:
+        need("torch", "diptych index --reranker")
     from diptych.data.images import ImageLimits
     from diptych.data.readers import SourceOptions
     from diptych.library import IndexOptions
@@ -104,7 +96,7 @@ def index(
         "--texts" if texts else "--videos" if videos else "",
         {
             "--videos": videos,
-            "--tokens": tokens is not None,
+            "--reranker": reranker is not None,
             "--format": format is not None,
             "--encoding": encoding is not None,
             "--text-columns": bool(text_columns),
@@ -142,15 +134,15 @@ def index(
     options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
     report = collection.index(found, options=options, progress=progress)
     value, text = report.to_json(), _described(report, library)
-    if tokens is not None:
+    if reranker is not None:
         from diptych.library.tokens import remember
         from diptych.models.cross_encoder import load_cross_encoder
 
-        added = collection.add_tokens(load_cross_encoder(tokens, device=common.device), progress=progress)
-        remember(library, tokens)
+        added = collection.add_tokens(load_cross_encoder(reranker, device=common.device), progress=progress)
+        remember(library, reranker)
         value["tokens"], text = added.to_json(), f"{text}\n{added.to_text()}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
-    _check_any(report, "pictures")
+    _check_any(report, "images")
 
 
 def _check_any(report: IndexReport, what: str) -> None:
@@ -172,7 +164,7 @@ def _check_flags(mode: str, given: Mapping[str, bool]) -> None:
     if idle:
         raise ConfigError(
             f"{' and '.join(idle)} would do nothing {f'beside {mode}' if mode else 'without --videos'}; leave it out"
-            + ("; tokens for re-ranking are kept of pictures alone" if "--tokens" in idle else "")
+            + ("; re-ranking works on images alone" if "--reranker" in idle else "")
         )
 
 
@@ -183,7 +175,7 @@ def _opened(folder: Path, model: str | None, store: str | None) -> Library:
         if store not in (None, about.store):
             raise ConfigError(
                 f"the library {escape(str(folder))} keeps its rows in {about.store}, found --store {store}; leave "
-                f"--store out, or move it: diptych library export, then import --store"
+                f"--store out, or move it: diptych library export, then diptych library import --store"
             )
         return Library.open(folder, model or about.model)
     check_folder(folder, "--library")
@@ -208,15 +200,17 @@ def _described(report: IndexReport, library: Path) -> str:
     )
     lines = [f"{escape(str(library))}: {counts or 'nothing to do'} in {report.seconds:.1f} s"]
     if report.batch is not None:
-        lines.append(f"removed: to bring them back: diptych library undo {quote(str(library))} {report.batch}")
+        lines.append(
+            f"removed: to bring them back: diptych library undo {report.batch} --library {quote(str(library))}"
+        )
     for kept in report.kept:
         named = ", ".join(kept.paths[:3]) + (", ..." if len(kept.paths) > 3 else "")
         lines.append(one_line(f"kept: {len(kept.paths)} of {kept.folder}, because {kept.reason}: {named}"))
     if away := [kept.folder for kept in report.kept if kept.reason != UNDONE]:
         folder = quote(away[0])
         lines.append(
-            f"  is a drive not mounted? To put them into the trash nevertheless: diptych library remove "
-            f"{quote(str(library))} {folder}"
+            f"  is a drive not mounted? To put them into the trash nevertheless: diptych library rm {folder} "
+            f"--library {quote(str(library))}"
         )
     if report.skipped:
         lines.append(f"skipped: {_reasons(report)}")

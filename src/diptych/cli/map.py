@@ -10,44 +10,39 @@ from diptych.core.files import write_bytes
 from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import HTML, PNG, check_file
-from .shared import Common
-
-ANY_SOURCE = SourceOptions()
-COMMON = Common()
+from .shared import Common, ModelAddress
+from .sources import Reading
 
 
 def draw_map(
-    model: str,
+    source: str,
     /,
     *,
-    source: str,
+    model: ModelAddress = "base",
     out: Path = Path("map.html"),
-    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    options: Reading = SourceOptions(),
     limit: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=20_000))] = 1000,
     words: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=20_000))] = 1500,
     method: Literal["auto", "pacmap", "pca"] = "auto",
-    keep_gap: Annotated[bool, Parameter(negative="")] = False,
-    common: Common = COMMON,
+    keep_gap: bool = False,
+    common: Common = Common(),
 ) -> None:
-    """Lay out a model's space: pictures with texts, and the words of the texts, as a page to walk in and a PNG.
+    """Lay out a model's space: images with texts, and the words of the texts, as an interactive page and a PNG.
 
     The page is one file that needs no network: drag, zoom, point at things, search, colour by kind,
-    language or class. Small copies of the pictures are inside it.
+    language or class. Small copies of the images are inside it.
 
-    For example:
-
-        diptych map base --source flickr8k/ --split val --out map.html
-
-        diptych map runs/mine/model --source recipes.jsonl --limit 500 --method pca
+    Examples:
+        diptych map flickr8k/ --split val --out map.html
+        diptych map recipes.jsonl --model runs/mine/model --limit 500 --method pca
 
     Args:
-        model: A shipped model's name, or a model folder.
         source: File or folder of pairs.
         out: The page to write; the PNG gets the same name.
         limit: Records on the map, drawn at random from the source.
         words: Words on the map, the commonest; 0 for none.
-        method: PaCMAP keeps neighbours near (extra [map]), PCA needs nothing; auto takes what is there.
-        keep_gap: Leave pictures and texts where they are, in two clouds; else each cloud's mean is taken off.
+        method: PaCMAP keeps neighbours near (extra [map]), PCA needs nothing; auto takes what is installed.
+        keep_gap: Keep images and texts in two clusters. Else the mean of each is subtracted first, so that they mix.
     """
     if method == "pacmap":
         need("pacmap", "--method pacmap")

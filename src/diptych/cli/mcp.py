@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from diptych.core.extras import need
 
-from .shared import Common
-
-COMMON = Common()
+from .shared import Common, LibraryFolder
 
 
 def mcp(
     *,
-    library: Path,
-    allow: Annotated[list[Path] | None, Parameter(negative=())] = None,
-    common: Common = COMMON,
+    library: LibraryFolder,
+    allow: list[Path] | None = None,
+    common: Common = Common(),
 ) -> None:
     """Let an assistant use a library (Model Context Protocol, over stdin and stdout).
 
-    The assistant can search it, describe it and look at its pictures. It can add pictures only from
+    The assistant can search it, describe it and look at its images. It can add images only from
     folders named by --allow, and delete nothing.
 
-    For example:
-
+    Examples:
         diptych mcp --library ~/pictures.library
-
         diptych mcp --library ~/pictures.library --allow ~/Pictures
 
     Args:
-        library: Folder of the library.
-        allow: A folder whose pictures may be added; may be given several times.
+        allow: A folder whose images may be added; repeat for several.
     """
     need("mcp", "diptych mcp")
     from diptych.library import Library, card

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
@@ -23,91 +23,83 @@ from diptych.library import query as queries
 from diptych.library.store import text_of
 
 from .outputs import PNG, check_file
-from .shared import Common
+from .shared import Common, GeneratorAddress, LibraryFolder
 
-COMMON = Common()
-_DRAWN = 4  # pictures that stand for generated words: one alone may be a failure
+if TYPE_CHECKING:
+    from diptych.library.reranker import Reranker
+
+_DRAWN = 4  # images that stand for generated words: one alone may be a failure
 
 
 def search(
     *words: str,
-    library: Path | None = None,
+    library: LibraryFolder,
     image: Path | None = None,
     like: str | None = None,
     by_generated: str | None = None,
-    generator: str = "emoji",
+    generator: GeneratorAddress = "emoji",
     k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
     where: str | None = None,
     model: str | None = None,
     paths: bool = False,
     null: bool = False,
-    preview: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    preview: Annotated[list[str] | None, Parameter(consume_multiple=True, metavar="[FILE.png]")] = None,
     cut: bool = False,
-    rerank: int = 0,
+    rerank: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    reranker: str | None = None,
     budget_ms: float | None = None,
-    slow: str | None = None,
     beta: float | None = None,
-    common: Common = COMMON,
+    common: Common = Common(),
 ) -> None:
-    r"""Find pictures by words, by picture, or by a sum of both.
+    r"""Find images by words, by image, or by a sum of both.
 
-    A sum is terms joined by + and -, with spaces around the sign; every term is words in quotes or a
-    picture's file name, perhaps with a weight. Keep the whole sum in single quotes, or give terms and
+    A sum is terms joined by + and -, with spaces around the sign; every term is words in quotes or an
+    image's file name, perhaps with a weight. Keep the whole sum in single quotes, or give terms and
     signs as arguments of their own. Everything else is plain words.
 
-    For example:
-
+    Examples:
         diptych search "a dog in the snow" --library ~/pictures.library
-
         diptych search --image holiday.jpg -k 5 --library ~/pictures.library --preview found.png
-
         diptych search '"red" + car.jpg - 0.5*"snow"' --library ~/pictures.library
-
         diptych search "a dog catches a red frisbee" --library ~/pictures.library --rerank 50
-
         diptych search "someone on a bike" --library captions.library
-
         diptych search --by-generated "a red apple" --generator runs/xmc-emoji/model --library all.library
-
         diptych search sunset --library all.library --where "width > height AND suffix = '.jpg'" --paths
-
         diptych search sunset --library all.library --null | xargs -0 ls -l
-
         diptych search --library all.library -- "-5 degrees"
 
     Args:
         words: What to look for; words that begin with - go last, after --.
-        library: Folder of the library; needed.
-        image: Look for pictures like this one.
-        like: Look for pictures like this one of the library, by its id; itself left out.
-        by_generated: Draw pictures of these words, and look for pictures like them: what a generator makes of
-            words, as a query (--seed draws others).
-        generator: What draws: a shipped generator's name, or a folder that diptych train wrote.
-        k: How many pictures, 1 to 1,000.
-        where: Only pictures for which this holds: comparisons of columns (= != < <= > >=, IN, BETWEEN, LIKE, IS NULL),
+        image: Look for images like this file.
+        like: Look for images like this one of the library, by its id; itself left out.
+        by_generated: Draw images of these words, and look for images like them (--seed draws others).
+        k: How many images, 1 to 1,000.
+        where: Only images for which this holds: comparisons of columns (= != < <= > >=, IN, BETWEEN, LIKE, IS NULL),
             joined by AND, OR and NOT; diptych library info lists the columns.
-        model: A shipped model's name, or a model folder; the one that made the library is the default.
+        model: Dual encoder: a shipped model's name, or a model folder, when it is no longer where the library says.
         paths: Print only the paths, one a line; line breaks in a name, and bytes that are not UTF-8, as \x0a, \xff.
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
-        rerank: Let the cross-encoder put the nearest so many in order; see diptych library add-tokens.
-        budget_ms: Re-rank as many as so many milliseconds allow.
-        slow: The cross-encoder's folder, or blip:NAME_OR_FOLDER; the one whose tokens the library holds is the default.
-        beta: Weight of the cosine beside the cross-encoder's score; what diptych fit-rerank found is the default.
+        rerank: Re-rank this many of the nearest images, with the cross-encoder that `diptych rerank prepare` was given;
+            0 for none.
+        reranker: Re-rank with this cross-encoder instead: its model folder, or blip:NAME_OR_FOLDER. Without --rerank,
+            as many images as diptych rerank fit found best.
+        budget_ms: Re-rank as many images as this many milliseconds allow.
+        beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
     """
     queries.check_k(k)
     if null and common.json:
         raise ConfigError("found --null and --json; leave one out (--json --paths lists the paths too)")
     sheet, more_words = _sheet_file(preview)
     text = _asked_for([*words, *more_words], image, like, by_generated, cut)
-    if library is None:
-        raise ConfigError("--library is missing; name the folder that diptych index made")
-    if rerank or budget_ms is not None:
+    is_reranked = bool(rerank) or reranker is not None or budget_ms is not None
+    if is_reranked:
         need("torch", "diptych search --rerank")
     collection = _opened(library, model, needed=like is None)
-    if rerank or budget_ms is not None:
-        _attach(collection, slow, beta, common)
+    if is_reranked:
+        found = _attach(collection, reranker, beta, common)
+        rerank = rerank or (found.k if budget_ms is None else 0)
     drawn: Any = []
     notes: list[Note] = []
     if like is not None:
@@ -132,17 +124,17 @@ def search(
     else:
         _print(hits, plain(title), paths, notes, common)
     if preview is not None:
-        shown = [image.read_bytes()] if image is not None else [_png(picture) for picture in drawn]
+        shown = [image.read_bytes()] if image is not None else [_png(one) for one in drawn]
         _preview(collection, hits, plain(title), shown, sheet, common)
 
 
 def _asked_for(words: Sequence[str], image: Path | None, like: str | None, by_generated: str | None, cut: bool) -> str:
-    """The words of the query, checked; "" when a picture is asked for."""
+    """The words of the query, checked; "" when an image is asked for."""
     present = {"words": bool(words), "--image": image is not None, "--like": like is not None}
     present["--by-generated"] = by_generated is not None
     given = [name for name, is_given in present.items() if is_given]
     if len(given) > 1:
-        raise ConfigError(f"found {' and '.join(given)}; expected one of them (a sum may name pictures: --help)")
+        raise ConfigError(f"found {' and '.join(given)}; expected one of them (a sum may name image files: --help)")
     if given and given[0] != "words":
         return ""
     return queries.check_text(queries.join(["-" if word == " -" else word for word in words]), cut=cut)
@@ -171,27 +163,27 @@ def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
 
 
 def _drawn(words: str, generator: str, common: Common) -> Any:
-    """Pictures of the words, uint8 (n, s, s, 3)."""
+    """Images of the words, uint8 (n, s, s, 3)."""
     from diptych import synthesis
 
     return synthesis.load(generator).generate([words] * _DRAWN, seed=common.seed or 0)
 
 
-def _mean_vector(collection: Library, pictures: Any) -> Any:
-    """The unit vector in the middle of several pictures'."""
+def _mean_vector(collection: Library, images: Any) -> Any:
+    """The unit vector in the middle of several images'."""
     from diptych.core.cosine import normalise
 
     if collection.model is None:
-        raise ConfigError("the library's model is not loaded, so pictures cannot be looked for")
-    return normalise(collection.model.encode_images(list(pictures)).mean(axis=0))
+        raise ConfigError("the library's model is not loaded, so an image cannot be searched for")
+    return normalise(collection.model.encode_images(list(images)).mean(axis=0))
 
 
-def _png(picture: Any) -> bytes:
+def _png(image: Any) -> bytes:
     from PIL import Image
 
     from diptych.library.rendering import png
 
-    return png(Image.fromarray(picture))
+    return png(Image.fromarray(image))
 
 
 def _place(hit: Hit) -> str:
@@ -203,23 +195,27 @@ def _place(hit: Hit) -> str:
     return f"{one_line(hit.meta['video'])}  {hit.meta['start']:.1f}-{hit.meta['end']:.1f} s"
 
 
-def _attach(collection: Library, slow: str | None, beta: float | None, common: Common) -> None:
+def _attach(collection: Library, named: str | None, beta: float | None, common: Common) -> "Reranker":
     """Load the cross-encoder whose tokens the library holds, and what was fitted for the two."""
     from diptych.library import tokens
 
-    named = slow or tokens.remembered(collection.folder)
+    named = named or tokens.remembered(collection.folder)
     if named is None:
-        raise tokens.missing(collection.folder, _cross_encoder_here())
+        raise tokens.missing(collection.folder, _trained_here())
     from diptych.models.cross_encoder import load_cross_encoder
     from diptych.runs import reranking
 
-    cross_encoder = load_cross_encoder(named, device=common.device)
-    collection.attach(
-        reranking.reranker(collection.card.fingerprint, cross_encoder, beta=beta, named=collection.card.model)
+    found = reranking.reranker(
+        collection.card.fingerprint,
+        load_cross_encoder(named, device=common.device),
+        beta=beta,
+        named=collection.card.model,
     )
+    collection.attach(found)
+    return found
 
 
-def _cross_encoder_here() -> str | None:
+def _trained_here() -> str | None:
     """The folder of a cross-encoder that was trained in the working folder, if there is one."""
     from diptych.models.cross_encoder.folder import KIND
     from diptych.models.folder import kind_of

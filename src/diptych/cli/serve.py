@@ -11,50 +11,44 @@ from diptych.core.errors import ConfigError
 from diptych.core.extras import needed_by
 from diptych.core.memory import share_arenas
 
-from .shared import Common
+from .shared import Common, GeneratorAddress, RerankerAddress
 
 if TYPE_CHECKING:
     from diptych.library import Encoder
     from diptych.serve.cross_encoder import ServedCrossEncoder
     from diptych.serve.drawing import Generator
 
-COMMON = Common()
-
 
 def serve(
     *,
-    library: Annotated[list[str], Parameter(negative=())],
+    library: Annotated[list[str], Parameter(metavar="[NAME=]FOLDER")],
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
     generate_token: bool = False,
-    allowed_host: Annotated[list[str] | None, Parameter(negative=())] = None,
-    trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
+    allowed_host: list[str] | None = None,
+    trusted_proxy: list[str] | None = None,
     read_only: bool = False,
     fetch_urls: bool = False,
     decoders: int = 2,
-    slow: str | None = None,
+    reranker: RerankerAddress | None = None,
     beta: float | None = None,
-    generator: str | None = None,
-    common: Common = COMMON,
+    generator: GeneratorAddress | None = None,
+    common: Common = Common(),
 ) -> None:
     """A page for people and an API for programs, over one or more libraries.
 
     The page is at the address that is printed, the API's description at /docs. Only programs on this
     machine can reach it; for others to reach it, --host needs a token.
 
-    For example:
-
+    Examples:
         diptych serve --library ~/pictures.library
-
         diptych serve --library holidays=~/a.library --library work=~/b.library --port 9000
-
         diptych serve --library ~/pictures.library --host 0.0.0.0 --generate-token --read-only
-
-        diptych serve --library ~/pictures.library --slow runs/cross-encoder/model
+        diptych serve --library ~/pictures.library --reranker runs/cross-encoder/model
 
     Args:
-        library: Folder of a library, or name=folder; may be given several times.
+        library: Folder of a library, or NAME=FOLDER; repeat for several.
         host: Address to listen on.
         port: Port to listen on; 0 takes any that is free.
         token: What clients must know; at least 128 random bits. Better in DIPTYCH_SERVE_TOKEN than here.
@@ -63,12 +57,12 @@ def serve(
         trusted_proxy: Address or network of a proxy in front of the server, such as 127.0.0.1 or 10.0.0.0/8; clients
             are told apart by the X-Forwarded-For that it writes.
         read_only: Nobody may add, describe or delete.
-        fetch_urls: Pictures may be given by https address, fetched by this machine.
-        decoders: Processes that decode pictures.
-        slow: A cross-encoder that re-ranks, describes and explains: its folder, or blip:NAME_OR_FOLDER. A library can
-            be re-ranked once it has the cross-encoder's tokens: diptych library add-tokens.
-        beta: Weight of the cosine beside the cross-encoder's score; what diptych fit-rerank found is the default.
-        generator: A model that draws pictures from words: its name or folder.
+        fetch_urls: Images may be given by https address, fetched by this machine.
+        decoders: Processes that decode images.
+        reranker: Cross-encoder that re-ranks, describes and explains: its model folder, or blip:NAME_OR_FOLDER. A
+            library can be re-ranked after diptych rerank prepare.
+        beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
+        generator: Generator for searches by drawn images: a shipped generator's name, or a model folder.
     """
     with needed_by("diptych serve"):
         from diptych.serve import libraries, run
@@ -91,7 +85,11 @@ def serve(
     folders = libraries.named(library)
     run.log_to_stderr(quiet=common.quiet)
     application = create_app(
-        settings, folders, models_of(folders), cross_encoder=_slow(slow, beta, common), generator=_generator(generator)
+        settings,
+        folders,
+        models_of(folders),
+        cross_encoder=_reranker(reranker, beta, common),
+        generator=_generator(generator),
     )
 
     def ready(address: str) -> None:
@@ -108,11 +106,11 @@ def serve(
     run.serve(application, settings, ready)
 
 
-def _slow(named: str | None, beta: float | None, common: Common) -> ServedCrossEncoder | None:
+def _reranker(named: str | None, beta: float | None, common: Common) -> ServedCrossEncoder | None:
     if named is None:
         if beta is not None:
             raise ConfigError(
-                "--beta weighs the cosine beside a cross-encoder's score; name the cross-encoder with --slow"
+                "--beta weighs the cosine beside the score of a --reranker; name one, or leave --beta out"
             )
         return None
     from diptych.models.cross_encoder import load_cross_encoder
@@ -129,7 +127,7 @@ def _generator(named: str | None) -> Generator | None:
     try:
         synthesis = importlib.import_module("diptych.synthesis")
     except ImportError as error:
-        raise ConfigError(f"--generator {named}: this diptych cannot draw pictures ({error})") from error
+        raise ConfigError(f"--generator {named}: this diptych cannot draw images ({error})") from error
     found: Generator = synthesis.load(named)
     return found
 

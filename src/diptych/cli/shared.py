@@ -1,4 +1,4 @@
-"""What every command shares: global flags, progress bars, printing, and errors turned into exit codes."""
+"""What every command shares: global flags, the types of arguments, progress bars and printing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, TypeVar
 
@@ -21,18 +22,38 @@ from diptych.core.text import one_line
 from .pulse import PULSE
 
 T = TypeVar("T")
+MOST_LISTED = 20  # lines of a long list in the text output; --json has them all
 
 
-@Parameter(name="*")
+_NAME_OR_FOLDER = "NAME|FOLDER"
+LibraryFolder = Annotated[Path, Parameter(metavar="FOLDER", help="Folder of the library.")]
+ModelAddress = Annotated[
+    str, Parameter(metavar=_NAME_OR_FOLDER, help="Dual encoder: a shipped model's name, or a model folder.")
+]
+RerankerAddress = Annotated[
+    str,
+    Parameter(metavar="FOLDER", help="Cross-encoder: its model folder, or blip:NAME_OR_FOLDER for a BLIP model."),
+]
+GeneratorAddress = Annotated[
+    str, Parameter(metavar=_NAME_OR_FOLDER, help="Generator: a shipped generator's name, or a model folder.")
+]
+Settings = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", metavar="KEY=VALUE", help="Override a setting, as section.key=value; repeat for several."),
+]
+Fresh = Annotated[bool, Parameter(help="Forget an earlier run in the same folder.")]
+
+
+@Parameter(name="*", group="Options of every command")
 @dataclass(frozen=True)
 class Common:
     """Flags that every command takes."""
 
-    json: Annotated[bool, Parameter(negative="")] = False
+    json: bool = False
     """Print one JSON document on stdout, for scripts."""
-    quiet: Annotated[bool, Parameter(negative="")] = False
+    quiet: bool = False
     """No progress bars and no news on stderr."""
-    debug: Annotated[bool, Parameter(negative="")] = False
+    debug: bool = False
     """Show tracebacks."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; only training and PyTorch towers use it."""

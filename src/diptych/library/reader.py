@@ -150,8 +150,8 @@ class Reader:
             raise LibraryError(
                 f"the re-ranking was fitted with the dual encoder {reranker.dual_encoder[:8]}, the library "
                 f"{escape(str(self._opened.folder))} was made by {about.fingerprint[:8]}; fit it for this model: "
-                f"diptych fit-rerank --fast {quote(about.model)} "
-                f"--slow {quote(address_of(reranker.cross_encoder))} --data PAIRS"
+                f"diptych rerank fit PAIRS --model {quote(about.model)} "
+                f"--reranker {quote(address_of(reranker.cross_encoder))}"
             )
         self.reranker = reranker
 

@@ -85,7 +85,7 @@ class Reranker:
         Raises ConfigError where nothing was fitted.
         """
         if self._relevance is None or self._prior is None:
-            raise ConfigError("no probabilities were fitted for this pair; run diptych fit-rerank")
+            raise ConfigError("no probabilities were fitted for this pair; run diptych rerank fit")
         prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
         return self._relevance.of(np.asarray(h, dtype=np.float64), prior, words)[0]
 

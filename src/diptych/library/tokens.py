@@ -147,7 +147,7 @@ def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: lis
 
 
 def address_of(cross_encoder: CrossEncoder) -> str:
-    """What --slow names a cross-encoder by; its name where it has no address."""
+    """What --reranker names a cross-encoder by; its name where it has no address."""
     return str(getattr(cross_encoder, "address", cross_encoder.name))
 
 
@@ -167,7 +167,7 @@ def remembered(library: Path) -> str | None:
 
 
 def missing(library: Path, cross_encoder: str | None) -> LibraryError:
-    """The error for a library without tokens of a cross-encoder, named as --slow names it; it says how to add them.
+    """The error for a library without tokens of a cross-encoder, named as --reranker names it; it says how to add them.
 
     With None nobody has named a cross-encoder: then of any.
     """
@@ -176,7 +176,8 @@ def missing(library: Path, cross_encoder: str | None) -> LibraryError:
     which = (
         "" if cross_encoder else " (runs/cross-encoder/model is what diptych train configs/cross_encoder.toml makes)"
     )
-    command = f"diptych library add-tokens {quote(shown)} --slow {quote(cross_encoder or 'runs/cross-encoder/model')}"
+    named = quote(cross_encoder or "runs/cross-encoder/model")
+    command = f"diptych rerank prepare --library {quote(shown)} --reranker {named}"
     return LibraryError(
         f"the library {shown} has no tokens {of_which}, so nothing can be re-ranked; add them once: {command}{which}"
     )

@@ -241,7 +241,7 @@ def check_relevance(
     )
     relevance = Relevance.from_json(pair.calibration)
     if relevance is None:
-        raise ModelError(f"{cross_encoder.folder} has no probabilities for this pair; run diptych fit-rerank again")
+        raise ModelError(f"{cross_encoder.folder} has no probabilities for this pair; run diptych rerank fit again")
     known = set(pair.records)
     prepared = prepare(dual_encoder, cross_encoder, pairs, progress=progress)
     scored = score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)

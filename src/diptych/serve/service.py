@@ -42,7 +42,7 @@ class Service:
         self.once = Once()
         self.health = Health(self._embed_a_text)
         self.slow_queue = SlowQueue(pressure, metrics)
-        self.background = Background("an upload has no tokens yet; run: diptych library add-tokens")
+        self.background = Background("an upload has no tokens yet; run: diptych rerank prepare")
         self.decoders = DecoderPool(
             pressure.decoders,
             images,

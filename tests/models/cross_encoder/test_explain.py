@@ -87,13 +87,13 @@ def test_the_overlay_is_a_picture_with_a_tile_a_word(cross_encoder_run, shapes):
 
 def test_from_the_command_line(cross_encoder_run, shapes, tmp_path: Path, capsys):
     picture, out = shapes.parent / "red-circle-40.png", tmp_path / "x.png"
-    command = ["explain-match", "a red circle", str(picture), "--slow", str(cross_encoder_run.model)]
+    command = ["explain", "a red circle", str(picture), "--by", "attention", "--reranker", str(cross_encoder_run.model)]
     assert run([*command, "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["word"] for one in told["words"]] == ["a", "red", "circle"]
     assert out.read_bytes().startswith(b"\x89PNG")
     assert run([*command, "--out", str(tmp_path / "x.jpg")]) == 2
-    assert run(["explain-match", "a red circle", "--slow", str(cross_encoder_run.model)]) == 2
+    assert run(["explain", "a red circle", "--by", "attention", "--reranker", str(cross_encoder_run.model)]) == 2
     command[1] = "a red circle " * 10
     assert run([*command, "--out", str(out), "--json"]) == 0
     (note,) = json.loads(capsys.readouterr().out)["notes"]

@@ -117,5 +117,5 @@ def read_outcome(path: Path) -> Outcome:
         raise DataError(f"cannot open {path}: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} holds no measures of generated pictures: {error}; write it with eval-generated --out"
+            f"{path} holds no measures of generated pictures: {error}; write it with diptych generator eval --out"
         ) from error

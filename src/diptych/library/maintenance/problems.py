@@ -11,11 +11,11 @@ from diptych.core.errors import LibraryError
 _NAMED = 5  # missing images in a message; the error has them all
 _REPAIR = "diptych library repair"
 _INDEX = "index its folder again"
-_BACKUP = "restore a backup, or delete it from the library"
+_BACKUP = "restore a backup, or remove it from the library"
 _REMEDIES = {
     "duplicate_id": _REPAIR,
     "duplicate_path": _REPAIR,
-    "bad_vector": f"{_REPAIR}, where its image is as it was; else {_BACKUP}",
+    "bad_vector": f"{_REPAIR} --vectors, where its image is as it was; else {_BACKUP}",
     "missing_file": _INDEX,
     "changed_file": _INDEX,
     "missing_original": _BACKUP,

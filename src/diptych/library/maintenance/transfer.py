@@ -339,7 +339,9 @@ def _opened(source: Path) -> Iterator[Path]:
         yield source
         return
     if not source.is_file():
-        raise LibraryError(f"there is no export at {shown}; make one with: diptych library export LIBRARY {shown}")
+        raise LibraryError(
+            f"there is no export at {shown}; make one with: diptych library export {shown} --library LIBRARY"
+        )
     with tempfile.TemporaryDirectory(prefix=".diptych-import.", dir=source.parent) as temporary:
         try:
             with tarfile.open(source, "r:") as tar:

@@ -53,7 +53,7 @@ def read_pair(folder: Path, dual_encoder: str, cross_encoder: str, named: str) -
     except OSError as error:
         raise ModelError(
             f"{folder} was not fitted to this dual encoder ({dual_encoder[:8]}); do so once, with PAIRS that neither "
-            f"was trained on: diptych fit-rerank --fast {quote(named)} --slow {quote(str(folder))} --data PAIRS"
+            f"was trained on: diptych rerank fit PAIRS --model {quote(named)} --reranker {quote(str(folder))}"
         ) from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}); fit the pair again") from error

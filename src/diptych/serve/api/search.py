@@ -99,8 +99,8 @@ async def _check_features(asked: SearchRequest, served: ServedLibrary) -> None:
     if asked.rerank:
         if not await served.read(served.can_rerank):
             raise ServeError(404, "no_such_model", "no model that can rerank is loaded for this library",
-                             "GET /libraries lists the features of each; diptych serve --slow and diptych library "
-                             "add-tokens give it this one.")  # fmt: skip
+                             "GET /libraries lists the features of each; diptych serve --reranker and diptych rerank "
+                             "prepare give it this one.")  # fmt: skip
         if asked.text is None:
             raise ServeError(422, "bad_request", "only words can be re-ranked", "Give text, or leave rerank out.")
     if asked.explain and not _words(asked):

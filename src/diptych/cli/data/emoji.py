@@ -7,22 +7,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from diptych.cli.outputs import check_folder
+from diptych.cli.shared import Common
 from diptych.core.extras import need
 from diptych.data.emoji import EmojiSettings
-
-from .outputs import check_folder
-from .shared import Common
-
-SETTINGS = EmojiSettings()
-COMMON = Common()
 
 
 def emoji(
     out: Path,
     /,
     *,
-    settings: Annotated[EmojiSettings, Parameter(name="*")] = SETTINGS,
-    common: Common = COMMON,
+    settings: Annotated[EmojiSettings, Parameter(name="*")] = EmojiSettings(),
+    common: Common = Common(),
 ) -> None:
     """Make an emoji data set: drawings by several vendors, names and keywords in many languages.
 
@@ -35,12 +31,9 @@ def emoji(
     Nothing is downloaded here. The folder is a source of pairs, one an emoji, split by emoji; LICENCES.md in
     it says whose work it is.
 
-    For example:
-
+    Examples:
         diptych data emoji emoji/
-
         diptych data emoji emoji/ --packages . --vendors google --vendors twitter --size 64
-
         diptych data emoji judge/ --packages . --vendors openmoji --vendors fluent --val-vendors google
 
     Args:

@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from diptych.cli.outputs import JSON_LINES, check_file
+from diptych.cli.shared import Common, ModelAddress
+from diptych.cli.sources import Reading
 from diptych.core.errors import DataError
 from diptych.data.readers import SourceOptions, open_source
-
-from .outputs import JSON_LINES, check_file
-from .shared import Common
 
 if TYPE_CHECKING:
     from diptych.data.mined import MinedRecord
     from diptych.evaluation.mining import Mined
-
-ANY_SOURCE = SourceOptions()
-COMMON = Common()
 
 
 def mine(
@@ -25,33 +22,30 @@ def mine(
     /,
     *,
     out: Path,
-    model: str = "base",
-    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    model: ModelAddress = "base",
+    options: Reading = SourceOptions(),
     k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
     margin: float = 0.2,
     guard: float = 0.1,
     text_guard: float = 0.85,
-    common: Common = COMMON,
+    common: Common = Common(),
 ) -> None:
-    """Find hard negatives: for each record, those that a trained model takes for it most readily.
+    """Find hard negatives: for each record, the wrong ones that a trained model finds most similar.
 
     Writes JSON lines, a record each, hardest first, for training to put into one batch. Records of
     the same class, with nearly the same text, or matching better than the true pair by more than
-    --guard are left out: they may be no negatives at all.
+    --guard are left out: they may match after all.
 
-    For example:
-
+    Examples:
         diptych data mine flickr8k/ --split train --out mined.jsonl
-
         diptych data mine pairs.csv --model runs/mine/model --k 20 --margin 0.3 --guard 0.05 --out mined.jsonl
 
     Args:
         source: File or folder of pairs.
         out: The file to write, NAME.jsonl; one that is there is replaced.
-        model: A shipped model's name, or a model folder.
         k: Negatives a record, at most.
         margin: How far, in cosine, a wrong match may stay below the right one and still count as hard.
-        guard: How far above the right one it may come and still count as wrong.
+        guard: How far, in cosine, it may come above the right one and still count as wrong.
         text_guard: Cosine between texts from which two records are taken to say the same.
     """
     import numpy as np
@@ -74,7 +68,7 @@ def mine(
     vectors = embed_pairs(encoder, pairs, progress=progress)
     opened.notes.extend(encoder.unfamiliar(vectors.images))
     if not len(vectors.images):
-        raise DataError(f"{opened.name} has no readable picture with a text; there is nothing to mine")
+        raise DataError(f"{opened.name} has no readable image with a text; there is nothing to mine")
     labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else np.arange(len(vectors.places))
     labels = joined_labels(
         labels, vectors.keys, vectors.image_owner

@@ -5,14 +5,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from diptych.cli.outputs import check_folder
+from diptych.cli.shared import Common, ModelAddress
+from diptych.cli.sources import Reading, learners
 from diptych.core.extras import need
 from diptych.data.readers import SourceOptions, open_source
-
-from .outputs import check_folder
-from .shared import Common
-
-ANY_SOURCE = SourceOptions()
-COMMON = Common()
 
 
 def filter_source(
@@ -20,8 +17,8 @@ def filter_source(
     /,
     *,
     out: Path,
-    model: str = "base",
-    options: Annotated[SourceOptions, Parameter(name="*")] = ANY_SOURCE,
+    model: ModelAddress = "base",
+    options: Reading = SourceOptions(),
     calibration: str | None = None,
     calibration_split: str | None = None,
     criterion: Literal["probability", "equal-error", "precision", "recall"] = "probability",
@@ -29,38 +26,33 @@ def filter_source(
     score: Literal["csls", "cosine"] = "csls",
     neighbours: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
     wrong: float | None = None,
-    common: Common = COMMON,
+    common: Common = Common(),
 ) -> None:
-    """Find the texts that do not belong to their picture, and write a source without them.
+    """Find the texts that do not belong to their image, and write a source without them.
 
     A model scores every pair; its scores become probabilities by comparing given pairs with
     shuffled ones. Writes into --out: pairs.jsonl (every pair with score, probability and verdict),
     kept.jsonl (a source of the kept ones), filter.json and filter.png (distributions, ROC, precision).
 
-    For example:
-
+    Examples:
         diptych data filter crawled.csv --out filtered/
-
         diptych data filter crawled.csv --out filtered/ --criterion precision --target 0.98
-
         diptych data filter crawled.csv --calibration clean.jsonl --calibration-split val --out filtered/
-
-        diptych train configs/heads.toml --data filtered/kept.jsonl
+        diptych train configs/heads.toml filtered/kept.jsonl
 
     Args:
         source: File or folder of pairs.
         out: Folder that the results are written into; made when it is not there.
-        model: A shipped model's name, or a model folder.
         calibration: Pairs that are known to be right; without it, half of the source's records calibrate.
         calibration_split: Use only this split of --calibration.
         criterion: Keep pairs this likely to be right, or aim at equal errors, a precision or a recall.
         target: The probability, precision or recall asked for.
         score: Cosine, or cosine against the neighbourhood of both sides (CSLS).
-        neighbours: Neighbours of either side that CSLS looks at.
+        neighbours: Nearest neighbours of either side that CSLS averages over.
         wrong: Share of wrong pairs in the source, if known; estimated when left out.
     """
     need("matplotlib", "diptych data filter")
-    from diptych.data.seen import learner_of, trained_among
+    from diptych.data.seen import trained_among
     from diptych.inspection.filtering import FilterSettings, filter_pairs, write_filtered
     from diptych.models import load
 
@@ -69,8 +61,7 @@ def filter_source(
     encoder = load(model)
     opened = open_source(source, options)
     pairs = list(opened)
-    learner = learner_of(encoder.name, encoder.folder, encoder.config.training)
-    trained_among(opened, pairs, learner, "it takes their texts for right more readily than other ones")
+    trained_among(opened, pairs, learners([encoder])[0], "it takes their texts for right more readily than other ones")
     known = list(open_source(calibration, SourceOptions(split=calibration_split))) if calibration else []
     result = filter_pairs(encoder, pairs, known, settings, progress=common.progress())
     files = write_filtered(result, pairs, out, f"{opened.name}, scored by {encoder.name}")
@@ -85,7 +76,7 @@ def filter_source(
         f"dropped, {100 * precision:.1f} % of the kept are right; AUC {result.outcome.auc:.3f}",
     ]
     if result.skipped:
-        lines.append(f"{len(result.skipped):,} pictures left out as unreadable, the first: {result.skipped[0].name}")
+        lines.append(f"{len(result.skipped):,} images left out as unreadable, the first: {result.skipped[0].name}")
     if without := sum(not pair.texts for pair in pairs):
         lines.append(f"left out as without a text: {without:,} of the records")
     lines += [str(path) for path in files.values()]

@@ -1,34 +1,29 @@
-"""`diptych models`."""
+"""`diptych models list`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from .shared import Common
+from diptych.cli.shared import Common
 
 
-def models(*folders: Path, common: Common = Common()) -> None:
+def list_models(*folders: Path, common: Common = Common()) -> None:
     """List the models at hand: those that ship with Diptych, and any folders given.
 
-    For example:
+    Examples:
+        diptych models list
+        diptych models list runs/*/model --json
 
-        diptych models
-
-        diptych models runs/*/model --json
-
-    Parameters
-    ----------
-    folders
-        Model folders to describe as well.
+    Args:
+        folders: Model folders to describe as well.
     """
     from diptych.models import SHIPPED, load
 
-    rows: list[dict[str, Any]] = []
     named: list[str | Path] = [*SHIPPED, *folders]
+    rows: list[dict[str, Any]] = []
     for name in named:
         model = load(name)
-        scores = model.config.training.get("validation", {})
         rows.append(
             {
                 "name": model.name,
@@ -38,7 +33,7 @@ def models(*folders: Path, common: Common = Common()) -> None:
                 "image_tower": model.config.image.source or model.config.image.tower,
                 "text_tower": model.config.text.tower,
                 "licence": model.config.licence,
-                "validation": dict(scores),
+                "validation": dict(model.config.training.get("validation", {})),
                 "summary": SHIPPED.get(str(name), ""),
             }
         )

@@ -1,0 +1,1 @@
+"""`diptych data`: check a source of pairs, clean it, translate it, or make one."""

@@ -1,0 +1,1 @@
+"""`diptych generator`: draw small images from words, and measure what draws them."""

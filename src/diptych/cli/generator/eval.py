@@ -1,0 +1,55 @@
+"""`diptych generator eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.cli.outputs import JSON, MARKDOWN, check_file
+from diptych.cli.shared import Common, GeneratorAddress, ModelAddress
+from diptych.cli.sources import Reading
+from diptych.core.files import write_bytes, write_json
+from diptych.data.readers import SourceOptions
+
+from .measuring import Measuring
+
+
+def evaluate(
+    source: str,
+    /,
+    *,
+    generator: GeneratorAddress,
+    model: ModelAddress = "base",
+    out: Path | None = None,
+    markdown: Path | None = None,
+    measuring: Measuring = Measuring(),
+    options: Reading = SourceOptions(),
+    common: Common = Common(),
+) -> None:
+    """Measure a generator on held-out texts, with real images beside by the same rules.
+
+    Fréchet and kernel distance, precision and recall, class score, R-precision, retrieval with the generated
+    image, diversity, objects found, and how much looks copied from the training images; with 95% intervals.
+    The numbers are called FID, KID and IS only with Inception's official weights.
+
+    The dual encoder reads images and texts for R-precision and retrieval; it must not be one that the generator
+    was trained with. Images that another program made are measured as --generator images:SOURCE, a source that
+    lists each with its text.
+
+    Examples:
+        diptych generator eval emoji/ --split val --generator runs/xmc/model --model runs/judge/model --fields name
+        diptych generator eval emoji/ --generator emoji --languages de --languages zh --out measures.json
+        diptych generator eval flickr8k/ --split val --generator images:made.jsonl --detector imagenet
+
+    Args:
+        source: File or folder of pairs. Drawn are the texts of its split: val, else test, else all, without --split.
+        out: Write the measures here as JSON; RUN/measures.json is where diptych generator report looks.
+        markdown: Write the table here as Markdown.
+    """
+    check_file(out, "--out", JSON, source)
+    check_file(markdown, "--markdown", MARKDOWN, source)
+    outcome, _, notes = measuring.measure(generator, source, options, model, common)
+    if out is not None:
+        write_json(out, outcome.to_json())
+    if markdown is not None:
+        write_bytes(markdown, (outcome.to_text() + "\n").encode())
+    common.show(outcome.to_json(), outcome.to_text(), notes)

@@ -1,0 +1,97 @@
+"""What `diptych generator eval` and `report` share: the flags of a measurement, and the measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import Parameter
+
+from diptych.core.extras import is_installed, need
+
+if TYPE_CHECKING:
+    from diptych.cli.shared import Common
+    from diptych.core.notes import Notes
+    from diptych.core.protocols import Progress
+    from diptych.data.readers import SourceOptions
+    from diptych.inspection.generators import Looked, Outcome, Tools
+
+
+@Parameter(name="*", group="How the generator is measured")
+@dataclass(frozen=True)
+class Measuring:
+    """How a generator is measured."""
+
+    train_split: str = "train"
+    """Split that the generator learnt from, for the check of copies; "" for none."""
+    texts: int = 1000
+    """Texts to draw, at most; every pair once before any comes again."""
+    noises: int = 2
+    """Images of each text."""
+    languages: tuple[str, ...] = ()
+    """The first is the language of the texts (en when left out); R-precision is also reported for the others."""
+    fields: tuple[str, ...] = ()
+    """Only texts of this field, such as name; repeat for several."""
+    pool: int = 100
+    """Texts that R-precision chooses from."""
+    bootstrap: int = 1000
+    """Resamples behind the intervals of means; 0 for none."""
+    features: str = "auto"
+    """Features behind the distances: efficientnet-lite0, base (the same without PyTorch and without classes),
+    inception:WEIGHTS.pth, or any image tower; auto is the first, or the second without the [train] extra."""
+    maps: str = "auto"
+    """Feature maps behind the diversity; "" leaves it out; auto is efficientnet-lite0-maps, or "" without [train]."""
+    detector: Literal["none", "imagenet"] = "none"
+    """Which detector looks for the objects that texts name."""
+
+    def measure(
+        self, generator: str, source: str, options: SourceOptions, model: str, common: Common, name: str = ""
+    ) -> tuple[Outcome, Looked, Notes]:
+        """Measure a generator on a source: the measures, what they were computed from, and notes on the source."""
+        from diptych.inspection.generators import (
+            About,
+            MeasureSettings,
+            choose_splits,
+            measure_generated,
+            open_generator,
+        )
+
+        tools = self._tools(model, common.progress())
+        lang, *others = self.languages or ("en",)
+        settings = MeasureSettings(
+            self.texts, self.noises, lang, tuple(others), self.fields, self.pool, bootstrap=self.bootstrap
+        )
+        chosen = choose_splits(source, options, self.train_split)
+        outcome, looked = measure_generated(
+            open_generator(generator),
+            chosen.pairs,
+            tools,
+            settings,
+            training=chosen.training,
+            seed=common.seed or 0,
+            about=About(name or generator, chosen.source.name, chosen.split, chosen.remarks),
+            progress=common.progress(),
+        )
+        return outcome, looked, chosen.source.notes
+
+    def _tools(self, model: str, progress: Progress) -> Tools:
+        """What looks at the images, by name. Raises MissingExtraError for what is not installed."""
+        from diptych.inspection.generators import MapExtractor, Tools, open_extractor
+        from diptych.inspection.generators.extractors import BUNDLED, DEFAULT
+        from diptych.models import load
+
+        lacks = not is_installed("torch")
+        features = {"auto": BUNDLED if lacks else DEFAULT}.get(self.features, self.features)
+        maps = {"auto": "" if lacks else "efficientnet-lite0-maps"}.get(self.maps, self.maps)
+        detector = None
+        if self.detector == "imagenet":
+            need("torch", "--detector imagenet")
+            from diptych.encoders.image.imagenet_classes import ImageNetDetector
+
+            detector = ImageNetDetector()
+        tools = Tools(
+            load(model) if model else None, open_extractor(features), MapExtractor(maps) if maps else None, detector
+        )
+        if lacks and "auto" in (self.features, self.maps):
+            progress.say("no class score and no diversity without PyTorch; for them: pip install 'diptych[train]'")
+        return tools

@@ -1,0 +1,1 @@
+"""`diptych library`: look after a library."""

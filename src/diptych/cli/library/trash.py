@@ -1,0 +1,113 @@
+"""`diptych library rm`, `undo`, `trash`, `purge`."""
+
+import re
+from dataclasses import asdict
+from shlex import quote
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder
+from diptych.core.errors import ConfigError
+from diptych.core.notes import Note, notes_json
+from diptych.core.text import one_line
+from diptych.library import Library
+
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+def rm(*targets: str, library: LibraryFolder, where: str | None = None, common: Common = Common()) -> None:
+    """Put images into the trash: by their ids, by their paths, or by a filter.
+
+    They are hidden everywhere, and no file is touched. `diptych library undo` brings them back. Indexing their folder
+    again also brings back what was named by its path, because that is how a folder is taken out of a library; what was
+    named by id or by --where stays away.
+
+    An argument of 16 hexadecimal digits is an id, as search prints it; every other one is a path, of an image or of
+    a folder, whether or not it still exists. Write ./NAME for a file whose name looks like an id.
+
+    Examples:
+        diptych library rm 4f0c2a9b1d3e5f67 --library ~/pictures.library
+        diptych library rm ~/Pictures/old --library ~/pictures.library
+        diptych library rm --where "width < 100" --library ~/pictures.library
+
+    Args:
+        targets: Ids, or paths of images and folders; not both in one command.
+        where: All images for which this holds, as for diptych search --where: "folder = 'Summer'".
+    """
+    ids = [target for target in targets if _ID.fullmatch(target)]
+    paths = [target for target in targets if not _ID.fullmatch(target)]
+    if bool(ids) + bool(paths) + (where is not None) != 1:
+        found = [name for name, given in (("ids", ids), ("paths", paths), ("--where", where is not None)) if given]
+        raise ConfigError(f"found {' and '.join(found) or 'nothing to remove'}; expected ids, paths or --where")
+    collection = Library.open(library)
+    deletion = collection.remove(paths) if paths else collection.delete(ids or None, where=where)
+    if deletion.ids:
+        more = f"to bring them back: diptych library undo {deletion.batch} --library {quote(str(library))}"
+    else:
+        more = "nothing to undo"
+    hints = [collection.nothing_passes(where)] if where is not None and not deletion.ids else []
+    if paths and not deletion.ids:
+        hints = [f"the library has no image at or below {', '.join(map(one_line, paths[:3]))}"]
+    value = {**asdict(deletion), "removed": len(deletion.ids)}
+    if hints:
+        value["notes"] = notes_json(Note("nothing_passes", 1, hint) for hint in hints)
+    common.show(value, "; ".join([f"{library}: {len(deletion.ids)} images put into the trash", more, *hints]))
+
+
+def undo(
+    batch: str | None = None, /, *, library: LibraryFolder, ids: list[str] | None = None, common: Common = Common()
+) -> None:
+    """Bring back what was put into the trash: by the newest command, or by the one named.
+
+    Examples:
+        diptych library undo --library ~/pictures.library
+        diptych library undo 9d2f6e0c41ab7758 --library ~/pictures.library
+        diptych library undo --ids 4f0c2a9b1d3e5f67 --library ~/pictures.library
+
+    Args:
+        batch: Images that one command put there: its batch, as rm and trash print it.
+        ids: Only these images.
+    """
+    undone = Library.open(library).undo(batch, ids=ids)
+    text = f"{library}: {len(undone.restored)} images are back"
+    if undone.kept:
+        text += f"; {len(undone.kept)} stay in the trash, because another image is at their path now"
+    common.show(asdict(undone), text)
+
+
+def trash(*, library: LibraryFolder, common: Common = Common()) -> None:
+    """List the trash: what was removed and not yet purged, newest first.
+
+    Examples:
+        diptych library trash --library ~/pictures.library
+        diptych library trash --library ~/pictures.library --json | jq -r '.[].item.path'
+    """
+    found = Library.open(library).trash()
+    lines = [f"{one.deleted}  {one.batch}  {one.item.id}  {one_line(one.item.path)}" for one in found[:MOST_LISTED]]
+    if len(found) > MOST_LISTED:
+        lines.append(f"and {len(found) - MOST_LISTED} more (all with --json)")
+    common.show([asdict(one) for one in found], "\n".join(lines) or "the trash is empty")
+
+
+def purge(
+    *,
+    library: LibraryFolder,
+    days: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 30.0,
+    now: bool = False,
+    common: Common = Common(),
+) -> None:
+    """Delete old trash for good. This cannot be undone.
+
+    Thumbnails go, and the files of uploaded images; files that were indexed where they lie are not touched.
+
+    Examples:
+        diptych library purge --library ~/pictures.library
+        diptych library purge --library ~/pictures.library --now
+
+    Args:
+        days: What was put into the trash at least this many days ago.
+        now: Everything in the trash.
+    """
+    count = Library.open(library).purge(0.0 if now else days)
+    common.show({"purged": count}, f"{library}: {count} images purged")

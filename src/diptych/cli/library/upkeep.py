@@ -1,0 +1,94 @@
+"""`diptych library info`, `verify`, `repair`, `compact`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from shlex import quote
+
+from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder
+from diptych.core.text import one_line
+from diptych.library import Library, card
+from diptych.library.maintenance import Problem
+
+
+def info(*, library: LibraryFolder, common: Common = Common()) -> None:
+    """What a library holds, and what --where can ask about.
+
+    Examples:
+        diptych library info --library ~/pictures.library
+        diptych library info --library ~/pictures.library --json
+    """
+    found = Library.open(library).info()
+    lines = [
+        f"{found.folder}: {found.images} images, {found.bytes_on_disk / 1e6:.1f} MB",
+        f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
+        f"rows: {'in the folder' if found.store == card.LANCE else found.store}",
+        "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
+    ]
+    common.show(asdict(found), "\n".join(lines))
+
+
+def verify(*, library: LibraryFolder, common: Common = Common()) -> None:
+    """Check that rows, vectors, files and thumbnails fit together; exit code 1 when they do not.
+
+    Nothing is changed. Each problem names what repairs it.
+
+    Examples:
+        diptych library verify --library ~/pictures.library
+        diptych library verify --library ~/pictures.library --json | jq .kinds
+    """
+    verdict = Library.open(library).verify()
+    lines = [f"{verdict.images} images, {len(verdict.problems) or 'no'} problems"]
+    lines += [_described(problem, library) for problem in verdict.problems[:MOST_LISTED]]
+    if len(verdict.problems) > MOST_LISTED:
+        lines.append(f"  and {len(verdict.problems) - MOST_LISTED} more (all with --json)")
+    common.show({**asdict(verdict), "kinds": verdict.kinds}, "\n".join(lines))
+    if verdict.problems:
+        raise SystemExit(1)
+
+
+def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Common()) -> None:
+    """Put right what verify names, as far as that is possible; exit code 1 when something is left.
+
+    Thumbnails and snapshots are made again, left-overs of killed processes go, of two rows for one path one goes
+    into the trash, uploaded files of no image move to the folder lost. What is left says what to do about it.
+
+    Examples:
+        diptych library repair --library ~/pictures.library
+        diptych library repair --library ~/pictures.library --vectors
+
+    Args:
+        vectors: Also compute damaged vectors again from their images, which loads the library's model.
+    """
+    encoder = None
+    if vectors:
+        from diptych.models import load
+
+        encoder = load(card.read(library).model)
+    found = Library.open(library, encoder).repair()
+    done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
+    lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
+    lines += [_described(problem, library) for problem in found.left[:MOST_LISTED]]
+    common.show(asdict(found), "\n".join(lines))
+    if found.left:
+        raise SystemExit(1)
+
+
+def compact(*, library: LibraryFolder, common: Common = Common()) -> None:
+    """Free disk space: old versions and left-overs go, missing thumbnails are made again.
+
+    Examples:
+        diptych library compact --library ~/pictures.library
+    """
+    collection = Library.open(library)
+    before = collection.info().bytes_on_disk
+    collection.compact()
+    after = collection.info().bytes_on_disk
+    text = f"{library}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
+    common.show({"bytes_before": before, "bytes_after": after}, text)
+
+
+def _described(problem: Problem, library: Path) -> str:
+    """A problem on one line, with the command that repairs it."""
+    command = "diptych library repair"
+    remedy = problem.remedy.replace(command, f"{command} --library {quote(str(library))}")
+    return one_line(f"  {problem.kind}: {problem.name}: {problem.detail}; to repair: {remedy}")

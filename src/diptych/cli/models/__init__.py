@@ -1,0 +1,1 @@
+"""`diptych models`: the models at hand."""

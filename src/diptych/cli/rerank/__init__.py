@@ -1,0 +1,1 @@
+"""`diptych rerank`: re-rank search results with a cross-encoder."""

@@ -1,0 +1,28 @@
+"""`diptych rerank prepare`."""
+
+from __future__ import annotations
+
+from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder, RerankerAddress
+from diptych.core.extras import need
+from diptych.core.text import one_line
+
+
+def prepare(*, library: LibraryFolder, reranker: RerankerAddress, common: Common = Common()) -> None:
+    """Store the re-ranker's tokens of every image of a library, so that search --rerank encodes no image again.
+
+    Only images without tokens are read. When it is interrupted, the same command goes on.
+
+    Examples:
+        diptych rerank prepare --library ~/pictures.library --reranker runs/cross-encoder/model
+    """
+    need("torch", "diptych rerank prepare")
+    from diptych.library import Library, tokens
+    from diptych.models.cross_encoder import load_cross_encoder
+
+    report = Library.open(library).add_tokens(
+        load_cross_encoder(reranker, device=common.device), progress=common.progress()
+    )
+    tokens.remember(library, reranker)
+    lines = [f"{library}: {report.to_text()}"]
+    lines += [one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped[:MOST_LISTED]]
+    common.show(report.to_json(), "\n".join(lines))

@@ -1,0 +1,124 @@
+"""What a saved model is, in one place for every kind: dual encoder, cross-encoder, generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.core.config import Part
+from diptych.core.extras import need
+from diptych.models.folder import CARD, kind_of
+
+CROSS_ENCODER, GENERATOR = "cross", "synthesis"  # `kind` in config.json
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model as its folder describes it."""
+
+    name: str
+    kind: str  # dual encoder, cross-encoder, generator
+    folder: str
+    fingerprint: str
+    licence: str
+    parts: Mapping[str, str]  # towers, heads, sizes: what each is, in words
+    languages: tuple[str, ...]  # that the text tower knows; empty where it does not say
+    data: Mapping[str, Any]  # what it was trained on: records and fingerprints
+    scores: Mapping[str, Any]  # on its validation records
+    card: str  # the model card, Markdown
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """The facts a line each, then the card."""
+        rows = {"kind": self.kind, "folder": self.folder, "fingerprint": self.fingerprint, **self.parts}
+        rows["languages"] = ", ".join(self.languages) or "not stated"
+        rows["training data"] = ", ".join(f"{key} {value}" for key, value in self.data.items()) or "not stated"
+        rows["validation"] = ", ".join(f"{key} {value}" for key, value in self.scores.items()) or "not measured"
+        rows["licence"] = self.licence or "not stated"
+        width = max(map(len, rows)) + 2
+        return "\n".join(
+            [self.name, *(f"  {key:{width}}{value}" for key, value in rows.items()), "", self.card.strip()]
+        )
+
+
+def describe_model(address: str | Path) -> ModelDescription:
+    """Describe a shipped model or generator by name, or a model folder of any kind.
+
+    Raises ModelError where there is no such model, and MissingExtraError for a cross-encoder without PyTorch.
+    """
+    from diptych.models import SHIPPED, load
+    from diptych.synthesis import folder as generators
+
+    folder = Path(address).expanduser()
+    kind = kind_of(folder)
+    if not kind and str(address) in generators.shipped() and str(address) not in SHIPPED:
+        folder, kind = generators.find(address), GENERATOR
+    if kind == GENERATOR:
+        return _generator(folder)
+    if kind == CROSS_ENCODER:
+        return _cross_encoder(folder)
+    model = load(address)
+    config = model.config
+    parts = {
+        "image": f"{config.image.source or config.image.tower}, head {_named(config.image.head)}",
+        "text": f"{config.text.source or config.text.tower}, head {_named(config.text.head)}",
+        "embedding": f"{model.dim} dimensions, {config.similarity}",
+    }
+    for side, settings in (("image", config.image), ("text", config.text)):
+        if settings.network is not None:
+            parts[side] += f", network {_named(settings.network)}"
+    return _described("dual encoder", model.folder, config, parts, model.languages)
+
+
+def _generator(folder: Path) -> ModelDescription:
+    from diptych import synthesis
+
+    generator = synthesis.load(folder)
+    config = generator.config
+    parts = {
+        "design": config.design,
+        "images": f"{config.size} x {config.size} pixels",
+        "text": f"{_named(config.text.tower)}, {config.text.max_words} words beside the sentence",
+    }
+    return _described("generator", folder, config, parts, generator.tower.languages)
+
+
+def _cross_encoder(folder: Path) -> ModelDescription:
+    need("torch", "a cross-encoder")
+    from diptych.models.cross_encoder.folder import read_config
+
+    config = read_config(folder)
+    parts = {
+        "image": config.image.source or config.image.tower,
+        "text": f"{config.vocabulary:,} word pieces, {config.network.max_tokens} a text at most",
+        "objective": config.objective.name,
+    }
+    return _described("cross-encoder", folder, config, parts, ())
+
+
+def _described(kind: str, folder: Path, config: Any, parts: Mapping[str, str], languages: Any) -> ModelDescription:
+    card = folder / CARD
+    return ModelDescription(
+        name=config.name,
+        kind=kind,
+        folder=str(folder),
+        fingerprint=config.fingerprint,
+        licence=config.licence,
+        parts=parts,
+        languages=tuple(sorted(languages)),
+        data=dict(config.training.get("data", {})),
+        scores=dict(config.training.get("validation", {})),
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+    )
+
+
+def _named(part: Part) -> str:
+    """A part and how many: `ensemble of 2 mlp`."""
+    members = part.options.get("members", ())
+    inside = list(dict.fromkeys(str(one.get("name", one)) if isinstance(one, Mapping) else str(one) for one in members))
+    return f"{part.name} of {len(members)} {' and '.join(inside)}" if inside else part.name
