@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,63 +20,57 @@ from .dual import DualEncoder
 from .shipped import as_model
 
 
-@dataclass(frozen=True)
-class EmbeddedPairs:
-    """Vectors of the pairs that could be read: their readable images, and all of their texts.
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedImages:
+    """Vectors of the images of every pair that could be read, and of views of them.
 
     Records are numbered from 0: `places` (where each is in the list of pairs), `ids` (labels, which may repeat) and
-    `groups` run along them. `image_owner` (the record an image belongs to), `image_refs` and `keys` (of the images'
-    bytes) run along the images; `owner` (the record a text belongs to), `languages`, `fields` and `values` along
-    the texts. Owners ascend. `skipped` names the unreadable images; a record without a readable one is left out
-    with its texts (`skipped_texts`). `without_texts` counts the pairs that had no text to begin with.
+    `groups` run along them. `image_owner` (the record an image belongs to, ascending), `image_refs` and `keys` (of the
+    images' bytes) run along the images; `views[v]` holds view v of every image. `skipped` names the unreadable images;
+    a record without a readable one is left out.
     """
 
     images: Float32[np.ndarray, "n d"]
-    texts: Float32[np.ndarray, "m d"]
+    views: Float32[np.ndarray, "v n d"]
     image_owner: Int64[np.ndarray, " n"]
-    owner: Int64[np.ndarray, " m"]
     places: Int64[np.ndarray, " records"]
     ids: tuple[str, ...]
     groups: tuple[str | None, ...]
     image_refs: tuple[ImageRef, ...]
-    keys: tuple[bytes | None, ...]
+    keys: tuple[bytes, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of which images and how many views of each were embedded, whatever the model."""
+        return self._content([self.image_owner], [str(len(self.views))])
+
+    def _content(self, owners: Sequence[Int64[np.ndarray, " _"]], values: Sequence[str]) -> str:
+        owned = fingerprint.of_bytes(*(owner.tobytes() for owner in owners))
+        groups = [group or "" for group in self.groups]
+        return fingerprint.combined([*self.ids, owned, fingerprint.of_bytes(*self.keys), *values, *groups])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedPairs(EmbeddedImages):
+    """Vectors of the pairs that could be read: their readable images, and all of their texts.
+
+    `owner` (the record a text belongs to, ascending), `languages`, `fields` and `values` run along the texts. The texts
+    of records that were left out are counted (`skipped_texts`), and so are the pairs that had no text to begin with.
+    """
+
+    texts: Float32[np.ndarray, "m d"]
+    owner: Int64[np.ndarray, " m"]
     languages: tuple[str | None, ...]
     fields: tuple[str, ...]
     values: tuple[str, ...]  # the texts themselves
-    skipped: tuple[Skipped, ...]
     skipped_texts: int
     without_texts: int
 
     @property
     def content(self) -> str:
         """Fingerprint of what was embedded: ids, images, texts and whose they are, whatever the model."""
-        owners = fingerprint.of_bytes(self.image_owner.tobytes(), self.owner.tobytes())
-        return fingerprint.combined([*self.ids, owners, _hashed(self.keys), *self.values, *_written(self.groups)])
-
-
-@dataclass(frozen=True)
-class EmbeddedImages:
-    """Vectors of the images of every pair that could be read, and of views of them.
-
-    `views[v]` holds view v of every image, in the same order; `image_owner`, `ids`, `groups`, `image_refs`, `keys` and
-    `skipped` are as in EmbeddedPairs.
-    """
-
-    images: Float32[np.ndarray, "n d"]
-    views: Float32[np.ndarray, "v n d"]
-    image_owner: Int64[np.ndarray, " n"]
-    ids: tuple[str, ...]
-    groups: tuple[str | None, ...]
-    image_refs: tuple[ImageRef, ...]
-    keys: tuple[bytes | None, ...]
-    skipped: tuple[Skipped, ...]
-
-    @property
-    def content(self) -> str:
-        """Fingerprint of which images and how many views of each were embedded, whatever the model."""
-        owners = fingerprint.of_bytes(self.image_owner.tobytes())
-        looks = str(len(self.views))
-        return fingerprint.combined([*self.ids, owners, _hashed(self.keys), looks, *_written(self.groups)])
+        return self._content([self.image_owner, self.owner], self.values)
 
 
 def embed_images(
@@ -90,7 +84,8 @@ def embed_images(
 ) -> EmbeddedImages:
     """Embed every image of each pair whether it has texts or not, and the named views of it.
 
-    Views are "flip" and "crop-K", as in training (`data.views`). Raises ConfigError for another name.
+    Views are "flip" and "crop-K", as in training (`data.views`). Equal images are encoded once, so that they are equal
+    vectors to the last bit. Raises ConfigError for another name.
     """
     model = as_model(model)
     names = (views.FULL, *view_names)
@@ -100,21 +95,40 @@ def embed_images(
         return np.stack([views.show(pixels, name, model.preprocess) for name in names])
 
     def encode(batch: PixelBatch) -> Float32[np.ndarray, "b v d"]:
-        return model.encode_pixels(np.concatenate(batch.extras)).reshape(len(batch.extras), len(names), -1)
+        pixels = np.concatenate(batch.extras) if view_names else batch.pixels
+        return model.encode_pixels(pixels).reshape(len(batch.pixels), len(names), -1)
 
-    reading = _Reading(model, batch_size, workers, progress, show)
-    read = reading.run(pairs, encode, np.zeros((0, len(names), model.dim), dtype=np.float32))
+    refs = [ref for pair in pairs for ref in pair.images]
+    owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
+    also = show if view_names else None
+    batches = stream(refs, model.preprocess, batch_size=batch_size, workers=workers, also=also, once=True)
+    rows, row_of = [np.zeros((0, len(names), model.dim), dtype=np.float32)], dict[bytes, int]()
+    keys: dict[int, bytes] = {}
+    bad: dict[int, Skipped] = {}
+    for batch in progress.track(batches, "images", -(-len(refs) // batch_size)):
+        if batch.indices:
+            rows.append(encode(batch))
+        keys |= batch.keys
+        row_of |= {keys[place]: len(row_of) + row for row, place in enumerate(batch.indices)}
+        bad |= dict(batch.skipped)
+    undecoded = {keys[place]: problem for place, problem in bad.items() if place in keys}
+    for place, key in keys.items():
+        if key in undecoded:
+            bad[place] = replace(undecoded[key], name=refs[place].name)
+    kept = [place for place in range(len(refs)) if place not in bad]
+    places, renumbered = np.unique(owner[kept], return_inverse=True)
+    vectors = np.concatenate(rows)[[row_of[keys[place]] for place in kept]].swapaxes(0, 1)
     missing = [Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image") for pair in pairs if not pair.images]
-    found = np.ascontiguousarray(read.vectors.swapaxes(0, 1))
     return EmbeddedImages(
-        images=found[0],
-        views=found[1:],
-        image_owner=read.owner,
-        ids=tuple(pairs[place].id for place in read.places),
-        groups=tuple(pairs[place].group for place in read.places),
-        image_refs=read.refs,
-        keys=read.keys,
-        skipped=(*missing, *read.skipped),
+        images=np.ascontiguousarray(vectors[0]),
+        views=np.ascontiguousarray(vectors[1:]),
+        image_owner=renumbered.astype(np.int64),
+        places=places.astype(np.int64),
+        ids=tuple(pairs[place].id for place in places),
+        groups=tuple(pairs[place].group for place in places),
+        image_refs=tuple(refs[place] for place in kept),
+        keys=tuple(keys[place] for place in kept),
+        skipped=(*missing, *(bad[place] for place in sorted(bad))),
     )
 
 
@@ -135,110 +149,23 @@ def embed_pairs(
     """
     model = as_model(model)
     wanted = [[text for text in pair.texts if not languages or text.lang in languages] for pair in pairs]
-    missing = [
-        Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image")
-        for pair, texts in zip(pairs, wanted, strict=True)
-        if texts and not pair.images
-    ]
-    asked = [pair if texts else replace(pair, images=()) for pair, texts in zip(pairs, wanted, strict=True)]
-
-    def encode(batch: PixelBatch) -> Float32[np.ndarray, "b 1 d"]:
-        return model.encode_pixels(batch.pixels)[:, None]
-
-    read = _Reading(model, batch_size, workers, progress).run(
-        asked, encode, np.zeros((0, 1, model.dim), dtype=np.float32)
+    asked = np.array([place for place, texts in enumerate(wanted) if texts], dtype=np.int64)
+    read = embed_images(
+        model, [pairs[place] for place in asked], batch_size=batch_size, workers=workers, progress=progress
     )
-    kept = [wanted[place] for place in read.places]
+    places = asked[read.places]
+    kept = [wanted[place] for place in places]
     texts = [text for own in kept for text in own]
     return EmbeddedPairs(
-        images=np.ascontiguousarray(read.vectors[:, 0]),
+        **vars(read) | {"places": places},
         texts=_encode_once_each(model, [text.value for text in texts], progress),
-        image_owner=read.owner,
         owner=np.repeat(np.arange(len(kept)), [len(own) for own in kept]).astype(np.int64),
-        places=read.places,
-        ids=tuple(pairs[place].id for place in read.places),
-        groups=tuple(pairs[place].group for place in read.places),
-        image_refs=read.refs,
-        keys=read.keys,
         languages=tuple(text.lang for text in texts),
         fields=tuple(text.field for text in texts),
         values=tuple(text.value for text in texts),
-        skipped=(*missing, *read.skipped),
         skipped_texts=sum(map(len, wanted)) - len(texts),
         without_texts=sum(not texts for texts in wanted),
     )
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The readable images of some pairs. `places` are the pairs that have one; `owner` counts along them."""
-
-    vectors: Float32[np.ndarray, "n v d"]
-    owner: Int64[np.ndarray, " n"]
-    places: Int64[np.ndarray, " records"]
-    refs: tuple[ImageRef, ...]
-    keys: tuple[bytes | None, ...]
-    skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How images are read."""
-
-    model: DualEncoder
-    batch_size: int
-    workers: int
-    progress: Progress
-    also: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "v s s 3"]] | None = None
-
-    def run(
-        self,
-        pairs: Sequence[Pair],
-        encode: Callable[[PixelBatch], Float32[np.ndarray, "b v d"]],
-        nothing: Float32[np.ndarray, "0 v d"],
-    ) -> _Read:
-        """Decode and encode the images of the pairs, those with the same bytes once."""
-        refs = [ref for pair in pairs for ref in pair.images]
-        owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
-        batches = stream(
-            refs,
-            self.model.preprocess,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            also=self.also,
-            once=True,
-        )
-        rows, row_of = [nothing], dict[bytes, int]()
-        keys: dict[int, bytes] = {}
-        bad: dict[int, Skipped] = {}
-        for batch in self.progress.track(batches, "images", -(-len(refs) // self.batch_size)):
-            if batch.indices:
-                rows.append(encode(batch))
-            keys |= batch.keys
-            row_of |= {keys[place]: len(row_of) + row for row, place in enumerate(batch.indices)}
-            bad |= dict(batch.skipped)
-        undecoded = {keys[place]: problem for place, problem in bad.items() if place in keys}
-        for place, key in keys.items():
-            if key in undecoded:
-                bad[place] = replace(undecoded[key], name=refs[place].name)
-        kept = [place for place in range(len(refs)) if place not in bad]
-        places, renumbered = np.unique(owner[kept], return_inverse=True)
-        return _Read(
-            np.concatenate(rows)[[row_of[keys[place]] for place in kept]],
-            renumbered.astype(np.int64),
-            places.astype(np.int64),
-            tuple(refs[place] for place in kept),
-            tuple(keys[place] for place in kept),
-            tuple(bad[place] for place in sorted(bad)),
-        )
-
-
-def _written(groups: Sequence[str | None]) -> list[str]:
-    return [group or "" for group in groups]
-
-
-def _hashed(keys: Sequence[bytes | None]) -> str:
-    return fingerprint.of_bytes(*(key or b"" for key in keys))
 
 
 def _encode_once_each(model: DualEncoder, texts: Sequence[str], progress: Progress) -> Float32[np.ndarray, "m d"]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -160,30 +161,29 @@ def share_layers(image: Head, text: Head) -> None:
     Of two ensembles each member shares with its like. Raises ConfigError when only one side is of that kind, the
     layers differ in size, or the members in number.
     """
-    if isinstance(image, EnsembleHead) and isinstance(text, EnsembleHead):
-        sharing = any(isinstance(head, SharedLayerHead) for head in (*image.heads, *text.heads))
-        if sharing and len(image.heads) != len(text.heads):
-            raise ConfigError(
-                f"ensembles whose heads share a layer need as many members on both sides, found {len(image.heads)} "
-                f"for images and {len(text.heads)} for texts"
-            )
-        for one, other in zip(image.heads, text.heads, strict=False):
-            share_layers(cast(Head, one), cast(Head, other))
+    ones, others = _members(image), _members(text)
+    if not any(isinstance(head, SharedLayerHead) for head in (*ones, *others)):
         return
-    if any(isinstance(member, SharedLayerHead) for head in (image, text) for member in _members(head)):
-        raise ConfigError("the head shared_layer shares a layer between modalities; give it to both image and text")
-    kinds = [isinstance(head, SharedLayerHead) for head in (image, text)]
-    if not any(kinds):
-        return
-    if not (isinstance(image, SharedLayerHead) and isinstance(text, SharedLayerHead)):
-        raise ConfigError("the head shared_layer shares a layer between modalities; give it to both image and text")
-    if image.shared.weight.shape != text.shared.weight.shape:
-        raise ConfigError("the heads that share a layer need the same hidden; leave it out on both sides")
-    text.shared = image.shared
+    if len(ones) != len(others) and isinstance(image, EnsembleHead) and isinstance(text, EnsembleHead):
+        raise ConfigError(
+            f"ensembles whose heads share a layer need as many members on both sides, found {len(ones)} "
+            f"for images and {len(others)} for texts"
+        )
+    for one, other in zip_longest(ones, others):
+        if not (isinstance(one, SharedLayerHead) and isinstance(other, SharedLayerHead)):
+            if isinstance(one, SharedLayerHead) or isinstance(other, SharedLayerHead):
+                raise ConfigError(
+                    "the head shared_layer shares a layer between modalities; give it to both image and text"
+                )
+        elif one.shared.weight.shape != other.shared.weight.shape:
+            raise ConfigError("the heads that share a layer need the same hidden; leave it out on both sides")
+        else:
+            other.shared = one.shared
 
 
-def _members(head: Head) -> list[nn.Module]:
-    return list(head.heads) if isinstance(head, EnsembleHead) else []
+def _members(head: nn.Module) -> list[nn.Module]:
+    """The heads side by side; a single head is its own only member."""
+    return [one for member in head.heads for one in _members(member)] if isinstance(head, EnsembleHead) else [head]
 
 
 @register.head("ensemble")
