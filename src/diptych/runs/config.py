@@ -11,6 +11,7 @@ from diptych.core.errors import ConfigError
 from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import Selection
+from diptych.data.online import OnlineImages
 from diptych.models import load
 from diptych.models.card import CardText
 from diptych.training.batch_order import PairShares
@@ -28,6 +29,7 @@ class DataConfig:
     langs: tuple[str, ...] = ()  # empty: all
     fields: tuple[str, ...] = ()  # empty: all
     views: tuple[str, ...] = ("full", "flip")
+    images: OnlineImages | None = None  # decode and augment images while training, in place of cached views
     plain: float = 0.4  # probability of a view that is no crop
     # texts of an image that stand in one batch, so that the image is embedded once for them; 0: each text is drawn
     # on its own, which is better where images cost nothing because their features are cached
@@ -89,13 +91,14 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must agree on: not where its data lies, nor how many workers read it."""
-        data = dataclasses.replace(self.data, source="", mined="", workers=1)
+        images = self.data.images and dataclasses.replace(self.data.images, workers=0)
+        data = dataclasses.replace(self.data, source="", mined="", workers=1, images=images)
         return to_dict(dataclasses.replace(self, card=CardText(), data=data))
 
     def refuse_unused(self, kind: str) -> None:
         """Raise ConfigError for a data setting that this kind of training would not use."""
         plain = DataConfig()
-        for name in ("language", "mined", "together"):
+        for name in ("images", "language", "mined", "together"):
             if getattr(self.data, name) != getattr(plain, name):
                 raise ConfigError(f"data.{name} has no effect on {kind}; leave it out")
 
@@ -138,6 +141,8 @@ class DualEncoderConfig(TrainConfig):
             raise ConfigError("a config needs either a loss to train for or a fit to compute; give one of the two")
         if self.fit is not None and self.data.mined:
             raise ConfigError("a fit uses no batches, so mined negatives have no effect; leave out data.mined")
+        if self.fit is not None and self.data.images is not None:
+            raise ConfigError("a fit reads each image once, without augmentation; leave out [data.images]")
         if self.fit is not None and (self.init or self.members > 1):
             raise ConfigError("a fit computes one member from nothing; leave out init and members")
         self._check_shares()

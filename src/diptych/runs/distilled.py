@@ -35,6 +35,11 @@ class DistilledConfig(TrainConfig):
     fresh: bool = False  # the student's heads start from scratch; otherwise from their weights
     compact: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data.images is not None:
+            raise ConfigError("the teacher's scores are of images without augmentation; leave out [data.images]")
+
     @property
     def recipe(self) -> str:
         """What trains it."""

@@ -22,6 +22,7 @@ from diptych.training.batch_order import BatchOrder, BatchRows, GroupedBatches, 
 from diptych.training.engine import Trainer
 from diptych.training.extra_loss import ExtraLoss
 from diptych.training.objectives import Contrastive
+from diptych.training.online_images import ImageLoader
 from diptych.training.two_sides import TwoSides, class_numbers
 
 from . import parts
@@ -122,11 +123,27 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             folder=folder,
             seed=seed,
             identity={"extra_loss": self.extra_loss.fingerprint} if self.extra_loss else {},
+            images=self._image_loader(seed),
             report=loss.report,
             start_epoch=loss.start_epoch,
             start_step=loss.start_step,
         )
         return trainer
+
+    def _image_loader(self, seed: int) -> ImageLoader | None:
+        """What reads images while training, where the config says so."""
+        settings, training = self.config.data.images, self.training
+        if settings is None:
+            return None
+        return ImageLoader(
+            training.image_refs,
+            self.image_tower,
+            settings,
+            seed=seed,
+            views=len(training.images),
+            batch_size=self.config.training.batch_size,
+            progress=self.place.progress,
+        )
 
     def _extra(self, image: nn.Module) -> tuple[Callable[[BatchRows, Embedded], Tensor] | None, float]:
         """The extra loss, weighted by its share, and that share."""

@@ -14,6 +14,7 @@ from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.types import Pair
 from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect
+from diptych.data.online import collect_online
 from diptych.data.seen import Seen
 from diptych.models import DualEncoder, card, familiarity, load
 from diptych.models.save import TrainedSide, save
@@ -57,22 +58,19 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         return [self.image_tower.fingerprint, self.text_tower.fingerprint]
 
     def collect(self, splits: Splits) -> tuple[FeaturePairs, FeaturePairs]:
-        """Cached features of every view of the training images, and of what validation looks at."""
+        """Features of the training records, under every view or read while training, and of what validation uses."""
         data, place = self.config.data, self.place
         if towers.trains_tokenizer(self.config.text.tower):
             self.text_tower = self._tokenizer(splits.train)
-        queries = QUERY_VIEWS if self.config.pairs.images else ()
-        training, validation = (
-            collect(
-                pairs,
-                self.image_tower,
-                self.text_tower,
-                place.features,
-                data.selection(views),
-                progress=place.progress,
-            )
-            for pairs, views in ((splits.train, data.views), (self._measured(splits.val), ("full", *queries)))
-        )
+        within = self.config.pairs.images > 0
+        common = self.image_tower, self.text_tower, place.features
+        if data.images is None:
+            training = collect(splits.train, *common, data.selection(), progress=place.progress)
+        else:
+            views = 2 if within else 1  # augmented views of an image in an epoch
+            training = collect_online(splits.train, *common, data.selection(), views=views, progress=place.progress)
+        measured = data.selection(("full", *(QUERY_VIEWS if within else ())))
+        validation = collect(self._measured(splits.val), *common, measured, progress=place.progress)
         note_cut(place.notes, training.captions, self.text_tower.count_tokens, self.text_tower.max_tokens)
         return training, validation
 

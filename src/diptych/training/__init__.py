@@ -1,1 +1,37 @@
-"""The training engine: batches, steps, schedules, early stopping, checkpoints, logs and curves."""
+"""Training: one loop for every method.
+
+`Trainer` fits any module to an objective: `Direct` for a loss that is a mean over the rows, `Contrastive` for one
+that compares all rows of a batch. A batch order says which rows meet in which batch (`batch_order`); images are
+cached rows, or are decoded and augmented while training (`ImageLoader`). Everything is a function of seed and epoch,
+and checkpoints hold the rest, so a killed run resumes to bit-identical weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diptych.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from .batch_order import BatchOrder, BatchRows, GroupedBatches, HardNegatives, MixedBatches, TextBatches
+    from .engine import FitResult, Trainer
+    from .objectives import Contrastive, Direct, Objective
+    from .online_images import ImageLoader
+    from .settings import TrainingSettings
+
+__all__ = [
+    "BatchOrder",
+    "BatchRows",
+    "Contrastive",
+    "Direct",
+    "FitResult",
+    "GroupedBatches",
+    "HardNegatives",
+    "ImageLoader",
+    "MixedBatches",
+    "Objective",
+    "TextBatches",
+    "Trainer",
+    "TrainingSettings",
+]
+__getattr__, __dir__ = lazy(__name__)

@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average that is validated and saved instead of the last step's."""
+"""Averaged weights: an exponential moving average that is validated and saved in place of the present weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class AveragedWeights:
     """a <- d * a + (1 - d) * w after each step, with d = min(decay, (1 + t) / (10 + t)) at step t from 0.
 
-    The smaller d of the first steps forgets the random start. Buffers are not averaged. Source: Polyak and
-    Juditsky 1992, in the exponential form; the ramp is that of TensorFlow's ExponentialMovingAverage.
+    The smaller d of the first steps removes the random start from the average. Buffers are not averaged. Source:
+    Polyak and Juditsky 1992, in the exponential form; the ramp is that of TensorFlow's ExponentialMovingAverage.
 
     Args:
         module: whose parameters are averaged.
@@ -27,7 +27,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights as they are after step number `step`, from 0."""
+        """Add the weights after step number `step`, from 0."""
         weight = 1 - min(self._decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.average.values()), list(self._parameters.values()), weight)
 
@@ -41,7 +41,7 @@ class AveragedWeights:
             self._swap()
 
     def load(self, average: Mapping[str, Tensor]) -> None:
-        """Go on from an average of before."""
+        """Take the average of a checkpoint."""
         for name, value in self.average.items():
             value.copy_(average[name])
 

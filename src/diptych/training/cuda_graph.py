@@ -1,7 +1,7 @@
 """A pass forward and backward, recorded once as a CUDA graph and then replayed.
 
-Networks of thousands of small operations keep a GPU waiting for Python: launching takes longer than computing.
-A replay launches all of them at once. Source: CUDA graphs, as `torch.cuda.CUDAGraph` offers them.
+With networks of thousands of small operations, launching them from Python takes longer than computing them. A replay
+launches all of them at once. Source: CUDA graphs, as `torch.cuda.CUDAGraph` offers them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from diptych.training import randomness
 
 LossTerm = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]  # a batch -> loss, and numbers for the log
 Recorder = Callable[[Callable[[], Sequence[Tensor]]], tuple[Sequence[Tensor], Callable[[], None]]]
-_WARM_UPS = 3  # runs before recording, in which libraries choose their ways and get their memory
+_WARM_UPS = 3  # runs before recording, in which libraries choose their algorithms and allocate their memory
 
 
 def record_on_gpu(run: Callable[[], Sequence[Tensor]]) -> tuple[Sequence[Tensor], Callable[[], None]]:

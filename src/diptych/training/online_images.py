@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import itertools
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from diptych.core.types import ImageRef, Skipped
 from diptych.data.images import decode_for, prepare, resized
 from diptych.data.online import OnlineImages
 from diptych.encoders.compat import import_torchvision
-from diptych.training.batch_order import IMAGES, BatchRows
+from diptych.training.batch_order import IMAGES, TEXTS, BatchRows
 from diptych.training.distributed import rank_rows
 
 Key = tuple[int, int, int]  # epoch, image, view
@@ -86,16 +86,16 @@ class AugmentedImages(Dataset[Tensor | Skipped]):
 
     @functools.cached_property
     def _transform(self) -> Any:
-        import_torchvision()
-        from torchvision.transforms import InterpolationMode, v2
-
+        v2 = _transforms()
         wanted, size = self._settings, [self._size, self._size]
         steps = []
         if wanted.rotation:
-            steps.append(v2.RandomRotation(wanted.rotation, InterpolationMode.BILINEAR))
+            steps.append(v2.RandomRotation(wanted.rotation, v2.InterpolationMode.BILINEAR))
         if wanted.random_crop:
             steps.append(
-                v2.RandomResizedCrop(size, wanted.random_crop, wanted.ratio, InterpolationMode.BICUBIC, antialias=True)
+                v2.RandomResizedCrop(
+                    size, wanted.random_crop, wanted.ratio, v2.InterpolationMode.BICUBIC, antialias=True
+                )
             )
         if wanted.flip:
             steps.append(v2.RandomHorizontalFlip(wanted.flip))
@@ -146,7 +146,7 @@ class ImageLoader:
         batch_size: int = _CHUNK,
         progress: Progress = SILENT,
     ) -> None:
-        import_torchvision()
+        _transforms()  # imported here once, and not in each worker
         self._tower = tower
         self._settings = settings
         self._views = views
@@ -156,9 +156,7 @@ class ImageLoader:
         self._images = 0
         workers = settings.processes
         chunks_ahead = max(2, math.ceil(batch_size / (_CHUNK * workers))) if workers else None
-        # PyTorch's advice against more workers than CPUs: the settings say how many
-        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-        self._loader: DataLoader[Tensor | Skipped] = DataLoader(
+        self._loader = _Loader(
             AugmentedImages(refs, tower.preprocess, settings, seed),
             batch_sampler=self._chunks,
             num_workers=workers,
@@ -211,6 +209,8 @@ class ImageLoader:
 
     def _keys_of(self, rows: BatchRows) -> Int[np.ndarray, " n"]:
         keys = rows.image * self._views + rows.view
+        if rows.kind == TEXTS:
+            return np.asarray(keys[:1])  # it needs none, but each batch has a chunk
         if rows.kind == IMAGES and rows.second is not None:
             keys = np.concatenate([keys, rows.second.row * self._views + rows.second.view])
         return np.unique(keys)
@@ -221,13 +221,17 @@ class ImageLoader:
         while True:
             started = time.perf_counter()
             chunk = next(chunks, None)
+            self._waiting += time.perf_counter() - started
             if chunk is None:
                 return
             if isinstance(chunk, Skipped):
                 raise chunk.error()
-            rows = torch.from_numpy(self._tower.embed(chunk.numpy())).to(device, non_blocking=True)
-            self._waiting += time.perf_counter() - started
-            yield rows
+            yield torch.from_numpy(self._tower.embed(chunk.numpy())).to(device, non_blocking=True)
+
+
+def _transforms() -> Any:
+    import_torchvision()
+    return importlib.import_module("torchvision.transforms.v2")
 
 
 @contextlib.contextmanager
@@ -243,6 +247,11 @@ def naming_dead_workers() -> Iterator[None]:
             "of shared memory in /dev/shm; lower data.images.workers, or set it to 0 to read without such processes; "
             "the same run goes on from its last checkpoint"
         ) from error
+
+
+class _Loader(DataLoader[Tensor | Skipped]):
+    def check_worker_number_rationality(self) -> None:
+        """No warning of more workers than CPUs: the settings say how many."""
 
 
 class _Chunks:

@@ -1,8 +1,8 @@
-"""Which parameters learn, at which share of the rate, from which epoch, by which optimiser.
+"""Which parameters learn, at which share of the learning rate, from which epoch, by which optimiser.
 
-Two attributes of a submodule are read: `learning_rate_scale` (its parameters learn at that share of the
-rate, as a pretrained backbone should) and `frozen_epochs` (it is left alone before that epoch: no gradient,
-and evaluation mode, so that its dropout is off and its batch norms keep still).
+Two attributes of a submodule are read: `learning_rate_scale` (its parameters learn at that share of the rate, as a
+pretrained backbone should) and `frozen_epochs` (in so many first epochs it is frozen: no gradient, and evaluation mode,
+so that its dropout is off and the statistics of its batch norms stay).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 class WarmUpFreeze:
-    """Leaves submodules with `frozen_epochs` alone until their time has come.
+    """Freezes submodules with `frozen_epochs` in their first epochs.
 
     Args:
-        module: the whole; parameters that do not learn now never will.
+        module: the whole. Parameters that do not learn when this is made never will.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -57,10 +57,10 @@ class WarmUpFreeze:
         self._parts = [part for part in module.modules() if getattr(part, "frozen_epochs", 0)]
 
     def start_epoch(self, epoch: int) -> None:
-        """Freeze what `epoch` (from 0) comes too early for, and thaw the rest; call it after `module.train()`."""
+        """Freeze what is frozen in `epoch` (from 0), and unfreeze the rest; call it after `module.train()`."""
         frozen = [part for part in self._parts if epoch < int(part.frozen_epochs)]  # type: ignore[arg-type]
-        still = {parameter for part in frozen for parameter in part.parameters()}
+        fixed = {parameter for part in frozen for parameter in part.parameters()}
         for parameter in self._learning:
-            parameter.requires_grad_(parameter not in still)
+            parameter.requires_grad_(parameter not in fixed)
         for part in frozen:
             part.eval()

@@ -1,4 +1,4 @@
-"""Where all random generators of a process stand, as tensors, so that a checkpoint can hold it."""
+"""The states of all random generators of a process as tensors, so that a checkpoint can hold them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ SCHEDULES = ("cosine", "constant", "linear", "step")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 OPTIMISERS = ("adamw", "adam", "sgd")
 
-# They change what is written down and when, never what is learnt: a resumed run may have others.
+# They change what is logged and when, never what is learnt: a resumed run may have others.
 FREE_TO_CHANGE = frozenset({"checkpoint_minutes", "checkpoint_steps", "log_steps", "tensorboard"})
 
 
@@ -21,14 +21,14 @@ class TrainingSettings:
     """How long, how fast, on what, and when to stop. A step is one update of the weights."""
 
     epochs: int = 10
-    batch_size: int = 1000  # pairs that meet in one loss, over all processes
+    batch_size: int = 1000  # pairs in one loss, over all processes
     learning_rate: float = 1e-3
     weight_decay: float = 0.05  # of matrices; decoupled for adamw, an L2 penalty for adam and sgd
     warmup: float = 0.1  # share of all steps with a rising learning rate
     schedule: str = "cosine"  # cosine | constant | linear | step, after the warm-up
     clip: float = 0.0  # largest norm of the gradient; 0 is no clipping
     patience: int = 0  # epochs without a better validation before stopping; 0 runs to the end
-    precision: str = "auto"  # auto | 32-true | bf16-mixed | 16-mixed; auto is bf16-mixed where that is quicker
+    precision: str = "auto"  # auto | 32-true | bf16-mixed | 16-mixed; auto is bf16-mixed where that is faster
     optimiser: str = "adamw"  # adamw | adam | sgd
     momentum: float = 0.9  # of sgd; the first beta of adam and adamw, whose second is 0.999
     step_at: float = 0.5  # schedule "step": share of all steps after which the rate drops
@@ -40,7 +40,9 @@ class TrainingSettings:
     checkpoint_steps: int = 0  # between two checkpoints within an epoch; 0 is none by count
     log_steps: int = 10  # between two lines of steps.jsonl; 0 is none
     tensorboard: bool = True  # write TensorBoard event files where its package is installed
-    devices: int = 0  # processes a machine, each with a GPU or CPU share; 0 is what the launcher started, else 1
+    devices: int = (
+        0  # processes a machine, each with its GPU or part of the CPUs; 0 is what the launcher started, else 1
+    )
     nodes: int = 0  # machines; 0 is what the launcher started, else 1
 
     def __post_init__(self) -> None:
