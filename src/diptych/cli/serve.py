@@ -16,7 +16,7 @@ from .shared import Common, GeneratorAddress, RerankerAddress
 if TYPE_CHECKING:
     from diptych.library import Encoder
     from diptych.serve.cross_encoder import ServedCrossEncoder
-    from diptych.serve.drawing import Generator
+    from diptych.serve.generating import Generator
 
 
 def serve(
