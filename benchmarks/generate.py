@@ -1,10 +1,10 @@
-"""How long a generator takes for a picture.
+"""How long a generator takes for an image.
 
     python benchmarks/generate.py [--model emoji] [--batch 8] [--rounds 50] [--threads 2]
 
 Texts are read and images drawn, batch by batch, as `diptych generator draw` does; every batch has other texts.
 Printed: milliseconds an image, median and 95th percentile over the rounds, and the same for drawing alone.
-Target: 50 ms a picture of 64 pixels, batches of 8, two cores.
+Target: 50 ms an image of 64 pixels, batches of 8, two cores.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def main() -> None:
         begun = time.perf_counter()
         read = generator.read(chosen)
         middle = time.perf_counter()
-        generator.paint(read, generator.noise(batch, seed=number))
+        generator.sample(read, generator.noise(batch, seed=number))
         end = time.perf_counter()
         whole.append(1000 * (end - begun) / batch)
         painting.append(1000 * (end - middle) / batch)
-    print(f"| {size} px, batches of {batch}, {arguments.threads} threads | ms a picture | p95 |\n|---|---|---|")
-    for name, took in (("words to picture", whole), ("painting alone", painting)):
+    print(f"| {size} px, batches of {batch}, {arguments.threads} threads | ms an image | p95 |\n|---|---|---|")
+    for name, took in (("words to image", whole), ("painting alone", painting)):
         print(f"| {name} | {np.median(took):.1f} | {np.quantile(took, 0.95):.1f} |")
     print(f"{'ok  ' if np.median(whole) <= TARGET else 'MISS'} target {TARGET:.0f} ms")
 

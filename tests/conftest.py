@@ -240,7 +240,7 @@ def small_synthesis_config(**changes: Any) -> Any:
         "name": "shapes-xmc",
         "size": 16,
         "steps": 6,
-        "eyes": Part("layout"),
+        "frozen_network": Part("layout"),
         "text": {"tower": Part("fake"), "max_words": 4},
         "xmc": XmcSettings(width=4, most=2, noise=6, sentence_width=8, word_width=8, space=8, region_side=8),
         "training": TrainingSettings(
@@ -275,13 +275,13 @@ def small_synthesis() -> Any:
 
 
 @pytest.fixture(scope="session")
-def painted(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained_generator(shapes: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small generator, trained for a moment, for reading only."""
     torch = pytest.importorskip("torch", reason="training needs the [train] extra")
     from diptych import runs
 
     torch.set_num_threads(1)  # sums over several come in another order, and tests compare bytes
-    out = tmp_path_factory.mktemp("painted")
+    out = tmp_path_factory.mktemp("trained_generator")
     return Trained(out, runs.train(small_synthesis_config(), str(shapes), out, device="cpu"))
 
 

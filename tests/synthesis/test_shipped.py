@@ -13,8 +13,8 @@ def emoji():
 
 def colour(generator, text):
     """Mean of what is not white."""
-    pictures = generator.generate([text] * 4, seed=3).reshape(-1, 3).astype(float)
-    return pictures[pictures.min(axis=1) < 200].mean(axis=0)
+    images = generator.generate([text] * 4, seed=3).reshape(-1, 3).astype(float)
+    return images[images.min(axis=1) < 200].mean(axis=0)
 
 
 def test_it_is_whole_and_small(emoji):
@@ -31,7 +31,7 @@ def test_it_hears_a_colour_in_several_languages(emoji):
         assert other[1] - other[0] > 20
 
 
-def test_equal_seeds_make_equal_pictures(emoji):
+def test_equal_seeds_make_equal_images(emoji):
     one, again, other = (emoji.generate(["a cat"], seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)

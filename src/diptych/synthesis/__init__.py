@@ -1,4 +1,4 @@
-"""From words to pictures: small generators, what they are trained against, and sampling from saved ones.
+"""From words to images: small generators, what they are trained against, and sampling from saved ones.
 
 `load` needs no PyTorch: a saved generator runs on ONNX Runtime.
 """

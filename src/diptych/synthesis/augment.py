@@ -20,7 +20,7 @@ _HOLE = 1 / 2  # of the side
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to each of b pictures; `apply` does it, with gradients."""
+    """What happens to each of b images; `apply` does it, with gradients."""
 
     colour: Float[Tensor, "b 3"] | None  # brightness, saturation, contrast; each in [0, 1)
     shift: Float[Tensor, "b 2"] | None  # down and right, as shares of the side
@@ -35,9 +35,9 @@ class Augmentation:
         hole = torch.rand(count, 2, device=device) if "cutout" in names else None
         return cls(colour, shift, hole)
 
-    def apply(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 s s"]:
-        """The pictures, in [-1, 1] or a little beyond, with their own changes."""
-        x = pictures
+    def apply(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 s s"]:
+        """The images, in [-1, 1] or a little beyond, with their own changes."""
+        x = images
         if self.colour is not None:
             brightness, saturation, contrast = self.colour.to(x.dtype)[:, :, None, None, None].unbind(1)
             x = x + (brightness - 0.5)

@@ -14,8 +14,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from diptych.core.shapes import Bool, Float
 
 
-class Paint(nn.Conv2d):
-    """The last map to a picture: REACH * tanh(convolution).
+class ImageLayer(nn.Conv2d):
+    """The last map to an image: REACH * tanh(convolution).
 
     A plain tanh reaches white, which is 1, nowhere: on drawings with a white ground it drives the map, and with it
     all colours, into saturation.
@@ -30,9 +30,9 @@ class Paint(nn.Conv2d):
         super().__init__(channels, 3, 3, padding=1)
 
     @torch.no_grad()
-    def begin_with(self, pictures: Float[Tensor, "n 3 s s"]) -> None:
-        """Make the mean colour of these pictures the one that is painted before anything is learnt."""
-        mean = pictures.float().mean((0, 2, 3)) / self.REACH
+    def start_from_mean_of(self, images: Float[Tensor, "n 3 s s"]) -> None:
+        """Make the mean colour of these images the one that is made before anything is learnt."""
+        mean = images.float().mean((0, 2, 3)) / self.REACH
         bias: Any = self.bias
         bias.copy_(torch.atanh(mean.clamp(-0.9, 0.9)))
 
@@ -45,7 +45,7 @@ class StandingNorm(nn.Module):
     """Batch normalisation: by the batch in training, by standing statistics afterwards.
 
     Standing statistics are means over many batches of the final weights (Brock et al. 2018, BigGAN,
-    arXiv 1809.11096, section 3), collected within `collecting`; nothing is averaged while training, so
+    arXiv 1809.11096, section 3), collected within `collecting_statistics`; nothing is averaged while training, so
     averaged weights get statistics of their own.
 
     Args:
@@ -62,7 +62,7 @@ class StandingNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
-        self.collected: int | None = None  # batches so far, within `collecting`
+        self.collected: int | None = None  # batches so far, within `collecting_statistics`
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """(x - mean) / sqrt(variance + 1e-5) of each channel."""
@@ -77,7 +77,7 @@ class StandingNorm(nn.Module):
 
 
 @contextlib.contextmanager
-def collecting(module: nn.Module) -> Iterator[None]:
+def collecting_statistics(module: nn.Module) -> Iterator[None]:
     """Within this block, each pass of a batch through `module` counts towards its standing statistics."""
     norms = [part for part in module.modules() if isinstance(part, StandingNorm)]
     for norm in norms:

@@ -20,7 +20,7 @@ _OF_MODEL = "model:"
 
 
 class EncoderTexts:
-    """The text side of a dual encoder as a text tower: embeddings in the space that pictures share."""
+    """The text side of a dual encoder as a text tower: embeddings in the space that images share."""
 
     def __init__(self, encoder: DualEncoder) -> None:
         self.encoder = encoder

@@ -1,4 +1,4 @@
-"""XMC-GAN's contrastive losses and the hinge loss, and the distance of two pictures.
+"""XMC-GAN's contrastive losses and the hinge loss, and the distance of two images.
 
 Source: XMC-GAN (arXiv 2101.04702), sections 4.1 and 4.3.
 """
@@ -40,7 +40,7 @@ def cosines(one: Float[Tensor, "n e"], other: Float[Tensor, "m e"]) -> Float[Ten
 def centred(rows: Float[Tensor, "*b e"], by: Float[Tensor, "*c e"] | None = None) -> Float[Tensor, "*b e"]:
     """Rows without the mean of `by` (their own, when left out).
 
-    What a network makes of any two pictures is alike to begin with (sums of positive numbers), so that cosines
+    What a network makes of any two images is alike to begin with (sums of positive numbers), so that cosines
     tell nothing and hardly learn; without the batch's mean they do.
     """
     rows = rows.float()
@@ -55,14 +55,14 @@ def word_region_scores(
     region_sharpness: float = 5.0,
     word_sharpness: float = 5.0,
 ) -> Float[Tensor, "n m"]:
-    """How well the regions of each picture show the words of each text.
+    """How well the regions of each image show the words of each text.
 
     a_wr = softmax over regions of rho_1 cos(w, r); c_w = sum_r a_wr r; S = 1/rho_2 log mean_w exp(rho_2 cos(w, c_w)).
     The paper has the sum over words, which favours long texts where lengths differ; the mean does not.
 
     Args:
         words, mask: of each text; False is padding.
-        regions: of each picture.
+        regions: of each image.
         region_sharpness, word_sharpness: rho_1 and rho_2.
     """
     words = functional.normalize(words.float(), dim=2)
@@ -89,7 +89,7 @@ def distance(
     made_maps: Sequence[Float[Tensor, "b _ _ _"]] = (),
     real_maps: Sequence[Float[Tensor, "b _ _ _"]] = (),
 ) -> Float[Tensor, " b"]:
-    """How far each picture is from its like: by colour, and by what a frozen network sees at each place.
+    """How far each image is from its like: by colour, and by what a frozen network sees at each place.
 
     Mean absolute difference of colours, plus the mean over maps and positions of |a - b|^2 with a and b of length
     one (Zhang et al. 2018, arXiv 1801.03924, without learnt weights).

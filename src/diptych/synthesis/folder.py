@@ -2,7 +2,7 @@
 
 config.json          design, size, noise, text tower and its fingerprint, training record, hashes of the files
 model.safetensors    every weight of the generator, in half precision
-generator.onnx       noise and text -> picture
+generator.onnx       noise and text -> image
 README.md            the model card
 
 Loading runs no code from the folder and needs no PyTorch.

@@ -1,4 +1,4 @@
-"""Frozen networks that look at pictures in [-1, 1]: for loss (2), for choosing the best step, for X-MRS."""
+"""Frozen networks that give features of images in [-1, 1]: for losses, and for choosing the best round."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from diptych.core.shapes import Float
 from diptych.synthesis.settings import START
 
 
-class Look(NamedTuple):
-    """What a frozen network sees: one vector a picture, and maps, finest first."""
+class FrozenFeatures(NamedTuple):
+    """What a frozen network sees: one vector an image, and maps, finest first."""
 
     features: Float[Tensor, "b f"]
     maps: tuple[Float[Tensor, "b c y x"], ...]
@@ -28,23 +28,23 @@ class Layout(nn.Module):
     def __init__(self) -> None:  # its options are none, not those of any module
         super().__init__()
 
-    def look(self, pictures: Float[Tensor, "b 3 s s"]) -> Look:
+    def extract(self, images: Float[Tensor, "b 3 s s"]) -> FrozenFeatures:
         """192 numbers, the colours of 8 x 8 fields less their mean, and maps of an eighth and a quarter of the size."""
-        small = functional.adaptive_avg_pool2d(pictures, 8).flatten(1)
-        maps = tuple(functional.avg_pool2d(pictures, share) for share in (2, 4) if pictures.shape[-1] // share >= START)
-        return Look(small - small.mean(1, keepdim=True), maps)
+        small = functional.adaptive_avg_pool2d(images, 8).flatten(1)
+        maps = tuple(functional.avg_pool2d(images, share) for share in (2, 4) if images.shape[-1] // share >= START)
+        return FrozenFeatures(small - small.mean(1, keepdim=True), maps)
 
-    def forward(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
         """The features alone."""
-        return self.look(pictures).features
+        return self.extract(images).features
 
 
 @register.frozen_network("efficientnet-lite0")
-class EfficientNetEyes(nn.Module):
+class EfficientNetFeatures(nn.Module):
     """EfficientNet-Lite0's features of several depths, each depth of length one, differentiable.
 
     Args:
-        size: pixels that pictures are scaled to; a multiple of 32.
+        size: pixels that images are scaled to; a multiple of 32.
     """
 
     def __init__(self, size: int = 128) -> None:
@@ -58,14 +58,14 @@ class EfficientNetEyes(nn.Module):
         self._read = STAGES
         (self.mean,), (self.std,) = {*LITE0.preprocess.mean}, {*LITE0.preprocess.std}
 
-    def train(self, mode: bool = True) -> EfficientNetEyes:
+    def train(self, mode: bool = True) -> EfficientNetFeatures:
         """Always in evaluation mode."""
         del mode
         return super().train(False)
 
-    def look(self, pictures: Float[Tensor, "b 3 s s"]) -> Look:
+    def extract(self, images: Float[Tensor, "b 3 s s"]) -> FrozenFeatures:
         """3808 numbers, and the maps of a quarter, an eighth and a sixteenth of the size."""
-        pixels = ((pictures + 1) * 127.5 - self.mean) / self.std
+        pixels = ((images + 1) * 127.5 - self.mean) / self.std
         if pixels.shape[-1] != self.size:
             pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
         x = self.net.bn1(self.net.conv_stem(pixels))
@@ -77,30 +77,30 @@ class EfficientNetEyes(nn.Module):
             if number in self._read:
                 pooled.append(_pooled(x))
         pooled.append(_pooled(self.net.bn2(self.net.conv_head(x))))
-        return Look(torch.cat(pooled, dim=1), tuple(maps))
+        return FrozenFeatures(torch.cat(pooled, dim=1), tuple(maps))
 
-    def forward(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
         """The features alone."""
-        return self.look(pictures).features
+        return self.extract(images).features
 
 
-_MAPS = (1, 2, 4)  # stages whose maps are a quarter, an eighth and a sixteenth of the picture
+_MAPS = (1, 2, 4)  # stages whose maps are a quarter, an eighth and a sixteenth of the image
 
 
 def _pooled(x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b f"]:
     return functional.normalize(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1).float(), dim=1)
 
 
-def maps_of(look: nn.Module | None, size: int) -> Look:
-    """The shapes that a frozen network gives for pictures of `size` pixels, as an example of one picture."""
-    if look is None:
-        raise ConfigError("a discriminator on pretrained features needs a frozen network; set eyes")
+def example_features(frozen: nn.Module | None, size: int) -> FrozenFeatures:
+    """The shapes that a frozen network gives for images of `size` pixels, as an example of one image."""
+    if frozen is None:
+        raise ConfigError("a discriminator on pretrained features needs a frozen network; set frozen_network")
     with torch.no_grad():
-        seen: Look = look.look(torch.zeros(1, 3, size, size))  # type: ignore[operator]
-    return seen
+        found: FrozenFeatures = frozen.extract(torch.zeros(1, 3, size, size))  # type: ignore[operator]
+    return found
 
 
-def eyes(part: Part) -> nn.Module:
+def frozen_network(part: Part) -> nn.Module:
     """The frozen network of that name: efficientnet-lite0 (option `size`) or layout. Raises ConfigError."""
     module: nn.Module = build("frozen_network", part)
     module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

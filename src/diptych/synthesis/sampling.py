@@ -1,4 +1,4 @@
-"""Pictures from a saved generator: ONNX Runtime, no PyTorch."""
+"""Images from a saved generator: ONNX Runtime, no PyTorch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from diptych.core.text import is_blank
 from diptych.encoders.onnx_session import start_session
 from diptych.synthesis import conditions
 from diptych.synthesis import folder as files
-from diptych.synthesis.grid import to_bytes
 from diptych.synthesis.words import TextArrays, embed_texts, without_words, words_or_text
 
 MAX_CHARACTERS = 1_000
-TOGETHER = 16  # pictures made at once: memory stays bounded, however many are asked for
+TOGETHER = 16  # images made at once: memory stays bounded, however many are asked for
 
 
 class UnknownLanguageWarning(UserWarning):
@@ -74,7 +73,7 @@ class SavedGenerator:
         """
         for text in texts:
             if is_blank(text):
-                raise DataError("found an empty text; say what the picture should show", Reason.EMPTY_TEXT)
+                raise DataError("found an empty text; say what the image should show", Reason.EMPTY_TEXT)
             if len(text) > MAX_CHARACTERS:
                 raise LimitError(
                     f"found a text of {len(text)} characters; at most {MAX_CHARACTERS} are read: shorten it"
@@ -89,13 +88,13 @@ class SavedGenerator:
         if lang and known and lang not in known:
             warnings.warn(
                 f"the text tower was not made for {lang!r} (it knows {', '.join(sorted(known))}); "
-                "pictures may have nothing to do with the words",
+                "images may have nothing to do with the words",
                 UnknownLanguageWarning,
                 stacklevel=2,
             )
 
     def unread_words(self, text: str) -> list[str]:
-        """Words beyond the first `max_words`: the sentence vector knows them, the regions do not look at them."""
+        """Words beyond the first `max_words`: the sentence vector includes them, the regions do not use them."""
         most = self.config.text.max_words
         return words_or_text(text)[most:] if most else []
 
@@ -112,8 +111,8 @@ class SavedGenerator:
         """Standard normal noise; the first rows do not depend on how many are asked for."""
         return np.random.default_rng(seed).standard_normal((count, self.config.noise), dtype=np.float32)
 
-    def paint(self, texts: TextArrays, noise: Float32[np.ndarray, "n z"]) -> UInt8[np.ndarray, "n h w 3"]:
-        """A picture for each text and its noise."""
+    def sample(self, texts: TextArrays, noise: Float32[np.ndarray, "n z"]) -> UInt8[np.ndarray, "n h w 3"]:
+        """An image for each text and its noise."""
         parts = []
         for start in range(0, len(texts), TOGETHER):
             here = slice(start, start + TOGETHER)
@@ -123,31 +122,31 @@ class SavedGenerator:
         return np.concatenate(parts)
 
     def generate(self, texts: Sequence[str], *, seed: int = 0, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
-        """One picture a text. Equal seeds give equal pictures; equal texts in one call get other noise each.
+        """One image a text. Equal seeds give equal images; equal texts in one call get other noise each.
 
         Raises ConfigError for no text at all, otherwise as `check`.
         """
         if not texts:
-            raise ConfigError("asked for 0 pictures; give at least one text")
+            raise ConfigError("asked for 0 images; give at least one text")
         return np.concatenate(list(self.stream(texts, seed=seed, lang=lang)))
 
     def stream(self, texts: Sequence[str], *, seed: int = 0, lang: str = "") -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
-        """The pictures of `generate`, a few at a time, however many there are."""
+        """The images of `generate`, a few at a time, however many there are."""
         draw = np.random.default_rng(seed)
         for start in range(0, len(texts), TOGETHER):
             part = texts[start : start + TOGETHER]
             noise = draw.standard_normal((len(part), self.config.noise), dtype=np.float32)
-            yield self.paint(self.read(part, lang), noise)
+            yield self.sample(self.read(part, lang), noise)
 
     def generate_like(self, images: Sequence[Any], *, seed: int = 0) -> UInt8[np.ndarray, "n h w 3"]:
-        """One picture for each picture, through the shared space of the encoder. Raises ConfigError without one."""
+        """One image for each image, through the shared space of the encoder. Raises ConfigError without one."""
         tower = self.tower
         if not isinstance(tower, conditions.EncoderTexts):
             raise ConfigError(
-                f"{self.folder} reads texts only; a generator with text.tower = 'encoder:base' takes pictures too"
+                f"{self.folder} reads texts only; a generator with text.tower = 'encoder:base' takes images too"
             )
         embedded = np.asarray(tower.encoder.encode_images(list(images)), dtype=np.float32)
-        return self.paint(self._padded(without_words(embedded)), self.noise(len(embedded), seed))
+        return self.sample(self._padded(without_words(embedded)), self.noise(len(embedded), seed))
 
     def between(self, one: TextArrays, other: TextArrays, steps: int) -> TextArrays:
         """`steps` texts on the straight way from `one` to `other` (one text each), both ends included.
@@ -182,6 +181,12 @@ class SavedGenerator:
     @cached_property
     def _started(self) -> Any:
         return start_session(self.folder / f"{files.GRAPH}.onnx", threads=self._threads)
+
+
+def to_bytes(images: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
+    """Float images (n, 3, h, w) in [-1, 1] as bytes (n, h, w, 3)."""
+    scaled = np.clip((images + 1) * 127.5, 0, 255)
+    return np.ascontiguousarray(np.rint(scaled).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 def load(name: str | Path, *, threads: int | None = None) -> SavedGenerator:

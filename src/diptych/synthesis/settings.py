@@ -14,7 +14,7 @@ START = 4  # pixels of the first map
 
 
 def check_size(size: int) -> None:
-    """Raise ConfigError for a picture's size that the generators cannot make."""
+    """Raise ConfigError for an image's size that the generators cannot make."""
     if size not in SIZES:
         raise ConfigError(f"size must be a power of two, one of {', '.join(map(str, SIZES))} pixels; found {size}")
 
@@ -35,20 +35,20 @@ class XmcSettings:
     noise: int = 128  # numbers of z
     sentence_width: int = 128  # of the sentence where it modulates
     mapping: int = 0  # hidden layers between the sentence and what modulates; 0 is a linear map, as in the paper
-    word_width: int = 64  # of the words where regions look at them
+    word_width: int = 64  # of the words where regions attend to them
     word_attention: bool = True  # modulate from 16 x 16 on by each region's own words
     sharpness: float = 15.0  # rho_0: how sharply a region chooses among the words
     discriminator_width: int = 0  # channels of the finest map of the discriminator; 0 is `width`
-    patches: float = 0.0  # the hinge loss of each region on its own, beside that of the whole picture
+    patches: float = 0.0  # the hinge loss of each region on its own, beside that of the whole image
     pretrained: bool = False  # the discriminator stands on the frozen network's maps instead of pixels alone
     space: int = 256  # numbers of an embedding in the contrastive losses
     region_side: int = 8  # pixels of the map whose positions are the regions
-    sentence: float = 1.0  # sentence <-> picture
+    sentence: float = 1.0  # sentence <-> image
     word: float = 1.0  # words <-> regions
     image: float = 1.0  # generated <-> real, in the discriminator's features
     frozen: float = 1.0  # generated <-> real, in the features of the frozen network
-    reconstruct: float = 0.0  # distance of the real picture from the nearest of some generated ones; not in the paper
-    nearest: int = 4  # how many: a text may have several pictures, and each noise may take one
+    reconstruct: float = 0.0  # distance of the real image from the nearest of some generated ones; not in the paper
+    nearest: int = 4  # how many: a text may have several images, and each noise may take one
     temperature: float = 0.1
     region_sharpness: float = 5.0  # rho_1: how sharply a word chooses among the regions
     word_sharpness: float = 5.0  # rho_2: how much the best fitting word counts
@@ -79,11 +79,11 @@ class XMrsSettings:
     noise: int = 100  # numbers of z
     condition_width: int = 128  # of the condition that is drawn around the embedding
     encoder: str = "base"  # the frozen dual encoder: name or folder of a model
-    encoder_size: int = 0  # pixels of a generated picture when the encoder sees it; 0 is the encoder's own size
+    encoder_size: int = 0  # pixels of a generated image when the encoder sees it; 0 is the encoder's own size
     condition: str = "text"  # text | image: whose embedding the generator gets
     classes: float = 1.0  # cross-entropy of the record's class, where records have one
     kl: float = 2.0
-    to_image: float = 32.0  # distance to the picture's embedding, as the frozen encoder sees it
+    to_image: float = 32.0  # distance to the image's embedding, as the frozen encoder sees it
     to_text: float = 32.0  # and to the text's
 
     def __post_init__(self) -> None:

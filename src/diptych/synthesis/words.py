@@ -83,7 +83,7 @@ def embed_texts(texts: Sequence[str], tower: TextTower, max_words: int) -> TextA
 
 
 def without_words(sentence: Float32[np.ndarray, "b d"]) -> TextArrays:
-    """Texts of which only the sentence is looked at."""
+    """Texts of which only the sentence is used."""
     count, dim = sentence.shape
     return TextArrays(sentence, np.zeros((count, 1, dim), np.float32), np.ones((count, 1), np.bool_))
 

@@ -34,7 +34,7 @@ def pairs(shapes: Path) -> dict[str, list[Pair]]:
 
 @pytest.fixture(scope="session")
 def tools(small_model: Path) -> Any:
-    """A trained judge, and the fake towers as eyes."""
+    """A trained judge, and the fake towers as frozen networks."""
     from diptych.inspection.generators import MapExtractor, Tools, open_extractor
     from diptych.models import load
 

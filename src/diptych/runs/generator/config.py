@@ -10,8 +10,8 @@ from typing import Any
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.runs.config import DataConfig, TrainConfig
+from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR
 from diptych.synthesis.conditions import ENCODER
-from diptych.synthesis.game import DISCRIMINATOR, GENERATOR
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, check_augmentations, check_size
 
 
@@ -41,7 +41,7 @@ class GeneratorConfig(TrainConfig):
     replay: bool = True  # on one GPU: hold all pairs there, record each network's step once and replay it
     augment: tuple[str, ...] = ("colour", "translation", "cutout")
     # the frozen network in whose features generated images are compared with real ones
-    eyes: Part = field(default_factory=lambda: Part("efficientnet-lite0"))
+    frozen_network: Part = field(default_factory=lambda: Part("efficientnet-lite0"))
     text: TextSettings = field(default_factory=TextSettings)
     xmc: XmcSettings | None = None  # one of the two designs
     x_mrs: XMrsSettings | None = None

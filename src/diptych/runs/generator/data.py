@@ -16,8 +16,8 @@ from diptych.core.shapes import Float, Int, UInt8
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, collect
 from diptych.encoders.image.pixel_tower import PixelTower
+from diptych.synthesis.adversarial_losses import Batch
 from diptych.synthesis.conditions import EncoderImages, EncoderTexts
-from diptych.synthesis.game import Batch
 from diptych.synthesis.words import CachedTexts, TextArrays, without_words
 from diptych.training.batch_order import BatchRows
 from diptych.training.two_sides import class_numbers, images_under_views

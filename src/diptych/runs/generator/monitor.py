@@ -14,9 +14,10 @@ from diptych.core.files import write_bytes, write_json
 from diptych.core.protocols import Progress
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
-from diptych.synthesis import watching
+from diptych.synthesis import monitoring
 from diptych.synthesis.contrast import centred, cosines
-from diptych.synthesis.grid import draw_grid, to_bytes
+from diptych.synthesis.image_files import draw_grid
+from diptych.synthesis.sampling import to_bytes
 
 from .config import GeneratorConfig
 from .data import GeneratorPairs
@@ -89,12 +90,12 @@ class RoundMonitor:
         labels = np.arange(len(made))
         ranks = ranks_from_scores(scores, Positives.from_labels(labels, labels))
         found = {f"R@{k}": round(100 * float(recall_at(ranks, k).mean()), 2) for k in (1, 5, 10)}
-        return {"score": round(sum(found.values()), 2), **found, **watching.diversity(shown, real)}
+        return {"score": round(sum(found.values()), 2), **found, **monitoring.diversity(shown, real)}
 
     def fit_statistics(self) -> None:
         """Statistics of the batch norms for the weights as they are, from fixed texts and noises."""
         batches = [self._training.given(records, self._device) for records in self._statistics]
-        watching.collect_statistics(self._generator, batches, [z.to(self._device) for z in self._statistics_noise])
+        monitoring.collect_statistics(self._generator, batches, [z.to(self._device) for z in self._statistics_noise])
 
     def _draw_samples(self) -> Tensor:
         count = len(self._shown)
@@ -126,7 +127,7 @@ class RoundMonitor:
 
     def raise_alarms(self, facts: dict[str, float], progress: Progress) -> dict[str, Any]:
         """Report signs of a collapse to the user; they are also returned for the log."""
-        found = watching.alarms(facts)
+        found = monitoring.alarms(facts)
         for alarm in found:
             progress.say(f"warning: {alarm}")
         return {"alarms": found} if found else {}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diptych.core.shapes import Int
 from diptych.data.features import CachedRows
-from diptych.synthesis.game import Batch
+from diptych.synthesis.adversarial_losses import Batch
 from diptych.training.batch_order import BatchRows
 
 from .data import GeneratorPairs, as_images, of_one_record

@@ -22,15 +22,15 @@ from diptych.runs.run import Fitted, Place
 from diptych.runs.trained import TrainedRecipe
 from diptych.synthesis import SavedGenerator, frozen_features, load
 from diptych.synthesis import folder as files
+from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR, AdversarialLosses, Batch, StepLoss
 from diptych.synthesis.conditions import EncoderTexts, text_tower
-from diptych.synthesis.discriminator import XmcDiscriminator
-from diptych.synthesis.game import DISCRIMINATOR, GENERATOR, Batch, Game, Outcome
-from diptych.synthesis.generator import XmcGenerator
-from diptych.synthesis.judge import Judge
+from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 from diptych.synthesis.settings import XmcSettings
-from diptych.synthesis.stack import StackDiscriminator, StackGenerator
-from diptych.synthesis.x_mrs import XMrsGame
-from diptych.synthesis.xmc import XmcGame
+from diptych.synthesis.x_mrs_losses import XMrsLosses
+from diptych.synthesis.x_mrs_networks import XMrsDiscriminator, XMrsGenerator
+from diptych.synthesis.xmc_discriminator import XmcDiscriminator
+from diptych.synthesis.xmc_generator import XmcGenerator
+from diptych.synthesis.xmc_losses import XmcLosses
 from diptych.training.adversarial import AdversarialObjective
 from diptych.training.batch_order import BatchRows, RandomBatches
 from diptych.training.cuda_graph import LossTerm
@@ -69,11 +69,11 @@ def build(config: GeneratorConfig, features: int, classes: int = 0, frozen: nn.M
     generator: nn.Module
     discriminator: nn.Module
     if config.x_mrs:
-        generator = StackGenerator(config.size, features, config.x_mrs)
-        discriminator = StackDiscriminator(config.size, classes, config.x_mrs)
+        generator = XMrsGenerator(config.size, features, config.x_mrs)
+        discriminator = XMrsDiscriminator(config.size, classes, config.x_mrs)
     else:
         settings = config.xmc or XmcSettings()
-        below = frozen_features.maps_of(frozen, config.size) if settings.pretrained else None
+        below = frozen_features.example_features(frozen, config.size) if settings.pretrained else None
         generator = XmcGenerator(config.size, features, settings)
         discriminator = XmcDiscriminator(config.size, features, settings, below)
     networks = TwoNetworks(generator, discriminator, config.discriminator_rate)
@@ -81,21 +81,21 @@ def build(config: GeneratorConfig, features: int, classes: int = 0, frozen: nn.M
     return networks
 
 
-def _game(
+def _losses(
     config: GeneratorConfig, networks: TwoNetworks, tower: TextTower, frozen: nn.Module
-) -> tuple[Game, list[nn.Module]]:
-    """The rules, and the frozen networks that they need."""
+) -> tuple[AdversarialLosses, list[nn.Module]]:
+    """The losses of the design, and the frozen networks that they need."""
     both = networks.generator, networks.discriminator
     if config.x_mrs:
         if not isinstance(tower, EncoderTexts):
             raise ConfigError(f"X-MRS is conditioned on a dual encoder's space, found {config.text_part.name!r}")
-        judge = Judge(tower.encoder, config.x_mrs.encoder_size)
-        return XMrsGame(*both, config.x_mrs, judge, config.augment), [
+        encoder = FrozenImageEncoder(tower.encoder, config.x_mrs.encoder_size)
+        return XMrsLosses(*both, config.x_mrs, encoder, config.augment), [
             frozen,
-            judge,
+            encoder,
         ]
     settings = config.xmc or XmcSettings()
-    return XmcGame(*both, settings, frozen, config.augment), [frozen]
+    return XmcLosses(*both, settings, frozen, config.augment), [frozen]
 
 
 def _fit_statistics(networks: TwoNetworks, training: GeneratorPairs, frozen: nn.Module, seed: int) -> None:
@@ -107,10 +107,10 @@ def _fit_statistics(networks: TwoNetworks, training: GeneratorPairs, frozen: nn.
             standard.fit(sample)
     images = training.images(training.spread(_STATISTICS_IMAGES))
     colours: Any = networks.generator.picture
-    colours.begin_with(images)
+    colours.start_from_mean_of(images)
     if isinstance(networks.discriminator, XmcDiscriminator) and networks.discriminator.below is not None:
         with torch.no_grad():
-            networks.discriminator.below.fit(frozen.look(images))  # type: ignore[operator]
+            networks.discriminator.below.fit(frozen.extract(images))  # type: ignore[operator]
 
 
 def _start_from(generator: nn.Module, config: GeneratorConfig, tower: TextTower) -> None:
@@ -140,7 +140,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
     def __init__(self, config: GeneratorConfig, place: Place) -> None:
         super().__init__(config, place)
         self.tower = text_tower(config.text_part)
-        self.frozen = frozen_features.eyes(config.eyes)
+        self.frozen = frozen_features.frozen_network(config.frozen_network)
         built = build(config, self.tower.dim, frozen=self.frozen)
         if config.init:
             _start_from(built.generator, config, self.tower)
@@ -171,8 +171,8 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         _fit_statistics(networks, pairs, self.frozen, config.seed)
         if config.init:
             _start_from(networks.generator, config, self.tower)
-        game, frozen = _game(config, networks, self.tower, self.frozen)
-        objective = self._objective(game, lambda: trainer.fabric.device)
+        losses, frozen = _losses(config, networks, self.tower, self.frozen)
+        objective = self._objective(losses, lambda: trainer.fabric.device)
         monitor = RoundMonitor(
             config, networks.generator, self.frozen, pairs, self.held_out, place.folder, lambda: objective.step + 1
         )
@@ -211,12 +211,12 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         scores = {key: value for key, value in best.items() if key.startswith(("R@", "score"))}
         return Fitted(scores, (result,), trainer.fabric.is_global_zero)
 
-    def _objective(self, game: Game, device: Callable[[], torch.device]) -> AdversarialObjective:
+    def _objective(self, losses: AdversarialLosses, device: Callable[[], torch.device]) -> AdversarialObjective:
         """With batches from the memory of the GPU where all pairs fit into it, otherwise read one by one."""
         config, networks = self.config, self.networks
         hold = config.replay and _fits(self.pairs, self.place.device)
 
-        def term(play: Callable[[Batch], Outcome]) -> LossTerm:
+        def term(play: Callable[[Batch], StepLoss]) -> LossTerm:
             def loss(batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
                 outcome = play(batch)
                 return outcome.loss, outcome.facts
@@ -232,7 +232,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
 
         return AdversarialObjective(
             {GENERATOR: networks.generator, DISCRIMINATOR: networks.discriminator},
-            {GENERATOR: term(game.generate), DISCRIMINATOR: term(game.discriminate)},
+            {GENERATOR: term(losses.generator_loss), DISCRIMINATOR: term(losses.discriminator_loss)},
             config.order,
             config.steps * config.training.epochs,
             read=read,
@@ -290,7 +290,8 @@ def write_card(config: GeneratorConfig, record: Mapping[str, Any]) -> str:
         text,
         record,
         f"A held-out record's real image found by the generated one, among {min(MEASURED, record['data']['val'])} "
-        f"records, in the features of `{config.eyes.name}`: {recalls} (the best round was chosen by their sum).",
+        f"records, in the features of `{config.frozen_network.name}`: {recalls} (the best "
+        "round was chosen by their sum).",
         [
             f"design `{config.design}`, text tower `{config.text_part.name}`, frozen; seed {config.seed}",
             f"{record['steps']} batches of {config.training.batch_size}, {config.discriminator_steps} for the "

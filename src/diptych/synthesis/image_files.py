@@ -1,4 +1,4 @@
-"""Pictures to disk: as one grid, or as files of their own, written as they are made."""
+"""Images to disk: as one grid, or as files of their own, written as they are made."""
 
 from __future__ import annotations
 
@@ -13,33 +13,49 @@ import PIL.Image
 from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes, write_json
 from diptych.core.protocols import SILENT, Progress
-from diptych.synthesis.grid import draw_grid
+from diptych.core.shapes import UInt8
 from diptych.synthesis.sampling import TOGETHER, SavedGenerator
 from diptych.synthesis.words import TextArrays
 
 ABOUT = "generate.json"
 _COLUMNS = 16
+_GAP = 2  # pixels between images of a grid
+
+
+def draw_grid(images: UInt8[np.ndarray, "n h w 3"], columns: int) -> bytes:
+    """The images row by row on white, as an encoded PNG."""
+    count, height, width, _ = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, dtype=np.uint8)
+    for number, image in enumerate(images):
+        top = _GAP + number // columns * (height + _GAP)
+        left = _GAP + number % columns * (width + _GAP)
+        sheet[top : top + height, left : left + width] = image
+    stream = io.BytesIO()
+    PIL.Image.fromarray(sheet).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def write_grid(
     generator: SavedGenerator, texts: Sequence[str], count: int, path: Path, *, seed: int = 0, to: str = ""
 ) -> int:
-    """A PNG with `count` pictures a text, all columns with their own noise; or a way from one text to another.
+    """A PNG with `count` images a text, all columns with their own noise; or a way from one text to another.
 
-    One text alone is broken into rows of 16. Returns how many pictures there are.
+    One text alone is broken into rows of 16. Returns how many images there are.
     """
     if to:
         one, other = generator.read([texts[0]]), generator.read([to])
         noise = np.repeat(generator.noise(1, seed), count, axis=0)
-        pictures = generator.paint(generator.between(one, other, count), noise)
+        images = generator.sample(generator.between(one, other, count), noise)
     else:
         noise = generator.noise(count, seed)
         read = generator.read(texts)
         rows = [_repeated(read, row, count) for row in range(len(texts))]
-        pictures = np.concatenate([generator.paint(row, noise) for row in rows])
+        images = np.concatenate([generator.sample(row, noise) for row in rows])
     columns = count if len(texts) > 1 else min(count, _COLUMNS)
-    write_bytes(path, draw_grid(pictures, columns))
-    return len(pictures)
+    write_bytes(path, draw_grid(images, columns))
+    return len(images)
 
 
 def write_folder(
@@ -51,10 +67,10 @@ def write_folder(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> int:
-    """`count` pictures of each text as `folder/TEXT-NUMBER.png`, both from 0, beside generate.json.
+    """`count` images of each text as `folder/TEXT-NUMBER.png`, both from 0, beside generate.json.
 
     Memory does not grow with the count. Called again with the same arguments, it goes on where it was
-    interrupted. Returns how many pictures there are. Raises ConfigError for a folder with other things in it.
+    interrupted. Returns how many images there are. Raises ConfigError for a folder with other things in it.
     """
     about = {
         "model": generator.config.name,
@@ -70,9 +86,9 @@ def write_folder(
             names = [folder / f"{row:04d}-{number:06d}.png" for number in range(start, start + len(noise))]
             if all(name.exists() for name in names):
                 continue
-            for name, picture in zip(names, generator.paint(_repeated(read, row, len(noise)), noise), strict=True):
+            for name, image in zip(names, generator.sample(_repeated(read, row, len(noise)), noise), strict=True):
                 stream = io.BytesIO()
-                PIL.Image.fromarray(picture).save(stream, "PNG")
+                PIL.Image.fromarray(image).save(stream, "PNG")
                 write_bytes(name, stream.getvalue())
     return count * len(texts)
 
@@ -98,7 +114,7 @@ def _claim(folder: Path, about: dict[str, object]) -> None:
         except ValueError:
             found = None
         if found != about:
-            raise ConfigError(f"{folder} holds pictures of another command (see {ABOUT}); choose another --folder")
+            raise ConfigError(f"{folder} holds images of another command (see {ABOUT}); choose another --folder")
         return
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; choose another --folder")

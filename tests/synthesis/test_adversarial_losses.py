@@ -12,16 +12,16 @@ pytest.importorskip("torch", reason="needs the [train] extra")
 import torch
 
 from diptych.core.errors import ConfigError
+from diptych.synthesis.adversarial_losses import Batch
 from diptych.synthesis.augment import Augmentation
-from diptych.synthesis.discriminator import XmcDiscriminator
-from diptych.synthesis.frozen_features import Layout, eyes
-from diptych.synthesis.game import Batch
-from diptych.synthesis.generator import XmcGenerator
+from diptych.synthesis.frozen_features import Layout, frozen_network
+from diptych.synthesis.monitoring import alarms, diversity
 from diptych.synthesis.settings import XmcSettings, XMrsSettings
-from diptych.synthesis.stack import StackDiscriminator, StackGenerator
-from diptych.synthesis.watching import alarms, diversity
-from diptych.synthesis.x_mrs import XMrsGame, kl_to_standard
-from diptych.synthesis.xmc import XmcGame
+from diptych.synthesis.x_mrs_losses import XMrsLosses, kl_to_standard
+from diptych.synthesis.x_mrs_networks import XMrsDiscriminator, XMrsGenerator
+from diptych.synthesis.xmc_discriminator import XmcDiscriminator
+from diptych.synthesis.xmc_generator import XmcGenerator
+from diptych.synthesis.xmc_losses import XmcLosses
 
 SIZES = {"width": 4, "most": 2, "noise": 6, "sentence_width": 8, "word_width": 8, "space": 8, "region_side": 8}
 NAMES = ("sentence", "word", "image", "frozen")
@@ -44,82 +44,82 @@ def batch(count=4):
 def xmc(**changes):
     torch.manual_seed(0)
     settings = XmcSettings(**SIZES, **changes)
-    look = Layout()
-    example = look.look(torch.zeros(1, 3, 16, 16)) if settings.pretrained else None
-    return XmcGame(
-        XmcGenerator(16, 10, settings), XmcDiscriminator(16, 10, settings, example), settings, look, ("translation",)
+    frozen = Layout()
+    example = frozen.extract(torch.zeros(1, 3, 16, 16)) if settings.pretrained else None
+    return XmcLosses(
+        XmcGenerator(16, 10, settings), XmcDiscriminator(16, 10, settings, example), settings, frozen, ("translation",)
     )
 
 
 @pytest.mark.parametrize("off", NAMES)
 def test_each_contrastive_loss_can_be_switched_off(off):
     names = set(NAMES) - {off}
-    assert set(xmc(**{off: 0.0}).generate(batch()).facts) == names | {"adversarial"}
-    found = {name for name in xmc(**{off: 0.0}).discriminate(batch()).facts if name.startswith("real ")}
+    assert set(xmc(**{off: 0.0}).generator_loss(batch()).facts) == names | {"adversarial"}
+    found = {name for name in xmc(**{off: 0.0}).discriminator_loss(batch()).facts if name.startswith("real ")}
     assert found == {f"real {name}" for name in names & {"sentence", "word"}}
 
 
 def test_all_off_is_a_plain_projection_gan():
-    game = xmc(**dict.fromkeys(NAMES, 0.0))
-    outcome = game.generate(batch())
-    assert float(outcome.loss) == pytest.approx(float(outcome.facts["adversarial"]), rel=1e-6)
-    outcome = game.discriminate(batch())
-    assert float(outcome.loss) == pytest.approx(float(outcome.facts["hinge"]), rel=1e-6)
+    losses = xmc(**dict.fromkeys(NAMES, 0.0))
+    step = losses.generator_loss(batch())
+    assert float(step.loss) == pytest.approx(float(step.facts["adversarial"]), rel=1e-6)
+    step = losses.discriminator_loss(batch())
+    assert float(step.loss) == pytest.approx(float(step.facts["hinge"]), rel=1e-6)
 
 
 def test_a_weight_multiplies_its_loss():
-    one, three = (xmc(word=weight).generate(batch()) for weight in (1.0, 3.0))
+    one, three = (xmc(word=weight).generator_loss(batch()) for weight in (1.0, 3.0))
     difference = float(three.loss - one.loss)
     assert difference == pytest.approx(2 * float(one.facts["word"]), rel=1e-4)
 
 
 def test_each_region_can_be_told_real_or_generated_on_its_own():
-    """The patch hinge is the hinge loss over all regions of all pictures, weighted and added."""
+    """The patch hinge is the hinge loss over all regions of all images, weighted and added."""
     off = dict.fromkeys(NAMES, 0.0)
-    outcome = xmc(patches=0.5, **off).discriminate(batch())
-    facts = {name: float(value) for name, value in outcome.facts.items()}
-    assert float(outcome.loss) == pytest.approx(facts["hinge"] + 0.5 * facts["patch hinge"], rel=1e-6)
-    game = xmc(patches=0.5, **off)
-    seen = game.discriminator(batch().pictures, batch().sentence)
-    assert seen.patches.shape == (4, 64)
-    outcome = game.generate(batch())
-    assert float(outcome.loss) == pytest.approx(float(outcome.facts["adversarial"]), rel=1e-6)
-    game.discriminator.requires_grad_(False)
-    outcome.loss.backward()
-    assert all(each.grad is not None for each in game.generator.start.parameters())
+    step = xmc(patches=0.5, **off).discriminator_loss(batch())
+    facts = {name: float(value) for name, value in step.facts.items()}
+    assert float(step.loss) == pytest.approx(facts["hinge"] + 0.5 * facts["patch hinge"], rel=1e-6)
+    losses = xmc(patches=0.5, **off)
+    output = losses.discriminator(batch().images, batch().sentence)
+    assert output.patches.shape == (4, 64)
+    step = losses.generator_loss(batch())
+    assert float(step.loss) == pytest.approx(float(step.facts["adversarial"]), rel=1e-6)
+    losses.discriminator.requires_grad_(False)
+    step.loss.backward()
+    assert all(each.grad is not None for each in losses.generator.start.parameters())
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_the_discriminators_turn_leaves_the_generator_without_gradient(pretrained):
-    game = xmc(pretrained=pretrained)
-    game.discriminate(batch()).loss.backward()
-    assert all(each.grad is None for each in game.generator.parameters())
-    assert all(each.grad is not None for each in game.discriminator.parameters())
+    losses = xmc(pretrained=pretrained)
+    losses.discriminator_loss(batch()).loss.backward()
+    assert all(each.grad is None for each in losses.generator.parameters())
+    assert all(each.grad is not None for each in losses.discriminator.parameters())
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_the_generators_turn_reaches_all_of_it(pretrained):
-    game = xmc(pretrained=pretrained)
-    game.discriminator.requires_grad_(False)
-    game.generate(batch()).loss.backward()
-    lacking = [name for name, each in game.generator.named_parameters() if each.grad is None]
+    losses = xmc(pretrained=pretrained)
+    losses.discriminator.requires_grad_(False)
+    losses.generator_loss(batch()).loss.backward()
+    lacking = [name for name, each in losses.generator.named_parameters() if each.grad is None]
     assert not lacking
 
 
-def test_the_discriminator_learns_its_contrast_on_real_pictures_alone():
+def test_the_discriminator_learns_its_contrast_on_real_images_alone():
     """With no adversarial term left, the generator's weights would not matter to the discriminator's loss."""
-    game = xmc()
+    losses = xmc()
     torch.manual_seed(5)
-    facts = game.discriminate(batch()).facts
+    facts = losses.discriminator_loss(batch()).facts
     with torch.no_grad():
-        for each in game.generator.parameters():
+        for each in losses.generator.parameters():
             each.add_(1.0)
     torch.manual_seed(5)
     torch.manual_seed(5)
     again = xmc()
-    again.generator = game.generator
+    again.generator = losses.generator
     torch.manual_seed(5)
-    others = again.discriminate(batch()).facts
+    others = again.discriminator_loss(batch()).facts
     assert float(facts["real word"]) == pytest.approx(float(others["real word"]), rel=1e-5)
     assert float(facts["real sentence"]) == pytest.approx(float(others["real sentence"]), rel=1e-5)
 
@@ -127,38 +127,38 @@ def test_the_discriminator_learns_its_contrast_on_real_pictures_alone():
 def x_mrs(**changes):
     torch.manual_seed(0)
     settings = XMrsSettings(width=4, most=2, noise=5, condition_width=6, **changes)
-    return XMrsGame(StackGenerator(16, 10, settings), StackDiscriminator(16, 2, settings), settings, Layout())
+    return XMrsLosses(XMrsGenerator(16, 10, settings), XMrsDiscriminator(16, 2, settings), settings, Layout())
 
 
 def test_the_generators_loss_of_x_mrs_is_its_weighted_sum():
-    outcome = x_mrs(classes=0.5, kl=2.0, to_image=32.0, to_text=16.0).generate(batch())
-    facts = {name: float(value) for name, value in outcome.facts.items()}
+    step = x_mrs(classes=0.5, kl=2.0, to_image=32.0, to_text=16.0).generator_loss(batch())
+    facts = {name: float(value) for name, value in step.facts.items()}
     wanted = facts["adversarial"] + 0.5 * facts["classes"] + 2 * facts["kl"]
     wanted += 32 * facts["to image"] + 16 * facts["to text"]
-    assert float(outcome.loss) == pytest.approx(wanted, rel=1e-5)
+    assert float(step.loss) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_retrieval_terms_pull_the_picture_to_its_pair():
-    game = x_mrs(classes=0.0, kl=0.0, to_image=32.0, to_text=0.0)
-    game.discriminator.requires_grad_(False)
+def test_the_retrieval_terms_pull_the_image_to_its_pair():
+    losses = x_mrs(classes=0.0, kl=0.0, to_image=32.0, to_text=0.0)
+    losses.discriminator.requires_grad_(False)
     here = batch()
-    optimiser = torch.optim.Adam(game.generator.parameters(), lr=1e-2)
-    first = float(game.generate(here).facts["to image"])
+    optimiser = torch.optim.Adam(losses.generator.parameters(), lr=1e-2)
+    first = float(losses.generator_loss(here).facts["to image"])
     for _ in range(40):
         optimiser.zero_grad()
-        outcome = game.generate(here)
-        outcome.loss.backward()
+        step = losses.generator_loss(here)
+        step.loss.backward()
         optimiser.step()
-    assert float(outcome.facts["to image"]) < first - 0.05
+    assert float(step.facts["to image"]) < first - 0.05
 
 
 def test_x_mrs_without_embeddings_or_classes():
 
     bare = dataclasses.replace(batch(), image_embedding=None)
     with pytest.raises(ConfigError, match="needs the frozen encoder"):
-        x_mrs().generate(bare)
+        x_mrs().generator_loss(bare)
     unknown = dataclasses.replace(batch(), label=torch.full((4,), -1))
-    assert float(x_mrs().discriminate(unknown).facts["classes"]) == 0
+    assert float(x_mrs().discriminator_loss(unknown).facts["classes"]) == 0
 
 
 def test_kl_by_hand():
@@ -172,22 +172,22 @@ def test_kl_by_hand():
 def test_augmentation_is_the_same_for_both_and_has_gradients():
     torch.manual_seed(0)
     change = Augmentation.draw(("colour", "translation", "cutout"), 5, torch.device("cpu"))
-    pictures = torch.rand(5, 3, 16, 16, requires_grad=True)
-    changed = change.apply(pictures)
-    assert torch.equal(changed, change.apply(pictures.detach().clone()))
+    images = torch.rand(5, 3, 16, 16, requires_grad=True)
+    changed = change.apply(images)
+    assert torch.equal(changed, change.apply(images.detach().clone()))
     changed.sum().backward()
-    assert pictures.grad is not None
-    assert torch.equal(Augmentation.draw((), 5, torch.device("cpu")).apply(pictures), pictures)
+    assert images.grad is not None
+    assert torch.equal(Augmentation.draw((), 5, torch.device("cpu")).apply(images), images)
     with pytest.raises(ConfigError, match=r"unknown augmentation 'colours'; .*did you mean 'colour'"):
         Augmentation.draw(("colours",), 1, torch.device("cpu"))
 
 
 def test_a_shift_moves_and_a_hole_covers():
-    pictures = torch.ones(1, 3, 16, 16)
-    shift = Augmentation(None, torch.tensor([[1 / 8, -1 / 8]]), None).apply(pictures)
+    images = torch.ones(1, 3, 16, 16)
+    shift = Augmentation(None, torch.tensor([[1 / 8, -1 / 8]]), None).apply(images)
     assert torch.equal(shift[0, 0, :14, 2:], torch.ones(14, 14))  # two pixels of grey came in from two sides
     assert float(shift.sum()) == 3 * 14 * 14
-    hole = Augmentation(None, None, torch.tensor([[0.5, 0.5]])).apply(pictures)
+    hole = Augmentation(None, None, torch.tensor([[0.5, 0.5]])).apply(images)
     assert 3 * (256 - 8 * 8) <= float(hole.sum()) <= 3 * (256 - 7 * 7)
 
 
@@ -202,25 +202,25 @@ def test_collapse_is_noticed():
     assert not alarms({"discriminator right on real": 0.8, "discriminator right on generated": 1.0})
 
 
-def test_what_looks_is_chosen_by_name():
+def test_the_frozen_network_is_chosen_by_name():
     from diptych.core.config import Part
 
-    assert isinstance(eyes(Part("layout")), Layout)
+    assert isinstance(frozen_network(Part("layout")), Layout)
     with pytest.raises(ConfigError, match="unknown frozen network"):
-        eyes(Part("vgg"))
+        frozen_network(Part("vgg"))
     with pytest.raises(ConfigError, match="unknown option"):
-        eyes(Part("layout", {"size": 3}))
+        frozen_network(Part("layout", {"size": 3}))
 
 
 def test_the_reconstruction_is_weighted_and_added():
-    one, three = (xmc(reconstruct=weight, nearest=1).generate(batch()) for weight in (1.0, 3.0))
+    one, three = (xmc(reconstruct=weight, nearest=1).generator_loss(batch()) for weight in (1.0, 3.0))
     apart = float(one.facts["reconstruct"])
     assert apart > 0
     assert float(three.loss - one.loss) == pytest.approx(2 * apart, rel=1e-3)
 
 
-def test_of_some_noises_the_one_nearest_to_the_real_picture_is_taken():
-    """A generator that paints its noise as a grey: the nearest of 50 greys to each picture's own, found slowly."""
+def test_of_some_noises_the_one_nearest_to_the_real_image_is_taken():
+    """A generator that paints its noise as a grey: the nearest of 50 greys to each image's own, found slowly."""
 
     class Grey(torch.nn.Module):
         noise = 1
@@ -228,11 +228,11 @@ def test_of_some_noises_the_one_nearest_to_the_real_picture_is_taken():
         def forward(self, noise, sentence, words, mask):
             return noise[:, :, None, None].expand(-1, 3, 16, 16)
 
-    game = XmcGame(Grey(), torch.nn.Identity(), XmcSettings(**SIZES, reconstruct=1.0, nearest=50), Layout())
+    losses = XmcLosses(Grey(), torch.nn.Identity(), XmcSettings(**SIZES, reconstruct=1.0, nearest=50), Layout())
     greys = torch.tensor([-1.0, -0.3, 0.2, 0.9])
     wanted = greys[:, None, None, None].expand(-1, 3, 16, 16)
     torch.manual_seed(5)
-    chosen = game._nearest_noise(
+    chosen = losses._nearest_noise(
         Batch(wanted, *(getattr(batch(), name) for name in ("sentence", "words", "mask", "same")))
     )
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""A saved dual encoder's image side in PyTorch, so that gradients reach the picture."""
+"""A saved dual encoder's image side in PyTorch, so that gradients reach the image."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from diptych.models.dual import DualEncoder
 _VARIANTS = {f"efficientnet-lite{variant.number}": variant for variant in (LITE0, LITE1, LITE2)}
 
 
-class Judge(nn.Module):
-    """Pictures in [-1, 1] to the embeddings that `encode_images` would give them, frozen and differentiable.
+class FrozenImageEncoder(nn.Module):
+    """Images in [-1, 1] to the embeddings that `encode_images` would give them, frozen and differentiable.
 
-    Pictures are scaled to `size` by bilinear interpolation.
+    Images are scaled to `size` by bilinear interpolation.
 
     Args:
         encoder: whose image tower is an EfficientNet-Lite with a head and no network in between.
@@ -39,7 +39,7 @@ class Judge(nn.Module):
         source = side.source or side.tower
         if source not in _VARIANTS or side.network is not None:
             raise ConfigError(
-                f"the encoder {encoder.name!r} cannot judge pictures: its image side is {source!r}"
+                f"the encoder {encoder.name!r} cannot judge images: its image side is {source!r}"
                 f"{' with a trained network' if side.network else ''}; choose one with {' or '.join(_VARIANTS)} "
                 "and a head, such as base"
             )
@@ -62,14 +62,14 @@ class Judge(nn.Module):
                 raise ModelError(f"the weights of {encoder.folder} do not fit: {error}") from error
         self.eval().requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Judge:
+    def train(self, mode: bool = True) -> FrozenImageEncoder:
         """Always in evaluation mode."""
         del mode
         return super().train(False)
 
-    def forward(self, pictures: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
         """Embeddings of length one."""
-        pixels = ((pictures + 1) * 127.5 - self.mean) / self.std
+        pixels = ((images + 1) * 127.5 - self.mean) / self.std
         if pixels.shape[-1] != self.size:
             pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
         embedded: Tensor = self.head(self.net(pixels)[0].float())

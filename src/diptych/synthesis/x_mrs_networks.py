@@ -13,26 +13,26 @@ from torch.nn import functional
 
 from diptych.core.shapes import Bool, Float
 from diptych.models.heads import Standardise
-from diptych.synthesis.blocks import Paint, StandingNorm
+from diptych.synthesis.blocks import ImageLayer, StandingNorm
 from diptych.synthesis.settings import START, XMrsSettings, widths
 
 
-class Drawn(NamedTuple):
-    """Pictures, and the condition that was drawn for them: c = mean + exp(log_variance / 2) * epsilon."""
+class Sample(NamedTuple):
+    """Images, and the condition that was sampled for them: c = mean + exp(log_variance / 2) * epsilon."""
 
-    pictures: Float[Tensor, "b 3 s s"]
+    images: Float[Tensor, "b 3 s s"]
     mean: Float[Tensor, "b c"]
     log_variance: Float[Tensor, "b c"]
 
 
-class StackGenerator(nn.Module):
-    """An embedding and noise to a picture in [-1, 1], or a little beyond.
+class XMrsGenerator(nn.Module):
+    """An embedding and noise to an image in [-1, 1], or a little beyond.
 
     Conditioning augmentation: embedding -> linear -> GLU -> mean and log variance -> c. (z, c) -> fully connected
     -> 4 x 4 -> up-blocks to half the size; c joins again, two residual blocks, a last up-block, tanh.
 
     Args:
-        size: of the picture, in pixels.
+        size: of the image, in pixels.
         features: numbers of the embedding.
         settings: widths.
     """
@@ -51,10 +51,10 @@ class StackGenerator(nn.Module):
         self.join = nn.Sequential(_convolution(inner + settings.condition_width, 2 * inner), nn.GLU(dim=1))
         self.residual = nn.ModuleList(_Residual(inner) for _ in range(2))
         self.last = _up(inner, channels[-1])
-        self.picture = Paint(channels[-1])
+        self.picture = ImageLayer(channels[-1])
 
-    def draw(self, noise: Float[Tensor, "b z"], embedding: Float[Tensor, "b d"]) -> Drawn:
-        """Pictures with the mean and log variance of their condition."""
+    def sample(self, noise: Float[Tensor, "b z"], embedding: Float[Tensor, "b d"]) -> Sample:
+        """Images with the mean and log variance of their condition."""
         z, epsilon = noise[:, : -self._drawn], noise[:, -self._drawn :]
         moments = functional.glu(self.condition(self.standard(embedding)), dim=1)
         mean, log_variance = moments.chunk(2, dim=1)
@@ -67,7 +67,7 @@ class StackGenerator(nn.Module):
         h = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
         for block in self.residual:
             h = block(h)
-        return Drawn(self.picture(self.last(h)), mean, log_variance)
+        return Sample(self.picture(self.last(h)), mean, log_variance)
 
     def forward(
         self,
@@ -76,16 +76,16 @@ class StackGenerator(nn.Module):
         words: Float[Tensor, "b w d"],
         mask: Bool[Tensor, "b w"],
     ) -> Float[Tensor, "b 3 s s"]:
-        """As `XmcGenerator`; words are not looked at."""
+        """As `XmcGenerator`; words are not used."""
         del words, mask
-        return self.draw(noise, sentence).pictures
+        return self.sample(noise, sentence).images
 
 
-class StackDiscriminator(nn.Module):
-    """Stride-2 convolutions to 4 x 4; a real/fake logit given the condition, and a class for each picture.
+class XMrsDiscriminator(nn.Module):
+    """Stride-2 convolutions to 4 x 4; a real/fake logit given the condition, and a class for each image.
 
     Args:
-        size: of the picture, in pixels.
+        size: of the image, in pixels.
         classes: of the records; below 2 there is no class head.
         settings: widths.
     """
@@ -106,10 +106,10 @@ class StackDiscriminator(nn.Module):
         self.label = nn.Conv2d(last, classes, START) if classes > 1 else None
 
     def forward(
-        self, pictures: Float[Tensor, "b 3 s s"], condition: Float[Tensor, "b c"]
+        self, images: Float[Tensor, "b 3 s s"], condition: Float[Tensor, "b c"]
     ) -> tuple[Float[Tensor, " b"], Tensor | None]:
         """Logits of being real, and of the classes (b, k)."""
-        h = self.trunk(pictures)
+        h = self.trunk(images)
         spread = condition[:, :, None, None].expand(-1, -1, START, START)
         joined = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
         label = None if self.label is None else self.label(h).flatten(1).float()

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from diptych.core.shapes import Bool, Float
 from diptych.models.heads import Standardise
-from diptych.synthesis.blocks import Paint, StandingNorm, UpBlock
+from diptych.synthesis.blocks import ImageLayer, StandingNorm, UpBlock
 from diptych.synthesis.settings import START, XmcSettings, widths
 
 _WORDS_FROM = 2  # the first two blocks (to 16 x 16) see no words
@@ -16,14 +16,14 @@ _MAPPED = 512  # numbers of a hidden layer of the mapping
 
 
 class XmcGenerator(nn.Module):
-    """Noise and a text to a picture in [-1, 1], or a little beyond.
+    """Noise and a text to an image in [-1, 1], or a little beyond.
 
     z and the sentence -> fully connected -> 4 x 4 -> up-blocks. The first two blocks are modulated by
     (z, sentence), the others by (z, sentence, word context of the region). Source: XMC-GAN
     (arXiv 2101.04702), section 4.2. Here the first convolution of a block runs before the map grows.
 
     Args:
-        size: of the picture, in pixels.
+        size: of the image, in pixels.
         features: numbers of a sentence or a word of the text tower.
         settings: widths.
     """
@@ -49,7 +49,7 @@ class XmcGenerator(nn.Module):
             for number in range(len(channels) - 1)
         )
         self.norm = StandingNorm(channels[-1], affine=True)
-        self.picture = Paint(channels[-1])
+        self.picture = ImageLayer(channels[-1])
         self.apply(_initialise)
 
     def forward(
@@ -66,8 +66,8 @@ class XmcGenerator(nn.Module):
         h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             h = block(h, condition, read, mask)
-        painted: Tensor = self.picture(functional.relu(self.norm(h)))
-        return painted
+        made: Tensor = self.picture(functional.relu(self.norm(h)))
+        return made
 
 
 def _reader(features: int, width: int, hidden: int) -> nn.Module:

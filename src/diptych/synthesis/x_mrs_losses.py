@@ -1,8 +1,6 @@
-"""X-MRS's synthesis as a game: cross-entropies, and two terms that a frozen dual encoder judges."""
+"""The losses of X-MRS's synthesis: cross-entropies, and distances in the space of a frozen dual encoder."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,22 +8,21 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
-from diptych.synthesis.augment import Augmentation
-from diptych.synthesis.game import Batch, Outcome, draw_noise, won
+from diptych.synthesis.adversarial_losses import AdversarialLosses, Batch, StepLoss, discriminator_lead
 from diptych.synthesis.settings import XMrsSettings
 
 
-class XMrsGame:
+class XMrsLosses(AdversarialLosses):
     """L_D = BCE(real, 1) + BCE(fake, 0) + CE(class of real) + CE(class of fake).
     L_G = BCE(fake, 1) + CE(class of fake) + 2 KL + 32 (1 - cos(f(g), v)) + 32 (1 - cos(f(g), t)).
 
-    f is the frozen encoder's image side, v and t are its embeddings of the record's picture and text; KL is that
+    f is the frozen encoder's image side, v and t are its embeddings of the record's image and text; KL is that
     of the conditioning augmentation to the standard normal. Source: X-MRS (arXiv 2012.01345), section 3.4.
 
     Args:
-        generator, discriminator: StackGenerator and StackDiscriminator.
+        generator, discriminator: XMrsGenerator and XMrsDiscriminator.
         settings: the weights of the losses.
-        encoder: pictures in [-1, 1] -> embeddings of length one, frozen, differentiable.
+        encoder: images in [-1, 1] -> embeddings of length one, frozen, differentiable.
         augmentations: of DiffAugment.
     """
 
@@ -37,37 +34,35 @@ class XMrsGame:
         encoder: nn.Module,
         augmentations: tuple[str, ...] = (),
     ) -> None:
-        self.generator: Any = generator
-        self.discriminator: Any = discriminator
+        super().__init__(generator, discriminator, augmentations)
         self._settings = settings
         self._encoder = encoder
-        self._augmentations = augmentations
 
-    def discriminate(self, batch: Batch) -> Outcome:
-        """See `Game`."""
+    def discriminator_loss(self, batch: Batch) -> StepLoss:
+        """As `AdversarialLosses`."""
         with torch.no_grad():
-            drawn = self.generator.draw(self._noise(batch), batch.sentence)
-        change = self._augmentation(batch)
-        real, label = self.discriminator(change.apply(batch.pictures), drawn.mean)
-        fake, made = self.discriminator(change.apply(drawn.pictures.to(batch.pictures.dtype)), drawn.mean)
+            sample = self.generator.sample(self.noise(batch), batch.sentence)
+        change = self.augmentation(batch)
+        real, label = self.discriminator(change.apply(batch.images), sample.mean)
+        fake, made = self.discriminator(change.apply(sample.images.to(batch.images.dtype)), sample.mean)
         adversarial = _cross_entropy(real, 1) + _cross_entropy(fake, 0)
         classes = _classes(label, batch) + _classes(made, batch)
-        facts = {"adversarial": adversarial, "classes": classes, **won(real, fake)}
-        return Outcome(adversarial + self._settings.classes * classes, facts)
+        facts = {"adversarial": adversarial, "classes": classes, **discriminator_lead(real, fake)}
+        return StepLoss(adversarial + self._settings.classes * classes, facts)
 
-    def generate(self, batch: Batch) -> Outcome:
-        """See `Game`. Raises ConfigError for a batch without embeddings."""
+    def generator_loss(self, batch: Batch) -> StepLoss:
+        """As `AdversarialLosses`. Raises ConfigError for a batch without embeddings."""
         if batch.image_embedding is None or batch.text_embedding is None:
-            raise ConfigError("this design needs the frozen encoder's embeddings of pictures and texts")
+            raise ConfigError("this design needs the frozen encoder's embeddings of images and texts")
         settings = self._settings
-        drawn = self.generator.draw(self._noise(batch), batch.sentence)
-        fake, made = self.discriminator(self._augmentation(batch).apply(drawn.pictures), drawn.mean.detach())
+        sample = self.generator.sample(self.noise(batch), batch.sentence)
+        fake, made = self.discriminator(self.augmentation(batch).apply(sample.images), sample.mean.detach())
         adversarial = _cross_entropy(fake, 1)
         classes = _classes(made, batch)
-        divergence = kl_to_standard(drawn.mean.float(), drawn.log_variance.float())
-        seen = self._encoder(drawn.pictures)
-        to_image = (1 - functional.cosine_similarity(seen.float(), batch.image_embedding, dim=1)).mean()
-        to_text = (1 - functional.cosine_similarity(seen.float(), batch.text_embedding, dim=1)).mean()
+        divergence = kl_to_standard(sample.mean.float(), sample.log_variance.float())
+        embedded = self._encoder(sample.images)
+        to_image = (1 - functional.cosine_similarity(embedded.float(), batch.image_embedding, dim=1)).mean()
+        to_text = (1 - functional.cosine_similarity(embedded.float(), batch.text_embedding, dim=1)).mean()
         loss = (
             adversarial
             + settings.classes * classes
@@ -82,13 +77,7 @@ class XMrsGame:
             "to image": to_image,
             "to text": to_text,
         }
-        return Outcome(loss, facts)
-
-    def _noise(self, batch: Batch) -> Tensor:
-        return draw_noise(len(batch.pictures), self.generator, batch.pictures.device)
-
-    def _augmentation(self, batch: Batch) -> Augmentation:
-        return Augmentation.draw(self._augmentations, len(batch.pictures), batch.pictures.device)
+        return StepLoss(loss, facts)
 
 
 def kl_to_standard(mean: Float[Tensor, "b c"], log_variance: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
@@ -103,7 +92,7 @@ def _cross_entropy(logit: Float[Tensor, " b"], target: float) -> Float[Tensor, "
 def _classes(label: Tensor | None, batch: Batch) -> Float[Tensor, ""]:
     """Cross-entropy of the classes over the records that have one; 0 when none has."""
     if label is None or batch.label is None:
-        return batch.pictures.new_zeros(())
+        return batch.images.new_zeros(())
     # no number is read back from a GPU: the pass can be recorded
     known = (batch.label >= 0).sum().clamp(min=1)
     return functional.cross_entropy(label.float(), batch.label, ignore_index=-1, reduction="sum") / known
