@@ -16,9 +16,13 @@ def test_a_grid_of_one_text(diptych, trained_generator, tmp_path):
     assert told.strip() == f"8 images in {out}"
     first = out.read_bytes()
     assert first.startswith(b"\x89PNG")
-    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", trained_generator.model)
+    diptych(
+        "generator", "draw", "a red circle", "-n", 8, "--seed", 1, "--out", out, "--generator", trained_generator.model
+    )
     assert out.read_bytes() == first
-    diptych("generator", "draw", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--generator", trained_generator.model)
+    diptych(
+        "generator", "draw", "a red circle", "-n", 8, "--seed", 2, "--out", out, "--generator", trained_generator.model
+    )
     assert out.read_bytes() != first
 
 

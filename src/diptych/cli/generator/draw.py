@@ -48,7 +48,7 @@ def draw(
     """
     import warnings
 
-    from diptych.synthesis import UnknownLanguageWarning, load, writing
+    from diptych.synthesis import UnknownLanguageWarning, image_files, load
 
     if not texts:
         raise ConfigError('expected a text, such as: diptych generator draw "a red apple"')
@@ -86,10 +86,10 @@ def draw(
                 f"{' '.join(unread)}"
             )
     if folder:
-        count = writing.write_folder(loaded, texts, n, folder, seed=seed, progress=progress)
+        count = image_files.write_folder(loaded, texts, n, folder, seed=seed, progress=progress)
         where, shown = str(folder), f"{count} images in {folder}"
     else:
-        count = writing.write_grid(loaded, texts, n, path, seed=seed, to=to)
+        count = image_files.write_grid(loaded, texts, n, path, seed=seed, to=to)
         where, shown = str(path), f"{count} images in {path}"
     value = {
         "model": loaded.config.name,
