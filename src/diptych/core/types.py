@@ -191,6 +191,10 @@ class Skipped:
     detail: str = ""
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
+    def to_json(self) -> dict[str, str]:
+        """JSON-ready."""
+        return {"name": self.name, "reason": self.reason.value, "detail": self.detail}
+
     def error(self) -> DataError:
         """The same as an error, for where nothing may be left out."""
         made = DataError(self.detail or f"cannot read {self.name}", self.reason)

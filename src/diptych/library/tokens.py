@@ -44,7 +44,7 @@ class TokenReport:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        skipped = [{"name": one.name, "reason": one.reason.value, "detail": one.detail} for one in self.skipped]
+        skipped = [one.to_json() for one in self.skipped]
         return {"added": self.added, "known": self.known, "skipped": skipped, "others": dict(self.others)}
 
     def to_text(self) -> str:

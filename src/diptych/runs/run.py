@@ -81,7 +81,7 @@ class Run:
             ],
             "records": dict(self.records),
             "unmined": self.unmined,
-            "skipped": [{"name": skip.name, "reason": skip.reason, "detail": skip.detail} for skip in self.skipped],
+            "skipped": [skip.to_json() for skip in self.skipped],
             "notes": notes_json(self.notes),
         }
 

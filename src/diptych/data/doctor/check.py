@@ -10,13 +10,14 @@ from itertools import chain
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.text import plain
+from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped
 from diptych.data.images import DEFAULT_LIMITS, ImageLimits
 from diptych.data.language import guess_language
 from diptych.data.readers import Source
 
 from .duplicates import MAX_RADIUS, TextUses, Use, find_duplicates
-from .image_facts import ImageFacts, in_threads, inspect_image
+from .image_facts import ImageFacts, inspect_image
 from .report import HUGE, NO_SPLIT, TINY, Problem, Report
 
 # Bits. Of 200 photos saved again at quality 40 or at half size all differed by 4 or fewer; of the 24 million
@@ -59,7 +60,8 @@ def check(
     def inspect_all(fresh: list[tuple[int, ImageRef]]) -> Inspected:
         return [(image.name, place, inspect_image(image, limits)) for place, image in fresh]
 
-    for inspected in progress.track(in_threads(inspect_all, to_inspect(), workers), "checking", total):
+    threads = map_ahead(inspect_all, to_inspect(), workers=workers, depth=8 * workers, name="doctor")
+    for inspected in progress.track(threads, "checking", total):
         for name, place, facts in inspected:
             images.record(name, place, facts)
     texts.finish()

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from diptych.core.errors import DataError
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import ImageLimits, decode, perceptual_hash, read_size
 from diptych.data.images.sources import read_bytes
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _AT_LEAST = 64  # pixels that the perceptual hash needs in the shorter side
 _BLANK = 2.0  # standard deviation in grey levels of every channel below which an image shows nothing
@@ -45,18 +37,3 @@ def inspect_image(image: ImageRef, limits: ImageLimits) -> ImageFacts | Skipped:
     digest = hashlib.blake2b(data, digest_size=16).digest()
     blank = float(pixels.std(axis=(0, 1)).max()) < _BLANK
     return ImageFacts(digest, perceptual_hash(pixels), width, height, blank)
-
-
-def in_threads(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`map(work, items)` in threads, in order, with a bounded number of items under way."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="diptych-doctor")
-    ahead: deque[Future[R]] = deque()
-    waiting = iter(items)
-    try:
-        while True:
-            ahead.extend(pool.submit(work, item) for item in islice(waiting, 8 * workers - len(ahead)))
-            if not ahead:
-                return
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -45,7 +45,7 @@ class Made:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        skipped = [{"name": one.name, "reason": one.reason, "detail": one.detail} for one in self.skipped]
+        skipped = [one.to_json() for one in self.skipped]
         return {**vars(self), "folder": str(self.folder), "skipped": skipped}
 
     def to_text(self) -> str:

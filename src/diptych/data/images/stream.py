@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
+from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, Skipped
 from diptych.data.cache import content_key
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
@@ -104,20 +104,12 @@ class _Work:
 
 
 def _stream(refs: Iterable[ImageInput], work: _Work, batch_size: int, workers: int) -> Iterator[PixelBatch]:
-    sources = enumerate(refs)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="diptych-decode")
-    ahead: deque[tuple[int, Future[_Result]]] = deque()
-    try:
-        while True:
-            # a batch for the consumer and two more under way
-            for index, source in itertools.islice(sources, 3 * batch_size - len(ahead)):
-                ahead.append((index, pool.submit(work, source)))
-            if not ahead:
-                return
-            taken = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
-            yield _collect([(index, future.result()) for index, future in taken], work.preprocess.size)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    # a batch for the consumer and two more under way
+    results = map_ahead(work, refs, workers=workers, depth=3 * batch_size, name="decode")
+    numbered = enumerate(results)
+    with contextlib.closing(results):  # type: ignore[type-var]  # a generator: stops the threads
+        while finished := list(itertools.islice(numbered, batch_size)):
+            yield _collect(finished, work.preprocess.size)
 
 
 def _collect(finished: list[tuple[int, _Result]], size: int) -> PixelBatch:

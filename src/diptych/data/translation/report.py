@@ -49,9 +49,7 @@ class TranslationReport:
         content = asdict(self)
         content["out"] = str(self.out)
         content["sentences_per_second"] = self.sentences_per_second
-        content["skipped"] = [
-            {"name": entry.name, "reason": entry.reason.value, "detail": entry.detail} for entry in self.skipped
-        ]
+        content["skipped"] = [entry.to_json() for entry in self.skipped]
         return content
 
     def to_text(self) -> str:

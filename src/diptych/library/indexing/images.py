@@ -10,11 +10,10 @@ finds the committed rows and goes on. What is gone goes into the trash, as one d
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.text import one_line
+from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import Header, read_header, stream, thumbnail
 from diptych.library.descriptions import kept
@@ -39,9 +39,6 @@ from .options import Acknowledge, IndexOptions
 from .plan import ImagePlan, is_described_so
 from .report import IndexReport
 from .run import Run
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 _HASH_AHEAD = 64  # images
 _COMPACT_EVERY = 100  # commits; keeps the number of small files in a long run bounded
@@ -168,20 +165,20 @@ class ImageRun(Run):
     def _unknown(self) -> Iterator[ImageRef]:
         """The images that the model has to embed; everything else is settled on the way."""
         images = self._progress.track(self._survey.images(), "indexing", total=len(self._survey.found))
-        with ThreadPoolExecutor(1, thread_name_prefix="diptych-hash") as pool:
-            for found, read in _ahead(pool, self._read, self._not_unchanged(images), _HASH_AHEAD):
-                if isinstance(read, Skipped):
-                    self._refuse(found, read)
-                elif self._plan.is_deleted(found, read.content):
-                    self.counts["trashed"] += 1
-                elif read.content in self._in_flight:
-                    self._waiting.append((found, read))
-                elif not self._recognise(found, read.content):
-                    self._in_flight[read.content] = self._plan.id_for(found, read.content)
-                    self._to_embed[self._streamed] = (found, read)
-                    self._streamed += 1
-                    yield found.ref
-                self._commit_when_due()
+        reads = map_ahead(self._read, self._not_unchanged(images), workers=1, depth=_HASH_AHEAD, name="hash")
+        for found, read in reads:
+            if isinstance(read, Skipped):
+                self._refuse(found, read)
+            elif self._plan.is_deleted(found, read.content):
+                self.counts["trashed"] += 1
+            elif read.content in self._in_flight:
+                self._waiting.append((found, read))
+            elif not self._recognise(found, read.content):
+                self._in_flight[read.content] = self._plan.id_for(found, read.content)
+                self._to_embed[self._streamed] = (found, read)
+                self._streamed += 1
+                yield found.ref
+            self._commit_when_due()
 
     def _not_unchanged(self, images: Iterable[FoundImage]) -> Iterator[FoundImage]:
         for found in images:
@@ -365,18 +362,3 @@ def _row(found: FoundImage, identifier: str, content: str, size: tuple[int, int]
         group=found.group,
         meta=found.meta,
     )
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], depth: int) -> Iterator[U]:
-    """`map` in a pool that runs at most `depth` items ahead of its consumer."""
-    pending: deque[Future[U]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > depth:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
