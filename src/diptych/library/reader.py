@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import DataError, LibraryError, Reason
+from diptych.core.errors import DataError, Reason
 from diptych.core.file_names import escape, unescape
 from diptych.core.notes import Note
 from diptych.core.shapes import Float32
@@ -30,9 +29,7 @@ from .embedding import checked
 from .items import Item, Page, Trashed, check_limit, no_item
 from .opened import Opened, bytes_below
 
-if TYPE_CHECKING:
-    from .reranker import Reranker
-
+Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
 _SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
 
 
@@ -66,42 +63,15 @@ class Reader:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self.reranker: Reranker | None = None
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the library."""
-        return self._opened.folder
 
     def __len__(self) -> int:
         return self._opened.view.count()
 
     # -- searching ---------------------------------------------------------------------------------
 
-    def search(
-        self,
-        query: str | Path | Float32[np.ndarray, d],
-        k: int = 10,
-        where: str | Where | None = None,
-        *,
-        cut: bool = False,
-        rerank: int = 0,
-        budget_ms: float | None = None,
-    ) -> list[Hit]:
-        """The k nearest images to words, a sum (see `query`), an image's path, or a vector; best first.
-
-        Equal scores are ordered by id. `where` is a filter over `columns` (see `where_sql`). `cut` shortens text over
-        1,000 characters instead of refusing it. With `rerank` the nearest so many are put in order by the attached
-        re-ranker; `budget_ms` bounds its time instead, or as well (see `Reranker.order`).
-
-        Warns (`QueryWarning`) of plain words that read like a sum or an image's name. Raises LimitError, DataError or
-        ConfigError for a query, k or filter that cannot be used, LibraryError without a re-ranker or its tokens.
-        """
+    def search(self, query: Query, k: int = 10, where: str | Where | None = None, *, cut: bool = False) -> list[Hit]:
+        """As `Library.search`, by cosine alone."""
         queries.check_k(k)
-        if rerank or budget_ms is not None:
-            from .reranking import search
-
-            return search(self, query, k, where, rerank, budget_ms, cut=cut)
         return self._nearest(self.vector(query, cut=cut), k, where)
 
     def search_many(
@@ -118,7 +88,7 @@ class Reader:
         others = [hit for hit in hits if hit.id != identifier][:k]
         return [replace(hit, rank=rank) for rank, hit in enumerate(others)]
 
-    def vector(self, query: str | Path | Float32[np.ndarray, d], *, cut: bool = False) -> Float32[np.ndarray, d]:
+    def vector(self, query: Query, *, cut: bool = False) -> Float32[np.ndarray, d]:
         """The unit vector of a query."""
         dim = self._opened.card.dim
         if isinstance(query, np.ndarray):
@@ -131,7 +101,7 @@ class Reader:
                 raise DataError(one_line(str(error)), error.reason) from error
         terms = queries.parse(queries.check_text(query, cut=cut))
         if len(terms) == 1 and (remark := queries.remark(query)) is not None:
-            warnings.warn(remark, queries.QueryWarning, stacklevel=4)
+            warnings.warn(remark, queries.QueryWarning, stacklevel=5)
         return checked(queries.vector(terms, model), dim)
 
     def vector_of(self, identifier: str) -> Float32[np.ndarray, d]:
@@ -140,32 +110,6 @@ class Reader:
         if found is None:
             raise no_item(identifier)
         return found
-
-    def attach(self, reranker: Reranker) -> None:
-        """Let `search` re-rank. Raises LibraryError for a re-ranker that was fitted with another dual encoder."""
-        from .tokens import address_of
-
-        about = self._opened.card
-        if reranker.dual_encoder != about.fingerprint:
-            raise LibraryError(
-                f"the re-ranking was fitted with the dual encoder {reranker.dual_encoder[:8]}, the library "
-                f"{escape(str(self._opened.folder))} was made by {about.fingerprint[:8]}; fit it for this model: "
-                f"diptych rerank fit PAIRS --model {quote(about.model)} "
-                f"--reranker {quote(address_of(reranker.cross_encoder))}"
-            )
-        self.reranker = reranker
-
-    def reordered(
-        self, text: str, hits: Sequence[Hit], *, rerank: int = 0, budget_ms: float | None = None
-    ) -> list[Hit]:
-        """Hits of a search for `text`, best first by cosine: the first `rerank` put in order by the re-ranker.
-
-        Images without tokens keep their place behind those that have some. Raises LibraryError without a re-ranker
-        or its tokens, ConfigError for a sum or a depth that cannot be used.
-        """
-        from .reranking import reordered
-
-        return reordered(self, text, hits, rerank, budget_ms)
 
     # -- items -------------------------------------------------------------------------------------
 
@@ -242,10 +186,6 @@ class Reader:
         for block in self._opened.view.scan([column]):
             counts.update(value for value in block[column] if value is not None)
         return counts.most_common(most)
-
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All images in blocks: column -> list of values, or a float32 array for "vector"."""
-        return self._opened.view.scan(columns)
 
     def snapshot(self) -> Snapshot:
         """All vectors and rows of the newest version as arrays."""

@@ -1,60 +1,114 @@
-"""Re-ranking the hits of a library by the cross-encoder of its attached `Reranker`."""
+"""Searching with a re-ranker: hits of the dual encoder, put in order by a cross-encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diptych.core.errors import ConfigError, LibraryError
-from diptych.core.shapes import Float32
+from diptych.core.file_names import escape
 from diptych.core.types import Hit
 from diptych.library.store.where import Where
 
 from . import query as queries
-from .reader import Reader
-from .reranker import MOST, Reranker, check_depth, check_text, with_tokens_first
-from .tokens import TokenStore, address_of, missing
+from .opened import Opened
+from .reader import Query, Reader
+
+if TYPE_CHECKING:
+    from .reranker import Reranker
+    from .tokens import TokenStore
 
 
-def search(
-    reader: Reader,
-    query: str | Path | Float32[np.ndarray, d],
-    k: int,
-    where: str | Where | None,
-    rerank: int,
-    budget_ms: float | None,
-    *,
-    cut: bool,
-) -> list[Hit]:
-    """As `Reader.search`: the nearest by cosine, put in order by the cross-encoder."""
-    _tokens(reader, rerank, budget_ms)  # before anything is embedded
-    if not isinstance(query, str):
-        raise ConfigError("only words can be re-ranked, found an image or a vector; leave out rerank")
-    text = check_text(queries.check_text(query, cut=cut))
-    (answer,) = reader.search_many(reader.vector(text)[np.newaxis], [max(k, rerank or MOST)], where)
-    return reordered(reader, text, answer.hits, rerank, budget_ms)[:k]
+class Reranking:
+    """Searches of one open library. What scores tokens is imported when it is asked for."""
 
+    def __init__(self, opened: Opened, reader: Reader) -> None:
+        self._opened, self._reader = opened, reader
+        self.reranker: Reranker | None = None
 
-def reordered(reader: Reader, text: str, hits: Sequence[Hit], rerank: int, budget_ms: float | None) -> list[Hit]:
-    """As `Reader.reordered`."""
-    reranker, store = _tokens(reader, rerank, budget_ms)
-    text, depth = check_text(text), rerank or MOST
-    content = {one.id: one.content for one in reader.facts([hit.id for hit in hits])}
-    there = [hit for hit in hits if hit.id in content]  # one may have been deleted since
-    first, known = with_tokens_first(there[:depth], [content[hit.id] for hit in there[:depth]], store)
-    tokens = store.get([content[hit.id] for hit in first[:known]])
-    return reranker.hits(text, [*first, *there[depth:]], tokens, budget_ms)
+    def search(
+        self,
+        query: Query,
+        k: int = 10,
+        where: str | Where | None = None,
+        *,
+        cut: bool = False,
+        rerank: int = 0,
+        budget_ms: float | None = None,
+    ) -> list[Hit]:
+        """The k nearest images to words, a sum (see `query`), an image's path, or a vector; best first.
 
+        Equal scores are ordered by id. `where` is a filter over `columns` (see `where_sql`). `cut` shortens text over
+        1,000 characters instead of refusing it. With `rerank` the nearest so many are put in order by the attached
+        re-ranker; `budget_ms` bounds its time instead, or as well (see `Reranker.order`).
 
-def _tokens(reader: Reader, rerank: int, budget_ms: float | None) -> tuple[Reranker, TokenStore]:
-    """The re-ranker, and the tokens that it reads. Raises LibraryError when there are none."""
-    check_depth(rerank, budget_ms)
-    reranker = reader.reranker
-    if reranker is None:
-        raise LibraryError("nothing can be re-ranked without a cross-encoder; attach a Reranker to the library first")
-    store = TokenStore.existing(reader.folder, reranker.cross_encoder)
-    if store is None:
-        raise missing(reader.folder, address_of(reranker.cross_encoder))
-    return reranker, store
+        Warns (`QueryWarning`) of plain words that read like a sum or an image's name. Raises LimitError, DataError or
+        ConfigError for a query, k or filter that cannot be used, LibraryError without a re-ranker or its tokens.
+        """
+        queries.check_k(k)
+        if rerank or budget_ms is not None:
+            return self._reranked(query, k, where, rerank, budget_ms, cut=cut)
+        return self._reader.search(query, k, where, cut=cut)
+
+    def attach(self, reranker: Reranker) -> None:
+        """Let `search` re-rank. Raises LibraryError for a re-ranker that was fitted with another dual encoder."""
+        from .tokens import address_of
+
+        about = self._opened.card
+        if reranker.dual_encoder != about.fingerprint:
+            raise LibraryError(
+                f"the re-ranking was fitted with the dual encoder {reranker.dual_encoder[:8]}, the library "
+                f"{escape(str(self._opened.folder))} was made by {about.fingerprint[:8]}; fit it for this model: "
+                f"diptych rerank fit PAIRS --model {quote(about.model)} "
+                f"--reranker {quote(address_of(reranker.cross_encoder))}"
+            )
+        self.reranker = reranker
+
+    def reordered(
+        self, text: str, hits: Sequence[Hit], *, rerank: int = 0, budget_ms: float | None = None
+    ) -> list[Hit]:
+        """Hits of a search for `text`, best first by cosine: the first `rerank` put in order by the re-ranker.
+
+        Images without tokens keep their place behind those that have some. Raises LibraryError without a re-ranker
+        or its tokens, ConfigError for a sum or a depth that cannot be used.
+        """
+        from .reranker import MOST, check_text, with_tokens_first
+
+        reranker, store = self._tokens(rerank, budget_ms)
+        text, depth = check_text(text), rerank or MOST
+        content = {one.id: one.content for one in self._reader.facts([hit.id for hit in hits])}
+        there = [hit for hit in hits if hit.id in content]  # one may have been deleted since
+        first, known = with_tokens_first(there[:depth], [content[hit.id] for hit in there[:depth]], store)
+        tokens = store.get([content[hit.id] for hit in first[:known]])
+        return reranker.hits(text, [*first, *there[depth:]], tokens, budget_ms)
+
+    def _reranked(
+        self, query: Query, k: int, where: str | Where | None, rerank: int, budget_ms: float | None, *, cut: bool
+    ) -> list[Hit]:
+        from .reranker import MOST, check_text
+
+        self._tokens(rerank, budget_ms)  # before anything is embedded
+        if not isinstance(query, str):
+            raise ConfigError("only words can be re-ranked, found an image or a vector; leave out rerank")
+        text = check_text(queries.check_text(query, cut=cut))
+        vector = self._reader.vector(text)
+        (answer,) = self._reader.search_many(vector[np.newaxis], [max(k, rerank or MOST)], where)
+        return self.reordered(text, answer.hits, rerank=rerank, budget_ms=budget_ms)[:k]
+
+    def _tokens(self, rerank: int, budget_ms: float | None) -> tuple[Reranker, TokenStore]:
+        """The re-ranker, and the tokens that it reads. Raises LibraryError when there are none."""
+        from .reranker import check_depth
+        from .tokens import TokenStore, address_of, missing
+
+        check_depth(rerank, budget_ms)
+        if self.reranker is None:
+            raise LibraryError(
+                "nothing can be re-ranked without a cross-encoder; attach a Reranker to the library first"
+            )
+        store = TokenStore.existing(self._opened.folder, self.reranker.cross_encoder)
+        if store is None:
+            raise missing(self._opened.folder, address_of(self.reranker.cross_encoder))
+        return self.reranker, store
