@@ -252,9 +252,8 @@ def build_saved(kind: str, part: Part, folder: Path, **known: Any) -> Any:
     Raises ModelError for a part that is not registered here.
     """
     if not has(kind, part.name):
-        raise ModelError(
-            f"{folder} needs the {KINDS[kind].title} {part.name!r}, not registered here; {HOW_TO_REGISTER}"
-        )
+        needed = f"the {KINDS[kind].title} {part.name!r}"
+        raise ModelError(f"{folder} needs {needed}, which is not registered here; {HOW_TO_REGISTER}")
     return build(kind, part, **known)
 
 
@@ -382,6 +381,6 @@ def _import_own(kind: str, name: str) -> None:
         choices = [entry.usage for entry in entries(kind).values()]
         raise ConfigError(
             f"cannot import the {KINDS[kind].title} {name!r}: {error}; modules are looked for among the installed "
-            f"packages, in the config's folder and in the current folder. Built-in names: {', '.join(choices)}"
+            f"packages, in the config's folder and in the current folder. Registered names: {', '.join(choices)}"
         ) from error
     _TABLES[kind][name] = Entry(kind, name, "", {}, module, attribute, part)

@@ -8,6 +8,7 @@ source.skipped  # what was left out, and why
 from __future__ import annotations
 
 from .options import SourceOptions
+from .reading import Reading
 from .source import Source, of_origins, open_source
 
-__all__ = ["Source", "SourceOptions", "of_origins", "open_source"]
+__all__ = ["Reading", "Source", "SourceOptions", "of_origins", "open_source"]
