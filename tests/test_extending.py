@@ -90,12 +90,12 @@ def test_every_file_of_the_page_is_used_here() -> None:
 
 def test_a_loss_trains_by_the_config_of_the_page(files: Path, shapes: Path, diptych: Any) -> None:
     pytest.importorskip("torch", reason="training needs the [train] extra")
-    code, out, err = diptych("train", "my_loss.toml", "--data", shapes, "--device", "cpu", "--out", "run")
+    code, out, err = diptych("train", "my_loss.toml", shapes, "--device", "cpu", "--out", "run")
     assert code == 0, err
     assert "model: run/model" in out
     saved = json.loads((files / "run/model/config.json").read_text())["training"]["config"]
     assert saved["loss"] == {"name": "my_loss:Softplus", "margin": 0.1}
-    code, _, err = diptych("train", "my_loss.toml", "--data", shapes, "--set", "loss.name=my_loss:Sofplus")
+    code, _, err = diptych("train", "my_loss.toml", shapes, "--set", "loss.name=my_loss:Sofplus")
     assert code == 2
     assert "cannot import the loss 'my_loss:Sofplus'" in err
 
@@ -193,7 +193,7 @@ def test_a_metric_is_in_eval_and_in_compare(
     metrics = json.loads(out)["text_to_image"]["metrics"]
     assert 0 <= metrics["all@1"]["value"] <= metrics["R@1"]["value"]
     (files / "again.json").write_text((files / "before.json").read_text())
-    code, out, err = diptych("compare", "before.json", "again.json", "--json")
+    code, out, err = diptych("compare", "--report", "before.json", "again.json", "--json")
     assert code == 0, err
     assert "text_to_image all@5" in next(iter(json.loads(out)["runs"].values()))
 
@@ -208,8 +208,14 @@ def test_a_generator_and_an_extractor_are_measured(files: Path, diptych: Any, sh
     assert seen.shape == (2, 12)
     assert seen[0, 0] > seen[0, 1]
     assert seen[1, 1] > seen[1, 0]
-    code, out, err = diptych(
-        "eval-generated", "noise", "--data", shapes, "--judge", "", "--features", "thumbnail", "--maps", "", "--json"
-    )
+    named = ("--generator", "noise", "--features", "thumbnail")
+    code, out, err = diptych("generator", "eval", shapes, *named, "--model", "", "--maps", "", "--json")
     assert code == 0, err
     assert json.loads(out)["extractor"] == "2 x 2 colours"
+
+
+def test_a_generator_after_a_flag_is_imported(files: Path, diptych: Any, shapes: Path) -> None:
+    named = ("--generator", "my_generator:Noise", "--features", "my_generator:Thumbnail")
+    code, out, err = diptych("generator", "eval", shapes, *named, "--model", "", "--maps", "", "--json")
+    assert code == 0, err
+    assert json.loads(out)["generator"] == "my_generator:Noise"
