@@ -60,7 +60,7 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     from diptych.core.protocols import Preprocess
     from diptych.core.types import BytesImage
     from diptych.data.images import ImageLimits, decode, decode_for, prepare, read_header, thumbnail
-    from diptych.data.images.towers import SPARE_PIXELS
+    from diptych.data.images.prepare import SPARE_PIXELS
 
     limits = ImageLimits(**header["limits"])
     image = BytesImage(data, header["name"])

@@ -81,7 +81,7 @@ def _package_names() -> dict[str, dict[str, Words]]:
         for language in openmoji.LANGUAGES:
             if language in entry:
                 others = entry.get("alias", ()) if language == "en" else ()
-                words = _words(_spelled(entry[language]), map(_spelled, others))
+                words = _words(openmoji.cleaned(entry[language]), map(openmoji.cleaned, others))
                 found.setdefault(language, {}).setdefault(_code(characters), words)
     return found
 
@@ -92,9 +92,5 @@ def _words(name: str, keywords: Iterable[str]) -> Words:
     return Words(name, tuple(other for other in others if other and other.casefold() != name.casefold()))
 
 
-def _spelled(name: str) -> str:
-    return name.strip(":").replace("_", " ")
-
-
 def _code(characters: str) -> str:
-    return canonical("-".join(f"{ord(character):04X}" for character in characters))
+    return canonical(openmoji.hexcode_of(characters))

@@ -10,10 +10,9 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, Imag
 
 from .decode import Header, decode, read_header, read_size
 from .phash import hamming, perceptual_hash
-from .prepare import prepare, resized, thumbnail
+from .prepare import decode_for, prepare, prepared, resized, thumbnail
 from .sources import as_ref, name_of
 from .stream import PixelBatch, stream
-from .towers import decode_for, prepared
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -22,9 +22,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.shapes import UInt8
 from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, ImageLimits
 
-from .containers import check_whole
-from .contents import described
-from .formats import HEAD, OPENERS, sniff
+from .formats import HEAD, OPENERS, check_whole, described, sniff
 from .pixels import QUARTER_TURNS, array_to_rgb, orientation, to_rgb, upright
 from .sources import as_ref, open_stream, read_bytes
 

@@ -1,4 +1,4 @@
-"""Decoded pixels to what a tower takes, and to a thumbnail."""
+"""Images to what a tower takes, and to a thumbnail: equal bytes give equal pixels wherever they come in."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import simplejpeg
 
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
+from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
+
+from .decode import decode
 
 _REDUCING_GAP = 2.0  # shrink by whole steps first, down to twice the target; the rest is filtered
 _THUMBNAIL_QUALITY = 85  # JPEG quality, 0..100
+
+
+# A JPEG is decoded to at least this many times the tower's size. At 1 the pixels of a detailed photo differ
+# from those of a full decode by 2.3 grey levels on average, at 2 by 0.4, for a quarter more time.
+_SPARE = 2
+SPARE_PIXELS = 256  # in the shorter side, at least, where the file has them: enough for a thumbnail too
 
 
 def prepare(pixels: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
@@ -51,3 +60,20 @@ def resized(
     image = PIL.Image.fromarray(np.ascontiguousarray(pixels))
     small = image.resize((width, height), PIL.Image.Resampling.BICUBIC, box, _REDUCING_GAP)
     return np.array(small)
+
+
+def decode_for(
+    source: ImageInput, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels from which a tower's are made; of a large JPEG a reduced version, its shorter side 256 or more.
+
+    Raises DataError as `decode` does.
+    """
+    return decode(source, limits, at_least=max(_SPARE * preprocess.size, SPARE_PIXELS))
+
+
+def prepared(
+    source: ImageInput, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS
+) -> UInt8[np.ndarray, "s s 3"]:
+    """The pixels that a tower takes, as indexing, uploads, queries, evaluation and explanations make them."""
+    return prepare(decode_for(source, preprocess, limits), preprocess)

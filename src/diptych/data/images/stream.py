@@ -18,9 +18,8 @@ from diptych.core.types import BytesImage, Skipped
 from diptych.data.cache import content_key
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
 
-from .prepare import prepare
+from .prepare import decode_for, prepare
 from .sources import as_ref, name_of, read_bytes
-from .towers import decode_for
 
 Also = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def _named_rows(
         if row is None:
             reading.skip(where, Reason.BAD_ROW, "a text is not UTF-8")
         else:
-            yield where, _with_class_names(row, classes)
+            yield where, with_class_names(row, classes)
 
 
 def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any] | None]:
@@ -113,7 +113,9 @@ def class_names(schema: pa.Schema) -> dict[str, list[str]]:
         return {}
 
 
-def _with_class_names(row: dict[str, Any], classes: dict[str, list[str]]) -> dict[str, Any]:
+def with_class_names(row: Mapping[str, Any], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The row with the names of its classes in place of their numbers."""
+    row = dict(row)
     for column, names in classes.items():
         number = row.get(column)
         if isinstance(number, int) and 0 <= number < len(names):

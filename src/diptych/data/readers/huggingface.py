@@ -13,7 +13,7 @@ from diptych.core.registry import register
 from diptych.core.types import Pair
 
 from . import delimited, jsonl
-from .arrow import arrow_pairs, read_parquet
+from .arrow import arrow_pairs, read_parquet, with_class_names
 from .files import file_split, table_files
 from .options import normalise_split
 from .reading import Reading
@@ -109,13 +109,7 @@ def _streamed(reading: Reading, name: str, split: str, dataset: Any) -> Iterator
         elif isinstance(feature, datasets.ClassLabel):
             classes[column] = feature.names
 
-    def named(row: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: classes[key][value] if key in classes and value is not None and value >= 0 else value
-            for key, value in row.items()
-        }
-
-    rows = ((f"{name} {split} row {number}", named(row)) for number, row in enumerate(dataset))
+    rows = ((f"{name} {split} row {number}", with_class_names(row, classes)) for number, row in enumerate(dataset))
     yield from RowReader(reading, Path(), lambda: normalise_split(split)).pairs(rows)
 
 

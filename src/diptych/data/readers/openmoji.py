@@ -116,7 +116,7 @@ def select(*, limit: int | None = None, skin_tones: bool = False, country_flags:
         raise ConfigError(f"limit must be at least 1 emoji, found {limit}")
     table = emoji_table()
     drawn = drawings()
-    found = {_hexcode(characters): entry for characters, entry in table.items()}
+    found = {hexcode_of(characters): entry for characters, entry in table.items()}
     wanted = [
         code
         for code in sorted(drawn & found.keys(), key=lambda code: fingerprint.of_bytes(b"order", code.encode()))
@@ -186,13 +186,13 @@ def _pair(one: Emoji, folder: Path) -> Pair:
 
 
 def _emoji(code: str, entry: dict[str, Any]) -> Emoji:
-    names = {language: _cleaned(entry[language]) for language in LANGUAGES if language in entry}
-    others = dict.fromkeys(_cleaned(alias) for alias in entry.get("alias", ()))
+    names = {language: cleaned(entry[language]) for language in LANGUAGES if language in entry}
+    others = dict.fromkeys(cleaned(alias) for alias in entry.get("alias", ()))
     known = names["en"].casefold()
     return Emoji(code, names, tuple(other for other in others if other.casefold() != known))
 
 
-def _cleaned(name: str) -> str:
+def cleaned(name: str) -> str:
     """ ":grinning_face:" -> "grinning face"."""
     return " ".join(unicodedata.normalize("NFC", name).strip(":").replace("_", " ").split())
 
@@ -202,7 +202,8 @@ def _is_country_flag(code: str) -> bool:
     return 0x1F1E6 <= int(code.split("-")[0], 16) <= 0x1F1FF or code.endswith("-E007F")
 
 
-def _hexcode(characters: str) -> str:
+def hexcode_of(characters: str) -> str:
+    """The code points of an emoji in hexadecimal: "1F468-200D-1F373"."""
     return "-".join(f"{ord(character):04X}" for character in characters)
 
 
