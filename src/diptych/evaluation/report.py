@@ -57,6 +57,32 @@ class Report:
         """Records left out because they have no text."""
         return self.evaluation.records_without_texts + self.pairs_without_texts
 
+    @property
+    def image_to_text(self) -> dict[str, float]:
+        """Texts found by images: metric -> value, as in `UNITS`; empty where this was not measured."""
+        return self._values("image_to_text")
+
+    @property
+    def text_to_image(self) -> dict[str, float]:
+        """Images found by texts, likewise."""
+        return self._values("text_to_image")
+
+    @property
+    def rsum(self) -> float | None:
+        """R@1 + R@5 + R@10 of both directions in percent; None where a cut was left out."""
+        return self.evaluation.rsum.value if self.evaluation.rsum else None
+
+    def _values(self, direction: str) -> dict[str, float]:
+        found = self.evaluation.directions.get(direction)
+        return {name: estimate.value for name, estimate in found.metrics.items()} if found else {}
+
+    def table(self) -> str:
+        """The page as `diptych eval` prints it."""
+        return self.to_markdown()
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
     def to_json(self, *, ranks: bool = False) -> dict[str, Any]:
         """Everything, JSON-ready; with `ranks`, also where every query's relevant items landed, for `compare`."""
         evaluation = self.evaluation

@@ -11,6 +11,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.types import Pair, Skipped
 from diptych.data.readers import Source, SourceOptions, open_source
+from diptych.data.seen import Chosen
 from diptych.data.splits import divide
 
 from .config import DataConfig
@@ -32,6 +33,17 @@ class Splits:
     skipped: tuple[Skipped, ...] = ()
 
 
+def open_any(source: AnySource, options: SourceOptions = ANY_SOURCE) -> Source:
+    """A source as it is, the one at a path, or a list of pairs as one: those of the split that the options name."""
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, str | Path):
+        return open_source(source, options)
+    by_split = source.values() if isinstance(source, Mapping) else [source]
+    pairs = [pair for pairs in by_split for pair in pairs if options.split in (None, pair.split)]
+    return Chosen(Source(Path("pairs"), "pairs", options), pairs, options.split)
+
+
 def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = ANY_SOURCE) -> Splits:
     """Training and validation pairs of a source.
 
@@ -39,12 +51,11 @@ def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = AN
     """
     if isinstance(source, Mapping):
         return Splits(list(source["train"]), list(source["val"]))
-    opened = open_source(source, options) if isinstance(source, str | Path) else source
+    opened = open_any(source, options)
     pairs = list(opened)
-    notes = opened.notes if isinstance(opened, Source) else Notes()
+    notes = opened.notes
     if not any(pair.texts for pair in pairs):
-        said = opened.no_texts() if isinstance(opened, Source) else f"none of the {len(pairs)} pairs has a text"
-        raise DataError(said, Reason.EMPTY_TEXT)
+        raise DataError(opened.no_texts(), Reason.EMPTY_TEXT)
     try:
         chosen = divide(pairs, data.train, data.val, data.val_share)
     except DataError as error:
@@ -52,7 +63,7 @@ def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = AN
         raise DataError(f"{error}{guessed}", error.reason) from error
     note_other_splits(notes, pairs, chosen)
     note_other_texts(notes, [pair for some in chosen.values() for pair in some], data)
-    return Splits(chosen["train"], chosen["val"], notes, tuple(opened.skipped) if isinstance(opened, Source) else ())
+    return Splits(chosen["train"], chosen["val"], notes, tuple(opened.skipped))
 
 
 def note_other_splits(notes: Notes, pairs: Sequence[Pair], chosen: Mapping[str, Sequence[Pair]]) -> None:

@@ -1,0 +1,213 @@
+"""Measuring models from Python: `evaluate` one, or embeddings made elsewhere; `compare` several on the same queries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych import evaluation
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import SILENT, Progress
+from diptych.data.readers import Source, SourceOptions
+from diptych.data.seen import learner_of, untrained
+from diptych.evaluation.compare import Comparison
+from diptych.evaluation.compare import compare as compare_reports
+from diptych.inspection.measure import Measured, Task, measure
+from diptych.models import DualEncoder, load
+
+from .reading import ANY_SOURCE, AnySource, open_any
+
+# a model, a report that was saved with its ranks, or "name=MODEL" and "name=REPORT.json" to give one a name of its own
+Compared = DualEncoder | evaluation.Report | str | Path
+
+
+def evaluate(
+    model: DualEncoder | str | Path | None = None,
+    source: AnySource | None = None,
+    *,
+    split: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    images: Any = None,
+    texts: Any = None,
+    owner: Any = None,
+    image_owner: Any = None,
+    similarity: str = "cosine",
+    name: str = "embeddings",
+    progress: Progress = SILENT,
+    **task: Any,
+) -> evaluation.Report:
+    """Measure retrieval in both directions: of a model on a source, or of embeddings that were made elsewhere.
+
+        report = diptych.evaluate("base", "flickr8k/", split="val")
+        report.text_to_image["R@10"], report.rsum, print(report)
+
+        report = diptych.evaluate(images=image_vectors, texts=text_vectors, owner=image_of_each_text)
+
+    Args:
+        model: a model, its name or its folder.
+        source: the pairs. Without a split, the records that the model's training held out, where it names them.
+        split: of the source.
+        options: how to read a source that is a path.
+        images: (n, d) embeddings, in place of model and source.
+        texts: (m, d) embeddings.
+        owner: (m) the record of each text; left out where text i is of image i.
+        image_owner: (n) the record of each image; left out where image i is record i.
+        similarity: that the embeddings are compared by.
+        name: of the embeddings, in the report.
+        progress: told about embedding and ranking.
+        task: what else is asked, as of `diptych.inspection.measure.Task`: modality, protocol, relevance, languages,
+            views, cuts, resamples, seed.
+
+    Raises ConfigError for neither or both ways, DataError where there is nothing to measure.
+    """
+    arrays = images is not None and texts is not None
+    wanted = Task(**task)
+    if arrays and model is None and source is None:
+        return _of_arrays(images, texts, owner, image_owner, similarity, name, wanted, progress)
+    if arrays or model is None or source is None:
+        raise ConfigError("evaluate takes a model and a source, or images= and texts= embeddings; give one of the two")
+    return measured(model, source, wanted, split=split, options=options, progress=progress).report
+
+
+def measured(
+    model: DualEncoder | str | Path,
+    source: AnySource,
+    task: Task,
+    *,
+    split: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    progress: Progress = SILENT,
+) -> Measured:
+    """As `evaluate`, with the vectors of each direction, for whoever wants to show what is found."""
+    encoder = _model(model)
+    opened = open_any(source, dataclasses.replace(options, split=split or options.split))
+    return measure(encoder, untrained(opened, [_learner(encoder)], progress=progress), task, progress=progress)
+
+
+def compare(
+    models: Sequence[Compared],
+    source: AnySource | None = None,
+    *,
+    split: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    baseline: str = "first",
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    **task: Any,
+) -> Comparison:
+    """Several models in one table, with a paired bootstrap test of each against one of them.
+
+        print(diptych.compare(["base", "runs/mine"], "flickr8k/", split="val").table())
+
+    Args:
+        models: models, their names or folders (of a run too), or reports with their ranks, as `diptych eval --out`
+            writes them; "NAME=MODEL" gives one a name of its own.
+        source: the pairs that models are measured on. Without a split, the records that their trainings held out.
+        split: of the source.
+        options: how to read a source that is a path.
+        baseline: "first", "best" (by rsum), or the name of one of them.
+        resamples: of the bootstrap.
+        seed: of the protocol's draws and of the bootstrap.
+        progress: told about embedding and ranking.
+        task: as of `evaluate`.
+
+    Raises ConfigError for fewer than two, DataError for reports of different queries.
+    """
+    if len(models) < 2:
+        raise ConfigError(f"found {len(models)} models; expected two or more models or reports to compare")
+    wanted = Task(**{"resamples": 0, "seed": seed, **task})
+    found = [_named(each) for each in models]
+    encoders = {place: _model(each) for place, (_, each) in enumerate(found) if not _is_report(each)}
+    opened: Source | None = None
+    if encoders:
+        if source is None:
+            each = found[min(encoders)][1]
+            raise ConfigError(f"{each} is no report file; to measure it as a model, give a source of pairs (--source)")
+        opened = open_any(source, dataclasses.replace(options, split=split or options.split))
+        opened = untrained(opened, [_learner(encoder) for encoder in encoders.values()], progress=progress)
+    reports = []
+    for place, (name, each) in enumerate(found):
+        if opened is not None and place in encoders:
+            report = measure(encoders[place], opened, wanted, progress=progress).report
+            reports.append(evaluation.parse_report(report.to_json(ranks=True), name or report.model, str(each)))
+        elif isinstance(each, evaluation.Report):
+            reports.append(evaluation.parse_report(each.to_json(ranks=True), name or each.model, each.model))
+        else:
+            reports.append(evaluation.read_report(Path(each).expanduser(), name))
+    return compare_reports(_named_apart(reports), baseline=baseline, resamples=resamples, seed=seed)
+
+
+def _of_arrays(
+    images: Any,
+    texts: Any,
+    owner: Any,
+    image_owner: Any,
+    similarity: str,
+    name: str,
+    task: Task,
+    progress: Progress,
+) -> evaluation.Report:
+    if owner is None and len(images) != len(texts):
+        raise ConfigError(f"{len(texts)} texts of {len(images)} images: say by owner= which image each text is of")
+    embeddings = evaluation.Embeddings(
+        np.asarray(images, dtype=np.float32),
+        np.asarray(texts, dtype=np.float32),
+        np.arange(len(texts)) if owner is None else np.asarray(owner, dtype=np.int64),
+        image_owner=None if image_owner is None else np.asarray(image_owner, dtype=np.int64),
+    )
+    found = evaluation.evaluate(
+        embeddings,
+        evaluation.parse_protocol(task.protocol),
+        cuts=task.cuts,
+        resamples=task.resamples,
+        seed=task.seed,
+        similarity=similarity,
+        progress=progress,
+    )
+    return evaluation.Report(found, model=name, model_fingerprint="", source="arrays")
+
+
+def _model(model: Any) -> DualEncoder:
+    """A model as it is, or the one of a name or folder, which may be the folder of its run."""
+    if isinstance(model, DualEncoder):
+        return model
+    folder = Path(model).expanduser() / "model"
+    return load(folder if folder.is_dir() else model)
+
+
+def _learner(encoder: DualEncoder) -> Any:
+    return learner_of(encoder.name, encoder.folder, encoder.config.training)
+
+
+def _named(each: Compared) -> tuple[str, Compared]:
+    """A name of its own, if it was given one, and what it is."""
+    if isinstance(each, str) and "=" in each and not Path(each).exists():
+        name, _, rest = each.partition("=")
+        return name, rest
+    return "", each
+
+
+def _is_report(each: Compared) -> bool:
+    """Whether it is a report. Raises ConfigError for the name of a report that is not there."""
+    if isinstance(each, DualEncoder | evaluation.Report):
+        return isinstance(each, evaluation.Report)
+    path = Path(each).expanduser()
+    if path.suffix == ".json" and not path.is_file():
+        raise ConfigError(f"no report {each}: there is no such file; expected what diptych eval --out wrote")
+    return path.is_file()
+
+
+def _named_apart(reports: Sequence[evaluation.SavedReport]) -> list[evaluation.SavedReport]:
+    """Those of the same name get numbers, so that each has a row."""
+    names = [report.name for report in reports]
+    return [
+        dataclasses.replace(report, name=f"{report.name} #{names[:place].count(report.name) + 1}")
+        if names.count(report.name) > 1
+        else report
+        for place, report in enumerate(reports)
+    ]
