@@ -1,62 +1,68 @@
 """Diptych: one space for images and texts.
 
-import diptych
-model = diptych.load("base")
-model.similarity(images=model.encode_images(["a.jpg", "b.jpg"]), texts=model.encode_texts("ein Hund am Strand"))
+    model = diptych.load("base")
+    model.similarity(images=model.encode_images(["a.jpg", "b.jpg"]), texts=model.encode_texts("ein Hund am Strand"))
+
+`load` a model; search a `Library`; `train`, `distill`, `evaluate` and `compare` models; `rerank` hits with a
+cross-encoder; `generate` images. `open_source` reads any collection of `Pair`s; `register` adds a part of one's own.
+`losses`, `encoders`, `training` and `metrics` hold the parts themselves. All of it is imported when first used.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diptych.core import telemetry
+from diptych.core.lazy import lazy
 
 telemetry.switch_off()  # here, because what it tells must be there before any other package is imported
 
-# name -> module; imported when first used, so that `import diptych` stays light
-_PUBLIC = {
-    "load": "diptych.models",
-    "DualEncoder": "diptych.models",
-    "Library": "diptych.library",
-    "Pair": "diptych.core.types",
-    "Text": "diptych.core.types",
-    "Hit": "diptych.core.types",
-    "DiptychError": "diptych.core.errors",
-    "open_source": "diptych.data.readers",
-    "register": "diptych.core.registry",
-    "__version__": "diptych.core.version",  # reading the metadata of a package takes longer than `--help` should
-}
-
 if TYPE_CHECKING:
-    from diptych.core.errors import DiptychError
+    from diptych import encoders, losses, training
+    from diptych.core.errors import ConfigError, DataError, DiptychError, LibraryError, LimitError, ModelError
+    from diptych.core.protocols import CrossEncoder
     from diptych.core.registry import register
     from diptych.core.types import Hit, Pair, Text
     from diptych.core.version import __version__
-    from diptych.data.readers import open_source
+    from diptych.data.readers import SourceOptions, open_source
+    from diptych.evaluation import metrics
     from diptych.library import Library
     from diptych.models import DualEncoder, load
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'diptych' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(_PUBLIC)
-
+    from diptych.runs.distilled import distill
+    from diptych.runs.measuring import compare, evaluate
+    from diptych.runs.run import Run, train
+    from diptych.runs.using import generate, rerank
+    from diptych.synthesis import SavedGenerator as Generator
 
 __all__ = [
+    "ConfigError",
+    "CrossEncoder",
+    "DataError",
     "DiptychError",
     "DualEncoder",
+    "Generator",
     "Hit",
     "Library",
+    "LibraryError",
+    "LimitError",
+    "ModelError",
     "Pair",
+    "Run",
+    "SourceOptions",
     "Text",
     "__version__",
+    "compare",
+    "distill",
+    "encoders",
+    "evaluate",
+    "generate",
     "load",
+    "losses",
+    "metrics",
     "open_source",
     "register",
+    "rerank",
+    "train",
+    "training",
 ]
+__getattr__, __dir__ = lazy(__name__)

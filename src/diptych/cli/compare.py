@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.files import write_bytes, write_json
-from diptych.data.readers import SourceOptions, open_source
+from diptych.data.readers import SourceOptions
 
 from .outputs import JSON, MARKDOWN, PNG, check_file
 from .shared import Common
-from .sources import Reading, not_trained_on
-
-if TYPE_CHECKING:
-    from diptych.core.notes import Note
-    from diptych.evaluation import SavedReport
+from .sources import Reading
 
 
 def compare(
@@ -67,11 +61,8 @@ def compare(
         markdown: Write the tables here as Markdown.
         plot: Draw recall and rsum with their intervals here, as PNG.
     """
-    from diptych import evaluation
-    from diptych.evaluation.compare import compare as compare_reports
-    from diptych.inspection.comparison import draw_bars, to_markdown
-    from diptych.inspection.measure import Task, measure
-    from diptych.models import load
+    from diptych import runs
+    from diptych.inspection.comparison import draw_bars
 
     check_file(out, "--out", JSON)
     check_file(markdown, "--markdown", MARKDOWN)
@@ -89,20 +80,19 @@ def compare(
             if model
             else f"found the source {source} and no --model to measure on it; name models, or leave the source out"
         )
-    task = Task(modality, protocol, relevance, resamples=0, seed=common.seed or 0)
-    named = [_named(one) for one in model]
-    encoders = [load(_folder_of(address)) for _, address in named]
-    reports: list[SavedReport] = []
-    notes: Iterable[Note] = ()
-    if source:
-        opened = not_trained_on(open_source(source, options), encoders, common)
-        notes = opened.notes
-        for (name, address), encoder in zip(named, encoders, strict=True):
-            measured = measure(encoder, opened, task, progress=common.progress()).report
-            reports.append(evaluation.parse_report(measured.to_json(ranks=True), name or encoder.name, address))
-    reports += [_read(*_named(one)) for one in report]
-    found = compare_reports(_named_apart(reports), baseline=baseline, resamples=bootstrap, seed=task.seed)
-    page = to_markdown(found, metrics)
+    found = runs.compare(
+        [*model, *report],
+        source or None,
+        options=options,
+        baseline=baseline,
+        resamples=bootstrap,
+        seed=common.seed or 0,
+        progress=common.progress(),
+        modality=modality,
+        protocol=protocol,
+        relevance=relevance,
+    )
+    page = found.table(metrics)
     if out is not None:
         write_json(out, found.to_json())
     if markdown is not None:
@@ -110,36 +100,4 @@ def compare(
     if plot is not None:
         write_bytes(plot, draw_bars(found))
         common.progress().say(f"plot: {plot}")
-    common.show(found.to_json(), page, notes)
-
-
-def _named(argument: str) -> tuple[str, str]:
-    """The name that NAME=ADDRESS gives, if any, and the address."""
-    name, _, rest = argument.partition("=") if "=" in argument and not Path(argument).exists() else ("", "", argument)
-    return name, rest
-
-
-def _folder_of(address: str) -> Path | str:
-    """A model's address; of the folder of a training run, that of its model."""
-    inside = Path(address).expanduser() / "model"
-    return inside if inside.is_dir() else address
-
-
-def _read(name: str, file: str) -> SavedReport:
-    from diptych import evaluation
-
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"no report {file}: there is no such file; expected what diptych eval --out wrote")
-    return evaluation.read_report(path, name)
-
-
-def _named_apart(reports: Sequence[SavedReport]) -> list[SavedReport]:
-    """Reports of the same name get numbers, so that each has a row."""
-    names = [report.name for report in reports]
-    return [
-        replace(report, name=f"{report.name} #{names[:place].count(report.name) + 1}")
-        if names.count(report.name) > 1
-        else report
-        for place, report in enumerate(reports)
-    ]
+    common.show(found.to_json(), page, found.notes)

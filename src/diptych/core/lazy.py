@@ -35,7 +35,10 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
         module, original = places()[name]
         if module == package:  # a module of this package, asked for by name
             return importlib.import_module(f"{package}.{original}")
-        found = getattr(importlib.import_module(module), original)
+        owner = importlib.import_module(module)
+        found = (
+            getattr(owner, original) if hasattr(owner, original) else importlib.import_module(f"{module}.{original}")
+        )
         setattr(sys.modules[package], name, found)
         return found
 

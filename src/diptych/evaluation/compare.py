@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.notes import Note
 from diptych.core.shapes import Float64
 
 from .bootstrap import (
@@ -58,6 +59,16 @@ class Comparison:
     resamples: int
     seed: int
     units: int
+    notes: tuple[Note, ...] = ()  # on how the source was read, where there was one
+
+    def table(self, metrics: Sequence[str] = ()) -> str:
+        """A Markdown page with a table for each direction; `metrics` such as R@1 choose the columns (empty: all)."""
+        from .comparison_page import to_markdown
+
+        return to_markdown(self, metrics)
+
+    def __str__(self) -> str:
+        return self.table()
 
     def to_json(self) -> dict[str, Any]:
         """Everything, JSON-ready."""

@@ -126,7 +126,7 @@ class Report:
     def to_markdown(self) -> str:
         """A page: the protocol in words, a table of both directions, one of languages, what was left out."""
         parts = [
-            f"# Retrieval: {_cell(self.model)} on {_cell(self.source)}",
+            f"# Retrieval: {cell(self.model)} on {cell(self.source)}",
             _facts(self),
             _scores_table(self.evaluation),
             _notes(self.evaluation),
@@ -174,8 +174,8 @@ def _facts(report: Report) -> str:
     protocol = evaluation.protocol
     seed = f", seed {evaluation.seed}" if protocol.random else ""
     lines = [
-        f"- Model: {_cell(report.model)} (fingerprint `{report.model_fingerprint}`)",
-        f"- Split: {_cell(report.split or 'everything')}"
+        f"- Model: {cell(report.model)} (fingerprint `{report.model_fingerprint}`)",
+        f"- Split: {cell(report.split or 'everything')}"
         + (f"; only texts in {', '.join(report.languages_asked)}" if report.languages_asked else ""),
         f"- Protocol: **{protocol.name}** ({protocol.description}{seed})",
         f"- Relevance: by {evaluation.relevance}",
@@ -261,7 +261,7 @@ def _left_out(report: Report) -> str:
     if report.skipped:
         lines.append(f"- {len(report.skipped):,} unusable inputs, and {report.skipped_texts:,} texts of theirs:")
         lines += [
-            f"  - {_cell(one.name)}: {one.reason}" + (f" ({_cell(one.detail)})" if one.detail else "")
+            f"  - {cell(one.name)}: {one.reason}" + (f" ({cell(one.detail)})" if one.detail else "")
             for one in report.skipped[:NAMED_SKIPPED]
         ]
         if len(report.skipped) > NAMED_SKIPPED:
@@ -270,7 +270,7 @@ def _left_out(report: Report) -> str:
 
 
 def _reading(notes: Sequence[Note]) -> str:
-    lines = ["## How the source was read", "", *(f"- {_cell(note.to_text())}" for note in notes)]
+    lines = ["## How the source was read", "", *(f"- {cell(note.to_text())}" for note in notes)]
     return "\n".join(lines)
 
 
@@ -306,6 +306,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, alignment, *rows))
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text from outside, safe inside a line or a table cell."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -6,14 +6,19 @@ rows are in `store`, searches read a `view`; `rendering` draws what was found.
 
 from __future__ import annotations
 
-from .collection import Library
-from .encoder import Encoder
-from .indexing.options import IndexOptions
-from .indexing.report import IndexReport
-from .items import Added, Item, NewItem, Page, Prepared, Trashed
-from .reader import Answer, Info
-from .store.trash import Deletion, Undone
-from .view import RowFacts, Snapshot
+from typing import TYPE_CHECKING
+
+from diptych.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from .collection import Library
+    from .encoder import Encoder
+    from .indexing.options import IndexOptions
+    from .indexing.report import IndexReport
+    from .items import Added, Item, NewItem, Page, Prepared, Trashed
+    from .reader import Answer, Info
+    from .store.trash import Deletion, Undone
+    from .view import RowFacts, Snapshot
 
 __all__ = [
     "Added",
@@ -33,3 +38,4 @@ __all__ = [
     "Trashed",
     "Undone",
 ]
+__getattr__, __dir__ = lazy(__name__)

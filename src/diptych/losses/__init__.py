@@ -1,8 +1,37 @@
 """Losses, one a file: each takes an `Embedded` batch of embeddings and says how wrong the space is.
 
-A loss is registered by its name for configs (`@register.loss("info_nce")`); see `diptych.core.registry`.
+A loss is registered by its name for configs (`@register.loss("info_nce")`); see `diptych.core.registry`. From Python
+its class is here too: `diptych.losses.InfoNCE(temperature=0.05)`. `info_nce`, `max_hinge`, `sum_hinge` and `sigmoid`
+are the usual ones; the others learn from classes, from a memory, or make towers alike.
 """
 
-from diptych.losses.base import Embedded, Loss
+from __future__ import annotations
 
-__all__ = ["Embedded", "Loss"]
+from typing import TYPE_CHECKING
+
+from diptych.core.lazy import lazy
+
+if TYPE_CHECKING:
+    from .adversarial import AdversarialAlignment
+    from .base import Embedded, Loss
+    from .class_aware_triplet import ClassAwareTriplet
+    from .info_nce import InfoNCE
+    from .instance_discrimination import InstanceDiscrimination
+    from .max_hinge import MaxHinge
+    from .sigmoid import Sigmoid
+    from .sum_hinge import SumHinge
+    from .supervised_contrast import SupervisedContrast
+
+__all__ = [
+    "AdversarialAlignment",
+    "ClassAwareTriplet",
+    "Embedded",
+    "InfoNCE",
+    "InstanceDiscrimination",
+    "Loss",
+    "MaxHinge",
+    "Sigmoid",
+    "SumHinge",
+    "SupervisedContrast",
+]
+__getattr__, __dir__ = lazy(__name__)

@@ -1,7 +1,8 @@
 """From a config to a run: `train` reads a source, trains one of the kinds of models, and saves it with its record.
 
 `run.py` holds what all kinds share and the table of kinds; `dual_encoder.py`, `cross_encoder.py`, `generator/` and
-`distilled.py` say what is their own. `reranking.py` fits a dual encoder and a cross-encoder to each other.
+`distilled.py` say what is their own. `measuring.py` measures models, `reranking.py` fits a dual encoder and a
+cross-encoder to each other, `using.py` re-ranks and generates.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from .cross_encoder import CrossEncoderConfig
     from .distilled import DistilledConfig, distill
     from .generator import GeneratorConfig
+    from .measuring import compare, evaluate, measured
     from .reading import read_splits
     from .run import KINDS, Run, read_config, train
     from .trained import forget
+    from .using import generate, rerank
 
 __all__ = [
     "KINDS",
@@ -29,10 +32,15 @@ __all__ = [
     "Run",
     "SideSettings",
     "TrainConfig",
+    "compare",
     "distill",
+    "evaluate",
     "forget",
+    "generate",
+    "measured",
     "read_config",
     "read_splits",
+    "rerank",
     "train",
 ]
 __getattr__, __dir__ = lazy(__name__)

@@ -121,25 +121,26 @@ def compare(
     if len(models) < 2:
         raise ConfigError(f"found {len(models)} models; expected two or more models or reports to compare")
     wanted = Task(**{"resamples": 0, "seed": seed, **task})
-    found = [_named(each) for each in models]
-    encoders = {place: _model(each) for place, (_, each) in enumerate(found) if not _is_report(each)}
+    named = [_named(each) for each in models]
+    encoders = {place: _model(each) for place, (_, each) in enumerate(named) if not _is_report(each)}
     opened: Source | None = None
     if encoders:
         if source is None:
-            each = found[min(encoders)][1]
+            each = named[min(encoders)][1]
             raise ConfigError(f"{each} is no report file; to measure it as a model, give a source of pairs (--source)")
         opened = open_any(source, dataclasses.replace(options, split=split or options.split))
         opened = untrained(opened, [_learner(encoder) for encoder in encoders.values()], progress=progress)
     reports = []
-    for place, (name, each) in enumerate(found):
+    for place, (name, each) in enumerate(named):
         if opened is not None and place in encoders:
             report = measure(encoders[place], opened, wanted, progress=progress).report
             reports.append(evaluation.parse_report(report.to_json(ranks=True), name or report.model, str(each)))
         elif isinstance(each, evaluation.Report):
             reports.append(evaluation.parse_report(each.to_json(ranks=True), name or each.model, each.model))
         else:
-            reports.append(evaluation.read_report(Path(each).expanduser(), name))
-    return compare_reports(_named_apart(reports), baseline=baseline, resamples=resamples, seed=seed)
+            reports.append(evaluation.read_report(Path(str(each)).expanduser(), name))
+    found = compare_reports(_named_apart(reports), baseline=baseline, resamples=resamples, seed=seed)
+    return dataclasses.replace(found, notes=tuple(opened.notes) if opened is not None else ())
 
 
 def _of_arrays(

@@ -12,7 +12,7 @@ from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.shapes import UInt8
 from diptych.core.types import FileImage, Hit, Skipped
 from diptych.data.images import stream
-from diptych.library.rerank import check_text
+from diptych.library.reranker import check_text
 from diptych.models import DualEncoder, as_model
 from diptych.synthesis import SavedGenerator, load
 
@@ -89,9 +89,7 @@ def generate(
     return made.generate([texts] if isinstance(texts, str) else list(texts), seed=seed, lang=lang)
 
 
-def _as_hits(
-    model: DualEncoder, words: str, candidates: Sequence[Hit | str | Path], progress: Progress
-) -> list[Hit]:
+def _as_hits(model: DualEncoder, words: str, candidates: Sequence[Hit | str | Path], progress: Progress) -> list[Hit]:
     """Hits as they are; image files as hits in the order of their cosines."""
     hits = [each for each in candidates if isinstance(each, Hit)]
     paths = [str(each) for each in candidates if not isinstance(each, Hit)]

@@ -13,25 +13,35 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from .batch_order import BatchOrder, BatchRows, GroupedBatches, HardNegatives, MixedBatches, TextBatches
+    from .batch_order import BatchOrder, BatchRows, GroupedBatches, HardNegatives, MixedBatches, PairShares, TextBatches
+    from .distillation import DistillationSettings, TeacherLoss
+    from .divergence import DivergedError
     from .engine import FitResult, Trainer
+    from .extra_loss import ExtraLoss
     from .objectives import Contrastive, Direct, Objective
     from .online_images import ImageLoader
     from .settings import TrainingSettings
+    from .two_sides import TwoSides
 
 __all__ = [
     "BatchOrder",
     "BatchRows",
     "Contrastive",
     "Direct",
+    "DistillationSettings",
+    "DivergedError",
+    "ExtraLoss",
     "FitResult",
     "GroupedBatches",
     "HardNegatives",
     "ImageLoader",
     "MixedBatches",
     "Objective",
+    "PairShares",
+    "TeacherLoss",
     "TextBatches",
     "Trainer",
     "TrainingSettings",
+    "TwoSides",
 ]
 __getattr__, __dir__ = lazy(__name__)
