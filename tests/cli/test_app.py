@@ -33,6 +33,27 @@ def test_an_overview_imports_nothing_heavy(group: str) -> None:
     assert all(f"{name} " in done.stdout for name in entry.commands)
 
 
+def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = []
+    for columns in (50, 110):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert run(["rerank", "fit", "--help"]) == 0
+        pages.append(capsys.readouterr().out)
+        written = [line for line in pages[-1].splitlines() if not line.lstrip().startswith(("diptych ", "Usage"))]
+        assert 0.8 * columns < max(map(len, written)) <= columns
+    assert "--queries N                 Texts, and images, that are searched for, at most. [default: 400]" in pages[1]
+    headings = [line for line in pages[1].splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == ["Examples:", "Arguments:", "Options:", "How the source is read:", "Options of every command:"]
+
+
+def test_the_environments_names_are_told_apart_from_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["library", "rm", "--help-env"]) == 0
+    told = capsys.readouterr().out
+    assert "DIPTYCH_LIBRARY_RM_WHERE    --where\n" in told
+    assert "DIPTYCH_LIBRARY             --library, of every command that uses a library\n" in told
+    assert "TARGETS" not in told
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     import diptych
 

@@ -1,7 +1,8 @@
-"""`diptych models`."""
+"""`diptych models list` and `show`."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +33,32 @@ def test_a_folder_is_described(small_model: Path, capsys: pytest.CaptureFixture[
 def test_a_folder_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list", str(tmp_path)]) == 4
     assert "is not a model" in capsys.readouterr().err
+
+
+def test_one_model_is_shown(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", str(small_model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    model = diptych.load(small_model)
+    assert (found["name"], found["kind"], found["fingerprint"]) == ("shapes", "dual encoder", model.fingerprint)
+    assert found["parts"]["embedding"] == "16 dimensions, cosine"
+    assert found["data"]["train"] == model.config.training["data"]["train"]
+    assert found["scores"]["score"] > 0
+    assert found["card"].startswith("# shapes")
+    assert run(["models", "show", str(small_model)]) == 0
+    assert f"fingerprint    {model.fingerprint}" in capsys.readouterr().out
+
+
+def test_what_ships_is_shown_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", "emoji", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["parts"]["images"]) == ("generator", "64 x 64 pixels")
+    assert "de" in found["languages"]
+    assert run(["models", "show", "bose"]) == 4
+    assert "did you mean 'base'?" in capsys.readouterr().err
+
+
+def test_a_cross_encoder_is_shown(cross_encoder_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", str(cross_encoder_run.model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["parts"]["objective"]) == ("cross-encoder", "captioning")
+    assert len(found["fingerprint"]) == 32

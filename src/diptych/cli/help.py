@@ -25,6 +25,7 @@ _MORE = (
     "Flags can be set in the environment: diptych COMMAND --help-env lists the names. DIPTYCH_LIBRARY stands for "
     "--library of every command.",
 )
+_LAST = ("How the source is read", "Options of every command")  # headings that most commands share
 _INDENT, _COLUMN = 2, 30  # of the options, and of what they mean
 
 
@@ -95,7 +96,9 @@ def _wrapped(paragraphs: Iterable[str], indent: int = 0) -> list[str]:
     return [
         line
         for text in paragraphs
-        for line in wrap(" ".join(text.split()), _width(), initial_indent=space, subsequent_indent=space)
+        for line in wrap(
+            " ".join(text.split()), _width(), initial_indent=space, subsequent_indent=space, break_on_hyphens=False
+        )
     ]
 
 
@@ -104,13 +107,13 @@ def _width() -> int:
 
 
 def _groups(shown: Iterable[Argument]) -> Mapping[str, list[Argument]]:
-    """The arguments by the heading they stand under."""
+    """The arguments by the heading they stand under; what most commands share comes last."""
     groups: dict[str, list[Argument]] = {}
     for one in shown:
         named = next(iter(one.parameter.group or ()), "Parameters")  # type: ignore[arg-type]  # always a tuple here
         title = named if isinstance(named, str) else named.name
         groups.setdefault("Options" if title == "Parameters" else title, []).append(one)
-    return groups
+    return dict(sorted(groups.items(), key=lambda item: _LAST.index(item[0]) + 1 if item[0] in _LAST else 0))
 
 
 def _row(left: str, right: str) -> list[str]:
@@ -170,8 +173,12 @@ def _meaning(argument: Argument) -> str:
     empty = default is None or default is False or default is inspect.Parameter.empty or default in ("", ())
     if empty or argument.required:
         return told
-    shown = "on" if default is True else ", ".join(map(str, default)) if isinstance(default, tuple) else default
-    return f"{told} [default: {shown}]"
+    return f"{told} [default: {', '.join(map(_shown, default if isinstance(default, tuple) else (default,)))}]"
+
+
+def _shown(value: Any) -> str:
+    """A default as a person would write it."""
+    return "on" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _longest(argument: Argument) -> str:

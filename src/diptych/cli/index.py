@@ -20,12 +20,16 @@ from .shared import MOST_LISTED, Common, LibraryFolder, ModelAddress, RerankerAd
 _WORKERS, _BATCH = 2, 32
 _MEGAPIXELS, _MEGABYTES = 50.0, 20.0
 _SECONDS, _FRAMES = 5.0, 4
+_MODEL = """Dual encoder of a new library: a shipped model's name, or a model folder; base when left out. A library
+keeps to the model it was made with."""
+_RERANKER = """Also store this cross-encoder's tokens of each image, as diptych rerank prepare does: its model folder,
+or blip:NAME_OR_FOLDER."""
 
 
 def index(
     *paths: Path,
-    library: LibraryFolder,
-    model: ModelAddress | None = None,
+    library: Annotated[LibraryFolder, Parameter(help="Folder of the library; made when it is not there.")],
+    model: Annotated[ModelAddress | None, Parameter(help=_MODEL)] = None,
     format: str | None = None,
     encoding: str | None = None,
     text_columns: tuple[str, ...] = (),
@@ -34,7 +38,7 @@ def index(
     max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGAPIXELS,
     max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGABYTES,
     store: str | None = None,
-    reranker: RerankerAddress | None = None,
+    reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     prune: bool = False,
     videos: bool = False,
     texts: bool = False,
@@ -45,8 +49,8 @@ def index(
     """Put images into a library, or bring it up to date.
 
     Only what is new or edited is embedded; moved files and copies keep their vectors; files that are gone from
-    the folders named now go into the trash. Of a folder that is away as a whole, or empty, as when a drive is not
-    mounted, everything is kept and named. When it is interrupted or killed, the same command goes on. Files of other
+    the folders named now go into the trash. A folder that is missing or empty as a whole, as when a drive is not
+    mounted, loses nothing; it is named. When it is interrupted or killed, the same command goes on. Files of other
     kinds, hidden files and links to files that are indexed anyway are left out and counted. Files that list images
     (CSV, JSONL, Parquet, tar, ...) bring their texts and metadata along, for --where.
 
@@ -62,12 +66,7 @@ def index(
 
     Args:
         paths: Folders, images, or files that list images.
-        library: Folder of the library; made when it is not there.
-        model: Dual encoder of a new library: a shipped model's name, or a model folder; base when left out. A
-            library keeps to the model it was made with.
-        reranker: Also store this cross-encoder's tokens of each image, so that search --rerank is quick: its model
-            folder, or blip:NAME_OR_FOLDER.
-        format: Read every path as this kind of source of pairs, folders too (see diptych data --help).
+        format: Read every path as this kind of source of pairs, folders too, such as flickr or csv.
         encoding: Encoding of text files, such as windows-1252 or gb18030; UTF-8, or found out, when left out.
         text_columns: Columns that hold the texts: a,b or a b, or repeat the flag.
         workers: Threads that decode images.
@@ -79,9 +78,9 @@ def index(
         videos: Index the videos at these paths instead: every moment is found on its own.
         texts: Index the texts of these sources (or the lines of .txt files) instead, to be found by words that mean
             the same, or by images. A library holds images or texts, not both.
-        moment_seconds: Length of a moment in seconds; longer in videos of more than 240 of them.
+        moment_seconds: Length of a moment in seconds; longer where a video would have more than 240 moments.
         moment_frames: Frames that stand for a moment.
-        prune: Put also into the trash what is not found because all of its folder is away or empty.
+        prune: Also put into the trash what is not found because its whole folder is missing or empty.
     """
     if videos:
         need("av", "diptych index --videos")

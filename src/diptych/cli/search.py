@@ -23,11 +23,14 @@ from diptych.library import query as queries
 from diptych.library.store import text_of
 
 from .outputs import PNG, check_file
-from .shared import Common, GeneratorAddress, LibraryFolder
+from .shared import Common, GeneratorAddress, LibraryFolder, ModelAddress, RerankerAddress
 
 if TYPE_CHECKING:
     from diptych.library.reranker import Reranker
 
+_MODEL = "The library's dual encoder, when it is no longer where it was: a shipped model's name, or a model folder."
+_RERANKER = """Re-rank with this cross-encoder instead: its model folder, or blip:NAME_OR_FOLDER. Without --rerank, as
+many images as diptych rerank fit found best."""
 _DRAWN = 4  # images that stand for generated words: one alone may be a failure
 
 
@@ -40,13 +43,13 @@ def search(
     generator: GeneratorAddress = "emoji",
     k: Annotated[int, Parameter(name=("--k", "-k"))] = 10,
     where: str | None = None,
-    model: str | None = None,
+    model: Annotated[ModelAddress | None, Parameter(help=_MODEL)] = None,
     paths: bool = False,
     null: bool = False,
     preview: Annotated[list[str] | None, Parameter(consume_multiple=True, metavar="[FILE.png]")] = None,
     cut: bool = False,
     rerank: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
-    reranker: str | None = None,
+    reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     budget_ms: float | None = None,
     beta: float | None = None,
     common: Common = Common(),
@@ -76,15 +79,12 @@ def search(
         k: How many images, 1 to 1,000.
         where: Only images for which this holds: comparisons of columns (= != < <= > >=, IN, BETWEEN, LIKE, IS NULL),
             joined by AND, OR and NOT; diptych library info lists the columns.
-        model: Dual encoder: a shipped model's name, or a model folder, when it is no longer where the library says.
         paths: Print only the paths, one a line; line breaks in a name, and bytes that are not UTF-8, as \x0a, \xff.
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
         rerank: Re-rank this many of the nearest images, with the cross-encoder that `diptych rerank prepare` was given;
             0 for none.
-        reranker: Re-rank with this cross-encoder instead: its model folder, or blip:NAME_OR_FOLDER. Without --rerank,
-            as many images as diptych rerank fit found best.
         budget_ms: Re-rank as many images as this many milliseconds allow.
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
     """

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from diptych.serve.cross_encoder import ServedCrossEncoder
     from diptych.serve.generating import Generator
 
+_RERANKER = """Cross-encoder that re-ranks, describes and explains: its model folder, or blip:NAME_OR_FOLDER. A library
+can be re-ranked after diptych rerank prepare."""
+_GENERATOR = "Generator for searches by drawn images: a shipped generator's name, or a model folder."
+
 
 def serve(
     *,
@@ -31,9 +35,9 @@ def serve(
     read_only: bool = False,
     fetch_urls: bool = False,
     decoders: int = 2,
-    reranker: RerankerAddress | None = None,
+    reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     beta: float | None = None,
-    generator: GeneratorAddress | None = None,
+    generator: Annotated[GeneratorAddress | None, Parameter(help=_GENERATOR)] = None,
     common: Common = Common(),
 ) -> None:
     """A page for people and an API for programs, over one or more libraries.
@@ -59,10 +63,7 @@ def serve(
         read_only: Nobody may add, describe or delete.
         fetch_urls: Images may be given by https address, fetched by this machine.
         decoders: Processes that decode images.
-        reranker: Cross-encoder that re-ranks, describes and explains: its model folder, or blip:NAME_OR_FOLDER. A
-            library can be re-ranked after diptych rerank prepare.
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
-        generator: Generator for searches by drawn images: a shipped generator's name, or a model folder.
     """
     with needed_by("diptych serve"):
         from diptych.serve import libraries, run

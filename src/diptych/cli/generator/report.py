@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from diptych.cli.outputs import HTML, check_file
-from diptych.cli.shared import Common, ModelAddress
+from diptych.cli.shared import Common, GeneratorAddress, ModelAddress
 from diptych.cli.sources import Reading
 from diptych.core.files import write_bytes, write_json
 from diptych.core.notes import Notes
@@ -19,7 +22,7 @@ def report(
     source: str = "",
     /,
     *,
-    generator: str = "",
+    generator: Annotated[GeneratorAddress, Parameter(help="Generator to measure instead of the run's own.")] = "",
     model: ModelAddress = "base",
     out: Path | None = None,
     measuring: Measuring = Measuring(),
@@ -40,7 +43,6 @@ def report(
     Args:
         run: Folder of a training run.
         source: Source to measure on. Drawn are the texts of its split: val, else test, else all, without --split.
-        generator: Generator to measure instead of the run's own.
         out: The page; RUN/report.html when left out.
     """
     from diptych.inspection.generators import read_outcome

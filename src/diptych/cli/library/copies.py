@@ -5,11 +5,16 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from diptych.cli.outputs import JSON, check_file, check_folder
 from diptych.cli.shared import Common, LibraryFolder, ModelAddress
 from diptych.core.file_names import escape
 from diptych.library import Library, card
+
+_MODEL = "The model's name or folder here, when it is another than on the old machine."
 
 
 def export(target: Path, /, *, library: LibraryFolder, common: Common = Common()) -> None:
@@ -38,7 +43,7 @@ def import_(
     *,
     library: LibraryFolder,
     store: str = card.LANCE,
-    model: str | None = None,
+    model: Annotated[ModelAddress | None, Parameter(help=_MODEL)] = None,
     common: Common = Common(),
 ) -> None:
     """Make a new library of an export or a backup, here or on another machine, in any kind of store.
@@ -53,7 +58,6 @@ def import_(
     Args:
         export: What diptych library export, or backup, made.
         store: Where its rows go: lance (in the folder), or milvus://HOST:PORT/COLLECTION.
-        model: Name or folder to load the model by here, when it is another than on the old machine.
     """
     from diptych.library.maintenance import restore
 
