@@ -1,1 +1,1 @@
-"""`diptych models`: the models at hand."""
+"""`diptych models list`: the models at hand."""
