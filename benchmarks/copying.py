@@ -1,8 +1,8 @@
-"""R-precision without drawing anything: what copies and mixtures of training pictures get.
+"""R-precision without drawing anything: what copies and mixtures of training images get.
 
     python benchmarks/copying.py emoji/ --model runs/judge/model [--fields name] [--lang en]
 
-A generator that has learnt its training pictures by heart, and shows that of the nearest text, gets the first row.
+A generator that has learnt its training images by heart, and shows that of the nearest text, gets the first row.
 One that shows an average of what belongs to near texts gets one of the others: the sharper, the more of a copy it is.
 Beside them `diptych generator eval` says what a generator gets; the rules are the same.
 """
@@ -25,7 +25,7 @@ from diptych.models import load
 
 
 class Mixer:
-    """A "generator" that shows training pictures: of the nearest text, or averages weighted by exp(cosine / t)."""
+    """A "generator" that shows training images: of the nearest text, or averages weighted by exp(cosine / t)."""
 
     def __init__(self, pairs: Sequence[Pair], tower: TextTower, *, fields: Sequence[str], lang: str, size: int) -> None:
         self.tower = tower
@@ -37,12 +37,12 @@ class Mixer:
         usable = [(pair, text) for pair, text in zip(pairs, texts, strict=True) if text is not None and pair.images]
         self.texts = self.tower.embed([text for _, text in usable])
         look = Preprocess(size)
-        self.pictures = [np.stack([prepare(decode(ref), look) for ref in pair.images]) for pair, _ in usable]
+        self.images = [np.stack([prepare(decode(ref), look) for ref in pair.images]) for pair, _ in usable]
 
     def generate(self, texts: Sequence[str], *, seed: int, lang: str = "") -> np.ndarray:
-        """One picture a text; another seed takes another drawing of the same records."""
+        """One image a text; another seed takes another drawing of the same records."""
         del lang
-        shown = np.stack([several[seed % len(several)] for several in self.pictures])
+        shown = np.stack([several[seed % len(several)] for several in self.images])
         near = self.tower.embed(list(texts)) @ self.texts.T
         if not self.temperature:
             nearest: np.ndarray = shown[near.argmax(axis=1)]
@@ -57,10 +57,10 @@ class Mixer:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--model", required=True, help="a model that reads pictures and texts")
+    parser.add_argument("--model", required=True, help="a model that reads images and texts")
     parser.add_argument("--fields", nargs="+", default=["name"])
     parser.add_argument("--lang", default="en")
-    parser.add_argument("--size", type=int, default=64, help="pixels of the pictures")
+    parser.add_argument("--size", type=int, default=64, help="pixels of the images")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     training, held_out = (list(open_source(options.data, SourceOptions(split=split))) for split in ("train", "val"))
@@ -72,7 +72,7 @@ def main() -> None:
         mixer.temperature = temperature
         outcome, _ = measure_generated(mixer, held_out, tools, settings, seed=options.seed)
         found = next(measure for measure in outcome.measures if measure.name.startswith("R-precision"))
-        name = f"mixture, t = {temperature:g}" if temperature else "picture of the nearest text"
+        name = f"mixture, t = {temperature:g}" if temperature else "image of the nearest text"
         print(f"{name:28} {found.printed(found.value)} % ({found.range}); real {found.printed(found.real)}")
 
 

@@ -1,4 +1,4 @@
-"""`diptych generator eval` as a user meets it, on pictures that were made elsewhere."""
+"""`diptych generator eval` as a user meets it, on images that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def made(shapes, tmp_path_factory):
-    """Pictures for every text: each is the real picture of a neighbouring size."""
+    """Images for every text: each is the real image of a neighbouring size."""
     folder = tmp_path_factory.mktemp("made")
     rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
     lines = []
@@ -22,7 +22,7 @@ def made(shapes, tmp_path_factory):
     return listed
 
 
-def test_measuring_pictures_made_elsewhere(diptych, made, shapes, small_model, tmp_path):
+def test_measuring_images_made_elsewhere(diptych, made, shapes, small_model, tmp_path):
     code, out, _ = diptych(
         "generator", "eval", shapes, "--generator", f"images:{made}", "--model", small_model, "--features", "fake",
         "--maps", "fake-maps", "--pool", 5, "--bootstrap", 50, "--texts", 20, "--json", "--quiet",
@@ -35,7 +35,7 @@ def test_measuring_pictures_made_elsewhere(diptych, made, shapes, small_model, t
     assert told["split"] == "val"
     by_key = {one["key"]: one for one in told["measures"]}
     assert by_key["r_precision"]["value"] > 0.5
-    assert by_key["copies"]["value"] == 1.0  # the larger drawings are training pictures
+    assert by_key["copies"]["value"] == 1.0  # the larger drawings are training images
     assert "| R-precision, 1 of 5 % |" in (tmp_path / "m.md").read_text(encoding="utf-8")
 
 
@@ -57,7 +57,7 @@ def test_a_source_without_splits_or_without_val_is_measured_and_said(diptych, ma
     assert told["remarks"] == [
         "none.jsonl has no split val, and none was named: measured on all 45 pairs, which the generator may have "
         "learnt from",
-        "none.jsonl has no split train: nothing is said about copies of training pictures",
+        "none.jsonl has no split train: nothing is said about copies of training images",
     ]
     test = measured("test", lambda row: row | {"split": row["split"].replace("val", "test")})
     assert json.loads(test[1])["split"] == "test"
@@ -104,7 +104,7 @@ def test_a_report_of_a_run_measures_and_keeps_what_it_measured(diptych, made, sh
     assert (code, "expected the folder of a run" in err) == (3, True)
 
 
-def test_an_audit_of_pictures_made_elsewhere(diptych, made, shapes, small_model, tmp_path):
+def test_an_audit_of_images_made_elsewhere(diptych, made, shapes, small_model, tmp_path):
     asked = tmp_path / "pairs.jsonl"
     rows = [("colour", "a red circle", "a blue circle"), ("form", "a red circle", "a red square")]
     asked.write_text("\n".join(json.dumps(dict(zip(("attribute", "one", "other"), row, strict=True))) for row in rows))

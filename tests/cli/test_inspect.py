@@ -42,7 +42,7 @@ def test_texts_find_texts(diptych, shapes, small_model, tmp_path):
     assert is_png(sheet)
 
 
-def test_views_find_their_pictures(diptych, shapes, small_model, tmp_path):
+def test_views_find_their_images(diptych, shapes, small_model, tmp_path):
     sheet = tmp_path / "sheet.png"
     code, out, err = diptych(
         *("eval", shapes, "--model", small_model, "--modality", "image-image", "--bootstrap", 0, "--json"),
@@ -56,7 +56,7 @@ def test_views_find_their_pictures(diptych, shapes, small_model, tmp_path):
     assert is_png(sheet)
 
 
-def test_languages_of_pictures_are_refused(diptych, shapes, small_model):
+def test_languages_of_images_are_refused(diptych, shapes, small_model):
     code, _, err = diptych("eval", shapes, "--model", small_model, "--modality", "image-image", "--languages", "en")
     assert code == 2
     assert "no texts" in err
@@ -169,13 +169,13 @@ def test_what_is_left_out_of_mining_and_filtering_is_said(diptych, shapes, small
     assert "\nleft out as without a text: 1 of the records\n" in printed
 
 
-def test_a_map_is_a_page_and_a_picture(diptych, shapes, small_model, tmp_path):
+def test_a_map_is_a_page_and_a_image(diptych, shapes, small_model, tmp_path):
     out = tmp_path / "map.html"
     code, printed, err = diptych(
         "map", shapes, "--model", small_model, "--out", out, "--method", "pca", "--quiet", "--limit", 10
     )
     assert code == 0, err
-    assert "Pictures and texts: 4" in printed
+    assert "Images and texts: 4" in printed
     assert "<canvas" in out.read_text(encoding="utf-8")
     assert is_png(tmp_path / "map.png")
     assert diptych("map", shapes, "--model", small_model, "--out", tmp_path / "map.pdf")[0] == 2

@@ -29,7 +29,7 @@ def atlas(text=NASTY):
     points = (Point("a.jpg", "image", record=0), Point(text, "text", "en", "class <b>", 0), Point("x", "text", "de"))
     places = np.array([[0, 0], [1, 1], [-1, 0.5]], dtype=np.float32)
     words = Map("Words", (Point("dog", "word", "en", count=9), Point("hund", "word", "de")), places[:2])
-    return Atlas(text, (Map("Pictures and texts", points, places), words), (thumb(),), 0)
+    return Atlas(text, (Map("Images and texts", points, places), words), (thumb(),), 0)
 
 
 def data_of(page):
@@ -43,7 +43,7 @@ def test_the_page_holds_everything_and_nothing_breaks_out():
     assert data["maps"][0]["text"][1] == NASTY
     assert data["maps"][0]["record"] == [0, 0, -1]
     assert data["maps"][1]["count"] == [9, 1]
-    assert base64.b64decode(data["pictures"][0]) == thumb()
+    assert base64.b64decode(data["images"][0]) == thumb()
     assert page.count("<script") == 2  # the data and the program
     assert "&lt;/script&gt;" in page  # the title
     assert "@TITLE@" not in page

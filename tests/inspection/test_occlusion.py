@@ -26,14 +26,14 @@ class CornerEncoder:
 
 
 @pytest.fixture
-def picture():
+def image():
     pixels = np.full((64, 64, 3), 255, dtype=np.uint8)
     pixels[:32, :32] = (255, 0, 0)
     return pixels
 
 
-def test_the_region_and_the_word_that_match_are_found(picture):
-    found = explain(CornerEncoder(), picture, "a red corner", grid=4, window=1)
+def test_the_region_and_the_word_that_match_are_found(image):
+    found = explain(CornerEncoder(), image, "a red corner", grid=4, window=1)
 
     assert found.score == pytest.approx(1.0, abs=1e-5)
     assert (found.regions[:2, :2] > 0.001).all()
@@ -46,13 +46,13 @@ def test_the_region_and_the_word_that_match_are_found(picture):
     assert {phrase for phrase, _ in found.phrases} == {"a red", "red corner"}
 
 
-def test_drops_are_differences_of_cosines(picture):
+def test_drops_are_differences_of_cosines(image):
     encoder = CornerEncoder()
-    found = explain(encoder, picture, "red thing", grid=2, window=1)
+    found = explain(encoder, image, "red thing", grid=2, window=1)
     text = encoder.encode_texts(["red thing"])[0]
     for row in range(2):
         for column in range(2):
-            masked = paint_over(picture, (row, column, row + 1, column + 1), 2)
+            masked = paint_over(image, (row, column, row + 1, column + 1), 2)
             wanted = found.score - float(encoder.encode_pixels(masked[None])[0] @ text)
             assert found.regions[row, column] == pytest.approx(wanted, abs=1e-6)
 
@@ -98,8 +98,8 @@ def test_a_long_text_goes_by_several_words_at_a_time(count, parts, together):
     assert without(words, (0, 1), gaps) == " ".join(text.split()[together:])
 
 
-def test_a_long_text_is_taken_apart(picture):
-    found = explain(CornerEncoder(), picture, "so " * 100 + "red " + "it " * 20, grid=2, window=1)
+def test_a_long_text_is_taken_apart(image):
+    found = explain(CornerEncoder(), image, "so " * 100 + "red " + "it " * 20, grid=2, window=1)
     assert (len(found.words), found.together, found.to_json()["words_together"]) == (41, 3, 3)
     assert found.words[int(found.word_drops.argmax())] == "so red it"
 
@@ -110,11 +110,11 @@ def test_an_empty_text_is_refused(text):
         split_words(text)
 
 
-def test_a_grid_that_cannot_be_is_refused(picture):
+def test_a_grid_that_cannot_be_is_refused(image):
     with pytest.raises(ConfigError, match="2 to 32"):
-        explain(CornerEncoder(), picture, "x", grid=1)
+        explain(CornerEncoder(), image, "x", grid=1)
     with pytest.raises(ConfigError, match="window fit"):
-        explain(CornerEncoder(), picture, "x", grid=2, window=3)
+        explain(CornerEncoder(), image, "x", grid=2, window=3)
 
 
 def orange(image):
@@ -122,17 +122,17 @@ def orange(image):
     return (red - blue > 60) & (red - green > 30)
 
 
-def test_shading_lies_where_the_drop_is(picture):
+def test_shading_lies_where_the_drop_is(image):
     regions = np.zeros((4, 4), dtype=np.float32)
     regions[3, 3] = 0.2
-    hot = orange(shaded(np.full_like(picture, 128), regions, 80))
+    hot = orange(shaded(np.full_like(image, 128), regions, 80))
     assert hot[60:, 60:].mean() > 0.5
     assert not hot[:40, :40].any()
 
 
 @pytest.mark.parametrize("text", ["dog", "a red corner", "a " * 40 + "red", "红色的角落", "شارع red"])
-def test_any_text_can_be_drawn(picture, text):
-    found = explain(CornerEncoder(), picture, text, grid=2, window=1)
-    image = PIL.Image.open(io.BytesIO(draw_explanation(found, "title")))
-    assert image.format == "PNG"
-    assert image.width > 600
+def test_any_text_can_be_drawn(image, text):
+    found = explain(CornerEncoder(), image, text, grid=2, window=1)
+    drawn = PIL.Image.open(io.BytesIO(draw_explanation(found, "title")))
+    assert drawn.format == "PNG"
+    assert drawn.width > 600

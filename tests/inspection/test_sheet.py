@@ -9,12 +9,12 @@ from diptych.library.rendering.text_thumbnails import font_for, wrapped
 GREEN = (22, 163, 74)
 
 
-def side(seed=0, images=12, per_image=2):
+def side(seed=0, count=12, per_image=2):
     generator = np.random.default_rng(seed)
-    owner = np.repeat(np.arange(images), per_image)
-    pictures = normalise(generator.normal(size=(images, 4)))
-    texts = normalise(pictures[owner] + 0.7 * generator.normal(size=(len(owner), 4)))
-    return Side("text", "image", texts, pictures, np.arange(len(owner)), owner, np.arange(images))
+    owner = np.repeat(np.arange(count), per_image)
+    images = normalise(generator.normal(size=(count, 4)))
+    texts = normalise(images[owner] + 0.7 * generator.normal(size=(len(owner), 4)))
+    return Side("text", "image", texts, images, np.arange(len(owner)), owner, np.arange(count))
 
 
 def test_ranks_are_those_of_a_full_sort():
@@ -62,7 +62,7 @@ def test_views_are_named():
     )
     asked = []
     rows = rows_of(views, lambda kind, item, view: asked.append((item, view)) or "x", count=24)
-    assert all(row.found[0].right for row in rows)  # a view equal to its picture finds it
+    assert all(row.found[0].right for row in rows)  # a view equal to its image finds it
     assert rows[0].query.note == "flip: place 1"
     assert rows[-1].query.note == "crop-0: place 1"
 

@@ -66,10 +66,10 @@ def draw_map(
         seed=common.seed or 0,
         progress=common.progress(),
     )
-    picture = out.with_suffix(".png")
+    image = out.with_suffix(".png")
     write_bytes(out, to_html(atlas).encode("utf-8", "replace"))
-    write_bytes(picture, to_png(atlas))
+    write_bytes(image, to_png(atlas))
     counts = {one.title: len(one.points) for one in atlas.maps}
-    found = {"page": str(out), "picture": str(picture), "points": counts, "skipped": atlas.skipped}
+    found = {"page": str(out), "image": str(image), "points": counts, "skipped": atlas.skipped}
     lines = [f"{title}: {count:,} points" for title, count in counts.items()]
-    common.show(found, "\n".join([*lines, str(out), str(picture)]), opened.notes)
+    common.show(found, "\n".join([*lines, str(out), str(image)]), opened.notes)

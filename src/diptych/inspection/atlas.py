@@ -1,4 +1,4 @@
-"""What is on a map: points with their texts, languages, classes and pictures, for pictures and texts and for words."""
+"""What is on a map: points with their texts, languages, classes and images, for images and texts and for words."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Atlas:
-    """The maps of one model on one source, and small JPEGs of the pictures (None where unreadable)."""
+    """The maps of one model on one source, and small JPEGs of the images (None where unreadable)."""
 
     title: str
     maps: tuple[Map, ...]
@@ -77,10 +77,10 @@ def make_atlas(
     chosen = _drawn(pairs, limit, seed)
     embedded = embed_pairs(encoder, chosen, progress=progress)
     if not len(embedded.images):
-        raise DataError("no readable picture with a text; there is nothing to put on a map")
+        raise DataError("no readable image with a text; there is nothing to put on a map")
     vectors = np.concatenate([embedded.images, embedded.texts])
     kinds = np.repeat([0, 1], [len(embedded.images), len(embedded.texts)]).astype(np.int64)
-    pictures = [
+    images = [
         Point(embedded.ids[owner], "image", None, embedded.groups[owner], number)
         for number, owner in enumerate(embedded.image_owner)
     ]
@@ -89,10 +89,10 @@ def make_atlas(
         Point(value, "text", lang, embedded.groups[owner], int(first[owner]))
         for value, lang, owner in zip(embedded.values, embedded.languages, embedded.owner, strict=True)
     ]
-    progress.say("laying out pictures and texts")
+    progress.say("laying out images and texts")
     joint = Map(
-        "Pictures and texts",
-        (*pictures, *texts),
+        "Images and texts",
+        (*images, *texts),
         project(vectors if keep_gap else without_gap(vectors, kinds), method, seed),
     )
     maps = [joint, *_word_map(encoder, chosen, words, least, method, seed, progress)]

@@ -17,15 +17,15 @@ from diptych.core.shapes import Bool, Float32
 from .atlas import Atlas, Map
 from .figures import COLOURS, FAINT, INK, figure, png_of
 
-_CELLS = 14  # pictures shown across the PNG, at most
+_CELLS = 14  # images shown across the PNG, at most
 _WORDS = 70  # words written into the PNG, at most
 
 
 def to_html(atlas: Atlas) -> str:
     """The page: pan, zoom, hover, colours, search. Everything from the source is escaped."""
     page = files(__package__).joinpath("atlas.html").read_text(encoding="utf-8")
-    pictures = [None if data is None else base64.b64encode(data).decode("ascii") for data in atlas.thumbnails]
-    data = {"title": atlas.title, "maps": [_map_json(one) for one in atlas.maps], "pictures": pictures}
+    images = [None if data is None else base64.b64encode(data).decode("ascii") for data in atlas.thumbnails]
+    data = {"title": atlas.title, "maps": [_map_json(one) for one in atlas.maps], "images": images}
     # "<" would let a text end the script element; the other two are no line ends in old JavaScript
     written = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     written = written.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
@@ -33,8 +33,8 @@ def to_html(atlas: Atlas) -> str:
 
 
 def to_png(atlas: Atlas) -> bytes:
-    """Every map side by side: pictures where there is room for them, the commonest words by name."""
-    drawn = figure(8 * len(atlas.maps), 8, "the map as a picture", dpi=110)
+    """Every map side by side: images where there is room for them, the commonest words by name."""
+    drawn = figure(8 * len(atlas.maps), 8, "the map as an image", dpi=110)
     axes = drawn.subplots(1, len(atlas.maps), squeeze=False)[0]
     for axis, one in zip(axes, atlas.maps, strict=True):
         axis.set(xlim=(-1.04, 1.04), ylim=(-1.04, 1.04), aspect="equal")
@@ -44,7 +44,7 @@ def to_png(atlas: Atlas) -> bytes:
         if one.points[0].kind == "word":
             _write_words(axis, one)
         else:
-            _place_pictures(axis, one, atlas)
+            _place_images(axis, one, atlas)
     drawn.suptitle(atlas.title, x=0.01, ha="left", fontsize=13)
     return png_of(drawn)
 
@@ -76,7 +76,7 @@ def _draw_points(axis: Any, one: Map) -> None:
         axis.legend(frameon=False, loc="upper right", markerscale=2.5, fontsize=9)
 
 
-def _place_pictures(axis: Any, one: Map, atlas: Atlas) -> None:
+def _place_images(axis: Any, one: Map, atlas: Atlas) -> None:
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
     from PIL import Image
 
@@ -85,8 +85,8 @@ def _place_pictures(axis: Any, one: Map, atlas: Atlas) -> None:
         data = atlas.thumbnails[one.points[number].record]
         if data is None:
             continue
-        picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        box = OffsetImage(picture, zoom=0.3)
+        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        box = OffsetImage(image, zoom=0.3)
         x, y = (float(value) for value in one.places[number])
         axis.add_artist(
             AnnotationBbox(box, (x, y), frameon=True, pad=0.08, bboxprops={"edgecolor": FAINT, "linewidth": 0.5})

@@ -20,22 +20,22 @@ from diptych.models.cross_encoder.captions import Caption, DecodingSettings, des
 
 @dataclass(frozen=True)
 class Described:
-    """The caption of one picture of a record."""
+    """The caption of one image of a record."""
 
     id: str  # of the record, which is only a label
-    image: str  # where the picture is
+    image: str  # where the image is
     caption: Caption
 
 
 @dataclass(frozen=True)
 class CaptionReport:
-    """Captions of a source's pictures, in their order, and their scores."""
+    """Captions of a source's images, in their order, and their scores."""
 
     captions: tuple[Described, ...]
     decoding: str
     bleu4: float
     cider: float
-    retrieval: dict[str, float]  # R@k in percent: does the cross-encoder find the picture by its own caption?
+    retrieval: dict[str, float]  # R@k in percent: does the cross-encoder find the image by its own caption?
     gallery: int
     skipped: tuple[Skipped, ...]
 
@@ -69,24 +69,24 @@ def evaluate_captions(
     gallery: int = 100,
     progress: Progress = SILENT,
 ) -> CaptionReport:
-    """Describe every picture of each pair and compare with the pair's texts.
+    """Describe every image of each pair and compare with the pair's texts.
 
-    Retrieval is among the first `gallery` pictures: each one's caption is scored with all of them, and is to find
-    a picture of its pair.
-    Raises DataError when no pair has both a readable picture and a text.
+    Retrieval is among the first `gallery` images: each one's caption is scored with all of them, and is to find
+    an image of its pair.
+    Raises DataError when no pair has both a readable image and a text.
     """
     check_captioner(cross_encoder)
     usable = [(place, ref) for place, pair in enumerate(pairs) if pair.texts for ref in pair.images]
     skipped: list[Skipped] = []
     kept, rows = [], []
-    for place, ref in progress.track(usable, "pictures", total=len(usable)):
+    for place, ref in progress.track(usable, "images", total=len(usable)):
         before = len(skipped)
         tokens = cross_encoder.encode_regions([ref], workers=1, skipped=skipped)
         if len(skipped) == before:
             kept.append((place, ref))
             rows.append(tokens)
     if not kept:
-        raise DataError(f"found no pair with a readable picture and a text among {len(pairs)}", Reason.NO_IMAGE)
+        raise DataError(f"found no pair with a readable image and a text among {len(pairs)}", Reason.NO_IMAGE)
     regions = np.concatenate(rows)
     captions = describe(cross_encoder.scorer, regions, settings)
     texts = [caption.text for caption in captions]

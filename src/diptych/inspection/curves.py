@@ -15,7 +15,7 @@ _GIVEN, _WRONG, _LINE = COLOURS[0], COLOURS[1], "#16181d"
 
 
 def draw_filter(
-    outcome: Curve,
+    curve: Curve,
     given: Float[np.ndarray, " a"],
     wrong: Float[np.ndarray, " b"],
     threshold: float,
@@ -25,20 +25,20 @@ def draw_filter(
     drawn = figure(12, 3.9, "the plot of a filter")
     scores, roc, precision = drawn.subplots(1, 3)
     _scores(scores, given, wrong, threshold)
-    at = max(0, int(np.searchsorted(-outcome.thresholds, -threshold, side="right")) - 1)
-    roc.plot(np.r_[0, outcome.fallout, 1], np.r_[0, outcome.recall, 1], color=_GIVEN)
+    at = max(0, int(np.searchsorted(-curve.thresholds, -threshold, side="right")) - 1)
+    roc.plot(np.r_[0, curve.fallout, 1], np.r_[0, curve.recall, 1], color=_GIVEN)
     roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
-    roc.plot(outcome.fallout[at], outcome.recall[at], "o", color=_LINE, label="threshold")
+    roc.plot(curve.fallout[at], curve.recall[at], "o", color=_LINE, label="threshold")
     roc.set(xlabel="share of wrong pairs kept", ylabel="share of right pairs kept", xlim=(-0.01, 1), ylim=(0, 1.02))
-    roc.set_title(f"ROC, AUC {outcome.auc:.3f}", loc="left", fontsize=11)
+    roc.set_title(f"ROC, AUC {curve.auc:.3f}", loc="left", fontsize=11)
     roc.legend(frameon=False, loc="lower right")
-    precision.plot(outcome.recall, outcome.precision, color=_GIVEN)
-    precision.plot(outcome.recall[at], outcome.precision[at], "o", color=_LINE)
-    least = max(0.0, min(0.98, float(outcome.precision.min())) - 0.03)
+    precision.plot(curve.recall, curve.precision, color=_GIVEN)
+    precision.plot(curve.recall[at], curve.precision[at], "o", color=_LINE)
+    least = max(0.0, min(0.98, float(curve.precision.min())) - 0.03)
     precision.set(
         xlabel="share of right pairs kept", ylabel="right among the kept", xlim=(0, 1.01), ylim=(least, 1.005)
     )
-    precision.set_title(f"precision, AP {outcome.average_precision:.3f}", loc="left", fontsize=11)
+    precision.set_title(f"precision, AP {curve.average_precision:.3f}", loc="left", fontsize=11)
     for axis in (scores, roc, precision):
         plain(axis)
     if title:

@@ -1,4 +1,4 @@
-"""An explanation as a picture: regions shaded over the image, words shaded in the text, and where each word is seen."""
+"""An explanation as an image: regions shaded over the image, words shaded in the text, and the regions of each word."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     _write(draw, (_MARGIN, _MARGIN), fitted(head, font_for(head, 20), width - 200), 20, _INK)
     score = f"cosine {explanation.score:.3f}"
     _write(draw, (width - _MARGIN - int(font_for(score, 15).getlength(score)), _MARGIN + 3), score, 15, _FAINT)
-    canvas.paste(_picture(explanation.pixels, _LARGE), (_MARGIN, _MARGIN + 44))
+    canvas.paste(_image(explanation.pixels, _LARGE), (_MARGIN, _MARGIN + 44))
     canvas.paste(shaded(explanation.pixels, explanation.regions, _LARGE), (_MARGIN + _LARGE + _GAP, _MARGIN + 44))
     _draw_words(draw, explanation, lines, text_top)
     _draw_key(draw, text_top + 40 * len(lines) + 4, words=bool(shown))
@@ -49,8 +49,8 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
 
 
 def shaded(pixels: UInt8[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "g g"], side: int) -> PIL.Image.Image:
-    """The picture, greyed, with the regions over it: the strongest is nearly opaque, zero is clear."""
-    grey = np.asarray(_picture(pixels, side).convert("L").convert("RGB"), dtype=np.float32) * 0.75 + 60
+    """The image, greyed, with the regions over it: the strongest is nearly opaque, zero is clear."""
+    grey = np.asarray(_image(pixels, side).convert("L").convert("RGB"), dtype=np.float32) * 0.75 + 60
     scale = float(np.abs(regions).max()) or 1.0
     heat = PIL.Image.fromarray(np.asarray(regions / scale, dtype=np.float32))
     smooth = np.asarray(heat.resize((side, side), PIL.Image.Resampling.BICUBIC)).clip(-1, 1)
@@ -59,7 +59,7 @@ def shaded(pixels: UInt8[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "g g
     return PIL.Image.fromarray((grey.clip(0, 255) * (1 - opacity) + colour * opacity).astype(np.uint8))
 
 
-def _picture(pixels: UInt8[np.ndarray, "s s 3"], side: int) -> PIL.Image.Image:
+def _image(pixels: UInt8[np.ndarray, "s s 3"], side: int) -> PIL.Image.Image:
     return PIL.Image.fromarray(pixels).resize((side, side), PIL.Image.Resampling.BICUBIC)
 
 
@@ -107,7 +107,7 @@ def _draw_key(draw: ImageDraw.ImageDraw, y: int, *, words: bool) -> None:
         _write(draw, (x + 18, y), text, 13, _FAINT)
         x += 18 + int(font_for(text, 13).getlength(text)) + 20
     if words:
-        note = "Below: the regions that each word hangs on, and what the cosine loses without it."
+        note = "Below: the regions that count for each word, and what the cosine loses without it."
         _write(draw, (_MARGIN, y + 22), note, 13, _FAINT)
 
 

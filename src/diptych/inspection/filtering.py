@@ -58,7 +58,7 @@ class Filtered:
     kept: Bool[np.ndarray, " m"]
     threshold: float
     calibration: Calibration
-    outcome: Curve
+    quality: Curve
     given: Float32[np.ndarray, " a"]  # the scores calibrated on
     wrong: Float32[np.ndarray, " b"]
     settings: FilterSettings
@@ -79,8 +79,8 @@ class Filtered:
                 **asdict(self.calibration),
                 "given": len(self.given),
                 "shuffled": len(self.wrong),
-                "auc": self.outcome.auc,
-                "average_precision": self.outcome.average_precision,
+                "auc": self.quality.auc,
+                "average_precision": self.quality.average_precision,
             },
             "expected": dict(zip(("recall", "fallout", "precision"), self.expected, strict=True)),
             "skipped": [asdict(one) for one in self.skipped],
@@ -89,9 +89,9 @@ class Filtered:
     @property
     def expected(self) -> tuple[float, float, float]:
         """At the threshold: share of right pairs kept, of wrong ones kept, and of right ones among the kept."""
-        reached = np.flatnonzero(self.outcome.thresholds >= self.threshold)
+        reached = np.flatnonzero(self.quality.thresholds >= self.threshold)
         place = int(reached[-1]) if len(reached) else 0
-        curve_ = self.outcome
+        curve_ = self.quality
         return float(curve_.recall[place]), float(curve_.fallout[place]), float(curve_.precision[place])
 
 
@@ -138,8 +138,8 @@ def filter_pairs(
         share = settings.wrong if settings.wrong is not None else wrong_share(scores, wrong_scores)
         contamination = share
     calibrated = fit(given, wrong, contamination=contamination, prior=1 - share)
-    outcome = curve(given, wrong, contamination=contamination, prior=1 - share)
-    threshold = choose(calibrated, outcome, settings.criterion, settings.target)
+    quality = curve(given, wrong, contamination=contamination, prior=1 - share)
+    threshold = choose(calibrated, quality, settings.criterion, settings.target)
     return Filtered(
         embedded,
         scores,
@@ -147,7 +147,7 @@ def filter_pairs(
         scores >= threshold,
         threshold,
         calibrated,
-        outcome,
+        quality,
         given,
         wrong,
         settings,
@@ -163,7 +163,7 @@ def write_filtered(result: Filtered, pairs: Sequence[Pair], out: Path, title: st
             stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
     write_pairs(files[KEPT], kept_pairs(result, pairs))
     write_json(files[REPORT], result.to_json())
-    write_bytes(files[PLOT], draw_filter(result.outcome, result.given, result.wrong, result.threshold, title))
+    write_bytes(files[PLOT], draw_filter(result.quality, result.given, result.wrong, result.threshold, title))
     return files
 
 

@@ -13,11 +13,11 @@ from diptych import evaluation
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
-from diptych.core.types import ImageRef, Pair, Skipped
+from diptych.core.types import ImageRef, Pair
 from diptych.data.readers.source import Source
 from diptych.data.repeats import Contents, note_shared
 from diptych.models import DualEncoder, as_model, require_cosine
-from diptych.models.embed import embed_images, embed_pairs
+from diptych.models.embed import EmbeddedImages, EmbeddedPairs, embed_images, embed_pairs
 
 Modality = Literal["image-text", "text-text", "image-image"]
 Relevance = Literal["pair", "group"]
@@ -59,7 +59,7 @@ class Side:
     query_item: Int64[np.ndarray, " q"]
     query_labels: Int64[np.ndarray, " q"]
     gallery_labels: Int64[np.ndarray, " m"]
-    view_names: tuple[str, ...] = ()  # views of one query after the other, each of every picture in turn
+    view_names: tuple[str, ...] = ()  # views of one query after the other, each of every image in turn
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Measured:
 
     report: evaluation.Report
     sides: dict[str, Side]
-    pictures: tuple[ImageRef, ...]
+    images: tuple[ImageRef, ...]
     texts: tuple[str, ...]
 
 
@@ -93,7 +93,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     source.notes.extend(encoder.unfamiliar(vectors.images))
     labels = collection.labels
     of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
-    names = [picture.name for picture in vectors.image_refs]
+    names = [image.name for image in vectors.image_refs]
     note_shared(source.notes, Contents(vectors.keys, of_image.tolist(), names, vectors.values, of_text.tolist()))
     found = evaluation.evaluate(
         collection,
@@ -105,16 +105,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
         similarity=encoder.compares_by,
         progress=progress,
     )
-    report = _report(
-        found,
-        encoder,
-        source,
-        task,
-        vectors.content,
-        vectors.skipped,
-        skipped_texts=vectors.skipped_texts,
-        pairs_without_texts=vectors.without_texts,
-    )
+    report = _report(found, encoder, source, task, vectors)
     images, texts = np.arange(len(vectors.images)), np.arange(len(vectors.texts))
     sides = {
         "image_to_text": Side("image", "text", vectors.images, vectors.texts, images, of_image, of_text),
@@ -131,16 +122,7 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
         labels = evaluation.group_labels(vectors.groups)[vectors.owner]
     note_shared(source.notes, Contents((), (), (), vectors.values, labels.tolist()))
     items = evaluation.Items(vectors.texts, labels, vectors.owner, evaluation.TEXT_TO_TEXT, task.relevance)
-    report = _report(
-        _within(items, task, progress),
-        encoder,
-        source,
-        task,
-        vectors.content,
-        vectors.skipped,
-        skipped_texts=vectors.skipped_texts,
-        pairs_without_texts=vectors.without_texts,
-    )
+    report = _report(_within(items, task, progress), encoder, source, task, vectors)
     every = np.arange(len(vectors.texts))
     side = Side("text", "text", vectors.texts, vectors.texts, every, labels, labels)
     return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.image_refs, vectors.values)
@@ -160,7 +142,7 @@ def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     items = evaluation.Items(
         found.images, labels, found.image_owner, evaluation.IMAGE_TO_IMAGE, "view" if by_view else "group", views
     )
-    report = _report(_within(items, task, progress), encoder, source, task, found.content, found.skipped)
+    report = _report(_within(items, task, progress), encoder, source, task, found)
     item = of if by_view else every
     side = Side("image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ())
     return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, found.image_refs, ())
@@ -182,9 +164,7 @@ def _report(
     encoder: DualEncoder,
     source: Source,
     task: Task,
-    content: str,
-    skipped: Sequence[Skipped],
-    **left_out: int,
+    vectors: EmbeddedPairs | EmbeddedImages,
 ) -> evaluation.Report:
     return evaluation.Report(
         found,
@@ -193,8 +173,9 @@ def _report(
         source=source.name,
         split=source.options.split,
         languages_asked=task.languages,
-        skipped=(*source.skipped, *skipped),
-        content=content,
+        skipped=(*source.skipped, *vectors.skipped),
+        skipped_texts=vectors.skipped_texts if isinstance(vectors, EmbeddedPairs) else 0,
+        pairs_without_texts=vectors.without_texts if isinstance(vectors, EmbeddedPairs) else 0,
+        content=vectors.content,
         notes=tuple(source.notes),
-        **left_out,
     )

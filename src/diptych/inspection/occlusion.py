@@ -1,6 +1,6 @@
-"""Why a picture and a text match: what the cosine loses when a region or a word is taken away.
+"""Why an image and a text match: what the cosine loses when a region or a word is taken away.
 
-Works for any two encoders, because it only asks them again: windows of the picture are painted over
+Works for any two encoders, because it only asks them again: windows of the image are painted over
 with its mean colour (Zeiler and Fergus 2014), words and phrases are left out of the text. A drop
 above zero means that the part speaks for the match, below zero that it speaks against it.
 """
@@ -42,11 +42,11 @@ class CrossEncoder(Protocol):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pictures must be prepared."""
+        """How images must be prepared."""
         ...
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
-        """Unit vectors of prepared pictures."""
+        """Unit vectors of prepared images."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
@@ -58,7 +58,7 @@ class CrossEncoder(Protocol):
 class Explanation:
     """A match taken apart; all drops in cosine.
 
-    `regions` is a square grid over the picture as the tower sees it. `word_regions[w]` is how much of
+    `regions` is a square grid over the image as the tower sees it. `word_regions[w]` is how much of
     each region's drop goes away with word w: where the model sees that word.
     """
 
@@ -95,11 +95,11 @@ def explain(
     window: int = 2,
     progress: Progress = SILENT,
 ) -> Explanation:
-    """Take the match of a picture and a text apart.
+    """Take the match of an image and a text apart.
 
     Windows of `window` x `window` cells of a `grid` x `grid` grid are painted over, one at a time, every
     cell in turn at each place in the window; a cell's drop is the mean over the windows that cover it.
-    Costs (grid + window - 1)^2 pictures. Raises DataError for an unreadable picture or an empty text.
+    Costs (grid + window - 1)^2 images. Raises DataError for an unreadable image or an empty text.
     """
     if not (2 <= grid <= 32 and 1 <= window <= grid):
         raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
@@ -115,7 +115,7 @@ def explain(
         lengths = range(2, min(_LONGEST_PHRASE, len(words) - 1) + 1)
         spans += [(at, at + length) for length in lengths for at in range(len(words) - length + 1)]
     texts = encoder.encode_texts([text, *(without(words, span, gaps) for span in spans)])
-    scores = images @ texts.T  # pictures: whole, then masked; texts: whole, then shortened
+    scores = images @ texts.T  # images: whole, then masked; texts: whole, then shortened
     drops = scores[0] - scores[1:]  # of every window under every text
     by_text = np.stack([spread(drops[:, column], boxes, grid) for column in range(1 + len(words))])
     word_drops = scores[0, 0] - scores[0, 1:]
@@ -149,7 +149,7 @@ def split_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
                 parts.append(part)
         found += [(part, "") for part in parts[:-1]] + [(parts[-1], " ")]
     if is_blank(text):
-        raise DataError("the text is empty; expected words that the picture may match", Reason.EMPTY_TEXT)
+        raise DataError("the text is empty; expected words that the image may match", Reason.EMPTY_TEXT)
     together = -(-len(found) // _MOST_PARTS)
     runs = [found[start : start + together] for start in range(0, len(found), together)]
     words = tuple("".join(word + gap for word, gap in run[:-1]) + run[-1][0] for run in runs)
@@ -174,7 +174,7 @@ def windows(grid: int, window: int) -> list[tuple[int, int, int, int]]:
 def paint_over(
     pixels: UInt8[np.ndarray, "s s 3"], box: tuple[int, int, int, int], grid: int
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The picture with a window in its mean colour."""
+    """The image with a window in its mean colour."""
     top, left, bottom, right = (round(edge * len(pixels) / grid) for edge in box)
     painted = pixels.copy()
     painted[top:bottom, left:right] = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)

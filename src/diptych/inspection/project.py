@@ -1,4 +1,4 @@
-"""Vectors onto a plane, for looking at."""
+"""Projection of vectors onto a plane, for maps."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def pca(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:
 
 
 def without_gap(vectors: Float32[np.ndarray, "n d"], kinds: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n d"]:
-    """The vectors with the mean of their kind taken off, and normalised again.
+    """The vectors minus the mean of their kind, and normalised again.
 
-    Pictures and texts of a contrastive model lie in two cones apart (the "modality gap", Liang et al.
-    2022); without its shift, a map shows which belong together instead of which are of one kind.
+    Images and texts of a contrastive model lie in two cones apart (the "modality gap", Liang et al.
+    2022); without that shift, a map shows which belong together rather than which are of one kind.
     """
     moved = np.array(vectors, dtype=np.float32)
     for kind in np.unique(kinds):

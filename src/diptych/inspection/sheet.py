@@ -23,7 +23,7 @@ from diptych.inspection.measure import Measured, Side
 from diptych.library.rendering import fitted, font_for, png, wrapped
 
 Pick = Literal["random", "worst", "best"]
-Picture = UInt8[np.ndarray, "h w 3"]
+Image = UInt8[np.ndarray, "h w 3"]
 
 _TILE, _GAP, _MARGIN, _FRAME = 168, 14, 28, 6  # pixels
 _NOTE, _HEAD = 24, 56
@@ -34,9 +34,9 @@ _RIGHT, _WRONG = "#16a34a", "#d1d5db"
 
 @dataclass(frozen=True)
 class Tile:
-    """One item to draw: a picture or a text, with a note below it. `right` is None for a query."""
+    """One item to draw: an image or a text, with a note below it. `right` is None for a query."""
 
-    content: Picture | str
+    content: Image | str
     note: str = ""
     right: bool | None = None
 
@@ -80,14 +80,14 @@ def own_places(side: Side) -> Int64[np.ndarray, " q"] | None:
 
 def rows_of(
     side: Side,
-    show: Callable[[str, int, str], Picture | str],
+    show: Callable[[str, int, str], Image | str],
     *,
     how: Pick = "random",
     count: int = 6,
     k: int = 5,
     seed: int = 0,
 ) -> list[Row]:
-    """Rows for some queries. `show(kind, item, view)` gives a picture's pixels or a text."""
+    """Rows for some queries. `show(kind, item, view)` gives an image's pixels or a text."""
     queries, best = answerable(side)
     chosen = pick(best, how, count, seed)
     which, own = queries[chosen], own_places(side)
@@ -115,14 +115,14 @@ def draw_measured(
 ) -> bytes:
     """The sheet of an evaluation as PNG bytes, a section a direction.
 
-    A picture that has become unreadable since it was measured is drawn as its error.
+    An image that has become unreadable since it was measured is drawn as its error.
     """
 
-    def show(kind: str, item: int, view: str) -> Picture | str:
+    def show(kind: str, item: int, view: str) -> Image | str:
         if kind == "text":
             return measured.texts[item]
         try:
-            pixels = decode(measured.pictures[item], at_least=2 * _TILE)
+            pixels = decode(measured.images[item], at_least=2 * _TILE)
         except DataError as error:
             return f"cannot be read: {error.reason}"
         return views.show(pixels, view, preprocess) if view else pixels
@@ -135,7 +135,7 @@ def draw_measured(
 
 
 def draw_sheet(sections: Sequence[tuple[str, Sequence[Row]]]) -> PIL.Image.Image:
-    """The sheet as an RGB picture: a titled block of rows a section, query on the left."""
+    """The sheet as an RGB image: a titled block of rows a section, query on the left."""
     most = max((len(row.found) for _, rows in sections for row in rows), default=0)
     width = 2 * _MARGIN + _TILE + 2 * _GAP + most * (_TILE + _GAP)
     row_height = _TILE + _NOTE + _GAP
@@ -163,9 +163,9 @@ def _draw_tile(sheet: PIL.Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x:
     if isinstance(tile.content, str):
         _draw_text(draw, tile.content, x + _FRAME + 4, y + _FRAME + 4, inner - 8)
     else:
-        picture = PIL.Image.fromarray(tile.content)
-        picture.thumbnail((inner, inner), PIL.Image.Resampling.LANCZOS)
-        sheet.paste(picture, (x + (_TILE - picture.width) // 2, y + (_TILE - picture.height) // 2))
+        image = PIL.Image.fromarray(tile.content)
+        image.thumbnail((inner, inner), PIL.Image.Resampling.LANCZOS)
+        sheet.paste(image, (x + (_TILE - image.width) // 2, y + (_TILE - image.height) // 2))
     if tile.right is not None:
         colour = _RIGHT if tile.right else _WRONG
         draw.rounded_rectangle(box, radius=8, outline=colour, width=_FRAME if tile.right else 2)

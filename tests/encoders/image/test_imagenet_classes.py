@@ -88,9 +88,9 @@ def test_inception_through_torch_fidelity(tmp_path, monkeypatch):
     inception = Inception(file)
     assert not inception.is_official
     pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
-    features, probabilities = inception.look(pictures)
+    features, probabilities = inception.extract(pictures)
     assert features.shape == (2, 2048)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-4)
     file.write_bytes(b"no weights")
     with pytest.raises(ModelError, match="are not the weights"):
-        Inception(file).look(pictures)
+        Inception(file).extract(pictures)

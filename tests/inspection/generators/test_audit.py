@@ -24,7 +24,7 @@ from diptych.inspection.generators.minimal_pairs import (
 
 
 class ColourModel:
-    """A judge by hand: mean redness, greenness and blueness of a picture, and the colours that a text names."""
+    """A judge by hand: mean redness, greenness and blueness of an image, and the colours that a text names."""
 
     dim = 3
     compares_by = "cosine"
@@ -66,7 +66,7 @@ def test_what_the_generator_reads_survives_and_what_it_does_not_is_at_chance(dra
 
 
 @pytest.mark.unchecked
-def test_real_pictures_of_the_same_texts_are_the_ceiling(drawing):
+def test_real_images_of_the_same_texts_are_the_ceiling(drawing):
     def real(colour, *texts):
         return Pair(colour, (BytesImage(png(drawing.Drawer(32).generate([texts[0]], seed=1)[0])),),
                     tuple(Text(text, "en") for text in texts))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The benchmark that says what copies of training pictures would get."""
+"""The benchmark that says what copies of training images would get."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mixer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return copying.Mixer(pairs, FakeTextTower(), fields=["name"], lang="en", size=8)
 
 
-def test_the_nearest_texts_picture_is_shown_and_another_seed_shows_the_other_drawing(mixer) -> None:
+def test_the_nearest_texts_image_is_shown_and_another_seed_shows_the_other_drawing(mixer) -> None:
     for seed in (0, 1):
         shown = mixer.generate(["moon", "apple"], seed=seed)
         assert shown.shape == (2, 8, 8, 3)

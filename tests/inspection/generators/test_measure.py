@@ -17,15 +17,15 @@ from diptych.data.images import decode, prepare
 from diptych.inspection.generators import (
     About,
     Generator,
-    GivenPictures,
+    GivenImages,
     MeasureSettings,
     Tools,
     generate_all,
-    job,
     measure_generated,
-    read_outcome,
+    measurement,
+    read_generator_report,
 )
-from diptych.inspection.generators.prompts import choose_prompts, read_pictures
+from diptych.inspection.generators.prompts import choose_prompts, read_images
 
 SETTINGS = MeasureSettings(texts=20, pool=5, bootstrap=100)
 
@@ -54,7 +54,7 @@ def test_a_generator_that_reads_is_told_from_those_that_do_not(outcomes):
     assert outcomes["drawer"].measure("to_texts_R@10").value > outcomes["noise"].measure("to_texts_R@10").value
 
 
-def test_pictures_like_the_real_ones_are_nearer_to_them(outcomes):
+def test_images_like_the_real_ones_are_nearer_to_them(outcomes):
     for key in ("frechet", "kernel"):
         assert outcomes["drawer"].measure(key).value < outcomes["noise"].measure(key).value
     assert outcomes["noise"].measure("precision").value == 0
@@ -67,7 +67,7 @@ def test_what_was_measured_can_be_written_read_and_printed(outcomes, tmp_path):
     outcome = outcomes["drawer"]
     path = tmp_path / "measures.json"
     path.write_text(json.dumps(outcome.to_json(), allow_nan=False))
-    assert read_outcome(path) == outcome
+    assert read_generator_report(path) == outcome
     text = outcome.to_text()
     assert "R-precision, 1 of 5 %" in text
     assert "FID" not in text
@@ -76,10 +76,10 @@ def test_what_was_measured_can_be_written_read_and_printed(outcomes, tmp_path):
         outcome.measure("nonsense")
     path.write_text('{"kind": "other"}')
     with pytest.raises(DataError, match="holds no measures"):
-        read_outcome(path)
+        read_generator_report(path)
 
 
-def test_copies_of_training_pictures_are_seen(pairs, tools, tmp_path):
+def test_copies_of_training_images_are_seen(pairs, tools, tmp_path):
     lines = []
     train = [pair for pair in pairs["train"] if pair.texts]
     for number, pair in enumerate(pairs["val"]):
@@ -88,11 +88,11 @@ def test_copies_of_training_pictures_are_seen(pairs, tools, tmp_path):
     listed = tmp_path / "copies.jsonl"
     listed.write_text("\n".join(lines))
     outcome, looked = measure_generated(
-        GivenPictures(listed, 64), pairs["val"], replace(tools, judge=None), SETTINGS, training=pairs["train"]
+        GivenImages(listed, 64), pairs["val"], replace(tools, judge=None), SETTINGS, training=pairs["train"]
     )
     assert outcome.measure("copies").value == 1.0
     assert outcome.measure("copies_pixels").value == 1.0
-    with pytest.raises(DataError, match="no measure 'copies_asked'"):  # it has no pictures of training texts
+    with pytest.raises(DataError, match="no measure 'copies_asked'"):  # it has no images of training texts
         outcome.measure("copies_asked")
     assert np.all(looked.copied.by_features.distances[:, 0] == 0)
     assert outcome.judge == ""
@@ -100,7 +100,7 @@ def test_copies_of_training_pictures_are_seen(pairs, tools, tmp_path):
         outcome.measure("r_precision")
 
 
-def test_a_generator_that_gives_back_its_training_pictures_is_caught_by_training_texts(pairs, tools, drawing):
+def test_a_generator_that_gives_back_its_training_images_is_caught_by_training_texts(pairs, tools, drawing):
     known = {text.value: one.images[0] for one in pairs["train"] for text in one.texts if "bad" not in one.id}
 
     class ByHeart:
@@ -144,7 +144,7 @@ def test_objects_that_texts_name_are_looked_for(drawing, pairs):
     assert seen.by_class["red"]["real"] == 1.0
     annotated = [replace(one, meta={"objects": "blue"} if "red" in one.id else {}) for one in pairs["val"]]
     told, _ = measure_generated(drawing.Drawer(), annotated, tools, SETTINGS)
-    assert "red" not in told.by_class  # the word is in the text, but nothing red is said to be in the picture
+    assert "red" not in told.by_class  # the word is in the text, but nothing red is said to be in the image
     blind, _ = measure_generated(drawing.Drawer(blind=("red",)), pairs["val"], tools, SETTINGS)
     assert blind.by_class["red"]["found"] == 0.0
     assert blind.measure("soa_c").value == pytest.approx(2 / 3)
@@ -160,18 +160,18 @@ def test_generators_keep_the_protocol(drawing):
         def generate(self, texts, *, seed, lang=""):
             return np.zeros((len(texts) + 1, 8, 8, 3), dtype=np.uint8)
 
-    with pytest.raises(ModelError, match="expected 8-bit RGB, one picture each"):
+    with pytest.raises(ModelError, match="expected 8-bit RGB, one image each"):
         generate_all(Wrong(), ["a"], noises=1, seed=0)
 
 
-def test_given_pictures_follow_the_seed_and_name_what_is_missing(tmp_path):
+def test_given_images_follow_the_seed_and_name_what_is_missing(tmp_path):
     for number, colour in enumerate(("red", "blue")):
         Image.new("RGB", (10, 10), colour).save(tmp_path / f"{number}.png")
     (tmp_path / "made.jsonl").write_text(json.dumps({"image": ["0.png", "1.png"], "text": "a thing"}))
-    given = GivenPictures(tmp_path / "made.jsonl")
+    given = GivenImages(tmp_path / "made.jsonl")
     made = generate_all(given, ["a thing"], noises=3, seed=0)
     assert made[0, :, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255], [255, 0, 0]]
-    with pytest.raises(DataError, match="has no picture of 'another'"):
+    with pytest.raises(DataError, match="has no image of 'another'"):
         given.generate(["another"], seed=0)
 
 
@@ -192,13 +192,13 @@ def test_every_pair_is_drawn_once_before_any_comes_again():
         choose_prompts(pairs, "fr", 7, 0)
 
 
-def test_pictures_are_read_at_the_generators_size(pairs):
-    real = read_pictures(pairs["val"], 16)
+def test_images_are_read_at_the_generators_size(pairs):
+    real = read_images(pairs["val"], 16)
     assert real.pixels.shape == (10, 16, 16, 3)
     assert real.owner.tolist() == real.first.tolist() == list(range(10))
-    assert len(read_pictures(pairs["val"], 16, most=4).pixels) == 4
-    with pytest.raises(DataError, match="no readable real picture"):
-        read_pictures([pair(0)], 16)
+    assert len(read_images(pairs["val"], 16, most=4).pixels) == 4
+    with pytest.raises(DataError, match="no readable real image"):
+        read_images([pair(0)], 16)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_settings_that_make_no_sense(changes, message):
         MeasureSettings(**changes)
 
 
-def test_the_real_pictures_themselves_are_at_distance_zero(pairs, tools):
-    def named(pair):  # texts of its own for each pair, so that a text has one picture
+def test_the_real_images_themselves_are_at_distance_zero(pairs, tools):
+    def named(pair):  # texts of its own for each pair, so that a text has one image
         return replace(pair, texts=tuple(replace(text, value=f"{pair.id} {text.value}") for text in pair.texts))
 
     own = [named(pair) for pair in pairs["val"]]
@@ -230,17 +230,21 @@ def test_the_real_pictures_themselves_are_at_distance_zero(pairs, tools):
     assert np.all(looked.copied.by_features.distances[:, 0] == 0)
 
 
-def test_no_real_picture_is_left_out_where_there_is_room_and_what_is_is_counted(pairs, tmp_path, monkeypatch):
+def test_no_real_image_is_left_out_where_there_is_room_and_what_is_is_counted(pairs, tmp_path, monkeypatch):
     small = np.zeros((30_000, 1, 64, 64, 3), dtype=np.uint8)
-    assert job.most_real(small) >= 30_000
-    assert job.most_real(np.zeros((1000, 2, 256, 256, 3), dtype=np.uint8)) == (2 << 30) // (256 * 256 * 3)  # 2 GB
-    monkeypatch.setattr(job, "_HELD", 16 * 16 * 3 * 4)
-    assert job.most_real(np.zeros((3, 1, 16, 16, 3), dtype=np.uint8)) == 4
-    assert job.most_real(np.zeros((9, 1, 16, 16, 3), dtype=np.uint8)) == 9  # never fewer than the generated ones
+    assert measurement.most_real(small) >= 30_000
+    assert measurement.most_real(np.zeros((1000, 2, 256, 256, 3), dtype=np.uint8)) == (2 << 30) // (
+        256 * 256 * 3
+    )  # 2 GB
+    monkeypatch.setattr(measurement, "_HELD", 16 * 16 * 3 * 4)
+    assert measurement.most_real(np.zeros((3, 1, 16, 16, 3), dtype=np.uint8)) == 4
+    assert (
+        measurement.most_real(np.zeros((9, 1, 16, 16, 3), dtype=np.uint8)) == 9
+    )  # never fewer than the generated ones
     broken = replace(pairs["val"][0], images=(FileImage(tmp_path / "gone.png"),))
     several = [broken, *pairs["val"]]
-    whole, drawn = read_pictures(several, 16), read_pictures(several, 16, most=4)
+    whole, drawn = read_images(several, 16), read_images(several, 16, most=4)
     (unread,) = whole.remarks("real")
-    assert unread.startswith("1 real pictures cannot be read and are left out (")
+    assert unread.startswith("1 real images cannot be read and are left out (")
     assert "gone.png" in unread
-    assert drawn.remarks("real")[0].startswith(f"4 of {len(several)} real pictures are used, drawn by the seed")
+    assert drawn.remarks("real")[0].startswith(f"4 of {len(several)} real images are used, drawn by the seed")

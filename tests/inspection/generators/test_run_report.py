@@ -11,7 +11,7 @@ from PIL import Image
 
 from diptych.core.errors import DataError
 from diptych.inspection.generators import About, MeasureSettings, measure_generated
-from diptych.inspection.generators.page import charts, table
+from diptych.inspection.generators.html_page import charts, table
 from diptych.inspection.generators.run_report import read_log, run_html, sample_grids
 
 
@@ -52,9 +52,9 @@ def test_everything_that_was_measured_is_on_the_page(run, drawing, pairs, tools)
         assert one.name.replace("&", "&amp;") in text
         assert one.rule.split(".")[0].replace("'", "&#x27;") in text
     assert "Failures: furthest from their text" in text
-    assert "Nearest training pictures" in text
+    assert "Nearest training images" in text
     assert "✗ " in text
-    assert "20 texts, 2 pictures each of 64 px" in text
+    assert "20 texts, 2 images each of 64 px" in text
     assert "20 texts of shapes (val)" in text
 
 

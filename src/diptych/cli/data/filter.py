@@ -73,7 +73,7 @@ def filter_source(
         f"wrong pairs in the source: {100 * (1 - result.calibration.prior):.1f} % "
         f"({'estimated' if wrong is None else 'as told'})",
         f"expected: {100 * recall:.1f} % of the right pairs kept, {100 * (1 - fallout):.1f} % of the wrong ones "
-        f"dropped, {100 * precision:.1f} % of the kept are right; AUC {result.outcome.auc:.3f}",
+        f"dropped, {100 * precision:.1f} % of the kept are right; AUC {result.quality.auc:.3f}",
     ]
     if result.skipped:
         lines.append(f"{len(result.skipped):,} images left out as unreadable, the first: {result.skipped[0].name}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diptych.core.notes import Notes
     from diptych.core.protocols import Progress
     from diptych.data.readers import SourceOptions
-    from diptych.inspection.generators import Looked, Outcome, Tools
+    from diptych.inspection.generators import DrawnImages, GeneratorReport, Tools
 
 
 @Parameter(name="*", group="How the generator is measured")
@@ -46,7 +46,7 @@ class Measuring:
 
     def measure(
         self, generator: str, source: str, options: SourceOptions, model: str, common: Common, name: str = ""
-    ) -> tuple[Outcome, Looked, Notes]:
+    ) -> tuple[GeneratorReport, DrawnImages, Notes]:
         """Measure a generator on a source: the measures, what they were computed from, and notes on the source."""
         from diptych.inspection.generators import (
             About,

@@ -45,7 +45,7 @@ def report(
         source: Source to measure on. Drawn are the texts of its split: val, else test, else all, without --split.
         out: The page; RUN/report.html when left out.
     """
-    from diptych.inspection.generators import read_outcome
+    from diptych.inspection.generators import read_generator_report
     from diptych.inspection.generators.run_report import MEASURES, run_html
 
     check_file(out, "--out", HTML, source)
@@ -56,7 +56,7 @@ def report(
             generator or str(run / "model"), source, options, model, common, generator or run.resolve().name
         )
     elif (run / MEASURES).is_file():
-        outcome = read_outcome(run / MEASURES)
+        outcome = read_generator_report(run / MEASURES)
     target = out or run / "report.html"
     written = run_html(run, outcome, looked).encode()
     if source and outcome is not None:

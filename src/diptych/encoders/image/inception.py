@@ -50,7 +50,7 @@ class Inception:
         except Exception as error:  # a file that is none, or of another network: torch raises many kinds
             raise ModelError(f"{self._weights} are not the weights of torch-fidelity's Inception: {error}") from error
 
-    def look(
+    def extract(
         self, images: UInt8[np.ndarray, "n h w 3"]
     ) -> tuple[Float32[np.ndarray, "n 2048"], Float32[np.ndarray, "n 1008"]]:
         """Features and class probabilities. Raises MissingExtraError without torch-fidelity."""

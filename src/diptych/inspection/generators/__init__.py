@@ -1,32 +1,32 @@
-"""Generated pictures measured, audited and shown: what a generator makes of texts, by one rule for real ones too.
+"""Generated images measured, audited and shown: what a generator makes of texts, by one rule for real ones too.
 
-outcome, _ = measure_generated(open_generator("runs/xmc/model"), pairs, Tools(judge=load("runs/judge/model")))
+report, _ = measure_generated(open_generator("runs/xmc/model"), pairs, Tools(judge=load("runs/judge/model")))
 """
 
 from __future__ import annotations
 
 from .extractors import Extractor, MapExtractor, open_extractor
-from .generator import Generator, GivenPictures, generate_all, open_generator
-from .held_out import choose_splits
-from .job import MeasureSettings
-from .measure import About, Looked, Tools, measure_generated
-from .outcome import Measure, Outcome, read_outcome
+from .generator import Generator, GivenImages, generate_all, open_generator
+from .generator_report import GeneratorReport, Measure, read_generator_report
+from .measure import About, DrawnImages, Tools, measure_generated
+from .measurement import MeasureSettings
+from .prompts import choose_splits
 
 __all__ = [
     "About",
+    "DrawnImages",
     "Extractor",
     "Generator",
-    "GivenPictures",
-    "Looked",
+    "GeneratorReport",
+    "GivenImages",
     "MapExtractor",
     "Measure",
     "MeasureSettings",
-    "Outcome",
     "Tools",
     "choose_splits",
     "generate_all",
     "measure_generated",
     "open_extractor",
     "open_generator",
-    "read_outcome",
+    "read_generator_report",
 ]

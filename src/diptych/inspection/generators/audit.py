@@ -1,6 +1,6 @@
-"""What of a text survives in the picture made of it: colour, count, object.
+"""What of a text survives in the image made of it: colour, count, object.
 
-Of two texts that differ in one attribute each is drawn. The attribute survived in a picture when the retrieval
+Of two texts that differ in one attribute each is drawn. The attribute survived in an image when the retrieval
 model finds it nearer to its own text than to the changed one. Chance is one half; a tie is a miss.
 """
 
@@ -22,34 +22,34 @@ from diptych.evaluation.generative import estimate_of_mean
 from diptych.models import DualEncoder, as_model
 
 from .generator import Generator, generate_all
-from .job import judged
+from .measurement import embed_images_in_memory
 from .minimal_pairs import MinimalPair, attributes_of
-from .prompts import read_pictures
+from .prompts import read_images
 
 _TIE = 1e-6  # cosines this near are equal
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute: how many pairs, and the share of pictures in which it survived (from 0 to 1)."""
+    """One attribute: how many pairs, and the share of images in which it survived (from 0 to 1)."""
 
     name: str
     pairs: int
     generated: Estimate
-    real: Estimate | None  # of real pictures of the same texts, where the pairs come from a source
+    real: Estimate | None  # of real images of the same texts, where the pairs come from a source
     margin: float  # mean cosine to the own text minus that to the changed one
     texts_apart: float  # mean cosine between the two texts: the nearer, the harder
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One minimal pair with a picture of each text and how they were judged."""
+    """One minimal pair with an image of each text and how they were judged."""
 
     pair: MinimalPair
-    pictures: UInt8[np.ndarray, "2 h w 3"]
-    own: tuple[float, float]  # cosine of each picture to its own text
+    images: UInt8[np.ndarray, "2 h w 3"]
+    own: tuple[float, float]  # cosine of each image to its own text
     changed: tuple[float, float]  # and to the other
-    survived: float  # share of all of the pair's pictures
+    survived: float  # share of all of the pair's images
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Audit:
     shown: tuple[Shown, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready, without the pictures."""
+        """JSON-ready, without the images."""
         return {
             "kind": "audit",
             "generator": self.generator,
@@ -83,9 +83,9 @@ class Audit:
     def to_text(self) -> str:
         """A Markdown table."""
         lines = [
-            f"{self.generator}, judged by {self.model}; {self.noises} pictures a text, seed {self.seed}; chance 50 %",
+            f"{self.generator}, judged by {self.model}; {self.noises} images a text, seed {self.seed}; chance 50 %",
             "",
-            "| attribute | pairs | survived % | 95% | real pictures % | margin |",
+            "| attribute | pairs | survived % | 95% | real images % | margin |",
             "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         for one in self.attributes:
@@ -110,10 +110,10 @@ def audit(
     names: tuple[str, str] = ("generator", "model"),
     progress: Progress = SILENT,
 ) -> Audit:
-    """Draw both texts of every minimal pair, and ask the model which text each picture shows.
+    """Draw both texts of every minimal pair, and ask the model which text each image shows.
 
     `pairs` is the source that the minimal pairs with `real` places come from: the same question is then asked of
-    its real pictures, which is the most that can be expected. Intervals resample minimal pairs.
+    its real images, which is the most that can be expected. Intervals resample minimal pairs.
 
     Raises DataError without minimal pairs, and as the generator does.
     """
@@ -123,10 +123,10 @@ def audit(
     if model.compares_by != "cosine":
         raise ConfigError(f"the model {model.name} compares by {model.compares_by}; the audit asks for the cosine")
     texts = [text for one in minimal for text in (one.one, one.other)]
-    progress.say(f"drawing {len(texts)} texts, {noises} pictures each")
+    progress.say(f"drawing {len(texts)} texts, {noises} images each")
     made = generate_all(generator, texts, noises=noises, seed=seed, lang=lang)
     words = model.encode_texts(texts).reshape(len(minimal), 2, -1)
-    vectors = judged(model, made.reshape(-1, *made.shape[2:])).reshape(len(minimal), 2, noises, -1)
+    vectors = embed_images_in_memory(model, made.reshape(-1, *made.shape[2:])).reshape(len(minimal), 2, noises, -1)
     own = np.einsum("ptnd,ptd->ptn", vectors, words)
     changed = np.einsum("ptnd,ptd->ptn", vectors, words[:, ::-1])
     survived = own > changed + _TIE
@@ -167,13 +167,13 @@ def _real(
     size: int,
     progress: Progress,
 ) -> Mapping[int, Float64[np.ndarray, " h"]]:
-    """For each minimal pair that is of real pairs, 1 for each real picture that is nearer to its own text."""
+    """For each minimal pair that is of real pairs, 1 for each real image that is nearer to its own text."""
     wanted = sorted({place for one in minimal for place in one.real or ()})
     if not wanted or not pairs:
         return {}
-    pictures = read_pictures([pairs[place] for place in wanted], size, progress=progress)
-    vectors = judged(model, pictures.pixels)
-    rows_of = {place: np.flatnonzero(pictures.owner == number) for number, place in enumerate(wanted)}
+    images = read_images([pairs[place] for place in wanted], size, progress=progress)
+    vectors = embed_images_in_memory(model, images.pixels)
+    rows_of = {place: np.flatnonzero(images.owner == number) for number, place in enumerate(wanted)}
     found = {}
     for number, one in enumerate(minimal):
         hits: list[float] = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from diptych.inspection.sheet import Row, Tile, draw_sheet
 from diptych.library.rendering import png
 
-from . import page
+from . import html_page
 from .audit import Audit, Shown
 
 _EACH = 6  # pairs shown of those that survived least, and of those that survived best
@@ -30,27 +30,27 @@ def audit_html(audit: Audit) -> str:
             ]
         )
         notes.append(f"the two texts are {one.texts_apart:.2f} alike (cosine)")
-    heads = ("attribute", "pairs", "survived %", "95%", "real pictures %", "margin")
+    heads = ("attribute", "pairs", "survived %", "95%", "real images %", "margin")
     rule = (
-        "Of two texts that differ in one attribute both are drawn. It survived in a picture that the model finds "
-        "nearer to its own text than to the changed one; chance is 50 %, a tie is a miss. Real pictures answer the "
+        "Of two texts that differ in one attribute both are drawn. It survived in an image that the model finds "
+        "nearer to its own text than to the changed one; chance is 50 %, a tie is a miss. Real images answer the "
         "same question where the pairs come from a data set: the most to expect of this judge."
     )
-    sections = [("What survives", page.paragraph(rule, "quiet") + page.table(heads, rows, notes))]
+    sections = [("What survives", html_page.paragraph(rule, "quiet") + html_page.table(heads, rows, notes))]
     for one in audit.attributes:
         ordered = _ordered(audit, one.name)
         worst = ordered[:_EACH]
         best = ordered[::-1][: min(_EACH, len(ordered) - len(worst))]
-        body = page.paragraph("Failed worst first.", "quiet") + page.pairs(map(_pair, worst))
+        body = html_page.paragraph("Failed worst first.", "quiet") + html_page.pairs(map(_pair, worst))
         if best:
-            body += page.paragraph("And the best.", "quiet") + page.pairs(map(_pair, best))
+            body += html_page.paragraph("And the best.", "quiet") + html_page.pairs(map(_pair, best))
         sections.append((one.name.capitalize(), body))
-    lead = f"{audit.generator}, judged by {audit.model}; {audit.noises} pictures a text, seed {audit.seed}."
-    return page.page("What of a text survives in its picture", lead, sections)
+    lead = f"{audit.generator}, judged by {audit.model}; {audit.noises} images a text, seed {audit.seed}."
+    return html_page.page("What of a text survives in its image", lead, sections)
 
 
 def audit_png(audit: Audit) -> bytes:
-    """Some pairs of each attribute, each picture framed when its own text is the nearer."""
+    """Some pairs of each attribute, each image framed when its own text is the nearer."""
     sections = []
     for one in audit.attributes:
         ordered = _ordered(audit, one.name)
@@ -68,22 +68,22 @@ def _ordered(audit: Audit, attribute: str) -> Sequence[Shown]:
 
 def _pair(one: Shown) -> str:
     figures = [
-        page.picture(
-            one.pictures[side],
+        html_page.image_figure(
+            one.images[side],
             f"{text}: own {one.own[side]:.2f}, other {one.changed[side]:.2f}",
             one.own[side] > one.changed[side],
             f"generated from: {text}",
         )
         for side, text in enumerate((one.pair.one, one.pair.other))
     ]
-    return page.row(figures, f"{100 * one.survived:.0f} % survived")
+    return html_page.row(figures, f"{100 * one.survived:.0f} % survived")
 
 
 def _sheet_row(one: Shown) -> Row:
     query = Tile(f"{one.pair.one} / {one.pair.other}", f"{100 * one.survived:.0f} % survived")
     tiles = [
         Tile(
-            one.pictures[side],
+            one.images[side],
             f"{text}: {one.own[side]:.2f}, {one.changed[side]:.2f}",
             one.own[side] > one.changed[side],
         )

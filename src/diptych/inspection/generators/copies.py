@@ -1,4 +1,4 @@
-"""Did the generator learn its data by heart? How near its pictures come to training pictures."""
+"""Whether a generator copies its training images: how near its images come to them."""
 
 from __future__ import annotations
 
@@ -11,78 +11,78 @@ from diptych.core.shapes import Float32, UInt8
 from diptych.evaluation.generative import Neighbours, nearest_by_distance
 
 from .generator import generate_all
-from .job import Job
-from .outcome import Measure
+from .generator_report import Measure
+from .measurement import Measurement
 from .prompts import choose_prompts
 
-_USUAL = 0.01  # of new real pictures count as copies, by definition
+_USUAL = 0.01  # of new real images count as copies, by definition
 _ASKED = 200  # training texts that are drawn
 _NEAREST = 3
-_AT_ONCE = 1000  # pictures made small together
+_AT_ONCE = 1000  # images made small together
 _SIDE = 32  # pixels a side, at most, where pixels are compared
 
 
 @dataclass(frozen=True)
 class Copies:
-    """The measures, and the training pictures nearest to each text's first picture, by features and by pixels."""
+    """The measures, and the training images nearest to each text's first image, by features and by pixels."""
 
     measures: tuple[Measure, ...] = ()
     by_features: Neighbours | None = None
     by_pixels: Neighbours | None = None
 
 
-def copies(job: Job) -> Copies:
-    """Share of pictures nearer to a training picture than 99 of 100 new real pictures are.
+def copies(measurement: Measurement) -> Copies:
+    """Share of images nearer to a training image than 99 of 100 new real images are.
 
-    By features and by pixels for held-out texts, and by features for training texts, where a generator that learnt
-    by heart gives it away. Nothing without training pictures.
+    By features and by pixels for held-out texts, and by features for training texts, where copying shows most.
+    Nothing without training images.
     """
-    if job.training is None or job.seen_training is None:
+    if measurement.training is None or measurement.training_features is None:
         return Copies()
-    training, real = job.seen_training.features, job.seen_real.features
-    first = np.arange(0, len(job.flat), job.made.shape[1])
+    training, real = measurement.training_features.features, measurement.real_features.features
+    first = np.arange(0, len(measurement.flat), measurement.made.shape[1])
     usual = _usual(real, training)
-    by_features = nearest_by_distance(job.seen_made.features[first], training, _NEAREST)
-    small = _small(job.training.pixels)
-    by_pixels = nearest_by_distance(_small(job.made[:, 0]), small, _NEAREST)
+    by_features = nearest_by_distance(measurement.generated_features.features[first], training, _NEAREST)
+    small = _small(measurement.training.pixels)
+    by_pixels = nearest_by_distance(_small(measurement.made[:, 0]), small, _NEAREST)
     measures = [
-        _measure(job, "copies", "by features", by_features, usual),
-        _measure(job, "copies_pixels", "by pixels", by_pixels, _usual(_small(job.real.pixels), small)),
+        _measure(measurement, "copies", "by features", by_features, usual),
+        _measure(measurement, "copies_pixels", "by pixels", by_pixels, _usual(_small(measurement.real.pixels), small)),
     ]
-    asked = _of_training_texts(job)
+    asked = _of_training_texts(measurement)
     if asked is not None:
-        seen = job.extractor.look(asked, job.progress, "looking for copies").features
-        near = nearest_by_distance(seen, training)
-        measures.append(_measure(job, "copies_asked", "asked for training texts, by features", near, usual))
+        features = measurement.extractor.extract(asked, measurement.progress, "features for copies").features
+        near = nearest_by_distance(features, training)
+        measures.append(_measure(measurement, "copies_asked", "asked for training texts, by features", near, usual))
     return Copies(tuple(measures), by_features, by_pixels)
 
 
-def _measure(job: Job, key: str, how: str, near: Neighbours, usual: float) -> Measure:
+def _measure(measurement: Measurement, key: str, how: str, near: Neighbours, usual: float) -> Measure:
     return Measure.of(
         key,
         f"nearly copied, {how}",
-        job.mean(near.distances[:, 0] < usual),
+        measurement.mean(near.distances[:, 0] < usual),
         real=_USUAL,
         percent=True,
         lower_is_better=True,
-        rule="Share of generated pictures nearer to a training picture than 99 of 100 new real pictures are.",
+        rule="Share of generated images nearer to a training image than 99 of 100 new real images are.",
     )
 
 
 def _usual(real: Float32[np.ndarray, "n d"], training: Float32[np.ndarray, "m d"]) -> float:
-    """How near one in a hundred new real pictures comes to a training picture."""
+    """How near one in a hundred new real images comes to a training image."""
     return float(np.quantile(nearest_by_distance(real, training).distances[:, 0], _USUAL))
 
 
-def _of_training_texts(job: Job) -> UInt8[np.ndarray, "n h w 3"] | None:
-    """A picture each of some training texts; None where there are none in the language, or none were made."""
-    settings = job.settings
+def _of_training_texts(measurement: Measurement) -> UInt8[np.ndarray, "n h w 3"] | None:
+    """An image each of some training texts; None where there are none in the language, or none were made."""
+    settings = measurement.settings
     try:
-        prompts = choose_prompts(job.training_pairs, settings.lang, _ASKED, job.seed, settings.fields)
+        prompts = choose_prompts(measurement.training_pairs, settings.lang, _ASKED, measurement.seed, settings.fields)
         texts = [one.text.value for one in prompts]
-        made = generate_all(job.generator, texts, noises=1, seed=job.seed, lang=settings.lang)
+        made = generate_all(measurement.generator, texts, noises=1, seed=measurement.seed, lang=settings.lang)
     except DataError as error:
-        if error.reason in (Reason.EMPTY_TEXT, Reason.MISSING):  # no such texts, or pictures made elsewhere
+        if error.reason in (Reason.EMPTY_TEXT, Reason.MISSING):  # no such texts, or images made elsewhere
             return None
         raise
     return made[:, 0]

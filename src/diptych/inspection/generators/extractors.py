@@ -1,4 +1,4 @@
-"""What looks at pictures: features for distances, classes for the class score, maps for diversity."""
+"""Networks that measure images: features for distances, classes for the class score, maps for diversity."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Features of pictures, and probabilities of classes where the extractor is a classifier."""
+class Features:
+    """Features of images, and probabilities of classes where the extractor is a classifier."""
 
     features: Float32[np.ndarray, "n d"]
     probabilities: Float32[np.ndarray, "n c"] | None = None
@@ -33,13 +33,15 @@ class Seen:
 
 @runtime_checkable
 class Extractor(Protocol):
-    """What sees images for distances, under the name that its numbers go by."""
+    """Features of images for distances, under the name that its numbers go by."""
 
     name: str  # what its features are, in a report
     is_inception: bool  # whether the numbers may be called FID, KID and IS
 
-    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
-        """Look at images of any one size."""
+    def extract(
+        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
+    ) -> Features:
+        """Features of images of any one size."""
         ...
 
 
@@ -54,9 +56,11 @@ class TowerExtractor:
         self._tower = tower
         self.name = name
 
-    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+    def extract(
+        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
+    ) -> Features:
         """The tower's features."""
-        return Seen(embed(self._tower, images, progress, label))
+        return Features(embed(self._tower, images, progress, label))
 
 
 @register.extractor("efficientnet-lite0", "1,280 ImageNet features and its 1,000 classes")
@@ -66,12 +70,14 @@ class EfficientNetExtractor(TowerExtractor):
     def __init__(self) -> None:
         super().__init__(image_tower(DEFAULT), "EfficientNet-Lite0 (ImageNet)")
 
-    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+    def extract(
+        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
+    ) -> Features:
         """Features and probabilities."""
         from diptych.encoders.image.imagenet_classes import ImageNetClasses, last_means
 
         rows = embed(self._tower, images, progress, label)
-        return Seen(last_means(rows), ImageNetClasses().probabilities(rows))
+        return Features(last_means(rows), ImageNetClasses().probabilities(rows))
 
 
 @register.extractor("base", "nearly the same features, without PyTorch and without classes")
@@ -81,11 +87,13 @@ class BundledExtractor(TowerExtractor):
     def __init__(self) -> None:
         super().__init__(load("base").image_tower, "EfficientNet-Lite0 (ImageNet) as the model base holds it")
 
-    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+    def extract(
+        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
+    ) -> Features:
         """Features alone."""
         from diptych.encoders.image.imagenet_classes import last_means
 
-        return Seen(last_means(embed(self._tower, images, progress, label)))
+        return Features(last_means(embed(self._tower, images, progress, label)))
 
 
 @register.extractor("inception", "the network behind FID, KID and IS", arguments=("WEIGHTS",), optional=True)
@@ -101,9 +109,11 @@ class InceptionExtractor:
         self.is_inception = self._net.is_official
         self.name = "Inception-v3" if self.is_inception else "Inception-v3 with other weights"
 
-    def look(self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking") -> Seen:
+    def extract(
+        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
+    ) -> Features:
         """Features and probabilities."""
-        return Seen(*self._net.look(images))
+        return Features(*self._net.extract(images))
 
 
 def open_extractor(name: str = DEFAULT) -> Extractor:
@@ -118,7 +128,7 @@ def open_extractor(name: str = DEFAULT) -> Extractor:
 
 
 class MapExtractor:
-    """Feature maps of two depths, for distances between pictures of one text."""
+    """Feature maps of two depths, for distances between images of one text."""
 
     def __init__(self, spec: str = "efficientnet-lite0-maps") -> None:
         tower = image_tower(spec)
@@ -132,17 +142,17 @@ class MapExtractor:
         """Channels, rows and columns of each map."""
         return self._tower.maps
 
-    def look(
-        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking"
+    def extract(
+        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
     ) -> Float32[np.ndarray, "n f"]:
         """The maps, flattened one after the other."""
         return embed(self._tower, images, progress, label)
 
 
 def embed(
-    tower: ImageTower, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "looking"
+    tower: ImageTower, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
 ) -> Float32[np.ndarray, "n d"]:
-    """A tower's features of pictures that are in memory."""
+    """A tower's features of images that are in memory."""
     rows = [np.zeros((0, tower.dim), dtype=np.float32)]
     for start in progress.track(range(0, len(images), _BATCH), label, -(-len(images) // _BATCH)):
         prepared = [prepare(image, tower.preprocess) for image in images[start : start + _BATCH]]

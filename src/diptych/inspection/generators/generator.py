@@ -1,4 +1,4 @@
-"""What is measured: anything that turns texts into pictures."""
+"""What is measured: anything that turns texts into images."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _STRIDE = 100_003  # between the seeds of chunks, so that no noise comes twice
 
 @runtime_checkable
 class Generator(Protocol):
-    """Texts to pictures: equal texts, seeds and languages give equal pictures."""
+    """Texts to images: equal texts, seeds and languages give equal images."""
 
     def generate(self, texts: Sequence[str], *, seed: int, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
-        """One picture a text, with noise drawn from the seed."""
+        """One image a text, with noise drawn from the seed."""
         ...
 
 
 @register.generator("images", "images that another program made, each with its text", arguments=("SOURCE",))
-class GivenPictures:
-    """Pictures that any other program made: a source of pairs, looked up by text.
+class GivenImages:
+    """Images that any other program made: a source of pairs, looked up by text.
 
-    A text with several pictures gives one after the other as the seed counts on. All get the size of the
-    first picture, or `size`.
+    A text with several images gives one after the other as the seed counts on. All get the size of the
+    first image, or `size`.
     """
 
     def __init__(self, path: str | Path, size: int | None = None) -> None:
@@ -45,16 +45,16 @@ class GivenPictures:
             for text in pair.texts:
                 self._refs.setdefault(text.value, []).extend(pair.images)
         if not self._refs:
-            raise DataError(f"{path} has no pictures with texts; expected the pictures made of each text")
+            raise DataError(f"{path} has no images with texts; expected the images made of each text")
         self._size = size
 
     def generate(self, texts: Sequence[str], *, seed: int, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
-        """The pictures that the source has of these texts. Raises DataError for a text that it does not have."""
+        """The images that the source has of these texts. Raises DataError for a text that it does not have."""
         made = []
         for text in texts:
             refs = self._refs.get(text.strip())
             if refs is None:
-                raise DataError(f"{self.path} has no picture of {text!r}; make one of every text first", Reason.MISSING)
+                raise DataError(f"{self.path} has no image of {text!r}; make one of every text first", Reason.MISSING)
             pixels = decode(refs[seed % _STRIDE % len(refs)])
             self._size = self._size or pixels.shape[0]
             made.append(prepare(pixels, Preprocess(self._size)))
@@ -79,9 +79,9 @@ def open_generator(spec: str) -> Generator:
 def generate_all(
     generator: Generator, texts: Sequence[str], *, noises: int, seed: int, lang: str = ""
 ) -> UInt8[np.ndarray, "n s h w 3"]:
-    """`noises` pictures of each text, in chunks that fit in memory.
+    """`noises` images of each text, in chunks that fit in memory.
 
-    Raises ModelError when the generator gives something else than one RGB picture a text, all of one size.
+    Raises ModelError when the generator gives something else than one RGB image a text, all of one size.
     """
     rows = []
     for start in range(0, len(texts), _CHUNK):
@@ -94,7 +94,7 @@ def generate_all(
             if made.ndim != 4 or made.dtype != np.uint8 or len(made) != len(chunk) or made.shape[-1] != 3:
                 raise ModelError(
                     f"the generator gave {made.dtype} of shape {made.shape} for {len(chunk)} texts; "
-                    "expected 8-bit RGB, one picture each"
+                    "expected 8-bit RGB, one image each"
                 )
         rows.append(np.stack(several, axis=1))
     return np.concatenate(rows)

@@ -1,4 +1,4 @@
-"""Measure a generator on a source of pairs: every measure by one rule for generated and for real pictures."""
+"""Measure a generator on a source of pairs: every measure by one rule for generated and for real images."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from diptych.core.types import Pair
 from diptych.evaluation.generative import Detector
 from diptych.models import DualEncoder
 
-from . import matching, sets
+from . import set_measures, text_measures
 from .copies import Copies, copies
 from .extractors import Extractor, MapExtractor, open_extractor
 from .generator import Generator, generate_all
-from .job import Job, MeasureSettings, most_real
-from .matching import Verdicts
-from .outcome import Outcome
-from .prompts import Prompt, RealPictures, choose_prompts, read_pictures
+from .generator_report import GeneratorReport
+from .measurement import Measurement, MeasureSettings, most_real
+from .prompts import Prompt, RealImages, choose_prompts, read_images
+from .text_measures import Verdicts
 
 DEFAULTS = MeasureSettings()
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What looks at the pictures. What is None is not measured, but for the extractor, which is always there."""
+    """The models that measure images. None leaves its measures out; the default extractor is EfficientNet-Lite0."""
 
     judge: DualEncoder | None = None  # an encoder that the generator was not trained with; reads texts
     extractor: Extractor | None = None  # for distances between sets; EfficientNet-Lite0 when None
@@ -47,15 +47,15 @@ class About:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What was drawn and what is like it, for pages that show pictures."""
+class DrawnImages:
+    """The images of a measurement and their nearest training images, for pages that show them."""
 
     prompts: tuple[Prompt, ...]
     generated: UInt8[np.ndarray, "n s h w 3"]
-    real: RealPictures  # of the split that is measured
-    training: RealPictures | None  # of the split that the generator learnt from
+    real: RealImages  # of the split that is measured
+    training: RealImages | None  # of the split that the generator learnt from
     training_pairs: tuple[Pair, ...]
-    copied: Copies  # the training pictures nearest to each text's first picture
+    copied: Copies  # the training images nearest to each text's first image
     verdicts: Verdicts | None  # of the judge, if there is one
 
 
@@ -69,53 +69,59 @@ def measure_generated(
     seed: int = 0,
     about: About = About(),
     progress: Progress = SILENT,
-) -> tuple[Outcome, Looked]:
-    """Draw texts of held-out pairs, and measure the pictures beside real ones of the same pairs.
+) -> tuple[GeneratorReport, DrawnImages]:
+    """Draw texts of held-out pairs, and measure the images beside real ones of the same pairs.
 
     Args:
         generator: what is measured.
-        pairs: held-out pairs with pictures and texts.
-        tools: what looks at the pictures.
-        settings: how many texts, pictures and resamples.
+        pairs: held-out pairs with images and texts.
+        tools: the models that measure images.
+        settings: how many texts, images and resamples.
         training: pairs that the generator learnt from, for the memorisation check and as another real set.
         seed: of the texts' draw, the noise, the pools and the resamples.
         about: names of the generator, the source and the split, for the report.
         progress: told what is done.
 
-    Raises DataError when there are too few texts or readable pictures, ConfigError for a judge of another similarity.
+    Raises DataError when there are too few texts or readable images, ConfigError for a judge of another similarity.
     """
     if tools.judge is not None and tools.judge.compares_by != "cosine":
         raise ConfigError(f"the judge {tools.judge.name} compares by {tools.judge.compares_by}; it must by the cosine")
     prompts = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")
-    progress.say(f"drawing {len(prompts)} texts, {settings.noises} pictures each")
+    progress.say(f"drawing {len(prompts)} texts, {settings.noises} images each")
     texts = [one.text.value for one in prompts]
     made = generate_all(generator, texts, noises=settings.noises, seed=seed, lang=settings.lang)
     size = made.shape[2]
     most = most_real(made)
-    real = read_pictures(pairs, size, most=most, seed=seed, progress=progress)
-    known = read_pictures(training, size, most=most, seed=seed, progress=progress) if training else None
+    real = read_images(pairs, size, most=most, seed=seed, progress=progress)
+    known = read_images(training, size, most=most, seed=seed, progress=progress) if training else None
     remarks = [*about.remarks, *real.remarks("real"), *(known.remarks("training") if known else ())]
     extractor = tools.extractor or open_extractor()
-    job = Job(generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress)
-    measures = [*sets.distances(job), *sets.coverage(job), *sets.class_score(job)]
+    measurement = Measurement(
+        generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress
+    )
+    measures = [
+        *set_measures.distances(measurement),
+        *set_measures.coverage(measurement),
+        *set_measures.class_score(measurement),
+    ]
     verdicts = None
     if tools.judge is not None:
-        judgement = matching.Judgement(job, tools.judge)
+        judgement = text_measures.JudgeMeasures(measurement, tools.judge)
         measures += [*judgement.r_precision(), *judgement.retrieval()]
-        verdicts = judgement.first_pictures()
+        verdicts = judgement.first_images()
         if further := len(real.owner) - len(real.first):
-            what = "further real pictures of pairs that have several: each is judged beside the first of its pair"
+            what = "further real images of pairs that have several: each is judged beside the first of its pair"
             remarks.append(f"{further:,} {what}")
     if tools.maps is not None:
-        measures += matching.diversity(job, tools.maps)
+        measures += text_measures.diversity(measurement, tools.maps)
     by_class: Mapping[str, Mapping[str, float | None]] = {}
     if tools.detector is not None:
-        found, by_class = matching.objects(job, tools.detector)
+        found, by_class = text_measures.objects(measurement, tools.detector)
         measures += found
-    copied = copies(job)
-    outcome = Outcome(
+    copied = copies(measurement)
+    report = GeneratorReport(
         about.generator,
         about.source,
         about.split,
@@ -130,4 +136,4 @@ def measure_generated(
         by_class,
         tuple(remarks),
     )
-    return outcome, Looked(tuple(prompts), made, real, known, tuple(training), copied, verdicts)
+    return report, DrawnImages(tuple(prompts), made, real, known, tuple(training), copied, verdicts)

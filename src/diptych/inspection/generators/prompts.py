@@ -1,9 +1,9 @@
-"""Which texts are drawn, and the real pictures that theirs are held against."""
+"""The pairs of a source to measure on, the texts to draw, and the real images to compare with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,52 @@ from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data.images import stream
+from diptych.data.readers import Source, SourceOptions, open_source
+from diptych.data.readers.options import normalise_split
 
-_NAMED = 3  # unreadable pictures that a remark names
+_NAMED = 3  # unreadable images that a remark names
+_HELD_OUT = ("val", "test")  # in this order, where no split is named
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The pairs to measure on, those that the generator learnt from, and what was chosen without being asked."""
+
+    source: Source
+    split: str  # "" for the whole source
+    pairs: Sequence[Pair]
+    training: Sequence[Pair]
+    remarks: tuple[str, ...]
+
+
+def choose_splits(spec: str, options: SourceOptions, train_split: str) -> Chosen:
+    """Read a source and take its split to measure on: the one that is named, else val, else test, else everything.
+
+    `train_split` is what the generator learnt from; "" for none. Raises DataError for a named split that is not there.
+    """
+    if options.split is not None:
+        source = open_source(spec, options)
+        pairs, split = list(source), normalise_split(options.split) or ""
+        everything = pairs if not train_split else list(open_source(spec, replace(options, split=None)))
+    else:
+        source = open_source(spec, options)
+        everything = list(source)
+        there = {pair.split for pair in everything}
+        split = next((one for one in _HELD_OUT if one in there), "")
+        pairs = [pair for pair in everything if pair.split == split] if split else everything
+    wanted = normalise_split(train_split)
+    training = [pair for pair in everything if wanted is not None and pair.split == wanted]
+    remarks = []
+    if options.split is None and split != "val":
+        chosen = (
+            f"its split {split}" if split else f"all {len(pairs):,} pairs, which the generator may have learnt from"
+        )
+        remarks.append(f"{source.name} has no split val, and none was named: measured on {chosen}")
+    if wanted is not None and not training:
+        remarks.append(f"{source.name} has no split {wanted}: nothing is said about copies of training images")
+    if training and (wanted == split or not split):
+        remarks.append(f"the pairs of the split {wanted} are among those measured: they are no held-out pairs")
+    return Chosen(source, split, pairs, training, tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -25,35 +69,35 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class RealPictures:
-    """Real pictures at the generator's size; `owner[i]` is the place of the pair that picture i is of."""
+class RealImages:
+    """Real images at the generator's size; `owner[i]` is the place of the pair that image i is of."""
 
     pixels: UInt8[np.ndarray, "n h w 3"]
     owner: Int64[np.ndarray, " n"]
     refs: tuple[ImageRef, ...]
     skipped: tuple[Skipped, ...] = ()
-    there: int = 0  # pictures that the pairs have, where fewer were drawn
+    there: int = 0  # images that the pairs have, where fewer were drawn
 
     @property
     def first(self) -> Int64[np.ndarray, " p"]:
-        """The first picture of each pair that has one, in the order of the pairs."""
+        """The first image of each pair that has one, in the order of the pairs."""
         return np.unique(self.owner, return_index=True)[1].astype(np.int64)
 
     def remarks(self, what: str) -> list[str]:
-        """What was left out of the pictures of the pairs, counted and named."""
+        """What was left out of the images of the pairs, counted and named."""
         found = []
         if (drawn := len(self.pixels) + len(self.skipped)) < self.there:
             found.append(
-                f"{drawn:,} of {self.there:,} {what} pictures are used, drawn by the seed: no more fit in memory"
+                f"{drawn:,} of {self.there:,} {what} images are used, drawn by the seed: no more fit in memory"
             )
         if self.skipped:
             named = "; ".join(f"{one.name}: {one.detail}" for one in self.skipped[:_NAMED])
-            found.append(f"{len(self.skipped):,} {what} pictures cannot be read and are left out ({named})")
+            found.append(f"{len(self.skipped):,} {what} images cannot be read and are left out ({named})")
         return found
 
-    def only(self, kept: Int64[np.ndarray, " k"]) -> RealPictures:
+    def only(self, kept: Int64[np.ndarray, " k"]) -> RealImages:
         """Those at these places."""
-        return RealPictures(self.pixels[kept], self.owner[kept], tuple(self.refs[place] for place in kept))
+        return RealImages(self.pixels[kept], self.owner[kept], tuple(self.refs[place] for place in kept))
 
 
 def choose_prompts(pairs: Sequence[Pair], lang: str, limit: int, seed: int, fields: Sequence[str] = ()) -> list[Prompt]:
@@ -89,10 +133,10 @@ def _wanted(text: Text, lang: str, fields: Sequence[str]) -> bool:
     return (not lang or text.lang in (lang, None)) and (not fields or text.field in fields)
 
 
-def read_pictures(
+def read_images(
     pairs: Sequence[Pair], size: int, *, most: int | None = None, seed: int = 0, progress: Progress = SILENT
-) -> RealPictures:
-    """All pictures of the pairs squashed to `size` pixels squared, or `most` of them drawn by the seed.
+) -> RealImages:
+    """All images of the pairs squashed to `size` pixels squared, or `most` of them drawn by the seed.
 
     Unreadable ones are left out and named. Raises DataError when none is left.
     """
@@ -105,12 +149,12 @@ def read_pictures(
     indices: list[int] = []
     skipped: list[Skipped] = []
     batches = stream([ref for _, ref in listed], Preprocess(size))
-    for batch in progress.track(batches, "real pictures", -(-len(listed) // 32)):
+    for batch in progress.track(batches, "real images", -(-len(listed) // 32)):
         pixels.append(batch.pixels)
         indices += batch.indices
         skipped += [problem for _, problem in batch.skipped]
     if not indices:
-        raise DataError("there is no readable real picture to compare with", Reason.NO_IMAGE)
+        raise DataError("there is no readable real image to compare with", Reason.NO_IMAGE)
     owner = np.array([listed[index][0] for index in indices], dtype=np.int64)
     refs = tuple(listed[index][1] for index in indices)
-    return RealPictures(np.concatenate(pixels), owner, refs, tuple(skipped), there)
+    return RealImages(np.concatenate(pixels), owner, refs, tuple(skipped), there)

@@ -13,32 +13,32 @@ import numpy as np
 
 from diptych.core.errors import DataError, Reason
 
-from . import page
-from .measure import Looked
-from .outcome import Outcome
+from . import html_page
+from .generator_report import GeneratorReport
+from .measure import DrawnImages
 
 LOG, SAMPLES, MEASURES = "log.jsonl", "samples", "measures.json"
 _GRIDS = 8  # sample sheets shown
-_EACH = 12  # pictures shown of a kind
-_NEAR = 12  # pictures shown with their nearest training pictures
+_EACH = 12  # images shown of a kind
+_NEAR = 12  # images shown with their nearest training images
 _AXES = ("step", "epoch", "round")
 _NOT_DRAWN = ("time", "seconds", "timestamp")
 
 
-def run_html(run: Path, outcome: Outcome | None = None, looked: Looked | None = None) -> str:
-    """The page of a run's folder. Without `outcome` the measures in RUN/measures.json are shown, where they are.
+def run_html(run: Path, report: GeneratorReport | None = None, drawn: DrawnImages | None = None) -> str:
+    """The page of a run's folder. Without `report` the measures in RUN/measures.json are shown, where they are.
 
     Raises DataError for a folder that holds neither a log nor samples nor measures.
     """
     rows = read_log(run / LOG)
     grids = sample_grids(run)
-    if not rows and not grids and outcome is None:
+    if not rows and not grids and report is None:
         raise DataError(f"{run} holds no {LOG}, {SAMPLES}/ or {MEASURES}; expected the folder of a run", Reason.MISSING)
     sections = [
-        ("Measures", _measures(outcome) if outcome else ""),
-        ("Objects found", _objects(outcome) if outcome else ""),
-        ("What it makes of new texts", _made(looked) if looked else ""),
-        ("Nearest training pictures", _nearest(looked) if looked else ""),
+        ("Measures", _measures(report) if report else ""),
+        ("Objects found", _objects(report) if report else ""),
+        ("What it makes of new texts", _made(drawn) if drawn else ""),
+        ("Nearest training images", _nearest(drawn) if drawn else ""),
         ("Samples by step", _samples(grids)),
         ("Curves", _curves(rows)),
     ]
@@ -46,15 +46,13 @@ def run_html(run: Path, outcome: Outcome | None = None, looked: Looked | None = 
     if rows:
         axis = _axis(rows)
         lead += f", {axis} {rows[-1].get(axis, len(rows))}" if axis else f", {len(rows)} rows"
-    if outcome is not None:
-        lead += (
-            f"; measured on {outcome.texts:,} texts of {outcome.source}{f' ({outcome.split})' if outcome.split else ''}"
-        )
-    return page.page(run.resolve().name, lead + ".", sections)
+    if report is not None:
+        lead += f"; measured on {report.texts:,} texts of {report.source}{f' ({report.split})' if report.split else ''}"
+    return html_page.page(run.resolve().name, lead + ".", sections)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; none where there is no file. A last line that is cut, as in a running job, is left out.
+    """The rows of a log; none where there is no file. A last line that is cut, as in a running training, is left out.
 
     Raises DataError for a line that is no JSON object.
     """
@@ -103,7 +101,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> str:
         there = [(number, row) for number, row in enumerate(rows) if _is_number(row.get(name))]
         xs = [float(row[axis]) if axis else float(number) for number, row in there]
         series[name] = (xs, [float(row[name]) for _, row in there])
-    return page.charts(series, axis or "row")
+    return html_page.charts(series, axis or "row")
 
 
 def _is_number(value: Any) -> bool:
@@ -114,15 +112,15 @@ def _samples(grids: Sequence[tuple[int, Path]]) -> str:
     if not grids:
         return ""
     kept = sorted({round(place) for place in np.linspace(0, len(grids) - 1, min(_GRIDS, len(grids)))})
-    shown = [page.png_picture(grids[place][1].read_bytes(), f"step {grids[place][0]:,}") for place in kept]
+    shown = [html_page.png_figure(grids[place][1].read_bytes(), f"step {grids[place][0]:,}") for place in kept]
     note = f"The same texts and the same noise throughout; {len(kept)} of {len(grids)} sheets."
-    return page.paragraph(note, "quiet") + f'<div class="sheets">{"".join(shown)}</div>'
+    return html_page.paragraph(note, "quiet") + f'<div class="sheets">{"".join(shown)}</div>'
 
 
-def _measures(outcome: Outcome) -> str:
-    heads = ("measure", "generated", "95%", "real pictures", "chance")
+def _measures(report: GeneratorReport) -> str:
+    heads = ("measure", "generated", "95%", "real images", "chance")
     rows, notes = [], []
-    for one in outcome.measures:
+    for one in report.measures:
         unit = " (%)" if one.percent else ""
         better = ", lower is better" if one.lower_is_better else ""
         rows.append(
@@ -136,59 +134,61 @@ def _measures(outcome: Outcome) -> str:
         )
         notes.append(one.rule)
     lead = (
-        f"{outcome.texts:,} texts, {outcome.drawn}, seed {outcome.seed}. "
-        f"Features: {outcome.extractor}. Judge: {outcome.judge or 'none'}. The column of real pictures says what real "
-        "pictures get by the same rule; for distances, another real set."
+        f"{report.texts:,} texts, {report.drawn}, seed {report.seed}. "
+        f"Features: {report.extractor}. Judge: {report.judge or 'none'}. The column of real images says what real "
+        "images get by the same rule; for distances, another real set."
     )
-    return page.paragraph(lead, "quiet") + page.table(heads, rows, notes)
+    return html_page.paragraph(lead, "quiet") + html_page.table(heads, rows, notes)
 
 
-def _objects(outcome: Outcome) -> str:
-    if not outcome.by_class:
+def _objects(report: GeneratorReport) -> str:
+    if not report.by_class:
         return ""
 
     def share(value: float | None) -> str:
         return "" if value is None else f"{100 * value:.0f}"
 
-    ordered = sorted(outcome.by_class.items(), key=lambda item: -(item[1]["texts"] or 0))
+    ordered = sorted(report.by_class.items(), key=lambda item: -(item[1]["texts"] or 0))
     rows = [[name, share(one["found"]), share(one["real"]), f"{one['texts'] or 0:.0f}"] for name, one in ordered]
-    return page.table(("object", "found in generated %", "in real %", "texts"), rows)
+    return html_page.table(("object", "found in generated %", "in real %", "texts"), rows)
 
 
-def _made(looked: Looked) -> str:
+def _made(drawn: DrawnImages) -> str:
     """Failures first: what the judge finds least like its text, then the most, then some by chance."""
-    chance = np.arange(len(looked.prompts))[:_EACH]  # texts are in a drawn order already
-    if looked.verdicts is None:
-        return _figures(looked, chance)
-    order = np.argsort(looked.verdicts.closeness, kind="stable")
-    missed = [place for place in order if not looked.verdicts.found[place]][:_EACH]
-    best = [place for place in order[::-1] if looked.verdicts.found[place]][:_EACH]
-    parts = [page.paragraph("Drawn at random.", "quiet"), _figures(looked, chance)]
+    chance = np.arange(len(drawn.prompts))[:_EACH]  # texts are in a drawn order already
+    if drawn.verdicts is None:
+        return _figures(drawn, chance)
+    order = np.argsort(drawn.verdicts.closeness, kind="stable")
+    missed = [place for place in order if not drawn.verdicts.found[place]][:_EACH]
+    best = [place for place in order[::-1] if drawn.verdicts.found[place]][:_EACH]
+    parts = [html_page.paragraph("Drawn at random.", "quiet"), _figures(drawn, chance)]
     if missed:
-        parts += [page.paragraph("Failures: furthest from their text, by the judge.", "quiet")]
-        parts += [_figures(looked, np.array(missed))]
+        parts += [html_page.paragraph("Failures: furthest from their text, by the judge.", "quiet")]
+        parts += [_figures(drawn, np.array(missed))]
     if best:
-        parts += [page.paragraph("Nearest to their text.", "quiet"), _figures(looked, np.array(best))]
+        parts += [html_page.paragraph("Nearest to their text.", "quiet"), _figures(drawn, np.array(best))]
     return "".join(parts)
 
 
-def _figures(looked: Looked, places: np.ndarray) -> str:
+def _figures(drawn: DrawnImages, places: np.ndarray) -> str:
     shown = []
     for place in places:
-        verdict = bool(looked.verdicts.found[place]) if looked.verdicts else None
-        text = looked.prompts[place].text.value
-        shown.append(page.picture(looked.generated[place, 0], text[:80], verdict, f"generated from: {text[:200]}"))
-    return page.row(shown)
+        verdict = bool(drawn.verdicts.found[place]) if drawn.verdicts else None
+        text = drawn.prompts[place].text.value
+        shown.append(
+            html_page.image_figure(drawn.generated[place, 0], text[:80], verdict, f"generated from: {text[:200]}")
+        )
+    return html_page.row(shown)
 
 
-def _nearest(looked: Looked) -> str:
-    """The generated pictures that are nearest to a training picture, beside it: would be copies if any were."""
-    by_features, by_pixels = looked.copied.by_features, looked.copied.by_pixels
-    if looked.training is None or by_features is None or by_pixels is None:
+def _nearest(drawn: DrawnImages) -> str:
+    """The generated images that are nearest to a training image, beside it: would be copies if any were."""
+    by_features, by_pixels = drawn.copied.by_features, drawn.copied.by_pixels
+    if drawn.training is None or by_features is None or by_pixels is None:
         return ""
     parts = [
-        page.paragraph(
-            "The generated pictures that lie nearest to a training picture, by features and by pixels (32 px), each "
+        html_page.paragraph(
+            "The generated images that lie nearest to a training image, by features and by pixels (32 px), each "
             "with its three nearest. Copies would stand here first.",
             "quiet",
         )
@@ -196,11 +196,11 @@ def _nearest(looked: Looked) -> str:
     for title, near in (("By features", by_features), ("By pixels", by_pixels)):
         parts.append(f"<h3>{html.escape(title)}</h3>")
         for place in np.argsort(near.distances[:, 0], kind="stable")[: _NEAR // 2]:
-            text = looked.prompts[place].text.value
-            figures = [page.picture(looked.generated[place, 0], "generated")]
+            text = drawn.prompts[place].text.value
+            figures = [html_page.image_figure(drawn.generated[place, 0], "generated")]
             for other, distance in zip(near.places[place], near.distances[place], strict=True):
-                pair = looked.training_pairs[looked.training.owner[other]]
+                pair = drawn.training_pairs[drawn.training.owner[other]]
                 name = pair.texts[0].value if pair.texts else pair.id
-                figures.append(page.picture(looked.training.pixels[other], f"{distance:.2f}: {name[:60]}"))
-            parts.append(page.row(figures, text[:100]))
+                figures.append(html_page.image_figure(drawn.training.pixels[other], f"{distance:.2f}: {name[:60]}"))
+            parts.append(html_page.row(figures, text[:100]))
     return "".join(parts)

@@ -45,8 +45,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[s
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def picture(pixels: UInt8[np.ndarray, "h w 3"], caption: str = "", verdict: bool | None = None, about: str = "") -> str:
-    """A picture with what it is; `verdict` marks it right or wrong by a frame and a sign."""
+def image_figure(
+    pixels: UInt8[np.ndarray, "h w 3"], caption: str = "", verdict: bool | None = None, about: str = ""
+) -> str:
+    """An image with what it is; `verdict` marks it right or wrong by a frame and a sign."""
     kind = {True: "right", False: "wrong", None: ""}[verdict]
     sign = {True: "✓ ", False: "✗ ", None: ""}[verdict]
     alt = html.escape(about or caption, quote=True)
@@ -64,7 +66,7 @@ def pairs(rows: Iterable[str]) -> str:
     return f'<div class="pairs">{"".join(rows)}</div>'
 
 
-def png_picture(data: bytes, caption: str) -> str:
+def png_figure(data: bytes, caption: str) -> str:
     """A PNG file as it is, at its own size."""
     encoded = base64.b64encode(data).decode("ascii")
     text = html.escape(caption, quote=True)

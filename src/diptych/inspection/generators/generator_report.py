@@ -17,7 +17,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Measure:
-    """One number. `real` is what real pictures get by the same rule: the best, or least, to be expected."""
+    """One number. `real` is what real images get by the same rule: the best, or least, to be expected."""
 
     key: str
     name: str
@@ -51,14 +51,14 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GeneratorReport:
     """Everything measured, and on what."""
 
     generator: str
     source: str
     split: str
     texts: int
-    noises: int  # pictures of each text
+    noises: int  # images of each text
     size: int  # pixels
     lang: str
     seed: int
@@ -78,7 +78,7 @@ class Outcome:
     @property
     def drawn(self) -> str:
         """What was made of each text, in words."""
-        return f"{self.noises} picture{'s' if self.noises > 1 else ''} each of {self.size} px"
+        return f"{self.noises} image{'s' if self.noises > 1 else ''} each of {self.size} px"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -91,7 +91,7 @@ class Outcome:
             f"({self.lang or 'any language'}), {self.drawn}, seed {self.seed}",
             f"features: {self.extractor}; judge: {self.judge or 'none'}",
             "",
-            "| measure | generated | 95% | real pictures | chance |",
+            "| measure | generated | 95% | real images | chance |",
             "| --- | ---: | ---: | ---: | ---: |",
         ]
         for one in self.measures:
@@ -103,7 +103,7 @@ class Outcome:
         return "\n".join(lines)
 
 
-def read_outcome(path: Path) -> Outcome:
+def read_generator_report(path: Path) -> GeneratorReport:
     """Measures that were written as JSON. Raises DataError for anything else."""
     try:
         content = json.loads(path.read_bytes())
@@ -112,10 +112,10 @@ def read_outcome(path: Path) -> Outcome:
         measures: Sequence[Mapping[str, Any]] = content.pop("measures")
         content["remarks"] = tuple(content.get("remarks", ()))
         content.pop("notes", None)  # on how the source was read, in what the command prints
-        return Outcome(**content, measures=tuple(Measure(**one) for one in measures))
+        return GeneratorReport(**content, measures=tuple(Measure(**one) for one in measures))
     except OSError as error:
         raise DataError(f"cannot open {path}: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} holds no measures of generated pictures: {error}; write it with diptych generator eval --out"
+            f"{path} holds no measures of generated images: {error}; write it with diptych generator eval --out"
         ) from error

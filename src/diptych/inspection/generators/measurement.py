@@ -1,4 +1,4 @@
-"""One measurement under way: what was drawn, and what is seen in it, each looked at once."""
+"""One measurement of a generator: its images, the real ones, and their features, each computed once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from diptych.evaluation.direction import Estimate
 from diptych.evaluation.generative import POOL, estimate_of_mean
 from diptych.models import DualEncoder
 
-from .extractors import Extractor, Seen
+from .extractors import Extractor, Features
 from .generator import Generator
-from .prompts import Prompt, RealPictures
+from .prompts import Prompt, RealImages
 
-MOST = 100_000  # pictures of a set
-_HELD = 2 << 30  # bytes of real pictures that are held in memory, unless the generated ones take more
+MOST = 100_000  # images of a set
+_HELD = 2 << 30  # bytes of real images that are held in memory, unless the generated ones take more
 _BATCH = 32
 
 
@@ -33,7 +33,7 @@ class MeasureSettings:
     texts: int = 1000
     """Texts to draw, at most; every pair of the split once before any comes again."""
     noises: int = 2
-    """Pictures of each text, each from its own noise; diversity needs two."""
+    """Images of each text, each from its own noise; diversity needs two."""
     lang: str = "en"
     """Language of the texts (ISO 639-1)."""
     languages: tuple[str, ...] = ()
@@ -52,19 +52,19 @@ class MeasureSettings:
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
         if self.texts * self.noises > MOST:
-            raise ConfigError(f"{self.texts} texts of {self.noises} pictures are more than {MOST:,}; ask for fewer")
+            raise ConfigError(f"{self.texts} texts of {self.noises} images are more than {MOST:,}; ask for fewer")
 
 
 @dataclass
-class Job:
-    """What the measures are taken of."""
+class Measurement:
+    """Generated, real and training images, with their features."""
 
     generator: Generator
     pairs: Sequence[Pair]
     prompts: list[Prompt]
     made: UInt8[np.ndarray, "n s h w 3"]
-    real: RealPictures
-    training: RealPictures | None
+    real: RealImages
+    training: RealImages | None
     training_pairs: Sequence[Pair]
     extractor: Extractor
     settings: MeasureSettings
@@ -73,57 +73,57 @@ class Job:
 
     @property
     def flat(self) -> UInt8[np.ndarray, "m h w 3"]:
-        """All generated pictures: the s of the first text, then those of the second, ..."""
+        """All generated images: the s of the first text, then those of the second, ..."""
         return self.made.reshape(-1, *self.made.shape[2:])
 
     @property
     def text_of(self) -> Int64[np.ndarray, " m"]:
-        """The text that each generated picture is of."""
+        """The text that each generated image is of."""
         return np.repeat(np.arange(len(self.made)), self.made.shape[1])
 
-    def pictures_of(self, texts: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, " m"]:
-        """The generated pictures of some texts."""
+    def images_of(self, texts: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, " m"]:
+        """The generated images of some texts."""
         return np.flatnonzero(np.isin(self.text_of, texts))
 
     @cached_property
-    def seen_made(self) -> Seen:
-        """What the extractor sees in the generated pictures."""
-        return self.extractor.look(self.flat, self.progress, "looking at generated pictures")
+    def generated_features(self) -> Features:
+        """The extractor's features of the generated images."""
+        return self.extractor.extract(self.flat, self.progress, "features of generated images")
 
     @cached_property
-    def seen_real(self) -> Seen:
-        """The same of the real pictures."""
-        return self.extractor.look(self.real.pixels, self.progress, "looking at real pictures")
+    def real_features(self) -> Features:
+        """The same of the real images."""
+        return self.extractor.extract(self.real.pixels, self.progress, "features of real images")
 
     @cached_property
-    def seen_training(self) -> Seen | None:
-        """The same of the training pictures, if there are any."""
+    def training_features(self) -> Features | None:
+        """The same of the training images, if there are any."""
         if self.training is None:
             return None
-        return self.extractor.look(self.training.pixels, self.progress, "looking at training pictures")
+        return self.extractor.extract(self.training.pixels, self.progress, "features of training images")
 
     @cached_property
     def another_real_set(self) -> Float32[np.ndarray, "k d"] | None:
-        """Features of training pictures, as many as were generated where there are: what real pictures would get."""
-        if self.seen_training is None or len(self.seen_training.features) <= self.settings.neighbours + 1:
+        """Features of training images, as many as were generated where there are: what real images would get."""
+        if self.training_features is None or len(self.training_features.features) <= self.settings.neighbours + 1:
             return None
-        rows = self.seen_training.features
+        rows = self.training_features.features
         return rows[np.random.default_rng(self.seed).permutation(len(rows))[: len(self.flat)]]
 
     def real_of(self, pairs: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-        """The first readable real picture of each of these pairs; -1 for a pair without one."""
+        """The first readable real image of each of these pairs; -1 for a pair without one."""
         place = np.full(len(self.pairs), -1, dtype=np.int64)
         place[self.real.owner[self.real.first]] = self.real.first
         return np.asarray(place[pairs])
 
     def mean(self, values: Shaped[np.ndarray, " n"], units: Int64[np.ndarray, " n"] | None = None) -> Estimate:
-        """The mean with its interval, by the job's seed and resamples."""
+        """The mean with its interval, by the measurement's seed and resamples."""
         resamples = self.settings.bootstrap
         return estimate_of_mean(values.astype(np.float64), units, resamples=resamples, seed=self.seed)
 
 
 def most_real(made: UInt8[np.ndarray, "n s h w 3"]) -> int:
-    """How many real pictures of the generated ones' size are held beside them: as many as there is room for."""
+    """How many real images of the generated ones' size are held beside them: as many as there is room for."""
     size = int(np.prod(made.shape[2:]))
     return max(len(made) * int(made.shape[1]), min(MOST, _HELD // size))
 
@@ -133,8 +133,8 @@ def pairs_of(prompts: Sequence[Prompt]) -> Int64[np.ndarray, " n"]:
     return np.array([one.pair for one in prompts], dtype=np.int64)
 
 
-def judged(judge: DualEncoder, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-    """A model's embeddings of pictures that are in memory."""
+def embed_images_in_memory(judge: DualEncoder, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+    """A model's embeddings of images that are in memory."""
     rows = [np.zeros((0, judge.dim), dtype=np.float32)]
     for start in range(0, len(images), _BATCH):
         prepared = [prepare(image, judge.preprocess) for image in images[start : start + _BATCH]]

@@ -1,0 +1,208 @@
+"""Measures of each generated image beside the text it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from diptych.core.shapes import Bool, Float32
+from diptych.evaluation.generative import (
+    Detector,
+    GeneratedImageRetrieval,
+    deep_distances,
+    draw_pools,
+    mentioned,
+    own_spread,
+    r_precision,
+    retrieval_by_generated_images,
+    semantic_object_accuracy,
+)
+from diptych.models import DualEncoder
+
+from .extractors import MapExtractor
+from .generator import generate_all
+from .generator_report import Measure
+from .measurement import Measurement, embed_images_in_memory, pairs_of
+from .prompts import Prompt, choose_prompts
+
+_SPREAD = 100  # texts that diversity is measured on
+_CUTS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Of each text's first image: its cosine to its text, and whether it was found among the pool."""
+
+    closeness: Float32[np.ndarray, " n"]
+    found: Bool[np.ndarray, " n"]
+
+
+class JudgeMeasures:
+    """What an independent encoder says of the measurement's images, each embedded once."""
+
+    def __init__(self, measurement: Measurement, judge: DualEncoder) -> None:
+        self.measurement, self.judge = measurement, judge
+        measurement.progress.say(f"asking the judge {judge.name}")
+        self.made = embed_images_in_memory(judge, measurement.flat)
+        self.real = embed_images_in_memory(judge, measurement.real.pixels)
+        self.texts = judge.encode_texts([one.text.value for one in measurement.prompts])
+
+    def first_images(self) -> Verdicts:
+        """What the judge says of each text's first image."""
+        first = self.made[:: self.measurement.made.shape[1]]
+        pools = draw_pools(
+            [one.text.value for one in self.measurement.prompts], self.measurement.settings.pool, self.measurement.seed
+        )
+        return Verdicts(np.einsum("nd,nd->n", first, self.texts), r_precision(first, self.texts, pools) > 0)
+
+    def r_precision(self) -> list[Measure]:
+        """R-precision of the measurement's texts, and of the other languages'."""
+        settings = self.measurement.settings
+        found = [self._r_precision(self.measurement.prompts, self.texts, self.made, "r_precision", "")]
+        for lang in settings.languages:
+            prompts = choose_prompts(
+                self.measurement.pairs, lang, settings.texts, self.measurement.seed, settings.fields
+            )
+            words = [one.text.value for one in prompts]
+            made = generate_all(self.measurement.generator, words, noises=1, seed=self.measurement.seed, lang=lang)
+            vectors = embed_images_in_memory(self.judge, made[:, 0])
+            texts = self.judge.encode_texts(words)
+            found.append(self._r_precision(prompts, texts, vectors, f"r_precision_{lang}", f", {lang}"))
+        return found
+
+    def _r_precision(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Float32[np.ndarray, "n d"],
+        made: Float32[np.ndarray, "m d"],
+        key: str,
+        label: str,
+    ) -> Measure:
+        pools = draw_pools([one.text.value for one in prompts], self.measurement.settings.pool, self.measurement.seed)
+        own = np.repeat(np.arange(len(prompts)), len(made) // len(prompts))
+        pairs = pairs_of(prompts)
+        real = self.measurement.real_of(pairs)
+        there = np.flatnonzero(real >= 0)
+        ceiling = r_precision(self.real[real[there]], texts, pools, there)
+        return Measure.of(
+            key,
+            f"R-precision, 1 of {pools.shape[1] + 1}{label}",
+            self.measurement.mean(r_precision(made, texts, pools, own), pairs[own]),
+            real=float(ceiling.mean()) if len(ceiling) else None,
+            chance=1 / (pools.shape[1] + 1),
+            percent=True,
+            rule="Share of images that the judge finds nearer to their own text than to all others of the pool; "
+            "a tie is a miss.",
+        )
+
+    def retrieval(self) -> list[Measure]:
+        """Search texts by the generated image, and real images by it, beside what they stand for."""
+        pairs = pairs_of(self.measurement.prompts)
+        real = self.measurement.real_of(pairs)
+        there = np.flatnonzero(real >= 0)
+        if len(there) < 2:
+            return []
+        first = self.made[:: self.measurement.made.shape[1]][there]
+        labels = pairs[there]
+        search = partial(
+            retrieval_by_generated_images,
+            cuts=_CUTS,
+            resamples=self.measurement.settings.bootstrap,
+            seed=self.measurement.seed,
+        )
+        to_texts = search(first, self.real[real[there]], self.texts[there], (labels, labels))
+        gallery = self.measurement.real.first
+        to_images = search(first, self.texts[there], self.real[gallery], (labels, self.measurement.real.owner[gallery]))
+        return [
+            *_retrieved(to_texts, "texts", "the real image"),
+            *_retrieved(to_images, "images", "the text itself"),
+        ]
+
+
+def _retrieved(found: GeneratedImageRetrieval, what: str, counterpart: str) -> list[Measure]:
+    return [
+        Measure.of(
+            f"to_{what}_{name}",
+            f"generated image → {what}, {name}",
+            found.generated[name],
+            real=found.real[name].value,
+            chance=min(1.0, int(name.removeprefix("R@")) / found.gallery),
+            percent=True,
+            rule=f"Share of generated images that find what belongs to them among {found.gallery:,} {what}; the "
+            f"column of real images is the same search by {counterpart}.",
+        )
+        for name in (f"R@{cut}" for cut in _CUTS)
+    ]
+
+
+def diversity(measurement: Measurement, maps: MapExtractor) -> list[Measure]:
+    """How much the images of one text differ, beside images of different texts."""
+    count = min(_SPREAD, len(measurement.made))
+    if measurement.made.shape[1] < 2:
+        return []
+    made = measurement.made[:count]
+    rows = maps.extract(made.reshape(-1, *made.shape[2:]), measurement.progress, "features of diversity")
+    rows = rows.reshape(count, made.shape[1], -1)
+    across = deep_distances(rows[:, 0], np.roll(rows[:, 0], 1, axis=0), maps.shapes)
+    same = _several_drawings(measurement, maps)
+    return [
+        Measure.of(
+            "diversity",
+            f"diversity within a text, {maps.name}",
+            measurement.mean(own_spread(rows, maps.shapes)),
+            real=same,
+            rule="Mean distance in normalised feature maps between images of one text from different noises (LPIPS's "
+            f"idea, not its weights); different texts' images are {across.mean():.2f} apart. The column of real "
+            "images is the distance between real images of one pair, where pairs have several.",
+        )
+    ]
+
+
+def _several_drawings(measurement: Measurement, maps: MapExtractor) -> float | None:
+    """Mean distance between two real images of one pair."""
+    owner = measurement.real.owner
+    second = np.flatnonzero(owner[1:] == owner[:-1])[:_SPREAD] + 1
+    if not len(second):
+        return None
+    one, two = (maps.extract(measurement.real.pixels[places]) for places in (second - 1, second))
+    return float(deep_distances(one, two, maps.shapes).mean())
+
+
+def objects(
+    measurement: Measurement, detector: Detector
+) -> tuple[list[Measure], Mapping[str, Mapping[str, float | None]]]:
+    """SOA-C and SOA-I, and each class's shares. Nothing where no text names a class."""
+    known = {name.casefold(): place for place, name in enumerate(detector.classes)}
+    by_text = mentioned([one.text.value for one in measurement.prompts], detector.classes)
+    named = []
+    for prompt, words in zip(measurement.prompts, by_text, strict=True):
+        listed = str(measurement.pairs[prompt.pair].meta.get("objects", "")).casefold().split(", ")
+        annotated = [known[name] for name in listed if name in known]
+        # where the data set says what is in the image, a word alone ("orange") does not count
+        named.append([place for place in words if place in annotated] if annotated else words)
+    if not any(named):
+        return [], {}
+    detected = detector.detect(measurement.flat)
+    made = semantic_object_accuracy(detected, [named[text] for text in measurement.text_of])
+    real_place = measurement.real_of(pairs_of(measurement.prompts))
+    there = np.flatnonzero(real_place >= 0)
+    real_features = detector.detect(measurement.real.pixels[real_place[there]])
+    real = semantic_object_accuracy(real_features, [named[text] for text in there])
+    counts = np.bincount([place for classes in named for place in set(classes)], minlength=len(detector.classes))
+    by_class: dict[str, dict[str, float | None]] = {
+        detector.classes[place]: {
+            "found": share,
+            "real": real.by_class.get(place),
+            "texts": float(counts[place]),
+        }
+        for place, share in made.by_class.items()
+    }
+    rule = f"Share of named objects that a detector finds ({detector.name}), {{}}; {len(by_class)} classes."
+    soa_i = measurement.mean(made.hits, measurement.text_of[made.picture])
+    return [
+        Measure("soa_c", "SOA-C", made.soa_c, real=real.soa_c, percent=True, rule=rule.format("mean over classes")),
+        Measure.of("soa_i", "SOA-I", soa_i, real=real.soa_i, percent=True, rule=rule.format("mean over images")),
+    ], by_class
