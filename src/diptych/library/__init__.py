@@ -2,6 +2,9 @@
 
 `Library` is what people use; it is made of a reader, a writer, an indexer and maintenance over one open library. The
 rows are in `store`, searches read a `view`; `rendering` draws what was found.
+
+A search goes from `Reader.search` (a query becomes a vector) to `View.search`: for a library in a folder that is
+`view/local.py` (which rows), then `view/exact.py` (which computes the scores). On a server it is `view/remote.py`.
 """
 
 from __future__ import annotations

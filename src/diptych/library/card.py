@@ -27,7 +27,8 @@ class Card:
     """Identity of a library. `model` is the name or folder the model was loaded by.
 
     `store` says where the rows are: "lance" in the folder itself, or the address of a server. `generation`
-    counts how often the library was embedded anew; each has rows of its own until the older ones are dropped.
+    counts how often the library was embedded again by another model; each generation has rows of its own until
+    older ones are dropped.
     """
 
     id: str
@@ -53,7 +54,7 @@ class Card:
         )
 
     def with_model(self, encoder: Encoder, loaded_by: str | None, generation: int) -> Card:
-        """The card of the same library, embedded anew by another model."""
+        """The card of the same library, embedded again by another model."""
         _require_cosine(encoder)
         model = loaded_by or encoder.name
         return replace(self, model=model, fingerprint=encoder.fingerprint, dim=encoder.dim, generation=generation)
@@ -101,12 +102,11 @@ def read(folder: Path) -> Card:
     if not folder.exists():
         raise LibraryError(
             f"no library at {shown}: the folder does not exist; "
-            f"make one with: diptych index PICTURES --library {quote(shown)}"
+            f"make one with: diptych index FOLDER --library {quote(shown)}"
         )
     if not exists(folder):
         raise LibraryError(
-            f"{shown} is not a library (it has no {FILE}); "
-            f"make one with: diptych index PICTURES --library {quote(shown)}"
+            f"{shown} is not a library (it has no {FILE}); make one with: diptych index FOLDER --library {quote(shown)}"
         )
     try:
         value: Any = json.loads((folder / FILE).read_bytes())

@@ -1,4 +1,4 @@
-"""What a library needs of a model: a name, a fingerprint, and vectors of pictures and of texts."""
+"""What a library needs of a model: a name, a fingerprint, and vectors of images and of texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diptych.core.shapes import Float32, UInt8
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A dual encoder: pictures and texts in one space of `dim` dimensions, L2-normalised."""
+    """A dual encoder: images and texts in one space of `dim` dimensions, L2-normalised."""
 
     @property
     def name(self) -> str: ...
@@ -28,7 +28,7 @@ class Encoder(Protocol):
     def preprocess(self) -> Preprocess: ...
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Vectors of pictures already resized as `preprocess` says."""
+        """Vectors of images already resized as `preprocess` says."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
@@ -36,5 +36,5 @@ class Encoder(Protocol):
         ...
 
     def encode_images(self, images: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
-        """Vectors of pictures given as paths, encoded bytes, arrays or PIL images."""
+        """Vectors of images given as paths, encoded bytes, arrays or PIL images."""
         ...

@@ -64,7 +64,7 @@ class Opened:
         return self.model
 
     def store(self) -> Store:
-        """The rows; what is written through it is told to the readers' journal."""
+        """The rows; writes through it also go into the readers' journal."""
         return self.snapshots.store()
 
     def parsed(self, where: str | Where) -> Where:

@@ -1,7 +1,7 @@
-"""What a search asks for: words, a picture, or a sum of both such as `"red" + a.jpg - "snow"`.
+"""What a search asks for: words, an image, or a sum of both such as `"red" + a.jpg - "snow"`.
 
 A query is a sum only when all of it reads as terms joined by ` + ` or ` - `, with spaces around the
-sign, and every term is quoted words or a picture. A picture is a name, quoted or bare, that ends
+sign, and every term is quoted words or an image. An image is a name, quoted or bare, that ends
 like an image (`a.jpg`, `"my photo.png"`), or a bare name of an existing file. A weight may stand
 before a term: `0.5*"red"`. Anything else is plain words, signs and quotes included, so
 `black - white` and `"a" - b` are simply text. What reads nearly like a sum, or like one image's name,
@@ -45,7 +45,7 @@ _FIRST_SIGN = re.compile(r"\s*([+-])\s*(?=[\d.\"'])")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a sum: words or a picture, with its weight."""
+    """One part of a sum: words or an image, with its weight."""
 
     weight: float
     text: str | None = None
@@ -111,8 +111,8 @@ def _quoted(word: str) -> str:
 def parse(text: str, folder: Path | None = None) -> tuple[Term, ...]:
     """The terms of a query; one term of weight 1 when it is plain words.
 
-    Relative picture names start from `folder` (the working folder by default). Raises DataError when
-    a picture of a sum is missing, LimitError when there are too many terms.
+    Relative image names start from `folder` (the working folder by default). Raises DataError when
+    an image of a sum is missing, LimitError when there are too many terms.
     """
     terms = _parse_sum(text, folder or Path())
     if terms is None:
@@ -122,7 +122,7 @@ def parse(text: str, folder: Path | None = None) -> tuple[Term, ...]:
     for term in terms:
         if term.image is not None and not os.path.isfile(term.image):  # noqa: PTH113
             raise DataError(
-                f"the query names the picture {escape(str(term.image))}, but there is no such file; check the name, "
+                f"the query names the image {escape(str(term.image))}, but there is no such file; check the name, "
                 f"or leave the image ending out if you mean words",
                 Reason.MISSING,
             )

@@ -173,12 +173,12 @@ class Reader:
         """Ids of the images for which `where` holds, in order. Raises FilterError or LimitError."""
         return self._opened.view.matching(self._opened.parsed(where))
 
-    def nothing_passes(self, where: str | Where, secret: Collection[str] = ()) -> str:
-        """What to say when a filter leaves nothing: what is there instead, but for the columns in `secret`."""
+    def nothing_passes(self, where: str | Where, hidden: Collection[str] = ()) -> str:
+        """What to say when a filter leaves nothing: the values that its columns have, except for those in `hidden`."""
         from diptych.library.view.hints import nothing_passes  # rarely needed
 
         view = self._opened.view
-        return nothing_passes(self._opened.parsed(where), view, view.count(), secret)
+        return nothing_passes(self._opened.parsed(where), view, view.count(), hidden)
 
     def facets(self, column: str, most: int = 50) -> list[tuple[Any, int]]:
         """The most frequent values of a column and their counts."""
@@ -212,11 +212,11 @@ class Reader:
 
         It compares a hundred of them. Nothing is said of texts, of a library on a server, or without its model.
         """
-        told, view = getattr(self._opened.model, "unfamiliar", None), self._opened.view
-        ids, vectors = ([], None) if told is None else view.sample(_SAMPLE)
-        if told is None or not ids or any(text_of(one.meta) is not None for one in view.rows(ids[:1])):
+        compare, view = getattr(self._opened.model, "unfamiliar", None), self._opened.view
+        ids, vectors = ([], None) if compare is None else view.sample(_SAMPLE)
+        if compare is None or not ids or any(text_of(one.meta) is not None for one in view.rows(ids[:1])):
             return ()
-        return tuple(replace(note, count=view.count()) for note in told(vectors))
+        return tuple(replace(note, count=view.count()) for note in compare(vectors))
 
     # -- inside ------------------------------------------------------------------------------------
 

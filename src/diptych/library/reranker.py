@@ -76,7 +76,7 @@ class Reranker:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether hits tell how likely they are right."""
+        """Whether hits say how likely they are right."""
         return self._relevance is not None and self._prior is not None
 
     def probabilities(self, text: str, h: Float[np.ndarray, " c"]) -> Float64[np.ndarray, " c"]:

@@ -135,7 +135,7 @@ class ImageRun(Run):
                 if value is None or kind in ("text", kind_of(value)):
                     continue
                 if kind is None:
-                    detail = f"images whose {key!r} has no column in this library: --where does not know it"
+                    detail = f"images whose {key!r} has no column in this library: --where cannot ask for it"
                 else:
                     detail = f"images whose {key!r} is no {kind} as that of others: --where takes it for missing"
                 self.notes.add("no_column" if kind is None else "other_kind", detail, found.path)

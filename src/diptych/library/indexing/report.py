@@ -29,7 +29,7 @@ class IndexReport:
     """
 
     added: int
-    updated: int  # edited, or described anew by their source
+    updated: int  # edited, or described differently by their source
     moved: int  # known content at a new path, the old one gone
     unchanged: int
     removed: int  # into the trash: their files, or their entries in a list, are gone

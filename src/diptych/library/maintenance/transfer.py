@@ -186,7 +186,7 @@ class _Exporting:
         return live.count, trash.count
 
     def _files(self, content: str, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):  # verify tells what is missing; a purge may run meanwhile
+        with contextlib.suppress(FileNotFoundError):  # verify names what is missing; a purge may run meanwhile
             self.add(f"thumbs/{content[:2]}/{content}.jpg", self._thumbnails.path(content))
         if is_owned(path):
             with contextlib.suppress(FileNotFoundError):

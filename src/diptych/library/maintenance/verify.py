@@ -143,7 +143,7 @@ def _thumbnail_problems(thumbnails: Thumbnails, rows: _CheckedRows, trashed: set
 
 
 def _snapshot_problems(snapshot: Snapshot | None, version: str | None, rows: _CheckedRows) -> list[Problem]:
-    """A missing or old snapshot is no problem, it is made again; one that lies about its version is."""
+    """A missing or old snapshot is made again; one with other rows than its version has is a problem."""
     if snapshot is None or snapshot.version != version:
         return []
     where = str(snapshot.folder)

@@ -1,4 +1,4 @@
-"""A contact sheet: the query on top, the pictures found below, each with rank, score and name."""
+"""A contact sheet: the query on top, the images found below, each with rank, score and name."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _fitting(word: str, font: Any, width: float) -> int:
 
 
 def _drawable(text: str, font: Any) -> str:
-    """The text on one line and without what cannot be laid out."""
+    """The text on one line and without characters that cannot be drawn."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     try:
         font.getlength(text)

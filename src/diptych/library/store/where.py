@@ -54,7 +54,7 @@ class Condition:
 
     `op` is one of = != < <= > >=, like, contains, in (each with its "not"), null and not null. `value` is a value or a
     Column; a tuple of values for in; a pattern with `\\` as its escape for like; the small letters of a text for
-    contains, which does not heed capitals; None for null.
+    contains, which ignores capitals; None for null.
     """
 
     column: str
@@ -223,7 +223,7 @@ def _known(name: str, columns: Mapping[str, str]) -> str:
             return candidate
     if not name.isascii() and former_column_name(name) in columns:
         raise FilterError(
-            f"this library keeps {name[:40]!r} in a column that other names may share; make its columns anew with "
+            f"this library keeps {name[:40]!r} in a column that other names may share; make its columns again with "
             f"diptych library export and diptych library import"
         )
     import difflib  # only for a mistake
@@ -234,7 +234,7 @@ def _known(name: str, columns: Mapping[str, str]) -> str:
 
 
 def _stored(name: str) -> str:
-    """Where a column's values lie: a time is compared in nanoseconds, which every store has."""
+    """Where a column's values are: a time is compared in nanoseconds, which every store has."""
     return "modified_ns" if name == "modified" else name
 
 

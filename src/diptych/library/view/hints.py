@@ -18,14 +18,14 @@ _NEAR = 0.75  # share of a text that is the same
 _MOST_CHARACTERS = 60  # of a value
 
 
-def nothing_passes(where: Where, store: Scannable, total: int, secret: Collection[str] = ()) -> str:
+def nothing_passes(where: Where, store: Scannable, total: int, hidden: Collection[str] = ()) -> str:
     """Such as: 0 of 7,000 pass the filter; folder has: '/photos/2019' (4,000), '/photos/2020' (3,000).
 
-    Of the columns in `secret` nothing is told.
+    Nothing is said of the columns in `hidden`.
     """
     asked: dict[str, list[Condition]] = {}
     for one in conditions(where):
-        if one.column not in secret:
+        if one.column not in hidden:
             asked.setdefault(one.column, []).append(one)
     columns = list(asked)[:_MOST_COLUMNS]
     counts: dict[str, Counter[Any]] = {name: Counter() for name in columns}

@@ -1,6 +1,6 @@
 """What changed since a snapshot was made: one checked line for each write, so that readers need no new snapshot.
 
-Like the snapshot it is a cache, never the truth. Every line names the store version before and after it; a
+Like the snapshot it is a cache: the store decides. Every line names the store version before and after it; a
 chain that does not lead to the store's version is not followed, and a new snapshot is made instead.
 """
 
@@ -51,7 +51,7 @@ class Entry:
 
 
 class JournalledStore(StoreWrapper):
-    """A store whose writes are also told to the readers' journal, between being durable and being acknowledged."""
+    """A store whose writes also go into the readers' journal: once they are durable, before they are acknowledged."""
 
     def __init__(self, store: Store, token: Callable[[], str | None], snapshots: Path) -> None:
         super().__init__(store)

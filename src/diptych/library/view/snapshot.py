@@ -1,6 +1,6 @@
 """A snapshot of one store version, for searching: memory-mapped, opened in milliseconds.
 
-It is a cache, never the truth: written after each indexing run, ignored and made again when it is
+It is a cache of the store: written after each indexing run, ignored and made again when it is
 missing, stale or damaged. Searching with one needs neither Lance nor Arrow.
 """
 
@@ -27,7 +27,7 @@ from diptych.core.text import plain, plain_json
 from diptych.library.store.protocol import Scannable
 from diptych.library.store.rows import ID_LENGTH, Row
 
-NOWHERE = Path(os.devnull)  # the folder of a snapshot in memory: nothing lies below it
+NOWHERE = Path(os.devnull)  # the folder of a snapshot in memory: nothing is below it
 POINTER = "current.json"
 JOURNAL_LOCK = "journal.lock"
 KEPT = "trained.faiss"  # what the accelerator carries over from one snapshot to the next
@@ -230,7 +230,7 @@ def _cells(block: dict[str, Any], columns: Sequence[str]) -> Iterator[tuple[Any,
 
 
 def line_of(row: Row) -> bytes:
-    """The line of a snapshot that tells about this row."""
+    """The line of a snapshot for this row."""
     said = {"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}
     sizes = {"width": row.width, "height": row.height}
     cells = {"path": row.path, "content": row.content, "name": plain(row.name), "meta": json.dumps(said), **sizes}

@@ -50,11 +50,11 @@ class Snapshots:
         return self._place.token()
 
     def store(self) -> Store:
-        """The table; what is written through it is told to the readers' journal."""
+        """The table; writes through it also go into the readers' journal."""
         return journal.JournalledStore(self._place.store(), self._place.token, self.folder)
 
     def newest(self) -> JournalledSnapshot:
-        """The newest version that was acknowledged, as far as that can be told cheaply."""
+        """The newest version that was acknowledged, as far as that is cheap to find out."""
         version, current = self.version, self._current
         if current is not None and current.version == version:
             self._behind_since = None
