@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.core.memory import give_back, share_arenas
+from diptych.core.memory import share_arenas, trim_memory
 
 
 def resident():
@@ -28,7 +28,7 @@ def test_freed_memory_goes_back():
     for piece in pieces[:-1]:
         libc.free(piece)
     before = resident()
-    give_back()
+    trim_memory()
     after = resident()
     libc.free(pieces[-1])
     assert before - after > 50_000_000
@@ -36,9 +36,9 @@ def test_freed_memory_goes_back():
 
 def test_they_may_be_called_at_any_time():
     share_arenas()
-    give_back()
+    trim_memory()
     share_arenas()
-    give_back()
+    trim_memory()
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "system"), ("jemalloc", "jemalloc")])

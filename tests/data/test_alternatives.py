@@ -120,7 +120,7 @@ def test_without_any_alternative_every_text_is_itself():
 
 
 def test_wrong_values_are_refused():
-    with pytest.raises(ConfigError, match=r"other must be a chance from 0 to 1, found 1\.5"):
+    with pytest.raises(ConfigError, match=r"other must be a probability from 0 to 1, found 1\.5"):
         LanguagePolicy(other=1.5)
     with pytest.raises(DataError, match="1 owners of 2 texts"):
         TextAlternatives([0], [Text("a"), Text("b")], LanguagePolicy())

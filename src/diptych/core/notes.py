@@ -1,4 +1,4 @@
-"""Remarks on how data was read: what was joined, guessed, found by another name or passed over, and how often."""
+"""Notes on how data was read: what was joined, guessed, found by another name or not read, and how often."""
 
 from __future__ import annotations
 

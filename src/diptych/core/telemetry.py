@@ -1,4 +1,4 @@
-"""Nothing is sent anywhere: the packages that report their use to their makers are told not to."""
+"""Nothing is sent anywhere: switches off the usage reports of the packages that send some."""
 
 from __future__ import annotations
 

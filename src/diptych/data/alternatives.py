@@ -1,4 +1,4 @@
-"""Language as regularisation (X-MRS, arXiv 2012.01345): say it again in other words, or in another language."""
+"""Language as regularisation (X-MRS, arXiv 2012.01345): replace a text by a paraphrase or by another language."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RowNumbers = Int[np.ndarray, " b"]
 
 @dataclass(frozen=True)
 class LanguagePolicy:
-    """How often a text gives way to another of the same meaning; 0.5 and 0.5 in X-MRS, 0 and 0 for never."""
+    """How often a text is replaced by another of the same meaning; 0.5 and 0.5 in X-MRS, 0 and 0 for never."""
 
-    back: float = 0.5  # chance that the original becomes one of its back-translations
-    other: float = 0.5  # chance that what that gave becomes the text in another language
+    back: float = 0.5  # probability of replacing the original by one of its back-translations
+    other: float = 0.5  # probability of then replacing the text by another language
     original: str = ""  # language of the originals (ISO 639-1); empty: whichever comes first in a record
     others: tuple[str, ...] = ()  # languages to replace by; empty: all there are
     translated: bool = True  # whether machine translations count as texts in another language
@@ -28,16 +28,18 @@ class LanguagePolicy:
     def __post_init__(self) -> None:
         for name in ("back", "other"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"language policy: {name} must be a chance from 0 to 1, found {getattr(self, name)}")
+                raise ConfigError(
+                    f"language policy: {name} must be a probability from 0 to 1, found {getattr(self, name)}"
+                )
 
 
 class TextAlternatives:
     """For each text that a person wrote: the rows of its back-translations and of the same in other languages.
 
-    RowNumbers number all texts of the data in their order. `originals` are the rows to deal out in an epoch:
-    of the texts of one record with one meaning those by people in the policy's language, or, without
-    any in it, in the language of the first; then also the meanings that only a machine put into words.
-    A text without alternatives stays itself.
+    RowNumbers number all texts of the data in their order. `originals` are the rows of one epoch: of the texts of
+    one record with one meaning, those by people in the policy's language or, where it has none in it, in the
+    language of the first; and one text for each meaning that only machines wrote. A text without alternatives
+    is never replaced.
 
     Args:
         owner: record of each text.
@@ -77,12 +79,12 @@ class TextAlternatives:
         return cls([number for number, _ in listed], [text for _, text in listed], policy)
 
     def draw(self, text_rows: RowNumbers, generator: np.random.Generator) -> RowNumbers:
-        """A row for each of `text_rows`: the text itself, said again, or in another language.
+        """A row for each of `text_rows`: the text itself, a paraphrase, or the text in another language.
 
-        First, with chance `policy.back`, one of its back-translations, all alike likely; then, with
-        chance `policy.other`, one of the languages that it is there in, all alike likely, and one of
-        its texts in that. Five numbers a row are drawn, whatever comes of them, so that the generator's
-        state after a batch depends on nothing but its size.
+        First, with probability `policy.back`, one of its back-translations, all equally likely; then, with
+        probability `policy.other`, one of the languages that it is there in, all equally likely, and one of
+        its texts in that. Five numbers a row are drawn in any case, so that the generator's state after a
+        batch depends only on the size of the batch.
         """
         chance = generator.random((5, len(text_rows)))
         drawn = np.array(text_rows, dtype=np.int64)

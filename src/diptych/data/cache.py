@@ -123,7 +123,7 @@ class FeatureCache:
         return np.memmap(self._rows_path, dtype=self.dtype, mode="r", shape=(self._read, self.dim))
 
     def _read_keys(self) -> None:
-        """Take in the keys beyond those that are known: of a cache of n rows each key is read once, not n times."""
+        """Read the keys behind those that are known, so that each key of a cache is read once."""
         if not self._keys_path.exists() or not self._rows_path.exists():
             self._forget()
             return
@@ -138,7 +138,7 @@ class FeatureCache:
         self._take([raw[start : start + KEY_BYTES] for start in range(0, len(raw), KEY_BYTES)])
 
     def _is_known(self) -> bool:
-        """Whether the last key that was read still stands in its place."""
+        """Whether the last key that was read is still in its place."""
         if not self._read:
             return True
         with self._keys_path.open("rb") as stream:

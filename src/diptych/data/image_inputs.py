@@ -1,4 +1,4 @@
-"""What is taken for an image, and how large it may be: all that is known before a pixel is decoded.
+"""What counts as an image, and how large it may be: all that is known before a pixel is decoded.
 
 Imports no decoder, so that what only searches stays light.
 """

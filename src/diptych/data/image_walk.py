@@ -1,4 +1,4 @@
-"""One walk over a folder of images, for the folder readers and for `index`: what is read, and what is passed over.
+"""One walk over a folder of images, for the folder readers and for `index`: which files are read, which are not.
 
 Imports no decoder, so that what only searches stays light.
 """
@@ -40,7 +40,7 @@ class ImageWalk:
         is_closed: Callable[[list[Entry]], bool] = lambda entries: False,
         show: Callable[[str], str] = str,
     ) -> None:
-        """`on_error` is told of folders that cannot be listed; a folder below the root that `is_closed` is left out."""
+        """`on_error` gets the folders that cannot be listed; a folder below the root that `is_closed` is left out."""
         self._root, self._notes, self._on_error, self._is_closed, self._show = root, notes, on_error, is_closed, show
         self._real = [os.path.realpath(root)]  # of all trees walked
         self._targets: set[str] = set()  # of the links to files

@@ -1,4 +1,4 @@
-"""The same image, or the same text, in several records: what is right for one of them counts as wrong for the other."""
+"""The same image or text in several records: a right answer for one of them counts as wrong for the other."""
 
 from __future__ import annotations
 

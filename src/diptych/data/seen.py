@@ -2,7 +2,7 @@
 
 A record's marks are hashes of the content of each of its images, and of its id and texts together. So it is
 found again after the source was moved, renamed, written in another format, or has grown. Hashes of each text by itself
-tell of records that may be the same ones with other ids and scaled images; that is said, no more.
+find records that may be the same ones with other ids and scaled images; these are only noted.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def read_seen(folder: Path) -> Seen | None:
 
 @dataclass(frozen=True)
 class Learner:
-    """A model as `untrained` asks about it."""
+    """A model, and the records that it was trained on."""
 
     name: str
     seen: Seen | None  # None: it keeps no list

@@ -13,7 +13,7 @@ import uvicorn
 from threadpoolctl import threadpool_limits
 
 from diptych.core.errors import ConfigError
-from diptych.core.memory import give_back
+from diptych.core.memory import trim_memory
 
 from .app import Application
 from .protocol import guarded
@@ -100,7 +100,7 @@ async def _tidy() -> None:
     """Memory that requests used and freed goes back to the system, for as long as the server runs."""
     while True:
         await asyncio.sleep(_TIDY_SECONDS)
-        await asyncio.to_thread(give_back)
+        await asyncio.to_thread(trim_memory)
 
 
 def log_to_stderr(*, quiet: bool) -> None:

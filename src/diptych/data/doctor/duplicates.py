@@ -64,7 +64,7 @@ def popcount(values: UInt64[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One image in one pair. `place` is the image's position among the images looked at."""
+    """One image in one pair. `place` is the image's position among the images inspected."""
 
     pair: int
     place: int

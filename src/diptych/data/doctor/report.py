@@ -23,7 +23,7 @@ MOST_COLUMNS = 40  # named when there is no text
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to look at: a line of the list that `--report` writes."""
+    """One problem: a line of the list that `--report` writes."""
 
     kind: str
     name: str
@@ -51,7 +51,7 @@ class Report:
     one_split: bool  # the user asked for one split only
     pairs: int
     splits: Mapping[str, int]  # split -> pairs; "none" for pairs without
-    images: int  # looked at, each once
+    images: int  # inspected, each once
     texts: int
     distinct_texts: int
     texts_across: int  # texts that a pair of another split has too

@@ -23,7 +23,7 @@ from PIL.ImageFile import ImageFile
 
 from diptych.core.errors import DataError, Reason
 
-HEAD = 64  # bytes that are enough to tell a format
+HEAD = 64  # first bytes, enough to recognise a format
 
 _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -51,7 +51,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def _sniff_boxes(head: bytes) -> str | None:
-    """HEIF and AVIF share a container: the brands in its first box tell them apart."""
+    """HEIF and AVIF share a container: the brands in its first box say which it is."""
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12]} | {head[at : at + 4] for at in range(16, length - 3, 4)}
     if brands & _AVIF_BRANDS:

@@ -1,4 +1,9 @@
-"""Parquet and Arrow files: image bytes, Hugging Face's {bytes, path}, or paths, in batches of rows."""
+"""Parquet and Arrow files. A row is a record; its image is bytes, Hugging Face's {bytes, path}, or a path.
+
+    image: {bytes: ..., path: "1.jpg"}   caption: ["A dog runs.", "A running dog."]   label: 3
+
+Columns are recognised by their names and what they hold (`columns`). Rows are read in small batches.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cell of a table holds: a text, several, or a number; and lists that were written into cells."""
+"""What a cell of a table holds: a text, several, or a number; and lists that were written into cells as text."""
 
 from __future__ import annotations
 

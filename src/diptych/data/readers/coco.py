@@ -1,4 +1,10 @@
-"""MS-COCO as published: captions_train2014.json and its like, the objects of instances_*.json beside them."""
+"""MS-COCO as published: `annotations/captions_train2014.json` and the like, images in `train2014/` and so on.
+
+    {"images": [{"id": 9, "file_name": "COCO_train2014_000000000009.jpg"}, ...],
+     "annotations": [{"image_id": 9, "caption": "Bread on a plate."}, ...]}
+
+`instances_*.json` of the same part, where it is there, gives the names of the objects in each image.
+"""
 
 from __future__ import annotations
 

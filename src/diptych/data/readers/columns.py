@@ -1,4 +1,4 @@
-"""Which column of a table is what."""
+"""The role of each column of a table: image, texts, id, split, class, language, by its name and what its cells hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Caltech-UCSD Birds 200-2011, with the ten captions an image of Reed et al. (2016)."""
+"""Caltech-UCSD Birds 200-2011, with the ten captions an image of Reed et al. (2016).
+
+The folder holds lists of `number value` lines (images.txt, image_class_labels.txt, classes.txt,
+train_test_split.txt), images in `images/CLASS/NAME.jpg`, and captions in `text_c10/CLASS/NAME.txt`, one a line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reader a file or folder is for."""
+"""Finds the reader for a file or folder, by its name and its first bytes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How the characters of a text file are encoded: as its user or its byte-order mark says, else UTF-8, else by guess.
+"""The encoding of a text file: as the user or its byte-order mark states, else UTF-8, else guessed.
 
-Guessed is only what is clear: UTF-16 and UTF-32 without a mark, Windows-1252 where the letters stand as in a
-Western European language, and the usual encodings of Chinese, Japanese and Korean where their commonest
-characters come out. Everything else has to be named.
+Guesses are made only where the text leaves no doubt: UTF-16 and UTF-32 without a mark, Windows-1252 where the letters
+come as in a Western European language, and the usual encodings of Chinese, Japanese and Korean where decoding gives
+their commonest characters. Everything else has to be named.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _CLEARER = 2.0  # times the share of the next best guess
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What `open` is to be told, and what the user is to be told when it is a guess."""
+    """The encoding by Python's name, and a remark for the user where it was guessed."""
 
     name: str
     remark: str = ""

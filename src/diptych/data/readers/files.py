@@ -1,4 +1,4 @@
-"""The files of a table: the source itself, or those in its folder; and the splits their names speak of."""
+"""The files of a table: the source itself, or those in its folder; and the splits that their names state."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def source_files(reading: Reading, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def file_split(reading: Reading, path: Path) -> str | None:
-    """The split that a file of the source speaks of by its name, or by its folder's below the source; noted.
+    """The split that a file's name states, or its folder's name below the source; it is noted.
 
-    The folder that the source itself lies in, or is, says nothing: people keep data in folders called "dev".
+    The folder that the source is, or is in, is ignored: people keep data in folders called "dev".
     """
     named = split_of_name(path.name)
     if named is not None:

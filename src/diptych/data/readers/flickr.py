@@ -1,4 +1,8 @@
-"""Flickr8k and Flickr30k as published: a token file, lists of the splits, a folder of photos."""
+"""Flickr8k and Flickr30k as published: a token file, lists of the splits, a folder of photos.
+
+1000268201.jpg#0	A child climbs the stairs .        a line of captions.token.txt or results_20130124.token
+1000268201.jpg                                         a line of Flickr_8k.trainImages.txt
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Folders of image files: with captions in same-stem .txt files, or with one sub-folder for each class."""
+"""Folders of image files.
+
+a.jpg  a.txt  b.jpg        captions, one a line, in the text file of the same name
+train/a.jpg  val/b.jpg     a first folder called train, val or test is the split
+dog/1.jpg  cat/2.jpg       one sub-folder for each class ("classes")
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from diptych.core.text import is_unicode, plain
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.image_walk import ImageWalk
 
-from .image_files import BESIDE, Spellings, folded, masked_stem
+from .image_files import EXTRA_IMAGES, Spellings, folded, masked_stem
 from .options import SPLITS
 from .reading import Reading
 from .textfile import lines
@@ -68,7 +73,7 @@ def image_files(reading: Reading, folder: Path) -> Iterator[Path]:
             if not is_unicode(str(path.relative_to(folder))):
                 reading.skip(str(path), Reason.BAD_ROW, "the file name is not valid UTF-8; rename the file")
             elif not reading.options.extra_images and masked_stem(path.stem) in stems:
-                reading.note("extra_image", BESIDE, entry.name)
+                reading.note("extra_image", EXTRA_IMAGES, entry.name)
             else:
                 yield path
 

@@ -1,4 +1,8 @@
-"""Hugging Face `datasets`: a folder on this disk (read without that package), or a name on the hub."""
+"""Data sets of Hugging Face's `datasets`: a folder on this disk (read without that package), or a name on the hub.
+
+A folder is one that `save_to_disk` wrote (Arrow files with a state.json), or one of Parquet, Arrow, CSV or JSON-lines
+files ("shards"). Columns are recognised as in any table (`columns`).
+"""
 
 from __future__ import annotations
 

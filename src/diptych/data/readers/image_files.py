@@ -1,4 +1,4 @@
-"""Image files by the names that tables and people give them: their folders, other spellings, and masks beside them."""
+"""Finds image files by the names that tables give them: usual folders, other spellings; and tells masks from images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .reading import Reading
 _SPELT = "files found by another spelling of their names (accents in one or two characters; upper and lower case)"
 
 
-BESIDE = "images beside the image of a record, such as masks, not read (--extra-images reads them)"
+EXTRA_IMAGES = "images beside the image of a record, such as masks, not read (--extra-images reads them)"
 _WORDS = (
     r"seg(m|mentation|map)?|masks?|depth(map)?|disp(arity)?|normals?|matte|alpha|trimap|edges?|canny|hed|pose|openpose|"
     r"label_?ids?|instance_?ids?|semantic|instances?|panoptic|annot(ation)?s?|flow|saliency|parsing|sketch"
@@ -101,7 +101,7 @@ def names_mask(part: str) -> bool:
 
 
 def masked_stem(stem: str) -> str | None:
-    """The stem of the image that a file lies beside, as its own stem says: "a" for "a_mask"; None for others."""
+    """The stem of the image that a mask belongs to, by the mask's own stem: "a" for "a_mask"; None for others."""
     match = _ENDS_IN_MASK.fullmatch(stem)
     return match["base"] if match else None
 

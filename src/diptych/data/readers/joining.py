@@ -1,6 +1,6 @@
-"""Rows of one image become one record, wherever they stand in the source, so that all its texts are positives.
+"""Rows of one image become one record, wherever they are in the source, so that all its texts are positives.
 
-One pass notes which images there are, and holds the rows whose image came before in a temporary file; a
+The first pass notes which images there are, and keeps the rows whose image came before in a temporary file; the
 second one gives the records. Neither holds more than a row in memory.
 """
 

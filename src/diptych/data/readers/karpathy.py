@@ -1,4 +1,10 @@
-"""Karpathy's JSON (dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json)."""
+"""Karpathy's JSON: dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json.
+
+    {"images": [{"filename": "1.jpg", "split": "train", "sentences": [{"raw": "A dog runs."}, ...]}, ...]}
+
+Images lie beside the file, in a usual folder beside it (`images/`, `filepath` where that is given), or in
+`--images-root`.
+"""
 
 from __future__ import annotations
 

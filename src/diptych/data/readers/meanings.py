@@ -1,4 +1,4 @@
-"""Which texts of a row say the same thing, and rows whose texts say more of themselves than their words."""
+"""Which texts of a row mean the same, and cells whose texts are objects with language, origin and meaning."""
 
 from __future__ import annotations
 

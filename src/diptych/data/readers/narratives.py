@@ -1,4 +1,9 @@
-"""Localized Narratives of COCO and of Open Images: JSON lines, one spoken description each (Pont-Tuset et al. 2020)."""
+"""Localized Narratives of COCO and of Open Images (Pont-Tuset et al. 2020): JSON lines, one spoken description each.
+
+    {"dataset_id": "mscoco_val2017", "image_id": "107899", "caption": "In this image I can see a dog.", ...}
+
+The traces of the mouse and the recordings are not read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user may say about a source; everything unsaid is found out."""
+"""What a user may state about a source; what is not stated is found out from the source itself."""
 
 from __future__ import annotations
 
@@ -82,6 +82,6 @@ def normalise_split(name: str | None) -> str | None:
 
 
 def split_of_name(name: str) -> str | None:
-    """The split that a file or folder name speaks of: "train-00000-of-00004.parquet" -> "train"."""
+    """The split that a file or folder name states: "train-00000-of-00004.parquet" -> "train"."""
     first = re.split(r"[-_.\s]", name.lower(), maxsplit=1)[0]
     return SPLITS.get(first)

@@ -1,4 +1,4 @@
-"""What a reader is given: where to read, what the user said, and where to note what was left out or guessed."""
+"""What a reader gets: where to read, the options, and where to note what was left out or guessed."""
 
 from __future__ import annotations
 

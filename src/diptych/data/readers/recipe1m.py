@@ -1,7 +1,11 @@
 """Recipe1M as published: layer1.json (recipes), layer2.json (their images), image files by partition.
 
-Beside them, where they are there: det_ingrs.json (the names of the ingredients) and classes.json
-({recipe id: class}, made from classes1M.pkl, which is a pickle and therefore never opened here).
+    layer1.json   [{"id": "0000e1a2c3", "title": "Soup", "ingredients": [{"text": "water"}],
+                    "instructions": [{"text": "Boil."}], "partition": "train"}, ...]
+    layer2.json   [{"id": "0000e1a2c3", "images": [{"id": "ab12....jpg"}]}, ...]
+
+Also read, where they are there: det_ingrs.json (the names of the ingredients) and classes.json ({recipe id: class},
+made from classes1M.pkl, which is a pickle and therefore never opened here).
 """
 
 from __future__ import annotations

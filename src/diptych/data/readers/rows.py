@@ -1,4 +1,4 @@
-"""Rows of any table (CSV, JSONL, Parquet, Arrow, JSON in a tar) become Pairs here, all the same way."""
+"""Rows of any table (CSV, JSON lines, Parquet, Arrow, JSON in a tar) become Pairs here, all in the same way."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONE_TEXT = frozenset({"ingredients", "instructions"})
 UNREAD = "columns that look like texts and are not read (name them with --text-columns if they are)"
 UNREAD_IMAGES = "columns with further images, not read (--image-column names the one that is)"
 _LISTED = "cells with a list in them, read as its items"
-SAMPLE_ROWS = 1000  # looked at before columns are chosen by what they hold
+SAMPLE_ROWS = 1000  # rows whose cells decide which columns hold texts
 _SAMPLE_BYTES = 32 << 20  # of images that these rows may hold
 
 Row = Mapping[str, Any]
@@ -54,7 +54,7 @@ class RowReader:
         return assign(tuple(names), self._reading.options, where)
 
     def pairs(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Pair]:
-        """The Pairs of (where, row). Which columns hold texts is told by their names and the first rows' cells."""
+        """The Pairs of (where, row). Names and the first rows' cells decide which columns hold texts."""
         for where, row in self.sampled(rows):
             pair = self._pair(row, where)
             if pair is not None:

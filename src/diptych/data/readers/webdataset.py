@@ -1,4 +1,9 @@
-"""WebDataset: tars whose members belong together by name. Nothing is extracted, no pickle is opened."""
+"""WebDataset: tars whose members belong together by name. Nothing is extracted, no pickle is opened.
+
+    0001.jpg  0001.txt  0001.json  0001.cls        one record: image, caption, further columns, class
+
+A `.txt` member is one caption, `.json` an object like a row of a table.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ from diptych.data.images import SUFFIXES
 from .cells import strings
 from .encodings import decoded
 from .files import file_split, source_files
-from .image_files import BESIDE, masked_stem, names_mask
+from .image_files import EXTRA_IMAGES, masked_stem, names_mask
 from .options import normalise_split
 from .reading import Reading
 from .rows import SAMPLE_ROWS, RowReader
@@ -83,7 +88,7 @@ def read(reading: Reading) -> Iterator[Pair]:
         for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(reading, path)), most):
             # "0_mask" after "0" is no record of its own
             if not reading.options.extra_images and masked_stem(sample.key) == last and not sample.captions:
-                reading.notes.add("extra_image", BESIDE, sample.key, part=sample.key.removeprefix(last))
+                reading.notes.add("extra_image", EXTRA_IMAGES, sample.key, part=sample.key.removeprefix(last))
                 continue
             last = sample.key
             pair = _pair(reading, rows, sample, path)
@@ -270,7 +275,7 @@ def _images(reading: Reading, sample: _Sample) -> tuple[ImageRef, ...]:
     chosen = tuple([*plain[:1], *numbered] or named or [image for _, image in sample.images])
     for between, image in sample.images:
         if image not in chosen:
-            reading.notes.add("extra_image", BESIDE, image.name, part=between)
+            reading.notes.add("extra_image", EXTRA_IMAGES, image.name, part=between)
     return chosen
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.files import fsync_file, fsync_folder
-from diptych.core.memory import give_back
+from diptych.core.memory import trim_memory
 from diptych.core.shapes import Float32
 
 from . import leases
@@ -206,7 +206,7 @@ class LanceStore:
             with leases.settled(self._folder):
                 age = max(keep_seconds, self._age_of(leases.oldest(self._folder)))
                 self._table.optimize(cleanup_older_than=timedelta(seconds=age), delete_unverified=True)
-        give_back()
+        trim_memory()
         self._make_durable()
 
     def _add_indexes(self) -> None:

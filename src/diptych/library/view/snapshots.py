@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from diptych.core.errors import LibraryError
-from diptych.core.memory import give_back
+from diptych.core.memory import trim_memory
 from diptych.library.card import Card
 from diptych.library.store import lock
 from diptych.library.store.places import Place, snapshot_folder
@@ -183,7 +183,7 @@ class Snapshots:
             if if_needed and (there := self.on_disk(version)) is not None:
                 return there
             made = snapshot.build(self.folder, store, self._card.id, self._card.dim, version, finish)
-            give_back()
+            trim_memory()
         return self.on_disk(version) or JournalledSnapshot(made, version)
 
 
