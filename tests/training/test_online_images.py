@@ -32,7 +32,6 @@ from diptych.training.online_images import (  # noqa: E402
     AugmentedImages,
     ImageLoader,
     LoadingError,
-    naming_dead_workers,
 )
 
 from .online_run import EVERYTHING, OnlineRun, write_images  # noqa: E402
@@ -151,9 +150,9 @@ def test_an_image_that_is_damaged_meanwhile_is_named(tmp_path: Path, workers: in
 def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path, refs: list[FileImage]) -> None:
     loader = ImageLoader(refs, KillingTower(), OnlineImages(workers=1), seed=0, batch_size=20)
     message = r"a process that reads images ended.*lower data\.images\.workers"
-    with pytest.raises(LoadingError, match=message), naming_dead_workers():
+    with pytest.raises(LoadingError, match=message), loader.running():
         list(loader.load(0, order(len(refs), 2).epoch(0), ONE))
-    with pytest.raises(RuntimeError, match="something else"), naming_dead_workers():
+    with pytest.raises(RuntimeError, match="something else"), loader.running():
         raise RuntimeError("something else")
 
 

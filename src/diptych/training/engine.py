@@ -35,7 +35,7 @@ from diptych.training.distributed import accelerator, any_rank, broadcast, launc
 from diptych.training.divergence import DivergedError, DivergenceMonitor, NameRows
 from diptych.training.logs import CURVE, RunLogger
 from diptych.training.objectives import Contrastive, Direct, Objective
-from diptych.training.online_images import ImageLoader, naming_dead_workers
+from diptych.training.online_images import ImageLoader
 from diptych.training.settings import TrainingSettings
 
 __all__ = ["BEST", "CURVE", "LAST", "RUN_FILES", "DivergedError", "FitResult", "Trainer", "accelerator", "remove_run"]
@@ -155,7 +155,7 @@ class Trainer:
         state = self._checkpoints.resume(self._progress)
         self._logger = self._open_logs(state)
         try:
-            with naming_dead_workers():
+            with self._images.running() if self._images else contextlib.nullcontext():
                 while state.epoch < self.settings.epochs and not self._out_of_patience(state):
                     self._train_epoch(state)
                     self._close_epoch(state)

@@ -194,6 +194,30 @@ class ImageLoader:
         self._seconds = time.perf_counter() - started
         self._say(epoch)
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it images are loaded; at its end the workers end. Raises LoadingError when a worker died before."""
+        try:
+            yield
+        except (RuntimeError, ConnectionError, EOFError) as error:  # PyTorch raises at any place of the training
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                raise
+            with contextlib.suppress(RuntimeError):
+                self._stop()
+            raise LoadingError(
+                f"a process that reads images ended ({str(error).strip()}), perhaps for want of memory or of shared "
+                "memory in /dev/shm; lower data.images.workers, or set it to 0 to read without such processes; the "
+                "same run goes on from its last checkpoint"
+            ) from error
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        workers: Any = self._loader._iterator
+        self._loader._iterator = None
+        if workers is not None:
+            workers._shutdown_workers()
+
     def report(self) -> dict[str, float]:
         """Of the last epoch: images a second, and the share of the time in which training waited for images."""
         seconds = max(self._seconds, 1e-9)
@@ -232,21 +256,6 @@ class ImageLoader:
 def _transforms() -> Any:
     import_torchvision()
     return importlib.import_module("torchvision.transforms.v2")
-
-
-@contextlib.contextmanager
-def naming_dead_workers() -> Iterator[None]:
-    """Raise LoadingError when a worker died. PyTorch may raise its own error at any place of the training."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise LoadingError(
-            f"a process that reads images ended ({str(error).splitlines()[0].strip()}), perhaps for want of memory or "
-            "of shared memory in /dev/shm; lower data.images.workers, or set it to 0 to read without such processes; "
-            "the same run goes on from its last checkpoint"
-        ) from error
 
 
 class _Loader(DataLoader[Tensor | Skipped]):
