@@ -89,6 +89,7 @@ CASES = (
     Case("generator report {run} {pairs} --train-split= --model= --generator emoji --texts 4 --pool 4 --bootstrap 2"),
     Case("generator report {run}"),
     Case("models list"),
+    Case("models parts"),
     Case("models show base"),
     Case("library info --library {library}"),
     Case("library verify --library {library}"),

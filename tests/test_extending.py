@@ -88,6 +88,18 @@ def test_every_file_of_the_page_is_used_here() -> None:
     assert all(name.removesuffix(".py") in used for name in BLOCKS), set(BLOCKS)
 
 
+def test_all_names_are_listed_with_those_of_plugins(plugin: Any, diptych: Any) -> None:
+    plugin("my_metric")
+    code, out, _ = diptych("models", "parts", "metric", "image_tower")
+    assert code == 0
+    assert "  timm:NAME_OR_FOLDER              any timm model" in out
+    assert "  last                             The place of the last relevant item" in out
+    assert json.loads(diptych("models", "parts", "--json")[1])["reader"]["csv"] == "CSV or TSV with a header"
+    code, _, err = diptych("models", "parts", "los")
+    assert code == 2
+    assert "unknown kind of part 'los'" in err
+
+
 def test_a_loss_trains_by_the_config_of_the_page(files: Path, shapes: Path, diptych: Any) -> None:
     pytest.importorskip("torch", reason="training needs the [train] extra")
     code, out, err = diptych("train", "my_loss.toml", shapes, "--device", "cpu", "--out", "run")

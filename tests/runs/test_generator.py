@@ -19,6 +19,7 @@ pytest.importorskip("torch", reason="training needs the [train] extra")
 import torch
 
 from diptych import runs
+from diptych.core import registry
 from diptych.core.config import Part, load
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.types import FileImage, Pair, Text
@@ -56,6 +57,23 @@ def test_every_shipped_config_is_built(path):
     assert made.shape == (2, 3, config.size, config.size)
     count = sum(value.numel() for value in generator.state_dict().values())
     assert 2 * count < 20e6  # bytes: it would fit among the shipped models
+
+
+def test_a_discriminator_of_ones_own_is_trained_against(small_synthesis, shapes, tmp_path):
+    from diptych.synthesis.xmc_discriminator import XmcDiscriminator
+
+    seen = []
+
+    @registry.register.discriminator("wide", "twice as wide as the design says")
+    def wide(size, features, settings, factor: int = 2):
+        seen.append(factor)
+        return XmcDiscriminator(size, features, dataclasses.replace(settings, discriminator_width=factor * 4))
+
+    config = small_synthesis(discriminator=Part("wide", {"factor": 3}), steps=1)
+    train(config, tmp_path, shapes)
+    assert set(seen) == {3}
+    with pytest.raises(ConfigError, match=r"unknown discriminator 'wido'.*did you mean 'wide'"):
+        recipe.build(small_synthesis(discriminator=Part("wido")), 32)
 
 
 def test_a_run_leaves_samples_logs_and_a_model(trained_generator):

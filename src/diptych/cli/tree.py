@@ -69,6 +69,7 @@ TREE: dict[str, Command | Group] = {
         "The models at hand.",
         {
             "list": Command("models.list:list_models", "List the models that ship with Diptych, and folders given."),
+            "parts": Command("models.parts:parts", "The losses, towers, readers, ... that configs and flags can name."),
             "show": Command("models.show:show", "What one model is: towers, languages, training data, scores, card."),
         },
     ),

@@ -80,6 +80,7 @@ KINDS: Mapping[str, Kind] = {
     "fit": Kind("fit", ("training",)),
     "reader": Kind("format", ("data.readers",)),
     "metric": Kind("metric", ("evaluation",)),
+    "discriminator": Kind("discriminator", ("synthesis",), ("size", "features", "classes", "settings", "below")),
     "frozen_network": Kind("frozen network", ("synthesis",)),
     "generator": Kind("generator", ("inspection.generators",)),
     "extractor": Kind("extractor", ("inspection.generators",)),

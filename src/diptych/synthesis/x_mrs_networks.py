@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.registry import register
 from diptych.core.shapes import Bool, Float
 from diptych.models.heads import Standardise
 from diptych.synthesis.blocks import ImageLayer, StandingNorm
@@ -81,6 +82,7 @@ class XMrsGenerator(nn.Module):
         return self.sample(noise, sentence).images
 
 
+@register.discriminator("x_mrs")
 class XMrsDiscriminator(nn.Module):
     """Stride-2 convolutions to 4 x 4; a real/fake logit given the condition, and a class for each image.
 

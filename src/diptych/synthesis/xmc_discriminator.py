@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from diptych.core.errors import ConfigError
+from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.models.heads import Standardise
 from diptych.synthesis.blocks import DownBlock
@@ -71,6 +72,7 @@ class PretrainedInputs(nn.Module):
         return maps, self.features(self.standard_features(seen.features) * self._scale)
 
 
+@register.discriminator("xmc")
 class XmcDiscriminator(nn.Module):
     """Residual down-blocks with spectral norm, a projection logit, and features of image and regions.
 

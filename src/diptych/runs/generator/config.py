@@ -42,6 +42,7 @@ class GeneratorConfig(TrainConfig):
     augment: tuple[str, ...] = ("colour", "translation", "cutout")
     # the frozen network in whose features generated images are compared with real ones
     frozen_network: Part = field(default_factory=lambda: Part("efficientnet-lite0"))
+    discriminator: Part | None = None  # a registered one; the design's own when left out
     text: TextSettings = field(default_factory=TextSettings)
     xmc: XmcSettings | None = None  # one of the two designs
     x_mrs: XMrsSettings | None = None

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diptych.core import registry
+from diptych.core.config import Part
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.protocols import TextTower
 from diptych.data import views
@@ -27,8 +29,7 @@ from diptych.synthesis.conditions import EncoderTexts, text_tower
 from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 from diptych.synthesis.settings import XmcSettings
 from diptych.synthesis.x_mrs_losses import XMrsLosses
-from diptych.synthesis.x_mrs_networks import XMrsDiscriminator, XMrsGenerator
-from diptych.synthesis.xmc_discriminator import XmcDiscriminator
+from diptych.synthesis.x_mrs_networks import XMrsGenerator
 from diptych.synthesis.xmc_generator import XmcGenerator
 from diptych.synthesis.xmc_losses import XmcLosses
 from diptych.training.adversarial import AdversarialObjective
@@ -67,15 +68,22 @@ def build(config: GeneratorConfig, features: int, classes: int = 0, frozen: nn.M
     """
     torch.manual_seed(config.seed)
     generator: nn.Module
-    discriminator: nn.Module
+    below = None
     if config.x_mrs:
         generator = XMrsGenerator(config.size, features, config.x_mrs)
-        discriminator = XMrsDiscriminator(config.size, classes, config.x_mrs)
     else:
         settings = config.xmc or XmcSettings()
         below = frozen_features.example_features(frozen, config.size) if settings.pretrained else None
         generator = XmcGenerator(config.size, features, settings)
-        discriminator = XmcDiscriminator(config.size, features, settings, below)
+    discriminator: nn.Module = registry.build(
+        "discriminator",
+        config.discriminator or Part(config.design),
+        size=config.size,
+        features=features,
+        classes=classes,
+        settings=config.x_mrs or config.xmc,
+        below=below,
+    )
     networks = TwoNetworks(generator, discriminator, config.discriminator_rate)
     networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return networks
@@ -108,9 +116,10 @@ def _fit_statistics(networks: TwoNetworks, training: GeneratorPairs, frozen: nn.
     images = training.images(training.spread(_STATISTICS_IMAGES))
     colours: Any = networks.generator.picture
     colours.start_from_mean_of(images)
-    if isinstance(networks.discriminator, XmcDiscriminator) and networks.discriminator.below is not None:
+    below: Any = getattr(networks.discriminator, "below", None)
+    if below is not None:
         with torch.no_grad():
-            networks.discriminator.below.fit(frozen.extract(images))  # type: ignore[operator]
+            below.fit(frozen.extract(images))  # type: ignore[operator]
 
 
 def _start_from(generator: nn.Module, config: GeneratorConfig, tower: TextTower) -> None:
