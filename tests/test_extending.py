@@ -216,7 +216,7 @@ def test_a_generator_and_an_extractor_are_measured(files: Path, diptych: Any, sh
 
     allow(["my_generator:Noise", "my_generator:Thumbnail"], files)
     made = open_generator("my_generator:Noise").generate(["a red square", "a green circle"], seed=1)
-    seen = open_extractor("thumbnail").look(made).features
+    seen = open_extractor("thumbnail").extract(made).features
     assert seen.shape == (2, 12)
     assert seen[0, 0] > seen[0, 1]
     assert seen[1, 1] > seen[1, 0]

@@ -5,7 +5,7 @@ report, _ = measure_generated(open_generator("runs/xmc/model"), pairs, Tools(jud
 
 from __future__ import annotations
 
-from .extractors import Extractor, MapExtractor, open_extractor
+from .extractors import Extractor, Features, MapExtractor, open_extractor
 from .generator import Generator, GivenImages, generate_all, open_generator
 from .generator_report import GeneratorReport, Measure, read_generator_report
 from .measure import About, DrawnImages, Tools, measure_generated
@@ -16,6 +16,7 @@ __all__ = [
     "About",
     "DrawnImages",
     "Extractor",
+    "Features",
     "Generator",
     "GeneratorReport",
     "GivenImages",
