@@ -6,8 +6,11 @@ import pytest
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
 from diptych.core.protocols import Preprocess
+from diptych.data.video import VideoImage
 from diptych.encoders.fake import FakeImageTower, FakeMapTower
 from diptych.encoders.video import MeanPooledVideo, TokenSequenceVideo
+
+from ...videos import film
 
 FRAMES = [np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8) for seed in range(5)]
 
@@ -38,3 +41,11 @@ def test_tokens_of_all_frames_with_what_is_real():
 def test_a_moment_without_frames_is_refused():
     with pytest.raises(DataError, match="no frames"):
         MeanPooledVideo(lambda pixels: pixels, Preprocess(8)).embed([FRAMES, []])
+
+
+def test_a_reference_is_read_as_its_frames(tmp_path):
+    pytest.importorskip("av", reason="needs the [video] extra")
+    clip = VideoImage(film(tmp_path / "film.mp4", ["red", "blue", "green"]), 2.0, 4.0)
+    tower = FakeImageTower()
+    video = MeanPooledVideo(tower.embed, tower.preprocess, frames=2)
+    assert np.array_equal(video.embed([clip]), video.embed([clip.frames(2)]))

@@ -187,13 +187,13 @@ def _listed(image: ImageRef) -> list[str | int]:
         return [name, -1]
 
 
-def open_source(spec: str | Path, options: SourceOptions = DEFAULTS) -> Source:
-    """The source at `spec`: a file, a folder, or (format "huggingface") a name on the hub.
+def open_source(source: str | Path, options: SourceOptions = DEFAULTS) -> Source:
+    """The source at a path: a file, a folder, or (format "huggingface") a name on the hub.
 
     Raises ConfigError for an unknown format name or a file of no known format, and DataError when
     there is nothing to read.
     """
-    path = Path(spec).expanduser()
+    path = Path(source).expanduser()
     name = options.format
     if name is None:
         name = detect(path, options.encoding)
