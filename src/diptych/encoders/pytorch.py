@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
@@ -95,6 +96,20 @@ class TorchImageTower:
         planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
         with torch.inference_mode():
             return _array(self._features(planes.to(self._device)))
+
+    def torch_module(self) -> torch.nn.Module:
+        """A copy of the network: normalised pixels (b, 3, h, w) to features."""
+        from torch import nn
+
+        class Features(nn.Module):
+            def __init__(self, tower: TorchImageTower) -> None:
+                super().__init__()
+                self.network = tower._module
+                self.forward = tower._features
+
+        own = copy.copy(self)
+        own._module = copy.deepcopy(self._module)
+        return Features(own)
 
     def _features(self, planes: torch.Tensor) -> torch.Tensor:
         """(b, 3, h, w) normalised pixels to (b, d)."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.extras import need
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.registry import Part, build_saved
@@ -25,6 +26,9 @@ from diptych.models import folder as files
 from diptych.models.familiarity import Familiarity
 from diptych.models.loaded import LoadedModel, embed_all, require_fingerprint
 from diptych.models.runner import OnnxHead
+
+if TYPE_CHECKING:
+    from diptych.models.trainable import DualEncoderModule
 
 _TEXT_BATCH = 256
 
@@ -152,6 +156,17 @@ class DualEncoder(LoadedModel):
 
     def _kept(self, rows: Float32[np.ndarray, "n full"]) -> Float32[np.ndarray, "n d"]:
         return rows if self._dims is None else normalise(rows[:, : self._dims])
+
+    def torch(self) -> DualEncoderModule:
+        """The two sides as an `nn.Module`, whose parameters can be trained further. Needs PyTorch.
+
+        module = model.torch()
+        loss(module.encode_image(module.image_inputs(files)), module.encode_text(module.text_inputs(texts)))
+        """
+        need("torch", "DualEncoder.torch")
+        from diptych.models.trainable import DualEncoderModule
+
+        return DualEncoderModule(self)
 
     def similarity(
         self,

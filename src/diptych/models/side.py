@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from diptych.core import registry
+from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.registry import Part
 from diptych.core.shapes import Float, Shaped
 from diptych.models.heads import Head
-from diptych.models.networks import Network
+from diptych.models.networks import Network, build_network
 
 _ROWS = 256  # that go through a network at once where no gradient is kept
 
@@ -48,3 +51,10 @@ class Side(nn.Module):
         if self.network is None:
             return self.head
         return Side(self.network.for_export(), self.head)
+
+
+def build_side(network: Part | None, head: Part, tower: ImageTower | TextTower, dim: int) -> Side:
+    """A side with the weights it starts from. Raises ConfigError for parts that do not fit the tower."""
+    below = build_network(network, tower) if network else None
+    features = below.dim if below else tower.dim
+    return Side(below, registry.build("head", head, features=features, dim=dim))

@@ -15,8 +15,7 @@ from diptych.encoders.export import read_weights
 from diptych.models import folder as files
 from diptych.models import load
 from diptych.models.heads import share_layers
-from diptych.models.networks import build_network
-from diptych.models.side import Side
+from diptych.models.side import Side, build_side
 from diptych.training.two_sides import TwoSides
 
 from .config import DualEncoderConfig, SideSettings
@@ -55,9 +54,7 @@ def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int) -> None:
 def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Side:
     if settings.head is None:
         raise ConfigError("the config has no head; call resolved() first")
-    network = build_network(settings.network, tower) if settings.network else None
-    features = network.dim if network else tower.dim
-    return Side(network, registry.build("head", settings.head, features=features, dim=dim))
+    return build_side(settings.network, settings.head, tower, dim)
 
 
 def _sample(rows: ImageRows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:

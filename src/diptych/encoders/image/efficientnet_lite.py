@@ -279,6 +279,10 @@ class EfficientNetLiteTower:
         """What is exported, and the names of its outputs."""
         return imagenet(self.variant), ("features", "tokens")
 
+    def torch_module(self) -> nn.Module:
+        """A new copy of the network: normalised pixels (b, 3, h, w) to its outputs, the features first."""
+        return self._graph()[0]
+
     @cached_property
     def _session(self) -> OnnxImageTower:
         return OnnxImageTower(self.folder / "image_tower.onnx", self.preprocess, threads=self._threads)

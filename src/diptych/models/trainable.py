@@ -1,0 +1,126 @@
+"""A saved dual encoder as an `nn.Module`, to go on with in one's own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.shapes import Float, Shaped
+from diptych.data.image_inputs import ImageInput
+from diptych.data.images import stream
+from diptych.encoders import image_tower
+from diptych.encoders.export import read_weights
+from diptych.encoders.inputs import normalise_pixels
+from diptych.models import folder as files
+from diptych.models.dual import DualEncoder
+from diptych.models.side import Side, build_side
+
+
+class DualEncoderModule(nn.Module):
+    """The two sides of a dual encoder, heads and networks included, with parameters that can be trained further.
+
+    `encode_image` and `encode_text` take what `image_inputs` and `text_inputs` give, and return embeddings of unit
+    length, (b, d): the same as `DualEncoder.encode_images` and `encode_texts` within rounding.
+
+    A tower is part of the module where its weights are PyTorch's; `image_tower` then maps normalised pixels, (b, 3, s,
+    s), to features. Another one (ONNX, NumPy) stays a frozen front outside: its features are the inputs, and `frozen`
+    names its side. All parameters start frozen in the towers and trainable above them.
+
+    Args:
+        model: the saved model.
+
+    Raises ModelError for weights that do not fit the parts that the model names.
+    """
+
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        config = model.config
+        files.verify(model.folder, config)
+        self._model = model
+        self._dims = model.dim if model.dim < config.dim else None
+        self.image_tower = _image_tower(model)
+        self.image = _side(model, config.image, model.image_tower, files.IMAGE_HEAD)
+        self.text = _side(model, config.text, model.text_tower, files.TEXT_HEAD)
+        self.frozen = (*(() if self.image_tower else ("image",)), *(("text",) if not _reads_tokens(model) else ()))
+
+    def encode_image(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """Embeddings of images."""
+        rows = inputs if self.image_tower is None else self.image_tower(inputs)
+        return self._kept(self.image(rows))
+
+    def encode_text(self, inputs: Shaped[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+        """Embeddings of texts."""
+        return self._kept(self.text(inputs))
+
+    def image_inputs(self, images: Sequence[ImageInput]) -> Tensor:
+        """Paths, PIL images or arrays as `encode_image` takes them. Raises DataError for one that cannot be read."""
+        preprocess = self._model.preprocess
+        pixels = np.concatenate([_whole(batch) for batch in stream(list(images), preprocess)])
+        if self.image_tower is None:
+            return torch.from_numpy(self._model.image_tower.embed(pixels))
+        return torch.from_numpy(normalise_pixels(pixels, preprocess))
+
+    def text_inputs(self, texts: Sequence[str]) -> Tensor:
+        """Texts as `encode_text` takes them: token ids, or the features of a frozen tower."""
+        rows = self._model.text_tower.embed(list(texts))
+        return torch.from_numpy(np.asarray(rows, dtype=np.int64 if _reads_tokens(self._model) else np.float32))
+
+    def _kept(self, embeddings: Tensor) -> Tensor:
+        return embeddings if self._dims is None else functional.normalize(embeddings[:, : self._dims], dim=-1)
+
+
+class _Tower(nn.Module):
+    """Normalised pixels to features, through a module that may have further outputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
+        found = self.module(planes)
+        features: Tensor = found[0] if isinstance(found, tuple) else found
+        return features
+
+
+def _image_tower(model: DualEncoder) -> nn.Module | None:
+    """The image tower's module with frozen parameters; None where there is none."""
+    side = model.config.image
+    if side.tower != files.BUNDLED:
+        tower: Any = model.image_tower
+        module = tower.torch_module() if hasattr(tower, "torch_module") else None
+        return None if module is None else _Tower(module).requires_grad_(False)
+    try:  # the graph's weights are in the folder, the network around them in the package of its tower
+        source: Any = image_tower(side.source, **side.options)
+        module = source.torch_module()
+    except (AttributeError, MissingExtraError):
+        return None
+    try:
+        module.load_state_dict(read_weights(model.folder, files.IMAGE_TOWER))
+    except RuntimeError as error:
+        raise ModelError(f"the image tower of {model.folder} is no {side.source!r}; copy the folder again") from error
+    return _Tower(module).requires_grad_(False)
+
+
+def _side(model: DualEncoder, config: files.SideConfig, tower: Any, name: str) -> Side:
+    side = build_side(config.network, config.head, tower, model.config.dim)
+    try:
+        (side if side.network is not None else side.head).load_state_dict(read_weights(model.folder, name))
+    except RuntimeError as error:
+        raise ModelError(f"the weights of {name} in {model.folder} do not fit the parts that it names") from error
+    return side.eval()
+
+
+def _reads_tokens(model: DualEncoder) -> bool:
+    return getattr(model.text_tower, "storage", "") == "int32"
+
+
+def _whole(batch: Any) -> np.ndarray:
+    for _, problem in batch.skipped:
+        raise problem.error()
+    return np.asarray(batch.pixels)
