@@ -1,10 +1,10 @@
-"""Accuracy against time of re-ranking: fast alone, slow over everything, slow over the best K of fast.
+"""Accuracy against time of re-ranking: the dual encoder, the cross-encoder over everything, and over the best K.
 
     python benchmarks/rerank.py flickr8k/ --split val --model base --reranker runs/cross-encoder/model --out rerank.png
 
 Queries are drawn at random (seed 0), because the cross-encoder over everything takes a second a query. Beta is
 fitted on the queries of one half of the pictures and used on the other half, both ways, so that no figure
-was fitted on itself. Times are medians of single queries from cached tokens, the fast search included.
+was fitted on itself. Times are medians of single queries from cached tokens, the dual encoder's search included.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--reranker", required=True)
     parser.add_argument("--texts", type=int, default=300, help="queries text -> image")
     parser.add_argument("--images", type=int, default=60, help="queries image -> text")
-    parser.add_argument("--limit", type=int, default=0, help="pictures in the gallery; 0 for all")
+    parser.add_argument("--limit", type=int, default=0, help="images in the gallery; 0 for all")
     parser.add_argument("--timed", type=int, default=20, help="queries that are timed")
     parser.add_argument("--only-rerank", action="store_true", help="leave out the rows over everything")
     parser.add_argument("--threads", type=int, default=2)
@@ -58,10 +58,10 @@ def main() -> None:
             print(f"  beta {row['beta']}" if "beta" in row else "")
     if options.out:
         facts = {
-            "fast": dual_encoder.name,
-            "slow": cross_encoder.name,
+            "dual encoder": dual_encoder.name,
+            "cross-encoder": cross_encoder.name,
             "threads": options.threads,
-            "pictures": len(prepared.images),
+            "images": len(prepared.images),
         }
         write_json(options.out.with_suffix(".json"), {**facts, **table})
         draw(table, options.out)
@@ -86,11 +86,14 @@ def rows(
     ]
     ways = [(halves[0], halves[1]), (halves[1], halves[0])]  # fitted on, measured on
     spent = times(cross_encoder, prepared, direction, queries[:timed], () if only_rerank else (everything,))
-    found = {"fast alone": {**recalls(ways, lambda _: (0.0, 1)), "ms": spent[1]}}
+    found = {"dual encoder alone": {**recalls(ways, lambda _: (0.0, 1)), "ms": spent[1]}}
     named = [(f"re-rank {k}", k) for k in DEPTHS]
     if not only_rerank:
-        found["slow over everything"] = {**recalls(ways, lambda _: (0.0, everything)), "ms": spent[everything]}
-        named.insert(0, ("slow + fast, everything", everything))
+        found["cross-encoder alone, everything"] = {
+            **recalls(ways, lambda _: (0.0, everything)),
+            "ms": spent[everything],
+        }
+        named.insert(0, ("both, everything", everything))
     for name, k in named:
         betas = [fitted.best_beta(k) for fitted, _ in ways]
         # k is bound now: each row has its own
@@ -110,7 +113,7 @@ def recalls(ways, choose) -> dict[str, float]:
 def times(
     cross_encoder, prepared: work.Prepared, direction: str, queries: np.ndarray, more: tuple[int, ...]
 ) -> dict[int, float]:
-    """Median milliseconds a query: the fast search, and the slow scores of its best K."""
+    """Median milliseconds a query: the dual encoder's search, and the cross-encoder's scores of its best K."""
     found: dict[int, list[float]] = {}
     for query in queries:
         for k in (1, *DEPTHS, *more):
@@ -141,17 +144,17 @@ def draw(table: dict, path: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     axis = figure.subplots()
     for (direction, found), colour in zip(table.items(), ("#B4532A", "#1F5A7A"), strict=True):
-        names = [name for name in found if name != "slow over everything"]
+        names = [name for name in found if name != "cross-encoder alone, everything"]
         names.sort(key=lambda name: found[name]["ms"])
         shown = [(found[name]["ms"], found[name]["R@1"]) for name in names]
         axis.plot(*zip(*shown, strict=True), color=colour, marker="o", markersize=4, label=direction.replace("_", " "))
         for name, (ms, recall) in zip(names, shown, strict=True):
-            short = {"fast alone": "fast", "slow + fast, everything": "all"}.get(name, name.rpartition(" ")[2])
+            short = {"dual encoder alone": "dual", "both, everything": "all"}.get(name, name.rpartition(" ")[2])
             place = (0, 6) if direction == TEXT_TO_IMAGE else (0, -12)
             axis.annotate(
                 short, (ms, recall), textcoords="offset points", xytext=place, fontsize=7, color=colour, ha="center"
             )
-        if alone := found.get("slow over everything"):
+        if alone := found.get("cross-encoder alone, everything"):
             axis.plot(alone["ms"], alone["R@1"], color=colour, marker="x", linestyle="")
     axis.set_xscale("log")
     axis.set_xlabel("milliseconds a query (numbers: candidates; x: the cross-encoder alone)")

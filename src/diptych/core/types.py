@@ -207,7 +207,8 @@ class Skipped:
 class Hit:
     """One result of a search, best first.
 
-    `score` is a cosine in [-1, 1] unless `scored_by` says otherwise.
+    `score` is a cosine in [-1, 1] unless `scored_by` says otherwise. It is computed in
+    `diptych.library.view.exact`; after re-ranking, in `diptych.library.reranker`.
     """
 
     rank: int  # its place in the list, 0 first; what is printed, and JSON, count from 1

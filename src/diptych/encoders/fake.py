@@ -1,6 +1,6 @@
 """Tiny deterministic towers in NumPy, for tests of everything that takes a tower.
 
-They are no strangers to meaning: pictures of like colours are near, texts that share words are near.
+They are no strangers to meaning: images of like colours are near, texts that share words are near.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FakeImageTower:
         self._matrix = _matrix(_GRID * _GRID * 3, dim, seed)
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Features of pictures of `size` x `size` pixels. Raises ModelError for another type or size."""
+        """Features of images of `size` x `size` pixels. Raises ModelError for another type or size."""
         check_pixels(pixels, self.preprocess)
         rows = [_cells(band, axis=2) for band in _cells(pixels, axis=1)]
         colours = np.stack([cell.mean(axis=(1, 2)) for row in rows for cell in row], axis=1)

@@ -1,4 +1,8 @@
-"""What every tower does with its input: pixels are checked and normalised, texts made safe to tokenise."""
+"""What every tower does with its input: pixels are checked and normalised, texts made safe to tokenise.
+
+Pixels have 8 bits here: `diptych.data.images.decode` makes them so from images of any depth, as
+`diptych.data.images.pixels` says. A tower for 16-bit pixels starts at these two places and at `check_pixels`.
+"""
 
 from __future__ import annotations
 

@@ -184,9 +184,9 @@ def _preprocess(module: Any, name: str) -> Preprocess:
     size = found["size"]
     sides = {int(side) for side in (size if isinstance(size, (tuple, list)) else (size,))}
     if len(sides) != 1:
-        raise ModelError(f"OpenCLIP's {name!r} takes pictures of {size}; expected a square")
+        raise ModelError(f"OpenCLIP's {name!r} takes images of {size}; expected a square")
     if found["resize_mode"] == "longest":
-        raise ModelError(f"OpenCLIP's {name!r} pads pictures to a square, which is not offered; choose another model")
+        raise ModelError(f"OpenCLIP's {name!r} pads images to a square, which is not offered; choose another model")
     mode = "squash" if found["resize_mode"] == "squash" else "crop"
     mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
     return Preprocess(sides.pop(), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

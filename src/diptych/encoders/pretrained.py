@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import MissingExtraError, ModelError, first_line
+from diptych.core.errors import ConfigError, MissingExtraError, ModelError, first_line
 from diptych.core.extras import need
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import hub_folder, network
@@ -28,6 +28,17 @@ class HubModel:
     def two_sided(self) -> bool:
         """Whether it embeds images and texts in one space, as CLIP does."""
         return hasattr(self.module, "get_image_features") and hasattr(self.module, "get_text_features")
+
+    def check_pooling(self, pooling: str, poolings: Sequence[str]) -> str:
+        """`pooling`, if it is one of `poolings` and the model has what it takes. Raises ConfigError otherwise."""
+        if pooling not in poolings:
+            raise ConfigError(f"unknown pooling {pooling!r}; choose from {', '.join(poolings)}")
+        others = ", ".join(one for one in poolings if one not in ("auto", "projected", "pooler"))
+        if pooling == "projected" and not self.two_sided:
+            raise ConfigError(f"{self.folder} is not a CLIP-like model; choose pooling {others}")
+        if pooling == "pooler" and not self.has_pooler:
+            raise ConfigError(f"{self.folder} has no weights for a pooling layer; choose pooling {others}")
+        return pooling
 
 
 def load_hub_model(name: str | Path, device: str, allow_download: bool | None) -> HubModel:

@@ -18,11 +18,11 @@ def words_of(text: str) -> str:
 
 
 def bleu4(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU-4 in percent (sacrebleu, no smoothing) against all references of each picture."""
+    """Corpus BLEU-4 in percent (sacrebleu, no smoothing) against all references of each image."""
     _check(captions, references)
     sacrebleu = _library("sacrebleu")
     most = max(map(len, references))
-    # sacrebleu takes one stream a reference number; a picture with fewer has None there
+    # sacrebleu takes one stream a reference number; an image with fewer has None there
     streams = [
         [words_of(texts[number]) if number < len(texts) else None for texts in references] for number in range(most)
     ]
@@ -47,9 +47,9 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float
 
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if len(captions) != len(references) or not captions:
-        raise DataError(f"found {len(captions)} captions for {len(references)} pictures; expected one each")
+        raise DataError(f"found {len(captions)} captions for {len(references)} images; expected one each")
     if not all(references):
-        raise DataError("a picture has no reference text; leave it out")
+        raise DataError("an image has no reference text; leave it out")
 
 
 def _library(name: str) -> Any:

@@ -72,12 +72,12 @@ def mine(
     settings = settings or MiningSettings()
     image_owner = np.arange(len(images)) if image_owner is None else image_owner
     records = int(image_owner.max(initial=-1)) + 1
-    picture, text = _side(images, image_owner, records, "image"), _side(texts, owner, records, "text")
-    rows = max(1, block_scores // max(picture.widest * len(texts), text.widest * max(len(images), len(texts))))
+    image_side, text_side = _side(images, image_owner, records, "image"), _side(texts, owner, records, "text")
+    rows = max(1, block_scores // max(image_side.widest * len(texts), text_side.widest * max(len(images), len(texts))))
     starts = range(0, records, rows)
     for start in progress.track(starts, "hard negatives", len(starts)):
         block = np.arange(start, min(start + rows, records))
-        gap, alike = _gaps(picture, text, block)
+        gap, alike = _gaps(image_side, text_side, block)
         same = block[:, None] == np.arange(records)
         if labels is not None:
             same |= labels[block, None] == labels

@@ -1,6 +1,6 @@
 """How well given pairs match: their cosine, set against what else the image and the text are close to.
 
-Some pictures and some texts are near to everything (hubs), so a plain cosine means more for one
+Some images and some texts are near to everything (hubs), so a plain cosine means more for one
 pair than for another. The correction is cross-domain similarity local scaling, CSLS (Conneau et al.,
 "Word translation without parallel data", 2018): 2 cos(i, t) - r(i) - r(t), where r is the mean
 cosine to the k nearest items of the other modality in a gallery, those of the own record left out.

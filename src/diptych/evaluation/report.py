@@ -31,7 +31,7 @@ UNITS = {
 RELEVANCE = {
     "pair": "Texts of one record are relevant to each other; a query is left out of its own ranking.",
     "group": "Items of one class are relevant to each other; a query is left out of its own ranking.",
-    "view": "The queries are crops or flips of the pictures; each one's own whole picture is relevant.",
+    "view": "The queries are crops or flips of the images; each one's own whole image is relevant.",
 }
 NAMED_SKIPPED = 20  # skipped inputs listed in the Markdown; the JSON lists them all
 

@@ -1,7 +1,7 @@
 """Retrieval within one modality: texts by texts, images by images, by the same exact ranks.
 
 Captions of one image are relevant to each other, and images of one class; a query never finds
-itself. With `Views`, other pictures of the same items (crops, flips) ask for the items instead.
+itself. With `Views`, other images of the same items (crops, flips) ask for the items instead.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Embedded:
     """A batch of pairs in the shared space: row i of `image` and row i of `text` belong together.
 
     `owner` is the number of the record that row i came from, the same in every batch of a run. Two
-    rows with one owner are siblings (two captions of one picture): each is a true match of the
+    rows with one owner are siblings (two captions of one image): each is a true match of the
     other, so never a negative. `group` is the class of each row's record, numbered from 0; -1 for a
     record without a class, None where the data has no classes.
     """

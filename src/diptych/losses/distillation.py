@@ -1,7 +1,7 @@
 """Distillation: the student's scores of a text's candidate images should have the teacher's distribution.
 
 "Thinking Fast and Slow" (arXiv 2103.16553), section 3.2: B_i = {(x_i, y_i)} and {(x, y_i): x != x_i}: one text,
-several pictures; p = softmax(h / tau) over B_i, q = softmax(f . g) over B_i; the loss is H(p, q).
+several images; p = softmax(h / tau) over B_i, q = softmax(f . g) over B_i; the loss is H(p, q).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class InfoNCE(Loss):
         L = -1/2b * sum_i [ log exp(s_ii/tau) / sum_j exp(s_ij/tau)      image -> text
                           + log exp(s_ii/tau) / sum_j exp(s_ji/tau) ]    text -> image
 
-    where siblings of i (other captions of the same picture) are left out of both sums. Source:
+    where siblings of i (other captions of the same image) are left out of both sums. Source:
     van den Oord et al. 2018, section 2.3; symmetric form with learnt temperature as in Radford
     et al. 2021, figure 3.
 

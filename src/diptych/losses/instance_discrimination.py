@@ -42,7 +42,7 @@ class InstanceDiscrimination(Loss):
         wait: share of training before the queue counts.
     """
 
-    needs_modalities = True  # its queues are of pictures and of texts
+    needs_modalities = True  # its queues are of images and of texts
 
     image_queue: Tensor
     text_queue: Tensor

@@ -79,7 +79,7 @@ class DualEncoder(LoadedModel):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pictures must be prepared for `encode_pixels`."""
+        """How images must be prepared for `encode_pixels`."""
         if self.config.image.preprocess is not None:
             return self.config.image.preprocess
         return self.image_tower.preprocess
@@ -124,7 +124,7 @@ class DualEncoder(LoadedModel):
         return OnnxHead(self._verified / f"{files.TEXT_HEAD}.onnx", self._threads)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
-        """Embeddings, L2-normalised, of RGB pictures already prepared by `preprocess`."""
+        """Embeddings, L2-normalised, of RGB images already prepared by `preprocess`."""
         if len(pixels) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
         return self._kept(self.image_head(self.image_tower.embed(pixels)))
@@ -140,8 +140,8 @@ class DualEncoder(LoadedModel):
     ) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of paths, PIL images, encoded bytes, arrays or image references.
 
-        With a list given as `skipped`, pictures that cannot be read are left out and named there;
-        without it the first such picture raises DataError.
+        With a list given as `skipped`, images that cannot be read are left out and named there;
+        without it the first such image raises DataError.
         """
         return embed_all(images, self.preprocess, self.encode_pixels, "images", batch_size, workers, progress, skipped)
 

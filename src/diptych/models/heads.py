@@ -75,7 +75,7 @@ class MLPHead(Head):
         dim: width of the shared space.
         hidden: width of the hidden layer.
         input_dropout: share of features dropped in training; with few pairs this is what keeps the
-            head from learning the training pictures by heart.
+            head from learning the training images by heart.
         dropout: share of hidden units dropped in training.
     """
 

@@ -120,7 +120,7 @@ def test_objects_by_hand():
     assert accuracy.by_class == {0: pytest.approx(2 / 3), 1: 0.0}
     assert accuracy.soa_i == 0.5
     assert accuracy.soa_c == pytest.approx(1 / 3)
-    assert accuracy.picture.tolist() == [0, 1, 1, 2]
+    assert accuracy.image.tolist() == [0, 1, 1, 2]
     with pytest.raises(DataError, match="nothing to look for"):
         semantic_object_accuracy(found, [[], [], [], []])
     with pytest.raises(DataError, match="names class 2; the detector has 2"):

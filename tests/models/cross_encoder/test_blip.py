@@ -108,7 +108,7 @@ def test_two_kinds_have_two_fingerprints_and_pictures_and_texts_must_be_as_many(
     cross_encoder = BlipCrossEncoder(retrieval[0])
     assert cross_encoder.fingerprint != BlipCrossEncoder(captioner[0]).fingerprint
     assert cross_encoder.fingerprint == BlipCrossEncoder(retrieval[0]).fingerprint
-    with pytest.raises(DataError, match="3 pictures and 1 texts"):
+    with pytest.raises(DataError, match="3 images and 1 texts"):
         cross_encoder.score(cross_encoder.encode_pixels(pixels()), ["a"])
     assert cross_encoder.encode_pixels(pixels(0)).shape == (0, 5, 16)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +72,7 @@ class Variant:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How the weights were trained to see pictures."""
+        """How the weights were trained to see images."""
         return Preprocess(size=self.size, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
 
     def weights(self) -> Path:
@@ -254,7 +254,7 @@ class EfficientNetLiteTower:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pictures are prepared."""
+        """How images are prepared."""
         return self.variant.preprocess
 
     @cached_property
@@ -288,7 +288,7 @@ class EfficientNetLiteTower:
         return OnnxImageTower(self.folder / "image_tower.onnx", self.preprocess, threads=self._threads)
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Features of resized RGB pictures."""
+        """Features of resized RGB images."""
         return self._session.embed(pixels)
 
 
@@ -311,20 +311,34 @@ class EfficientNetLite2Tower(EfficientNetLiteTower):
     variant = LITE2
 
 
-@register.image_tower("efficientnet-lite0-stem", "its early stages, below the network efficientnet_tail")
-class EfficientNetLite0Stem(EfficientNetLiteTower):
-    """Lite0's early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
+class FlatMapsTower(EfficientNetLiteTower):
+    """Feature maps of the network, each flattened channel by channel, as a frozen tower."""
 
-    _version = "stem-1"
-    _suffix = "-stem"
+    _network: Callable[[MultiStage], nn.Module]
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(channels, rows, columns) of each map."""
+        raise NotImplementedError
 
     @property
     def dim(self) -> int:
-        """Numbers in the flattened map."""
-        return math.prod(self.variant.stem_map)
+        """Numbers in the flattened maps."""
+        return sum(math.prod(shape) for shape in self._shapes)
 
     def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
-        return Stem(imagenet(self.variant)), ("features",)
+        return type(self)._network(imagenet(self.variant)), ("features",)
+
+
+@register.image_tower("efficientnet-lite0-stem", "its early stages, below the network efficientnet_tail")
+class EfficientNetLite0Stem(FlatMapsTower):
+    """Lite0's early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
+
+    _version, _suffix, _network = "stem-1", "-stem", Stem
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, int, int], ...]:
+        return (self.variant.stem_map,)
 
 
 @register.image_tower("efficientnet-lite2-stem", "the same of Lite2")
@@ -335,24 +349,17 @@ class EfficientNetLite2Stem(EfficientNetLite0Stem):
 
 
 @register.image_tower("efficientnet-lite0-maps", "feature maps of two depths, for cross-encoders")
-class EfficientNetLite0Maps(EfficientNetLiteTower):
+class EfficientNetLite0Maps(FlatMapsTower):
     """Two depths of Lite0 as a frozen tower: what the cross-encoder looks at."""
 
-    _version = "maps-1"
-    _suffix = "-maps"
+    _version, _suffix, _network = "maps-1", "-maps", Maps
 
     @property
     def maps(self) -> tuple[tuple[int, int, int], ...]:
         """(channels, rows, columns) of each map, finest first."""
         return self.variant.stem_map, self.variant.last_map
 
-    @property
-    def dim(self) -> int:
-        """Numbers in both flattened maps."""
-        return sum(math.prod(one) for one in self.maps)
-
-    def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
-        return Maps(imagenet(self.variant)), ("features",)
+    _shapes = maps
 
 
 @register.image_tower("efficientnet-lite2-maps", "the same of Lite2")

@@ -84,10 +84,10 @@ def last_means(features: Float[np.ndarray, "n f"]) -> Float32[np.ndarray, "n 128
 
 
 class ImageNetDetector:
-    """Sees an object when one of its ImageNet categories is among the `top` likeliest of the whole picture.
+    """Sees an object when one of its ImageNet categories is among the `top` likeliest of the whole image.
 
     A classifier, no detector of places: it misses what is small or not the main thing. Its own share found on
-    real pictures is the ceiling, and is always reported beside.
+    real images is the ceiling, and is always reported beside.
     """
 
     name = "ImageNet categories of EfficientNet-Lite0, top 5"
@@ -106,7 +106,7 @@ class ImageNetDetector:
         return np.stack([seen[:, list(numbers)].any(axis=1) for numbers in OBJECTS.values()], axis=1)
 
     def detect(self, images: UInt8[np.ndarray, "n h w 3"]) -> Bool[np.ndarray, "n c"]:
-        """Which of `classes` each picture shows."""
+        """Which of `classes` each image shows."""
         from diptych.data.images import prepare
         from diptych.encoders import image_tower
 

@@ -25,7 +25,7 @@ _BATCH = 32
 
 
 class Inception:
-    """Features of the last pooling layer, and class probabilities, of pictures of any size."""
+    """Features of the last pooling layer, and class probabilities, of images of any size."""
 
     dim = FEATURES
 

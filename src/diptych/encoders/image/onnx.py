@@ -31,7 +31,7 @@ class OnnxImageTower:
     must be the one in the graph. `threads` None leaves the number to ONNX Runtime. `tokens` names
     an output with a feature map (b, c, h, w), for `tokens()`.
 
-    The session starts with the first picture (or with the first question about `dim`), on the CPU.
+    The session starts with the first image (or with the first question about `dim`), on the CPU.
     Safe to use from several threads. Raises ModelError for files and pixels that do not fit.
     """
 
@@ -58,11 +58,11 @@ class OnnxImageTower:
 
     @cached_property
     def preprocess(self) -> Preprocess:
-        """Size, mode, mean and std of the pictures; from the file's metadata when not given."""
+        """Size, mode, mean and std of the images; from the file's metadata when not given."""
         found = self._session.get_modelmeta().custom_metadata_map.get(PREPROCESS_KEY)
         if found is None:
             raise ModelError(
-                f"{self._path} does not say how pictures are prepared for it: its metadata has no "
+                f"{self._path} does not say how images are prepared for it: its metadata has no "
                 f"{PREPROCESS_KEY!r}; pass a Preprocess"
             )
         try:
@@ -73,7 +73,7 @@ class OnnxImageTower:
 
     @cached_property
     def dim(self) -> int:
-        """Features a picture, from the graph or, when it leaves that open, from a grey picture."""
+        """Features an image, from the graph or, when it leaves that open, from a grey image."""
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
         size = outputs[self._output][-1]
         if isinstance(size, int):
@@ -91,7 +91,7 @@ class OnnxImageTower:
         return fingerprint.combined([*parts, fingerprint.of_json(settings)])
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
-        """Features of resized RGB pictures."""
+        """Features of resized RGB images."""
         if len(pixels) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
         features = self._run(pixels, self._output)
@@ -103,7 +103,7 @@ class OnnxImageTower:
         return features
 
     def tokens(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b n c"]:
-        """The feature map as n = h x w tokens a picture, row by row; ModelError if the graph has none."""
+        """The feature map as n = h x w tokens an image, row by row; ModelError if the graph has none."""
         maps = self._run(pixels, self._tokens)
         if maps.ndim != 4:
             raise ModelError(

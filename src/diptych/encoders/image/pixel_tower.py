@@ -13,9 +13,9 @@ from diptych.encoders.inputs import check_pixels
 
 @register.image_tower("pixels", "pixels as they are, below the network backbone")
 class PixelTower:
-    """RGB pictures of `size` x `size` pixels as rows of bytes; the network above it normalises them.
+    """RGB images of `size` x `size` pixels as rows of bytes; the network above it normalises them.
 
-    A row is `size * size * 3` bytes on disk: 150 KB at 224 pixels, 0.9 GB for 6,000 pictures and one view.
+    A row is `size * size * 3` bytes on disk: 150 KB at 224 pixels, 0.9 GB for 6,000 images and one view.
     """
 
     storage = "uint8"
@@ -26,6 +26,6 @@ class PixelTower:
         self.fingerprint = fingerprint.of_json(["pixels", size, mode])
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> UInt8[np.ndarray, "b d"]:
-        """The pictures, flattened. Raises ModelError for another type or size."""
+        """The images, flattened. Raises ModelError for another type or size."""
         check_pixels(pixels, self.preprocess)
         return np.ascontiguousarray(pixels).reshape(len(pixels), -1)

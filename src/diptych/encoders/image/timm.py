@@ -151,7 +151,7 @@ def _preprocess(timm: Any, model: Any) -> Preprocess:
     found = timm.data.resolve_model_data_config(model)
     channels, height, width = found["input_size"]
     if channels != 3 or height != width:
-        raise ModelError(f"this model takes pictures of {channels} x {height} x {width}; expected 3 channels, square")
+        raise ModelError(f"this model takes images of {channels} x {height} x {width}; expected 3 channels, square")
     mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
     mode = "squash" if found["crop_mode"] == "squash" else "crop"
     return Preprocess(int(height), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import ConfigError, ModelError
+from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
@@ -55,22 +55,16 @@ class TransformersImageTower(TorchImageTower):
 
 
 def _choose_pooling(model: HubModel, pooling: str) -> str:
-    if pooling not in POOLINGS:
-        raise ConfigError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}")
-    if pooling == "auto":
-        if model.two_sided:
-            return "projected"
-        has_class_token = any(name.split(".")[-1] == "cls_token" for name, _ in model.module.named_parameters())
-        return "cls" if has_class_token else "mean"
-    if pooling == "projected" and not model.two_sided:
-        raise ConfigError(f"{model.folder} is not a CLIP-like model; choose pooling cls, mean or pooler")
-    if pooling == "pooler" and not model.has_pooler:
-        raise ConfigError(f"{model.folder} has no weights for a pooling layer; choose pooling cls or mean")
-    return pooling
+    if model.check_pooling(pooling, POOLINGS) != "auto":
+        return pooling
+    if model.two_sided:
+        return "projected"
+    has_class_token = any(name.split(".")[-1] == "cls_token" for name, _ in model.module.named_parameters())
+    return "cls" if has_class_token else "mean"
 
 
 def preprocess_of(folder: Path) -> Preprocess:
-    """How a model of transformers wants its pictures; ModelError when its folder does not say."""
+    """How a model of transformers wants its images; ModelError when its folder does not say."""
     processor = pretrained("AutoImageProcessor", folder, f"the image preprocessing in {folder}")
     size, mode = _size(processor, folder)
     scale = 1 / float(processor.rescale_factor) if processor.do_rescale else 1.0
@@ -81,12 +75,12 @@ def preprocess_of(folder: Path) -> Preprocess:
 
 
 def _size(processor: Any, folder: Path) -> tuple[int, str]:
-    """The side in pixels, and whether the picture is squashed or cut to it."""
+    """The side in pixels, and whether the image is squashed or cut to it."""
     cut = processor.crop_size if getattr(processor, "do_center_crop", False) else None
     mode = "squash" if cut is None and "height" in _sides(processor.size) else "crop"
     sides = set(_sides(cut if cut is not None else processor.size).values())
     if len(sides) != 1:
-        raise ModelError(f"{folder} takes pictures that are not square: {processor.size}; expected one side")
+        raise ModelError(f"{folder} takes images that are not square: {processor.size}; expected one side")
     return sides.pop(), mode
 
 

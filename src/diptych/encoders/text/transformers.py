@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core import fingerprint
-from diptych.core.errors import ConfigError, ModelError
+from diptych.core.errors import ModelError
 from diptych.core.registry import register
 from diptych.encoders.hub import hub_folder
 from diptych.encoders.inputs import clean
@@ -130,16 +130,9 @@ def _pool(states: Any, mask: Any, pooling: str) -> Any:
 
 
 def _choose(recipe: Recipe | None, model: HubModel, pooling: str) -> Recipe:
-    if pooling not in POOLINGS:
-        raise ConfigError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}")
-    folder = model.folder
-    if pooling == "auto":
-        return recipe or Recipe(folder, "projected" if model.two_sided else "mean")
-    if pooling == "projected" and not model.two_sided:
-        raise ConfigError(f"{folder} is not a CLIP-like model; choose pooling mean, cls, max, last or pooler")
-    if pooling == "pooler" and not model.has_pooler:
-        raise ConfigError(f"{folder} has no weights for a pooling layer; choose pooling mean or cls")
-    return Recipe(folder, pooling)
+    if model.check_pooling(pooling, POOLINGS) != "auto":
+        return Recipe(model.folder, pooling)
+    return recipe or Recipe(model.folder, "projected" if model.two_sided else "mean")
 
 
 def _tokenizer(folder: Path) -> Any:

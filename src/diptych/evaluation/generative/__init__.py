@@ -5,7 +5,7 @@ asks whether an image shows what its text says, `diversity` how much images of o
 sure a number is.
 
 value = frechet_distance(real_features, generated_features)
-share = r_precision(picture_vectors, text_vectors, draw_pools(len(text_vectors)))
+share = r_precision(image_vectors, text_vectors, draw_pools(len(text_vectors)))
 """
 
 from __future__ import annotations

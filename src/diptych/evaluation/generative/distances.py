@@ -41,12 +41,12 @@ def frechet_distance(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray
 
     Identical sets give 0. The number grows as the sets get smaller: compare only sets of the same sizes.
     tr (C1 C2)^1/2 is the sum of the singular values of X1 X2' (centred rows, over the roots of n - 1), so
-    fewer pictures than features cost no more than the pictures.
+    fewer images than features cost no more than the images.
 
-    Raises DataError for fewer than two pictures, other widths and numbers that are not finite.
+    Raises DataError for fewer than two images, other widths and numbers that are not finite.
     """
     same_width(real, generated)
-    one, two = features_of(real, "real pictures"), features_of(generated, "generated pictures")
+    one, two = features_of(real, "real images"), features_of(generated, "generated images")
     gap = one.mean(axis=0) - two.mean(axis=0)
     x = (one - one.mean(axis=0)) / np.sqrt(len(one) - 1)
     y = (two - two.mean(axis=0)) / np.sqrt(len(two) - 1)
@@ -86,7 +86,7 @@ _BLOCK = 1 << 22  # products held at a time: 32 MiB
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """`value` is that of all pictures; `interval` holds the middle 95% of `subsets` draws of `size` from each set."""
+    """`value` is that of all images; `interval` holds the middle 95% of `subsets` draws of `size` from each set."""
 
     value: float
     interval: Interval
@@ -107,15 +107,15 @@ def kernel_distance(
 
     Subsets are drawn without replacement; `size` is cut to half of the smaller set, so that they differ. Sets
     from one distribution give 0 on average, so single numbers may be below 0: identical sets always are, since
-    their cross term also holds each picture with itself.
+    their cross term also holds each image with itself.
 
-    Raises DataError for fewer than four pictures, other widths and numbers that are not finite.
+    Raises DataError for fewer than four images, other widths and numbers that are not finite.
     """
     if subsets < 1 or size < 2:
-        raise ConfigError(f"expected at least 1 subset of at least 2 pictures, found {subsets} of {size}")
+        raise ConfigError(f"expected at least 1 subset of at least 2 images, found {subsets} of {size}")
     same_width(real, generated)
-    x = features_of(real, "real pictures", 4)
-    y = features_of(generated, "generated pictures", 4)
+    x = features_of(real, "real images", 4)
+    y = features_of(generated, "generated images", 4)
     size = min(size, len(x) // 2, len(y) // 2)
     generator = np.random.default_rng(seed)
     found = np.empty(subsets)
@@ -146,9 +146,9 @@ def _own(x: Float64[np.ndarray, "n d"]) -> float:
 
 
 def inception_score(probabilities: Float[np.ndarray, "n c"]) -> float:
-    """exp(mean KL(p(class | picture) || p(class))), from 1 (all alike, or all unclear) to the number of classes.
+    """exp(mean KL(p(class | image) || p(class))), from 1 (all alike, or all unclear) to the number of classes.
 
-    It looks at generated pictures only: one clear picture a class scores best, however it looks. Of all pictures
+    It looks at generated images only: one clear image a class scores best, however it looks. Of all images
     at once, not the mean of ten parts as in the paper; a class of probability 0 adds 0. Called IS only with
     Inception's classes.
 

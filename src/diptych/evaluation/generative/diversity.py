@@ -1,4 +1,4 @@
-"""How much pictures of one text differ from noise to noise, in the feature maps of a pretrained network.
+"""How much images of one text differ from noise to noise, in the feature maps of a pretrained network.
 
 LPIPS (Zhang et al. 2018) without its learnt weights and on another network: maps are L2-normalised over their
 channels at each position, squared differences are summed over channels and averaged over positions, and the
@@ -22,9 +22,9 @@ _EPSILON = 1e-10
 def deep_distances(
     first: Float[np.ndarray, "n f"], second: Float[np.ndarray, "n f"], shapes: Sequence[MapShape]
 ) -> Float64[np.ndarray, " n"]:
-    """Distance of each pair of pictures, from 0 (the same maps) to 4 (opposite ones).
+    """Distance of each pair of images, from 0 (the same maps) to 4 (opposite ones).
 
-    A row holds a picture's maps, flattened one after the other; `shapes` are their channels, rows and columns.
+    A row holds an image's maps, flattened one after the other; `shapes` are their channels, rows and columns.
     Raises DataError when the shapes do not add up to the row.
     """
     one, two = _normalised(first, shapes), _normalised(second, shapes)
@@ -33,13 +33,13 @@ def deep_distances(
 
 
 def own_spread(maps: Float[np.ndarray, "n s f"], shapes: Sequence[MapShape]) -> Float64[np.ndarray, " n"]:
-    """Mean distance over all pairs of the s pictures of each of n texts; 0 when the noise changes nothing.
+    """Mean distance over all pairs of the s images of each of n texts; 0 when the noise changes nothing.
 
-    Raises DataError for fewer than two pictures a text.
+    Raises DataError for fewer than two images a text.
     """
     count = maps.shape[1]
     if count < 2:
-        raise DataError(f"{count} picture a text; diversity needs at least two, from different noises")
+        raise DataError(f"{count} image a text; diversity needs at least two, from different noises")
     pairs = [(a, b) for a in range(count) for b in range(a)]
     return np.asarray(np.mean([deep_distances(maps[:, a], maps[:, b], shapes) for a, b in pairs], axis=0))
 

@@ -20,7 +20,7 @@ def grouped_jackknife(
 ) -> Estimate:
     """`statistic` of all items, and value ± 1.96 SE with SE^2 = (g - 1) / g · sum (without group - their mean)^2.
 
-    The delete-a-group jackknife. A bootstrap would repeat pictures, which distances between sets and nearest
+    The delete-a-group jackknife. A bootstrap would repeat images, which distances between sets and nearest
     neighbours take for a real likeness; leaving a tenth out moves them little, and by the same bias each time.
 
     Raises ConfigError for fewer than two groups; there are never more groups than items.
@@ -43,7 +43,7 @@ def estimate_of_mean(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """The mean, and a 95% interval that resamples units: values of one unit (one text's pictures) go together.
+    """The mean, and a 95% interval that resamples units: values of one unit (one text's images) go together.
 
     Without `units` each value is its own. Raises DataError when there is no value.
     """

@@ -34,7 +34,7 @@ def nearest_by_distance(queries: Float[np.ndarray, "q d"], others: Float[np.ndar
     same_width(queries, others)
     if not len(others):
         raise DataError("there is nothing to be near to")
-    one, two = features_of(queries, "generated pictures", 0), features_of(others, "real pictures", 1)
+    one, two = features_of(queries, "generated images", 0), features_of(others, "real images", 1)
     places, found = k_nearest(one, two, max(1, k), nearness=_nearness, block_scores=_BLOCK)
     return Neighbours(places, np.sqrt(-found))
 
@@ -53,7 +53,7 @@ def squared_distances(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d
 
 @dataclass(frozen=True)
 class Coverage:
-    """`realistic[j]`: generated picture j lies among the real ones; `covered[i]`: real picture i among the generated.
+    """`realistic[j]`: generated image j lies among the real ones; `covered[i]`: real image i among the generated.
 
     Precision and recall are their means: how much of what is made looks real, how much of what is real is made.
     """
@@ -63,26 +63,26 @@ class Coverage:
 
     @property
     def precision(self) -> float:
-        """Share of the generated pictures that look real."""
+        """Share of the generated images that look real."""
         return float(self.realistic.mean())
 
     @property
     def recall(self) -> float:
-        """Share of the real pictures that the generator could have made."""
+        """Share of the real images that the generator could have made."""
         return float(self.covered.mean())
 
 
 def precision_recall(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray, "m d"], k: int = 3) -> Coverage:
-    """A picture lies among a set when it is inside (or on the rim of) the ball of any of the set's pictures.
+    """An image lies among a set when it is inside (or on the rim of) the ball of any of the set's images.
 
-    A ball reaches to its centre's k-th nearest other picture of the set. Identical sets give 1 and 1.
+    A ball reaches to its centre's k-th nearest other image of the set. Identical sets give 1 and 1.
 
-    Raises DataError for too few pictures, other widths and numbers that are not finite.
+    Raises DataError for too few images, other widths and numbers that are not finite.
     """
     if k < 1:
         raise ConfigError(f"k must be at least 1 neighbour, found {k}")
     same_width(real, generated)
-    one, two = features_of(real, "real pictures", k + 1), features_of(generated, "generated pictures", k + 1)
+    one, two = features_of(real, "real images", k + 1), features_of(generated, "generated images", k + 1)
     return Coverage(_inside(two, one, _radii(one, k)), _inside(one, two, _radii(two, k)))
 
 

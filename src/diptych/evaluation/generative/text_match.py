@@ -19,7 +19,7 @@ from ..metrics import CUTS
 from ..positives import Positives
 from ..ranks import ranks_from_embeddings
 
-POOL = 100  # texts that each picture chooses from, its own among them
+POOL = 100  # texts that each image chooses from, its own among them
 _TIE = 1e-6  # cosines this near are equal: single precision tells no more apart
 
 
@@ -40,37 +40,37 @@ def draw_pools(texts: Sequence[Hashable], size: int = POOL, seed: int = 0) -> In
 
 
 def r_precision(
-    pictures: Float[np.ndarray, "n d"],
+    images: Float[np.ndarray, "n d"],
     texts: Float[np.ndarray, "m d"],
     pools: Int64[np.ndarray, "m wrong"],
     own: Int64[np.ndarray, " n"] | None = None,
 ) -> Float64[np.ndarray, " n"]:
-    """1 where a picture is nearer (by cosine) to its own text than to every text of that text's pool, else 0.
+    """1 where an image is nearer (by cosine) to its own text than to every text of that text's pool, else 0.
 
-    Picture i is of text `own[i]`; of text i when left out. The mean is reported. A tie is a miss: a picture or
+    Image i is of text `own[i]`; of text i when left out. The mean is reported. A tie is a miss: an image or
     an encoder that tells nothing apart scores 0, not 1. Chance is 1 / (wrong + 1). The encoder must not be the
     one that the generator was trained with.
 
     Raises DataError for shapes that do not fit and for vectors that are not finite.
     """
-    own = np.arange(len(pictures)) if own is None else own
-    if len(texts) != len(pools) or len(pictures) != len(own) or (len(own) and int(own.max()) >= len(texts)):
+    own = np.arange(len(images)) if own is None else own
+    if len(texts) != len(pools) or len(images) != len(own) or (len(own) and int(own.max()) >= len(texts)):
         raise DataError(
-            f"{len(pictures)} pictures of {len(own)} texts, {len(texts)} texts and {len(pools)} pools; "
-            "expected a text for each picture and a pool for each text"
+            f"{len(images)} images of {len(own)} texts, {len(texts)} texts and {len(pools)} pools; "
+            "expected a text for each image and a pool for each text"
         )
-    images, words = normalise(pictures).astype(np.float64), normalise(texts).astype(np.float64)
-    if not (np.isfinite(images).all() and np.isfinite(words).all()):
+    ours, words = normalise(images).astype(np.float64), normalise(texts).astype(np.float64)
+    if not (np.isfinite(ours).all() and np.isfinite(words).all()):
         raise DataError("a vector holds NaN or infinite numbers; check the encoder")
-    hits = np.empty(len(images))
+    hits = np.empty(len(ours))
     for row, text in enumerate(own):
-        hits[row] = float(words[text] @ images[row] > (words[pools[text]] @ images[row]).max() + _TIE)
+        hits[row] = float(words[text] @ ours[row] > (words[pools[text]] @ ours[row]).max() + _TIE)
     return hits
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """Anything that tells which of its classes a picture shows: a detector, a classifier, a person."""
+    """Anything that tells which of its classes an image shows: a detector, a classifier, a person."""
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Detector(Protocol):
         ...
 
     def detect(self, images: UInt8[np.ndarray, "n h w 3"]) -> Bool[np.ndarray, "n c"]:
-        """Which classes each picture shows."""
+        """Which classes each image shows."""
         ...
 
 
@@ -91,12 +91,12 @@ class Detector(Protocol):
 class ObjectAccuracy:
     """How often the named object is found.
 
-    `hits[i]` belongs to the i-th (picture, named class), whose class is `wanted[i]` and picture `picture[i]`.
+    `hits[i]` belongs to the i-th (image, named class), whose class is `wanted[i]` and image `image[i]`.
     """
 
     hits: Float64[np.ndarray, " q"]
     wanted: Int64[np.ndarray, " q"]
-    picture: Int64[np.ndarray, " q"]
+    image: Int64[np.ndarray, " q"]
 
     @property
     def by_class(self) -> dict[int, float]:
@@ -110,25 +110,25 @@ class ObjectAccuracy:
 
     @property
     def soa_i(self) -> float:
-        """Mean over pictures (a picture whose text names two classes counts for both)."""
+        """Mean over images (an image whose text names two classes counts for both)."""
         return float(self.hits.mean())
 
 
 def semantic_object_accuracy(found: Bool[np.ndarray, "n c"], named: Sequence[Sequence[int]]) -> ObjectAccuracy:
-    """`found[i, c]`: the detector sees class c in picture i; `named[i]`: the classes that its text names.
+    """`found[i, c]`: the detector sees class c in image i; `named[i]`: the classes that its text names.
 
-    Pictures whose text names no class are left out. Raises DataError when none is left, and for a class that the
+    Images whose text names no class are left out. Raises DataError when none is left, and for a class that the
     detector does not know.
     """
     if len(found) != len(named):
-        raise DataError(f"{len(found)} pictures but {len(named)} texts; expected one each")
+        raise DataError(f"{len(found)} images but {len(named)} texts; expected one each")
     pairs = [(place, one) for place, classes in enumerate(named) for one in dict.fromkeys(classes)]
     if not pairs:
         raise DataError("no text names a class that the detector knows; SOA has nothing to look for")
-    picture, wanted = np.array(pairs, dtype=np.int64).T
+    image, wanted = np.array(pairs, dtype=np.int64).T
     if wanted.min() < 0 or wanted.max() >= found.shape[1]:
         raise DataError(f"a text names class {int(wanted.max())}; the detector has {found.shape[1]}")
-    return ObjectAccuracy(found[picture, wanted].astype(np.float64), wanted, picture)
+    return ObjectAccuracy(found[image, wanted].astype(np.float64), wanted, image)
 
 
 def mentioned(
@@ -166,7 +166,7 @@ def _any_number(phrase: str) -> str:
 
 @dataclass(frozen=True)
 class GeneratedImageRetrieval:
-    """The same search by the generated picture and by something real, on the same gallery.
+    """The same search by the generated image and by something real, on the same gallery.
 
     `difference` is generated minus real of each metric, paired by query.
     """
@@ -188,10 +188,10 @@ def retrieval_by_generated_images(
     resamples: int = 1000,
     seed: int = 0,
 ) -> GeneratedImageRetrieval:
-    """Rank the gallery by inner product with each generated picture, and with its real counterpart.
+    """Rank the gallery by inner product with each generated image, and with its real counterpart.
 
-    Query i and item j belong together when `labels` say the same. The counterpart is the real picture when
-    texts are searched, and the text itself when pictures are. Ties count against, as everywhere here.
+    Query i and item j belong together when `labels` say the same. The counterpart is the real image when
+    texts are searched, and the text itself when images are. Ties count against, as everywhere here.
 
     Raises DataError for vectors that cannot be ranked and for a query without a relevant item.
     """

@@ -201,7 +201,7 @@ def objects(
         for place, share in made.by_class.items()
     }
     rule = f"Share of named objects that a detector finds ({detector.name}), {{}}; {len(by_class)} classes."
-    soa_i = measurement.mean(made.hits, measurement.text_of[made.picture])
+    soa_i = measurement.mean(made.hits, measurement.text_of[made.image])
     return [
         Measure("soa_c", "SOA-C", made.soa_c, real=real.soa_c, percent=True, rule=rule.format("mean over classes")),
         Measure.of("soa_i", "SOA-I", soa_i, real=real.soa_i, percent=True, rule=rule.format("mean over images")),

@@ -31,7 +31,7 @@ _IMAGES_AT_ONCE = 32
 
 
 class BlipCrossEncoder:
-    """BLIP as a cross-encoder: tokens of a picture once, then scores with texts.
+    """BLIP as a cross-encoder: tokens of an image once, then scores with texts.
 
     A retrieval model's score is its matching logit (match minus no match); a captioner's is the sum of
     log p of the text's words. Raises ModelError for a model that is not here, not whole or not BLIP.
@@ -58,12 +58,12 @@ class BlipCrossEncoder:
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(tokens, width) of one picture: its patches and the class token."""
+        """(tokens, width) of one image: its patches and the class token."""
         vision = self._module.config.vision_config
         return (vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden_size
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
-        """Tokens of pictures already prepared by `preprocess`."""
+        """Tokens of images already prepared by `preprocess`."""
         if len(pixels) == 0:
             return np.zeros((0, *self.token_shape), dtype=np.float16)
         planes = torch.from_numpy(normalise_pixels(pixels, self.preprocess))
@@ -72,10 +72,10 @@ class BlipCrossEncoder:
         return np.asarray(states.half().cpu().numpy())
 
     def score(self, image_tokens: Float[np.ndarray, "b r w"], texts: str | Sequence[str]) -> Float32[np.ndarray, " b"]:
-        """Score of each picture with its text, or with the one text given for all."""
+        """Score of each image with its text, or with the one text given for all."""
         several = [texts] * len(image_tokens) if isinstance(texts, str) else list(texts)
         if len(several) != len(image_tokens):
-            raise DataError(f"found {len(image_tokens)} pictures and {len(several)} texts; expected as many of each")
+            raise DataError(f"found {len(image_tokens)} images and {len(several)} texts; expected as many of each")
         found = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(several), _IMAGES_AT_ONCE):
             part = slice(start, start + _IMAGES_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Describing a picture: the cross-encoder read as what it was trained as, a captioner."""
+"""Describing an image: the cross-encoder read as what it was trained as, a captioner."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Caption:
 
 
 def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: DecodingSettings) -> list[Caption]:
-    """One caption for each picture, from its region tokens.
+    """One caption for each image, from its region tokens.
 
     greedy: always the likeliest word. beam: the likeliest of several sentences grown side by side, a little
     in favour of longer ones. nucleus: drawn at random among the likely words, so that seeds differ.
@@ -98,18 +98,18 @@ def _beam(
         size = words.shape[-1]
         top, place = words.flatten(1).topk(min(2 * beams, beams * size), dim=1)
         kept, kept_sums = [], []
-        for picture in range(count):
+        for image in range(count):
             grown, grown_sums = [], []
-            for total, at in zip(top[picture].tolist(), place[picture].tolist(), strict=True):
+            for total, at in zip(top[image].tolist(), place[image].tolist(), strict=True):
                 beam, word = divmod(at, size)
-                row = [*so_far[picture, beam].tolist(), word]
+                row = [*so_far[image, beam].tolist(), word]
                 if word != END:
                     grown.append(row)
                     grown_sums.append(total)
-                elif total / step**length > best[picture][0]:
-                    best[picture] = (total / step**length, total, row[1:-1])
+                elif total / step**length > best[image][0]:
+                    best[image] = (total / step**length, total, row[1:-1])
             while len(grown) < beams:  # every likely word was the end
-                grown.append([*so_far[picture, 0].tolist(), UNKNOWN])
+                grown.append([*so_far[image, 0].tolist(), UNKNOWN])
                 grown_sums.append(-float("inf"))
             kept.append(grown[:beams])
             kept_sums.append(grown_sums[:beams])

@@ -1,4 +1,4 @@
-"""A transformer decoder over packed words: no work is spent on padding, and captions share their picture's keys.
+"""A transformer decoder over packed words: no work is spent on padding, and captions share their image's keys.
 
 `Layout` says where each of the n real words of all sequences stands; linear layers see (n, w), and only
 the attentions spread the words over (sequences, longest).
@@ -20,10 +20,10 @@ KeysValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, regions, w
 
 @dataclass(frozen=True)
 class Layout:
-    """Places of the real words among `images` x `sequences` x `longest`; a picture's sequences lie together."""
+    """Places of the real words among `images` x `sequences` x `longest`; an image's sequences lie together."""
 
     images: int
-    sequences: int  # of each picture
+    sequences: int  # of each image
     longest: int  # words
     at: Int[Tensor, " n"]
 
@@ -146,7 +146,7 @@ class Decoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def keys_values(self, regions: Float[Tensor, "b r w"]) -> KeysValues:
-        """Keys and values of the regions for every layer: made once a picture, used for all its texts."""
+        """Keys and values of the regions for every layer: made once an image, used for all its texts."""
         return [layer.keys_values(regions) for layer in self.layers]  # type: ignore[operator]
 
     def forward(self, inputs: Int[Tensor, " n"], layout: Layout, keys_values: KeysValues) -> Float[Tensor, "n w"]:

@@ -1,4 +1,4 @@
-"""The cross-encoder as it is used: pictures to region tokens once, then scores, captions and explanations."""
+"""The cross-encoder as it is used: images to region tokens once, then scores, captions and explanations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 class TrainedCrossEncoder(LoadedModel):
     """A trained cross-encoder ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
 
-    `encode_regions` is done once a picture; `score` and `scores` then cost milliseconds a pair. Made by
+    `encode_regions` is done once an image; `score` and `scores` then cost milliseconds a pair. Made by
     `load_trained_cross_encoder(folder)`.
     """
 
@@ -61,12 +61,12 @@ class TrainedCrossEncoder(LoadedModel):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How pictures must be prepared for `encode_pixels`."""
+        """How images must be prepared for `encode_pixels`."""
         return self.config.image.preprocess
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(regions, width) of one picture's tokens."""
+        """(regions, width) of one image's tokens."""
         return self.network.fusion.count, self.config.network.width
 
     @property
@@ -105,7 +105,7 @@ class TrainedCrossEncoder(LoadedModel):
         )
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
-        """Region tokens of pictures already prepared by `preprocess`, in half precision as they are stored."""
+        """Region tokens of images already prepared by `preprocess`, in half precision as they are stored."""
         if len(pixels) == 0:
             return np.zeros((0, *self.token_shape), dtype=np.float16)
         return self.fuse(self.image_tower.embed(pixels))
@@ -127,7 +127,7 @@ class TrainedCrossEncoder(LoadedModel):
     ) -> Float16[np.ndarray, "n r w"]:
         """Region tokens of paths, PIL images, encoded bytes, arrays or image references.
 
-        With a list given as `skipped`, unreadable pictures are left out and named there; without it the
+        With a list given as `skipped`, unreadable images are left out and named there; without it the
         first of them raises DataError.
         """
         return embed_all(images, self.preprocess, self.encode_pixels, "regions", batch_size, workers, progress, skipped)
@@ -138,11 +138,11 @@ class TrainedCrossEncoder(LoadedModel):
         texts: str | Sequence[str],
         direction: str = TEXT_TO_IMAGE,
     ) -> Float32[np.ndarray, " b"]:
-        """Score of each picture with its text, or with the one text given for all; higher is a better match.
+        """Score of each image with its text, or with the one text given for all; higher is a better match.
 
         text_to_image: h, the sum of log-likelihoods of the text's words read forwards and backwards, given
-        the picture; compare pictures of one text by it. image_to_text: h without the text's own likelihood
-        and for its length; compare texts of one picture by it. Raises DataError for numbers that differ.
+        the image; compare images of one text by it. image_to_text: h without the text's own likelihood
+        and for its length; compare texts of one image by it. Raises DataError for numbers that differ.
         """
         if isinstance(texts, str):
             return np.asarray(self.scorer.matrix(image_tokens, [texts], direction)[0])
@@ -151,7 +151,7 @@ class TrainedCrossEncoder(LoadedModel):
     def scores(
         self, image_tokens: Float[np.ndarray, "n r w"], texts: Sequence[str], direction: str = TEXT_TO_IMAGE
     ) -> Float32[np.ndarray, "m n"]:
-        """Score of every text (row) with every picture (column)."""
+        """Score of every text (row) with every image (column)."""
         return self.scorer.matrix(image_tokens, texts, direction)
 
     def __repr__(self) -> str:

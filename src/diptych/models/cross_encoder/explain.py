@@ -1,4 +1,4 @@
-"""Why a picture matched: which regions each word looked at, and how much the picture helped to guess it."""
+"""Why an image matched: which regions each word looked at, and how much the image helped to guess it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _MARGIN = 8
 class WordMatch:
     """One word of the text.
 
-    `regions` sums to 1; `gain` is log p(word | picture) - log p(word | no picture), both directions added,
-    in nats: what the picture tells about the word. Large gains made the match, negative ones spoke against it.
+    `regions` sums to 1; `gain` is log p(word | image) - log p(word | no image), both directions added,
+    in nats: what the image tells about the word. Large gains made the match, negative ones spoke against it.
     """
 
     word: str
@@ -36,7 +36,7 @@ class WordMatch:
 
 @dataclass(frozen=True)
 class Match:
-    """A text against a picture, word by word."""
+    """A text against an image, word by word."""
 
     text: str
     score: float  # h
@@ -45,10 +45,10 @@ class Match:
 
 
 def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: str) -> Match:
-    """What each word of `text` looked at in the picture, and how much the picture helped with it.
+    """What each word of `text` looked at in the image, and how much the image helped with it.
 
     The attention is that of the last layer at the place where the word is about to be read, the mean over
-    heads and both directions. Raises DataError for a picture that cannot be read, or a text without words;
+    heads and both directions. Raises DataError for an image that cannot be read, or a text without words;
     ConfigError for a cross-encoder that was not trained by captioning.
     """
     tokens = cross_encoder.encode_regions([image], workers=1)
@@ -56,9 +56,9 @@ def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: s
 
 
 def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray, "1 r w"], text: str) -> Match:
-    """The same from the picture's tokens."""
+    """The same from the image's tokens."""
     if len(tokens) != 1:
-        raise DataError(f"found tokens of {len(tokens)} pictures, expected one")
+        raise DataError(f"found tokens of {len(tokens)} images, expected one")
     network, words = cross_encoder.network, cross_encoder.words
     most = network.settings.max_tokens
     (pieces,) = words.encode([text], most)
@@ -85,15 +85,15 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
 
 
 def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:
-    """A PNG: the picture once a word, darkened where the word did not look, with the word and its gain below.
+    """A PNG: the image once a word, darkened where the word did not look, with the word and its gain below.
 
     At most `across` of them stand beside each other.
     """
     import PIL.Image
     import PIL.ImageDraw
 
-    picture = PIL.Image.fromarray(decode(image)).resize((_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC)
-    plain = np.asarray(picture, dtype=np.float32)
+    whole = PIL.Image.fromarray(decode(image)).resize((_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC)
+    plain = np.asarray(whole, dtype=np.float32)
     across = min(across, len(match.words) + 1)
     down = -(-(len(match.words) + 1) // across)
     width = across * (_SIDE + _MARGIN) + _MARGIN
@@ -117,7 +117,7 @@ def _label(one: WordMatch) -> str:
 def _lit(
     plain: Float32[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "rows columns"]
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The picture in the light of an attention map: full where it is strongest, a quarter where it is not."""
+    """The image in the light of an attention map: full where it is strongest, a quarter where it is not."""
     import PIL.Image
 
     strength = regions / max(float(regions.max()), 1e-9)

@@ -1,4 +1,4 @@
-"""The network: regions of a picture and words of a text to a likelihood, a matching score, or a caption."""
+"""The network: regions of an image and words of a text to a likelihood, a matching score, or a caption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .vocabulary import PAD, UNKNOWN
 class CrossNetwork(nn.Module):
     """Region fusion, a decoder that reads a text forwards or backwards, and a matching score.
 
-    Sequences come as (b, s, t): of each of b pictures s texts of t places, PAD after the end, each
+    Sequences come as (b, s, t): of each of b images s texts of t places, PAD after the end, each
     starting with the sign of its direction.
     """
 
@@ -30,11 +30,11 @@ class CrossNetwork(nn.Module):
         self.decoder = Decoder(
             vocabulary, settings.width, settings.layers, settings.heads, settings.max_tokens + 1, settings.dropout
         )
-        self.empty_image_token = nn.Parameter(torch.randn(settings.width) * 0.02)  # every region of the empty picture
+        self.empty_image_token = nn.Parameter(torch.randn(settings.width) * 0.02)  # every region of the empty image
         self.match = nn.Linear(settings.width, 1)
 
     def regions(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
-        """Region tokens of pictures; in training some pictures are emptied and some regions left out."""
+        """Region tokens of images; in training some images are emptied and some regions left out."""
         regions: Tensor = self.fusion(flat)
         if not self.training:
             return regions
@@ -44,7 +44,7 @@ class CrossNetwork(nn.Module):
         return regions[:, torch.randperm(regions.shape[1], device=regions.device)[:kept]]
 
     def empty(self) -> Float[Tensor, "1 1 w"]:
-        """The regions of the learnt empty picture: given it, a text's likelihood is its prior."""
+        """The regions of the learnt empty image: given it, a text's likelihood is its prior."""
         return self.empty_image_token[None, None]
 
     def states(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> tuple[Float[Tensor, "n w"], Layout]:
@@ -59,7 +59,7 @@ class CrossNetwork(nn.Module):
     def log_likelihood(
         self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
     ) -> Float[Tensor, "b s"]:
-        """Sum over the words of log p(word | words before it, picture): a sum, not a mean (section 3 of the paper).
+        """Sum over the words of log p(word | words before it, image): a sum, not a mean (section 3 of the paper).
 
         The end counts as a word; padding does not count.
         """
@@ -72,7 +72,7 @@ class CrossNetwork(nn.Module):
     def word_likelihoods(
         self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
     ) -> Float[Tensor, "b s t"]:
-        """log p of each word given those before it and the picture; zeros at padding."""
+        """log p of each word given those before it and the image; zeros at padding."""
         states, layout = self.states(inputs, keys_values)
         wanted = targets.flatten().index_select(0, layout.at)
         each = log_probabilities(states, self.decoder.words.weight, self.decoder.bias, wanted)
@@ -101,7 +101,7 @@ class CrossNetwork(nn.Module):
         return word_loss(states, self.decoder.words.weight, self.decoder.bias, wanted, label_smoothing)
 
     def matching(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> Float[Tensor, "b s"]:
-        """A score of each sequence from the state of its last word, which has seen all words and the picture."""
+        """A score of each sequence from the state of its last word, which has seen all words and the image."""
         states, layout = self.states(inputs, keys_values)
         last = torch.ones_like(layout.sequence, dtype=torch.bool)
         last[:-1] = layout.sequence[1:] != layout.sequence[:-1]

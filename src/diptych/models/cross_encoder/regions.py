@@ -37,7 +37,7 @@ class RegionFusion(nn.Module):
 
     @property
     def count(self) -> int:
-        """Regions a picture."""
+        """Regions an image."""
         return len(self.place)
 
     @property
@@ -69,7 +69,7 @@ class RegionFusion(nn.Module):
     def _split(self, flat: Float[Tensor, "b f"]) -> list[Float[Tensor, "b p c"]]:
         sizes = [math.prod(one) for one in self.maps]
         if flat.shape[1] != sum(sizes):
-            raise ModelError(f"found {flat.shape[1]} features a picture, expected {sum(sizes)}: maps {self.maps}")
+            raise ModelError(f"found {flat.shape[1]} features an image, expected {sum(sizes)}: maps {self.maps}")
         parts = torch.split(flat, sizes, dim=1)
         return [
             part.reshape(len(flat), channels, -1).transpose(1, 2)

@@ -1,6 +1,6 @@
-"""Scores of pictures and texts by a trained network, batched so that nothing is computed twice.
+"""Scores of images and texts by a trained network, batched so that nothing is computed twice.
 
-Keys and values of a picture are made once for all its texts; texts of like length go together.
+Keys and values of an image are made once for all its texts; texts of like length go together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .network import CrossNetwork
 from .settings import TEXT_TO_IMAGE, ScoringSettings, check_direction
 from .vocabulary import Vocabulary, both_directions
 
-_WORDS_AT_ONCE = 16_384  # places of a step: bounds memory whatever the number of pictures and texts
+_WORDS_AT_ONCE = 16_384  # places of a step: bounds memory whatever the number of images and texts
 _IMAGES_AT_ONCE = 64
 
 
@@ -49,7 +49,7 @@ class Scorer:
     def matrix(
         self, regions: Float[np.ndarray, "n r w"], texts: Sequence[str], direction: str = TEXT_TO_IMAGE
     ) -> Float32[np.ndarray, "m n"]:
-        """Score of every text (row) with every picture (column), as `direction` wants it."""
+        """Score of every text (row) with every image (column), as `direction` wants it."""
         check_direction(direction)
         raw = self._raw(regions, texts)
         return raw if direction == TEXT_TO_IMAGE else self.corrected(raw, texts)
@@ -69,10 +69,10 @@ class Scorer:
     def pairs(
         self, regions: Float[np.ndarray, "b r w"], texts: Sequence[str], direction: str = TEXT_TO_IMAGE
     ) -> Float32[np.ndarray, " b"]:
-        """Score of picture i with text i."""
+        """Score of image i with text i."""
         check_direction(direction)
         if len(regions) != len(texts):
-            raise DataError(f"found {len(regions)} pictures and {len(texts)} texts; expected as many of each")
+            raise DataError(f"found {len(regions)} images and {len(texts)} texts; expected as many of each")
         found = np.zeros(len(texts), dtype=np.float32)
         pieces = self._encode(texts)
         lengths = np.array([len(one) for one in pieces])
@@ -90,7 +90,7 @@ class Scorer:
         return np.asarray(self._corrected(found, self.prior(texts), lengths + 1), dtype=np.float32)
 
     def prior(self, texts: Sequence[str]) -> Float32[np.ndarray, " m"]:
-        """log p(text) without any picture: the likelihood given the learnt empty one."""
+        """log p(text) without any image: the likelihood given the learnt empty one."""
         empty = self.network.empty().detach().cpu().numpy()
         return self._raw(empty, texts)[:, 0]
 

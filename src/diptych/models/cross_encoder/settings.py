@@ -20,9 +20,9 @@ class NetworkSettings:
     heads: int = 4
     max_tokens: int = 40  # word pieces of a text; what is longer is cut
     dropout: float = 0.1
-    word_dropout: float = 0.1  # share of input words hidden, so that the picture has to be looked at
+    word_dropout: float = 0.1  # share of input words hidden, so that the image has to be looked at
     region_keep: float = 0.75  # share of the regions that a training step sees
-    blank: float = 0.1  # share of pictures replaced by the learnt empty one, which gives log p(text)
+    blank: float = 0.1  # share of images replaced by the learnt empty one, which gives log p(text)
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "max_tokens"):
@@ -41,8 +41,8 @@ class NetworkSettings:
 class ObjectiveSettings:
     """What the network learns from: the paper's captioning likelihood, or one of its two alternatives.
 
-    captioning: -sum of log p(word | words before, picture), forwards and backwards.
-    itm: does the text belong to the picture, yes or no, against wrong partners of the batch.
+    captioning: -sum of log p(word | words before, image), forwards and backwards.
+    itm: does the text belong to the image, yes or no, against wrong partners of the batch.
     vse: hinge between the right pair's score and the wrong ones of the batch.
     """
 

@@ -29,7 +29,7 @@ class Backbone(Network):
         frozen_norms: keep batch norms in evaluation mode, with the statistics they came with; left out, where there
             are pretrained ones.
 
-    Raises ConfigError when the rows are not square pictures, ModelError when the model is not here.
+    Raises ConfigError when the rows are not square images, ModelError when the model is not here.
     """
 
     mean: Tensor
