@@ -6,7 +6,6 @@ import numpy as np
 
 import diptych
 from diptych.core.protocols import Preprocess
-from diptych.runs import train
 
 
 @diptych.register.image_tower("grid")
@@ -25,5 +24,5 @@ class Grid:
 
 
 config = {"name": "grid", "image": {"tower": {"name": "grid", "side": 4}}, "text": {"tower": "use"}, "loss": "info_nce"}
-run = train(config | {"dim": 32, "training": {"epochs": 3}}, sys.argv[1])
+run = diptych.train(config | {"dim": 32, "training": {"epochs": 3}}, sys.argv[1])
 print(run.folder, run.scores)

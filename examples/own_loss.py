@@ -7,7 +7,6 @@ from torch.nn.functional import softplus
 
 import diptych
 from diptych.losses import Embedded, Loss
-from diptych.runs import train
 
 
 @diptych.register.loss("soft_hinge")
@@ -26,5 +25,5 @@ class SoftHinge(Loss):
 
 base = {"tower": "model:base"}
 config = {"name": "soft_hinge", "init": "base", "image": base, "text": base, "training": {"epochs": 3}}
-run = train(config | {"loss": {"name": "soft_hinge", "margin": 0.1}}, sys.argv[1])
+run = diptych.train(config | {"loss": {"name": "soft_hinge", "margin": 0.1}}, sys.argv[1])
 print(run.folder, run.scores)

@@ -9,7 +9,7 @@ import pytest
 
 from diptych.core import registry
 from diptych.core.errors import ConfigError
-from diptych.core.registry import Part, allow, build, entries, find, get, names, part_of, register
+from diptych.core.registry import Part, PluginWarning, allow, build, entries, find, get, names, part_of, register
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,24 @@ def test_listing_imports_no_part_and_no_torch() -> None:
 def test_every_kind_has_parts_with_a_summary(kind: str) -> None:
     assert entries(kind)
     assert all(entry.summary and "\n" not in entry.summary for entry in entries(kind).values())
+
+
+def test_a_built_in_part_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "losses").mkdir()
+    (tmp_path / "losses" / "their_new.py").write_text(
+        "@register.loss(\n    'new', margin=(1,), check=len\n)\n@dataclass\nclass New(\n    Loss\n):\n"
+        '    """First line.\n\n    Second.\n    """\n'
+    )
+    monkeypatch.setattr(registry, "_ROOT", tmp_path)
+    monkeypatch.setattr(registry, "_TABLES", {kind: {} for kind in registry.KINDS})
+    registry._built_in.cache_clear()
+    try:
+        (found,) = entries("loss").values()
+    finally:
+        registry._built_in.cache_clear()
+    assert (found.name, found.summary, found.module) == ("new", "First line", "diptych.losses.their_new")
+    assert found.facts == {"margin": (1,), "check": ...}
+    assert found.attribute == "New"
 
 
 def test_without_sources_the_modules_are_imported() -> None:
@@ -128,7 +146,7 @@ def test_a_broken_plugin_is_named_once_and_stops_no_other(tmp_path: Path, monkey
         tmp_path, "their_good", "import diptych\n@diptych.register.loss('good')\ndef make(): return 7\n", "good-package"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.warns(UserWarning, match="the plugin parts of broken-package cannot be loaded: division by zero"):
+    with pytest.warns(PluginWarning, match="the plugin parts of broken-package cannot be loaded: division by zero"):
         assert build("loss", Part("good")) == 7
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -42,6 +42,10 @@ _LINE = r"^@register\.{}\((.*?)\)\n(?=(?:@.*?^)?(?:class|def) (\w+).*?\"\"\"(.*?
 _OWN_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
+class PluginWarning(UserWarning):
+    """A plugin that cannot be loaded."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
     """A part chosen by name, with the options of that part: `{name = "info_nce", temperature = 0.1}`.
@@ -367,7 +371,9 @@ def _load_plugins() -> None:
             point.load()
         except Exception as error:
             package = point.dist.name if point.dist else "an unknown package"
-            warnings.warn(f"the plugin {point.name} of {package} cannot be loaded: {error}", stacklevel=2)
+            warnings.warn(
+                f"the plugin {point.name} of {package} cannot be loaded: {error}", PluginWarning, stacklevel=2
+            )
 
 
 def _import_own(kind: str, name: str) -> None:
