@@ -461,8 +461,8 @@ def test_metadata_that_filters_cannot_see_is_counted(library, tmp_path, painter)
     counted = {note.detail: note.count for note in report.notes if note.kind in ("no_column", "other_kind")}
     assert counted == {
         "images whose 'year' is no number as that of others: --where takes it for missing": 1,
-        "images whose 'key 63' has no column in this library: --where does not know it": 1,
-        "images whose 'key 64' has no column in this library: --where does not know it": 1,
-        "images whose 'key 65' has no column in this library: --where does not know it": 1,
+        "images whose 'key 63' has no column in this library: --where cannot ask for it": 1,
+        "images whose 'key 64' has no column in this library: --where cannot ask for it": 1,
+        "images whose 'key 65' has no column in this library: --where cannot ask for it": 1,
     }
     assert [item.meta["year"] for item in library.items("name = 'b.png'").items] == ["2021"]

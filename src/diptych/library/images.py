@@ -12,7 +12,7 @@ from diptych.core.errors import DiptychError
 from diptych.core.file_names import unescape
 from diptych.core.types import BytesImage, FileImage, ImageRef
 from diptych.data.cache import bytes_of
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Store, cells
 from diptych.library.store.rows import content_of, location
 
 
@@ -48,15 +48,14 @@ def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tup
     from .kinds import TEXT_SOURCE, video_of
 
     inside: defaultdict[str, dict[str, str]] = defaultdict(dict)  # source -> path -> content
-    for block in store.scan(["path", "content", "source"]):
-        for path, content, source in zip(block["path"], block["content"], block["source"], strict=True):
-            name = unescape(location(path, folder))
-            if source.startswith(TEXT_SOURCE) or video_of(path):
-                others["texts" if source.startswith(TEXT_SOURCE) else "moments of videos"] += 1
-            elif _is_inside(name):
-                inside[source][path] = content
-            else:
-                yield FileImage(Path(name)), content
+    for path, content, source in cells(store, "path", "content", "source"):
+        name = unescape(location(path, folder))
+        if source.startswith(TEXT_SOURCE) or video_of(path):
+            others["texts" if source.startswith(TEXT_SOURCE) else "moments of videos"] += 1
+        elif _is_inside(name):
+            inside[source][path] = content
+        else:
+            yield FileImage(Path(name)), content
     for source, contents in inside.items():
         for path, ref in _members(unescape(source), set(contents)):
             yield ref or BytesImage(b"", path), contents[path]

@@ -6,17 +6,14 @@ import os
 
 from diptych.core.file_names import unescape
 from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Store, values
 
 TEXT_SOURCE = "texts:"  # how the source of a text's row begins, so that indexing images of that file leaves it alone
 
 
 def holds_texts(store: Store) -> bool:
-    """Whether the rows are texts. A library has rows of one kind, so the first block tells."""
-    for block in store.scan(["source"]):
-        if block["source"]:
-            return any(source.startswith(TEXT_SOURCE) for source in block["source"])
-    return False
+    """Whether the rows are texts. A library has rows of one kind, so the first row says."""
+    return next(values(store, "source"), "").startswith(TEXT_SOURCE)
 
 
 def video_of(path: str) -> str | None:

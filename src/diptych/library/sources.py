@@ -18,7 +18,7 @@ from diptych.data.image_inputs import SUFFIXES
 from diptych.data.image_walk import LINKED, ImageWalk, is_image_file
 from diptych.data.readers import SourceOptions, open_source
 from diptych.library.store.row_codec import column_name
-from diptych.library.store.rows import content_of, description_digest
+from diptych.library.store.rows import Row, content_of, description_digest
 
 from . import card
 
@@ -26,15 +26,14 @@ ANY_SOURCE = SourceOptions()
 AWAY, EMPTY = "it is not there", "it is empty"
 
 
-@dataclass(frozen=True, slots=True)
-class FoundImage:
-    """An image that a source has.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An image or a text that a source has.
 
     `described`: the source says something about texts and metadata. A plain folder does not, so that indexing it
     never erases what a richer source said.
     """
 
-    ref: ImageRef
     path: str  # written form; unique in the library
     source: str
     bytes: int
@@ -47,14 +46,39 @@ class FoundImage:
     content: str = ""  # of its bytes, where the source gave them; else they have not been read
 
     @property
-    def is_inside(self) -> bool:
-        """Whether it is part of a tar or a table, where its name is only a label."""
-        return not isinstance(self.ref, FileImage)
-
-    @property
     def digest(self) -> str:
         """Fingerprint of the description, as `Row.digest`."""
         return description_digest(self.texts, self.split, self.group, self.meta)
+
+    def row(self, identifier: str, content: str, size: tuple[int, int], vector: Any) -> Row:
+        """Its row in a library."""
+        return Row(
+            id=identifier,
+            path=self.path,
+            source=self.source,
+            content=content,
+            bytes=self.bytes,
+            modified_ns=self.modified_ns,
+            width=size[0],
+            height=size[1],
+            vector=vector,
+            texts=self.texts,
+            split=self.split,
+            group=self.group,
+            meta=self.meta,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundImage(Found):
+    """An image that a source has, and where its bytes are."""
+
+    ref: ImageRef
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is part of a tar or a table, where its name is only a label."""
+        return not isinstance(self.ref, FileImage)
 
 
 @dataclass(slots=True)
@@ -214,7 +238,13 @@ def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
 
 
 def _file(path: Path, status: os.stat_result, source: str) -> FoundImage:
-    return FoundImage(FileImage(path), escape(str(path)), source, status.st_size, status.st_mtime_ns)
+    return FoundImage(
+        ref=FileImage(path),
+        path=escape(str(path)),
+        source=source,
+        bytes=status.st_size,
+        modified_ns=status.st_mtime_ns,
+    )
 
 
 def _walk(root: Path, result: Survey) -> None:

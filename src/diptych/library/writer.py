@@ -15,7 +15,7 @@ from diptych.core.errors import ConfigError, DataError, LibraryError
 from diptych.core.file_names import escape
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
 from diptych.library.store import trash
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Store, cells, values
 from diptych.library.store.rows import Row, content_of, is_below, location, new_id
 from diptych.library.store.trash import Batch, Deletion, Undone
 from diptych.library.store.where import Where
@@ -124,8 +124,7 @@ class Writer:
         with self._opened.writing() as store:
             gone = [
                 identifier
-                for block in store.scan(["id", "path"])
-                for identifier, path in zip(block["id"], block["path"], strict=True)
+                for identifier, path in cells(store, "id", "path")
                 if any(is_below(location(path, self._opened.folder), root) for root in roots)
             ]
             return self.put_in_trash(store, store.get(gone), Batch.of_gone())
@@ -145,7 +144,7 @@ class Writer:
             if not there:
                 raise DataError("the trash has nothing of that; see diptych library trash (it may have been purged)")
             paths = {row.path for row in there}
-            taken = {path for block in store.scan(["path"]) for path in block["path"] if path in paths}
+            taken = paths.intersection(values(store, "path"))
             back = [row for row in there if row.path not in taken]
             self.write(store, [trash.brought_back(row) for row in back])
         return Undone(_ids(back), _ids(row for row in there if row.path in taken))

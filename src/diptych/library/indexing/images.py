@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -243,7 +242,7 @@ class ImageRun(Run):
             found, read = self._to_embed.pop(position)
             identifier = self._in_flight.pop(read.content)
             old = self._plan.by_path.get(found.path)
-            row = _row(found, identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
+            row = found.row(identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
             self._batch.rows.append(_Fresh(found, row, edited=old is not None))
             self._batch.thumbs[read.content] = copy.jpeg
             self.counts["updated" if old else "added"] += 1
@@ -320,7 +319,7 @@ class ImageRun(Run):
     def _again(self, source: Row, reuse: _Reuse, stored: Mapping[str, Row]) -> Row:
         """The row of an image whose vector is known from another row, or from the row that it had before."""
         found = reuse.found
-        row = _row(found, reuse.id, source.content, (source.width, source.height), source.vector)
+        row = found.row(reuse.id, source.content, (source.width, source.height), source.vector)
         if reuse.former is None:  # a copy; it starts with what is known about the other
             return row if found.described else replace(kept(row, source, source_speaks=False), title=None)
         return self.in_place_of(stored.get(reuse.former, source), row, source_speaks=found.described)
@@ -344,21 +343,3 @@ class _SmallCopy:
 
 def _small_copy(pixels: UInt8[np.ndarray, "h w 3"]) -> _SmallCopy:
     return _SmallCopy(pixels.shape[1] > pixels.shape[0], thumbnail(pixels, THUMB_SIZE))
-
-
-def _row(found: FoundImage, identifier: str, content: str, size: tuple[int, int], vector: Any) -> Row:
-    return Row(
-        id=identifier,
-        path=found.path,
-        source=found.source,
-        content=content,
-        bytes=found.bytes,
-        modified_ns=found.modified_ns,
-        width=size[0],
-        height=size[1],
-        vector=vector,
-        texts=found.texts,
-        split=found.split,
-        group=found.group,
-        meta=found.meta,
-    )

@@ -12,6 +12,7 @@ from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.library.opened import Opened
+from diptych.library.store.protocol import cells
 from diptych.library.store.rows import is_below
 
 from .options import Acknowledge, IndexOptions
@@ -149,7 +150,5 @@ class Indexer:
     def knows(self, root: str) -> bool:
         """Whether there are rows of a source, or at or below a path; by its written form."""
         return any(
-            source == root or is_below(path, root)
-            for block in self._opened.store().scan(["path", "source"])
-            for path, source in zip(block["path"], block["source"], strict=True)
+            source == root or is_below(path, root) for path, source in cells(self._opened.store(), "path", "source")
         )

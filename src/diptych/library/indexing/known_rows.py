@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from diptych.library.store.protocol import Part, Store
+from diptych.library.store.protocol import Part, Store, cells
 from diptych.library.store.rows import is_owned, new_id
 from diptych.library.store.trash import is_of_gone
 
@@ -66,7 +66,5 @@ class KnownRows:
 
 
 def _scanned(store: Store, part: Part) -> Iterator[KnownRow]:
-    columns = ["id", "path", "source", "content", "bytes", "modified_ns", "digest", "batch"]
-    for block in store.scan(columns, part):
-        for values in zip(*(block[name] for name in columns), strict=True):
-            yield KnownRow(*values)
+    names = ("id", "path", "source", "content", "bytes", "modified_ns", "digest", "batch")
+    return (KnownRow(*row) for row in cells(store, *names, part=part))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +25,9 @@ from diptych.data.readers.textfile import lines
 from diptych.library.kinds import TEXT_SOURCE
 from diptych.library.rendering.text_thumbnails import thumbnail
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.sources import ANY_SOURCE, away
+from diptych.library.sources import ANY_SOURCE, Found, away
 from diptych.library.store.protocol import Store
-from diptych.library.store.rows import BROUGHT_BACK, TEXT_KIND, Row, content_of, description_digest
+from diptych.library.store.rows import BROUGHT_BACK, TEXT_KIND, Row, content_of
 
 from .known_rows import KnownRow, KnownRows
 from .report import UNDONE, IndexReport, Kept
@@ -39,34 +37,7 @@ Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """A text that a source has."""
-
-    path: str  # written form
-    source: str
-    modified_ns: int
-    text: Text
-    pair: Pair
-
-    @property
-    def encoded(self) -> bytes:
-        return self.text.value.encode("utf-8", "surrogatepass")
-
-    @property
-    def content(self) -> str:
-        return content_of(self.encoded)
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        told = {"kind": TEXT_KIND, "record": self.pair.id, "lang": self.text.lang, "field": self.text.field}
-        return {**self.pair.meta, **{name: value for name, value in told.items() if value}}
-
-    @property
-    def digest(self) -> str:
-        return description_digest((self.text.value,), self.pair.split, self.pair.group, self.meta)
+_CARD = (SIZE, SIZE)  # pixels of the thumbnail that stands for a text
 
 
 def index_texts(
@@ -87,7 +58,7 @@ def index_texts(
     for a library of images.
     """
     run = _TextRun(store, thumbnails, embed)
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, Found] = {}
     sources: set[str] = set()
     stays: list[Kept] = []
     for root in dict.fromkeys(os.path.abspath(os.fsdecode(given)) for given in paths):  # noqa: PTH100 - keep symlinks
@@ -122,11 +93,11 @@ class _TextRun(Run):
         self._embed = embed
         self.known = KnownRows(store, _is_text)
 
-    def bring_up_to_date(self, listed: Sequence[_Listed], sources: Collection[str], progress: Progress) -> list[Kept]:
+    def bring_up_to_date(self, listed: Sequence[Found], sources: Collection[str], progress: Progress) -> list[Kept]:
         """Rows for all that is listed; what these sources list no more goes into the trash, or stays (given back)."""
         matched = _matched(listed, self.known.live)
-        new: list[_Listed] = []
-        described: list[_Listed] = []  # known texts of which the source now says something else
+        new: list[Found] = []
+        described: list[Found] = []  # known texts of which the source now says something else
         for one in listed:
             before = matched.get(one.path)
             if before is None and {(one.path, one.content), (one.source, one.content)} & self.known.deleted_at:
@@ -155,12 +126,12 @@ class _TextRun(Run):
         self.write(rows, [one.id for one in missed if one.batch != BROUGHT_BACK])
         return [Kept(one.path, UNDONE, (one.path,)) for one in missed if one.batch == BROUGHT_BACK]
 
-    def _described(self, chunk: Sequence[_Listed], matched: Mapping[str, KnownRow]) -> list[Row]:
+    def _described(self, chunk: Sequence[Found], matched: Mapping[str, KnownRow]) -> list[Row]:
         stored = {row.id: row for row in self.store.get([matched[one.path].id for one in chunk], "all")}
         rows = []
         for one in chunk:
             old = stored[matched[one.path].id]
-            row = self.in_place_of(old, _row(one, old.vector, old.id))
+            row = self.in_place_of(old, one.row(old.id, one.content, _CARD, old.vector))
             if old.deleted_at is not None:
                 self.counts["restored"] += 1
             elif row.path != old.path:
@@ -170,19 +141,19 @@ class _TextRun(Run):
             rows.append(row)
         return rows
 
-    def _embedded(self, chunk: Sequence[_Listed], matched: Mapping[str, KnownRow]) -> list[Row]:
-        vectors = normalise(self._embed([one.text.value for one in chunk]))
+    def _embedded(self, chunk: Sequence[Found], matched: Mapping[str, KnownRow]) -> list[Row]:
+        vectors = normalise(self._embed([one.texts[0] for one in chunk]))
         stored = {row.id: row for row in self.store.get([matched[one.path].id for one in chunk if one.path in matched])}
         self.counts["embedded"] += len(chunk)
         rows = []
         for one, vector in zip(chunk, vectors, strict=True):
-            self.thumbnails.write(one.content, thumbnail(one.text.value))
+            self.thumbnails.write(one.content, thumbnail(one.texts[0]))
             if before := matched.get(one.path):
                 self.counts["updated"] += 1
-                rows.append(self.in_place_of(stored[before.id], _row(one, vector, before.id)))
+                rows.append(self.in_place_of(stored[before.id], one.row(before.id, one.content, _CARD, vector)))
             else:
                 self.counts["added"] += 1
-                rows.append(_row(one, vector, self.known.given_id(one.path, one.content)))
+                rows.append(one.row(self.known.given_id(one.path, one.content), one.content, _CARD, vector))
         return rows
 
 
@@ -196,11 +167,11 @@ def _is_text(row: KnownRow) -> bool:
     return True
 
 
-def _chunks(listed: Sequence[_Listed], size: int) -> list[Sequence[_Listed]]:
+def _chunks(listed: Sequence[Found], size: int) -> list[Sequence[Found]]:
     return [listed[start : start + size] for start in range(0, len(listed), size)]
 
 
-def _matched(listed: Iterable[_Listed], live: Iterable[KnownRow]) -> dict[str, KnownRow]:
+def _matched(listed: Iterable[Found], live: Iterable[KnownRow]) -> dict[str, KnownRow]:
     """Path of a listed text -> the row that it already has.
 
     A row is the text's by what it says, whatever its place: rows put in above it do not move what a user said of it
@@ -209,7 +180,7 @@ def _matched(listed: Iterable[_Listed], live: Iterable[KnownRow]) -> dict[str, K
     known = sorted(live, key=lambda one: (len(one.path), one.path))  # lines of a file in their order
     by_path = {one.path: one for one in known}
     matched: dict[str, KnownRow] = {}
-    left: list[_Listed] = []
+    left: list[Found] = []
     for one in listed:
         own = by_path.get(one.path)
         if own is not None and own.content == one.content:
@@ -235,25 +206,7 @@ def _matched(listed: Iterable[_Listed], live: Iterable[KnownRow]) -> dict[str, K
     return matched
 
 
-def _row(one: _Listed, vector: Any, identifier: str) -> Row:
-    return Row(
-        id=identifier,
-        path=one.path,
-        source=one.source,
-        content=one.content,
-        bytes=len(one.encoded),
-        modified_ns=one.modified_ns,
-        width=SIZE,
-        height=SIZE,
-        vector=np.asarray(vector, dtype=np.float32),
-        texts=(one.text.value,),
-        split=one.pair.split,
-        group=one.pair.group,
-        meta=one.meta,
-    )
-
-
-def _listed(reading: Reading, source: str) -> Iterator[_Listed]:
+def _listed(reading: Reading, source: str) -> Iterator[Found]:
     """The texts of a source of pairs, or the lines of a .txt file."""
     root, names = reading.path, DistinctNames()
     shown = escape(str(root))
@@ -265,7 +218,24 @@ def _listed(reading: Reading, source: str) -> Iterator[_Listed]:
     for pair in _lines(reading) if is_plain else _pairs(reading):
         record = f"{shown}::{escape(names.give(pair.id))}"
         for place, text in enumerate(pair.texts):
-            yield _Listed(f"{record}#{place}", source, modified, text, pair)
+            yield _found(f"{record}#{place}", source, modified, text, pair)
+
+
+def _found(path: str, source: str, modified_ns: int, text: Text, pair: Pair) -> Found:
+    encoded = text.value.encode("utf-8", "surrogatepass")
+    about = {"kind": TEXT_KIND, "record": pair.id, "lang": text.lang, "field": text.field}
+    return Found(
+        path=path,
+        source=source,
+        bytes=len(encoded),
+        modified_ns=modified_ns,
+        described=True,
+        texts=(text.value,),
+        split=pair.split,
+        group=pair.group,
+        meta={**pair.meta, **{name: value for name, value in about.items() if value}},
+        content=content_of(encoded),
+    )
 
 
 def _pairs(reading: Reading) -> Iterator[Pair]:

@@ -31,7 +31,7 @@ from diptych.library.kinds import holds_texts
 from diptych.library.opened import Opened, disk_errors
 from diptych.library.store import lock
 from diptych.library.store.places import Place, open_place
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Store, cells
 from diptych.library.store.rows import location
 from diptych.library.view import Snapshots, open_view
 
@@ -204,25 +204,18 @@ class Reembedding:
 def _describe_again(source: Store, target: Store) -> None:
     """Bring over new descriptions, moves, and which rows went into the trash or came back."""
     columns = ["id", "path", "digest", "modified_ns", "meta", "deleted_at"]
-    have = _described(target, columns)
-    changed = [key[0] for key in _described(source, columns) - have]
+    have = set(cells(target, *columns, part="all"))
+    changed = [key[0] for key in set(cells(source, *columns, part="all")) - have]
     for part in _batches(iter(changed), _COMMIT):
         rows = {row.id: row for row in source.get(part, "all")}
         vectors = {row.id: row.vector for row in target.get(part, "all")}
         target.write([replace(row, vector=vectors[row.id]) for row in rows.values() if row.id in vectors])
 
 
-def _described(store: Store, columns: list[str]) -> set[tuple[Any, ...]]:
-    return {
-        cells for block in store.scan(columns, "all") for cells in zip(*(block[one] for one in columns), strict=True)
-    }
-
-
 def _contents(store: Store) -> Iterator[tuple[str, str, str, bool]]:
     """(id, path, content, whether it is in the trash) of every row."""
-    for block in store.scan(["id", "path", "content", "deleted_at"], "all"):
-        trashed = [at is not None for at in block["deleted_at"]]
-        yield from zip(block["id"], block["path"], block["content"], trashed, strict=True)
+    for identifier, path, content, deleted_at in cells(store, "id", "path", "content", "deleted_at", part="all"):
+        yield identifier, path, content, deleted_at is not None
 
 
 def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -16,7 +16,7 @@ from diptych.library.encoder import Encoder
 from diptych.library.images import Wanted, read_again
 from diptych.library.opened import Opened
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Store, cells, values
 from diptych.library.store.rows import Row, new_id
 
 from .problems import Problem
@@ -42,7 +42,7 @@ def difference(before: Iterable[Problem], after: Iterable[Problem]) -> Repair:
 
 def remove_leftovers(opened: Opened) -> None:
     """Half-written files and thumbnails of no row go; uploaded files of no row move to the folder `lost`."""
-    rows = [pair for block in opened.store().scan(["path", "content"], "all") for pair in _pairs(block)]
+    rows = list(cells(opened.store(), "path", "content", part="all"))
     for path in opened.thumbnails.orphans({content for _, content in rows}):
         path.unlink(missing_ok=True)
     for left in leftovers(opened):
@@ -59,7 +59,7 @@ def remove_leftovers(opened: Opened) -> None:
 
 def separate_ids(store: Store) -> None:
     """Give every row an id of its own. At no moment is a row in no version."""
-    seen = Counter(identifier for block in store.scan(["id"], "all") for identifier in block["id"])
+    seen = Counter(values(store, "id", "all"))
     taken = set(seen)
     for identifier in [one for one, count in seen.items() if count > 1]:
         rows = {(row.path, row.content): row for row in store.get([identifier], "all")}
@@ -75,9 +75,8 @@ def separate_ids(store: Store) -> None:
 def doubles(store: Store, folder: Path) -> list[Row]:
     """Of rows that share a path, all but one: the one whose image is there stays, else that of the lowest id."""
     by_path: defaultdict[str, list[Wanted]] = defaultdict(list)
-    for block in store.scan(["id", "path", "content"]):
-        for identifier, path, content in zip(block["id"], block["path"], block["content"], strict=True):
-            by_path[path].append(Wanted(identifier, path, content))
+    for identifier, path, content in cells(store, "id", "path", "content"):
+        by_path[path].append(Wanted(identifier, path, content))
     surplus: list[str] = []
     for ones in by_path.values():
         if len(ones) > 1:
@@ -103,8 +102,7 @@ def remake_thumbnails(store: Store, thumbnails: Thumbnails, folder: Path) -> int
     made = 0
     wanted = [
         Wanted("", path, content)
-        for block in store.scan(["path", "content"])
-        for path, content in _pairs(block)
+        for path, content in cells(store, "path", "content")
         if not thumbnails.is_whole(content)
     ]
     for one, image in read_again(wanted, folder):
@@ -113,7 +111,3 @@ def remake_thumbnails(store: Store, thumbnails: Thumbnails, folder: Path) -> int
                 thumbnails.write(one.content, thumbnail(decode(image, at_least=SIZE), SIZE))
                 made += 1
     return made
-
-
-def _pairs(block: dict[str, list[str]]) -> Iterable[tuple[str, str]]:
-    return zip(block["path"], block["content"], strict=True)

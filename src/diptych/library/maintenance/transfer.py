@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -75,13 +75,6 @@ class _Noted:
     hash: str  # BLAKE2b, 32 hex digits
 
 
-@runtime_checkable
-class _Sink(Protocol):
-    def add(self, name: str, source: bytes | Path) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class _FolderSink:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -124,6 +117,9 @@ class _TarSink:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
+
+
+_Sink = _FolderSink | _TarSink
 
 
 def export(opened: Opened, target: Path, progress: Progress = SILENT) -> Exported:

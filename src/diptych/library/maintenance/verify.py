@@ -16,6 +16,7 @@ from diptych.core.file_names import unescape
 from diptych.core.shapes import Float32
 from diptych.library.opened import Opened
 from diptych.library.rendering.thumbnails import Thumbnails
+from diptych.library.store.protocol import cells
 from diptych.library.store.rows import is_owned
 from diptych.library.view import Snapshot
 
@@ -33,7 +34,7 @@ def check(opened: Opened, old_generations: Sequence[Path]) -> Verdict:
     columns = ["id", "path", "content", "bytes", "modified_ns", "vector"]
     for block in store.scan(columns):
         problems += rows.take(block)
-    trashed = [one for block in store.scan(["id", "path", "content"], "trash") for one in _lines(block)]
+    trashed = list(cells(store, "id", "path", "content", part="trash"))
     problems += rows.take_trashed([identifier for identifier, _, _ in trashed])
     problems += _thumbnail_problems(opened.thumbnails, rows, {content for _, _, content in trashed})
     orphans = opened.uploads.orphans({*rows.paths, *(path for _, path, _ in trashed)})
@@ -100,10 +101,6 @@ class _CheckedRows:
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT))
         return [Problem("bad_vector", ids[row], f"its length is {lengths[row]:.4g}, expected 1") for row in wrong]
-
-
-def _lines(block: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    return zip(block["id"], block["path"], block["content"], strict=True)
 
 
 def _file_problems(path: str, size: int, modified_ns: int) -> list[Problem]:

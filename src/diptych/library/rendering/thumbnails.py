@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Store, values
 
 SIZE = 256  # pixels, longer side
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -39,7 +39,7 @@ class Thumbnails:
         """Remove those of contents that no row has any more, in the trash or out of it. Returns these contents."""
         gone = set(contents)
         if gone:
-            gone -= {one for block in store.scan(["content"], "all") for one in block["content"]}
+            gone -= set(values(store, "content", "all"))
         for content in gone:
             self.path(content).unlink(missing_ok=True)
         return gone

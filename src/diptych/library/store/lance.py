@@ -25,7 +25,7 @@ from diptych.core.shapes import Float32
 from . import leases
 from .lance_filter import literal, to_sql
 from .protocol import Part
-from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, kind_of, to_cells
+from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, new_columns, to_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .where import Where
 
@@ -263,14 +263,8 @@ class LanceStore:
         kinds = {"text": "string", "number": "double", "boolean": "boolean"}
         have = self._table.schema.names
         room = MOST_EXTRA_COLUMNS - (len(have) - len(STORED))
-        new: dict[str, str] = {}
-        for row in rows:
-            for key, value in row.meta.items():
-                name = column_name(key)
-                if value is not None and name not in have and name not in new and len(new) < room:
-                    new[name] = f"CAST(NULL AS {kinds[kind_of(value)]})"
-        if new:
-            self._table.add_columns(new)
+        if new := new_columns(rows, have, room):
+            self._table.add_columns({name: f"CAST(NULL AS {kinds[kind]})" for name, kind in new.items()})
 
     def _to_arrow(self, rows: Sequence[Row]) -> Any:
         import pyarrow as pa

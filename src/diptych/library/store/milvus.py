@@ -32,8 +32,8 @@ from diptych.library.card import Card
 
 from .milvus_filter import to_expression
 from .old_trash import WithOldTrash
-from .protocol import Part, Store
-from .row_codec import MOST_EXTRA_COLUMNS, cast, column_name, from_cells, kind_of, to_cells
+from .protocol import Part, Store, values
+from .row_codec import MOST_EXTRA_COLUMNS, cast, from_cells, new_columns, to_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .where import Where, holds
 
@@ -153,7 +153,7 @@ class MilvusPlace:
         if not self._has_old_trash:
             return []
         table = self._store(self._old_trash, f"trash.{_STATE}")
-        return table.get([identifier for block in table.scan(["id"], "all") for identifier in block["id"]], "all")
+        return table.get(list(values(table, "id", "all")), "all")
 
     def _drop_old_trash(self) -> None:
         with server_errors(self._address, "remove"):
@@ -361,13 +361,7 @@ class MilvusStore:
     def _learnt(self, rows: Sequence[Row]) -> dict[str, str]:
         """Metadata keys that no row had before, with their kinds."""
         known = self._extra()
-        new: dict[str, str] = {}
-        for row in rows:
-            for key, value in row.meta.items():
-                name = column_name(key)
-                if value is not None and name not in known and len(known) + len(new) < MOST_EXTRA_COLUMNS:
-                    new.setdefault(name, kind_of(value))
-        return new
+        return new_columns(rows, known, MOST_EXTRA_COLUMNS - len(known))
 
     def _note(self, columns: Mapping[str, str]) -> None:
         """A new version, and new columns: before a write, so that a crash leaves none unseen, and after it."""

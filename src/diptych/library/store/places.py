@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError
 from diptych.library.card import LANCE, Card
 
 from .old_trash import WithOldTrash
-from .protocol import Store
+from .protocol import Store, values
 from .rows import Row
 
 MILVUS = "milvus"
@@ -146,7 +146,7 @@ class LancePlace:
         if not self._has_old_trash():
             return []
         table = LanceStore(self.folder, self._dim, OLD_TRASH)
-        return table.get([identifier for block in table.scan(["id"]) for identifier in block["id"]])
+        return table.get(list(values(table, "id")))
 
     def _drop_old_trash(self) -> None:
         """Its name goes first, so that no reader meets half a table."""

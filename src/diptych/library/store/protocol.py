@@ -68,3 +68,14 @@ class Store(Scannable, Protocol):
     def compact(self, keep_seconds: float) -> None:
         """Merge small files and drop versions older than `keep_seconds`."""
         ...
+
+
+def cells(store: Store, *columns: str, part: Part = "live") -> Iterator[tuple[Any, ...]]:
+    """The values of some columns, but the vector, row by row."""
+    for block in store.scan(columns, part):
+        yield from zip(*(block[name] for name in columns), strict=True)
+
+
+def values(store: Store, column: str, part: Part = "live") -> Iterator[Any]:
+    """The values of one column."""
+    return (value for block in store.scan([column], part) for value in block[column])

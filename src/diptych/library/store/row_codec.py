@@ -8,7 +8,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,6 +108,17 @@ def kind_of(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
     return "number" if isinstance(value, int | float) else "text"
+
+
+def new_columns(rows: Iterable[Row], known: Container[str], room: int) -> dict[str, str]:
+    """Name -> kind of columns that the rows' metadata needs and that are not known, at most `room`."""
+    new: dict[str, str] = {}
+    for row in rows:
+        for key, value in row.meta.items():
+            name = column_name(key)
+            if value is not None and name not in known and len(new) < room:
+                new.setdefault(name, kind_of(value))
+    return new
 
 
 def cast(value: Any, kind: str) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from .protocol import Store
+from .protocol import Store, values
 from .rows import BROUGHT_BACK, Row
 
 BATCH_LENGTH = 16  # characters
@@ -80,9 +80,5 @@ def shown_time(at_ns: int) -> str:
 
 def newest_first(store: Store, only: Iterable[str] | None = None) -> list[Row]:
     """Rows of the trash, newest deletion first, then by id."""
-    wanted = (
-        [identifier for block in store.scan(["id"], "trash") for identifier in block["id"]]
-        if only is None
-        else list(only)
-    )
+    wanted = list(values(store, "id", "trash") if only is None else only)
     return sorted(store.get(wanted, "trash"), key=lambda row: (-deleted_ns(row), row.id))

@@ -9,6 +9,7 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32
+from diptych.library.store.protocol import values
 from diptych.library.store.where import Where
 
 from .protocol import Ranking, RowFacts
@@ -64,9 +65,7 @@ class RemoteView:
 
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
         """The next ids, and how many there are."""
-        found = (
-            self.matching(where) if where is not None else [one for block in self.scan(["id"]) for one in block["id"]]
-        )
+        found = self.matching(where) if where is not None else list(values(self._snapshots.store(), "id"))
         return [one for one in sorted(found) if one > after][:limit], len(found)
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
