@@ -68,7 +68,8 @@ CASES = (
     Case("data translate {pairs} --to es --engine ctranslate2:no-such-{source}-{target}", ("translate",)),
     Case("data mine {pairs} --out mined.jsonl"),
     Case("data emoji emoji", ("demo",)),
-    Case("train no-such.toml", ("train",)),
+    Case("train {heads}", ("train",)),
+    Case("train {fit} {pairs} --out fitted", ("fit",), runs=True),
     Case("distill no-such.toml --reranker no-such", ("train",)),
     Case("eval {pairs} --bootstrap 10 --out report.json"),
     Case("eval org/no-such-data --format huggingface", ("hub",)),
@@ -125,7 +126,10 @@ def make_inputs(folder: Path) -> dict[str, str]:
     write_lines(folder / "minimal.jsonl", [pair])
     named = {name: str(folder / name) for name in ("photos", "run", "library")}
     named |= {"source": "{source}", "target": "{target}"}  # stand for languages in the name of an engine
-    files = {"pairs": "pairs.jsonl", "minimal": "minimal.jsonl"}
+    sides = '\n[image]\ntower = "model:base"\nhead = "linear"\n[text]\ntower = "model:base"\nhead = "linear"\n'
+    (folder / "heads.toml").write_text(f'name = "heads"\nloss = "info_nce"{sides}')
+    (folder / "fit.toml").write_text(f'name = "fit"\ndim = 4\nfit = "cca"{sides}')
+    files = {"pairs": "pairs.jsonl", "minimal": "minimal.jsonl", "heads": "heads.toml", "fit": "fit.toml"}
     return named | {name: str(folder / file) for name, file in files.items()} | {"image": str(photos / "red-0.png")}
 
 

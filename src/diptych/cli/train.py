@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from shlex import quote
 
-from diptych.core.extras import need
+from diptych.core.extras import need, needed_by
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
@@ -43,11 +43,13 @@ def train(
         out: Folder of the run; runs/NAME when left out.
     """
     check_folder(out, "--out")
-    need("torch", "diptych train")
     from diptych import runs
     from diptych.runs.reading import left_out
 
-    settings = runs.read_config(config, set, common.seed)
+    with needed_by("diptych train"):
+        settings = runs.read_config(config, set, common.seed)
+    if not getattr(settings, "fit", None):  # heads computed in one step need no PyTorch
+        need("torch", "diptych train")
     run = runs.train(
         settings,
         source or None,

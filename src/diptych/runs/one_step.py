@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from diptych.core import registry
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float32
 from diptych.data.features import FeaturePairs
+from diptych.data.views import FULL
 from diptych.models.linear_map import LinearMap
 
 from .config import DualEncoderConfig
@@ -57,7 +59,8 @@ class OneStepRecipe(HeadsRecipe):
 
     def __init__(self, config: DualEncoderConfig, place: Place) -> None:
         fit_of(config)
-        super().__init__(config, place)
+        whole = dataclasses.replace(config.data, views=(FULL,))  # what the maps are computed from
+        super().__init__(dataclasses.replace(config, data=whole), place)
 
     def fit(self) -> Fitted:
         """Compute both heads, and measure them."""
