@@ -47,7 +47,7 @@ def test_it_runs_without_pytorch_and_its_model_opens(tmp_path: Path) -> None:
 def test_fitting_finds_what_the_base_model_does_not(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run(["demo", "--source", str(shapes), "--folder", str(tmp_path / "demo"), "--json"]) == 0
+    assert run(["demo", str(shapes), "--folder", str(tmp_path / "demo"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     whole = next(row for row in told["recall_at_10"] if row["language"] == "all")
     assert whole["after"] >= whole["before"]
