@@ -74,14 +74,14 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(whole: Path, 
 @pytest.mark.parametrize("calls", [1, 2, 4, 5])
 def test_interrupted_in_validation_it_goes_on_to_the_very_same_weights(whole: Path, tmp_path: Path, calls: int) -> None:
     broken = Toy(tmp_path)
-    validate = broken.trainer._validate
+    validate = broken.trainer.validate
 
     def interrupted() -> Mapping[str, float]:
         if broken.validated == calls - 1:
             raise KeyboardInterrupt
         return validate()
 
-    broken.trainer._validate = interrupted
+    broken.trainer.validate = interrupted
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
     resumed = Toy(tmp_path)
@@ -189,7 +189,7 @@ def test_weights_that_are_no_numbers_never_reach_a_checkpoint(tmp_path: Path) ->
 
 
 def scored(toy: Any, scores: list[float]) -> Any:
-    toy.trainer._validate = lambda: {"score": scores.pop(0)}
+    toy.trainer.validate = lambda: {"score": scores.pop(0)}
     return toy
 
 
@@ -232,7 +232,7 @@ def test_auto_says_what_it_chose_and_a_run_that_goes_on_keeps_it(
 
     here(True, "the CPU has units")
     begun = Toy(tmp_path, precision="auto", progress=Said())
-    begun.trainer._validate = interrupt_at(begun, 2)
+    begun.trainer.validate = interrupt_at(begun, 2)
     with pytest.raises(KeyboardInterrupt):
         begun.fit()
     assert "precision bf16-mixed: the CPU has units" in capsys.readouterr().out
@@ -270,7 +270,7 @@ def test_auto_and_what_it_stood_for_are_the_same_settings(
 
 def interrupt_at(run: Any, epoch: int) -> Any:
     """A validation that is interrupted there."""
-    plain = run.trainer._validate
+    plain = run.trainer.validate
 
     def validate() -> Mapping[str, float]:
         if run.validated == epoch:

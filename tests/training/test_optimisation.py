@@ -79,13 +79,13 @@ def test_in_a_run_frozen_weights_are_untouched_before_their_epoch(tmp_path: Path
     run = _rebuilt(run)
     before = copy.deepcopy(run.module.state_dict())
     same = []
-    validate = run.trainer._validate
+    validate = run.trainer.validate
 
     def watched() -> object:
         same.append({name: bool(torch.equal(value, before[name])) for name, value in run.module.named_parameters()})
         return validate()
 
-    run.trainer._validate = watched  # type: ignore[assignment]
+    run.trainer.validate = watched  # type: ignore[assignment]
     run.fit()
     assert [epoch["text.0.weight"] for epoch in same] == [True, True, False]
     assert [epoch["image.0.weight"] for epoch in same] == [False, False, False]
@@ -115,7 +115,7 @@ def test_the_average_by_hand() -> None:
 def test_the_average_is_what_is_validated_and_saved(tmp_path: Path) -> None:
     run = PairRun(tmp_path, loss={"name": "info_nce"}, settings={"ema": 0.9, "epochs": 1})
     module, seen = run.module, []
-    validate = run.trainer._validate
+    validate = run.trainer.validate
     averages: list[torch.Tensor] = []
     step = run.trainer.optimiser.step
 
@@ -133,7 +133,7 @@ def test_the_average_is_what_is_validated_and_saved(tmp_path: Path) -> None:
 
     start = module.image[0].weight.detach().clone()
     run.trainer.optimiser.step = stepped  # type: ignore[method-assign,assignment]
-    run.trainer._validate = watched  # type: ignore[assignment]
+    run.trainer.validate = watched  # type: ignore[assignment]
     run.fit()
     torch.testing.assert_close(seen[0], averages[-1])
     best, last = (checkpoints.read(tmp_path / name) for name in (BEST, LAST))

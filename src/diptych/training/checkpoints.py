@@ -33,8 +33,6 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 RUN_FILES = (LAST, BEST, *logs.LOG_FILES)  # all that a run writes, beside the folder of TensorBoard
 
 _MODULE, _OPTIMISER, _RANDOM, _AVERAGE = "module/", "optimiser/", "random/", "average/"
-# PyTorch's mapping of a file that was replaced meanwhile is a RuntimeError
-_UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -86,23 +84,14 @@ def read(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as stored:
             facts = json.loads(stored.metadata()["diptych"])
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}
-    except _UNREADABLE as error:
+    # PyTorch's mapping of a file that was replaced meanwhile is a RuntimeError
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} is not a checkpoint of ours ({error}); remove it to start anew") from error
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
     return Checkpoint(under(_MODULE), under(_OPTIMISER), under(_RANDOM), facts, under(_AVERAGE))
-
-
-def read_facts(path: Path) -> Mapping[str, Any] | None:
-    """The facts of a checkpoint alone; None where there is none that can be read."""
-    try:
-        with safe_open(path, framework="pt") as stored:
-            facts: Mapping[str, Any] = json.loads(stored.metadata()["diptych"])
-    except _UNREADABLE:
-        return None
-    return facts
 
 
 def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer, *, process: int = 0) -> None:
@@ -146,6 +135,7 @@ class RunState:
     unscored: int = 0  # epochs whose validation score was not finite
 
 
+@dataclass(eq=False)
 class Checkpoints:
     """Writes `last` (all that the next step depends on) and `best` (weights alone); only the first process writes.
 
@@ -157,24 +147,22 @@ class Checkpoints:
         settings: how often within an epoch.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        fabric: Any,
-        module: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        average: AveragedWeights | None,
-        identity: Mapping[str, Any],
-        settings: TrainingSettings,
-    ) -> None:
-        self._folder = folder
-        self._fabric = fabric
-        self._module = module
-        self._optimiser = optimiser
-        self._average = average
-        self._scaler = scaler_of(fabric)
-        self._origin = {"identity": dict(identity), "processes": fabric.world_size, "precision": settings.precision}
-        self._timer = Timer(settings.checkpoint_minutes, settings.checkpoint_steps)
+    folder: Path
+    fabric: Any
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: AveragedWeights | None
+    identity: Mapping[str, Any]
+    settings: TrainingSettings
+
+    def __post_init__(self) -> None:
+        self._scaler = scaler_of(self.fabric)
+        self._timer = Timer(self.settings.checkpoint_minutes, self.settings.checkpoint_steps)
+        self._origin = {
+            "identity": dict(self.identity),
+            "processes": self.fabric.world_size,
+            "precision": self.settings.precision,
+        }
 
     def due(self) -> bool:
         """Whether it is time to write. Call it after each step."""
@@ -183,68 +171,68 @@ class Checkpoints:
     def save_last(self, state: RunState) -> None:
         """Write all that the next step depends on. Every process must call it."""
         random = randomness.snapshot()
-        if self._fabric.world_size > 1:
-            random = {key: torch.stack(all_gather(value, self._fabric)).cpu() for key, value in random.items()}
-        if self._fabric.is_global_zero:
+        if self.fabric.world_size > 1:
+            random = {key: torch.stack(all_gather(value, self.fabric)).cpu() for key, value in random.items()}
+        if self.fabric.is_global_zero:
             facts = {**asdict(state), "scaler": self._scaler.state_dict() if self._scaler else None, **self._origin}
-            average = self._average.average if self._average else None
-            write(self._folder / LAST, self._module, self._optimiser, facts, random=random, average=average)
+            average = self.average.average if self.average else None
+            write(self.folder / LAST, self.module, self.optimiser, facts, random=random, average=average)
         self._timer.restart()
 
     def save_best(self, state: RunState) -> None:
         """Write the weights alone: the same bytes in every run with one seed."""
-        if self._fabric.is_global_zero:
+        if self.fabric.is_global_zero:
             facts = {"epoch": state.epoch, "best_score": state.best_score, "best_epoch": state.best_epoch}
-            write(self._folder / BEST, self._module, None, facts | self._origin, random={})
+            write(self.folder / BEST, self.module, None, facts | self._origin, random={})
 
     def load_best(self) -> None:
         """Put the best weights into the module, on every process."""
-        found = dict(read(self._folder / BEST).module) if self._fabric.is_global_zero else None
-        self._module.load_state_dict(broadcast(found, self._fabric))
-        self._module.eval()
+        found = dict(read(self.folder / BEST).module) if self.fabric.is_global_zero else None
+        self.module.load_state_dict(broadcast(found, self.fabric))
+        self.module.eval()
 
     def resume(self, progress: Progress) -> RunState:
         """Resume from the last checkpoint, or begin. Every process must call it.
 
         Raises ConfigError when the checkpoint is of a run with another identity or number of processes.
         """
-        path = self._folder / LAST
+        path = self.folder / LAST
         found = None
-        if self._fabric.is_global_zero:
-            _remove_half_written(self._folder)
+        if self.fabric.is_global_zero:
+            _remove_half_written(self.folder)
             found = read(path) if path.exists() else None
-        found = broadcast(found, self._fabric)
+        found = broadcast(found, self.fabric)
         self._timer.restart()
         if found is None:
             self._synchronise()
             return RunState()
         self._require_same_origin(found.facts)
-        restore(found, self._module, self._optimiser, process=self._fabric.global_rank)
-        if self._average:
-            self._average.load(found.average)
+        restore(found, self.module, self.optimiser, process=self.fabric.global_rank)
+        if self.average:
+            self.average.load(found.average)
         if self._scaler:
             self._scaler.load_state_dict(found.facts["scaler"])
         state = RunState(**{key: found.facts[key] for key in asdict(RunState()) if key in found.facts})
         within = f", batch {state.batch} of epoch {state.epoch + 1}" if state.batch else ""
-        progress.say(f"going on after epoch {state.epoch}{within} of {self._folder}")
+        progress.say(f"going on after epoch {state.epoch}{within} of {self.folder}")
         return state
 
     def _require_same_origin(self, facts: Mapping[str, Any]) -> None:
         then = {**facts["identity"], "processes": facts.get("processes", 1)}
-        changed = differences(then, {**self._origin["identity"], "processes": self._fabric.world_size})
+        changed = differences(then, {**self._origin["identity"], "processes": self.fabric.world_size})
         if precision_of(facts) == self._origin["precision"]:  # "auto" and what it stood for are the same
             changed = [change for change in changed if not change.partition(":")[0].endswith("precision")]
         if changed:
             raise ConfigError(
-                f"{self._folder} holds a run with other settings ({'; '.join(changed)}); "
+                f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
                 "choose another --out, or pass --fresh to start anew"
             )
 
     def _synchronise(self) -> None:
         """The same weights on all processes, but other random numbers, so that their dropouts differ."""
-        if self._fabric.world_size > 1:
-            self._module.load_state_dict(broadcast(self._module.state_dict(), self._fabric))
-            torch.manual_seed(torch.initial_seed() + self._fabric.global_rank)
+        if self.fabric.world_size > 1:
+            self.module.load_state_dict(broadcast(self.module.state_dict(), self.fabric))
+            torch.manual_seed(torch.initial_seed() + self.fabric.global_rank)
 
 
 class Timer:
@@ -280,24 +268,17 @@ def chosen_precision(folder: Path, wanted: str, device: str) -> tuple[str, str]:
     if wanted != "auto":
         return wanted, "as the settings say"
     here, why = precision_for(device)
-    facts = read_facts(folder / LAST)
-    if facts is None:
+    try:
+        begun = precision_of(read(folder / LAST).facts)
+    except ModelError:  # there is none, or `resume` will say that it is damaged
         return here, why
-    begun = precision_of(facts)
     other = "" if begun == here else f"; here it would be {here}: {why}"
     return begun, f"the run that goes on was begun in it{other}"
 
 
 def precision_of(facts: Mapping[str, Any]) -> str:
-    """What a checkpoint's run is computed in; older ones have it in their config alone."""
-
-    def named(value: Any) -> str | None:
-        if not isinstance(value, Mapping):
-            return None
-        own = value.get("precision")
-        return own if isinstance(own, str) else next(filter(None, map(named, value.values())), None)
-
-    return named(facts) or "32-true"
+    """What a checkpoint's run is computed in."""
+    return str(facts.get("precision", "32-true"))
 
 
 def remove_run(folder: Path) -> None:

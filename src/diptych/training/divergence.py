@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +29,7 @@ class _Noted:
     rows: BatchRows
 
 
+@dataclass
 class DivergenceMonitor:
     """Collects the losses and gradient norms of an epoch's batches.
 
@@ -41,12 +42,11 @@ class DivergenceMonitor:
         name_rows: the records' names of a batch, for the error.
     """
 
-    def __init__(self, folder: Path, epoch: int, batches: int, name_rows: NameRows | None) -> None:
-        self._folder = folder
-        self._epoch = epoch
-        self._batches = batches
-        self._name_rows = name_rows
-        self._noted: list[_Noted] = []
+    folder: Path
+    epoch: int
+    batches: int
+    name_rows: NameRows | None
+    _noted: list[_Noted] = field(default_factory=list)
 
     def loss(self, value: Tensor, batch: int, rows: BatchRows) -> None:
         """Note the loss of batch number `batch`, from 0."""
@@ -66,10 +66,10 @@ class DivergenceMonitor:
         return [value for each, value in zip(noted, values, strict=True) if each.what == "loss"]
 
     def _diverged(self, noted: _Noted, value: float) -> DivergedError:
-        names = list(self._name_rows(noted.rows)) if self._name_rows else []
+        names = list(self.name_rows(noted.rows)) if self.name_rows else []
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         records = f"; its records: {', '.join(names[:_NAMED])}{more}" if names else ""
         return DivergedError(
-            f"the {noted.what} is {value} in epoch {self._epoch + 1}, batch {noted.batch + 1} of {self._batches}"
-            f"{records}; the last good checkpoint is kept in {self._folder}; try a lower learning_rate or clip"
+            f"the {noted.what} is {value} in epoch {self.epoch + 1}, batch {noted.batch + 1} of {self.batches}"
+            f"{records}; the last good checkpoint is kept in {self.folder}; try a lower learning_rate or clip"
         )

@@ -65,6 +65,7 @@ class FitResult:
     unscored: int = 0  # epochs whose validation score was not finite, so that they could not be the best
 
 
+@dataclass(eq=False)
 class Trainer:
     """Fits a module.
 
@@ -86,60 +87,48 @@ class Trainer:
         device: auto, cpu, cuda or cuda:N.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        step: Callable[[BatchRows], Tensor] | Objective,
-        validate: Callable[[], Mapping[str, float]],
-        order: BatchOrder,
-        settings: TrainingSettings,
-        folder: Path,
-        *,
-        identity: Mapping[str, Any],
-        report: Callable[[], Mapping[str, Any]] = dict,
-        report_step: Callable[[], Mapping[str, float]] = dict,
-        start_epoch: Callable[[int], None] = _nothing,
-        start_step: Callable[[float], None] = _nothing,
-        images: ImageLoader | None = None,
-        name_rows: NameRows | None = None,
-        device: str = "auto",
-        title: str = "",
-        progress: Progress = SILENT,
-    ) -> None:
-        self.order = order
-        self.precision, self._why = chosen_precision(folder, settings.precision, device)
-        settings = dataclasses.replace(settings, precision=self.precision)
-        self.settings = settings
-        self.folder = folder
-        self.identity = dict(identity)
-        self.objective: Objective = step if isinstance(step, Objective) else Direct(step)
-        if settings.chunk and not isinstance(self.objective, Contrastive):
+    module: nn.Module
+    step: Callable[[BatchRows], Tensor] | Objective
+    validate: Callable[[], Mapping[str, float]]
+    order: BatchOrder
+    settings: TrainingSettings
+    folder: Path
+    _: dataclasses.KW_ONLY
+    identity: Mapping[str, Any]
+    report: Callable[[], Mapping[str, Any]] = dict
+    report_step: Callable[[], Mapping[str, float]] = dict
+    start_epoch: Callable[[int], None] = _nothing
+    start_step: Callable[[float], None] = _nothing
+    images: ImageLoader | None = None
+    name_rows: NameRows | None = None
+    device: str = "auto"
+    title: str = ""
+    progress: Progress = SILENT
+
+    def __post_init__(self) -> None:
+        precision, self._why = chosen_precision(self.folder, self.settings.precision, self.device)
+        self.settings = dataclasses.replace(self.settings, precision=precision)
+        self.objective: Objective = self.step if isinstance(self.step, Objective) else Direct(self.step)
+        if self.settings.chunk and not isinstance(self.objective, Contrastive):
             raise ConfigError(
-                f"training.chunk = {settings.chunk} cuts the embeddings of a contrastive batch, and this training has "
-                "none; set it to 0, and lower batch_size or raise accumulate where memory is short"
+                f"training.chunk = {self.settings.chunk} cuts the embeddings of a contrastive batch, and this training "
+                "has none; set it to 0, and lower batch_size or raise accumulate where memory is short"
             )
-        self._validate = validate
-        self._report = report
-        self._report_step = report_step
-        self._start_epoch = start_epoch
-        self._start_step = start_step
-        self._images = images
-        self._name_rows = name_rows
-        self._title = title
-        self.fabric = launch(device, settings)
+        self.fabric = launch(self.device, self.settings)
         self._is_first = bool(self.fabric.is_global_zero)
-        self._progress = progress if self._is_first else SILENT
+        if not self._is_first:
+            self.progress = SILENT
         if self.fabric.world_size > 1:
-            module = sync_batch_norms(module)
-        self.module = module.to(self.fabric.device)
-        self.optimiser = optimisation.build(module, settings)
+            self.module = sync_batch_norms(self.module)
+        self.module = self.module.to(self.fabric.device)
+        self.optimiser = optimisation.build(self.module, self.settings)
         self._learning = [each for group in self.optimiser.param_groups for each in group["params"]]
-        self._freeze = optimisation.WarmUpFreeze(module)
-        self._average = AveragedWeights(module, settings.ema) if settings.ema else None
+        self._freeze = optimisation.WarmUpFreeze(self.module)
+        self._average = AveragedWeights(self.module, self.settings.ema) if self.settings.ema else None
         self._checkpoints = Checkpoints(
-            folder, self.fabric, self.module, self.optimiser, self._average, self.identity, settings
+            self.folder, self.fabric, self.module, self.optimiser, self._average, self.identity, self.settings
         )
-        self._steps_an_epoch = -(-order.batches // settings.accumulate)
+        self._steps_an_epoch = -(-self.order.batches // self.settings.accumulate)
         self._direct = self.objective if isinstance(self.objective, Direct) else None
         if self._direct:
             self._direct.distribute(self.module, self.fabric)
@@ -151,11 +140,11 @@ class Trainer:
         weights are not finite, or when no epoch's validation score is.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._progress.say(f"precision {self.precision}: {self._why}")
-        state = self._checkpoints.resume(self._progress)
+        self.progress.say(f"precision {self.settings.precision}: {self._why}")
+        state = self._checkpoints.resume(self.progress)
         self._logger = self._open_logs(state)
         try:
-            with self._images.running() if self._images else contextlib.nullcontext():
+            with self.images.running() if self.images else contextlib.nullcontext():
                 while state.epoch < self.settings.epochs and not self._out_of_patience(state):
                     self._train_epoch(state)
                     self._close_epoch(state)
@@ -166,7 +155,7 @@ class Trainer:
                 else "nothing was kept yet"
             )
             where = f"in epoch {state.epoch + 1}" if state.batch or not state.epoch else f"after epoch {state.epoch}"
-            self._progress.say(f"interrupted {where}; {kept}")
+            self.progress.say(f"interrupted {where}; {kept}")
             raise
         finally:
             self._logger.close()
@@ -183,7 +172,7 @@ class Trainer:
             state.epoch,
             state.seconds,
             self._logger.rows,
-            self.precision,
+            self.settings.precision,
             state.unscored,
         )
 
@@ -191,13 +180,13 @@ class Trainer:
         """The batches of an epoch that are left."""
         self.module.train()
         self._freeze.start_epoch(state.epoch)
-        self._start_epoch(state.epoch)
+        self.start_epoch(state.epoch)
         self.objective.check(self.module)
         check_norms(self.module, self.fabric.world_size)
         self.optimiser.zero_grad(set_to_none=True)
         self._logger.start_epoch()
         self._clock = time.perf_counter()
-        monitor = DivergenceMonitor(self.folder, state.epoch, self.order.batches, self._name_rows)
+        monitor = DivergenceMonitor(self.folder, state.epoch, self.order.batches, self.name_rows)
         losses: list[Tensor] = []
         pairs = 0
         for number, rows in enumerate(self._batches_left(state), state.batch):
@@ -205,7 +194,7 @@ class Trainer:
             is_last = len(losses) + 1 == self.settings.accumulate or number + 1 == self.order.batches
             if not losses:
                 self._set_rate(state)
-            self._start_step(done / (self.settings.epochs * self.order.batches))
+            self.start_step(done / (self.settings.epochs * self.order.batches))
             with contextlib.nullcontext() if is_last or not self._direct else self._direct.postponed():
                 losses.append(self.objective.backward(rows, self.fabric))
             monitor.loss(losses[-1], number, rows)
@@ -243,9 +232,9 @@ class Trainer:
 
     def _batches_left(self, state: RunState) -> Iterator[BatchRows]:
         left: Iterator[BatchRows] = itertools.islice(self.order.epoch(state.epoch), state.batch, None)
-        if self._images:
-            left = self._images.load(state.epoch, left, self.fabric)
-        return self._progress.track(left, f"epoch {state.epoch + 1}", total=self.order.batches - state.batch)
+        if self.images:
+            left = self.images.load(state.epoch, left, self.fabric)
+        return self.progress.track(left, f"epoch {state.epoch + 1}", total=self.order.batches - state.batch)
 
     def _step_of(self, state: RunState) -> int:
         """Number of the next step, from 0."""
@@ -297,7 +286,7 @@ class Trainer:
             "loss": float(torch.stack(losses).mean()),
             "learning_rate": self._rate_at(step),
             "gradient_norm": length if math.isfinite(length) else None,
-            **self._report_step(),
+            **self.report_step(),
         }
         self._logger.add_step(step + 1, row)
 
@@ -319,27 +308,27 @@ class Trainer:
             score = measured["score"]
             if not math.isfinite(score):
                 state.unscored += 1
-                self._progress.say(
+                self.progress.say(
                     f"epoch {state.epoch}: the validation score is {score}, no number; this epoch cannot be the best"
                 )
             elif score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch
                 self._checkpoints.save_best(state)
         steps = self._step_of(state)
-        numbers = {**measured, **self._report(), **(self._images.report() if self._images else {})}
+        numbers = {**measured, **self.report(), **(self.images.report() if self.images else {})}
         row = {"epoch": state.epoch, "loss": round(loss, 5), **{name: _or_none(each) for name, each in numbers.items()}}
         row |= {"learning_rate": self._rate_at(steps - 1), "seconds": round(state.seconds, 1)}
         self._logger.add_epoch(row, steps)
         self._count_seconds(state)
         self._checkpoints.save_last(state)
         best = f"best {state.best_score:.1f}" if state.best_epoch else "no best yet"
-        self._progress.say(f"epoch {state.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  {best}")
+        self.progress.say(f"epoch {state.epoch}/{self.settings.epochs}  loss {loss:.3f}  rsum {score:.1f}  {best}")
 
     def _measure(self) -> dict[str, float]:
         measured: dict[str, float] = {}
         if self._is_first:
             with torch.inference_mode():
-                measured = dict(self._validate())
+                measured = dict(self.validate())
         shared: dict[str, float] = broadcast(measured, self.fabric)
         return shared
 
@@ -353,8 +342,8 @@ class Trainer:
             self._step_of(state),
             every=self.settings.log_steps,
             tensorboard=self.settings.tensorboard,
-            title=self._title,
-            progress=self._progress,
+            title=self.title,
+            progress=self.progress,
             enabled=self._is_first,
         )
 

@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ LOG_FILES = (STEPS, CURVE, *EPOCHS)
 _LONGEST_PAUSE = 30.0  # seconds after which a step gets a line, whatever its number
 
 
+@dataclass(eq=False)
 class RunLogger:
     """All logs of a run. Only the first process writes them.
 
@@ -32,30 +34,28 @@ class RunLogger:
         every: steps between two lines of `steps.jsonl`; 0 is none.
         tensorboard: write event files too.
         title: of the curve.
+        progress: told when the package of TensorBoard is missing.
         enabled: False writes nothing.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        epochs: int,
-        steps: int,
-        *,
-        every: int,
-        tensorboard: bool,
-        title: str,
-        progress: Progress,
-        enabled: bool = True,
-    ) -> None:
-        self._folder = folder
-        self._title = title
-        self._every = every if enabled else 0
-        self._epochs = EpochLog(folder)
-        self._enabled = enabled
-        if enabled:
-            self._epochs.restore(epochs)
-        self._steps = StepLog(folder, steps) if self._every else None
-        self._board = TensorBoard(folder, steps, progress) if enabled and tensorboard else None
+    folder: Path
+    epochs: int
+    steps: int
+    _: KW_ONLY
+    every: int
+    tensorboard: bool
+    title: str
+    progress: Progress
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        self._epochs = EpochLog(self.folder)
+        self._steps: StepLog | None = None
+        self._board: Any = None
+        if self.enabled:
+            self._epochs.restore(self.epochs)
+            self._steps = StepLog(self.folder, self.steps) if self.every else None
+            self._board = _tensorboard(self.folder, self.steps, self.progress) if self.tensorboard else None
         self.start_epoch()
 
     @property
@@ -70,9 +70,9 @@ class RunLogger:
     def wants(self, step: int, pairs: int) -> bool:
         """Whether step number `step` (from 1), of so many pairs, gets a line. Call it after each step."""
         self._pairs += pairs
-        if not self._every:
+        if not self._steps:
             return False
-        return step % self._every == 0 or time.perf_counter() - self._since >= _LONGEST_PAUSE
+        return step % self.every == 0 or time.perf_counter() - self._since >= _LONGEST_PAUSE
 
     def add_step(self, step: int, row: Mapping[str, Any]) -> None:
         """Write a step's line."""
@@ -80,18 +80,20 @@ class RunLogger:
         line = {"step": step, **row, "pairs_per_second": round(speed, 1)}
         if self._steps:
             self._steps.add(line)
-        if self._board:
-            self._board.add("step", {key: line[key] for key in line.keys() - {"step", "epoch", "batch"}}, step)
+        self._add_to_board("step", line, step)
         self.start_epoch()
 
     def add_epoch(self, row: Mapping[str, Any], step: int) -> None:
         """Write an epoch's row, and draw the curve anew."""
-        if not self._enabled:
-            return
-        self._epochs.add(row)
-        if self._board:
-            self._board.add("epoch", {key: value for key, value in row.items() if key != "epoch"}, step)
-        draw_curve(self.rows, self._folder / CURVE, self._title)
+        if self.enabled:
+            self._epochs.add(row)
+            self._add_to_board("epoch", row, step)
+            draw_curve(self.rows, self.folder / CURVE, self.title)
+
+    def _add_to_board(self, group: str, row: Mapping[str, Any], step: int) -> None:
+        for name, value in row.items() if self._board else ():
+            if isinstance(value, int | float) and name not in ("step", "epoch", "batch"):
+                self._board.add_scalar(f"{group}/{name}", value, step)
 
     def close(self) -> None:
         """Close the files."""
@@ -164,29 +166,15 @@ def _step_of(line: bytes) -> float:
         return float("inf")
 
 
-class TensorBoard:
-    """The same numbers as event files in `folder/tensorboard`; says so once and does nothing without the package."""
-
-    def __init__(self, folder: Path, step: int, progress: Progress) -> None:
-        self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            progress.say("no TensorBoard files: its package is not installed; run: pip install tensorboard")
-            return
-        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)
-
-    def add(self, group: str, row: Mapping[str, Any], step: int) -> None:
-        """Write each number of `row` as `group/name` at `step`."""
-        if self._writer is not None:
-            for name, value in row.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(f"{group}/{name}", value, step)
-
-    def close(self) -> None:
-        """Flush and close."""
-        if self._writer is not None:
-            self._writer.close()
+def _tensorboard(folder: Path, step: int, progress: Progress) -> Any:
+    """A writer of event files in `folder/tensorboard`; None, and a word about it, without the package."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        progress.say("no TensorBoard files: its package is not installed; run: pip install tensorboard")
+        return None
+    writer: Any = SummaryWriter
+    return writer(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)
 
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
