@@ -186,7 +186,7 @@ def test_help_has_examples(diptych):
         (("--videos", "--reranker", "runs/cross-encoder/model"), "--reranker would do nothing beside --videos"),
         (("--videos", "--format", "csv", "--max-megapixels", 3), "--format and --max-megapixels would do nothing"),
         (("--texts", "--videos"), "--videos would do nothing beside --texts"),
-        (("--texts", "--reranker", "x", "--workers", 4), "--reranker and --workers would do nothing beside --texts"),
+        (("--texts", "--reranker", "x", "--workers", 4), "--workers and --reranker would do nothing beside --texts"),
         (("--moment-frames", 2), "--moment-frames would do nothing without --videos"),
     ],
 )

@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 
 USAGE = 2
 INTERRUPTED = 130
-RESUMED = {
-    "index",
-    "train",
-    "distill",
-    "demo",
-    "generator draw",
-    "data translate",
-    "library reembed",
-    "rerank prepare",
-}
 LIBRARY = "DIPTYCH_LIBRARY"  # the environment's name for --library of every command
 
 
@@ -95,9 +85,9 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if debug:
             raise
-        goes_on = not RESUMED.isdisjoint({arguments[0], " ".join(arguments[:2])} if arguments else ())
         kept = str(stop) if isinstance(stop, Interrupted) else "what was finished is kept"
-        more = f"{kept}; run the same command to go on" if goes_on else "nothing was written"
+        resumes = bool(arguments) and getattr(find(arguments)[1], "resumes", False)
+        more = f"{kept}; run the same command to go on" if resumes else "nothing was written"
         print(f"diptych: interrupted; {more}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

@@ -9,10 +9,9 @@ from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
-from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions
 
-from .outputs import JSON, MARKDOWN, PNG, check_file
+from .outputs import JSON, MARKDOWN, PNG, check_file, write
 from .shared import Common
 from .sources import Reading
 
@@ -93,11 +92,9 @@ def compare(
         relevance=relevance,
     )
     page = found.table(metrics)
-    if out is not None:
-        write_json(out, found.to_json())
-    if markdown is not None:
-        write_bytes(markdown, page.encode())
+    write(out, found.to_json())
+    write(markdown, page)
     if plot is not None:
-        write_bytes(plot, draw_bars(found))
+        write(plot, draw_bars(found))
         common.progress().say(f"plot: {plot}")
     common.show(found.to_json(), page, found.notes)

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
-from .outputs import JSON, MARKDOWN, PNG, check_file
+from .outputs import JSON, MARKDOWN, PNG, check_file, write
 from .shared import Common, ModelAddress
 from .sources import Reading, not_trained_on
 
@@ -81,14 +80,12 @@ def evaluate(
     chosen = not_trained_on(open_source(source, options), [encoder], common)
     measured = measure(encoder, chosen, task, progress=common.progress())
     report = measured.report
-    if out is not None:
-        write_json(out, report.to_json(ranks=True))
-    if markdown is not None:
-        write_bytes(markdown, report.to_markdown().encode())
+    write(out, report.to_json(ranks=True))
+    write(markdown, report.to_markdown())
     if sheet is not None:
         from diptych.inspection.sheet import draw_measured
 
         drawn = draw_measured(measured, encoder.preprocess, how=sheet_queries, count=sheet_count, seed=common.seed or 0)
-        write_bytes(sheet, drawn)
+        write(sheet, drawn)
         common.progress().say(f"retrieval sheet: {sheet}")
     common.show(report.to_json(), report.to_markdown())

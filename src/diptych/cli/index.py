@@ -1,9 +1,10 @@
 """`diptych index`."""
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
@@ -17,9 +18,6 @@ from diptych.library.indexing import UNDONE, IndexReport
 from .outputs import check_folder
 from .shared import MOST_LISTED, Common, LibraryFolder, ModelAddress, RerankerAddress
 
-_WORKERS, _BATCH = 2, 32
-_MEGAPIXELS, _MEGABYTES = 50.0, 20.0
-_SECONDS, _FRAMES = 5.0, 4
 _MODEL = """Dual encoder of a new library: a shipped model's name, or a model folder; base when left out. A library
 keeps to the model it was made with."""
 _RERANKER = """Also store this cross-encoder's tokens of each image, as diptych rerank prepare does: its model folder,
@@ -33,17 +31,17 @@ def index(
     format: str | None = None,
     encoding: str | None = None,
     text_columns: tuple[str, ...] = (),
-    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _WORKERS,
-    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = _BATCH,
-    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGAPIXELS,
-    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _MEGABYTES,
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
+    batch_size: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 32,
+    max_megapixels: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 50.0,
+    max_megabytes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 20.0,
     store: str | None = None,
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     prune: bool = False,
     videos: bool = False,
     texts: bool = False,
-    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = _SECONDS,
-    moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = _FRAMES,
+    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
+    moment_frames: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
     common: Common = Common(),
 ) -> None:
     """Put images into a library, or bring it up to date.
@@ -82,6 +80,7 @@ def index(
         moment_frames: Frames that stand for a moment.
         prune: Also put into the trash what is not found because its whole folder is missing or empty.
     """
+    given = dict(locals())
     if videos:
         need("av", "diptych index --videos")
     if reranker is not None:
@@ -91,37 +90,19 @@ def index(
     from diptych.library import IndexOptions
     from diptych.library.sources import survey
 
-    _check_flags(
-        "--texts" if texts else "--videos" if videos else "",
-        {
-            "--videos": videos,
-            "--reranker": reranker is not None,
-            "--format": format is not None,
-            "--encoding": encoding is not None,
-            "--text-columns": bool(text_columns),
-            "--workers": workers != _WORKERS,
-            "--batch-size": batch_size != _BATCH,
-            "--max-megapixels": max_megapixels != _MEGAPIXELS,
-            "--max-megabytes": max_megabytes != _MEGABYTES,
-            "--moment-seconds": moment_seconds != _SECONDS,
-            "--moment-frames": moment_frames != _FRAMES,
-            "--prune": prune,
-        },
-    )
+    _check_flags("--texts" if texts else "--videos" if videos else "", given)
     source = SourceOptions(format=format, encoding=encoding, text_columns=text_columns)
     progress = common.progress()
-    if texts:
-        made = _opened(library, model, store).index_texts(paths, source=source, progress=progress)
-        common.show(made.to_json(), _described(made, library), made.notes)
-        _check_any(made, "texts")
-        return
-    if videos:
-        from diptych.data.video import MomentPlan
+    if texts or videos:
+        opened = _opened(library, model, store)
+        if texts:
+            made = opened.index_texts(paths, source=source, progress=progress)
+        else:
+            from diptych.data.video import MomentPlan
 
-        plan = MomentPlan(moment_seconds, moment_frames)
-        made = _opened(library, model, store).index_videos(paths, plan=plan, progress=progress)
+            made = opened.index_videos(paths, plan=MomentPlan(moment_seconds, moment_frames), progress=progress)
         common.show(made.to_json(), _described(made, library), made.notes)
-        _check_any(made, "videos")
+        _check_any(made, "texts" if texts else "videos")
         return
     if card.exists(library):
         collection = _opened(library, model, store)
@@ -153,12 +134,15 @@ def _check_any(report: IndexReport, what: str) -> None:
     raise DataError(f"none of the {len(report.skipped)} {what} could be read; {_reasons(report)}")
 
 
-def _check_flags(mode: str, given: Mapping[str, bool]) -> None:
-    """Raise ConfigError for flags that would do nothing beside --texts, --videos or neither."""
-    moments = ("--moment-seconds", "--moment-frames")
-    used = {"--texts": ("--format", "--encoding", "--text-columns"), "--videos": ("--videos", *moments)}.get(mode)
+def _check_flags(mode: str, given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for flags that were `given` and would do nothing beside --texts, --videos or neither."""
+    moments = {"moment_seconds", "moment_frames"}
+    kept = {"--texts": {"texts", "format", "encoding", "text_columns"}, "--videos": {"videos", *moments}}
+    used = kept[mode] | {"paths", "library", "model", "store", "common"} if mode else given.keys() - moments
     idle = [
-        flag for flag, is_given in given.items() if is_given and (flag in moments if used is None else flag not in used)
+        f"--{name.replace('_', '-')}"
+        for name, parameter in signature(index).parameters.items()
+        if name not in used and given[name] != parameter.default
     ]
     if idle:
         raise ConfigError(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from diptych.core.errors import ConfigError
+from diptych.core.files import write_bytes, write_json
 from diptych.core.text import one_line
 
 HTML = (".html", ".htm")
@@ -62,3 +65,13 @@ def _check_writable(folder: Path, shown: str) -> None:
         raise ConfigError(
             f"{shown} cannot be written: {one_line(str(there))}: {error.strerror or error}; give another name"
         ) from error
+
+
+def write(path: Path | None, content: Mapping[str, Any] | str | bytes) -> None:
+    """Write JSON, text or bytes to a file, whole or not at all; None is no file."""
+    if path is None:
+        return
+    if isinstance(content, Mapping):
+        write_json(path, content)
+    else:
+        write_bytes(path, content.encode("utf-8", "replace") if isinstance(content, str) else content)

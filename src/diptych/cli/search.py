@@ -95,6 +95,10 @@ def search(
     text = _asked_for([*words, *more_words], image, like, by_generated, cut)
     is_reranked = bool(rerank) or reranker is not None or budget_ms is not None
     if is_reranked:
+        if not text:
+            raise ConfigError(
+                "only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms"
+            )
         need("torch", "diptych search --rerank")
     collection = _opened(library, model, needed=like is None)
     if is_reranked:

@@ -123,14 +123,9 @@ def _reranker(named: str | None, beta: float | None, common: Common) -> ServedCr
 def _generator(named: str | None) -> Generator | None:
     if named is None:
         return None
-    import importlib
+    from diptych import synthesis
 
-    try:
-        synthesis = importlib.import_module("diptych.synthesis")
-    except ImportError as error:
-        raise ConfigError(f"--generator {named}: this diptych cannot draw images ({error})") from error
-    found: Generator = synthesis.load(named)
-    return found
+    return synthesis.load(named)
 
 
 def models_of(folders: dict[str, Path]) -> dict[str, Encoder]:

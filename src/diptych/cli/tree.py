@@ -14,6 +14,7 @@ class Command(NamedTuple):
 
     target: str
     summary: str
+    resumes: bool = False  # whether, when it is interrupted, the same command goes on
 
 
 class Group(NamedTuple):
@@ -26,8 +27,8 @@ class Group(NamedTuple):
 Chain = tuple[str, ...]  # the words that name a command: ("data", "check")
 
 TREE: dict[str, Command | Group] = {
-    "demo": Command("demo:demo", "Everything on real images, in about a minute."),
-    "index": Command("index:index", "Put images into a library, or bring it up to date."),
+    "demo": Command("demo:demo", "Everything on real images, in about a minute.", True),
+    "index": Command("index:index", "Put images into a library, or bring it up to date.", True),
     "search": Command("search:search", "Find images by words, by image, or by both."),
     "serve": Command("serve:serve", "A page for people and an API for programs."),
     "mcp": Command("mcp:mcp", "Let an assistant use a library (Model Context Protocol)."),
@@ -39,13 +40,13 @@ TREE: dict[str, Command | Group] = {
         {
             "check": Command("data.check:check", "Read a source once and say what is wrong with it."),
             "filter": Command("data.filter:filter_source", "Find the texts that do not belong to their image."),
-            "translate": Command("data.translate:translate", "Add machine translations to the texts of a source."),
+            "translate": Command("data.translate:translate", "Add machine translations to a source of texts.", True),
             "mine": Command("data.mine:mine", "Find hard negatives: wrong pairs that a model takes for right."),
             "emoji": Command("data.emoji:emoji", "Make a data set of emoji drawings and their names."),
         },
     ),
-    "train": Command("train:train", "Train a model from a TOML config."),
-    "distill": Command("distill:distill", "Teach a dual encoder what a cross-encoder knows."),
+    "train": Command("train:train", "Train a model from a TOML config.", True),
+    "distill": Command("distill:distill", "Teach a dual encoder what a cross-encoder knows.", True),
     "eval": Command("eval:evaluate", "Measure retrieval by the field's protocols."),
     "compare": Command("compare:compare", "Several models in one table, with paired tests."),
     "rerank": Group(
@@ -53,13 +54,13 @@ TREE: dict[str, Command | Group] = {
         {
             "fit": Command("rerank.fit:fit", "Fit a re-ranker to a dual encoder, for search --rerank."),
             "check": Command("rerank.check:check", "Measure the calibration of re-ranked hits' probabilities."),
-            "prepare": Command("rerank.prepare:prepare", "Store a library's image tokens, for quick re-ranking."),
+            "prepare": Command("rerank.prepare:prepare", "Store a library's image tokens, for quick re-ranking.", True),
         },
     ),
     "generator": Group(
         "Draw small images from words, and measure what draws them.",
         {
-            "draw": Command("generator.draw:draw", "Draw small images from words."),
+            "draw": Command("generator.draw:draw", "Draw small images from words.", True),
             "eval": Command("generator.eval:evaluate", "Measure a generator beside real images."),
             "audit": Command("generator.audit:audit", "Which attributes of a text survive in its generated image."),
             "report": Command("generator.report:report", "One page about a run: curves, samples, measures, failures."),
@@ -87,7 +88,7 @@ TREE: dict[str, Command | Group] = {
             "export": Command("library.copies:export", "Write a library to one portable folder or .tar file."),
             "import": Command("library.copies:import_", "Make a library of an export or a backup."),
             "backup": Command("library.copies:backup", "Export to a dated .tar file and check every hash."),
-            "reembed": Command("library.copies:reembed", "Change a library's model while the old one serves."),
+            "reembed": Command("library.copies:reembed", "Change a library's model while the old one serves.", True),
         },
     ),
 }

@@ -1,6 +1,8 @@
 """`diptych data mine`."""
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,6 @@ from diptych.data.readers import SourceOptions, open_source
 
 if TYPE_CHECKING:
     from diptych.data.mined import MinedRecord
-    from diptych.evaluation.mining import Mined
 
 
 def mine(
@@ -70,17 +71,16 @@ def mine(
     if not len(vectors.images):
         raise DataError(f"{opened.name} has no readable image with a text; there is nothing to mine")
     labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else np.arange(len(vectors.places))
-    labels = joined_labels(
-        labels, vectors.keys, vectors.image_owner
-    )  # records with an image in common are no negatives
+    # records with an image in common are no negatives
+    labels = joined_labels(labels, vectors.keys, vectors.image_owner)
     keys = [pairs[place].identity for place in vectors.places]
     images = images_of(vectors.image_owner, vectors.keys)
-    counts = {"negatives": 0, "guarded": 0, "without": 0}
+    counts = Counter(negatives=0, guarded=0, without=0)
 
     def records() -> Iterator["MinedRecord"]:
         sides = vectors.images, vectors.texts, vectors.owner
         for one in mined(*sides, settings, image_owner=vectors.image_owner, labels=labels, progress=progress):
-            _count(counts, one)
+            counts.update(negatives=len(one.others), guarded=one.guarded, without=int(not len(one.others)))
             others = tuple(keys[other] for other in one.others)
             yield MinedRecord(keys[one.record], images[one.record], others, tuple(one.gaps.tolist()))
 
@@ -89,10 +89,7 @@ def mine(
         "model_fingerprint": encoder.fingerprint,
         "source": opened.name,
         "split": options.split,
-        "k": k,
-        "margin": margin,
-        "guard": guard,
-        "text_guard": text_guard,
+        **asdict(settings),
     }
     written = write_mined(out, records(), about)
     found = about | {
@@ -112,9 +109,3 @@ def mine(
         text += f"\nleft out as without a text: {vectors.without_texts:,} of the records"
     text += f"\n{out}"
     common.show(found, text, opened.notes)
-
-
-def _count(counts: dict[str, int], one: "Mined") -> None:
-    counts["negatives"] += len(one.others)
-    counts["guarded"] += one.guarded
-    counts["without"] += not len(one.others)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diptych.cli.outputs import HTML, JSON, PNG, check_file
+from diptych.cli.outputs import HTML, JSON, PNG, check_file, write
 from diptych.cli.shared import Common, GeneratorAddress, ModelAddress
 from diptych.cli.sources import Reading
-from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions, open_source
 
 
@@ -73,10 +72,9 @@ def audit(
         names=(generator, model),
         progress=common.progress(),
     )
-    if out is not None:
-        write_json(out, found.to_json())
+    write(out, found.to_json())
     if page is not None:
-        write_bytes(page, audit_html(found).encode())
+        write(page, audit_html(found))
     if png is not None:
-        write_bytes(png, audit_png(found))
+        write(png, audit_png(found))
     common.show(found.to_json(), found.to_text(), opened.notes if opened else ())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diptych.cli.outputs import JSON, MARKDOWN, check_file
+from diptych.cli.outputs import JSON, MARKDOWN, check_file, write
 from diptych.cli.shared import Common, GeneratorAddress, ModelAddress
 from diptych.cli.sources import Reading
-from diptych.core.files import write_bytes, write_json
 from diptych.data.readers import SourceOptions
 
 from .measuring import Measuring
@@ -48,8 +47,6 @@ def evaluate(
     check_file(out, "--out", JSON, source)
     check_file(markdown, "--markdown", MARKDOWN, source)
     outcome, _, notes = measuring.measure(generator, source, options, model, common)
-    if out is not None:
-        write_json(out, outcome.to_json())
-    if markdown is not None:
-        write_bytes(markdown, (outcome.to_text() + "\n").encode())
+    write(out, outcome.to_json())
+    write(markdown, f"{outcome.to_text()}\n")
     common.show(outcome.to_json(), outcome.to_text(), notes)

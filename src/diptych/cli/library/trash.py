@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 
 from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder
 from diptych.core.errors import ConfigError
-from diptych.core.notes import Note, notes_json
+from diptych.core.notes import Note
 from diptych.core.text import one_line
 from diptych.library import Library
 
@@ -42,17 +42,15 @@ def rm(*targets: str, library: LibraryFolder, where: str | None = None, common: 
         raise ConfigError(f"found {' and '.join(found) or 'nothing to remove'}; expected ids, paths or --where")
     collection = Library.open(library)
     deletion = collection.remove(paths) if paths else collection.delete(ids or None, where=where)
+    text, notes = f"{library}: {len(deletion.ids)} images put into the trash", []
     if deletion.ids:
-        more = f"to bring them back: diptych library undo {deletion.batch} --library {quote(str(library))}"
+        text += f"; to bring them back: diptych library undo {deletion.batch} --library {quote(str(library))}"
+    elif where is not None:
+        notes = [Note("nothing_passes", 1, collection.nothing_passes(where))]
     else:
-        more = "nothing to undo"
-    hints = [collection.nothing_passes(where)] if where is not None and not deletion.ids else []
-    if paths and not deletion.ids:
-        hints = [f"the library has no image at or below {', '.join(map(one_line, paths[:3]))}"]
-    value = {**asdict(deletion), "removed": len(deletion.ids)}
-    if hints:
-        value["notes"] = notes_json(Note("nothing_passes", 1, hint) for hint in hints)
-    common.show(value, "; ".join([f"{library}: {len(deletion.ids)} images put into the trash", more, *hints]))
+        named = "of these ids" if ids else f"at or below {', '.join(map(one_line, paths[:3]))}"
+        notes = [Note("nothing_found", len(targets), f"the library has no image {named}; named")]
+    common.show({**asdict(deletion), "removed": len(deletion.ids)}, text, notes)
 
 
 def undo(

@@ -1,1 +1,1 @@
-"""`diptych models list`: the models at hand."""
+"""`diptych models`: the models at hand."""
