@@ -154,11 +154,25 @@ def test_a_model_folder_cannot_make_us_import_a_module(files: Path, tiny_model: 
     assert "my_evil" not in sys.modules
 
 
-def test_a_head_and_a_network_are_trained(files: Path, shapes: Path) -> None:
+def test_a_head_and_a_network_are_trained_and_gone_on_with(
+    files: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     side = {"tower": "fake", "network": "my_head:Gated", "head": {"name": "my_head:Cubic", "share": 0.2}}
     run = trained(shapes, files / "run", image=side, text=side)
     assert run.model.config.image.head.name == "my_head:Cubic"
-    assert run.model.encode_texts(["a red square"]).shape == (1, 8)  # as a graph
+    embedded = run.model.encode_texts(["a red square"])  # by a graph, which needs no code
+    monkeypatch.setattr(registry, "_TABLES", {kind: {} for kind in registry.KINDS})  # as in a new process
+    registry._allowed.clear()
+    model = front_door.load(run.folder / "model")
+    assert model.encode_texts(["a red square"]) == pytest.approx(embedded, abs=1e-6)
+    with pytest.raises(ModelError, match="needs the head 'my_head:Cubic', which is not registered here; install"):
+        model.torch()
+    module = sys.modules["my_head"]
+    front_door.register.head("cubic")(module.Cubic)  # as when the module is imported
+    front_door.register.network("gated")(module.Gated)
+    sides = model.torch()
+    found = sides.encode_text(sides.text_inputs(["a red square"])).detach().numpy()
+    assert found == pytest.approx(embedded, abs=1e-5)
 
 
 def test_a_one_step_fit_computes_the_heads(files: Path, shapes: Path) -> None:

@@ -251,14 +251,16 @@ def build(kind: str, part: Part, **known: Any) -> Any:
         raise ConfigError(f"{where} cannot take {dict(part.options)}: {error}") from error
 
 
-def build_saved(kind: str, part: Part, folder: Path, **known: Any) -> Any:
-    """As `build`, for a part that the saved model in `folder` names. Nothing is imported because of that name.
-
-    Raises ModelError for a part that is not registered here.
-    """
+def require(kind: str, part: Part, folder: Path) -> None:
+    """Raise ModelError where a part that the saved model in `folder` names is not registered. Nothing is imported."""
     if not has(kind, part.name):
         needed = f"the {KINDS[kind].title} {part.name!r}"
         raise ModelError(f"{folder} needs {needed}, which is not registered here; {HOW_TO_REGISTER}")
+
+
+def build_saved(kind: str, part: Part, folder: Path, **known: Any) -> Any:
+    """As `build`, for a part that the saved model in `folder` names; see `require`."""
+    require(kind, part, folder)
     return build(kind, part, **known)
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.core.errors import MissingExtraError, ModelError
+from diptych.core.errors import ConfigError, ModelError
+from diptych.core.registry import require
 from diptych.core.shapes import Float, Shaped
 from diptych.data.image_inputs import ImageInput
 from diptych.data.images import stream
@@ -98,7 +99,7 @@ def _image_tower(model: DualEncoder) -> nn.Module | None:
     try:  # the graph's weights are in the folder, the network around them in the package of its tower
         source: Any = image_tower(side.source, **side.options)
         module = source.torch_module()
-    except (AttributeError, MissingExtraError):
+    except (AttributeError, ConfigError):  # no such package, no PyTorch module, or not registered here
         return None
     try:
         module.load_state_dict(read_weights(model.folder, files.IMAGE_TOWER))
@@ -108,6 +109,9 @@ def _image_tower(model: DualEncoder) -> nn.Module | None:
 
 
 def _side(model: DualEncoder, config: files.SideConfig, tower: Any, name: str) -> Side:
+    require("head", config.head, model.folder)
+    if config.network is not None:
+        require("network", config.network, model.folder)
     side = build_side(config.network, config.head, tower, model.config.dim)
     try:
         (side if side.network is not None else side.head).load_state_dict(read_weights(model.folder, name))
