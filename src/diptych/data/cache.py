@@ -97,20 +97,10 @@ class FeatureCache:
             fresh = self.missing(keys)
             if not fresh:
                 return
-            start = self._read
-            with self._rows_path.open("r+b" if self._rows_path.exists() else "w+b") as stream:
-                stream.truncate(start * self._row_bytes)
-                stream.seek(0, os.SEEK_END)
-                stream.write(stored[fresh].tobytes())
-                stream.flush()
-                os.fsync(stream.fileno())
-            with self._keys_path.open("r+b" if self._keys_path.exists() else "w+b") as stream:
-                stream.truncate(start * KEY_BYTES)
-                stream.seek(0, os.SEEK_END)
-                stream.write(b"".join(keys[position] for position in fresh))
-                stream.flush()
-                os.fsync(stream.fileno())
-            self._take([keys[position] for position in fresh])
+            new = [keys[position] for position in fresh]
+            _append(self._rows_path, self._read * self._row_bytes, stored[fresh].tobytes())
+            _append(self._keys_path, self._read * KEY_BYTES, b"".join(new))
+            self._take(new)
 
     def rows(self, keys: Sequence[bytes]) -> Int[np.ndarray, " n"]:
         """Row numbers of the keys. Raises KeyError for one that is not there."""
@@ -152,6 +142,16 @@ class FeatureCache:
     def _take(self, keys: Sequence[bytes]) -> None:
         self._row_of.update(zip(keys, range(self._read, self._read + len(keys)), strict=True))
         self._read += len(keys)
+
+
+def _append(path: Path, whole: int, data: bytes) -> None:
+    """Write behind the first `whole` bytes, durably; what is there beyond them is cut off."""
+    with path.open("r+b" if path.exists() else "w+b") as stream:
+        stream.truncate(whole)
+        stream.seek(0, os.SEEK_END)
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _dim_in(about: Path) -> int | None:

@@ -109,12 +109,12 @@ class Report:
         if left_out > MAX_LEFT_OUT * (self.pairs + left_out):
             reasons.append(f"{_number(left_out, 'input')} left out beside {_number(self.pairs, 'pair')}")
         if count := self.duplicates.identical_across:
-            reasons.append(f"{_images(count)} identical to one in another split: results will be too good")
+            reasons.append(f"{_are(count, 'image')} identical to one in another split: results will be too good")
         if (count := self.duplicates.near_across) > MAX_NEAR_ACROSS * self.images:
-            reasons.append(f"{_images(count)} nearly the same as one in another split: results will be too good")
+            reasons.append(f"{_are(count, 'image')} nearly the same as one in another split: results will be too good")
         repeated = self.duplicates.identical_within
         if repeated > MAX_REPEATED * self.images:
-            reasons.append(f"{_images(repeated)} in more than one pair: a right answer will count as wrong")
+            reasons.append(f"{_are(repeated, 'image')} in more than one pair: a right answer will count as wrong")
         return reasons
 
     def _text_reasons(self) -> list[str]:
@@ -129,9 +129,11 @@ class Report:
         if self.distinct_texts == 1 < self.texts:
             reasons.append("all texts are the same")
         if self.texts_across > MAX_REPEATED * self.texts:
-            reasons.append(f"{_texts(self.texts_across)} in pairs of another split too: results will be too good")
+            reasons.append(f"{_are(self.texts_across, 'text')} in pairs of another split too: results will be too good")
         if self.texts_within > MAX_REPEATED * self.texts:
-            reasons.append(f"{_texts(self.texts_within)} in more than one pair: a right answer will count as wrong")
+            reasons.append(
+                f"{_are(self.texts_within, 'text')} in more than one pair: a right answer will count as wrong"
+            )
         if self.texts_cut is not None and self.texts_cut > MAX_CUT * self.texts:
             reasons.append(f"{_share(self.texts_cut, self.texts)} of the texts are cut at {self.max_tokens} tokens")
         return reasons
@@ -211,12 +213,8 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
-def _images(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
-
-
-def _texts(count: int) -> str:
-    return "1 text is" if count == 1 else f"{count:,} texts are"
+def _are(count: int, what: str) -> str:
+    return _number(count, what) + (" is" if count == 1 else " are")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -112,12 +112,10 @@ def _chosen(
 ) -> list[str]:
     """Emojis that one of the vendors drew and that have an English name, in one fixed shuffle."""
     drawn = {code for vendor in vendors for code in drawn_codes(vendor, packages)}
-    kept = [
-        code
-        for code in drawn & names["en"].keys()
-        if group_of(code) is not None and openmoji.is_wanted(code, settings.skin_tones, settings.country_flags)
-    ]
-    return sorted(kept, key=lambda code: fingerprint.of_bytes(b"order", code.encode()))[: settings.limit]
+    codes = openmoji.shuffled(
+        drawn & names["en"].keys(), skin_tones=settings.skin_tones, country_flags=settings.country_flags
+    )
+    return codes[: settings.limit]
 
 
 def _splits(

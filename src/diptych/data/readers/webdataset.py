@@ -66,20 +66,20 @@ class _Sample:
     group: str | None = None
 
     @property
-    def is_told(self) -> bool:
-        """Whether anything is said of its images."""
+    def is_described(self) -> bool:
+        """Whether there is anything besides its images."""
         return bool(self.captions or self.record or self.group)
 
 
 @register.reader("webdataset", "tars with members grouped by name")
 def read(reading: Reading) -> Iterator[Pair]:
-    """One Pair for each run of members with the same key (name up to the first dot after the last slash; up to a later
-    one where images and texts that share more of their names stand under it, which is noted).
+    """One Pair for each run of members with the same key: the name up to the first dot after the last slash.
 
-    jpg, png, webp, … are images; a txt member is one caption, whatever its lines; json may hold captions and more,
-    and stands for a txt that says the same; cls is the class. Of several images the first is read, and numbered ones
-    ("0.1.jpg"): masks and depth maps beside it ("0.seg.png") only with `extra_images`. Images of an uncompressed tar
-    stay in it and are read in place.
+    Where images and texts under one key share more of their names ("v1.0_0.png", "v1.0_0.txt"), the key is longer,
+    which is noted. jpg, png, webp, … are images; a txt member is one caption, also with several lines; json may hold
+    captions and more, and a caption that is in both is read once; cls is the class. The first image is read, and
+    numbered ones ("0.1.jpg"); masks and depth maps ("0.seg.png") only with `extra_images`. Images of an uncompressed
+    tar are read in place.
     """
     for path in source_files(reading, ENDINGS):
         rows = RowReader(reading, path.parent)
@@ -127,7 +127,7 @@ def _separated(reading: Reading, path: Path, key: str, run: dict[str, _Sample]) 
 
     "v1.0_0.png" and "v1.0_0.txt" are no further image and caption of "v1.0_1.png" and "v1.0_1.txt".
     """
-    whole = [part for part, one in run.items() if one.images and one.is_told and not names_mask(part)]
+    whole = [part for part, one in run.items() if one.images and one.is_described and not names_mask(part)]
     whole = sorted(whole, key=len, reverse=True) if len(whole) > 1 else [""]
     found: dict[str, _Sample] = {}
     for part, one in run.items():
