@@ -14,7 +14,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair
-from diptych.data.readers.source import Source
+from diptych.data.readers import Source
 from diptych.data.repeats import Contents, note_shared
 from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedImages, EmbeddedPairs, embed_images, embed_pairs

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .adversarial import AdversarialAlignment
     from .base import Embedded, Loss
     from .class_aware_triplet import ClassAwareTriplet
+    from .distillation import distillation_loss
     from .info_nce import InfoNCE
     from .instance_discrimination import InstanceDiscrimination
     from .max_hinge import MaxHinge
@@ -33,5 +34,6 @@ __all__ = [
     "Sigmoid",
     "SumHinge",
     "SupervisedContrast",
+    "distillation_loss",
 ]
 __getattr__, __dir__ = lazy(__name__)

@@ -19,7 +19,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.data.features import CaptionedImages, FeaturePairs
 from diptych.data.seen import read_seen
-from diptych.losses.distillation import distillation_loss
+from diptych.losses import distillation_loss
 from diptych.models import DualEncoder, require_cosine
 from diptych.models.cross_encoder import TrainedCrossEncoder
 from diptych.training.batch_order import BatchRows

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss
+from diptych.losses import Embedded, Loss
 from diptych.training import randomness
 from diptych.training.batch_order import BatchRows
 from diptych.training.distributed import all_reduce_sum, gather_rows, rank_rows, scaler_of

@@ -7,8 +7,9 @@ source.skipped  # what was left out, and why
 
 from __future__ import annotations
 
-from .options import SourceOptions
+from .options import SourceOptions, normalise_split
 from .reading import Reading
 from .source import Source, of_origins, open_source
+from .textfile import lines
 
-__all__ = ["Reading", "Source", "SourceOptions", "of_origins", "open_source"]
+__all__ = ["Reading", "Source", "SourceOptions", "lines", "normalise_split", "of_origins", "open_source"]

@@ -12,8 +12,7 @@ from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.shapes import Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data.images import stream
-from diptych.data.readers import Source, SourceOptions, open_source
-from diptych.data.readers.options import normalise_split
+from diptych.data.readers import Source, SourceOptions, normalise_split, open_source
 
 _NAMED = 3  # unreadable images that a remark names
 _HELD_OUT = ("val", "test")  # in this order, where no split is named

@@ -19,9 +19,7 @@ from diptych.core.file_names import DistinctNames, escape
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Text
-from diptych.data.readers import SourceOptions, open_source
-from diptych.data.readers.reading import Reading
-from diptych.data.readers.textfile import lines
+from diptych.data.readers import Reading, SourceOptions, lines, open_source
 from diptych.library.kinds import TEXT_SOURCE
 from diptych.library.rendering.text_thumbnails import thumbnail
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from diptych.core.lazy import lazy
 
 from .problems import HARMLESS, MissingImagesError, Problem, Verdict
 
@@ -14,11 +15,5 @@ if TYPE_CHECKING:
     from .transfer import check_export, restore
 
 
-def __getattr__(name: str) -> Any:
-    """Exports are imported when they are first used: a search needs none."""
-    if name in ("check_export", "restore"):
-        return getattr(importlib.import_module(f"{__name__}.transfer"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 __all__ = ["HARMLESS", "MissingImagesError", "Problem", "Verdict", "check_export", "restore"]
+__getattr__, __dir__ = lazy(__name__)  # exports are imported when they are first used: a search needs none
