@@ -1,6 +1,6 @@
 """Tiny deterministic towers in NumPy, for tests of everything that takes a tower.
 
-They are no strangers to meaning: images of like colours are near, texts that share words are near.
+Images of similar colours get similar vectors, and so do texts that share words.
 """
 
 from __future__ import annotations

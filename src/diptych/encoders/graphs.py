@@ -1,7 +1,7 @@
 """ONNX graphs whose weights are in one safetensors file that ONNX Runtime and PyTorch both read.
 
 The `.onnx` files hold the graph only; each weight in them points, by offset, into
-`model.safetensors` beside them (ONNX external data). So there is one copy of the truth, no pickle,
+`model.safetensors` beside them (ONNX external data). So the weights are stored once, without pickle,
 and PyTorch can load the same tensors by name. Large weights are stored in half precision, or (where
 `compact` asks for it) in 8 bits with a scale a row, and computed in single precision: the nodes
 that widen them are folded away when ONNX Runtime loads the graph.
@@ -30,7 +30,7 @@ HALF, BYTE, WIDE, SCALE = "/f16", "/i8", "/wide", "/scale"  # suffixes of the na
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph whose weights stand aside, by name: what `write` writes and `read_graph` reads."""
+    """A graph without its weights, and the weights by name: what `write` writes and `read_graph` reads."""
 
     proto: Any  # onnx.ModelProto without weight data
     weights: Mapping[str, np.ndarray]

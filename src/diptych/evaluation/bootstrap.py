@@ -46,14 +46,6 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A percentile interval."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Difference:
     """How much a second run's number is above the first's, on the same queries.
 
@@ -110,6 +102,14 @@ def replicates(numbers: Sequence[Number], resampling: Resampling) -> Float64[np.
     estimators = [_number(number, resampling.units) for number in numbers]
     chunks = [[estimate(counts) for estimate in estimators] for counts in resampling.counts()]
     return np.concatenate([np.array(chunk) for chunk in chunks], axis=1)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval."""
+
+    low: float
+    high: float
 
 
 def percentile_interval(replicated: Float64[np.ndarray, " resamples"], level: float = LEVEL) -> Interval:

@@ -90,9 +90,9 @@ def check_same_task(reports: Sequence[SavedReport]) -> None:
     first = reports[0]
     for other in reports[1:]:
         keys = [key for key in first.task if first.task[key] != other.task[key]]
-        told = [key for key in keys if key != "content"] or keys  # the fingerprint says no more than what it covers
+        named = [key for key in keys if key != "content"] or keys  # the fingerprint says no more than what it covers
         if keys:
-            found = "; ".join(f"{key}: {_short(first.task[key])} and {_short(other.task[key])}" for key in told)
+            found = "; ".join(f"{key}: {_short(first.task[key])} and {_short(other.task[key])}" for key in named)
             raise DataError(
                 f"{first.name} and {other.name} are reports of different queries ({found}); a paired comparison "
                 "needs the same source, split and protocol: run diptych eval --out again for both"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -26,9 +26,8 @@ from .ranks import Ranks, ranks_from_embeddings
 TEXT_TO_TEXT, IMAGE_TO_IMAGE = "text_to_text", "image_to_image"
 
 
-@dataclass(frozen=True)
-class Views:
-    """Queries that are other looks at the items: row i is a view of item `of[i]`."""
+class Views(NamedTuple):
+    """Queries that are views of the items (crops, flips): row i is a view of item `of[i]`."""
 
     vectors: Float32[np.ndarray, "q d"]
     of: Int64[np.ndarray, " q"]

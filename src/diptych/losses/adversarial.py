@@ -32,10 +32,10 @@ class AdversarialAlignment(Loss):
     towers harder to tell apart. Over the progress p of training, lambda = 2 / (1 + exp(-10 p)) - 1 rises from
     0 to 1. Source: gradient reversal and lambda, Ganin and Lempitsky 2015 (arXiv 1409.7495), equations 11 to
     14; the two classifiers on a common subspace, ACMR (Wang et al. 2017, "Adversarial Cross-Modal
-    Retrieval"). The penalty is not theirs: without it, towers and classifier chase each other in circles and
-    the modalities stay apart (Mescheder et al. 2018, arXiv 1801.04406, whose R1 it is, on both sides).
+    Retrieval"). The penalty is not theirs: without it, towers and classifier oscillate and the modalities
+    stay apart (Mescheder et al. 2018, arXiv 1801.04406, whose R1 it is, on both sides).
 
-    Alone it is content with a space where all embeddings are one point: combine it with a loss that keeps
+    Alone it is minimal where all embeddings are one point: combine it with a loss that keeps
     pairs apart (`combined`).
 
     Args:
@@ -72,7 +72,7 @@ class AdversarialAlignment(Loss):
         self.label = _classifier(dim, hidden, classes) if label_weight > 0 and classes else None
         self.label_weight = label_weight
         self.gradient_penalty = gradient_penalty
-        self.strength = 1.0  # lambda; full until a trainer says where it is
+        self.strength = 1.0  # lambda; at full strength unless `start_step` was called
         self._accuracy: Tensor | None = None
 
     def start_step(self, progress: float) -> None:
@@ -86,8 +86,8 @@ class AdversarialAlignment(Loss):
         """
         both = torch.cat([embedded.image, embedded.text])
         is_text = (torch.arange(len(both), device=both.device) >= len(embedded.owner)).to(both.dtype)
-        turned = _Reversed.apply(both, self.strength)  # type: ignore[no-untyped-call]
-        logits = widened(self.modality(_evened(turned)).squeeze(1))
+        reversing = _Reversed.apply(both, self.strength)  # type: ignore[no-untyped-call]
+        logits = widened(self.modality(_unit_sized(reversing)).squeeze(1))
         self._accuracy = ((logits.detach() > 0) == (is_text > 0)).float().mean()
         loss = functional.binary_cross_entropy_with_logits(logits, is_text.to(logits.dtype))
         if self.label is not None:
@@ -103,11 +103,11 @@ class AdversarialAlignment(Loss):
 
     def _steepness(self, both: Tensor) -> Tensor:
         rows = both.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self.modality(_evened(rows)).sum(), rows, create_graph=True)
+        (slope,) = torch.autograd.grad(self.modality(_unit_sized(rows)).sum(), rows, create_graph=True)
         return slope.square().sum(1).mean()
 
     def _label_loss(self, classifier: nn.Sequential, both: Tensor, group: Tensor) -> Tensor:
-        logits = widened(classifier(_evened(both)))
+        logits = widened(classifier(_unit_sized(both)))
         classes = logits.shape[1]
         if bool((group >= classes).any()):
             raise DataError(f"found class {int(group.max())} in data said to have {classes}, numbered from 0")
@@ -121,7 +121,7 @@ def reversal_strength(progress: float) -> float:
 
 
 class _Reversed(torch.autograd.Function):
-    """The identity whose gradient is turned round and scaled."""
+    """The identity forwards; multiplies the gradient by -strength backwards."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, strength: float) -> Tensor:
@@ -138,6 +138,6 @@ def _classifier(dim: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
-def _evened(rows: Tensor) -> Tensor:
+def _unit_sized(rows: Tensor) -> Tensor:
     """Unit rows have elements of about 1/sqrt(d); a classifier learns faster from elements of about 1."""
     return rows * math.sqrt(rows.shape[1])

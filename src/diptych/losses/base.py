@@ -71,8 +71,8 @@ class Embedded:
 class Loss(nn.Module):
     """Base of the losses: `forward(embedded)` gives a scalar; `report()` what is worth logging.
 
-    The trainer says where it is through `start_epoch` and `start_step`. A loss that heeds them is a
-    function of the last call, not of the calls before, so that a resumed run goes on exactly.
+    The trainer calls `start_epoch` and `start_step` as training goes on. A loss that uses them must depend on
+    the last call alone, so that a resumed run continues exactly.
     """
 
     needs_modalities = False  # whether the first side must be images and the second texts
@@ -85,10 +85,10 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before each epoch, the first being 0."""
+        """Called before each epoch; the first is 0."""
 
     def start_step(self, progress: float) -> None:
-        """Told before each step which share of all training steps is done, from 0 to 1."""
+        """Called before each step with the share of all training steps that is done, from 0 to 1."""
 
     def report(self) -> Mapping[str, float]:
         """Values worth a line in the log, such as a learnt temperature."""
@@ -103,5 +103,5 @@ def positive(name: str, value: float) -> float:
 
 
 def widened(values: Tensor) -> Tensor:
-    """Values in at least 32 bits: sums over a batch and margins of 0.05 drown in 16."""
+    """Values in at least 32 bits: 16 are too coarse for sums over a batch and margins of 0.05."""
     return values.float() if values.element_size() < 4 else values

@@ -43,12 +43,12 @@ class Combined(Loss):
         return cast(Tensor, sum(terms[1:], terms[0]))
 
     def start_epoch(self, epoch: int) -> None:
-        """Tell all."""
+        """Pass it on to all losses."""
         for _, loss in self._items():
             loss.start_epoch(epoch)
 
     def start_step(self, progress: float) -> None:
-        """Tell all."""
+        """Pass it on to all losses."""
         for _, loss in self._items():
             loss.start_step(progress)
 

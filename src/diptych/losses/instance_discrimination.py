@@ -1,4 +1,4 @@
-"""Instance discrimination: each pair is a class of its own, told from a memory of many others."""
+"""Instance discrimination: each pair is a class of its own, distinguished from a queue of many others."""
 
 from __future__ import annotations
 
@@ -73,21 +73,21 @@ class InstanceDiscrimination(Loss):
         """The mean of both directions over the batch. Raises ConfigError when every row comes from one record."""
         embedded.require_negatives("instance_discrimination")
         image, text = embedded.image, embedded.text
-        siblings, forgotten = embedded.siblings(), self._not_negatives(embedded)
+        siblings, not_negatives = embedded.siblings(), self._not_negatives(embedded)
         scores = image @ text.T
-        to_text = self._direction(scores, image @ self.text_queue.to(image.dtype).T, siblings, forgotten)
-        to_image = self._direction(scores.T, text @ self.image_queue.to(text.dtype).T, siblings, forgotten)
+        to_text = self._direction(scores, image @ self.text_queue.to(image.dtype).T, siblings, not_negatives)
+        to_image = self._direction(scores.T, text @ self.image_queue.to(text.dtype).T, siblings, not_negatives)
         if self.training:
             self._remember(embedded)
         return 0.5 * (to_text + to_image)
 
     def report(self) -> Mapping[str, float]:
-        """How many embeddings of each modality the queue brings."""
+        """How many embeddings of each modality the queue holds."""
         return {"queue": 0.0 if self.waiting else float(self.filled)}
 
-    def _direction(self, batch: Tensor, queue: Tensor, siblings: Tensor, forgotten: Tensor) -> Tensor:
+    def _direction(self, batch: Tensor, queue: Tensor, siblings: Tensor, not_negatives: Tensor) -> Tensor:
         logits = widened(torch.cat([batch, queue], dim=1)) / self.temperature
-        logits = logits.masked_fill(torch.cat([siblings, forgotten], dim=1), -torch.inf)
+        logits = logits.masked_fill(torch.cat([siblings, not_negatives], dim=1), -torch.inf)
         return functional.cross_entropy(logits, torch.arange(len(batch), device=batch.device))
 
     def _not_negatives(self, embedded: Embedded) -> Bool[Tensor, "b q"]:

@@ -39,11 +39,11 @@ class Prefix(Loss):
         return value
 
     def start_epoch(self, epoch: int) -> None:
-        """Tell the loss."""
+        """Pass it on to the loss."""
         self.loss.start_epoch(epoch)
 
     def start_step(self, progress: float) -> None:
-        """Tell the loss."""
+        """Pass it on to the loss."""
         self.loss.start_step(progress)
 
     def report(self) -> Mapping[str, float]:

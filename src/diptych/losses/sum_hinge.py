@@ -48,9 +48,9 @@ def violations(
     """
     scores = widened(similarity(embedded.image, embedded.text))
     partner = scores.diagonal()[:, None]
-    spared = ~embedded.negatives()
+    excluded = ~embedded.negatives()
 
     def beyond(rows: Tensor) -> Tensor:
-        return (margin - partner + rows).clamp(min=0).masked_fill(spared, 0)
+        return (margin - partner + rows).clamp(min=0).masked_fill(excluded, 0)
 
     return beyond(scores), beyond(scores.T)

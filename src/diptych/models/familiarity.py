@@ -1,9 +1,9 @@
-"""How near images are to those that a model was trained on, and a line where they are far.
+"""How near images are to those that a model was trained on, and a note where they are far.
 
-Training embeddings are summed up by the centres of a few clusters; an image's closeness is its cosine to the nearest
-centre. What is usual is taken from held-out images of the same kind: 99 of 100 sets of 20 of them come closer than the
-threshold, be they drawn at random or like each other, as in an album. Kept beside the model as familiar.json; it is no
-part of the model's fingerprint, and models without it say nothing.
+The training embeddings are summarised by the centres of a few clusters; an image's closeness is its cosine to the
+nearest centre. The threshold comes from held-out images of the same kind: of the sets of 20 held-out images, drawn at
+random or similar to each other as in an album, 99 in 100 are closer. It is kept in familiar.json beside the model and
+is not part of the model's fingerprint; a model without the file gives no notes.
 """
 
 from __future__ import annotations

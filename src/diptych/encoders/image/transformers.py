@@ -23,8 +23,8 @@ class TransformersImageTower(TorchImageTower):
     of all tokens, or of the feature map; "pooler" the model's own pooling layer. "auto" takes
     "projected" if there is one, "cls" if the model has a class token, else "mean".
 
-    Loads offline unless allowed, and never runs code from the folder. Raises ModelError for a model
-    that is not here or not whole, ConfigError for a pooling it does not have.
+    Loaded by `diptych.encoders.pretrained`. Raises ModelError for a model that is not here or lacks
+    weights, ConfigError for a pooling that the model does not have.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from ..positives import Positives
 from ..ranks import ranks_from_embeddings
 
 POOL = 100  # texts that each image chooses from, its own among them
-_TIE = 1e-6  # cosines this near are equal: single precision tells no more apart
+_TIE = 1e-6  # cosines this near are equal: single precision cannot distinguish them
 
 
 def draw_pools(texts: Sequence[Hashable], size: int = POOL, seed: int = 0) -> Int64[np.ndarray, "n wrong"]:
@@ -31,8 +31,8 @@ def draw_pools(texts: Sequence[Hashable], size: int = POOL, seed: int = 0) -> In
     """
     numbers: dict[Hashable, int] = {}
     labels = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    strangers = len(labels) - np.bincount(labels)[labels] if len(labels) else np.zeros(0, dtype=np.int64)
-    wrong = min(size - 1, int(strangers.min(initial=size)))
+    others = len(labels) - np.bincount(labels)[labels] if len(labels) else np.zeros(0, dtype=np.int64)
+    wrong = min(size - 1, int(others.min(initial=size)))
     if not len(labels) or wrong < 1:
         raise DataError(f"{len(numbers)} different texts; R-precision needs at least two to choose between")
     generator = np.random.default_rng(seed)
@@ -48,7 +48,7 @@ def r_precision(
     """1 where an image is nearer (by cosine) to its own text than to every text of that text's pool, else 0.
 
     Image i is of text `own[i]`; of text i when left out. The mean is reported. A tie is a miss: an image or
-    an encoder that tells nothing apart scores 0, not 1. Chance is 1 / (wrong + 1). The encoder must not be the
+    an encoder that distinguishes nothing scores 0, not 1. Chance is 1 / (wrong + 1). The encoder must not be the
     one that the generator was trained with.
 
     Raises DataError for shapes that do not fit and for vectors that are not finite.
@@ -70,7 +70,7 @@ def r_precision(
 
 @runtime_checkable
 class Detector(Protocol):
-    """Anything that tells which of its classes an image shows: a detector, a classifier, a person."""
+    """Whatever says which of its classes an image shows: a detector, a classifier, a person."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Describing an image: the cross-encoder read as what it was trained as, a captioner."""
+"""Captions: a cross-encoder that was trained by captioning writes the text of an image."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Caption:
 def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: DecodingSettings) -> list[Caption]:
     """One caption for each image, from its region tokens.
 
-    greedy: always the likeliest word. beam: the likeliest of several sentences grown side by side, a little
-    in favour of longer ones. nucleus: drawn at random among the likely words, so that seeds differ.
+    greedy: always the likeliest word. beam: the best of several sentences that are extended in parallel, with a slight
+    preference for longer ones. nucleus: drawn at random among the likely words, so that seeds differ.
     """
     network = scorer.network
     most = min(settings.most, network.settings.max_tokens)
@@ -74,7 +74,7 @@ def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: Deco
 
 
 def _next_words(network: CrossNetwork, so_far: Tensor, keys_values: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """log p of the next word of each sequence, (b, s, v); the signs that no text holds are ruled out."""
+    """log p of the next word of each sequence, (b, s, v); tokens that no text holds are masked."""
     states, layout = network.states(so_far, keys_values)
     last = states.reshape(layout.images, layout.sequences, layout.longest, -1)[:, :, -1]
     found = network.decoder.logits(last).float().log_softmax(-1)
@@ -89,11 +89,11 @@ def _beam(
     device = keys_values[0][0].device
     so_far = torch.full((count, beams, 1), FORWARD, device=device)
     sums = torch.full((count, beams), -torch.inf, device=device)
-    sums[:, 0] = 0.0  # the beams start out alike, so only one of them may grow
+    sums[:, 0] = 0.0  # all beams are equal at first, so only one of them is extended
     best: list[tuple[float, float, list[int]]] = [(-float("inf"), -float("inf"), [])] * count
     for step in range(1, most + 1):
         words = sums[..., None] + _next_words(network, so_far, keys_values)
-        if step == most:  # no room is left but for the end
+        if step == most:  # the last word must be the end
             words[..., :END] = words[..., END + 1 :] = -torch.inf
         size = words.shape[-1]
         top, place = words.flatten(1).topk(min(2 * beams, beams * size), dim=1)

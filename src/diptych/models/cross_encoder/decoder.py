@@ -1,6 +1,6 @@
-"""A transformer decoder over packed words: no work is spent on padding, and captions share their image's keys.
+"""A transformer decoder over packed words: no work is spent on padding, and all texts of an image share its keys.
 
-`Layout` says where each of the n real words of all sequences stands; linear layers see (n, w), and only
+`Layout` says where each of the n real words of all sequences is; linear layers see (n, w), and only
 the attentions spread the words over (sequences, longest).
 """
 
@@ -29,7 +29,7 @@ class Layout:
 
     @classmethod
     def of(cls, real: Bool[Tensor, "b s t"]) -> Layout:
-        """The layout of sequences whose real words are marked; they stand at the front of each."""
+        """The layout of sequences whose real words are marked; they are at the front of each."""
         images, sequences, longest = real.shape
         return cls(images, sequences, longest, real.flatten().nonzero().squeeze(1))
 
@@ -94,7 +94,7 @@ class Layer(nn.Module):
         spread = layout.spread(self.self_in(words))
         parts = spread.reshape(-1, layout.longest, spread.shape[1]).chunk(3, dim=-1)
         query, key, value = (self._split(part) for part in parts)
-        # Padding stands after the real words, so looking only back never meets it.
+        # Padding comes after the real words, so causal attention never sees it.
         ahead = torch.ones(layout.longest, layout.longest, dtype=torch.bool, device=words.device).triu(1)
         found: Tensor = self.self_out(layout.pack(_joined(_weights(query, key, ahead) @ value)))
         return found
@@ -132,7 +132,7 @@ def _weights(query: Tensor, key: Tensor, hidden: Tensor | None = None) -> Tensor
 
 
 class Decoder(nn.Module):
-    """Layers of decoder, learnt places, and word vectors that are also the output's."""
+    """Layers of decoder, learnt positions, and word vectors that are also the output's."""
 
     def __init__(self, vocabulary: int, width: int, layers: int, heads: int, longest: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Why an image matched: which regions each word looked at, and how much the image helped to guess it."""
+"""Why an image matched a text: which regions each word attended to, and how much likelier the image made it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WordMatch:
     """One word of the text.
 
     `regions` sums to 1; `gain` is log p(word | image) - log p(word | no image), both directions added,
-    in nats: what the image tells about the word. Large gains made the match, negative ones spoke against it.
+    in nats: how much likelier the image makes the word. Large gains made the match; negative ones are against it.
     """
 
     word: str
@@ -41,7 +41,7 @@ class Match:
     text: str
     score: float  # h
     words: tuple[WordMatch, ...]
-    unread: int = 0  # word pieces behind the most that the cross-encoder reads
+    unread: int = 0  # word pieces beyond the most that the cross-encoder reads
 
 
 def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: str) -> Match:
@@ -87,7 +87,7 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
 def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:
     """A PNG: the image once a word, darkened where the word did not look, with the word and its gain below.
 
-    At most `across` of them stand beside each other.
+    At most `across` of them in a row.
     """
     import PIL.Image
     import PIL.ImageDraw

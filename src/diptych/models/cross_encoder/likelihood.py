@@ -1,7 +1,7 @@
 """Likelihood of words over a whole vocabulary without ever holding all logits.
 
-Rows go through in chunks that stay in the processor's cache; with gradients asked for, those of the
-chunk are made while its probabilities are there. The numbers are those of `cross_entropy` on the full
+Rows are computed in chunks that fit the processor's cache. Where gradients are needed, those of a chunk are computed
+together with its probabilities. The numbers are those of `cross_entropy` on the full
 logits, which the tests check.
 """
 

@@ -20,7 +20,7 @@ class CrossNetwork(nn.Module):
     """Region fusion, a decoder that reads a text forwards or backwards, and a matching score.
 
     Sequences come as (b, s, t): of each of b images s texts of t places, PAD after the end, each
-    starting with the sign of its direction.
+    starting with the token of its direction.
     """
 
     def __init__(self, maps: Sequence[tuple[int, int, int]], vocabulary: int, settings: NetworkSettings) -> None:
@@ -34,7 +34,7 @@ class CrossNetwork(nn.Module):
         self.match = nn.Linear(settings.width, 1)
 
     def regions(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
-        """Region tokens of images; in training some images are emptied and some regions left out."""
+        """Region tokens of images; in training some images become the empty one and some regions are dropped."""
         regions: Tensor = self.fusion(flat)
         if not self.training:
             return regions
@@ -48,7 +48,7 @@ class CrossNetwork(nn.Module):
         return self.empty_image_token[None, None]
 
     def states(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> tuple[Float[Tensor, "n w"], Layout]:
-        """States of the real words, packed, and where they stand."""
+        """States of the real words, packed, and where they are."""
         layout = Layout.of(inputs != PAD)
         words = inputs.flatten().index_select(0, layout.at)
         if self.training and self.settings.word_dropout:

@@ -20,7 +20,7 @@ class NetworkSettings:
     heads: int = 4
     max_tokens: int = 40  # word pieces of a text; what is longer is cut
     dropout: float = 0.1
-    word_dropout: float = 0.1  # share of input words hidden, so that the image has to be looked at
+    word_dropout: float = 0.1  # share of input words hidden, so that the network has to use the image
     region_keep: float = 0.75  # share of the regions that a training step sees
     blank: float = 0.1  # share of images replaced by the learnt empty one, which gives log p(text)
 

@@ -61,7 +61,7 @@ class Backbone(Network):
         set_pace(self, rate, frozen_epochs)
 
     def train(self, mode: bool = True) -> Backbone:
-        """As usual, but batch norms keep still where that is asked for."""
+        """As usual, but frozen batch norms stay in evaluation mode."""
         super().train(mode)
         if self.frozen_norms:
             for part in self.body.modules():

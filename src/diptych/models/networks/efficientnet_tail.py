@@ -19,7 +19,7 @@ class EfficientNetTail(Network):
     ImageNet statistics.
 
     Args:
-        features: width of the stem's flattened map, which tells the size of the family apart.
+        features: width of the stem's flattened map, which says which size of the family it is.
         rate: learning rate as a share of the head's.
         frozen_epochs: epochs in which the head learns alone.
     """
