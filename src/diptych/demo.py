@@ -1,4 +1,4 @@
-"""The whole story in one run: check, embed, search untrained, fit heads, search again, index, draw.
+"""The demo: check, embed, search untrained, fit heads, search again, index, draw.
 
 On OpenMoji drawings with names in 14 languages that come with pip, or on a user's own source.
 """
@@ -41,7 +41,7 @@ CARD = CardText(
     "source that was given.",
     limits="It knows what these pairs show, and no other images.",
 )
-PER_ROW = 6  # pictures shown for each search
+PER_ROW = 6  # images shown for each search
 _SHARE = 0.2  # of a source without splits is held out
 
 EMOJI_SEARCHES = (
@@ -71,28 +71,28 @@ class Recall:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One search: what was asked, and what came."""
+class Search:
+    """One search: the query and its hits."""
 
     language: str
     query: str
-    meaning: str  # in English; empty when it is English, a user's own, or a picture
+    meaning: str  # in English; empty when it is English, a user's own, or an image
     hits: tuple[Hit, ...]
     names: tuple[str, ...]  # of the hits: their first text, else the file's name
 
 
 @dataclass(frozen=True)
-class Story:
-    """What the demo found out and where it put things."""
+class DemoResult:
+    """What the demo measured, and where its files are."""
 
     folder: Path
     pairs: int
     checked: Report
-    gallery: int  # held-out pictures that each text was searched among
+    gallery: int  # held-out images that each text was searched among
     recalls: tuple[Recall, ...]
     model: str
     library: Path
-    searches: tuple[Shown, ...]
+    searches: tuple[Search, ...]
     sheet: Path
     attribution: str
 
@@ -121,8 +121,8 @@ class Story:
 
 def run(
     folder: Path, *, source: str = "", drawings: int = DRAWINGS, seed: int = 0, progress: Progress = SILENT
-) -> Story:
-    """Tell the story in `folder`: pictures, model, library and a contact sheet end up there.
+) -> DemoResult:
+    """Run the demo in `folder`: images, model, library and a contact sheet end up there.
 
     Args:
         folder: made if missing; what is there from an earlier run is used again.
@@ -150,7 +150,7 @@ def run(
     searches = _searches(library, pairs, bool(source))
     sheet = folder / "found.png"
     sheet.write_bytes(_storyboard(library, searches))
-    return Story(
+    return DemoResult(
         folder,
         len(pairs),
         checked,
@@ -165,9 +165,9 @@ def run(
 
 
 def _drawn(folder: Path, drawings: int, progress: Progress) -> Path:
-    """Draw the OpenMoji pictures and list them with their names in one JSONL file, as a user would."""
+    """Draw the OpenMoji images and list them with their names in one JSONL file, as a user would."""
     lines = []
-    for pair in iter_openmoji(folder / "pictures", limit=drawings, progress=progress):
+    for pair in iter_openmoji(folder / "images", limit=drawings, progress=progress):
         (image,) = pair.images
         names = {f"caption_{text.lang}": text.value for text in pair.texts if text.field == "caption"}
         row = {
@@ -224,7 +224,7 @@ def _index(folder: Path, source: Path, model: DualEncoder, progress: Progress) -
     return library
 
 
-def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Shown, ...]:
+def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Search, ...]:
     queries: list[tuple[str, str, str]] = list(EMOJI_SEARCHES)
     if own:
         texts = [text for pair in pairs for text in pair.texts[:1]][:: max(1, len(pairs) // 12)]
@@ -232,34 +232,34 @@ def _searches(library: Library, pairs: Sequence[Pair], own: bool) -> tuple[Shown
     titled = [(image.name, pair.texts[0].value) for pair in pairs if pair.texts for image in pair.images]
     called = {str(Path(name).absolute()): title for name, title in titled}
 
-    def ask(language: str, query: str | Path, meaning: str = "") -> Shown:
+    def ask(language: str, query: str | Path, meaning: str = "") -> Search:
         hits = tuple(library.search(query, PER_ROW))
         names = tuple(called.get(hit.path or "", Path(hit.path or hit.id).name) for hit in hits)
-        return Shown(language, str(query), meaning, hits, names)
+        return Search(language, str(query), meaning, hits, names)
 
     shown = [ask(*each) for each in queries]
-    pictures = [image.path for pair in pairs for image in pair.images[:1] if isinstance(image, FileImage)]
-    for path in pictures[:: max(1, len(pictures) // 2)][:2]:
-        shown.append(ask("picture", path))
+    paths = [image.path for pair in pairs for image in pair.images[:1] if isinstance(image, FileImage)]
+    for path in paths[:: max(1, len(paths) // 2)][:2]:
+        shown.append(ask("image", path))
     if not shown:
-        raise DataError("nothing to search for: the source has neither texts nor picture files", Reason.EMPTY_TEXT)
+        raise DataError("nothing to search for: the source has neither texts nor image files", Reason.EMPTY_TEXT)
     return tuple(shown)
 
 
-def _storyboard(library: Library, searches: Sequence[Shown]) -> bytes:
+def _storyboard(library: Library, searches: Sequence[Search]) -> bytes:
     """All searches as rows of one PNG."""
     rows = []
     for shown in searches:
         found = [Tile(hit, library.thumbnail(hit.id)) for hit in shown.hits]
-        if shown.language == "picture":
-            title = f"like {shown.names[0]}" if shown.names else "like this picture"
+        if shown.language == "image":
+            title = f"like {shown.names[0]}" if shown.names else "like this image"
         else:
             title = _title(shown)
         rows.append((title, found))
     return png(storyboard(rows))
 
 
-def _title(shown: Shown) -> str:
+def _title(shown: Search) -> str:
     """The query and what it means; the meaning alone where no font here has the query's script."""
     if shown.meaning and not can_draw(shown.query):
         return f"[asked in {shown.language}: {shown.meaning}]"

