@@ -19,7 +19,7 @@ from diptych.encoders.fake import FakeMapTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
 from diptych.models.cross_encoder.folder import read_network
 from diptych.runs import cross_encoder
-from diptych.training.batch_order import BatchRows, GroupedBatches
+from diptych.training.batch_order import BatchRows
 
 
 def test_a_small_cross_encoder_learns_and_is_saved_whole(cross_encoder_run):
@@ -153,30 +153,6 @@ def test_batches_by_hand():
     assert inputs[0].tolist() == [[2, 6, 0], [3, 6, 0], [2, 7, 8], [3, 8, 7]]
     assert inputs[1].tolist() == [[2, 9, 0], [3, 9, 0], [0, 0, 0], [0, 0, 0]]
     assert targets[0].tolist() == [[6, 4, 0], [6, 4, 0], [7, 8, 4], [8, 7, 4]]
-
-
-def test_a_plan_takes_every_text_once_beside_its_siblings():
-    image_owner, text_owner = np.array([0, 1, 1, 2, 3]), np.array([0, 0, 0, 1, 2, 2, 3])
-    plan = GroupedBatches(image_owner, text_owner, views=2, batch_size=3, seed=4)
-    first = list(plan.epoch(0))
-    assert len(first) == plan.batches == 2
-    texts = np.concatenate([rows.text for rows in first])
-    assert sorted(texts) == list(range(7))
-    for rows in first:
-        assert np.array_equal(text_owner[rows.text], rows.owner)
-        assert np.array_equal(image_owner[rows.image], rows.owner)
-        for owner in np.unique(rows.owner):
-            here = rows.owner == owner
-            assert len(np.unique(rows.image[here])) == len(np.unique(rows.view[here])) == 1
-    again = list(plan.epoch(0))
-    assert all(np.array_equal(one.text, other.text) for one, other in zip(first, again, strict=True))
-    assert not np.array_equal(np.concatenate([rows.text for rows in plan.epoch(1)]), texts)
-
-
-def test_a_plan_of_one_text_a_picture_has_no_siblings():
-    plan = GroupedBatches(np.arange(6), np.repeat(np.arange(6), 5), texts=1, batch_size=3)
-    for rows in plan.epoch(0):
-        assert len(np.unique(rows.owner)) == len(rows.owner)
 
 
 def test_captions_are_collected_with_what_was_left_out(shapes, tmp_path: Path):

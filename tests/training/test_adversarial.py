@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the [train] extra")
@@ -21,7 +20,6 @@ import torch
 from diptych.core.errors import ConfigError
 from diptych.training import checkpoints
 from diptych.training.adversarial import AdversarialObjective
-from diptych.training.batch_order import RandomBatches
 from diptych.training.engine import BEST, LAST, DivergedError
 
 from .adversarial_run import EPOCHS, STEPS, AdversarialRun
@@ -134,25 +132,3 @@ def test_an_order_of_unknown_networks_is_refused():
     side = torch.nn.Linear(1, 1)
     with pytest.raises(ConfigError, match="training order names"):
         AdversarialObjective({"a": side}, {"a": lambda rows: (torch.zeros(()), {})}, ("b",), 3)
-
-
-def test_random_batches_have_their_number_and_no_record_twice_in_one():
-    owners = np.repeat(np.arange(7), 3)
-    plan = RandomBatches(owners, owners, steps=20, batch_size=5, seed=4)
-    batches = list(plan.epoch(0))
-    assert len(batches) == plan.batches == 20
-    for rows in batches:
-        assert len(rows) == 5
-        assert len(set(rows.owner.tolist())) == 5
-        assert np.array_equal(owners[rows.image], rows.owner)
-        assert np.array_equal(owners[rows.text], rows.owner)
-    shown = np.bincount(np.concatenate([rows.owner for rows in batches]))
-    assert shown.max() - shown.min() <= 1  # one shuffle after the other
-    again = list(RandomBatches(owners, owners, steps=20, batch_size=5, seed=4).epoch(0))
-    assert all(np.array_equal(one.text, other.text) for one, other in zip(batches, again, strict=True))
-    assert any(not np.array_equal(one.text, two.text) for one, two in zip(batches, plan.epoch(1), strict=True))
-
-
-def test_a_batch_is_no_larger_than_the_data():
-    owners = np.arange(3)
-    assert {len(rows) for rows in RandomBatches(owners, owners, steps=4, batch_size=64).epoch(0)} == {3}

@@ -40,9 +40,7 @@ class TrainingSettings:
     checkpoint_steps: int = 0  # between two checkpoints within an epoch; 0 is none by count
     log_steps: int = 10  # between two lines of steps.jsonl; 0 is none
     tensorboard: bool = True  # write TensorBoard event files where its package is installed
-    devices: int = (
-        0  # processes a machine, each with its GPU or part of the CPUs; 0 is what the launcher started, else 1
-    )
+    devices: int = 0  # processes a machine, each with a GPU or some CPUs; 0 is what the launcher started, else 1
     nodes: int = 0  # machines; 0 is what the launcher started, else 1
 
     def __post_init__(self) -> None:
