@@ -125,42 +125,33 @@ class Entry:
         return found if found.part is not None else dataclasses.replace(found, part=part)
 
 
-class Registrar:
-    """The decorator of one kind: `@register.loss("mine")` on a class or a function."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-
-    def __call__(self, name: str, summary: str = "", **facts: Any) -> Callable[[T], T]:
-        """Register under `name`; `summary` is the first line of the docstring if left out.
-
-        Raises ConfigError for a name that another module has taken.
-        """
-
-        def add(part: T) -> T:
-            made: Any = part
-            taken = None if made.__module__.startswith(f"{_PACKAGE}.") else _table(self._kind).get(name)
-            if taken and taken.module != made.__module__:
-                raise ConfigError(
-                    f"the {KINDS[self._kind].title} {name!r} is taken by {taken.module}; choose another name"
-                )
-            line = summary or (made.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-            _TABLES[self._kind][name] = Entry(self._kind, name, line, facts, made.__module__, made.__qualname__, part)
-            return part
-
-        return add
-
-
 class Register:
-    """`register.loss`, `register.image_tower`, ...: a decorator for each kind of part."""
+    """`@register.loss("mine")`, `@register.reader("mine", detects=...)`: a decorator for each kind of part.
 
-    def __getattr__(self, kind: str) -> Registrar:
+    It takes the name, a `summary` (the first line of the docstring if left out), and the facts of the kind. Raises
+    ConfigError for a name that another module has taken.
+    """
+
+    def __getattr__(self, kind: str) -> Callable[..., Callable[[T], T]]:
         if kind not in KINDS:
             raise AttributeError(f"there is no kind of part called {kind!r}; choose from {', '.join(KINDS)}")
-        return Registrar(kind)
+        return functools.partial(_register, kind)
 
     def __dir__(self) -> list[str]:
         return list(KINDS)
+
+
+def _register(kind: str, name: str, summary: str = "", **facts: Any) -> Callable[[T], T]:
+    def add(part: T) -> T:
+        made: Any = part
+        taken = None if made.__module__.startswith(f"{_PACKAGE}.") else _table(kind).get(name)
+        if taken and taken.module != made.__module__:
+            raise ConfigError(f"the {KINDS[kind].title} {name!r} is taken by {taken.module}; choose another name")
+        line = summary or (made.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        _TABLES[kind][name] = Entry(kind, name, line, facts, made.__module__, made.__qualname__, part)
+        return part
+
+    return add
 
 
 register = Register()
@@ -229,16 +220,13 @@ def build(kind: str, part: Part, **known: Any) -> Any:
     """
     entry = find(kind, part.name)
     where = f"{KINDS[kind].title} {part.name!r}"
-    signature = inspect.signature(entry.part).parameters
-    open_ended = any(each.kind is each.VAR_KEYWORD for each in signature.values())
-    parameters = {
-        key: each for key, each in signature.items() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-    }
+    signature = inspect.signature(entry.part).parameters.values()
+    parameters = {each.name: each for each in signature if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
     arguments = _arguments(entry, part.name)
     free = list(parameters)[len(arguments) :]
     given = {key: value for key, value in known.items() if key in free}
     takes = [key for key in free if key not in KINDS[kind].known]
-    if not open_ended:
+    if not any(each.kind is each.VAR_KEYWORD for each in signature):
         check_options(part.options, takes, where)
     required = [key for key in free if parameters[key].default is inspect.Parameter.empty]
     if missing := [key for key in required if key in KINDS[kind].known and given.get(key) is None]:
