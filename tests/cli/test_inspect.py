@@ -197,6 +197,19 @@ def test_a_match_is_explained(diptych, shapes, small_model, tmp_path):
     assert "not an image" in err
 
 
+def test_an_image_of_a_library_is_explained_and_flags_that_do_nothing_are_refused(diptych, library, models, tmp_path):
+    asked = ("--model", models[0], "--out", tmp_path / "why.png", "--grid", 2, "--window", 1, "--quiet")
+    identifier = json.loads(diptych("search", "red", "--library", library, "--json")[1])["hits"][0]["id"]
+    assert diptych("explain", "red", "--library", library, "--id", identifier, *asked)[0] == 0
+    assert is_png(tmp_path / "why.png")
+    assert "--id needs --library" in diptych("explain", "red", "--id", identifier, *asked)[2]
+    assert "expected an image, or --id" in diptych("explain", "red", *asked)[2]
+    assert "add --by attention" in diptych("explain", "red", "x.png", "--reranker", "x", *asked)[2]
+    assert "--by attention needs --reranker" in diptych("explain", "red", "x.png", "--by", "attention")[2]
+    attention = ("--by", "attention", "--reranker", "x", "--grid", 2)
+    assert "--grid and --window do nothing" in diptych("explain", "red", "x.png", *attention)[2]
+
+
 def test_a_long_text_and_a_chinese_one_are_explained(diptych, shapes, small_model, tmp_path):
     image, out = shapes.parent / "red-circle-20.png", tmp_path / "why.png"
     arguments = ("--model", small_model, "--out", out, "--grid", 2, "--window", 1, "--quiet")

@@ -102,6 +102,12 @@ def test_from_the_command_line(fitted, small_model, shapes, tmp_path: Path, caps
     assert hits[0]["scored_by"].startswith("shapes-slow h + ")
     assert run(["search", "a red circle", "--budget-ms", "500", "-k", "3", "--library", str(library), "--quiet"]) == 0
     assert "ordered by shapes-slow h" in capsys.readouterr().out
+    assert (
+        run(["search", "a red circle", "--reranker", str(folder), "-k", "3", *arguments]) == 0
+    )  # as many as was fitted
+    assert json.loads(capsys.readouterr().out)["hits"][0]["id"] == hits[0]["id"]
+    assert run(["search", "--like", hits[0]["id"], "--rerank", "20", *arguments]) == 2
+    assert "only a search for words can be re-ranked" in capsys.readouterr().err
 
 
 def test_index_keeps_tokens_in_the_same_command(fitted, small_model, shapes, tmp_path: Path, capsys):
