@@ -10,7 +10,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.data.readers import open_source
 from diptych.data.readers.options import SourceOptions
 from diptych.data.readers.reading import Reading
-from diptych.data.readers.textfile import json_array_under
+from diptych.data.readers.textfile import json_array
 
 
 def coco(folder, part, images, captions, objects=None):
@@ -93,8 +93,8 @@ def test_an_array_under_a_key_is_the_same_in_blocks_of_any_size(tmp_path, block)
     job = Reading(file, SourceOptions())
     for indent in (None, 1):
         file.write_text(json.dumps(value, indent=indent))
-        assert list(json_array_under(job, file, "things", block)) == value["things"]
-        assert list(json_array_under(job, file, "z", block)) == [1]
+        assert list(json_array(job, file, "things", block=block)) == value["things"]
+        assert list(json_array(job, file, "z", block=block)) == [1]
 
 
 def narrative(dataset, image, caption, annotator=1):

@@ -26,14 +26,14 @@ VALUES = st.recursive(
 def test_an_array_read_in_blocks_is_the_array(tmp_path_factory, values, block, indent):
     path = tmp_path_factory.mktemp("array") / "a.json"
     path.write_text(json.dumps(values, ensure_ascii=False, indent=indent), "utf-8")
-    assert list(textfile.json_array(Reading(path, SourceOptions()), path, block)) == values
+    assert list(textfile.json_array(Reading(path, SourceOptions()), path, block=block)) == values
 
 
 def test_a_number_at_the_end_of_a_block_is_read_whole(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("[12345, 67890]")
     for block in range(1, 16):
-        assert list(textfile.json_array(Reading(path, SourceOptions()), path, block)) == [12345, 67890]
+        assert list(textfile.json_array(Reading(path, SourceOptions()), path, block=block)) == [12345, 67890]
 
 
 def test_not_an_array(tmp_path):

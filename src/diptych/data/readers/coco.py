@@ -21,7 +21,7 @@ from diptych.core.types import Pair
 from .image_files import ImageRoot
 from .options import normalise_split
 from .reading import Reading
-from .textfile import json_array_under
+from .textfile import json_array
 
 _CAPTIONS = re.compile(r"captions_(?P<part>[a-z]+)(?P<year>\d{4})\.json")
 _CROWD = "iscrowd"
@@ -70,7 +70,7 @@ def _part(reading: Reading, file: Path) -> Iterator[Pair]:
     objects = _objects(reading, file.with_name(file.name.replace("captions_", "instances_")))
     root = ImageRoot(reading, base)
     given: set[str] = set()  # ids whose captions an image has
-    for number, record in enumerate(json_array_under(reading, file, "images")):
+    for number, record in enumerate(json_array(reading, file, "images")):
         where = f"{file.name} image {number}"
         name = record.get("file_name") if isinstance(record, Mapping) else None
         if not isinstance(name, str) or not is_unicode(name) or "id" not in record:
@@ -93,7 +93,7 @@ def _part(reading: Reading, file: Path) -> Iterator[Pair]:
 
 def _captions(reading: Reading, file: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for number, record in enumerate(json_array_under(reading, file, "annotations")):
+    for number, record in enumerate(json_array(reading, file, "annotations")):
         caption = record.get("caption") if isinstance(record, Mapping) else None
         if isinstance(caption, str) and "image_id" in record:
             found.setdefault(str(record["image_id"]), []).append(caption)
@@ -107,12 +107,12 @@ def _objects(reading: Reading, file: Path) -> dict[str, list[str]]:
     if not file.is_file():
         return {}
     names: dict[Any, str] = {}
-    for record in json_array_under(reading, file, "categories"):
+    for record in json_array(reading, file, "categories"):
         if isinstance(record, Mapping) and isinstance(record.get("name"), str) and is_unicode(record["name"]):
             names[record.get("id")] = record["name"]
     found: dict[str, dict[str, None]] = {}
     unknown = 0
-    for record in json_array_under(reading, file, "annotations"):
+    for record in json_array(reading, file, "annotations"):
         name = names.get(record.get("category_id")) if isinstance(record, Mapping) else None
         if name is None or "image_id" not in record:
             unknown += 1

@@ -89,18 +89,6 @@ def load_json(reading: Reading, path: Path) -> Any:
         raise DataError(f"{path} is not valid JSON: {error}") from error
 
 
-def json_array(reading: Reading, path: Path, block: int = 1 << 20) -> Iterator[Any]:
-    """The elements of a top-level JSON array, one by one, so that a file of gigabytes fits in memory.
-
-    Raises DataError when the file is no array or breaks off.
-    """
-    with _opened(reading, path) as stream:
-        buffer = stream.read(block).lstrip()
-        if not buffer.startswith("["):
-            raise DataError(f"{path} must hold a JSON array, found {buffer[:20]!r}")
-        yield from _elements(path, stream, buffer[1:], block)
-
-
 @contextlib.contextmanager
 def _opened(reading: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
     encoding = text_encoding(reading, path)
@@ -113,17 +101,18 @@ def _opened(reading: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
         raise DataError(f"{path} is not valid {encoding.name}: {error}") from error
 
 
-def json_array_under(reading: Reading, path: Path, key: str, block: int = 1 << 20) -> Iterator[Any]:
-    """The elements of the first array that stands under `key` in a JSON object, as `json_array` gives them.
+def json_array(reading: Reading, path: Path, key: str = "", *, block: int = 1 << 20) -> Iterator[Any]:
+    """The elements of a JSON array one by one, so that a file of gigabytes fits in memory.
 
-    Raises DataError when the file is no object, has no such array, or breaks off.
+    The array is the whole file or, with a `key`, the first one under that key of an object. Raises DataError when there
+    is no such array, or it breaks off.
     """
-    start = re.compile(rf'"{re.escape(key)}"\s*:\s*\[')
+    start = re.compile(rf'"{re.escape(key)}"\s*:\s*\[' if key else r"\[")
     overlap = len(key) + 64  # characters: a key may lie across two blocks
     with _opened(reading, path) as stream:
-        buffer = stream.read(block)
-        if not buffer.lstrip().startswith("{"):
-            raise DataError(f"{path} must hold a JSON object, found {buffer[:20]!r}")
+        buffer = stream.read(block).lstrip()
+        if not buffer.startswith("{" if key else "["):
+            raise DataError(f"{path} must hold a JSON {'object' if key else 'array'}, found {buffer[:20]!r}")
         while (match := start.search(buffer)) is None:
             more = stream.read(block)
             if not more:
