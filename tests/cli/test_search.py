@@ -64,9 +64,9 @@ def test_a_search_imports_no_decoder_no_store_and_nothing_that_indexes(collectio
     script = (
         "import sys; from diptych.cli.app import run; code = run(sys.argv[1:]); "
         "heavy = {'jaxtyping', 'PIL', 'simplejpeg', 'lancedb', 'pyarrow', 'torch', 'unittest', 'asyncio', "
-        "'diptych.data.images', 'diptych.data.readers', 'diptych.library.indexing.run', "
-        "'diptych.library.indexing.preparing', 'diptych.library.indexing.texts', "
-        "'diptych.library.sources'} & set(sys.modules); "
+        "'diptych.data.images', 'diptych.data.readers', 'diptych.library.indexing.images', "
+        "'diptych.library.indexing.texts', 'diptych.library.preparing', 'diptych.library.sources', "
+        "'diptych.library.maintenance.transfer', 'diptych.library.store.where_sql'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
     command = [sys.executable, "-c", script, "search", "a dog", "--library", str(collection / "library")]

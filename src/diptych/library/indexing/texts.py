@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.core.batched import batched
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.file_names import DistinctNames, escape
@@ -110,11 +111,10 @@ class _TextRun(Run):
                 self.counts["unchanged"] += 1
             else:
                 described.append(one)
-        for chunk in _chunks(described, _COMMIT):
+        for chunk in batched(described, _COMMIT):
             self.write(self._described(chunk, matched))
-        chunks = _chunks(new, _AT_ONCE)
         rows: list[Row] = []
-        for chunk in progress.track(chunks, "texts", total=len(chunks)):
+        for chunk in progress.track(batched(new, _AT_ONCE), "texts", total=-(-len(new) // _AT_ONCE)):
             rows += self._embedded(chunk, matched)
             if len(rows) >= _COMMIT:
                 self.write(rows)
@@ -163,10 +163,6 @@ def _is_text(row: KnownRow) -> bool:
             "or search the images by words"
         )
     return True
-
-
-def _chunks(listed: Sequence[Found], size: int) -> list[Sequence[Found]]:
-    return [listed[start : start + size] for start in range(0, len(listed), size)]
 
 
 def _matched(listed: Iterable[Found], live: Iterable[KnownRow]) -> dict[str, KnownRow]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.batched import batched
 from diptych.core.errors import DataError, Reason
 from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, Progress
@@ -179,21 +180,11 @@ class _VideoRun(Run):
         """A row for each moment of a video, without its id."""
         about = probe(file.path, self._limits)
         content = fingerprint.of_file(file.path)
-        rows: list[Row] = []
-        waiting: list[Moment] = []
-
-        def flush() -> None:
-            for moment, vector in zip(waiting, self._embed([moment.frames for moment in waiting]), strict=True):
-                rows.append(self._row(file, content, moment, vector, about.seconds))
-            waiting.clear()
-
-        for moment in read_moments(file.path, self._moments, self._limits):
-            waiting.append(moment)
-            if len(waiting) == _AT_ONCE:
-                flush()
-        if waiting:
-            flush()
-        return rows
+        return [
+            self._row(file, content, moment, vector, about.seconds)
+            for moments in batched(read_moments(file.path, self._moments, self._limits), _AT_ONCE)
+            for moment, vector in zip(moments, self._embed([one.frames for one in moments]), strict=True)
+        ]
 
     def _row(self, file: _File, content: str, moment: Moment, vector: Any, seconds: float) -> Row:
         path = escape(moment.video.name)

@@ -13,10 +13,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from diptych.core.batched import batched
 from diptych.core.errors import DataError, Interrupted, LibraryError
 from diptych.core.file_names import escape, unescape
 from diptych.core.files import write_json
@@ -43,8 +44,6 @@ _BATCH = 32  # images embedded at once
 _COMMIT = 256  # rows that become durable together
 _FEW = 256  # rows that may be embedded under the writer's lock
 _MOST_PASSES = 20
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +153,10 @@ class Reembedding:
         self._trashed = {identifier for identifier, _, _, trashed in rows if trashed}
         done = 0
         images = self._progress.track(read_again(wanted, self._opened.folder), "embedding", total=len(wanted))
-        for batch in _batches(self._decoded(images), _COMMIT):
+        for batch in batched(self._decoded(images), _COMMIT):
             vectors = [
                 vector
-                for part in _batches(iter(batch), _BATCH)
+                for part in batched(batch, _BATCH)
                 for vector in embedded(np.stack([pixels for _, pixels in part]), self._model)
             ]
             rows_now = {row.id: row for row in source.get([one.id for one, _ in batch], "all")}
@@ -206,7 +205,7 @@ def _describe_again(source: Store, target: Store) -> None:
     columns = ["id", "path", "digest", "modified_ns", "meta", "deleted_at"]
     have = set(cells(target, *columns, part="all"))
     changed = [key[0] for key in set(cells(source, *columns, part="all")) - have]
-    for part in _batches(iter(changed), _COMMIT):
+    for part in batched(changed, _COMMIT):
         rows = {row.id: row for row in source.get(part, "all")}
         vectors = {row.id: row.vector for row in target.get(part, "all")}
         target.write([replace(row, vector=vectors[row.id]) for row in rows.values() if row.id in vectors])
@@ -216,17 +215,6 @@ def _contents(store: Store) -> Iterator[tuple[str, str, str, bool]]:
     """(id, path, content, whether it is in the trash) of every row."""
     for identifier, path, content, deleted_at in cells(store, "id", "path", "content", "deleted_at", part="all"):
         yield identifier, path, content, deleted_at is not None
-
-
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _read(path: Path) -> Any:

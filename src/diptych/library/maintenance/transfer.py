@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from diptych.core.batched import batched
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.files import fsync_folder
@@ -304,13 +305,8 @@ def _flush(folder: Path) -> None:
 
 
 def _write_rows(store: Store, rows: Iterator[Row], doing: str, progress: Progress) -> None:
-    waiting: list[Row] = []
-    for row in progress.track(rows, doing):
-        waiting.append(row)
-        if len(waiting) == _ROWS_AT_ONCE:
-            store.write(waiting)
-            waiting = []
-    store.write(waiting)
+    for batch in batched(progress.track(rows, doing), _ROWS_AT_ONCE):
+        store.write(batch)
 
 
 def _rows(exported: Path, name: str, vectors_name: str, dim: int) -> Iterator[Row]:
