@@ -361,9 +361,8 @@ def _load_plugins() -> None:
             point.load()
         except Exception as error:
             package = point.dist.name if point.dist else "an unknown package"
-            warnings.warn(
-                f"the plugin {point.name} of {package} cannot be loaded: {error}", PluginWarning, stacklevel=2
-            )
+            message = f"the plugin {point.name} of {package} cannot be loaded: {error}"
+            warnings.warn_explicit(message, PluginWarning, PLUGINS, 0)  # one line, without the place of this call
 
 
 def _import_own(kind: str, name: str) -> None:
