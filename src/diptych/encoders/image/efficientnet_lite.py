@@ -244,6 +244,7 @@ class EfficientNetLiteTower:
     _suffix = ""
 
     def __init__(self, *, threads: int | None = None, folder: Path | None = None) -> None:
+        self.preprocess = self.variant.preprocess
         self._threads = threads
         self._folder = folder or cache_folder() / "towers"
 
@@ -251,11 +252,6 @@ class EfficientNetLiteTower:
     def dim(self) -> int:
         """Width of the features."""
         return self.variant.dim
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """How images are prepared."""
-        return self.variant.preprocess
 
     @cached_property
     def fingerprint(self) -> str:
