@@ -47,6 +47,23 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+def test_it_augments_images_while_training_and_says_how_fast_they_come(
+    config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with config.open("a", encoding="utf-8") as stream:
+        stream.write('\n[data.images]\nworkers = 1\nresize = ["plain", "reflect"]\nrotation = 10\nflip = 0.5\n')
+    command = ["train", str(config), str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert run(command) == 0
+    printed = capsys.readouterr()
+    assert "images/s, " in printed.err
+    assert "of the time waiting for images (data.images.workers = 1)" in printed.err
+    assert "bad.png" in printed.out
+    assert run([*command, "--set", "data.images.flp=1"]) == 2
+    assert "unknown key 'flp' in [data.images]" in capsys.readouterr().err
+    assert run([*command, "--set", "data.images.flip=0.1"]) == 2
+    assert "config.data.images.flip: 0.5 -> 0.1" in capsys.readouterr().err
+
+
 def test_it_trains_and_says_what_came_of_it(
     config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
