@@ -134,6 +134,6 @@ def _unknown(name: str, choices: Mapping[str, object], where: str = "") -> Excep
         by_name.setdefault(chain[-1], " ".join(chain))
         by_name.setdefault("-".join(chain), " ".join(chain))
         by_name.setdefault("-".join(reversed(chain)), " ".join(chain))
-    near = difflib.get_close_matches(name, by_name, n=1)
+    near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.65)
     hint = f"; did you mean {by_name[near[0]]!r}?" if near else ""
     return ConfigError(f"{at}unknown command {one_line(name)!r}; choose from {', '.join(choices)}{hint}")
