@@ -366,9 +366,9 @@ def test_nothing_is_cut_at_any_width(visit, width) -> None:
     assert ("pinch" in here.page.text_content("#map-help")) is (width < 500)
 
 
-def test_the_collection_can_be_switched(visit) -> None:
+def test_the_library_can_be_switched(visit) -> None:
     here = visit()
-    here.page.select_option("#collection", "one")
+    here.page.select_option("#library", "one")
     here.wait_for(1)
     assert here.names() == ["only.png"]
     assert "in=one" in here.page.url
@@ -517,7 +517,7 @@ def test_texts_that_would_like_to_be_scripts_stay_texts(visit, folders) -> None:
     here.page.evaluate("location.hash = 'q=<img src=x onerror=window.hacked=1>'")
     here.page.reload()
     here.page.wait_for_selector("html[data-ready]")
-    here.page.select_option("#collection", PAYLOADS[1])
+    here.page.select_option("#library", PAYLOADS[1])
     here.wait_for(1)
     assert here.page.evaluate("window.hacked") is None
     assert here.page.locator("#results script, #results iframe, #viewer svg").count() == 0

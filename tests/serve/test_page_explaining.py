@@ -89,7 +89,7 @@ def test_why_says_at_once_that_it_looks_and_what_went_wrong(looked) -> None:
     here.page.route("**/why?*", lambda route: held.append(route))
     why.click()
     here.until("document.querySelector('#viewer .working progress') !== null")
-    assert working.text_content() == "Looking at what each word hangs on…"
+    assert working.text_content() == "Computing how much each word counts…"
     assert working.is_visible()
     assert why.is_disabled()
     problem = {"code": "internal", "message": "x", "hint": "GET /docs says what fits.", "request_id": "0"}

@@ -26,7 +26,7 @@ class ServedCrossEncoder:
     def __init__(self, cross_encoder: CrossEncoder, beta: float | None = None) -> None:
         self.model, self._beta = cross_encoder, beta
         objective = getattr(getattr(getattr(cross_encoder, "config", None), "objective", None), "name", None)
-        self.describes = objective == "captioning"  # only these can write, and say what a word looked at
+        self.describes = objective == "captioning"  # only these can write captions and give a word's attention
 
     @property
     def name(self) -> str:
@@ -87,7 +87,7 @@ class ServedCrossEncoder:
         return caption.text, caption.log_likelihood
 
     def explain(self, tokens: Float16[np.ndarray, "1 r w"], text: str) -> Any:
-        """A Match: what each word looked at. Raises DataError for a text without words."""
+        """A Match: the regions that each word attends to. Raises DataError for a text without words."""
         from diptych.models.cross_encoder.explain import explain_tokens
 
         cross_encoder: Any = self.model

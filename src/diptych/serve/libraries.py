@@ -247,7 +247,7 @@ def is_called(name: str, model: str) -> bool:
 
 
 def _signature(folder: Path) -> tuple[int, int]:
-    """Changes when the card of a library is written anew."""
+    """Changes when the card of a library is rewritten."""
     try:
         found = os.stat(folder / card.FILE)  # noqa: PTH116 - asked for with every request
     except OSError:

@@ -89,12 +89,12 @@ class SearchRequest(Request):
         default=None,
         ge=1,
         le=200,
-        description="How many of the best the cross-encoder looks at; else as many as fit it",
+        description="How many of the best hits the cross-encoder scores; by default as many as fit it",
     )
     budget_ms: float | None = Field(
-        default=None, gt=0, le=10_000, description="Time for the cross-encoder, which then looks at fewer if need be"
+        default=None, gt=0, le=10_000, description="Time for the cross-encoder, which then scores fewer hits if need be"
     )
-    explain: bool = Field(default=False, description="Say of the first three what each word hangs on: see `why`")
+    explain: bool = Field(default=False, description="Explain the first three hits: see `why`")
     on_map: bool = Field(default=False, description="Say where hits and query lie on the map")
 
 
@@ -150,7 +150,7 @@ class SearchResponse(BaseModel):
     """What was found."""
 
     hits: list[Hit]
-    total: int = Field(description="Images that were looked at, after filtering")
+    total: int = Field(description="Images that passed the filter")
     took_ms: float
     version: str
     nothing_matches: float | None = Field(

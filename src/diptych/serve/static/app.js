@@ -119,7 +119,7 @@ $("search").addEventListener("submit", (event) => { event.preventDefault(); sear
 async function choose(name) {
   const found = await api.library(name);
   state.library = found;
-  $("collection").value = name;
+  $("library").value = name;
   $("size").textContent = plural(found.images, "image");
   $("add").hidden = !found.features.write;
   $("view-draw").hidden = !found.features.generate;
@@ -133,10 +133,10 @@ async function choose(name) {
   if (state.map) await map.load(name);
 }
 
-$("collection").addEventListener("change", async () => {
+$("library").addEventListener("change", async () => {
   query.terms = query.terms.filter((term) => !term.id);
   query.draw();
-  await choose($("collection").value).catch(complain);
+  await choose($("library").value).catch(complain);
   search();
 });
 
@@ -305,7 +305,7 @@ async function start() {
     if (answer instanceof Error) throw answer;
     state.libraries = answer.libraries;
     const said = new URLSearchParams(location.hash.slice(1));
-    $("collection").replaceChildren(...state.libraries.map((one) => h("option", { value: one.name }, one.name)));
+    $("library").replaceChildren(...state.libraries.map((one) => h("option", { value: one.name }, one.name)));
     if (!state.libraries.length) return say("This server has no library.");
     const named = state.libraries.find((one) => one.name === said.get("in")) ?? state.libraries[0];
     $("words").value = said.get("q") ?? "";

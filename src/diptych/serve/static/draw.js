@@ -1,4 +1,4 @@
-// The tab that draws: words and a seed to an image, and beside it what that image finds in the collection.
+// The tab that draws: words and a seed to an image, and beside it what that image finds in the library.
 
 import { $, h, plural } from "./dom.js";
 import { api } from "./api.js";
@@ -7,7 +7,7 @@ const SEEDS = 2 ** 31;
 const FOUND = 12; // images beside it
 
 export class Draw {
-  /** `open(hit)` shows an image of the collection; `failed(error)` tells what went wrong. */
+  /** `open(hit)` shows an image of the library; `failed(error)` tells what went wrong. */
   constructor(open, failed) {
     this.open = open;
     this.failed = failed;

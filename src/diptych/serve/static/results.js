@@ -108,14 +108,14 @@ export class Results {
     viewer.querySelector(".close").focus();
   }
 
-  /** What each word hangs on, in place of the image; the button turns it on and off. */
+  /** How much each word counts and where, in place of the image; the button switches it on and off. */
   async why(hit, figure, image, button) {
     if (button.getAttribute("aria-pressed") === "true") {
       button.setAttribute("aria-pressed", "false");
       figure.classList.remove("why");
       return figure.replaceChildren(image);
     }
-    const told = await this.look(hit, button, "Looking at what each word hangs on…", () => this.acts.why(hit));
+    const told = await this.look(hit, button, "Computing how much each word counts…", () => this.acts.why(hit));
     if (!told) return;
     button.setAttribute("aria-pressed", "true");
     const unit = told.unit === "nats" ? "nats that the image adds" : "of the cosine";
