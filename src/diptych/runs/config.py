@@ -80,11 +80,6 @@ class TrainConfig:
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, found {self.seed}")
 
-    @property
-    def recipe(self) -> str:
-        """What trains it: "module:Class" of a `diptych.runs.run.Recipe`."""
-        raise NotImplementedError
-
     def without_paths(self) -> dict[str, Any]:
         """The config as the record of the run keeps it: JSON-ready, without paths of this machine."""
         return to_dict(dataclasses.replace(self, data=dataclasses.replace(self.data, source="", mined="")))
@@ -165,11 +160,6 @@ class DualEncoderConfig(TrainConfig):
                 f"nothing would train the {idle[0]} side: pairs.across and pairs.{idle[0]}s are 0; give one of them a "
                 "share, or an init to take that side from"
             )
-
-    @property
-    def recipe(self) -> str:
-        """What trains it, or computes it in one step."""
-        return f"diptych.runs.{'one_step:OneStepRecipe' if self.fit else 'dual_encoder:DualEncoderRecipe'}"
 
     @property
     def similarity(self) -> str:

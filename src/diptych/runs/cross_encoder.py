@@ -72,11 +72,6 @@ class CrossEncoderConfig(TrainConfig):
             raise ConfigError(f"texts_per_image must be at least 0, found {self.texts_per_image}")
 
     @property
-    def recipe(self) -> str:
-        """What trains it."""
-        return "diptych.runs.cross_encoder:CrossEncoderRecipe"
-
-    @property
     def texts_in_batch(self) -> int:
         """Texts of an image in a batch: for ITM and VSE one, since another would count as a wrong text."""
         return self.texts_per_image if self.is_captioner else 1

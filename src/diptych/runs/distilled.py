@@ -40,11 +40,6 @@ class DistilledConfig(TrainConfig):
         if self.data.images is not None:
             raise ConfigError("the teacher's scores are of images without augmentation; leave out [data.images]")
 
-    @property
-    def recipe(self) -> str:
-        """What trains it."""
-        return "diptych.runs.distilled:DistilledRecipe"
-
     def of_student(self) -> DualEncoderConfig:
         """The same as a dual encoder's config that stays on the towers of the student.
 

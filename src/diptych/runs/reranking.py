@@ -173,7 +173,7 @@ class Evidence:
 
 
 def evidence(cross_encoder: TrainedCrossEncoder, scored: Scored, k: int) -> Evidence:
-    """The best k candidates of each text twice: as they are, and with the right picture taken away.
+    """The best k candidates of each text twice: as they are, and with the right image taken away.
 
     So in half of the lists and more nothing matches, as with texts that are shuffled among galleries.
     """
@@ -318,7 +318,7 @@ def score(
         positives = Positives.from_labels(pairs.image_owner[queries], pairs.owner)
     candidates = top(cosines, depth)
     texts = tuple(pairs.words[query] for query in queries) if to_image else ()
-    if depth >= cosines.shape[1]:  # everything: keys and values of a picture are made once for all texts
+    if depth >= cosines.shape[1]:  # everything: keys and values of an image are computed once for all texts
         every = (
             cross_encoder.scores(pairs.tokens, texts)
             if to_image

@@ -1,7 +1,7 @@
 """One way from a config to a run: read the source, embed it, train, save the model, and say what was done.
 
-`train` does what all kinds of models share. `KINDS` names the kinds of configs; each config names its `Recipe`, a
-class in a file of its own that says only what differs.
+`train` does what all kinds of models share. `KINDS` names the kinds, each with its config and its `Recipe`, a class in
+a file of its own that says only what differs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from diptych.data.repeats import note_shared_by_splits
 from .config import TrainConfig
 from .reading import ANY_SOURCE, AnySource, Splits, read_splits
 
-KINDS = {  # kind of a config -> its class
-    "dual-encoder": "diptych.runs.config:DualEncoderConfig",
-    "cross-encoder": "diptych.runs.cross_encoder:CrossEncoderConfig",
-    "generator": "diptych.runs.generator.config:GeneratorConfig",
-    "distilled": "diptych.runs.distilled:DistilledConfig",
+KINDS = {  # kind of a config -> its class, and what trains it
+    "dual-encoder": ("config:DualEncoderConfig", "dual_encoder:DualEncoderRecipe"),
+    "cross-encoder": ("cross_encoder:CrossEncoderConfig", "cross_encoder:CrossEncoderRecipe"),
+    "generator": ("generator.config:GeneratorConfig", "generator.recipe:GeneratorRecipe"),
+    "distilled": ("distilled:DistilledConfig", "distilled:DistilledRecipe"),
 }
+ONE_STEP = "one_step:OneStepRecipe"  # of a dual encoder whose config has a fit in place of a loss
 DEFAULT = "dual-encoder"  # kind of a config that names none
 MODEL = "model"  # the folder of a run's model
 
@@ -177,9 +178,9 @@ class Recipe(ABC, Generic[C]):
 
 
 def _imported(name: str) -> Any:
-    """The class that "module:Class" names."""
+    """The class that "module:Class" names within this package."""
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
 
 
 def read_config(
@@ -205,7 +206,7 @@ def read_config(
         kind = str(values.get("kind", kind))
         if kind not in KINDS:
             raise configs.unknown("kind", kind, KINDS)
-        made: type[TrainConfig] = _imported(KINDS[kind])
+        made: type[TrainConfig] = _imported(KINDS[kind][0])
         return fill(made)
     except ConfigError as error:
         if "kind" in values or "unknown key" not in str(error):
@@ -257,7 +258,8 @@ def train(
     folder = Path(out) if out is not None else Path("runs") / settings.name
     place = Place(folder, device, cache or cache_folder(), progress)
     # what cannot be built is refused before anything is read
-    recipe: Recipe[Any] = _imported(settings.recipe)(settings, place)
+    made = ONE_STEP if getattr(settings, "fit", None) else KINDS[settings.kind][1]
+    recipe: Recipe[Any] = _imported(made)(settings, place)
     splits = read_splits(settings.data, source, options)
     place.notes.extend(splits.notes)
     if fresh:

@@ -64,11 +64,6 @@ class GeneratorConfig(TrainConfig):
             raise ConfigError("each batch is one network's step: set training.accumulate = 1 and training.chunk = 0")
 
     @property
-    def recipe(self) -> str:
-        """What trains it."""
-        return "diptych.runs.generator.recipe:GeneratorRecipe"
-
-    @property
     def design(self) -> str:
         """Which of the two designs it is."""
         return "xmc" if self.xmc else "x_mrs"
