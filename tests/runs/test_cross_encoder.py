@@ -59,7 +59,7 @@ def test_pairs_and_matrix_agree_in_both_directions(cross_encoder_run, shapes):
 def test_what_cannot_be_scored_is_said(cross_encoder_run):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model)
     tokens = np.zeros((2, *cross_encoder.token_shape), dtype=np.float16)
-    with pytest.raises(DataError, match="2 pictures and 1 texts"):
+    with pytest.raises(DataError, match="2 images and 1 texts"):
         cross_encoder.score(tokens, ["a red square"])
     with pytest.raises(ConfigError, match="unknown direction"):
         cross_encoder.score(tokens, "a red square", "sideways")
