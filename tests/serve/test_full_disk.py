@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diptych.library import Library
-from diptych.library.maintenance.verify import HARMLESS
+from diptych.library.maintenance import HARMLESS
 
 from .conftest import Site, encoded
 

@@ -23,7 +23,7 @@ def test_every_way_in_gives_the_same_vector_size_and_thumbnail(ask, site, tmp_pa
     indexed = Library.create(tmp_path / "indexed", MOSAIC.MosaicEncoder())
     indexed.index([folder])
     items = {item.name: item for item in indexed.items().items}
-    vectors = {name: indexed._vector_of(item.id) for name, item in items.items()}
+    vectors = {name: indexed.vector_of(item.id) for name, item in items.items()}
     added = Library.create(tmp_path / "added", MOSAIC.MosaicEncoder())
     by_bytes = added.add([NewItem(data, name) for name, (data, _) in UPLOADS.items()])
     evaluated = normalise(site.encoder.encode_images([data for data, _ in UPLOADS.values()]))
@@ -44,9 +44,9 @@ def test_every_way_in_gives_the_same_vector_size_and_thumbnail(ask, site, tmp_pa
     uploads, embedded, asked, about, thumbs = ask(scenario)
     served = Library.open(site.folder, site.encoder)
     for at, (name, (_, size)) in enumerate(UPLOADS.items()):
-        uploaded = served._vector_of(uploads[at]["id"])
+        uploaded = served.vector_of(uploads[at]["id"])
         assert np.array_equal(uploaded, vectors[name]), name
-        assert np.array_equal(added._vector_of(by_bytes.items[at].id), vectors[name]), name
+        assert np.array_equal(added.vector_of(by_bytes.items[at].id), vectors[name]), name
         assert np.array_equal(np.float32(embedded[at]["embedding"]), vectors[name]), name
         assert np.array_equal(evaluated[at], vectors[name]), name
         assert abs(asked[at][0]["score"] - 1) < 1e-6
