@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
-import time
+import timeit
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +45,8 @@ def _on_cpu(info: Path, cache: Path) -> Half:
     flags = cpu_flags(info)
     if flags is None:
         return _remembered(cache)
-    found = [unit for unit in UNITS if unit in flags]
-    if found:
-        return Half(True, f"the CPU has bfloat16 units ({found[0]})")
-    return Half(False, "the CPU has no bfloat16 units")
+    unit = next((unit for unit in UNITS if unit in flags), None)
+    return Half(True, f"the CPU has bfloat16 units ({unit})") if unit else Half(False, "the CPU has no bfloat16 units")
 
 
 def cpu_flags(info: Path) -> set[str] | None:
@@ -83,12 +81,7 @@ def measured() -> float:
 
     def seconds(kind: torch.dtype) -> float:
         matrix = torch.ones(_SIDE, _SIDE, dtype=kind)
-        best = float("inf")
-        for _ in range(_ROUNDS):
-            begun = time.perf_counter()
-            matrix @ matrix
-            best = min(best, time.perf_counter() - begun)
-        return best
+        return min(timeit.repeat(lambda: matrix @ matrix, number=1, repeat=_ROUNDS))
 
     with torch.inference_mode():
         return seconds(torch.float32) / max(1e-9, seconds(torch.bfloat16))

@@ -17,7 +17,7 @@ OTHER_WEIGHTS = (".bin", ".pth", ".pt")  # only ever read with torch.load(weight
 _DESCRIPTIONS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 _lock = threading.Lock()
-_closings = 0
+_closings = 0  # blocks of `network` that are open now
 _was_offline = False
 
 
@@ -46,7 +46,11 @@ def hub_folder(name: str | Path, *, allow_download: bool | None = None) -> Path:
     try:
         return Path(hub.snapshot_download(str(name), local_files_only=True))
     except (OSError, ValueError) as error:
-        raise ModelError(_not_here(str(name), constants.HF_HUB_CACHE)) from error
+        raise ModelError(
+            f"the model {str(name)!r} is neither a local folder nor in the Hugging Face cache "
+            f"({constants.HF_HUB_CACHE}); nothing is downloaded unless allowed: set {ALLOW}=1 (or "
+            "allow_download=True), or pass the path of a folder that holds the model"
+        ) from error
 
 
 def weights_file(folder: Path, *names: str) -> Path | None:
@@ -69,32 +73,20 @@ def network(allow_download: bool | None = None) -> Iterator[None]:
     if downloads_allowed(allow_download):
         yield
         return
-    _close()
-    try:
-        yield
-    finally:
-        _reopen()
-
-
-def _close() -> None:
     from huggingface_hub import constants
 
     global _closings, _was_offline
     with _lock:
         if _closings == 0:
             _was_offline = constants.HF_HUB_OFFLINE
-            constants.HF_HUB_OFFLINE = True
+        constants.HF_HUB_OFFLINE = True
         _closings += 1
-
-
-def _reopen() -> None:
-    from huggingface_hub import constants
-
-    global _closings
-    with _lock:
-        _closings -= 1
-        if _closings == 0:
-            constants.HF_HUB_OFFLINE = _was_offline
+    try:
+        yield
+    finally:
+        with _lock:
+            _closings -= 1
+            constants.HF_HUB_OFFLINE = _closings > 0 or _was_offline
 
 
 def _download(name: str) -> Path:
@@ -109,11 +101,3 @@ def _download(name: str) -> Path:
         raise ModelError(
             f"cannot download the model {name!r}: {first_line(error)}; pass a local folder instead"
         ) from error
-
-
-def _not_here(name: str, cache: str) -> str:
-    return (
-        f"the model {name!r} is neither a local folder nor in the Hugging Face cache ({cache}); "
-        f"nothing is downloaded unless allowed: set {ALLOW}=1 (or allow_download=True), "
-        "or pass the path of a folder that holds the model"
-    )

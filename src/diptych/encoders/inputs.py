@@ -7,6 +7,7 @@ Pixels have 8 bits here: `diptych.data.images.decode` makes them so from images 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -38,6 +39,12 @@ def normalise_pixels(pixels: np.ndarray, preprocess: Preprocess) -> Float32[np.n
         np.subtract(pixels[..., channel], np.float32(mean), out=plane)
         plane *= np.float32(1 / std)
     return planes
+
+
+def by_channel(values: Iterable[float], scale: float = 255.0) -> tuple[float, float, float]:
+    """Mean or standard deviation as packages state it, of values from 0 to 1, for values from 0 to `scale`."""
+    red, green, blue = (float(value) * scale for value in values)
+    return red, green, blue
 
 
 def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 s s 3"]:

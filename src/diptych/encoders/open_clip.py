@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,10 @@ from diptych.core import fingerprint
 from diptych.core.errors import ModelError, first_line
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
-from diptych.core.registry import register
+from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, downloads_allowed, hub_folder, network, weights_file
-from diptych.encoders.inputs import clean
+from diptych.encoders.inputs import by_channel, clean
 from diptych.encoders.pytorch import TorchImageTower, TorchTextTower, choose_device, freeze, shared, state_fingerprint
 
 _PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
@@ -125,9 +124,7 @@ def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
 def _check_name(open_clip: Any, name: str) -> None:
     known = open_clip.list_models()
     if name.replace("/", "-") not in known:
-        near = difflib.get_close_matches(name, known, n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise ModelError(f"{name!r} is neither a folder nor an architecture that open_clip knows{hint}")
+        raise ModelError(f"{name!r} is neither a folder nor an architecture that open_clip knows{nearest(name, known)}")
 
 
 def _checkpoint(open_clip: Any, name: str, checkpoint: str | Path | None, allow_download: bool | None) -> Path:
@@ -188,5 +185,4 @@ def _preprocess(module: Any, name: str) -> Preprocess:
     if found["resize_mode"] == "longest":
         raise ModelError(f"OpenCLIP's {name!r} pads images to a square, which is not offered; choose another model")
     mode = "squash" if found["resize_mode"] == "squash" else "crop"
-    mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
-    return Preprocess(sides.pop(), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    return Preprocess(sides.pop(), mode, by_channel(found["mean"]), by_channel(found["std"]))

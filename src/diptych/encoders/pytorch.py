@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
@@ -32,12 +33,11 @@ def choose_device(device: str) -> torch.device:
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N") from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N")
+    chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device!r} is not here: {torch.cuda.device_count()} CUDA devices found; use cpu")
+        raise ConfigError(f"device {device!r} is not here: found {torch.cuda.device_count()} CUDA devices; choose cpu")
     return chosen
 
 

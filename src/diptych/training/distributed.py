@@ -19,21 +19,14 @@ from torch import Tensor, nn
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Shaped
 from diptych.encoders.half_precision import half_on
+from diptych.encoders.pytorch import choose_device
 from diptych.training.settings import TrainingSettings
 
 
 def accelerator(device: str) -> tuple[str, Any]:
     """Fabric's words for a device: its kind, and its number in a list or 1. Raises ConfigError if it is not here."""
-    if device == "auto":
-        return ("cuda", 1) if torch.cuda.is_available() else ("cpu", 1)
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N")
-    if kind == "cpu" and number:
-        raise ConfigError(f"unknown device {device!r}; the CPU has no number, choose cpu")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device!r} is not here: found {torch.cuda.device_count()} CUDA devices; choose cpu")
-    return kind, [int(number)] if number else 1
+    chosen = choose_device(device)
+    return chosen.type, 1 if chosen.index is None else [chosen.index]
 
 
 def launched() -> tuple[int, int]:

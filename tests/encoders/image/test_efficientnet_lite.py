@@ -93,24 +93,25 @@ def test_a_damaged_export_is_one_line(tower: lite.EfficientNetLite0Tower, tmp_pa
     [
         ("_conv_stem.weight", "conv_stem.weight"),
         ("_bn1.running_mean", "bn2.running_mean"),
-        ("_fc.bias", "classifier.bias"),
         ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"),
         ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
         ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"),
         ("_blocks.4._project_conv.weight", "blocks.2.1.conv_pwl.weight"),
         ("_blocks.15._bn2.weight", "blocks.6.0.bn3.weight"),
-        ("_bn0.num_batches_tracked", None),
-        ("something.else", None),
     ],
 )
-def test_names_of_weights(packaged: str, timm: str | None) -> None:
-    assert lite.renamed(packaged) == timm
+def test_each_weight_of_the_package_is_where_timm_has_it(net: lite.MultiStage, packaged: str, timm: str) -> None:
+    weights = torch.load(lite.LITE0.weights(), weights_only=True)
+    assert torch.equal(net.state_dict()[timm], weights[packaged])
 
 
-def test_a_seventeenth_block_is_refused() -> None:
-    with pytest.raises(ModelError, match="16 blocks, found weights for block 16"):
-        lite.renamed("_blocks.16._bn2.weight")
-    assert lite.renamed("_blocks.16._bn2.weight", lite.LITE2) == "blocks.5.1.bn3.weight"
+def test_the_weights_of_another_size_are_refused() -> None:
+    class Mistaken(lite.Variant):
+        def weights(self) -> Path:
+            return lite.LITE0.weights()
+
+    with pytest.raises(ModelError, match=r"do not fit .* timm's tf_efficientnet_lite2; install efficientnet-lite2"):
+        lite.imagenet(Mistaken(2, 260, (120, 208, 352)))
 
 
 @pytest.mark.parametrize("variant", [lite.LITE1, lite.LITE2])

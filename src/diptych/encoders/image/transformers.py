@@ -9,6 +9,7 @@ from typing import Any
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
+from diptych.encoders.inputs import by_channel
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
 from diptych.encoders.pytorch import TorchImageTower
 
@@ -68,10 +69,8 @@ def preprocess_of(folder: Path) -> Preprocess:
     processor = pretrained("AutoImageProcessor", folder, f"the image preprocessing in {folder}")
     size, mode = _size(processor, folder)
     scale = 1 / float(processor.rescale_factor) if processor.do_rescale else 1.0
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if processor.do_normalize:
-        mean, std = _triple(processor.image_mean), _triple(processor.image_std)
-    return Preprocess(size, mode, _scaled(mean, scale), _scaled(std, scale))
+    mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0] * 3, [1] * 3)
+    return Preprocess(size, mode, by_channel(mean, scale), by_channel(std, scale))
 
 
 def _size(processor: Any, folder: Path) -> tuple[int, str]:
@@ -91,12 +90,3 @@ def _sides(size: Any) -> dict[str, int]:
     items = size.items() if isinstance(size, Mapping) else vars(size).items()
     wanted = ("height", "width", "shortest_edge")
     return {name: int(value) for name, value in items if name in wanted and value is not None}
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
-    return first, second, third
-
-
-def _scaled(values: tuple[float, float, float], scale: float) -> tuple[float, float, float]:
-    return values[0] * scale, values[1] * scale, values[2] * scale

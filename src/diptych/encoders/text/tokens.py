@@ -84,20 +84,14 @@ class TokenTower:
 
     def save(self, folder: Path) -> str:
         """Write the tokenizer into a folder; the file's name."""
-        about = {"tokenizer": json.loads(self._description), "languages": sorted(self.languages)}
-        (folder / FILE).write_text(
-            json.dumps(about["tokenizer"] | {"diptych": {"max_tokens": self.dim, "languages": about["languages"]}}),
-            encoding="utf-8",
-        )
+        about = {"max_tokens": self.dim, "languages": sorted(self.languages)}
+        (folder / FILE).write_text(json.dumps(json.loads(self._description) | {"diptych": about}), encoding="utf-8")
         return FILE
 
     @cached_property
     def _unknown(self) -> int:
-        for token in (UNKNOWN, "<unk>", "[UNK]"):
-            found = self._tokenizer.token_to_id(token)
-            if found is not None:
-                return int(found)
-        return 0
+        found = (self._tokenizer.token_to_id(token) for token in (UNKNOWN, "<unk>"))
+        return next((int(number) for number in found if number is not None), 0)
 
 
 def read_tokens(folder: Path) -> TokenTower:
