@@ -7,8 +7,8 @@ import pytest
 
 from diptych.core.errors import ModelError
 from diptych.encoders.graphs import write
+from diptych.models.dual import OnnxHead
 from diptych.models.linear_map import LinearMap
-from diptych.models.runner import OnnxHead
 
 pytest.importorskip("onnx", reason="writing graphs needs the [fit] extra")
 DRAW = np.random.default_rng(0)

@@ -34,7 +34,7 @@ def test_a_small_cross_encoder_learns_and_is_saved_whole(cross_encoder_run):
 
 def test_the_right_colour_scores_higher(cross_encoder_run, shapes):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
-    tokens = cross_encoder.encode_regions([shapes.parent / f"{colour}-square-30.png" for colour in ("red", "blue")])
+    tokens = cross_encoder.encode_images([shapes.parent / f"{colour}-square-30.png" for colour in ("red", "blue")])
     assert tokens.shape == (2, *cross_encoder.token_shape)
     assert tokens.dtype == np.float16
     red, blue = cross_encoder.score(tokens, "a red square"), cross_encoder.score(tokens, "a blue square")
@@ -44,7 +44,7 @@ def test_the_right_colour_scores_higher(cross_encoder_run, shapes):
 
 def test_pairs_and_matrix_agree_in_both_directions(cross_encoder_run, shapes):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
-    tokens = cross_encoder.encode_regions(sorted(shapes.parent.glob("*-20.png"))[:3])
+    tokens = cross_encoder.encode_images(sorted(shapes.parent.glob("*-20.png"))[:3])
     texts = ["a red square", "stripe in blue, 30", "a yellow circle"]
     for direction in ("text_to_image", IMAGE_TO_TEXT):
         matrix = cross_encoder.scores(tokens, texts, direction)

@@ -78,7 +78,7 @@ def test_every_picture_has_its_own_tokens_whatever_the_ids(cross_encoder_run, sm
     prepared = reranking.prepare(dual_encoder, cross_encoder, [both, *pairs[2:]])
     assert prepared.image_owner.tolist() == [0, 0, 1, 2, 3, 4]
     images = [image for pair in [both, *pairs[2:]] for image in pair.images]
-    assert np.array_equal(prepared.tokens, cross_encoder.encode_regions(images))
+    assert np.array_equal(prepared.tokens, cross_encoder.encode_images(images))
     assert prepared.words == tuple(text.value for pair in [both, *pairs[2:]] for text in pair.texts)
     scored = reranking.score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=6)
     assert scored.positives.counts.max() == 2

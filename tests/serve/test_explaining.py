@@ -188,7 +188,7 @@ def test_documents_are_ranked_by_the_slow_model_when_it_is_named(fitted) -> None
 
     answer, refused = fitted.ask(scenario)
     results = answer.json()["results"]
-    scores = fitted.cross_encoder.score(fitted.cross_encoder.encode_regions(files[::-1]), "a red circle")
+    scores = fitted.cross_encoder.score(fitted.cross_encoder.encode_images(files[::-1]), "a red circle")
     assert [one["index"] for one in results] == np.argsort(-scores).tolist()
     assert all(0 <= one["relevance_score"] <= 1 for one in results)
     assert (refused.status_code, refused.json()["code"]) == (422, "bad_request")
@@ -274,7 +274,7 @@ def test_an_upload_gets_its_tokens_and_is_reranked(fitted, tmp_path) -> None:
 
     hit = copy.ask(scenario)
     assert hit["scored_by"] != "cosine"
-    (expected,) = copy.cross_encoder.encode_regions([drawn("red")])
+    (expected,) = copy.cross_encoder.encode_images([drawn("red")])
     kept = TokenStore(copy.folder, copy.cross_encoder).get([content_of(drawn("red"))])[0]
     assert np.array_equal(kept, expected)
 

@@ -75,7 +75,7 @@ def caption(
     skipped: list[Skipped] = []
     rows = []
     for file in images:
-        tokens = captioner.encode_regions([file], workers=1, skipped=skipped)
+        tokens = captioner.encode_images([file], workers=1, skipped=skipped)
         rows += [(file, one) for one in describe(captioner.scorer, tokens, settings)]
     for one in skipped:
         common.progress().say(f"{one.reason.value}: {one.name}")

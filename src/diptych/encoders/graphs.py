@@ -89,23 +89,17 @@ def require_finite(weights: Mapping[str, np.ndarray]) -> None:
             raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
 
 
-def _places(weights: Path) -> dict[str, tuple[str, int, int]]:
-    """(dtype, offset in the file, length in bytes) of every tensor in a safetensors file."""
+def _places(weights: Path) -> dict[str, tuple[int, int]]:
+    """(offset in the file, length in bytes) of every tensor in a safetensors file."""
     with weights.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(length))
     header.pop("__metadata__", None)
-    return {
-        key: (
-            entry["dtype"],
-            8 + length + entry["data_offsets"][0],
-            entry["data_offsets"][1] - entry["data_offsets"][0],
-        )
-        for key, entry in header.items()
-    }
+    spans = {key: entry["data_offsets"] for key, entry in header.items()}
+    return {key: (8 + length + begin, end - begin) for key, (begin, end) in spans.items()}
 
 
-def _bound(graph: Graph, name: str, places: Mapping[str, tuple[str, int, int]]) -> bytes:
+def _bound(graph: Graph, name: str, places: Mapping[str, tuple[int, int]]) -> bytes:
     """The graph with every weight pointing at its bytes in the safetensors file."""
     import onnx
     from onnx import TensorProto, helper
@@ -128,7 +122,7 @@ def _bound(graph: Graph, name: str, places: Mapping[str, tuple[str, int, int]]) 
         tensor.data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
         tensor.dims.extend(value.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        _, offset, length = places[f"{name}.{key}"]
+        offset, length = places[f"{name}.{key}"]
         for field, content in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):
             entry = tensor.external_data.add()
             entry.key, entry.value = field, content

@@ -81,7 +81,7 @@ def evaluate_captions(
     kept, rows = [], []
     for place, ref in progress.track(usable, "images", total=len(usable)):
         before = len(skipped)
-        tokens = cross_encoder.encode_regions([ref], workers=1, skipped=skipped)
+        tokens = cross_encoder.encode_images([ref], workers=1, skipped=skipped)
         if len(skipped) == before:
             kept.append((place, ref))
             rows.append(tokens)

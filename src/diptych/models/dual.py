@@ -16,16 +16,14 @@ from diptych.core.extras import need
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.registry import Part, build_saved
-from diptych.core.shapes import Float, Float32, UInt8
+from diptych.core.shapes import Float, Float32, Shaped, UInt8
 from diptych.core.similarity import similarity_of
-from diptych.core.types import Skipped
-from diptych.data.image_inputs import ImageInput
+from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.tokens import read_tokens
 from diptych.models import familiarity
 from diptych.models import folder as files
 from diptych.models.familiarity import Familiarity
-from diptych.models.loaded import LoadedModel, embed_all, require_fingerprint
-from diptych.models.runner import OnnxHead
+from diptych.models.loaded import LoadedModel, require_fingerprint
 
 if TYPE_CHECKING:
     from diptych.models.trainable import DualEncoderModule
@@ -129,22 +127,6 @@ class DualEncoder(LoadedModel):
             return np.zeros((0, self.dim), dtype=np.float32)
         return self._kept(self.image_head(self.image_tower.embed(pixels)))
 
-    def encode_images(
-        self,
-        images: ImageInput | Sequence[ImageInput],
-        *,
-        batch_size: int = 32,
-        workers: int = 2,
-        progress: Progress = SILENT,
-        skipped: list[Skipped] | None = None,
-    ) -> Float32[np.ndarray, "n d"]:
-        """Embeddings, L2-normalised, of paths, PIL images, encoded bytes, arrays or image references.
-
-        With a list given as `skipped`, images that cannot be read are left out and named there;
-        without it the first such image raises DataError.
-        """
-        return embed_all(images, self.preprocess, self.encode_pixels, "images", batch_size, workers, progress, skipped)
-
     def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of one text or several."""
         several = [texts] if isinstance(texts, str) else list(texts)
@@ -204,6 +186,27 @@ class DualEncoder(LoadedModel):
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"
+
+
+class OnnxHead:
+    """Features (or token ids, or pixels) in, L2-normalised embeddings out; the session is made at the first call."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.path = path
+        self._threads = threads
+
+    @cached_property
+    def _session(self) -> Any:
+        return start_session(self.path, threads=self._threads)
+
+    @cached_property
+    def _input_type(self) -> type[np.generic]:
+        return np.int64 if self._session.get_inputs()[0].type == "tensor(int64)" else np.float32
+
+    def __call__(self, features: Shaped[np.ndarray, "b f"]) -> Float32[np.ndarray, "b d"]:
+        """Embeddings of unit length."""
+        (embedding,) = self._session.run(None, {"features": np.ascontiguousarray(features, dtype=self._input_type)})
+        return np.asarray(embedding, dtype=np.float32)
 
 
 def require_cosine(model: Any, what: str) -> None:

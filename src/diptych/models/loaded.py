@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import ModelError
-from diptych.core.protocols import ImageTower, Preprocess, Progress
+from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress
 from diptych.core.registry import Part, build_saved
+from diptych.core.shapes import Float, UInt8
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
 from diptych.encoders.image.onnx import OnnxImageTower
@@ -36,6 +37,43 @@ class LoadedModel:
         files.verify(self.folder, self.config)
         return self.folder
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images must be prepared for `encode_pixels`."""
+        raise NotImplementedError
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float[np.ndarray, "b ..."]:
+        """One row for each RGB image already prepared by `preprocess`."""
+        raise NotImplementedError
+
+    def encode_images(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        progress: Progress = SILENT,
+        skipped: list[Skipped] | None = None,
+    ) -> Float[np.ndarray, "n ..."]:
+        """What `encode_pixels` gives, of paths, PIL images, encoded bytes, arrays or image references.
+
+        A dual encoder gives L2-normalised embeddings (n, d), a cross-encoder region tokens (n, r, w).
+        With a list given as `skipped`, images that cannot be read are left out and named there;
+        without it the first such image raises DataError.
+        """
+        from diptych.data.images import stream
+
+        several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        rows = [self.encode_pixels(np.zeros((0, self.preprocess.size, self.preprocess.size, 3), dtype=np.uint8))]
+        batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
+        for batch in progress.track(batches, "images", total=-(-len(several) // batch_size)):
+            for _, problem in batch.skipped:
+                if skipped is None:
+                    raise problem.error()
+                skipped.append(problem)
+            rows.append(self.encode_pixels(batch.pixels))
+        return np.concatenate(rows)
+
     def _image_tower(self, side: Any, graph: str, threads: int | None = None) -> ImageTower:
         """The registered tower that a side of the config names, or the `graph` in the folder."""
         if side.tower != files.BUNDLED:
@@ -46,34 +84,6 @@ class LoadedModel:
             raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
         path = self._verified / graph
         return OnnxImageTower(path, side.preprocess, threads=threads, weights=path.with_name(files.WEIGHTS))
-
-
-def embed_all(
-    images: ImageInput | Sequence[ImageInput],
-    preprocess: Preprocess,
-    encode: Callable[[np.ndarray], np.ndarray],
-    label: str,
-    batch_size: int,
-    workers: int,
-    progress: Progress,
-    skipped: list[Skipped] | None,
-) -> np.ndarray:
-    """What `encode` makes of the prepared pixels of each batch, one row an image that can be read.
-
-    With a list given as `skipped`, other images are named there; without it the first of them raises DataError.
-    """
-    from diptych.data.images import stream
-
-    several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-    rows = [encode(np.zeros((0, preprocess.size, preprocess.size, 3), dtype=np.uint8))]
-    batches = stream(several, preprocess, batch_size=batch_size, workers=workers)
-    for batch in progress.track(batches, label, total=-(-len(several) // batch_size)):
-        for _, problem in batch.skipped:
-            if skipped is None:
-                raise problem.error()
-            skipped.append(problem)
-        rows.append(encode(batch.pixels))
-    return np.concatenate(rows)
 
 
 def require_fingerprint(side: Any, found: str) -> None:

@@ -288,7 +288,7 @@ def prepare(
         texts=embedded.texts,
         image_owner=embedded.image_owner,
         owner=embedded.owner,
-        tokens=cross_encoder.encode_regions(embedded.image_refs, progress=progress),
+        tokens=cross_encoder.encode_images(embedded.image_refs, progress=progress),
         words=embedded.values,
         skipped=embedded.skipped,
     )

@@ -11,7 +11,7 @@ from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.data.readers import open_source
 from diptych.data.translation import TranslationTask, Translator, translate_source
 from diptych.encoders.translation import translator
-from diptych.encoders.translation.marian import MarianTranslator
+from diptych.encoders.translation.transformers import MarianTranslator
 
 from .conftest import SENTENCES
 

@@ -6,7 +6,7 @@ import pytest
 
 from diptych.core.errors import ConfigError, ModelError
 from diptych.encoders.translation import translator
-from diptych.encoders.translation.nllb import CODES
+from diptych.encoders.translation.transformers import CODES
 
 from .conftest import SENTENCES, learn, small
 

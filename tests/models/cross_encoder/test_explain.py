@@ -24,7 +24,7 @@ def test_gains_add_up_to_the_likelihood_without_the_prior(cross_encoder_run, sha
     for one in match.words:
         assert one.regions.shape == cross_encoder.grid
         assert one.regions.sum() == pytest.approx(1, abs=1e-4)
-    tokens = cross_encoder.encode_regions([picture])
+    tokens = cross_encoder.encode_images([picture])
     text = "a red circle"
     pieces = cross_encoder.words.encode([text], 16)
     inputs, targets = (torch.from_numpy(one)[None] for one in both_directions(pieces))

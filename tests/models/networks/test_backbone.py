@@ -15,9 +15,9 @@ from diptych.core.errors import ConfigError, ModelError  # noqa: E402
 from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.encoders.image.pixel_tower import PixelTower  # noqa: E402
 from diptych.encoders.image.timm import TimmImageTower  # noqa: E402
+from diptych.models.dual import OnnxHead  # noqa: E402
 from diptych.models.heads import LinearHead  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
-from diptych.models.runner import OnnxHead  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
 PART = Part("backbone", {"model": "resnet10t", "pretrained_weights": False, "frozen_norms": True, "rate": 0.5})

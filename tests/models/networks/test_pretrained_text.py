@@ -14,10 +14,10 @@ from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, ModelError  # noqa: E402
 from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.encoders.pretrained import import_transformers  # noqa: E402
+from diptych.models.dual import OnnxHead  # noqa: E402
 from diptych.models.heads import LinearHead  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
 from diptych.models.networks.pretrained_text import trainable  # noqa: E402
-from diptych.models.runner import OnnxHead  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
 transformers = import_transformers()

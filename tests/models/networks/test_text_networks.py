@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="networks need the [train] extra")
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
+from diptych.models.dual import OnnxHead  # noqa: E402
 from diptych.models.heads import LinearHead  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
 from diptych.models.networks.recurrent import GRUText, reverse  # noqa: E402
-from diptych.models.runner import OnnxHead  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
 PARTS = [

@@ -48,7 +48,7 @@ class BlipCrossEncoder:
         self._module: Any = freeze(module, choose_device(device))
         self.matches = kind == _KINDS[0]
         self.name = self.folder.name
-        self.address = f"blip:{self.folder}"  # what it is loaded by
+        self.address = f"{PREFIX}{self.folder}"  # what it is loaded by
         self.preprocess: Preprocess = preprocess_of(self.folder)
 
     @cached_property

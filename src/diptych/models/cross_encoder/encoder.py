@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diptych.core.errors import ConfigError, ModelError
-from diptych.core.protocols import SILENT, CrossEncoder, ImageTower, MapTower, Preprocess, Progress
+from diptych.core.config import unknown
+from diptych.core.errors import ModelError
+from diptych.core.protocols import CrossEncoder, ImageTower, MapTower, Preprocess
 from diptych.core.shapes import Float, Float16, Float32, UInt8
-from diptych.core.types import Skipped
-from diptych.data.images import ImageInput
 from diptych.encoders.half_precision import half_on
 from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.encoders.pytorch import choose_device
-from diptych.models.loaded import LoadedModel, embed_all
+from diptych.models.loaded import LoadedModel
 
 from . import folder as files
 from . import vocabulary
@@ -33,7 +32,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 class TrainedCrossEncoder(LoadedModel):
     """A trained cross-encoder ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
 
-    `encode_regions` is done once an image; `score` and `scores` then cost milliseconds a pair. Made by
+    `encode_images` is done once an image; `score` and `scores` then cost milliseconds a pair. Made by
     `load_trained_cross_encoder(folder)`.
     """
 
@@ -43,7 +42,7 @@ class TrainedCrossEncoder(LoadedModel):
         self, folder: Path, config: files.CrossConfig, *, device: str = "auto", precision: str = "auto"
     ) -> None:
         if precision not in PRECISIONS:
-            raise ConfigError(f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
+            raise unknown("precision", precision, PRECISIONS)
         self.folder = folder
         self.config = config
         self._device = choose_device(device)
@@ -115,22 +114,6 @@ class TrainedCrossEncoder(LoadedModel):
         with torch.inference_mode():
             flat = torch.from_numpy(np.asarray(features, dtype=np.float32)).to(self._device)
             return np.asarray(self.network.fusion(flat).half().cpu().numpy())
-
-    def encode_regions(
-        self,
-        images: ImageInput | Sequence[ImageInput],
-        *,
-        batch_size: int = 32,
-        workers: int = 2,
-        progress: Progress = SILENT,
-        skipped: list[Skipped] | None = None,
-    ) -> Float16[np.ndarray, "n r w"]:
-        """Region tokens of paths, PIL images, encoded bytes, arrays or image references.
-
-        With a list given as `skipped`, unreadable images are left out and named there; without it the
-        first of them raises DataError.
-        """
-        return embed_all(images, self.preprocess, self.encode_pixels, "regions", batch_size, workers, progress, skipped)
 
     def score(
         self,

@@ -51,7 +51,7 @@ def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: s
     heads and both directions. Raises DataError for an image that cannot be read, or a text without words;
     ConfigError for a cross-encoder that was not trained by captioning.
     """
-    tokens = cross_encoder.encode_regions([image], workers=1)
+    tokens = cross_encoder.encode_images([image], workers=1)
     return explain_tokens(cross_encoder, tokens, text)
 
 

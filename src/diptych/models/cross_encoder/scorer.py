@@ -58,9 +58,8 @@ class Scorer:
         """Likelihoods of texts (rows) as image -> text scores: without the texts' own likelihood and length."""
         if not self._captioner:
             return np.asarray(h, dtype=np.float32)
-        return np.asarray(
-            self._corrected(h, self.prior(texts)[:, None], self.lengths(texts)[:, None]), dtype=np.float32
-        )
+        without_prior = h - self.scoring.prior * self.prior(texts)[:, None]
+        return np.asarray(without_prior / self.lengths(texts)[:, None] ** self.scoring.length, dtype=np.float32)
 
     def lengths(self, texts: Sequence[str]) -> Float32[np.ndarray, " m"]:
         """Words of each text as the likelihood counts them: its pieces and the end."""
@@ -75,8 +74,7 @@ class Scorer:
             raise DataError(f"found {len(regions)} images and {len(texts)} texts; expected as many of each")
         found = np.zeros(len(texts), dtype=np.float32)
         pieces = self._encode(texts)
-        lengths = np.array([len(one) for one in pieces])
-        order = np.argsort(lengths, kind="stable")
+        order = np.argsort([len(one) for one in pieces], kind="stable")
         for start in range(0, len(order), _IMAGES_AT_ONCE):
             part = order[start : start + _IMAGES_AT_ONCE]
             inputs, targets = both_directions([pieces[i] for i in part])
@@ -85,9 +83,7 @@ class Scorer:
                 keys_values = self.network.decoder.keys_values(self._regions(regions[part]))
                 read, wanted = (self._tensor(one) for one in stacked)
                 found[part] = self._scores(read, wanted, keys_values).sum(1).cpu().numpy()
-        if direction == TEXT_TO_IMAGE or not self._captioner:
-            return found
-        return np.asarray(self._corrected(found, self.prior(texts), lengths + 1), dtype=np.float32)
+        return found if direction == TEXT_TO_IMAGE else self.corrected(found[:, None], texts)[:, 0]
 
     def prior(self, texts: Sequence[str]) -> Float32[np.ndarray, " m"]:
         """log p(text) without any image: the likelihood given the learnt empty one."""
@@ -129,9 +125,6 @@ class Scorer:
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return self.words.encode(texts, self.network.settings.max_tokens)
-
-    def _corrected(self, h: np.ndarray, prior: np.ndarray, words: np.ndarray) -> np.ndarray:
-        return np.asarray((h - self.scoring.prior * prior) / words**self.scoring.length)
 
     def _regions(self, regions: Float[np.ndarray, "n r w"]) -> Tensor:
         return self._tensor(np.asarray(regions, dtype=np.float32))

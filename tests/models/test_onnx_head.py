@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ModelError
-from diptych.models.runner import OnnxHead
+from diptych.models.dual import OnnxHead
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", None])
