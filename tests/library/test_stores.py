@@ -394,6 +394,16 @@ def test_credentials_do_not_go_into_the_address():
         milvus.parse("milvus://user:secret@host:19530/pictures")
 
 
+def test_a_collection_of_an_earlier_development_version_says_to_index_again(tmp_path):
+    pytest.importorskip("pymilvus", reason="needs pymilvus: pip install 'diptych[milvus]'")
+    about = Card("id", "m", "f", DIM, "2026", store="milvus://h:19530/p")
+    place = open_place(about, tmp_path)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "trash.server.json").write_text("{}")
+    with pytest.raises(LibraryError, match="index again into a new"):
+        place.store()
+
+
 def test_addresses():
     assert milvus.parse("milvus://h:19530/p") == milvus.Address("http://h:19530", "p", "FLAT")
     assert milvus.parse("milvus+tls://h:443/p?index=HNSW") == milvus.Address("https://h:443", "p", "HNSW")

@@ -5,7 +5,8 @@ import pytest
 
 from diptych.core.errors import LibraryError
 from diptych.library.store import lance
-from diptych.library.store.lance import MOST_EXTRA_COLUMNS, LanceStore, column_name, version_on_disk
+from diptych.library.store.lance import MOST_EXTRA_COLUMNS, LanceStore, version_on_disk
+from diptych.library.store.row_codec import column_name
 from diptych.library.store.rows import Row
 from diptych.library.store.where_sql import parse
 
@@ -121,6 +122,17 @@ def test_a_broken_table_is_one_line(tmp_path):
     with pytest.raises(LibraryError) as caught:
         LanceStore(tmp_path, 4).count()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["no columns of the trash", "a second table"])
+def test_a_library_of_an_earlier_development_version_says_to_index_again(store, tmp_path, layout):
+    store.write([row(1)])
+    if layout == "a second table":
+        store._database.create_table("trash", schema=store._table.schema)
+    else:
+        store._table.drop_columns(["deleted_at", "batch"])
+    with pytest.raises(LibraryError, match=r"layout of an earlier development version .* index again into a new"):
+        LanceStore(tmp_path, 4)
 
 
 def test_column_names():

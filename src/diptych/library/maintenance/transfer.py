@@ -5,9 +5,10 @@ items.jsonl              a row a line, without its vector
 vectors-00000.safetensors   the vectors of the next 50,000 rows, in the same order
 trash.jsonl, trash-00000.safetensors   the same of what was deleted and not yet purged, with when and in which batch
 
-Rows and trash are of one version of the store. Format 1, of which the trash was a table of its own, can be imported.
 thumbs/aa/CONTENT.jpg    thumbnails
 files/aa/CONTENT.jpg     uploaded images
+
+Rows and trash are of one version of the store.
 """
 
 from __future__ import annotations
@@ -41,14 +42,12 @@ from diptych.core.version import __version__
 from diptych.library import card
 from diptych.library.card import LANCE, Card
 from diptych.library.opened import Opened
-from diptych.library.store.old_trash import unwrapped
 from diptych.library.store.places import open_place
 from diptych.library.store.protocol import Store
 from diptych.library.store.row_codec import STORED, from_cells
 from diptych.library.store.rows import TRASH_COLUMNS, Row, is_owned
 
 FORMAT = 2
-_FORMATS = (1, FORMAT)  # that can be imported
 MANIFEST = "manifest.json"
 SHARD = 50_000  # rows of a file of vectors
 _KIND = "diptych library"
@@ -271,13 +270,13 @@ def restore(
         begun = (folder / _IMPORTING).exists()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _IMPORTING).touch()
-        _fill(exported, folder, about, progress, begun=begun, format=int(manifest["format"]))
+        _fill(exported, folder, about, progress, begun=begun)
         card.write(about, folder)
         (folder / _IMPORTING).unlink()
     return replace(report, target=shown)
 
 
-def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begun: bool, format: int) -> None:
+def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begun: bool) -> None:
     place = open_place(about, folder)
     if begun:
         place.drop()
@@ -290,10 +289,7 @@ def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begu
     store = place.store()
     _write_rows(store, _rows(exported, "items", "vectors", about.dim), "importing items", progress)
     if (exported / "trash.jsonl").exists():
-        trash = _rows(exported, "trash", "trash", about.dim)
-        if format == 1:
-            trash = (row for row in map(unwrapped, trash) if not store.get([row.id]))
-        _write_rows(store, trash, "importing trash", progress)
+        _write_rows(store, _rows(exported, "trash", "trash", about.dim), "importing trash", progress)
 
 
 def _flush(folder: Path) -> None:
@@ -350,9 +346,10 @@ def _checked(folder: Path, shown: str, progress: Progress) -> tuple[Exported, di
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         files = {str(name): _Noted(**noted) for name, noted in manifest["files"].items()}
-        if manifest["kind"] != _KIND or manifest["format"] not in _FORMATS:
-            formats = " and ".join(map(str, _FORMATS))
-            raise LibraryError(f"{shown} has export format {manifest['format']}, this diptych reads {formats}")
+        if manifest["kind"] != _KIND or manifest["format"] != FORMAT:
+            raise LibraryError(
+                f"{shown} has export format {manifest['format']}, this diptych reads {FORMAT}; export the library again"
+            )
         images, trashed = int(manifest["pictures"]), int(manifest["trashed"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LibraryError(

@@ -24,13 +24,13 @@ from diptych.core.shapes import Float32
 
 from . import leases
 from .lance_filter import literal, to_sql
-from .protocol import Part
-from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, column_name, from_cells, new_columns, to_cells
+from .protocol import Part, earlier_layout
+from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, from_cells, new_columns, to_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .where import Where
 
 TABLE = "pictures"  # its name on disk
-OLD_TRASH = "trash"  # of libraries made before the trash was two columns
+_OLD_TRASH = "trash"  # the second table of libraries made by an earlier development version
 _SCAN_ROWS = 8192
 _CACHED_BYTES = 4_000_000  # each of two caches; only the newest version is asked for
 _FULL = ("No space left", "os error 28", "File too large", "os error 27", "quota exceeded", "os error 122")
@@ -44,9 +44,9 @@ _PARTS = {"live": "deleted_at IS NULL", "trash": "deleted_at IS NOT NULL", "all"
 _KINDS = {"string": "text", "double": "number", "bool": "boolean", "int32": "integer", "int64": "integer"}
 
 
-def versions_folder(folder: Path) -> Path:
+def versions_folder(folder: Path, table: str = TABLE) -> Path:
     """The folder in which every version of the table has a file."""
-    return folder / f"{TABLE}.lance" / "_versions"
+    return folder / f"{table}.lance" / "_versions"
 
 
 def version_on_disk(folder: Path) -> str | None:
@@ -65,9 +65,9 @@ def version_on_disk(folder: Path) -> str | None:
     return None if newest is None else f"{newest[0]}-{newest[1]}"
 
 
-def is_made(folder: Path, table: str) -> bool:
+def _is_made(folder: Path, table: str = TABLE) -> bool:
     """Whether a table has a version. A folder without one is left over from a disk that was full."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder / f"{table}.lance" / "_versions") as entries:
+    with contextlib.suppress(FileNotFoundError), os.scandir(versions_folder(folder, table)) as entries:
         return any(_MANIFEST.fullmatch(entry.name) for entry in entries)
     return False
 
@@ -75,13 +75,12 @@ def is_made(folder: Path, table: str) -> bool:
 class LanceStore:
     """Rows in `folder/pictures.lance`. Metadata keys become columns, so that `where` can ask about them.
 
-    A table made before the trash was two columns gets them with the first write; until then all its rows are live.
+    Raises LibraryError for the two tables of an earlier development version.
     """
 
-    def __init__(self, folder: Path, dim: int, table: str = TABLE) -> None:
+    def __init__(self, folder: Path, dim: int) -> None:
         self._folder = folder
         self._dim = dim
-        self._name = table
         self._synced: set[str] = set()
         self._lease: leases.Lease | None = None  # of a handle on one version
         with _one_line_errors("the store cannot be opened"):
@@ -91,10 +90,13 @@ class LanceStore:
             self._table = self._open_or_create()
 
     def _open_or_create(self) -> Any:
-        if is_made(self._folder, self._name):
-            return self._database.open_table(self._name)
-        table = self._database.create_table(self._name, schema=_schema(self._dim), exist_ok=True)
-        self._make_durable()
+        if not _is_made(self._folder):
+            table = self._database.create_table(TABLE, schema=_schema(self._dim), exist_ok=True)
+            self._make_durable()
+            return table
+        table = self._database.open_table(TABLE)
+        if _is_made(self._folder, _OLD_TRASH) or table.schema.get_field_index("deleted_at") < 0:
+            raise earlier_layout(self._folder)
         return table
 
     def at_one_version(self) -> tuple[LanceStore, str]:
@@ -108,7 +110,7 @@ class LanceStore:
             fixed = copy.copy(self)
             with contextlib.suppress(OSError):  # a disk that cannot be written can still be read
                 fixed._lease = leases.Lease(self._folder, version)
-            fixed._table = self._database.open_table(self._name)
+            fixed._table = self._database.open_table(TABLE)
             fixed._table.checkout(version)
         return fixed, token
 
@@ -119,13 +121,13 @@ class LanceStore:
 
     def count(self, part: Part = "live") -> int:
         """How many rows the newest version holds."""
-        return int(self._table.count_rows(self._filter(part)))
+        return int(self._table.count_rows(_PARTS[part]))
 
     def columns(self) -> Mapping[str, str]:
         """Name -> kind of what `where` may ask about."""
         kinds = {}
         for column in self._table.schema:
-            if column.name != "vector" and column.name not in self._hidden:
+            if column.name != "vector" and column.name not in TRASH_COLUMNS:
                 kind = str(column.type)
                 kinds[column.name] = "timestamp" if kind.startswith("timestamp") else _KINDS.get(kind, kind)
         return kinds
@@ -136,7 +138,6 @@ class LanceStore:
             return
         gone = f"id IN ({', '.join(map(literal, sorted(remove)))})"
         with _one_line_errors("the store cannot be written"):
-            self._add_trash_columns()
             if not rows:
                 self._table.delete(gone)
             else:
@@ -153,13 +154,10 @@ class LanceStore:
         if not wanted:
             return []
         rows = []
-        stored = STORED - frozenset(TRASH_COLUMNS) | self._hidden
-        names = [name for name in self._table.schema.names if name in stored]
-        among = self._filter(part)
         for start in range(0, len(wanted), 1000):
             where = f"id IN ({', '.join(map(literal, wanted[start : start + 1000]))})"
-            where = where if among is None else f"{where} AND {among}"
-            found = self._table.search().where(where).select(names).limit(None).to_arrow()
+            where = " AND ".join(filter(None, (where, _PARTS[part])))
+            found = self._table.search().where(where).select(sorted(STORED)).limit(None).to_arrow()
             vectors = _vectors(found["vector"], self._dim)
             plain_columns = found.drop_columns(["vector"]).to_pylist()
             rows += [from_cells(line, vectors[at]) for at, line in enumerate(plain_columns)]
@@ -167,30 +165,26 @@ class LanceStore:
 
     def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
         """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        names = [name for name in columns if name not in TRASH_COLUMNS or name in self._hidden]
         with _one_line_errors("the store cannot be read"):
             query = self._table.search()
-            if (among := self._filter(part)) is not None:
+            if (among := _PARTS[part]) is not None:
                 query = query.where(among)
-            for batch in query.select(names).limit(None).to_batches(_SCAN_ROWS):
-                block = {
+            for batch in query.select(list(columns)).limit(None).to_batches(_SCAN_ROWS):
+                yield {
                     name: _vectors(batch[name], self._dim) if name == "vector" else batch[name].to_pylist()
-                    for name in names
+                    for name in columns
                 }
-                yield block | {name: [None] * len(batch) for name in columns if name not in names}
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter over `columns` holds, in order."""
         with _one_line_errors("the store cannot be read"):
-            found = self._table.search().where(self._live(where)).select(["id"]).limit(None).to_arrow()
+            found = self._table.search().where(_live(where)).select(["id"]).limit(None).to_arrow()
         return sorted(found["id"].to_pylist())
 
     def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """Lance's own exact search among live rows: (id, cosine), best first."""
         query = self._table.search(vector, vector_column_name="vector").distance_type("dot").select(["id", "_distance"])
-        if wanted := self._live(where):
-            query = query.where(wanted)
-        found = query.limit(k).to_arrow().to_pylist()
+        found = query.where(_live(where)).limit(k).to_arrow().to_pylist()
         return [(line["id"], 1.0 - line["_distance"]) for line in found]
 
     def compact(self, keep_seconds: float) -> None:
@@ -221,43 +215,11 @@ class LanceStore:
 
     def _age_of(self, version: int | None) -> float:
         """Seconds since a version was made, and a few more; 0 without one."""
-        folder = self._folder / f"{self._name}.lance" / "_versions"
+        folder = versions_folder(self._folder)
         for number in () if version is None else (version, _NEWEST_FIRST - version):
             with contextlib.suppress(OSError):
                 return time.time() - (folder / f"{number}.manifest").stat().st_mtime + _MARGIN_SECONDS
         return 0.0
-
-    @property
-    def _hidden(self) -> frozenset[str]:
-        """The columns of the trash, where the table has them: metadata of these names would be no 64-bit integers."""
-        import pyarrow as pa
-
-        schema = self._table.schema
-        there = "deleted_at" in schema.names and schema.field("deleted_at").type == pa.int64()
-        return frozenset(TRASH_COLUMNS) if there else frozenset()
-
-    def _filter(self, part: Part) -> str | None:
-        """The expression for a part of the rows; None for all."""
-        if self._hidden:
-            return _PARTS[part]
-        return "false" if part == "trash" else None
-
-    def _live(self, where: Where | None) -> str | None:
-        """The expression for those live rows for which a filter holds; None for all."""
-        wanted = [self._filter("live"), None if where is None else to_sql(where)]
-        return " AND ".join(f"({one})" for one in wanted if one is not None) or None
-
-    def _add_trash_columns(self) -> None:
-        """Metadata that had columns of these names gets the ones that `column_name` gives it now."""
-        if self._hidden:
-            return
-        names = self._table.schema.names
-        for name in TRASH_COLUMNS:
-            if name in names and column_name(name) in names:
-                self._table.drop_columns([name])  # its values are whole in `meta`
-            elif name in names:
-                self._table.alter_columns({"path": name, "rename": column_name(name)})
-        self._table.add_columns({"deleted_at": "CAST(NULL AS bigint)", "batch": "CAST(NULL AS string)"})
 
     def _add_columns_for(self, rows: Iterable[Row]) -> None:
         kinds = {"text": "string", "number": "double", "boolean": "boolean"}
@@ -287,7 +249,7 @@ class LanceStore:
         """Flush what the last write made. Lance leaves that to the system, which a power cut can beat."""
         folders: list[Path] = []
         there: set[str] = set()
-        for base, _, names in os.walk(self._folder / f"{self._name}.lance"):
+        for base, _, names in os.walk(self._folder / f"{TABLE}.lance"):
             paths = {os.path.join(base, name) for name in names}  # noqa: PTH118
             fresh = paths - self._synced
             for path in fresh:
@@ -299,6 +261,12 @@ class LanceStore:
         self._synced = there  # without those that were tidied away
         for folder in {*folders, self._folder} if folders else ():
             fsync_folder(folder)
+
+
+def _live(where: Where | None) -> str:
+    """The expression for those live rows for which a filter holds."""
+    live = f"({_PARTS['live']})"
+    return live if where is None else f"{live} AND ({to_sql(where)})"
 
 
 @functools.cache

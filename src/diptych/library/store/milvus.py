@@ -31,8 +31,7 @@ from diptych.core.shapes import Float32
 from diptych.library.card import Card
 
 from .milvus_filter import to_expression
-from .old_trash import WithOldTrash
-from .protocol import Part, Store, values
+from .protocol import Part, Store, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, cast, from_cells, new_columns, to_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
 from .where import Where, holds
@@ -97,22 +96,19 @@ class MilvusPlace:
         self._dim = about.dim
         self._connected: Any = None
         self._table: MilvusStore | None = None
-        self._has_old_trash = False
 
     def token(self) -> str | None:
         """The version that the last writer in this folder noted."""
-        version = _state(self._folder).get("version")
+        version = _state(self._folder / _STATE).get("version")
         return None if version is None else str(version)
 
     def store(self) -> Store:
         """The collection of this generation."""
         if self._table is None:
-            self._table = self._store(self._collection, _STATE)
-            with server_errors(self._address, "look at"):
-                self._has_old_trash = self._client.has_collection(self._old_trash)
-        if not self._has_old_trash:
-            return self._table
-        return WithOldTrash(self._table, self._in_old_trash, self._drop_old_trash)
+            if (self._folder / f"trash.{_STATE}").exists():
+                raise earlier_layout(self._folder)
+            self._table = MilvusStore(self._client, self._address, self._collection, self._dim, self._folder / _STATE)
+        return self._table
 
     def at_one_version(self) -> tuple[Store, str]:
         """The collection as it is now: the server keeps no versions."""
@@ -136,34 +132,10 @@ class MilvusPlace:
     def drop(self) -> None:
         """Remove the collection, and the notes about it."""
         with server_errors(self._address, "remove"):
-            for name in (self._collection, self._old_trash):
-                if self._client.has_collection(name):
-                    self._client.drop_collection(name)
+            if self._client.has_collection(self._collection):
+                self._client.drop_collection(self._collection)
         (self._folder / _STATE).unlink(missing_ok=True)
         self._table = None
-
-    @property
-    def _old_trash(self) -> str:
-        """The collection of deleted rows that libraries had before the trash was a part of the first."""
-        return f"{self._collection}_trash"
-
-    def _in_old_trash(self) -> list[Row]:
-        with server_errors(self._address, "look at"):
-            self._has_old_trash = self._has_old_trash and self._client.has_collection(self._old_trash)
-        if not self._has_old_trash:
-            return []
-        table = self._store(self._old_trash, f"trash.{_STATE}")
-        return table.get(list(values(table, "id", "all")), "all")
-
-    def _drop_old_trash(self) -> None:
-        with server_errors(self._address, "remove"):
-            if self._client.has_collection(self._old_trash):
-                self._client.drop_collection(self._old_trash)
-        (self._folder / f"trash.{_STATE}").unlink(missing_ok=True)
-        self._has_old_trash = False
-
-    def _store(self, name: str, state: str) -> MilvusStore:
-        return MilvusStore(self._client, self._address, name, self._dim, self._folder / state)
 
     @property
     def _client(self) -> Any:
@@ -217,7 +189,7 @@ class MilvusStore:
     @property
     def version(self) -> int:
         """Grows with every write from this folder."""
-        return int(_state(self._state.parent, self._state.name).get("version", 0))
+        return int(_state(self._state).get("version", 0))
 
     def count(self, part: Part = "live") -> int:
         """How many rows there are."""
@@ -355,7 +327,7 @@ class MilvusStore:
         return entity
 
     def _extra(self) -> dict[str, str]:
-        noted = _state(self._state.parent, self._state.name).get("columns", {})
+        noted = _state(self._state).get("columns", {})
         return {name: kind for name, kind in noted.items() if name not in TRASH_COLUMNS}
 
     def _learnt(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -365,15 +337,16 @@ class MilvusStore:
 
     def _note(self, columns: Mapping[str, str]) -> None:
         """A new version, and new columns: before a write, so that a crash leaves none unseen, and after it."""
-        old = _state(self._state.parent, self._state.name)
+        old = _state(self._state)
         self._state.parent.mkdir(parents=True, exist_ok=True)
         noted = {**old.get("columns", {}), **columns}
         write_json(self._state, {"version": int(old.get("version", 0)) + 1, "columns": noted})
 
 
-def _state(folder: Path, name: str = _STATE) -> dict[str, Any]:
+def _state(path: Path) -> dict[str, Any]:
+    """What the last writer noted; nothing where no one has written."""
     try:
-        return dict(json.loads((folder / name).read_bytes()))
+        return dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import time
@@ -12,9 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from diptych.core.errors import ConfigError
 from diptych.library.card import LANCE, Card
 
-from .old_trash import WithOldTrash
-from .protocol import Store, values
-from .rows import Row
+from .protocol import Store
 
 MILVUS = "milvus"
 _STORE, _SNAPSHOT = "store", "snapshot"
@@ -112,16 +109,13 @@ class LancePlace:
         if self._table is None or not self.folder.is_dir():
             self._table = LanceStore(self.folder, self._dim)
         store: Store = self._table
-        return WithOldTrash(store, self._old_trash, self._drop_old_trash) if self._has_old_trash() else store
+        return store
 
     def at_one_version(self) -> tuple[Store, str]:
         """A handle on the newest version alone."""
         from .lance import LanceStore
 
-        self.store()
-        old = self._old_trash()  # before the version: what moves meanwhile is in that one
-        store, token = LanceStore(self.folder, self._dim).at_one_version()
-        return (WithOldTrash(store, lambda: old, _nothing) if old else store), token
+        return LanceStore(self.folder, self._dim).at_one_version()
 
     def check_free(self) -> None:
         """A folder that is no library yet is free."""
@@ -134,30 +128,3 @@ class LancePlace:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._table = None
-
-    def _has_old_trash(self) -> bool:
-        from .lance import OLD_TRASH, is_made
-
-        return is_made(self.folder, OLD_TRASH)
-
-    def _old_trash(self) -> list[Row]:
-        from .lance import OLD_TRASH, LanceStore
-
-        if not self._has_old_trash():
-            return []
-        table = LanceStore(self.folder, self._dim, OLD_TRASH)
-        return table.get(list(values(table, "id")))
-
-    def _drop_old_trash(self) -> None:
-        """Its name goes first, so that no reader meets half a table."""
-        from .lance import OLD_TRASH
-
-        with contextlib.suppress(OSError):
-            aside = self.folder / f".{OLD_TRASH}.tmp"
-            shutil.rmtree(aside, ignore_errors=True)
-            (self.folder / f"{OLD_TRASH}.lance").rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _nothing() -> None:
-    """A store at one version is only read."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from diptych.core.errors import LibraryError
+from diptych.core.file_names import escape
 from diptych.core.shapes import Float32
 
 from .rows import Row
@@ -68,6 +71,14 @@ class Store(Scannable, Protocol):
     def compact(self, keep_seconds: float) -> None:
         """Merge small files and drop versions older than `keep_seconds`."""
         ...
+
+
+def earlier_layout(folder: Path) -> LibraryError:
+    """The error for a library of an earlier development version, which kept its trash in a table of its own."""
+    return LibraryError(
+        f"the rows in {escape(str(folder))} are in the layout of an earlier development version (the trash in a table "
+        f"of its own), which this diptych does not read; index again into a new library folder"
+    )
 
 
 def cells(store: Store, *columns: str, part: Part = "live") -> Iterator[tuple[Any, ...]]:

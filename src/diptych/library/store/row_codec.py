@@ -33,18 +33,10 @@ def column_name(key: str) -> str:
     Letters beyond ASCII become their numbers (Größe: gru00f6u00dfe), so that no two words share a column.
     """
     text = unicodedata.normalize("NFC", plain(key).strip().lower())
-    name = _written(_BEYOND_ASCII.sub(lambda match: f"u{ord(match[0]):04x}", text))
+    text = _BEYOND_ASCII.sub(lambda match: f"u{ord(match[0]):04x}", text)
+    name = re.sub(r"\W", "_", text, flags=re.ASCII) or "_"
+    name = f"_{name}" if name[0].isdigit() else name
     return f"meta_{name}" if name in STORED else name
-
-
-def former_column_name(key: str) -> str:
-    """The column that a key had in libraries whose columns only knew ASCII."""
-    return _written(plain(key).strip().lower())
-
-
-def _written(name: str) -> str:
-    name = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    return f"_{name}" if name[0].isdigit() else name
 
 
 def to_cells(row: Row) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from diptych.core.errors import ConfigError
 
-from .row_codec import column_name, former_column_name
+from .row_codec import column_name
 
 MOST_VALUES = 1_000  # of one IN
 _LEAST_INTEGER, _MOST_INTEGER = -(2**63), 2**63 - 1
@@ -221,11 +221,6 @@ def _known(name: str, columns: Mapping[str, str]) -> str:
     for candidate in (name, name.lower(), column_name(name)):
         if candidate in columns:
             return candidate
-    if not name.isascii() and former_column_name(name) in columns:
-        raise FilterError(
-            f"this library keeps {name[:40]!r} in a column that other names may share; make its columns again with "
-            f"diptych library export and diptych library import"
-        )
     import difflib  # only for a mistake
 
     near = difflib.get_close_matches(name.lower(), columns, n=3)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32
 from diptych.library.store import lock
-from diptych.library.store.protocol import Store
+from diptych.library.store.protocol import Part, Store
 from diptych.library.store.rows import Row
-from diptych.library.store.wrapper import StoreWrapper
+from diptych.library.store.where import Where
 
 from .snapshot import JOURNAL_LOCK, POINTER, Snapshot, in_use, line_of
 
@@ -50,12 +50,43 @@ class Entry:
     gone: tuple[str, ...]
 
 
-class JournalledStore(StoreWrapper):
-    """A store whose writes also go into the readers' journal: once they are durable, before they are acknowledged."""
+class JournalledStore:
+    """A store whose writes also go into the readers' journal: once they are durable, before they are acknowledged.
+
+    All else is as the store's.
+    """
 
     def __init__(self, store: Store, token: Callable[[], str | None], snapshots: Path) -> None:
-        super().__init__(store)
-        self._token, self._snapshots = token, snapshots
+        self._store, self._token, self._snapshots = store, token, snapshots
+
+    @property
+    def version(self) -> int:
+        """The newest version."""
+        return self._store.version
+
+    def count(self, part: Part = "live") -> int:
+        """How many rows the newest version holds."""
+        return self._store.count(part)
+
+    def columns(self) -> Mapping[str, str]:
+        """Name -> kind of what `where` may ask about."""
+        return self._store.columns()
+
+    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
+        """The rows with these ids, sorted by id; unknown ids are left out."""
+        return self._store.get(ids, part)
+
+    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+        """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
+        return self._store.scan(columns, part)
+
+    def matching(self, where: Where) -> list[str]:
+        """Ids of the live rows for which a filter holds, in order."""
+        return self._store.matching(where)
+
+    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
+        """The store's own search among live rows: (id, cosine), best first."""
+        return self._store.search(vector, k, where)
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """Insert or replace rows and remove others; durable, and in the journal, on return."""
