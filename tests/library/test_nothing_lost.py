@@ -10,8 +10,6 @@ import pytest
 
 from diptych.core.errors import Interrupted
 from diptych.library import IndexOptions, Library
-from diptych.library.store.where import FilterError
-from diptych.library.store.where_sql import parse
 
 TOLD = {"texts": ("grandmother's house",), "group": "family", "meta": {"album": "Crete"}, "name": "the house"}
 
@@ -444,11 +442,6 @@ def test_names_of_metadata_that_differ_beyond_ascii_are_columns_of_their_own(lib
     assert found("颜色 = '红'") == ["0.png"]
     assert found("颜色 = '大'") == ["1.png"]
     assert found('größe = 1 AND "Grüße" = 2') == ["1.png"]
-
-
-def test_a_column_that_other_names_may_share_is_not_asked():
-    with pytest.raises(FilterError, match="diptych library export"):
-        parse("颜色 = '红'", {"__": "text"})
 
 
 def test_metadata_that_filters_cannot_see_is_counted(library, tmp_path, painter):
