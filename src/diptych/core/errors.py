@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -56,6 +59,15 @@ class DataError(DiptychError):
     def __init__(self, message: str, reason: Reason = Reason.BAD_ROW) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Around opening a file: an OSError becomes DataError(missing) with the path and the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
 
 
 class ModelError(DiptychError):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import DataError, Reason
+from .errors import DataError, Reason, opening
 
 
 class Origin(StrEnum):
@@ -75,7 +75,8 @@ class FileImage(ImageRef):
 
     def open(self) -> IO[bytes]:
         """The encoded bytes as a stream. Raises DataError(missing) when the file is gone."""
-        return _opened(self.path)
+        with opening(self.path):
+            return self.path.open("rb")
 
     def stated_bytes(self) -> int:
         """The size of the file. Raises DataError: missing, or not_an_image for a folder, pipe or device."""
@@ -105,7 +106,9 @@ class TarImage(ImageRef):
 
     def open(self) -> IO[bytes]:
         """The encoded bytes as a stream. Raises DataError(missing) when the tar is gone."""
-        with _opened(self.tar) as stream:
+        with opening(self.tar):
+            stream = self.tar.open("rb")
+        with stream:
             stream.seek(self.offset)
             return io.BytesIO(stream.read(self.size))
 
@@ -133,13 +136,6 @@ class BytesImage(ImageRef):
     def stated_bytes(self) -> int:
         """The length of the bytes."""
         return len(self.data)
-
-
-def _opened(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
 
 
 @dataclass(frozen=True, slots=True)

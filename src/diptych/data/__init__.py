@@ -15,13 +15,5 @@ if TYPE_CHECKING:
     from .readers import Source, SourceOptions, open_source
     from .splits import divide
 
-__all__ = [
-    "CaptionedImages",
-    "FeaturePairs",
-    "Selection",
-    "Source",
-    "SourceOptions",
-    "divide",
-    "open_source",
-]
+__all__ = ["CaptionedImages", "FeaturePairs", "Selection", "Source", "SourceOptions", "divide", "open_source"]
 __getattr__, __dir__ = lazy(__name__)

@@ -173,12 +173,7 @@ def _fields_of(found: CaptionedImages) -> dict[str, Any]:
 
 
 def collect_captions(
-    pairs: Iterable[Pair],
-    tower: ImageTower,
-    root: Path,
-    selection: Selection = ANY,
-    *,
-    progress: Progress = SILENT,
+    pairs: Iterable[Pair], tower: ImageTower, root: Path, selection: Selection = ANY, *, progress: Progress = SILENT
 ) -> CaptionedImages:
     """Run every image through the tower, once ever, and read its cached rows; texts stay texts.
 
@@ -231,11 +226,7 @@ def _marks(pair: Pair, keys: Iterable[bytes]) -> list[int]:
 
 
 def cached_images(
-    refs: Sequence[ImageRef],
-    tower: ImageTower,
-    root: Path,
-    selection: Selection,
-    progress: Progress,
+    refs: Sequence[ImageRef], tower: ImageTower, root: Path, selection: Selection, progress: Progress
 ) -> tuple[list[Int[np.ndarray, " n"]], list[FeatureCache], list[bytes], list[Skipped]]:
     """Row numbers of each image under each view (-1 where it cannot be read), and the content keys."""
     caches = [_cache(root, tower, view) for view in selection.view_names]

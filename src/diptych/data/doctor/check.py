@@ -48,7 +48,8 @@ def check(
     """
     if workers < 1 or not 0 <= near <= MAX_RADIUS:
         raise ConfigError(f"workers must be at least 1 and near 0 to {MAX_RADIUS} bits, found {workers} and {near}")
-    pairs, texts, images = PairCounts(), TextCounts(count_tokens, max_tokens), ImageCounts()
+    report = Report(source.name, source.format, source.options.split is not None, max_tokens=max_tokens)
+    pairs, texts, images = PairCounts(report), TextCounts(report, count_tokens), ImageCounts(report)
     listed, total = _listed(source)
 
     def to_inspect() -> Iterator[list[tuple[int, ImageRef]]]:
@@ -65,7 +66,12 @@ def check(
         for name, place, facts in inspected:
             images.record(name, place, facts)
     texts.finish()
-    return _report(source, pairs, texts, images, near)
+    report.duplicates, alike = find_duplicates(images.uses, images.facts, near)
+    left_out = [Problem(entry.reason.value, entry.name, entry.detail) for entry in source.skipped]
+    report.left_out = Counter(entry.reason.value for entry in source.skipped)
+    report.notes, report.columns = tuple(source.notes), tuple(map(plain, source.columns))
+    report.problems = (*alike, *images.problems, *left_out, *pairs.problems, *texts.problems)
+    return report
 
 
 def _listed(source: Source) -> tuple[Iterable[Pair], int | None]:
@@ -79,88 +85,49 @@ def _listed(source: Source) -> tuple[Iterable[Pair], int | None]:
     return held, len(held)
 
 
-def _report(source: Source, pairs: PairCounts, texts: TextCounts, images: ImageCounts, near: int) -> Report:
-    duplicates, alike = find_duplicates(images.uses, images.facts, near)
-    left_out = [Problem(entry.reason.value, entry.name, entry.detail) for entry in source.skipped]
-    return Report(
-        source=source.name,
-        format=source.format,
-        one_split=source.options.split is not None,
-        pairs=pairs.count,
-        splits=dict(pairs.splits),
-        images=len(images.facts),
-        texts=texts.count,
-        distinct_texts=texts.distinct,
-        texts_across=texts.shared[0],
-        texts_within=texts.shared[1],
-        unreadable=dict(images.unreadable),
-        tiny=images.tiny,
-        huge=images.huge,
-        blank=images.blank,
-        duplicates=duplicates,
-        repeated_ids=pairs.repeated_ids,
-        pairs_without_text=pairs.without_text,
-        left_out=dict(Counter(entry.reason.value for entry in source.skipped)),
-        languages=dict(texts.languages.most_common()),
-        languages_guessed=texts.guessed,
-        machine_texts=texts.by_machines,
-        texts_cut=texts.cut if texts.count_tokens is not None and texts.max_tokens is not None else None,
-        max_tokens=texts.max_tokens,
-        groups=len(pairs.groups),
-        grouped_pairs=pairs.grouped,
-        notes=tuple(source.notes),
-        columns=tuple(map(plain, source.columns)),
-        problems=(*alike, *images.problems, *left_out, *pairs.problems, *texts.problems),
-    )
-
-
 @dataclass(slots=True)
 class PairCounts:
-    """Splits, classes and ids."""
+    """Counts splits, classes and ids."""
 
-    count: int = 0
-    without_text: int = 0
-    grouped: int = 0
-    splits: Counter[str] = field(default_factory=Counter)
-    groups: set[str] = field(default_factory=set)
-    repeated_ids: int = 0  # pairs whose id one of the same split came with before
+    report: Report
     problems: list[Problem] = field(default_factory=list)
+    _groups: set[str] = field(default_factory=set)
     _ids: set[int] = field(default_factory=set)  # hashes of (id, split)
 
     def add(self, pair: Pair) -> None:
         """Count one pair."""
-        self.count += 1
-        self.splits[pair.split or NO_SPLIT] += 1
+        self.report.pairs += 1
+        self.report.splits[pair.split or NO_SPLIT] += 1
         own = hash((pair.id, pair.split))
         if pair.is_named and own in self._ids:
-            self.repeated_ids += 1
+            self.report.repeated_ids += 1
             self.problems.append(Problem("repeated_id", pair.id, "another pair of its split has this id"))
         self._ids.add(own)
         if not pair.texts:
-            self.without_text += 1
+            self.report.pairs_without_text += 1
             self.problems.append(Problem("no_text", pair.id))
         if pair.group is not None:
-            self.grouped += 1
-            self.groups.add(pair.group)
+            self.report.grouped_pairs += 1
+            self._groups.add(pair.group)
+            self.report.groups = len(self._groups)
 
 
 @dataclass(slots=True)
 class TextCounts:
-    """Languages, texts of several pairs, and texts too long for the tokenizer."""
+    """Counts languages, texts of several pairs, and texts too long for the tokenizer."""
 
     AT_ONCE = 1024  # texts tokenized together
 
+    report: Report
     count_tokens: CountTokens | None
-    max_tokens: int | None
-    count: int = 0
-    cut: int = 0
-    guessed: int = 0
-    by_machines: int = 0
-    languages: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     _uses: TextUses = field(default_factory=TextUses)
     _classes: set[str] = field(default_factory=set)
     _waiting: list[tuple[str, str]] = field(default_factory=list)  # (id of the pair, text)
+
+    def __post_init__(self) -> None:
+        if self.count_tokens is not None and self.report.max_tokens is not None:
+            self.report.texts_cut = 0
 
     def add(self, pair: Pair) -> None:
         """Count the texts of one pair."""
@@ -169,54 +136,44 @@ class TextCounts:
                 self.problems.append(Problem("shared_text", pair.id, f"another pair has it: {value[:60]}"))
         self._classes.update(text.value for text in pair.texts if text.field == CLASS)
         for text in pair.texts:
-            self.count += 1
-            self.guessed += text.lang is None
-            self.by_machines += text.origin is not Origin.HUMAN
-            self.languages[text.lang or guess_language(text.value) or "unknown"] += 1
-            if self._may_be_cut(text.value):
+            self.report.texts += 1
+            self.report.languages_guessed += text.lang is None
+            self.report.machine_texts += text.origin is not Origin.HUMAN
+            self.report.languages[text.lang or guess_language(text.value) or "unknown"] += 1
+            # a token is a byte or more and markers are two, so that few texts need the (slow) tokenizer
+            if self.report.max_tokens is not None and len(text.value.encode()) + 2 > self.report.max_tokens:
                 self._waiting.append((pair.id, text.value))
         if len(self._waiting) >= self.AT_ONCE:
-            self.finish()
-
-    @property
-    def distinct(self) -> int:
-        """How many different texts there are."""
-        return len(self._uses) + len(self._classes)
-
-    @property
-    def shared(self) -> tuple[int, int]:
-        """Texts that are in another split too, and of the others those of several pairs of their split."""
-        return self._uses.shared()
+            self._tokenize()
 
     def finish(self) -> None:
-        """Tokenize what is waiting."""
-        if self.count_tokens is None or self.max_tokens is None or not self._waiting:
-            return
-        counts = self.count_tokens([text for _, text in self._waiting])
-        for (identifier, text), tokens in zip(self._waiting, counts, strict=True):
-            if tokens > self.max_tokens:
-                self.cut += 1
-                detail = f"{tokens} tokens, the limit is {self.max_tokens}: {text[:60]}"
-                self.problems.append(Problem("text_cut", identifier, detail))
-        self._waiting.clear()
+        """Tokenize what is waiting, and count what takes all texts."""
+        self._tokenize()
+        report = self.report
+        report.distinct_texts = len(self._uses) + len(self._classes)
+        report.texts_across, report.texts_within = self._uses.shared()
+        report.languages = Counter(dict(report.languages.most_common()))
 
-    def _may_be_cut(self, text: str) -> bool:
-        """False for nearly all texts without the (slow) tokenizer: a token is a byte or more, markers are two."""
-        if self.count_tokens is None or self.max_tokens is None:
-            return False
-        return len(text.encode()) + 2 > self.max_tokens
+    def _tokenize(self) -> None:
+        limit, cut = self.report.max_tokens, self.report.texts_cut
+        if self.count_tokens is not None and limit is not None and cut is not None and self._waiting:
+            counts = self.count_tokens([text for _, text in self._waiting])
+            for (identifier, text), tokens in zip(self._waiting, counts, strict=True):
+                if tokens > limit:
+                    cut += 1
+                    detail = f"{tokens} tokens, the limit is {limit}: {text[:60]}"
+                    self.problems.append(Problem("text_cut", identifier, detail))
+            self.report.texts_cut = cut
+        self._waiting.clear()
 
 
 @dataclass(slots=True)
 class ImageCounts:
-    """Which images there are, the facts of each, and which could not be read."""
+    """Counts images, and keeps the facts of each and its uses in pairs."""
 
+    report: Report
     uses: list[Use] = field(default_factory=list)
     facts: list[ImageFacts | None] = field(default_factory=list)
-    unreadable: Counter[str] = field(default_factory=Counter)
-    tiny: int = 0
-    huge: int = 0
-    blank: int = 0
     problems: list[Problem] = field(default_factory=list)
     _pairs: int = 0
     _places: dict[ImageRef, int] = field(default_factory=dict)
@@ -234,22 +191,24 @@ class ImageCounts:
                     self._places[image] = place
             self.uses.append(Use(self._pairs, place, pair.split, image.name))
         self._pairs += 1
+        self.report.images = len(self.facts)
         return fresh
 
     def record(self, name: str, place: int, facts: ImageFacts | Skipped) -> None:
         """Keep the facts of the image at `place`."""
+        report = self.report
         if isinstance(facts, Skipped):
-            self.unreadable[facts.reason.value] += 1
+            report.unreadable[facts.reason.value] += 1
             self.problems.append(Problem(facts.reason.value, facts.name, facts.detail))
             return
         self.facts[place] = facts
         size = f"{facts.width} x {facts.height} pixels"
         if min(facts.width, facts.height) < TINY:
-            self.tiny += 1
+            report.tiny += 1
             self.problems.append(Problem("tiny", name, size))
         if facts.width * facts.height > HUGE:
-            self.huge += 1
+            report.huge += 1
             self.problems.append(Problem("huge", name, size))
         if facts.blank:
-            self.blank += 1
+            report.blank += 1
             self.problems.append(Problem("blank", name, "one flat colour"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -114,14 +114,12 @@ def find_duplicates(
     a split count as a split of their own, but never as "another" one. Blank images are compared
     by content only.
     """
-    kept = _distinct_uses(uses, facts_of)
-    codes: dict[str | None, int] = {}
-    for use in kept:
-        codes.setdefault(use.split, len(codes))
+    kept, facts = _readable(uses, facts_of)
+    codes = {split: number for number, split in enumerate(dict.fromkeys(use.split for use in kept))}
     splits = np.array([codes[use.split] for use in kept], dtype=np.int64)
     nameless = codes.get(None, -1)
     partners = {kind: np.full(len(kept), -1, dtype=np.int64) for kind in Duplicates.KINDS}
-    for exact, left, right in _alike(kept, facts_of, radius):
+    for exact, left, right in _alike(kept, facts, radius):
         same = splits[left] == splits[right]
         across = ~same & (splits[left] != nameless) & (splits[right] != nameless)
         how = "identical" if exact else "near"
@@ -144,55 +142,35 @@ def _described(use: Use, other: Use) -> str:
     return f"{own}like {other.name}" + (f" in {other.split}" if other.split else "")
 
 
-def _distinct_uses(uses: Sequence[Use], facts_of: Sequence[ImageFacts | None]) -> list[Use]:
-    """Readable images, once for each pair that has them (a pair that lists one twice is no leak)."""
-    seen: dict[tuple[int, bytes], Use] = {}
+def _readable(uses: Sequence[Use], facts_of: Sequence[ImageFacts | None]) -> tuple[list[Use], list[ImageFacts]]:
+    """Readable images and their facts, once for each pair that has them (a pair that lists one twice is no leak)."""
+    seen: dict[tuple[int, bytes], tuple[Use, ImageFacts]] = {}
     for use in uses:
         facts = facts_of[use.place]
         if facts is not None:
-            seen.setdefault((use.pair, facts.digest), use)
-    return list(seen.values())
+            seen.setdefault((use.pair, facts.digest), (use, facts))
+    return [use for use, _ in seen.values()], [facts for _, facts in seen.values()]
 
 
 def _alike(
-    uses: Sequence[Use], facts_of: Sequence[ImageFacts | None], radius: int
+    uses: Sequence[Use], facts: Sequence[ImageFacts], radius: int
 ) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
-    """(exact, left, right): blocks of positions in `uses` of identical, then of near images."""
-    by_digest: dict[bytes, list[int]] = {}
-    for number, use in enumerate(uses):
-        facts = facts_of[use.place]
-        if facts is not None:
-            by_digest.setdefault(facts.digest, []).append(number)
-    for members in by_digest.values():
-        if len(members) > 1:
-            yield from _identical(uses, members)
-    yield from _near(uses, facts_of, by_digest, radius)
+    """(exact, left, right): blocks of positions in `uses` of identical, then of near images.
 
-
-def _identical(uses: Sequence[Use], members: list[int]) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
-    """Each member against the first of every split: enough to know all that have a partner."""
-    firsts: dict[str | None, int] = {}
-    for number in members:
-        firsts.setdefault(uses[number].split, number)
-    for first in firsts.values():
-        others = np.array([number for number in members if number != first], dtype=np.int64)
-        yield True, np.full(len(others), first, dtype=np.int64), others
-
-
-def _near(
-    uses: Sequence[Use], facts_of: Sequence[ImageFacts | None], by_digest: dict[bytes, list[int]], radius: int
-) -> Iterator[tuple[bool, np.ndarray, np.ndarray]]:
-    """Near images; of identical ones in the same split only the first takes part."""
+    Each of some identical images is compared with the first of every split: enough to know all that have a partner.
+    Of identical ones in the same split only the first is compared with near ones.
+    """
+    by_digest: dict[bytes, list[int]] = defaultdict(list)
+    for number, own in enumerate(facts):
+        by_digest[own.digest].append(number)
     chosen: list[int] = []
-    hashes: list[int] = []
     for members in by_digest.values():
-        firsts: dict[str | None, int] = {}
-        for number in members:
-            firsts.setdefault(uses[number].split, number)
-        facts = facts_of[uses[members[0]].place]
-        if facts is not None and not facts.blank:
-            chosen += firsts.values()
-            hashes += [facts.hash] * len(firsts)
+        firsts = sorted({uses[number].split: number for number in reversed(members)}.values())
+        for first in firsts if len(members) > 1 else ():
+            others = np.array([number for number in members if number != first], dtype=np.int64)
+            yield True, np.full_like(others, first), others
+        if not facts[members[0]].blank:
+            chosen += firsts
     positions = np.array(chosen, dtype=np.int64)
-    for left, right in near_pairs(np.array(hashes, dtype=np.uint64), radius):
+    for left, right in near_pairs(np.array([facts[number].hash for number in chosen], dtype=np.uint64), radius):
         yield False, positions[left], positions[right]

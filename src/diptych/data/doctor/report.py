@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
-from diptych.core.notes import Note, note_lines
+from diptych.core.notes import Note, note_lines, notes_json
 
 MAX_UNREADABLE = 0.05  # share of images
 MAX_LEFT_OUT = 0.05  # share of rows
@@ -42,34 +43,34 @@ class Duplicates:
     near_within: int = 0  # looks the same as one of the same split
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """The state of one source. Counts are of pairs, images or texts, as the names say."""
+    """The state of one source, filled by `check`. Counts are of pairs, images or texts, as the names say."""
 
     source: str
     format: str
     one_split: bool  # the user asked for one split only
-    pairs: int
-    splits: Mapping[str, int]  # split -> pairs; "none" for pairs without
-    images: int  # inspected, each once
-    texts: int
-    distinct_texts: int
-    texts_across: int  # texts that a pair of another split has too
-    texts_within: int  # of the others, those that another pair of the same split has
-    unreadable: Mapping[str, int]  # reason -> images
-    tiny: int  # images with a shorter side under TINY pixels
-    huge: int  # readable images of more than HUGE pixels
-    blank: int  # images of one flat colour
-    duplicates: Duplicates
-    repeated_ids: int  # pairs with the id of an earlier one in their split
-    pairs_without_text: int
-    left_out: Mapping[str, int]  # reason -> rows or texts that the reader left out
-    languages: Mapping[str, int]  # code or "unknown" -> texts
-    languages_guessed: int  # texts whose language the source does not say
-    texts_cut: int | None  # None: no tokenizer was asked
-    max_tokens: int | None
-    groups: int
-    grouped_pairs: int
+    pairs: int = 0
+    splits: Counter[str] = field(default_factory=Counter)  # split -> pairs; "none" for pairs without
+    images: int = 0  # inspected, each once
+    texts: int = 0
+    distinct_texts: int = 0
+    texts_across: int = 0  # texts that a pair of another split has too
+    texts_within: int = 0  # of the others, those that another pair of the same split has
+    unreadable: Counter[str] = field(default_factory=Counter)  # reason -> images
+    tiny: int = 0  # images with a shorter side under TINY pixels
+    huge: int = 0  # readable images of more than HUGE pixels
+    blank: int = 0  # images of one flat colour
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    repeated_ids: int = 0  # pairs with the id of an earlier one in their split
+    pairs_without_text: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows or texts that the reader left out
+    languages: Counter[str] = field(default_factory=Counter)  # code or "unknown" -> texts
+    languages_guessed: int = 0  # texts whose language the source does not say
+    texts_cut: int | None = None  # None: no tokenizer was asked
+    max_tokens: int | None = None
+    groups: int = 0
+    grouped_pairs: int = 0
     problems: tuple[Problem, ...] = field(repr=False, default=())
     machine_texts: int = 0  # translations and back-translations
     columns: tuple[str, ...] = ()  # of a table, whatever they hold
@@ -102,7 +103,7 @@ class Report:
 
     def _image_reasons(self) -> list[str]:
         reasons = []
-        unreadable = sum(self.unreadable.values())
+        unreadable = self.unreadable.total()
         if unreadable > MAX_UNREADABLE * self.images:
             reasons.append(f"{_share(unreadable, self.images)} of the images cannot be read")
         left_out = sum(count for reason, count in self.left_out.items() if reason != "empty_text")
@@ -140,9 +141,9 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the list of problems, ready for `json.dumps`."""
-        content = asdict(self)
-        content["problems"] = len(self.problems)
-        return {**content, "misleading": self.misleading}
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
+        content |= {"duplicates": asdict(self.duplicates), "notes": notes_json(self.notes)}
+        return {**content, "problems": len(self.problems), "misleading": self.misleading}
 
     def to_text(self) -> str:
         """About a dozen lines for people."""
@@ -170,13 +171,10 @@ class Report:
         return "\n".join(lines)
 
     def _images_line(self) -> str:
-        found = [
-            f"{sum(self.unreadable.values()):,} unreadable ({_counts(self.unreadable)})" if self.unreadable else "",
-            f"{self.tiny:,} tiny" if self.tiny else "",
-            f"{self.huge:,} huge" if self.huge else "",
-            f"{self.blank:,} blank" if self.blank else "",
-        ]
-        return ", ".join(filter(None, found)) or "all readable, of usual size"
+        unreadable = f"unreadable ({_counts(self.unreadable)})"
+        counts = {unreadable: self.unreadable.total(), "tiny": self.tiny, "huge": self.huge, "blank": self.blank}
+        found = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return ", ".join(found) or "all readable, of usual size"
 
     def _duplicates_line(self) -> str:
         found = [

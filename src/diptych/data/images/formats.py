@@ -11,14 +11,7 @@ import io
 from collections.abc import Callable
 from typing import IO
 
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from diptych.core.errors import DataError, Reason
@@ -99,8 +92,7 @@ def check_whole(kind: str, stream: IO[bytes], name: str) -> None:
     stream.seek(0)
     if found < stated:
         raise DataError(
-            f"{name} is cut: it has {found} bytes, its {kind} container says {stated}; fetch it again",
-            Reason.TRUNCATED,
+            f"{name} is cut: it has {found} bytes, its {kind} container says {stated}; fetch it again", Reason.TRUNCATED
         )
 
 

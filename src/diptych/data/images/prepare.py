@@ -51,10 +51,7 @@ def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 256) -> bytes:
 
 
 def resized(
-    pixels: UInt8[np.ndarray, "h w 3"],
-    width: int,
-    height: int,
-    box: tuple[float, float, float, float] | None = None,
+    pixels: UInt8[np.ndarray, "h w 3"], width: int, height: int, box: tuple[float, float, float, float] | None = None
 ) -> UInt8[np.ndarray, "hh ww 3"]:
     """Resize with an antialiased bicubic filter; `box` is the part of the image to take (left, top, right, bottom)."""
     image = PIL.Image.fromarray(np.ascontiguousarray(pixels))

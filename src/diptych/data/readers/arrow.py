@@ -7,8 +7,10 @@ Columns are recognised by their names and what they hold (`columns`). Rows are r
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,32 +37,32 @@ def read_parquet(reading: Reading) -> Iterator[Pair]:
     A file that is not Parquet, or is damaged, is skipped. Raises ConfigError or DataError, with the
     columns found, when a needed column is not there.
     """
-    for path in source_files(reading, (".parquet",)):
-        yield from _parquet_pairs(reading, path)
-
-
-def _parquet_pairs(reading: Reading, path: Path) -> Iterator[Pair]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            yield from batch_pairs(
-                reading, path, file.schema_arrow, file.iter_batches(BATCH), lambda: file_split(reading, path)
-            )
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        reading.skip(path.name, Reason.TRUNCATED, f"cannot be read as Parquet: {error}")
+    for path in source_files(reading, (".parquet",)):
+        with _damage_skipped(reading, path, "Parquet"), pq.ParquetFile(path) as file:
+            split = partial(file_split, reading, path)
+            yield from batch_pairs(reading, path, file.schema_arrow, file.iter_batches(BATCH), split)
 
 
 def arrow_pairs(reading: Reading, path: Path, split: Split) -> Iterator[Pair]:
     """Pairs of one Arrow stream file, as `datasets` saves them; anything else is skipped."""
     import pyarrow as pa
 
+    damage = _damage_skipped(reading, path, "an Arrow stream")
+    with damage, pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        yield from batch_pairs(reading, path, stream.schema, stream, split)
+
+
+@contextlib.contextmanager
+def _damage_skipped(reading: Reading, path: Path, what: str) -> Iterator[None]:
+    """Around reading a file: one that is damaged, or not what it seems, is skipped from there on."""
+    import pyarrow as pa
+
     try:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            yield from batch_pairs(reading, path, stream.schema, stream, split)
+        yield
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        reading.skip(path.name, Reason.TRUNCATED, f"cannot be read as an Arrow stream: {error}")
+        reading.skip(path.name, Reason.TRUNCATED, f"cannot be read as {what}: {error}")
 
 
 def batch_pairs(

@@ -26,11 +26,7 @@ SPLIT_NAMES = ["split", "partition", "subset"]
 GROUP_NAMES = ["group", "class", "class_name", "label", "category"]
 LANG_NAMES = ["lang", "language", "locale"]
 # "de_independent" is German; "is_valid" is not Icelandic: a code may only stand before or after these.
-_BESIDE_CODE = {
-    *CAPTION_NAMES,
-    *FIELD_NAMES,
-    *["independent", "translation", "translated", "human", "machine"],
-}
+_BESIDE_CODE = {*CAPTION_NAMES, *FIELD_NAMES, *["independent", "translation", "translated", "human", "machine"]}
 # Codes that are English words, units or shorthands too. A column is taken for that language only beside a
 # column of the same pattern whose code is no such word ("caption_en" beside "caption_id").
 _ALSO_WORDS = frozenset(

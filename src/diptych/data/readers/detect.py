@@ -9,19 +9,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.registry import entries, names
 from diptych.data.image_walk import is_image_file
 
-from . import (
-    coco,
-    cub,
-    delimited,
-    flickr,
-    huggingface,
-    jsonl,
-    karpathy,
-    narratives,
-    recipe1m,
-    videos,
-    webdataset,
-)
+from . import coco, cub, delimited, flickr, huggingface, jsonl, karpathy, narratives, recipe1m, videos, webdataset
 from .files import table_files
 from .options import SPLITS
 from .textfile import head
@@ -41,8 +29,7 @@ def detect(path: Path, encoding: str | None = None) -> str:
         return _detect_folder(path)
     if not path.is_file():
         raise DataError(
-            f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)",
-            Reason.MISSING,
+            f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)", Reason.MISSING
         )
     return _detect_file(path, encoding)
 

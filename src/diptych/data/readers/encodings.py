@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.errors import DataError, Reason, opening
 
 WIDE = ("utf-16", "utf-32")  # encodings whose bytes do not contain those of ASCII
 _BLOCK = 1 << 20  # bytes
@@ -76,11 +76,9 @@ def open_text(path: Path, encoding: Encoding) -> io.TextIOWrapper:
 
 def encoding_of(path: Path, stated: str | None = None) -> Encoding:
     """The encoding of a text file. Raises DataError when it cannot be opened, is binary or has to be named."""
-    try:
+    with opening(path):
         status = path.stat()
         return _encoding(path, stated, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
 
 
 def decoded(data: bytes, name: str, stated: str | None = None) -> tuple[str, Encoding]:

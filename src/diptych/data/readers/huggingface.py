@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import DataError, DiptychError, Reason
+from diptych.core.errors import DataError, DiptychError, Reason, first_line
 from diptych.core.extras import needed_by
 from diptych.core.registry import register
 from diptych.core.types import Pair
@@ -98,7 +98,7 @@ def _from_hub(reading: Reading) -> Iterator[Pair]:
     except Exception as error:  # its errors come from five packages, without a common base
         raise DataError(
             f"cannot read the data set {name!r} from the Hugging Face hub ({type(error).__name__}: "
-            f"{_first_line(error)}); check the name and the connection, or give a folder on this disk",
+            f"{first_line(error)}); check the name and the connection, or give a folder on this disk",
             Reason.MISSING,
         ) from error
 
@@ -115,7 +115,3 @@ def _streamed(reading: Reading, name: str, split: str, dataset: Any) -> Iterator
 
     rows = ((f"{name} {split} row {number}", with_class_names(row, classes)) for number, row in enumerate(dataset))
     yield from RowReader(reading, Path(), lambda: normalise_split(split)).pairs(rows)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "no details")

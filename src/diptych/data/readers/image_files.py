@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os.path
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diptych.core.errors import DataError, Reason
@@ -54,7 +57,7 @@ class Spellings:
         """
         place = folder
         for part in Path(name).parts:
-            if part in ("..", "/") or _exists(place / part):
+            if part in ("..", "/") or os.path.exists(place / part):  # noqa: PTH110 - False too for a name that is too long
                 place /= part
                 continue
             found = self._listing(place).get(folded(part), [])
@@ -67,15 +70,12 @@ class Spellings:
         self._reading.notes.name("other_spelling", _SPELT, f"{name} as {place.name}")
         return place, []
 
-    def _listing(self, folder: Path) -> dict[str, list[str]]:
+    def _listing(self, folder: Path) -> Mapping[str, list[str]]:
         if folder not in self._folders:
-            names: dict[str, list[str]] = {}
-            try:
+            names = self._folders[folder] = defaultdict(list)
+            with contextlib.suppress(OSError):  # no such folder, or one that may not be read: nothing is in it
                 for name in sorted(entry.name for entry in folder.iterdir()):
-                    names.setdefault(folded(name), []).append(name)
-            except OSError:  # no such folder, or one that may not be read: nothing is in it
-                pass
-            self._folders[folder] = names
+                    names[folded(name)].append(name)
         return self._folders[folder]
 
 
@@ -86,13 +86,6 @@ def _composed(name: str) -> str:
 def folded(name: str) -> str:
     """What spellings of one name have in common."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name too long for the file system
-        return False
 
 
 def names_mask(part: str) -> bool:
@@ -160,7 +153,7 @@ class ImageRoot:
         for spelling in (name, name.replace("\\", "/")) if "\\" in name else (name,):
             for place, folder in enumerate(self._folders):
                 path = folder / spelling
-                if _is_file(path):
+                if os.path.isfile(path):  # noqa: PTH113 - False too for a name that is too long
                     self._folders.insert(0, self._folders.pop(place))
                     return path
         return None
@@ -181,10 +174,3 @@ class ImageRoot:
 def _shown(folders: list[Path]) -> str:
     existing = [str(folder) for folder in folders if folder.is_dir()]
     return ", ".join(dict.fromkeys(existing)) or str(folders[0])
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for the file system, a folder that may not be entered
-        return False

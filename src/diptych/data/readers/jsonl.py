@@ -23,8 +23,6 @@ from .rows import RowReader
 from .textfile import lines
 
 SUFFIXES = (".jsonl", ".ndjson")
-
-
 RECIPES = "recipes.jsonl"
 RECIPE_FIELDS = ("title", "ingredients", "instructions")
 
@@ -37,11 +35,8 @@ def read(reading: Reading) -> Iterator[Pair]:
     language; a list gives several texts, except ingredients and instructions (one text, a line each).
     """
     for path in source_files(reading, SUFFIXES):
-        yield from _pairs(reading, path)
-
-
-def _pairs(reading: Reading, path: Path) -> Iterator[Pair]:
-    yield from RowReader(reading, path.parent, lambda: file_split(reading, path)).pairs(_objects(reading, path))
+        rows = RowReader(reading, path.parent, partial(file_split, reading, path))
+        yield from rows.pairs(_objects(reading, path))
 
 
 def _objects(reading: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,10 +67,6 @@ def read_recipes(reading: Reading) -> Iterator[Pair]:
     The lists are joined by line breaks, so that a model takes the three texts in order, or leaves
     some out (`text_columns`), without knowing about recipes. The category, if any, is the group.
     """
-    options = reading.options
-    columns = replace(
-        options,
-        text_columns=options.text_columns or (*RECIPE_FIELDS, "texts"),  # as `diptych data translate` writes them
-    )
+    columns = reading.options.text_columns or (*RECIPE_FIELDS, "texts")  # as `diptych data translate` writes them
     path = reading.path / RECIPES if reading.path.is_dir() else reading.path
-    yield from read(replace(reading, path=path, options=columns))
+    return read(replace(reading, path=path, options=replace(reading.options, text_columns=columns)))

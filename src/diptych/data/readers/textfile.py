@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.errors import DataError, Reason, opening
 
 from .encodings import WIDE, Encoding, encoding_of, open_text
 from .reading import Reading
@@ -30,11 +30,8 @@ def text_encoding(reading: Reading, path: Path) -> Encoding:
 
 def head(path: Path, size: int = _SAMPLE) -> bytes:
     """The first `size` bytes. Raises DataError(missing) when the file cannot be opened."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(size)
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
+    with opening(path), path.open("rb") as stream:
+        return stream.read(size)
 
 
 def lines(reading: Reading, path: Path) -> Iterator[tuple[str, str]]:
@@ -93,10 +90,8 @@ def load_json(reading: Reading, path: Path) -> Any:
 def _opened(reading: Reading, path: Path) -> Iterator[io.TextIOWrapper]:
     encoding = text_encoding(reading, path)
     try:
-        with open_text(path, encoding) as stream:
+        with opening(path), open_text(path, encoding) as stream:
             yield stream
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
     except UnicodeError as error:
         raise DataError(f"{path} is not valid {encoding.name}: {error}") from error
 

@@ -17,7 +17,7 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.errors import ConfigError, DataError, Reason, first_line, opening
 from diptych.core.extras import need
 from diptych.core.shapes import UInt8
 from diptych.core.types import ImageRef
@@ -158,16 +158,14 @@ def _no_frames(path: Path) -> NoReturn:
 @contextlib.contextmanager
 def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[Any, Any, float]]:
     av = _library()
-    try:
+    with opening(path):
         size = path.stat().st_size
-    except OSError as error:
-        raise DataError(f"cannot open {path}: {error.strerror or error}", Reason.MISSING) from error
     if size > limits.max_bytes:
         raise DataError(f"{path} has {size:,} bytes, the limit is {limits.max_bytes:,}", Reason.TOO_LARGE)
     try:
         container = av.open(str(path), options=dict(_OPTIONS))
     except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise DataError(f"{path} is no video that can be read ({_first_line(error)})", Reason.NOT_A_VIDEO) from error
+        raise DataError(f"{path} is no video that can be read ({first_line(error)})", Reason.NOT_A_VIDEO) from error
     with container:
         if not container.streams.video:
             raise DataError(f"{path} has no video stream", Reason.NO_FRAMES)
@@ -234,7 +232,3 @@ def _frame_at(container: Any, stream: Any, seconds: float) -> Any:
 
 def _library() -> Any:
     return need("av", "reading videos")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
