@@ -10,12 +10,12 @@ from diptych.library import Library
 from diptych.library.indexing.indexer import Indexer
 from diptych.library.maintenance.maintainer import Maintenance
 from diptych.library.reader import Reader
-from diptych.library.reranking import Reranking
+from diptych.library.searcher import Searcher
 from diptych.library.writer import Writer
 
 PARTS = {
     Reader: ("search_many", "like", "vector", "get", "items", "facts", "image", "thumbnail", "trash", "info"),
-    Reranking: ("search", "attach", "reordered"),
+    Searcher: ("search", "attach", "reordered"),
     Indexer: ("index", "index_texts", "index_videos", "add_tokens"),
     Writer: ("add", "patch", "delete", "remove", "undo", "purge"),
     Maintenance: ("verify", "repair", "compact", "export", "reembed"),

@@ -1,7 +1,8 @@
 """What every tower does with its input: pixels are checked and normalised, texts made safe to tokenise.
 
-Pixels have 8 bits here: `diptych.data.images.decode` makes them so from images of any depth, as
-`diptych.data.images.pixels` says. A tower for 16-bit pixels starts at these two places and at `check_pixels`.
+Pixels have 8 bits here: `to_rgb` and `array_to_rgb` in `diptych.data.images.pixels` make them so from images of any
+depth. A tower for 16-bit pixels needs a depth in `diptych.core.protocols.Preprocess` that those two, `resized` in
+`diptych.data.images.prepare`, and `check_pixels` here follow.
 """
 
 from __future__ import annotations

@@ -3,8 +3,14 @@
 `Library` is what people use; it is made of a reader, a writer, an indexer and maintenance over one open library. The
 rows are in `store`, searches read a `view`; `rendering` draws what was found.
 
-A search goes from `Reader.search` (a query becomes a vector) to `View.search`: for a library in a folder that is
-`view/local.py` (which rows), then `view/exact.py` (which computes the scores). On a server it is `view/remote.py`.
+Where a hit's score is computed, step by step from `Library.search` (`searcher.py`):
+
+- `Reader.search` (`reader.py`) makes the query a vector, and `View.search` ranks the rows by their cosine with it;
+- in a folder the view is `view/local.py`, and `view/exact.py` computes the cosines;
+- on a server it is `view/remote.py`, which asks `MilvusStore.search` (`store/milvus.py`);
+- with `rerank`, `Reranker.order` (`reranker.py`) adds the cross-encoder's score and orders the first hits again.
+
+Why an image was skipped while indexing: see `indexing`.
 """
 
 from __future__ import annotations
@@ -14,11 +20,11 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from .collection import Library
     from .encoder import Encoder
     from .indexing.options import IndexOptions
     from .indexing.report import IndexReport
     from .items import Added, Item, NewItem, Page, Prepared, Trashed
+    from .library import Library
     from .reader import Answer, Info
     from .store.trash import Deletion, Undone
     from .view import RowFacts, Snapshot

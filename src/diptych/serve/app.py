@@ -12,13 +12,13 @@ from diptych.core.version import __version__
 from diptych.library import Encoder
 
 from . import errors
-from . import libraries as registry
 from .admission import Admission
 from .api import explaining, generating, items, models, only_known_parameters, search, system
 from .cross_encoder import ServedCrossEncoder
 from .fetching import Fetcher
 from .gate import Gate
 from .generating import Generator
+from .libraries import Loader, open_libraries
 from .metrics import Metrics
 from .service import Service
 from .settings import ServeSettings
@@ -63,7 +63,7 @@ def create_app(
     *,
     default: Encoder | None = None,
     fetcher: Fetcher | None = None,
-    load: registry.Loader | None = None,
+    load: Loader | None = None,
     cross_encoder: ServedCrossEncoder | None = None,
     generator: Generator | None = None,
 ) -> Application:
@@ -75,10 +75,10 @@ def create_app(
     Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
     """
     metrics = Metrics()
-    stocked = registry.stock(
+    served = open_libraries(
         libraries, models, default, settings.pressure, metrics, load=load, cross_encoder=cross_encoder
     )
-    return Application(Service(settings, stocked, metrics, fetcher, cross_encoder=cross_encoder, generator=generator))
+    return Application(Service(settings, served, metrics, fetcher, cross_encoder=cross_encoder, generator=generator))
 
 
 def _api(service: Service) -> FastAPI:

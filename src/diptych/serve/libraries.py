@@ -40,7 +40,7 @@ Loader = Callable[[str], Encoder]
 
 
 class ServedLibrary:
-    """One library on the libraries."""
+    """One library that is served: its model, reads, searches in batches, and writer."""
 
     def __init__(
         self,
@@ -275,7 +275,7 @@ def _name_for(folder: Path) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).strip("-") or "library"
 
 
-def stock(
+def open_libraries(
     folders: Mapping[str, Path],
     models: Mapping[str, Encoder],
     default: Encoder | None,

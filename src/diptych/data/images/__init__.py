@@ -2,6 +2,10 @@
 
 Whatever the bytes are, the answer is either RGB pixels or a DataError with a Reason: limits are checked
 before anything is decoded, a cut file is never passed off as a whole one, and one bad file never stops a run.
+
+`decode.py` reads a file; `pixels.py` makes 8-bit RGB of what it holds (grey, alpha, 16 bits); `prepare.py` resizes it
+for a tower; `stream.py` does all three for many images, in threads. A tower gets the pixels as
+`diptych.core.protocols.ImageTower.embed` says, and checks them with `diptych.encoders.inputs`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 `TextBatches` shows every text once an epoch; `GroupedBatches` puts several texts of a record into one batch;
 `RandomBatches` draws records without end; `MixedBatches` makes some batches of one modality. `HardNegatives` brings
 records together that are hard to tell apart. All of them give `BatchRows`.
+
+Nothing of an order is saved: a resumed run calls `epoch(number)` again and passes over the batches that its checkpoint
+counts (`Trainer._batches_left` in `training/engine.py`).
 """
 
 from .grouped import GroupedBatches, RandomBatches

@@ -19,7 +19,7 @@ from .encoder import Encoder
 from .opened import Opened, disk_errors, lasting_name, loaded
 from .reader import Reader
 from .rendering.thumbnails import Thumbnails
-from .reranking import Reranking
+from .searcher import Searcher
 from .uploads import Uploads
 from .writer import Writer
 
@@ -47,13 +47,13 @@ class Library:
     the model's text tower only for words and its image tower only for images; `like`, and `search` with a
     vector, need no model.
 
-    Its parts do the work: `reader`, `reranking`, `writer`, `indexer` and `maintenance`.
+    Its parts do the work: `reader`, `searcher`, `writer`, `indexer` and `maintenance`.
     """
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
         self.reader, self.writer = Reader(opened), Writer(opened)
-        self.reranking = Reranking(opened, self.reader)
+        self.searcher = Searcher(opened, self.reader)
         self.indexer, self.maintenance = Indexer(opened), Maintenance(opened)
 
     @classmethod
@@ -134,20 +134,20 @@ class Library:
     @property
     def reranker(self) -> Reranker | None:
         """What `attach` gave."""
-        return self.reranking.reranker
+        return self.searcher.reranker
 
     def __len__(self) -> int:
         return len(self.reader)
 
     # -- what it does ------------------------------------------------------------------------------
 
-    search = _method_of("reranking", Reranking.search)
+    search = _method_of("searcher", Searcher.search)
     search_many = _method_of("reader", Reader.search_many)
     like = _method_of("reader", Reader.like)
     vector = _method_of("reader", Reader.vector)
     vector_of = _method_of("reader", Reader.vector_of)
-    attach = _method_of("reranking", Reranking.attach)
-    reordered = _method_of("reranking", Reranking.reordered)
+    attach = _method_of("searcher", Searcher.attach)
+    reordered = _method_of("searcher", Searcher.reordered)
     get = _method_of("reader", Reader.get)
     items = _method_of("reader", Reader.items)
     facts = _method_of("reader", Reader.facts)

@@ -1,4 +1,4 @@
-"""Searching with a re-ranker: hits of the dual encoder, put in order by a cross-encoder."""
+"""`Library.search`: by the dual encoder's cosine alone (`Reader`), or re-ranked by a cross-encoder (`Reranker`)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .tokens import TokenStore
 
 
-class Reranking:
-    """Searches of one open library. What scores tokens is imported when it is asked for."""
+class Searcher:
+    """Searches of one open library. The re-ranker's modules are imported only when one is asked for."""
 
     def __init__(self, opened: Opened, reader: Reader) -> None:
         self._opened, self._reader = opened, reader
