@@ -77,7 +77,7 @@ def earlier_layout(folder: Path) -> LibraryError:
     """The error for a library of an earlier development version, which kept its trash in a table of its own."""
     return LibraryError(
         f"the rows in {escape(str(folder))} are in the layout of an earlier development version (the trash in a table "
-        f"of its own), which this diptych does not read; index again into a new library folder"
+        f"of its own), which is no longer read; index again into a new library folder"
     )
 
 
