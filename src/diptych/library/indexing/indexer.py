@@ -86,15 +86,13 @@ class Indexer:
         from diptych.data.video import MomentPlan, VideoLimits
         from diptych.encoders.video import MeanPooledVideo
 
-        from . import videos
+        from .videos import VideoRun
 
         opened, model = self._opened, self._opened.required_model()
         embed = MeanPooledVideo(model.encode_pixels, model.preprocess).embed
         plan, limits = plan or MomentPlan(), limits or VideoLimits()
         with opened.writing() as store:
-            report = videos.index_videos(
-                store, opened.thumbnails, embed, paths, plan=plan, limits=limits, progress=progress
-            )
+            report = VideoRun(store, opened.thumbnails, embed, plan, limits).run(paths, progress)
             opened.view.refresh()
         return report
 
@@ -115,13 +113,13 @@ class Indexer:
         """
         from diptych.library.sources import ANY_SOURCE
 
-        from . import texts
+        from .texts import TextRun
 
         opened, embed = self._opened, self._opened.required_model().encode_texts
         options = source or ANY_SOURCE
         options = replace(options, format=format or options.format)
         with opened.writing() as store:
-            report = texts.index_texts(store, opened.thumbnails, embed, paths, options=options, progress=progress)
+            report = TextRun(store, opened.thumbnails, embed).run(paths, options, progress)
             opened.view.refresh()
         return report
 

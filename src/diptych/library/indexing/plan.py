@@ -14,7 +14,7 @@ from diptych.library.store.rows import BROUGHT_BACK, content_of, is_owned
 
 from .absent import Absences, exists
 from .known_rows import KnownRow, KnownRows
-from .report import UNDONE, Kept
+from .report import UNDONE, Kept, kept_by_folder
 
 
 class ImagePlan(KnownRows):
@@ -33,22 +33,19 @@ class ImagePlan(KnownRows):
         self._absences = Absences()
         self.renamed: set[str] = set()  # ids of rows whose image has another name in its tar or table now
         self.gone = self._follow_contents()  # ids
-        self._kept: dict[str, tuple[KnownRow, tuple[str, str]]] = {}  # id -> the row; the folder that is away, and why
+        self._kept: dict[str, tuple[str, tuple[str, str]]] = {}  # id -> path; the folder that is away, and why
         for row in self.by_path.values():
             if self._is_missed(row):
                 away = None if prune else self._away(row)
                 if away is None:
                     self.gone.add(row.id)
                 else:
-                    self._kept[row.id] = (row, away)
+                    self._kept[row.id] = (row.path, away)
 
     @property
     def kept(self) -> tuple[Kept, ...]:
         """The rows that stay although they are not found, by the folder that is away."""
-        paths: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        for known, away in self._kept.values():
-            paths[away].append(known.path)
-        return tuple(Kept(folder, reason, tuple(sorted(paths[folder, reason]))) for folder, reason in sorted(paths))
+        return kept_by_folder(self._kept.values())
 
     def put(self, row: KnownRow) -> None:
         """Add or replace a row, once it is on its way to the store."""

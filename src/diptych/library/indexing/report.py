@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,14 @@ class Kept:
     folder: str  # written form; a file where that was named
     reason: str
     paths: tuple[str, ...]  # of the rows
+
+
+def kept_by_folder(rows: Iterable[tuple[str, tuple[str, str]]]) -> tuple[Kept, ...]:
+    """The paths of rows that stay, each given with the folder that is away and the reason, by that folder."""
+    paths: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for path, away in rows:
+        paths[away].append(path)
+    return tuple(Kept(folder, reason, tuple(sorted(found))) for (folder, reason), found in sorted(paths.items()))
 
 
 @dataclass(frozen=True, slots=True)

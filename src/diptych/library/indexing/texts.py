@@ -24,7 +24,7 @@ from diptych.data.readers import Reading, SourceOptions, lines, open_source
 from diptych.library.kinds import TEXT_SOURCE
 from diptych.library.rendering.text_thumbnails import thumbnail
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.sources import ANY_SOURCE, Found, away
+from diptych.library.sources import Found, away
 from diptych.library.store.protocol import Store
 from diptych.library.store.rows import BROUGHT_BACK, TEXT_KIND, Row, content_of
 
@@ -39,71 +39,63 @@ _COMMIT = 2048  # rows that become durable together
 _CARD = (SIZE, SIZE)  # pixels of the thumbnail that stands for a text
 
 
-def index_texts(
-    store: Store,
-    thumbnails: Thumbnails,
-    embed: Embed,
-    paths: Iterable[Path | str],
-    *,
-    options: SourceOptions = ANY_SOURCE,
-    progress: Progress = SILENT,
-) -> IndexReport:
-    """Bring the store up to date with the texts of these sources; counts are texts. The caller holds the lock.
-
-    Unchanged texts are not embedded again; those that a source named now no longer lists go into the trash. Those of a
-    source that is away, or lists nothing any more, are kept. What was said about a text here stays.
-
-    Raises DataError for a source that cannot be read or has no text, before anything is changed, and LibraryError
-    for a library of images.
-    """
-    run = _TextRun(store, thumbnails, embed)
-    listed: dict[str, Found] = {}
-    sources: set[str] = set()
-    stays: list[Kept] = []
-    for root in dict.fromkeys(os.path.abspath(os.fsdecode(given)) for given in paths):  # noqa: PTH100 - keep symlinks
-        shown = escape(root)
-        source = f"{TEXT_SOURCE}{shown}"
-        try:
-            found = {one.path: one for one in _listed(Reading(Path(root), options, run.skipped, run.notes), source)}
-            if not found:
-                raise DataError(f"found no text in {shown} (the library is unchanged)", Reason.EMPTY_TEXT)
-        except DataError as error:
-            stay = tuple(sorted(one.path for one in run.known.live if one.source == source))
-            if not stay:
-                raise
-            stays.append(Kept(shown, away(Path(root)) or str(error).partition(";")[0], stay))
-        else:
-            listed |= found
-            sources.add(source)
-    if not listed and not stays:
-        raise DataError("no source was named; expected files or folders that hold texts")
-    with run.interruptible():
-        stays += run.bring_up_to_date(list(listed.values()), sources, progress)
-    return run.report(stays)
-
-
-class _TextRun(Run):
-    """One run over all texts that were found."""
+class TextRun(Run):
+    """One run over the texts of some sources; its counts are texts."""
 
     unit = "texts"
 
     def __init__(self, store: Store, thumbnails: Thumbnails, embed: Embed) -> None:
+        """Raises LibraryError for a library of images."""
         super().__init__(store, thumbnails)
         self._embed = embed
-        self.known = KnownRows(store, _is_text)
+        self._known = KnownRows(store, _is_text)
 
-    def bring_up_to_date(self, listed: Sequence[Found], sources: Collection[str], progress: Progress) -> list[Kept]:
+    def run(self, paths: Iterable[Path | str], options: SourceOptions, progress: Progress = SILENT) -> IndexReport:
+        """Bring the store up to date.
+
+        Unchanged texts are not embedded again. Those that a source named now no longer lists go into the trash. Those
+        of a source that is away, or lists nothing any more, are kept. What was said about a text here stays.
+
+        Raises DataError for a source that cannot be read or has no text, before anything is changed.
+        """
+        listed: dict[str, Found] = {}
+        sources: set[str] = set()
+        stays: list[Kept] = []
+        for root in dict.fromkeys(os.path.abspath(os.fsdecode(given)) for given in paths):  # noqa: PTH100 - keep links
+            shown = escape(root)
+            source = f"{TEXT_SOURCE}{shown}"
+            try:
+                found = {
+                    one.path: one for one in _listed(Reading(Path(root), options, self.skipped, self.notes), source)
+                }
+                if not found:
+                    raise DataError(f"found no text in {shown} (the library is unchanged)", Reason.EMPTY_TEXT)
+            except DataError as error:
+                stay = tuple(sorted(one.path for one in self._known.live if one.source == source))
+                if not stay:
+                    raise
+                stays.append(Kept(shown, away(Path(root)) or str(error).partition(";")[0], stay))
+            else:
+                listed |= found
+                sources.add(source)
+        if not listed and not stays:
+            raise DataError("no source was named; expected files or folders that hold texts")
+        with self.interruptible():
+            stays += self._bring_up_to_date(list(listed.values()), sources, progress)
+        return self.report(stays)
+
+    def _bring_up_to_date(self, listed: Sequence[Found], sources: Collection[str], progress: Progress) -> list[Kept]:
         """Rows for all that is listed; what these sources list no more goes into the trash, or stays (given back)."""
-        matched = _matched(listed, self.known.live)
+        matched = _matched(listed, self._known.live)
         new: list[Found] = []
         described: list[Found] = []  # known texts of which the source now says something else
         for one in listed:
             before = matched.get(one.path)
-            if before is None and {(one.path, one.content), (one.source, one.content)} & self.known.deleted_at:
+            if before is None and {(one.path, one.content), (one.source, one.content)} & self._known.deleted_at:
                 self.counts["trashed"] += 1
                 continue
             if before is None:
-                before = self.known.take_returned(one.path, one.source, one.content)
+                before = self._known.take_returned(one.path, one.source, one.content)
                 matched |= {} if before is None else {one.path: before}
             if before is None or before.content != one.content:
                 new.append(one)
@@ -120,7 +112,7 @@ class _TextRun(Run):
                 self.write(rows)
                 rows = []
         found = {one.id for one in matched.values()}
-        missed = [one for one in self.known.live if one.source in sources and one.id not in found]
+        missed = [one for one in self._known.live if one.source in sources and one.id not in found]
         self.write(rows, [one.id for one in missed if one.batch != BROUGHT_BACK])
         return [Kept(one.path, UNDONE, (one.path,)) for one in missed if one.batch == BROUGHT_BACK]
 
@@ -151,7 +143,7 @@ class _TextRun(Run):
                 rows.append(self.in_place_of(stored[before.id], one.row(before.id, one.content, _CARD, vector)))
             else:
                 self.counts["added"] += 1
-                rows.append(one.row(self.known.given_id(one.path, one.content), one.content, _CARD, vector))
+                rows.append(one.row(self._known.given_id(one.path, one.content), one.content, _CARD, vector))
         return rows
 
 

@@ -30,13 +30,13 @@ from diptych.data.images import thumbnail
 from diptych.data.video import SUFFIXES, Moment, MomentPlan, VideoLimits, probe, read_moments
 from diptych.library.kinds import video_of
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.sources import away
+from diptych.library.sources import Found, away
 from diptych.library.store.protocol import Store
-from diptych.library.store.rows import BROUGHT_BACK, Row
+from diptych.library.store.rows import BROUGHT_BACK, Row, is_below
 
 from .absent import Absences, exists
 from .known_rows import KnownRow, KnownRows
-from .report import UNDONE, IndexReport, Kept
+from .report import UNDONE, IndexReport, Kept, kept_by_folder
 from .run import Run
 
 Embed = Callable[[Sequence[list[np.ndarray]]], Float32[np.ndarray, "b d"]]
@@ -55,35 +55,8 @@ class _File:
         return escape(str(self.path))
 
 
-def index_videos(
-    store: Store,
-    thumbnails: Thumbnails,
-    embed: Embed,
-    paths: Iterable[Path | str],
-    *,
-    plan: MomentPlan,
-    limits: VideoLimits,
-    progress: Progress = SILENT,
-) -> IndexReport:
-    """Bring the store up to date with the videos at these paths; counts are moments. The caller holds the lock.
-
-    A video that cannot be read is skipped and named. Raises DataError when no path leads to a video.
-    """
-    run = _VideoRun(store, thumbnails, embed, plan, limits)
-    files, without = _survey(paths, run.has_below)
-    if not files and not without:
-        listed = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"found no video; expected files ending in {listed} (the library is unchanged)")
-    kept = run.look_for_missed(files, without)
-    with run.interruptible():
-        for file in progress.track(files, "videos", total=len(files)):
-            run.take(file)
-        run.remove_missed()
-    return run.report(kept)
-
-
-class _VideoRun(Run):
-    """One run over all videos that were found."""
+class VideoRun(Run):
+    """One run over the videos at some paths; its counts are moments."""
 
     unit = "moments"
 
@@ -96,25 +69,37 @@ class _VideoRun(Run):
         self._live, self._deleted = _by_video(self._known.live), _by_video(self._known.deleted)
         self._missed: dict[str, KnownRow] = {}  # by content; where none has it any more they go into the trash
 
-    def has_below(self, root: str) -> bool:
-        """Whether there are moments of a video at or below a path, or of this source."""
-        return any(
-            row.source == root or video == root or video.startswith(root.rstrip("/") + "/")
-            for video, rows in self._live.items()
-            for row in rows
-        )
+    def run(self, paths: Iterable[Path | str], progress: Progress = SILENT) -> IndexReport:
+        """Bring the store up to date. A video that cannot be read is skipped and named.
 
-    def look_for_missed(self, files: Sequence[_File], without: Mapping[str, str]) -> tuple[Kept, ...]:
-        """Note the moments whose videos are gone; of what is away as a whole they are kept, and given back."""
+        Raises DataError when no path leads to a video.
+        """
+        files, without = _survey(paths, self._has_below)
+        if not files and not without:
+            listed = ", ".join(sorted(SUFFIXES))
+            raise DataError(f"found no video; expected files ending in {listed} (the library is unchanged)")
+        kept = self._look_for_missed(files, without)
+        with self.interruptible():
+            for file in progress.track(files, "videos", total=len(files)):
+                self._take(file)
+            self.write([], [row.id for row in self._missed.values()])
+        return self.report(kept)
+
+    def _has_below(self, root: str) -> bool:
+        """Whether there are moments of a video at or below a path, or of this source."""
+        return any(row.source == root or is_below(video, root) for video, rows in self._live.items() for row in rows)
+
+    def _look_for_missed(self, files: Sequence[_File], without: Mapping[str, str]) -> tuple[Kept, ...]:
+        """Note the moments whose videos are gone. Those of a folder that is away are kept, and given back."""
         there = {file.written for file in files}
         sources = {file.source for file in files} | without.keys()
         absences = Absences()
-        kept: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        kept: list[tuple[str, tuple[str, str]]] = []
         for video, rows in self._live.items():
             if video in there or exists(video):
                 continue
             for row in rows:
-                roots = [root for root in without if video == root or video.startswith(root.rstrip("/") + "/")]
+                roots = [root for root in without if is_below(video, root)]
                 if row.source not in sources and not roots:
                     continue
                 why = (roots[0], without[roots[0]]) if roots else absences.of(video)
@@ -123,10 +108,10 @@ class _VideoRun(Run):
                 if why is None:
                     self._missed[row.content] = row
                 else:
-                    kept[why].append(row.path)
-        return tuple(Kept(folder, reason, tuple(sorted(paths))) for (folder, reason), paths in sorted(kept.items()))
+                    kept.append((row.path, why))
+        return kept_by_folder(kept)
 
-    def take(self, file: _File) -> None:
+    def _take(self, file: _File) -> None:
         """Bring the store up to date with one video, in one write."""
         before, deleted = self._live.get(file.written, []), self._deleted.get(file.written, [])
         if (before or deleted) and all(row.is_untouched(file.bytes, file.modified_ns) for row in [*before, *deleted]):
@@ -148,12 +133,8 @@ class _VideoRun(Run):
         former = {row.path: self._former(row, by_path) for row in wanted}
         ids = [known.id for known in former.values() if known is not None]
         stored = {row.id: row for row in self.store.get(ids, "all")}
-        told = [self._told(row, former[row.path], stored) for row in wanted]
-        self.write(told, {row.id for row in before} - {row.id for row in told})
-
-    def remove_missed(self) -> None:
-        """Into the trash: the moments of missing videos that no other video has."""
-        self.write([], [row.id for row in self._missed.values()])
+        settled = [self._settled(row, former[row.path], stored) for row in wanted]
+        self.write(settled, {row.id for row in before} - {row.id for row in settled})
 
     def _former(self, row: Row, before: Mapping[str, KnownRow]) -> KnownRow | None:
         """The row that a moment had: at its path, or of the same content where that is gone."""
@@ -167,7 +148,7 @@ class _VideoRun(Run):
         self.counts["added" if moved is None else "moved"] += 1
         return moved
 
-    def _told(self, row: Row, former: KnownRow | None, stored: Mapping[str, Row]) -> Row:
+    def _settled(self, row: Row, former: KnownRow | None, stored: Mapping[str, Row]) -> Row:
         """A row with the id of the same moment before, and all that people said about it."""
         if former is None:
             return replace(row, id=self._known.given_id(row.path, row.content))
@@ -192,19 +173,15 @@ class _VideoRun(Run):
         middle = moment.frames[len(moment.frames) // 2]
         self.thumbnails.write(own, thumbnail(middle, SIZE))
         times = {"start": moment.video.start, "end": moment.video.end or seconds, "seconds": seconds}
-        return Row(
-            id="",
+        found = Found(
             path=path,
             source=file.source,
-            content=own,
             bytes=file.bytes,
             modified_ns=file.modified_ns,
-            width=middle.shape[1],
-            height=middle.shape[0],
-            vector=np.asarray(vector, dtype=np.float32),
             meta={"video": file.written, **{name: round(value, 3) for name, value in times.items()}},
-            title=_title(path),
         )
+        row = found.row("", own, (middle.shape[1], middle.shape[0]), np.asarray(vector, dtype=np.float32))
+        return replace(row, title=_title(path))
 
 
 def _by_video(rows: Iterable[KnownRow]) -> dict[str, list[KnownRow]]:

@@ -52,19 +52,8 @@ def oldest(folder: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
         for path in (folder / _FOLDER).iterdir():
             with contextlib.suppress(OSError, ValueError):
-                if _is_held(path):
+                if lock.is_held(path.parent, path.name):
                     versions.append(int(path.name.partition("-")[0]))
                 else:
                     path.unlink()
     return min(versions, default=None)
-
-
-def _is_held(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -29,8 +30,6 @@ def _holder(descriptor: int) -> str:
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock on a file for a short time, waiting for whoever has it. Raises OSError when it cannot be made."""
-    import fcntl
-
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -40,8 +39,6 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _locked(descriptor: int, deadline: float) -> None:
-    import fcntl
-
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,9 +51,7 @@ def _locked(descriptor: int, deadline: float) -> None:
 
 
 def is_held(folder: Path, file: str = FILE) -> bool:
-    """Whether somebody is writing now."""
-    import fcntl
-
+    """Whether some process holds a lock that excludes others on a file of this folder; by default the writer's."""
     try:
         descriptor = os.open(folder / file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

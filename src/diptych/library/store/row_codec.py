@@ -23,6 +23,9 @@ MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findab
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
+_AS_THEY_ARE = (  # columns that hold what the row holds
+    "id", "path", "source", "content", "bytes", "modified_ns", "width", "height", "deleted_at", "batch",
+)  # fmt: skip
 STORED = frozenset(COLUMNS) | frozenset(TRASH_COLUMNS) | {"vector"}
 
 
@@ -46,27 +49,18 @@ def to_cells(row: Row) -> dict[str, Any]:
         said["title"] = row.title
     said["said"] = None if row.said is None else dict(row.said)
     cells = {column_name(key): value for key, value in row.meta.items()}
+    cells.update((name, getattr(row, name)) for name in _AS_THEY_ARE)
     cells.update(
-        id=row.id,
-        path=row.path,
         name=plain(row.name),
         folder=row.folder,
         suffix=row.suffix,
-        source=row.source,
-        content=row.content,
-        bytes=row.bytes,
         modified=datetime.fromtimestamp(row.modified_ns // 10**9, UTC).replace(tzinfo=None),
-        modified_ns=row.modified_ns,
-        width=row.width,
-        height=row.height,
         split=None if row.split is None else plain(row.split),
         group=None if row.group is None else plain(row.group),
         texts=plain("\n".join(row.texts)),
         # ASCII JSON keeps every string exactly, lone surrogates too.
         meta=json.dumps(said),
         digest=row.digest,
-        deleted_at=row.deleted_at,
-        batch=row.batch,
     )
     return cells
 
@@ -74,15 +68,9 @@ def to_cells(row: Row) -> dict[str, Any]:
 def from_cells(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
     """The row behind its cells."""
     said = json.loads(line["meta"])
+    as_they_are: dict[str, Any] = {name: line.get(name) for name in _AS_THEY_ARE}
     return Row(
-        id=line["id"],
-        path=line["path"],
-        source=line["source"],
-        content=line["content"],
-        bytes=line["bytes"],
-        modified_ns=line["modified_ns"],
-        width=line["width"],
-        height=line["height"],
+        **as_they_are,
         vector=vector,
         texts=tuple(said["texts"]),
         split=said["split"],
@@ -90,8 +78,6 @@ def from_cells(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
         meta=said["meta"],
         title=said.get("title"),
         said=said.get("said", {}),
-        deleted_at=line.get("deleted_at"),
-        batch=line.get("batch"),
     )
 
 

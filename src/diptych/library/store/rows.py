@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import posixpath
@@ -94,21 +95,17 @@ class Row:
     @property
     def digest(self) -> str:
         """Changes when anything the source says about the image does; not with what people say."""
-        said = self.said
-        if said:
-            return description_digest(said["texts"], said["split"], said["group"], said["meta"])
+        if self.said:
+            return description_digest(**self.said)
         return description_digest(self.texts, self.split, self.group, self.meta)
 
     def summary(self) -> dict[str, Any]:
         """What a search hit says about the image, JSON-ready."""
-        told: dict[str, Any] = {"name": self.name, "width": self.width, "height": self.height}
+        facts: dict[str, Any] = {"name": self.name, "width": self.width, "height": self.height}
         if self.texts:
-            told["texts"] = list(self.texts)
-        if self.split is not None:
-            told["split"] = self.split
-        if self.group is not None:
-            told["group"] = self.group
-        return {**self.meta, **told}
+            facts["texts"] = list(self.texts)
+        facts |= {key: value for key, value in (("split", self.split), ("group", self.group)) if value is not None}
+        return {**self.meta, **facts}
 
 
 def is_owned(path: str) -> bool:
@@ -147,9 +144,5 @@ def text_of(meta: Any) -> str | None:
 
 def new_id(path: str, content: str, taken: Collection[str]) -> str:
     """An id for an image that the library did not have: stable for the same path and content, never one in use."""
-    attempt = 0
-    while True:
-        candidate = fingerprint.combined((path, content, str(attempt)))[:ID_LENGTH]
-        if candidate not in taken:
-            return candidate
-        attempt += 1
+    candidates = (fingerprint.combined((path, content, str(attempt)))[:ID_LENGTH] for attempt in itertools.count())
+    return next(one for one in candidates if one not in taken)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,9 +86,9 @@ class FilterError(ConfigError):
     def __init__(self, reason: str, columns: Iterable[str] = (), text: str | None = None) -> None:
         self.reason = reason
         known = ", ".join(columns)
-        told = f'; columns: {known}; for example: --where "{_EXAMPLE}"' if known else ""
+        example = f'; columns: {known}; for example: --where "{_EXAMPLE}"' if known else ""
         shown = "" if text is None else f" {text[:100]!r}"
-        super().__init__(f"cannot use --where{shown}: {reason}{told}")
+        super().__init__(f"cannot use --where{shown}: {reason}{example}")
 
 
 def condition(column: str, op: str, value: Any, columns: Mapping[str, str]) -> Where:
@@ -144,7 +145,7 @@ def holds(where: Where, value_of: Callable[[str], Any]) -> bool:
     value = value_of(where.value.name) if isinstance(where.value, Column) else where.value
     if found is None or value is None:
         return False
-    return where.op.startswith("not ") != _compare(found, where.op.removeprefix("not "), value)
+    return where.op.startswith("not ") != _COMPARE[where.op.removeprefix("not ")](found, value)
 
 
 def like_parts(pattern: str) -> list[str | None]:
@@ -159,27 +160,6 @@ def like_parts(pattern: str) -> list[str | None]:
 def literal_pattern(text: str) -> str:
     """The pattern that only this text fits."""
     return "".join(f"\\{sign}" if sign in _WILD else sign for sign in text)
-
-
-def _compare(found: Any, op: str, value: Any) -> bool:
-    match op:
-        case "=":
-            return bool(found == value)
-        case "!=":
-            return bool(found != value)
-        case "<":
-            return bool(found < value)
-        case "<=":
-            return bool(found <= value)
-        case ">":
-            return bool(found > value)
-        case ">=":
-            return bool(found >= value)
-        case "in":
-            return found in value
-        case "contains":
-            return value in found.lower()
-    return _like(found, value)
 
 
 def _like(text: str, pattern: str) -> bool:
@@ -213,6 +193,12 @@ def _pieces(pattern: str) -> list[tuple[re.Pattern[str], int]]:
     return [(re.compile("".join(piece), re.DOTALL), len(piece)) for piece in pieces]
 
 
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "in": lambda found, values: found in values, "contains": lambda found, text: text in found.lower(), "like": _like,
+}  # fmt: skip
+
+
 # -- values ----------------------------------------------------------------------------------------
 
 
@@ -243,13 +229,9 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         exact = Decimal(value)
         if exact.is_finite():
             return exact
-    told = {
-        "text": f"write a text in quotes: {name} = '…'",
-        "boolean": f"write {name} = true or {name} = false",
-        "integer": f"write a number without quotes: {name} = 3",
-        "number": f"write a number without quotes: {name} = 3",
-    }
-    raise FilterError(f"the column {name} holds {_a(kind)}, found {_shown(value)}; {told[kind]}")
+    advice = {"text": f"a text in quotes: {name} = '…'", "boolean": f"{name} = true or {name} = false"}
+    write = advice.get(kind, f"a number without quotes: {name} = 3")
+    raise FilterError(f"the column {name} holds {_a(kind)}, found {_shown(value)}; write {write}")
 
 
 def _a(kind: str) -> str:
