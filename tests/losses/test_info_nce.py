@@ -135,7 +135,7 @@ def test_losses_by_name() -> None:
         (Part("info_nce", {"temprature": 1}), "unknown option 'temprature'; it takes .*did you mean 'temperature'"),
         (Part("info_nce", {"temperature": 0.0}), "temperature must be at least 0.01, found 0.0"),
         (Part("info_nce", {"temperature": float("nan")}), "temperature must be at least 0.01, found nan"),
-        (Part("info_nce", {"label_smoothing": 1.0}), "label_smoothing must be in"),
+        (Part("info_nce", {"label_smoothing": 1.0}), "label_smoothing must be at least 0 and below 1"),
     ],
 )
 def test_what_no_loss_can_be_made_of(part: Part, message: str) -> None:

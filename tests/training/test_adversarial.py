@@ -109,7 +109,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_bytes(whole, tmp_path):
     assert sha256(folder / BEST) == sha256(whole[0] / BEST)
     last, other = (checkpoints.read(each / LAST) for each in (folder, whole[0]))
     for role in ("module", "average", "optimiser"):
-        assert checkpoints.weights_sha256(getattr(last, role)) == checkpoints.weights_sha256(getattr(other, role))
+        torch.testing.assert_close(getattr(last, role), getattr(other, role), rtol=0, atol=0)
 
 
 def test_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):

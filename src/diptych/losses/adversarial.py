@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.checks import at_least, positive
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.registry import register
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 
 
 @register.loss("adversarial")
@@ -58,11 +59,7 @@ class AdversarialAlignment(Loss):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ConfigError(f"hidden must be at least 1, found {hidden}")
-        for name, weight in (("label_weight", label_weight), ("gradient_penalty", gradient_penalty)):
-            if not 0 <= weight < math.inf:
-                raise ConfigError(f"{name} must be at least 0, found {weight}")
+        at_least("hidden", hidden, 1)
         if label_weight > 0 and (classes is None or classes < 2):
             raise ConfigError(
                 f"label_weight = {label_weight} needs data with at least 2 classes, found {classes or 'none'}; "
@@ -70,8 +67,8 @@ class AdversarialAlignment(Loss):
             )
         self.modality = _classifier(dim, hidden, 1)
         self.label = _classifier(dim, hidden, classes) if label_weight > 0 and classes else None
-        self.label_weight = label_weight
-        self.gradient_penalty = gradient_penalty
+        self.label_weight = at_least("label_weight", label_weight, 0)
+        self.gradient_penalty = at_least("gradient_penalty", gradient_penalty, 0)
         self.strength = 1.0  # lambda; at full strength unless `start_step` was called
         self._accuracy: Tensor | None = None
 

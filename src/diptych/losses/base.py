@@ -95,13 +95,6 @@ class Loss(nn.Module):
         return {}
 
 
-def positive(name: str, value: float) -> float:
-    """`value` if it is above 0 and finite. Raises ConfigError for the option called `name` otherwise."""
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} must be above 0, found {value}")
-    return value
-
-
 def widened(values: Tensor) -> Tensor:
     """Values in at least 32 bits: 16 are too coarse for sums over a batch and margins of 0.05."""
     return values.float() if values.element_size() < 4 else values

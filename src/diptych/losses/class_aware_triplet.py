@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from diptych.core.checks import positive
 from diptych.core.registry import register
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 
 
 @register.loss("class_aware_triplet")

@@ -7,10 +7,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from diptych.core.checks import positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import Part, build, part_of, register
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, positive
+from diptych.losses.base import Embedded, Loss
 
 
 class Combined(Loss):

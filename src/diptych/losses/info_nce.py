@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.core.errors import ConfigError
+from diptych.core.checks import at_least, share
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
@@ -46,12 +46,9 @@ class InfoNCE(Loss):
         similarity: str | Similarity = "cosine",
     ) -> None:
         super().__init__()
-        if not temperature >= 1 / MAX_SCALE:
-            raise ConfigError(f"temperature must be at least {1 / MAX_SCALE}, found {temperature}")
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"label_smoothing must be in [0, 1), found {label_smoothing}")
+        at_least("temperature", temperature, 1 / MAX_SCALE)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = share("label_smoothing", label_smoothing)
         self.similarity = similarity_of(similarity)
 
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diptych.core.checks import at_least, positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Bool, Float
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 
 
 @register.loss("instance_discrimination")
@@ -56,8 +57,7 @@ class InstanceDiscrimination(Loss):
             raise ConfigError(f"wait is a share of training from 0 to 1, found {wait}")
         self.wait = wait
         self.waiting = False  # until a trainer says where it is
-        if queue < 0:
-            raise ConfigError(f"queue must be at least 0, found {queue}")
+        at_least("queue", queue, 0)
         self.temperature = positive("temperature", temperature)
         self.register_buffer("image_queue", torch.zeros(queue, dim))
         self.register_buffer("text_queue", torch.zeros(queue, dim))

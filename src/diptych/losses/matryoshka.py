@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from diptych.core.checks import positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import build, part_of, register
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 from diptych.losses.combined import Combined
 
 

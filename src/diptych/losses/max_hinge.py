@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from diptych.core.errors import ConfigError
+from diptych.core.checks import at_least, positive
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
-from diptych.losses.base import Embedded, Loss, positive
+from diptych.losses.base import Embedded, Loss
 from diptych.losses.sum_hinge import violations
 
 
@@ -35,10 +35,8 @@ class MaxHinge(Loss):
 
     def __init__(self, margin: float = 0.2, warmup_epochs: int = 1, similarity: str | Similarity = "cosine") -> None:
         super().__init__()
-        if warmup_epochs < 0:
-            raise ConfigError(f"warmup_epochs must be at least 0, found {warmup_epochs}")
         self.margin = positive("margin", margin)
-        self.warmup_epochs = warmup_epochs
+        self.warmup_epochs = at_least("warmup_epochs", warmup_epochs, 0)
         self.similarity = similarity_of(similarity)
         self.warming_up = False
 

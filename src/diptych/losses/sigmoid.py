@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.checks import positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 
 
 @register.loss("sigmoid")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from diptych.core.checks import positive
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 
 
 @register.loss("sum_hinge")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diptych.core.checks import positive
 from diptych.core.registry import register
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, positive, widened
+from diptych.losses.base import Embedded, Loss, widened
 
 
 @register.loss("supervised_contrast")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from diptych.models import load
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.training.batch_order import BatchOrder, BatchRows, GroupedBatches, MixedBatches, TextBatches
 from diptych.training.engine import Trainer
-from diptych.training.extra_loss import ExtraLoss
 from diptych.training.objectives import Contrastive
 from diptych.training.online_images import ImageLoader
 from diptych.training.two_sides import TwoSides, class_numbers
@@ -34,13 +33,16 @@ from .run import Fitted, Place
 from .scores import Embed
 from .trained import TrainedRecipe
 
+if TYPE_CHECKING:
+    from diptych.training.distillation import TeacherLoss
+
 _ANY_CLASSES = 2  # for trying whether a config can be built
 
 
 class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     """Heads, and networks where the config names them, trained by one loss."""
 
-    extra_loss: ExtraLoss | None = None  # beside the config's own
+    extra_loss: TeacherLoss | None = None  # beside the config's own
     mined: MinedNegatives | None = None
 
     def __init__(self, config: DualEncoderConfig, place: Place) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .distillation import DistillationSettings, TeacherLoss
     from .divergence import DivergedError
     from .engine import FitResult, Trainer
-    from .extra_loss import ExtraLoss
     from .objectives import Contrastive, Direct, Objective
     from .online_images import ImageLoader
     from .settings import TrainingSettings
@@ -30,7 +29,6 @@ __all__ = [
     "Direct",
     "DistillationSettings",
     "DivergedError",
-    "ExtraLoss",
     "FitResult",
     "GroupedBatches",
     "HardNegatives",

@@ -7,7 +7,6 @@ whole, or it is the one before.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -110,16 +109,6 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Op
     if checkpoint.random:
         several = checkpoint.random["cpu"].ndim > 1
         randomness.restore({key: value[process] if several else value for key, value in checkpoint.random.items()})
-
-
-def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """Hash of a state dict: names, kinds, shapes and the very bytes, whatever else its file holds."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.core.checks import at_least, positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Float, Float32, Int
@@ -40,10 +41,8 @@ class CCA:
     text_regularisation: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.regularisation > 0:
-            raise ConfigError(f"regularisation must be above 0, found {self.regularisation}")
-        if not self.text_regularisation >= 0:
-            raise ConfigError(f"text_regularisation must be at least 0, found {self.text_regularisation}")
+        positive("regularisation", self.regularisation)
+        at_least("text_regularisation", self.text_regularisation, 0)
 
     def maps(
         self, x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "m q"], partner: Int[np.ndarray, " m"], dim: int

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core import fingerprint
+from diptych.core.checks import positive
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import locked
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.shapes import Float32, Int64
+from diptych.core.shapes import Float, Float32, Int64
 from diptych.data.features import CaptionedImages, FeaturePairs
 from diptych.data.seen import read_seen
 from diptych.losses import distillation_loss
@@ -42,14 +43,14 @@ class DistillationSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"distillation.alpha must be from 0 to 1, found {self.alpha}")
-        if not (self.temperature > 0 and self.student_temperature > 0):
-            raise ConfigError("distillation temperatures must be above 0")
+        positive("distillation.temperature", self.temperature)
+        positive("distillation.student_temperature", self.student_temperature)
         if self.mined < 0 or self.drawn < 0 or self.mined + self.drawn < 1:
             raise ConfigError("distillation needs at least one mined or drawn image a text")
 
 
 class TeacherLoss:
-    """An `ExtraLoss`: the student's scores should have the distribution of the teacher's.
+    """A loss beside the config's own: the student's scores should have the distribution of the teacher's.
 
     Args:
         settings: how much, and which images.
@@ -92,7 +93,7 @@ class TeacherLoss:
 
     @property
     def fingerprint(self) -> str:
-        """Of both models, the settings and the pairs."""
+        """Of both models, the settings and the pairs; a resumed run must have the same."""
         pairs = self._captioned.fingerprint() if self._captioned else ""
         settings = dataclasses.asdict(self._settings)
         return fingerprint.of_json([self._teacher.fingerprint, self._student.fingerprint, settings, pairs])
@@ -120,8 +121,17 @@ class TeacherLoss:
         """alpha: the loss is alpha * H(teacher, student) + (1 - alpha) * that of the config."""
         return self._settings.alpha
 
-    def loss(self, image: nn.Module, training: FeaturePairs, rows: BatchRows, texts: Tensor) -> Tensor:
-        """H(teacher, student), a mean over the rows."""
+    def loss(
+        self, image: nn.Module, training: FeaturePairs, rows: BatchRows, texts: Float[Tensor, "b d"]
+    ) -> Float[Tensor, ""]:
+        """H(teacher, student), a mean over the rows.
+
+        Args:
+            image: the image side: a tower's rows to embeddings.
+            training: all training pairs.
+            rows: the batch.
+            texts: embeddings of its texts.
+        """
         wanted = self._candidates[rows.text]
         distinct, place = np.unique(wanted, return_inverse=True)
         # any plain view: the teacher saw the image whole

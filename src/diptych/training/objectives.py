@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
 from diptych.losses import Embedded, Loss
@@ -132,11 +133,9 @@ class Contrastive:
         extra: Callable[[BatchRows, Embedded], Tensor] | None = None,
         weight: float = 1.0,
     ) -> None:
-        if chunk < 0:
-            raise ConfigError(f"chunk must be at least 0, found {chunk}")
         self.embed = embed
         self.loss = loss
-        self.chunk = chunk
+        self.chunk = at_least("chunk", chunk, 0)
         self.extra = extra
         self.weight = weight
 

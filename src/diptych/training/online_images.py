@@ -88,22 +88,15 @@ class AugmentedImages(Dataset[Tensor | Skipped]):
     def _transform(self) -> Any:
         v2 = _transforms()
         wanted, size = self._settings, [self._size, self._size]
-        steps = []
-        if wanted.rotation:
-            steps.append(v2.RandomRotation(wanted.rotation, v2.InterpolationMode.BILINEAR))
-        if wanted.random_crop:
-            steps.append(
-                v2.RandomResizedCrop(
-                    size, wanted.random_crop, wanted.ratio, v2.InterpolationMode.BICUBIC, antialias=True
-                )
-            )
-        if wanted.flip:
-            steps.append(v2.RandomHorizontalFlip(wanted.flip))
-        if wanted.rand_augment:
-            steps.append(v2.RandAugment(wanted.rand_augment, wanted.magnitude))
-        if wanted.colour:
-            steps.append(v2.ColorJitter(*wanted.colour))
-        return v2.Compose(steps or [v2.Identity()])
+        cubic = v2.InterpolationMode.BICUBIC
+        steps = [
+            wanted.rotation and v2.RandomRotation(wanted.rotation, v2.InterpolationMode.BILINEAR),
+            wanted.random_crop and v2.RandomResizedCrop(size, wanted.random_crop, wanted.ratio, cubic, antialias=True),
+            wanted.flip and v2.RandomHorizontalFlip(wanted.flip),
+            wanted.rand_augment and v2.RandAugment(wanted.rand_augment, wanted.magnitude),
+            wanted.colour and v2.ColorJitter(*wanted.colour),
+        ]
+        return v2.Compose([step for step in steps if step] or [v2.Identity()])
 
 
 @dataclass(frozen=True)

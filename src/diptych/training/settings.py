@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from diptych.core.checks import at_least, positive, share
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
 
@@ -44,23 +45,18 @@ class TrainingSettings:
     nodes: int = 0  # machines; 0 is what the launcher started, else 1
 
     def __post_init__(self) -> None:
-        lowest = {"epochs": 1, "batch_size": 2, "patience": 0, "accumulate": 1, "chunk": 0}
-        lowest |= {"checkpoint_steps": 0, "log_steps": 0, "devices": 0, "nodes": 0}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        for name in ("epochs", "accumulate"):
+            at_least(name, getattr(self, name), 1)
+        at_least("batch_size", self.batch_size, 2)
+        intervals = ("checkpoint_minutes", "checkpoint_steps", "log_steps")
+        for name in ("weight_decay", "clip", "patience", "chunk", "devices", "nodes", *intervals):
+            at_least(name, getattr(self, name), 0)
         for name in ("learning_rate", "step_factor"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
-        if not (self.weight_decay >= 0 and self.clip >= 0 and 0 <= self.warmup < 1):
-            raise ConfigError("weight_decay and clip must be at least 0, and warmup in [0, 1)")
-        for name in ("ema", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 0 and below 1, found {getattr(self, name)}")
+            positive(name, getattr(self, name))
+        for name in ("warmup", "ema", "momentum"):
+            share(name, getattr(self, name))
         if not 0 < self.step_at < 1:
             raise ConfigError(f"step_at is a share of all steps, between 0 and 1; found {self.step_at}")
-        if not 0 <= self.checkpoint_minutes < math.inf:
-            raise ConfigError(f"checkpoint_minutes must be at least 0, found {self.checkpoint_minutes}")
         for kind, value, choices in (
             ("schedule", self.schedule, SCHEDULES),
             ("precision", self.precision, PRECISIONS),

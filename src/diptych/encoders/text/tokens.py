@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.checks import at_least
 from diptych.core.config import unknown
-from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.errors import DataError, ModelError
 from diptych.core.extras import need
 from diptych.core.registry import register
 from diptych.core.shapes import Int32
@@ -44,8 +45,7 @@ class TokenTower:
 
     def __init__(self, source: str | Path | Any, max_tokens: int = 64, languages: Iterable[str] = ()) -> None:
         tokenizers = need("tokenizers", "a tokenizer")
-        if max_tokens < 2:
-            raise ConfigError(f"max_tokens must be at least 2, found {max_tokens}")
+        at_least("max_tokens", max_tokens, 2)
         self._tokenizer = _read(tokenizers, source) if isinstance(source, str | Path) else source
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -127,8 +127,8 @@ def train_tokenizer(
     tokenizers = need("tokenizers", "a tokenizer")
     if kind not in KINDS:
         raise unknown("tokenizer", kind, KINDS)
-    if vocabulary < 10 or min_count < 1:
-        raise ConfigError(f"vocabulary must be at least 10 and min_count 1, found {vocabulary} and {min_count}")
+    at_least("vocabulary", vocabulary, 10)
+    at_least("min_count", min_count, 1)
     made, trainer = (_words if kind == "words" else _wordpiece)(tokenizers, vocabulary, min_count, lower_case)
     made.train_from_iterator((clean(text) for text in texts), trainer)
     special = 1 if kind == "words" else 3

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diptych.core.checks import at_least
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
@@ -36,8 +37,8 @@ class DecodingSettings:
     def __post_init__(self) -> None:
         if self.name not in DECODINGS:
             raise unknown("decoding", self.name, DECODINGS)
-        if self.beams < 1 or self.most < 1:
-            raise ConfigError(f"beams and most must be at least 1, found {self.beams} and {self.most}")
+        at_least("beams", self.beams, 1)
+        at_least("most", self.most, 1)
         if not (0 < self.top <= 1 and self.temperature > 0):
             raise ConfigError(f"top must be in (0, 1] and temperature above 0, found {self.top} and {self.temperature}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from diptych.core.checks import at_least, share
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
 
@@ -26,13 +27,11 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"network.{name} must be at least 1, found {getattr(self, name)}")
+            at_least(f"network.{name}", getattr(self, name), 1)
         if self.width % self.heads:
             raise ConfigError(f"network.width must be a multiple of heads, found {self.width} and {self.heads}")
         for name in ("dropout", "word_dropout", "blank"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"network.{name} must be in [0, 1), found {getattr(self, name)}")
+            share(f"network.{name}", getattr(self, name))
         if not 0 < self.region_keep <= 1:
             raise ConfigError(f"network.region_keep must be in (0, 1], found {self.region_keep}")
 
@@ -55,10 +54,9 @@ class ObjectiveSettings:
     def __post_init__(self) -> None:
         if self.name not in OBJECTIVES:
             raise unknown("objective", self.name, OBJECTIVES)
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"objective.label_smoothing must be in [0, 1), found {self.label_smoothing}")
-        if self.group < 2 or self.margin < 0:
-            raise ConfigError(f"objective.group must be at least 2 and margin at least 0, found {self}")
+        share("objective.label_smoothing", self.label_smoothing)
+        at_least("objective.group", self.group, 2)
+        at_least("objective.margin", self.margin, 0)
 
 
 @dataclass(frozen=True)

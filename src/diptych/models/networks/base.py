@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
 from diptych.core.registry import Part, build, get
 from diptych.core.shapes import Bool, Float, Int, Shaped
@@ -73,7 +74,6 @@ def set_pace(network: Network, rate: float, frozen_epochs: int) -> None:
     """Tell the trainer how a pretrained network learns. Raises ConfigError for impossible values."""
     if not 0 < rate <= 1:
         raise ConfigError(f"rate is a share of the head's learning rate, above 0 and at most 1; found {rate}")
-    if frozen_epochs < 0:
-        raise ConfigError(f"frozen_epochs must be at least 0, found {frozen_epochs}")
+    at_least("frozen_epochs", frozen_epochs, 0)
     network.learning_rate_scale = float(rate)
     network.frozen_epochs = frozen_epochs

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Bool, Float, Int
@@ -68,8 +69,7 @@ class TransformerText(Network):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise ConfigError(f"layers must be at least 1, found {layers}")
+        at_least("layers", layers, 1)
         self.dim = width
         self.words = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(length, width)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError
+from diptych.core.checks import at_least
 from diptych.core.shapes import Int
 
 from .rows import BatchRows
@@ -38,9 +38,7 @@ class GroupedBatches(TextBatches):
         **options: Any,
     ) -> None:
         super().__init__(image_owner, text_owner, batch_size=batch_size, **options)
-        if texts < 0:
-            raise ConfigError(f"texts an image must be at least 0, found {texts}")
-        self._most = texts or int(self._texts.max())
+        self._most = at_least("texts", texts, 0) or int(self._texts.max())
         records = len(self._texts)
         used = int(np.minimum(self._texts, self._most).sum())
         self.batches = max(1, min(round(used / batch_size), records // 2))

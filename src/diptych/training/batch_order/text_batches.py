@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float, Int
 
@@ -121,8 +122,7 @@ class TextBatches:
         substitute: Substitute | None = None,
         hard_negatives: HardNegatives | None = None,
     ) -> None:
-        if batch_size < 2:
-            raise ConfigError(f"batch_size must be at least 2, found {batch_size}")
+        at_least("batch_size", batch_size, 2)
         if len(np.unique(text_owner)) < 2:
             raise ConfigError("training needs pairs of at least 2 records, found 1; add data")
         self._shown = np.arange(len(text_owner)) if shown is None else shown
