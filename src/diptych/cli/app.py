@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 INTERRUPTED = 130
+_NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
 LIBRARY = "DIPTYCH_LIBRARY"  # the environment's name for --library of every command
 
 
@@ -141,27 +142,40 @@ def _call(chain: Chain, command: Command, arguments: list[str]) -> int:
     try:
         app(spread(_signs_as_words(arguments)), exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
-        said = _missing(error, options, described(chain, app)) or one_line(
-            " ".join(str(error).split()).removesuffix(".")
-        )
+        said = _usage(error, options, described(chain, app))
         print(f"diptych: {said}{_words_hint(arguments, said)} (see diptych {' '.join(chain)} --help)", file=sys.stderr)
         return USAGE
     return 0
 
 
-def _missing(error: cyclopts.CycloptsError, options: Sequence[str], about: Sequence[cyclopts.Argument]) -> str:
-    """What to say of an argument that was not given at all; "" for any other error."""
+def _usage(error: cyclopts.CycloptsError, options: Sequence[str], about: Sequence[cyclopts.Argument]) -> str:
+    """What the parser's error means, in one line, given the command line and the arguments that the command takes."""
+    from difflib import get_close_matches
+
     import cyclopts
 
-    if not isinstance(error, cyclopts.MissingArgumentError) or error.argument is None:
-        return ""
-    name = error.argument.name
-    if name in options:
-        return ""
-    if name == "--library":
-        return f"--library is missing; name the folder that diptych index made, here or in {LIBRARY}"
-    meaning = next(" ".join((one.parameter.help or "").split()) for one in about if one.name == name)
-    return f"{name} is missing: {meaning.removesuffix('.')}"
+    places = ", ".join(one.name for one in about if not one.name.startswith("-")) or "nothing"
+    if isinstance(error, cyclopts.MissingArgumentError) and error.argument:
+        name = error.argument.name
+        if not set(error.argument.names).isdisjoint(options):
+            return f"{name} needs a value"
+        if name == "--library":
+            return f"--library is missing; name the library's folder, as --library FOLDER or in {LIBRARY}"
+        meaning = next(" ".join((one.parameter.help or "").split()) for one in about if one.name == name)
+        return f"{name} is missing: {meaning.removesuffix('.')}"
+    if isinstance(error, cyclopts.UnknownOptionError):
+        found = error.token.keyword or error.token.value
+        near = get_close_matches(found, [one.name for one in about], n=1, cutoff=0.8)
+        hint = f"did you mean {near[0]}?" if near else f"without a flag it takes {places}"
+        return f"unknown option {one_line(found)}; {hint}"
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        unused = one_line(shlex.join(error.unused_tokens or ()))
+        return f"found {unused} too many; without a flag it takes {places}"
+    if isinstance(error, cyclopts.CoercionError) and error.argument and error.token and error.target_type in _NUMBERS:
+        found = one_line(repr(error.token.value))
+        return f"{error.argument.name}: found {found}, expected {_NUMBERS[error.target_type]}"
+    said = one_line(" ".join(str(error).split()).removesuffix("."))
+    return said[:1].lower() + said[1:]
 
 
 def _before_words(arguments: Sequence[str]) -> Sequence[str]:

@@ -115,20 +115,19 @@ def find(arguments: list[str]) -> tuple[Chain, Command | Group]:
     if isinstance(entry, Command) or not rest or rest[0] in ("--help", "-h", "--help-env"):
         return (name,), entry
     if rest[0] not in entry.commands:
-        raise _unknown(rest[0], entry.commands, f"diptych {name}")
+        raise _unknown(rest[0], entry.commands, f"{name} ")
     return (name, rest[0]), entry.commands[rest[0]]
 
 
-def _unknown(name: str, choices: Mapping[str, object], where: str = "") -> Exception:
+def _unknown(name: str, choices: Mapping[str, object], group: str = "") -> Exception:
     """The error for a command that is not there: the choices, and the nearest of all commands."""
     import difflib
 
     from diptych.core.errors import ConfigError
     from diptych.core.text import one_line
 
-    at = f"{where}: " if where else ""
     if name.startswith("-"):
-        return ConfigError(f"{at}found {one_line(name)} where a command was expected; options follow the command")
+        return ConfigError(f"found {one_line(name)} where a command was expected; options follow the command")
     by_name = {name: name for name in choices}
     for chain, _ in commands():  # `audit` is near `generator audit`
         by_name.setdefault(chain[-1], " ".join(chain))
@@ -136,4 +135,4 @@ def _unknown(name: str, choices: Mapping[str, object], where: str = "") -> Excep
         by_name.setdefault("-".join(reversed(chain)), " ".join(chain))
     near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.65)
     hint = f"; did you mean {by_name[near[0]]!r}?" if near else ""
-    return ConfigError(f"{at}unknown command {one_line(name)!r}; choose from {', '.join(choices)}{hint}")
+    return ConfigError(f"unknown command {one_line(group + name)!r}; choose from {', '.join(choices)}{hint}")
