@@ -20,7 +20,7 @@ from diptych.core.types import Pair
 from diptych.data.images import decode, prepare
 from diptych.data.readers import SourceOptions, open_source
 from diptych.encoders import text_tower
-from diptych.inspection.generators import MeasureSettings, Tools, measure_generated
+from diptych.inspection.generators import MeasureSettings, MeasuringModels, measure_generated
 from diptych.models import load
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     training, held_out = (list(open_source(options.data, SourceOptions(split=split))) for split in ("train", "val"))
     mixer = Mixer(training, text_tower("use"), fields=options.fields, lang=options.lang, size=options.size)
-    tools = Tools(judge=load(Path(options.model)))
+    tools = MeasuringModels(judge=load(Path(options.model)))
     settings = MeasureSettings(lang=options.lang, fields=tuple(options.fields))
     print(f"{len(mixer.texts)} training texts, {len(held_out)} held-out pairs; R-precision, 1 of {settings.pool}")
     for temperature in (0.0, 0.02, 0.05, 0.1):

@@ -18,7 +18,7 @@ import numpy as np
 from diptych.core.shapes import Float64
 from diptych.core.types import Pair
 from diptych.data.readers import SourceOptions, open_source
-from diptych.evaluation.bootstrap import Number, Resampling, Sample, Term, paired_difference
+from diptych.evaluation.bootstrap import Addend, Number, Resampling, Sample, paired_difference
 from diptych.evaluation.generative import draw_pools, estimate_of_mean, r_precision
 from diptych.inspection.generators import Generator, generate_all, open_generator
 from diptych.inspection.generators.measurement import embed_images_in_memory
@@ -66,7 +66,7 @@ def main() -> None:
     first: Number | None = None
     for name in options.generators:
         found = shares(open_generator(name), pairs, judge, options)
-        number = Number((Term((Sample(100 * found, np.arange(len(found))),)),))
+        number = Number((Addend((Sample(100 * found, np.arange(len(found))),)),))
         mean = estimate_of_mean(100 * found, seed=options.seed)
         apart = ""
         if first is not None:

@@ -44,7 +44,7 @@ from diptych.data.readers import open_source
 from diptych.data.text_parts import join_parts
 from diptych.evaluation.bootstrap import Number, Resampling, paired_difference, percentile_interval, replicates
 from diptych.evaluation.bootstrap import summarised as value_of
-from diptych.evaluation.direction import Ranking, numbers_of
+from diptych.evaluation.direction import DrawRanking, numbers_of
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import Ranks, ranks_from_scores
 from diptych.runs import parts as building
@@ -217,21 +217,21 @@ class Scores:
         self.to_text[pictures] = cosines[pictures]
         self.to_image[here] = cosines.T[here]
 
-    def part(self, recipes: Recipes, queries: Sequence[int], gallery: Sequence[int]) -> tuple[Ranking, Ranking]:
+    def part(self, recipes: Recipes, queries: Sequence[int], gallery: Sequence[int]) -> tuple[DrawRanking, DrawRanking]:
         """Pictures to texts and texts to pictures: where the right ones land among the gallery's recipes."""
         owner = recipes.owner.numpy()
         asked, shown = np.flatnonzero(np.isin(owner, queries)), np.flatnonzero(np.isin(owner, gallery))
         texts, items = np.array(queries), np.array(gallery)
         to_text = _ranks(self.to_text[np.ix_(asked, items)], owner[asked], items)
         to_image = _ranks(self.to_image[np.ix_(texts, shown)], texts, owner[shown])
-        return Ranking(to_text, owner[asked]), Ranking(to_image, texts)
+        return DrawRanking(to_text, owner[asked]), DrawRanking(to_image, texts)
 
 
 def _ranks(scores: np.ndarray, queries: np.ndarray, gallery: np.ndarray) -> Ranks:
     return ranks_from_scores(scores, Positives.from_labels(queries, gallery))
 
 
-def numbers(rankings: Sequence[tuple[Ranking, Ranking]]) -> dict[str, Number]:
+def numbers(rankings: Sequence[tuple[DrawRanking, DrawRanking]]) -> dict[str, Number]:
     """Every metric of both directions; of several galleries the mean."""
     directions = (("i2t", [one for one, _ in rankings]), ("t2i", [other for _, other in rankings]))
     return {f"{way} {name}": number for way, some in directions for name, number in numbers_of(some, CUTS).items()}

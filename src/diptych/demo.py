@@ -21,7 +21,7 @@ from diptych.data import doctor
 from diptych.data.readers import open_source
 from diptych.data.readers.openmoji import ATTRIBUTION, iter_openmoji
 from diptych.data.splits import divide
-from diptych.evaluation import Embeddings, evaluate
+from diptych.evaluation import Embeddings, evaluate_embeddings
 from diptych.library import Library
 from diptych.library.rendering import Tile, can_draw, png, storyboard
 from diptych.models import DualEncoder, load
@@ -201,7 +201,7 @@ def _fit(
 def _recall(model: DualEncoder, pairs: Sequence[Pair], progress: Progress) -> dict[str, tuple[int, float]]:
     """Texts and text-to-image R@10 (percent) of each language."""
     found = embed_pairs(model, pairs, progress=progress)
-    measured = evaluate(
+    measured = evaluate_embeddings(
         Embeddings(found.images, found.texts, found.owner, found.languages, image_owner=found.image_owner),
         resamples=0,
         cuts=(10,),

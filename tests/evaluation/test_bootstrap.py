@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError
-from diptych.evaluation import Number, Resampling, Sample, Summary, Term, paired_difference
+from diptych.evaluation import Addend, Number, Resampling, Sample, Summary, paired_difference
 from diptych.evaluation.bootstrap import percentile_interval, replicates
 
 
 def number(values, units=None, summary=Summary.MEAN):
     values = np.asarray(values, dtype=np.float64)
-    return Number((Term((Sample(values, np.arange(len(values)) if units is None else np.asarray(units)),), summary),))
+    return Number((Addend((Sample(values, np.arange(len(values)) if units is None else np.asarray(units)),), summary),))
 
 
 def slow(samples, summary, resampling):
@@ -26,7 +26,7 @@ def test_replicates_are_those_of_the_written_out_resamples(summary):
     )
     resampling = Resampling(units=12, resamples=50, seed=3)
 
-    found = replicates([Number((Term(samples, summary),), scale=2.0)], resampling)[0]
+    found = replicates([Number((Addend(samples, summary),), scale=2.0)], resampling)[0]
 
     assert found == pytest.approx(2 * np.array(slow(samples, summary, resampling)))
 
@@ -70,7 +70,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_a_fold_that_is_not_drawn_is_left_out_of_that_resample():
-    number_ = Number((Term((Sample(np.array([1.0]), np.array([0])), Sample(np.array([3.0]), np.array([1])))),))
+    number_ = Number((Addend((Sample(np.array([1.0]), np.array([0])), Sample(np.array([3.0]), np.array([1])))),))
 
     assert set(replicates([number_], Resampling(2, 200))[0]) == {1.0, 2.0, 3.0}
 

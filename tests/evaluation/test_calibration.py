@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.evaluation.calibration import choose, curve, fit, wrong_share
+from diptych.evaluation.calibration import calibrate, choose, curve, wrong_share
 
 
 def scores(count=4000, wrong=0.0, apart=3.0, seed=0):
@@ -17,7 +17,7 @@ def scores(count=4000, wrong=0.0, apart=3.0, seed=0):
 def test_two_normal_distributions_have_a_known_line():
     # Means 0 and a, both of deviation 1: log(r / w) = a s - a^2 / 2.
     given_, _, wrong = scores(20_000, apart=2.0)
-    found = fit(given_, wrong, contamination=0.0, prior=0.5)
+    found = calibrate(given_, wrong, contamination=0.0, prior=0.5)
     assert found.slope == pytest.approx(2.0, rel=0.05)
     assert found.intercept == pytest.approx(-2.0, rel=0.05)
     assert found.probability(np.array([1.0])) == pytest.approx([0.5], abs=0.02)
@@ -29,7 +29,7 @@ def test_wrong_pairs_among_the_given_are_counted_and_taken_out(share):
     estimated = wrong_share(given_, wrong)
     assert estimated == pytest.approx(share, abs=0.05)
 
-    found = fit(given_, wrong, contamination=estimated, prior=1 - estimated)
+    found = calibrate(given_, wrong, contamination=estimated, prior=1 - estimated)
     assert found.slope == pytest.approx(3.0, rel=0.15)
     probability = found.probability(given_)
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):  # what is said to be 70 % likely is right in about 70 %
@@ -67,7 +67,7 @@ def test_a_curve_by_hand():
 def test_every_criterion_does_what_it_says():
     given_, _, wrong = scores(5000, apart=2.5)
     calibration, outcome = (
-        fit(given_, wrong, contamination=0.0, prior=0.7),
+        calibrate(given_, wrong, contamination=0.0, prior=0.7),
         curve(given_, wrong, contamination=0.0, prior=0.7),
     )
 
@@ -88,16 +88,16 @@ def test_every_criterion_does_what_it_says():
 def test_what_cannot_be_calibrated_is_refused():
     given_, _, wrong = scores(100)
     with pytest.raises(DataError, match="20 or more"):
-        fit(given_[:5], wrong, contamination=0.0, prior=0.5)
+        calibrate(given_[:5], wrong, contamination=0.0, prior=0.5)
     with pytest.raises(DataError, match="no higher than shuffled"):
-        fit(wrong, given_, contamination=0.0, prior=0.5)
+        calibrate(wrong, given_, contamination=0.0, prior=0.5)
     with pytest.raises(DataError, match="not finite"):
-        fit(np.append(given_, np.nan), wrong, contamination=0.0, prior=0.5)
+        calibrate(np.append(given_, np.nan), wrong, contamination=0.0, prior=0.5)
     with pytest.raises(ConfigError, match="shares"):
-        fit(given_, wrong, contamination=1.0, prior=0.5)
+        calibrate(given_, wrong, contamination=1.0, prior=0.5)
 
 
 def test_scores_that_are_wholly_apart_give_a_finite_line():
-    found = fit(np.linspace(5, 6, 50), np.linspace(-6, -5, 50), contamination=0.0, prior=0.5)
+    found = calibrate(np.linspace(5, 6, 50), np.linspace(-6, -5, 50), contamination=0.0, prior=0.5)
     assert np.isfinite([found.slope, found.intercept]).all()
     assert found.probability(np.array([-5.0, 5.0])) == pytest.approx([0, 1], abs=0.05)

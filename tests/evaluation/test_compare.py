@@ -6,16 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.evaluation import Bagged, Report, Resampling, evaluate, paired_difference, parse_report, read_report
+from diptych.evaluation import (
+    Bagged,
+    Report,
+    Resampling,
+    evaluate_embeddings,
+    paired_difference,
+    parse_report,
+    read_report,
+)
 from diptych.evaluation.bootstrap import holm
-from diptych.evaluation.compare import compare, is_percent, lower_is_better
+from diptych.evaluation.compare import compare_reports, is_percent, lower_is_better
 
 from .test_evaluate import collection
 
 
 def record(noise=0.5, protocol=None, seed=0, **changes):
     settings = {"model": f"noise {noise}", "model_fingerprint": "f", "source": "s", "content": "c"} | changes
-    return Report(evaluate(collection(noise=noise), protocol, resamples=0, seed=seed), **settings).to_json(ranks=True)
+    return Report(evaluate_embeddings(collection(noise=noise), protocol, resamples=0, seed=seed), **settings).to_json(
+        ranks=True
+    )
 
 
 def saved(noise=0.5, name="", **changes):
@@ -24,7 +34,7 @@ def saved(noise=0.5, name="", **changes):
 
 @pytest.mark.parametrize("protocol", [None, Bagged(3, 20)])
 def test_a_saved_report_has_the_very_numbers_that_were_measured(protocol):
-    scores = evaluate(collection(noise=0.7), protocol, resamples=0).scores
+    scores = evaluate_embeddings(collection(noise=0.7), protocol, resamples=0).scores
     report = saved(0.7, protocol=protocol)
 
     assert report.units == scores.units
@@ -39,8 +49,8 @@ def test_a_saved_report_has_the_very_numbers_that_were_measured(protocol):
 
 
 def test_a_difference_is_that_of_the_paired_bootstrap():
-    found = compare([saved(0.7), saved(0.5)], resamples=300, seed=4)
-    one, other = (evaluate(collection(noise=noise), resamples=0).scores for noise in (0.7, 0.5))
+    found = compare_reports([saved(0.7), saved(0.5)], resamples=300, seed=4)
+    one, other = (evaluate_embeddings(collection(noise=noise), resamples=0).scores for noise in (0.7, 0.5))
     wanted = paired_difference(one.rsum_number, other.rsum_number, Resampling(one.units, 300, 4))
 
     cell = found.runs["noise 0.5"]["rsum"]
@@ -51,7 +61,7 @@ def test_a_difference_is_that_of_the_paired_bootstrap():
 
 
 def test_a_run_against_itself_differs_by_nothing():
-    found = compare([saved(0.6, "a"), saved(0.6, "b")], resamples=50)
+    found = compare_reports([saved(0.6, "a"), saved(0.6, "b")], resamples=50)
 
     for cell in found.runs["b"].values():
         assert (cell.difference.value, cell.difference.p_value) == (0.0, 1.0)
@@ -61,11 +71,11 @@ def test_a_run_against_itself_differs_by_nothing():
 def test_the_baseline_can_be_the_best_or_named():
     reports = [saved(0.9), saved(0.4), saved(0.6)]
 
-    assert compare(reports, resamples=20).baseline == "noise 0.9"
-    assert compare(reports, baseline="best", resamples=20).baseline == "noise 0.4"
-    assert compare(reports, baseline="noise 0.6", resamples=20).baseline == "noise 0.6"
+    assert compare_reports(reports, resamples=20).baseline == "noise 0.9"
+    assert compare_reports(reports, baseline="best", resamples=20).baseline == "noise 0.4"
+    assert compare_reports(reports, baseline="noise 0.6", resamples=20).baseline == "noise 0.6"
     with pytest.raises(ConfigError, match=r"choose from first, best, noise 0\.9"):
-        compare(reports, baseline="worst", resamples=20)
+        compare_reports(reports, baseline="worst", resamples=20)
 
 
 @pytest.mark.parametrize(
@@ -78,17 +88,17 @@ def test_the_baseline_can_be_the_best_or_named():
 )
 def test_reports_of_other_queries_are_refused_with_the_difference(changes, message):
     with pytest.raises(DataError, match=message):
-        compare([saved(0.5), saved(0.7, **changes)])
+        compare_reports([saved(0.5), saved(0.7, **changes)])
 
 
 def test_bags_of_another_seed_are_other_queries():
     with pytest.raises(DataError, match="different queries"):
-        compare([saved(0.5, protocol=Bagged(2, 9)), saved(0.7, protocol=Bagged(2, 9), seed=1)])
+        compare_reports([saved(0.5, protocol=Bagged(2, 9)), saved(0.7, protocol=Bagged(2, 9), seed=1)])
 
 
 def test_runs_need_names_of_their_own():
     with pytest.raises(ConfigError, match="different names"):
-        compare([saved(0.5), saved(0.5)])
+        compare_reports([saved(0.5), saved(0.5)])
 
 
 @pytest.mark.parametrize(

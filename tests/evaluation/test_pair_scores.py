@@ -4,7 +4,7 @@ import pytest
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError
 from diptych.evaluation import Embeddings
-from diptych.evaluation.pair_scores import Gallery, nearness, pair_scores, shuffled
+from diptych.evaluation.pair_scores import Gallery, nearness, pair_scores, with_shuffled_texts
 
 
 def vectors(images=30, per_image=2, dimension=6, seed=0):
@@ -65,9 +65,9 @@ def test_nearness_of_nothing_is_zero_and_blocks_change_nothing(monkeypatch):
 
 def test_shuffled_pairs_are_all_wrong():
     one = vectors()
-    moved = shuffled(one, seed=3)
+    moved = with_shuffled_texts(one, seed=3)
     assert (moved.owner != one.owner).all()
     assert moved.owner.max() < 30
-    assert (shuffled(one, seed=3).owner == moved.owner).all()
+    assert (with_shuffled_texts(one, seed=3).owner == moved.owner).all()
     with pytest.raises(ConfigError, match="two records"):
-        shuffled(vectors(images=1))
+        with_shuffled_texts(vectors(images=1))

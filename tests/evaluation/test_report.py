@@ -4,7 +4,7 @@ import numpy as np
 
 from diptych.core.errors import Reason
 from diptych.core.types import Skipped
-from diptych.evaluation import Bagged, Embeddings, Report, evaluate
+from diptych.evaluation import Bagged, Embeddings, Report, evaluate_embeddings
 from diptych.evaluation.report import FORMAT, FORMAT_VERSION
 
 from .test_evaluate import collection
@@ -16,7 +16,7 @@ def report(evaluation, **changes):
 
 
 def test_json_holds_every_number_and_names_its_protocol():
-    evaluation = evaluate(collection(), Bagged(3, 20), resamples=30, seed=5)
+    evaluation = evaluate_embeddings(collection(), Bagged(3, 20), resamples=30, seed=5)
     record = report(evaluation).to_json()
 
     assert json.loads(json.dumps(record, allow_nan=False)) == record
@@ -34,7 +34,7 @@ def test_json_holds_every_number_and_names_its_protocol():
 
 
 def test_markdown_says_what_was_measured_and_how():
-    page = report(evaluate(collection(), resamples=30)).to_markdown()
+    page = report(evaluate_embeddings(collection(), resamples=30)).table()
 
     assert "# Retrieval: base on photos.jsonl" in page
     assert "**full**" in page
@@ -46,7 +46,7 @@ def test_markdown_says_what_was_measured_and_how():
 
 def test_markdown_prints_percentages_for_shares_and_places_for_ranks():
     perfect = Embeddings(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), np.arange(4))
-    lines = report(evaluate(perfect, resamples=0)).to_markdown().splitlines()
+    lines = report(evaluate_embeddings(perfect, resamples=0)).table().splitlines()
 
     assert "| R@1 % | 100.0 | 100.0 |" in lines
     assert "| medR (lower is better) | 1.0 | 1.0 |" in lines
@@ -54,8 +54,10 @@ def test_markdown_prints_percentages_for_shares_and_places_for_ranks():
 
 
 def test_tables_have_as_many_cells_in_every_row():
-    evaluation = evaluate(collection(languages=("en", "xx", None) * 60), resamples=10, made_for=frozenset({"en"}))
-    page = report(evaluation).to_markdown()
+    evaluation = evaluate_embeddings(
+        collection(languages=("en", "xx", None) * 60), resamples=10, made_for=frozenset({"en"})
+    )
+    page = report(evaluation).table()
     tables = [block for block in page.split("\n\n") if block.startswith("|")]
 
     assert len(tables) == 2
@@ -67,8 +69,8 @@ def test_tables_have_as_many_cells_in_every_row():
 
 
 def test_languages_that_differ_in_size_come_with_a_warning():
-    even = report(evaluate(collection(languages=("en", "de", "fr") * 60), resamples=0)).to_markdown()
-    uneven = report(evaluate(collection(languages=("en", "de", "en") * 60), resamples=0)).to_markdown()
+    even = report(evaluate_embeddings(collection(languages=("en", "de", "fr") * 60), resamples=0)).table()
+    uneven = report(evaluate_embeddings(collection(languages=("en", "de", "en") * 60), resamples=0)).table()
 
     assert "compare across rows with care" in uneven
     assert "compare across rows with care" not in even
@@ -79,8 +81,8 @@ def test_skipped_inputs_are_counted_and_named_and_cannot_break_the_page():
         Skipped("a|b\nc<script>.jpg", Reason.TRUNCATED, "cut at byte 9"),
         *(Skipped(f"{number}.jpg", Reason.MISSING) for number in range(30)),
     )
-    whole = report(evaluate(collection(), resamples=0), skipped=skipped, skipped_texts=93)
-    page, record = whole.to_markdown(), whole.to_json()
+    whole = report(evaluate_embeddings(collection(), resamples=0), skipped=skipped, skipped_texts=93)
+    page, record = whole.table(), whole.to_json()
 
     assert "31 unusable inputs, and 93 texts of theirs" in page
     assert "a\\|b c&lt;script>.jpg: truncated (cut at byte 9)" in page

@@ -6,22 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.core.errors import DataError
-from diptych.evaluation.reranking import rerank, top
+from diptych.evaluation.reranking import reranked_scores, top
 
 
 def test_by_hand():
     fast = np.array([[0.9, 0.1, 0.8, 0.5]])
     candidates = top(fast, 3)
     assert candidates.tolist() == [[0, 2, 3]]
-    combined = rerank(fast, candidates, np.array([[-5.0, -2.0, -3.0]]), beta=1.0, k=2)
+    combined = reranked_scores(fast, candidates, np.array([[-5.0, -2.0, -3.0]]), beta=1.0, k=2)
     # item 2: -2 + 0.8, item 0: -5 + 0.9, then by fast: 3, 1
     assert np.argsort(-combined[0]).tolist() == [2, 0, 3, 1]
-    assert np.argsort(-rerank(fast, candidates, np.array([[-5.0, -2.0, -3.0]]), 100.0, 2)[0]).tolist() == [0, 2, 3, 1]
+    assert np.argsort(-reranked_scores(fast, candidates, np.array([[-5.0, -2.0, -3.0]]), 100.0, 2)[0]).tolist() == [
+        0,
+        2,
+        3,
+        1,
+    ]
 
 
 def test_too_few_candidates():
     with pytest.raises(DataError, match="found 2 candidates"):
-        rerank(np.zeros((1, 4)), np.zeros((1, 2), dtype=np.int64), np.zeros((1, 2)), 1.0, 3)
+        reranked_scores(np.zeros((1, 4)), np.zeros((1, 2), dtype=np.int64), np.zeros((1, 2)), 1.0, 3)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.floats(0, 50))
@@ -29,7 +34,7 @@ def test_it_is_the_obvious_sort(seed, k, beta):
     draw = np.random.default_rng(seed)
     fast, slow_all = draw.normal(size=(3, 9)), draw.normal(size=(3, 9)) * 20
     candidates = top(fast, k)
-    combined = rerank(fast, candidates, np.take_along_axis(slow_all, candidates, 1), beta, k)
+    combined = reranked_scores(fast, candidates, np.take_along_axis(slow_all, candidates, 1), beta, k)
     for row in range(3):
         by_fast = sorted(range(9), key=lambda item: -fast[row, item])
         first = sorted(by_fast[:k], key=lambda item: -(slow_all[row, item] + beta * fast[row, item]))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.cosine import normalise
-from diptych.evaluation import Bagged, Embeddings, First, Folds, Items, evaluate, evaluate_within
-from diptych.evaluation.pair_scores import Gallery, pair_scores, shuffled
+from diptych.evaluation import Bagged, Embeddings, First, Folds, Items, evaluate_embeddings, evaluate_within
+from diptych.evaluation.pair_scores import Gallery, pair_scores, with_shuffled_texts
 
 
 def collection(records, seed, *, languages=False):
@@ -33,7 +33,7 @@ def slow_recalls(queries, query_records, gallery, gallery_records, k):
 @settings(max_examples=25, deadline=None)
 def test_every_image_is_a_query_and_every_image_of_the_record_is_right(records, seed):
     one = collection(records, seed)
-    found = evaluate(one, resamples=0)
+    found = evaluate_embeddings(one, resamples=0)
     image_side, text_side = (one.images, one.image_owner), (one.texts, one.owner)
     assert (found.records, found.images, found.texts) == (records, len(one.images), len(one.texts))
     assert found.units == records
@@ -51,7 +51,7 @@ def test_by_hand():
     # Record 0 has images at 0 and 90 degrees and a text at 80; record 1 an image and a text at 50.
     at = lambda *degrees: np.array([(np.cos(np.radians(d)), np.sin(np.radians(d))) for d in degrees], dtype=np.float32)  # noqa: E731
     one = Embeddings(at(0, 90, 50), at(80, 50), np.array([0, 1]), image_owner=np.array([0, 0, 1]))
-    found = evaluate(one, resamples=0).scores
+    found = evaluate_embeddings(one, resamples=0).scores
     assert found.text_to_image.metrics["R@1"].value == 1.0
     assert found.text_to_image.positives.max == 2
     assert found.image_to_text.metrics["R@1"].value == pytest.approx(2 / 3)  # the image at 0 finds the text at 50
@@ -64,7 +64,7 @@ def test_one_image_a_record_gives_what_it_always_gave():
     plain = Embeddings(one.images[first], one.texts, one.owner)
     said = Embeddings(one.images[first], one.texts, one.owner, image_owner=np.arange(40))
     for protocol in (None, First(20), Folds(2, 20), Bagged(4, 10)):
-        scores = [evaluate(each, protocol, resamples=50).scores for each in (plain, said)]
+        scores = [evaluate_embeddings(each, protocol, resamples=50).scores for each in (plain, said)]
         assert scores[0].text_to_image.metrics == scores[1].text_to_image.metrics
         assert scores[0].image_to_text.metrics == scores[1].image_to_text.metrics
 
@@ -93,7 +93,7 @@ def test_bags_reach_every_image():
 
 def test_a_language_alone_keeps_all_images_of_the_records_that_speak_it():
     one = collection(12, 5, languages=True)
-    found = evaluate(one, resamples=0)
+    found = evaluate_embeddings(one, resamples=0)
     for row in found.languages:
         spoken = {int(owner) for owner, lang in zip(one.owner, one.languages, strict=True) if lang == row.language}
         assert row.records == len(spoken)
@@ -105,7 +105,7 @@ def test_the_bootstrap_draws_records():
     images = np.concatenate([np.tile([[1.0, 0, 0]], (50, 1)), [[0, 1.0, 0], [0, 1.0, 0.1]]]).astype(np.float32)
     texts = np.eye(3, dtype=np.float32)
     one = Embeddings(images, texts, np.arange(3), image_owner=np.array([0] * 50 + [1, 2]))
-    found = evaluate(one, resamples=400).scores
+    found = evaluate_embeddings(one, resamples=400).scores
     assert found.units == 3
     low = found.image_to_text.metrics["R@1"].interval.low
     assert low < 0.5  # a resample without record 0
@@ -151,6 +151,6 @@ def test_pair_scores_are_the_mean_over_a_records_images():
         for text, who in zip(one.texts, one.owner, strict=True)
     ]
     assert pair_scores(one, None) == pytest.approx(cosines, abs=1e-6)
-    moved = shuffled(one, 1)
+    moved = with_shuffled_texts(one, 1)
     assert (moved.owner != one.owner).all()
     assert moved.owner.max() < 20

@@ -130,7 +130,7 @@ def test_the_report_speaks_of_one_direction():
     evaluation = evaluate_within(texts_of(), resamples=20)
     report = Report(evaluation, model="base", model_fingerprint="f00d", source="s")
 
-    record, page = report.to_json(), report.to_markdown()
+    record, page = report.to_json(), report.table()
 
     assert record["modality"] == "text-text"
     assert record["rsum"] is None

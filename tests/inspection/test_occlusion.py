@@ -8,13 +8,17 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
 from diptych.inspection.explanation import draw_explanation, shaded
-from diptych.inspection.occlusion import explain, paint_over, split_words, spread, windows, without
+from diptych.inspection.occlusion import explain, mean_per_cell, paint_over, text_without, windows, words_and_gaps
 
 
 class CornerEncoder:
     """Sees how red the top left quarter is, and whether the text says "red": everything else is constant."""
 
+    name, fingerprint, dim = "corner", "c", 2
     preprocess = Preprocess(size=64)
+
+    def encode_images(self, images):
+        return self.encode_pixels(np.stack(images))
 
     def encode_pixels(self, pixels):
         corner = pixels[:, :32, :32].astype(np.float32)
@@ -65,7 +69,7 @@ def test_every_cell_is_covered_equally_often(grid, window):
     for top, left, bottom, right in boxes:
         covered[top:bottom, left:right] += 1
     assert (covered == window**2).all()
-    assert spread(np.ones(len(boxes), dtype=np.float32), boxes, grid) == pytest.approx(np.ones((grid, grid)))
+    assert mean_per_cell(np.ones(len(boxes), dtype=np.float32), boxes, grid) == pytest.approx(np.ones((grid, grid)))
 
 
 @pytest.mark.parametrize(
@@ -83,19 +87,19 @@ def test_every_cell_is_covered_equally_often(grid, window):
     ],
 )
 def test_texts_fall_into_words_or_characters(text, words, without_first):
-    found, gaps, together = split_words(text)
+    found, gaps, together = words_and_gaps(text)
     assert (found, together) == (words, 1)
-    assert without(found, (0, 1), gaps) == without_first
-    assert without(found, (0, 0), gaps) == " ".join(text.split())
+    assert text_without(found, (0, 1), gaps) == without_first
+    assert text_without(found, (0, 0), gaps) == " ".join(text.split())
 
 
 @pytest.mark.parametrize(("count", "parts", "together"), [(60, 60, 1), (61, 31, 2), (200, 50, 4)])
 def test_a_long_text_goes_by_several_words_at_a_time(count, parts, together):
     text = " ".join(f"w{number}" for number in range(count))
-    words, gaps, found = split_words(text)
+    words, gaps, found = words_and_gaps(text)
     assert (len(words), found) == (parts, together)
-    assert without(words, (0, 0), gaps) == text
-    assert without(words, (0, 1), gaps) == " ".join(text.split()[together:])
+    assert text_without(words, (0, 0), gaps) == text
+    assert text_without(words, (0, 1), gaps) == " ".join(text.split()[together:])
 
 
 def test_a_long_text_is_taken_apart(image):
@@ -107,7 +111,7 @@ def test_a_long_text_is_taken_apart(image):
 @pytest.mark.parametrize("text", ["  ", "\u200b\u200d", "\u3164"])
 def test_an_empty_text_is_refused(text):
     with pytest.raises(DataError, match="empty"):
-        split_words(text)
+        words_and_gaps(text)
 
 
 def test_a_grid_that_cannot_be_is_refused(image):

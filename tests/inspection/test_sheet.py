@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from diptych.core.cosine import normalise
-from diptych.inspection.measure import Side
-from diptych.inspection.sheet import Row, Tile, answerable, draw_sheet, pick, rows_of
+from diptych.inspection.measure import DirectionVectors
+from diptych.inspection.sheet import SheetRow, SheetTile, answerable, draw_sheet, pick, rows_of
 from diptych.library.rendering.text_thumbnails import font_for, wrapped
 
 GREEN = (22, 163, 74)
@@ -14,7 +14,7 @@ def side(seed=0, count=12, per_image=2):
     owner = np.repeat(np.arange(count), per_image)
     images = normalise(generator.normal(size=(count, 4)))
     texts = normalise(images[owner] + 0.7 * generator.normal(size=(len(owner), 4)))
-    return Side("text", "image", texts, images, np.arange(len(owner)), owner, np.arange(count))
+    return DirectionVectors("text", "image", texts, images, np.arange(len(owner)), owner, np.arange(count))
 
 
 def test_ranks_are_those_of_a_full_sort():
@@ -29,7 +29,7 @@ def test_ranks_are_those_of_a_full_sort():
 def test_within_one_kind_a_query_is_not_its_own_answer():
     one = side()
     labels = np.r_[one.query_labels[:-1], 99]  # the last text is alone
-    within = Side("text", "text", one.queries, one.queries, np.arange(24), labels, labels)
+    within = DirectionVectors("text", "text", one.queries, one.queries, np.arange(24), labels, labels)
     queries, _ = answerable(within)
     assert 23 not in queries
     rows = rows_of(within, lambda kind, item, view: f"{kind} {item}", count=99, k=3)
@@ -50,7 +50,7 @@ def test_right_ones_are_marked_and_worst_come_first():
 
 def test_views_are_named():
     one = side()
-    views = Side(
+    views = DirectionVectors(
         "image",
         "image",
         np.tile(one.gallery, (2, 1)),
@@ -76,7 +76,10 @@ def test_picks(how, wanted):
 
 def test_only_right_ones_are_framed_green():
     red = np.full((50, 80, 3), (200, 0, 0), dtype=np.uint8)
-    rows = [Row(Tile("a text"), (Tile(red, "0.9", right), Tile(red, "0.8", False))) for right in (True, False)]
+    rows = [
+        SheetRow(SheetTile("a text"), (SheetTile(red, "0.9", right), SheetTile(red, "0.8", False)))
+        for right in (True, False)
+    ]
     image = np.asarray(draw_sheet([("title", rows)])).astype(int)
     green = np.abs(image - np.array(GREEN)).max(axis=2) < 30
     half = image.shape[0] // 2 + 20

@@ -24,7 +24,7 @@ def fitted(cross_encoder_run, small_model, shapes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fitted") / "model"
     shutil.copytree(cross_encoder_run.model, folder)
     pairs = list(open_source(shapes, SourceOptions(split="train")))
-    report = reranking.fit(load(small_model), load_trained_cross_encoder(folder), pairs, most=60)
+    report = reranking.fit_reranker(load(small_model), load_trained_cross_encoder(folder), pairs, most=60)
     return folder, report
 
 
@@ -47,7 +47,7 @@ def test_a_pair_that_was_not_fitted_says_how(cross_encoder_run, small_model):
 
 def test_too_few_pairs(cross_encoder_run, small_model, shapes):
     with pytest.raises(DataError, match="at least 10"):
-        reranking.fit(
+        reranking.fit_reranker(
             load(small_model), load_trained_cross_encoder(cross_encoder_run.model), list(open_source(shapes))[:4]
         )
 

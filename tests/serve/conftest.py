@@ -242,7 +242,7 @@ def fitted(cross_encoder_run, small_model, shapes, tmp_path_factory) -> Setting:
     shutil.copytree(cross_encoder_run.model, base / "slow")
     shutil.copytree(shapes.parent, base / "images")
     dual_encoder, cross_encoder = load(small_model), load_trained_cross_encoder(base / "slow", precision="float32")
-    reranking.fit(dual_encoder, cross_encoder, list(open_source(shapes)), most=40)
+    reranking.fit_reranker(dual_encoder, cross_encoder, list(open_source(shapes)), most=40)
     library = Library.create(base / "library", dual_encoder, str(small_model))
     library.index([base / "images"])
     library.add_tokens(cross_encoder)

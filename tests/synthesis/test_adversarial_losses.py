@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="needs the [train] extra")
 import torch
 
 from diptych.core.errors import ConfigError
-from diptych.synthesis.adversarial_losses import Batch
+from diptych.synthesis.adversarial_losses import AdversarialBatch
 from diptych.synthesis.augment import Augmentation
-from diptych.synthesis.frozen_features import Layout, frozen_network
+from diptych.synthesis.frozen_features import ColourLayout, frozen_network
 from diptych.synthesis.monitoring import alarms, diversity
 from diptych.synthesis.settings import XmcSettings, XMrsSettings
 from diptych.synthesis.x_mrs_losses import XMrsLosses, kl_to_standard
@@ -29,7 +29,7 @@ NAMES = ("sentence", "word", "image", "frozen")
 
 def batch(count=4):
     draw = torch.Generator().manual_seed(1)
-    return Batch(
+    return AdversarialBatch(
         torch.rand(count, 3, 16, 16, generator=draw) * 2 - 1,
         torch.randn(count, 10, generator=draw),
         torch.randn(count, 3, 10, generator=draw),
@@ -44,7 +44,7 @@ def batch(count=4):
 def xmc(**changes):
     torch.manual_seed(0)
     settings = XmcSettings(**SIZES, **changes)
-    frozen = Layout()
+    frozen = ColourLayout()
     example = frozen.extract(torch.zeros(1, 3, 16, 16)) if settings.pretrained else None
     return XmcLosses(
         XmcGenerator(16, 10, settings), XmcDiscriminator(16, 10, settings, example), settings, frozen, ("translation",)
@@ -127,7 +127,7 @@ def test_the_discriminator_learns_its_contrast_on_real_images_alone():
 def x_mrs(**changes):
     torch.manual_seed(0)
     settings = XMrsSettings(width=4, most=2, noise=5, condition_width=6, **changes)
-    return XMrsLosses(XMrsGenerator(16, 10, settings), XMrsDiscriminator(16, 2, settings), settings, Layout())
+    return XMrsLosses(XMrsGenerator(16, 10, settings), XMrsDiscriminator(16, 2, settings), settings, ColourLayout())
 
 
 def test_the_generators_loss_of_x_mrs_is_its_weighted_sum():
@@ -205,7 +205,7 @@ def test_collapse_is_noticed():
 def test_the_frozen_network_is_chosen_by_name():
     from diptych.core.config import Part
 
-    assert isinstance(frozen_network(Part("layout")), Layout)
+    assert isinstance(frozen_network(Part("layout")), ColourLayout)
     with pytest.raises(ConfigError, match="unknown frozen network"):
         frozen_network(Part("vgg"))
     with pytest.raises(ConfigError, match="unknown option"):
@@ -228,12 +228,12 @@ def test_of_some_noises_the_one_nearest_to_the_real_image_is_taken():
         def forward(self, noise, sentence, words, mask):
             return noise[:, :, None, None].expand(-1, 3, 16, 16)
 
-    losses = XmcLosses(Grey(), torch.nn.Identity(), XmcSettings(**SIZES, reconstruct=1.0, nearest=50), Layout())
+    losses = XmcLosses(Grey(), torch.nn.Identity(), XmcSettings(**SIZES, reconstruct=1.0, nearest=50), ColourLayout())
     greys = torch.tensor([-1.0, -0.3, 0.2, 0.9])
     wanted = greys[:, None, None, None].expand(-1, 3, 16, 16)
     torch.manual_seed(5)
     chosen = losses._nearest_noise(
-        Batch(wanted, *(getattr(batch(), name) for name in ("sentence", "words", "mask", "same")))
+        AdversarialBatch(wanted, *(getattr(batch(), name) for name in ("sentence", "words", "mask", "same")))
     )
     torch.manual_seed(5)
     drawn = torch.stack([torch.randn(4, 1) for _ in range(50)])

@@ -12,7 +12,7 @@ import torch
 
 from diptych.core.errors import ConfigError
 from diptych.synthesis.blocks import ImageLayer, StandingNorm, WordContext, collecting_statistics
-from diptych.synthesis.frozen_features import Layout
+from diptych.synthesis.frozen_features import ColourLayout
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, widths
 from diptych.synthesis.x_mrs_networks import XMrsDiscriminator, XMrsGenerator
 from diptych.synthesis.xmc_discriminator import XmcDiscriminator
@@ -117,7 +117,7 @@ def test_standing_statistics_are_means_over_batches():
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_the_discriminator_sees_image_text_and_regions(pretrained):
     torch.manual_seed(0)
-    frozen = Layout()
+    frozen = ColourLayout()
     example = frozen.extract(torch.zeros(1, 3, 16, 16)) if pretrained else None
     discriminator = XmcDiscriminator(16, 10, SMALL, example).eval()
     images = torch.rand(4, 3, 16, 16) * 2 - 1

@@ -81,11 +81,11 @@ def evaluate(
     measured = measure(encoder, chosen, task, progress=common.progress())
     report = measured.report
     write(out, report.to_json(ranks=True))
-    write(markdown, report.to_markdown())
+    write(markdown, report.table())
     if sheet is not None:
         from diptych.inspection.sheet import draw_measured
 
         drawn = draw_measured(measured, encoder.preprocess, how=sheet_queries, count=sheet_count, seed=common.seed or 0)
         write(sheet, drawn)
         common.progress().say(f"retrieval sheet: {sheet}")
-    common.show(report.to_json(), report.to_markdown())
+    common.show(report.to_json(), report.table())

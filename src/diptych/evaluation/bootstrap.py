@@ -30,7 +30,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Term:
+class Addend:
     """The mean, over the rankings of a protocol (one, or its folds or bags), of each one's summary."""
 
     samples: tuple[Sample, ...]
@@ -41,7 +41,7 @@ class Term:
 class Number:
     """A reported number: `scale` times the sum of its terms. A plain metric has one term, rsum six."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[Addend, ...]
     scale: float = 1.0
 
 
@@ -87,10 +87,15 @@ class Resampling:
             yield np.bincount(drawn.ravel(), minlength=rows * self.units).reshape(rows, self.units)
 
 
-def summarised(number: Number) -> float:
-    """The number itself: no resampling, every query once."""
+def by_draw(number: Number) -> list[float]:
+    """The number in each draw: no resampling, every query once."""
     per_term = [[summarise(sample.values, term.summary) for sample in term.samples] for term in number.terms]
-    return float(number.scale * sum(float(np.mean(draws)) for draws in per_term))
+    return [number.scale * sum(values) for values in zip(*per_term, strict=True)]
+
+
+def summarised(number: Number) -> float:
+    """The number itself: the mean over the draws."""
+    return float(np.mean(by_draw(number)))
 
 
 def replicates(numbers: Sequence[Number], resampling: Resampling) -> Float64[np.ndarray, "numbers resamples"]:
@@ -165,7 +170,7 @@ def _number(number: Number, units: int) -> Estimator:
     return estimate
 
 
-def _term(term: Term, units: int) -> Estimator:
+def _term(term: Addend, units: int) -> Estimator:
     make = _weighted_mean if term.summary is Summary.MEAN else _weighted_median
     samples = [make(sample, units) for sample in term.samples]
 

@@ -67,7 +67,7 @@ class Curve:
         return float(np.sum(np.diff(np.r_[0.0, self.recall]) * self.precision))
 
 
-def fit(given: ScoreArray, wrong: ScoreArray, *, contamination: float, prior: float) -> Calibration:
+def calibrate(given: ScoreArray, wrong: ScoreArray, *, contamination: float, prior: float) -> Calibration:
     """The calibration from scores of given and of wrong pairs.
 
     Raises DataError for too few scores or ones that are not finite, ConfigError for shares outside [0, 1).

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from diptych.core.errors import DataError
 from diptych.core.extras import need
 
+_WHAT = "scoring captions"
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -20,7 +20,7 @@ def words_of(text: str) -> str:
 def bleu4(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Corpus BLEU-4 in percent (sacrebleu, no smoothing) against all references of each image."""
     _check(captions, references)
-    sacrebleu = _library("sacrebleu")
+    sacrebleu = need("sacrebleu", _WHAT)
     most = max(map(len, references))
     # sacrebleu takes one stream a reference number; an image with fewer has None there
     streams = [
@@ -38,7 +38,7 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float
     Word weights come from the references themselves, so it depends on the collection.
     """
     _check(captions, references)
-    module = _library("pycocoevalcap.cider.cider")
+    module = need("pycocoevalcap.cider.cider", _WHAT)
     right = {number: [words_of(text) for text in texts] for number, texts in enumerate(references)}
     given = {number: [words_of(caption)] for number, caption in enumerate(captions)}
     score, _ = module.Cider().compute_score(right, given)
@@ -50,7 +50,3 @@ def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None
         raise DataError(f"found {len(captions)} captions for {len(references)} images; expected one each")
     if not all(references):
         raise DataError("an image has no reference text; leave it out")
-
-
-def _library(name: str) -> Any:
-    return need(name, "scoring captions")

@@ -7,14 +7,13 @@ difference, which is narrower than two intervals side by side suggest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.notes import Note
-from diptych.core.shapes import Float64
 
 from .bootstrap import (
     LEVEL,
@@ -67,8 +66,7 @@ class Comparison:
 
         return to_markdown(self, metrics)
 
-    def __str__(self) -> str:
-        return self.table()
+    __str__ = table
 
     def to_json(self) -> dict[str, Any]:
         """Everything, JSON-ready."""
@@ -103,7 +101,7 @@ def check_same_task(reports: Sequence[SavedReport]) -> None:
             raise DataError(f"{first.name} and {other.name} ranked different queries; run diptych eval --out again")
 
 
-def compare(
+def compare_reports(
     reports: Sequence[SavedReport], *, baseline: str = FIRST, resamples: int = 2000, seed: int = 0
 ) -> Comparison:
     """One table over the reports, against the `baseline`: "first", "best" (by rsum), or a report's name.
@@ -133,21 +131,16 @@ def _cells(numbers: Sequence[Number], against: int, resampling: Resampling) -> l
     values = [summarised(number) for number in numbers]
     replicated = replicates(numbers, resampling)
     others = [place for place in range(len(numbers)) if place != against]
-    differences = {place: _difference(values, replicated, place, against) for place in others}
-    corrected = holm([differences[place].p_value for place in others])
-    for place, p_value in zip(others, corrected, strict=True):
-        differences[place] = replace(differences[place], p_value=p_value)
+    moved = {place: replicated[place] - replicated[against] for place in others}
+    p_values = holm([sign_p_value(moved[place]) for place in others])
+    differences = {
+        place: Difference(values[place] - values[against], percentile_interval(moved[place]), p_value)
+        for place, p_value in zip(others, p_values, strict=True)
+    }
     return [
         Cell(value, percentile_interval(replicated[place]), differences.get(place))
         for place, value in enumerate(values)
     ]
-
-
-def _difference(
-    values: Sequence[float], replicated: Float64[np.ndarray, "runs resamples"], place: int, against: int
-) -> Difference:
-    moved = replicated[place] - replicated[against]
-    return Difference(values[place] - values[against], percentile_interval(moved), sign_p_value(moved))
 
 
 def _baseline(reports: Sequence[SavedReport], wanted: str, metrics: Sequence[str]) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diptych.core.markdown import cell, table
+
 from .bootstrap import LEVEL, Interval
 from .compare import Cell, Comparison, is_percent, lower_is_better
-from .report import ARROWS, cell
+from .report import ARROWS
 
 SIGNIFICANT = 0.05
 
@@ -43,11 +45,11 @@ def sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _table(comparison: Comparison, names: Sequence[str]) -> str:
-    header = ["run", *(_label(name) for name in names)]
-    lines = [header, ["---", *["---:"] * len(names)]]
-    for run, cells in comparison.runs.items():
-        lines.append([cell(run), *(_printed(cells[name], 100 if is_percent(name) else 1) for name in names)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [
+        [cell(run), *(_printed(cells[name], 100 if is_percent(name) else 1) for name in names)]
+        for run, cells in comparison.runs.items()
+    ]
+    return table(["run", *map(_label, names)], rows)
 
 
 def _label(name: str) -> str:

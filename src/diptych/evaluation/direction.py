@@ -9,8 +9,9 @@ import numpy as np
 
 from diptych.core.shapes import Int64
 
-from .bootstrap import Interval, Number, Resampling, Sample, Term, percentile_interval, replicates
-from .metrics import metric_table, recall_sum_names, summarise
+from .bootstrap import Addend, Interval, Number, Resampling, Sample, by_draw, percentile_interval, replicates
+from .metrics import metric_table, recall_sum_names
+from .protocols import Protocol
 from .ranks import Ranks
 
 
@@ -38,7 +39,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class DrawRanking:
     """The ranks of one draw, and the unit (record) that each query belongs to."""
 
     ranks: Ranks
@@ -54,10 +55,26 @@ class Direction:
     positives: Spread  # relevant items a query, over all queries
     metrics: Mapping[str, Estimate]
     numbers: Mapping[str, Number] = field(repr=False)  # the queries' values, for a paired comparison
-    rankings: tuple[Ranking, ...] = field(repr=False)  # one a draw: where every relevant item landed
+    rankings: tuple[DrawRanking, ...] = field(repr=False)  # one a draw: where every relevant item landed
 
 
-def unmeasured(rankings: Sequence[Ranking], cuts: Iterable[int]) -> Direction:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFacts:
+    """By which rules retrieval was measured, and on how much."""
+
+    protocol: Protocol
+    draws: int
+    seed: int
+    relevance: str  # "pair", "group" or, within images, "view"
+    resamples: int  # 0: no intervals
+    records: int
+    images: int  # 0 where texts are ranked by texts
+    texts: int  # 0 where images are ranked by images
+    records_without_texts: int = 0  # their images are left out of queries and gallery
+    alone: int = 0  # items with no other relevant item: in the gallery, but no queries (first draw)
+
+
+def unmeasured(rankings: Sequence[DrawRanking], cuts: Iterable[int]) -> Direction:
     """A direction whose metrics' estimates are filled in later, all in one bootstrap."""
     return Direction(
         gallery=Spread.of([one.ranks.gallery for one in rankings]),
@@ -69,10 +86,10 @@ def unmeasured(rankings: Sequence[Ranking], cuts: Iterable[int]) -> Direction:
     )
 
 
-def numbers_of(rankings: Sequence[Ranking], cuts: Iterable[int]) -> dict[str, Number]:
+def numbers_of(rankings: Sequence[DrawRanking], cuts: Iterable[int]) -> dict[str, Number]:
     """The metrics of `metric_table` by name, each with its queries' values in every draw."""
     return {
-        name: Number((Term(tuple(Sample(metric.checked(one.ranks), one.units) for one in rankings), metric.summary),))
+        name: Number((Addend(tuple(Sample(metric.checked(one.ranks), one.units) for one in rankings), metric.summary),))
         for name, metric in metric_table(cuts).items()
     }
 
@@ -87,17 +104,10 @@ def recall_sum(both: Sequence[Mapping[str, Number]]) -> Number | None:
 
 def estimates(numbers: Sequence[Number], units: int, resamples: int, seed: int) -> list[Estimate]:
     """Each number with its interval (none when `resamples` is 0) and its deviation over the draws."""
-    by_draw = [_by_draw(number) for number in numbers]
     intervals: list[Interval | None] = [None] * len(numbers)
     if resamples:
         intervals = [percentile_interval(row) for row in replicates(numbers, Resampling(units, resamples, seed))]
     return [
         Estimate(float(np.mean(values)), bounds, float(np.std(values)) if len(values) > 1 else None)
-        for values, bounds in zip(by_draw, intervals, strict=True)
+        for values, bounds in zip(map(by_draw, numbers), intervals, strict=True)
     ]
-
-
-def _by_draw(number: Number) -> list[float]:
-    """The number in each draw."""
-    per_term = [[summarise(sample.values, term.summary) for sample in term.samples] for term in number.terms]
-    return [number.scale * sum(values) for values in zip(*per_term, strict=True)]

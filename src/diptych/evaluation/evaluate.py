@@ -13,7 +13,7 @@ from diptych.core.shapes import Int64
 from diptych.core.similarity import Similarity, similarity_of
 
 from .bootstrap import Number
-from .direction import Direction, Estimate, Ranking, estimates, recall_sum, unmeasured
+from .direction import Direction, DrawRanking, Estimate, EvaluationFacts, estimates, recall_sum, unmeasured
 from .embeddings import Embeddings
 from .metrics import CUTS
 from .positives import Positives
@@ -33,6 +33,11 @@ class Scores:
     rsum_number: Number | None = field(repr=False)
     units: int  # records in any draw: what a bootstrap resamples
 
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """What was ranked against what."""
+        return {"image_to_text": self.image_to_text, "text_to_image": self.text_to_image}
+
 
 @dataclass(frozen=True)
 class LanguageScores:
@@ -47,19 +52,10 @@ class LanguageScores:
     percent_of_reference: Mapping[str, float | None]  # R@10 as % of English's, by direction
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Everything measured, and by which rules."""
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(EvaluationFacts):
+    """Everything measured in both directions."""
 
-    protocol: Protocol
-    draws: int
-    seed: int
-    relevance: str  # "pair" or "group"
-    resamples: int  # 0: no intervals
-    records: int
-    images: int
-    texts: int
-    records_without_texts: int  # their images are left out of queries and gallery
     scores: Scores
     languages: tuple[LanguageScores, ...]
 
@@ -68,7 +64,7 @@ class Evaluation:
     @property
     def directions(self) -> Mapping[str, Direction]:
         """What was ranked against what."""
-        return {"image_to_text": self.scores.image_to_text, "text_to_image": self.scores.text_to_image}
+        return self.scores.directions
 
     @property
     def rsum(self) -> Estimate | None:
@@ -81,7 +77,7 @@ class Evaluation:
         return self.scores.units
 
 
-def evaluate(
+def evaluate_embeddings(
     embedded: Embeddings,
     protocol: Protocol | None = None,
     *,
@@ -180,7 +176,7 @@ def _direction(
             progress=settings.progress,
             label=label,
         )
-        rankings.append(Ranking(ranks, np.searchsorted(drawn, query[2])))
+        rankings.append(DrawRanking(ranks, np.searchsorted(drawn, query[2])))
     return unmeasured(rankings, settings.cuts)
 
 
@@ -212,15 +208,8 @@ def _by_language(pool: Embeddings, made_for: frozenset[str], settings: _Settings
 
 def _percent_of(scores: Scores, reference: Scores | None) -> dict[str, float | None]:
     """R@10 as % of the reference language's, by direction; None where there is nothing to divide by."""
-    if reference is None:
-        return {"image_to_text": None, "text_to_image": None}
-
-    def percent(side: Direction, other: Direction) -> float | None:
-        if "R@10" not in side.metrics or not other.metrics["R@10"].value:
-            return None
-        return 100.0 * side.metrics["R@10"].value / other.metrics["R@10"].value
-
-    return {
-        "image_to_text": percent(scores.image_to_text, reference.image_to_text),
-        "text_to_image": percent(scores.text_to_image, reference.text_to_image),
-    }
+    found: dict[str, float | None] = {}
+    for name, side in scores.directions.items():
+        other = reference.directions[name].metrics.get("R@10") if reference else None
+        found[name] = 100.0 * side.metrics["R@10"].value / other.value if other and other.value else None
+    return found

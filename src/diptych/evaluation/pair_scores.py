@@ -87,7 +87,7 @@ def nearness(
     return found
 
 
-def shuffled(vectors: Embeddings, seed: int = 0) -> Embeddings:
+def with_shuffled_texts(vectors: Embeddings, seed: int = 0) -> Embeddings:
     """The same collection with every text given to another record, drawn at random: pairs known to be wrong."""
     count = vectors.records
     if count < 2:

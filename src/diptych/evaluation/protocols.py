@@ -6,9 +6,9 @@ A protocol turns a collection into one or more draws; a metric's number is the m
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, runtime_checkable
-from typing import Protocol as Interface
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,53 +26,16 @@ class Draw:
     texts: Int64[np.ndarray, " m"]
 
 
-@runtime_checkable
-class Protocol(Interface):
-    """What a protocol offers: which records are drawn.
+class Protocol(ABC):
+    """Which records are drawn. The sizes of a protocol are filled into its name and description.
 
     `image_owner` and `text_owner` name the record of each image and text, numbered from 0; every record owns
     at least one of each.
     """
 
-    @property
-    def name(self) -> str:
-        """The name that `parse_protocol` understands."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """One sentence for the report."""
-        ...
-
-    @property
-    def random(self) -> bool:
-        """Whether the seed matters."""
-        ...
-
-    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
-        """The draws. Raises DataError when there are too few records."""
-        ...
-
-
-@dataclass(frozen=True)
-class Full:
-    """Everything at once."""
-
-    name = "full"
-    description = "every image against every text"
-    random = False
-
-    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
-        """One draw of everything."""
-        return [Draw(np.arange(len(image_owner)), np.arange(len(text_owner)))]
-
-
-class _Sized:
-    """A protocol with sizes: its name and description have them filled in."""
-
     _name: ClassVar[str]
     _description: ClassVar[str]
-    random: ClassVar[bool] = False
+    random: ClassVar[bool] = False  # whether the seed matters
 
     @property
     def name(self) -> str:
@@ -81,12 +44,28 @@ class _Sized:
 
     @property
     def description(self) -> str:
-        """What is ranked."""
+        """What is ranked, in a sentence for the report."""
         return self._description.format(**vars(self))
+
+    @abstractmethod
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
+        """The draws. Raises DataError when there are too few records."""
 
 
 @dataclass(frozen=True)
-class First(_Sized):
+class Full(Protocol):
+    """Everything at once."""
+
+    _name = "full"
+    _description = "every image against every text"
+
+    def draws(self, image_owner: Owner, text_owner: Owner, seed: int) -> list[Draw]:
+        """One draw of everything."""
+        return [Draw(np.arange(len(image_owner)), np.arange(len(text_owner)))]
+
+
+@dataclass(frozen=True)
+class First(Protocol):
     """The first records of the source with all their images and texts, such as COCO's 5K."""
 
     size: int  # records
@@ -101,7 +80,7 @@ class First(_Sized):
 
 
 @dataclass(frozen=True)
-class Folds(_Sized):
+class Folds(Protocol):
     """Consecutive blocks of records, each on its own, such as COCO's 1K five-fold mean."""
 
     folds: int
@@ -118,7 +97,7 @@ class Folds(_Sized):
 
 
 @dataclass(frozen=True)
-class Bagged(_Sized):
+class Bagged(Protocol):
     """Random subsets with one image and one text a record, as in Recipe1M's and X-MRS's 1k and 10k settings.
 
     Records are drawn without replacement within a bag, and afresh for each bag; where a record has

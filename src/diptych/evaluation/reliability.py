@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from diptych.core.errors import DataError
-from diptych.core.extras import needed_by
 from diptych.core.shapes import Bool, Float, Float64
 
 _STEPS = 100  # of Newton's method; it settles in about ten
@@ -108,27 +105,3 @@ def calibration_error(probabilities: Float[np.ndarray, " n"], labels: Bool[np.nd
     rows = reliability(probabilities, labels, bins)
     total = sum(one.count for one in rows)
     return sum(one.count * abs(one.predicted - one.observed) for one in rows) / total
-
-
-def draw_reliability(curves: dict[str, list[Bin]], title: str) -> bytes:
-    """Reliability diagram as a PNG: said against observed, dots as large as their bins are full."""
-    with needed_by("the reliability diagram"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    for (name, rows), colour in zip(curves.items(), ("#B4532A", "#1F5A7A", "#4B7A1F"), strict=False):
-        said, seen = [one.predicted for one in rows], [one.observed for one in rows]
-        most = max(one.count for one in rows)
-        axis.plot(said, seen, color=colour, linewidth=1, label=name)
-        axis.scatter(said, seen, s=[8 + 80 * one.count / most for one in rows], color=colour)
-    axis.set_xlabel("said probability")
-    axis.set_ylabel("observed share")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(title, loc="left")
-    axis.legend(frameon=False)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    return buffer.getvalue()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from diptych.core.markdown import cell, table
 from diptych.core.notes import Note, notes_json
 from diptych.core.types import Skipped
 from diptych.core.version import __version__
@@ -76,13 +77,6 @@ class Report:
         found = self.evaluation.directions.get(direction)
         return {name: estimate.value for name, estimate in found.metrics.items()} if found else {}
 
-    def table(self) -> str:
-        """The page as `diptych eval` prints it."""
-        return self.to_markdown()
-
-    def __str__(self) -> str:
-        return self.to_markdown()
-
     def to_json(self, *, ranks: bool = False) -> dict[str, Any]:
         """Everything, JSON-ready; with `ranks`, also where every query's relevant items landed, for `compare`."""
         evaluation = self.evaluation
@@ -116,15 +110,15 @@ class Report:
                 "records_without_texts": self.records_without_texts,
                 "texts_of_skipped_images": self.skipped_texts,
                 "skipped": [asdict(one) for one in self.skipped],
-                "items_with_nothing_to_find": getattr(evaluation, "alone", 0),
+                "items_with_nothing_to_find": evaluation.alone,
             },
             "notes": notes_json(self.notes),
             "content": self.content or None,
             **({"ranks": ranks_json(evaluation.directions, evaluation.units)} if ranks else {}),
         }
 
-    def to_markdown(self) -> str:
-        """A page: the protocol in words, a table of both directions, one of languages, what was left out."""
+    def table(self) -> str:
+        """A Markdown page: the protocol in words, a table of both directions, one of languages, what was left out."""
         parts = [
             f"# Retrieval: {cell(self.model)} on {cell(self.source)}",
             _facts(self),
@@ -135,6 +129,8 @@ class Report:
             *([_reading(self.notes)] if self.notes else []),
         ]
         return "\n\n".join(parts) + "\n"
+
+    __str__ = table
 
 
 def _direction_json(side: Direction) -> dict[str, Any]:
@@ -162,8 +158,7 @@ def _language_json(row: LanguageScores) -> dict[str, Any]:
         "images": row.images,
         "texts": row.texts,
         "text_tower_made_for_it": row.made_for,
-        "image_to_text": _direction_json(row.scores.image_to_text),
-        "text_to_image": _direction_json(row.scores.text_to_image),
+        **{name: _direction_json(side) for name, side in row.scores.directions.items()},
         "rsum": _estimate_json(row.scores.rsum) if row.scores.rsum else None,
         "recall_at_10_percent_of_english": dict(row.percent_of_reference),
     }
@@ -180,8 +175,10 @@ def _facts(report: Report) -> str:
         f"- Protocol: **{protocol.name}** ({protocol.description}{seed})",
         f"- Relevance: by {evaluation.relevance}",
     ]
-    if alone := getattr(evaluation, "alone", 0):
-        lines.append(f"- {alone:,} items have no other relevant item: they are in the gallery, but no queries")
+    if evaluation.alone:
+        lines.append(
+            f"- {evaluation.alone:,} items have no other relevant item: they are in the gallery, but no queries"
+        )
     lines.append(f"- Records: {_contents(evaluation)}")
     for name, side in evaluation.directions.items():
         lines.append(
@@ -206,7 +203,7 @@ def _scores_table(evaluation: Evaluation | WithinEvaluation) -> str:
     ]
     if evaluation.rsum is not None:
         rows.append(["rsum (both)", _printed(evaluation.rsum, percent=False), ""])
-    return _table(["", *(ARROWS[name] for name, _ in sides)], rows)
+    return table(["", *(ARROWS[name] for name, _ in sides)], rows)
 
 
 def _notes(evaluation: Evaluation | WithinEvaluation) -> str:
@@ -235,14 +232,14 @@ def _languages_table(languages: Sequence[LanguageScores]) -> str:
         cells = [f"{row.language or 'unknown'}{mark}", f"{row.images:,}", f"{row.texts:,}"]
         cells.append(f"{row.scores.rsum.value:.1f}" if row.scores.rsum else "")
         for name in BOTH:
-            metrics = getattr(row.scores, name).metrics
+            metrics = row.scores.directions[name].metrics
             relative = row.percent_of_reference[name]
             cells += [f"{100 * metrics[cut].value:.1f}" if cut in metrics else "" for cut in ("R@1", "R@10")]
             cells.append("" if relative is None else f"{relative:.0f}")
         rows.append(cells)
     text = (
         "## Languages\n\nEach language's texts against all images that have texts in it, in one gallery "
-        f"(protocol full).\n\n{_table(header, rows)}"
+        f"(protocol full).\n\n{table(header, rows)}"
     )
     if len({(row.images, row.texts) for row in languages}) > 1:
         text += (
@@ -270,8 +267,7 @@ def _left_out(report: Report) -> str:
 
 
 def _reading(notes: Sequence[Note]) -> str:
-    lines = ["## How the source was read", "", *(f"- {cell(note.to_text())}" for note in notes)]
-    return "\n".join(lines)
+    return "\n".join(["## How the source was read", "", *(f"- {cell(note.to_text())}" for note in notes)])
 
 
 def _metrics_of(evaluation: Evaluation | WithinEvaluation) -> list[Metric]:
@@ -299,13 +295,3 @@ def _spread(spread: Spread) -> str:
     if spread.min == spread.max:
         return f"{spread.min:,}"
     return f"{spread.min:,} to {spread.max:,} (mean {spread.mean:,.1f})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    alignment = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, alignment, *rows))
-
-
-def cell(text: str) -> str:
-    """Text from outside, safe inside a line or a table cell."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

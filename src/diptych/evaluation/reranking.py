@@ -13,7 +13,7 @@ def top(scores: Float[np.ndarray, "q m"], k: int) -> Int64[np.ndarray, "q c"]:
     return np.argsort(-np.asarray(scores), axis=1, kind="stable")[:, :k].astype(np.int64)
 
 
-def rerank(
+def reranked_scores(
     cosines: Float[np.ndarray, "q m"],
     candidates: Int64[np.ndarray, "q c"],
     scores: Float[np.ndarray, "q c"],

@@ -18,7 +18,7 @@ from diptych.core.errors import DataError
 from diptych.core.shapes import Int64
 
 from .bootstrap import Number
-from .direction import Direction, Ranking, numbers_of, recall_sum
+from .direction import Direction, DrawRanking, numbers_of, recall_sum
 from .metrics import CUTS
 from .ranks import Ranks
 
@@ -94,12 +94,12 @@ def _parsed(record: Mapping[str, Any], name: str) -> SavedReport:
     return SavedReport(name, {key: record.get(key) for key in _TASK}, numbers, units)
 
 
-def _ranking(draw: Mapping[str, Any]) -> Ranking:
+def _ranking(draw: Mapping[str, Any]) -> DrawRanking:
     units, counts, ranks = (_read(draw[key]) for key in ("unit", "positives", "ranks"))
     if len(units) != len(counts) or int(counts.sum()) != len(ranks) or not (counts > 0).all():
         raise ValueError(f"{len(units)} queries with {len(ranks)} ranks do not fit together")
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    return Ranking(Ranks(offsets, ranks, np.ones(len(ranks)), int(draw["gallery"])), units)
+    return DrawRanking(Ranks(offsets, ranks, np.ones(len(ranks)), int(draw["gallery"])), units)
 
 
 def _written(numbers: Int64[np.ndarray, " n"]) -> str:

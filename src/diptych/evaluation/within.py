@@ -16,7 +16,7 @@ from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 
-from .direction import Direction, Estimate, Ranking, estimates, unmeasured
+from .direction import Direction, DrawRanking, Estimate, EvaluationFacts, estimates, unmeasured
 from .evaluate import LanguageScores
 from .metrics import CUTS
 from .positives import Positives
@@ -55,19 +55,10 @@ class Items:
             )
 
 
-@dataclass(frozen=True)
-class WithinEvaluation:
-    """Everything measured within one modality, and by which rules."""
+@dataclass(frozen=True, kw_only=True)
+class WithinEvaluation(EvaluationFacts):
+    """Everything measured within one modality."""
 
-    protocol: Protocol
-    draws: int
-    seed: int
-    relevance: str
-    resamples: int  # 0: no intervals
-    records: int
-    images: int  # 0 where texts are ranked
-    texts: int  # 0 where images are
-    alone: int  # items with no other relevant item: in the gallery, but no queries (first draw)
     directions: Mapping[str, Direction]
     units: int  # records that own a query in any draw: what a bootstrap resamples
 
@@ -76,10 +67,9 @@ class WithinEvaluation:
         """text-text or image-image."""
         return next(iter(self.directions)).replace("_to_", "-")
 
-    # What only retrieval across modalities has, so that a report treats both alike.
+    # only retrieval across modalities has these; a report reads them of both
     rsum: ClassVar[Estimate | None] = None
     languages: ClassVar[tuple[LanguageScores, ...]] = ()
-    records_without_texts: ClassVar[int] = 0
 
 
 def evaluate_within(
@@ -93,7 +83,7 @@ def evaluate_within(
 ) -> WithinEvaluation:
     """Rank the items by the items, each without itself (or by their views), and sum up.
 
-    Raises DataError when no item has another one that is relevant to it, and as `evaluate`.
+    Raises DataError when no item has another one that is relevant to it, and as `evaluate_embeddings`.
     """
     protocol = protocol or Full()
     if not len(items.vectors):
@@ -101,7 +91,7 @@ def evaluate_within(
     draws = protocol.draws(np.arange(int(items.units.max()) + 1), items.units, seed)
     found = [_rank(items, draw.texts, protocol.name, progress) for draw in draws]
     drawn = np.unique(np.concatenate([units for _, units, _ in found]))
-    direction = unmeasured([Ranking(ranks, np.searchsorted(drawn, units)) for ranks, units, _ in found], cuts)
+    direction = unmeasured([DrawRanking(ranks, np.searchsorted(drawn, units)) for ranks, units, _ in found], cuts)
     measured = estimates(list(direction.numbers.values()), len(drawn), resamples, seed)
     metrics = dict(zip(direction.numbers, measured, strict=True))
     return WithinEvaluation(

@@ -8,7 +8,7 @@ from typing import Any
 from diptych.evaluation.compare import Comparison, is_percent
 from diptych.evaluation.comparison_page import SIGNIFICANT, sections
 
-from .figures import COLOURS, figure, plain, png_of
+from .figures import COLOURS, figure, png_of, without_frame
 
 _PLOTTED = ("R@1", "R@5", "R@10")
 
@@ -48,4 +48,4 @@ def _draw_panel(axis: Any, comparison: Comparison, title: str, names: Sequence[s
     axis.set_xticks(range(len(names)), [name.split()[-1] for name in names])
     axis.set_title(title, loc="left", fontsize=11)
     axis.set_ylabel("%, both directions" if names == ["rsum"] else "%")
-    plain(axis)
+    without_frame(axis)

@@ -1,15 +1,17 @@
-"""The plot of a filter: scores, ROC and precision-recall."""
+"""Plots of how well scores tell right from wrong: of a filter, and of probabilities (reliability)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from diptych.core.shapes import Float
 from diptych.evaluation.calibration import Curve
+from diptych.evaluation.reliability import Bin
 
-from .figures import COLOURS, FAINT, figure, plain, png_of
+from .figures import COLOURS, FAINT, figure, png_of, without_frame
 
 _GIVEN, _WRONG, _LINE = COLOURS[0], COLOURS[1], "#16181d"
 
@@ -40,7 +42,7 @@ def draw_filter(
     )
     precision.set_title(f"precision, AP {curve.average_precision:.3f}", loc="left", fontsize=11)
     for axis in (scores, roc, precision):
-        plain(axis)
+        without_frame(axis)
     if title:
         drawn.suptitle(title, x=0.01, ha="left", fontsize=12)
     return png_of(drawn)
@@ -63,3 +65,20 @@ def _scores(axis: Any, given: Float[np.ndarray, " a"], wrong: Float[np.ndarray, 
     axis.set(xlabel="score", yticks=[])
     axis.set_title("pairs calibrated on", loc="left", fontsize=11)
     axis.legend(frameon=False, loc="upper left")
+
+
+def draw_reliability(curves: Mapping[str, Sequence[Bin]], title: str) -> bytes:
+    """Reliability diagram as a PNG: stated against observed, dots as large as their bins are full."""
+    drawn = figure(5, 5, "the reliability diagram")
+    axis = drawn.subplots()
+    axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    for (name, rows), colour in zip(curves.items(), COLOURS, strict=False):
+        stated, observed = [one.predicted for one in rows], [one.observed for one in rows]
+        most = max(one.count for one in rows)
+        axis.plot(stated, observed, color=colour, linewidth=1, label=name)
+        axis.scatter(stated, observed, s=[8 + 80 * one.count / most for one in rows], color=colour)
+    axis.set(xlabel="stated probability", ylabel="observed share")
+    without_frame(axis, grid="")
+    axis.set_title(title, loc="left")
+    axis.legend(frameon=False)
+    return png_of(drawn)

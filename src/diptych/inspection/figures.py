@@ -21,7 +21,7 @@ def figure(width: float, height: float, what: str, dpi: int = 120) -> Any:
     return drawn
 
 
-def plain(axis: Any, *, grid: str = "y") -> None:
+def without_frame(axis: Any, *, grid: str = "y") -> None:
     """Take away what only frames, and put a faint grid behind."""
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)

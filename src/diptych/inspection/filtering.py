@@ -17,9 +17,9 @@ from diptych.core.shapes import Bool, Float32, Float64
 from diptych.core.types import Pair, Skipped
 from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
-from diptych.evaluation.calibration import Calibration, Criterion, Curve, choose, curve, fit, wrong_share
+from diptych.evaluation.calibration import Calibration, Criterion, Curve, calibrate, choose, curve, wrong_share
 from diptych.evaluation.embeddings import Embeddings
-from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, pair_scores, shuffled
+from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, pair_scores, with_shuffled_texts
 from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedPairs, embed_pairs
 
@@ -120,13 +120,13 @@ def filter_pairs(
         raise DataError(f"found {len(embedded.places)} records with a readable image and a text; expected two or more")
     gallery = Gallery.drawn(vectors, seed=settings.seed) if settings.score == "csls" else None
     scores = pair_scores(vectors, gallery, k=settings.neighbours)
-    wrong_scores = pair_scores(shuffled(vectors, settings.seed), gallery, k=settings.neighbours)
+    wrong_scores = pair_scores(with_shuffled_texts(vectors, settings.seed), gallery, k=settings.neighbours)
     if calibration:
         clean = embed_pairs(encoder, calibration, progress=progress)
         known = _vectors(clean)
         given, wrong = (
             pair_scores(side, gallery, k=settings.neighbours, foreign=True)
-            for side in (known, shuffled(known, settings.seed))
+            for side in (known, with_shuffled_texts(known, settings.seed))
         )
         share = settings.wrong if settings.wrong is not None else _beyond(scores, wrong_scores, given, wrong)
         contamination = 0.0
@@ -137,7 +137,7 @@ def filter_pairs(
         given, wrong = scores[chosen], wrong_scores[chosen]
         share = settings.wrong if settings.wrong is not None else wrong_share(scores, wrong_scores)
         contamination = share
-    calibrated = fit(given, wrong, contamination=contamination, prior=1 - share)
+    calibrated = calibrate(given, wrong, contamination=contamination, prior=1 - share)
     quality = curve(given, wrong, contamination=contamination, prior=1 - share)
     threshold = choose(calibrated, quality, settings.criterion, settings.target)
     return Filtered(

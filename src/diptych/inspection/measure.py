@@ -45,7 +45,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Side:
+class DirectionVectors:
     """One direction as vectors, for whoever wants to show what is found.
 
     Query i is item `query_item[i]` of the `query_kind` ("image" or "text"), and `query_view[i]` of it;
@@ -67,7 +67,7 @@ class Measured:
     """The report, the directions' vectors by name, and the images and texts that they are of."""
 
     report: evaluation.Report
-    sides: dict[str, Side]
+    sides: dict[str, DirectionVectors]
     images: tuple[ImageRef, ...]
     texts: tuple[str, ...]
 
@@ -95,7 +95,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
     names = [image.name for image in vectors.image_refs]
     note_shared(source.notes, Contents(vectors.keys, of_image.tolist(), names, vectors.values, of_text.tolist()))
-    found = evaluation.evaluate(
+    found = evaluation.evaluate_embeddings(
         collection,
         evaluation.parse_protocol(task.protocol),
         cuts=task.cuts,
@@ -108,8 +108,8 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     report = _report(found, encoder, source, task, vectors)
     images, texts = np.arange(len(vectors.images)), np.arange(len(vectors.texts))
     sides = {
-        "image_to_text": Side("image", "text", vectors.images, vectors.texts, images, of_image, of_text),
-        "text_to_image": Side("text", "image", vectors.texts, vectors.images, texts, of_text, of_image),
+        "image_to_text": DirectionVectors("image", "text", vectors.images, vectors.texts, images, of_image, of_text),
+        "text_to_image": DirectionVectors("text", "image", vectors.texts, vectors.images, texts, of_text, of_image),
     }
     return Measured(report, sides, vectors.image_refs, vectors.values)
 
@@ -124,7 +124,7 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
     items = evaluation.Items(vectors.texts, labels, vectors.owner, evaluation.TEXT_TO_TEXT, task.relevance)
     report = _report(_within(items, task, progress), encoder, source, task, vectors)
     every = np.arange(len(vectors.texts))
-    side = Side("text", "text", vectors.texts, vectors.texts, every, labels, labels)
+    side = DirectionVectors("text", "text", vectors.texts, vectors.texts, every, labels, labels)
     return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.image_refs, vectors.values)
 
 
@@ -144,7 +144,9 @@ def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     )
     report = _report(_within(items, task, progress), encoder, source, task, found)
     item = of if by_view else every
-    side = Side("image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ())
+    side = DirectionVectors(
+        "image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ()
+    )
     return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, found.image_refs, ())
 
 

@@ -12,15 +12,16 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError, Reason
-from diptych.core.protocols import SILENT, Preprocess, Progress
+from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.text import is_blank
 from diptych.data.images import ImageInput, prepared
+from diptych.library.encoder import Encoder
 from diptych.models import load
 
 _BATCH = 32
@@ -34,24 +35,6 @@ _BEHIND = "\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3"  # Thai and Lao vow
 _PART = re.compile(
     rf"[\u30a1-\u30fa\u30fc]+|[\u0e40-\u0e44\u0ec0-\u0ec4]?[{_UNSPACED}]|(?:(?![{_UNSPACED}])\S)+",
 )
-
-
-@runtime_checkable
-class CrossEncoder(Protocol):
-    """What is asked: any dual encoder."""
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """How images must be prepared."""
-        ...
-
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
-        """Unit vectors of prepared images."""
-        ...
-
-    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
-        """Unit vectors of texts."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +70,7 @@ class Explanation:
 
 
 def explain(
-    encoder: CrossEncoder | str | Path,
+    encoder: Encoder | str | Path,
     image: ImageInput,
     text: str,
     *,
@@ -104,7 +87,7 @@ def explain(
     if not (2 <= grid <= 32 and 1 <= window <= grid):
         raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
     encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
-    words, gaps, together = split_words(text)
+    words, gaps, together = words_and_gaps(text)
     pixels = prepared(image, encoder.preprocess)
     boxes = windows(grid, window)
     masked = [paint_over(pixels, box, grid) for box in boxes]
@@ -114,10 +97,10 @@ def explain(
     if len(words) > 2:
         lengths = range(2, min(_LONGEST_PHRASE, len(words) - 1) + 1)
         spans += [(at, at + length) for length in lengths for at in range(len(words) - length + 1)]
-    texts = encoder.encode_texts([text, *(without(words, span, gaps) for span in spans)])
+    texts = encoder.encode_texts([text, *(text_without(words, span, gaps) for span in spans)])
     scores = images @ texts.T  # images: whole, then masked; texts: whole, then shortened
     drops = scores[0] - scores[1:]  # of every window under every text
-    by_text = np.stack([spread(drops[:, column], boxes, grid) for column in range(1 + len(words))])
+    by_text = np.stack([mean_per_cell(drops[:, column], boxes, grid) for column in range(1 + len(words))])
     word_drops = scores[0, 0] - scores[0, 1:]
     return Explanation(
         pixels,
@@ -132,7 +115,7 @@ def explain(
     )
 
 
-def split_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+def words_and_gaps(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     """The words of a text, what stands behind each (a space or nothing), and how many words each of them holds.
 
     Where a script writes without spaces a word is a character, with the signs that belong to it. A text of more than
@@ -156,7 +139,7 @@ def split_words(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     return words, tuple(run[-1][1] for run in runs), together
 
 
-def without(words: Sequence[str], span: tuple[int, int], gaps: Sequence[str]) -> str:
+def text_without(words: Sequence[str], span: tuple[int, int], gaps: Sequence[str]) -> str:
     """The text without the words of a span."""
     return _joined([*words[: span[0]], *words[span[1] :]], [*gaps[: span[0]], *gaps[span[1] :]])
 
@@ -181,7 +164,7 @@ def paint_over(
     return painted
 
 
-def spread(
+def mean_per_cell(
     drops: Float32[np.ndarray, " n"], boxes: Sequence[tuple[int, int, int, int]], grid: int
 ) -> Float32[np.ndarray, "g g"]:
     """For each cell the mean drop of the windows that cover it."""

@@ -19,7 +19,7 @@ from diptych.evaluation.nearest import k_nearest
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
 from diptych.evaluation.report import ARROWS
-from diptych.inspection.measure import Measured, Side
+from diptych.inspection.measure import DirectionVectors, Measured
 from diptych.library.rendering import fitted, font_for, png, wrapped
 
 Pick = Literal["random", "worst", "best"]
@@ -33,7 +33,7 @@ _RIGHT, _WRONG = "#16a34a", "#d1d5db"
 
 
 @dataclass(frozen=True)
-class Tile:
+class SheetTile:
     """One item to draw: an image or a text, with a note below it. `right` is None for a query."""
 
     content: Image | str
@@ -42,14 +42,14 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """A query and what was found for it, best first."""
 
-    query: Tile
-    found: tuple[Tile, ...]
+    query: SheetTile
+    found: tuple[SheetTile, ...]
 
 
-def answerable(side: Side) -> tuple[Int64[np.ndarray, " q"], Int64[np.ndarray, " q"]]:
+def answerable(side: DirectionVectors) -> tuple[Int64[np.ndarray, " q"], Int64[np.ndarray, " q"]]:
     """The queries that have something to find in the whole gallery, and the rank of their first right item."""
     own = own_places(side)
     labels, counts = np.unique(side.gallery_labels, return_counts=True)
@@ -73,39 +73,39 @@ def pick(best: Int64[np.ndarray, " q"], how: Pick, count: int, seed: int = 0) ->
     return order[:count] if how == "best" else order[::-1][:count]
 
 
-def own_places(side: Side) -> Int64[np.ndarray, " q"] | None:
+def own_places(side: DirectionVectors) -> Int64[np.ndarray, " q"] | None:
     """Where the queries are in their own gallery; None when they are no items of it."""
     return side.query_item if side.query_kind == side.gallery_kind and not side.view_names else None
 
 
 def rows_of(
-    side: Side,
+    side: DirectionVectors,
     show: Callable[[str, int, str], Image | str],
     *,
     how: Pick = "random",
     count: int = 6,
     k: int = 5,
     seed: int = 0,
-) -> list[Row]:
+) -> list[SheetRow]:
     """Rows for some queries. `show(kind, item, view)` gives an image's pixels or a text."""
     queries, best = answerable(side)
     chosen = pick(best, how, count, seed)
     which, own = queries[chosen], own_places(side)
     places, scores = k_nearest(side.queries[which], side.gallery, k, itself=None if own is None else own[which])
 
-    def row(at: int) -> Row:
+    def row(at: int) -> SheetRow:
         query = int(which[at])
         view = side.view_names[query // len(side.gallery)] if side.view_names else ""
         note = f"{view or 'first right'}: place {best[chosen[at]] + 1:,}"
         found = tuple(
-            Tile(
+            SheetTile(
                 show(side.gallery_kind, int(place), ""),
                 f"{score:.3f}",
                 bool(side.gallery_labels[place] == side.query_labels[query]),
             )
             for place, score in zip(places[at], scores[at], strict=True)
         )
-        return Row(Tile(show(side.query_kind, int(side.query_item[query]), view), note), found)
+        return SheetRow(SheetTile(show(side.query_kind, int(side.query_item[query]), view), note), found)
 
     return [row(at) for at in range(len(which))]
 
@@ -134,7 +134,7 @@ def draw_measured(
     return png(draw_sheet(sections))
 
 
-def draw_sheet(sections: Sequence[tuple[str, Sequence[Row]]]) -> PIL.Image.Image:
+def draw_sheet(sections: Sequence[tuple[str, Sequence[SheetRow]]]) -> PIL.Image.Image:
     """The sheet as an RGB image: a titled block of rows a section, query on the left."""
     most = max((len(row.found) for _, rows in sections for row in rows), default=0)
     width = 2 * _MARGIN + _TILE + 2 * _GAP + most * (_TILE + _GAP)
@@ -156,7 +156,7 @@ def draw_sheet(sections: Sequence[tuple[str, Sequence[Row]]]) -> PIL.Image.Image
     return sheet
 
 
-def _draw_tile(sheet: PIL.Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, x: int, y: int) -> None:
+def _draw_tile(sheet: PIL.Image.Image, draw: ImageDraw.ImageDraw, tile: SheetTile, x: int, y: int) -> None:
     box = (x, y, x + _TILE - 1, y + _TILE - 1)
     draw.rounded_rectangle(box, radius=8, fill=_PLAIN)
     inner = _TILE - 2 * _FRAME

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .cross_encoder import CrossEncoderConfig
     from .distilled import DistilledConfig, distill
     from .generator import GeneratorConfig
-    from .measuring import compare, evaluate, measured
+    from .measuring import compare, evaluate, measure_model
     from .reading import read_splits
     from .run import KINDS, Run, read_config, train
     from .trained import forget
@@ -37,7 +37,7 @@ __all__ = [
     "evaluate",
     "forget",
     "generate",
-    "measured",
+    "measure_model",
     "read_config",
     "read_splits",
     "rerank",

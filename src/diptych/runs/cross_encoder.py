@@ -34,7 +34,7 @@ from diptych.training.batch_order import BatchRows, GroupedBatches
 
 from .config import TrainConfig
 from .reading import Splits, note_cut
-from .run import Fitted, Place
+from .run import Fitted, RunContext
 from .trained import TrainedRecipe
 
 _VALIDATION_IMAGES = 64
@@ -87,7 +87,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
 
     own_files = (FILE,)
 
-    def __init__(self, config: CrossEncoderConfig, place: Place) -> None:
+    def __init__(self, config: CrossEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
         self.tower = map_tower(config.image.tower)
 

@@ -19,7 +19,7 @@ from diptych.training.distillation import DistillationSettings, TeacherLoss
 from .config import DualEncoderConfig, SideSettings, TrainConfig
 from .dual_encoder import DualEncoderRecipe
 from .reading import AnySource, Splits
-from .run import Place, Run, read_config, train
+from .run import Run, RunContext, read_config, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class DistilledConfig(TrainConfig):
 class DistilledRecipe(DualEncoderRecipe):
     """A dual encoder with the loss of a teacher beside its own."""
 
-    def __init__(self, config: DistilledConfig, place: Place) -> None:
+    def __init__(self, config: DistilledConfig, place: RunContext) -> None:
         if not config.teacher:
             raise ConfigError("no teacher to distil from; name the folder of a cross-encoder as teacher (--teacher)")
         self._any_data = config.any_data

@@ -29,7 +29,7 @@ from .config import DualEncoderConfig, SideSettings
 from .heads import HeadsRecipe
 from .negatives import MinedNegatives
 from .reading import Splits
-from .run import Fitted, Place
+from .run import Fitted, RunContext
 from .scores import Embed
 from .trained import TrainedRecipe
 
@@ -45,7 +45,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     extra_loss: TeacherLoss | None = None  # beside the config's own
     mined: MinedNegatives | None = None
 
-    def __init__(self, config: DualEncoderConfig, place: Place) -> None:
+    def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
         built = self._built(self.config.seed, _ANY_CLASSES)
         if not config.pairs.are_across and built.loss is not None and built.loss.needs_modalities:

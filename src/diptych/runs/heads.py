@@ -22,7 +22,7 @@ from diptych.models.save import TrainedSide, save
 from . import towers
 from .config import DualEncoderConfig, SideSettings
 from .reading import Splits, note_cut
-from .run import Place, Recipe
+from .run import Recipe, RunContext
 from .scores import QUERY_VIEWS, Embed, retrieval_scores
 
 _FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
@@ -42,7 +42,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
     training: FeaturePairs
     validation: FeaturePairs
 
-    def __init__(self, config: DualEncoderConfig, place: Place) -> None:
+    def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         super().__init__(config.resolved(), place)
         self.image_tower: ImageTower = towers.image_tower(config.image.tower)
         self.text_tower: TextTower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)

@@ -14,8 +14,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.data.readers import Source, SourceOptions
 from diptych.data.seen import learner_of, untrained
-from diptych.evaluation.compare import Comparison
-from diptych.evaluation.compare import compare as compare_reports
+from diptych.evaluation.compare import Comparison, compare_reports
 from diptych.inspection.measure import Measured, Task, measure
 from diptych.models import DualEncoder, load
 
@@ -70,10 +69,10 @@ def evaluate(
         return _of_arrays(images, texts, owner, image_owner, similarity, name, wanted, progress)
     if arrays or model is None or source is None:
         raise ConfigError("evaluate takes a model and a source, or images= and texts= embeddings; give one of the two")
-    return measured(model, source, wanted, split=split, options=options, progress=progress).report
+    return measure_model(model, source, wanted, split=split, options=options, progress=progress).report
 
 
-def measured(
+def measure_model(
     model: DualEncoder | str | Path,
     source: AnySource,
     task: Task,
@@ -161,7 +160,7 @@ def _of_arrays(
         np.arange(len(texts)) if owner is None else np.asarray(owner, dtype=np.int64),
         image_owner=None if image_owner is None else np.asarray(image_owner, dtype=np.int64),
     )
-    found = evaluation.evaluate(
+    found = evaluation.evaluate_embeddings(
         embeddings,
         evaluation.parse_protocol(task.protocol),
         cuts=task.cuts,

@@ -18,7 +18,7 @@ from diptych.models.linear_map import LinearMap
 
 from .config import DualEncoderConfig
 from .heads import HeadsRecipe
-from .run import Fitted, Place
+from .run import Fitted, RunContext
 
 _FIT_NUMBERS = 1 << 27  # features that the maps are computed from
 
@@ -57,7 +57,7 @@ class OneStepRecipe(HeadsRecipe):
     image: LinearMap
     text: LinearMap
 
-    def __init__(self, config: DualEncoderConfig, place: Place) -> None:
+    def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         fit_of(config)
         whole = dataclasses.replace(config.data, views=(FULL,))  # what the maps are computed from
         super().__init__(dataclasses.replace(config, data=whole), place)

@@ -19,7 +19,7 @@ from diptych.data.splits import held_out_of
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
 from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic, reliability
-from diptych.evaluation.reranking import rerank, top
+from diptych.evaluation.reranking import reranked_scores, top
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.reranker import Reranker
 from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
@@ -40,7 +40,7 @@ def reranker(
     k: int | None = None,
     named: str = "base",
 ) -> Reranker:
-    """The re-ranker of a dual encoder (or its fingerprint) and a cross-encoder, as `fit` left it in the folder.
+    """The re-ranker of a dual encoder (or its fingerprint) and a cross-encoder, as `fit_reranker` left it.
 
     A `beta` of one's own needs no fitting; a pretrained cross-encoder always needs one. Raises ModelError when
     nothing was fitted for the two, with the command that does it for the dual encoder that is `named` so.
@@ -69,7 +69,7 @@ class Scored:
 
     def recall(self, beta: float, k: int, at: int = 1) -> float:
         """R@at in percent after re-ranking the first k by h + beta * cosine."""
-        combined = rerank(self.cosines, self.candidates, self.scores, beta, k)
+        combined = reranked_scores(self.cosines, self.candidates, self.scores, beta, k)
         return 100 * float(recall_at(ranks_from_scores(combined, self.positives), at).mean())
 
     def dual_encoder_recall(self, at: int = 1) -> float:
@@ -80,7 +80,7 @@ class Scored:
         """The beta of BETAS with the smallest mean log rank, which is smoother than R@1."""
 
         def badness(beta: float) -> float:
-            combined = rerank(self.cosines, self.candidates, self.scores, beta, k)
+            combined = reranked_scores(self.cosines, self.candidates, self.scores, beta, k)
             return float(np.log1p(ranks_from_scores(combined, self.positives).best).mean())
 
         return min(BETAS, key=badness)
@@ -106,7 +106,7 @@ def of_share(pairs: Sequence[Pair], share: float) -> list[Pair]:
     return [pair for pair, is_held in zip(pairs, held_out_of(pairs, share), strict=True) if is_held]
 
 
-def fit(
+def fit_reranker(
     dual_encoder: DualEncoder | str | Path,
     cross_encoder: TrainedCrossEncoder,
     pairs: Sequence[Pair],
@@ -230,7 +230,7 @@ def check_relevance(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> CalibrationReport:
-    """Reliability of what `fit` left for this pair of models. The report counts the pairs that it was fitted on.
+    """Reliability of what `fit_reranker` left for these models. The report counts the pairs that it was fitted on.
 
     Raises ModelError when nothing was fitted.
     """

@@ -88,7 +88,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where a run works, and whom it tells."""
 
     folder: Path
@@ -121,7 +121,7 @@ class Recipe(ABC, Generic[C]):
     training: CaptionedImages  # once they are collected
     validation: CaptionedImages
 
-    def __init__(self, config: C, place: Place) -> None:
+    def __init__(self, config: C, place: RunContext) -> None:
         self.config = config
         self.place = place
 
@@ -256,7 +256,7 @@ def train(
     if isinstance(source, str) and not source:
         raise ConfigError("no source to train on; give one, or set data.source in the config")
     folder = Path(out) if out is not None else Path("runs") / settings.name
-    place = Place(folder, device, cache or cache_folder(), progress)
+    place = RunContext(folder, device, cache or cache_folder(), progress)
     # what cannot be built is refused before anything is read
     made = ONE_STEP if getattr(settings, "fit", None) else KINDS[settings.kind][1]
     recipe: Recipe[Any] = _imported(made)(settings, place)

@@ -8,7 +8,7 @@ import numpy as np
 
 from diptych.core.shapes import Float32, Shaped
 from diptych.data.features import FeaturePairs, ImageRows
-from diptych.evaluation import Embeddings, evaluate
+from diptych.evaluation import Embeddings, evaluate_embeddings
 from diptych.evaluation.direction import Direction
 from diptych.evaluation.within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, evaluate_within
 from diptych.training.batch_order import PairShares
@@ -43,7 +43,7 @@ def retrieval_scores(
         texts = _embed(text, pairs.texts, np.arange(len(pairs.texts)))
     if shares.across:
         collection = Embeddings(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
-        found = evaluate(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
+        found = evaluate_embeddings(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
         result |= _percent("i2t", found.image_to_text) | _percent("t2i", found.text_to_image)
     if shares.texts:
         items = Items(texts, pairs.text_owner, pairs.text_owner, TEXT_TO_TEXT, "pair")

@@ -13,7 +13,7 @@ from diptych.training.checkpoints import remove_run
 from diptych.training.engine import Trainer, accelerator
 from diptych.training.objectives import Objective
 
-from .run import C, Place, Recipe
+from .run import C, Recipe, RunContext
 
 
 class TrainedRecipe(Recipe[C]):
@@ -21,7 +21,7 @@ class TrainedRecipe(Recipe[C]):
 
     own_files: ClassVar[tuple[str, ...]] = ()  # that it writes into the run's folder beside the engine's: glob patterns
 
-    def __init__(self, config: C, place: Place) -> None:
+    def __init__(self, config: C, place: RunContext) -> None:
         super().__init__(config, place)
         accelerator(place.device)
 

@@ -16,7 +16,7 @@ GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 
 
 @dataclass(frozen=True)
-class Batch:
+class AdversarialBatch:
     """Some records: a real image, a text and, where a design asks for it, embeddings of both."""
 
     images: Float[Tensor, "b 3 s s"]  # in [-1, 1], as the generator's
@@ -51,18 +51,18 @@ class AdversarialLosses(ABC):
         self._augmentations = augmentations
 
     @abstractmethod
-    def discriminator_loss(self, batch: Batch) -> StepLoss:
+    def discriminator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """The discriminator's loss; the generator gets no gradient."""
 
     @abstractmethod
-    def generator_loss(self, batch: Batch) -> StepLoss:
+    def generator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """The generator's loss; the discriminator's weights get no gradient (the caller froze them)."""
 
-    def noise(self, batch: Batch) -> Float[Tensor, "b z"]:
+    def noise(self, batch: AdversarialBatch) -> Float[Tensor, "b z"]:
         """Standard normal noise for a batch, from PyTorch's own generator."""
         return torch.randn(len(batch.images), int(self.generator.noise), device=batch.images.device)
 
-    def augmentation(self, batch: Batch) -> Augmentation:
+    def augmentation(self, batch: AdversarialBatch) -> Augmentation:
         """Random changes for a batch."""
         return Augmentation.draw(self._augmentations, len(batch.images), batch.images.device)
 

@@ -18,7 +18,7 @@ from diptych.core import fingerprint
 from diptych.core.config import Part, to_dict
 from diptych.core.errors import ModelError
 from diptych.core.registry import nearest
-from diptych.models.folder import CONFIG, WEIGHTS, SavedModel, finish, read_saved, verify, written_whole
+from diptych.models.folder import CONFIG, SavedModel, finish, read_saved, verify, written_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ class TextSide:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorConfig(SavedModel):
+class SavedGeneratorConfig(SavedModel):
     """What config.json of a generator holds."""
 
     design: str  # xmc | x_mrs
@@ -80,13 +80,15 @@ def find(name: str | Path) -> Path:
     raise ModelError(f"{folder} is not a model: it has no {CONFIG}; give a folder that `diptych train` wrote")
 
 
-def read_config(folder: Path) -> GeneratorConfig:
-    """The config of a generator's folder. Raises ModelError when it is not one."""
+def read_config(folder: Path) -> SavedGeneratorConfig:
+    """The config of a generator's folder. Raises ModelError when it is not one, or its files are damaged."""
     made_by = "a generator of images: diptych train configs/synthesis/xmc_emoji.toml makes one"
-    return read_saved(folder, GeneratorConfig, KIND, made_by)
+    config = read_saved(folder, SavedGeneratorConfig, KIND, made_by)
+    verify(folder, config)
+    return config
 
 
-def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str) -> GeneratorConfig:
+def save(folder: Path, config: SavedGeneratorConfig, generator: nn.Module, card: str) -> SavedGeneratorConfig:
     """Write a complete model folder; an older model there is replaced only when all is written.
 
     Raises ModelError when `folder` holds something that is no model.
@@ -105,6 +107,3 @@ def save(folder: Path, config: GeneratorConfig, generator: nn.Module, card: str)
         )
         write_graphs(temporary, {GRAPH: GraphSpec(generator, example, INPUTS, (OUTPUT,))})
         return finish(temporary, config, card)
-
-
-__all__ = ["CONFIG", "GRAPH", "KIND", "WEIGHTS", "GeneratorConfig", "TextSide", "find", "read_config", "save", "verify"]

@@ -22,7 +22,7 @@ class FrozenFeatures(NamedTuple):
 
 
 @register.frozen_network("layout")
-class Layout(nn.Module):
+class ColourLayout(nn.Module):
     """No network at all: the colours of fields. For tests, and where no pretrained network is wanted."""
 
     def __init__(self) -> None:  # its options are none, not those of any module

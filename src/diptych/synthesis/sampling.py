@@ -41,7 +41,6 @@ class SavedGenerator:
     def __init__(self, folder: Path, *, threads: int | None = None) -> None:
         self.folder = folder
         self.config = files.read_config(folder)
-        files.verify(folder, self.config)
         self._threads = threads
         self._lock = threading.Lock()
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
-from diptych.synthesis.adversarial_losses import AdversarialLosses, Batch, StepLoss, discriminator_lead
+from diptych.synthesis.adversarial_losses import AdversarialBatch, AdversarialLosses, StepLoss, discriminator_lead
 from diptych.synthesis.settings import XMrsSettings
 
 
@@ -38,7 +38,7 @@ class XMrsLosses(AdversarialLosses):
         self._settings = settings
         self._encoder = encoder
 
-    def discriminator_loss(self, batch: Batch) -> StepLoss:
+    def discriminator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """As `AdversarialLosses`."""
         with torch.no_grad():
             sample = self.generator.sample(self.noise(batch), batch.sentence)
@@ -50,7 +50,7 @@ class XMrsLosses(AdversarialLosses):
         facts = {"adversarial": adversarial, "classes": classes, **discriminator_lead(real, fake)}
         return StepLoss(adversarial + self._settings.classes * classes, facts)
 
-    def generator_loss(self, batch: Batch) -> StepLoss:
+    def generator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """As `AdversarialLosses`. Raises ConfigError for a batch without embeddings."""
         if batch.image_embedding is None or batch.text_embedding is None:
             raise ConfigError("this design needs the frozen encoder's embeddings of images and texts")
@@ -89,7 +89,7 @@ def _cross_entropy(logit: Float[Tensor, " b"], target: float) -> Float[Tensor, "
     return functional.binary_cross_entropy_with_logits(logit.float(), torch.full_like(logit, target).float())
 
 
-def _classes(label: Tensor | None, batch: Batch) -> Float[Tensor, ""]:
+def _classes(label: Tensor | None, batch: AdversarialBatch) -> Float[Tensor, ""]:
     """Cross-entropy of the classes over the records that have one; 0 when none has."""
     if label is None or batch.label is None:
         return batch.images.new_zeros(())

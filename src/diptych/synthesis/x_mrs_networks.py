@@ -18,7 +18,7 @@ from diptych.synthesis.blocks import ImageLayer, StandingNorm
 from diptych.synthesis.settings import START, XMrsSettings, widths
 
 
-class Sample(NamedTuple):
+class SampledImages(NamedTuple):
     """Images, and the condition that was sampled for them: c = mean + exp(log_variance / 2) * epsilon."""
 
     images: Float[Tensor, "b 3 s s"]
@@ -54,7 +54,7 @@ class XMrsGenerator(nn.Module):
         self.last = _up(inner, channels[-1])
         self.picture = ImageLayer(channels[-1])
 
-    def sample(self, noise: Float[Tensor, "b z"], embedding: Float[Tensor, "b d"]) -> Sample:
+    def sample(self, noise: Float[Tensor, "b z"], embedding: Float[Tensor, "b d"]) -> SampledImages:
         """Images with the mean and log variance of their condition."""
         z, epsilon = noise[:, : -self._drawn], noise[:, -self._drawn :]
         moments = functional.glu(self.condition(self.standard(embedding)), dim=1)
@@ -68,7 +68,7 @@ class XMrsGenerator(nn.Module):
         h = self.join(torch.cat([h, spread.to(h.dtype)], dim=1))
         for block in self.residual:
             h = block(h)
-        return Sample(self.picture(self.last(h)), mean, log_variance)
+        return SampledImages(self.picture(self.last(h)), mean, log_variance)
 
     def forward(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError
-from diptych.synthesis.adversarial_losses import AdversarialLosses, Batch, StepLoss, discriminator_lead
+from diptych.synthesis.adversarial_losses import AdversarialBatch, AdversarialLosses, StepLoss, discriminator_lead
 from diptych.synthesis.contrast import centred, contrast, cosines, distance, hinge_discriminator, word_region_scores
 from diptych.synthesis.frozen_features import FrozenFeatures
 from diptych.synthesis.settings import XmcSettings
@@ -42,7 +42,7 @@ class XmcLosses(AdversarialLosses):
         self._settings = settings
         self._frozen: Any = frozen
 
-    def discriminator_loss(self, batch: Batch) -> StepLoss:
+    def discriminator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """As `AdversarialLosses`."""
         with torch.no_grad():
             fake = self._make(batch, self.noise(batch))
@@ -63,7 +63,7 @@ class XmcLosses(AdversarialLosses):
         more, parts = self._text_losses(batch, own)
         return StepLoss(loss + more, facts | {f"real {name}": value for name, value in parts.items()})
 
-    def generator_loss(self, batch: Batch) -> StepLoss:
+    def generator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """As `AdversarialLosses`."""
         settings = self._settings
         change = self.augmentation(batch)
@@ -105,7 +105,7 @@ class XmcLosses(AdversarialLosses):
         return found
 
     @torch.no_grad()
-    def _nearest_noise(self, batch: Batch) -> Tensor:
+    def _nearest_noise(self, batch: AdversarialBatch) -> Tensor:
         """Of some noises for each text the one whose image is nearest to the real one by colour.
 
         So each of a text's images pulls at what is nearest to it, not all at their mean. Source: implicit maximum
@@ -115,11 +115,11 @@ class XmcLosses(AdversarialLosses):
         apart = torch.stack([distance(self._make(batch, noise), batch.images) for noise in noises])
         return noises[apart.argmin(0), torch.arange(len(batch.images), device=noises.device)]
 
-    def _make(self, batch: Batch, noise: Tensor) -> Tensor:
+    def _make(self, batch: AdversarialBatch, noise: Tensor) -> Tensor:
         made: Tensor = self.generator(noise, batch.sentence, batch.words, batch.mask)
         return made
 
-    def _text_losses(self, batch: Batch, output: DiscriminatorOutput) -> tuple[Tensor, dict[str, Tensor]]:
+    def _text_losses(self, batch: AdversarialBatch, output: DiscriminatorOutput) -> tuple[Tensor, dict[str, Tensor]]:
         """Sentence and word loss of these images, weighted and summed; and unweighted, by name."""
         settings = self._settings
         total = output.logit.new_zeros(())
@@ -140,5 +140,5 @@ class XmcLosses(AdversarialLosses):
             facts["word"] = value.detach()
         return total, facts
 
-    def _contrast(self, scores: Tensor, batch: Batch) -> Tensor:
+    def _contrast(self, scores: Tensor, batch: AdversarialBatch) -> Tensor:
         return contrast(scores / self._settings.temperature, batch.same)

@@ -35,7 +35,7 @@ def pairs(shapes: Path) -> dict[str, list[Pair]]:
 @pytest.fixture(scope="session")
 def tools(small_model: Path) -> Any:
     """A trained judge, and the fake towers as frozen networks."""
-    from diptych.inspection.generators import MapExtractor, Tools, open_extractor
+    from diptych.inspection.generators import MapExtractor, MeasuringModels, open_extractor
     from diptych.models import load
 
-    return Tools(load(small_model), open_extractor("fake"), MapExtractor("fake-maps"))
+    return MeasuringModels(load(small_model), open_extractor("fake"), MapExtractor("fake-maps"))

@@ -19,13 +19,13 @@ from diptych.inspection.generators import (
     Generator,
     GivenImages,
     MeasureSettings,
-    Tools,
+    MeasuringModels,
     generate_all,
     measure_generated,
     measurement,
     read_generator_report,
 )
-from diptych.inspection.generators.prompts import choose_prompts, read_images
+from diptych.inspection.generators.prompts import choose_prompts, read_real_images
 
 SETTINGS = MeasureSettings(texts=20, pool=5, bootstrap=100)
 
@@ -138,7 +138,7 @@ def test_objects_that_texts_name_are_looked_for(drawing, pairs):
 
     from diptych.inspection.generators import open_extractor
 
-    tools = Tools(extractor=open_extractor("fake"), detector=Colours())
+    tools = MeasuringModels(extractor=open_extractor("fake"), detector=Colours())
     seen, _ = measure_generated(drawing.Drawer(), pairs["val"], tools, SETTINGS)
     assert seen.measure("soa_c").value == seen.measure("soa_i").value == 1.0
     assert seen.by_class["red"]["real"] == 1.0
@@ -193,12 +193,12 @@ def test_every_pair_is_drawn_once_before_any_comes_again():
 
 
 def test_images_are_read_at_the_generators_size(pairs):
-    real = read_images(pairs["val"], 16)
+    real = read_real_images(pairs["val"], 16)
     assert real.pixels.shape == (10, 16, 16, 3)
     assert real.owner.tolist() == real.first.tolist() == list(range(10))
-    assert len(read_images(pairs["val"], 16, most=4).pixels) == 4
+    assert len(read_real_images(pairs["val"], 16, most=4).pixels) == 4
     with pytest.raises(DataError, match="no readable real image"):
-        read_images([pair(0)], 16)
+        read_real_images([pair(0)], 16)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_no_real_image_is_left_out_where_there_is_room_and_what_is_is_counted(pa
     )  # never fewer than the generated ones
     broken = replace(pairs["val"][0], images=(FileImage(tmp_path / "gone.png"),))
     several = [broken, *pairs["val"]]
-    whole, drawn = read_images(several, 16), read_images(several, 16, most=4)
+    whole, drawn = read_real_images(several, 16), read_real_images(several, 16, most=4)
     (unread,) = whole.remarks("real")
     assert unread.startswith("1 real images cannot be read and are left out (")
     assert "gone.png" in unread

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diptych.core.notes import Notes
     from diptych.core.protocols import Progress
     from diptych.data.readers import SourceOptions
-    from diptych.inspection.generators import DrawnImages, GeneratorReport, Tools
+    from diptych.inspection.generators import DrawnImages, GeneratorReport, MeasuringModels
 
 
 @Parameter(name="*", group="How the generator is measured")
@@ -74,9 +74,9 @@ class Measuring:
         )
         return outcome, looked, chosen.source.notes
 
-    def _tools(self, model: str, progress: Progress) -> Tools:
+    def _tools(self, model: str, progress: Progress) -> MeasuringModels:
         """What looks at the images, by name. Raises MissingExtraError for what is not installed."""
-        from diptych.inspection.generators import MapExtractor, Tools, open_extractor
+        from diptych.inspection.generators import MapExtractor, MeasuringModels, open_extractor
         from diptych.inspection.generators.extractors import BUNDLED, DEFAULT
         from diptych.models import load
 
@@ -89,7 +89,7 @@ class Measuring:
             from diptych.encoders.image.imagenet_classes import ImageNetDetector
 
             detector = ImageNetDetector()
-        tools = Tools(
+        tools = MeasuringModels(
             load(model) if model else None, open_extractor(features), MapExtractor(maps) if maps else None, detector
         )
         if lacks and "auto" in (self.features, self.maps):

@@ -42,7 +42,7 @@ def check(
     if plot is not None:
         need("matplotlib", "--plot")
     from diptych.core.files import write_bytes
-    from diptych.evaluation.reliability import draw_reliability
+    from diptych.inspection.curves import draw_reliability
     from diptych.models import load
     from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import reranking

@@ -49,7 +49,7 @@ def fit(
     if share < 1:
         opened = Chosen(opened, reranking.of_share(list(opened), share), options.split)
     opened = not_trained_on(opened, [encoder, cross_encoder], common)
-    report = reranking.fit(
+    report = reranking.fit_reranker(
         encoder,
         cross_encoder,
         list(opened),

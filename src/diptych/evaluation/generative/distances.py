@@ -17,7 +17,7 @@ from diptych.core.shapes import Float, Float64
 from ..bootstrap import Interval, percentile_interval
 
 
-def features_of(vectors: Float[np.ndarray, "n d"], what: str, fewest: int = 2) -> Float64[np.ndarray, "n d"]:
+def checked_features(vectors: Float[np.ndarray, "n d"], what: str, fewest: int = 2) -> Float64[np.ndarray, "n d"]:
     """The features in double precision. Raises DataError for too few of them and for numbers that are not finite."""
     if len(vectors) < fewest:
         raise DataError(f"{len(vectors)} {what}; this measure needs at least {fewest}")
@@ -46,7 +46,7 @@ def frechet_distance(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray
     Raises DataError for fewer than two images, other widths and numbers that are not finite.
     """
     same_width(real, generated)
-    one, two = features_of(real, "real images"), features_of(generated, "generated images")
+    one, two = checked_features(real, "real images"), checked_features(generated, "generated images")
     gap = one.mean(axis=0) - two.mean(axis=0)
     x = (one - one.mean(axis=0)) / np.sqrt(len(one) - 1)
     y = (two - two.mean(axis=0)) / np.sqrt(len(two) - 1)
@@ -114,8 +114,8 @@ def kernel_distance(
     if subsets < 1 or size < 2:
         raise ConfigError(f"expected at least 1 subset of at least 2 images, found {subsets} of {size}")
     same_width(real, generated)
-    x = features_of(real, "real images", 4)
-    y = features_of(generated, "generated images", 4)
+    x = checked_features(real, "real images", 4)
+    y = checked_features(generated, "generated images", 4)
     size = min(size, len(x) // 2, len(y) // 2)
     generator = np.random.default_rng(seed)
     found = np.empty(subsets)
@@ -154,7 +154,7 @@ def inception_score(probabilities: Float[np.ndarray, "n c"]) -> float:
 
     Raises DataError for rows that are no probabilities.
     """
-    p = features_of(probabilities, "class probabilities", 1)
+    p = checked_features(probabilities, "class probabilities", 1)
     if p.min() < 0 or not np.allclose(p.sum(axis=1), 1.0, atol=1e-4):
         raise DataError("expected probabilities: each row from 0 up, with the sum 1")
     marginal = p.mean(axis=0)

@@ -9,7 +9,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Float, Int64
 
-from ..bootstrap import Interval, Number, Sample, Term
+from ..bootstrap import Addend, Interval, Number, Sample
 from ..direction import Estimate, estimates
 
 _NORMAL = 1.959963984540054  # 97.5% of a Gaussian
@@ -50,6 +50,6 @@ def estimate_of_mean(
     if not len(values):
         raise DataError("there is nothing to average")
     own = np.arange(len(values)) if units is None else np.unique(units, return_inverse=True)[1].astype(np.int64)
-    number = Number((Term((Sample(np.asarray(values, dtype=np.float64), own),)),))
+    number = Number((Addend((Sample(np.asarray(values, dtype=np.float64), own),)),))
     (found,) = estimates([number], int(own.max()) + 1, resamples, seed)
     return found

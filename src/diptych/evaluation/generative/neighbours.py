@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Bool, Float, Float64, Int64
 
 from ..nearest import k_nearest
-from .distances import features_of, same_width
+from .distances import checked_features, same_width
 
 _BLOCK = 1 << 22  # distances held at a time: 32 MiB
 
@@ -34,7 +34,7 @@ def nearest_by_distance(queries: Float[np.ndarray, "q d"], others: Float[np.ndar
     same_width(queries, others)
     if not len(others):
         raise DataError("there is nothing to be near to")
-    one, two = features_of(queries, "generated images", 0), features_of(others, "real images", 1)
+    one, two = checked_features(queries, "generated images", 0), checked_features(others, "real images", 1)
     places, found = k_nearest(one, two, max(1, k), nearness=_nearness, block_scores=_BLOCK)
     return Neighbours(places, np.sqrt(-found))
 
@@ -82,7 +82,7 @@ def precision_recall(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray
     if k < 1:
         raise ConfigError(f"k must be at least 1 neighbour, found {k}")
     same_width(real, generated)
-    one, two = features_of(real, "real images", k + 1), features_of(generated, "generated images", k + 1)
+    one, two = checked_features(real, "real images", k + 1), checked_features(generated, "generated images", k + 1)
     return Coverage(_inside(two, one, _radii(one, k)), _inside(one, two, _radii(two, k)))
 
 

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError
 from diptych.core.shapes import Bool, Float, Float32, Float64, Int64, UInt8
 
 from ..bootstrap import Number, Resampling, paired_difference
-from ..direction import Estimate, Ranking, estimates, numbers_of
+from ..direction import DrawRanking, Estimate, estimates, numbers_of
 from ..metrics import CUTS
 from ..positives import Positives
 from ..ranks import ranks_from_embeddings
@@ -200,7 +200,7 @@ def retrieval_by_generated_images(
     sides: list[dict[str, Number]] = []
     for queries in (generated, real):
         ranks = ranks_from_embeddings(queries, gallery, positives)
-        sides.append(numbers_of([Ranking(ranks, units)], cuts))
+        sides.append(numbers_of([DrawRanking(ranks, units)], cuts))
     count = int(units.max()) + 1
     by_generated, by_real = (
         dict(zip(side, estimates(list(side.values()), count, resamples, seed), strict=True)) for side in sides

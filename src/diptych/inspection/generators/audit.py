@@ -24,7 +24,7 @@ from diptych.models import DualEncoder, as_model
 from .generator import Generator, generate_all
 from .measurement import embed_images_in_memory
 from .minimal_pairs import MinimalPair, attributes_of
-from .prompts import read_images
+from .prompts import read_real_images
 
 _TIE = 1e-6  # cosines this near are equal
 
@@ -171,7 +171,7 @@ def _real(
     wanted = sorted({place for one in minimal for place in one.real or ()})
     if not wanted or not pairs:
         return {}
-    images = read_images([pairs[place] for place in wanted], size, progress=progress)
+    images = read_real_images([pairs[place] for place in wanted], size, progress=progress)
     vectors = embed_images_in_memory(model, images.pixels)
     rows_of = {place: np.flatnonzero(images.owner == number) for number, place in enumerate(wanted)}
     found = {}

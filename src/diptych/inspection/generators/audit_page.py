@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diptych.inspection.sheet import Row, Tile, draw_sheet
+from diptych.inspection.sheet import SheetRow, SheetTile, draw_sheet
 from diptych.library.rendering import png
 
 from . import html_page
@@ -79,14 +79,14 @@ def _pair(one: Shown) -> str:
     return html_page.row(figures, f"{100 * one.survived:.0f} % survived")
 
 
-def _sheet_row(one: Shown) -> Row:
-    query = Tile(f"{one.pair.one} / {one.pair.other}", f"{100 * one.survived:.0f} % survived")
+def _sheet_row(one: Shown) -> SheetRow:
+    query = SheetTile(f"{one.pair.one} / {one.pair.other}", f"{100 * one.survived:.0f} % survived")
     tiles = [
-        Tile(
+        SheetTile(
             one.images[side],
             f"{text}: {one.own[side]:.2f}, {one.changed[side]:.2f}",
             one.own[side] > one.changed[side],
         )
         for side, text in enumerate((one.pair.one, one.pair.other))
     ]
-    return Row(query, tuple(tiles))
+    return SheetRow(query, tuple(tiles))

@@ -20,14 +20,14 @@ from .extractors import Extractor, MapExtractor, open_extractor
 from .generator import Generator, generate_all
 from .generator_report import GeneratorReport
 from .measurement import Measurement, MeasureSettings, most_real
-from .prompts import Prompt, RealImages, choose_prompts, read_images
+from .prompts import Prompt, RealImages, choose_prompts, read_real_images
 from .text_measures import Verdicts
 
 DEFAULTS = MeasureSettings()
 
 
 @dataclass(frozen=True)
-class Tools:
+class MeasuringModels:
     """The models that measure images. None leaves its measures out; the default extractor is EfficientNet-Lite0."""
 
     judge: DualEncoder | None = None  # an encoder that the generator was not trained with; reads texts
@@ -62,7 +62,7 @@ class DrawnImages:
 def measure_generated(
     generator: Generator,
     pairs: Sequence[Pair],
-    tools: Tools,
+    tools: MeasuringModels,
     settings: MeasureSettings = DEFAULTS,
     *,
     training: Sequence[Pair] = (),
@@ -94,8 +94,8 @@ def measure_generated(
     made = generate_all(generator, texts, noises=settings.noises, seed=seed, lang=settings.lang)
     size = made.shape[2]
     most = most_real(made)
-    real = read_images(pairs, size, most=most, seed=seed, progress=progress)
-    known = read_images(training, size, most=most, seed=seed, progress=progress) if training else None
+    real = read_real_images(pairs, size, most=most, seed=seed, progress=progress)
+    known = read_real_images(training, size, most=most, seed=seed, progress=progress) if training else None
     remarks = [*about.remarks, *real.remarks("real"), *(known.remarks("training") if known else ())]
     extractor = tools.extractor or open_extractor()
     measurement = Measurement(

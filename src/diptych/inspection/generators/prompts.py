@@ -19,7 +19,7 @@ _HELD_OUT = ("val", "test")  # in this order, where no split is named
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenSplits:
     """The pairs to measure on, those that the generator learnt from, and what was chosen without being asked."""
 
     source: Source
@@ -29,7 +29,7 @@ class Chosen:
     remarks: tuple[str, ...]
 
 
-def choose_splits(spec: str, options: SourceOptions, train_split: str) -> Chosen:
+def choose_splits(spec: str, options: SourceOptions, train_split: str) -> ChosenSplits:
     """Read a source and take its split to measure on: the one that is named, else val, else test, else everything.
 
     `train_split` is what the generator learnt from; "" for none. Raises DataError for a named split that is not there.
@@ -56,7 +56,7 @@ def choose_splits(spec: str, options: SourceOptions, train_split: str) -> Chosen
         remarks.append(f"{source.name} has no split {wanted}: nothing is said about copies of training images")
     if training and (wanted == split or not split):
         remarks.append(f"the pairs of the split {wanted} are among those measured: they are no held-out pairs")
-    return Chosen(source, split, pairs, training, tuple(remarks))
+    return ChosenSplits(source, split, pairs, training, tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _wanted(text: Text, lang: str, fields: Sequence[str]) -> bool:
     return (not lang or text.lang in (lang, None)) and (not fields or text.field in fields)
 
 
-def read_images(
+def read_real_images(
     pairs: Sequence[Pair], size: int, *, most: int | None = None, seed: int = 0, progress: Progress = SILENT
 ) -> RealImages:
     """All images of the pairs squashed to `size` pixels squared, or `most` of them drawn by the seed.

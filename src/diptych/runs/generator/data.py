@@ -16,7 +16,7 @@ from diptych.core.shapes import Float, Int, UInt8
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, collect
 from diptych.encoders.image.pixel_tower import PixelTower
-from diptych.synthesis.adversarial_losses import Batch
+from diptych.synthesis.adversarial_losses import AdversarialBatch
 from diptych.synthesis.conditions import EncoderImages, EncoderTexts
 from diptych.synthesis.words import CachedTexts, TextArrays, without_words
 from diptych.training.batch_order import BatchRows
@@ -55,14 +55,14 @@ class GeneratorPairs:
         embedded = collected(EncoderImages(tower.encoder)) if isinstance(tower, EncoderTexts) else None
         return cls(found, texts, config.size, embedded, config.condition == "image")
 
-    def batch(self, rows: BatchRows, device: torch.device) -> Batch:
+    def batch(self, rows: BatchRows, device: torch.device) -> AdversarialBatch:
         """What the networks see of these rows."""
         texts = self.texts[rows.text]
         content = self.pairs.texts.index[rows.text]  # equal texts share a row
         same = of_one_record(rows.owner, content)
         image = None if self.embedded is None else images_under_views(self.embedded, rows.image, rows.view)
         given = without_words(image) if self.by_image and image is not None else texts
-        return Batch(
+        return AdversarialBatch(
             self._pixels(images_under_views(self.pairs, rows.image, rows.view)).to(device),
             *as_tensors(given, device),
             _tensor(same, device),

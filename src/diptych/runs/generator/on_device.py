@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diptych.core.shapes import Int
 from diptych.data.features import CachedRows
-from diptych.synthesis.adversarial_losses import Batch
+from diptych.synthesis.adversarial_losses import AdversarialBatch
 from diptych.training.batch_order import BatchRows
 
 from .data import GeneratorPairs, as_images, of_one_record
@@ -56,14 +56,14 @@ class DevicePairs:
         self._labels = None if pairs.labels is None else torch.from_numpy(pairs.labels).to(device)
         self._embedded = [_DeviceRows(view, device) for view in pairs.embedded.cached] if pairs.embedded else []
 
-    def batch(self, rows: BatchRows) -> Batch:
+    def batch(self, rows: BatchRows) -> AdversarialBatch:
         """As `GeneratorPairs.batch`."""
         numbers = torch.from_numpy(np.stack([rows.image, rows.view, rows.text, rows.owner]).astype(np.int64))
         image, view, text, owner = numbers.to(self._device, non_blocking=True).unbind()
         sentence = self._sentences[text]
         embedding = _under(self._embedded, image, view) if self._embedded else None
         given = embedding if self._by_image and embedding is not None else sentence
-        return Batch(
+        return AdversarialBatch(
             as_images(_under(self._pixels, image, view), self._size),
             given,
             *self._read(text, given),

@@ -18,13 +18,14 @@ from diptych.data import views
 from diptych.data.features import FeaturePairs
 from diptych.encoders.export import read_weights
 from diptych.models import card
+from diptych.models.folder import CONFIG
 from diptych.models.heads import Standardise
 from diptych.runs.reading import Splits
-from diptych.runs.run import Fitted, Place
+from diptych.runs.run import Fitted, RunContext
 from diptych.runs.trained import TrainedRecipe
 from diptych.synthesis import SavedGenerator, frozen_features, load
 from diptych.synthesis import folder as files
-from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR, AdversarialLosses, Batch, StepLoss
+from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR, AdversarialBatch, AdversarialLosses, StepLoss
 from diptych.synthesis.conditions import EncoderTexts, text_tower
 from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 from diptych.synthesis.settings import XmcSettings
@@ -126,7 +127,6 @@ def _start_from(generator: nn.Module, config: GeneratorConfig, tower: TextTower)
     """Give the generator the weights of `config.init`. Raises ModelError for one that does not fit."""
     folder = files.find(config.init)
     started = files.read_config(folder)
-    files.verify(folder, started)
     if started.text.fingerprint != tower.fingerprint:
         raise ModelError(
             f"{config.init!r} reads texts through {started.text.tower.name!r}, this config through another tower "
@@ -137,7 +137,7 @@ def _start_from(generator: nn.Module, config: GeneratorConfig, tower: TextTower)
     except RuntimeError as error:
         raise ModelError(
             f"the weights of init = {config.init!r} do not fit this config; "
-            f"use the design, size and widths that {folder / files.CONFIG} names under training, or leave init out"
+            f"use the design, size and widths that {folder / CONFIG} names under training, or leave init out"
         ) from error
 
 
@@ -146,7 +146,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
 
     own_files = (f"{SAMPLES}/step-*.png",)
 
-    def __init__(self, config: GeneratorConfig, place: Place) -> None:
+    def __init__(self, config: GeneratorConfig, place: RunContext) -> None:
         super().__init__(config, place)
         self.tower = text_tower(config.text_part)
         self.frozen = frozen_features.frozen_network(config.frozen_network)
@@ -225,8 +225,8 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         config, networks = self.config, self.networks
         hold = config.replay and _fits(self.pairs, self.place.device)
 
-        def term(play: Callable[[Batch], StepLoss]) -> LossTerm:
-            def loss(batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        def term(play: Callable[[AdversarialBatch], StepLoss]) -> LossTerm:
+            def loss(batch: AdversarialBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
                 outcome = play(batch)
                 return outcome.loss, outcome.facts
 
@@ -236,7 +236,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         def held() -> DevicePairs:
             return DevicePairs(self.pairs, device())
 
-        def read(rows: BatchRows) -> Batch:
+        def read(rows: BatchRows) -> AdversarialBatch:
             return held().batch(rows) if hold else self.pairs.batch(rows, device())
 
         return AdversarialObjective(
@@ -260,7 +260,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         generator = self.networks.generator.cpu().eval()
         files.save(
             folder,
-            files.GeneratorConfig(
+            files.SavedGeneratorConfig(
                 name=config.name,
                 design=config.design,
                 size=config.size,
