@@ -29,12 +29,9 @@ class Encoder(Protocol):
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Vectors of images already resized as `preprocess` says."""
-        ...
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
         """Vectors of texts."""
-        ...
 
     def encode_images(self, images: Sequence[Any]) -> Float32[np.ndarray, "b d"]:
         """Vectors of images given as paths, encoded bytes, arrays or PIL images."""
-        ...

@@ -23,11 +23,9 @@ class Prior(Protocol):
 
     def prior(self, texts: list[str]) -> Float32[np.ndarray, " m"]:
         """log p(text)."""
-        ...
 
     def lengths(self, texts: list[str]) -> Float32[np.ndarray, " m"]:
         """Words of each text."""
-        ...
 
 
 def hit_features(h: Float[np.ndarray, " c"], prior: float, words: float) -> Float64[np.ndarray, "c f"]:

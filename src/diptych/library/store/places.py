@@ -25,31 +25,24 @@ class Place(Protocol):
     @property
     def has_own_search(self) -> bool:
         """Whether the place has a search of its own, as a server has, so that no snapshot is needed here."""
-        ...
 
     def token(self) -> str | None:
         """Changes with every version of the table; cheap; None before the first."""
-        ...
 
     def store(self) -> Store:
         """The table, made when it is not there."""
-        ...
 
     def at_one_version(self) -> tuple[Store, str]:
         """The table as of its newest version, which later writes do not change, and that version's token."""
-        ...
 
     def check_free(self) -> None:
         """Raise LibraryError when a new library cannot be made here, because another has this table."""
-        ...
 
     def versions_kept(self) -> int:
         """How many versions take room; 0 where a server looks after that."""
-        ...
 
     def drop(self) -> None:
         """Remove the table of this generation."""
-        ...
 
 
 def open_place(about: Card, folder: Path) -> Place:

@@ -24,7 +24,6 @@ class Scannable(Protocol):
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        ...
 
 
 @runtime_checkable
@@ -38,39 +37,30 @@ class Store(Scannable, Protocol):
     @property
     def version(self) -> int:
         """The newest version, as this store sees it now."""
-        ...
 
     def count(self, part: Part = "live") -> int:
         """How many rows the newest version holds."""
-        ...
 
     def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
         """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        ...
 
     def columns(self) -> Mapping[str, str]:
         """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
-        ...
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """Insert or replace rows by id and remove others for good, as one version; durable on return."""
-        ...
 
     def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
-        ...
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter over `columns` holds, in order."""
-        ...
 
     def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """The store's own search among live rows: (id, cosine), best first."""
-        ...
 
     def compact(self, keep_seconds: float) -> None:
         """Merge small files and drop versions older than `keep_seconds`."""
-        ...
 
 
 def earlier_layout(folder: Path) -> LibraryError:

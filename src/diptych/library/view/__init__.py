@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from diptych.library.store.places import Place
 
+from .base import Ranking, RowFacts, View
 from .local import LocalView
-from .protocol import Ranking, RowFacts, View
 from .snapshot import Snapshot
 from .snapshots import Snapshots
 

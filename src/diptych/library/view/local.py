@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from diptych.core.shapes import Float32
 from diptych.library.store.where import Where
 
+from .base import Ranking, RowFacts, View
 from .journalled import JournalledSnapshot
-from .protocol import Ranking, RowFacts
 from .snapshot import DamagedError, Snapshot
 from .snapshots import Snapshots
 
 
-class LocalView:
+class LocalView(View):
     """See `View`."""
 
     def __init__(self, snapshots: Snapshots) -> None:
-        self._snapshots = snapshots
+        super().__init__(snapshots)
         # the ids of the last filter, and the version and filter that they are of: the next page asks for the same
         self._matched: tuple[str | None, Where | None, list[str]] = (None, None, [])
-
-    @property
-    def version(self) -> str | None:
-        """The version of the table."""
-        return self._snapshots.version
 
     def count(self) -> int:
         """How many rows there are."""
@@ -57,7 +51,7 @@ class LocalView:
         """Ids of the rows for which a filter holds, in order."""
         version = self.version
         if self._matched[:2] != (version, where):
-            self._matched = (version, where, self._snapshots.store().matching(where))
+            self._matched = (version, where, super().matching(where))
         return list(self._matched[2])
 
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
@@ -66,19 +60,11 @@ class LocalView:
         newest = self._snapshots.newest()
         return newest.after(after, limit, found), len(newest) if found is None else len(found)
 
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows in blocks."""
-        return self._snapshots.store().scan(columns)
-
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
         """Rows of the snapshot alone: what was written since is little."""
         base = self._snapshots.newest().base
         rows = np.unique(np.linspace(0, max(len(base) - 1, 0), min(most, len(base))).astype(np.int64))
         return [base.id(row) for row in rows.tolist()], np.asarray(base.vectors[rows], dtype=np.float32)
-
-    def snapshot(self) -> Snapshot:
-        """The newest version as arrays."""
-        return self._snapshots.newest().merged
 
     def refresh(self, *, whole: bool = True) -> None:
         """Follow the journal; make a new snapshot now (`whole`), or begin one beside the writes when it is due."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,23 +11,17 @@ from diptych.core.shapes import Float32
 from diptych.library.store.protocol import values
 from diptych.library.store.where import Where
 
-from .protocol import Ranking, RowFacts
-from .snapshot import Snapshot, in_use
-from .snapshots import Snapshots
+from .base import Ranking, RowFacts, View
+from .snapshot import in_use
 
 _TIES = 16  # further hits asked of the server, so that equal scores can be put in order of their ids
 
 
-class RemoteView:
-    """See `View`. Others write to the server without our knowing, so nothing is remembered."""
+class RemoteView(View):
+    """See `View`. `version` is what the last writer in this folder noted, and `snapshot` copies all rows.
 
-    def __init__(self, snapshots: Snapshots) -> None:
-        self._snapshots = snapshots
-
-    @property
-    def version(self) -> str | None:
-        """The version that the last writer in this folder noted."""
-        return self._snapshots.version
+    Others write to the server without our knowing, so nothing is remembered.
+    """
 
     def count(self) -> int:
         """How many rows there are."""
@@ -59,26 +52,14 @@ class RemoteView:
         found = self._snapshots.store().get([identifier])
         return normalise(found[0].vector) if found else None
 
-    def matching(self, where: Where) -> list[str]:
-        """Ids of the rows for which a filter holds, in order."""
-        return self._snapshots.store().matching(where)
-
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
         """The next ids, and how many there are."""
         found = self.matching(where) if where is not None else list(values(self._snapshots.store(), "id"))
         return [one for one in sorted(found) if one > after][:limit], len(found)
 
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows in blocks."""
-        return self._snapshots.store().scan(columns)
-
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
         """Nothing: the server has no even spread of rows to give."""
         return [], np.empty((0, self._snapshots.dim), dtype=np.float32)
-
-    def snapshot(self) -> Snapshot:
-        """A copy of all rows, for what has to look at them together, such as the map."""
-        return self._snapshots.newest().merged
 
     def refresh(self, *, whole: bool = True) -> None:
         """Nothing is to be done: a search asks the server."""

@@ -12,10 +12,10 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
 from diptych.core.files import fsync_folder, write_json
 from diptych.core.shapes import Float32, Int64
-from diptych.core.text import plain, plain_json
+from diptych.core.text import plain_json
 from diptych.library.store.protocol import Scannable
+from diptych.library.store.row_codec import to_cells
 from diptych.library.store.rows import ID_LENGTH, Row
 
 NOWHERE = Path(os.devnull)  # the folder of a snapshot in memory: nothing is below it
@@ -125,21 +126,24 @@ def build(
 
 def load(folder: Path, library: str, dim: int) -> Snapshot | None:
     """The current snapshot of this library if it is whole, of whatever store version, else None."""
-    try:
-        pointer = Pointer(**json.loads((folder / POINTER).read_bytes()))
-        if (pointer.library, pointer.dim) != (library, dim):
-            return None
-        return _open(folder, pointer)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    pointer = _pointer(folder)
+    if pointer is None or (pointer.library, pointer.dim) != (library, dim):
         return None
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        return _open(folder, pointer)
+    return None
 
 
 def in_use(folder: Path) -> str | None:
     """The name of the folder that the current snapshot is in."""
-    try:
-        return str(json.loads((folder / POINTER).read_bytes())["folder"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    pointer = _pointer(folder)
+    return None if pointer is None else pointer.folder
+
+
+def _pointer(folder: Path) -> Pointer | None:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Pointer(**json.loads((folder / POINTER).read_bytes()))
+    return None
 
 
 def in_memory(store: Scannable, dim: int, version: str) -> Snapshot:
@@ -170,12 +174,12 @@ def _write(target: Path, store: Scannable, dim: int) -> int:
                 _write_at(stream.fileno(), row.tobytes(), start + place * row.nbytes)
 
         lines = _lines(store, ids, put)
-        _sync(stream.fileno(), stream.flush)
+        _sync(stream)
     _save(target / _IDS, ids)
     _save(target / _OFFSETS, np.cumsum([0, *map(len, lines)], dtype=np.int64))
     with (target / _LINES).open("wb") as stream:
         stream.writelines(lines)
-        _sync(stream.fileno(), stream.flush)
+        _sync(stream)
     return len(ids)
 
 
@@ -189,12 +193,12 @@ def _write_at(descriptor: int, data: bytes, position: int) -> None:
 def _save(path: Path, array: np.ndarray[Any, Any]) -> None:
     with path.open("wb") as stream:
         np.save(stream, array)
-        _sync(stream.fileno(), stream.flush)
+        _sync(stream)
 
 
-def _sync(descriptor: int, flush: Callable[[], None]) -> None:
-    flush()
-    os.fsync(descriptor)
+def _sync(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _ids(store: Scannable) -> Any:
@@ -216,8 +220,8 @@ def _lines(store: Scannable, ids: Any, put: Callable[[Any, Any], None]) -> list[
         if not np.array_equal(ids.take(places, mode="clip"), names):
             break
         put(places, normalise(block["vector"]))
-        for place, cells in zip(places.tolist(), _cells(block, columns[:-1]), strict=True):
-            lines[place] = _line(dict(zip(columns[:-1], cells, strict=True)))
+        for at, place in enumerate(places.tolist()):
+            lines[place] = _line({name: block[name][at] for name in columns[:-1]})
     if not all(lines):
         raise DamagedError(
             "the store gave other rows when it was read again; run diptych library verify on the library"
@@ -225,23 +229,15 @@ def _lines(store: Scannable, ids: Any, put: Callable[[Any, Any], None]) -> list[
     return lines
 
 
-def _cells(block: dict[str, Any], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(block[name] for name in columns), strict=True)
-
-
 def line_of(row: Row) -> bytes:
     """The line of a snapshot for this row."""
-    said = {"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}
-    sizes = {"width": row.width, "height": row.height}
-    cells = {"path": row.path, "content": row.content, "name": plain(row.name), "meta": json.dumps(said), **sizes}
-    return _line(cells)
+    return _line(to_cells(row))
 
 
 def _line(row: dict[str, Any]) -> bytes:
     said = json.loads(row["meta"])
-    meta = dict(said["meta"])
-    meta.update({"name": row["name"], "width": row["width"], "height": row["height"]})
-    meta.update({key: said[key] for key in ("texts", "split", "group") if said[key]})
+    meta = {**said["meta"], **{key: row[key] for key in ("name", "width", "height")}}
+    meta |= {key: said[key] for key in ("texts", "split", "group") if said[key]}
     line = json.dumps({"path": row["path"], "content": row["content"], "meta": meta}, ensure_ascii=False)
     return plain_json(line).encode() + b"\n"
 

@@ -1,10 +1,11 @@
-"""What reads of a library go to: the same questions, answered from a snapshot here or by the store."""
+"""What all reads of a library go to: the same questions, answered from a snapshot here or by the store."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from diptych.core.shapes import Float32
 from diptych.library.store.where import Where
 
 from .snapshot import Snapshot
+from .snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,57 +35,59 @@ class Ranking:
     version: str
 
 
-@runtime_checkable
-class View(Protocol):
+class View(ABC):
     """The live rows of a library, as of the newest version."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
 
     @property
     def version(self) -> str | None:
         """Changes with every write; cheap to ask for; None before the first."""
-        ...
+        return self._snapshots.version
 
+    @abstractmethod
     def count(self) -> int:
         """How many rows there are."""
-        ...
 
+    @abstractmethod
     def search(
         self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], where: Where | None = None
     ) -> list[Ranking]:
         """The nearest rows to each of several unit vectors, each with its own count, all in one version."""
-        ...
 
+    @abstractmethod
     def rows(self, ids: Sequence[str]) -> list[RowFacts]:
         """What is known about these rows, in the order of the ids; unknown ids are left out."""
-        ...
 
+    @abstractmethod
     def vector(self, identifier: str) -> Float32[np.ndarray, d] | None:
         """The unit vector of a row, or None without one."""
-        ...
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the rows for which a filter holds, in order."""
-        ...
+        return self._snapshots.store().matching(where)
 
+    @abstractmethod
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
         """The next ids behind `after` ("" is the start), in order; and how many rows all pages have."""
-        ...
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        ...
+        return self._snapshots.store().scan(columns)
 
+    @abstractmethod
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
         """Ids and vectors of at most so many rows, spread evenly; empty where that would need many requests."""
-        ...
 
     def snapshot(self) -> Snapshot:
         """All rows of the newest version as arrays; made when it is missing, old or damaged."""
-        ...
+        return self._snapshots.newest().merged
 
+    @abstractmethod
     def refresh(self, *, whole: bool = True) -> None:
         """After writing: make the next search quick. `whole`: with a new snapshot, where one is used."""
-        ...
 
+    @abstractmethod
     def rewrite(self) -> None:
         """Make afresh what reads go to, from the store alone. Raises OSError when it cannot be written."""
-        ...
