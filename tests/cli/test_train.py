@@ -197,7 +197,7 @@ def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(config: Path, shap
     assert said.splitlines()[-1] == ("diptych: interrupted; what was finished is kept; run the same command to go on")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "going on after epoch" in done.stderr
+    assert "continuing after epoch" in done.stderr
     assert "epoch 9/9" in done.stderr
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 10))

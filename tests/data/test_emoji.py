@@ -194,7 +194,7 @@ def test_bad_input_is_told_and_nothing_is_lost(packages: Path, tmp_path: Path) -
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds something else"):
+    with pytest.raises(ConfigError, match="holds other files"):
         make_emoji(taken, settings_of(packages, "google"))
     assert (taken / "thesis.txt").read_text() == "mine"
     with pytest.raises(DataError, match=r"emoji-datasource-twitter; get it with: npm pack"):
@@ -212,7 +212,7 @@ def test_bad_input_is_told_and_nothing_is_lost(packages: Path, tmp_path: Path) -
     ("settings", "message"),
     [
         ({"vendors": ("apple",)}, "unknown vendor 'apple'; choose from fluent, google, openmoji, twitter"),
-        ({"vendors": ("google",), "val_vendors": ("google",)}, "both among the vendors and the val vendors"),
+        ({"vendors": ("google",), "val_vendors": ("google",)}, "is in --vendors and in --val-vendors"),
         ({"val_vendors": ("google",)}, "needs --vendors"),
         ({"size": 4}, "size must be from 8 to 1024"),
         ({"val_share": 1.0}, "val_share must lie between"),

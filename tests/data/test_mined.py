@@ -54,7 +54,7 @@ HEADER = '{"format": "diptych-mined", "version": 2}\n'
         ('{"format": "diptych-mined", "version": 1}\n', "version 1.*mine again"),
         (HEADER + '{"record": 3, "images": "1", "negatives": []}\n', "line 2 is damaged"),
         (HEADER + '{"record": "a", "images": "1", "negatives": [1]}\n', "line 2 is damaged"),
-        (HEADER + '{"record": "a", "images": "1", "negatives": []}\n' * 2, "line 3 speaks of record 'a' again"),
+        (HEADER + '{"record": "a", "images": "1", "negatives": []}\n' * 2, "line 3 names record 'a' twice"),
     ],
 )
 def test_other_files_are_refused_by_name_and_line(tmp_path, content, message):

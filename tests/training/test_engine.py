@@ -213,12 +213,12 @@ def test_an_epoch_whose_score_is_no_number_is_never_the_best_and_is_said(
     assert (result.best_epoch, result.best_score, result.unscored) == (2, 5.0, 3)
     assert same(run.module.state_dict(), weights(tmp_path, BEST))
     assert [row["score"] for row in log(tmp_path)] == [None, 5.0, None, None, 2.0]
-    assert "epoch 1: the validation score is nan, no number" in capsys.readouterr().out
+    assert "epoch 1: the validation score is nan, not a number" in capsys.readouterr().out
     assert scored(Toy(tmp_path), []).fit().unscored == 3  # a run that goes on knows it too
 
 
 def test_a_run_without_any_score_says_so_and_makes_no_model(tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match=r"the validation score was no number in any of 5 epochs.*last weights"):
+    with pytest.raises(DivergedError, match=r"the validation score was not a number in any of 5 epochs.*last weights"):
         scored(Toy(tmp_path), [float("nan")] * 5).fit()
     assert (tmp_path / LAST).exists()
     assert not (tmp_path / BEST).exists()
@@ -394,7 +394,7 @@ def test_16_bit_steps_that_overflow_are_skipped_and_the_scale_falls(tmp_path: Pa
 def test_16_bits_that_never_work_stop_the_run(tmp_path: Path) -> None:
     run = PairRun(tmp_path, loss={"name": "info_nce"}, settings={"precision": "16-mixed"})
     run.trainer._scaler._init_scale = 2.0**-11
-    with pytest.raises(DivergedError, match="no number at any scale in epoch 1"):
+    with pytest.raises(DivergedError, match="not a number at any scale in epoch 1"):
         run.fit()
 
 

@@ -43,7 +43,7 @@ def caption(
         decode: How words are chosen: the likeliest one, the likeliest sentence of several, or at random.
         beams: Sentences that beam keeps at a time.
         top: Share of the probability that nucleus draws from.
-        gallery: Images among which a caption has to find its own.
+        gallery: Images that each caption is searched among.
     """
     need("torch", "diptych caption")
     from diptych.inspection import captions as work

@@ -31,7 +31,7 @@ def distill(
 
     The cross-encoder (the teacher) scores each training text with its own image, with the wrong ones that the dual
     encoder (the student) ranks highest, and with some at random; the scores are kept, so that another run with
-    other weights computes none of them again. When it is interrupted, the same command goes on.
+    other weights computes none of them again. When it is interrupted, the same command continues.
 
     Examples:
         diptych distill configs/distill.toml flickr8k/ --reranker runs/cross-encoder/model --model base

@@ -45,7 +45,7 @@ def explain(
     60 words by several words at a time.
 
     --by attention asks a cross-encoder: which regions each word of the text attended to, and by how many nats the
-    image made the word likelier. Large numbers made the match, negative ones spoke against it.
+    image made the word likelier. Large numbers speak for the match, negative ones against it.
 
     Examples:
         diptych explain "a black dog runs over the grass" dog.jpg

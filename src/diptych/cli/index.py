@@ -47,8 +47,8 @@ def index(
     """Put images into a library, or bring it up to date.
 
     Only what is new or edited is embedded; moved files and copies keep their vectors; files that are gone from
-    the folders named now go into the trash. A folder that is missing or empty as a whole, as when a drive is not
-    mounted, loses nothing; it is named. When it is interrupted or killed, the same command goes on. Files of other
+    the folders named now go into the trash. Nothing is removed for a folder that is missing or entirely
+    empty, as when a drive is not mounted; it is named. After an interruption the same command continues. Files of other
     kinds, hidden files and links to files that are indexed anyway are left out and counted. Files that list images
     (CSV, JSONL, Parquet, tar, ...) bring their texts and metadata along, for --where.
 
@@ -65,7 +65,7 @@ def index(
     Args:
         paths: Folders, images, or files that list images.
         format: Read every path as this kind of source of pairs, folders too, such as flickr or csv.
-        encoding: Encoding of text files, such as windows-1252 or gb18030; UTF-8, or found out, when left out.
+        encoding: Encoding of text files, such as windows-1252 or gb18030; detected when left out.
         text_columns: Columns that hold the texts: a,b or a b, or repeat the flag.
         workers: Threads that decode images.
         batch_size: Images that are embedded at once.
@@ -147,7 +147,7 @@ def _check_flags(mode: str, given: Mapping[str, Any]) -> None:
     if idle:
         raise ConfigError(
             f"{' and '.join(idle)} would do nothing {f'beside {mode}' if mode else 'without --videos'}; leave it out"
-            + ("; re-ranking works on images alone" if "--reranker" in idle else "")
+            + ("; only images can be re-ranked" if "--reranker" in idle else "")
         )
 
 

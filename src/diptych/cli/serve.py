@@ -55,12 +55,12 @@ def serve(
         library: Folder of a library, or NAME=FOLDER; repeat for several.
         host: Address to listen on.
         port: Port to listen on; 0 takes any that is free.
-        token: What clients must know; at least 128 random bits. Better in DIPTYCH_SERVE_TOKEN than here.
+        token: Secret that clients send, of at least 128 random bits. DIPTYCH_SERVE_TOKEN is a safer place for it.
         generate_token: Make a token and print it.
         allowed_host: Further names under which browsers may call the server.
-        trusted_proxy: Address or network of a proxy in front of the server, such as 127.0.0.1 or 10.0.0.0/8; clients
-            are told apart by the X-Forwarded-For that it writes.
-        read_only: Nobody may add, describe or delete.
+        trusted_proxy: Address or network of a proxy in front of the server, such as 127.0.0.1 or 10.0.0.0/8; the
+            clients behind it are distinguished by its X-Forwarded-For header.
+        read_only: Refuse to add, describe or delete images.
         fetch_urls: Images may be given by https address, fetched by this machine.
         decoders: Processes that decode images.
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.

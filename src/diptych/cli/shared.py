@@ -52,7 +52,7 @@ class Common:
     json: bool = False
     """Print one JSON document on stdout, for scripts."""
     quiet: bool = False
-    """No progress bars and no news on stderr."""
+    """Print no progress on stderr."""
     debug: bool = False
     """Show tracebacks."""
     device: str = "auto"

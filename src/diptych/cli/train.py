@@ -27,7 +27,7 @@ def train(
     """Train a model from a TOML config.
 
     The run's folder holds the logs (log.jsonl, log.csv, steps.jsonl, tensorboard/), the learning curve
-    (curve.png), checkpoints and the model. When it is interrupted or killed, the same command goes on.
+    (curve.png), checkpoints and the model. When it is interrupted or killed, the same command continues.
 
     Examples:
         diptych train configs/base.toml flickr8k/
@@ -70,7 +70,7 @@ def train(
     skipped = f"\n{left_out(run.skipped)}" if run.skipped else ""
     unscored = sum(fit.unscored for fit in run.fits)
     if unscored:
-        skipped += f"\n{unscored} epochs had a validation score that was no number, and could not be the best"
+        skipped += f"\n{unscored} epochs had a validation score that was not a number, and could not be the best"
     common.show(
         run.to_json(),
         f"trained on {run.records['train']} records; validation ({run.records['val']} records):\n"

@@ -77,7 +77,7 @@ def read_mined(path: Path) -> MinedFile:
             for number, line in enumerate(lines, start=2):
                 record = _parsed(path, number, line)
                 if record["record"] in images:
-                    raise DataError(f"{path} line {number} speaks of record {record['record']!r} again: mine again")
+                    raise DataError(f"{path} line {number} names record {record['record']!r} twice; mine again")
                 images[record["record"]] = record["images"]
                 negatives[record["record"]] = tuple(record["negatives"])
     except OSError as error:
@@ -105,7 +105,7 @@ def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
             return dict(record)
     except (ValueError, KeyError, TypeError):
         pass
-    raise DataError(f"{path} line {number} is damaged; expected a record, its images and its negatives: mine again")
+    raise DataError(f"{path} line {number} is damaged; expected a record, its images and its negatives; mine again")
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -149,11 +149,11 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         kept = [pair for pair, is_held in zip(pairs, held, strict=True) if is_held]
         source.notes.add(MEASURED, f"measured on the records that training held out ({names})", count=len(kept))
         for kind, what, left in (
-            (TRAINED, "left out, because training saw them", trained),
+            (TRAINED, "left out, because the model was trained on them", trained),
             ("others", "left out, because training neither saw them nor held them out", ~trained & ~held),
         ):
             if left.any():
-                source.notes.add(kind, f"records {what}; name a --split to measure on it", count=int(left.sum()))
+                source.notes.add(kind, f"records {what}; name a --split to include them", count=int(left.sum()))
         _note_unknown(source, kept, learners)
         return Chosen(source, kept, HELD_OUT)
     if asked:

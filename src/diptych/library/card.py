@@ -76,7 +76,7 @@ def _require_cosine(encoder: Encoder) -> None:
     if compares_by != "cosine":
         raise LibraryError(
             f"the model {encoder.name!r} was trained to compare by {compares_by}, a library ranks by cosine; "
-            'train it with similarity = "cosine", or measure it with `diptych eval`, which ranks by its own'
+            'train it with similarity = "cosine", or measure it with `diptych eval`, which ranks by the same'
         )
 
 

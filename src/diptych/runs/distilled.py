@@ -72,7 +72,7 @@ class DistilledRecipe(DualEncoderRecipe):
 
     def __init__(self, config: DistilledConfig, place: RunContext) -> None:
         if not config.teacher:
-            raise ConfigError("no teacher to distil from; name the folder of a cross-encoder as teacher (--teacher)")
+            raise ConfigError("no teacher to distil from; name the folder of a cross-encoder as teacher (--reranker)")
         self._any_data = config.any_data
         self._teacher = load_trained_cross_encoder(config.teacher, device=place.device)
         super().__init__(config.of_student(), place)

@@ -76,7 +76,9 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         if self.mined is not None:
             self.mined.check(training)
             if unmined := self.mined.unmined(training):
-                self.place.progress.say(f"{self.mined.path} does not name {unmined} of {training.records} records")
+                self.place.progress.say(
+                    f"{self.mined.path} has no negatives of {unmined} of {training.records} records"
+                )
         return training, validation
 
     def fit(self) -> Fitted:

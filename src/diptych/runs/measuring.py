@@ -126,7 +126,7 @@ def compare(
     if encoders:
         if source is None:
             each = named[min(encoders)][1]
-            raise ConfigError(f"{each} is no report file; to measure it as a model, give a source of pairs (--source)")
+            raise ConfigError(f"{each} is no report file; to measure it as a model, give a source of pairs")
         opened = open_any(source, dataclasses.replace(options, split=split or options.split))
         opened = untrained(opened, [_learner(encoder) for encoder in encoders.values()], progress=progress)
     reports = []

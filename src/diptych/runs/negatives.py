@@ -31,7 +31,7 @@ class MinedNegatives:
         if changed := self.hard.changed(dict(zip(training.keys, images, strict=True))):
             raise DataError(
                 f"{self.path} was mined from other images: those of {len(changed):,} of {training.records:,} training "
-                f"records have changed since (the first: {changed[0]}); mine again"
+                f"records have changed since (the first: {changed[0]}); run diptych data mine again"
             )
 
     def unmined(self, training: FeaturePairs) -> int:
@@ -48,6 +48,6 @@ class MinedNegatives:
         if not any(of):
             raise DataError(
                 f"{self.path} has no hard negatives among the {training.records} training records; "
-                "mine again from the same source and split, or with a wider --margin"
+                "run diptych data mine again on the same source and split, or with a wider --margin"
             )
         return HardNegatives(of, share)

@@ -84,7 +84,7 @@ def no_model(task: str) -> ServeError:
 def full_disk() -> ServeError:
     """The answer to a write for which there is no room."""
     return ServeError(
-        507, "disk_full", "the server's disk is full, so this was not kept; what was acknowledged before is",
+        507, "disk_full", "the server's disk is full, so this was not stored; everything acknowledged before is",
         "Searching goes on. Make room on the server's disk, then send it again.",
     )  # fmt: skip
 

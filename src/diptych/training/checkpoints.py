@@ -203,7 +203,7 @@ class Checkpoints:
             self._scaler.load_state_dict(found.facts["scaler"])
         state = RunState(**{key: found.facts[key] for key in asdict(RunState()) if key in found.facts})
         within = f", batch {state.batch} of epoch {state.epoch + 1}" if state.batch else ""
-        progress.say(f"going on after epoch {state.epoch}{within} of {self.folder}")
+        progress.say(f"continuing after epoch {state.epoch}{within} of {self.folder}")
         return state
 
     def _require_same_origin(self, facts: Mapping[str, Any]) -> None:

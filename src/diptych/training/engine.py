@@ -161,9 +161,9 @@ class Trainer:
             self._logger.close()
         if not state.best_epoch:
             raise DivergedError(
-                f"the validation score was no number in any of {state.epoch} epochs, so none is the best and no model "
-                f"was made; {self.folder / LAST} holds the last weights; look at what is validated on, or try a lower "
-                "learning_rate"
+                f"the validation score was not a number in any of {state.epoch} epochs, so none is the best and no "
+                f"model was made; {self.folder / LAST} holds the last weights; check the validation data, or try "
+                "a lower learning_rate"
             )
         self._checkpoints.load_best()
         return FitResult(
@@ -274,8 +274,8 @@ class Trainer:
             state.loss += value
         if self._scaler is not None and self._scaler.get_scale() < _SMALLEST_SCALE:
             raise DivergedError(
-                f"the gradient is no number at any scale in epoch {state.epoch + 1}; the last good checkpoint is kept "
-                f"in {self.folder}; try a lower learning_rate, or precision bf16-mixed"
+                f"the gradient is not a number at any scale in epoch {state.epoch + 1}; the last good checkpoint is "
+                f"kept in {self.folder}; try a lower learning_rate, or precision bf16-mixed"
             )
 
     def _write_line(self, state: RunState, step: int, losses: list[Tensor], norm: Tensor) -> None:
@@ -309,7 +309,7 @@ class Trainer:
             if not math.isfinite(score):
                 state.unscored += 1
                 self.progress.say(
-                    f"epoch {state.epoch}: the validation score is {score}, no number; this epoch cannot be the best"
+                    f"epoch {state.epoch}: the validation score is {score}, not a number; this epoch cannot be the best"
                 )
             elif score > state.best_score:
                 state.best_score, state.best_epoch = score, state.epoch

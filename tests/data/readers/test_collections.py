@@ -216,5 +216,5 @@ def test_an_id_of_two_images_and_unread_caption_files_of_coco_are_said(pictures)
         (folder / name).write_text(json.dumps({"images": images, "annotations": captions}))
     source = open_source(folder)
     assert [pair.id for pair in source] == ["0.jpg"]
-    assert [(one.name, one.detail) for one in source.skipped] == [("1.jpg", "id 1 is an earlier image's")]
+    assert [(one.name, one.detail) for one in source.skipped] == [("1.jpg", "id 1 is taken by an earlier image")]
     assert [note.examples for note in source.notes if note.kind == "unread_table"] == [("captions_val_de.json",)]

@@ -122,9 +122,9 @@ def test_without_the_program_the_error_says_how_to_install_it():
     ("body", "message"),
     [
         ("cat > /dev/null; echo 'out of rules' >&2; exit 3", "exit code 3: out of rules"),
-        ("cat > /dev/null", "broke off: 0 answers for 2 lines"),
-        ("cat > /dev/null; printf 'uno[]\\0'", "broke off: 1 answers for 2 lines"),
-        ("cat > /dev/null; printf 'uno[]\\0dos[]\\0tres[]\\0'", "broke off: 2 answers for 2 lines"),
+        ("cat > /dev/null", "stopped early: 0 answers for 2 lines"),
+        ("cat > /dev/null; printf 'uno[]\\0'", "stopped early: 1 answers for 2 lines"),
+        ("cat > /dev/null; printf 'uno[]\\0dos[]\\0tres[]\\0'", "stopped early: 2 answers for 2 lines"),
     ],
 )
 def test_a_program_that_breaks_off_is_a_data_error(program, body, message):

@@ -30,7 +30,7 @@ def draw(
     One row a text; the images of a column start from the same noise, so that the same words in several languages
     can be compared side by side. With --to a row goes from one text to the other in n steps of one noise. With
     --folder every image becomes a file of its own, written as it is made, however many there are; when it is
-    interrupted, the same command goes on.
+    interrupted, the same command continues.
 
     Examples:
         diptych generator draw "a red apple" -n 8 --seed 1 --out grid.png

@@ -24,7 +24,7 @@ def evaluate(
     options: Reading = SourceOptions(),
     common: Common = Common(),
 ) -> None:
-    """Measure a generator on held-out texts, with real images beside by the same rules.
+    """Measure a generator on held-out texts, and real images by the same rules for comparison.
 
     Fréchet and kernel distance, precision and recall, class score, R-precision, retrieval with the generated
     image, diversity, objects found, and how much looks copied from the training images; with 95% intervals.
@@ -40,7 +40,7 @@ def evaluate(
         diptych generator eval flickr8k/ --split val --generator images:made.jsonl --detector imagenet
 
     Args:
-        source: File or folder of pairs. Drawn are the texts of its split: val, else test, else all, without --split.
+        source: File or folder of pairs. The texts of its split are drawn: without --split val, else test, else all.
         out: Write the measures here as JSON; RUN/measures.json is where diptych generator report looks.
         markdown: Write the table here as Markdown.
     """

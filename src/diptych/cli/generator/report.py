@@ -42,7 +42,7 @@ def report(
 
     Args:
         run: Folder of a training run.
-        source: Source to measure on. Drawn are the texts of its split: val, else test, else all, without --split.
+        source: Source to measure on. The texts of its split are drawn: without --split val, else test, else all.
         out: The page; RUN/report.html when left out.
     """
     from diptych.inspection.generators import read_generator_report

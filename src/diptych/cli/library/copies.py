@@ -97,7 +97,7 @@ def reembed(
 ) -> None:
     """Give all images vectors of another model while the old ones serve, then switch in one step.
 
-    When it is interrupted or killed, the same command goes on. Programs that have the library open keep to the old
+    When it is interrupted or killed, the same command continues. Programs that have the library open keep to the old
     model until they open it again, which diptych serve does by itself; diptych library compact drops its vectors.
     Images whose files are gone or changed are listed, and nothing is switched, unless their thumbnails are allowed.
 

@@ -73,7 +73,7 @@ def make_emoji(folder: Path, settings: EmojiSettings = DEFAULTS, progress: Progr
     Raises DataError for a missing or broken package, ConfigError for a folder that holds something else.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SOURCE).is_file())):
-        raise ConfigError(f"{folder} holds something else; give a new folder, or one that this command made")
+        raise ConfigError(f"{folder} holds other files; give a new folder, or one that this command made")
     names_wanted = {vendor.package for vendor in VENDORS.values()} | {*CLDR, *INDEXES}
     packages = find_packages(settings.packages, names_wanted)
     vendors = vendors_for(settings.vendors, packages)
@@ -164,7 +164,7 @@ def _subgroups(packages: Mapping[str, NpmPackage]) -> dict[str, str]:
                 listed += [(entry["unified"], entry["subcategory"]) for entry in entries]
                 return {canonical(code): str(group) for code, group in listed}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise DataError(f"{packages[name].path}: its emoji.json is not what it was: {error!r}") from error
+                raise DataError(f"{packages[name].path}: its emoji.json has an unexpected form: {error!r}") from error
     return {}
 
 

@@ -85,7 +85,8 @@ class EmojiSettings:
     vendors: tuple[str, ...] = ()
     """Whose drawings: openmoji, google, twitter, fluent; all that are there when left out."""
     val_vendors: tuple[str, ...] = ()
-    """Make a judge's set: all emojis train, the held-out ones as `vendors` drew them; as these did, they validate."""
+    """Make a set for a judge: it trains on all emojis, on the held-out ones only as --vendors drew them; the held-out
+    ones as these vendors drew them are its validation."""
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     """Languages of names and keywords (ISO 639-1), or `all` that name at least nine emojis in ten."""
     classes: str = "category"
@@ -104,7 +105,7 @@ class EmojiSettings:
             if name not in VENDORS:
                 raise unknown("vendor", name, VENDORS)
         if both := sorted(set(self.vendors) & set(self.val_vendors)):
-            raise ConfigError(f"{both[0]} is both among the vendors and the val vendors; a judge needs two sets apart")
+            raise ConfigError(f"{both[0]} is in --vendors and in --val-vendors; name each vendor in one of them")
         if self.val_vendors and not self.vendors:
             raise ConfigError("--val-vendors needs --vendors: say whose drawings the judge learns from")
         if self.classes not in CLASSES:

@@ -143,7 +143,7 @@ def _decode_jpeg(data: bytes, image: ImageFile, name: str, at_least: int | None)
 def _check_scans(data: bytes, image: ImageFile, name: str) -> None:
     # inside compressed data every 0xFF is followed by 0x00 or a restart marker, so this counts scan headers
     if image.info.get("progressive") and data.count(b"\xff\xda") > _MAX_SCANS:
-        raise DataError(f"{name} is a JPEG of more than {_MAX_SCANS} scans, made to be slow", Reason.MALFORMED)
+        raise DataError(f"{name} is a JPEG of more than {_MAX_SCANS} scans, slow to decode", Reason.MALFORMED)
 
 
 @contextlib.contextmanager

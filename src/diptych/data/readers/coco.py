@@ -52,7 +52,7 @@ def read(reading: Reading) -> Iterator[Pair]:
     """
     files = find(reading.path)
     if not files:
-        raise DataError(f"{reading.path} has no captions_train2014.json or the like", Reason.MISSING)
+        raise DataError(f"{reading.path} has no file such as captions_train2014.json", Reason.MISSING)
     for file in sorted(files[0].parent.glob("captions_*.json")) if reading.path.is_dir() else ():
         if file not in files:
             reading.notes.name(
@@ -79,7 +79,9 @@ def _part(reading: Reading, file: Path) -> Iterator[Pair]:
         texts = captions.pop(str(record["id"]), None)
         if texts is None:
             again = str(record["id"]) in given
-            reading.skip(name, Reason.EMPTY_TEXT, f"id {record['id']} is an earlier image's" if again else "no caption")
+            reading.skip(
+                name, Reason.EMPTY_TEXT, f"id {record['id']} is taken by an earlier image" if again else "no caption"
+            )
             continue
         given.add(str(record["id"]))
         image = root.find_any(name, (f"{part}{year}/{name}", name))

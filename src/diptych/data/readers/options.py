@@ -1,4 +1,4 @@
-"""What a user may state about a source; what is not stated is found out from the source itself."""
+"""What a user may state about a source; what is not stated is detected from the source itself."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SPLITS = {
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """How to read a source of pairs. None means: found out from the source itself."""
+    """How to read a source of pairs. None means: detected from the source itself."""
 
     format: str | None = None
-    """Name of a reader, such as csv or webdataset; found out when left out."""
+    """Name of a reader, such as csv or webdataset; detected when left out."""
     image_column: str | None = None
     """Column (or JSON key) that holds the image: a path, or encoded bytes."""
     text_columns: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class SourceOptions:
     lang: str | None = None
     """Language (ISO 639-1, such as en) of texts whose source does not say it."""
     encoding: str | None = None
-    """Encoding of text files, such as windows-1252 or gb18030; UTF-8, or found out, when left out."""
+    """Encoding of text files, such as windows-1252 or gb18030; detected when left out."""
     extra_images: bool = False
     """Read masks, depth maps and their like beside an image (0.seg.png, a_mask.png) as images too."""
     images_root: Path | None = None

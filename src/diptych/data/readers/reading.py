@@ -46,7 +46,7 @@ class Reading:
             if not cleaned:
                 self.skip(where, Reason.EMPTY_TEXT, f"empty {field}")
             elif is_blank(cleaned):
-                self.skip(where, Reason.EMPTY_TEXT, f"{field} of invisible characters only")
+                self.skip(where, Reason.EMPTY_TEXT, f"{field} holds only invisible characters")
             elif not is_unicode(cleaned):
                 self.skip(where, Reason.BAD_ROW, f"{field} is not valid Unicode: {cleaned[:60]}")
             else:

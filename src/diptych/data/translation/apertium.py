@@ -85,7 +85,7 @@ class Apertium:
         found = parts[: len(lines)]  # at the end of the input, each stage of the pipe writes one zero more
         if len(found) < len(lines) or not all(part.endswith(_NOTHING) for part in found) or any(parts[len(lines) :]):
             answered = sum(part.endswith(_NOTHING) for part in found)
-            raise DataError(f"apertium {mode} broke off: {answered} answers for {len(lines)} lines")
+            raise DataError(f"apertium {mode} stopped early: {answered} answers for {len(lines)} lines")
         return [_out_of_stream(part, line) for part, line in zip(found, lines, strict=True)]
 
     def _run(self, arguments: Sequence[str], stream: bytes, seconds: float) -> bytes:

@@ -85,7 +85,7 @@ def measure_generated(
     Raises DataError when there are too few texts or readable images, ConfigError for a judge of another similarity.
     """
     if tools.judge is not None and tools.judge.compares_by != "cosine":
-        raise ConfigError(f"the judge {tools.judge.name} compares by {tools.judge.compares_by}; it must by the cosine")
+        raise ConfigError(f"the judge {tools.judge.name} compares by {tools.judge.compares_by}; expected the cosine")
     prompts = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")

@@ -141,7 +141,7 @@ class Indexer:
         if others and not (report.added or report.known or report.skipped):
             raise LibraryError(
                 f"the library {escape(str(folder))} holds {' and '.join(others)} and no image; tokens for "
-                "re-ranking are kept of images alone"
+                "re-ranking are kept for images only"
             )
         return replace(report, others=dict(others))
 

@@ -76,7 +76,7 @@ def _parsed(text: str) -> Any:
         tokens = _checked(_Tokenizer().tokenize(text))
         found = Parser().parse_into(exp.Condition, tokens, text)
     except UnicodeEncodeError as error:
-        raise FilterError("it has half a character, which no text can hold; write it in UTF-8") from error
+        raise FilterError("it has half a character (a lone surrogate); write it in UTF-8") from error
     except (ParseError, TokenError) as error:
         raise FilterError(_reason(error, text)) from error
     if len(found) != 1 or found[0] is None:
