@@ -19,7 +19,7 @@ class SoftHinge(Loss):
 
     def forward(self, embedded: Embedded) -> Tensor:
         """The mean over all negatives of a batch of pairs."""
-        scores = embedded.image @ embedded.text.T
+        scores = embedded.scores()
         return softplus(self.margin + scores - scores.diagonal()[:, None])[embedded.negatives()].mean()
 
 

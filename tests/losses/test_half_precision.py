@@ -51,3 +51,12 @@ def test_scores_are_widened_before_they_are_scaled(name: str, kind: torch.dtype)
     found = build("loss", Part(name, {"similarity": lambda image, text: scores}))(whole)
     wanted = build("loss", Part(name, {"similarity": lambda image, text: scores.float()}))(whole)
     assert float(found.detach()) == float(wanted.detach())
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_a_batch_gives_a_loss_of_ones_own_scores_of_32_bits(kind: torch.dtype) -> None:
+    whole = batch(kind)
+    with torch.autocast("cpu", dtype=kind):
+        scores = whole.scores()
+    assert scores.dtype is torch.float32
+    assert torch.equal(scores, cosine(whole.image, whole.text).float())

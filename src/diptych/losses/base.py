@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.shapes import Bool, Float, Int
+from diptych.core.similarity import Similarity, cosine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,10 @@ class Embedded:
     text: Float[Tensor, "b d"]  # L2-normalised
     owner: Int[Tensor, " b"]
     group: Int[Tensor, " b"] | None = None
+
+    def scores(self, similarity: Similarity = cosine) -> Float[Tensor, "b b"]:
+        """Similarity of image i and text j, in at least 32 bits also when the embeddings have 16."""
+        return widened(similarity(self.image, self.text))
 
     def siblings(self) -> Bool[Tensor, "b b"]:
         """True where row i and column j are different rows of the same record."""

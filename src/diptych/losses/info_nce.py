@@ -13,7 +13,7 @@ from diptych.core.checks import at_least, share
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
-from diptych.losses.base import Embedded, Loss, widened
+from diptych.losses.base import Embedded, Loss
 
 MAX_SCALE = 100.0  # 1 / temperature is kept below this, as CLIP does
 
@@ -58,7 +58,7 @@ class InfoNCE(Loss):
         """
         embedded.require_negatives("InfoNCE")
         siblings = embedded.siblings()
-        scores = widened(self.similarity(embedded.image, embedded.text)) * self.scale()
+        scores = embedded.scores(self.similarity) * self.scale()
         scores = scores.masked_fill(siblings, torch.finfo(scores.dtype).min)
         target = torch.arange(len(siblings), device=scores.device)
         return 0.5 * (self._direction(scores, siblings, target) + self._direction(scores.T, siblings, target))

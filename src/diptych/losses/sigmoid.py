@@ -14,7 +14,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
-from diptych.losses.base import Embedded, Loss, widened
+from diptych.losses.base import Embedded, Loss
 
 
 @register.loss("sigmoid")
@@ -45,7 +45,7 @@ class Sigmoid(Loss):
     def forward(self, embedded: Embedded) -> Float[Tensor, ""]:
         """The sum over texts, averaged over images. Raises ConfigError when every row comes from one record."""
         embedded.require_negatives("sigmoid")
-        scores = widened(self.similarity(embedded.image, embedded.text))
+        scores = embedded.scores(self.similarity)
         logits = scores * self.log_scale.exp() + self.bias
         negatives = embedded.negatives()
         right = functional.logsigmoid(torch.where(negatives, -logits, logits))

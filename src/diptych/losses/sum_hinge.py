@@ -8,7 +8,7 @@ from diptych.core.checks import positive
 from diptych.core.registry import register
 from diptych.core.shapes import Float
 from diptych.core.similarity import Similarity, similarity_of
-from diptych.losses.base import Embedded, Loss, widened
+from diptych.losses.base import Embedded, Loss
 
 
 @register.loss("sum_hinge")
@@ -47,7 +47,7 @@ def violations(
 
     The first matrix has images as rows and texts as negatives, the second texts as rows.
     """
-    scores = widened(similarity(embedded.image, embedded.text))
+    scores = embedded.scores(similarity)
     partner = scores.diagonal()[:, None]
     excluded = ~embedded.negatives()
 
