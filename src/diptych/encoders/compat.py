@@ -1,8 +1,8 @@
-"""One repair: PyPI's torchvision beside a CPU build of PyTorch.
+"""A repair that lets PyPI's torchvision be imported with a CPU build of PyTorch.
 
 The wheel's compiled operators are built for CUDA and do not load there, so importing torchvision
 stops at `operator torchvision::nms does not exist`. Declaring the two operators it registers fakes
-for is enough for transforms, models, timm and open_clip; `ops.nms` and `io.decode_jpeg` stay dead.
+for is enough for transforms, models, timm and open_clip; `ops.nms` and `io.decode_jpeg` do not work.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def trace(spec: GraphSpec) -> Graph:
     inputs = [spec.input] if isinstance(spec.input, str) else list(spec.input)
     names = [*inputs, *spec.outputs]
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter announces its successor
+        warnings.simplefilter("ignore")  # the exporter warns that a newer one exists
         torch.onnx.export(
             module,
             (spec.example,) if isinstance(spec.example, Tensor) else spec.example,

@@ -107,7 +107,7 @@ def _bound(graph: Graph, name: str, places: Mapping[str, tuple[int, int]]) -> by
     proto = onnx.ModelProto()
     proto.CopyFrom(graph.proto)
     widen = []
-    # an equal twin of another weight is stored, but the graph computes it from that one
+    # a duplicate of another weight is stored, but the graph uses that one
     needed = {name for node in proto.graph.node for name in node.input}
     needed -= {name for node in proto.graph.node for name in node.output}
     for key, value in graph.weights.items():

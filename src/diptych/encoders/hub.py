@@ -66,7 +66,7 @@ def weights_file(folder: Path, *names: str) -> Path | None:
 
 @contextlib.contextmanager
 def network(allow_download: bool | None = None) -> Iterator[None]:
-    """Close the hub's client while a model is built, unless downloads are allowed.
+    """Keep the hub's client offline while a model is built, unless downloads are allowed.
 
     Folders are resolved before, but the libraries sometimes ask the hub for more on their own.
     """

@@ -60,7 +60,7 @@ def state_fingerprint(module: torch.nn.Module) -> str:
 def shared(key: Hashable, make: Callable[[], Any]) -> Any:
     """One live object per key, so that the two towers of a CLIP model hold its weights once.
 
-    The object goes when the last tower that uses it does.
+    It is freed with the last tower that uses it.
     """
     with _lock:
         found = _live.get(key)

@@ -2,7 +2,8 @@
 
 A loss is registered by its name for configs (`@register.loss("info_nce")`); see `diptych.core.registry`. From Python
 its class is here too: `diptych.losses.InfoNCE(temperature=0.05)`. `info_nce`, `max_hinge`, `sum_hinge` and `sigmoid`
-are the usual ones; the others learn from classes, from a memory, or make towers alike.
+are the usual ones; the others learn from classes, from a queue of earlier
+embeddings, or bring the two modalities together.
 """
 
 from __future__ import annotations

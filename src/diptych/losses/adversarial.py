@@ -43,8 +43,8 @@ class AdversarialAlignment(Loss):
         dim: width of the embeddings.
         hidden: width of the hidden layer of each classifier.
         label_weight: weight of the label classifier; 0 is none.
-        gradient_penalty: weight of the penalty on a steep modality classifier; 0 is none. It also bounds the
-            pull on the towers, so beside a strong loss the whole needs a weight of tens.
+        gradient_penalty: weight of the penalty on a steep modality classifier; 0 is none. It also limits
+            the gradient that reaches the towers; beside a strong loss, give this loss a weight of 10 or more.
         classes: how many classes the labels have; needed for the label classifier only.
     """
 

@@ -18,7 +18,7 @@ class Combined(Loss):
     """L = sum_k w_k * L_k over the losses given by name.
 
     Instance discrimination with adversarial alignment is one such sum: the first keeps pairs apart, the
-    second makes the modalities one.
+    second mixes the modalities.
 
     Args:
         losses: by a name for the log, which has no dot in it.
@@ -73,7 +73,7 @@ def combined(parts: Sequence[Any], dim: int | None = None, classes: int | None =
             {name = "adversarial", weight = 0.1},
         ]}
 
-    Raises ConfigError for what is no such list.
+    Raises ConfigError for anything but such a list.
     """
     if not isinstance(parts, list | tuple):
         raise ConfigError(f"combined.parts must be a list of losses, found {parts!r}")

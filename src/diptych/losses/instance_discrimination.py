@@ -29,11 +29,11 @@ class InstanceDiscrimination(Loss):
     al. 2020 (arXiv 1911.05722), section 3.1; across two modalities: Morgado et al. 2021 (arXiv 2004.12943).
 
     A batch joins the queue after its loss is computed, in training mode only, and without gradient. The
-    queue is part of the state dict, so a resumed run goes on with the memory it had. While it is empty, in
+    queue is part of the state dict, so a resumed run continues with the same queue. While it is empty, in
     the first batch, the negatives are those of the batch.
 
-    What the queue holds was embedded by older weights. While the weights move fast, towers learn to move away
-    from their own past rather than to tell records apart, so the queue is left out for the first part of
+    What the queue holds was embedded by older weights. While the weights move fast, towers learn to differ from
+    their older embeddings rather than to tell records apart, so the queue is left out for the first part of
     training (as in XBM, Wang et al. 2020, arXiv 1912.06798, section 3.2: features must drift slowly first).
 
     Args:

@@ -1,4 +1,4 @@
-"""Matryoshka training: the first few dimensions of an embedding must do on their own."""
+"""Matryoshka training: the first few dimensions of an embedding must be useful on their own."""
 
 from __future__ import annotations
 

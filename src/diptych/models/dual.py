@@ -51,8 +51,8 @@ class DualEncoder(LoadedModel):
     def truncated(self, dims: int) -> DualEncoder:
         """The same model by the first `dims` dimensions of its embeddings, brought back to unit length.
 
-        Made for models trained with the matryoshka loss, whose first dimensions do on their own; others lose
-        more. Raises ConfigError for more dimensions than there are, or fewer than 1.
+        Made for models trained with the matryoshka loss, whose first dimensions are useful on their own;
+        others lose more. Raises ConfigError for more dimensions than there are, or fewer than 1.
         """
         if not 1 <= dims <= self.config.dim:
             raise ConfigError(f"dims must be from 1 to {self.config.dim}, the model's width; found {dims}")

@@ -1,4 +1,4 @@
-"""How near images are to those that a model was trained on, and a note where they are far.
+"""How near images are to those that a model was trained on, and a note when they are far from them.
 
 The training embeddings are summarised by the centres of a few clusters; an image's closeness is its cosine to the
 nearest centre. The threshold comes from held-out images of the same kind: of the sets of 20 held-out images, drawn at

@@ -75,7 +75,7 @@ class MLPHead(Head):
         dim: width of the shared space.
         hidden: width of the hidden layer.
         input_dropout: share of features dropped in training; with few pairs this is what keeps the
-            head from learning the training images by heart.
+            head from memorising the training images.
         dropout: share of hidden units dropped in training.
     """
 
@@ -127,7 +127,7 @@ class EnsembleHead(Head):
 
 @register.head("shared_layer")
 class SharedLayerHead(Head):
-    """The head of X-MRS: its last linear layer is one and the same for both modalities.
+    """The head of X-MRS: both modalities use the same last linear layer.
 
     Standardise → BatchNorm → Linear → tanh → **shared** Linear → own BatchNorm → tanh → L2-normalise.
     `share_layers` gives the layer of one head to the other. Source: X-MRS (arXiv 2012.01345), section 3.2.
@@ -158,7 +158,7 @@ class SharedLayerHead(Head):
 def share_layers(image: Head, text: Head) -> None:
     """Make both heads use the image head's last layer, where both are of the kind that shares it.
 
-    Of two ensembles each member shares with its like. Raises ConfigError when only one side is of that kind, the
+    Two ensembles share member by member. Raises ConfigError when only one side is of that kind, the
     layers differ in size, or the members in number.
     """
     ones, others = _members(image), _members(text)

@@ -35,7 +35,7 @@ class Side(nn.Module):
         return embedding
 
     def fit_statistics(self, sample: Shaped[Tensor, "n f"]) -> None:
-        """Fit the head's input standardisation, where what comes in means something before training."""
+        """Fit the head's input standardisation, unless its input is a network with random weights."""
         if self.network is None:
             self.head.fit_statistics(sample)
         elif self.network.pretrained:

@@ -1,4 +1,4 @@
-"""A saved dual encoder as an `nn.Module`, to go on with in one's own training loop."""
+"""A saved dual encoder as an `nn.Module`, for further training in a loop of one's own."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from diptych.training.objectives import Direct
 
 
 class AdversarialObjective:
-    """An objective whose loss is another network's from step to step.
+    """An objective that trains one of several networks in each step, by that network's own loss.
 
     Over several processes each compares the rows of its own part only, as `Direct` does.
 

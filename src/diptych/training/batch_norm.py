@@ -1,4 +1,4 @@
-"""Batch norms whose statistics are those of the whole batch, whichever process holds which rows.
+"""Batch norms whose statistics are those of the whole batch, over all processes.
 
 PyTorch's own SyncBatchNorm runs on GPUs only; this one runs wherever an all-reduce does.
 """

@@ -1,8 +1,8 @@
 """What a run keeps on disk to be resumed from.
 
 A checkpoint is one safetensors file, never a pickle: weights, averaged weights, optimiser moments and random states
-are tensors; everything else is JSON in the file's own header. One file means one atomic rename, so a checkpoint is
-whole, or it is the one before.
+are tensors; everything else is JSON in the file's own header. One file means one atomic rename, so after a kill there
+is either the new checkpoint or the one before, never a part of one.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Op
         index, _, name = key.partition("/")
         like = parameters[int(index)]
         if value.shape == like.shape:
-            # in memory as the weight lies (channels last, say): a fused step takes both as plain rows of numbers
+            # the same memory layout as the weight (such as channels last), which a fused step needs
             value = torch.empty_like(like, dtype=value.dtype, device="cpu").copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

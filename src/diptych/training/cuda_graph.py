@@ -40,8 +40,8 @@ class CudaGraphStep:
 
     One recording for each combination of shapes; what is recorded must not read numbers back from the GPU
     (ConfigError where it does).
-    Buffers and random generators are after a recording as they were before, so that a run which records again
-    (a resumed one) goes the same way.
+    Buffers and random generators are after a recording as they were before, so that a resumed run, which
+    records again, gives the same result.
 
     Args:
         step: a batch, a dataclass whose fields are tensors of fixed shapes or None -> loss, and numbers for the log.

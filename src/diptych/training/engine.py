@@ -71,7 +71,7 @@ class Trainer:
 
     Args:
         module: everything with weights to learn (heads, towers, the loss's own parameters). A submodule's
-            `learning_rate_scale` and `frozen_epochs` are heeded (see `optimisation`).
+            `learning_rate_scale` and `frozen_epochs` are respected (see `optimisation`).
         step: what is minimised: an `Objective`, or a function of batch rows -> mean loss, which becomes `Direct`.
         validate: -> numbers; the one called "score" decides which epoch is best (higher is better).
         order: which rows meet in which batch.
@@ -214,7 +214,7 @@ class Trainer:
     ) -> None:
         """One step of the optimiser; its line of the log and its checkpoint, where they are due."""
         step = self._step_of(state)
-        self._check(monitor, state)  # before the weights are touched, where looking costs nothing
+        self._check(monitor, state)  # before the weights change, where reading the losses costs nothing
         self.fabric.strategy.optimizer_step(self.optimiser)
         self.optimiser.zero_grad(set_to_none=True)
         if self._average:

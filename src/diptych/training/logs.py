@@ -135,7 +135,7 @@ class EpochLog:
 
 
 class StepLog:
-    """One line every few steps. Lines are appended without waiting for the disk: losing the last few is no harm.
+    """One line every few steps. Lines are appended without waiting for the disk; a crash may lose the last few.
 
     Args:
         folder: of the run.
@@ -167,7 +167,7 @@ def _step_of(line: bytes) -> float:
 
 
 def _tensorboard(folder: Path, step: int, progress: Progress) -> Any:
-    """A writer of event files in `folder/tensorboard`; None, and a word about it, without the package."""
+    """A writer of event files in `folder/tensorboard`; None without the package, which is said."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -44,9 +44,9 @@ class TwoSides(nn.Module):
             return torch.from_numpy(images_under_views(pairs, row, view)).to(device)
 
         def images(row: np.ndarray, view: np.ndarray) -> torch.Tensor:
-            # images that stand in the batch with several texts are embedded once; a few repeats are not worth sorting
+            # an image with several texts in the batch is embedded once, unless there are few such images
             distinct, first, place = np.unique(row * len(pairs.images) + view, return_index=True, return_inverse=True)
-            # a batch norm takes its statistics from the batch as it was drawn, so there nothing is left out
+            # a batch norm takes its statistics from the whole batch, so with one no row is left out
             if 2 * len(distinct) > len(row) or _learns_norms(self.image):
                 return cast(torch.Tensor, self.image(rows_of(row, view)))
             embedded: torch.Tensor = self.image(rows_of(row[first], view[first]))

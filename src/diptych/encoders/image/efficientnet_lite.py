@@ -3,7 +3,7 @@
 Liu, "Higher accuracy on vision models with EfficientNet-Lite", 2020. Lite0: 224 px, 4.7 M parameters;
 Lite1: 240 px, 5.4 M; Lite2: 260 px, 6.1 M. The features are the mean and the maximum over positions of
 stages 5, 6, 7 and the last convolution: for Lite0 2 * (112 + 192 + 320 + 1280) = 3808 numbers. Early
-stages keep what the classifier's layer forgets (texture, layout), which captions speak about.
+stages hold texture and layout, which captions mention and the last layer has lost.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ class EfficientNetLite2Stem(EfficientNetLite0Stem):
 
 @register.image_tower("efficientnet-lite0-maps", "feature maps of two depths, for cross-encoders")
 class EfficientNetLite0Maps(FlatMapsTower):
-    """Two depths of Lite0 as a frozen tower: what the cross-encoder looks at."""
+    """Maps of two depths of Lite0 as a frozen tower: the input of the cross-encoder."""
 
     _version, _suffix, _network = "maps-1", "-maps", Maps
 

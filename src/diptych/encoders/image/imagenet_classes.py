@@ -86,8 +86,8 @@ def last_means(features: Float[np.ndarray, "n f"]) -> Float32[np.ndarray, "n 128
 class ImageNetDetector:
     """Sees an object when one of its ImageNet categories is among the `top` likeliest of the whole image.
 
-    A classifier, no detector of places: it misses what is small or not the main thing. Its own share found on
-    real images is the ceiling, and is always reported beside.
+    It classifies whole images, so it misses objects that are small or not the main subject. The share that it finds
+    in real images is therefore reported beside each result, as the upper bound.
     """
 
     name = "ImageNet categories of EfficientNet-Lite0, top 5"

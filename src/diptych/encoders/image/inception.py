@@ -1,4 +1,4 @@
-"""Inception-v3 as FID, KID and IS ask for it, where `torch-fidelity` and its weights file are there.
+"""Inception-v3 as FID, KID and IS are defined by it. Needs `torch-fidelity` and its weights file.
 
 Nothing is downloaded: the file is `weights-inception-2015-12-05-6726825d.pth` of the torch-fidelity project.
 Only with that very file are the numbers called FID, KID and IS.
@@ -47,7 +47,7 @@ class Inception:
         try:
             torch.load(self._weights, map_location="cpu", weights_only=True)  # torch-fidelity itself would unpickle
             return make("inception", [str(FEATURES), "logits"], str(self._weights))
-        except Exception as error:  # a file that is none, or of another network: torch raises many kinds
+        except Exception as error:  # no weights, or of another network: torch raises many kinds
             raise ModelError(f"{self._weights} are not the weights of torch-fidelity's Inception: {error}") from error
 
     def extract(

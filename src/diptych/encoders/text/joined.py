@@ -1,4 +1,4 @@
-"""Several frozen text towers side by side: what one of them misses, another may know."""
+"""Several frozen text towers side by side; their features are concatenated."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from diptych.core.shapes import Float32
 class JoinedTextTower:
     """The features of several towers, each brought to unit length, one after the other.
 
-    `towers` are names of text towers ("use", "transformers:FOLDER"). It speaks the languages that all
-    of them do. Raises ConfigError for fewer than two.
+    `towers` are names of text towers ("use", "transformers:FOLDER"). Its languages are those that
+    all of them have. Raises ConfigError for fewer than two.
     """
 
     def __init__(self, towers: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class JoinedTextTower:
 
     @property
     def max_tokens(self) -> int | None:
-        """The first cut that any of them makes."""
+        """The smallest limit of any tower."""
         limits = [tower.max_tokens for tower in self._towers if tower.max_tokens is not None]
         return min(limits) if limits else None
 

@@ -1,4 +1,4 @@
-"""Token ids as a tower's rows: what text networks that are trained here start from.
+"""Token ids as a tower's rows: the input of the text networks that are trained here.
 
 A tokenizer is a frozen tower like any other: texts in, one row of ids each, cached by content. The
 network above it (`diptych.models.networks`) is what learns. Runs on the `tokenizers` package alone.

@@ -27,7 +27,7 @@ MAX_TOKENS = 512  # with the two markers at the ends; keeps the cost of one text
 _LONGEST_PIECE = 16  # characters; the vocabulary has none longer
 _CACHED_TEXTS = 16_384
 _CACHED_LENGTH = 1_000  # characters; longer texts are not worth their room in the cache
-_PREPARATION = 1  # raise when cleaning or cutting changes, so that libraries notice
+_PREPARATION = 1  # raise when cleaning or cutting changes, so that the fingerprint changes
 
 
 @register.text_tower("use", "16 languages, no PyTorch")

@@ -1,7 +1,7 @@
 """Load the Universal Sentence Encoder fast: no more of its tables than the texts at hand need.
 
-The package builds its tokenizer's table and unpacks all its weights in about 0.9 s, which a command-line
-search would feel. Here the first texts are tokenised without the table of prefixes, and of the embedding
+The package builds its tokenizer's table and unpacks all its weights in about 0.9 s, which would delay
+a command-line search. Here the first texts are tokenised without the table of prefixes, and of the embedding
 table (65 of 79 MB) only the rows that were asked for, and those before them in the file, are inflated; the
 most frequent pieces come first. Only for the version whose insides are known; any other is loaded by its own
 code.
@@ -167,7 +167,7 @@ class EmbeddingTable:
         return found
 
     def _fill(self, chunk: int, least: int) -> None:
-        """Inflate a chunk up to its row `least` and somewhat further, so that the calls get fewer."""
+        """Inflate a chunk up to its row `least` and somewhat further, so that there are fewer calls."""
         filled, source = self._filled[chunk], self._chunks[chunk]
         if least <= filled:
             return

@@ -103,7 +103,7 @@ class NeuralTranslator:
         require(self, source, target, self._choices())
         folder = self._folders.folder(source, target)
         if self._loaded is None or self._loaded[0] != folder:
-            self._loaded = None  # the model before is let go, so that one is in memory at a time
+            self._loaded = None  # frees the model before, so that one is in memory at a time
             self._loaded = (folder, self._load(folder))
         return by_lines(texts, self._lines(self._loaded[1], source, target))
 

@@ -1,4 +1,4 @@
-"""A pretrained cross-encoder of transformers through the same seam: BLIP's matching head, or BLIP's captioner.
+"""A pretrained cross-encoder of transformers with the same interface: BLIP's matching head, or its captioner.
 
 From a folder or the cache, offline unless allowed, never remote code. Li et al., "BLIP", arXiv 2201.12086.
 """

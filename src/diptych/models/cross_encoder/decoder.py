@@ -1,4 +1,4 @@
-"""A transformer decoder over packed words: no work is spent on padding, and all texts of an image share its keys.
+"""A transformer decoder over packed words: padding is not computed, and all texts of an image share its keys.
 
 `Layout` says where each of the n real words of all sequences is; linear layers see (n, w), and only
 the attentions spread the words over (sequences, longest).
@@ -86,7 +86,7 @@ class Layer(nn.Module):
     def attention(
         self, words: Float[Tensor, "n w"], layout: Layout, keys_values: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "b st r"]:
-        """What each word looks at, the mean over the heads: sums to 1 over the regions."""
+        """Attention of each word to the regions, the mean over the heads; it sums to 1 over the regions."""
         words = words + self._self_attend(self.self_norm(words), layout)
         return _weights(self._queries(self.cross_norm(words), layout), keys_values[0]).mean(1)
 

@@ -45,7 +45,7 @@ class Match:
 
 
 def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: str) -> Match:
-    """What each word of `text` looked at in the image, and how much the image helped with it.
+    """Which regions each word of `text` attends to, and how much likelier the image makes it.
 
     The attention is that of the last layer at the place where the word is about to be read, the mean over
     heads and both directions. Raises DataError for an image that cannot be read, or a text without words;
@@ -56,7 +56,7 @@ def explain_match(cross_encoder: TrainedCrossEncoder, image: ImageInput, text: s
 
 
 def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray, "1 r w"], text: str) -> Match:
-    """The same from the image's tokens."""
+    """As `explain_match`, from the image's tokens."""
     if len(tokens) != 1:
         raise DataError(f"found tokens of {len(tokens)} images, expected one")
     network, words = cross_encoder.network, cross_encoder.words
@@ -85,7 +85,7 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
 
 
 def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:
-    """A PNG: the image once a word, darkened where the word did not look, with the word and its gain below.
+    """A PNG: the image once a word, darkened where the word has little attention, with the word and its gain below.
 
     At most `across` of them in a row.
     """
@@ -99,7 +99,7 @@ def overlay(image: ImageInput, match: Match, *, across: int = _ACROSS) -> bytes:
     width = across * (_SIDE + _MARGIN) + _MARGIN
     sheet = PIL.Image.new("RGB", (width, down * (_SIDE + _CAPTION + _MARGIN) + _MARGIN), "white")
     pen = PIL.ImageDraw.Draw(sheet)
-    tiles = [(plain, f"h = {match.score:.1f}"), *((_lit(plain, one.regions), _label(one)) for one in match.words)]
+    tiles = [(plain, f"h = {match.score:.1f}"), *((_darkened(plain, one.regions), _label(one)) for one in match.words)]
     for number, (tile, label) in enumerate(tiles):
         left = _MARGIN + number % across * (_SIDE + _MARGIN)
         top = _MARGIN + number // across * (_SIDE + _CAPTION + _MARGIN)
@@ -114,12 +114,14 @@ def _label(one: WordMatch) -> str:
     return f"{one.word[:18]}  {one.gain:+.1f}"
 
 
-def _lit(
+def _darkened(
     plain: Float32[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "rows columns"]
 ) -> UInt8[np.ndarray, "s s 3"]:
-    """The image in the light of an attention map: full where it is strongest, a quarter where it is not."""
+    """The image darkened by an attention map: full brightness where it is strongest, a quarter where it is 0."""
     import PIL.Image
 
     strength = regions / max(float(regions.max()), 1e-9)
-    light = PIL.Image.fromarray((255 * strength).astype(np.uint8)).resize((_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC)
-    return (plain * (0.25 + 0.75 * np.asarray(light, dtype=np.float32)[..., None] / 255)).astype(np.uint8)
+    brightness = PIL.Image.fromarray((255 * strength).astype(np.uint8)).resize(
+        (_SIDE, _SIDE), PIL.Image.Resampling.BICUBIC
+    )
+    return (plain * (0.25 + 0.75 * np.asarray(brightness, dtype=np.float32)[..., None] / 255)).astype(np.uint8)

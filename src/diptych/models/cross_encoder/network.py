@@ -79,7 +79,7 @@ class CrossNetwork(nn.Module):
         return layout.spread(each[:, None]).reshape(inputs.shape)
 
     def attention(self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues) -> Float[Tensor, "b s t r"]:
-        """What each place of each sequence looks at in the last layer: the mean over heads, summing to 1."""
+        """Attention of each place to the regions in the last layer: the mean over heads, which sums to 1."""
         layout = Layout.of(inputs != PAD)
         words = self.decoder.start(inputs.flatten().index_select(0, layout.at), layout)
         *before, last = self.decoder.layers

@@ -1,4 +1,4 @@
-"""What the network may learn from: captioning, or the two losses it is compared with, on the same net."""
+"""Losses of the network: captioning, or one of the two that it is compared with."""
 
 from __future__ import annotations
 

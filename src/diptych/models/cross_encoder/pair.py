@@ -22,7 +22,7 @@ _RENAMED = {"fast": "dual_encoder", "slow": "cross_encoder", "fast_name": "dual_
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How the two scores of a pair go together, and how far they can be trusted."""
+    """How the scores of the two models are combined, and how they are calibrated."""
 
     dual_encoder: str  # fingerprints
     cross_encoder: str

@@ -1,6 +1,6 @@
 """Scores of images and texts by a trained network, batched so that nothing is computed twice.
 
-Keys and values of an image are made once for all its texts; texts of like length go together.
+Keys and values of an image are made once for all its texts; texts of similar length share a step.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Scorer:
         return found
 
     def _steps(self, order: np.ndarray, lengths: np.ndarray, images: int) -> list[np.ndarray]:
-        """Texts of like length in steps of bounded size."""
+        """Texts of similar length in steps of bounded size."""
         steps: list[list[int]] = [[]]
         for row in order:
             longest = lengths[row] + 1

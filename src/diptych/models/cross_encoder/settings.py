@@ -49,7 +49,7 @@ class ObjectiveSettings:
     label_smoothing: float = 0.1  # captioning
     margin: float = 0.2  # vse
     group: int = 8  # itm, vse: pairs among which the wrong partners are looked for
-    hardest: bool = True  # itm, vse: the hardest wrong partner alone; false: all of the group, which starts sooner
+    hardest: bool = True  # itm, vse: the hardest wrong partner alone; false: all of the group, quicker at first
 
     def __post_init__(self) -> None:
         if self.name not in OBJECTIVES:

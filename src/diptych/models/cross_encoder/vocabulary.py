@@ -32,7 +32,7 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, texts: Iterable[str], size: int) -> Vocabulary:
-        """WordPiece of up to `size` pieces, small letters, accents kept. Only ever from training texts."""
+        """WordPiece of up to `size` pieces, lower case, accents kept. Give it training texts only."""
         tokenizers = need("tokenizers", "the cross-encoder")
         normalizer = tokenizers.normalizers.BertNormalizer(strip_accents=False, lowercase=True)
         splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
@@ -100,7 +100,7 @@ class Vocabulary:
 def learn_pieces(counts: Mapping[str, int], size: int) -> list[str]:
     """Byte-pair merging over words by their counts, as WordPiece writes pieces ("##" inside a word).
 
-    The library's own trainers break ties by the order of a hash table, so that no two runs are alike; here
+    The library's own trainers break ties by the order of a hash table, so that two runs differ; here
     the more frequent pair goes first and, of equal ones, the first by the alphabet.
     """
     words = [[word[0], *(f"##{letter}" for letter in word[1:])] for word in sorted(counts)]

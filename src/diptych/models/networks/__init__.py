@@ -1,4 +1,4 @@
-"""Networks: the trained part between a frozen tower's rows and the head. One a file, registered by its name.
+"""Networks: the trained part between a frozen tower's rows and the head. Each is a file, registered by its name.
 
     tower (frozen, cached)  →  network (trained, optional)  →  head (trained)  →  the shared space
 

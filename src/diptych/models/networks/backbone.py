@@ -22,12 +22,12 @@ class Backbone(Network):
     Args:
         features: numbers in a row, which is size * size * 3.
         model: a timm name, "hf-hub:NAME" or a folder.
-        pretrained_weights: take its weights; without them it starts from random ones, whose features mean nothing
-            yet, so that the head is not standardised by them.
+        pretrained_weights: start from its weights; otherwise from random ones, and the head's input statistics are
+            not fitted on their features.
         rate: learning rate as a share of the head's.
         frozen_epochs: epochs in which the head learns alone (the warm-up freeze of VSE++).
-        frozen_norms: keep batch norms in evaluation mode, with the statistics they came with; left out, where there
-            are pretrained ones.
+        frozen_norms: keep batch norms in evaluation mode, with their pretrained statistics; when left out, true for
+            pretrained weights.
 
     Raises ConfigError when the rows are not square images, ModelError when the model is not here.
     """

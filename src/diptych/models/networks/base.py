@@ -15,11 +15,11 @@ from diptych.core.shapes import Bool, Float, Int, Shaped
 
 
 class Network(nn.Module):
-    """A tower's rows in, `dim` features a row out; the head takes it from there.
+    """Turns each of a tower's rows into `dim` features, which the head maps into the shared space.
 
-    `pretrained` says whether its features mean something before training, so that the head's input
-    statistics are worth taking. `learning_rate_scale` and `frozen_epochs` are read by the trainer: a
-    backbone learns more slowly than the head above it, and starts when the head has settled.
+    `pretrained` says whether its features are useful before training; only then are the head's input
+    statistics fitted on them. The trainer reads `learning_rate_scale` and `frozen_epochs`: a
+    backbone learns more slowly than the head above it, and starts some epochs later.
     """
 
     dim: int
@@ -71,7 +71,10 @@ def mask_of(ids: Int[Tensor, "b l"]) -> Bool[Tensor, "b l"]:
 
 
 def set_pace(network: Network, rate: float, frozen_epochs: int) -> None:
-    """Tell the trainer how a pretrained network learns. Raises ConfigError for impossible values."""
+    """Set what the trainer reads about a pretrained network: its share of the rate, and its frozen epochs.
+
+    Raises ConfigError for impossible values.
+    """
     if not 0 < rate <= 1:
         raise ConfigError(f"rate is a share of the head's learning rate, above 0 and at most 1; found {rate}")
     at_least("frozen_epochs", frozen_epochs, 0)

@@ -13,7 +13,7 @@ from diptych.models.networks.base import Network, set_pace
 
 @register.network("efficientnet_tail")
 class EfficientNetTail(Network):
-    """Fine-tuning the part of the backbone that matters, at a third of its cost.
+    """Fine-tunes the late stages of the backbone, at a third of the cost of the whole.
 
     Sits on the towers "efficientnet-lite0-stem" and "efficientnet-lite2-stem". Batch norms keep their
     ImageNet statistics.
@@ -39,7 +39,7 @@ class EfficientNetTail(Network):
         set_pace(self, rate, frozen_epochs)
 
     def train(self, mode: bool = True) -> EfficientNetTail:
-        """As usual, but the stages stay in evaluation mode, so their batch norms keep still."""
+        """As usual, but the stages stay in evaluation mode, so their batch norms keep their statistics."""
         super().train(mode)
         self.tail.eval()
         return self

@@ -22,7 +22,7 @@ _LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.1, "targets": ()}
 
 @register.network("transformers")
 class PretrainedText(Network):
-    """Token states of a transformers model, pooled; the whole of it learns, or LoRA's few weights alone.
+    """Token states of a transformers model, pooled; all weights are trained, or only the few of LoRA.
 
     Sits on the tower `{name = "tokens:NAME_OR_FOLDER"}` of the same model. LoRA (Hu et al. 2021, arXiv
     2106.09685) adds to each chosen linear layer W the product of two narrow matrices, W + alpha/rank * B A;
@@ -59,7 +59,7 @@ class PretrainedText(Network):
         self.body: Any = copy.deepcopy(load_hub_model(model, "cpu", None).module).train().requires_grad_(True)
         for name, parameter in self.body.named_parameters():
             if "pooler" in name.split("."):
-                parameter.requires_grad_(False)  # never read
+                parameter.requires_grad_(False)  # its output is not used
         if vocabulary > self.body.config.vocab_size:
             raise ConfigError(
                 f"the tower has {vocabulary} token ids, the model {model} only {self.body.config.vocab_size}; "
@@ -123,5 +123,5 @@ def _attention_layers(body: nn.Module) -> list[str]:
 
 
 def trainable(network: nn.Module) -> int:
-    """How many weights learn."""
+    """How many weights are trained."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

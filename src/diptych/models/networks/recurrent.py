@@ -65,7 +65,7 @@ class GRUText(Network):
 
 
 def reverse(ids: Int[Tensor, "b l"], lengths: Int[Tensor, " b"]) -> Int[Tensor, "b l"]:
-    """Each row's first `lengths` ids back to front; what comes after is of no meaning."""
+    """Each row's first `lengths` ids in reverse order; the rest of the row is undefined."""
     places = torch.arange(ids.shape[1], device=ids.device)[None, :]
     return ids.gather(1, (lengths[:, None] - 1 - places).clamp(min=0))
 
@@ -73,7 +73,7 @@ def reverse(ids: Int[Tensor, "b l"], lengths: Int[Tensor, " b"]) -> Int[Tensor, 
 def _final(gru: nn.GRU, vectors: Tensor, lengths: Tensor) -> Tensor:
     """The state after each row's last valid vector."""
     if is_tracing():
-        # The same numbers without packing, which has no place in an exported graph.
+        # The same numbers without packing, which cannot be exported.
         states: Tensor = gru(vectors)[0]
         return states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
     packed = pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)

@@ -14,7 +14,7 @@ from diptych.models.networks.base import Network, mask_of, trim_padding
 
 
 class Block(nn.Module):
-    """Self-attention and a feed-forward layer, each behind a LayerNorm and beside a shortcut (pre-norm)."""
+    """Self-attention and a feed-forward layer, each after a LayerNorm and with a residual connection (pre-norm)."""
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Which rows meet in which batch. Every order is a function of seed and epoch, so that a resumed run is exact.
 
 `TextBatches` shows every text once an epoch; `GroupedBatches` puts several texts of a record into one batch;
-`RandomBatches` draws records without end; `MixedBatches` makes some batches of one modality. `HardNegatives` brings
-records together that are hard to tell apart. All of them give `BatchRows`.
+`RandomBatches` draws records without end; `MixedBatches` makes some batches of one modality. `HardNegatives` puts
+records that are hard to tell apart into one batch. All of them give `BatchRows`.
 
 Nothing of an order is saved: a resumed run calls `epoch(number)` again and passes over the batches that its checkpoint
 counts (`Trainer._batches_left` in `training/engine.py`).

@@ -1,4 +1,4 @@
-"""Every text once an epoch, the texts of a record far apart, records that are hard for each other together."""
+"""Every text once an epoch, the texts of a record far apart, hard negatives near each other."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ class TextBatches:
     """Every text once an epoch, each with a random image of its record under a random view.
 
     An epoch is cut into c parts for a record with c texts; each part gets one of them. So two texts of a record
-    meet in a batch only where two such parts touch. A batch that holds a single record gets a row of another one from
-    the nearest batch that has two to spare. Where one record has nearly all texts, too many for a text of another
-    record in each batch, an epoch shows only as many of them as have such company, other ones in each epoch;
-    `left_out` is how many it leaves out.
+    meet in a batch only where two such parts touch. Every batch needs two records: one with a single record swaps a
+    row with the nearest batch that has at least two rows of other records. Where one record has so many texts that
+    the others' do not suffice for all batches, an epoch leaves some of its texts out, other ones in each epoch;
+    `left_out` is how many.
 
     Args:
         image_owner: record of each image, ascending.
@@ -192,8 +192,8 @@ class TextBatches:
 def _mix_single_records(batches: list[np.ndarray], owner: Int[np.ndarray, " m"]) -> list[np.ndarray]:
     """The same texts in batches of the same sizes, none of a single record alone.
 
-    Only such batches are changed, and those that a row is taken from. There is always one to take from where there
-    are as many texts of other records as batches.
+    Only such batches are changed, and those that they swap a row with. There is always one to swap with when there
+    are at least as many texts of other records as batches.
     """
     alone = [number for number, batch in enumerate(batches) if (owner[batch] == owner[batch[0]]).all()]
     for number in alone:

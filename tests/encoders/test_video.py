@@ -10,7 +10,7 @@ from diptych.data.video import VideoImage
 from diptych.encoders.fake import FakeImageTower, FakeMapTower
 from diptych.encoders.video import MeanPooledVideo, TokenSequenceVideo
 
-from ...videos import film
+from ..videos import film
 
 FRAMES = [np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8) for seed in range(5)]
 
