@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 
 from diptych.core.errors import ConfigError, DataError, LibraryError, LimitError
+from diptych.core.files import files_below
 from diptych.library import Library, NewItem, Prepared
 from diptych.library.store import lock as locks
 from diptych.library.store.lance import LanceStore
@@ -47,7 +48,7 @@ def test_the_name_of_an_upload_never_reaches_the_disk(library):
     bad = "../../../etc/passwd\x00\n<script>.png"
     (item,) = library.add([NewItem(png(RED), bad)]).items
     assert "\n" not in item.name
-    (file,) = library.uploads.files()
+    (file,) = files_below(library.uploads.folder)
     assert file == library.folder / "files" / item.content[:2] / f"{item.content}.png"
     assert library.original(item.id) == file
 
@@ -202,7 +203,7 @@ def test_purging_takes_files_and_thumbnails_that_nobody_needs(library, pictures,
     assert library.purge(days=1) == 0
     assert library.purge(0) == 2
     assert library.trash() == []
-    assert [file.stem for file in library.uploads.files()] == [shared.content]
+    assert [file.stem for file in files_below(library.uploads.folder)] == [shared.content]
     assert library.thumbnails.is_whole(shared.content)
     assert not library.thumbnails.path(alone.content).exists()
     assert (pictures / "red.png").exists()

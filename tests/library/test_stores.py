@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError
+from diptych.core.files import files_below
 from diptych.library import Library, NewItem
 from diptych.library.card import Card
 from diptych.library.maintenance import transfer
@@ -276,7 +277,7 @@ def test_a_library_is_the_same_on_every_store(library, encoder, pictures):
     assert library.verify().problems == ()
     library.delete([up.id])
     assert library.purge(0) == 1
-    assert list(library.uploads.files()) == []
+    assert list(files_below(library.uploads.folder)) == []
     library.compact()
     assert library.verify().problems == ()
     with pytest.raises(DataError, match="no image has the id"):

@@ -73,6 +73,19 @@ def locked(path: Path, when_waiting: Callable[[], None] = lambda: None) -> Itera
         yield
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file in a folder and the folders below it; none where there is no folder."""
+    return (Path(base, name) for base, _, names in os.walk(folder) for name in names)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make the files in a folder and the folders below it durable."""
+    for base, _, names in os.walk(folder):
+        for name in names:
+            fsync_file(Path(base, name))
+        fsync_folder(Path(base))
+
+
 def fsync_file(path: Path) -> None:
     """Make the content of a file that someone else wrote durable."""
     with path.open("rb") as stream:

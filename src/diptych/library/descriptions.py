@@ -43,10 +43,10 @@ def kept(new: Row, old: Row, *, source_speaks: bool) -> Row:
     if not old.said:
         merged = {key: now[key] or mine[key] for key in ("texts", "split", "group")}
         merged["meta"] = {**mine["meta"], **now["meta"]}
-        return _with(replace(new, title=old.title, said=None if merged == now else now), merged)
-    said = old.said
-    merged = {key: now[key] if mine[key] == said[key] else mine[key] for key in ("texts", "split", "group")}
-    merged["meta"] = _merged(now["meta"], mine["meta"], said["meta"])
+    else:
+        said = old.said
+        merged = {key: now[key] if mine[key] == said[key] else mine[key] for key in ("texts", "split", "group")}
+        merged["meta"] = _merged(now["meta"], mine["meta"], said["meta"])
     return _with(replace(new, title=old.title, said=None if merged == now else now), merged)
 
 
@@ -64,16 +64,9 @@ def filled(new: Row, old: Row) -> Row:
 
 def _merged(now: Mapping[str, Any], mine: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     changed = {key for key in mine.keys() | said.keys() if mine.get(key) != said.get(key)}
-    return {key: value for key, value in now.items() if key not in changed} | {
-        key: mine[key] for key in mine if key in changed
-    }
+    unchanged = {key: value for key, value in now.items() if key not in changed}
+    return unchanged | {key: value for key, value in mine.items() if key in changed}
 
 
 def _with(row: Row, description: Mapping[str, Any]) -> Row:
-    return replace(
-        row,
-        texts=tuple(description["texts"]),
-        split=description["split"],
-        group=description["group"],
-        meta=description["meta"],
-    )
+    return replace(row, **{**description, "texts": tuple(description["texts"])})

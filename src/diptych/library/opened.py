@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,13 +109,3 @@ def disk_errors(folder: Path) -> Iterator[None]:
             f"cannot write the library {escape(str(folder))}: {error.strerror or error}; "
             f"what was acknowledged is kept and can be searched: make room or fix the permissions, then run this again"
         ) from error
-
-
-def bytes_below(folder: Path) -> int:
-    """How much the files below a folder take."""
-    total = 0
-    for base, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += Path(base, name).stat().st_size
-    return total

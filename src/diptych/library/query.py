@@ -105,7 +105,7 @@ def _quoted(word: str) -> str:
     weight, _, rest = word.rpartition("*") if re.match(r"[\d.]+\*", word) else ("", "", word)
     mark = "'" if '"' in rest else '"'
     bare = not re.search(r"[\s\"']", rest) and os.path.isfile(os.path.expanduser(rest))  # noqa: PTH111, PTH113
-    return f"{weight}*" * bool(weight) + (rest if bare else f"{mark}{rest}{mark}")
+    return (f"{weight}*" if weight else "") + (rest if bare else f"{mark}{rest}{mark}")
 
 
 def parse(text: str, folder: Path | None = None) -> tuple[Term, ...]:

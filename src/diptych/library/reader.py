@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections import Counter
@@ -14,6 +15,7 @@ import numpy as np
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.file_names import escape, unescape
+from diptych.core.files import files_below
 from diptych.core.notes import Note
 from diptych.core.shapes import Float32
 from diptych.core.text import one_line
@@ -27,7 +29,7 @@ from . import query as queries
 from .card import LANCE
 from .embedding import checked
 from .items import Item, Page, Trashed, check_limit, no_item
-from .opened import Opened, bytes_below
+from .opened import Opened
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
 _SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
@@ -202,7 +204,7 @@ class Reader:
             dim=about.dim,
             created=about.created,
             version=opened.view.version or "",
-            bytes_on_disk=bytes_below(opened.folder),
+            bytes_on_disk=sum(map(_size, files_below(opened.folder))),
             columns=self.columns(),
             store=about.store,
         )
@@ -238,3 +240,10 @@ class Reader:
 
     def _location(self, path: str) -> str:
         return location(path, self._opened.folder)
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 when it was removed meanwhile."""
+    with contextlib.suppress(OSError):
+        return file.stat().st_size
+    return 0

@@ -8,7 +8,7 @@ new ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -63,17 +63,16 @@ class Relevance:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {name: vars(getattr(self, name)) for name in ("hit", "nothing")}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Relevance | None:
         """What `to_json` wrote, or None where nothing was fitted."""
         if not value:
             return None
-        parts = {}
-        for name in ("hit", "nothing"):
-            part = value[name]
-            parts[name] = Logistic(
-                tuple(part["weights"]), float(part["bias"]), tuple(part["mean"]), tuple(part["scale"])
+        return cls(
+            *(
+                Logistic(tuple(part["weights"]), float(part["bias"]), tuple(part["mean"]), tuple(part["scale"]))
+                for part in (value["hit"], value["nothing"])
             )
-        return cls(**parts)
+        )

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,10 +83,14 @@ class Reranker:
 
         Raises ConfigError where nothing was fitted.
         """
+        return self._relevance_of(text, h)[0]
+
+    def _relevance_of(self, text: str, h: Float[np.ndarray, " c"]) -> tuple[Float64[np.ndarray, " c"], float]:
+        """As `Relevance.of`. Raises ConfigError where nothing was fitted."""
         if self._relevance is None or self._prior is None:
             raise ConfigError("no probabilities were fitted for this pair; run diptych rerank fit")
         prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
-        return self._relevance.of(np.asarray(h, dtype=np.float64), prior, words)[0]
+        return self._relevance.of(np.asarray(h, dtype=np.float64), prior, words)
 
     def order(
         self,
@@ -128,37 +131,28 @@ class Reranker:
         `tokens` are those of the first candidates; what has none keeps its place behind them. Where relevance
         was fitted, their meta holds `probability` (the hit is right) and `nothing_matches` (of the query).
         """
-        found = self.order(text, tokens, np.array([hit.score for hit in candidates]), budget_ms)
-        said = self._said(text, found, candidates)
+        cosines = np.array([hit.score for hit in candidates])
+        found = self.order(text, tokens, cosines, budget_ms)
+        relevance = self._facts_of_relevance(text, found, cosines)
         hits = []
-        for rank, (place, score) in enumerate(zip(found.order, found.scores, strict=True)):
-            hit = candidates[int(place)]
-            if int(place) < found.count:
-                hit = dataclasses.replace(
-                    hit,
-                    score=float(score),
-                    scored_by=self.scored_by,
-                    meta={**hit.meta, "cosine": hit.score, **said(rank)},
-                )
-            hits.append(dataclasses.replace(hit, rank=rank))
+        for rank, place in enumerate(found.order.tolist()):
+            hit = replace(candidates[place], rank=rank)
+            if rank < found.count:
+                meta = {**hit.meta, "cosine": hit.score, **relevance[rank]}
+                hit = replace(hit, score=float(found.scores[rank]), scored_by=self.scored_by, meta=meta)
+            hits.append(hit)
         return hits
 
-    def _said(self, text: str, found: Reranked, candidates: Sequence[Hit]) -> Callable[[int], dict[str, float]]:
-        """What is known about the relevance of the hit at a rank."""
-        if self._relevance is None or self._prior is None or not found.count:
-            return _nothing_said
-        cosines = np.array([candidates[int(place)].score for place in found.order[: found.count]])
-        h = found.scores[: found.count].astype(np.float64) - self.beta * cosines
-        prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
-        probabilities, nothing = self._relevance.of(h, prior, words)
-        return lambda rank: {
-            "probability": round(float(probabilities[rank]), 4),
-            "nothing_matches": round(nothing, 4),
-        }
-
-
-def _nothing_said(_: int) -> dict[str, float]:
-    return {}
+    def _facts_of_relevance(
+        self, text: str, found: Reranked, cosines: Float[np.ndarray, " c"]
+    ) -> list[dict[str, float]]:
+        """What each re-ranked hit's meta says about its relevance, by rank; nothing where none was fitted."""
+        if not self.is_calibrated or not found.count:
+            return [{}] * found.count
+        first = found.order[: found.count]
+        h = found.scores[: found.count].astype(np.float64) - self.beta * cosines[first]
+        probabilities, nothing = self._relevance_of(text, h)
+        return [{"probability": round(one, 4), "nothing_matches": round(nothing, 4)} for one in probabilities.tolist()]
 
 
 def check_depth(rerank: int, budget_ms: float | None) -> None:

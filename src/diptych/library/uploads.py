@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
-from diptych.core.files import fsync_folder, write_bytes
+from diptych.core.files import files_below, fsync_folder, write_bytes
 from diptych.library.store.rows import OWNED, is_owned
 
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}
@@ -45,11 +44,7 @@ class Uploads:
         if is_owned(path):
             self.file(path).unlink(missing_ok=True)
 
-    def files(self) -> Iterator[Path]:
-        """Every file, leftovers of killed writes included."""
-        return (Path(base) / name for base, _, names in os.walk(self.folder) for name in names)
-
     def orphans(self, paths: Collection[str]) -> list[Path]:
         """Files that belong to none of these rows."""
         known = {self.file(path) for path in paths if is_owned(path)}
-        return [file for file in self.files() if file not in known]
+        return [file for file in files_below(self.folder) if file not in known]

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from diptych.core.files import files_below
 from diptych.library.store.where import Condition
 
 
@@ -42,7 +43,7 @@ def test_two_rows_for_one_path(filled):
 
 
 def test_thumbnails_that_went_are_cut_or_belong_to_nothing(filled):
-    thumbs = sorted(filled.thumbnails.files())
+    thumbs = sorted(files_below(filled.thumbnails.folder))
     thumbs[0].unlink()
     thumbs[1].write_bytes(thumbs[1].read_bytes()[:50])
     filled.thumbnails.write("f" * 32, b"x")
@@ -50,7 +51,7 @@ def test_thumbnails_that_went_are_cut_or_belong_to_nothing(filled):
     assert kinds(filled) == {"missing_thumb": 1, "damaged_thumb": 1, "orphan_thumb": 2}
     filled.compact()
     assert kinds(filled) == {}
-    assert sorted(filled.thumbnails.files()) == thumbs
+    assert sorted(files_below(filled.thumbnails.folder)) == thumbs
 
 
 def test_a_snapshot_that_lies(filled):
@@ -76,7 +77,7 @@ def test_repair_puts_right_all_that_it_can(filled):
         name: store.get(store.matching(Condition("name", "=", f"{name}.png")))[0] for name in ("red", "blue", "green")
     }
     store.write([replace(rows["blue"], vector=rows["blue"].vector * np.float32(3)), replace(rows["red"], id="f" * 16)])
-    thumbs = sorted(filled.thumbnails.files())
+    thumbs = sorted(files_below(filled.thumbnails.folder))
     thumbs[0].unlink()
     filled.thumbnails.write("f" * 32, b"x")
     (filled.folder / ".library.json.abc.tmp").write_bytes(b"{")

@@ -14,7 +14,6 @@ Rows and trash are of one version of the store.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -34,10 +33,10 @@ import safetensors.numpy
 from diptych.core.batched import batched
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
-from diptych.core.files import fsync_folder
-from diptych.core.fingerprint import LENGTH, of_file
+from diptych.core.files import fsync_folder, fsync_tree
+from diptych.core.fingerprint import of_file
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.shapes import Float32
+from diptych.core.shapes import Bool, Float32
 from diptych.core.version import __version__
 from diptych.library import card
 from diptych.library.card import LANCE, Card
@@ -45,7 +44,7 @@ from diptych.library.opened import Opened
 from diptych.library.store.places import open_place
 from diptych.library.store.protocol import Store
 from diptych.library.store.row_codec import STORED, from_cells
-from diptych.library.store.rows import TRASH_COLUMNS, Row, is_owned
+from diptych.library.store.rows import TRASH_COLUMNS, Row, content_of, is_owned
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -83,17 +82,13 @@ class _FolderSink:
     def add(self, name: str, source: bytes | Path) -> None:
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as original,
-            path.open("wb") as stream,
-        ):
-            shutil.copyfileobj(original, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        if isinstance(source, bytes):
+            path.write_bytes(source)
+        else:
+            shutil.copyfile(source, path)
 
     def close(self) -> None:
-        for base, _, _ in os.walk(self._folder):
-            fsync_folder(Path(base))
+        fsync_tree(self._folder)
 
 
 class _TarSink:
@@ -165,18 +160,16 @@ class _Exporting:
 
         They are read in one pass, so that a row is in exactly one of the two, also on a server without versions.
         """
-        live, trash = _RowFiles(self.add, "items", "vectors"), _RowFiles(self.add, "trash", "trash")
         columns = sorted(STORED - {"vector", "modified", "name", "folder", "suffix", "texts", "digest"})
+        live_columns = [name for name in columns if name not in TRASH_COLUMNS]
+        live = _RowFiles(self.add, live_columns, "items", "vectors")
+        trash = _RowFiles(self.add, columns, "trash", "trash")
         for block in progress.track(store.scan([*columns, "vector"], "all"), "exporting"):
-            vectors = block["vector"]
-            lines = [
-                dict(zip(columns, cells, strict=True)) for cells in zip(*(block[one] for one in columns), strict=True)
-            ]
-            trashed = np.array([line["deleted_at"] is not None for line in lines], dtype=bool)
-            live.take([_without_trash(line) for line in lines if line["deleted_at"] is None], vectors[~trashed])
-            trash.take([line for line in lines if line["deleted_at"] is not None], vectors[trashed])
-            for line in lines:
-                self._files(line["content"], line["path"])
+            trashed = np.array([one is not None for one in block["deleted_at"]], dtype=bool)
+            live.take(block, ~trashed)
+            trash.take(block, trashed)
+            for content, path in zip(block["content"], block["path"], strict=True):
+                self._files(content, path)
         live.close()
         trash.close()
         return live.count, trash.count
@@ -191,7 +184,7 @@ class _Exporting:
     def add(self, name: str, source: bytes | Path) -> None:
         """A file of the export, once."""
         if name not in self.noted:
-            noted = _Noted(len(source) if isinstance(source, bytes) else source.stat().st_size, _hash(source))
+            noted = _Noted(len(source) if isinstance(source, bytes) else source.stat().st_size, _content_of(source))
             self._sink.add(name, source)
             self.noted[name] = noted
 
@@ -199,8 +192,8 @@ class _Exporting:
 class _RowFiles:
     """The lines and vectors of live rows, or of those in the trash."""
 
-    def __init__(self, add: Callable[[str, bytes], None], lines: str, vectors: str) -> None:
-        self._add, self._lines_name, self._vectors_name = add, lines, vectors
+    def __init__(self, add: Callable[[str, bytes], None], columns: Sequence[str], lines: str, vectors: str) -> None:
+        self._add, self._columns, self._lines_name, self._vectors_name = add, columns, lines, vectors
         self._lines: list[bytes] = []
         self._waiting: list[np.ndarray[Any, Any]] = []
         self._shards = 0
@@ -209,9 +202,12 @@ class _RowFiles:
     def count(self) -> int:
         return len(self._lines)
 
-    def take(self, lines: Sequence[Mapping[str, Any]], vectors: Float32[np.ndarray, "n d"]) -> None:
-        self._lines += [(json.dumps(line, ensure_ascii=True) + "\n").encode() for line in lines]
-        self._waiting.append(vectors)
+    def take(self, block: Mapping[str, Any], chosen: Bool[np.ndarray, n]) -> None:
+        """Add the chosen rows of a block that `Store.scan` gave."""
+        for at in np.flatnonzero(chosen):
+            line = json.dumps({name: block[name][at] for name in self._columns}, ensure_ascii=True)
+            self._lines.append(f"{line}\n".encode())
+        self._waiting.append(block["vector"][chosen])
         while sum(map(len, self._waiting)) >= SHARD:
             joined = np.concatenate(self._waiting)
             self._shard(joined[:SHARD])
@@ -228,14 +224,8 @@ class _RowFiles:
         self._shards += 1
 
 
-def _without_trash(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: cell for name, cell in line.items() if name not in TRASH_COLUMNS}
-
-
-def _hash(source: bytes | Path) -> str:
-    if isinstance(source, Path):
-        return of_file(source)
-    return hashlib.blake2b(source, digest_size=LENGTH // 2).hexdigest()
+def _content_of(source: bytes | Path) -> str:
+    return of_file(source) if isinstance(source, Path) else content_of(source)
 
 
 # -- back again ------------------------------------------------------------------------------------
@@ -243,7 +233,7 @@ def _hash(source: bytes | Path) -> str:
 
 def check_export(source: Path, progress: Progress = SILENT) -> Exported:
     """Whether an export is whole: every file there, each with its size and hash. Raises LibraryError when not."""
-    with _opened(source) as folder:
+    with _as_folder(source) as folder:
         return _checked(folder, escape(str(source)), progress)[0]
 
 
@@ -259,7 +249,7 @@ def restore(
 
     source, folder = Path(source), Path(folder)
     shown = escape(str(folder))
-    with disk_errors(folder), _opened(source) as exported:
+    with disk_errors(folder), _as_folder(source) as exported:
         report, manifest = _checked(exported, escape(str(source)), progress)
         about = replace(_card(manifest, escape(str(source))), store=store, generation=0)
         about = replace(about, model=model or about.model)
@@ -285,19 +275,11 @@ def _fill(exported: Path, folder: Path, about: Card, progress: Progress, *, begu
         if (exported / name).is_dir():
             shutil.rmtree(folder / name, ignore_errors=True)
             shutil.copytree(exported / name, folder / name)
-            _flush(folder / name)
+            fsync_tree(folder / name)
     store = place.store()
     _write_rows(store, _rows(exported, "items", "vectors", about.dim), "importing items", progress)
     if (exported / "trash.jsonl").exists():
         _write_rows(store, _rows(exported, "trash", "trash", about.dim), "importing trash", progress)
-
-
-def _flush(folder: Path) -> None:
-    for base, _, names in os.walk(folder):
-        for name in names:
-            with (Path(base) / name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        fsync_folder(Path(base))
 
 
 def _write_rows(store: Store, rows: Iterator[Row], doing: str, progress: Progress) -> None:
@@ -320,7 +302,7 @@ def _rows(exported: Path, name: str, vectors_name: str, dim: int) -> Iterator[Ro
 
 
 @contextlib.contextmanager
-def _opened(source: Path) -> Iterator[Path]:
+def _as_folder(source: Path) -> Iterator[Path]:
     """The export as a folder; a tar is unpacked aside, its names checked first."""
     shown = escape(str(source))
     if source.is_dir():

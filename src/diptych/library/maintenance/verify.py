@@ -13,6 +13,7 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import unescape
+from diptych.core.files import files_below
 from diptych.core.shapes import Float32
 from diptych.library.opened import Opened
 from diptych.library.rendering.thumbnails import Thumbnails
@@ -52,7 +53,7 @@ def leftovers(opened: Opened) -> Iterator[Path]:
     """What killed processes left: half-written files, and snapshots that never became current."""
     for folder in (opened.folder, opened.snapshots.folder):
         yield from (path for path in sorted(folder.glob(".*.tmp")) if is_leftover(path))
-    yield from (path for path in opened.uploads.files() if is_leftover(path))
+    yield from (path for path in files_below(opened.uploads.folder) if is_leftover(path))
     yield from opened.snapshots.leftovers()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,10 +52,8 @@ def _tile(found: Tile, width: int) -> list[str]:
 
     lines: list[str] = []
     if found.thumbnail is not None:
-        try:
+        with contextlib.suppress(DataError):
             lines = half_blocks(decode(found.thumbnail), width)
-        except DataError:
-            lines = []
     hit = found.hit
     name = str(hit.meta.get("name") or hit.path or hit.id)
     caption = "".join(c if c.isprintable() else "?" for c in f"{hit.rank + 1:>2} {hit.score:.3f} {name}")

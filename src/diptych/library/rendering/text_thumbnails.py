@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import io
 import math
 from functools import cache
@@ -52,14 +54,8 @@ def fitted(text: str, font: Any, width: float) -> str:
     text = _drawable(text, font)
     if font.getlength(text) <= width:
         return text
-    low, high = 1, len(text)
-    while low < high:  # the longest that fits
-        keep = (low + high + 1) // 2
-        if font.getlength(_cut(text, keep)) <= width:
-            low = keep
-        else:
-            high = keep - 1
-    return _cut(text, low)
+    fitting = bisect.bisect_right(range(1, len(text)), width, key=lambda keep: font.getlength(_cut(text, keep)))
+    return _cut(text, max(1, fitting))  # the longest cut that fits
 
 
 def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
@@ -117,10 +113,8 @@ def _fonts(size: int) -> tuple[Any, ...]:
 
     found: list[Any] = []
     for name in _FONTS:
-        try:
+        with contextlib.suppress(OSError):
             found.append(ImageFont.truetype(name, size))
-        except OSError:
-            continue
     found.append(ImageFont.load_default(size))
     return tuple(found)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
+from diptych.core.files import files_below
 from diptych.library.store.protocol import Store, values
 
 SIZE = 256  # pixels, longer side
@@ -55,10 +56,6 @@ class Thumbnails:
         data = self.read(content)
         return data is not None and data.startswith(_START) and data.endswith(_END)
 
-    def files(self) -> Iterator[Path]:
-        """Every file in the thumbnail folder, leftovers of killed runs included."""
-        return (Path(base) / name for base, _, names in os.walk(self.folder) for name in names)
-
     def orphans(self, contents: Collection[str]) -> list[Path]:
         """Files that belong to none of these contents."""
-        return [path for path in self.files() if path.suffix != ".jpg" or path.stem not in contents]
+        return [path for path in files_below(self.folder) if path.suffix != ".jpg" or path.stem not in contents]
