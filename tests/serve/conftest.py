@@ -68,8 +68,7 @@ class Site:
     def app(self, **changes: Any) -> Application:
         generator = changes.pop("generator", None)
         settings = ServeSettings(**{"pressure": Pressure(decoders=1), **changes})
-        models = {self.encoder.fingerprint: self.encoder}
-        return create_app(settings, {"colours": self.folder}, models, generator=generator)
+        return create_app(settings, {"colours": self.folder}, [self.encoder], generator=generator)
 
 
 @pytest.fixture(scope="session")
@@ -213,7 +212,7 @@ class Setting:
         application = create_app(
             settings,
             {"shapes": self.folder},
-            {self.dual_encoder.fingerprint: self.dual_encoder},
+            [self.dual_encoder],
             cross_encoder=attached,
         )
         transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)

@@ -111,8 +111,8 @@ def test_two_models_of_one_name_are_told_apart_by_fingerprint(site, tmp_path, cl
     other = MOSAIC.MosaicEncoder("mosaic", seed=1)
     Library.create(tmp_path / "other", other)
     settings = ServeSettings(pressure=Pressure(decoders=1))
-    models = {one.fingerprint: one for one in (site.encoder, other)}
-    app = create_app(settings, {"colours": site.folder, "other": tmp_path / "other"}, models)
+    folders = {"colours": site.folder, "other": tmp_path / "other"}
+    app = create_app(settings, folders, [site.encoder, other])
 
     async def scenario() -> list[httpx.Response]:
         async with client_of(app) as client:

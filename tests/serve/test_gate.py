@@ -248,13 +248,13 @@ def test_a_request_past_its_deadline_is_a_503(ask, site) -> None:
 
 
 def test_a_defect_is_logged_under_its_request_id_and_told_without_a_path(ask, site, caplog, monkeypatch) -> None:
-    from diptych.serve.reading import Reader
+    from diptych.library import Library
 
     def broken(self):
         raise OSError(5, "Input/output error", str(site.folder))
 
     async def scenario(client):
-        monkeypatch.setattr(Reader, "columns", broken)
+        monkeypatch.setattr(Library, "columns", broken)
         return await client.get("/libraries/colours")
 
     with caplog.at_level(logging.ERROR, "diptych.serve"):

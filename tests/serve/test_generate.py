@@ -23,8 +23,7 @@ def draw(site, client_of):
     def asked(*bodies: dict[str, Any], **changes: Any) -> list[Any]:
         async def whole() -> list[Any]:
             settings = ServeSettings(pressure=Pressure(decoders=1), **changes)
-            models = {site.encoder.fingerprint: site.encoder}
-            application = create_app(settings, {"colours": site.folder}, models, generator=Waves())
+            application = create_app(settings, {"colours": site.folder}, [site.encoder], generator=Waves())
             async with client_of(application) as client:
                 answers = [await client.post("/generate", json=body) for body in bodies]
                 image = answers[0].json().get("images", [{}])[0].get("data")

@@ -154,7 +154,7 @@ def visit(browser: Any, folders: dict[str, Path]) -> Iterator[Any]:
         def opened(token: str | None = None, fragment: str = "", **options: Any) -> Visit:
             pressure = Pressure(decoders=1, in_flight=500, per_client=500)  # nobody types as fast as a test
             settings = ServeSettings(port=0, token=token, pressure=pressure)
-            server = stack.enter_context(running(create_app(settings, folders, {encoder.fingerprint: encoder})))
+            server = stack.enter_context(running(create_app(settings, folders, [encoder])))
             context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
             stack.callback(context.close)
             found = Visit(context.new_page(), server.url)

@@ -37,7 +37,7 @@ def looked(fitted) -> Iterator[Any]:
                     if cross_encoder
                     else {}
                 )
-                models = {fitted.dual_encoder.fingerprint: fitted.dual_encoder}
+                models = [fitted.dual_encoder]
                 servers[cross_encoder] = stack.enter_context(
                     running(create_app(settings, {"shapes": fitted.folder}, models, **more))
                 )

@@ -102,7 +102,7 @@ def test_pacmap_takes_the_place_of_pca_and_keeps_neighbours(tmp_path) -> None:
     vectors = normalise(rng.normal(size=(5, 16))[groups] + 0.15 * rng.normal(size=(300, 16)))
     mapper = Mapper("library", tmp_path)
     assert mapper.plan("1", lambda: snapshot(vectors)).method == "pca"
-    mapper.wait(240)
+    mapper._background.join(240)
     plan = mapper.plan("1", lambda: snapshot(vectors))
     assert plan.method == "pacmap"
     gaps = np.linalg.norm(plan.places[:, None] - plan.places[None], axis=2) + 9 * np.eye(300)

@@ -16,8 +16,8 @@ S = "/libraries/colours/search"
 
 
 def application(site, load):
-    models = {site.encoder.fingerprint: site.encoder}
-    return create_app(ServeSettings(pressure=Pressure(decoders=1)), {"colours": site.folder}, models, load=load)
+    settings = ServeSettings(pressure=Pressure(decoders=1))
+    return create_app(settings, {"colours": site.folder}, [site.encoder], load=load)
 
 
 async def until(client, condition) -> None:

@@ -66,12 +66,6 @@ def function_of(command: Command) -> Callable[..., Any]:
     return found
 
 
-def _version() -> str:
-    from diptych.core.version import __version__
-
-    return __version__
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; errors become one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -113,7 +107,9 @@ def _dispatch(arguments: list[str]) -> int:
         print(overview("", Group(ABOUT, TREE)))
         return 0
     if arguments == ["--version"]:
-        print(_version())
+        from diptych.core.version import __version__
+
+        print(__version__)
         return 0
     chain, entry = find(arguments)
     if isinstance(entry, Group):

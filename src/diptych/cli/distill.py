@@ -11,6 +11,7 @@ from diptych.data.readers import SourceOptions
 from .outputs import check_folder
 from .shared import Common, Fresh, ModelAddress, RerankerAddress, Settings, as_flags
 from .sources import Reading
+from .train import show_run
 
 
 def distill(
@@ -61,12 +62,6 @@ def distill(
         fresh=fresh,
         progress=common.progress(),
     )
-    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in run.scores.items())
-    common.show(
-        run.to_json(),
-        f"distilled on {run.records['train']} records; validation ({run.records['val']} records):\n{rows}\n"
-        f"model: {run.model_folder}\nnext: diptych rerank fit "
-        f"{' '.join([quote(source or settings.data.source), *as_flags(options)])} "
-        f"--model {quote(str(run.model_folder))} --reranker {quote(reranker)}",
-        run.notes,
-    )
+    pairs = " ".join([quote(source or settings.data.source), *as_flags(options)])
+    next_step = f"diptych rerank fit {pairs} --model {quote(str(run.model_folder))} --reranker {quote(reranker)}"
+    show_run(run, f"distilled on {run.records['train']} records", next_step, common)

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from diptych.data.readers import SourceOptions, open_source
+from diptych.data.readers import SourceOptions
 
 from .outputs import JSON, MARKDOWN, PNG, check_file, write
 from .shared import Common, ModelAddress
-from .sources import Reading, not_trained_on
+from .sources import Reading
 
 
 def evaluate(
@@ -65,7 +65,8 @@ def evaluate(
         sheet_queries: Which queries the sheet shows: drawn at random, or those found worst or best.
         sheet_count: How many queries of each direction the sheet shows.
     """
-    from diptych.inspection.measure import Task, measure
+    from diptych import runs
+    from diptych.inspection.measure import Task
     from diptych.models import load, require_cosine
 
     check_file(out, "--out", JSON, source)
@@ -77,8 +78,7 @@ def evaluate(
         require_cosine(encoder, "the retrieval sheet")
     if dims is not None:
         encoder = encoder.truncated(dims)
-    chosen = not_trained_on(open_source(source, options), [encoder], common)
-    measured = measure(encoder, chosen, task, progress=common.progress())
+    measured = runs.measured(encoder, source, task, options=options, progress=common.progress())
     report = measured.report
     write(out, report.to_json(ranks=True))
     write(markdown, report.table())

@@ -16,7 +16,7 @@ from diptych.library import Library, card
 from diptych.library.indexing import UNDONE, IndexReport
 
 from .outputs import check_folder
-from .shared import MOST_LISTED, Common, LibraryFolder, ModelAddress, RerankerAddress
+from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress, shortened
 
 _MODEL = """Dual encoder of a new library: a shipped model's name, or a model folder; base when left out. A library
 keeps to the model it was made with."""
@@ -197,9 +197,7 @@ def _described(report: IndexReport, library: Path) -> str:
         )
     if report.skipped:
         lines.append(f"skipped: {_reasons(report)}")
-        lines += [f"  {one.reason.value}: {_brief(one.name, one.detail)}" for one in report.skipped[:MOST_LISTED]]
-        if len(report.skipped) > MOST_LISTED:
-            lines.append(f"  and {len(report.skipped) - MOST_LISTED} more (all with --json)")
+        lines += shortened([f"  {one.reason.value}: {_brief(one.name, one.detail)}" for one in report.skipped])
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from diptych.core.notes import Note, notes_json
 from diptych.core.text import one_line, plain
 from diptych.core.types import Hit
 from diptych.data.image_inputs import SUFFIXES
-from diptych.library import Library
+from diptych.library import Library, card
 from diptych.library import query as queries
 from diptych.library.store import text_of
 
@@ -100,7 +100,7 @@ def search(
                 "only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms"
             )
         need("torch", "diptych search --rerank")
-    collection = _opened(library, model, needed=like is None)
+    collection = Library.open(library, model or (card.read(library).model if like is None else None))
     if is_reranked:
         found = _attach(collection, reranker, beta, common)
         rerank = rerank or (found.k if budget_ms is None else 0)
@@ -109,7 +109,9 @@ def search(
     if like is not None:
         hits = collection.like(like, k, where)
     elif by_generated is not None:
-        drawn = _drawn(by_generated, generator, common)
+        from diptych import synthesis
+
+        drawn = synthesis.load(generator).generate([by_generated] * _DRAWN, seed=common.seed or 0)
         hits = collection.search(_mean_vector(collection, drawn), k, where)
     else:
         asked = image if image is not None else text
@@ -157,20 +159,6 @@ def _sheet_file(preview: list[str] | None) -> tuple[Path | None, list[str]]:
     if not sys.stdout.isatty():
         raise ConfigError("--preview without a file needs a terminal; give it a name: --preview found.png")
     return None, preview
-
-
-def _opened(folder: Path, model: str | None, *, needed: bool) -> Library:
-    from diptych.library import card
-
-    about = card.read(folder)
-    return Library.open(folder, model or (about.model if needed else None))
-
-
-def _drawn(words: str, generator: str, common: Common) -> Any:
-    """Images of the words, uint8 (n, s, s, 3)."""
-    from diptych import synthesis
-
-    return synthesis.load(generator).generate([words] * _DRAWN, seed=common.seed or 0)
 
 
 def _mean_vector(collection: Library, images: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -14,7 +13,6 @@ from diptych.core.memory import share_arenas
 from .shared import Common, GeneratorAddress, RerankerAddress
 
 if TYPE_CHECKING:
-    from diptych.library import Encoder
     from diptych.serve.cross_encoder import ServedCrossEncoder
     from diptych.serve.generating import Generator
 
@@ -88,7 +86,6 @@ def serve(
     application = create_app(
         settings,
         folders,
-        models_of(folders),
         cross_encoder=_reranker(reranker, beta, common),
         generator=_generator(generator),
     )
@@ -126,18 +123,3 @@ def _generator(named: str | None) -> Generator | None:
     from diptych import synthesis
 
     return synthesis.load(named)
-
-
-def models_of(folders: dict[str, Path]) -> dict[str, Encoder]:
-    """The models of libraries, by fingerprint; each is loaded once. Raises LibraryError and ModelError."""
-    from diptych.library import card
-    from diptych.models import load
-
-    found: dict[str, Encoder] = {}
-    for folder in folders.values():
-        about = card.read(folder)
-        if about.fingerprint not in found:
-            model = load(about.model)
-            about.check(model, folder)
-            found[about.fingerprint] = model
-    return found

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -125,6 +125,12 @@ class RichProgress:
     def say(self, message: str) -> None:
         """One line on stderr."""
         PULSE.say(one_line(message))
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The first lines of a long list, and how many more --json has."""
+    more = len(lines) - MOST_LISTED
+    return [*lines[:MOST_LISTED], *([f"  and {more} more (all with --json)"] if more > 0 else [])]
 
 
 def as_flags(options: Any) -> list[str]:

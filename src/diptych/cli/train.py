@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from diptych.core.extras import need, needed_by
 from diptych.data.readers import SourceOptions
@@ -11,6 +13,9 @@ from diptych.data.readers import SourceOptions
 from .outputs import check_folder
 from .shared import Common, Fresh, Settings, as_flags
 from .sources import Reading
+
+if TYPE_CHECKING:
+    from diptych.runs import Run
 
 
 def train(
@@ -44,7 +49,6 @@ def train(
     """
     check_folder(out, "--out")
     from diptych import runs
-    from diptych.runs.reading import left_out
 
     with needed_by("diptych train"):
         settings = runs.read_config(config, set, common.seed)
@@ -65,16 +69,19 @@ def train(
         "generator": f'diptych generator draw "a red apple" --generator {model}',
         "cross-encoder": f"diptych rerank fit {measured_on} --model base --reranker {model}",
     }.get(run.kind, f"diptych eval {measured_on} --model {model}")
-    unmined = f"\n{run.unmined} records are not named in {settings.data.mined}" if run.unmined else ""
-    rows = "\n".join(f"  {name:10} {value:6.2f}" for name, value in run.scores.items())
-    skipped = f"\n{left_out(run.skipped)}" if run.skipped else ""
-    unscored = sum(fit.unscored for fit in run.fits)
-    if unscored:
-        skipped += f"\n{unscored} epochs had a validation score that was not a number, and could not be the best"
-    common.show(
-        run.to_json(),
-        f"trained on {run.records['train']} records; validation ({run.records['val']} records):\n"
-        f"{rows}{skipped}{unmined}\n"
-        f"model: {run.model_folder}\nnext: {next_step}",
-        run.notes,
-    )
+    more = [f"{run.unmined} records are not named in {settings.data.mined}"] if run.unmined else []
+    show_run(run, f"trained on {run.records['train']} records", next_step, common, more)
+
+
+def show_run(run: Run, done: str, next_step: str, common: Common, more: Iterable[str] = ()) -> None:
+    """What was `done` in a run, its scores, what was left out, where the model is, and the command to give next."""
+    from diptych.runs.reading import left_out
+
+    lines = [f"{done}; validation ({run.records['val']} records):"]
+    lines += [f"  {name:10} {value:6.2f}" for name, value in run.scores.items()]
+    if run.skipped:
+        lines.append(left_out(run.skipped))
+    if unscored := sum(fit.unscored for fit in run.fits):
+        lines.append(f"{unscored} epochs had a validation score that was not a number, and could not be the best")
+    lines += [*more, f"model: {run.model_folder}", f"next: {next_step}"]
+    common.show(run.to_json(), "\n".join(lines), run.notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .cross_encoder import ServedCrossEncoder
 from .fetching import Fetcher
 from .gate import Gate
 from .generating import Generator
-from .libraries import Loader, open_libraries
+from .libraries import Loader, ServedLibraries
 from .metrics import Metrics
 from .service import Service
 from .settings import ServeSettings
@@ -48,47 +48,37 @@ class Application:
     @asynccontextmanager
     async def running(self, *, warm: bool = True) -> AsyncIterator[Application]:
         """Started (with `warm`, so that the first request is as quick as the next), and closed afterwards."""
-        if warm:
-            await self.service.start()
-        try:
+        async with self.service.running(warm=warm):
             yield self
-        finally:
-            await self.service.close()
 
 
 def create_app(
     settings: ServeSettings,
     libraries: Mapping[str, Path],
-    models: Mapping[str, Encoder],
+    models: Sequence[Encoder] = (),
     *,
-    default: Encoder | None = None,
     fetcher: Fetcher | None = None,
     load: Loader | None = None,
     cross_encoder: ServedCrossEncoder | None = None,
     generator: Generator | None = None,
 ) -> Application:
-    """The application for libraries by name. `models` by fingerprint; `default` serves /v1 without a library.
+    """The application for libraries by name.
 
-    `load` gives the model of a library that was re-embedded, by the name in its card (`diptych.models.load`
-    by default); `cross_encoder` re-ranks, describes and explains; `generator` draws.
+    `models` are loaded already, of libraries or for /v1 alone; `load` gives any other by the name in a library's card
+    (`diptych.models.load` by default). `cross_encoder` re-ranks, describes and explains; `generator` draws.
 
-    Raises LibraryError when a folder is no library, KeyError when its model is not among `models`.
+    Raises LibraryError when a folder is no library, ModelError when its model cannot be loaded.
     """
     metrics = Metrics()
-    served = open_libraries(
-        libraries, models, default, settings.pressure, metrics, load=load, cross_encoder=cross_encoder
-    )
+    served = ServedLibraries(libraries, models, settings.pressure, metrics, load=load, cross_encoder=cross_encoder)
     return Application(Service(settings, served, metrics, fetcher, cross_encoder=cross_encoder, generator=generator))
 
 
 def _api(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        try:
+        async with service.running():
             yield
-        finally:
-            await service.close()
 
     api = FastAPI(
         title="Diptych", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan

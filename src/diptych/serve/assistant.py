@@ -1,13 +1,14 @@
 """Tools for assistants (Model Context Protocol): search a library, look at an image, add images.
 
-What may be added is named when the server starts; an assistant that was talked into reading other
-files gets a refusal. Deleting is for people.
+The folders that images may be added from are named when the server starts; any other path is refused, whatever an
+assistant was talked into. Assistants cannot delete.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.text import plain
-from diptych.core.types import Hit
 from diptych.core.version import __version__
 from diptych.library import Library
 from diptych.library import query as queries
@@ -63,24 +63,20 @@ class Tools:
             raise ToolError("expected either text or like")
         if not 1 <= k <= _MOST_HITS:
             raise ToolError(f"k is {k}; expected 1 to {_MOST_HITS}")
-        try:
+        with _told():
             if like:
                 hits = self._library.like(like, k, where or None)
             else:
                 hits = self._library.search(self._vector(text), k, where or None)
-        except DiptychError as error:
-            raise ToolError(str(error)) from error
         if where and not hits and not self._library.matching(where):
             return [{"note": self._library.nothing_passes(where)}]
-        return [_told(hit) for hit in hits]
+        return [{"id": hit.id, "score": round(hit.score, 4), "path": hit.path, **hit.meta} for hit in hits]
 
     def look(self, id: str) -> list[Any]:
         """The thumbnail of an image, and what is known about it."""
-        try:
+        with _told():
             item = self._library.get(id)
             data = self._library.thumbnail(id)
-        except DiptychError as error:
-            raise ToolError(str(error)) from error
         about = item.to_json()
         return [about] if data is None else [Image(data=data, format="jpeg"), about]
 
@@ -89,12 +85,10 @@ class Tools:
         from diptych.inspection.explanation import draw_explanation
         from diptych.inspection.occlusion import explain
 
-        try:
+        with _told():
             model = self._library.opened.required_model()
             shown, from_thumbnail = self._image(id)
             found = explain(model, shown, queries.check_text(text))
-        except DiptychError as error:
-            raise ToolError(str(error)) from error
         facts = {key: value for key, value in found.to_json().items() if key != "regions"}
         answer = {"id": id, "from_thumbnail": from_thumbnail, **facts}
         return [Image(data=draw_explanation(found), format="png"), answer]
@@ -114,11 +108,8 @@ class Tools:
         found = Path(path).expanduser().resolve()
         if not any(found.is_relative_to(folder) for folder in self._allowed):
             raise ToolError(f"{plain(path)[:200]} is outside {', '.join(map(str, self._allowed))}")
-        try:
-            with self._writing:
-                report = self._library.index([found])
-        except DiptychError as error:
-            raise ToolError(str(error)) from error
+        with _told(), self._writing:
+            report = self._library.index([found])
         answer = report.to_json()
         return {**answer, "skipped": answer["skipped"][:20], "skipped_in_all": len(report.skipped)}
 
@@ -131,5 +122,10 @@ class Tools:
         return model.encode_texts([checked])[0]
 
 
-def _told(hit: Hit) -> dict[str, Any]:
-    return {"id": hit.id, "score": round(hit.score, 4), "path": hit.path, **hit.meta}
+@contextmanager
+def _told() -> Iterator[None]:
+    """Our errors as those that an assistant is told, in one line."""
+    try:
+        yield
+    except DiptychError as error:
+        raise ToolError(str(error)) from error

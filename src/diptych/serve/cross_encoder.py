@@ -1,19 +1,17 @@
-"""What a cross-encoder adds to a library: a better order, relevance, captions, and which word looked where.
+"""What a cross-encoder adds to a library: a better order, relevance, captions, and which regions a word attends to.
 
-Everything here blocks, for milliseconds or seconds: it belongs into the slow_queue.
+Everything here blocks, for milliseconds or seconds: call it by way of `Service.slow_queue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from diptych.core.errors import LibraryError, ModelError
-from diptych.core.protocols import CrossEncoder, Preprocess
-from diptych.core.shapes import Float16, Float32, UInt8
-from diptych.core.types import Hit
+from diptych.core.protocols import CrossEncoder
+from diptych.core.shapes import Float16, UInt8
 from diptych.library import Library
 from diptych.library.tokens import TokenStore
 
@@ -24,27 +22,17 @@ class ServedCrossEncoder:
     """A loaded cross-encoder. `beta` is a weight of one's own for the cosine, instead of what was fitted."""
 
     def __init__(self, cross_encoder: CrossEncoder, beta: float | None = None) -> None:
-        self.model, self._beta = cross_encoder, beta
+        self.model: Any = cross_encoder  # a TrainedCrossEncoder wherever `describes` holds
+        self._beta = beta
         objective = getattr(getattr(getattr(cross_encoder, "config", None), "objective", None), "name", None)
         self.describes = objective == "captioning"  # only these can write captions and give a word's attention
-
-    @property
-    def name(self) -> str:
-        """What the API calls it."""
-        return self.model.name
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """How images must be prepared for `tokens`."""
-        return self.model.preprocess
 
     def attach(self, library: Library) -> bool:
         """Let a library be re-ranked. False, with a line in the log, when nothing was fitted for its model."""
         from diptych.runs.reranking import reranker
 
-        cross_encoder: Any = self.model
         try:
-            library.attach(reranker(library.card.fingerprint, cross_encoder, beta=self._beta, named=library.card.model))
+            library.attach(reranker(library.card.fingerprint, self.model, beta=self._beta, named=library.card.model))
         except (ModelError, LibraryError) as error:
             log.warning("%s cannot be re-ranked: %s", library.folder.name, error)
             return False
@@ -64,7 +52,8 @@ class ServedCrossEncoder:
                 return store.get([content])
         if pixels is None:
             raise ValueError("neither tokens nor pixels")
-        return self.model.encode_pixels(pixels[None])
+        tokens: Float16[np.ndarray, "1 r w"] = self.model.encode_pixels(pixels[None])
+        return tokens
 
     def keep(self, library: Library, content: str, pixels: UInt8[np.ndarray, "s s 3"]) -> None:
         """Keep the tokens of a new image, so that it can be re-ranked."""
@@ -72,27 +61,15 @@ class ServedCrossEncoder:
         if content not in store:
             store.keep(content, self.model.encode_pixels(pixels[None])[0])
 
-    def reordered(
-        self, library: Library, text: str, hits: Sequence[Hit], depth: int, budget: float | None
-    ) -> list[Hit]:
-        """The hits in the cross-encoder's order, the first `depth` of them."""
-        return library.reordered(text, hits, rerank=depth, budget_ms=budget)
-
     def describe(self, tokens: Float16[np.ndarray, "1 r w"], decode: str, seed: int) -> tuple[str, float]:
         """A caption and its log-likelihood."""
         from diptych.models.cross_encoder.captions import DecodingSettings, describe
 
-        cross_encoder: Any = self.model
-        (caption,) = describe(cross_encoder.scorer, tokens, DecodingSettings(decode, seed=seed))
+        (caption,) = describe(self.model.scorer, tokens, DecodingSettings(decode, seed=seed))
         return caption.text, caption.log_likelihood
 
     def explain(self, tokens: Float16[np.ndarray, "1 r w"], text: str) -> Any:
         """A Match: the regions that each word attends to. Raises DataError for a text without words."""
         from diptych.models.cross_encoder.explain import explain_tokens
 
-        cross_encoder: Any = self.model
-        return explain_tokens(cross_encoder, tokens, text)
-
-    def scores(self, tokens: Float16[np.ndarray, "n r w"], text: str) -> Float32[np.ndarray, n]:
-        """How likely the text is with each image."""
-        return self.model.score(tokens, text)
+        return explain_tokens(self.model, tokens, text)

@@ -30,7 +30,7 @@ WHAT_CAME = "what was sent"  # in messages about an image without a name
 class Decoded:
     """An image after decoding."""
 
-    pixels: UInt8[np.ndarray, "s s 3"] | None  # as the model wants them; None when no model was named
+    pixels: UInt8[np.ndarray, "s s 3"]  # as the model wants them; 0 by 0 when no model was named
     thumb: bytes  # JPEG, freshly encoded
     width: int  # pixels of the full image, upright
     height: int
@@ -148,9 +148,8 @@ def _decoded(answered: tuple[dict[str, object], bytes, bytes], preprocess: Prepr
     header, pixels, thumb = answered
     if "reason" in header:
         raise DataError(str(header["message"]), Reason(str(header["reason"])))
-    shaped = None
-    if preprocess is not None:
-        shaped = np.frombuffer(pixels, dtype=np.uint8).reshape(preprocess.size, preprocess.size, 3)
+    side = 0 if preprocess is None else preprocess.size
+    shaped = np.frombuffer(pixels, dtype=np.uint8).reshape(side, side, 3)
     return Decoded(shaped, thumb, int(str(header["width"])), int(str(header["height"])))
 
 

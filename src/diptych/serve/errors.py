@@ -19,24 +19,15 @@ from diptych.core.errors import ConfigError, DataError, DiptychError, LibraryErr
 
 log = logging.getLogger("diptych.serve")
 
-STATUS_OF_REASON: dict[Reason, int] = {
-    Reason.NOT_AN_IMAGE: 415,
-    Reason.TRUNCATED: 422,
-    Reason.TOO_LARGE: 413,
-    Reason.MALFORMED: 422,
-    Reason.BAD_ASPECT: 422,
-    Reason.EMPTY_TEXT: 422,
-    Reason.MISSING: 404,
-    Reason.NO_IMAGE: 422,
-    Reason.BAD_ROW: 422,
-}
-_HINT_OF_REASON: dict[Reason, str] = {
-    Reason.NOT_AN_IMAGE: "Send a JPEG, PNG, WebP, GIF, BMP or TIFF image.",
-    Reason.TRUNCATED: "The file ends early or is damaged: send it again.",
-    Reason.TOO_LARGE: "Send a smaller image.",
-    Reason.MALFORMED: "Save the image again with another program, then send it.",
-    Reason.BAD_ASPECT: "Cut the image into pieces that are less long and thin.",
-    Reason.EMPTY_TEXT: "Send some words.",
+# the status and the hint for an image or a text that cannot be used; 422 without a hint for any other reason
+_OF_REASON: dict[Reason, tuple[int, str]] = {
+    Reason.NOT_AN_IMAGE: (415, "Send a JPEG, PNG, WebP, GIF, BMP or TIFF image."),
+    Reason.TRUNCATED: (422, "The file ends early or is damaged: send it again."),
+    Reason.TOO_LARGE: (413, "Send a smaller image."),
+    Reason.MALFORMED: (422, "Save the image again with another program, then send it."),
+    Reason.BAD_ASPECT: (422, "Cut the image into pieces that are less long and thin."),
+    Reason.EMPTY_TEXT: (422, "Send some words."),
+    Reason.MISSING: (404, ""),
 }
 RETRY_SECONDS = 1
 _OPENAI = "/v1/"
@@ -105,8 +96,8 @@ def of(error: DiptychError) -> ServeError:
     if isinstance(error, ServeError):
         return error
     if isinstance(error, DataError):
-        status = STATUS_OF_REASON.get(error.reason, 422)
-        return ServeError(status, error.reason.value, str(error), _HINT_OF_REASON.get(error.reason, ""))
+        status, hint = _OF_REASON.get(error.reason, (422, ""))
+        return ServeError(status, error.reason.value, str(error), hint)
     if isinstance(error, LimitError):
         return ServeError(422, "over_limit", str(error), "Ask for less.")
     if isinstance(error, ConfigError):
@@ -148,26 +139,21 @@ def response(
 def install(app: FastAPI) -> None:
     """Every error of the application becomes such an answer."""
 
-    async def diptych_error(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, DiptychError)
-        return response(of(error), _id(request), path=request.url.path)
+    async def answered(request: Request, error: Exception) -> JSONResponse:
+        headers: Mapping[str, str] | None = None
+        if isinstance(error, DiptychError):
+            answer = of(error)
+        elif isinstance(error, RequestValidationError):
+            answer = _of_validation(error)
+        elif isinstance(error, HTTPException):
+            answer = _of_http(error, request)
+            headers = {"Allow": _methods_of(request)} if error.status_code == 405 else error.headers
+        else:
+            answer = internal(error, _id(request))
+        return response(answer, _id(request), headers, path=request.url.path)
 
-    async def http_error(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        headers = {"Allow": _methods_of(request)} if error.status_code == 405 else error.headers
-        return response(_of_http(error, request), _id(request), headers, path=request.url.path)
-
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        return response(_of_validation(error), _id(request), path=request.url.path)
-
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return response(internal(error, _id(request)), _id(request), path=request.url.path)
-
-    app.add_exception_handler(DiptychError, diptych_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unexpected)
+    for kind in (DiptychError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answered)
 
 
 def internal(error: BaseException, request_id: str) -> ServeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,15 +12,13 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float16, UInt8
 from diptych.data.images import decode
-from diptych.library import RowFacts
+from diptych.library import Library, RowFacts
 
 from . import errors
 from .cross_encoder import ServedCrossEncoder
-from .decoding import Decoded
 from .errors import ServeError
 from .generating import png_uri
 from .libraries import ServedLibrary
-from .reading import original
 from .schemas import ATTENTION, OCCLUSION, By, Why, WhyWord
 from .service import Service
 
@@ -42,22 +41,19 @@ async def prepared(service: Service, served: ServedLibrary, about: RowFacts, pre
     """An image of a library, from its file; from its thumbnail where that is gone, changed, or inside another."""
     limit = service.settings.limits.images.max_bytes
     try:
-        data = await served.read(original, about, limit)
-        return _as_prepared(await service.decoders.decode(data, preprocess, _LONGEST), from_thumbnail=False)
+        data = await served.original(about, limit)
+        decoded = await service.decoders.decode(data, preprocess, _LONGEST)
+        return PreparedImage(decoded.pixels, decoded.thumb, from_thumbnail=False)
     except DataError as error:  # the thumbnail may be readable all the same
         errors.log.warning("an image of %s is explained by its thumbnail: %s", served.name, error)
     except ServeError as error:
         if error.code != "no_file":
             raise
-    thumb = await served.read(served.reader.thumbnail, about.content)
+    thumb = await served.thumbnail(about.content)
     if thumb is None:
         raise ServeError(404, "no_file", "the file of this image is not there any more, nor is its thumbnail")
-    return _as_prepared(await service.decoders.decode(thumb, preprocess, _LONGEST), from_thumbnail=True)
-
-
-def _as_prepared(decoded: Decoded, *, from_thumbnail: bool) -> PreparedImage:
-    assert decoded.pixels is not None
-    return PreparedImage(decoded.pixels, decoded.thumb, from_thumbnail)
+    decoded = await service.decoders.decode(thumb, preprocess, _LONGEST)
+    return PreparedImage(decoded.pixels, decoded.thumb, from_thumbnail=True)
 
 
 def cross_encoder_of(service: Service, task: str) -> ServedCrossEncoder:
@@ -74,19 +70,18 @@ async def why(
 
     Raises ServeError(404) for an image or model that is not there, DataError for a text without words.
     """
-    about = await served.read(served.reader.about, identifier)
+    about = await served.about(identifier)
     if "record" in about.meta and about.meta.get("width") is None:
         raise ServeError(422, "no_image", "this library holds texts; only images can be explained")
     cross_encoder = cross_encoder_of(service, "say which regions a word attends to") if by == ATTENTION else None
     model = served.embedder.model if cross_encoder is None else cross_encoder.model
-    preprocess = served.embedder.model.preprocess if cross_encoder is None else cross_encoder.preprocess
-    image = await prepared(service, served, about, preprocess)
+    image = await prepared(service, served, about, model.preprocess)
     key = (model.fingerprint, about.content, about.meta.get("name"), image.from_thumbnail, text, draw)
 
     def work() -> tuple[Why, bytes]:
         if cross_encoder is None:
             return _by_occlusion(served, about, image, text, draw=draw)
-        return _by_attention(cross_encoder, served, about, image, text, draw=draw)
+        return _by_attention(cross_encoder, served.library, about, image, text, draw=draw)
 
     return await service.slow_queue.remembered(key, work)
 
@@ -101,29 +96,23 @@ def _by_occlusion(
     model = served.embedder.name
     found = explain(served.embedder.model, image.pixels, text, grid=_GRID, window=_WINDOW)
     regions = found.word_regions if len(found.words) > 1 else found.regions[None]
-    words = list(map(_word, found.words, map(float, found.word_drops), regions))
+    words = zip(found.words, found.word_drops, regions, strict=True)
     why = _why(OCCLUSION, model, "cosine", text, found.score, words, image)
     title = f"{about.meta.get('name') or 'image'}, by {model}"
     return why, draw_explanation(found, title) if draw else b""
 
 
 def _by_attention(
-    cross_encoder: ServedCrossEncoder,
-    served: ServedLibrary,
-    about: RowFacts,
-    image: PreparedImage,
-    text: str,
-    *,
-    draw: bool,
+    cross_encoder: ServedCrossEncoder, library: Library, about: RowFacts, image: PreparedImage, text: str, *, draw: bool
 ) -> tuple[Why, bytes]:
     """By the cross-encoder's attention (`diptych explain --by attention`)."""
     from diptych.models.cross_encoder.explain import overlay
 
-    match = cross_encoder.explain(cross_encoder.tokens(served.library, about.content, image.pixels), text)
+    match = cross_encoder.explain(cross_encoder.tokens(library, about.content, image.pixels), text)
     if not match.words:
         raise DataError("the text has no words that the model knows", Reason.EMPTY_TEXT)
-    words = [_word(one.word, one.gain, one.regions) for one in match.words]
-    why = _why(ATTENTION, cross_encoder.name, "nats", text, match.score, words, image)
+    words = ((one.word, one.gain, one.regions) for one in match.words)
+    why = _why(ATTENTION, cross_encoder.model.name, "nats", text, match.score, words, image)
     return why, overlay(decode(image.jpeg), match, across=_ACROSS) if draw else b""
 
 
@@ -133,22 +122,17 @@ def _why(
     unit: Literal["cosine", "nats"],
     text: str,
     score: float,
-    words: list[WhyWord],
+    words: Iterable[tuple[str, float, Any]],  # each with its weight and the grid of its regions
     image: PreparedImage,
 ) -> Why:
-    return Why(
-        by=by,
-        model=model,
-        unit=unit,
-        text=text,
-        score=round(score, _DIGITS),
-        words=words,
-        from_thumbnail=image.from_thumbnail,
-    )
-
-
-def _word(word: str, weight: float, regions: Any) -> WhyWord:
-    return WhyWord(word=word, weight=round(weight, _DIGITS), regions=np.round(regions.astype(float), _DIGITS).tolist())
+    told = [
+        WhyWord(
+            word=word, weight=round(float(weight), _DIGITS), regions=np.round(regions.astype(float), _DIGITS).tolist()
+        )
+        for word, weight, regions in words
+    ]
+    rounded = round(score, _DIGITS)
+    return Why(by=by, model=model, unit=unit, text=text, score=rounded, words=told, from_thumbnail=image.from_thumbnail)
 
 
 def with_overlay(why: Why, png: bytes) -> Why:
@@ -160,8 +144,8 @@ async def tokens_of(
     service: Service, cross_encoder: ServedCrossEncoder, served: ServedLibrary, identifier: str
 ) -> Float16[np.ndarray, "1 r w"]:
     """Region tokens of an image of a library: the kept ones, or made now."""
-    about = await served.read(served.reader.about, identifier)
-    image = await prepared(service, served, about, cross_encoder.preprocess)
+    about = await served.about(identifier)
+    image = await prepared(service, served, about, cross_encoder.model.preprocess)
     return await service.slow_queue.run(lambda: cross_encoder.tokens(served.library, about.content, image.pixels))
 
 
@@ -170,8 +154,8 @@ async def keep_tokens(service: Service, served: ServedLibrary, identifier: str) 
     cross_encoder = served.cross_encoder
     if cross_encoder is None:
         return
-    about = await served.read(served.reader.about, identifier)
-    image = await prepared(service, served, about, cross_encoder.preprocess)
+    about = await served.about(identifier)
+    image = await prepared(service, served, about, cross_encoder.model.preprocess)
     if image.from_thumbnail:
         raise DataError(f"the image {identifier} is gone or has changed", Reason.MISSING)
     await service.slow_queue.run(lambda: cross_encoder.keep(served.library, about.content, image.pixels))

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from diptych.library.store import AllOf, FilterError, Where, condition
 
 from .errors import ServeError
+from .libraries import ServedLibrary
 from .schemas import Condition
 
 _COMPARISONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "contains": "contains"}
@@ -22,6 +23,13 @@ def from_json(text: str) -> list[Condition]:
         return _CONDITIONS.validate_python(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise ServeError(422, "bad_filter", "filter is not a JSON list of conditions") from error
+
+
+async def narrowed(served: ServedLibrary, conditions: Sequence[Condition], where: str | None) -> Where | None:
+    """The filter of a request to a library, as `to_where` makes it; its columns are read only for one."""
+    if not conditions and not (where or "").strip():
+        return None
+    return to_where(conditions, where, await served.columns())
 
 
 def to_where(conditions: Sequence[Condition], where: str | None, columns: Mapping[str, str]) -> Where | None:

@@ -173,11 +173,11 @@ class _Request:
                 if self._is_whole or self._is_open:  # who needs no token holds a place from the start
                     self._enter()
                 await self._gate._app(self._scope, self._receive_guarded, self._send_guarded)
-        except TimeoutError as error:
+        except TimeoutError:
             self._metrics.rejected.labels("deadline").inc()
             if not self._failure:
                 self._failure = errors.too_late("the request was not answered in time")
-            log_late(self._id, error)
+            errors.log.warning("request %s was not answered in time", self._id)
         except ServeError as error:
             self._failure = self._failure or error
         except Exception as error:
@@ -272,11 +272,6 @@ class _Request:
         self._metrics.requests.labels(self._scope["method"][:10], route, str(self._status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         access.info("%s %s %s %d %.0f ms", self._id[:8], self._scope["method"], route, self._status, seconds * 1e3)
-
-
-def log_late(identifier: str, error: TimeoutError) -> None:
-    """A deadline passed: worth a line, not a trace."""
-    errors.log.warning("request %s was not answered in time", identifier)
 
 
 def _peer(scope: Scope) -> str:

@@ -66,9 +66,7 @@ class Inputs:
 
     async def image_vector(self, data: bytes, embedder: Embedder, name: str = WHAT_CAME) -> Vector:
         """The vector of an encoded image. Raises DataError."""
-        decoded = await self.decoded(data, embedder, name)
-        assert decoded.pixels is not None
-        return await embedder.image(decoded.pixels)
+        return await embedder.image((await self.decoded(data, embedder, name)).pixels)
 
     async def preview(self, data: bytes, longest: int) -> bytes:
         """A fresh JPEG of an image. Raises DataError."""
@@ -90,22 +88,18 @@ class Inputs:
         self, uris: Sequence[str], preprocess: Preprocess, what: str
     ) -> list[UInt8[np.ndarray, "s s 3"]]:
         """Images given as data URIs, as a model takes them. The first that is bad is named by its place."""
-        images = (self._pixels(uri, preprocess) for uri in uris)
-        found = []
-        for place, one in enumerate(await asyncio.gather(*images, return_exceptions=True)):
-            decoded = _needed(one, f"{what}[{place}]")
-            assert decoded.pixels is not None
-            found.append(decoded.pixels)
-        return found
 
-    async def _pixels(self, uri: str, preprocess: Preprocess) -> Decoded:
-        return await self._decoders.decode(from_data_uri(uri, self._limits), preprocess)
+        async def decoded(uri: str) -> Decoded:
+            return await self._decoders.decode(from_data_uri(uri, self._limits), preprocess)
+
+        found = await asyncio.gather(*map(decoded, uris), return_exceptions=True)
+        return [_needed(one, f"{what}[{place}]").pixels for place, one in enumerate(found)]
 
     async def sent_image(self, image: SentImage, served: ServedLibrary) -> Vector:
         """The vector of an image of a request: data, id or url."""
         _check_image(image)
         if image.id is not None:
-            return await served.read(served.reader.vector_of, image.id)
+            return await served.vector_of(image.id)
         return await self.image_vector(await self.image_bytes(image), served.embedder)
 
     async def image_bytes(self, image: SentImage) -> bytes:

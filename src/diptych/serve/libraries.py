@@ -12,25 +12,29 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from diptych.core.errors import ConfigError
-from diptych.library import Answer, Encoder, Library, card
-from diptych.library.store import Where
+import numpy as np
 
-from . import errors
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.file_names import unescape
+from diptych.library import Answer, Encoder, Library, RowFacts, card
+from diptych.library.store import Where, content_of
+
+from . import editing, errors
 from .batching import Batcher
 from .cross_encoder import ServedCrossEncoder
-from .editing import Change, Changed, Editor
+from .editing import Change, Changed
 from .embedding import Embedder, Vector
 from .metrics import Metrics
 from .projection import Mapper, Plan
-from .reading import Reader
 from .settings import Pressure
 
 T = TypeVar("T")
 
+PLACES = ("path", "folder", "source")  # columns that say where files are
 _READERS = 2  # threads of each library
 _CHANGES_AT_ONCE = 256
 _PREFIX = "diptych-"
@@ -40,7 +44,7 @@ Loader = Callable[[str], Encoder]
 
 
 class ServedLibrary:
-    """One library that is served: its model, reads, searches in batches, and writer."""
+    """One library, open: `await served.read(work)` runs reads in threads of its own, `change` writes in batches."""
 
     def __init__(
         self,
@@ -55,19 +59,28 @@ class ServedLibrary:
         self._card_file = _signature(folder)
         self.library = Library.open(folder, embedder.model)
         self.is_fitted = cross_encoder is not None and cross_encoder.attach(self.library)
-        self.reader = Reader(self.library)
         self.mapper = Mapper(self.library.card.id)
+        self._facets: dict[tuple[str, str], list[tuple[Any, int]]] = {}
         self._metrics = metrics
         self._searches: Batcher[tuple[Vector, int], Answer] = Batcher(
-            "search", self.reader.search_many, max_batch=pressure.max_batch, max_wait=0.0, queue=pressure.queue
+            "search", self._search_many, max_batch=pressure.max_batch, max_wait=0.0, queue=pressure.queue
         )
         self._changes: Batcher[Change, Changed | BaseException] = Batcher(
-            "write", Editor(self.library).apply, max_batch=_CHANGES_AT_ONCE, max_wait=0.005, queue=pressure.queue
+            "write",
+            partial(editing.apply, self.library),
+            max_batch=_CHANGES_AT_ONCE,
+            max_wait=0.005,
+            queue=pressure.queue,
         )
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix=f"diptych-read-{name}")
 
+    @property
+    def version(self) -> str:
+        """The newest version; a token that changes with every write."""
+        return self.library.version or ""
+
     def has_moved_on(self) -> bool:
-        """Whether the library was re-embedded since it was opened. One look at a file, and rarely two."""
+        """Whether the library was re-embedded since it was opened. Costs one `stat` call, rarely more."""
         found = _signature(self.folder)
         if found == self._card_file:
             return False
@@ -83,18 +96,18 @@ class ServedLibrary:
     def warm(self) -> None:
         """Open the snapshot and draw its map, so that the first search is quick. Blocks."""
         self.count()
-        self.mapper.plan(self.reader.version, self.reader.whole, improve=False)
+        self.mapper.plan(self.version, self.library.snapshot, improve=False)
 
     async def open_store(self) -> None:
-        """Open what filters and writes need; its libraries take a second to import."""
+        """Open what filters and writes need; importing it takes a second."""
         try:
-            await self.read(self.reader.columns)
-        except Exception as error:  # it is tried again by whoever needs it
+            await self.columns()
+        except Exception as error:  # the first request that needs it tries again
             errors.log.warning("the store of %s could not be opened yet: %s", self.name, type(error).__name__)
 
     def count(self) -> int:
         """How many images there are, noted for the metrics. Blocks, briefly."""
-        found = len(self.reader)
+        found = len(self.library)
         self._metrics.items.labels(self.name).set(found)
         return found
 
@@ -102,7 +115,7 @@ class ServedLibrary:
         """The k nearest images among those for which the filter holds."""
         if where is None:
             return await self._searches.submit((vector, k))
-        return await self.read(self.reader.search_filtered, vector, k, where)
+        return (await self.read(self.library.search_many, vector[np.newaxis], [k], where))[0]
 
     async def change(self, change: Change) -> Changed:
         """Make a change; durable on return. It is finished even when the request has gone."""
@@ -115,6 +128,50 @@ class ServedLibrary:
         """The map: of the newest version, or of any, which is quick."""
         return await self.read(self._plan, newest)
 
+    async def columns(self) -> dict[str, str]:
+        """What filters can ask about."""
+        return await self.read(self.library.columns)
+
+    async def facets(self, column: str) -> list[tuple[Any, int]]:
+        """The most frequent values of a column and their counts; kept for one version."""
+        key = (self.version, column)
+        if key not in self._facets:
+            found = await self.read(self.library.facets, column)
+            self._facets = {old: values for old, values in self._facets.items() if old[0] == key[0]} | {key: found}
+            return found
+        return self._facets[key]
+
+    async def notes(self, where: Where | None, total: int, *, paths: bool) -> list[str]:
+        """What to say of a filter that left nothing; without `paths` not where files are."""
+        if where is None or total:
+            return []
+        return [await self.read(self.library.nothing_passes, where, () if paths else PLACES)]
+
+    async def about(self, identifier: str) -> RowFacts:
+        """One image. Raises ServeError(404)."""
+        found = await self.read(self.library.facts, [identifier])
+        if not found:
+            raise errors.no_item(identifier)
+        return found[0]
+
+    async def vector_of(self, identifier: str) -> Vector:
+        """The vector of one image. Raises ServeError(404)."""
+        try:
+            return await self.read(self.library.vector_of, identifier)
+        except DataError as error:
+            raise errors.no_item(identifier) from error
+
+    async def original(self, facts: RowFacts, limit: int) -> bytes:
+        """The encoded bytes of an image, from its file; containers are not opened.
+
+        Raises ServeError(404) when the file is gone, or no longer holds what was indexed.
+        """
+        return await self.read(_original, facts, limit)
+
+    async def thumbnail(self, content: str) -> bytes | None:
+        """The JPEG thumbnail of a content fingerprint."""
+        return await self.read(self.library.thumbnails.read, content)
+
     async def read(self, work: Callable[..., T], *arguments: object) -> T:
         """Run a reading function in a thread of this library's own."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, work, *arguments)
@@ -124,29 +181,44 @@ class ServedLibrary:
         await asyncio.gather(self._searches.close(), self._changes.close())
         self._reading.shutdown(wait=True)
 
+    def _search_many(self, asked: Sequence[tuple[Vector, int]]) -> list[Answer]:
+        return self.library.search_many(np.stack([vector for vector, _ in asked]), [k for _, k in asked])
+
     def _plan(self, newest: bool) -> Plan:
         known = None if newest else self.mapper.latest
-        return known or self.mapper.plan(self.reader.version, self.reader.whole)
+        return known or self.mapper.plan(self.version, self.library.snapshot)
 
 
 class ServedLibraries:
-    """All served libraries by name, and all loaded models. `load` gives the model of one that was re-embedded."""
+    """All served libraries by name, and all loaded models; those of one model share its batches.
+
+    Args:
+        folders: of the libraries, by name.
+        models: those that are loaded already, of libraries or for /v1 alone.
+        load: gives any other model by the name in a library's card; `diptych.models.load` when left out.
+
+    Raises LibraryError when a folder is no library, ModelError when its model cannot be loaded.
+    """
 
     def __init__(
         self,
-        served: Mapping[str, ServedLibrary],
-        embedders: Sequence[Embedder],
-        *,
-        load: Loader,
+        folders: Mapping[str, Path],
+        models: Sequence[Encoder],
         pressure: Pressure,
         metrics: Metrics,
+        *,
+        load: Loader | None = None,
+        cross_encoder: ServedCrossEncoder | None = None,
     ) -> None:
-        self._served = dict(served)
-        self.embedders = list(embedders)
-        self._load, self._pressure, self._metrics = load, pressure, metrics
-        self._kept = {embedder.model.fingerprint for embedder in embedders} - {
-            one.library.card.fingerprint for one in served.values()
-        }
+        self._load, self._pressure, self._metrics = load or _shipped_or_saved, pressure, metrics
+        distinct = {model.fingerprint: model for model in models}
+        self.embedders = [self._embedder(model) for model in distinct.values()]
+        self._served: dict[str, ServedLibrary] = {}
+        for name, folder in folders.items():
+            embedder = self._embedder_of(folder)
+            self._note(embedder)
+            self._served[name] = ServedLibrary(name, folder, embedder, pressure, metrics, cross_encoder)
+        self._kept = distinct.keys() - {one.library.card.fingerprint for one in self._served.values()}
         self._switching: dict[str, asyncio.Task[None]] = {}
         self._tried: dict[str, float] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -203,30 +275,38 @@ class ServedLibraries:
         """Open the library with its new model, then let it take the old one's place."""
         self._tried[old.name] = time.monotonic()
         try:
-            embedder = await self._embedder_of(old.folder)
-            new = await asyncio.to_thread(
-                ServedLibrary, old.name, old.folder, embedder, self._pressure, self._metrics, old.cross_encoder
-            )
-            await asyncio.gather(asyncio.to_thread(new.warm), embedder.warm(), new.open_store())
+            new = await asyncio.to_thread(self._reopened, old)
+            await asyncio.gather(asyncio.to_thread(new.warm), new.embedder.warm(), new.open_store())
         except Exception as error:  # the old one goes on searching what it knows; it is tried again
             errors.log.error("%s was re-embedded, and cannot be opened", old.name, exc_info=error)
             return
         self._served[old.name] = new
         self._tried.pop(old.name)
-        if embedder not in self.embedders:
-            self.embedders.append(embedder)
-        errors.log.warning("%s was re-embedded: it is served with the model %s now", old.name, embedder.name)
+        self._note(new.embedder)
+        errors.log.warning("%s was re-embedded: it is served with the model %s now", old.name, new.embedder.name)
         leaving = asyncio.get_running_loop().create_task(self._retire(old))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
-    async def _embedder_of(self, folder: Path) -> Embedder:
+    def _reopened(self, old: ServedLibrary) -> ServedLibrary:
+        embedder = self._embedder_of(old.folder)
+        return ServedLibrary(old.name, old.folder, embedder, self._pressure, self._metrics, old.cross_encoder)
+
+    def _embedder_of(self, folder: Path) -> Embedder:
+        """The model of a library, loaded now unless it was before. Blocks."""
         about = card.read(folder)
         for embedder in self.embedders:
             if embedder.model.fingerprint == about.fingerprint:
                 return embedder
-        model = await asyncio.to_thread(self._load, about.model)
+        model = self._load(about.model)
         about.check(model, folder)
+        return self._embedder(model)
+
+    def _note(self, embedder: Embedder) -> None:
+        if embedder not in self.embedders:
+            self.embedders.append(embedder)
+
+    def _embedder(self, model: Encoder) -> Embedder:
         return Embedder(model.name, model, self._pressure, self._metrics)
 
     async def _retire(self, old: ServedLibrary) -> None:
@@ -275,28 +355,22 @@ def _name_for(folder: Path) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).strip("-") or "library"
 
 
-def open_libraries(
-    folders: Mapping[str, Path],
-    models: Mapping[str, Encoder],
-    default: Encoder | None,
-    pressure: Pressure,
-    metrics: Metrics,
-    *,
-    load: Loader | None = None,
-    cross_encoder: ServedCrossEncoder | None = None,
-) -> ServedLibraries:
-    """Open all libraries; those of one model share its batches. `models` are by fingerprint."""
-    embedders: dict[str, Embedder] = {}
-    for model in [*models.values(), *([default] if default is not None else [])]:
-        if model.fingerprint not in embedders:
-            embedders[model.fingerprint] = Embedder(model.name, model, pressure, metrics)
-    served = {}
-    for name, folder in folders.items():
-        about = card.read(folder)
-        served[name] = ServedLibrary(name, folder, embedders[about.fingerprint], pressure, metrics, cross_encoder)
-    return ServedLibraries(
-        served, list(embedders.values()), load=load or _shipped_or_saved, pressure=pressure, metrics=metrics
-    )
+def _original(facts: RowFacts, limit: int) -> bytes:
+    try:
+        file = Path(unescape(facts.path))
+        if not file.is_file():
+            raise FileNotFoundError
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise _no_file("is not there any more") from error
+    if content_of(data) != facts.content:
+        raise _no_file("has changed since it was indexed")
+    return data
+
+
+def _no_file(what: str) -> errors.ServeError:
+    return errors.ServeError(404, "no_file", f"the file of this image {what}", "Use its thumbnail.")
 
 
 def _shipped_or_saved(name: str) -> Encoder:

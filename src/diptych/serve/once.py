@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import IO, Annotated, Any, TypeVar
 
@@ -23,6 +23,8 @@ from . import errors
 from .errors import ServeError
 
 T = TypeVar("T")
+
+Work = Callable[[], Coroutine[Any, Any, T]]
 
 HEADER = "Idempotency-Key"
 MOST = 1_000  # answers
@@ -56,7 +58,7 @@ class Once:
     def __len__(self) -> int:
         return len(self._writes)
 
-    async def run(self, key: str, said: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, key: str, said: str, work: Work[T]) -> T:
         """A repeat waits for the first. Raises ServeError(422) for the same key with another request.
 
         What failed in a way that passes (busy, late, a full disk, a defect) is forgotten: a repeat tries it again.
@@ -64,7 +66,7 @@ class Once:
         self._forget_old()
         write = self._writes.get(key)
         if write is None:
-            write = _Write(said, asyncio.ensure_future(_task(work)), time.monotonic())
+            write = _Write(said, asyncio.create_task(work()), time.monotonic())
             self._writes[key] = write
             write.work.add_done_callback(lambda task: self._finished(key, task))
         elif write.said != said:
@@ -95,10 +97,6 @@ class Once:
             if write.work.done():
                 del self._writes[key]
                 surplus -= 1
-
-
-async def _task(work: Callable[[], Awaitable[T]]) -> T:
-    return await work()
 
 
 def _is_final(error: BaseException | None) -> bool:

@@ -100,14 +100,9 @@ class Mapper:
     def __init__(self, library_id: str, folder: Path | None = None) -> None:
         self._id = library_id
         self._folder = folder or cache_folder() / "maps"
-        self._plan: Plan | None = None
+        self.latest: Plan | None = None  # the newest plan that was made, whatever its version
         self._lock = threading.Lock()
         self._background: threading.Thread | None = None
-
-    @property
-    def latest(self) -> Plan | None:
-        """The newest plan that was made, whatever its version."""
-        return self._plan
 
     def plan(self, version: str, whole: Callable[[], Snapshot], *, improve: bool = True) -> Plan:
         """The best plan there is for this version; `whole` gives its vectors if they are needed.
@@ -115,20 +110,15 @@ class Mapper:
         Blocks for PCA; with `improve`, PaCMAP starts in the background.
         """
         with self._lock:
-            if self._plan is None or self._plan.version != version or (improve and self._plan.method == "pca"):
+            if self.latest is None or self.latest.version != version or (improve and self.latest.method == "pca"):
                 view = whole()
-                if self._plan is None or self._plan.version != view.version:
-                    self._plan = self._kept(view, "pacmap") or self._made(view, "pca", lambda: pca(view.vectors))
+                if self.latest is None or self.latest.version != view.version:
+                    self.latest = self._kept(view, "pacmap") or self._made(view, "pca", lambda: pca(view.vectors))
                     self._drop_others(view)
-                if improve and self._plan.method == "pca" and len(view) >= _PACMAP_FROM and self._can_start():
+                if improve and self.latest.method == "pca" and len(view) >= _PACMAP_FROM and self._can_start():
                     self._background = threading.Thread(target=self._improve, args=(view,), daemon=True)
                     self._background.start()
-            return self._plan
-
-    def wait(self, seconds: float) -> None:
-        """Until the background work is done, or so many seconds have passed."""
-        if self._background is not None:
-            self._background.join(seconds)
+            return self.latest
 
     def _can_start(self) -> bool:
         idle = self._background is None or not self._background.is_alive()
@@ -141,8 +131,8 @@ class Mapper:
             log.warning("the map could not be improved: %s", type(error).__name__)
             return
         with self._lock:
-            if self._plan is not None and self._plan.version == view.version:
-                self._plan = better
+            if self.latest is not None and self.latest.version == view.version:
+                self.latest = better
             else:  # it came too late
                 self._file(view, "pacmap").unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 MAX_QUERY = 1_000  # characters
 MAX_TEXT = 8_192  # characters of a text to embed or rerank
 MAX_HITS = 1_000
+SEEDS = 2**31  # of them, from 0: few enough to be written down
 _DATA_URI = 28_000_000  # characters
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
@@ -124,24 +125,29 @@ class Why(BaseModel):
     overlay: str | None = Field(default=None, description="The same as an image: a PNG as a data URI")
 
 
-class Hit(BaseModel):
+class Item(BaseModel):
+    """An image of a library."""
+
+    id: str
+    name: str
+    path: str | None = Field(default=None, description="Only given on this machine")
+    width: int | None = None
+    height: int | None = None
+    texts: list[str] = []
+    meta: dict[str, Any] = {}
+
+
+class Hit(Item):
     """One result, best first."""
 
     rank: int = Field(description="1 is the best")
-    id: str
-    name: str
-    score: float = Field(description="What `scored_by` says: a cosine in [-1, 1] unless a reranker had a look")
+    score: float = Field(description="What `scored_by` says: a cosine in [-1, 1], or the score of a re-ranker")
     scored_by: str = "cosine"
     relevance: float | None = Field(
         default=None, description="Calibrated probability in [0, 1] that this is right, where the cross-encoder ranked"
     )
     cosine: float | None = Field(default=None, description="Where the cross-encoder ranked: the cosine")
     why: Why | None = None
-    path: str | None = Field(default=None, description="Only given on this machine")
-    width: int | None = None
-    height: int | None = None
-    texts: list[str] = []
-    meta: dict[str, Any] = {}
     x: float | None = None
     y: float | None = None
 
@@ -158,18 +164,6 @@ class SearchResponse(BaseModel):
     )
     notes: list[str] = Field(default_factory=list, description="Such as: 0 of 7,000 pass the filter; folder has: …")
     lands: tuple[float, float] | None = Field(default=None, description="Where the query lies on the map")
-
-
-class Item(BaseModel):
-    """An image of a library."""
-
-    id: str
-    name: str
-    path: str | None = Field(default=None, description="Only given on this machine")
-    width: int | None = None
-    height: int | None = None
-    texts: list[str] = []
-    meta: dict[str, Any] = {}
 
 
 class Items(BaseModel):
@@ -394,7 +388,7 @@ class CaptionRequest(Request):
     decode: Literal["beam", "greedy", "nucleus"] = Field(
         default="beam", description="nucleus draws at random among the likely words, so that seeds differ"
     )
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=SEEDS)
 
 
 class Caption(BaseModel):
@@ -409,7 +403,7 @@ class GenerateRequest(Request):
     """An image to draw. Equal texts and seeds give equal images."""
 
     text: str = Field(max_length=MAX_QUERY)
-    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Without one the server draws one, and tells it")
+    seed: int | None = Field(default=None, ge=0, lt=SEEDS, description="Without one the server draws one, and tells it")
     count: int = Field(default=1, ge=1, le=8)
     language: str = Field(default="", pattern=r"^([a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*)?$", examples=["de"])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -55,7 +56,17 @@ class Service:
         self._opening: list[asyncio.Task[None]] = []
         self.inputs = Inputs(self.decoders, images, fetcher if settings.fetch_urls else None)
 
-    async def start(self) -> None:
+    @asynccontextmanager
+    async def running(self, *, warm: bool = True) -> AsyncIterator[None]:
+        """Everything at work: warm from the start, unless told otherwise; what was accepted is finished at the end."""
+        if warm:
+            await self._warm()
+        try:
+            yield
+        finally:
+            await self._close()
+
+    async def _warm(self) -> None:
         """Load models and snapshots and start the decoders, so that the first search is as quick as the next.
 
         What only filters and writes need is opened behind that.
@@ -64,8 +75,7 @@ class Service:
         await asyncio.gather(self.decoders.start(), *(embedder.warm() for embedder in self.libraries.embedders))
         self._opening = [asyncio.create_task(served.open_store()) for served in self.libraries]
 
-    async def close(self) -> None:
-        """Finish what was accepted, then stop everything."""
+    async def _close(self) -> None:
         await self.once.close()
         await self.background.close()
         await asyncio.gather(self.slow_queue.close(), *self._opening)
@@ -99,7 +109,7 @@ class Service:
             "model": served.embedder.name,
             "dim": card.dim,
             "created": card.created,
-            "version": served.reader.version,
+            "version": served.version,
             "languages": served.embedder.languages,
             "features": self.features(served),
         }
@@ -121,3 +131,10 @@ def _service(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(_service)]
+
+
+async def _library(name: str, service: TheService) -> ServedLibrary:
+    return service.libraries.get(name)
+
+
+TheLibrary = Annotated[ServedLibrary, Depends(_library)]

@@ -100,7 +100,7 @@ class ServeSettings:
         name = host_name(host)
         if name in _LOOPBACK_NAMES or name == self.host.lower() or name in self.allowed_hosts:
             return True
-        return not is_loopback(self.host) and _is_address(name)
+        return not is_loopback(self.host) and _address(name) is not None
 
 
 def host_name(host: str) -> str:
@@ -111,20 +111,15 @@ def host_name(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether only programs on this machine can reach an address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    address = _address(host)
+    return host.lower() == "localhost" or (address is not None and address.is_loopback)
 
 
-def _is_address(name: str) -> bool:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(name.strip("[]"))
+        return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def new_token() -> str:

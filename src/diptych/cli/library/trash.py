@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder
+from diptych.cli.shared import Common, LibraryFolder, shortened
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Note
 from diptych.core.text import one_line
@@ -82,9 +82,7 @@ def trash(*, library: LibraryFolder, common: Common = Common()) -> None:
         diptych library trash --library ~/pictures.library --json | jq -r '.[].item.path'
     """
     found = Library.open(library).trash()
-    lines = [f"{one.deleted}  {one.batch}  {one.item.id}  {one_line(one.item.path)}" for one in found[:MOST_LISTED]]
-    if len(found) > MOST_LISTED:
-        lines.append(f"and {len(found) - MOST_LISTED} more (all with --json)")
+    lines = shortened([f"{one.deleted}  {one.batch}  {one.item.id}  {one_line(one.item.path)}" for one in found])
     common.show([asdict(one) for one in found], "\n".join(lines) or "the trash is empty")
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 
-from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder
+from diptych.cli.shared import Common, LibraryFolder, shortened
 from diptych.core.text import one_line
 from diptych.library import Library, card
 from diptych.library.maintenance import Problem
@@ -38,9 +38,7 @@ def verify(*, library: LibraryFolder, common: Common = Common()) -> None:
     """
     verdict = Library.open(library).verify()
     lines = [f"{verdict.images} images, {len(verdict.problems) or 'no'} problems"]
-    lines += [_described(problem, library) for problem in verdict.problems[:MOST_LISTED]]
-    if len(verdict.problems) > MOST_LISTED:
-        lines.append(f"  and {len(verdict.problems) - MOST_LISTED} more (all with --json)")
+    lines += shortened([_described(problem, library) for problem in verdict.problems])
     common.show({**asdict(verdict), "kinds": verdict.kinds}, "\n".join(lines))
     if verdict.problems:
         raise SystemExit(1)
@@ -67,7 +65,7 @@ def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Co
     found = Library.open(library, encoder).repair()
     done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
     lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
-    lines += [_described(problem, library) for problem in found.left[:MOST_LISTED]]
+    lines += shortened([_described(problem, library) for problem in found.left])
     common.show(asdict(found), "\n".join(lines))
     if found.left:
         raise SystemExit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diptych.cli.shared import MOST_LISTED, Common, LibraryFolder, RerankerAddress
+from diptych.cli.shared import Common, LibraryFolder, RerankerAddress, shortened
 from diptych.core.extras import need
 from diptych.core.text import one_line
 
@@ -24,5 +24,5 @@ def prepare(*, library: LibraryFolder, reranker: RerankerAddress, common: Common
     )
     tokens.remember(library, reranker)
     lines = [f"{library}: {report.to_text()}"]
-    lines += [one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped[:MOST_LISTED]]
+    lines += shortened([one_line(f"  {one.reason.value}: {one.name}: {one.detail}") for one in report.skipped])
     common.show(report.to_json(), "\n".join(lines))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from .. import explaining
 from ..inputs import checked_text
 from ..schemas import MAX_QUERY, OCCLUSION, By, Why
-from ..service import TheService
+from ..service import TheLibrary, TheService
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
@@ -22,8 +22,8 @@ router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["searc
     responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def why(
-    name: str,
     id: str,
+    served: TheLibrary,
     service: TheService,
     text: Annotated[str, Query(max_length=MAX_QUERY)],
     by: Annotated[By, Query(description="The library's model, or the cross-encoder if one is loaded")] = OCCLUSION,
@@ -34,7 +34,7 @@ async def why(
     By attention: which regions each word attends to in the cross-encoder, and by how much the image makes it likelier.
     """
     words = checked_text(text, MAX_QUERY)
-    found, png = await explaining.why(service, service.libraries.get(name), id, words, by, draw=True)
+    found, png = await explaining.why(service, served, id, words, by, draw=True)
     if format == "png":
         return Response(png, media_type="image/png", headers={"Content-Disposition": "inline"})
     return explaining.with_overlay(found, png)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
+
+import PIL.Image
 from fastapi import APIRouter
 
-from diptych.serve.libraries import ServedLibrary
+from diptych.library.rendering import png
 
-from .. import errors, explaining, generating
+from .. import errors, explaining
 from ..errors import ServeError
+from ..generating import name_of, png_uri
 from ..inputs import checked_text
-from ..schemas import MAX_QUERY, Caption, CaptionRequest, Generated, GeneratedImage, GenerateRequest
+from ..libraries import ServedLibrary
+from ..schemas import MAX_QUERY, SEEDS, Caption, CaptionRequest, Generated, GeneratedImage, GenerateRequest
 from ..service import Service, TheService
 from . import RESPONSES
 
@@ -24,10 +29,10 @@ async def caption(asked: CaptionRequest, service: TheService) -> Caption:
         tokens = await explaining.tokens_of(service, cross_encoder, _library(asked.library, service), asked.image.id)
     else:
         data = await service.inputs.image_bytes(asked.image)
-        pixels = (await service.decoders.decode(data, cross_encoder.preprocess)).pixels
+        pixels = (await service.decoders.decode(data, cross_encoder.model.preprocess)).pixels
         tokens = await service.slow_queue.run(lambda: cross_encoder.tokens(None, None, pixels))
     text, likelihood = await service.slow_queue.run(lambda: cross_encoder.describe(tokens, asked.decode, asked.seed))
-    return Caption(text=text, log_likelihood=likelihood, model=cross_encoder.name)
+    return Caption(text=text, log_likelihood=likelihood, model=cross_encoder.model.name)
 
 
 @router.post("/generate", summary="Draw images")
@@ -37,14 +42,15 @@ async def generate(asked: GenerateRequest, service: TheService) -> Generated:
     if generator is None:
         raise errors.no_model("draw images")
     text = checked_text(asked.text, MAX_QUERY)
-    seed = generating.new_seed() if asked.seed is None else asked.seed
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
 
     def draw() -> list[GeneratedImage]:
         pixels = generator.generate([text] * asked.count, seed=seed, lang=asked.language)
-        return [GeneratedImage(data=generating.as_png(one), width=one.shape[1], height=one.shape[0]) for one in pixels]
+        images = map(PIL.Image.fromarray, pixels)
+        return [GeneratedImage(data=png_uri(png(one)), width=one.width, height=one.height) for one in images]
 
     images = await service.slow_queue.run(draw)
-    return Generated(text=text, seed=seed, model=generating.name_of(generator), images=images)
+    return Generated(text=text, seed=seed, model=name_of(generator), images=images)
 
 
 def _library(name: str | None, service: Service) -> ServedLibrary:

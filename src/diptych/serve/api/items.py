@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from pydantic import TypeAdapter, ValidationError
 
 from diptych.core.errors import DataError, DiptychError
@@ -16,12 +16,10 @@ from diptych.core.text import plain
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
 from diptych.library.store import column_name
-from diptych.serve.libraries import ServedLibrary
 
-from .. import errors, explaining, filters, once
-from ..editing import Add, Delete, Describe, Undo
+from .. import editing, errors, explaining, filters, once
 from ..errors import ServeError
-from ..reading import PLACES, original
+from ..libraries import PLACES, ServedLibrary
 from ..schemas import (
     Added,
     AddedAll,
@@ -40,7 +38,7 @@ from ..schemas import (
     Restored,
     UndoRequest,
 )
-from ..service import Service, TheService, facts_of
+from ..service import Service, TheLibrary, TheService, facts_of
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
@@ -57,6 +55,24 @@ _JPEG: dict[int | str, dict[str, Any]] = {
 _IDENTIFIER = "^[0-9a-f]{16}$"
 
 
+class Write:
+    """A request that changes a library. Raises ServeError(403) where nobody may."""
+
+    def __init__(self, request: Request, served: TheLibrary, service: TheService, key: once.Key = None) -> None:
+        if service.settings.read_only:
+            raise ServeError(403, "read_only", "this server was started with --read-only")
+        self.request, self.served, self.service, self._key = request, served, service, key
+
+    async def once(self, work: once.Work[T], said: Sequence[str], files: Sequence[UploadFile] = ()) -> T:
+        """Do it; when it came with the same Idempotency-Key before, give that answer again."""
+        if self._key is None:
+            return await work()
+        return await self.service.once.run(self._key, await once.digest(self.request, said, files), work)
+
+
+TheWrite = Annotated[Write, Depends()]
+
+
 @router.get("", summary="All libraries")
 async def libraries(service: TheService) -> Libraries:
     """Names, sizes, models, and what can be done with each."""
@@ -64,28 +80,26 @@ async def libraries(service: TheService) -> Libraries:
 
 
 @router.get("/{name}", summary="One library")
-async def library(name: str, service: TheService) -> LibraryDetails:
+async def library(served: TheLibrary, service: TheService) -> LibraryDetails:
     """With the columns that filters can ask about."""
-    served = service.libraries.get(name)
-    return LibraryDetails(**await served.read(service.info, served), columns=await served.read(served.reader.columns))
+    return LibraryDetails(**await served.read(service.info, served), columns=await served.columns())
 
 
 @router.get("/{name}/facets", summary="The most frequent values of a column")
-async def facets(name: str, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
+async def facets(served: TheLibrary, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
     """For menus of filters. A column is asked for by its name or by the metadata key that it holds."""
-    served = service.libraries.get(name)
-    columns = await served.read(served.reader.columns)
+    columns = await served.columns()
     stored = column if column in columns else column_name(column)
     hidden = stored in PLACES and not service.settings.shows_paths
     if hidden or columns.get(stored) not in ("text", "number", "integer", "boolean"):
         raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
-    counted = await served.read(served.reader.facets, stored)
+    counted = await served.facets(stored)
     return Facets(column=column, values=[Facet(value=value, count=count) for value, count in counted])
 
 
 @router.get("/{name}/items", summary="The images of a library, by id")
 async def items(
-    name: str,
+    served: TheLibrary,
     service: TheService,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
     after: Annotated[str | None, Query(pattern=_IDENTIFIER)] = None,
@@ -93,37 +107,31 @@ async def items(
     where: Annotated[str | None, Query(max_length=1_000)] = None,
 ) -> Items:
     """Page by page: `after` is the `next` of the page before."""
-    served = service.libraries.get(name)
-    conditions = filters.from_json(filter)
-    asked = conditions or (where is not None and where.strip())
-    narrowed = filters.to_where(conditions, where, await served.read(served.reader.columns)) if asked else None
-    page = await served.read(served.reader.page, narrowed, after, limit)
+    narrowed = await filters.narrowed(served, filters.from_json(filter), where)
+    page = await served.read(lambda: served.library.items(narrowed, cursor=after, limit=limit))
     paths = service.settings.shows_paths
-    notes = await served.read(lambda: served.reader.notes(narrowed, page.total, paths=paths))
+    notes = await served.notes(narrowed, page.total, paths=paths)
     listed = [_listed(one, paths=paths) for one in page.items]
     return Items(items=listed, total=page.total, next=page.cursor, notes=notes)
 
 
 @router.post("/{name}/items", summary="Add images")
 async def add(
-    name: str,
-    request: Request,
-    service: TheService,
+    write: TheWrite,
     files: Annotated[list[UploadFile], File(description="Images")],
     meta: Annotated[str, Form(description="A JSON object for all of them", max_length=100_000)] = "{}",
     texts: Annotated[str, Form(description="A JSON list of texts for all of them", max_length=600_000)] = "[]",
-    key: once.Key = None,
 ) -> AddedAll:
     """Durable when answered. Each image has its own result: a bad one harms no other.
 
     An image that was uploaded before keeps its id (`created` is false).
     """
-    served = _writable(name, service)
+    served, service = write.served, write.service
     most = service.settings.limits.upload_files
     if len(files) > most:
         raise ServeError(413, "over_limit", f"found {len(files)} images; the limit is {most}", "Send several requests.")
     about, said = _object(meta), _texts(texts)
-    identifier = str(request.state.request_id)
+    identifier = str(write.request.state.request_id)
 
     async def work() -> AddedAll:
         added = await asyncio.gather(*(_add(one, served, service, about, said, identifier) for one in files))
@@ -131,121 +139,93 @@ async def add(
         created = sum(one.created for one in added)
         return AddedAll(added=added, created=created, failed=sum(one.error is not None for one in added))
 
-    return await _once(key, request, service, work, [meta, texts], files)
+    return await write.once(work, [meta, texts], files)
 
 
 @router.post("/{name}/items/delete", summary="Delete images by filter or ids")
-async def delete_by_filter(
-    name: str, request: Request, asked: DeleteByFilter, service: TheService, key: once.Key = None
-) -> Deleted:
+async def delete_by_filter(asked: DeleteByFilter, write: TheWrite) -> Deleted:
     """All that the filter finds. At least one condition, expression or id is needed."""
-    served = _writable(name, service)
     if not (asked.ids or asked.filter or (asked.where or "").strip()):
         raise ServeError(422, "bad_request", "nothing says which images to delete", "Give ids, filter or where.")
 
     async def work() -> Deleted:
         ids = set(asked.ids)
-        narrowed = filters.to_where(asked.filter, asked.where, await served.read(served.reader.columns))
+        served = write.served
+        narrowed = await filters.narrowed(served, asked.filter, asked.where)
         if narrowed is not None:
-            found = set(await served.read(served.reader.matching, narrowed))
+            found = set(await served.read(served.library.matching, narrowed))
             ids = found & ids if ids else found
         return await _delete(served, tuple(sorted(ids)))
 
-    return await _once(key, request, service, work, [asked.model_dump_json()])
+    return await write.once(work, [asked.model_dump_json()])
 
 
 @router.post("/{name}/undo", summary="Take a deletion back")
-async def undo(name: str, request: Request, asked: UndoRequest, service: TheService, key: once.Key = None) -> Restored:
+async def undo(asked: UndoRequest, write: TheWrite) -> Restored:
     """Until the trash is purged (`diptych library purge`)."""
-    served = _writable(name, service)
 
     async def work() -> Restored:
-        changed = await served.change(Undo(asked.token))
+        changed = await write.served.change(editing.undo(asked.token))
         return Restored(restored=len(changed.ids))
 
-    return await _once(key, request, service, work, [asked.model_dump_json()])
+    return await write.once(work, [asked.model_dump_json()])
 
 
 @router.get("/{name}/items/{id}", summary="One image")
-async def item(name: str, id: str, service: TheService) -> Item:
+async def item(id: str, served: TheLibrary, service: TheService) -> Item:
     """What is known about it."""
-    return await _item(service, service.libraries.get(name), id)
+    return await _item(service, served, id)
 
 
 @router.patch("/{name}/items/{id}", summary="Describe an image")
-async def patch(name: str, id: str, request: Request, asked: Patch, service: TheService, key: once.Key = None) -> Item:
+async def patch(id: str, asked: Patch, write: TheWrite) -> Item:
     """Keys of `meta` are set, those that are null go; `texts` are replaced."""
-    served = _writable(name, service)
 
     async def work() -> Item:
         texts = None if asked.texts is None else tuple(asked.texts)
-        await served.change(Describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
-        return await _item(service, served, id)
+        await write.served.change(editing.describe(id, {plain(key): value for key, value in asked.meta.items()}, texts))
+        return await _item(write.service, write.served, id)
 
-    return await _once(key, request, service, work, [asked.model_dump_json()])
+    return await write.once(work, [asked.model_dump_json()])
 
 
 @router.delete("/{name}/items/{id}", summary="Delete an image")
-async def delete(name: str, id: str, request: Request, service: TheService, key: once.Key = None) -> Deleted:
+async def delete(id: str, write: TheWrite) -> Deleted:
     """Into the trash: it can be taken back. A file outside the library is not touched."""
-    served = _writable(name, service)
 
     async def work() -> Deleted:
-        deleted = await _delete(served, (id,))
+        deleted = await _delete(write.served, (id,))
         if not deleted.deleted:
             raise errors.no_item(id)
         return deleted
 
-    return await _once(key, request, service, work, [])
+    return await write.once(work, [])
 
 
 @router.get("/{name}/items/{id}/thumbnail", summary="A small JPEG", response_class=Response, responses=_JPEG)
-async def thumbnail(name: str, id: str, request: Request, service: TheService) -> Response:
+async def thumbnail(id: str, request: Request, served: TheLibrary) -> Response:
     """At most 256 pixels, freshly encoded: nothing of the original file is in it."""
-    served = service.libraries.get(name)
-    about = await served.read(served.reader.about, id)
+    about = await served.about(id)
     if _is_known(request, about.content):
         return _jpeg(None, about.content)
-    data = await served.read(served.reader.thumbnail, about.content)
+    data = await served.thumbnail(about.content)
     if data is None:
         raise ServeError(404, "no_thumbnail", "the thumbnail of this image is missing", "diptych library repair")
     return _jpeg(data, about.content)
 
 
 @router.get("/{name}/items/{id}/preview", summary="A larger JPEG", response_class=Response, responses=_JPEG)
-async def preview(name: str, id: str, request: Request, service: TheService) -> Response:
+async def preview(id: str, request: Request, served: TheLibrary, service: TheService) -> Response:
     """At most 1,600 pixels, decoded in a limited process and freshly encoded."""
-    served = service.libraries.get(name)
-    about = await served.read(served.reader.about, id)
+    about = await served.about(id)
     if _is_known(request, about.content):
         return _jpeg(None, about.content)
-    data = await served.read(original, about, service.settings.limits.images.max_bytes)
+    data = await served.original(about, service.settings.limits.images.max_bytes)
     return _jpeg(await service.inputs.preview(data, _PREVIEW), about.content)
 
 
-async def _once(
-    key: str | None,
-    request: Request,
-    service: Service,
-    work: Callable[[], Awaitable[T]],
-    said: Sequence[str],
-    files: Sequence[UploadFile] = (),
-) -> T:
-    """Do a write; one that came with an Idempotency-Key before gives its answer again."""
-    if key is None:
-        return await work()
-    return await service.once.run(key, await once.digest(request, said, files), work)
-
-
-def _writable(name: str, service: Service) -> ServedLibrary:
-    served = service.libraries.get(name)
-    if service.settings.read_only:
-        raise ServeError(403, "read_only", "this server was started with --read-only")
-    return served
-
-
 async def _item(service: Service, served: ServedLibrary, identifier: str) -> Item:
-    found = await served.read(served.reader.about, identifier)
+    found = await served.about(identifier)
     return Item(id=identifier, **facts_of(found.path, found.meta, paths=service.settings.shows_paths))
 
 
@@ -276,10 +256,9 @@ async def _add(
         service.settings.limits.images.check_bytes(file.size or 0, name)
         data = await file.read()
         decoded = await service.inputs.decoded(data, served.embedder, name)
-        assert decoded.pixels is not None
         vector = await served.embedder.image(decoded.pixels)
         prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height)
-        changed = await served.change(Add(NewItem(data, name, texts, meta=meta, prepared=prepared)))
+        changed = await served.change(NewItem(data, name, texts, meta=meta, prepared=prepared))
         return Added(name=name, id=changed.ids[0], created=changed.created)
     except DiptychError as error:
         found = errors.of(error)
@@ -296,7 +275,7 @@ async def _keep_tokens(service: Service, served: ServedLibrary, identifiers: lis
 
 
 async def _delete(served: ServedLibrary, ids: tuple[str, ...]) -> Deleted:
-    changed = await served.change(Delete(ids))
+    changed = await served.change(editing.delete(ids))
     return Deleted(deleted=len(changed.ids), undo=changed.undo)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from fastapi import APIRouter
 
 from diptych.core.cosine import normalise
+from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float32, Float64
 from diptych.serve.libraries import is_called
 
 from .. import errors, generating
-from ..cross_encoder import ServedCrossEncoder
 from ..embedding import Embedder, Vector
 from ..errors import ServeError
 from ..inputs import DATA_URI, checked_text
@@ -80,9 +80,9 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     if (
         asked.model is not None
         and service.cross_encoder is not None
-        and is_called(asked.model, service.cross_encoder.name)
+        and is_called(asked.model, service.cross_encoder.model.name)
     ):
-        return await _by_cross_encoder(asked, service, service.cross_encoder)
+        return await _by_cross_encoder(asked, service, service.cross_encoder.model)
     embedder = service.libraries.model(asked.model)
     (query,) = await service.inputs.all([asked.query], embedder, "query")
     vectors = await service.inputs.all([_content(one) for one in asked.documents], embedder, "documents")
@@ -90,25 +90,23 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     return _ranked(asked, scores, (1 + scores) / 2, embedder.name, "cosine")
 
 
-async def _by_cross_encoder(
-    asked: RerankRequest, service: Service, cross_encoder: ServedCrossEncoder
-) -> RerankResponse:
+async def _by_cross_encoder(asked: RerankRequest, service: Service, model: CrossEncoder) -> RerankResponse:
     documents = [_content(one) for one in asked.documents]
     if _is_image(asked.query) or not all(map(_is_image, documents)):
-        raise ServeError(422, "bad_request", f"{cross_encoder.name} ranks images for a text: the query is a text, "
+        raise ServeError(422, "bad_request", f"{model.name} ranks images for a text: the query is a text, "
                          "the documents are data URIs", "Leave model out for texts on both sides.")  # fmt: skip
     reranker = next((one.library.reranker for one in service.libraries if one.is_fitted), None)
     if reranker is None or not reranker.is_calibrated:
         raise errors.no_model("say how likely an image is right")
     text = checked_text(asked.query, MAX_QUERY, "query")
-    pixels = await service.inputs.all_pixels(documents, cross_encoder.preprocess, "documents")
+    pixels = await service.inputs.all_pixels(documents, model.preprocess, "documents")
 
     def work() -> tuple[Any, Any]:
-        scores = cross_encoder.scores(np.concatenate([cross_encoder.tokens(None, None, one) for one in pixels]), text)
+        scores = model.score(np.concatenate([model.encode_pixels(one[None]) for one in pixels]), text)
         return scores, reranker.probabilities(text, scores)
 
     scores, probabilities = await service.slow_queue.run(work)
-    return _ranked(asked, scores, probabilities, cross_encoder.name, f"{cross_encoder.name} h")
+    return _ranked(asked, scores, probabilities, model.name, f"{model.name} h")
 
 
 def _ranked(
@@ -142,7 +140,7 @@ def _others(service: Service) -> list[Model]:
     if (cross_encoder := service.cross_encoder) is not None:
         tasks = ["rerank", *(["caption", "explain"] if cross_encoder.describes else [])]
         found.append(
-            Model(id=cross_encoder.name, fingerprint=cross_encoder.model.fingerprint, languages=[], tasks=tasks)
+            Model(id=cross_encoder.model.name, fingerprint=cross_encoder.model.fingerprint, languages=[], tasks=tasks)
         )
     if service.generator is not None:
         name = generating.name_of(service.generator)

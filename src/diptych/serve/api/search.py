@@ -19,8 +19,8 @@ from ..decoding import WHAT_CAME
 from ..embedding import Vector
 from ..errors import ServeError
 from ..inputs import one_of
-from ..schemas import ATTENTION, OCCLUSION, Condition, Hit, MapInfo, SearchRequest, SearchResponse
-from ..service import Service, TheService, facts_of
+from ..schemas import ATTENTION, OCCLUSION, Hit, MapInfo, SearchRequest, SearchResponse
+from ..service import Service, TheLibrary, TheService, facts_of
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
@@ -31,13 +31,12 @@ _SAYS_VERSION = {
 
 
 @router.post("/search", summary="Find images by words, image, id, vector or a sum")
-async def search(name: str, asked: SearchRequest, service: TheService) -> SearchResponse:
+async def search(asked: SearchRequest, served: TheLibrary, service: TheService) -> SearchResponse:
     """Exactly one of `text`, `image`, `vector` and `terms`; `filter` and `where` narrow it down."""
     started = time.perf_counter()
-    served = service.libraries.get(name)
     one_of(asked)
     await _check_features(asked, served)
-    narrowed = await _where(served, asked.filter, asked.where)
+    narrowed = await filters.narrowed(served, asked.filter, asked.where)
     vector = await service.inputs.query(asked, served)
     own = asked.image.id if asked.image is not None else None
     return await _found(service, served, vector, asked, narrowed, started, own)
@@ -45,7 +44,7 @@ async def search(name: str, asked: SearchRequest, service: TheService) -> Search
 
 @router.post("/search/image", summary="Find images like one that is uploaded")
 async def search_image(
-    name: str,
+    served: TheLibrary,
     service: TheService,
     file: Annotated[UploadFile, File(description="An image")],
     k: Annotated[int, Form(ge=1, le=1_000)] = 20,
@@ -55,8 +54,7 @@ async def search_image(
 ) -> SearchResponse:
     """As `search` with an image, but the image comes as a file."""
     started = time.perf_counter()
-    served = service.libraries.get(name)
-    narrowed = await _where(served, filters.from_json(filter), where)
+    narrowed = await filters.narrowed(served, filters.from_json(filter), where)
     name = plain(file.filename or WHAT_CAME)[:200]
     vector = await service.inputs.image_vector(await file.read(), served.embedder, name)
     return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), narrowed, started, None)
@@ -69,17 +67,12 @@ async def search_image(
     responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
                      **_SAYS_VERSION}},
 )  # fmt: skip
-async def map_of(
-    name: str,
-    service: TheService,
-    format: Annotated[str, Query(pattern="^(json|binary)$")] = "json",
-) -> Any:
+async def map_of(served: TheLibrary, format: Annotated[str, Query(pattern="^(json|binary)$")] = "json") -> Any:
     """A place for every image, like near like.
 
     `format=binary`: little-endian float32 x, y, shade for each image, then 8 bytes of id for each, in
     the same order; their number is in X-Map-Count, what made them in X-Map-Method.
     """
-    served = service.libraries.get(name)
     plan = await served.plan(newest=True)
     if format == "binary":
         data = await served.read(projection.packed, plan)
@@ -118,11 +111,9 @@ async def _reordered(
     service: Service, served: ServedLibrary, asked: SearchRequest, found: Answer, depth: int
 ) -> tuple[Answer, float | None]:
     """The hits in the cross-encoder's order, and how likely none is right."""
-    cross_encoder, text = served.cross_encoder, asked.text
-    assert cross_encoder is not None
-    assert text is not None
+    text = str(asked.text)
     hits = await service.slow_queue.run(
-        lambda: cross_encoder.reordered(served.library, text, found.hits, depth, asked.budget_ms)
+        lambda: served.library.reordered(text, found.hits, rerank=depth, budget_ms=asked.budget_ms)
     )
     first = hits[0].meta if hits and _is_judged(hits[0], served) else {}
     return replace(found, hits=hits), first.get("nothing_matches")
@@ -139,12 +130,6 @@ async def _explained(service: Service, served: ServedLibrary, asked: SearchReque
         attends = asked.rerank and served.cross_encoder is not None and served.cross_encoder.describes
         by = ATTENTION if attends else OCCLUSION
         hit.why, _ = await explaining.why(service, served, hit.id, _words(asked), by, draw=False)
-
-
-async def _where(served: ServedLibrary, conditions: list[Condition], where: str | None) -> Where | None:
-    if not conditions and where is None:
-        return None
-    return filters.to_where(conditions, where, await served.read(served.reader.columns))
 
 
 async def _found(
@@ -164,7 +149,7 @@ async def _found(
         found, nothing = await _reordered(service, served, asked, found, depth)
     plan = await served.plan(newest=False) if asked.on_map else None
     paths = service.settings.shows_paths
-    hints = await served.read(lambda: served.reader.notes(where, found.considered, paths=paths))
+    hints = await served.notes(where, found.considered, paths=paths)
     hits = _hits(found, served, paths, plan, own)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
