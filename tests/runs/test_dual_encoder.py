@@ -535,7 +535,7 @@ def test_records_that_were_not_mined_are_counted_and_said(shapes: Path, tmp_path
     data, heard = runs.DataConfig(workers=1, mined=str(path)), Heard()
     report = train(small(training=FAST, data=data), tmp_path / "run", shapes, progress=heard)
     assert report.unmined == 2
-    assert any("does not name 2 of 35 records" in line for line in heard.said)
+    assert any("has no negatives of 2 of 35 records" in line for line in heard.said)
 
 
 def test_mined_negatives_of_other_data_and_missing_files_are_refused(shapes: Path, tmp_path: Path, small: Any) -> None:
