@@ -10,14 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from .text import SURROGATE, escaped
+
 _LOOKS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4}))")
-
-
-def _escape_one(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _unescape_one(match: re.Match[str]) -> str:
@@ -27,7 +23,7 @@ def _unescape_one(match: re.Match[str]) -> str:
 
 def escape(name: str) -> str:
     """The written form of a file name: valid Unicode, one for every name."""
-    return _SURROGATE.sub(_escape_one, _LOOKS_ESCAPED.sub(r"\\x5c", name))
+    return SURROGATE.sub(escaped, _LOOKS_ESCAPED.sub(r"\\x5c", name))
 
 
 def unescape(written: str) -> str:

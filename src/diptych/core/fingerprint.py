@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 LENGTH = 32  # hex digits kept of a BLAKE2b digest: 128 bits
-_BLOCK = 1 << 20
+_digest = functools.partial(hashlib.blake2b, digest_size=LENGTH // 2)
 
 
 def of_bytes(*parts: bytes | memoryview) -> str:
     """Fingerprint of byte strings; the lengths are hashed too, so ("ab", "c") differs from ("a", "bc")."""
-    digest = hashlib.blake2b(digest_size=LENGTH // 2)
+    digest = _digest()
     for part in parts:
         digest.update(memoryview(part).nbytes.to_bytes(8, "little"))
         digest.update(part)
@@ -28,11 +29,8 @@ def of_json(value: Any) -> str:
 
 def of_file(path: Path) -> str:
     """Fingerprint of a file's content, read in blocks."""
-    digest = hashlib.blake2b(digest_size=LENGTH // 2)
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, _digest).hexdigest()
 
 
 def combined(parts: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -34,19 +34,19 @@ class Notes:
     """Notes as they come up. Remarks of one kind and detail are counted together, in the order of the first."""
 
     def __init__(self, notes: Iterable[Note] = ()) -> None:
-        self._counts: dict[tuple[str, str], int] = {}
-        self._examples: dict[tuple[str, str], dict[str, None]] = {}
-        self._parts: dict[tuple[str, str], Counter[str]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        self._parts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._named: set[tuple[str, str, str]] = set()
         self.extend(notes)
 
     def add(self, kind: str, detail: str, *examples: str, count: int = 1, part: str = "") -> None:
         """Count a remark, under its `part` too if it has one; the first few distinct examples are kept."""
         key = (kind, " ".join(detail.split()))
-        self._counts[key] = self._counts.get(key, 0) + count
-        kept = self._examples.setdefault(key, {})
+        self._counts[key] += count
+        kept = self._examples[key]
         if part:
-            self._parts.setdefault(key, Counter())[part] += count
+            self._parts[key][part] += count
         for example in examples:
             if len(kept) < EXAMPLES:
                 kept[" ".join(example.split()).encode("utf-8", "backslashreplace").decode()] = None
@@ -61,16 +61,12 @@ class Notes:
         """Count other notes along."""
         for note in notes:
             self.add(note.kind, note.detail, *note.examples, count=note.count)
-            if note.parts:
-                self._parts.setdefault((note.kind, note.detail), Counter()).update(note.parts)
+            self._parts[note.kind, note.detail].update(note.parts)
 
     def __iter__(self) -> Iterator[Note]:
         """The notes so far."""
-        notes = [
-            Note(key[0], count, key[1], tuple(self._examples[key]), dict(self._parts.get(key, {})))
-            for key, count in self._counts.items()
-        ]
-        return iter(notes)
+        counts = list(self._counts.items())
+        return iter([Note(key[0], n, key[1], tuple(self._examples[key]), dict(self._parts[key])) for key, n in counts])
 
     def __len__(self) -> int:
         return len(self._counts)

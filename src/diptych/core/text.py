@@ -9,7 +9,7 @@ _INVISIBLE = frozenset(["Cc", "Cf", "Zs", "Zl", "Zp"])
 # Letters, marks and symbols that are drawn as nothing: Braille blank, Hangul fillers, joiners and the like.
 _BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065")
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def is_blank(value: str) -> bool:
@@ -25,7 +25,7 @@ def is_blank(value: str) -> bool:
 
 def is_unicode(value: str) -> bool:
     """False for a string with lone surrogates, which UTF-8 cannot hold and tokenizers refuse."""
-    return _SURROGATE.search(value) is None
+    return SURROGATE.search(value) is None
 
 
 def one_line(text: str) -> str:
@@ -34,10 +34,11 @@ def one_line(text: str) -> str:
     Line breaks and other control characters become `\x0a` or `\u2028`, bytes of a file's name that are not
     UTF-8 become `\xff`.
     """
-    return _NOT_SHOWN.sub(_written, text)
+    return _NOT_SHOWN.sub(escaped, text)
 
 
-def _written(match: re.Match[str]) -> str:
+def escaped(match: re.Match[str]) -> str:
+    r"""A character that cannot be shown, as `\xff` (a byte of a file's name that is not UTF-8 too) or `\u2028`."""
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
@@ -51,4 +52,4 @@ def plain(text: str) -> str:
 
 def plain_json(document: str) -> str:
     """A JSON document without lone surrogates: in its strings they become the text `\\udXXX`."""
-    return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", document)
+    return SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", document)

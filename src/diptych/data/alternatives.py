@@ -28,15 +28,14 @@ class LanguagePolicy:
     def __post_init__(self) -> None:
         for name in ("back", "other"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(
-                    f"language policy: {name} must be a probability from 0 to 1, found {getattr(self, name)}"
-                )
+                found = getattr(self, name)
+                raise ConfigError(f"language policy: {name} must be a probability from 0 to 1, found {found}")
 
 
 class TextAlternatives:
     """For each text that a person wrote: the rows of its back-translations and of the same in other languages.
 
-    RowNumbers number all texts of the data in their order. `originals` are the rows of one epoch: of the texts of
+    Row numbers count all texts of the data in their order. `originals` are the rows of one epoch: of the texts of
     one record with one meaning, those by people in the policy's language or, where it has none in it, in the
     language of the first; and one text for each meaning that only machines wrote. A text without alternatives
     is never replaced.
@@ -66,7 +65,7 @@ class TextAlternatives:
         self.originals: RowNumbers = np.array(sorted(originals), dtype=np.int64)
         self._back = _Lists(back)
         self._other = {lang: _Lists(lists) for lang, lists in other.items()}
-        # entry (row, i) < languages[row]: the i-th language that the row's text is there in
+        # nth[i, row] for i < languages[row] is the number of the i-th language that the row's text exists in
         present = np.array([lists.count > 0 for lists in self._other.values()], dtype=bool)
         present = present.reshape(len(self._other), len(texts))
         self._languages: RowNumbers = present.sum(axis=0)
@@ -99,7 +98,7 @@ class TextAlternatives:
         return drawn
 
     def back_translations(self, row: int) -> list[int]:
-        """RowNumbers of the back-translations of the text at `row`."""
+        """Rows of the back-translations of the text at `row`."""
         return self._back.of(row)
 
     def in_other_languages(self, row: int) -> dict[str | None, list[int]]:
@@ -130,11 +129,11 @@ def _index(chance: np.ndarray, count: RowNumbers) -> RowNumbers:
 
 
 def _by_meaning(owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text]) -> Iterable[list[int]]:
-    """RowNumbers of one record that say the same, in order; a text without a stated meaning is alone."""
-    groups: dict[tuple[int, str, int], list[int]] = {}
+    """Rows of one record that say the same, in order; a text without a stated meaning is alone."""
+    groups: dict[tuple[int, str, int], list[int]] = defaultdict(list)
     for row, (record, text) in enumerate(zip(owner, texts, strict=True)):
         key = (int(record), "row", row) if text.meaning is None else (int(record), text.field, text.meaning)
-        groups.setdefault(key, []).append(row)
+        groups[key].append(row)
     return groups.values()
 
 

@@ -1,4 +1,4 @@
-"""The feature cache: a frozen tower sees each image once, ever.
+"""The feature cache: each image goes through a frozen tower once, whatever is trained later.
 
 One folder per tower and view, two append-only files in it:
 
@@ -74,13 +74,11 @@ class FeatureCache:
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Positions in `keys` that have no row yet; a repeated key is listed once."""
-        seen: set[bytes] = set()
-        positions = []
+        first: dict[bytes, int] = {}
         for position, key in enumerate(keys):
-            if key not in self._row_of and key not in seen:
-                seen.add(key)
-                positions.append(position)
-        return positions
+            if key not in self._row_of:
+                first.setdefault(key, position)
+        return list(first.values())
 
     def add(self, keys: Sequence[bytes], rows: Shaped[np.ndarray, "n d"]) -> None:
         """Append rows durably; keys that are already there are left alone.

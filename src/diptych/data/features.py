@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.batched import batched
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
 from diptych.core.shapes import Int, Shaped, UInt8, UInt64
@@ -297,8 +298,7 @@ def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Prog
     """Features of texts, each run through the tower once ever; equal texts share a row."""
     cache = _cache(root, tower, "text")
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
-    missing = cache.missing(keys)
-    chunks = [missing[start : start + _TEXT_CHUNK] for start in range(0, len(missing), _TEXT_CHUNK)]
+    chunks = list(batched(cache.missing(keys), _TEXT_CHUNK))
     for chunk in progress.track(chunks, "text features", total=len(chunks)):
         cache.add([keys[i] for i in chunk], tower.embed([texts[i] for i in chunk]))
     return CachedRows(cache.map(), cache.rows(keys))

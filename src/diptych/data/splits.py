@@ -18,7 +18,7 @@ SHARE = 0.1  # of it, where the source names no validation split
 
 def held_out(identity: str, share: float) -> bool:
     """Whether a record belongs to the held-out share: a function of its identity alone, so it never moves."""
-    return int(fingerprint.of_bytes(identity.encode("utf-8", "surrogatepass"))[:8], 16) < share * 2**32
+    return int(fingerprint.combined([identity])[:8], 16) < share * 2**32
 
 
 def held_out_of(pairs: Sequence[Pair], share: float) -> list[bool]:
@@ -33,14 +33,12 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
     Raises DataError when either would be empty.
     """
     names = Counter(pair.split for pair in pairs)
+    chosen: dict[str, list[Pair]] = {"train": [], "val": []}
     if val in names:
-        chosen = {
-            "train": [pair for pair in pairs if pair.split == train],
-            "val": [pair for pair in pairs if pair.split == val],
-        }
+        for name, wanted in (("train", train), ("val", val)):
+            chosen[name] = [pair for pair in pairs if pair.split == wanted]
     else:
         pool = [pair for pair in pairs if pair.split in (None, train)]
-        chosen = {"train": [], "val": []}
         for pair, is_held in zip(pool, held_out_of(pool, share), strict=True):
             chosen["val" if is_held else "train"].append(pair)
     for name, wanted in (("train", train), ("val", val)):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from diptych.core.errors import DataError
 from diptych.core.types import BytesImage, ImageRef, Skipped
+from diptych.data.cache import content_key
 from diptych.data.images import ImageLimits, decode, perceptual_hash, read_size
 from diptych.data.images.sources import read_bytes
 
@@ -34,6 +34,5 @@ def inspect_image(image: ImageRef, limits: ImageLimits) -> ImageFacts | Skipped:
         width, height = read_size(held, limits)
     except DataError as error:
         return Skipped(image.name, error.reason, str(error))
-    digest = hashlib.blake2b(data, digest_size=16).digest()
     blank = float(pixels.std(axis=(0, 1)).max()) < _BLANK
-    return ImageFacts(digest, perceptual_hash(pixels), width, height, blank)
+    return ImageFacts(content_key(data), perceptual_hash(pixels), width, height, blank)

@@ -71,9 +71,8 @@ def read_size(source: ImageInput, limits: ImageLimits = DEFAULT_LIMITS) -> tuple
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3):
             raise DataError(f"found an array of shape {source.shape}; expected an image", Reason.MALFORMED)
-        size = (int(source.shape[1]), int(source.shape[0]))
-        limits.check_size(*size, "array")
-        return size
+        limits.check_size(source.shape[1], source.shape[0], "array")
+        return source.shape[1], source.shape[0]
     if isinstance(source, PIL.Image.Image):
         limits.check_size(*source.size, "image")
         return source.size
@@ -122,7 +121,7 @@ def _decode_bytes(data: bytes, name: str, limits: ImageLimits, at_least: int | N
 
 
 def _decode_jpeg(data: bytes, image: ImageFile, name: str, at_least: int | None) -> UInt8[np.ndarray, "h w 3"] | None:
-    """The fast path; None when Pillow should have a look instead."""
+    """The pixels by libjpeg-turbo; None for a file that Pillow has to decode."""
     if image.mode not in ("RGB", "L"):
         return None
     try:

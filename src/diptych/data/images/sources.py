@@ -45,7 +45,7 @@ def open_stream(ref: ImageRef, limits: ImageLimits) -> Iterator[IO[bytes]]:
         try:
             yield stream
         except OSError as error:
-            raise DataError(f"cannot read {ref.name}: {_cause(error)}", Reason.MISSING) from error
+            raise DataError(f"cannot read {ref.name}: {error.strerror or error}", Reason.MISSING) from error
 
 
 def read_bytes(ref: ImageRef, limits: ImageLimits) -> bytes:
@@ -60,7 +60,3 @@ def read_bytes(ref: ImageRef, limits: ImageLimits) -> bytes:
         message = f"{ref.name} has {len(data)} of its {ref.size} bytes; the tar is cut, fetch it again"
         raise DataError(message, Reason.TRUNCATED)
     return data
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

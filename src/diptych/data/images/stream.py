@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from diptych.core.batched import batched
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
@@ -105,9 +105,8 @@ class _Work:
 def _stream(refs: Iterable[ImageInput], work: _Work, batch_size: int, workers: int) -> Iterator[PixelBatch]:
     # a batch for the consumer and two more under way
     results = map_ahead(work, refs, workers=workers, depth=3 * batch_size, name="decode")
-    numbered = enumerate(results)
     with contextlib.closing(results):  # type: ignore[type-var]  # a generator: stops the threads
-        while finished := list(itertools.islice(numbered, batch_size)):
+        for finished in batched(enumerate(results), batch_size):
             yield _collect(finished, work.preprocess.size)
 
 

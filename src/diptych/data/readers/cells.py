@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
+import operator
 import re
 import sys
 import warnings
@@ -64,23 +66,17 @@ def facts_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, CellFacts]:
     counts: dict[str, list[int]] = {}
     for row in rows:
         for name, cell in row.items():
-            filled, number, words = _kind(cell)
-            count = counts.setdefault(name, [0, 0, 0, 0])
-            count[0] += filled
-            count[1] += number
-            count[2] += words
-            count[3] += isinstance(cell.get("bytes") if isinstance(cell, Mapping) else cell, bytes)
+            is_image = isinstance(cell.get("bytes") if isinstance(cell, Mapping) else cell, bytes)
+            counts[name] = list(map(operator.add, counts.get(name, (0, 0, 0, 0)), (*_kind(cell), is_image)))
     return {name: CellFacts(*count) for name, count in counts.items()}
 
 
 def _kind(cell: Any) -> tuple[bool, bool, bool]:
     """(filled, without a word, of several words)."""
-    if isinstance(cell, list) and cell and all(isinstance(item, bool | int | float) for item in cell):
+    is_list = isinstance(cell, list) and bool(cell)
+    if isinstance(cell, bool) or (is_list and all(isinstance(item, bool | int | float) for item in cell)):
         return True, True, False
-    if isinstance(cell, bool):
-        return True, True, False
-    values = [value.strip() for value in strings(cell)]
-    values = [value for value in values if value]
+    values = [value.strip() for value in strings(cell) if value.strip()]
     if not values:
         return False, False, False
     return True, all(_is_number(value) for value in values), any(_has_words(value) for value in values)
@@ -134,15 +130,11 @@ def listed_strings(cell: str) -> list[str] | None:
     `('a', 'b')`, `['a' 'b']`, nested ones too; missing items are left out. Nothing is ever executed.
     """
     cell = cell.strip()
-    if not cell or len(cell) > MAX_LIST or not _may_be_list(cell):
+    if not cell or len(cell) > MAX_LIST or cell[-1] not in _CLOSE or _START.match(cell) is None:
         return None
     if cell[0] == "[":
-        try:
-            found = json.loads(cell)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return _strings_only(found)
+        with contextlib.suppress(ValueError, RecursionError):
+            return _strings_only(json.loads(cell))
     found = _scanned(cell)
     if found is None and cell.startswith("[{") and cell.endswith("}]"):
         with warnings.catch_warnings():
@@ -152,10 +144,6 @@ def listed_strings(cell: str) -> list[str] | None:
             except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
                 return None
     return found
-
-
-def _may_be_list(cell: str) -> bool:
-    return cell[-1] in _CLOSE and _START.match(cell) is not None
 
 
 def _strings_only(items: Any) -> list[str] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.text import plain
@@ -86,7 +87,7 @@ def assign(
     out). Raises ConfigError when a column that the user named is not there, DataError when no image column is
     found and one is needed; both list the columns found.
     """
-    facts = facts or {}
+    facts = defaultdict(lambda: NO_FACTS, facts or {})
     found = plain(", ".join(names)) or "none"
 
     def named(column: str) -> str:
@@ -110,23 +111,23 @@ def assign(
     lang = _match(names, LANG_NAMES)
     taken = {image, identifier, split, group, lang}
     free = [name for name in names if name not in taken]
+    numbered: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     if options.text_columns:
         wanted = _listed_columns(names, options.text_columns)
         present = [column for column in wanted if _match(names, [column])]
         wanted = wanted if all_texts or not present else present
         texts = tuple(_named_text(named(column), names) for column in wanted)
-        numbered: tuple[str, ...] = ()
-        unread: tuple[str, ...] = ()
     else:
         guesses = [guess for name in free if (guess := _usual_text(name, names)) is not None]
-        texts = tuple(guess for guess in guesses if not _holds_numbers(facts.get(guess.name)))
+        texts = tuple(guess for guess in guesses if not facts[guess.name].all_numbers)
         if not texts:  # a single number tells nothing of a column that is called "caption"
-            texts = tuple(one for one in guesses if one.lang is None and facts.get(one.name, NO_FACTS).cells == 1)
+            texts = tuple(one for one in guesses if one.lang is None and facts[one.name].cells == 1)
         chosen = {column.name for column in texts}
         numbered = tuple(name for name in names if name in chosen and _usual_name(name) is None)
-        unread = tuple(name for name in free if name not in chosen and _looks_like_texts(name, names, facts.get(name)))
+        unread = tuple(name for name in free if name not in chosen and _looks_like_texts(name, facts[name]))
     rest = tuple(name for name in free if name not in {column.name for column in texts})
-    others = tuple(name for name in rest if image is not None and _looks_like_images(name, image, facts.get(name)))
+    others = tuple(name for name in rest if image is not None and _looks_like_images(name, image, facts[name]))
     return Columns(image, texts, identifier, split, group, lang, rest, numbered, unread, others)
 
 
@@ -171,7 +172,7 @@ def _by_name(name: str) -> TextColumn | None:
     found = _usual_name(name)
     if found is None and (numbered := _NUMBERED.fullmatch(name)):
         found = _usual_name(numbered["base"])
-    return None if found is None else TextColumn(name, found.field, found.lang, found.independent)
+    return None if found is None else replace(found, name=name)
 
 
 def _usual_name(name: str) -> TextColumn | None:
@@ -182,10 +183,10 @@ def _usual_name(name: str) -> TextColumn | None:
         return TextColumn(name, lowered, None)
     if lowered in CODES:
         return TextColumn(name, "caption", lowered)
-    first, *others = re.split(r"[-_. ]", lowered)
-    if len(others) != 1:
+    parts = re.split(r"[-_. ]", lowered)
+    if len(parts) != 2:
         return None
-    last = others[0]
+    first, last = parts
     is_region = re.fullmatch(r"[A-Z]{2}", name[-2:]) is not None
     if first in CODES and (last in _BESIDE_CODE or is_region):  # de_independent, pt-BR
         return TextColumn(name, last if last in FIELD_NAMES else "caption", first, last == "independent")
@@ -201,7 +202,7 @@ def _pattern(name: str) -> str | None:
         return None
     numbered = _NUMBERED.fullmatch(name)
     parts = re.split(r"[-_. ]", (numbered["base"] if numbered else name).lower())
-    return "_".join("*" if part == found.lang else part for part in parts[:1] + parts[1:] if len(part) != 0)
+    return "_".join("*" if part == found.lang else part for part in parts if part)
 
 
 def _may_be_a_word(name: str) -> bool:
@@ -212,20 +213,15 @@ def _may_be_a_word(name: str) -> bool:
     return found.lang in (_ALSO_WORDS if name.lower().startswith(found.lang) else _ALSO_ENDINGS)
 
 
-def _holds_numbers(facts: CellFacts | None) -> bool:
-    return facts is not None and facts.all_numbers
-
-
-def _looks_like_texts(name: str, names: Sequence[str], facts: CellFacts | None) -> bool:
+def _looks_like_texts(name: str, facts: CellFacts) -> bool:
     """Whether a column that is not read could be missed: it has a text's name, or cells of several words."""
-    if facts is not None and facts.mostly_words:
-        return True
-    return _by_name(name) is not None and not _may_be_a_word(name) and _COUNTED.fullmatch(name.lower()) is None
+    is_named = _by_name(name) is not None and not _may_be_a_word(name) and _COUNTED.fullmatch(name.lower()) is None
+    return facts.mostly_words or is_named
 
 
-def _looks_like_images(name: str, image: str, facts: CellFacts | None) -> bool:
+def _looks_like_images(name: str, image: str, facts: CellFacts) -> bool:
     """Whether a column is another one like that of the images: "Image", "image_2", or any with encoded images."""
-    if facts is not None and facts.images:
+    if facts.images:
         return True
     numbered = _NUMBERED.fullmatch(name) if len(name) <= _LONGEST_NAME else None
     return image.lower() in (name.lower(), numbered["base"].lower() if numbered else "")

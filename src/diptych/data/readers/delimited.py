@@ -10,6 +10,7 @@ close, is read again line by line, as it is written.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -35,8 +36,6 @@ from .textfile import text_encoding
 Kind = Callable[[list[str]], str | None]
 
 _MOST_STRAY = 1000  # after so many, every line is a record of its own: looking ahead for each would be slow
-
-
 SUFFIXES = (".csv", ".tsv")
 DELIMITERS = (",", "\t", "|", ";")
 MAX_HEADER = 1 << 16  # characters
@@ -112,16 +111,12 @@ def records(lines: Iterable[str], delimiter: str, width: int, kind: Kind, *, quo
 
 def _quoted(first: str, more: Iterator[str], delimiter: str) -> list[str] | None:
     """The cells of the record that starts with this line, or None when its quotation marks are none."""
-
-    if first.count('"') % 2 == 0:  # as good as always a record of one line, which is read faster by itself
-        try:
+    if first.count('"') % 2 == 0:  # nearly always a record of one line, which is read faster by itself
+        with contextlib.suppress(csv.Error):
             return next(csv.reader([first], delimiter=delimiter, strict=True), [])
-        except csv.Error:
-            pass
-    try:
+    with contextlib.suppress(csv.Error):
         return next(csv.reader(chain([first], more), delimiter=delimiter, strict=True), [])
-    except csv.Error:
-        return None
+    return None
 
 
 def _swallows(lines: list[str], delimiter: str, kind: Kind) -> bool:

@@ -8,13 +8,16 @@ their commonest characters. Everything else has to be named.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import io
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from diptych.core.errors import DataError, Reason, opening
 
@@ -102,17 +105,15 @@ def _encoding(path: Path, stated: str | None, size: int, modified: int) -> Encod
         parts = _split_utf8(start)
         rest = stream.read(_BLOCK)
         decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        try:
+        with contextlib.suppress(UnicodeDecodeError):
             decoder.decode(start)
             while rest:
                 decoder.decode(rest)
                 rest = stream.read(_BLOCK)
             decoder.decode(b"", final=True)
             return sure or Encoding("utf-8")
-        except UnicodeDecodeError:
-            pass
         while rest and len(parts.sample) < _SAMPLE:
-            parts.add(_split_utf8(rest))
+            parts = _Parts(*map(operator.add, parts, _split_utf8(rest)))
             rest = stream.read(_BLOCK)
     return _of_parts(start, str(path), parts, few=True)
 
@@ -121,9 +122,7 @@ def _stated(start: bytes, stated: str | None) -> Encoding | None:
     if stated is None:
         return None
     name = codecs.lookup(stated).name
-    if name == "utf-8" and start.startswith(codecs.BOM_UTF8):
-        return Encoding("utf-8-sig")
-    return Encoding(name)
+    return Encoding("utf-8-sig" if name == "utf-8" and start.startswith(codecs.BOM_UTF8) else name)
 
 
 def _marked(start: bytes) -> Encoding | None:
@@ -138,9 +137,7 @@ def _unmarked_wide(start: bytes, name: str, *, whole: bool) -> Encoding | None:
         zeros = [start[place::width].count(0) for place in range(width)]
         if zeros[0 if encoding.endswith("le") else -1] * 3 > max(zeros) or (whole and len(start) % width):
             continue
-        try:
-            text = codecs.getincrementaldecoder(encoding)("strict").decode(start)
-        except UnicodeDecodeError:
+        if (text := _decoded(start, encoding)) is None:
             continue
         plain = sum(" " <= sign <= "~" or sign in "\t\r\n" for sign in text)
         controls = sum(sign < " " for sign in text) - sum(map(text.count, "\t\r\n"))
@@ -149,8 +146,7 @@ def _unmarked_wide(start: bytes, name: str, *, whole: bool) -> Encoding | None:
     raise DataError(f"{name} is not a UTF-8 text file: it holds zero bytes; save it as UTF-8, or name its --encoding")
 
 
-@dataclass(slots=True)
-class _Parts:
+class _Parts(NamedTuple):
     """What other than ASCII is in some bytes."""
 
     lines: int
@@ -158,13 +154,6 @@ class _Parts:
     proper: int  # characters beyond ASCII that are UTF-8
     bad: int  # bytes that are not
     sample: bytes  # lines with other than ASCII
-
-    def add(self, other: _Parts) -> None:
-        self.lines += other.lines
-        self.broken += other.broken
-        self.proper += other.proper
-        self.bad += other.bad
-        self.sample += other.sample
 
 
 def _split_utf8(data: bytes) -> _Parts:
@@ -201,18 +190,17 @@ _SHOWN = {"cp1252": "windows-1252", "cp932": "shift_jis", "cp949": "euc-kr"}
 def _guessed(sample: bytes) -> str | None:
     if _is_western(sample):
         return "cp1252"
-    shares: dict[str, float] = {}
-    for encoding, share in _EAST_ASIAN.items():
-        text = _decoded(sample, encoding)
-        if text is not None:
-            shares[encoding] = share(Counter(sign for sign in text if sign > "\x7f"))
-    ranked = sorted(shares.values(), reverse=True)
-    if not ranked or ranked[0] < _CLEAR or (len(ranked) > 1 and ranked[0] < _CLEARER * ranked[1]):
-        return None
-    return max(shares, key=lambda name: shares[name])
+    shares = {
+        encoding: share(Counter(sign for sign in text if sign > "\x7f"))
+        for encoding, share in _EAST_ASIAN.items()
+        if (text := _decoded(sample, encoding)) is not None
+    }
+    first, second, *_ = *sorted(shares.values(), reverse=True), 0.0, 0.0
+    return max(shares, key=lambda name: shares[name]) if first >= max(_CLEAR, _CLEARER * second) else None
 
 
 def _decoded(sample: bytes, encoding: str) -> str | None:
+    """The text, of which a character may be cut at the end; None for bytes that do not fit."""
     try:
         return codecs.getincrementaldecoder(encoding)("strict").decode(sample)
     except UnicodeDecodeError:
@@ -232,20 +220,15 @@ def _is_western(sample: bytes) -> bool:
             continue
         signs += 1
         foreign += sign in _FOREIGN
-        is_letter = sign in _WESTERN or sign in _FOREIGN
-        if is_letter:
+        if sign in _WESTERN or sign in _FOREIGN:
             good += not (sign.isupper() and before.islower())
         else:
-            inside = before.isalpha() and after.isalpha()
-            good += sign in (_INSIDE if inside else _BESIDE)
+            good += sign in (_INSIDE if before.isalpha() and after.isalpha() else _BESIDE)
     return good >= 0.95 * signs and foreign <= 0.1 * signs
 
 
-def _share_of(common: frozenset[str]) -> Callable[[Counter[str]], float]:
-    def share(signs: Counter[str]) -> float:
-        return sum(count for sign, count in signs.items() if sign in common) / max(1, signs.total())
-
-    return share
+def _share_of(common: frozenset[str], signs: Counter[str]) -> float:
+    return sum(count for sign, count in signs.items() if sign in common) / max(1, signs.total())
 
 
 def _share_of_kana(signs: Counter[str]) -> float:
@@ -257,9 +240,9 @@ def _share_of_kana(signs: Counter[str]) -> float:
 
 
 _EAST_ASIAN: dict[str, Callable[[Counter[str]], float]] = {
-    "gb18030": _share_of(_SIMPLIFIED),
-    "big5": _share_of(_TRADITIONAL),
+    "gb18030": functools.partial(_share_of, _SIMPLIFIED),
+    "big5": functools.partial(_share_of, _TRADITIONAL),
     "cp932": _share_of_kana,
     "euc_jp": _share_of_kana,
-    "cp949": _share_of(_HANGUL),
+    "cp949": functools.partial(_share_of, _HANGUL),
 }

@@ -6,7 +6,6 @@ second one gives the records. Neither holds more than a row in memory.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -16,6 +15,7 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
+from diptych.core import fingerprint
 from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
 from diptych.data.cache import image_key
 from diptych.data.video import VideoImage
@@ -104,18 +104,15 @@ def _said(row: Pair) -> dict[str, Any]:
 
 
 def _key(row: Pair) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (row.split or "", *map(_place, row.images)):
-        encoded = part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape")
-        digest.update(len(encoded).to_bytes(4, "little") + encoded)
-    return digest.digest()
+    return bytes.fromhex(fingerprint.combined([row.split or "", *map(_place, row.images)]))
 
 
-def _place(image: ImageRef) -> str | bytes:
+def _place(image: ImageRef) -> str:
     """What two references to one image have in common, and no others."""
     if isinstance(image, FileImage | VideoImage):
         return os.path.abspath(image.name)  # noqa: PTH100 - links as they are named
-    return image_key(image) or image.name  # one that is gone differs by its name; whoever reads it reports it
+    key = image_key(image)
+    return key.hex() if key else image.name  # one that is gone differs by its name; whoever reads it reports it
 
 
 def _packed(row: Pair) -> str:

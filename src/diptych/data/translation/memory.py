@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.core import fingerprint
+from diptych.core.batched import batched
 from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
 
@@ -74,15 +76,13 @@ class TranslationMemory:
                 if not line.endswith(b"\n"):
                     break
                 self._whole += len(line)
-                try:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
                     self._known[str(entry["of"])] = str(entry["is"])
-                except (ValueError, KeyError, TypeError):
-                    continue
 
 
 def _key(text: str) -> str:
-    return fingerprint.of_bytes(text.encode("utf-8", "surrogatepass"))
+    return fingerprint.combined([text])
 
 
 def _line(key: str, translation: str) -> str:
@@ -106,7 +106,6 @@ def translate_all(
     source: str,
     target: str,
     *,
-    batch: int = BATCH,
     progress: Progress = SILENT,
 ) -> DirectionResult:
     """Translate the distinct texts: known ones come from `memory`, new ones are added to it batch by batch.
@@ -114,15 +113,12 @@ def translate_all(
     An interrupted run loses one batch at most. Raises DataError when the engine fails on each of the
     first PATIENCE texts, and whatever it raises for a direction that is not there.
     """
-    result = DirectionResult()
-    wanted: list[str] = []
-    for text in dict.fromkeys(texts):
-        known = memory.get(text)
-        if known is None:
-            wanted.append(text)
-        else:
-            result.done[text] = known
-    for texts_of_batch in _batches(wanted, batch, f"{translator.name} {source}-{target}", progress):
+    distinct = list(dict.fromkeys(texts))
+    result = DirectionResult({text: known for text in distinct if (known := memory.get(text)) is not None})
+    wanted = [text for text in distinct if text not in result.done]
+    # the bar counts texts: it advances by the last text of a batch when the batch is done
+    tracked = progress.track(wanted, f"{translator.name} {source}-{target}", total=len(wanted))
+    for texts_of_batch in batched(tracked, BATCH):
         start = time.perf_counter()
         answers = dict(_one_by_one_if_needed(texts_of_batch, translator, source, target))
         result.seconds += time.perf_counter() - start
@@ -135,18 +131,6 @@ def translate_all(
             reason = next(iter(result.failed.values()))
             raise DataError(f"{translator.name} failed on all of the first {len(result.failed)} texts: {reason}")
     return result
-
-
-def _batches(texts: Sequence[str], size: int, label: str, progress: Progress) -> Iterator[list[str]]:
-    """The batches, with a bar that counts texts: the last text of a batch advances when the batch is done."""
-    waiting: list[str] = []
-    for text in progress.track(texts, label, total=len(texts)):
-        waiting.append(text)
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
 
 
 def _one_by_one_if_needed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,10 +16,10 @@ class WayReport:
     """One way of texts through the engine. Counts are of texts of the source, repeated ones included."""
 
     way: str  # "en-es", or "en-es-en" for a back-translation
-    written: int
-    unchanged: int  # came out as they went in: of no use, not written
-    repeated: int  # said again what an earlier text of that language and meaning says: not written
-    failed: int  # no translation; why is among the skipped
+    written: int = 0
+    unchanged: int = 0  # came out as they went in: of no use, not written
+    repeated: int = 0  # said again what an earlier text of that language and meaning says: not written
+    failed: int = 0  # no translation; why is among the skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,9 @@ class TranslationReport:
 
     def to_json(self) -> dict[str, Any]:
         """Ready for `json.dumps`."""
-        content = asdict(self)
-        content["out"] = str(self.out)
-        content["sentences_per_second"] = self.sentences_per_second
-        content["skipped"] = [entry.to_json() for entry in self.skipped]
-        return content
+        skipped = [entry.to_json() for entry in self.skipped]
+        rate = self.sentences_per_second
+        return {**asdict(self), "out": str(self.out), "sentences_per_second": rate, "skipped": skipped}
 
     def to_text(self) -> str:
         """About half a dozen lines for people."""
@@ -75,27 +73,21 @@ class TranslationReport:
 class WayCounts:
     """What became of the translations, by way."""
 
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     skipped: list[Skipped] = field(default_factory=list)
 
     def note(self, way: str, what: str) -> None:
         """Count one text."""
-        self.counts.setdefault(way, Counter())[what] += 1
+        self.counts[way][what] += 1
 
     def ways(self) -> tuple[WayReport, ...]:
         """The counts, as the report has them."""
-        return tuple(
-            WayReport(way, *(counts[what] for what in ("written", "unchanged", "repeated", "failed")))
-            for way, counts in self.counts.items()
-        )
+        return tuple(WayReport(way, **counts) for way, counts in self.counts.items())
 
 
 def _way(way: WayReport) -> str:
-    aside = [
-        f"{count:,} {what}"
-        for count, what in ((way.unchanged, "unchanged"), (way.repeated, "repeated"), (way.failed, "failed"))
-        if count
-    ]
+    counts = {"unchanged": way.unchanged, "repeated": way.repeated, "failed": way.failed}
+    aside = [f"{count:,} {what}" for what, count in counts.items() if count]
     return f"{way.written:,} written" + (f"; not written: {', '.join(aside)}" if aside else "")
 
 

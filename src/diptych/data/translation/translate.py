@@ -65,16 +65,15 @@ def translate_source(
     """
     if out.resolve() == source.path.resolve():
         raise ConfigError(f"{out} is the source itself; name another file with --out")
-    pairs = list(source)
-    skipped = list(source.skipped)
-    pairs, guessed = _with_languages(pairs)
+    pairs, guessed = _with_languages(list(source))
     plan = _plan(pairs, translator, task)
     if not plan.by_way:
         raise DataError(_nothing(source, translator, task, plan), Reason.EMPTY_TEXT)
     directions = _translate_directions(plan, translator, task.back, memory_root, progress)
     counts = WayCounts()
-    full = [_extended(pair, task, directions, translator.name, counts) for pair in pairs]
-    written = write_pairs(out, full)
+    written = write_pairs(out, (_extended(pair, task, directions, translator.name, counts) for pair in pairs))
+    lost = len(pairs) - written
+    left_out = [Skipped("images", Reason.NO_IMAGE, f"{lost} not written")] if lost else []
     return TranslationReport(
         source=source.name,
         engine=translator.name,
@@ -87,7 +86,7 @@ def translate_source(
         remembered=sum(len(result.done) - result.fresh for result in directions.values()),
         fresh=sum(result.fresh for result in directions.values()),
         seconds=sum(result.seconds for result in directions.values()),
-        skipped=(*skipped, *counts.skipped, *_too_few(written, pairs)),
+        skipped=(*source.skipped, *counts.skipped, *left_out),
     )
 
 
@@ -106,20 +105,14 @@ def _translate_directions(
         return directions
     for start, target in plan.by_way:
         wanted.setdefault((target, start), []).extend(directions[start, target].done.values())
-    for (
-        start,
-        target,
-    ) in plan.by_way:  # a direction may be both: Spanish originals to English, and English translations back
+    # a direction may be both: Spanish originals to English, and English translations back
+    for start, target in plan.by_way:
         before = directions.get((target, start))
         directions[target, start] = found = result((target, start))
         if before is not None:
             found.fresh += before.fresh
             found.seconds += before.seconds
     return directions
-
-
-def _too_few(written: int, pairs: Sequence[Pair]) -> list[Skipped]:
-    return [] if written == len(pairs) else [Skipped("images", Reason.NO_IMAGE, f"{len(pairs) - written} not written")]
 
 
 def _with_languages(pairs: Sequence[Pair]) -> tuple[list[Pair], str | None]:

@@ -1,7 +1,7 @@
-"""The one place that touches PyAV: a video file to evenly sampled frames of its moments.
+"""Evenly sampled frames of the moments of a video file. This is the only module that imports PyAV.
 
 A file is never decoded from end to end: each wanted frame is found by a seek and a bounded number of
-decoded frames behind it. So ten hours cost what the number of moments costs, which is bounded too.
+decoded frames behind it. The number of moments is bounded too, so a video of ten hours costs no more than a short one.
 """
 
 from __future__ import annotations
@@ -67,15 +67,6 @@ class MomentPlan:
         return [start + (number + 0.5) * step for number in range(self.frames)]
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a file's header says."""
-
-    seconds: float
-    width: int
-    height: int
-
-
 DEFAULT_LIMITS = VideoLimits()
 DEFAULT_PLAN = MomentPlan()
 
@@ -108,7 +99,7 @@ class VideoImage(ImageRef):
         return stream
 
     def stated_bytes(self) -> None:
-        """None: only decoding tells."""
+        """None: how many bytes a frame has is known only after decoding."""
 
     def frames(self, count: int, limits: VideoLimits = DEFAULT_LIMITS) -> list[UInt8[np.ndarray, "h w 3"]]:
         """Up to `count` frames, evenly spread.
@@ -126,12 +117,6 @@ class Moment:
 
     video: VideoImage
     frames: list[UInt8[np.ndarray, "h w 3"]] = field(repr=False)
-
-
-def probe(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
-    """Length and size of a video. Raises DataError with a reason for a file that cannot be used."""
-    with _opened(path, limits) as (_, stream, seconds):
-        return VideoInfo(seconds, stream.codec_context.width, stream.codec_context.height)
 
 
 def read_moments(path: Path, plan: MomentPlan = DEFAULT_PLAN, limits: VideoLimits = DEFAULT_LIMITS) -> Iterator[Moment]:
