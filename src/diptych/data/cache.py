@@ -12,6 +12,7 @@ second experiment, neither decodes an image nor loads the cache into memory.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -166,11 +167,9 @@ def content_key(data: bytes) -> bytes:
 
 def bytes_of(ref: ImageRef) -> bytes | None:
     """An image's encoded bytes; None for one that cannot be read."""
-    try:
-        with ref.open() as stream:
-            return stream.read()
-    except (DataError, OSError):
-        return None
+    with contextlib.suppress(DataError, OSError), ref.open() as stream:
+        return stream.read()
+    return None
 
 
 def image_key(ref: ImageRef) -> bytes | None:

@@ -5,6 +5,7 @@ Imports no decoder, so that what only searches stays light.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections import Counter, deque
@@ -91,9 +92,7 @@ class ImageWalk:
         is_folder = _is_folder(entry)
         if not is_folder and not self._is_image(entry):
             return
-        above = is_folder and any(
-            f"{real}{os.sep}".startswith(f"{target.rstrip(os.sep)}{os.sep}") for real in self._real
-        )
+        above = is_folder and any(Path(real).is_relative_to(target) for real in self._real)
         is_read = is_folder or is_image_file(Path(target))  # a file of another name, or none, is not read by itself
         if above or target in self._targets or (is_read and any(_is_seen(target, real) for real in self._real)):
             self._notes.add("link", LINKED, self._show(entry.path))
@@ -133,13 +132,11 @@ def holds_image(path: str | Path) -> bool:
     """Whether the first bytes of a regular file are those of an image."""
     from .images.formats import HEAD, sniff
 
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait forever
-            return False
-        with open(path, "rb") as stream:  # noqa: PTH123
-            return sniff(stream.read(HEAD)) is not None
-    except OSError:
-        return False
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a pipe would wait forever
+            with open(path, "rb") as stream:  # noqa: PTH123
+                return sniff(stream.read(HEAD)) is not None
+    return False
 
 
 def _suffix(name: str) -> str:

@@ -38,22 +38,10 @@ TWO_LETTERS: Mapping[str, str] = MappingProxyType({three: two for two, three in 
 
 # The first word of a character's Unicode name -> the language that most texts in that script are in.
 _SCRIPTS = {
-    "HIRAGANA": "ja",
-    "KATAKANA": "ja",
-    "HANGUL": "ko",
-    "CJK": "zh",
-    "THAI": "th",
-    "GREEK": "el",
-    "HEBREW": "he",
-    "ARABIC": "ar",
-    "DEVANAGARI": "hi",
-    "BENGALI": "bn",
-    "TAMIL": "ta",
-    "TELUGU": "te",
-    "GEORGIAN": "ka",
-    "ARMENIAN": "hy",
-    "CYRILLIC": "ru",
-}
+    "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK": "zh", "THAI": "th", "GREEK": "el", "HEBREW": "he",
+    "ARABIC": "ar", "DEVANAGARI": "hi", "BENGALI": "bn", "TAMIL": "ta", "TELUGU": "te", "GEORGIAN": "ka",
+    "ARMENIAN": "hy", "CYRILLIC": "ru",
+}  # fmt: skip
 
 # Short words that are common in captions of one language and rare in the others.
 _WORDS = {

@@ -30,9 +30,8 @@ def joined_labels(
     """The labels of records, those with a common image (or one that has an image in common with both) made equal."""
     first: dict[Hashable, int] = {}
     of_images = labels[owners].tolist()
-    links = (
-        (first.setdefault(key, label), label) for key, label in zip(keys, of_images, strict=True) if key is not None
-    )
+    known = ((key, label) for key, label in zip(keys, of_images, strict=True) if key is not None)
+    links = ((first.setdefault(key, label), label) for key, label in known)
     least = connected(int(labels.max(initial=-1)) + 1, links)
     return np.array([least[label] for label in labels.tolist()], dtype=np.int64)
 

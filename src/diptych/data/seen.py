@@ -30,17 +30,17 @@ TEXTS_TRAINED = "texts_trained_on"  # another one
 
 
 def image_mark(key: bytes) -> int:
-    """Of an image whose content has that key in the feature cache."""
+    """The mark of an image, from the key of its content in the feature cache."""
     return int.from_bytes(key[:8], "little")
 
 
 def text_mark(label: str, texts: Iterable[Text]) -> int:
-    """Of a record's id and texts together: equal texts alone may be of many records."""
+    """The mark of a record's id and texts together: equal texts alone may belong to many records."""
     return fingerprint.short(label, *(text.value for text in texts))
 
 
 def value_marks(texts: Iterable[Text]) -> list[int]:
-    """Of each text by itself, whatever its case and spaces: no proof that a record is the same."""
+    """Marks of each text by itself, ignoring case and spaces. A match does not prove that the record is the same."""
     return [fingerprint.short("text", " ".join(text.value.casefold().split())) for text in texts]
 
 
@@ -63,7 +63,7 @@ class Seen:
     held_out: UInt64[np.ndarray, " m"]
 
     def after(self, *earlier: Seen | None) -> Seen:
-        """The same of a model that went on from others, or learnt from them: it was trained on theirs too."""
+        """For a model that continued from others or was distilled from them: their training records are its own too."""
         trained = [self.trained, *(each.trained for each in earlier if each)]
         return replace(self, trained=np.unique(np.concatenate(trained)))
 
@@ -133,7 +133,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
     if not listed:
         _note_unknown(source, pairs, learners)
         return Chosen(source, pairs, options.split)
-    once = ReadOnce()  # whoever measures these records reads the same images
+    once = ReadOnce()  # the evaluation reads the same images again
     pairs = [
         replace(pair, images=tuple(map(once, pair.images)))
         for pair in progress.track(pairs, "looking for trained records", total=len(pairs))
@@ -157,24 +157,24 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         _note_unknown(source, kept, learners)
         return Chosen(source, kept, HELD_OUT)
     if asked:
-        pairs = _by_rule(pairs, source, names, trained)
+        if trained.any():
+            saw = f"saw {int(trained.sum()):,} of its {len(pairs):,}; name another source or --split"
+            raise DataError(f"training held out no record of {source.name} ({names}), and {saw}")
+        pairs = list(Source(source.path, source.format, replace(options, split=HELD_OUT)))
         _note_texts(source, pairs, listed, names)
         return Chosen(source, pairs, HELD_OUT)
     _note_texts(source, [pair for pair, known in zip(pairs, trained | held, strict=True) if not known], listed, names)
     _note_unknown(source, pairs, learners)
     if trained.any():
-        source.notes.add(
-            TRAINED,
-            f"of {len(pairs):,} records measured, those that {names} was trained on, and finds better than others",
-            count=int(trained.sum()),
-        )
+        detail = f"of {len(pairs):,} records measured, those that {names} was trained on, and finds better than others"
+        source.notes.add(TRAINED, detail, count=int(trained.sum()))
     return Chosen(source, pairs, options.split)
 
 
-def _note_texts(source: Source, strange: Sequence[Pair], learners: Sequence[Learner], names: str) -> None:
+def _note_texts(source: Source, others: Sequence[Pair], learners: Sequence[Learner], names: str) -> None:
     """Note which of these records, whose images no model was trained on, have a text that one was trained on."""
     known = np.concatenate([learner.seen.trained for learner in learners if learner.seen is not None])
-    if count := int(_have([value_marks(pair.texts) for pair in strange], known).sum()):
+    if count := int(_have([value_marks(pair.texts) for pair in others], known).sum()):
         detail = f"records with a text that {names} was trained on beside another image, or the same one scaled"
         source.notes.add(TEXTS_TRAINED, f"{detail}: if it was the same one, results will be too good", count=count)
 
@@ -184,12 +184,8 @@ def _note_unknown(source: Source, measured: Sequence[Pair], learners: Sequence[L
     for learner in learners:
         count = sum(pair.split == learner.split for pair in measured) if learner.seen is None and learner.split else 0
         if count:
-            source.notes.add(
-                UNKNOWN,
-                f"records of the split {learner.split!r}, and {learner.name} keeps no list of what it was trained on: "
-                "it may have been these",
-                count=count,
-            )
+            unlisted = f"{learner.name} keeps no list of what it was trained on: it may have been these"
+            source.notes.add(UNKNOWN, f"records of the split {learner.split!r}, and {unlisted}", count=count)
 
 
 def trained_among(source: Source, pairs: Sequence[Pair], learner: Learner, what: str) -> None:
@@ -198,22 +194,12 @@ def trained_among(source: Source, pairs: Sequence[Pair], learner: Learner, what:
         return
     count = int(_have([marks_of(pair) for pair in pairs], learner.seen.trained).sum())
     if count:
-        source.notes.add(
-            TRAINED, f"of {len(pairs):,} records, those that {learner.name} was trained on: {what}", count=count
-        )
-
-
-def _by_rule(pairs: Sequence[Pair], source: Source, names: str, trained: Bool[np.ndarray, " n"]) -> list[Pair]:
-    if trained.any():
-        raise DataError(
-            f"training held out no record of {source.name} ({names}), and saw {int(trained.sum()):,} of its "
-            f"{len(pairs):,}; name another source or --split"
-        )
-    return list(Source(source.path, source.format, replace(source.options, split=HELD_OUT)))
+        detail = f"of {len(pairs):,} records, those that {learner.name} was trained on: {what}"
+        source.notes.add(TRAINED, detail, count=count)
 
 
 def _have(marks: Sequence[Sequence[int]], known: UInt64[np.ndarray, " n"]) -> Bool[np.ndarray, " r"]:
-    """Of each record whether one of its marks is known."""
+    """For each record, whether one of its marks is known."""
     owner = np.repeat(np.arange(len(marks)), [len(each) for each in marks])
     flat = np.fromiter((mark for each in marks for mark in each), dtype=np.uint64)
     found = np.zeros(len(marks), dtype=np.bool_)

@@ -18,13 +18,12 @@ def parse_parts(values: Iterable[str]) -> tuple[str, ...]:
     """
     parts = tuple(part.strip() for value in values for part in value.split(","))
     if not all(parts) or len(set(parts)) < len(parts):
-        raise ConfigError(
-            f"found text parts {', '.join(parts) or 'none'}; expected different names, such as title,ingredients"
-        )
+        found = ", ".join(parts) or "none"
+        raise ConfigError(f"found text parts {found}; expected different names, such as title,ingredients")
     return parts
 
 
-def join_parts(pair: Pair, parts: Sequence[str], separator: str = SEPARATOR) -> Pair:
+def join_parts(pair: Pair, parts: Sequence[str]) -> Pair:
     """The pair with one text for all its `parts`, in their order (X-MRS, arXiv 2012.01345, section 3).
 
     Texts of other fields are dropped; a part that the record lacks is left out, so a record with none
@@ -42,7 +41,7 @@ def join_parts(pair: Pair, parts: Sequence[str], separator: str = SEPARATOR) -> 
         spare = [text for text in spare if text.origin is Origin.HUMAN and first and text.lang == first.lang]
         values = [value for part in parts for value in (_values(mine, part) or _values(spare, part))]
         meaning = 0 if len(variants) > 1 else None
-        texts.append(Text(separator.join(values), lang, "+".join(parts), origin, meaning, engine))
+        texts.append(Text(SEPARATOR.join(values), lang, "+".join(parts), origin, meaning, engine))
     return replace(pair, texts=tuple(texts))
 
 

@@ -28,9 +28,8 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> int:
         for pair in pairs:
             images = [name for image in pair.images if (name := _image(image, out)) is not None]
             if images:
-                stream.write(
-                    (json.dumps(_row(pair, images), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-                )
+                line = json.dumps(_row(pair, images), ensure_ascii=False) + "\n"
+                stream.write(line.encode("utf-8", "backslashreplace"))
                 count += 1
     return count
 

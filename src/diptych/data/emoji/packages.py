@@ -67,13 +67,12 @@ def _packages_at(path: Path) -> Iterator[NpmPackage]:
 
 
 def _opened(path: Path) -> NpmPackage:
-    content = None
     if path.is_dir():
         content = (path / _MANIFEST).read_bytes()
     else:
-        content = next((data for _, data in _tar_files(path, re.compile(re.escape(_MANIFEST)))), None)
+        content = next((data for _, data in _tar_files(path, re.compile(re.escape(_MANIFEST)))), b"")
     try:
-        manifest: Any = json.loads(content or b"")
+        manifest: Any = json.loads(content)
         return NpmPackage(path, str(manifest["name"]), str(manifest.get("version", "")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is no npm package: its {_MANIFEST} is missing or names no package") from error
@@ -97,6 +96,5 @@ def _tar_files(path: Path, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[
                 if stream is not None:
                     yield match, stream.read()
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(
-            f"{path} is cut or is no .tgz ({error}); get it again with npm pack", Reason.TRUNCATED
-        ) from error
+        message = f"{path} is cut or is no .tgz ({error}); get it again with npm pack"
+        raise DataError(message, Reason.TRUNCATED) from error

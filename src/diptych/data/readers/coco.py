@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,9 @@ OBJECTS = "objects"  # the key of `Pair.meta` that names them, joined by ", "
 
 def find(path: Path) -> list[Path]:
     """The caption files: the file itself, or those in the folder or its `annotations`."""
-    if path.is_file():
-        return [path] if _CAPTIONS.fullmatch(path.name) else []
-    for folder in (path, path / "annotations"):
-        found = [file for file in sorted(folder.glob("captions_*.json")) if _CAPTIONS.fullmatch(file.name)]
-        if found:
-            return found
-    return []
+    listed = [path] if path.is_file() else sorted(path.glob("captions_*.json"))
+    found = [file for file in listed if _CAPTIONS.fullmatch(file.name)]
+    return found if found or not (path / "annotations").is_dir() else find(path / "annotations")
 
 
 @register.reader("coco", "MS-COCO: captions_*.json, with the objects of instances_*.json")
@@ -55,9 +52,8 @@ def read(reading: Reading) -> Iterator[Pair]:
         raise DataError(f"{reading.path} has no file such as captions_train2014.json", Reason.MISSING)
     for file in sorted(files[0].parent.glob("captions_*.json")) if reading.path.is_dir() else ():
         if file not in files:
-            reading.notes.name(
-                "unread_table", "files of captions that are not named like captions_val2014.json", file.name
-            )
+            detail = "files of captions that are not named like captions_val2014.json"
+            reading.notes.name("unread_table", detail, file.name)
     for file in files:
         yield from _part(reading, file)
 
@@ -94,11 +90,11 @@ def _part(reading: Reading, file: Path) -> Iterator[Pair]:
 
 
 def _captions(reading: Reading, file: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     for number, record in enumerate(json_array(reading, file, "annotations")):
         caption = record.get("caption") if isinstance(record, Mapping) else None
         if isinstance(caption, str) and "image_id" in record:
-            found.setdefault(str(record["image_id"]), []).append(caption)
+            found[str(record["image_id"])].append(caption)
         else:
             reading.skip(f"{file.name} annotation {number}", Reason.BAD_ROW, "expected 'image_id' and 'caption'")
     return found

@@ -52,10 +52,8 @@ def read(reading: Reading) -> Iterator[Pair]:
         if not _is_inside(name):
             reading.skip(f"{IMAGES} {identifier}", Reason.BAD_ROW, f"not a path below the images: {name}")
             continue
-        path = images / name
-        if not path.is_file():
-            path = spellings.find(images, name)[0] or path
-        if not path.is_file():
+        path = images / name if (images / name).is_file() else spellings.find(images, name)[0]
+        if path is None:
             reading.skip(name, Reason.MISSING, f"no image {name} in {images}")
             continue
         label = classes.get(labels.get(identifier, ""), "") or name.partition("/")[0]
@@ -91,8 +89,8 @@ def _splits(reading: Reading, folder: Path, names: Mapping[str, str]) -> dict[st
                 by_class |= {line.strip(): split for _, line in lines(reading, place / file)}
                 break
     if by_class:
-        found = {identifier: by_class.get(name.partition("/")[0]) for identifier, name in names.items()}
-        return {identifier: split for identifier, split in found.items() if split is not None}
+        folders = {identifier: name.partition("/")[0] for identifier, name in names.items()}
+        return {identifier: by_class[folder] for identifier, folder in folders.items() if folder in by_class}
     if not (folder / SPLIT).is_file():
         return {}
     return {number: "train" if value == "1" else "test" for number, value in _table(reading, folder / SPLIT).items()}

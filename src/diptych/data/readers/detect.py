@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
@@ -12,9 +12,6 @@ from diptych.data.image_walk import is_image_file
 from . import coco, cub, delimited, flickr, huggingface, jsonl, karpathy, narratives, recipe1m, videos, webdataset
 from .files import table_files
 from .options import SPLITS
-from .textfile import head
-
-_INGREDIENTS = re.compile(rb'"ingredients"\s*:')  # as a key
 
 
 def detect(path: Path, encoding: str | None = None) -> str:
@@ -38,29 +35,25 @@ def _detect_file(path: Path, encoding: str | None) -> str:
     name = path.name.lower()
     if path.stat().st_size == 0:
         raise DataError(f"{path} is an empty file")
-    if name.endswith(jsonl.SUFFIXES):
-        start = head(path)
-        if narratives.looks_like_narratives(path):
-            return "narratives"
-        return "recipes" if name == jsonl.RECIPES or _INGREDIENTS.search(start.split(b"\n")[0]) else "jsonl"
-    if name.endswith(webdataset.ENDINGS):
-        return "webdataset"
-    if name.endswith(".parquet"):
-        return "parquet"
-    if name.endswith((".txt", ".token")) and flickr.find(path):
-        return "flickr"
-    if name.endswith(delimited.SUFFIXES) or (name.endswith(".txt") and delimited.looks_like_table(path, encoding)):
-        return "csv"
-    if name in (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS):
-        return "recipe1m"
-    if name.endswith(".json") and coco.find(path):
-        return "coco"
-    if name.endswith(".json") and karpathy.looks_like_karpathy(path):
-        return "karpathy"
-    if name.endswith(".json") and videos.looks_like_videos(path):
-        return "videos"
-    if is_image_file(path):
-        return "images"
+    layers = (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS)
+    formats: tuple[tuple[str, tuple[str, ...], Callable[[Path], object]], ...] = (
+        ("narratives", jsonl.SUFFIXES, narratives.looks_like_narratives),
+        ("recipes", jsonl.SUFFIXES, jsonl.looks_like_recipes),
+        ("jsonl", jsonl.SUFFIXES, Path.is_file),
+        ("webdataset", webdataset.ENDINGS, Path.is_file),
+        ("parquet", (".parquet",), Path.is_file),
+        ("flickr", (".txt", ".token"), flickr.find),
+        ("csv", delimited.SUFFIXES, Path.is_file),
+        ("csv", (".txt",), lambda table: delimited.looks_like_table(table, encoding)),
+        ("recipe1m", layers, lambda layer: layer.name.lower() in layers),
+        ("coco", (".json",), coco.find),
+        ("karpathy", (".json",), karpathy.looks_like_karpathy),
+        ("videos", (".json",), videos.looks_like_videos),
+        ("images", ("",), is_image_file),
+    )
+    for reader, endings, matches in formats:
+        if name.endswith(endings) and matches(path):
+            return reader
     if name.endswith((".zip", ".7z", ".rar")):
         raise ConfigError(f"{path} is a packed archive; unpack it and give the folder")
     raise ConfigError(f"cannot tell what {path} is; name it with --format, one of {', '.join(names('reader'))}")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,14 +78,14 @@ def _captions(reading: Reading, path: Path) -> dict[str, list[str]]:
 
 def _splits(reading: Reading, folder: Path) -> dict[str, list[str | None]]:
     """Image name (with or without suffix, as listed) -> the splits whose lists name it."""
-    found: dict[str, list[str | None]] = {}
+    found: dict[str, list[str | None]] = defaultdict(list)
     for path in sorted(folder.glob("*.txt")):
         match = _SPLIT_LIST.search(path.name)
         if match is None or "token" in path.name:
             continue
         split = normalise_split(match[1])
         for _, line in lines(reading, path):
-            listed = found.setdefault(line.strip(), [])
+            listed = found[line.strip()]
             if split not in listed:
                 listed.append(split)
     return found

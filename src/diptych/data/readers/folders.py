@@ -8,6 +8,7 @@ dog/1.jpg  cat/2.jpg       one sub-folder for each class ("classes")
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -64,9 +65,8 @@ def read_classes(reading: Reading) -> Iterator[Pair]:
 
 def image_files(reading: Reading, folder: Path) -> Iterator[Path]:
     """Images below `folder`, each once; what is passed over is noted, names that are not Unicode are skipped."""
-    for entries in ImageWalk(
-        folder, reading.notes, lambda path, error: _unreadable(reading, path, error), show=plain
-    ).folders():
+    walk = ImageWalk(folder, reading.notes, partial(_unreadable, reading), show=plain)
+    for entries in walk.folders():
         stems = {Path(entry.name).stem for entry in entries}
         for entry in entries:
             path = Path(entry.path)

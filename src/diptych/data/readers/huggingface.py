@@ -27,9 +27,8 @@ from .textfile import load_json
 
 def is_saved(path: Path) -> bool:
     """Whether `save_to_disk` of `datasets` wrote this folder."""
-    return (path / "dataset_dict.json").is_file() or (
-        (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
-    )
+    is_split = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    return is_split or (path / "dataset_dict.json").is_file()
 
 
 @register.reader("huggingface", "folder of a `datasets` set, or a name on the hub", by_name=True)

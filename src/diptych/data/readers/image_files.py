@@ -17,8 +17,6 @@ from diptych.core.types import FileImage
 from .reading import Reading
 
 _SPELT = "files found by another spelling of their names (accents in one or two characters; upper and lower case)"
-
-
 EXTRA_IMAGES = "images beside the image of a record, such as masks, not read (--extra-images reads them)"
 _WORDS = (
     r"seg(m|mentation|map)?|masks?|depth(map)?|disp(arity)?|normals?|matte|alpha|trimap|edges?|canny|hed|pose|openpose|"
@@ -28,16 +26,8 @@ _MASK = re.compile(rf"(.*[._\-\s])?({_WORDS})[\d._\-]*", re.IGNORECASE)
 _ENDS_IN_MASK = re.compile(rf"(?P<base>.+)[._\-\s]({_WORDS})[\d._\-]*", re.IGNORECASE)
 # Tried in this order beside the table; the later ones are the original names of the Flickr sets.
 FOLDERS = (
-    "",
-    "images",
-    "Images",
-    "img",
-    "photos",
-    "Flicker8k_Dataset",
-    "Flickr8k_Dataset",
-    "flickr30k-images",
-    "flickr30k_images",
-    "../images",
+    *("", "images", "Images", "img", "photos"),
+    *("Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images", "flickr30k_images", "../images"),
 )
 PATIENCE = 1000  # missing images in a row, from the start, before giving up on the folder
 _URL = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
@@ -160,7 +150,8 @@ class ImageRoot:
 
     def _miss(self, where: str, name: str) -> None:
         self._misses += 1
-        looked = _shown(self._folders)
+        there = dict.fromkeys(str(folder) for folder in self._folders if folder.is_dir())
+        looked = ", ".join(there) or str(self._folders[0])
         several = f"; it may be {' or '.join(self._unclear)}: write the one that is meant" if self._unclear else ""
         self._reading.skip(where, Reason.MISSING, f"no image {name} in {looked}{several}")
         if not self._hits and self._misses >= PATIENCE:
@@ -169,8 +160,3 @@ class ImageRoot:
                 f"looked in {looked}; name their folder with --images-root",
                 Reason.MISSING,
             )
-
-
-def _shown(folders: list[Path]) -> str:
-    existing = [str(folder) for folder in folders if folder.is_dir()]
-    return ", ".join(dict.fromkeys(existing)) or str(folders[0])

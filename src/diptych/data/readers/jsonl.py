@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,11 +21,17 @@ from diptych.core.types import Pair
 from .files import file_split, source_files
 from .reading import Reading
 from .rows import RowReader
-from .textfile import lines
+from .textfile import head, lines
 
 SUFFIXES = (".jsonl", ".ndjson")
 RECIPES = "recipes.jsonl"
+_INGREDIENTS = re.compile(rb'"ingredients"\s*:')  # as a key
 RECIPE_FIELDS = ("title", "ingredients", "instructions")
+
+
+def looks_like_recipes(path: Path) -> bool:
+    """Whether a file is called recipes.jsonl, or its first object has ingredients."""
+    return path.name.lower() == RECIPES or _INGREDIENTS.search(head(path).split(b"\n")[0]) is not None
 
 
 @register.reader("jsonl", "JSON objects, one a line")

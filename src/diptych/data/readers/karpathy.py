@@ -14,7 +14,7 @@ from typing import Any
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.registry import register
-from diptych.core.types import Pair
+from diptych.core.types import FileImage, Pair
 
 from .cells import no_strings, strings
 from .image_files import ImageRoot
@@ -49,22 +49,18 @@ def read(reading: Reading) -> Iterator[Pair]:
     root = ImageRoot(reading, path.parent)
     for number, record in enumerate(images):
         where = f"{path.name} image {number}"
-        if isinstance(record, Mapping) and isinstance(record.get("filename"), str):
-            pair = _pair(reading, root, record, where)
-            if pair is not None:
-                yield pair
-        else:
+        if not isinstance(record, Mapping) or not isinstance(name := record.get("filename"), str):
             reading.skip(where, Reason.BAD_ROW, "no 'filename'")
+            continue
+        folder = record.get("filepath")
+        image = root.find(where, f"{folder}/{name}" if folder else name)
+        if image is not None:
+            yield _pair(reading, image, record, where)
 
 
-def _pair(reading: Reading, root: ImageRoot, record: Mapping[str, Any], where: str) -> Pair | None:
-    name = record["filename"]
-    folder = record.get("filepath")
-    image = root.find(where, f"{folder}/{name}" if folder else name)
-    if image is None:
-        return None
+def _pair(reading: Reading, image: FileImage, record: Mapping[str, Any], where: str) -> Pair:
     for part in no_strings(record.get("sentences")):
         reading.skip(where, Reason.BAD_ROW, f"sentences: no text in {part}")
     texts = reading.texts(where, strings(record.get("sentences")))
     split = record.get("split")
-    return Pair(name, (image,), tuple(texts), normalise_split(split if isinstance(split, str) else None))
+    return Pair(record["filename"], (image,), tuple(texts), normalise_split(split if isinstance(split, str) else None))

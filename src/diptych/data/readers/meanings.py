@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,10 +23,10 @@ def aligned_columns(row: Mapping[str, Any], columns: Sequence[TextColumn]) -> di
     A list of texts may be anything (five captions by five people), so it is taken for a translation of
     nothing, and so is a column that says so ("de_independent").
     """
-    by_field: dict[str, list[TextColumn]] = {}
+    by_field: dict[str, list[TextColumn]] = defaultdict(list)
     for column in columns:
         if column.lang is not None and not column.independent and isinstance(row[column.name], str):
-            by_field.setdefault(column.field, []).append(column)
+            by_field[column.field].append(column)
     groups = [group for group in by_field.values() if len({column.lang for column in group}) == len(group) > 1]
     return {column.name: meaning for meaning, group in enumerate(groups) for column in group}
 
@@ -50,12 +51,8 @@ def described_texts(reading: Reading, where: str, items: Iterable[Any], lang: st
             reading.skip(where, Reason.BAD_ROW, f"text {number}: {problem}")
             continue
         own_lang = described.get("lang")
-        texts = reading.texts(
-            where,
-            [described["text"]],
-            lang=own_lang.lower() if own_lang else lang,
-            field=described.get("field") or field,
-        )
+        text_lang, part = own_lang.lower() if own_lang else lang, described.get("field") or field
+        texts = reading.texts(where, [described["text"]], lang=text_lang, field=part)
         meaning: int | None = described.get("meaning")
         origin = Origin(described.get("origin") or Origin.HUMAN)
         found += [replace(text, origin=origin, meaning=meaning, engine=described.get("engine")) for text in texts]

@@ -54,9 +54,8 @@ def read(reading: Reading) -> Iterator[Pair]:
     """
     files = find(reading.path)
     if not files:
-        raise DataError(
-            f"{reading.path} has no localized narratives (JSON lines with {', '.join(_KEYS)})", Reason.MISSING
-        )
+        expected = f"JSON lines with {', '.join(_KEYS)}"
+        raise DataError(f"{reading.path} has no localized narratives ({expected})", Reason.MISSING)
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in files:
         for where, line in lines(reading, file):

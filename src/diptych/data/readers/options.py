@@ -13,15 +13,9 @@ from diptych.core.types import Origin
 
 # The names that data sets in the wild give to the three splits.
 SPLITS = {
-    "train": "train",
-    "training": "train",
-    "restval": "train",  # Karpathy's extra COCO training images
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training", "restval"), "train"),  # restval: Karpathy's extra COCO training images
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 

@@ -93,8 +93,7 @@ def _images_by_recipe(reading: Reading, path: Path) -> dict[str, tuple[str, ...]
     found = {}
     for number, record in enumerate(json_array(reading, path)):
         try:
-            names = tuple(str(image["id"]) for image in record["images"])
-            found[str(record["id"])] = names
+            found[str(record["id"])] = tuple(str(image["id"]) for image in record["images"])
         except (TypeError, KeyError):
             reading.skip(f"{path.name} recipe {number}", Reason.BAD_ROW, "expected an 'id' and 'images' with ids")
     return found

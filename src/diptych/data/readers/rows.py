@@ -56,8 +56,7 @@ class RowReader:
     def pairs(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Pair]:
         """The Pairs of (where, row). Names and the first rows' cells decide which columns hold texts."""
         for where, row in self.sampled(rows):
-            pair = self._pair(row, where)
-            if pair is not None:
+            if (pair := self._pair(row, where)) is not None:
                 yield pair
 
     def sampled(self, rows: Iterable[tuple[Place, Row]], most: int = SAMPLE_ROWS) -> Iterator[tuple[Place, Row]]:
@@ -188,9 +187,7 @@ def _bytes_in(cell: Any) -> int:
 
 def _part(video: VideoImage, said: Mapping[str, Any]) -> VideoImage:
     """The part from `start` to `end`, in seconds, of a video; all of it where these are no numbers."""
-    start, end = (
-        float(value) if isinstance(value, int | float) else None for value in (said.get("start"), said.get("end"))
-    )
+    start, end = (float(said[key]) if isinstance(said.get(key), int | float) else None for key in ("start", "end"))
     return VideoImage(video.path, start or 0.0, end)
 
 

@@ -56,17 +56,15 @@ class Source:
         """What to say when no pair of the last iteration has a text."""
         if not self.columns:
             return f"{self.path} has no texts at all; in a folder they stand in .txt files beside the images"
-        found = ", ".join(map(plain, self.columns))
-        return (
-            f"{self.path} has no texts at all; columns found: {found}; name those that hold texts with --text-columns"
-        )
+        found = f"{self.path} has no texts at all; columns found: {', '.join(map(plain, self.columns))}"
+        return f"{found}; name those that hold texts with --text-columns"
 
     def fingerprint(self) -> str:
         """Fingerprint of the content: ids, texts, splits, groups, and names and sizes of the images.
 
         The same files in another place have the same fingerprint. Reads the source once.
         """
-        return fingerprint.combined(self._listing(pair) for pair in self._chosen(Reading(self.path, self.options)))
+        return fingerprint.combined(_listed_pair(pair) for pair in self._chosen(Reading(self.path, self.options)))
 
     def _chosen(self, reading: Reading) -> Iterator[Pair]:
         """The pairs of the wanted split; "held-out" is one of every source."""
@@ -116,16 +114,8 @@ class Source:
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:
             return f"{self.path} holds no images (read as {self.format})"
-        first = skipped[0]
-        return (
-            f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, "
-            f"the first: {first.name}: {first.detail}"
-        )
-
-    def _listing(self, pair: Pair) -> str:
-        images = [_listed(image) for image in pair.images]
-        texts = [_listed_text(text) for text in pair.texts]
-        return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
+        first = f"the first: {skipped[0].name}: {skipped[0].detail}"
+        return f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, {first}"
 
 
 class _Keys:
@@ -153,9 +143,8 @@ def _note(notes: Notes, record: Joined, repeats: bool) -> None:
         detail = f"joined rows that say another {name} than the first row of their image, which is kept"
         notes.add(CONFLICT, detail, record.pair.id, count=count)
     if repeats:
-        notes.add(
-            REPEATED_ID, "records with the id of an earlier one, each kept as a record of its own", record.pair.id
-        )
+        detail = "records with the id of an earlier one, each kept as a record of its own"
+        notes.add(REPEATED_ID, detail, record.pair.id)
 
 
 def of_origins(pair: Pair, origins: Collection[str] = (Origin.HUMAN,)) -> Pair:
@@ -166,6 +155,12 @@ def of_origins(pair: Pair, origins: Collection[str] = (Origin.HUMAN,)) -> Pair:
 def _labels(pair: Pair) -> str:
     labels = [pair.id, pair.split, pair.group, *(text.lang for text in pair.texts)]
     return "".join(label or "" for label in labels)
+
+
+def _listed_pair(pair: Pair) -> str:
+    images = [_listed(image) for image in pair.images]
+    texts = [_listed_text(text) for text in pair.texts]
+    return fingerprint.of_json([pair.id, images, texts, pair.split, pair.group])
 
 
 def _listed_text(text: Text) -> list[str | int | None]:

@@ -44,9 +44,7 @@ def lines(reading: Reading, path: Path) -> Iterator[tuple[str, str]]:
         yield from _wide_lines(reading, path, encoding)
         return
     with path.open("rb") as stream:
-        number = 0
-        while raw := stream.readline(MAX_LINE):
-            number += 1
+        for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
             where = f"{path.name} line {number}"
             if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
                 while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
@@ -58,9 +56,8 @@ def lines(reading: Reading, path: Path) -> Iterator[tuple[str, str]]:
             try:
                 text = raw.decode("utf-8" if encoding.name == "utf-8-sig" else encoding.name).strip("\r\n")
             except UnicodeDecodeError as error:
-                reading.skip(
-                    where, Reason.BAD_ROW, f"not {encoding.name.upper()}: {error.reason} at byte {error.start}"
-                )
+                detail = f"not {encoding.name.upper()}: {error.reason} at byte {error.start}"
+                reading.skip(where, Reason.BAD_ROW, detail)
                 continue
             if text.strip():
                 yield where, text

@@ -41,17 +41,8 @@ MAX_COMPRESSED_IMAGE = 20 << 20  # bytes; an image of a compressed tar has to be
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 # What tarfile and the unpackers raise on damaged files, besides their own errors.
 _TAR_ERRORS = (
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
+    *(tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, TypeError, OverflowError, RecursionError, MemoryError),
 )
 
 
@@ -91,9 +82,11 @@ def read(reading: Reading) -> Iterator[Pair]:
                 reading.notes.add("extra_image", EXTRA_IMAGES, sample.key, part=sample.key.removeprefix(last))
                 continue
             last = sample.key
-            pair = _pair(reading, rows, sample, path)
-            if pair is not None:
-                yield pair
+            where = f"{path.name}::{sample.key}"
+            if sample.images:
+                yield _pair(reading, rows, sample, path, where)
+            else:
+                reading.skip(where, Reason.NO_IMAGE, "no image member under this key")
 
 
 def _samples(reading: Reading, path: Path) -> Iterator[_Sample]:
@@ -113,8 +106,8 @@ def _samples(reading: Reading, path: Path) -> Iterator[_Sample]:
             sample = run.setdefault(between, _Sample(key))
             if kind in PICKLES:
                 pickles += 1
-                continue
-            _add(reading, path, tar, member, ending, sample)
+            else:
+                _add(reading, path, tar, member, ending, sample)
     except _TAR_ERRORS as error:
         reading.skip(path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
     yield from _separated(reading, path, key, run)
@@ -139,15 +132,15 @@ def _separated(reading: Reading, path: Path, key: str, run: dict[str, _Sample]) 
         sample.group = sample.group if one.group is None else one.group
     if len(found) > 1:
         detail = "records whose names have dots in them, separated by the part that their images and texts share"
-        reading.notes.add(
-            "dotted_name", detail, *(f"{path.name}::{one.key}" for one in found.values()), count=len(found)
-        )
+        examples = (f"{path.name}::{one.key}" for one in found.values())
+        reading.notes.add("dotted_name", detail, *examples, count=len(found))
     yield from found.values()
 
 
 def _members(reading: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Regular members in file order. Raises one of _TAR_ERRORS where the tar is damaged."""
-    with _open(path) as tar:
+    is_packed = is_compressed(path)
+    with tarfile.open(path, "r|*") if is_packed else tarfile.open(path, "r:") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
             if not member.isreg() or member.issparse():
@@ -156,7 +149,7 @@ def _members(reading: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, ta
                 yield tar, member
             else:
                 reading.skip(f"{path.name}::{member.name}", Reason.BAD_ROW, "the name is not valid UTF-8")
-        if not is_compressed(path) and not _ends_at(path, tar.offset):
+        if not is_packed and not _ends_at(path, tar.offset):
             raise tarfile.ReadError("no end mark after the last member")
 
 
@@ -165,10 +158,6 @@ def _ends_at(path: Path, offset: int) -> bool:
     with path.open("rb") as stream:
         stream.seek(offset)
         return stream.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-
-
-def _open(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, "r|*") if is_compressed(path) else tarfile.open(path, "r:")
 
 
 def is_compressed(path: Path) -> bool:
@@ -249,11 +238,7 @@ def _add_text(reading: Reading, sample: _Sample, kind: str, content: str, where:
             sample.captions += strings(record)
 
 
-def _pair(reading: Reading, rows: RowReader, sample: _Sample, path: Path) -> Pair | None:
-    where = f"{path.name}::{sample.key}"
-    if not sample.images:
-        reading.skip(where, Reason.NO_IMAGE, "no image member under this key")
-        return None
+def _pair(reading: Reading, rows: RowReader, sample: _Sample, path: Path, where: str) -> Pair:
     split = sample.record.get("split")
     return Pair(
         id=f"{path.name.split('.')[0]}/{sample.key}",  # keys may come again in another shard

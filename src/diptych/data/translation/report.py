@@ -60,9 +60,8 @@ class TranslationReport:
             f"  engine      {self.fresh:,} texts translated{speed}, {self.remembered:,} remembered",
         ]
         if self.language_guessed:
-            lines.append(
-                f"  languages   texts without one were taken for {self.language_guessed}; --lang says otherwise"
-            )
+            taken = f"texts without one were taken for {self.language_guessed}; --lang says otherwise"
+            lines.append(f"  languages   {taken}")
         lines += [f"  left alone  {count:,} texts: {why}" for why, count in self.not_translated.items()]
         if self.skipped:
             lines.append(f"  skipped     {len(self.skipped):,}, the first: {_skipped(self.skipped[0])}")

@@ -122,14 +122,11 @@ def _with_languages(pairs: Sequence[Pair]) -> tuple[list[Pair], str | None]:
         return list(pairs), None
     guesses = Counter(guess for text in nameless if (guess := guess_language(text)) is not None)
     if not guesses:
-        raise DataError(
-            "the texts' language is not known and cannot be guessed; name it with --lang", Reason.EMPTY_TEXT
-        )
+        message = "the texts' language is not known and cannot be guessed; name it with --lang"
+        raise DataError(message, Reason.EMPTY_TEXT)
     lang = guesses.most_common(1)[0][0]
-    return [
-        replace(pair, texts=tuple(text if text.lang else replace(text, lang=lang) for text in pair.texts))
-        for pair in pairs
-    ], lang
+    texts = (tuple(text if text.lang else replace(text, lang=lang) for text in pair.texts) for pair in pairs)
+    return [replace(pair, texts=own) for pair, own in zip(pairs, texts, strict=True)], lang
 
 
 def _plan(pairs: Sequence[Pair], translator: Translator, task: TranslationTask) -> _Plan:

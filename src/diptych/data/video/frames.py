@@ -161,10 +161,8 @@ def _opened(path: Path, limits: VideoLimits) -> Iterator[tuple[Any, Any, float]]
             raise DataError(f"frames of {path} have {width} x {height} pixels, too many", Reason.TOO_LARGE)
         seconds = _seconds(container, stream)
         if seconds > limits.max_seconds:
-            raise DataError(
-                f"{path} lasts {seconds / 3600:.1f} hours, the limit is {limits.max_seconds / 3600:.1f}",
-                Reason.TOO_LARGE,
-            )
+            hours, most = seconds / 3600, limits.max_seconds / 3600
+            raise DataError(f"{path} lasts {hours:.1f} hours, the limit is {most:.1f}", Reason.TOO_LARGE)
         yield container, stream, seconds
 
 
