@@ -1,8 +1,8 @@
 """What every other package builds on: records, errors, protocols, the registry, configs, fingerprints.
 
 It imports nothing of ours and no PyTorch. `types` has `Pair`, `Text` and `Hit`; `errors` the one tree of exceptions;
-`protocols` what a tower, a store and a progress reporter must offer; `registry` the table of named parts; `config`
-fills frozen dataclasses from TOML.
+`protocols` what a tower, a cross-encoder and a progress reporter must offer; `registry` the table of named parts;
+`config` fills frozen dataclasses from TOML.
 """
 
 from __future__ import annotations

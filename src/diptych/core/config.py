@@ -25,7 +25,7 @@ C = TypeVar("C")
 
 
 class _Document:
-    """A TOML text that can tell on which line a key stands."""
+    """A TOML text, and the line of each key in it."""
 
     def __init__(self, name: str, text: str, overrides: Sequence[str] = (), extended: _Document | None = None) -> None:
         self.name = name
@@ -35,14 +35,14 @@ class _Document:
         self.keys: tuple[str, ...] = ()  # all that it may hold, as section.key
 
     def of(self, cls: type[Any]) -> _Document:
-        """The same, which is to fill the dataclass `cls`."""
+        """The same document, with all keys that the dataclass `cls` takes."""
         self.keys = tuple(_keys(cls))
         return self
 
     def at(self, path: Sequence[str]) -> str:
         """`file.toml:12` for the key at `path`, or the file alone when the key is not found literally.
 
-        A key that came from an override is told by that: `--set section.key=value`.
+        For a key that an override set it is the override: `--set section.key=value`.
         """
         if override := self._overrides.get(tuple(path)):
             return f"--set {override}"
@@ -71,7 +71,7 @@ class _Document:
 def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
     """Fill the dataclass `cls` from a TOML file and `section.key=value` overrides.
 
-    A file may begin with `extends = "other.toml"`, a path beside its own: it then says only what differs.
+    A file may begin with `extends = "other.toml"`, a path beside its own: it then holds only what differs.
     Tables are merged key by key, except that a part of another name (`loss = {name = ...}`) replaces the
     whole part, since its options are others.
 
@@ -85,9 +85,9 @@ def load(cls: type[C], path: Path, overrides: Sequence[str] = ()) -> C:
 def read(
     config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> tuple[dict[str, Any], Callable[[type[C]], C]]:
-    """The values of a TOML file (or a mapping as TOML gives it) with its overrides, and what fills a class with them.
+    """The values of a TOML file (or a mapping like one) with overrides, and what fills a dataclass with them.
 
-    So the values can say which class it is. Raises ConfigError as `load`.
+    The caller can look at the values before it chooses the dataclass. Raises ConfigError as `load`.
     """
     folder: Path | None = None
     if isinstance(config, Mapping):
@@ -138,7 +138,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def peek(path: Path, key: str) -> Any:
     """The value of one top-level key of a TOML file; None when it, or the file, cannot be read.
 
-    A file that extends another is asked first.
+    Its own value comes before that of a file that it extends.
     """
     try:
         return _read(path)[0].get(key)

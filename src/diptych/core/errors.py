@@ -83,7 +83,7 @@ class LibraryError(DiptychError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in the middle of long work; the message says, as half a sentence, what of it is kept."""
+    """Ctrl-C during long work. The message says what is kept, as half a sentence."""
 
 
 class MissingExtraError(ConfigError):

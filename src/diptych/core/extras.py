@@ -43,7 +43,7 @@ _EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in
 
 
 def need(module: str, what: str) -> Any:
-    """The module, imported now; MissingExtraError naming its extra when `what` cannot have it."""
+    """The module, imported now. Raises MissingExtraError, for the feature `what`, when it is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

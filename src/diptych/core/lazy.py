@@ -7,8 +7,8 @@
     __all__ = ["Loss", "build"]
     __getattr__, __dir__ = lazy(__name__)
 
-The imports under `if TYPE_CHECKING` are the one list of what stands where: type checkers and editors read it, and so
-does `lazy`, once, when a name is first asked for.
+The imports under `if TYPE_CHECKING` are the only list of which module defines which name: type checkers and editors
+read it, and so does `lazy`, once, when a name is first used.
 """
 
 from __future__ import annotations

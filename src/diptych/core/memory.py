@@ -1,4 +1,4 @@
-"""Give memory that is free again back to the system; otherwise the C library keeps much of it."""
+"""Give freed memory back to the system; otherwise the C library keeps much of it."""
 
 from __future__ import annotations
 

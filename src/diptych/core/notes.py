@@ -1,4 +1,4 @@
-"""Notes on how data was read: what was joined, guessed, found by another name or not read, and how often."""
+"""Notes on how data was read: what was joined, guessed, found under another name or not read, and how often."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Note:
 
 
 class Notes:
-    """Notes as they come up. Remarks of one kind and detail are counted together, in the order of the first."""
+    """Collects notes. Remarks of one kind and detail are counted together, in the order in which they first came."""
 
     def __init__(self, notes: Iterable[Note] = ()) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -58,7 +58,7 @@ class Notes:
             self.add(kind, detail, name)
 
     def extend(self, notes: Iterable[Note]) -> None:
-        """Count other notes along."""
+        """Add the counts of other notes."""
         for note in notes:
             self.add(note.kind, note.detail, *note.examples, count=note.count)
             self._parts[note.kind, note.detail].update(note.parts)

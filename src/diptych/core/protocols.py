@@ -1,4 +1,4 @@
-"""The seams: what a tower, a store and a progress reporter must offer.
+"""Protocols: what a tower, a cross-encoder and a progress reporter must offer.
 
 Everything here works on NumPy arrays, so that a tower may run on ONNX Runtime, NumPy or PyTorch
 and nothing downstream can tell.

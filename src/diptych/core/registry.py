@@ -179,7 +179,7 @@ def has(kind: str, name: str) -> bool:
 
 
 def find(kind: str, name: str) -> Entry:
-    """The part of that name, imported. What stands after a colon is left aside where the part takes arguments.
+    """The part of that name, imported. Text after a colon is ignored where the part takes arguments.
 
     Raises ConfigError, with the choices and the nearest one, for a name that there is not.
     """

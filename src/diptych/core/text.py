@@ -1,4 +1,4 @@
-"""Text as programs, terminals and stores take it: on one line, valid Unicode, with something to see."""
+"""Text that programs, terminals and stores accept: on one line, valid Unicode, with something visible in it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 def is_blank(value: str) -> bool:
     """Whether nothing of a text can be seen: spaces, zero-width and control characters, blank letters."""
     return all(
-        unicodedata.category(sign) in _INVISIBLE
-        or sign in _BLANK
-        or "\ufe00" <= sign <= "\ufe0f"
-        or "\U000e0000" <= sign <= "\U000e0fff"
-        for sign in value
+        unicodedata.category(character) in _INVISIBLE
+        or character in _BLANK
+        or "\ufe00" <= character <= "\ufe0f"
+        or "\U000e0000" <= character <= "\U000e0fff"
+        for character in value
     )
 
 

@@ -162,7 +162,7 @@ class Pair:
 
     @property
     def identity(self) -> str:
-        """The key, or for a pair that no source gave the id."""
+        """The key; the id for a pair that did not come from a source."""
         return self.key or self.id
 
 
@@ -179,7 +179,7 @@ def numbered(label: str, occurrence: int) -> str:
 class Skipped:
     """One input that was left out, and why. A bad file never stops a batch: it becomes one of these.
 
-    `notes` are for who looks for the cause: the first bytes, the decoder's own words.
+    `notes` help to find the cause: the first bytes, the decoder's own message.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Skipped:
         return {"name": self.name, "reason": self.reason.value, "detail": self.detail}
 
     def error(self) -> DataError:
-        """The same as an error, for where nothing may be left out."""
+        """An error that says the same, for work in which nothing may be left out."""
         made = DataError(self.detail or f"cannot read {self.name}", self.reason)
         for note in self.notes:
             made.add_note(note)

@@ -124,7 +124,7 @@ class _Lists:
 
 
 def _index(chance: np.ndarray, count: RowNumbers) -> RowNumbers:
-    """floor(chance * count), below count even where rounding would reach it; 0 where count is 0."""
+    """floor(chance * count), always below count in spite of rounding; 0 where count is 0."""
     return np.asarray(np.minimum((chance * count).astype(np.int64), np.maximum(count - 1, 0)))
 
 

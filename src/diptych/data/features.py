@@ -32,7 +32,7 @@ _WIDENED = {"float16": np.float32, "int32": np.int64, "uint8": np.uint8}  # what
 
 @dataclass(frozen=True)
 class CachedRows:
-    """Some rows of a memory-mapped matrix: `rows[i]` is read when it is asked for.
+    """Some rows of a memory-mapped matrix: `rows[i]` is read from disk when it is used.
 
     Features (float16) come out as float32, token ids (int32) as int64, pixels (uint8) as they are.
     """
@@ -164,7 +164,7 @@ def collect(
     *,
     progress: Progress = SILENT,
 ) -> FeaturePairs:
-    """Run every image and text through its tower, once ever, and read the cached rows: as `collect_captions`."""
+    """Run images and texts that are not cached through their towers, and read the rows: as `collect_captions`."""
     found = collect_captions(pairs, image_tower, root, selection, progress=progress)
     return FeaturePairs(texts=text_rows(found.captions, text_tower, root, progress), **_fields_of(found))
 
@@ -176,7 +176,7 @@ def _fields_of(found: CaptionedImages) -> dict[str, Any]:
 def collect_captions(
     pairs: Iterable[Pair], tower: ImageTower, root: Path, selection: Selection = ANY, *, progress: Progress = SILENT
 ) -> CaptionedImages:
-    """Run every image through the tower, once ever, and read its cached rows; texts stay texts.
+    """Run the images that are not cached through the tower, and read all rows; texts stay texts.
 
     A pair whose images are all unreadable, or that has no text of the selection, is left out and listed in
     `skipped`.
@@ -295,7 +295,7 @@ def _cache(root: Path, tower: ImageTower | TextTower, view: str) -> FeatureCache
 
 
 def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> CachedRows:
-    """Features of texts, each run through the tower once ever; equal texts share a row."""
+    """Features of texts, each computed once and then cached; equal texts share a row."""
     cache = _cache(root, tower, "text")
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     chunks = list(batched(cache.missing(keys), _TEXT_CHUNK))

@@ -1,4 +1,4 @@
-"""Images that are decoded anew each time they are asked for, in place of cached features: for augmentation.
+"""Images that are decoded each time they are used, in place of cached features: for augmentation.
 
 What is drawn and how an image is changed is in `diptych.training.online_images`.
 """

@@ -22,7 +22,7 @@ def held_out(identity: str, share: float) -> bool:
 
 
 def held_out_of(pairs: Sequence[Pair], share: float) -> list[bool]:
-    """Of each record whether it is held out. Records of one id, or with an image in common, are on one side."""
+    """For each record, whether it is held out. Records with one id, or with an image in common, stay together."""
     return [held_out(name, share) for name in _families(pairs)]
 
 
@@ -53,15 +53,15 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
 
 
 def _families(pairs: Sequence[Pair]) -> list[str]:
-    """A name for each record that it shares with those of its id or of its images: the first of their ids."""
+    """A name for each record, shared by all records with its id or one of its images: the first of their ids."""
     first: dict[Hashable, int] = {}
     images = _same_images([ref for pair in pairs for ref in pair.images])
-    signs = (
-        (sign, number)
+    values = (
+        (value, number)
         for number, pair in enumerate(pairs)
-        for sign in (("id", pair.id), *(("image", next(images)) for _ in pair.images))
+        for value in (("id", pair.id), *(("image", next(images)) for _ in pair.images))
     )
-    family = connected(len(pairs), ((first.setdefault(sign, number), number) for sign, number in signs))
+    family = connected(len(pairs), ((first.setdefault(value, number), number) for value, number in values))
     names: dict[int, str] = {}
     for number, pair in zip(family, pairs, strict=True):
         names[number] = min(names.get(number, pair.id), pair.id)
@@ -69,18 +69,18 @@ def _families(pairs: Sequence[Pair]) -> list[str]:
 
 
 def _same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
-    """Something equal for images of equal bytes. Only images that share their size with another are read."""
-    signs: dict[ImageRef, Hashable] = {ref: _size(ref) for ref in refs}
-    for ref in _shared(signs):
-        signs[ref] = image_key(ref) or ref
-    return iter([signs[ref] for ref in refs])
+    """A value for each image, equal for equal bytes. Only images that share their size with another are read."""
+    values: dict[ImageRef, Hashable] = {ref: _size(ref) for ref in refs}
+    for ref in _shared(values):
+        values[ref] = image_key(ref) or ref
+    return iter([values[ref] for ref in refs])
 
 
-def _shared(signs: Mapping[ImageRef, Hashable]) -> list[ImageRef]:
-    """The images whose sign another has too."""
+def _shared(values: Mapping[ImageRef, Hashable]) -> list[ImageRef]:
+    """The images whose value another image has too."""
     having: dict[Hashable, list[ImageRef]] = defaultdict(list)
-    for ref, sign in signs.items():
-        having[sign].append(ref)
+    for ref, value in values.items():
+        having[value].append(ref)
     return [ref for found in having.values() if len(found) > 1 for ref in found]
 
 

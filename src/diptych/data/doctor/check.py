@@ -1,4 +1,4 @@
-"""The check itself: one pass over the pairs, each image read once, and what is counted on the way."""
+"""The check itself: one pass over the pairs that reads each image once and counts what it finds."""
 
 from __future__ import annotations
 

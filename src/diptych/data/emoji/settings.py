@@ -88,7 +88,7 @@ class EmojiSettings:
     """Make a set for a judge: it trains on all emojis, on the held-out ones only as --vendors drew them; the held-out
     ones as these vendors drew them are its validation."""
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
-    """Languages of names and keywords (ISO 639-1), or `all` that name at least nine emojis in ten."""
+    """Languages of names and keywords (ISO 639-1), or `all`: those that name at least nine emojis in ten."""
     classes: str = "category"
     """What the class of a pair is: category (9 of them) or subcategory (about 100; needs an npm drawing set)."""
     skin_tones: bool = False

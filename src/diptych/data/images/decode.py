@@ -200,7 +200,7 @@ def _translated(name: str, kind: str, *, opening: bool) -> Iterator[None]:
 
 
 def _refused(name: str, kind: str, error: Exception, reason: Reason) -> DataError:
-    """What happened, in a sentence; the decoder's own words are a note, which --debug shows."""
+    """An error that says what happened in a sentence; the decoder's own message is a note, which --debug shows."""
     refused = DataError(_SENTENCES.get(reason, _SENTENCES[Reason.MALFORMED]).format(name=name, kind=kind), reason)
     refused.add_note(f"the decoder said: {str(error) or type(error).__name__}")
     return refused

@@ -1,4 +1,4 @@
-"""From whatever a file holds to upright RGB: alpha on white, deep greys as viewers show them, EXIF honoured."""
+"""Turns stored pixels into upright RGB: transparency on white, 16-bit grey as viewers show it, EXIF applied."""
 
 from __future__ import annotations
 

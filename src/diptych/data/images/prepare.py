@@ -1,4 +1,4 @@
-"""Images to what a tower takes, and to a thumbnail: equal bytes give equal pixels wherever they come in."""
+"""Turns images into the input of a tower, and into thumbnails. Equal bytes give equal pixels, whatever the source."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def resized(
 def decode_for(
     source: ImageInput, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels from which a tower's are made; of a large JPEG a reduced version, its shorter side 256 or more.
+    """The decoded pixels that `prepare` takes; of a large JPEG a reduced version, its shorter side 256 or more.
 
     Raises DataError as `decode` does.
     """

@@ -85,7 +85,7 @@ def _kind(cell: Any) -> tuple[bool, bool, bool]:
 def _is_number(value: str) -> bool:
     if len(value) <= _LONGEST_NUMBER and (_NUMBER.fullmatch(value) or value.lower() in _SWITCH):
         return True
-    return any(sign.isdigit() for sign in value) and not any(sign.isalpha() for sign in value)
+    return any(character.isdigit() for character in value) and not any(character.isalpha() for character in value)
 
 
 def _has_words(value: str) -> bool:
@@ -93,7 +93,7 @@ def _has_words(value: str) -> bool:
         return False
     if len(_UNSPACED.findall(value[:200])) >= 6:
         return True
-    return sum(any(sign.isalpha() for sign in word) for word in value[:1000].split()) >= 3
+    return sum(any(character.isalpha() for character in word) for word in value[:1000].split()) >= 3
 
 
 def strings(value: Any) -> list[str]:
@@ -198,7 +198,7 @@ def _scanned(cell: str) -> list[str] | None:
 
 
 def _literal(quoted: str) -> str:
-    """What a quoted string says, as Python reads it; an escape that is none is kept as it is written."""
+    """What a quoted string says, as Python reads it; an unknown escape is kept as it is written."""
     return _ESCAPE.sub(_escaped, quoted[1:-1])
 
 

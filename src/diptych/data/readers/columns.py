@@ -56,7 +56,7 @@ class Columns:
     """The role of each column; `rest` goes to `Pair.meta`.
 
     `numbered` are the text columns that a number at the end of their name made one of; `unread` are those that look
-    like texts, by name or by content, and are none by guess; `other_images` those that hold images beside `image`.
+    like texts, by name or by content, but are not read; `other_images` those that hold images beside `image`.
     """
 
     image: str | None

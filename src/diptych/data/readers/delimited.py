@@ -110,7 +110,7 @@ def records(lines: Iterable[str], delimiter: str, width: int, kind: Kind, *, quo
 
 
 def _quoted(first: str, more: Iterator[str], delimiter: str) -> list[str] | None:
-    """The cells of the record that starts with this line, or None when its quotation marks are none."""
+    """The cells of the record that starts with this line, or None when its quotation marks quote nothing."""
     if first.count('"') % 2 == 0:  # nearly always a record of one line, which is read faster by itself
         with contextlib.suppress(csv.Error):
             return next(csv.reader([first], delimiter=delimiter, strict=True), [])

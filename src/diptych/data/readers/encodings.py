@@ -139,8 +139,8 @@ def _unmarked_wide(start: bytes, name: str, *, whole: bool) -> Encoding | None:
             continue
         if (text := _decoded(start, encoding)) is None:
             continue
-        plain = sum(" " <= sign <= "~" or sign in "\t\r\n" for sign in text)
-        controls = sum(sign < " " for sign in text) - sum(map(text.count, "\t\r\n"))
+        plain = sum(" " <= character <= "~" or character in "\t\r\n" for character in text)
+        controls = sum(character < " " for character in text) - sum(map(text.count, "\t\r\n"))
         if not controls and plain >= _LEAST_ASCII * len(text):
             return Encoding(encoding, f"without a byte-order mark, read as {encoding.upper()} by what it holds")
     raise DataError(f"{name} is not a UTF-8 text file: it holds zero bytes; save it as UTF-8, or name its --encoding")
@@ -160,10 +160,10 @@ def _split_utf8(data: bytes) -> _Parts:
     lines = [line for line in data.split(b"\n") if not line.isascii()]
     proper = bad = broken = 0
     for line in lines:
-        wrong = sum("\udc80" <= sign <= "\udcff" for sign in line.decode("utf-8", "surrogateescape"))
+        wrong = sum("\udc80" <= character <= "\udcff" for character in line.decode("utf-8", "surrogateescape"))
         bad += wrong
         broken += wrong > 0
-        proper += sum(sign > "\x7f" for sign in line.decode("utf-8", "ignore"))
+        proper += sum(character > "\x7f" for character in line.decode("utf-8", "ignore"))
     return _Parts(data.count(b"\n") + 1, broken, proper, bad, b"\n".join(lines)[:_SAMPLE])
 
 
@@ -191,7 +191,7 @@ def _guessed(sample: bytes) -> str | None:
     if _is_western(sample):
         return "cp1252"
     shares = {
-        encoding: share(Counter(sign for sign in text if sign > "\x7f"))
+        encoding: share(Counter(character for character in text if character > "\x7f"))
         for encoding, share in _EAST_ASIAN.items()
         if (text := _decoded(sample, encoding)) is not None
     }
@@ -214,29 +214,29 @@ def _is_western(sample: bytes) -> bool:
     text = _decoded(sample, "cp1252")
     if text is None:
         return False
-    signs = good = foreign = 0
-    for before, sign, after in zip(" " + text, text, text[1:] + " ", strict=False):
-        if sign <= "\x7f":
+    characters = good = foreign = 0
+    for before, character, after in zip(" " + text, text, text[1:] + " ", strict=False):
+        if character <= "\x7f":
             continue
-        signs += 1
-        foreign += sign in _FOREIGN
-        if sign in _WESTERN or sign in _FOREIGN:
-            good += not (sign.isupper() and before.islower())
+        characters += 1
+        foreign += character in _FOREIGN
+        if character in _WESTERN or character in _FOREIGN:
+            good += not (character.isupper() and before.islower())
         else:
-            good += sign in (_INSIDE if before.isalpha() and after.isalpha() else _BESIDE)
-    return good >= 0.95 * signs and foreign <= 0.1 * signs
+            good += character in (_INSIDE if before.isalpha() and after.isalpha() else _BESIDE)
+    return good >= 0.95 * characters and foreign <= 0.1 * characters
 
 
-def _share_of(common: frozenset[str], signs: Counter[str]) -> float:
-    return sum(count for sign, count in signs.items() if sign in common) / max(1, signs.total())
+def _share_of(common: frozenset[str], counts: Counter[str]) -> float:
+    return sum(count for letter, count in counts.items() if letter in common) / max(1, counts.total())
 
 
-def _share_of_kana(signs: Counter[str]) -> float:
-    kana = sum(count for sign, count in signs.items() if "\u3041" <= sign <= "\u30fe" or sign in "、。")
+def _share_of_kana(counts: Counter[str]) -> float:
+    kana = sum(count for letter, count in counts.items() if "\u3041" <= letter <= "\u30fe" or letter in "、。")
     strange = sum(
-        count for sign, count in signs.items() if "\uff61" <= sign <= "\uff9f" or "\ue000" <= sign <= "\uf8ff"
+        count for letter, count in counts.items() if "\uff61" <= letter <= "\uff9f" or "\ue000" <= letter <= "\uf8ff"
     )
-    return max(0.0, (kana - 3 * strange) / max(1, signs.total()))
+    return max(0.0, (kana - 3 * strange) / max(1, counts.total()))
 
 
 _EAST_ASIAN: dict[str, Callable[[Counter[str]], float]] = {

@@ -1,4 +1,4 @@
-"""Finds image files by the names that tables give them: usual folders, other spellings; and tells masks from images."""
+"""Finds image files by the names in tables, in usual folders and other spellings; and tells masks from images."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ FOLDERS = (
     *("", "images", "Images", "img", "photos"),
     *("Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images", "flickr30k_images", "../images"),
 )
-PATIENCE = 1000  # missing images in a row, from the start, before giving up on the folder
+PATIENCE = 1000  # images missing in a row, from the start, before the folder is taken for a wrong one
 _URL = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
 
 
 class Spellings:
-    """The names in folders, by what is the same but for accents' encoding and case. Each folder is listed once."""
+    """Finds names in folders that differ only in case or in how accents are encoded. Each folder is listed once."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

@@ -25,7 +25,7 @@ from .meanings import next_meaning, shifted
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A record, how many rows it is made of, and in what the later ones of these contradict the first."""
+    """A record, the number of rows joined in it, and where later rows contradict the first."""
 
     pair: Pair
     rows: int = 1
@@ -38,7 +38,7 @@ def joined(read: Callable[[], Iterable[Pair]]) -> Iterator[Joined]:
     Rows belong together when they have the same images and the same split. Files are compared by path, images
     in tables and tars by their bytes.
     """
-    with closing(sqlite3.connect("", check_same_thread=False)) as database:  # a file that nobody else sees
+    with closing(sqlite3.connect("", check_same_thread=False)) as database:  # a temporary file of SQLite
         database.execute("CREATE TABLE image (key BLOB PRIMARY KEY, given INTEGER) WITHOUT ROWID")
         database.execute("CREATE TABLE late (key BLOB, content TEXT)")
         any_late = _note(database, read())

@@ -20,8 +20,8 @@ _ASIDE = ("lang", "field", "origin", "meaning", "engine")
 def aligned_columns(row: Mapping[str, Any], columns: Sequence[TextColumn]) -> dict[str, int]:
     """Column -> meaning, for columns that hold one text each and differ by language only ("en", "de", "fr").
 
-    A list of texts may be anything (five captions by five people), so it is taken for a translation of
-    nothing, and so is a column that says so ("de_independent").
+    A list of texts may be anything (five captions by five people), so it never counts as a translation; nor does
+    a column that says so ("de_independent").
     """
     by_field: dict[str, list[TextColumn]] = defaultdict(list)
     for column in columns:

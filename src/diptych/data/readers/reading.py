@@ -13,7 +13,7 @@ from diptych.core.types import Skipped, Text
 
 from .options import SourceOptions
 
-# What programs write for a text that is not there.
+# What programs write in place of a missing text.
 _NOTHING = frozenset(["none", "nan", "null", "<na>", "na", "n/a", "nat", "undefined"])
 WORDS_FOR_NOTHING = "texts that may stand for a missing one (None, nan, null, ...), read as texts"
 

@@ -1,4 +1,4 @@
-"""Text files as people really have them: byte-order marks, UTF-16, broken bytes, endless lines."""
+"""Reads text files line by line, and JSON, whatever they hold: byte-order marks, UTF-16, broken bytes, huge lines."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Apertium:
         return [_out_of_stream(part, line) for part, line in zip(found, lines, strict=True)]
 
     def _run(self, arguments: Sequence[str], stream: bytes, seconds: float) -> bytes:
-        """What the program prints. It is a pipe of a dozen processes: on an interrupt, all of them go."""
+        """What the program prints. It is a pipe of a dozen processes: an interrupt ends all of them."""
         if shutil.which(self._program) is None:
             raise ConfigError(f"the program {self._program!r} is not installed; on Debian: {INSTALL}")
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Many texts through an engine: known translations are read from files, one bad text never stops the rest."""
+"""Translates many texts: known translations are read from files, and one bad text never stops the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diptych.core.protocols import SILENT, Progress
 from .engine import Translator
 
 BATCH = 500  # texts between two durable writes
-PATIENCE = 50  # texts that fail one after the other, from the start, before the engine is given up
+PATIENCE = 50  # texts that fail in a row, from the start, before the engine counts as broken
 
 
 class TranslationMemory:

@@ -67,6 +67,15 @@ class MomentPlan:
         return [start + (number + 0.5) * step for number in range(self.frames)]
 
 
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file's header says."""
+
+    seconds: float
+    width: int
+    height: int
+
+
 DEFAULT_LIMITS = VideoLimits()
 DEFAULT_PLAN = MomentPlan()
 
@@ -117,6 +126,12 @@ class Moment:
 
     video: VideoImage
     frames: list[UInt8[np.ndarray, "h w 3"]] = field(repr=False)
+
+
+def probe(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
+    """Length and size of a video. Raises DataError with a reason for a file that cannot be used."""
+    with _opened(path, limits) as (_, stream, seconds):
+        return VideoInfo(seconds, stream.codec_context.width, stream.codec_context.height)
 
 
 def read_moments(path: Path, plan: MomentPlan = DEFAULT_PLAN, limits: VideoLimits = DEFAULT_LIMITS) -> Iterator[Moment]:
