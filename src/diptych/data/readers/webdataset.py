@@ -73,10 +73,10 @@ def read(reading: Reading) -> Iterator[Pair]:
     tar are read in place.
     """
     for path in source_files(reading, ENDINGS):
-        rows = RowReader(reading, path.parent)
-        most = FEW_SAMPLES if is_compressed(path) else SAMPLE_ROWS
+        rows, shard = RowReader(reading, path.parent), _Shard(reading, path)
+        most = FEW_SAMPLES if shard.is_packed else SAMPLE_ROWS
         last = ""
-        for sample, _ in rows.sampled(((sample, sample.record) for sample in _samples(reading, path)), most):
+        for sample, _ in rows.sampled(((sample, sample.record) for sample in shard.samples()), most):
             # "0_mask" after "0" is no record of its own
             if not reading.options.extra_images and masked_stem(sample.key) == last and not sample.captions:
                 reading.notes.add("extra_image", EXTRA_IMAGES, sample.key, part=sample.key.removeprefix(last))
@@ -89,68 +89,113 @@ def read(reading: Reading) -> Iterator[Pair]:
                 reading.skip(where, Reason.NO_IMAGE, "no image member under this key")
 
 
-def _samples(reading: Reading, path: Path) -> Iterator[_Sample]:
-    key, run, names = "", dict[str, _Sample](), set[str]()  # of members under one key, by what comes before their kind
-    pickles = 0
-    try:
-        for tar, member in _members(reading, path):
-            own, ending = _key_and_ending(member.name)
-            if not own.rsplit("/", 1)[-1]:  # such as .DS_Store
-                reading.note("hidden", "hidden members of tars, passed over", member.name)
-                continue
-            if own != key or member.name in names:  # a key given twice in a row
-                yield from _separated(reading, path, key, run)
-                key, run, names = own, {}, set()
-            names.add(member.name)
-            between, _, kind = ending.rpartition(".")
-            sample = run.setdefault(between, _Sample(key))
-            if kind in PICKLES:
-                pickles += 1
-            else:
-                _add(reading, path, tar, member, ending, sample)
-    except _TAR_ERRORS as error:
-        reading.skip(path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
-    yield from _separated(reading, path, key, run)
-    if pickles:
-        reading.skip(path.name, Reason.BAD_ROW, f"{pickles} pickles in it, which could run code: never opened")
+class _Shard:
+    """One tar, whose members are read in file order and grouped by name."""
 
+    def __init__(self, reading: Reading, path: Path) -> None:
+        self._reading, self._path = reading, path
+        self.is_packed = head(path, 8).startswith(_MAGIC)  # with gzip, bzip2 or xz
 
-def _separated(reading: Reading, path: Path, key: str, run: dict[str, _Sample]) -> Iterator[_Sample]:
-    """The members under one key as one sample, or as several where its dots are part of their names.
+    def samples(self) -> Iterator[_Sample]:
+        """The samples. What is damaged is skipped, from there on to the end of the tar."""
+        # the members under one key: by what comes before their kind, and by name
+        key, run, names = "", dict[str, _Sample](), set[str]()
+        pickles = 0
+        try:
+            for tar, member in self._members():
+                own, ending = _key_and_ending(member.name)
+                if not own.rsplit("/", 1)[-1]:  # such as .DS_Store
+                    self._reading.note("hidden", "hidden members of tars, passed over", member.name)
+                    continue
+                if own != key or member.name in names:  # a key given twice in a row
+                    yield from self._separated(key, run)
+                    key, run, names = own, {}, set()
+                names.add(member.name)
+                between, _, kind = ending.rpartition(".")
+                sample = run.setdefault(between, _Sample(key))
+                if kind in PICKLES:
+                    pickles += 1
+                else:
+                    self._add(tar, member, ending, sample)
+        except _TAR_ERRORS as error:
+            self._reading.skip(self._path.name, Reason.TRUNCATED, f"damaged or no tar; the rest is left out: {error}")
+        yield from self._separated(key, run)
+        if pickles:
+            detail = f"{pickles} pickles in it, which could run code: never opened"
+            self._reading.skip(self._path.name, Reason.BAD_ROW, detail)
 
-    "v1.0_0.png" and "v1.0_0.txt" are no further image and caption of "v1.0_1.png" and "v1.0_1.txt".
-    """
-    whole = [part for part, one in run.items() if one.images and one.is_described and not names_mask(part)]
-    whole = sorted(whole, key=len, reverse=True) if len(whole) > 1 else [""]
-    found: dict[str, _Sample] = {}
-    for part, one in run.items():
-        home = next((other for other in whole if not other or f"{part}.".startswith(f"{other}.")), part)
-        sample = found.setdefault(home, _Sample(f"{key}.{home}" if home else key))
-        sample.images += [(between.removeprefix(home).removeprefix("."), image) for between, image in one.images]
-        sample.captions += one.captions
-        sample.record |= one.record
-        sample.group = sample.group if one.group is None else one.group
-    if len(found) > 1:
-        detail = "records whose names have dots in them, separated by the part that their images and texts share"
-        examples = (f"{path.name}::{one.key}" for one in found.values())
-        reading.notes.add("dotted_name", detail, *examples, count=len(found))
-    yield from found.values()
+    def _separated(self, key: str, run: dict[str, _Sample]) -> Iterator[_Sample]:
+        """The members under one key as one sample, or as several where its dots are part of their names.
 
+        "v1.0_0.png" and "v1.0_0.txt" are no further image and caption of "v1.0_1.png" and "v1.0_1.txt".
+        """
+        whole = [part for part, one in run.items() if one.images and one.is_described and not names_mask(part)]
+        whole = sorted(whole, key=len, reverse=True) if len(whole) > 1 else [""]
+        found: dict[str, _Sample] = {}
+        for part, one in run.items():
+            home = next((other for other in whole if not other or f"{part}.".startswith(f"{other}.")), part)
+            sample = found.setdefault(home, _Sample(f"{key}.{home}" if home else key))
+            sample.images += [(between.removeprefix(home).removeprefix("."), image) for between, image in one.images]
+            sample.captions += one.captions
+            sample.record |= one.record
+            sample.group = sample.group if one.group is None else one.group
+        if len(found) > 1:
+            detail = "records whose names have dots in them, separated by the part that their images and texts share"
+            examples = (f"{self._path.name}::{one.key}" for one in found.values())
+            self._reading.notes.add("dotted_name", detail, *examples, count=len(found))
+        yield from found.values()
 
-def _members(reading: Reading, path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Regular members in file order. Raises one of _TAR_ERRORS where the tar is damaged."""
-    is_packed = is_compressed(path)
-    with tarfile.open(path, "r|*") if is_packed else tarfile.open(path, "r:") as tar:
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
-            if not member.isreg() or member.issparse():
-                continue
-            if is_unicode(member.name):
-                yield tar, member
-            else:
-                reading.skip(f"{path.name}::{member.name}", Reason.BAD_ROW, "the name is not valid UTF-8")
-        if not is_packed and not _ends_at(path, tar.offset):
-            raise tarfile.ReadError("no end mark after the last member")
+    def _members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        """Regular members in file order. Raises one of _TAR_ERRORS where the tar is damaged."""
+        with tarfile.open(self._path, "r|*") if self.is_packed else tarfile.open(self._path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
+                if not member.isreg() or member.issparse():
+                    continue
+                if is_unicode(member.name):
+                    yield tar, member
+                else:
+                    where = f"{self._path.name}::{member.name}"
+                    self._reading.skip(where, Reason.BAD_ROW, "the name is not valid UTF-8")
+            if not self.is_packed and not _ends_at(self._path, tar.offset):
+                raise tarfile.ReadError("no end mark after the last member")
+
+    def _add(self, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample) -> None:
+        where = f"{self._path.name}::{member.name}"
+        kind = ending.rpartition(".")[2]
+        if f".{kind}" in SUFFIXES:
+            image = self._image(tar, member, where)
+            if image is not None:
+                sample.images.append((ending.rpartition(".")[0], image))
+        elif kind in (*TEXTS, "json", "cls"):
+            content = self._content(tar, member, where)
+            if content is not None:
+                _add_text(self._reading, sample, kind, content, where)
+        else:
+            detail = "members of tars of kinds that are not read"
+            self._reading.notes.add("other_kind", detail, member.name, part=f".{kind}")
+
+    def _image(self, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> ImageRef | None:
+        if self.is_packed:
+            if member.size > MAX_COMPRESSED_IMAGE:
+                detail = f"{member.size} bytes in a compressed tar; unpack to .tar first"
+                self._reading.skip(where, Reason.TOO_LARGE, detail)
+                return None
+            return BytesImage(_bytes(tar, member), where)
+        return TarImage(self._path, member.name, member.offset_data, member.size)
+
+    def _content(self, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> str | None:
+        if member.size > MAX_TEXT:
+            self._reading.skip(where, Reason.TOO_LARGE, f"{member.size} bytes; texts have at most {MAX_TEXT}")
+            return None
+        try:
+            content, encoding = decoded(_bytes(tar, member), where, self._reading.options.encoding)
+        except DataError as error:
+            self._reading.skip(where, Reason.BAD_ROW, str(error))
+            return None
+        if encoding.remark:
+            self._reading.note("encoding", f"members of tars {encoding.remark}", where)
+        return content
 
 
 def _ends_at(path: Path, offset: int) -> bool:
@@ -160,56 +205,11 @@ def _ends_at(path: Path, offset: int) -> bool:
         return stream.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether the tar is packed with gzip, bzip2 or xz."""
-    return head(path, 8).startswith(_MAGIC)
-
-
 def _key_and_ending(name: str) -> tuple[str, str]:
     """("a/b", "seg.png") for "a/b.seg.png"."""
     folder, _, base = name.rpartition("/")
     stem, _, ending = base.partition(".")
     return (f"{folder}/{stem}" if folder else stem), ending.lower()
-
-
-def _add(
-    reading: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample
-) -> None:
-    where = f"{path.name}::{member.name}"
-    kind = ending.rpartition(".")[2]
-    if f".{kind}" in SUFFIXES:
-        image = _image(reading, path, tar, member, where)
-        if image is not None:
-            sample.images.append((ending.rpartition(".")[0], image))
-    elif kind in (*TEXTS, "json", "cls"):
-        content = _content(reading, tar, member, where)
-        if content is not None:
-            _add_text(reading, sample, kind, content, where)
-    else:
-        reading.notes.add("other_kind", "members of tars of kinds that are not read", member.name, part=f".{kind}")
-
-
-def _image(reading: Reading, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> ImageRef | None:
-    if is_compressed(path):
-        if member.size > MAX_COMPRESSED_IMAGE:
-            reading.skip(where, Reason.TOO_LARGE, f"{member.size} bytes in a compressed tar; unpack to .tar first")
-            return None
-        return BytesImage(_bytes(tar, member), where)
-    return TarImage(path, member.name, member.offset_data, member.size)
-
-
-def _content(reading: Reading, tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> str | None:
-    if member.size > MAX_TEXT:
-        reading.skip(where, Reason.TOO_LARGE, f"{member.size} bytes; texts have at most {MAX_TEXT}")
-        return None
-    try:
-        content, encoding = decoded(_bytes(tar, member), where, reading.options.encoding)
-    except DataError as error:
-        reading.skip(where, Reason.BAD_ROW, str(error))
-        return None
-    if encoding.remark:
-        reading.note("encoding", f"members of tars {encoding.remark}", where)
-    return content
 
 
 def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
