@@ -8,7 +8,7 @@ from diptych.core.errors import ConfigError
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from diptych.encoders.pytorch import choose_device, freeze, shared, state_fingerprint  # noqa: E402
+from diptych.encoders.pytorch import choose_device, freeze, shared_model, state_fingerprint  # noqa: E402
 
 
 def test_devices() -> None:
@@ -46,10 +46,10 @@ def test_shared_lives_as_long_as_someone_uses_it() -> None:
         made.append(1)
         return torch.nn.Identity()
 
-    first = shared("test-key", make)
-    assert shared("test-key", make) is first
+    first = shared_model("test-key", make)
+    assert shared_model("test-key", make) is first
     assert len(made) == 1
     del first
     gc.collect()
-    shared("test-key", make)
+    shared_model("test-key", make)
     assert len(made) == 2

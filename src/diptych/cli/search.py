@@ -210,9 +210,9 @@ def _attach(collection: Library, named: str | None, beta: float | None, common: 
 def _trained_here() -> str | None:
     """The folder of a cross-encoder that was trained in the working folder, if there is one."""
     from diptych.models.cross_encoder.folder import KIND
-    from diptych.models.folder import kind_of
+    from diptych.models.folder import model_kind
 
-    return next((str(one) for one in sorted(Path("runs").glob("*/model")) if kind_of(one) == KIND), None)
+    return next((str(one) for one in sorted(Path("runs").glob("*/model")) if model_kind(one) == KIND), None)
 
 
 def _print_paths(hits: list[Hit], null: bool, common: Common) -> None:

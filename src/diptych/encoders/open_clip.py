@@ -15,7 +15,14 @@ from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, downloads_allowed, hub_folder, network, weights_file
 from diptych.encoders.inputs import by_channel, clean
-from diptych.encoders.pytorch import TorchImageTower, TorchTextTower, choose_device, freeze, shared, state_fingerprint
+from diptych.encoders.pytorch import (
+    TorchImageTower,
+    TorchTextTower,
+    choose_device,
+    freeze,
+    shared_model,
+    state_fingerprint,
+)
 
 _PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
 _NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
@@ -104,7 +111,7 @@ def _load(name: str | Path, checkpoint: str | Path | None, device: Any, allow_do
 
     try:
         with network(allow_download):
-            return shared(("open_clip", source, str(file.resolve()), str(device)), make)
+            return shared_model(("open_clip", source, str(file.resolve()), str(device)), make)
     except Exception as error:  # open_clip raises whatever it meets while reading a checkpoint
         raise ModelError(f"open_clip cannot load {source!r} from {file}: {first_line(error)}") from error
 

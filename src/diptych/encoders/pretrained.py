@@ -13,7 +13,7 @@ from diptych.core.errors import ConfigError, MissingExtraError, ModelError, firs
 from diptych.core.extras import need
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import hub_folder, network
-from diptych.encoders.pytorch import choose_device, freeze, shared
+from diptych.encoders.pytorch import choose_device, freeze, shared_model
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def load_hub_model(name: str | Path, device: str, allow_download: bool | None) -
         module.diptych_random_pooler = bool(missing)
         return freeze(module, where)
 
-    module = shared(("transformers", folder.resolve(), str(where)), load)
+    module = shared_model(("transformers", folder.resolve(), str(where)), load)
     return HubModel(module, folder, not module.diptych_random_pooler)
 
 

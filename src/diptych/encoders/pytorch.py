@@ -57,7 +57,7 @@ def state_fingerprint(module: torch.nn.Module) -> str:
     return fingerprint.combined(parts)
 
 
-def shared(key: Hashable, make: Callable[[], Any]) -> Any:
+def shared_model(key: Hashable, make: Callable[[], Any]) -> Any:
     """One live object per key, so that the two towers of a CLIP model hold its weights once.
 
     It is freed with the last tower that uses it.

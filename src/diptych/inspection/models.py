@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.core.config import Part
 from diptych.core.extras import need
-from diptych.models.folder import CARD, kind_of
+from diptych.models.folder import CARD, model_kind
 
 CROSS_ENCODER, GENERATOR = "cross", "synthesis"  # `kind` in config.json
 
@@ -55,7 +55,7 @@ def describe_model(address: str | Path) -> ModelDescription:
     from diptych.synthesis import folder as generators
 
     folder = Path(address).expanduser()
-    kind = kind_of(folder)
+    kind = model_kind(folder)
     if not kind and str(address) in generators.shipped() and str(address) not in SHIPPED:
         folder, kind = generators.find(address), GENERATOR
     if kind == GENERATOR:

@@ -129,7 +129,7 @@ def read_saved(folder: Path, config: type[S], kind: str, expected: str) -> S:
         raise ModelError(str(error)) from error
 
 
-def kind_of(folder: Path) -> str:
+def model_kind(folder: Path) -> str:
     """The kind of a saved model, as config.json says it ("dual" where it says nothing); "" where there is none."""
     try:
         return str(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind", DUAL))

@@ -26,7 +26,7 @@ from diptych.models.cross_encoder import TrainedCrossEncoder
 from diptych.training.batch_order import BatchRows
 
 _FLUSH = 64  # images whose scores become durable together
-_EMBEDDED_TOGETHER = 1024
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ def candidates(
     draw = np.random.default_rng(seed)
     found = np.empty((len(texts), count), dtype=np.int64)
     first = np.searchsorted(image_owner, np.arange(int(image_owner.max()) + 1))
-    for start in range(0, len(texts), 1024):
-        part = slice(start, start + 1024)
+    for start in range(0, len(texts), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
         scores = texts[part] @ images.T
         own = text_owner[part, None] == image_owner
         scores[own] = -np.inf
@@ -227,8 +227,8 @@ def _filled(
 
 
 def _embedded(head: Any, rows: Any) -> Float32[np.ndarray, "n d"]:
-    starts = range(0, len(rows), _EMBEDDED_TOGETHER)
+    starts = range(0, len(rows), _ROWS_AT_ONCE)
     parts: Sequence[np.ndarray] = [
-        head(rows[np.arange(start, min(len(rows), start + _EMBEDDED_TOGETHER))]) for start in starts
+        head(rows[np.arange(start, min(len(rows), start + _ROWS_AT_ONCE))]) for start in starts
     ]
     return np.concatenate(parts)

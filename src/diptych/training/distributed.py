@@ -169,11 +169,9 @@ def broadcast(value: Any, fabric: Any) -> Any:
 
 def any_rank(flag: bool, fabric: Any) -> bool:
     """Whether `flag` is true on any process."""
-    return (
-        flag
-        if fabric.world_size == 1
-        else bool(all_reduce_sum(torch.tensor(float(flag), device=fabric.device), fabric))
-    )
+    if fabric.world_size == 1:  # without asking the device, which would have to finish its work first
+        return flag
+    return bool(all_reduce_sum(torch.tensor(float(flag), device=fabric.device), fabric))
 
 
 def scaler_of(fabric: Any) -> Any:

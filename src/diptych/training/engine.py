@@ -121,7 +121,7 @@ class Trainer:
         if self.fabric.world_size > 1:
             self.module = sync_batch_norms(self.module)
         self.module = self.module.to(self.fabric.device)
-        self.optimiser = optimisation.build(self.module, self.settings)
+        self.optimiser = optimisation.build_optimiser(self.module, self.settings)
         self._learning = [each for group in self.optimiser.param_groups for each in group["params"]]
         self._freeze = optimisation.WarmUpFreeze(self.module)
         self._average = AveragedWeights(self.module, self.settings.ema) if self.settings.ema else None
@@ -279,13 +279,12 @@ class Trainer:
             )
 
     def _write_line(self, state: RunState, step: int, losses: list[Tensor], norm: Tensor) -> None:
-        length = float(norm)
         row = {
             "epoch": state.epoch + 1,
             "batch": state.batch,
             "loss": float(torch.stack(losses).mean()),
             "learning_rate": self._rate_at(step),
-            "gradient_norm": length if math.isfinite(length) else None,
+            "gradient_norm": _or_none(float(norm)),
             **self.report_step(),
         }
         self._logger.add_step(step + 1, row)

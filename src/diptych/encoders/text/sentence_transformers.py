@@ -28,7 +28,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SentenceRecipe:
     """How a sentence-transformers folder turns token states into a sentence's features."""
 
     model: Path
@@ -39,7 +39,7 @@ class Recipe:
     lower_case: bool = False
 
 
-def read_recipe(folder: Path) -> Recipe | None:
+def read_recipe(folder: Path) -> SentenceRecipe | None:
     """The recipe in `folder`, or None if it is not a sentence-transformers folder.
 
     Raises ModelError for a layer or pooling that is not known here: leaving it out would be wrong in silence.
@@ -62,7 +62,7 @@ def read_recipe(folder: Path) -> Recipe | None:
     settings = model / "sentence_bert_config.json"
     found = _json(settings) if settings.is_file() else {}
     lower_case = bool(found.get("do_lower_case", False))
-    return Recipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case)
+    return SentenceRecipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case)
 
 
 def _pooling(settings: dict[str, Any], part: Path) -> str:

