@@ -78,7 +78,7 @@ def evaluate(
         require_cosine(encoder, "the retrieval sheet")
     if dims is not None:
         encoder = encoder.truncated(dims)
-    measured = runs.measured(encoder, source, task, options=options, progress=common.progress())
+    measured = runs.measure_model(encoder, source, task, options=options, progress=common.progress())
     report = measured.report
     write(out, report.to_json(ranks=True))
     write(markdown, report.table())
