@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .checks import PATH, of_type
 from .errors import ConfigError
 from .registry import Part as Part
 from .registry import allow, nearest, part_of
@@ -93,7 +94,7 @@ def read(
     if isinstance(config, Mapping):
         values, document = _merged({}, config), _Document("config", "", overrides)
     else:
-        folder = Path(config).resolve().parent
+        folder = Path(of_type(config, PATH, "a config: a TOML file, a mapping, or a config object")).resolve().parent
         values, document = _read(Path(config), overrides)
     for override in overrides:
         _apply(values, override)

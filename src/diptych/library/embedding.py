@@ -28,7 +28,9 @@ def embedded(pixels: UInt8[np.ndarray, "b s s 3"], encoder: Encoder) -> Float32[
 
 
 def checked(vector: np.ndarray[Any, Any], dim: int) -> Float32[np.ndarray, d]:
-    """A caller's vector as a unit vector. Raises ConfigError unless it has `dim` finite values."""
+    """A caller's vector as a unit vector. Raises ConfigError unless it has `dim` finite numbers."""
+    if vector.dtype.kind not in "biuf":
+        raise ConfigError(f"the vector holds values of type {vector.dtype}; expected {dim} finite numbers")
     if vector.shape != (dim,) or not np.isfinite(vector).all():
         raise ConfigError(
             f"the vector has shape {vector.shape}, {int((~np.isfinite(vector)).sum())} values not finite; "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.core.checks import whole
 from diptych.core.errors import ConfigError, DataError, LimitError, Reason
 from diptych.core.shapes import Float32
 from diptych.core.text import plain
@@ -140,7 +141,7 @@ KEEP = Keep()
 
 def check_limit(limit: int) -> int:
     """How many items a page has, checked. Raises LimitError outside 1..1,000."""
-    if not 1 <= limit <= MOST_LISTED:
+    if not 1 <= whole("limit", limit) <= MOST_LISTED:
         raise LimitError(f"the limit is {limit}; expected a number of items from 1 to {MOST_LISTED:,}")
     return limit
 

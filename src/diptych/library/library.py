@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from diptych.core.checks import PATH, of_type
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.library.indexing.indexer import Indexer
@@ -26,6 +27,7 @@ from .writer import Writer
 if TYPE_CHECKING:
     from .reranker import Reranker
 
+A_FOLDER = "the folder of a library"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -68,22 +70,20 @@ class Library:
 
         Raises LibraryError when the folder is a library already, or holds something else.
         """
-        folder = Path(folder)
-        if loaded_by is None:
-            loaded_by = lasting_name(model)
-        model = loaded(model)
+        folder, encoder = Path(of_type(folder, PATH, A_FOLDER)), loaded(model)
+        loaded_by = lasting_name(model) if loaded_by is None else loaded_by
         shown = escape(str(folder))
         if card.exists(folder):
             raise LibraryError(f"{shown} is a library already; open it, or choose another folder")
         with disk_errors(folder):
             if folder.exists() and (not folder.is_dir() or not _is_fresh(folder)):
                 raise LibraryError(f"{shown} exists and is not a library; choose an empty or new folder")
-            about = Card.for_model(model, loaded_by, store)
+            about = Card.for_model(encoder, loaded_by, store)
             place = open_place(about, folder)  # needs its package, before a folder is made
             folder.mkdir(parents=True, exist_ok=True)
             place.check_free()
             card.write(about, folder)
-        return cls(Opened(folder, about, model))
+        return cls(Opened(folder, about, encoder))
 
     @classmethod
     def open(cls, folder: Path | str, model: Encoder | str | Path | None = None) -> Library:
@@ -91,7 +91,7 @@ class Library:
 
         Raises LibraryError when there is no library, or it belongs to another model.
         """
-        folder = Path(folder)
+        folder = Path(of_type(folder, PATH, A_FOLDER))
         return cls(Opened(folder, card.read(folder), None if model is None else loaded(model)))
 
     # -- what it is --------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from diptych.core.errors import LibraryError, ModelError
+from diptych.core.checks import kind_of, of_type
+from diptych.core.errors import ConfigError, LibraryError, ModelError
 from diptych.core.file_names import escape
 from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.store import Where, lock, parse_where
@@ -68,6 +69,7 @@ class Opened:
 
     def parsed(self, where: str | Where) -> Where:
         """A filter as a tree. Raises FilterError or LimitError."""
+        of_type(where, str | Where, 'a filter as a str, such as "width > 400"')
         return parse_where(where, self.store().columns()) if isinstance(where, str) else where
 
     @contextlib.contextmanager
@@ -85,6 +87,8 @@ class Opened:
 def loaded(model: Encoder | str | Path) -> Encoder:
     """A model as it is, or the one that a shipped name or a folder stands for."""
     if not isinstance(model, str | Path):
+        if not hasattr(model, "fingerprint"):
+            raise ConfigError(f"found {kind_of(model)}; expected a model, its name, or its folder")
         return model
     from diptych.models import load  # a library that is only read needs none
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.core.checks import of_type, whole
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.file_names import escape
@@ -58,6 +59,7 @@ def check_text(text: str, *, cut: bool = False) -> str:
     Raises LimitError when it is too long, DataError when nothing of it can be seen or it is not
     valid Unicode.
     """
+    of_type(text, str, "words, as a str; for an image its path, as a pathlib.Path")
     if len(text) > MAX_CHARACTERS:
         if not cut:
             raise LimitError(
@@ -82,7 +84,7 @@ def check_text(text: str, *, cut: bool = False) -> str:
 
 def check_k(k: int) -> int:
     """How many hits to give, checked. Raises LimitError outside 1..1,000."""
-    if not 1 <= k <= MAX_HITS:
+    if not 1 <= whole("k", k) <= MAX_HITS:
         raise LimitError(f"k is {k}; expected a number of hits from 1 to {MAX_HITS:,}")
     return k
 

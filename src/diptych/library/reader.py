@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.checks import of_type
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.file_names import escape, unescape
 from diptych.core.files import files_below
 from diptych.core.notes import Note
+from diptych.core.registry import nearest
 from diptych.core.shapes import Float32
 from diptych.core.text import one_line
 from diptych.core.types import BytesImage, Hit
@@ -32,6 +34,7 @@ from .items import Item, Page, Trashed, check_limit, no_item
 from .opened import Opened
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
+_UNIT = 0.01  # how far from 1 the length of a unit vector may be
 _SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
 
 
@@ -79,7 +82,23 @@ class Reader:
     def search_many(
         self, vectors: Float32[np.ndarray, "q d"], counts: Sequence[int], where: str | Where | None = None
     ) -> list[Answer]:
-        """The nearest images to each of several unit vectors, each with its own count, all in one version."""
+        """The nearest images to each of several unit vectors, each with its own count, all in one version.
+
+        Raises ConfigError for other than (q, dim) unit vectors and q counts, LimitError for a count outside 1..1,000.
+        """
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if vectors.shape != (len(counts), self._opened.card.dim):
+            raise ConfigError(
+                f"found vectors of shape {vectors.shape} and {len(counts)} counts; expected "
+                f"({len(counts)}, {self._opened.card.dim}), a row for each count"
+            )
+        lengths = np.linalg.norm(vectors, axis=1)
+        if not (abs(lengths - 1) < _UNIT).all():
+            raise ConfigError(
+                f"found vectors of length {lengths.min():.3g} to {lengths.max():.3g}; expected unit length"
+            )
+        for count in counts:
+            queries.check_k(count)
         wanted = None if where is None else self._opened.parsed(where)
         return [self._answer(one) for one in self._opened.view.search(vectors, counts, wanted)]
 
@@ -94,7 +113,10 @@ class Reader:
         """The unit vector of a query."""
         dim = self._opened.card.dim
         if isinstance(query, np.ndarray):
-            return checked(query, dim)
+            vector = checked(query, dim)
+            if not vector.any():
+                raise ConfigError("the vector is all zero, so nothing is near to it; expected a direction")
+            return vector
         model = self._opened.required_model()
         if isinstance(query, Path):
             try:
@@ -108,7 +130,7 @@ class Reader:
 
     def vector_of(self, identifier: str) -> Float32[np.ndarray, d]:
         """The unit vector of one of the library's images. Raises DataError when there is none with this id."""
-        found = self._opened.view.vector(identifier)
+        found = self._opened.view.vector(of_type(identifier, str, "the id of an item"))
         if found is None:
             raise no_item(identifier)
         return found
@@ -125,6 +147,8 @@ class Reader:
         An image that stays in the library while all pages are asked for is on exactly one of them.
         """
         check_limit(limit)
+        if cursor is not None:
+            of_type(cursor, str, "the cursor of a page")
         wanted = None if where is None else self._opened.parsed(where)
         chosen, total = self._opened.view.page(cursor or "", limit + 1, wanted)
         rows = self._opened.store().get(chosen[:limit])
@@ -184,6 +208,8 @@ class Reader:
 
     def facets(self, column: str, most: int = 50) -> list[tuple[Any, int]]:
         """The most frequent values of a column and their counts."""
+        if column not in (known := self.columns()):
+            raise ConfigError(f"no column {column!r}; choose from {', '.join(known)}{nearest(column, known)}")
         counts: Counter[Any] = Counter()
         for block in self._opened.view.scan([column]):
             counts.update(value for value in block[column] if value is not None)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
+from diptych.core.checks import of_type, whole
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float, Float32, Float64, Int64
@@ -157,15 +159,15 @@ class Reranker:
 
 def check_depth(rerank: int, budget_ms: float | None) -> None:
     """Raise ConfigError for a number of candidates or a budget that cannot be used."""
-    if not 0 <= rerank <= 1000:
+    if not 0 <= whole("rerank", rerank) <= 1000:
         raise ConfigError(f"rerank must be from 1 to 1,000 candidates, found {rerank}")
-    if budget_ms is not None and not budget_ms > 0:
+    if budget_ms is not None and not of_type(budget_ms, Real, "milliseconds as budget_ms") > 0:
         raise ConfigError(f"the budget must be above 0 ms, found {budget_ms}")
 
 
 def check_text(text: str) -> str:
     """The words of a query. Raises ConfigError for a sum of texts and images: it has no likelihood."""
-    terms = queries.parse(text)
+    terms = queries.parse(of_type(text, str, "words to re-rank by"))
     if len(terms) != 1 or terms[0].text is None:
         raise ConfigError("only plain words can be re-ranked, found a sum or an image; leave out rerank")
     return terms[0].text

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diptych.core import checks
 from diptych.core.errors import DataError, Reason
 from diptych.core.file_names import DistinctNames, escape
 from diptych.core.notes import Notes
@@ -159,7 +160,7 @@ class Survey:
 
 
 def survey(
-    paths: Iterable[Path | str],
+    paths: Path | str | Iterable[Path | str],
     format: str | None = None,
     options: SourceOptions = ANY_SOURCE,
     *,
@@ -173,7 +174,7 @@ def survey(
     has rows of it (by its written form): then it is noted, so that a run can keep them.
     """
     result = Survey()
-    named = [Path(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100 - keep symlinks as named
+    named = [Path(os.path.abspath(os.fsdecode(path))) for path in checks.paths(paths)]  # noqa: PTH100 - keep symlinks as named
     roots = list(dict.fromkeys(named))
     if not roots:
         raise DataError("no path was given; expected folders, images, or files that list images")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diptych.core import checks
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError
 from diptych.core.file_names import escape
@@ -102,7 +103,7 @@ class Writer:
         return Item.of(row, self._opened.folder)
 
     def delete(
-        self, ids: Iterable[str] | None = None, *, where: str | Where | None = None, wait: float = WAIT
+        self, ids: str | Iterable[str] | None = None, *, where: str | Where | None = None, wait: float = WAIT
     ) -> Deletion:
         """Put images into the trash, by their ids or by a filter; `undo` brings them back until they are purged.
 
@@ -112,15 +113,18 @@ class Writer:
         if (ids is None) == (where is None):
             raise ConfigError("delete takes either ids or where, exactly one of them")
         with self._opened.writing(wait) as store:
-            wanted = ids or () if where is None else store.matching(self._opened.parsed(where))
+            if where is None:
+                wanted = checks.several(ids, str, "the id of an item, or several")
+            else:
+                wanted = store.matching(self._opened.parsed(where))
             return self.put_in_trash(store, store.get(set(wanted)), Batch.of_person())
 
-    def remove(self, paths: Iterable[Path | str]) -> Deletion:
+    def remove(self, paths: Path | str | Iterable[Path | str]) -> Deletion:
         """Put the images at or below these paths into the trash, whether or not the files exist.
 
         `undo` brings them back, and so does indexing the same files again.
         """
-        roots = [escape(os.path.abspath(os.fsdecode(path))) for path in paths]  # noqa: PTH100
+        roots = [escape(os.path.abspath(os.fsdecode(path))) for path in checks.paths(paths)]  # noqa: PTH100
         with self._opened.writing() as store:
             gone = [
                 identifier

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.checks import several
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.extras import need
@@ -129,9 +130,9 @@ class DualEncoder(LoadedModel):
 
     def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of one text or several."""
-        several = [texts] if isinstance(texts, str) else list(texts)
+        all_texts = several(texts, str, "a text, or a list of texts")
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
-        chunks = [several[start : start + _TEXT_BATCH] for start in range(0, len(several), _TEXT_BATCH)]
+        chunks = [all_texts[start : start + _TEXT_BATCH] for start in range(0, len(all_texts), _TEXT_BATCH)]
         for chunk in progress.track(chunks, "texts", total=len(chunks)):
             rows.append(self._kept(self.text_head(self.text_tower.embed(chunk))))
         return np.concatenate(rows)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.checks import of_type, several
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.registry import require
 from diptych.core.shapes import Float, Shaped
@@ -50,26 +51,35 @@ class DualEncoderModule(nn.Module):
         self.text = _side(model, config.text, model.text_tower, files.TEXT_HEAD)
         self.frozen = (*(() if self.image_tower else ("image",)), *(("text",) if not _reads_tokens(model) else ()))
 
+    def forward(
+        self, images: Shaped[Tensor, "b ..."], texts: Shaped[Tensor, "c n"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "c d"]]:
+        """Embeddings of images and of texts, from the inputs of both."""
+        return self.encode_image(images), self.encode_text(texts)
+
     def encode_image(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embeddings of images."""
+        of_type(inputs, Tensor, "a tensor, as image_inputs gives it")
         rows = inputs if self.image_tower is None else self.image_tower(inputs)
         return self._kept(self.image(rows))
 
     def encode_text(self, inputs: Shaped[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """Embeddings of texts."""
+        of_type(inputs, Tensor, "a tensor, as text_inputs gives it")
         return self._kept(self.text(inputs))
 
-    def image_inputs(self, images: Sequence[ImageInput]) -> Tensor:
+    def image_inputs(self, images: ImageInput | Sequence[ImageInput]) -> Tensor:
         """Paths, PIL images or arrays as `encode_image` takes them. Raises DataError for one that cannot be read."""
         preprocess = self._model.preprocess
-        pixels = np.concatenate([_whole(batch) for batch in stream(list(images), preprocess)])
+        given: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        pixels = np.concatenate([_whole(batch) for batch in stream(given, preprocess)])
         if self.image_tower is None:
             return torch.from_numpy(self._model.image_tower.embed(pixels))
         return torch.from_numpy(normalise_pixels(pixels, preprocess))
 
-    def text_inputs(self, texts: Sequence[str]) -> Tensor:
+    def text_inputs(self, texts: str | Sequence[str]) -> Tensor:
         """Texts as `encode_text` takes them: token ids, or the features of a frozen tower."""
-        rows = self._model.text_tower.embed(list(texts))
+        rows = self._model.text_tower.embed(several(texts, str, "a text, or a list of texts"))
         return torch.from_numpy(np.asarray(rows, dtype=np.int64 if _reads_tokens(self._model) else np.float32))
 
     def _kept(self, embeddings: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from diptych import evaluation
-from diptych.core.errors import ConfigError
+from diptych.core.checks import PATH, kind_of, of_type, several
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.data.readers import Source, SourceOptions
 from diptych.data.seen import learner_of, untrained
@@ -51,7 +53,7 @@ def evaluate(
         source: the pairs. Without a split, the records that the model's training held out, where it names them.
         split: of the source.
         options: how to read a source that is a path.
-        images: (n, d) embeddings, in place of model and source.
+        images: (n, d) embeddings of any length, in place of model and source.
         texts: (m, d) embeddings.
         owner: (m) the record of each text; left out where text i is of image i.
         image_owner: (n) the record of each image; left out where image i is record i.
@@ -117,6 +119,7 @@ def compare(
 
     Raises ConfigError for fewer than two, DataError for reports of different queries.
     """
+    models = several(models, (DualEncoder, evaluation.Report, *PATH), "models or reports to compare")
     if len(models) < 2:
         raise ConfigError(f"found {len(models)} models; expected two or more models or reports to compare")
     wanted = Task(**{"resamples": 0, "seed": seed, **task})
@@ -152,13 +155,16 @@ def _of_arrays(
     task: Task,
     progress: Progress,
 ) -> evaluation.Report:
+    images, texts = _numbers("images", images, np.float32), _numbers("texts", texts, np.float32)
     if owner is None and len(images) != len(texts):
         raise ConfigError(f"{len(texts)} texts of {len(images)} images: say by owner= which image each text is of")
+    if similarity == "cosine":
+        images, texts = normalise(images), normalise(texts)
     embeddings = evaluation.Embeddings(
-        np.asarray(images, dtype=np.float32),
-        np.asarray(texts, dtype=np.float32),
-        np.arange(len(texts)) if owner is None else np.asarray(owner, dtype=np.int64),
-        image_owner=None if image_owner is None else np.asarray(image_owner, dtype=np.int64),
+        images,
+        texts,
+        np.arange(len(texts)) if owner is None else _numbers("owner", owner, np.int64),
+        image_owner=None if image_owner is None else _numbers("image_owner", image_owner, np.int64),
     )
     found = evaluation.evaluate_embeddings(
         embeddings,
@@ -172,10 +178,25 @@ def _of_arrays(
     return evaluation.Report(found, model=name, model_fingerprint="", source="arrays")
 
 
+def _numbers(name: str, values: Any, kind: type[np.generic]) -> np.ndarray[Any, Any]:
+    """An array of embeddings (float32, two axes) or of record numbers (int64). Raises DataError for other values."""
+    try:
+        found = np.asarray(values)
+        made = found.astype(kind)
+        fits = made.ndim == (2 if kind is np.float32 else 1) and (kind is np.float32 or bool((made == found).all()))
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        wanted = "an (n, d) array of embeddings" if kind is np.float32 else "a list of whole numbers"
+        raise DataError(f"{name}={kind_of(values)} is not {wanted}")
+    return made
+
+
 def _model(model: Any) -> DualEncoder:
     """A model as it is, or the one of a name or folder, which may be the folder of its run."""
     if isinstance(model, DualEncoder):
         return model
+    of_type(model, PATH, "a model, its name, or its folder")
     folder = Path(model).expanduser() / "model"
     return load(folder if folder.is_dir() else model)
 

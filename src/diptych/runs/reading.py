@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from diptych.core.errors import DataError, Reason
+from diptych.core.checks import several
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Notes
-from diptych.core.types import Pair, Skipped
+from diptych.core.types import Pair, Skipped, Text
+from diptych.data.images import as_ref
 from diptych.data.readers import Source, SourceOptions, open_source
 from diptych.data.seen import Chosen
 from diptych.data.splits import divide
@@ -39,9 +41,23 @@ def open_any(source: AnySource, options: SourceOptions = ANY_SOURCE) -> Source:
         return source
     if isinstance(source, str | Path):
         return open_source(source, options)
-    by_split = source.values() if isinstance(source, Mapping) else [source]
+    by_split = [checked_pairs(pairs) for pairs in (source.values() if isinstance(source, Mapping) else [source])]
     pairs = [pair for pairs in by_split for pair in pairs if options.split in (None, pair.split)]
     return Chosen(Source(Path("pairs"), "pairs", options), pairs, options.split)
+
+
+def checked_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs that a caller made: paths and bytes become image references, and words become `Text`s.
+
+    Raises ConfigError for what is no `Pair`, DataError for what is no image.
+    """
+    made = []
+    for pair in several(pairs, Pair, "the path of a source, a Source, or a list of Pairs"):
+        images = pair.images if isinstance(pair.images, list | tuple) else (pair.images,)
+        texts = several(pair.texts, str | Text, "texts of a Pair, each a str or a Text")
+        words = tuple(Text(each) if isinstance(each, str) else each for each in texts)
+        made.append(replace(pair, images=tuple(as_ref(each) for each in images), texts=words))
+    return made
 
 
 def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = ANY_SOURCE) -> Splits:
@@ -50,7 +66,14 @@ def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = AN
     Raises DataError where there is no text, or a split has no pairs; it says where the splits' names come from.
     """
     if isinstance(source, Mapping):
-        return Splits(list(source["train"]), list(source["val"]))
+        if not {"train", "val"} <= set(source):
+            found = ", ".join(map(str, source)) or "none"
+            raise ConfigError(f"found pairs of the splits {found}; expected train and val")
+        splits = Splits(checked_pairs(source["train"]), checked_pairs(source["val"]))
+        for name, pairs in (("train", splits.train), ("val", splits.val)):
+            if not any(pair.texts for pair in pairs):
+                raise DataError(f"the {len(pairs)} pairs of {name} have no text", Reason.EMPTY_TEXT)
+        return splits
     opened = open_any(source, options)
     pairs = list(opened)
     notes = opened.notes

@@ -50,7 +50,8 @@ def reranker(
         return Reranker(fingerprint, cross_encoder, beta, k or 50)
     if not isinstance(cross_encoder, TrainedCrossEncoder):
         raise ModelError(
-            f"nothing is fitted for the pretrained cross-encoder {cross_encoder.name!r}; name a weight with --beta"
+            f"nothing is fitted for the pretrained cross-encoder {cross_encoder.name!r}; give the weight of the cosine "
+            "as beta, or --beta"
         )
     pair = read_pair(cross_encoder.folder, fingerprint, cross_encoder.fingerprint, named)
     relevance = Relevance.from_json(pair.calibration)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from diptych.core import config as configs
+from diptych.core.checks import PATH, of_type
 from diptych.core.errors import ConfigError
 from diptych.core.files import cache_folder
 from diptych.core.notes import Note, Notes, notes_json
@@ -255,7 +256,9 @@ def train(
         source = settings.data.source
     if isinstance(source, str) and not source:
         raise ConfigError("no source to train on; give one, or set data.source in the config")
-    folder = Path(out) if out is not None else Path("runs") / settings.name
+    folder = Path("runs") / settings.name if out is None else Path(of_type(out, PATH, "a folder as out"))
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; expected the folder of a run as out")
     place = RunContext(folder, device, cache or cache_folder(), progress)
     # what cannot be built is refused before anything is read
     made = ONE_STEP if getattr(settings, "fit", None) else KINDS[settings.kind][1]

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.errors import DataError
+from diptych.core.checks import of_type, several, whole
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.shapes import UInt8
 from diptych.core.types import FileImage, Hit, Skipped
 from diptych.data.images import stream
+from diptych.library import query as queries
 from diptych.library.reranker import check_text
 from diptych.models import DualEncoder, as_model
 from diptych.synthesis import SavedGenerator, load
@@ -45,14 +47,16 @@ def rerank(
         device: of the cross-encoder.
         progress: told about the images.
 
-    Returns all candidates: the re-ranked ones first; behind them, as they were, the others and those whose image
-    cannot be read. Raises ModelError when nothing was fitted and no `beta` is given, DataError for hits without images.
+    Returns all hits: the re-ranked ones first; behind them, as they were, the others and those whose image cannot be
+    read. Of image files, those that cannot be read are left out. Raises ModelError when nothing was fitted and no
+    `beta` is given, DataError for hits without images, or where no image file can be read.
     """
     from diptych.models.cross_encoder import load_cross_encoder
 
-    words = check_text(query)
+    words = check_text(queries.check_text(query))
     dual_encoder = as_model(model)
     cross_encoder = load_cross_encoder(reranker, device=device) if isinstance(reranker, str | Path) else reranker
+    of_type(cross_encoder, CrossEncoder, "a cross-encoder, or its folder, as reranker")
     ranker = fitted_reranker(dual_encoder, cross_encoder, beta=beta, k=k)
     hits = _as_hits(dual_encoder, words, candidates, progress)
     if missing := [hit.id for hit in hits if hit.path is None]:
@@ -61,8 +65,9 @@ def rerank(
     first = hits[: ranker.k]
     images = [FileImage(Path(hit.path or "")) for hit in first]
     for batch in stream(images, cross_encoder.preprocess):
-        tokens.append(cross_encoder.encode_pixels(batch.pixels))
-        readable += list(batch.indices)
+        if batch.indices:
+            tokens.append(cross_encoder.encode_pixels(batch.pixels))
+            readable += batch.indices
     kept = [first[place] for place in readable]
     others = [hit for place, hit in enumerate(hits) if place >= len(first) or place not in set(readable)]
     if not kept:
@@ -85,12 +90,15 @@ def generate(
 
     Raises DataError for an empty text, LimitError for one that the text tower would cut.
     """
+    if seed is not None and whole("seed", seed) < 0:
+        raise ConfigError(f"seed must be at least 0, found {seed}")
     made = generator if isinstance(generator, SavedGenerator) else load(generator)
-    return made.generate([texts] if isinstance(texts, str) else list(texts), seed=seed, lang=lang)
+    return made.generate(several(texts, str, "a text, or a list of texts"), seed=seed, lang=lang)
 
 
 def _as_hits(model: DualEncoder, words: str, candidates: Sequence[Hit | str | Path], progress: Progress) -> list[Hit]:
     """Hits as they are; image files as hits in the order of their cosines."""
+    candidates = several(candidates, (Hit, str, Path), "hits of a search, or image files")
     hits = [each for each in candidates if isinstance(each, Hit)]
     paths = [str(each) for each in candidates if not isinstance(each, Hit)]
     if not paths:
@@ -99,6 +107,8 @@ def _as_hits(model: DualEncoder, words: str, candidates: Sequence[Hit | str | Pa
         raise DataError("found hits beside image files; give one or the other")
     skipped: list[Skipped] = []
     vectors = model.encode_images(paths, progress=progress, skipped=skipped)
+    if len(skipped) == len(paths):
+        raise skipped[0].error()
     unreadable = {skip.name for skip in skipped}
     paths = [path for path in paths if path not in unreadable]
     scores = model.similarity(images=vectors, texts=model.encode_texts(words))[:, 0]

@@ -214,7 +214,7 @@ class Checkpoints:
         if changed:
             raise ConfigError(
                 f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
-                "choose another --out, or pass --fresh to start anew"
+                "choose another folder (--out), or start anew (--fresh, fresh=True)"
             )
 
     def _synchronise(self) -> None:

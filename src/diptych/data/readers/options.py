@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych.core.checks import several
 from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
 from diptych.core.types import Origin
@@ -52,6 +53,8 @@ class SourceOptions:
     validation, also where the source has no splits."""
 
     def __post_init__(self) -> None:
+        for name in ("text_columns", "text_parts", "origins"):  # one may be given without a tuple around it
+            object.__setattr__(self, name, tuple(several(getattr(self, name), str, f"names as {name}")))
         for origin in self.origins:
             if origin not in tuple(Origin):
                 raise unknown("origin", origin, Origin)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from diptych.core import fingerprint
+from diptych.core.checks import PATH, of_type
 from diptych.core.errors import DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.registry import find
@@ -188,8 +189,10 @@ def open_source(source: str | Path, options: SourceOptions = DEFAULTS) -> Source
     Raises ConfigError for an unknown format name or a file of no known format, and DataError when
     there is nothing to read.
     """
+    if not of_type(source, PATH, 'the path of a source, or a name on the hub with format="huggingface"'):
+        raise DataError("found no name of a source; expected the path of a file or folder", Reason.MISSING)
+    name = of_type(options, SourceOptions, "SourceOptions as options").format
     path = Path(source).expanduser()
-    name = options.format
     if name is None:
         name = detect(path, options.encoding)
     elif not find("reader", name).facts.get("by_name") and not path.exists():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diptych.core import checks
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
@@ -36,7 +37,7 @@ class Indexer:
 
     def index(
         self,
-        paths: Iterable[Path | str] | Survey,
+        paths: Path | str | Iterable[Path | str] | Survey,
         *,
         format: str | None = None,
         options: IndexOptions | None = None,
@@ -58,12 +59,12 @@ class Indexer:
 
         from .images import ImageRun
 
+        options = checks.of_type(options or IndexOptions(), IndexOptions, "IndexOptions as options")
         opened, model = self._opened, self._opened.required_model()
         with opened.writing() as store:
             if holds_texts(store):
                 raise LibraryError("the library holds texts; make another for images, or index with texts")
             found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows)
-            options = options or IndexOptions()
             report = ImageRun(store, opened.thumbnails, model, found, options, progress, acknowledge).run()
             if store.version >= _COMPACT_FROM and opened.place.versions_kept() >= _COMPACT_FROM:
                 store.compact(_KEEP_SECONDS)
@@ -72,7 +73,7 @@ class Indexer:
 
     def index_videos(
         self,
-        paths: Iterable[Path | str],
+        paths: Path | str | Iterable[Path | str],
         *,
         plan: MomentPlan | None = None,
         limits: VideoLimits | None = None,
@@ -92,13 +93,13 @@ class Indexer:
         embed = MeanPooledVideo(model.encode_pixels, model.preprocess).embed
         plan, limits = plan or MomentPlan(), limits or VideoLimits()
         with opened.writing() as store:
-            report = VideoRun(store, opened.thumbnails, embed, plan, limits).run(paths, progress)
+            report = VideoRun(store, opened.thumbnails, embed, plan, limits).run(checks.paths(paths), progress)
             opened.view.refresh()
         return report
 
     def index_texts(
         self,
-        paths: Iterable[Path | str],
+        paths: Path | str | Iterable[Path | str],
         *,
         format: str | None = None,
         source: SourceOptions | None = None,
@@ -119,7 +120,7 @@ class Indexer:
         options = source or ANY_SOURCE
         options = replace(options, format=format or options.format)
         with opened.writing() as store:
-            report = TextRun(store, opened.thumbnails, embed).run(paths, options, progress)
+            report = TextRun(store, opened.thumbnails, embed).run(checks.paths(paths), options, progress)
             opened.view.refresh()
         return report
 

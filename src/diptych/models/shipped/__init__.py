@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from diptych.core.checks import PATH, of_type
 from diptych.core.errors import ModelError
 from diptych.core.registry import nearest
 from diptych.models.dual import DualEncoder
@@ -22,7 +23,9 @@ def load(name: str | Path = "base", *, threads: int | None = None) -> DualEncode
 
     Raises ModelError for a name that is neither, or a folder that is not a sound model.
     """
-    text = str(name)
+    text = str(of_type(name, PATH, "the name of a shipped model, or a model's folder"))
+    if not text:
+        raise ModelError(f"found no name of a model; expected {' or '.join(sorted(SHIPPED))}, or a model's folder")
     if text.removeprefix("diptych-") in SHIPPED and not (Path(text) / CONFIG).exists():
         folder = _HERE / text.removeprefix("diptych-")
     else:
