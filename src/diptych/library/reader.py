@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.checks import of_type
+from diptych.core.checks import at_least, of_type, whole
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.file_names import escape, unescape
 from diptych.core.files import files_below
@@ -84,7 +84,7 @@ class Reader:
     ) -> list[Answer]:
         """The nearest images to each of several unit vectors, each with its own count, all in one version.
 
-        Raises ConfigError for other than (q, dim) unit vectors and q counts, LimitError for a count outside 1..1,000.
+        Raises ConfigError for other than (q, dim) unit vectors and q counts of at least 1.
         """
         vectors = np.asarray(vectors, dtype=np.float32)
         if vectors.shape != (len(counts), self._opened.card.dim):
@@ -98,7 +98,7 @@ class Reader:
                 f"found vectors of length {lengths.min():.3g} to {lengths.max():.3g}; expected unit length"
             )
         for count in counts:
-            queries.check_k(count)
+            at_least("a count of hits", whole("a count", count), 1)
         wanted = None if where is None else self._opened.parsed(where)
         return [self._answer(one) for one in self._opened.view.search(vectors, counts, wanted)]
 
