@@ -224,13 +224,10 @@ def _fill(cls: type[C], values: Mapping[str, Any], path: tuple[str, ...], docume
                 hint = nearest(key, fields) or hint
             raise ConfigError(f"{document.at(here)}: unknown key {key!r}{section}; it takes {listed}{hint}")
         filled[key] = _convert(hints[key], value, here, document)
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in filled and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(f"{document.at(path)}: missing {', '.join('.'.join((*path, name)) for name in missing)}")
+    missing = dataclasses.MISSING
+    needed = [name for name, each in fields.items() if each.default is missing and each.default_factory is missing]
+    if lacking := [".".join((*path, name)) for name in needed if name not in filled]:
+        raise ConfigError(f"{document.at(path)}: missing {', '.join(lacking)}")
     try:
         return cls(**filled)
     except ConfigError as error:

@@ -36,9 +36,9 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
         if module == package:  # a module of this package, asked for by name
             return importlib.import_module(f"{package}.{original}")
         owner = importlib.import_module(module)
-        found = (
-            getattr(owner, original) if hasattr(owner, original) else importlib.import_module(f"{module}.{original}")
-        )
+        if not hasattr(owner, original):  # a module of that package
+            importlib.import_module(f"{module}.{original}")
+        found = getattr(owner, original)
         setattr(sys.modules[package], name, found)
         return found
 

@@ -41,10 +41,11 @@ class Preprocess:
 
 
 @runtime_checkable
-class ImageTower(Protocol):
-    """Pixels to features. `dim` is d; `fingerprint` changes when weights or preprocessing do.
+class Tower(Protocol):
+    """What image and text towers have in common.
 
-    A tower may have a `storage`: how its rows are cached, "float16" unless it says "int32" or "uint8".
+    `dim` is d; `fingerprint` changes when weights or preprocessing do. A tower may have a `storage`: how its rows are
+    cached, "float16" unless it says "int32" or "uint8".
     """
 
     @property
@@ -52,6 +53,11 @@ class ImageTower(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+
+@runtime_checkable
+class ImageTower(Tower, Protocol):
+    """Pixels to features."""
 
     @property
     def preprocess(self) -> Preprocess: ...
@@ -73,14 +79,8 @@ class MapTower(ImageTower, Protocol):
 
 
 @runtime_checkable
-class TextTower(Protocol):
+class TextTower(Tower, Protocol):
     """Texts to features. `languages` are the ISO 639-1 codes it was made for; empty means unknown."""
-
-    @property
-    def dim(self) -> int: ...
-
-    @property
-    def fingerprint(self) -> str: ...
 
     @property
     def languages(self) -> frozenset[str]: ...

@@ -14,7 +14,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.batched import batched
 from diptych.core.errors import DataError, Reason
-from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower
+from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower, Tower
 from diptych.core.shapes import Int, Shaped, UInt8, UInt64
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
@@ -290,7 +290,7 @@ def _fill(
     return bad
 
 
-def _cache(root: Path, tower: ImageTower | TextTower, view: str) -> FeatureCache:
+def _cache(root: Path, tower: Tower, view: str) -> FeatureCache:
     return FeatureCache(root, tower.fingerprint, view, tower.dim, getattr(tower, "storage", "float16"))
 
 

@@ -134,10 +134,8 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         _note_unknown(source, pairs, learners)
         return Chosen(source, pairs, options.split)
     once = ReadOnce()  # the evaluation reads the same images again
-    pairs = [
-        replace(pair, images=tuple(map(once, pair.images)))
-        for pair in progress.track(pairs, "looking for trained records", total=len(pairs))
-    ]
+    tracked = progress.track(pairs, "looking for trained records", total=len(pairs))
+    pairs = [replace(pair, images=tuple(map(once, pair.images))) for pair in tracked]
     marks = [marks_of(pair) for pair in pairs]
     trained, held = (
         np.any([_have(marks, getattr(learner.seen, what)) for learner in listed], axis=0)

@@ -110,10 +110,8 @@ def _chosen(
     vendors: Sequence[Vendor], names: Names, settings: EmojiSettings, packages: Mapping[str, NpmPackage]
 ) -> list[str]:
     """Emojis that one of the vendors drew and that have an English name, in one fixed shuffle."""
-    drawn = {code for vendor in vendors for code in drawn_codes(vendor, packages)}
-    codes = openmoji.shuffled(
-        drawn & names["en"].keys(), skin_tones=settings.skin_tones, country_flags=settings.country_flags
-    )
+    drawn = {code for vendor in vendors for code in drawn_codes(vendor, packages)} & names["en"].keys()
+    codes = openmoji.shuffled(drawn, skin_tones=settings.skin_tones, country_flags=settings.country_flags)
     return codes[: settings.limit]
 
 

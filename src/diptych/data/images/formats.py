@@ -91,9 +91,8 @@ def check_whole(kind: str, stream: IO[bytes], name: str) -> None:
     stated = _riff_length(stream) if kind == "WEBP" else _boxes_length(stream, found)
     stream.seek(0)
     if found < stated:
-        raise DataError(
-            f"{name} is cut: it has {found} bytes, its {kind} container says {stated}; fetch it again", Reason.TRUNCATED
-        )
+        message = f"{name} is cut: it has {found} bytes, its {kind} container says {stated}; fetch it again"
+        raise DataError(message, Reason.TRUNCATED)
 
 
 def _riff_length(stream: IO[bytes]) -> int:

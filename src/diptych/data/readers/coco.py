@@ -74,10 +74,8 @@ def _part(reading: Reading, file: Path) -> Iterator[Pair]:
             continue
         texts = captions.pop(str(record["id"]), None)
         if texts is None:
-            again = str(record["id"]) in given
-            reading.skip(
-                name, Reason.EMPTY_TEXT, f"id {record['id']} is taken by an earlier image" if again else "no caption"
-            )
+            again = f"id {record['id']} is taken by an earlier image" if str(record["id"]) in given else ""
+            reading.skip(name, Reason.EMPTY_TEXT, again or "no caption")
             continue
         given.add(str(record["id"]))
         image = root.find_any(name, (f"{part}{year}/{name}", name))

@@ -101,10 +101,8 @@ def assign(
 
     image = role(options.image_column, IMAGE_NAMES) if needs_image else None
     if image is None and needs_image:
-        raise DataError(
-            f"{where} has no column that looks like images; columns found: {found}; name it with --image-column",
-            Reason.NO_IMAGE,
-        )
+        message = f"{where} has no column that looks like images; columns found: {found}; name it with --image-column"
+        raise DataError(message, Reason.NO_IMAGE)
     identifier = role(options.id_column, ID_NAMES)
     split = role(options.split_column, SPLIT_NAMES)
     group = role(options.group_column, GROUP_NAMES)

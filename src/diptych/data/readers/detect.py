@@ -25,9 +25,8 @@ def detect(path: Path, encoding: str | None = None) -> str:
     if path.is_dir():
         return _detect_folder(path)
     if not path.is_file():
-        raise DataError(
-            f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)", Reason.MISSING
-        )
+        message = f"no file or folder {path} (for a name on the Hugging Face hub, add --format huggingface)"
+        raise DataError(message, Reason.MISSING)
     return _detect_file(path, encoding)
 
 

@@ -95,8 +95,8 @@ def _video(reading: Reading, name: str) -> VideoImage | None:
             continue
         for path in (folder / f"{stem}{suffix}" for folder in folders for suffix in sorted(SUFFIXES)):
             if path.is_file():
-                is_of_whole = cut is not None and stem == cut["name"]
-                return VideoImage(path, *map(float, cut.groups()[1:])) if cut and is_of_whole else VideoImage(path)
+                is_part = cut is not None and stem == cut["name"]
+                return VideoImage(path, *map(float, cut.groups()[1:])) if cut and is_part else VideoImage(path)
     detail = f"no video of this name in {' or '.join(map(str, folders))}; name their folder with --images-root"
     reading.skip(name or "?", Reason.MISSING, detail)
     return None
