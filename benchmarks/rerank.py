@@ -48,7 +48,7 @@ def main() -> None:
     )
     pairs = list(open_source(options.source, SourceOptions(split=options.split)))
     pairs = pairs[: options.limit] if options.limit else pairs
-    prepared = work.prepare(dual_encoder, cross_encoder, pairs, progress=RichProgress())
+    prepared = work.Prepared.of(dual_encoder, cross_encoder, pairs, RichProgress())
     table = {}
     for direction, most in zip(DIRECTIONS, (options.texts, options.images), strict=True):
         table[direction] = rows(cross_encoder, prepared, direction, most, options.timed, options.only_rerank)
@@ -61,29 +61,26 @@ def main() -> None:
             "dual encoder": dual_encoder.name,
             "cross-encoder": cross_encoder.name,
             "threads": options.threads,
-            "images": len(prepared.images),
+            "images": len(prepared.embedded.images),
         }
         write_json(options.out.with_suffix(".json"), {**facts, **table})
         draw(table, options.out)
 
 
 def gallery(prepared: work.Prepared, direction: str) -> int:
-    return len(prepared.images) if direction == TEXT_TO_IMAGE else len(prepared.texts)
+    return len(prepared.embedded.images) if direction == TEXT_TO_IMAGE else len(prepared.embedded.texts)
 
 
 def rows(
     cross_encoder, prepared: work.Prepared, direction: str, most: int, timed: int, only_rerank: bool
 ) -> dict[str, dict[str, float]]:
     to_image = direction == TEXT_TO_IMAGE
-    count = len(prepared.texts) if to_image else len(prepared.images)
+    count = len(prepared.embedded.texts) if to_image else len(prepared.embedded.images)
     queries = np.sort(np.random.default_rng(0).permutation(count)[:most])
-    owner = (prepared.owner if to_image else prepared.image_owner)[queries]
+    owner = (prepared.embedded.owner if to_image else prepared.embedded.image_owner)[queries]
     everything = gallery(prepared, direction)
     depth = max(DEPTHS) if only_rerank else everything
-    halves = [
-        work.score(cross_encoder, prepared, direction, depth=depth, queries=queries[owner % 2 == half])
-        for half in (0, 1)
-    ]
+    halves = [prepared.score(direction, depth=depth, queries=queries[owner % 2 == half]) for half in (0, 1)]
     ways = [(halves[0], halves[1]), (halves[1], halves[0])]  # fitted on, measured on
     spent = times(cross_encoder, prepared, direction, queries[:timed], () if only_rerank else (everything,))
     found = {"dual encoder alone": {**recalls(ways, lambda _: (0.0, 1)), "ms": spent[1]}}
@@ -121,14 +118,14 @@ def times(
                 continue  # a second each; three are enough
             started = time.perf_counter()
             if direction == TEXT_TO_IMAGE:
-                best = top((prepared.texts[query] @ prepared.images.T)[None], k)[0]
+                best = top((prepared.embedded.texts[query] @ prepared.embedded.images.T)[None], k)[0]
                 if k > 1:
-                    cross_encoder.score(prepared.tokens[best], prepared.words[query])
+                    cross_encoder.score(prepared.tokens[best], prepared.embedded.values[query])
             else:
-                best = top((prepared.images[query] @ prepared.texts.T)[None], k)[0]
+                best = top((prepared.embedded.images[query] @ prepared.embedded.texts.T)[None], k)[0]
                 if k > 1:
                     cross_encoder.scores(
-                        prepared.tokens[query : query + 1], [prepared.words[i] for i in best], IMAGE_TO_TEXT
+                        prepared.tokens[query : query + 1], [prepared.embedded.values[i] for i in best], IMAGE_TO_TEXT
                     )
             found.setdefault(k, []).append(1000 * (time.perf_counter() - started))
     return {k: float(np.median(values)) for k, values in found.items()}

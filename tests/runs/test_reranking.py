@@ -58,12 +58,12 @@ def test_scores_are_those_of_the_models(cross_encoder_run, small_model, shapes):
         load_trained_cross_encoder(cross_encoder_run.model, precision="float32"),
     )
     pairs = list(open_source(shapes, SourceOptions(split="val")))
-    prepared = reranking.prepare(dual_encoder, cross_encoder, pairs)
-    scored = reranking.score(cross_encoder, prepared, IMAGE_TO_TEXT, depth=4, most=3, seed=2)
-    assert scored.cosines.shape == (3, len(prepared.words))
+    prepared = reranking.Prepared.of(dual_encoder, cross_encoder, pairs)
+    scored = prepared.score(IMAGE_TO_TEXT, depth=4, most=3, seed=2)
+    assert scored.cosines.shape == (3, len(prepared.embedded.values))
     assert scored.scores.shape == (3, 4)
     picture = int(np.sort(np.random.default_rng(2).permutation(len(pairs))[:3])[1])
-    own = [prepared.words[item] for item in scored.candidates[1]]
+    own = [prepared.embedded.values[item] for item in scored.candidates[1]]
     alone = cross_encoder.score(np.repeat(prepared.tokens[picture : picture + 1], 4, axis=0), own, IMAGE_TO_TEXT)
     assert np.allclose(scored.scores[1], alone, atol=1e-3)
 
@@ -75,12 +75,12 @@ def test_every_picture_has_its_own_tokens_whatever_the_ids(cross_encoder_run, sm
     )
     pairs = [dataclasses.replace(pair, id=str(place % 2)) for place, pair in enumerate(open_source(shapes))][:6]
     both = dataclasses.replace(pairs[0], images=pairs[0].images + pairs[1].images)
-    prepared = reranking.prepare(dual_encoder, cross_encoder, [both, *pairs[2:]])
-    assert prepared.image_owner.tolist() == [0, 0, 1, 2, 3, 4]
+    prepared = reranking.Prepared.of(dual_encoder, cross_encoder, [both, *pairs[2:]])
+    assert prepared.embedded.image_owner.tolist() == [0, 0, 1, 2, 3, 4]
     images = [image for pair in [both, *pairs[2:]] for image in pair.images]
     assert np.array_equal(prepared.tokens, cross_encoder.encode_images(images))
-    assert prepared.words == tuple(text.value for pair in [both, *pairs[2:]] for text in pair.texts)
-    scored = reranking.score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=6)
+    assert prepared.embedded.values == tuple(text.value for pair in [both, *pairs[2:]] for text in pair.texts)
+    scored = prepared.score(TEXT_TO_IMAGE, depth=6)
     assert scored.positives.counts.max() == 2
 
 
@@ -127,10 +127,10 @@ def test_fit_from_the_command_line(fitted, small_model, shapes, capsys):
 
 def test_evidence_takes_the_right_picture_away(cross_encoder_run, small_model, shapes):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model, precision="float32")
-    prepared = reranking.prepare(
+    prepared = reranking.Prepared.of(
         load(small_model), cross_encoder, list(open_source(shapes, SourceOptions(split="val")))
     )
-    scored = reranking.score(cross_encoder, prepared, "text_to_image", most=8)
+    scored = prepared.score("text_to_image", most=8)
     found = reranking.evidence(cross_encoder, scored, 5)
     there = sum(
         bool(np.isin(scored.candidates[row, :5], scored.positives.items[scored.positives.offsets[row]]).any())

@@ -168,7 +168,7 @@ def test_what_the_embedding_says_does_not_begin_by_drowning_in_what_is_drawn_aro
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"word": -1.0}, "weight word"),
+        ({"word": -1.0}, "word must be at least 0"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"width": 0}, "width must be at least 1"),
     ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import tomllib
 import types
@@ -170,6 +171,13 @@ def to_dict(config: Any) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise ConfigError(f"expected a dataclass, found {type(config).__name__}")
     return result
+
+
+def check_least(settings: Any, **least: float) -> None:
+    """Raise ConfigError for the first of these fields that is below its least value, infinite or not a number."""
+    for name, low in least.items():
+        if not low <= getattr(settings, name) < math.inf:
+            raise ConfigError(f"{name} must be at least {low}, found {getattr(settings, name)}")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -1,4 +1,4 @@
-"""Hard negatives: for each record, the other records that a model takes for it most readily.
+"""Hard negatives: for each record, the other records that a model confuses with it most.
 
 Records i and j are compared by a gap: how far a wrong match of theirs comes to a right one,
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.core.config import check_least
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32, Int64
@@ -34,8 +35,7 @@ class MiningSettings:
     text_guard: float = 0.85
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ConfigError(f"k must be at least 1, found {self.k}")
+        check_least(self, k=1)
         if self.margin < 0 or self.guard < -self.margin:
             raise ConfigError(
                 f"margin must be 0 or more and guard at least -margin, found margin {self.margin}, guard {self.guard}"

@@ -1,4 +1,4 @@
-"""From scores to probabilities that can be trusted: logistic regression, reliability, calibration error."""
+"""From scores to calibrated probabilities: logistic regression, reliability, calibration error."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Point:
     lang: str | None = None
     group: str | None = None
     record: int = -1  # the image it is or, for a text, the first one of its record; -1 for none
-    count: int = 1  # how often a word comes
+    count: int = 1  # how often the word occurs
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_atlas(
 ) -> Atlas:
     """Maps of at most `limit` records drawn at random, and of their `words` commonest words.
 
-    A word must come `least` times. Raises DataError when nothing can be shown.
+    A word must occur `least` times. Raises DataError when nothing can be shown.
     """
     encoder = as_model(encoder)
     require_cosine(encoder, "the map")

@@ -7,6 +7,7 @@ import html
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib.resources import files
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from diptych.core.shapes import Bool, Float32
 
-from .atlas import Atlas, Map
+from .atlas import Atlas, Map, Point
 from .figures import COLOURS, FAINT, INK, figure, png_of
 
 _CELLS = 14  # images shown across the PNG, at most
@@ -54,12 +55,7 @@ def _map_json(one: Map) -> dict[str, Any]:
         "title": one.title,
         "x": [round(float(x), 4) for x in one.places[:, 0]],
         "y": [round(float(y), 4) for y in one.places[:, 1]],
-        "text": [point.text for point in one.points],
-        "kind": [point.kind for point in one.points],
-        "lang": [point.lang for point in one.points],
-        "group": [point.group for point in one.points],
-        "record": [point.record for point in one.points],
-        "count": [point.count for point in one.points],
+        **{name.name: [getattr(point, name.name) for point in one.points] for name in fields(Point)},
     }
 
 
@@ -111,9 +107,6 @@ def _one_a_cell(places: Float32[np.ndarray, "n 2"], which: Bool[np.ndarray, " n"
     scaled = (places + 1) / 2 * cells
     cell = np.clip(np.floor(scaled), 0, cells - 1)
     away = np.abs(scaled - cell - 0.5).max(axis=1)
-    best: dict[tuple[float, float], int] = {}
-    for number in np.flatnonzero(which):
-        key = (float(cell[number, 0]), float(cell[number, 1]))
-        if key not in best or away[number] < away[best[key]]:
-            best[key] = int(number)
-    yield from best.values()
+    nearest_first = np.flatnonzero(which)[np.argsort(away[which], kind="stable")]
+    _, first = np.unique(cell[nearest_first], axis=0, return_index=True)
+    yield from nearest_first[np.sort(first)].tolist()

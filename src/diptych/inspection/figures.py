@@ -22,7 +22,7 @@ def figure(width: float, height: float, what: str, dpi: int = 120) -> Any:
 
 
 def without_frame(axis: Any, *, grid: str = "y") -> None:
-    """Take away what only frames, and put a faint grid behind."""
+    """Remove the top and right lines of the frame, and draw a faint grid behind."""
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     if grid:

@@ -91,8 +91,9 @@ class Filtered:
         """At the threshold: share of right pairs kept, of wrong ones kept, and of right ones among the kept."""
         reached = np.flatnonzero(self.quality.thresholds >= self.threshold)
         place = int(reached[-1]) if len(reached) else 0
-        curve_ = self.quality
-        return float(curve_.recall[place]), float(curve_.fallout[place]), float(curve_.precision[place])
+        curves = self.quality.recall, self.quality.fallout, self.quality.precision
+        recall, fallout, precision = (float(one[place]) for one in curves)
+        return recall, fallout, precision
 
 
 def filter_pairs(
@@ -128,15 +129,16 @@ def filter_pairs(
             pair_scores(side, gallery, k=settings.neighbours, foreign=True)
             for side in (known, with_shuffled_texts(known, settings.seed))
         )
-        share = settings.wrong if settings.wrong is not None else _beyond(scores, wrong_scores, given, wrong)
-        contamination = 0.0
+        # the same estimate on pairs known to be right says how much of it is no wrong pair
+        estimated = max(0.001, wrong_share(scores, wrong_scores) - wrong_share(given, wrong))
     else:
         chosen = np.array([held_out(pairs[place].identity, settings.held_out) for place in embedded.places])[
             embedded.owner
         ]
         given, wrong = scores[chosen], wrong_scores[chosen]
-        share = settings.wrong if settings.wrong is not None else wrong_share(scores, wrong_scores)
-        contamination = share
+        estimated = wrong_share(scores, wrong_scores)
+    share = estimated if settings.wrong is None else settings.wrong
+    contamination = 0.0 if calibration else share
     calibrated = calibrate(given, wrong, contamination=contamination, prior=1 - share)
     quality = curve(given, wrong, contamination=contamination, prior=1 - share)
     threshold = choose(calibrated, quality, settings.criterion, settings.target)
@@ -194,13 +196,3 @@ def _verdicts(result: Filtered, keys: Sequence[str]) -> Iterator[dict[str, Any]]
             "probability": round(float(result.probabilities[place]), 5),
             "keep": bool(result.kept[place]),
         }
-
-
-def _beyond(
-    scores: Float32[np.ndarray, " m"],
-    wrong_scores: Float32[np.ndarray, " m"],
-    given: Float32[np.ndarray, " a"],
-    wrong: Float32[np.ndarray, " b"],
-) -> float:
-    """Wrong pairs in the source, less what the same estimate says of pairs known to be right."""
-    return max(0.001, wrong_share(scores, wrong_scores) - wrong_share(given, wrong))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +42,12 @@ class Task:
             raise ConfigError("image-image retrieval has no texts, so languages cannot be chosen; leave them out")
         if self.modality == "image-image" and self.relevance == "pair" and not self.views:
             raise ConfigError("image-image retrieval by pair needs views to ask with, such as flip and crop-0")
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """How retrieval is measured, as `evaluate_embeddings` and `evaluate_within` take it."""
+        protocol = evaluation.parse_protocol(self.protocol)
+        return {"protocol": protocol, "cuts": self.cuts, "resamples": self.resamples, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     note_shared(source.notes, Contents(vectors.keys, of_image.tolist(), names, vectors.values, of_text.tolist()))
     found = evaluation.evaluate_embeddings(
         collection,
-        evaluation.parse_protocol(task.protocol),
-        cuts=task.cuts,
-        resamples=task.resamples,
-        seed=task.seed,
+        **task.rules,
         made_for=encoder.languages,
         similarity=encoder.compares_by,
         progress=progress,
@@ -122,7 +125,8 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
         labels = evaluation.group_labels(vectors.groups)[vectors.owner]
     note_shared(source.notes, Contents((), (), (), vectors.values, labels.tolist()))
     items = evaluation.Items(vectors.texts, labels, vectors.owner, evaluation.TEXT_TO_TEXT, task.relevance)
-    report = _report(_within(items, task, progress), encoder, source, task, vectors)
+    found = evaluation.evaluate_within(items, **task.rules, progress=progress)
+    report = _report(found, encoder, source, task, vectors)
     every = np.arange(len(vectors.texts))
     side = DirectionVectors("text", "text", vectors.texts, vectors.texts, every, labels, labels)
     return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.image_refs, vectors.values)
@@ -142,23 +146,13 @@ def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     items = evaluation.Items(
         found.images, labels, found.image_owner, evaluation.IMAGE_TO_IMAGE, "view" if by_view else "group", views
     )
-    report = _report(_within(items, task, progress), encoder, source, task, found)
+    measured = evaluation.evaluate_within(items, **task.rules, progress=progress)
+    report = _report(measured, encoder, source, task, found)
     item = of if by_view else every
     side = DirectionVectors(
         "image", "image", queries, found.images, item, labels[item], labels, task.views if by_view else ()
     )
     return Measured(report, {evaluation.IMAGE_TO_IMAGE: side}, found.image_refs, ())
-
-
-def _within(items: evaluation.Items, task: Task, progress: Progress) -> evaluation.WithinEvaluation:
-    return evaluation.evaluate_within(
-        items,
-        evaluation.parse_protocol(task.protocol),
-        cuts=task.cuts,
-        resamples=task.resamples,
-        seed=task.seed,
-        progress=progress,
-    )
 
 
 def _report(

@@ -39,7 +39,7 @@ _PART = re.compile(
 
 @dataclass(frozen=True)
 class Explanation:
-    """A match taken apart; all drops in cosine.
+    """How much each region and each word contributes to a match; all drops in cosine.
 
     `regions` is a square grid over the image as the tower sees it. `word_regions[w]` is how much of
     each region's drop goes away with word w: where the model sees that word.
@@ -78,7 +78,7 @@ def explain(
     window: int = 2,
     progress: Progress = SILENT,
 ) -> Explanation:
-    """Take the match of an image and a text apart.
+    """Measure which regions of an image and which words of a text make them match.
 
     Windows of `window` x `window` cells of a `grid` x `grid` grid are painted over, one at a time, every
     cell in turn at each place in the window; a cell's drop is the mean over the windows that cover it.

@@ -10,7 +10,7 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.extras import needed_by
+from diptych.core.extras import is_installed, needed_by
 from diptych.core.shapes import Float, Float32, Int64
 
 Method = Literal["auto", "pacmap", "pca"]
@@ -28,16 +28,9 @@ def project(vectors: Float[np.ndarray, "n d"], method: Method = "auto", seed: in
         raise ConfigError(f"unknown projection {method!r}; choose from auto, pacmap, pca")
     if len(vectors) < 2:
         raise DataError(f"a map needs two points or more, found {len(vectors)}")
-    if method == "pca" or (method == "auto" and (len(vectors) < _FEWEST_FOR_PACMAP or not has_pacmap())):
+    if method == "pca" or (method == "auto" and (len(vectors) < _FEWEST_FOR_PACMAP or not is_installed("pacmap"))):
         return fitted_in(pca(vectors))
     return fitted_in(_pacmap(vectors, seed))
-
-
-def has_pacmap() -> bool:
-    """Whether the [map] extra is installed."""
-    import importlib.util
-
-    return importlib.util.find_spec("pacmap") is not None
 
 
 def pca(vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 2"]:

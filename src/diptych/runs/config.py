@@ -1,4 +1,4 @@
-"""What configs of a training say: what all kinds share, and all of a dual encoder's; configs/*.toml are the twins."""
+"""Settings of a training: those of every kind, and a dual encoder's. In TOML they stand in configs/*.toml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from diptych.core.config import Part, to_dict
+from diptych.core.config import Part, check_least, to_dict
 from diptych.core.errors import ConfigError
 from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
@@ -48,14 +48,11 @@ class DataConfig:
             raise ConfigError(f"plain must be from 0 to 1, found {self.plain}")
         if not 0 < self.hard < 1:
             raise ConfigError(f"hard must be between 0 and 1, found {self.hard}")
-        if self.together < 0:
-            raise ConfigError(f"together must be at least 0, found {self.together}")
+        check_least(self, together=0, workers=1)
         if self.together and (self.language is not None or self.mined):
             raise ConfigError(
                 "data.together cannot be combined with data.language or data.mined; set it to 0, or leave those out"
             )
-        if self.workers < 1:
-            raise ConfigError(f"workers must be at least 1, found {self.workers}")
         views.check(self.views)
 
     def selection(self, view_names: tuple[str, ...] = ()) -> Selection:
@@ -77,8 +74,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.kind != type(self).kind:
             raise ConfigError(f'kind must be "{type(self).kind}" for this config, found {self.kind!r}')
-        if self.seed < 0:
-            raise ConfigError(f"seed must be at least 0, found {self.seed}")
+        check_least(self, seed=0)
 
     def without_paths(self) -> dict[str, Any]:
         """The config as the record of the run keeps it: JSON-ready, without paths of this machine."""
@@ -130,25 +126,27 @@ class DualEncoderConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dim < 0 or self.members < 1:
-            raise ConfigError(f"members must be at least 1 and dim at least 0, found {self.members} and {self.dim}")
+        check_least(self, dim=0, members=1)
         if (self.loss is None) == (self.fit is None):
             raise ConfigError("a config needs either a loss to train for or a fit to compute; give one of the two")
-        if self.fit is not None and self.data.mined:
-            raise ConfigError("a fit uses no batches, so mined negatives have no effect; leave out data.mined")
-        if self.fit is not None and self.data.images is not None:
-            raise ConfigError("a fit reads each image once, without augmentation; leave out [data.images]")
-        if self.fit is not None and (self.init or self.members > 1):
-            raise ConfigError("a fit computes one member from nothing; leave out init and members")
-        self._check_shares()
+        if self.fit is not None:
+            self._check_fit()
+        if not self.pairs.are_across:
+            self._check_shares()
         if self.init and self.members > 1:
             raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
 
-    def _check_shares(self) -> None:
-        if self.pairs.are_across:
-            return
-        if self.fit is not None:
+    def _check_fit(self) -> None:
+        if self.data.mined:
+            raise ConfigError("a fit uses no batches, so mined negatives have no effect; leave out data.mined")
+        if self.data.images is not None:
+            raise ConfigError("a fit reads each image once, without augmentation; leave out [data.images]")
+        if self.init or self.members > 1:
+            raise ConfigError("a fit computes one member from nothing; leave out init and members")
+        if not self.pairs.are_across:
             raise ConfigError("a fit needs pairs of an image and a text; leave out [pairs]")
+
+    def _check_shares(self) -> None:
         if self.similarity != "cosine":
             raise ConfigError(
                 f"the similarity {self.similarity!r} takes an image and a text, so it cannot compare two texts or "
@@ -169,13 +167,14 @@ class DualEncoderConfig(TrainConfig):
     def resolved(self) -> DualEncoderConfig:
         """The same config with networks, heads and dim written out: those of `init`, else an MLP and 512."""
         start = load(self.init).config if self.init else None
+
+        def completed(side: SideSettings, started: Any) -> SideSettings:
+            network, head = (started.network, started.head) if started else (None, None)
+            return dataclasses.replace(side, network=side.network or network, head=side.head or head or Part("mlp"))
+
         return dataclasses.replace(
             self,
             dim=self.dim or (start.dim if start else 512),
-            image=_completed(self.image, start.image.network if start else None, start.image.head if start else None),
-            text=_completed(self.text, start.text.network if start else None, start.text.head if start else None),
+            image=completed(self.image, start and start.image),
+            text=completed(self.text, start and start.text),
         )
-
-
-def _completed(side: SideSettings, network: Part | None, head: Part | None) -> SideSettings:
-    return dataclasses.replace(side, network=side.network or network, head=side.head or head or Part("mlp"))

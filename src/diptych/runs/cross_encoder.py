@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diptych import encoders
+from diptych.core.config import check_least
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import MapTower
 from diptych.core.shapes import Float32
@@ -54,7 +55,7 @@ class TokenSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEncoderConfig(TrainConfig):
-    """Everything that the training of a cross-encoder needs; its TOML twin is configs/cross_encoder.toml."""
+    """Everything that the training of a cross-encoder needs; configs/cross_encoder.toml is one in TOML."""
 
     kind: str = "cross-encoder"
     vocabulary: int = 4000  # word pieces, learnt from the training texts
@@ -68,8 +69,7 @@ class CrossEncoderConfig(TrainConfig):
         self.refuse_unused("a cross-encoder (texts_per_image says how many texts of an image stand in a batch)")
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
-        if self.texts_per_image < 0:
-            raise ConfigError(f"texts_per_image must be at least 0, found {self.texts_per_image}")
+        check_least(self, texts_per_image=0)
 
     @property
     def texts_in_batch(self) -> int:

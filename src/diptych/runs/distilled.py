@@ -24,7 +24,7 @@ from .run import Run, RunContext, read_config, train
 
 @dataclass(frozen=True, kw_only=True)
 class DistilledConfig(TrainConfig):
-    """Everything that distillation needs; its TOML twin is configs/distill.toml."""
+    """Everything that distillation needs; configs/distill.toml is one in TOML."""
 
     kind: str = "distilled"
     teacher: str = ""  # folder of a cross-encoder

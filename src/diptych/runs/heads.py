@@ -111,8 +111,8 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         save(
             folder,
             name=config.name,
-            image=self._side(config.image, towers.plain_image_part, self.image_tower, image),
-            text=self._side(config.text, towers.plain_text_part, self.text_tower, text),
+            image=self._side("image", self.image_tower, image),
+            text=self._side("text", self.text_tower, text),
             dim=config.dim * config.members,
             similarity=config.similarity,
             card=write_card(config, record),
@@ -123,8 +123,10 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             familiar=self._familiarity(embed),
         )
 
-    def _side(self, settings: SideSettings, plain: Any, tower: Any, head: Any) -> TrainedSide:
-        return TrainedSide(tower, plain(settings.tower), self.head_part(settings), head, settings.network)
+    def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
+        settings: SideSettings = getattr(self.config, side)
+        part = towers.registered_part(settings.tower, side)
+        return TrainedSide(tower, part, self.head_part(settings), head, settings.network)
 
     def head_part(self, settings: SideSettings) -> Part:
         """How the saved model's config names a head."""

@@ -166,15 +166,7 @@ def _of_arrays(
         np.arange(len(texts)) if owner is None else _numbers("owner", owner, np.int64),
         image_owner=None if image_owner is None else _numbers("image_owner", image_owner, np.int64),
     )
-    found = evaluation.evaluate_embeddings(
-        embeddings,
-        evaluation.parse_protocol(task.protocol),
-        cuts=task.cuts,
-        resamples=task.resamples,
-        seed=task.seed,
-        similarity=similarity,
-        progress=progress,
-    )
+    found = evaluation.evaluate_embeddings(embeddings, **task.rules, similarity=similarity, progress=progress)
     return evaluation.Report(found, model=name, model_fingerprint="", source="arrays")
 
 

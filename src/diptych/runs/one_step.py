@@ -86,7 +86,7 @@ def _linear_map(
     weights: Float32[np.ndarray, "f d"],
     centre: np.ndarray,
 ) -> LinearMap:
-    """Standardise, subtract the mean of the pairs, map; brought to a largest weight of 1, as half precision likes."""
+    """Standardise, subtract the mean of the pairs, map. The largest weight is scaled to 1, to fit half precision."""
     largest = np.abs(weights).max() or np.float32(1)
     weight = np.ascontiguousarray((weights / largest).T)
     return LinearMap(mean, std, weight, -(weight @ centre).astype(np.float32))

@@ -25,7 +25,7 @@ from diptych.library.reranker import Reranker
 from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, TEXT_TO_IMAGE, CrossEncoder, TrainedCrossEncoder
 from diptych.models.cross_encoder.pair import PairSettings, read_pair, write_pair
-from diptych.models.embed import embed_pairs
+from diptych.models.embed import EmbeddedPairs, embed_pairs
 
 BETAS = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 200.0, 400.0)
 DEPTHS = (20, 50, 100)
@@ -133,14 +133,12 @@ def fit_reranker(
     kept = [pair for pair in pairs if pair.images and pair.texts]
     if len(kept) < 10:
         raise DataError(f"found {len(kept)} pairs to fit on, expected at least 10; name a larger split or share")
-    prepared = prepare(dual_encoder, cross_encoder, kept, progress=progress)
+    prepared = Prepared.of(dual_encoder, cross_encoder, kept, progress)
     scored = {
-        direction: score(cross_encoder, prepared, direction, most=most, seed=seed, progress=progress)
-        for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
+        direction: prepared.score(direction, most=most, seed=seed) for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
     }
-    forward = scored[TEXT_TO_IMAGE]
+    forward, backward = scored[TEXT_TO_IMAGE], scored[IMAGE_TO_TEXT]
     k, beta, curve = _chosen(forward)
-    backward = scored[IMAGE_TO_TEXT]
     fitted = PairSettings(
         dual_encoder=dual_encoder.fingerprint,
         cross_encoder=cross_encoder.fingerprint,
@@ -149,7 +147,7 @@ def fit_reranker(
         k=k,
         beta_image_to_text=backward.best_beta(k),
         fitted={
-            "pictures": len(prepared.images),
+            "pictures": len(prepared.tokens),
             "queries": {name: len(one.cosines) for name, one in scored.items()},
             "seed": seed,
             "dual encoder R@1": {name: round(one.dual_encoder_recall(), 2) for name, one in scored.items()},
@@ -160,12 +158,12 @@ def fit_reranker(
         else {},
         records=tuple(text_mark(pair.id, pair.texts) for pair in kept),
     )
-    return FitReport(fitted, write_pair(cross_encoder.folder, fitted), prepared.skipped)
+    return FitReport(fitted, write_pair(cross_encoder.folder, fitted), prepared.embedded.skipped)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What relevance is judged by: features of hits and of queries, and what was true."""
+    """What the probabilities are fitted to: features of hits and of queries, and which were right."""
 
     hits: Float64[np.ndarray, "n f"]
     right: Bool[np.ndarray, " n"]
@@ -201,7 +199,7 @@ def fit_relevance(cross_encoder: TrainedCrossEncoder, scored: Scored, k: int) ->
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """How far the probabilities of a pair can be trusted; `fitted_on` of the records are those they were fitted on."""
+    """The calibration of a pair's probabilities; `fitted_on` counts the records that they were fitted on."""
 
     hits: list[Bin]
     nothing: list[Bin]
@@ -244,8 +242,8 @@ def check_relevance(
     if relevance is None:
         raise ModelError(f"{cross_encoder.folder} has no probabilities for this pair; run diptych rerank fit again")
     known = set(pair.records)
-    prepared = prepare(dual_encoder, cross_encoder, pairs, progress=progress)
-    scored = score(cross_encoder, prepared, TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed, progress=progress)
+    prepared = Prepared.of(dual_encoder, cross_encoder, pairs, progress)
+    scored = prepared.score(TEXT_TO_IMAGE, depth=pair.k + 1, most=most, seed=seed)
     found = evidence(cross_encoder, scored, pair.k)
     hits, nothing = relevance.hit(found.hits), relevance.nothing(found.queries)
     return CalibrationReport(
@@ -270,67 +268,55 @@ def _chosen(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
 class Prepared:
     """Pairs as both models see them: the dual encoder's vectors, the cross-encoder's tokens, and the texts."""
 
-    images: Float32[np.ndarray, "n d"]
-    texts: Float32[np.ndarray, "m d"]
-    image_owner: Int64[np.ndarray, " n"]  # the record that an image belongs to
-    owner: Int64[np.ndarray, " m"]  # the record that a text belongs to
-    tokens: Float16[np.ndarray, "n r w"]
-    words: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
+    cross_encoder: TrainedCrossEncoder
+    embedded: EmbeddedPairs
+    tokens: Float16[np.ndarray, "n r w"]  # of each image
+    progress: Progress = SILENT
 
+    @classmethod
+    def of(
+        cls,
+        dual_encoder: DualEncoder,
+        cross_encoder: TrainedCrossEncoder,
+        pairs: Sequence[Pair],
+        progress: Progress = SILENT,
+    ) -> Prepared:
+        """Every readable image of each pair and all of its texts; pairs without a readable image are left out."""
+        embedded = embed_pairs(dual_encoder, pairs, progress=progress)
+        tokens = cross_encoder.encode_images(embedded.image_refs, progress=progress)
+        return cls(cross_encoder, embedded, tokens, progress)
 
-def prepare(
-    dual_encoder: DualEncoder, cross_encoder: TrainedCrossEncoder, pairs: Sequence[Pair], *, progress: Progress = SILENT
-) -> Prepared:
-    """Every readable image of each pair and all of its texts; pairs without a readable image are left out."""
-    embedded = embed_pairs(dual_encoder, pairs, progress=progress)
-    return Prepared(
-        images=embedded.images,
-        texts=embedded.texts,
-        image_owner=embedded.image_owner,
-        owner=embedded.owner,
-        tokens=cross_encoder.encode_images(embedded.image_refs, progress=progress),
-        words=embedded.values,
-        skipped=embedded.skipped,
-    )
-
-
-def score(
-    cross_encoder: TrainedCrossEncoder,
-    pairs: Prepared,
-    direction: str,
-    *,
-    depth: int = DEPTHS[-1],
-    most: int = 400,
-    seed: int = 0,
-    queries: Int64[np.ndarray, " q"] | None = None,
-    progress: Progress = SILENT,
-) -> Scored:
-    """Cosines of `most` random queries (or of those named) with everything, and h of each one's best `depth`."""
-    to_image = direction == TEXT_TO_IMAGE
-    if queries is None:
-        draw = np.random.default_rng(seed)
-        queries = np.sort(draw.permutation(len(pairs.texts if to_image else pairs.images))[:most])
-    if to_image:
-        cosines = pairs.texts[queries] @ pairs.images.T
-        positives = Positives.from_labels(pairs.owner[queries], pairs.image_owner)
-    else:
-        cosines = pairs.images[queries] @ pairs.texts.T
-        positives = Positives.from_labels(pairs.image_owner[queries], pairs.owner)
-    candidates = top(cosines, depth)
-    texts = tuple(pairs.words[query] for query in queries) if to_image else ()
-    if depth >= cosines.shape[1]:  # everything: keys and values of an image are computed once for all texts
-        every = (
-            cross_encoder.scores(pairs.tokens, texts)
-            if to_image
-            else cross_encoder.scores(pairs.tokens[queries], pairs.words, IMAGE_TO_TEXT).T
-        )
-        return Scored(cosines, candidates, np.take_along_axis(every, candidates, 1), positives, texts)
-    found = np.empty(candidates.shape, dtype=np.float32)
-    for row in progress.track(range(len(queries)), f"matching {direction}", total=len(queries)):
-        if to_image:
-            found[row] = cross_encoder.score(pairs.tokens[candidates[row]], pairs.words[queries[row]])
-        else:
-            own = pairs.tokens[queries[row] : queries[row] + 1]
-            found[row] = cross_encoder.scores(own, [pairs.words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
-    return Scored(cosines, candidates, found, positives, texts)
+    def score(
+        self,
+        direction: str,
+        *,
+        depth: int = DEPTHS[-1],
+        most: int = 400,
+        seed: int = 0,
+        queries: Int64[np.ndarray, " q"] | None = None,
+    ) -> Scored:
+        """Cosines of `most` random queries (or of those named) with everything, and h of each one's best `depth`."""
+        to_image, cross_encoder, words = direction == TEXT_TO_IMAGE, self.cross_encoder, self.embedded.values
+        sides = (self.embedded.texts, self.embedded.owner), (self.embedded.images, self.embedded.image_owner)
+        (asked, asked_owner), (items, item_owner) = sides if to_image else sides[::-1]
+        if queries is None:
+            queries = np.sort(np.random.default_rng(seed).permutation(len(asked))[:most])
+        cosines = asked[queries] @ items.T
+        candidates = top(cosines, depth)
+        positives = Positives.from_labels(asked_owner[queries], item_owner)
+        texts = tuple(words[query] for query in queries) if to_image else ()
+        if depth >= cosines.shape[1]:  # everything: keys and values of an image are computed once for all texts
+            every = (
+                cross_encoder.scores(self.tokens, texts)
+                if to_image
+                else cross_encoder.scores(self.tokens[queries], words, IMAGE_TO_TEXT).T
+            )
+            return Scored(cosines, candidates, np.take_along_axis(every, candidates, 1), positives, texts)
+        found = np.empty(candidates.shape, dtype=np.float32)
+        for row in self.progress.track(range(len(queries)), f"matching {direction}", total=len(queries)):
+            if to_image:
+                found[row] = cross_encoder.score(self.tokens[candidates[row]], texts[row])
+            else:
+                own = self.tokens[queries[row] : queries[row] + 1]
+                found[row] = cross_encoder.scores(own, [words[item] for item in candidates[row]], IMAGE_TO_TEXT)[:, 0]
+        return Scored(cosines, candidates, found, positives, texts)

@@ -37,13 +37,14 @@ KINDS = {  # kind of a config -> its class, and what trains it
 ONE_STEP = "one_step:OneStepRecipe"  # of a dual encoder whose config has a fit in place of a loss
 DEFAULT = "dual-encoder"  # kind of a config that names none
 MODEL = "model"  # the folder of a run's model
+_MEMBER_FACTS = ("best_epoch", "best_score", "epochs", "seconds", "precision", "unscored")  # of a FitResult, in JSON
 
 C = TypeVar("C", bound=TrainConfig)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training left. `folder` holds logs, curves, checkpoints and the model."""
+    """The result of a training. `folder` holds logs, curves, checkpoints and the model."""
 
     folder: Path
     kind: str
@@ -70,17 +71,7 @@ class Run:
         return {
             "model": str(self.model_folder),
             "scores": dict(self.scores),
-            "members": [
-                {
-                    "best_epoch": fit.best_epoch,
-                    "best_score": fit.best_score,
-                    "epochs": fit.epochs,
-                    "seconds": fit.seconds,
-                    "precision": fit.precision,
-                    "unscored": fit.unscored,
-                }
-                for fit in self.fits
-            ],
+            "members": [{name: getattr(fit, name) for name in _MEMBER_FACTS} for fit in self.fits],
             "records": dict(self.records),
             "unmined": self.unmined,
             "skipped": [skip.to_json() for skip in self.skipped],
@@ -90,7 +81,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where a run works, and whom it tells."""
+    """Where a run works, and what hears of its progress."""
 
     folder: Path
     device: str = "auto"
@@ -106,7 +97,7 @@ class RunContext:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of the training itself."""
+    """The outcome of a training."""
 
     scores: Mapping[str, float]
     fits: tuple[Any, ...] = ()
@@ -114,7 +105,7 @@ class Fitted:
 
 
 class Recipe(ABC, Generic[C]):
-    """What one kind of model says about its training. Made before anything is read.
+    """How one kind of model is trained. It is made before anything is read.
 
     Raises ConfigError or ModelError for a config that cannot be built.
     """
@@ -164,10 +155,7 @@ class Recipe(ABC, Generic[C]):
         """What the saved model keeps of its run."""
         return {
             "config": self.config.without_paths(),
-            "data": {
-                **self.counts(),
-                **{f"{split}_fingerprint": value for split, value in self.fingerprints().items()},
-            },
+            "data": self.counts() | {f"{split}_fingerprint": value for split, value in self.fingerprints().items()},
             "validation": dict(fitted.scores),
             "best_epochs": [fit.best_epoch for fit in fitted.fits],
             "precision": fitted.fits[0].precision if fitted.fits else "32-true",

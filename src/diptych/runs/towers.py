@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diptych import encoders
 from diptych.core import registry
 from diptych.core.config import Part
-from diptych.core.protocols import ImageTower, Preprocess, TextTower
+from diptych.core.protocols import ImageTower, TextTower
 from diptych.models import folder as files
 from diptych.models import load
 
 _OF_MODEL = "model:"
 
 
-@dataclass(frozen=True)
 class _BundledTower:
     """The image tower of a saved model, with the folder that it can be copied from."""
 
-    tower: ImageTower
-    folder: Path
-
-    @property
-    def dim(self) -> int:
-        return self.tower.dim
-
-    @property
-    def fingerprint(self) -> str:
-        return self.tower.fingerprint
-
-    @property
-    def preprocess(self) -> Preprocess:
-        return self.tower.preprocess
-
-    def embed(self, pixels: Any) -> Any:
-        return self.tower.embed(pixels)
+    def __init__(self, tower: ImageTower, folder: Path) -> None:
+        self.folder = folder
+        self.dim, self.fingerprint = tower.dim, tower.fingerprint
+        self.preprocess, self.embed = tower.preprocess, tower.embed
 
 
 def image_tower(part: Part) -> ImageTower:
@@ -73,17 +57,8 @@ def trains_tokenizer(part: Part) -> bool:
     return bool(registry.find("text_tower", part.name).facts.get("trained"))
 
 
-def plain_image_part(part: Part) -> Part:
-    """The registered name of a tower that was named as some model's."""
-    return _plain(part, "image")
-
-
-def plain_text_part(part: Part) -> Part:
-    """The registered name of a tower that was named as some model's."""
-    return _plain(part, "text")
-
-
-def _plain(part: Part, side: str) -> Part:
+def registered_part(part: Part, side: str) -> Part:
+    """The registered name of a tower that may be named as some model's; `side` is "image" or "text"."""
     if not part.name.startswith(_OF_MODEL):
         return part
     found: files.SideConfig = getattr(load(part.name.removeprefix(_OF_MODEL)).config, side)

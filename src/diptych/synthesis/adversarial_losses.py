@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from diptych.core.shapes import Bool, Float, Int
 from diptych.synthesis.augment import Augmentation
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,28 @@ class StepLoss:
     facts: dict[str, Tensor]
 
 
-class AdversarialLosses(ABC):
+class AdversarialLosses(ABC, Generic[S]):
     """The losses of a design.
 
     Args:
         generator, discriminator: its networks.
+        settings: the weights of the losses.
+        frozen: the frozen network that judges images in [-1, 1] with gradients; None where no loss needs it.
         augmentations: of DiffAugment, for all images that the discriminator gets.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, augmentations: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        settings: S,
+        frozen: nn.Module | None = None,
+        augmentations: tuple[str, ...] = (),
+    ) -> None:
         self.generator: Any = generator
         self.discriminator: Any = discriminator
+        self._settings = settings
+        self._frozen: Any = frozen
         self._augmentations = augmentations
 
     @abstractmethod

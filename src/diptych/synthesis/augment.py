@@ -1,6 +1,6 @@
 """DiffAugment: the same random colour, shift and hole for what the discriminator sees, real or generated.
 
-Zhao et al. 2020 (arXiv 2006.10738). Without it a discriminator learns a small data set by heart.
+Zhao et al. 2020 (arXiv 2006.10738). Without it a discriminator memorises a small data set.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -24,16 +23,8 @@ class EncoderTexts:
 
     def __init__(self, encoder: DualEncoder) -> None:
         self.encoder = encoder
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-        return self.encoder.config.dim
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The encoder's own: changes with any of its weights."""
-        return f"{self.encoder.config.fingerprint} texts"
+        self.dim = encoder.config.dim
+        self.fingerprint = f"{encoder.config.fingerprint} texts"
 
     @property
     def languages(self) -> frozenset[str]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.extras import needed_by
@@ -17,11 +16,12 @@ from diptych.encoders.export import read_weights
 from diptych.encoders.image.efficientnet_lite import LITE0, LITE1, LITE2, MultiStage
 from diptych.models import folder as files
 from diptych.models.dual import DualEncoder
+from diptych.synthesis.frozen_features import FrozenNetwork
 
 _VARIANTS = {f"efficientnet-lite{variant.number}": variant for variant in (LITE0, LITE1, LITE2)}
 
 
-class FrozenImageEncoder(nn.Module):
+class FrozenImageEncoder(FrozenNetwork):
     """Images in [-1, 1] to the embeddings that `encode_images` would give them, frozen and differentiable.
 
     Images are scaled to `size` by bilinear interpolation.
@@ -34,7 +34,8 @@ class FrozenImageEncoder(nn.Module):
     """
 
     def __init__(self, encoder: DualEncoder, size: int = 0) -> None:
-        super().__init__()
+        preprocess = encoder.preprocess
+        super().__init__(size or preprocess.size, preprocess)
         side = encoder.config.image
         source = side.source or side.tower
         if source not in _VARIANTS or side.network is not None:
@@ -43,9 +44,6 @@ class FrozenImageEncoder(nn.Module):
                 f"{' with a trained network' if side.network else ''}; choose one with {' or '.join(_VARIANTS)} "
                 "and a head, such as base"
             )
-        preprocess = encoder.preprocess
-        self.size = size or preprocess.size
-        (self.mean,), (self.std,) = {*preprocess.mean}, {*preprocess.std}
         self.net = _network(_VARIANTS[source].number)
         self.head: nn.Module = build_saved(
             "head", side.head, encoder.folder, features=side.features, dim=encoder.config.dim
@@ -62,17 +60,9 @@ class FrozenImageEncoder(nn.Module):
                 raise ModelError(f"the weights of {encoder.folder} do not fit: {error}") from error
         self.eval().requires_grad_(False)
 
-    def train(self, mode: bool = True) -> FrozenImageEncoder:
-        """Always in evaluation mode."""
-        del mode
-        return super().train(False)
-
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
         """Embeddings of length one."""
-        pixels = ((images + 1) * 127.5 - self.mean) / self.std
-        if pixels.shape[-1] != self.size:
-            pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
-        embedded: Tensor = self.head(self.net(pixels)[0].float())
+        embedded: Tensor = self.head(self.net(self.prepared(images))[0].float())
         return embedded
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
+from diptych.core.protocols import Preprocess
 from diptych.core.registry import Part, build, register
 from diptych.core.shapes import Float
 from diptych.synthesis.settings import START
@@ -19,6 +20,32 @@ class FrozenFeatures(NamedTuple):
 
     features: Float[Tensor, "b f"]
     maps: tuple[Float[Tensor, "b c y x"], ...]
+
+
+class FrozenNetwork(nn.Module):
+    """A network for images in [-1, 1] that always stays in evaluation mode.
+
+    Args:
+        size: pixels that images are scaled to.
+        preprocess: what the network was trained on; the same mean and deviation for each colour.
+    """
+
+    def __init__(self, size: int, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.size = size
+        (self.mean,), (self.std,) = {*preprocess.mean}, {*preprocess.std}
+
+    def train(self, mode: bool = True) -> FrozenNetwork:
+        """Always in evaluation mode."""
+        del mode
+        return super().train(False)
+
+    def prepared(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 t t"]:
+        """Normalised, and scaled by bilinear interpolation."""
+        pixels = ((images + 1) * 127.5 - self.mean) / self.std
+        if pixels.shape[-1] != self.size:
+            pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
+        return pixels
 
 
 @register.frozen_network("layout")
@@ -40,7 +67,7 @@ class ColourLayout(nn.Module):
 
 
 @register.frozen_network("efficientnet-lite0")
-class EfficientNetFeatures(nn.Module):
+class EfficientNetFeatures(FrozenNetwork):
     """EfficientNet-Lite0's features of several depths, each depth of length one, differentiable.
 
     Args:
@@ -48,27 +75,17 @@ class EfficientNetFeatures(nn.Module):
     """
 
     def __init__(self, size: int = 128) -> None:
-        super().__init__()
         from diptych.encoders.image.efficientnet_lite import LITE0, STAGES, imagenet
 
         if size < 32 or size % 32:
             raise ConfigError(f"the size that the frozen network sees must be a multiple of 32, found {size}")
-        self.size = size
+        super().__init__(size, LITE0.preprocess)
         self.net = imagenet(LITE0)
         self._read = STAGES
-        (self.mean,), (self.std,) = {*LITE0.preprocess.mean}, {*LITE0.preprocess.std}
-
-    def train(self, mode: bool = True) -> EfficientNetFeatures:
-        """Always in evaluation mode."""
-        del mode
-        return super().train(False)
 
     def extract(self, images: Float[Tensor, "b 3 s s"]) -> FrozenFeatures:
         """3808 numbers, and the maps of a quarter, an eighth and a sixteenth of the size."""
-        pixels = ((images + 1) * 127.5 - self.mean) / self.std
-        if pixels.shape[-1] != self.size:
-            pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
-        x = self.net.bn1(self.net.conv_stem(pixels))
+        x = self.net.bn1(self.net.conv_stem(self.prepared(images)))
         maps, pooled = [], []
         for number, block in enumerate(self.net.blocks):
             x = block(x)

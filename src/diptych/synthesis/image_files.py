@@ -32,9 +32,7 @@ def draw_grid(images: UInt8[np.ndarray, "n h w 3"], columns: int) -> bytes:
         top = _GAP + number // columns * (height + _GAP)
         left = _GAP + number % columns * (width + _GAP)
         sheet[top : top + height, left : left + width] = image
-    stream = io.BytesIO()
-    PIL.Image.fromarray(sheet).save(stream, "PNG")
-    return stream.getvalue()
+    return _png(sheet)
 
 
 def write_grid(
@@ -87,10 +85,14 @@ def write_folder(
             if all(name.exists() for name in names):
                 continue
             for name, image in zip(names, generator.sample(_repeated(read, row, len(noise)), noise), strict=True):
-                stream = io.BytesIO()
-                PIL.Image.fromarray(image).save(stream, "PNG")
-                write_bytes(name, stream.getvalue())
+                write_bytes(name, _png(image))
     return count * len(texts)
+
+
+def _png(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    stream = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _noises(generator: SavedGenerator, count: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,11 +1,11 @@
-"""What the generators and their opponents can be told; no PyTorch here."""
+"""Settings of the generators and their discriminators; this module needs no PyTorch."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from diptych.core.config import unknown
+from diptych.core.config import check_least, unknown
 from diptych.core.errors import ConfigError
 
 SIZES = (16, 32, 64, 128, 256)  # pixels
@@ -54,14 +54,9 @@ class XmcSettings:
     word_sharpness: float = 5.0  # rho_2: how much the best fitting word counts
 
     def __post_init__(self) -> None:
-        lowest = {"width": 1, "most": 1, "noise": 1, "sentence_width": 1, "word_width": 1, "space": 1}
-        lowest |= {"region_side": START, "discriminator_width": 0, "mapping": 0, "nearest": 1}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
-        for name in ("patches", "sentence", "word", "image", "frozen", "reconstruct"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
+        check_least(self, width=1, most=1, noise=1, sentence_width=1, word_width=1, space=1, region_side=START)
+        check_least(self, discriminator_width=0, mapping=0, nearest=1)
+        check_least(self, patches=0, sentence=0, word=0, image=0, frozen=0, reconstruct=0)  # the weights
         for name in ("temperature", "region_sharpness", "word_sharpness", "sharpness"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
@@ -87,14 +82,10 @@ class XMrsSettings:
     to_text: float = 32.0  # and to the text's
 
     def __post_init__(self) -> None:
-        for name, low in {"width": 1, "most": 1, "discriminator_width": 0, "noise": 1, "condition_width": 1}.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        check_least(self, width=1, most=1, discriminator_width=0, noise=1, condition_width=1)
+        check_least(self, classes=0, kl=0, to_image=0, to_text=0)  # the weights
         if self.encoder_size < 0 or self.encoder_size % 32:
             raise ConfigError(f"encoder_size must be a multiple of 32 pixels, found {self.encoder_size}")
-        for name in ("classes", "kl", "to_image", "to_text"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"the weight {name} must be at least 0, found {getattr(self, name)}")
         if self.condition not in ("text", "image"):
             raise unknown("condition", self.condition, ("text", "image"))
 

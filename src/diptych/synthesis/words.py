@@ -72,14 +72,12 @@ def embed_texts(texts: Sequence[str], tower: TextTower, max_words: int) -> TextA
     """Texts through the tower now, without a cache. `max_words` 0 gives one empty word each."""
     if max_words == 0:
         return without_words(np.asarray(tower.embed(texts), dtype=np.float32))
-    split = [words_or_text(text)[:max_words] for text in texts]
-    distinct = sorted({word for words in split for word in words})
+    distinct, index = _words_of(texts, max_words)
     both = np.asarray(tower.embed([*texts, *distinct]), dtype=np.float32)
     # as they were cached in training
     both = both.astype(np.float16).astype(np.float32)
-    place = {word: row for row, word in enumerate(distinct, len(texts))}
-    index = _indices(split, place, max_words)
-    return TextArrays(both[: len(texts)], np.where(index[:, :, None] >= 0, both[index], 0), index >= 0)
+    words = both[len(texts) :][index]
+    return TextArrays(both[: len(texts)], np.where(index[:, :, None] >= 0, words, 0), index >= 0)
 
 
 def without_words(sentence: Float32[np.ndarray, "b d"]) -> TextArrays:
@@ -126,15 +124,17 @@ class CachedTexts:
             root: folder of the feature caches.
             max_words: how many words of a text count; 0 is none.
         """
-        split = [words_or_text(text)[:max_words] for text in texts]
-        distinct = sorted({word for words in split for word in words})
+        distinct, index = _words_of(texts, max_words)
         rows = text_rows(distinct, tower, root, progress) if distinct else sentences
-        place = {word: row for row, word in enumerate(distinct)}
-        return cls(sentences, rows, _indices(split, place, max_words))
+        return cls(sentences, rows, index)
 
 
-def _indices(split: Sequence[Sequence[str]], place: dict[str, int], max_words: int) -> Int[np.ndarray, "m w"]:
+def _words_of(texts: Sequence[str], max_words: int) -> tuple[list[str], Int[np.ndarray, "m w"]]:
+    """The distinct words of some texts, in order, and for each text its words among them; -1 is padding."""
+    split = [words_or_text(text)[:max_words] for text in texts]
+    distinct = sorted({word for words in split for word in words})
+    place = {word: row for row, word in enumerate(distinct)}
     index = np.full((len(split), max_words), -1, dtype=np.int32)
     for row, words in enumerate(split):
         index[row, : len(words)] = [place[word] for word in words]
-    return index
+    return distinct, index

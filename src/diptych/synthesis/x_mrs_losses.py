@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from diptych.core.errors import ConfigError
@@ -12,31 +12,15 @@ from diptych.synthesis.adversarial_losses import AdversarialBatch, AdversarialLo
 from diptych.synthesis.settings import XMrsSettings
 
 
-class XMrsLosses(AdversarialLosses):
+class XMrsLosses(AdversarialLosses[XMrsSettings]):
     """L_D = BCE(real, 1) + BCE(fake, 0) + CE(class of real) + CE(class of fake).
     L_G = BCE(fake, 1) + CE(class of fake) + 2 KL + 32 (1 - cos(f(g), v)) + 32 (1 - cos(f(g), t)).
 
     f is the frozen encoder's image side, v and t are its embeddings of the record's image and text; KL is that
     of the conditioning augmentation to the standard normal. Source: X-MRS (arXiv 2012.01345), section 3.4.
 
-    Args:
-        generator, discriminator: XMrsGenerator and XMrsDiscriminator.
-        settings: the weights of the losses.
-        encoder: images in [-1, 1] -> embeddings of length one, frozen, differentiable.
-        augmentations: of DiffAugment.
+    `frozen` is the encoder: images in [-1, 1] -> embeddings of length one.
     """
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        settings: XMrsSettings,
-        encoder: nn.Module,
-        augmentations: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(generator, discriminator, augmentations)
-        self._settings = settings
-        self._encoder = encoder
 
     def discriminator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """As `AdversarialLosses`."""
@@ -60,7 +44,7 @@ class XMrsLosses(AdversarialLosses):
         adversarial = _cross_entropy(fake, 1)
         classes = _classes(made, batch)
         divergence = kl_to_standard(sample.mean.float(), sample.log_variance.float())
-        embedded = self._encoder(sample.images)
+        embedded = self._frozen(sample.images)
         to_image = (1 - functional.cosine_similarity(embedded.float(), batch.image_embedding, dim=1)).mean()
         to_text = (1 - functional.cosine_similarity(embedded.float(), batch.text_embedding, dim=1)).mean()
         loss = (

@@ -121,8 +121,9 @@ class XMrsDiscriminator(nn.Module):
 def _moments(features: int, width: int) -> nn.Linear:
     """Embedding -> gated mean and log variance of the condition, which begins with the spread of an embedding's own.
 
-    As PyTorch begins, the mean's variance is a twelfth of that which is drawn around it: what the embedding says
-    drowns, and hundreds of steps are spent on finding it. Here it begins at about 1, within about e^-4.
+    With PyTorch's first weights the mean varies by a twelfth of the noise that is drawn around it: the embedding has
+    hardly any effect, and hundreds of steps pass until it has. Here the mean's variance begins at about 1, and the
+    noise around it at about e^-4.
     """
     layer = nn.Linear(features, 4 * width)
     with torch.no_grad():

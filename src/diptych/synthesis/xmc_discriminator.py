@@ -54,7 +54,7 @@ class PretrainedInputs(nn.Module):
         width = example.features.shape[1]
         self.standard_features = Standardise(width)
         self.features = spectral_norm(nn.Linear(width, last))
-        self._scale = (last / width) ** 0.5  # so that many features are not louder than few
+        self._scale = (last / width) ** 0.5  # so that the size of the sum does not depend on the number of features
 
     def fit(self, seen: FrozenFeatures) -> None:
         """Standardise by these images."""
@@ -121,7 +121,7 @@ class XmcDiscriminator(nn.Module):
         self.patch = spectral_norm(nn.Conv2d(inner, 1, 1)) if settings.patches else None
         self.embedding = spectral_norm(nn.Linear(channels[-1], settings.space))
         self.logit = spectral_norm(nn.Linear(channels[-1], 1))
-        self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
+        self.standard = Standardise(features)  # unscaled, features of unit length are too small beside the map
         self.projection = spectral_norm(nn.Linear(features, channels[-1], bias=False))
         self.sentence = nn.Linear(features, settings.space)
         self.word = nn.Linear(features, settings.space)

@@ -32,7 +32,7 @@ class XmcGenerator(nn.Module):
         super().__init__()
         channels = widths(size, settings.width, settings.most)
         self.noise = settings.noise
-        self.standard = Standardise(features)  # as they are, features of unit length drown in the noise
+        self.standard = Standardise(features)  # unscaled, features of unit length are too small beside the noise
         self.sentence = _reader(features, settings.sentence_width, settings.mapping)
         with_words = settings.word_attention and len(channels) - 1 > _WORDS_FROM
         self.words = nn.Linear(features, settings.word_width) if with_words else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diptych.core.errors import ConfigError
 from diptych.synthesis.adversarial_losses import AdversarialBatch, AdversarialLosses, StepLoss, discriminator_lead
@@ -15,32 +13,14 @@ from diptych.synthesis.settings import XmcSettings
 from diptych.synthesis.xmc_discriminator import DiscriminatorOutput
 
 
-class XmcLosses(AdversarialLosses):
+class XmcLosses(AdversarialLosses[XmcSettings]):
     """L_D = hinge + sentence(real) + word(real).
     L_G = -mean D(fake) + sentence(fake) + word(fake) + image(D's features) + frozen(a frozen network's),
     and, which is not the paper's, the distance of the real image from the nearest of some generated ones.
 
     The discriminator learns its contrastive terms on real images alone, and real and generated image of a
     text are augmented alike. Source: XMC-GAN (arXiv 2101.04702), section 4.
-
-    Args:
-        generator, discriminator: XmcGenerator and XmcDiscriminator.
-        settings: the weights of the losses.
-        frozen: the frozen network; None where no loss needs it.
-        augmentations: of DiffAugment.
     """
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        settings: XmcSettings,
-        frozen: nn.Module | None = None,
-        augmentations: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(generator, discriminator, augmentations)
-        self._settings = settings
-        self._frozen: Any = frozen
 
     def discriminator_loss(self, batch: AdversarialBatch) -> StepLoss:
         """As `AdversarialLosses`."""
@@ -108,8 +88,8 @@ class XmcLosses(AdversarialLosses):
     def _nearest_noise(self, batch: AdversarialBatch) -> Tensor:
         """Of some noises for each text the one whose image is nearest to the real one by colour.
 
-        So each of a text's images pulls at what is nearest to it, not all at their mean. Source: implicit maximum
-        likelihood estimation (Li and Malik 2018, arXiv 1809.09087), of the conditional kind.
+        So each image of a text trains the generated image nearest to it, and not all of them their common mean.
+        Source: implicit maximum likelihood estimation (Li and Malik 2018, arXiv 1809.09087), of the conditional kind.
         """
         noises = torch.stack([self.noise(batch) for _ in range(self._settings.nearest)])
         apart = torch.stack([distance(self._make(batch, noise), batch.images) for noise in noises])

@@ -10,15 +10,14 @@ share = r_precision(image_vectors, text_vectors, draw_pools(len(text_vectors)))
 
 from __future__ import annotations
 
-from .distances import KernelDistance, frechet_distance, frechet_from_moments, inception_score, kernel_distance
+from .distances import frechet_distance, frechet_from_moments, inception_score, kernel_distance
 from .diversity import MapShape, deep_distances, own_spread
 from .intervals import estimate_of_mean, grouped_jackknife
-from .neighbours import Coverage, Neighbours, nearest_by_distance, precision_recall
+from .neighbours import Neighbours, nearest_by_distance, precision_recall
 from .text_match import (
     POOL,
     Detector,
     GeneratedImageRetrieval,
-    ObjectAccuracy,
     draw_pools,
     mentioned,
     r_precision,
@@ -28,13 +27,10 @@ from .text_match import (
 
 __all__ = [
     "POOL",
-    "Coverage",
     "Detector",
     "GeneratedImageRetrieval",
-    "KernelDistance",
     "MapShape",
     "Neighbours",
-    "ObjectAccuracy",
     "deep_distances",
     "draw_pools",
     "estimate_of_mean",

@@ -33,7 +33,7 @@ def nearest_by_distance(queries: Float[np.ndarray, "q d"], others: Float[np.ndar
     """
     same_width(queries, others)
     if not len(others):
-        raise DataError("there is nothing to be near to")
+        raise DataError("no images to compare with; expected one or more")
     one, two = checked_features(queries, "generated images", 0), checked_features(others, "real images", 1)
     places, found = k_nearest(one, two, max(1, k), nearness=_nearness, block_scores=_BLOCK)
     return Neighbours(places, np.sqrt(-found))

@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, DataError
+from diptych.core.errors import DataError
+from diptych.core.markdown import table
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Float64, UInt8
 from diptych.core.types import Pair
 from diptych.evaluation.direction import Estimate
 from diptych.evaluation.generative import estimate_of_mean
-from diptych.models import DualEncoder, as_model
+from diptych.models import DualEncoder, as_model, require_cosine
 
 from .generator import Generator, generate_all
 from .measurement import embed_images_in_memory
 from .minimal_pairs import MinimalPair, attributes_of
 from .prompts import read_real_images
 
+HEADS = ("attribute", "pairs", "survived %", "95%", "real images %", "margin")
 _TIE = 1e-6  # cosines this near are equal
 
 
@@ -39,6 +41,19 @@ class Attribute:
     real: Estimate | None  # of real images of the same texts, where the pairs come from a source
     margin: float  # mean cosine to the own text minus that to the changed one
     texts_apart: float  # mean cosine between the two texts: the nearer, the harder
+
+    @property
+    def cells(self) -> list[str]:
+        """What tables print of it, under `HEADS`."""
+        bounds = self.generated.interval
+        return [
+            self.name,
+            str(self.pairs),
+            f"{100 * self.generated.value:.1f}",
+            f"{100 * bounds.low:.1f} to {100 * bounds.high:.1f}" if bounds else "",
+            f"{100 * self.real.value:.1f}" if self.real else "",
+            f"{self.margin:+.3f}",
+        ]
 
 
 @dataclass(frozen=True)
@@ -82,19 +97,8 @@ class Audit:
 
     def to_text(self) -> str:
         """A Markdown table."""
-        lines = [
-            f"{self.generator}, judged by {self.model}; {self.noises} images a text, seed {self.seed}; chance 50 %",
-            "",
-            "| attribute | pairs | survived % | 95% | real images % | margin |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
-        ]
-        for one in self.attributes:
-            real = f"{100 * one.real.value:.1f}" if one.real else ""
-            bounds = one.generated.interval
-            between = f"{100 * bounds.low:.1f} to {100 * bounds.high:.1f}" if bounds else ""
-            share = f"{100 * one.generated.value:.1f}"
-            lines.append(f"| {one.name} | {one.pairs} | {share} | {between} | {real} | {one.margin:+.3f} |")
-        return "\n".join(lines)
+        lead = f"{self.generator}, judged by {self.model}; {self.noises} images a text, seed {self.seed}; chance 50 %"
+        return f"{lead}\n\n{table(HEADS, [one.cells for one in self.attributes])}"
 
 
 def audit(
@@ -120,8 +124,7 @@ def audit(
     if not minimal:
         raise DataError("there are no minimal pairs to audit; give some with --pairs, or leave --found out")
     model = as_model(model)
-    if model.compares_by != "cosine":
-        raise ConfigError(f"the model {model.name} compares by {model.compares_by}; the audit asks for the cosine")
+    require_cosine(model, "the audit")
     texts = [text for one in minimal for text in (one.one, one.other)]
     progress.say(f"drawing {len(texts)} texts, {noises} images each")
     made = generate_all(generator, texts, noises=noises, seed=seed, lang=lang)

@@ -8,7 +8,7 @@ from diptych.inspection.sheet import SheetRow, SheetTile, draw_sheet
 from diptych.library.rendering import png
 
 from . import html_page
-from .audit import Audit, Shown
+from .audit import HEADS, Audit, Shown
 
 _EACH = 6  # pairs shown of those that survived least, and of those that survived best
 _IN_SHEET = 3
@@ -16,27 +16,14 @@ _IN_SHEET = 3
 
 def audit_html(audit: Audit) -> str:
     """The table, and for each attribute the pairs that failed worst and those that went best."""
-    rows, notes = [], []
-    for one in audit.attributes:
-        bounds = one.generated.interval
-        rows.append(
-            [
-                one.name,
-                str(one.pairs),
-                f"{100 * one.generated.value:.1f}",
-                f"{100 * bounds.low:.1f} to {100 * bounds.high:.1f}" if bounds else "",
-                f"{100 * one.real.value:.1f}" if one.real else "",
-                f"{one.margin:+.3f}",
-            ]
-        )
-        notes.append(f"the two texts are {one.texts_apart:.2f} alike (cosine)")
-    heads = ("attribute", "pairs", "survived %", "95%", "real images %", "margin")
+    rows = [one.cells for one in audit.attributes]
+    notes = [f"the two texts are {one.texts_apart:.2f} alike (cosine)" for one in audit.attributes]
     rule = (
         "Of two texts that differ in one attribute both are drawn. It survived in an image that the model finds "
         "nearer to its own text than to the changed one; chance is 50 %, a tie is a miss. Real images answer the "
         "same question where the pairs come from a data set: the most to expect of this judge."
     )
-    sections = [("What survives", html_page.paragraph(rule, "quiet") + html_page.table(heads, rows, notes))]
+    sections = [("What survives", html_page.paragraph(rule, "quiet") + html_page.table(HEADS, rows, notes))]
     for one in audit.attributes:
         ordered = _ordered(audit, one.name)
         worst = ordered[:_EACH]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,12 +16,15 @@ from diptych.core.registry import Part, build, has, register
 from diptych.core.shapes import Float32, UInt8
 from diptych.data.images import prepare
 from diptych.encoders import image_tower
+from diptych.encoders.image.imagenet_classes import ImageNetClasses, last_means
 from diptych.evaluation.generative import MapShape
-from diptych.models import load
+from diptych.models import DualEncoder, load
 
 DEFAULT = "efficientnet-lite0"
 BUNDLED = "base"  # the same network without its classifier, as the model base holds it: no PyTorch
 _BATCH = 32
+
+Rows = Float32[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True)
@@ -46,54 +50,49 @@ class Extractor(Protocol):
 
 
 class TowerExtractor:
-    """Any image tower, without classes."""
+    """Any image tower.
+
+    Args:
+        tower: what embeds the images.
+        name: what reports call it.
+        features: the tower's rows to features; by default the rows themselves.
+        probabilities: the tower's rows to probabilities of classes, where it is a classifier.
+    """
 
     is_inception = False
 
-    def __init__(self, tower: ImageTower, name: str) -> None:
+    def __init__(
+        self,
+        tower: ImageTower,
+        name: str,
+        features: Callable[[Rows], Rows] = lambda rows: rows,
+        probabilities: Callable[[Rows], Rows | None] = lambda rows: None,
+    ) -> None:
         if tower.dim > 1 << 14:
             raise ConfigError(f"the tower {name} gives {tower.dim} features; choose one with fewer than 16,384")
-        self._tower = tower
         self.name = name
+        self._tower, self._features, self._probabilities = tower, features, probabilities
 
     def extract(
         self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
     ) -> Features:
-        """The tower's features."""
-        return Features(embed(self._tower, images, progress, label))
+        """Features, and probabilities where there are any."""
+        rows = embed(self._tower.embed, self._tower, images, progress, label)
+        return Features(self._features(rows), self._probabilities(rows))
 
 
 @register.extractor("efficientnet-lite0", "1,280 ImageNet features and its 1,000 classes")
-class EfficientNetExtractor(TowerExtractor):
+def efficientnet_extractor() -> TowerExtractor:
     """The last features of EfficientNet-Lite0, and its classes."""
-
-    def __init__(self) -> None:
-        super().__init__(image_tower(DEFAULT), "EfficientNet-Lite0 (ImageNet)")
-
-    def extract(
-        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
-    ) -> Features:
-        """Features and probabilities."""
-        from diptych.encoders.image.imagenet_classes import ImageNetClasses, last_means
-
-        rows = embed(self._tower, images, progress, label)
-        return Features(last_means(rows), ImageNetClasses().probabilities(rows))
+    classes = ImageNetClasses()
+    return TowerExtractor(image_tower(DEFAULT), "EfficientNet-Lite0 (ImageNet)", last_means, classes.probabilities)
 
 
 @register.extractor("base", "nearly the same features, without PyTorch and without classes")
-class BundledExtractor(TowerExtractor):
+def bundled_extractor() -> TowerExtractor:
     """The last features of the image tower that the model base holds."""
-
-    def __init__(self) -> None:
-        super().__init__(load("base").image_tower, "EfficientNet-Lite0 (ImageNet) as the model base holds it")
-
-    def extract(
-        self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
-    ) -> Features:
-        """Features alone."""
-        from diptych.encoders.image.imagenet_classes import last_means
-
-        return Features(last_means(embed(self._tower, images, progress, label)))
+    name = "EfficientNet-Lite0 (ImageNet) as the model base holds it"
+    return TowerExtractor(load("base").image_tower, name, last_means)
 
 
 @register.extractor("inception", "the network behind FID, KID and IS", arguments=("WEIGHTS",), optional=True)
@@ -146,15 +145,19 @@ class MapExtractor:
         self, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
     ) -> Float32[np.ndarray, "n f"]:
         """The maps, flattened one after the other."""
-        return embed(self._tower, images, progress, label)
+        return embed(self._tower.embed, self._tower, images, progress, label)
 
 
 def embed(
-    tower: ImageTower, images: UInt8[np.ndarray, "n h w 3"], progress: Progress = SILENT, label: str = "features"
-) -> Float32[np.ndarray, "n d"]:
-    """A tower's features of images that are in memory."""
-    rows = [np.zeros((0, tower.dim), dtype=np.float32)]
+    encode: Callable[[UInt8[np.ndarray, "b s s 3"]], Rows],
+    model: ImageTower | DualEncoder,
+    images: UInt8[np.ndarray, "n h w 3"],
+    progress: Progress = SILENT,
+    label: str = "features",
+) -> Rows:
+    """Images in memory by `encode`, a function of a tower or a model, prepared as the model asks."""
+    rows = [np.zeros((0, model.dim), dtype=np.float32)]
     for start in progress.track(range(0, len(images), _BATCH), label, -(-len(images) // _BATCH)):
-        prepared = [prepare(image, tower.preprocess) for image in images[start : start + _BATCH]]
-        rows.append(tower.embed(np.stack(prepared)))
+        prepared = [prepare(image, model.preprocess) for image in images[start : start + _BATCH]]
+        rows.append(encode(np.stack(prepared)))
     return np.concatenate(rows)

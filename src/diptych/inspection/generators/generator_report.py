@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from diptych.core.errors import DataError
+from diptych.core.markdown import table
 from diptych.evaluation.direction import Estimate
 
 FORMAT = 1
@@ -49,10 +50,17 @@ class Measure:
         """The interval as a person reads it."""
         return f"{self.printed(self.low)} to {self.printed(self.high)}" if self.low is not None else ""
 
+    @property
+    def cells(self) -> list[str]:
+        """What tables print of it beside its name, under `GeneratorReport.HEADS`."""
+        return [self.printed(self.value), self.range, self.printed(self.real), self.printed(self.chance)]
+
 
 @dataclass(frozen=True)
 class GeneratorReport:
     """Everything measured, and on what."""
+
+    HEADS: ClassVar = ("generated", "95%", "real images", "chance")
 
     generator: str
     source: str
@@ -86,19 +94,18 @@ class GeneratorReport:
 
     def to_text(self) -> str:
         """A Markdown table for a person."""
+        heads, rows = ["measure", *self.HEADS], []
+        for one in self.measures:
+            unit = " %" if one.percent else ""
+            better = " ↓" if one.lower_is_better else ""
+            rows.append([f"{one.name}{unit}{better}", *one.cells])
         lines = [
             f"{self.generator} on {self.source}{f', {self.split}' if self.split else ''}: {self.texts:,} texts "
             f"({self.lang or 'any language'}), {self.drawn}, seed {self.seed}",
             f"features: {self.extractor}; judge: {self.judge or 'none'}",
             "",
-            "| measure | generated | 95% | real images | chance |",
-            "| --- | ---: | ---: | ---: | ---: |",
+            table(heads, rows),
         ]
-        for one in self.measures:
-            unit = " %" if one.percent else ""
-            better = " ↓" if one.lower_is_better else ""
-            cells = (one.printed(one.value), one.range, one.printed(one.real), one.printed(one.chance))
-            lines.append(f"| {one.name}{unit}{better} | " + " | ".join(cells) + " |")
         lines += ["", *(f"- {remark}" for remark in self.remarks)] if self.remarks else []
         return "\n".join(lines)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -13,6 +12,7 @@ import numpy as np
 import PIL.Image
 
 from diptych.core.shapes import UInt8
+from diptych.library.rendering import png
 
 _WIDTH, _HEIGHT = 320, 150  # of a chart, in its own units
 _LEFT, _BOTTOM = 44, 18
@@ -52,7 +52,8 @@ def image_figure(
     kind = {True: "right", False: "wrong", None: ""}[verdict]
     sign = {True: "✓ ", False: "✗ ", None: ""}[verdict]
     alt = html.escape(about or caption, quote=True)
-    shown = f'<img class="pixels" src="{data_uri(pixels)}" alt="{alt}" width="{max(64, pixels.shape[1])}">'
+    data = png(PIL.Image.fromarray(np.ascontiguousarray(pixels)))
+    shown = f'<img class="pixels" src="{_png_uri(data)}" alt="{alt}" width="{max(64, pixels.shape[1])}">'
     return f'<figure class="{kind}">{shown}<figcaption>{sign}{html.escape(caption)}</figcaption></figure>'
 
 
@@ -68,17 +69,14 @@ def pairs(rows: Iterable[str]) -> str:
 
 def png_figure(data: bytes, caption: str) -> str:
     """A PNG file as it is, at its own size."""
-    encoded = base64.b64encode(data).decode("ascii")
     text = html.escape(caption, quote=True)
-    shown = f'<img src="data:image/png;base64,{encoded}" alt="{text}">'
+    shown = f'<img src="{_png_uri(data)}" alt="{text}">'
     return f'<figure class="sheet">{shown}<figcaption>{text}</figcaption></figure>'
 
 
-def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
-    """A PNG of the pixels inside the page."""
-    stream = io.BytesIO()
-    PIL.Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+def _png_uri(data: bytes) -> str:
+    """A PNG inside the page."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def charts(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], axis: str) -> str:

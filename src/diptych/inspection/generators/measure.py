@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, DataError
+from diptych.core.errors import DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import UInt8
 from diptych.core.types import Pair
 from diptych.evaluation.generative import Detector
-from diptych.models import DualEncoder
+from diptych.models import DualEncoder, require_cosine
 
 from . import set_measures, text_measures
 from .copies import Copies, copies
@@ -84,8 +84,8 @@ def measure_generated(
 
     Raises DataError when there are too few texts or readable images, ConfigError for a judge of another similarity.
     """
-    if tools.judge is not None and tools.judge.compares_by != "cosine":
-        raise ConfigError(f"the judge {tools.judge.name} compares by {tools.judge.compares_by}; expected the cosine")
+    if tools.judge is not None:
+        require_cosine(tools.judge, "measuring generated images")
     prompts = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")

@@ -8,22 +8,21 @@ from functools import cached_property
 
 import numpy as np
 
+from diptych.core.config import check_least
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import Progress
 from diptych.core.shapes import Float32, Int64, Shaped, UInt8
 from diptych.core.types import Pair
-from diptych.data.images import prepare
 from diptych.evaluation.direction import Estimate
 from diptych.evaluation.generative import POOL, estimate_of_mean
 from diptych.models import DualEncoder
 
-from .extractors import Extractor, Features
+from .extractors import Extractor, Features, Rows, embed
 from .generator import Generator
 from .prompts import Prompt, RealImages
 
 MOST = 100_000  # images of a set
 _HELD = 2 << 30  # bytes of real images that are held in memory, unless the generated ones take more
-_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,7 @@ class MeasureSettings:
     """Resamples behind the intervals of means."""
 
     def __post_init__(self) -> None:
-        for name, low in (("texts", 4), ("noises", 1), ("pool", 2), ("neighbours", 1), ("bootstrap", 0)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, found {getattr(self, name)}")
+        check_least(self, texts=4, noises=1, pool=2, neighbours=1, bootstrap=0)
         if self.texts * self.noises > MOST:
             raise ConfigError(f"{self.texts} texts of {self.noises} images are more than {MOST:,}; ask for fewer")
 
@@ -102,6 +99,11 @@ class Measurement:
             return None
         return self.extractor.extract(self.training.pixels, self.progress, "features of training images")
 
+    @property
+    def compared(self) -> tuple[Rows, Rows, Rows | None]:
+        """Features of the real images, of the generated ones, and of another real set where there is one."""
+        return self.real_features.features, self.generated_features.features, self.another_real_set
+
     @cached_property
     def another_real_set(self) -> Float32[np.ndarray, "k d"] | None:
         """Features of training images, as many as were generated where there are: what real images would get."""
@@ -135,8 +137,4 @@ def pairs_of(prompts: Sequence[Prompt]) -> Int64[np.ndarray, " n"]:
 
 def embed_images_in_memory(judge: DualEncoder, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
     """A model's embeddings of images that are in memory."""
-    rows = [np.zeros((0, judge.dim), dtype=np.float32)]
-    for start in range(0, len(images), _BATCH):
-        prepared = [prepare(image, judge.preprocess) for image in images[start : start + _BATCH]]
-        rows.append(judge.encode_pixels(np.stack(prepared)))
-    return np.concatenate(rows)
+    return embed(judge.encode_pixels, judge, images)

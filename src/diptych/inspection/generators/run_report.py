@@ -118,27 +118,19 @@ def _samples(grids: Sequence[tuple[int, Path]]) -> str:
 
 
 def _measures(report: GeneratorReport) -> str:
-    heads = ("measure", "generated", "95%", "real images", "chance")
-    rows, notes = [], []
+    rows = []
     for one in report.measures:
         unit = " (%)" if one.percent else ""
         better = ", lower is better" if one.lower_is_better else ""
-        rows.append(
-            [
-                f"{one.name}{unit}{better}",
-                one.printed(one.value),
-                one.range,
-                one.printed(one.real),
-                one.printed(one.chance),
-            ]
-        )
-        notes.append(one.rule)
+        rows.append([f"{one.name}{unit}{better}", *one.cells])
     lead = (
         f"{report.texts:,} texts, {report.drawn}, seed {report.seed}. "
         f"Features: {report.extractor}. Judge: {report.judge or 'none'}. The column of real images says what real "
         "images get by the same rule; for distances, another real set."
     )
-    return html_page.paragraph(lead, "quiet") + html_page.table(heads, rows, notes)
+    return html_page.paragraph(lead, "quiet") + html_page.table(
+        ("measure", *report.HEADS), rows, [one.rule for one in report.measures]
+    )
 
 
 def _objects(report: GeneratorReport) -> str:
@@ -182,7 +174,7 @@ def _figures(drawn: DrawnImages, places: np.ndarray) -> str:
 
 
 def _nearest(drawn: DrawnImages) -> str:
-    """The generated images that are nearest to a training image, beside it: would be copies if any were."""
+    """The generated images that are nearest to a training image, beside it; copies would come first."""
     by_features, by_pixels = drawn.copied.by_features, drawn.copied.by_pixels
     if drawn.training is None or by_features is None or by_pixels is None:
         return ""

@@ -19,11 +19,7 @@ from .measurement import Measurement
 
 def distances(measurement: Measurement) -> list[Measure]:
     """Fréchet and kernel distance."""
-    real, made, other = (
-        measurement.real_features.features,
-        measurement.generated_features.features,
-        measurement.another_real_set,
-    )
+    real, made, other = measurement.compared
     where = "" if measurement.extractor.is_inception else f", {measurement.extractor.name}"
 
     def frechet(texts: Int64[np.ndarray, " k"]) -> float:
@@ -57,11 +53,7 @@ def distances(measurement: Measurement) -> list[Measure]:
 def coverage(measurement: Measurement) -> list[Measure]:
     """Precision and recall."""
     k = measurement.settings.neighbours
-    real, made, other = (
-        measurement.real_features.features,
-        measurement.generated_features.features,
-        measurement.another_real_set,
-    )
+    real, made, other = measurement.compared
     if min(len(real), len(made)) <= k:
         return []
     found = precision_recall(real, made, k)

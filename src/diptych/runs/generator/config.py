@@ -1,4 +1,4 @@
-"""What a generator's config says; TOML twins in configs/synthesis/."""
+"""Settings of a generator's training; in TOML they stand in configs/synthesis/."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from diptych.core.config import Part
+from diptych.core.config import Part, check_least
 from diptych.core.errors import ConfigError
 from diptych.runs.config import DataConfig, TrainConfig
 from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR
@@ -24,8 +24,7 @@ class TextSettings:
     max_words: int = 12  # of a text; the sentence vector reads the whole text. X-MRS reads no words
 
     def __post_init__(self) -> None:
-        if self.max_words < 1:
-            raise ConfigError(f"max_words must be at least 1, found {self.max_words}")
+        check_least(self, max_words=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +54,7 @@ class GeneratorConfig(TrainConfig):
         self.refuse_unused("a generator")
         check_size(self.size)
         check_augmentations(self.augment)
-        for name in ("steps", "discriminator_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
+        check_least(self, steps=1, discriminator_steps=1)
         if not 0 < self.discriminator_rate < math.inf:
             raise ConfigError(f"discriminator_rate must be above 0, found {self.discriminator_rate}")
         if self.training.accumulate != 1 or self.training.chunk:

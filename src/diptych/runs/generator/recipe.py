@@ -92,17 +92,14 @@ def build(config: GeneratorConfig, features: int, classes: int = 0, frozen: nn.M
 
 def _losses(
     config: GeneratorConfig, networks: TwoNetworks, tower: TextTower, frozen: nn.Module
-) -> tuple[AdversarialLosses, list[nn.Module]]:
+) -> tuple[AdversarialLosses[Any], list[nn.Module]]:
     """The losses of the design, and the frozen networks that they need."""
     both = networks.generator, networks.discriminator
     if config.x_mrs:
         if not isinstance(tower, EncoderTexts):
             raise ConfigError(f"X-MRS is conditioned on a dual encoder's space, found {config.text_part.name!r}")
         encoder = FrozenImageEncoder(tower.encoder, config.x_mrs.encoder_size)
-        return XMrsLosses(*both, config.x_mrs, encoder, config.augment), [
-            frozen,
-            encoder,
-        ]
+        return XMrsLosses(*both, config.x_mrs, encoder, config.augment), [frozen, encoder]
     settings = config.xmc or XmcSettings()
     return XmcLosses(*both, settings, frozen, config.augment), [frozen]
 
@@ -220,7 +217,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         scores = {key: value for key, value in best.items() if key.startswith(("R@", "score"))}
         return Fitted(scores, (result,), trainer.fabric.is_global_zero)
 
-    def _objective(self, losses: AdversarialLosses, device: Callable[[], torch.device]) -> AdversarialObjective:
+    def _objective(self, losses: AdversarialLosses[Any], device: Callable[[], torch.device]) -> AdversarialObjective:
         """With batches from the memory of the GPU where all pairs fit into it, otherwise read one by one."""
         config, networks = self.config, self.networks
         hold = config.replay and _fits(self.pairs, self.place.device)
