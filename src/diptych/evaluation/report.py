@@ -169,7 +169,8 @@ def _facts(report: Report) -> str:
     protocol = evaluation.protocol
     seed = f", seed {evaluation.seed}" if protocol.random else ""
     lines = [
-        f"- Model: {cell(report.model)} (fingerprint `{report.model_fingerprint}`)",
+        f"- Model: {cell(report.model)}"
+        + (f" (fingerprint `{report.model_fingerprint}`)" if report.model_fingerprint else ""),
         f"- Split: {cell(report.split or 'everything')}"
         + (f"; only texts in {', '.join(report.languages_asked)}" if report.languages_asked else ""),
         f"- Protocol: **{protocol.name}** ({protocol.description}{seed})",

@@ -8,7 +8,7 @@ from typing import Any
 from diptych.evaluation.compare import Comparison, is_percent
 from diptych.evaluation.comparison_page import SIGNIFICANT, sections
 
-from .figures import COLOURS, figure, png_of, without_frame
+from .figures import COLOURS, INK, figure, png_of, without_frame
 
 _PLOTTED = ("R@1", "R@5", "R@10")
 
@@ -41,7 +41,7 @@ def _draw_panel(axis: Any, comparison: Comparison, title: str, names: Sequence[s
             x, value = at - 0.4 + width * (place + 0.5), scale * cell.value
             away = [[max(0.0, value - scale * cell.interval.low)], [max(0.0, scale * cell.interval.high - value)]]
             axis.bar(x, value, 0.92 * width, color=COLOURS[place % len(COLOURS)], label=run if at == 0 else None)
-            axis.errorbar(x, value, yerr=away, color="#16181d", linewidth=1, capsize=2)
+            axis.errorbar(x, value, yerr=away, color=INK, linewidth=1, capsize=2)
             if cell.difference is not None and cell.difference.p_value < SIGNIFICANT:
                 top = scale * cell.interval.high
                 axis.annotate("*", (x, top), textcoords="offset points", xytext=(0, 1), ha="center", fontsize=12)

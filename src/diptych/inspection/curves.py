@@ -11,9 +11,9 @@ from diptych.core.shapes import Float
 from diptych.evaluation.calibration import Curve
 from diptych.evaluation.reliability import Bin
 
-from .figures import COLOURS, FAINT, figure, png_of, without_frame
+from .figures import COLOURS, FAINT, INK, figure, png_of, without_frame
 
-_GIVEN, _WRONG, _LINE = COLOURS[0], COLOURS[1], "#16181d"
+_GIVEN, _WRONG = COLOURS[:2]
 
 
 def draw_filter(
@@ -30,12 +30,12 @@ def draw_filter(
     at = max(0, int(np.searchsorted(-curve.thresholds, -threshold, side="right")) - 1)
     roc.plot(np.r_[0, curve.fallout, 1], np.r_[0, curve.recall, 1], color=_GIVEN)
     roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
-    roc.plot(curve.fallout[at], curve.recall[at], "o", color=_LINE, label="threshold")
+    roc.plot(curve.fallout[at], curve.recall[at], "o", color=INK, label="threshold")
     roc.set(xlabel="share of wrong pairs kept", ylabel="share of right pairs kept", xlim=(-0.01, 1), ylim=(0, 1.02))
     roc.set_title(f"ROC, AUC {curve.auc:.3f}", loc="left", fontsize=11)
     roc.legend(frameon=False, loc="lower right")
     precision.plot(curve.recall, curve.precision, color=_GIVEN)
-    precision.plot(curve.recall[at], curve.precision[at], "o", color=_LINE)
+    precision.plot(curve.recall[at], curve.precision[at], "o", color=INK)
     least = max(0.0, min(0.98, float(curve.precision.min())) - 0.03)
     precision.set(
         xlabel="share of right pairs kept", ylabel="right among the kept", xlim=(0, 1.01), ylim=(least, 1.005)
@@ -52,7 +52,7 @@ def _scores(axis: Any, given: Float[np.ndarray, " a"], wrong: Float[np.ndarray, 
     bins = np.linspace(min(given.min(), wrong.min()), max(given.max(), wrong.max()), 60)
     for values, colour, label in ((wrong, _WRONG, "shuffled"), (given, _GIVEN, "as given")):
         axis.hist(values, bins, density=True, color=colour, alpha=0.55, label=label)
-    axis.axvline(threshold, color=_LINE, linewidth=1.2)
+    axis.axvline(threshold, color=INK, linewidth=1.2)
     axis.annotate(
         "keep →",
         (threshold, 0.97),

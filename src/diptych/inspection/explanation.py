@@ -12,10 +12,11 @@ from PIL import ImageDraw
 from diptych.core.shapes import Float32, UInt8
 from diptych.library.rendering import fitted, font_for, png
 
+from .figures import FAINT, INK
 from .occlusion import Explanation
 
 _FOR, _AGAINST = (232, 89, 12), (37, 99, 235)  # what speaks for the match, and against it
-_PAPER, _INK, _FAINT = "#ffffff", "#16181d", "#6b7280"
+_PAPER = "#ffffff"
 _MARGIN, _GAP, _LARGE, _SMALL = 28, 20, 380, 150  # pixels
 _SHOWN_WORDS, _WORTH_SHOWING = 5, 0.1  # at most; share of the strongest word's drop
 _STRONGEST = 0.78  # opacity of the strongest region
@@ -32,9 +33,9 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     canvas = PIL.Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(canvas)
     head = title or "Why they match"
-    _write(draw, (_MARGIN, _MARGIN), fitted(head, font_for(head, 20), width - 200), 20, _INK)
+    _write(draw, (_MARGIN, _MARGIN), fitted(head, font_for(head, 20), width - 200), 20, INK)
     score = f"cosine {explanation.score:.3f}"
-    _write(draw, (width - _MARGIN - int(font_for(score, 15).getlength(score)), _MARGIN + 3), score, 15, _FAINT)
+    _write(draw, (width - _MARGIN - int(font_for(score, 15).getlength(score)), _MARGIN + 3), score, 15, FAINT)
     canvas.paste(_image(explanation.pixels, _LARGE), (_MARGIN, _MARGIN + 44))
     canvas.paste(shaded(explanation.pixels, explanation.regions, _LARGE), (_MARGIN + _LARGE + _GAP, _MARGIN + 44))
     _draw_words(draw, explanation, lines, text_top)
@@ -43,8 +44,8 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
         x = _MARGIN + place * (_SMALL + 9)
         canvas.paste(shaded(explanation.pixels, explanation.word_regions[at], _SMALL), (x, small_top + 24))
         word = explanation.words[at]
-        _write(draw, (x, small_top), fitted(word, font_for(word, 14), _SMALL), 14, _INK)
-        _write(draw, (x, small_top + 28 + _SMALL), f"{explanation.word_drops[at]:+.3f}", 13, _FAINT)
+        _write(draw, (x, small_top), fitted(word, font_for(word, 14), _SMALL), 14, INK)
+        _write(draw, (x, small_top + 28 + _SMALL), f"{explanation.word_drops[at]:+.3f}", 13, FAINT)
     return png(canvas)
 
 
@@ -97,18 +98,18 @@ def _draw_words(draw: ImageDraw.ImageDraw, explanation: Explanation, lines: Any,
             left, y = _MARGIN + x, top + 40 * number
             box = (left, y, left + int(font.getlength(word)) + 12, y + 32)
             draw.rounded_rectangle(box, radius=6, fill=colour)
-            draw.text((left + 6, y + 5), word, font=font, fill=_INK)
+            draw.text((left + 6, y + 5), word, font=font, fill=INK)
 
 
 def _draw_key(draw: ImageDraw.ImageDraw, y: int, *, words: bool) -> None:
     x = _MARGIN
     for colour, text in ((_FOR, "speaks for the match"), (_AGAINST, "against it")):
         draw.rounded_rectangle((x, y + 3, x + 12, y + 15), radius=3, fill=colour)
-        _write(draw, (x + 18, y), text, 13, _FAINT)
+        _write(draw, (x + 18, y), text, 13, FAINT)
         x += 18 + int(font_for(text, 13).getlength(text)) + 20
     if words:
         note = "Below: the regions that count for each word, and what the cosine loses without it."
-        _write(draw, (_MARGIN, y + 22), note, 13, _FAINT)
+        _write(draw, (_MARGIN, y + 22), note, 13, FAINT)
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int, colour: str) -> None:

@@ -19,6 +19,7 @@ from diptych.evaluation.nearest import k_nearest
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
 from diptych.evaluation.report import ARROWS
+from diptych.inspection.figures import FAINT, INK
 from diptych.inspection.measure import DirectionVectors, Measured
 from diptych.library.rendering import fitted, font_for, png, wrapped
 
@@ -28,7 +29,7 @@ Image = UInt8[np.ndarray, "h w 3"]
 _TILE, _GAP, _MARGIN, _FRAME = 168, 14, 28, 6  # pixels
 _NOTE, _HEAD = 24, 56
 _LINES = 8  # of a text, 18 pixels each
-_PAPER, _PLAIN, _INK, _FAINT = "#ffffff", "#f1f2f4", "#16181d", "#6b7280"
+_PAPER, _PLAIN = "#ffffff", "#f1f2f4"
 _RIGHT, _WRONG = "#16a34a", "#d1d5db"
 
 
@@ -145,7 +146,7 @@ def draw_sheet(sections: Sequence[tuple[str, Sequence[SheetRow]]]) -> PIL.Image.
     y = _MARGIN
     for title, rows in sections:
         font = font_for(title, 20)
-        draw.text((_MARGIN, y), fitted(title, font, width - 2 * _MARGIN), font=font, fill=_INK)
+        draw.text((_MARGIN, y), fitted(title, font, width - 2 * _MARGIN), font=font, fill=INK)
         y += _HEAD - 12
         for row in rows:
             _draw_tile(sheet, draw, row.query, _MARGIN, y)
@@ -171,10 +172,10 @@ def _draw_tile(sheet: PIL.Image.Image, draw: ImageDraw.ImageDraw, tile: SheetTil
         draw.rounded_rectangle(box, radius=8, outline=colour, width=_FRAME if tile.right else 2)
     note = f"✓ {tile.note}" if tile.right else tile.note
     font = font_for(note, 13)
-    draw.text((x + 2, y + _TILE + 4), fitted(note, font, _TILE - 4), font=font, fill=_RIGHT if tile.right else _FAINT)
+    draw.text((x + 2, y + _TILE + 4), fitted(note, font, _TILE - 4), font=font, fill=_RIGHT if tile.right else FAINT)
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int) -> None:
     font = font_for(text, 14)
     for number, line in enumerate(wrapped(text, font, width, _LINES)):
-        draw.text((x, y + 18 * number), line, font=font, fill=_INK)
+        draw.text((x, y + 18 * number), line, font=font, fill=INK)

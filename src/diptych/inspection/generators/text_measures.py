@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from diptych.core.shapes import Bool, Float32
+from diptych.core.shapes import Bool, Float32, Int64
 from diptych.evaluation.generative import (
     Detector,
     GeneratedImageRetrieval,
@@ -53,10 +53,12 @@ class JudgeMeasures:
     def first_images(self) -> Verdicts:
         """What the judge says of each text's first image."""
         first = self.made[:: self.measurement.made.shape[1]]
-        pools = draw_pools(
-            [one.text.value for one in self.measurement.prompts], self.measurement.settings.pool, self.measurement.seed
-        )
+        pools = self._pools(self.measurement.prompts)
         return Verdicts(np.einsum("nd,nd->n", first, self.texts), r_precision(first, self.texts, pools) > 0)
+
+    def _pools(self, prompts: Sequence[Prompt]) -> Int64[np.ndarray, "n wrong"]:
+        measurement = self.measurement
+        return draw_pools([one.text.value for one in prompts], measurement.settings.pool, measurement.seed)
 
     def r_precision(self) -> list[Measure]:
         """R-precision of the measurement's texts, and of the other languages'."""
@@ -81,7 +83,7 @@ class JudgeMeasures:
         key: str,
         label: str,
     ) -> Measure:
-        pools = draw_pools([one.text.value for one in prompts], self.measurement.settings.pool, self.measurement.seed)
+        pools = self._pools(prompts)
         own = np.repeat(np.arange(len(prompts)), len(made) // len(prompts))
         pairs = pairs_of(prompts)
         real = self.measurement.real_of(pairs)
