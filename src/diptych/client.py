@@ -1,4 +1,4 @@
-"""A client of `diptych serve`: the same calls, waiting (`Client`) or not (`AsyncClient`), with the library's own `Hit`.
+"""A client of `diptych serve`: the same calls, blocking (`Client`) or async (`AsyncClient`), with the library's `Hit`.
 
     with Client("http://127.0.0.1:8000") as client:
         for hit in client.search("images", "a dog in the snow", k=5).hits:
@@ -238,7 +238,7 @@ class _Tries:
         raise ServerError(0, "unanswered", f"the server did not answer ({what})", hint) from answer
 
 
-# -- the calls: each is described here once; `Client` waits for its answer, `AsyncClient` awaits it -------------------
+# -- the calls: each is written once here; `Client` blocks, `AsyncClient` awaits -------------------
 
 
 def _libraries() -> _Call[tuple[LibraryInfo, ...]]:
@@ -475,7 +475,7 @@ def _awaited(build: Callable[P, _Call[T]]) -> Callable[Concatenate[AsyncClient, 
 
 
 class Client:
-    """Waits for each answer. Use it in a `with` block, or call `close`."""
+    """Blocks until each answer is there. Use it in a `with` block, or call `close`."""
 
     def __init__(
         self,

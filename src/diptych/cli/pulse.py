@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: a line now and then, so that a file or a pipe is never silent for long."""
+"""Progress where there is no terminal: a line every 20 seconds, in a log file or a pipe too."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Counted:
 
 
 class Pulse:
-    """Says on stderr how far a command is, whenever nothing was said for a while.
+    """Prints on stderr how far a command is, whenever no line was printed for a while.
 
-    A thread of its own does, so that a single long step is no silence either. It runs from `start` to `stop`.
+    It has its own thread, so that lines come during a single long step too. It runs from `start` to `stop`.
     """
 
     def __init__(self, every: float = EVERY) -> None:
@@ -48,7 +48,7 @@ class Pulse:
         self._begun = self._last = time.monotonic()
 
     def start(self) -> None:
-        """Begin, unless it has."""
+        """Start the thread, unless it runs already."""
         if self._thread is None:
             self._begun = self._last = time.monotonic()
             self._over.clear()

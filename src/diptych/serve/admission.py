@@ -1,7 +1,7 @@
-"""How many requests are worked on, in all and for each client: there is room for one more, or there is not.
+"""Limits how many requests are worked on, in all and for each client.
 
-What needs no token (health, the page, its session) has a budget of its own, so that a flood of it takes no place
-from a search.
+Requests that need no token (health, the page, its session) have their own budget, so that a flood of them takes no
+place from searches.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Budget:
     def refusal(self, client: str) -> ServeError | None:
         if self.taken >= self._most:
             self._metrics.rejected.labels(f"{self._kind}in_flight").inc()
-            return errors.overloaded("the server has as much to do as it can hold")
+            return errors.overloaded("the server has no room for more requests")
         if self._clients[client] >= self._per_client:
             self._metrics.rejected.labels(f"{self._kind}per_client").inc()
             return errors.overloaded("too many requests of this client are under way", 429, "too_many_requests")

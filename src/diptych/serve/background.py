@@ -1,4 +1,4 @@
-"""Work that nobody waits for, one piece after another; what waits is bounded, and what is left undone is said."""
+"""Work after the answer, one task at a time. The queue is bounded; tasks that were not done are counted in the log."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from collections.abc import Awaitable, Callable
 
 from .errors import ServeError, log
 
-_MOST = 10_000  # pieces that wait
-_PAUSE = 1.0  # seconds, when the server has too much to do for a piece
+_MOST = 10_000  # tasks that wait
+_PAUSE = 1.0  # seconds before a task is tried again that the server had no room for
 
-Piece = Callable[[], Awaitable[None]]
+Work = Callable[[], Awaitable[None]]
 
 
 class Background:
-    """`background.put(piece)` is done when there is time for it. `undone` says in the log what is missing then."""
+    """`background.put(work)` queues a task. `undone` is the log's line for each task that was not done."""
 
     def __init__(self, undone: str) -> None:
         self._undone, self._lost = undone, 0
-        self._waiting: deque[Piece] = deque()
+        self._waiting: deque[Work] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
-    def put(self, piece: Piece) -> None:
-        """Do it later; when too many wait, it is counted as undone."""
+    def put(self, work: Work) -> None:
+        """Queue a task; when too many wait, it is counted as not done."""
         if len(self._waiting) >= _MOST or self._closing.is_set():
             self._lost += 1
             return
-        self._waiting.append(piece)
+        self._waiting.append(work)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="background")
 
     async def close(self) -> None:
-        """Finish the piece at hand, and say how many are left."""
+        """Finish the current task; the log says how many were not done."""
         self._closing.set()
         if self._task is not None:
             await self._task

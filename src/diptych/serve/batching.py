@@ -1,7 +1,7 @@
 """Dynamic batching: inputs that arrive together are embedded together, in one worker thread.
 
-The first input of a batch waits at most `max_wait` seconds for company; while a batch is being worked
-on, the next one gathers, so that under load batches fill by themselves.
+The first input of a batch waits at most `max_wait` seconds for others to join it. While a batch is being embedded, the
+next one gathers, so that under load batches are full without waiting.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class _Waiting(Generic[T, U]):
 class Batcher(Generic[T, U]):
     """`await batcher.submit(item)` gives what `work([..., item, ...])` returns for it.
 
-    A batch that fails is tried again one by one, so that a bad input harms only itself. Inputs whose
-    request has gone are dropped unworked. `submit` raises ServeError(503) when `queue` inputs wait.
+    A batch that fails is tried again one by one, so that a bad input harms only itself. An
+    input whose request was cancelled is dropped. `submit` raises ServeError(503) when `queue` inputs wait.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Batcher(Generic[T, U]):
         self._pool.shutdown(wait=True)
 
     def _start(self) -> None:
-        """The gathering task; a new one if it was ever to die."""
+        """Start the task that gathers batches, unless it runs already."""
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"batch-{self._name}")
 

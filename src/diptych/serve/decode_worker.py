@@ -1,8 +1,8 @@
-"""The process that decodes strangers' images: `python -m diptych.serve.decode_worker`.
+"""The process that decodes images from clients: `python -m diptych.serve.decode_worker`.
 
-It reads requests from stdin and writes answers to stdout, one after another. The system bounds its
-memory, its processor time for each image, and forbids it to write files. If it dies, only the
-image at hand is lost: `decoding.DecoderPool` starts another one.
+It reads requests from stdin and writes answers to stdout, one after another. The operating system limits its memory
+and its processor time for each image, and forbids it to write files. If it dies, only the current image fails:
+`decoding.DecoderPool` starts another process.
 
     request:  header length (4 bytes, big-endian) · JSON header · encoded image
     answer:   header length · JSON header · pixels of the model (size x size x 3) · JPEG thumbnail

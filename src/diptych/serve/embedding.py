@@ -17,7 +17,7 @@ from .metrics import Metrics
 from .settings import Pressure
 
 _IMAGES = 4  # at once: more are no faster on a CPU, and ONNX Runtime keeps the memory of its largest batch for good
-_REMEMBERED = 512  # vectors of the latest texts: who types a query asks for many of them twice
+_REMEMBERED = 512  # vectors of the latest texts: a query that is typed is sent several times on the way
 
 Vector = Float32[np.ndarray, "d"]
 

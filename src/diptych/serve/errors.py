@@ -44,7 +44,7 @@ class ServeError(DiptychError):
 
 
 def overloaded(what: str, status: int = 503, code: str = "overloaded") -> ServeError:
-    """The answer to what cannot be taken on now."""
+    """The answer when the server has no room for more work."""
     return ServeError(status, code, what, "Wait as Retry-After says, then send it again.", RETRY_SECONDS)
 
 
@@ -73,7 +73,7 @@ def no_model(task: str) -> ServeError:
 
 
 def full_disk() -> ServeError:
-    """The answer to a write for which there is no room."""
+    """The answer to a write when the disk is full."""
     return ServeError(
         507, "disk_full", "the server's disk is full, so this was not stored; everything acknowledged before is",
         "Searching goes on. Make room on the server's disk, then send it again.",

@@ -1,7 +1,7 @@
-"""Fetching an image by its address: off unless the server was started with it, and then only carefully.
+"""Fetching an image by its URL: off unless the server was started with --fetch-urls.
 
-https only; the address that a name resolves to is checked and is the one that is connected to (so a
-name cannot change its mind in between); every redirect is checked again; size and time are bounded.
+https only. The address that a name resolves to is checked, and the connection goes to this very address, so that the
+name cannot resolve to another one in between. Every redirect is checked again; size and time are bounded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gate in front of the application: who may ask, how much at once, how large, how slow.
+"""The checks in front of the application: host, origin, token, number of requests, size and speed of the body.
 
     host and origin → token → room for one more → body limits and deadlines → application
                                                                                → headers of every answer

@@ -1,4 +1,4 @@
-"""Whether the models can embed: tried for real, at most once a second however many ask."""
+"""Whether the models can embed: a text is embedded, at most once a second for any number of requests."""
 
 from __future__ import annotations
 

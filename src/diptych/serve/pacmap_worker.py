@@ -8,11 +8,11 @@ import threading
 
 import numpy as np
 
-LOW_PRIORITY = 10  # behind searches, but not for ever
+LOW_PRIORITY = 10  # searches come first; it still gets some processor time
 
 
 def _end_with_parent() -> None:
-    """The server holds the other end of stdin for as long as it lives, however it ends."""
+    """End this process when the server has ended: the server holds the other end of stdin open until then."""
     while os.read(0, 1):  # not by way of sys.stdin, whose lock would be in the way at the end
         pass
     os._exit(1)

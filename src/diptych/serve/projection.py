@@ -1,4 +1,4 @@
-"""The embedding map: every image a point in the plane, so that like lies near like.
+"""The embedding map: every image a point in the plane, similar images near each other.
 
 PCA is there at once; PaCMAP (the `[map]` extra), which keeps neighbourhoods together, takes its place
 when it has been computed in the background. Both are kept in Diptych's cache, for the newest version of each library.

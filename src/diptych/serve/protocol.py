@@ -1,4 +1,4 @@
-"""Clients that dawdle: deadlines for headers and for taking an answer, a limit for headers and for connections.
+"""Slow clients: deadlines for headers and for taking an answer, limits for headers and for connections.
 
 Uvicorn has none of these. This is its httptools protocol with four timers and counters around it.
 """

@@ -1,4 +1,4 @@
-"""Who asks, behind proxies: `X-Forwarded-For` is believed only where a proxy that was named wrote it."""
+"""The client's address behind proxies: `X-Forwarded-For` counts only where a trusted proxy wrote it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]  # names in small letters
 
 
 class Proxies:
-    """Addresses and networks whose word is believed. Raises ConfigError for one that is none."""
+    """The addresses and networks of trusted proxies. Raises ConfigError for a text that is neither."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         try:

@@ -200,7 +200,7 @@ class Patch(Request):
 
 
 class DeleteByFilter(Request):
-    """Which images to forget. At least one condition is needed."""
+    """Which images to delete. At least one condition is needed."""
 
     filter: list[Condition] = Field(default_factory=list, max_length=16)
     where: str | None = Field(default=None, max_length=1_000)

@@ -1,4 +1,4 @@
-"""How the service runs: limits, deadlines, and who may talk to it. Unsafe settings are refused."""
+"""How the service runs: limits, deadlines, and which clients it accepts. Unsafe settings are refused."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Pressure:
     open_body_deadline: float = 5.0  # for the whole body of such a request
     connections: int = 2_000
     max_batch: int = 16  # inputs embedded at once
-    max_wait: float = 0.004  # that the first input of a batch waits for company
+    max_wait: float = 0.004  # that the first input of a batch waits for others
     queue: int = 1_024  # inputs that wait to be embedded; the next ones get 503
-    slow_queue: int = 16  # slow pieces of work (why, re-rank, caption, draw) that wait; the next ones get 503
+    slow_queue: int = 16  # slow calls (why, re-rank, caption, draw) that wait; the next ones get 503
     deadline: float = 20.0  # for a request to be answered, once its body is here
     header_deadline: float = 10.0  # from the first byte of a connection to the end of the headers
     body_deadline: float = 60.0  # for a whole body
@@ -61,7 +61,7 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """Where the service listens and whom it believes.
+    """Where the service listens, and which hosts and proxies it trusts.
 
     Anything but a loopback address needs a token of at least 128 bits. `allowed_hosts` are further
     names under which a browser may call it (IP literals are always allowed: they cannot be rebound).

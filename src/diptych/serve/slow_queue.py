@@ -1,4 +1,4 @@
-"""Slow work, one piece after the other in a thread of its own: what waits is bounded, what nobody awaits is dropped."""
+"""Slow work, one call at a time in its own thread. The queue is bounded; cancelled calls are dropped."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _REMEMBERED = 16  # results, each perhaps an image of a megabyte
 class SlowQueue:
     """`await slow_queue.run(work)` gives what `work()` returns, or raises what it raised.
 
-    Raises ServeError(503) when `pressure.slow_queue` pieces wait. A request that reaches its deadline
-    while it waits is never begun; what was begun is finished, and its result kept for whoever asks again.
+    Raises ServeError(503) when `pressure.slow_queue` calls wait. A request that reaches its deadline while it waits is
+    not begun. A call that was begun is finished, and `remembered` keeps its result for the next request.
     """
 
     def __init__(self, pressure: Pressure, metrics: Metrics) -> None:
@@ -44,7 +44,7 @@ class SlowQueue:
         """The same for work whose result depends on `key` alone: the latest results are kept."""
 
         def once() -> T:
-            if key in self._remembered:  # somebody asked for it while this one waited
+            if key in self._remembered:  # another request computed it while this one waited
                 return cast(T, self._remembered[key])
             found = work()
             self._remembered[key] = found

@@ -68,7 +68,7 @@ async def search_image(
                      **_SAYS_VERSION}},
 )  # fmt: skip
 async def map_of(served: TheLibrary, format: Annotated[str, Query(pattern="^(json|binary)$")] = "json") -> Any:
-    """A place for every image, like near like.
+    """A point for every image, similar images near each other.
 
     `format=binary`: little-endian float32 x, y, shade for each image, then 8 bytes of id for each, in
     the same order; their number is in X-Map-Count, what made them in X-Map-Method.
