@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.batched import batched
 from diptych.core.checks import several
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
@@ -132,8 +133,8 @@ class DualEncoder(LoadedModel):
         """Embeddings, L2-normalised, of one text or several."""
         all_texts = several(texts, str, "a text, or a list of texts")
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
-        chunks = [all_texts[start : start + _TEXT_BATCH] for start in range(0, len(all_texts), _TEXT_BATCH)]
-        for chunk in progress.track(chunks, "texts", total=len(chunks)):
+        chunks = batched(all_texts, _TEXT_BATCH)
+        for chunk in progress.track(chunks, "texts", total=-(-len(all_texts) // _TEXT_BATCH)):
             rows.append(self._kept(self.text_head(self.text_tower.embed(chunk))))
         return np.concatenate(rows)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from diptych.core.batched import batched
 from diptych.core.errors import DataError, ModelError, Reason
 from diptych.core.registry import register
 from diptych.data.language import THREE_LETTERS
@@ -130,8 +131,7 @@ class Seq2Seq:
             raise DataError(f"a line of {max(lengths)} tokens; the model takes {self._limit}", Reason.TOO_LARGE)
         order = sorted(range(len(lines)), key=lambda place: lengths[place])  # little padding
         done: dict[int, str] = {}
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
+        for places in batched(order, BATCH):
             found = self._generate([lines[place] for place in places], lengths[places[-1]], first_token)
             done |= dict(zip(places, found, strict=True))
         return [done[place] for place in range(len(lines))]

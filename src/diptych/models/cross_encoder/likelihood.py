@@ -76,8 +76,7 @@ def log_probabilities(
     """log p(target) of each row, in single precision. No gradients."""
     found = []
     narrow = weight.to(states.dtype)
-    for start in range(0, len(states), _ROWS):
-        part, wanted = states[start : start + _ROWS], targets[start : start + _ROWS]
+    for part, wanted in zip(torch.split(states, _ROWS), torch.split(targets, _ROWS), strict=True):
         logits = (part @ narrow.T).float() + bias
         # The right word's own logit in single precision: its rounding would otherwise add up over the text.
         right = (part.float() * weight[wanted]).sum(1) + bias[wanted]
