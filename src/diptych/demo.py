@@ -29,7 +29,7 @@ from diptych.models.card import CardText
 from diptych.models.embed import embed_pairs
 
 if TYPE_CHECKING:
-    from diptych.data.doctor import Report
+    from diptych.data.doctor import SourceReport
 
 DRAWINGS = 800  # of 1,652: what fits in a minute or so on two cores
 # chosen on a part of the training pairs: 3,808 features of some hundred images take a strong regularisation
@@ -87,7 +87,7 @@ class DemoResult:
 
     folder: Path
     pairs: int
-    checked: Report
+    checked: SourceReport
     gallery: int  # held-out images that each text was searched among
     recalls: tuple[Recall, ...]
     model: str

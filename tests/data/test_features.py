@@ -95,7 +95,7 @@ def test_rows_are_the_towers_features(bench: Bench) -> None:
     texts = FakeTextTower(6).embed(["x y", "z", "the b"])
     assert found.texts[np.arange(3)] == pytest.approx(texts, abs=1e-2)
     for number, view in enumerate(("full", "flip", "crop-1")):
-        shown = np.stack([views.show(decode(ref), view, bench.image.preprocess) for ref in (red, blue, red)])
+        shown = np.stack([views.show_view(decode(ref), view, bench.image.preprocess) for ref in (red, blue, red)])
         assert found.images[number][np.arange(3)] == pytest.approx(FakeImageTower(8).embed(shown), abs=1e-2)
 
 
@@ -144,7 +144,7 @@ def test_many_pictures_in_small_portions(bench: Bench, monkeypatch: pytest.Monke
         Image.fromarray(generator.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(path)
         pairs.append(pair(str(number), FileImage(path)))
     found = bench.collect(pairs)
-    shown = np.stack([views.show(decode(one.images[0]), "full", bench.image.preprocess) for one in pairs])
+    shown = np.stack([views.show_view(decode(one.images[0]), "full", bench.image.preprocess) for one in pairs])
     assert found.images[0][np.arange(41)] == pytest.approx(FakeImageTower(8).embed(shown), abs=1e-2)
 
 

@@ -166,7 +166,7 @@ class Pair:
         return self.key or self.id
 
 
-def numbered(label: str, occurrence: int) -> str:
+def numbered_label(label: str, occurrence: int) -> str:
     """A name that no other (label, occurrence) has: the label itself for the first (0), "label~2" for the second.
 
     A "~" in a label is doubled.

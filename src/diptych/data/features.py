@@ -144,7 +144,7 @@ class Selection:
     workers: int = 2  # threads that decode
 
     def __post_init__(self) -> None:
-        views.check(self.view_names)
+        views.check_views(self.view_names)
 
     def takes(self, text: Text) -> bool:
         """Whether a text is not empty, and in one of the languages and fields."""
@@ -267,7 +267,7 @@ def _fill(
     pending: list[tuple[bytes, Shaped[np.ndarray, "v d"]]] = []
 
     def show_all(pixels: UInt8[np.ndarray, "h w 3"]) -> Any:
-        return np.stack([views.show(pixels, view, tower.preprocess) for view in view_names])
+        return np.stack([views.show_view(pixels, view, tower.preprocess) for view in view_names])
 
     def flush() -> None:
         for number, cache in enumerate(caches):

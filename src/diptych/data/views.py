@@ -22,7 +22,7 @@ CROP_ASPECT = (3 / 4, 4 / 3)  # stretch of a crop, as width over height
 _CROP = re.compile(r"crop-(\d{1,3})")
 
 
-def check(names: tuple[str, ...]) -> None:
+def check_views(names: tuple[str, ...]) -> None:
     """Raise ConfigError for a view that is not full, flip or crop-K, or for a list without full."""
     for name in names:
         if name not in (FULL, "flip") and not _CROP.fullmatch(name):
@@ -31,7 +31,7 @@ def check(names: tuple[str, ...]) -> None:
         raise ConfigError(f"views must include 'full' (what search shows the tower), found {', '.join(names)}")
 
 
-def show(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
+def show_view(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
     """The tower's input for one view of a decoded image."""
     if view == FULL:
         return prepare(pixels, preprocess)

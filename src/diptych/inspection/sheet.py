@@ -126,7 +126,7 @@ def draw_measured(
             pixels = decode(measured.images[item], at_least=2 * _TILE)
         except DataError as error:
             return f"cannot be read: {error.reason}"
-        return views.show(pixels, view, preprocess) if view else pixels
+        return views.show_view(pixels, view, preprocess) if view else pixels
 
     sections = []
     for name, side in measured.sides.items():

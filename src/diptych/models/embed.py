@@ -89,10 +89,10 @@ def embed_images(
     """
     model = as_model(model)
     names = (views.FULL, *view_names)
-    views.check(names)
+    views.check_views(names)
 
     def show(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "v s s 3"]:
-        return np.stack([views.show(pixels, name, model.preprocess) for name in names])
+        return np.stack([views.show_view(pixels, name, model.preprocess) for name in names])
 
     def encode(batch: PixelBatch) -> Float32[np.ndarray, "b v d"]:
         pixels = np.concatenate(batch.extras) if view_names else batch.pixels

@@ -53,7 +53,7 @@ class DataConfig:
             raise ConfigError(
                 "data.together cannot be combined with data.language or data.mined; set it to 0, or leave those out"
             )
-        views.check(self.views)
+        views.check_views(self.views)
 
     def selection(self, view_names: tuple[str, ...] = ()) -> Selection:
         """Which texts to use, and these views of the images; the training views without any."""

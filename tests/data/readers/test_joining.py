@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diptych.core.types import BytesImage, FileImage, Pair, Text, numbered
+from diptych.core.types import BytesImage, FileImage, Pair, Text, numbered_label
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.readers.joining import joined
 
@@ -225,7 +225,7 @@ def test_records_of_one_id_are_kept_apart_and_named(files):
 
 @given(st.lists(st.tuples(st.text("a~2", max_size=4), st.integers(0, 3)), unique=True))
 def test_no_two_labels_and_occurrences_have_the_same_name(named):
-    assert len({numbered(*one) for one in named}) == len(named)
+    assert len({numbered_label(*one) for one in named}) == len(named)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["train", "val", None])), max_size=30))

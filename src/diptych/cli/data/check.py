@@ -15,7 +15,7 @@ from diptych.cli.sources import Reading
 from diptych.data.readers import SourceOptions, open_source
 
 if TYPE_CHECKING:
-    from diptych.data.doctor import Report
+    from diptych.data.doctor import SourceReport
 
 
 def check(
@@ -71,7 +71,7 @@ def _tokenizer() -> dict[str, Any]:
     return {"count_tokens": encoder.count_tokens, "max_tokens": encoder.max_tokens}
 
 
-def _write(path: Path, found: Report) -> None:
+def _write(path: Path, found: SourceReport) -> None:
     from diptych.core.files import atomic_write
 
     with atomic_write(path) as stream:

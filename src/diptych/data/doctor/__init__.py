@@ -1,8 +1,8 @@
-"""The doctor: `check` reads a whole source once and gives a `Report` on what is wrong with it."""
+"""The doctor: `check` reads a whole source once and gives a `SourceReport` on what is wrong with it."""
 
 from __future__ import annotations
 
 from .check import NEAR, check
-from .report import Duplicates, Problem, Report
+from .report import Duplicates, SourceProblem, SourceReport
 
-__all__ = ["NEAR", "Duplicates", "Problem", "Report", "check"]
+__all__ = ["NEAR", "Duplicates", "SourceProblem", "SourceReport", "check"]

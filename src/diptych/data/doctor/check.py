@@ -18,7 +18,7 @@ from diptych.data.readers import Source
 
 from .duplicates import MAX_RADIUS, TextUses, Use, find_duplicates
 from .image_facts import ImageFacts, inspect_image
-from .report import HUGE, NO_SPLIT, TINY, Problem, Report
+from .report import HUGE, NO_SPLIT, TINY, SourceProblem, SourceReport
 
 # Bits. Of 200 photos saved again at quality 40 or at half size all differed by 4 or fewer; of the 24 million
 # pairs of 7,000 photos, none but true duplicates by 6 or fewer, 23 by 10 or fewer.
@@ -38,7 +38,7 @@ def check(
     max_tokens: int | None = None,
     near: int = NEAR,
     workers: int = 2,
-) -> Report:
+) -> SourceReport:
     """Read every pair, image and text of `source` once and report on it.
 
     `count_tokens` and `max_tokens` are the tokenizer's; without both, cut texts are not counted.
@@ -48,7 +48,7 @@ def check(
     """
     if workers < 1 or not 0 <= near <= MAX_RADIUS:
         raise ConfigError(f"workers must be at least 1 and near 0 to {MAX_RADIUS} bits, found {workers} and {near}")
-    report = Report(source.name, source.format, source.options.split is not None, max_tokens=max_tokens)
+    report = SourceReport(source.name, source.format, source.options.split is not None, max_tokens=max_tokens)
     pairs, texts, images = PairCounts(report), TextCounts(report, count_tokens), ImageCounts(report)
     listed, total = _listed(source)
 
@@ -67,7 +67,7 @@ def check(
             images.record(name, place, facts)
     texts.finish()
     report.duplicates, alike = find_duplicates(images.uses, images.facts, near)
-    left_out = [Problem(entry.reason.value, entry.name, entry.detail) for entry in source.skipped]
+    left_out = [SourceProblem(entry.reason.value, entry.name, entry.detail) for entry in source.skipped]
     report.left_out = Counter(entry.reason.value for entry in source.skipped)
     report.notes, report.columns = tuple(source.notes), tuple(map(plain, source.columns))
     report.problems = (*alike, *images.problems, *left_out, *pairs.problems, *texts.problems)
@@ -89,8 +89,8 @@ def _listed(source: Source) -> tuple[Iterable[Pair], int | None]:
 class PairCounts:
     """Counts splits, classes and ids."""
 
-    report: Report
-    problems: list[Problem] = field(default_factory=list)
+    report: SourceReport
+    problems: list[SourceProblem] = field(default_factory=list)
     _groups: set[str] = field(default_factory=set)
     _ids: set[int] = field(default_factory=set)  # hashes of (id, split)
 
@@ -101,11 +101,11 @@ class PairCounts:
         own = hash((pair.id, pair.split))
         if pair.is_named and own in self._ids:
             self.report.repeated_ids += 1
-            self.problems.append(Problem("repeated_id", pair.id, "another pair of its split has this id"))
+            self.problems.append(SourceProblem("repeated_id", pair.id, "another pair of its split has this id"))
         self._ids.add(own)
         if not pair.texts:
             self.report.pairs_without_text += 1
-            self.problems.append(Problem("no_text", pair.id))
+            self.problems.append(SourceProblem("no_text", pair.id))
         if pair.group is not None:
             self.report.grouped_pairs += 1
             self._groups.add(pair.group)
@@ -118,9 +118,9 @@ class TextCounts:
 
     AT_ONCE = 1024  # texts tokenized together
 
-    report: Report
+    report: SourceReport
     count_tokens: CountTokens | None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[SourceProblem] = field(default_factory=list)
     _uses: TextUses = field(default_factory=TextUses)
     _classes: set[str] = field(default_factory=set)
     _waiting: list[tuple[str, str]] = field(default_factory=list)  # (id of the pair, text)
@@ -133,7 +133,7 @@ class TextCounts:
         """Count the texts of one pair."""
         for value in dict.fromkeys(text.value for text in pair.texts if text.field != CLASS):
             if self._uses.add(value, pair.split):
-                self.problems.append(Problem("shared_text", pair.id, f"another pair has it: {value[:60]}"))
+                self.problems.append(SourceProblem("shared_text", pair.id, f"another pair has it: {value[:60]}"))
         self._classes.update(text.value for text in pair.texts if text.field == CLASS)
         for text in pair.texts:
             self.report.texts += 1
@@ -162,7 +162,7 @@ class TextCounts:
                 if tokens > limit:
                     cut += 1
                     detail = f"{tokens} tokens, the limit is {limit}: {text[:60]}"
-                    self.problems.append(Problem("text_cut", identifier, detail))
+                    self.problems.append(SourceProblem("text_cut", identifier, detail))
             self.report.texts_cut = cut
         self._waiting.clear()
 
@@ -171,10 +171,10 @@ class TextCounts:
 class ImageCounts:
     """Counts images, and keeps the facts of each and its uses in pairs."""
 
-    report: Report
+    report: SourceReport
     uses: list[Use] = field(default_factory=list)
     facts: list[ImageFacts | None] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[SourceProblem] = field(default_factory=list)
     _pairs: int = 0
     _places: dict[ImageRef, int] = field(default_factory=dict)
 
@@ -199,16 +199,16 @@ class ImageCounts:
         report = self.report
         if isinstance(facts, Skipped):
             report.unreadable[facts.reason.value] += 1
-            self.problems.append(Problem(facts.reason.value, facts.name, facts.detail))
+            self.problems.append(SourceProblem(facts.reason.value, facts.name, facts.detail))
             return
         self.facts[place] = facts
         size = f"{facts.width} x {facts.height} pixels"
         if min(facts.width, facts.height) < TINY:
             report.tiny += 1
-            self.problems.append(Problem("tiny", name, size))
+            self.problems.append(SourceProblem("tiny", name, size))
         if facts.width * facts.height > HUGE:
             report.huge += 1
-            self.problems.append(Problem("huge", name, size))
+            self.problems.append(SourceProblem("huge", name, size))
         if facts.blank:
             report.blank += 1
-            self.problems.append(Problem("blank", name, "one flat colour"))
+            self.problems.append(SourceProblem("blank", name, "one flat colour"))

@@ -12,7 +12,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.shapes import Int64, UInt8, UInt64
 
 from .image_facts import ImageFacts
-from .report import Duplicates, Problem
+from .report import Duplicates, SourceProblem
 
 BITS = 64
 MAX_RADIUS = 15  # bits; more would join unrelated images
@@ -106,7 +106,7 @@ class TextUses:
 
 def find_duplicates(
     uses: Sequence[Use], facts_of: Sequence[ImageFacts | None], radius: int
-) -> tuple[Duplicates, list[Problem]]:
+) -> tuple[Duplicates, list[SourceProblem]]:
     """Counts and names of identical and near-identical images.
 
     An image is counted once, as what is worst about it: identical to one in another split, near one
@@ -133,7 +133,7 @@ def find_duplicates(
         if worst is not None:
             counts[worst] += 1
             other = kept[int(partners[worst][number])]
-            problems.append(Problem(f"{worst}_duplicate", use.name, _described(use, other)))
+            problems.append(SourceProblem(f"{worst}_duplicate", use.name, _described(use, other)))
     return Duplicates(**counts), problems
 
 

@@ -23,7 +23,7 @@ MOST_COLUMNS = 40  # named when there is no text
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SourceProblem:
     """One problem: a line of the list that `--report` writes."""
 
     kind: str
@@ -44,7 +44,7 @@ class Duplicates:
 
 
 @dataclass(slots=True)
-class Report:
+class SourceReport:
     """The state of one source, filled by `check`. Counts are of pairs, images or texts, as the names say."""
 
     source: str
@@ -71,7 +71,7 @@ class Report:
     max_tokens: int | None = None
     groups: int = 0
     grouped_pairs: int = 0
-    problems: tuple[Problem, ...] = field(repr=False, default=())
+    problems: tuple[SourceProblem, ...] = field(repr=False, default=())
     machine_texts: int = 0  # translations and back-translations
     columns: tuple[str, ...] = ()  # of a table, whatever they hold
     notes: tuple[Note, ...] = ()  # on how the source was read: what was joined, guessed or passed over

@@ -21,7 +21,7 @@ from .settings import VENDORS, Vendor, canonical
 
 def available(vendor: Vendor, packages: Mapping[str, NpmPackage]) -> bool:
     """Whether a vendor's package is there."""
-    return openmoji.is_installed() if vendor.registry == "PyPI" else vendor.package in packages
+    return openmoji.has_packages() if vendor.registry == "PyPI" else vendor.package in packages
 
 
 def drawn_codes(vendor: Vendor, packages: Mapping[str, NpmPackage]) -> dict[str, str]:
@@ -32,7 +32,7 @@ def drawn_codes(vendor: Vendor, packages: Mapping[str, NpmPackage]) -> dict[str,
     return {canonical(match["code"]): match["code"] for match, _ in found}
 
 
-def draw(
+def draw_by(
     vendor: Vendor,
     codes: Iterable[str],
     folder: Path,

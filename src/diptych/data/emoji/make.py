@@ -19,7 +19,7 @@ from diptych.data.readers import openmoji
 from diptych.data.readers.openmoji_groups import group_of
 from diptych.data.splits import held_out
 
-from .drawings import draw, drawn_codes, vendors_for
+from .drawings import draw_by, drawn_codes, vendors_for
 from .names import Names, emoji_names
 from .packages import NpmPackage, find_packages
 from .settings import CLDR, INDEXES, VENDORS, EmojiSettings, Vendor, canonical
@@ -85,7 +85,7 @@ def make_emoji(folder: Path, settings: EmojiSettings = DEFAULTS, progress: Progr
     folder.mkdir(parents=True, exist_ok=True)
     skipped: list[Skipped] = []
     images = {
-        vendor.name: draw(vendor, codes, folder / "images" / vendor.name, settings.size, packages, skipped, progress)
+        vendor.name: draw_by(vendor, codes, folder / "images" / vendor.name, settings.size, packages, skipped, progress)
         for vendor in (*vendors, *checking)
     }
     rows = []

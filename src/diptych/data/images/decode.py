@@ -22,7 +22,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.shapes import UInt8
 from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, ImageLimits
 
-from .formats import HEAD, OPENERS, check_whole, described, sniff
+from .formats import HEAD, OPENERS, check_whole, describe_bytes, sniff
 from .pixels import QUARTER_TURNS, array_to_rgb, orientation, to_rgb, upright
 from .sources import as_ref, open_stream, read_bytes
 
@@ -152,7 +152,7 @@ def _open(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFi
     stream.seek(0)
     kind = sniff(head)
     if kind is None:
-        refused = DataError(f"{name} is not an image: {described(head)}", Reason.NOT_AN_IMAGE)
+        refused = DataError(f"{name} is not an image: {describe_bytes(head)}", Reason.NOT_AN_IMAGE)
         refused.add_note(f"its first bytes: {head!r}; expected {', '.join(OPENERS)}")  # shown with --debug
         raise refused
     check_whole(kind, stream, name)

@@ -145,7 +145,7 @@ _RIFF = {b"AVI ": "a video", b"WAVE": "sound"}
 _MARKUP = ((b"<svg", "an SVG drawing"), (b"<!doctype html", "a web page"), (b"<html", "a web page"))
 
 
-def described(head: bytes) -> str:
+def describe_bytes(head: bytes) -> str:
     """What a file with these first bytes is, as the second half of a sentence."""
     return f"it holds {_content(head)}" if head else "it is empty"
 

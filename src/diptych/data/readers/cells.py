@@ -61,7 +61,7 @@ class CellFacts:
 NO_FACTS = CellFacts()
 
 
-def facts_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, CellFacts]:
+def cell_facts(rows: Iterable[Mapping[str, Any]]) -> dict[str, CellFacts]:
     """Column -> what its cells in these rows hold."""
     counts: dict[str, list[int]] = {}
     for row in rows:

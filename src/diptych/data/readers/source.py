@@ -13,7 +13,7 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.notes import Notes
 from diptych.core.registry import find
 from diptych.core.text import is_unicode, plain
-from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered
+from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped, TarImage, Text, numbered_label
 from diptych.data.splits import HELD_OUT, SHARE, divide
 from diptych.data.text_parts import join_parts, parse_parts
 
@@ -133,7 +133,7 @@ class _Keys:
         self._seen[own] = occurrence + 1
         repeats = pair.is_named and within in self._in_split
         self._in_split.add(within)
-        return replace(pair, key=numbered(pair.id, occurrence)), repeats
+        return replace(pair, key=numbered_label(pair.id, occurrence)), repeats
 
 
 def _note(notes: Notes, record: Joined, repeats: bool) -> None:

@@ -20,7 +20,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.registry import register
 from diptych.data.language import THREE_LETTERS, TWO_LETTERS
 
-from .engine import by_lines, require
+from .engine import by_lines, require_direction
 
 INSTALL = "apt-get install -y apertium apertium-eng-spa apertium-eng-cat"
 
@@ -74,7 +74,7 @@ class Apertium:
 
     def _require(self, source: str, target: str) -> None:
         choices = ", ".join(f"{one}-{other}" for one, other in sorted(self.modes)) or "none: no language pair is here"
-        require(self, source, target, f"{choices} (more: apt-cache search ^apertium-)")
+        require_direction(self, source, target, f"{choices} (more: apt-cache search ^apertium-)")
 
     def _translate_lines(self, lines: Sequence[str], mode: str) -> list[str]:
         if not lines:

@@ -36,7 +36,7 @@ class Translator(Protocol):
         ...
 
 
-def require(translator: Translator, source: str, target: str, choices: str) -> None:
+def require_direction(translator: Translator, source: str, target: str, choices: str) -> None:
     """Raise ConfigError, with the `choices`, for a direction that the engine does not have."""
     if not translator.supports(source, target):
         raise ConfigError(f"{translator.name} does not translate {source} to {target}; choose from {choices}")
@@ -77,7 +77,7 @@ class FakeTranslator:
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """Each word with its language before it, or without it on the way back."""
-        require(self, source, target, ", ".join(sorted(self.LANGUAGES)))
+        require_direction(self, source, target, ", ".join(sorted(self.LANGUAGES)))
         return ["\n".join(_marked(line, source, target) for line in text.split("\n")) for text in texts]
 
 

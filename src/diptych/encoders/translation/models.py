@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from diptych.core import fingerprint
 from diptych.core.errors import ConfigError
 from diptych.data.language import two_letters
-from diptych.data.translation.engine import by_lines, require
+from diptych.data.translation.engine import by_lines, require_direction
 from diptych.encoders.hub import hub_folder
 
 PLACES = ("{source}", "{target}")
@@ -95,12 +95,12 @@ class NeuralTranslator:
 
     def fingerprint(self, source: str, target: str) -> str:
         """Hash of the model's files and of how it is searched."""
-        require(self, source, target, self._choices())
+        require_direction(self, source, target, self._choices())
         return f"{self._folders.fingerprint(source, target)}-beams{self._beams}"
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """A translation of each text. Raises as `Translator.translate`."""
-        require(self, source, target, self._choices())
+        require_direction(self, source, target, self._choices())
         folder = self._folders.folder(source, target)
         if self._loaded is None or self._loaded[0] != folder:
             self._loaded = None  # frees the model before, so that one is in memory at a time
