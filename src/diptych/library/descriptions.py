@@ -1,8 +1,8 @@
-"""What is said about an image: by its source when it is indexed, and by people afterwards. Neither erases the other's.
+"""An image's description: from its source when it is indexed, and from people afterwards. Neither erases the other's.
 
-A row that somebody described keeps, in `said`, what its source said last. When it is indexed again, the source's new
-words are taken, except for each text, split, group and key of the metadata that somebody has changed since. Rows made
-before `said` was kept (it is empty) keep everything that the source says nothing about.
+When somebody changes a description, the row keeps the source's last one in `said`. When the image is indexed again, the
+source's new texts, split, group and metadata are taken, except for those that somebody has changed since. In rows of an
+earlier development version `said` is empty: they keep everything that the source has no value for.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from diptych.library.store.rows import Row
 
 
 def described(row: Row) -> dict[str, Any]:
-    """A row's description, as JSON has it."""
+    """A row's description, JSON-ready."""
     return {"texts": list(row.texts), "split": row.split, "group": row.group, "meta": dict(row.meta)}
 
 
 def is_touched(row: Row) -> bool:
-    """Whether somebody described the row, or gave it a name, since it was indexed."""
+    """Whether somebody changed the row's description or name since it was indexed."""
     return bool(row.said) or row.title is not None
 
 
 def patched(before: Row, after: Row) -> Row:
-    """A row after somebody changed its description; what its source said is kept."""
+    """A row after somebody changed its description; its source's last description is kept in `said`."""
     said = before.said if before.said is not None else described(before)
     return replace(after, said=None if described(after) == said else said)
 
@@ -33,7 +33,7 @@ def patched(before: Row, after: Row) -> Row:
 def kept(new: Row, old: Row, *, source_speaks: bool) -> Row:
     """The row of the same image indexed again: `new`, with what stays of the old row.
 
-    A source that says nothing about texts and metadata, such as a plain folder, changes nothing of them.
+    A source without texts and metadata, such as a plain folder, changes none of them.
     """
     if not source_speaks:
         return _with(replace(new, title=old.title, said=old.said), described(old))

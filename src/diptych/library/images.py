@@ -1,4 +1,4 @@
-"""From rows back to the images themselves: opened where they are, for what has to look at them once more."""
+"""From rows back to their images: read again from where they were indexed."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def read_again(wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted,
 def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tuple[ImageRef, str]]:
     """A reference to every image of the library in `folder`, and its content; rows of other kinds are counted.
 
-    Images inside tars and tables are found through the sources that they came from; of one that cannot be found any
-    more comes a reference to nothing, which readers skip and name.
+    Images inside tars and tables are found through the sources that they came from. For an image that cannot be found
+    any more the reference has no bytes, so that readers skip and name it.
     """
     from .kinds import TEXT_SOURCE, video_of
 

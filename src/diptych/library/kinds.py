@@ -1,4 +1,4 @@
-"""What a row of a library stands for: an image, a moment of a video, or a text."""
+"""The kinds of rows of a library: images, moments of videos, texts."""
 
 from __future__ import annotations
 

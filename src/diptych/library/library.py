@@ -62,7 +62,7 @@ class Library:
     def create(
         cls, folder: Path | str, model: Encoder | str | Path, loaded_by: str | None = None, *, store: str = LANCE
     ) -> Library:
-        """A new, empty library of a model, or of the one that a name or folder stands for.
+        """A new, empty library for a model, given as an object, a shipped name or a folder.
 
         `loaded_by` is the name or folder to load the model by next time; left out, it is the one given.
 

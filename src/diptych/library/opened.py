@@ -85,7 +85,7 @@ class Opened:
 
 
 def loaded(model: Encoder | str | Path) -> Encoder:
-    """A model as it is, or the one that a shipped name or a folder stands for."""
+    """The model itself, or the one that a shipped name or a folder names."""
     if not isinstance(model, str | Path):
         if not hasattr(model, "fingerprint"):
             raise ConfigError(f"found {kind_of(model)}; expected a model, its name, or its folder")

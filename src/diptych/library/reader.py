@@ -35,7 +35,7 @@ from .opened import Opened
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
 _UNIT = 0.01  # how far from 1 the length of a unit vector may be
-_SAMPLE = 100  # images that stand for the library's, where it is asked what they are like
+_SAMPLE = 100  # images of the library that `unfamiliar` compares
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class Reader:
     def unfamiliar(self) -> tuple[Note, ...]:
         """A note where the library's images are, as a whole, unlike those that its model was trained on.
 
-        It compares a hundred of them. Nothing is said of texts, of a library on a server, or without its model.
+        It compares a hundred of them. There is no note for texts, for a library on a server, or without its model.
         """
         compare, view = getattr(self._opened.model, "unfamiliar", None), self._opened.view
         ids, vectors = ([], None) if compare is None else view.sample(_SAMPLE)

@@ -165,7 +165,7 @@ def check_depth(rerank: int, budget_ms: float | None) -> None:
         raise ConfigError(f"the budget must be above 0 ms, found {budget_ms}")
 
 
-def check_text(text: str) -> str:
+def plain_words(text: str) -> str:
     """The words of a query. Raises ConfigError for a sum of texts and images: it has no likelihood."""
     terms = queries.parse(of_type(text, str, "words to re-rank by"))
     if len(terms) != 1 or terms[0].text is None:

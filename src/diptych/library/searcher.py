@@ -75,10 +75,10 @@ class Searcher:
         Images without tokens keep their place behind those that have some. Raises LibraryError without a re-ranker
         or its tokens, ConfigError for a sum or a depth that cannot be used.
         """
-        from .reranker import MOST, check_text, with_tokens_first
+        from .reranker import MOST, plain_words, with_tokens_first
 
         reranker, store = self._tokens(rerank, budget_ms)
-        text, depth = check_text(text), rerank or MOST
+        text, depth = plain_words(text), rerank or MOST
         content = {one.id: one.content for one in self._reader.facts([hit.id for hit in hits])}
         there = [hit for hit in hits if hit.id in content]  # one may have been deleted since
         first, known = with_tokens_first(there[:depth], [content[hit.id] for hit in there[:depth]], store)
@@ -88,12 +88,12 @@ class Searcher:
     def _reranked(
         self, query: Query, k: int, where: str | Where | None, rerank: int, budget_ms: float | None, *, cut: bool
     ) -> list[Hit]:
-        from .reranker import MOST, check_text
+        from .reranker import MOST, plain_words
 
         self._tokens(rerank, budget_ms)  # before anything is embedded
         if not isinstance(query, str):
             raise ConfigError("only words can be re-ranked, found an image or a vector; leave out rerank")
-        text = check_text(queries.check_text(query, cut=cut))
+        text = plain_words(queries.check_text(query, cut=cut))
         vector = self._reader.vector(text)
         (answer,) = self._reader.search_many(vector[np.newaxis], [max(k, rerank or MOST)], where)
         return self.reordered(text, answer.hits, rerank=rerank, budget_ms=budget_ms)[:k]

@@ -28,11 +28,11 @@ AWAY, EMPTY = "it is not there", "it is empty"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundItem:
     """An image or a text that a source has.
 
-    `described`: the source says something about texts and metadata. A plain folder does not, so that indexing it
-    never erases what a richer source said.
+    `described`: whether the source has texts and metadata. A plain folder has none, so indexing it never erases those
+    of another source.
     """
 
     path: str  # written form; unique in the library
@@ -71,7 +71,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundImage(Found):
+class FoundImage(FoundItem):
     """An image that a source has, and where its bytes are."""
 
     ref: ImageRef

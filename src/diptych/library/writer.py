@@ -80,7 +80,7 @@ class Writer:
         meta: Mapping[str, Any] | None = None,
         wait: float = WAIT,
     ) -> Item:
-        """Change what is said about an image. `meta` is merged key by key, a value of None removes its key.
+        """Change the description of an image. `meta` is merged key by key, a value of None removes its key.
 
         Raises DataError when there is no image with this id.
         """

@@ -14,7 +14,7 @@ from diptych.core.shapes import UInt8
 from diptych.core.types import FileImage, Hit, Skipped
 from diptych.data.images import stream
 from diptych.library import query as queries
-from diptych.library.reranker import check_text
+from diptych.library.reranker import plain_words
 from diptych.models import DualEncoder, as_model
 from diptych.synthesis import SavedGenerator, load
 
@@ -53,7 +53,7 @@ def rerank(
     """
     from diptych.models.cross_encoder import load_cross_encoder
 
-    words = check_text(queries.check_text(query))
+    words = plain_words(queries.check_text(query))
     dual_encoder = as_model(model)
     cross_encoder = load_cross_encoder(reranker, device=device) if isinstance(reranker, str | Path) else reranker
     of_type(cross_encoder, CrossEncoder, "a cross-encoder, or its folder, as reranker")

@@ -9,7 +9,7 @@ import pytest
 
 from diptych.core.errors import DataError, LibraryError
 from diptych.library import Library
-from diptych.library.rendering.text_thumbnails import thumbnail
+from diptych.library.rendering.text_thumbnails import text_thumbnail
 from diptych.library.rendering.thumbnails import SIZE
 from diptych.library.store.rows import text_of
 
@@ -111,6 +111,6 @@ def test_a_source_without_texts_changes_nothing(
 
 @pytest.mark.parametrize("text", ["", "short", "word " * 400, "w" * 5000, "赤い車" * 100, "a\u0000b\udcff‮"])
 def test_any_text_fits_its_card(text: str) -> None:
-    data = thumbnail(text)
+    data = text_thumbnail(text)
     assert data.startswith(b"\xff\xd8\xff")
     assert PIL.Image.open(io.BytesIO(data)).size == (SIZE, SIZE)

@@ -3,8 +3,8 @@
     survey ──→ hash (thread) ──→ known content? ──→ decode (threads) ──→ embed ──→ commit (thread)
                                      └── yes: its vector is reused ───────────────────┘
 
-Only a batch whose rows are durable in the store is acknowledged. Killed at any moment, the next run
-finds the committed rows and goes on. What is gone goes into the trash, as one deletion.
+Only a batch whose rows are durable in the store is acknowledged. After a killed run, the next one
+finds the committed rows and goes on. Rows whose images are gone go into the trash, as one deletion.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .known_rows import KnownRow
 from .options import Acknowledge, IndexOptions
 from .plan import ImagePlan, is_described_so
 from .report import IndexReport
-from .run import Run
+from .run import IndexRun
 
 _HASH_AHEAD = 64  # images
 _COMPACT_EVERY = 100  # commits; keeps the number of small files in a long run bounded
@@ -76,7 +76,7 @@ class _Batch:
         return len(self.rows) + len(self.reuses) + len(self.remove)
 
 
-class ImageRun(Run):
+class ImageRun(IndexRun):
     """One run over one survey."""
 
     def __init__(

@@ -23,7 +23,7 @@ KEPT_DETAIL = "changed since they were indexed; they keep the texts, metadata an
 _COUNTS = ("added", "updated", "moved", "unchanged", "removed", "embedded", "trashed", "restored")
 
 
-class Run:
+class IndexRun:
     """The counts, notes and writes of one run. The caller holds the writer lock."""
 
     unit = "images"
@@ -47,7 +47,7 @@ class Run:
         self.counts["removed"] += len(gone)
 
     def in_place_of(self, former: Row, row: Row, *, source_speaks: bool = True) -> Row:
-        """A row with all that people said about the one that it replaces; noted where its content is another."""
+        """A row with the description that people gave the one it replaces; a note says where the content is another."""
         if former.content != row.content:
             self._replaced.add(former.content)
             if is_touched(former):

@@ -1,4 +1,4 @@
-"""Indexing texts: each is a row, found by words that mean the same, or by an image that it would describe.
+"""Indexing texts: each is a row, found by words of similar meaning, or by an image that it describes.
 
     /notes/captions.csv::1003.jpg#0      path of a text: the file that lists it, its record, its place there
 
@@ -22,24 +22,24 @@ from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Text
 from diptych.data.readers import Reading, SourceOptions, lines, open_source
 from diptych.library.kinds import TEXT_SOURCE
-from diptych.library.rendering.text_thumbnails import thumbnail
+from diptych.library.rendering.text_thumbnails import text_thumbnail
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.sources import Found, away
+from diptych.library.sources import FoundItem, away
 from diptych.library.store.protocol import Store
 from diptych.library.store.rows import BROUGHT_BACK, TEXT_KIND, Row, content_of
 
 from .known_rows import KnownRow, KnownRows
 from .report import UNDONE, IndexReport, Kept
-from .run import Run
+from .run import IndexRun
 
 Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
-_CARD = (SIZE, SIZE)  # pixels of the thumbnail that stands for a text
+_CARD = (SIZE, SIZE)  # pixels of a text's thumbnail
 
 
-class TextRun(Run):
+class TextRun(IndexRun):
     """One run over the texts of some sources; its counts are texts."""
 
     unit = "texts"
@@ -54,11 +54,11 @@ class TextRun(Run):
         """Bring the store up to date.
 
         Unchanged texts are not embedded again. Those that a source named now no longer lists go into the trash. Those
-        of a source that is away, or lists nothing any more, are kept. What was said about a text here stays.
+        of a source that is away, or lists nothing any more, are kept. Descriptions changed here stay.
 
         Raises DataError for a source that cannot be read or has no text, before anything is changed.
         """
-        listed: dict[str, Found] = {}
+        listed: dict[str, FoundItem] = {}
         sources: set[str] = set()
         stays: list[Kept] = []
         for root in dict.fromkeys(os.path.abspath(os.fsdecode(given)) for given in paths):  # noqa: PTH100 - keep links
@@ -81,14 +81,14 @@ class TextRun(Run):
         if not listed and not stays:
             raise DataError("no source was named; expected files or folders that hold texts")
         with self.interruptible():
-            stays += self._bring_up_to_date(list(listed.values()), sources, progress)
+            stays += self._update(list(listed.values()), sources, progress)
         return self.report(stays)
 
-    def _bring_up_to_date(self, listed: Sequence[Found], sources: Collection[str], progress: Progress) -> list[Kept]:
+    def _update(self, listed: Sequence[FoundItem], sources: Collection[str], progress: Progress) -> list[Kept]:
         """Rows for all that is listed; what these sources list no more goes into the trash, or stays (given back)."""
         matched = _matched(listed, self._known.live)
-        new: list[Found] = []
-        described: list[Found] = []  # known texts of which the source now says something else
+        new: list[FoundItem] = []
+        described: list[FoundItem] = []  # known texts of which the source now says something else
         for one in listed:
             before = matched.get(one.path)
             if before is None and {(one.path, one.content), (one.source, one.content)} & self._known.deleted_at:
@@ -116,7 +116,7 @@ class TextRun(Run):
         self.write(rows, [one.id for one in missed if one.batch != BROUGHT_BACK])
         return [Kept(one.path, UNDONE, (one.path,)) for one in missed if one.batch == BROUGHT_BACK]
 
-    def _described(self, chunk: Sequence[Found], matched: Mapping[str, KnownRow]) -> list[Row]:
+    def _described(self, chunk: Sequence[FoundItem], matched: Mapping[str, KnownRow]) -> list[Row]:
         stored = {row.id: row for row in self.store.get([matched[one.path].id for one in chunk], "all")}
         rows = []
         for one in chunk:
@@ -131,13 +131,13 @@ class TextRun(Run):
             rows.append(row)
         return rows
 
-    def _embedded(self, chunk: Sequence[Found], matched: Mapping[str, KnownRow]) -> list[Row]:
+    def _embedded(self, chunk: Sequence[FoundItem], matched: Mapping[str, KnownRow]) -> list[Row]:
         vectors = normalise(self._embed([one.texts[0] for one in chunk]))
         stored = {row.id: row for row in self.store.get([matched[one.path].id for one in chunk if one.path in matched])}
         self.counts["embedded"] += len(chunk)
         rows = []
         for one, vector in zip(chunk, vectors, strict=True):
-            self.thumbnails.write(one.content, thumbnail(one.texts[0]))
+            self.thumbnails.write(one.content, text_thumbnail(one.texts[0]))
             if before := matched.get(one.path):
                 self.counts["updated"] += 1
                 rows.append(self.in_place_of(stored[before.id], one.row(before.id, one.content, _CARD, vector)))
@@ -157,16 +157,17 @@ def _is_text(row: KnownRow) -> bool:
     return True
 
 
-def _matched(listed: Iterable[Found], live: Iterable[KnownRow]) -> dict[str, KnownRow]:
+def _matched(listed: Iterable[FoundItem], live: Iterable[KnownRow]) -> dict[str, KnownRow]:
     """Path of a listed text -> the row that it already has.
 
-    A row is the text's by what it says, whatever its place: rows put in above it do not move what a user said of it
-    to another text. Only a text that is nowhere else takes the row of its place, as an edited one.
+    A row belongs to the listed text of the same words, wherever that is now in its file. So lines put in above a text
+    do not move its description to another text. Only a text whose words no row has takes the row at its place: it was
+    edited.
     """
     known = sorted(live, key=lambda one: (len(one.path), one.path))  # lines of a file in their order
     by_path = {one.path: one for one in known}
     matched: dict[str, KnownRow] = {}
-    left: list[Found] = []
+    left: list[FoundItem] = []
     for one in listed:
         own = by_path.get(one.path)
         if own is not None and own.content == one.content:
@@ -192,7 +193,7 @@ def _matched(listed: Iterable[Found], live: Iterable[KnownRow]) -> dict[str, Kno
     return matched
 
 
-def _listed(reading: Reading, source: str) -> Iterator[Found]:
+def _listed(reading: Reading, source: str) -> Iterator[FoundItem]:
     """The texts of a source of pairs, or the lines of a .txt file."""
     root, names = reading.path, DistinctNames()
     shown = escape(str(root))
@@ -207,10 +208,10 @@ def _listed(reading: Reading, source: str) -> Iterator[Found]:
             yield _found(f"{record}#{place}", source, modified, text, pair)
 
 
-def _found(path: str, source: str, modified_ns: int, text: Text, pair: Pair) -> Found:
+def _found(path: str, source: str, modified_ns: int, text: Text, pair: Pair) -> FoundItem:
     encoded = text.value.encode("utf-8", "surrogatepass")
     about = {"kind": TEXT_KIND, "record": pair.id, "lang": text.lang, "field": text.field}
-    return Found(
+    return FoundItem(
         path=path,
         source=source,
         bytes=len(encoded),

@@ -2,8 +2,8 @@
 
     /clips/beach.mp4::12.500-17.500      path of a moment: the file, and its part in seconds
 
-A video is one write: whole or absent. Unchanged files are not decoded again; those gone from the folders
-named now go into the trash, unless all of their folder is away. What was said about a moment stays with it.
+A video is one write. Unchanged files are not decoded again. Files gone from the folders named now go into the trash,
+unless all of their folder is away. A moment keeps its description when its video is edited or moved.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from diptych.data.images import thumbnail
 from diptych.data.video import SUFFIXES, Moment, MomentPlan, VideoLimits, probe, read_moments
 from diptych.library.kinds import video_of
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
-from diptych.library.sources import Found, away
+from diptych.library.sources import FoundItem, away
 from diptych.library.store.protocol import Store
 from diptych.library.store.rows import BROUGHT_BACK, Row, is_below
 
 from .absent import Absences, exists
 from .known_rows import KnownRow, KnownRows
 from .report import UNDONE, IndexReport, Kept, kept_by_folder
-from .run import Run
+from .run import IndexRun
 
 Embed = Callable[[Sequence[list[np.ndarray]]], Float32[np.ndarray, "b d"]]
 _AT_ONCE = 8  # moments embedded together
@@ -55,7 +55,7 @@ class _File:
         return escape(str(self.path))
 
 
-class VideoRun(Run):
+class VideoRun(IndexRun):
     """One run over the videos at some paths; its counts are moments."""
 
     unit = "moments"
@@ -149,7 +149,7 @@ class VideoRun(Run):
         return moved
 
     def _settled(self, row: Row, former: KnownRow | None, stored: Mapping[str, Row]) -> Row:
-        """A row with the id of the same moment before, and all that people said about it."""
+        """A row with the id, description and name that the same moment had before."""
         if former is None:
             return replace(row, id=self._known.given_id(row.path, row.content))
         old = stored[former.id]
@@ -173,7 +173,7 @@ class VideoRun(Run):
         middle = moment.frames[len(moment.frames) // 2]
         self.thumbnails.write(own, thumbnail(middle, SIZE))
         times = {"start": moment.video.start, "end": moment.video.end or seconds, "seconds": seconds}
-        found = Found(
+        found = FoundItem(
             path=path,
             source=file.source,
             bytes=file.bytes,

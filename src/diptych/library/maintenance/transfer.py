@@ -1,9 +1,9 @@
 """A library as one portable folder or tar: what it is made of, in open formats, with a hash of every file.
 
 manifest.json            what this is, the library's card, and size and hash of each file below; written last
-items.jsonl              a row a line, without its vector
+items.jsonl              one row per line, without its vector
 vectors-00000.safetensors   the vectors of the next 50,000 rows, in the same order
-trash.jsonl, trash-00000.safetensors   the same of what was deleted and not yet purged, with when and in which batch
+trash.jsonl, trash-00000.safetensors   the same for deleted rows, with the time and batch of their deletion
 
 thumbs/aa/CONTENT.jpg    thumbnails
 files/aa/CONTENT.jpg     uploaded images

@@ -31,8 +31,8 @@ _PAPER, _INK, _FONT, _LINES = "#fbf7ef", "#23201a", 18, 8
 _MOST_DRAWN = 300  # characters; more do not fit, and fitting them takes long
 
 
-def thumbnail(text: str) -> bytes:
-    """The text on a card, as a JPEG: it stands for the text where images are shown."""
+def text_thumbnail(text: str) -> bytes:
+    """The text drawn as an image (JPEG), to be shown where thumbnails of images are shown."""
     from PIL import Image, ImageDraw
 
     card = Image.new("RGB", (SIZE, SIZE), _PAPER)

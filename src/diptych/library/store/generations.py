@@ -1,4 +1,4 @@
-"""The rows of models that a library used before: kept for readers that still have them open, then dropped."""
+"""Rows of earlier models of a library: kept for readers that still have them open, then dropped."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class LanceStore:
         self._make_durable()
 
     def _add_indexes(self) -> None:
-        """Of a large table: rows are asked for by these columns one by one. New rows are scanned until a compaction."""
+        """In a large table, index the columns that find single rows. New rows are scanned until a compaction."""
         from lancedb.index import BTree
 
         if self._table.count_rows() >= _INDEXED_FROM:
@@ -246,7 +246,7 @@ class LanceStore:
         return pa.Table.from_arrays(arrays, schema=schema)
 
     def _make_durable(self) -> None:
-        """Flush what the last write made. Lance leaves that to the system, which a power cut can beat."""
+        """Flush what the last write made. Lance does not, so a power cut could lose it."""
         folders: list[Path] = []
         there: set[str] = set()
         for base, _, names in os.walk(self._folder / f"{TABLE}.lance"):
@@ -258,7 +258,7 @@ class LanceStore:
             there |= {path for path in paths if not path.endswith(".json")}  # Lance's only files written again
             if fresh:
                 folders.append(Path(base))
-        self._synced = there  # without those that were tidied away
+        self._synced = there  # without the files that were deleted
         for folder in {*folders, self._folder} if folders else ():
             fsync_folder(folder)
 
@@ -271,7 +271,7 @@ def _live(where: Where | None) -> str:
 
 @functools.cache
 def _session() -> Any:
-    """Lance's caches, for all tables of this process. Left alone they keep every version ever seen, up to gigabytes."""
+    """Lance's caches, for all tables of this process. By default they keep every version ever seen, up to gigabytes."""
     import lancedb
 
     return lancedb.Session(index_cache_size_bytes=_CACHED_BYTES, metadata_cache_size_bytes=_CACHED_BYTES)

@@ -21,7 +21,7 @@ def _condition(one: Condition) -> str:
     if one.value is None:
         return f"{column} {_WORDS[one.op]}"
     if one.op == "!=" or one.op.startswith("not "):
-        # said, because DataFusion takes `x NOT IN (1) OR x NOT IN (2)` for true even where x is NULL
+        # written out: DataFusion takes `x NOT IN (1) OR x NOT IN (2)` for true even where x is NULL
         return f"{column} IS NOT NULL AND {_comparison(one, column)}"
     return _comparison(one, column)
 

@@ -2,7 +2,7 @@
 
     store/readers/417-8123-0      version 417, read by process 8123
 
-The system gives the lock back when the reader ends, however it ends; then the version is nobody's.
+The system releases the lock when the reader ends, also when it is killed; then the version may be deleted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 
 class Lease:
-    """A version that stays as long as this object lives."""
+    """Keeps a version from being deleted as long as this object lives."""
 
     def __init__(self, folder: Path, version: int) -> None:
         """Raises OSError where nothing can be written."""
@@ -39,7 +39,7 @@ class Lease:
 
 @contextlib.contextmanager
 def settled(folder: Path) -> Iterator[None]:
-    """A short time in which no version is deleted, and no lease begins elsewhere."""
+    """While this is held, no version is deleted and no other lease begins."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # where nothing can be written nobody compacts
             stack.enter_context(lock.exclusive(folder / _LOCK))

@@ -1,4 +1,4 @@
-"""One writer at a time, by a lock on a file that the system releases when the writer dies, however it dies."""
+"""One writer at a time, by a lock on a file. The system releases it when the writer ends, also when it is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diptych.core.file_names import escape
 
 FILE = "writer.lock"
 _RETRY_SECONDS = 0.005
-_LEAST_WAIT = 0.1  # so that a reader who looks whether anybody writes (`is_held`) is in no writer's way
+_LEAST_WAIT = 0.1  # seconds: `is_held` takes the lock for a moment, and no writer must fail because of that
 
 
 def _holder(descriptor: int) -> str:
@@ -29,7 +29,7 @@ def _holder(descriptor: int) -> str:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock on a file for a short time, waiting for whoever has it. Raises OSError when it cannot be made."""
+    """Hold a lock on a file, waiting until no other process has it. Raises OSError when the file cannot be opened."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

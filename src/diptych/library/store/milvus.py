@@ -1,9 +1,9 @@
 """The store on a Milvus server: one collection, of live rows and of those in the trash.
 
-A write is acknowledged when the server has it in its log; every read here asks for strong consistency, so that it
-sees all acknowledged writes. A write is one request for each 500 rows and one for what it removes: each is whole
-or absent, the write as a whole is not, as it is with Lance. Rows come first and removals last, so that a crash
-between them leaves something surplus, never a gap.
+A write is acknowledged when the server has it in its log. Every read asks for strong consistency, so that it sees all
+acknowledged writes. A write is one request for each 500 rows and one for what it removes. Each request is atomic; the
+write as a whole is not, unlike with Lance. Rows come first and removals last, so that a crash between them leaves
+surplus rows and no row is missing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SECONDS = 30.0  # for a request
 _KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string"}
 _INDEXES: dict[str, dict[str, Any]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
 _STRONG = "Strong"
-# Fields of rows in the trash, with names that no metadata gets: collections of before may have any other.
+# Fields of rows in the trash. No metadata gets names in capitals.
 _TRASH = {name: name.upper() for name in TRASH_COLUMNS}
 _PARTS = {"live": f"not (exists {_TRASH['deleted_at']})", "trash": f"exists {_TRASH['deleted_at']}", "all": ""}
 

@@ -39,7 +39,7 @@ class Place(Protocol):
         """Raise LibraryError when a new library cannot be made here, because another has this table."""
 
     def versions_kept(self) -> int:
-        """How many versions take room; 0 where a server looks after that."""
+        """How many versions take room; 0 where a server deletes them by itself."""
 
     def drop(self) -> None:
         """Remove the table of this generation."""

@@ -28,10 +28,10 @@ class Scannable(Protocol):
 
 @runtime_checkable
 class Store(Scannable, Protocol):
-    """Durable rows with versions. One writer at a time; every write is one new version, whole or absent.
+    """Durable rows with versions. One writer at a time; every write is one new version, whole or none.
 
-    Rows in the trash are rows of the same table: those whose `deleted_at` is set. They show only to whoever asks
-    for that `part`. A deletion is a `write` of the same rows with `deleted_at` and `batch`; so is bringing them back.
+    Rows in the trash are rows of the same table: those whose `deleted_at` is set. They are given only when that
+    `part` is asked for. A deletion is a `write` of the same rows with `deleted_at` and `batch`; so is bringing them back.
     """
 
     @property

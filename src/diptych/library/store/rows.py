@@ -22,7 +22,7 @@ TEXT_KIND = "text"  # of the row of a text, in its metadata: for --where
 ID_LENGTH = 16  # hex digits
 OWNED = "./files/"  # how the path of an image begins whose file the library keeps itself
 
-# What `--where` can ask about every image, whatever the source said: column -> kind.
+# What `--where` can ask about every image, whatever its source: column -> kind.
 COLUMNS = {
     "id": "text",
     "path": "text",
@@ -71,7 +71,7 @@ class Row:
     title: str | None = None  # the name an uploaded image came with; its file is named by the library
     deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
     batch: str | None = None  # the deletion that it went in; or BROUGHT_BACK
-    said: Mapping[str, Any] | None = None  # what its source said last, where somebody has changed that; empty: unknown
+    said: Mapping[str, Any] | None = None  # its source's last description, where somebody changed it; empty: unknown
 
     @property
     def name(self) -> str:
@@ -94,7 +94,7 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """Changes when anything the source says about the image does; not with what people say."""
+        """Changes when the source's description changes; not when people change it."""
         if self.said:
             return description_digest(**self.said)
         return description_digest(self.texts, self.split, self.group, self.meta)

@@ -1,7 +1,7 @@
 """Filters as a small tree of comparisons: every store renders it in its own way, and it means the same in each.
 
 The SQL of `where` (see `where_sql`) and the structured filters of the server both become such a tree. A comparison
-with a missing value (NULL) neither holds nor fails, as in SQL: `width > 3` and `NOT width > 3` both leave a row
+with a missing value (NULL) is neither true nor false, as in SQL: `width > 3` and `NOT width > 3` both leave a row
 without width out. NOT is moved into the comparisons, so the tree has none.
 """
 
@@ -246,7 +246,7 @@ def _shown(value: Any) -> str:
 
 
 def _integer(name: str, op: str, value: Decimal) -> Where:
-    """A comparison of whole numbers: 3.5 lies between two of them, and what no column can hold above or below all."""
+    """A comparison with a number that may lie between two integers (3.5), or beyond what a column can hold."""
     if value.adjusted() > 18 or not _LEAST_INTEGER <= value <= _MOST_INTEGER:
         return _beyond(name, op, above=value > 0)
     whole = math.floor(value)
@@ -303,7 +303,7 @@ def _two_columns(name: str, op: str, other: Column, columns: Mapping[str, str]) 
 
 
 def _time(name: str, op: str, value: Any) -> Where:
-    """A comparison with a date, which stands for all of that day (year, month, minute, second)."""
+    """A comparison with a date, which means all of that day (year, month, minute, second)."""
     span = _span(value.strip()) if isinstance(value, str) else None
     if span is None:
         raise FilterError(f"the column {name} holds dates, written as {_DATE_FORM}; found {_shown(value)}")

@@ -21,7 +21,7 @@ _MOST_CHARACTERS = 60  # of a value
 def nothing_passes(where: Where, store: Scannable, total: int, hidden: Collection[str] = ()) -> str:
     """Such as: 0 of 7,000 pass the filter; folder has: '/photos/2019' (4,000), '/photos/2020' (3,000).
 
-    Nothing is said of the columns in `hidden`.
+    The columns in `hidden` are left out.
     """
     asked: dict[str, list[Condition]] = {}
     for one in conditions(where):

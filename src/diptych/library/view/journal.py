@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One write: from which store version to which, what is new or replaced, and what is gone."""
 
     before: str
@@ -126,9 +126,9 @@ def append(folder: Path, before: str | None, after: str | None, rows: Sequence[R
             os.close(descriptor)
 
 
-def read(base: Path, start: int) -> tuple[list[Entry], int]:
+def read(base: Path, start: int) -> tuple[list[JournalEntry], int]:
     """The whole entries from byte `start` on, and where the next one will begin. A damaged line ends them."""
-    entries: list[Entry] = []
+    entries: list[JournalEntry] = []
     with contextlib.suppress(OSError), (base / FILE).open("rb") as stream:
         stream.seek(start)
         for line in stream:
@@ -166,7 +166,7 @@ def _packed(row: Row) -> dict[str, str]:
     return {"id": row.id, "line": line_of(row).decode(), "vector": packed}
 
 
-def _unpacked(line: bytes) -> Entry | None:
+def _unpacked(line: bytes) -> JournalEntry | None:
     """The entry of a line, or None when the line is torn or damaged."""
     if not line.endswith(b"\n"):
         return None
@@ -182,6 +182,6 @@ def _unpacked(line: bytes) -> Entry | None:
             )
             for one in value["rows"]
         )
-        return Entry(str(value["before"]), str(value["after"]), changes, tuple(map(str, value["gone"])))
+        return JournalEntry(str(value["before"]), str(value["after"]), changes, tuple(map(str, value["gone"])))
     except (ValueError, KeyError, TypeError):
         return None

@@ -12,7 +12,7 @@ import numpy as np
 from diptych.core.shapes import Float32, Float64, Int64
 
 from . import accelerator, exact, journal
-from .journal import Change, Entry
+from .journal import Change, JournalEntry
 from .snapshot import NOWHERE, Snapshot
 
 Found = tuple[float, str, Snapshot, int]  # cosine, id, and where the row is
@@ -147,7 +147,7 @@ def _listed(part: Snapshot, rows: Int64[np.ndarray, c], scores: np.ndarray) -> l
     ]
 
 
-def _apply(entry: Entry, newer: dict[str, Change], gone: set[str]) -> None:
+def _apply(entry: JournalEntry, newer: dict[str, Change], gone: set[str]) -> None:
     for change in entry.changes:
         newer[change.id] = change
         gone.discard(change.id)

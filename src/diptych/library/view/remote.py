@@ -30,7 +30,7 @@ class RemoteView(View):
     def search(
         self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], where: Where | None = None
     ) -> list[Ranking]:
-        """The server's own search, one request a query."""
+        """The server's own search, one request per query."""
         store = self._snapshots.store()
         considered = store.count() if where is None else len(store.matching(where))
         rankings = []
@@ -58,11 +58,11 @@ class RemoteView(View):
         return [one for one in sorted(found) if one > after][:limit], len(found)
 
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
-        """Nothing: the server has no even spread of rows to give."""
+        """Nothing: the server cannot give evenly spread rows."""
         return [], np.empty((0, self._snapshots.dim), dtype=np.float32)
 
     def refresh(self, *, whole: bool = True) -> None:
-        """Nothing is to be done: a search asks the server."""
+        """Does nothing: a search asks the server."""
 
     def rewrite(self) -> None:
         """The copy of all rows, where one was made."""
