@@ -31,7 +31,7 @@ class Store(Scannable, Protocol):
     """Durable rows with versions. One writer at a time; every write is one new version, whole or none.
 
     Rows in the trash are rows of the same table: those whose `deleted_at` is set. They are given only when that
-    `part` is asked for. A deletion is a `write` of the same rows with `deleted_at` and `batch`; so is bringing them back.
+    `part` is asked for. A deletion is a `write` of the same rows with `deleted_at` and `batch`, and so is its undoing.
     """
 
     @property
