@@ -17,7 +17,6 @@ from diptych.encoders.pretrained import import_transformers  # noqa: E402
 from diptych.models.dual import OnnxHead  # noqa: E402
 from diptych.models.heads import LinearHead  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
-from diptych.models.networks.pretrained_text import trainable  # noqa: E402
 from diptych.models.side import Side  # noqa: E402
 
 transformers = import_transformers()
@@ -47,6 +46,10 @@ def test_it_is_the_model_of_the_folder(folder: Path, tokens: Any, ids: torch.Ten
     assert torch.allclose(built(folder, tokens, pooling="cls").eval()(ids)[2], states[0, 0], atol=1e-5)
     short = body(input_ids=ids[3:4, :2]).last_hidden_state
     assert torch.allclose(network(ids)[3], short.mean(1)[0], atol=1e-5)  # padding is not seen
+
+
+def trainable(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 def test_all_of_it_learns_or_only_the_narrow_matrices(folder: Path, tokens: Any, ids: torch.Tensor) -> None:

@@ -80,7 +80,7 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
     for word, places in words.words(text, most):
         regions = attention[places].mean(0).reshape(cross_encoder.grid).astype(np.float32)
         found.append(WordMatch(word, regions, float(gains[places].sum())))
-    unread = len(words.pieces(text, len(text) + 1)) - count
+    unread = words.count([text])[0] - count
     return Match(text, float(cross_encoder.score(tokens, text)[0]), tuple(found), unread)
 
 

@@ -78,10 +78,6 @@ class Vocabulary:
                 raise DataError(f"the text {text[:40]!r} has no words; expected at least one")
         return found
 
-    def pieces(self, text: str, most: int) -> list[str]:
-        """The pieces of one text as they are read, for showing."""
-        return [str(self._tokenizer.id_to_token(number)) for number in self.encode([text], most)[0]]
-
     def words(self, text: str, most: int) -> list[tuple[str, list[int]]]:
         """The words of a text, each with the places of its pieces."""
         encoding = self._tokenizer.encode(text)

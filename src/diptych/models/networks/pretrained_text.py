@@ -120,8 +120,3 @@ def _attention_layers(body: nn.Module) -> list[str]:
         if set(pair) <= last:
             return list(pair)
     raise ConfigError(f"found no query and value layers to put LoRA on; set lora.targets to some of {sorted(last)}")
-
-
-def trainable(network: nn.Module) -> int:
-    """How many weights are trained."""
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
