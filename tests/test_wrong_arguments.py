@@ -143,3 +143,25 @@ def test_generating_needs_words_and_a_whole_seed(trained_generator: Any) -> None
     for texts, seed, message in ((None, 0, "found None; expected a text"), ("a", -1, "seed must be at least 0")):
         with pytest.raises(ConfigError, match=message):
             diptych.generate(texts, trained_generator.model, seed=seed)  # type: ignore[arg-type]
+
+
+def test_reranking_needs_words_and_images(cross_encoder_run: Any, small_model: Path) -> None:
+    for query, candidates, kind, message in (
+        ("", ["nope.png"], DataError, "the query is empty"),
+        ("red", ["nope.png"], DataError, "cannot open nope.png"),
+        ("red", 3, ConfigError, "found 3; expected hits of a search"),
+    ):
+        with pytest.raises(kind, match=message):
+            diptych.rerank(query, candidates, cross_encoder_run.model, model=small_model, beta=1.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="found None; expected a cross-encoder"):
+        diptych.rerank("red", ["nope.png"], None, model=small_model, beta=1.0)  # type: ignore[arg-type]
+
+
+def test_the_module_of_a_model_takes_what_its_inputs_give(small_model: Path, shapes: Path) -> None:
+    module = diptych.load(small_model).torch()
+    file = sorted(shapes.parent.glob("red-*.png"))[0]
+    images, texts = module.image_inputs(file), module.text_inputs("a red circle")  # one needs no list around it
+    image, text = module(images, texts)
+    assert image.shape == text.shape == (1, module.image.head.linear.out_features)
+    with pytest.raises(ConfigError, match="found list; expected a tensor, as text_inputs gives it"):
+        module.encode_text(["a red circle"])
