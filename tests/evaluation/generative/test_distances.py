@@ -193,7 +193,7 @@ def test_bad_features_are_refused():
         kernel_distance(good, good, subsets=0)
     with pytest.raises(ConfigError, match="at least two groups"):
         grouped_jackknife(lambda kept: 0.0, 1)
-    with pytest.raises(DataError, match="nothing to be near to"):
+    with pytest.raises(DataError, match="no images to compare with"):
         nearest_by_distance(good, good[:0])
     with pytest.raises(DataError, match="infinite"):
         frechet_from_moments((np.zeros(1), np.array([np.inf])), (np.eye(1), np.eye(1)))
