@@ -107,7 +107,7 @@ def test_library_info_verify_compact_remove(diptych, library, photos):
     assert f"missing_file: {photos / 'red.png'}" in out
     assert json.loads(diptych("library", "verify", "--library", library, "--json")[1])["kinds"] == {"missing_file": 1}
     assert (
-        "1 images put into the trash; to bring them back: diptych library undo"
+        "1 image put into the trash; to bring them back: diptych library undo"
         in diptych("library", "rm", "--library", library, photos / "red.png")[1]
     )
     assert diptych("library", "verify", "--library", library)[:2] == (

@@ -204,6 +204,8 @@ def test_an_image_of_a_library_is_explained_and_flags_that_do_nothing_are_refuse
     assert is_png(tmp_path / "why.png")
     assert "--id needs --library" in diptych("explain", "red", "--id", identifier, *asked)[2]
     assert "expected an image, or --id" in diptych("explain", "red", *asked)[2]
+    turned = diptych("explain", tmp_path / "why.png", "a red square", *asked)
+    assert (turned[0], "why.png where the text was expected; the text comes first" in turned[2]) == (2, True)
     assert "add --by attention" in diptych("explain", "red", "x.png", "--reranker", "x", *asked)[2]
     assert "--by attention needs --reranker" in diptych("explain", "red", "x.png", "--by", "attention")[2]
     attention = ("--by", "attention", "--reranker", "x", "--grid", 2)

@@ -18,16 +18,20 @@ def hits(diptych, library):
 def test_delete_trash_undo_purge(diptych, library):
     known = ids(diptych, library)
     code, out, _ = diptych("library", "rm", "--library", library, known["red.png"])
-    assert (code, "1 images put into the trash" in out, "undo" in out) == (0, True, True)
+    assert (code, "1 image put into the trash" in out, "undo" in out) == (0, True, True)
     batch = out.partition("undo ")[2].split()[0]
     assert known["red.png"] not in [hit["id"] for hit in hits(diptych, library)]
     assert "red.png" in diptych("library", "trash", "--library", library)[1]
-    assert diptych("library", "undo", "--library", library, batch)[1].endswith("1 images are back\n")
+    assert diptych("library", "undo", "--library", library, batch)[1].endswith("1 image brought back\n")
     assert diptych("library", "trash", "--library", library)[1] == "the trash is empty\n"
     deletion = json.loads(diptych("library", "rm", "--library", library, "--where", "width > 0", "--json")[1])
     assert (len(deletion["ids"]), hits(diptych, library)) == (5, [])
     assert diptych("library", "undo", "--library", library, "--ids", known["red.png"])[0] == 0
     assert json.loads(diptych("library", "purge", "--library", library, "--json")[1]) == {"purged": 0}
+    said = diptych("library", "purge", "--library", library, "--days", "0.5")[1]
+    assert said.endswith(
+        "0 images purged; 4 were put into the trash less than 0.5 days ago and stay; --now takes all\n"
+    )
     assert json.loads(diptych("library", "purge", "--library", library, "--now", "--json")[1]) == {"purged": 4}
     assert list(ids(diptych, library)) == ["red.png"]
     code, _, err = diptych("library", "undo", "--library", library)
@@ -46,10 +50,10 @@ def test_what_is_removed_is_named_by_id_or_by_path_and_never_guessed(diptych, li
     monkeypatch.chdir(photos)
     (photos / "red.png").rename(photos / known["blue.png"])  # a file whose name is the id of another image
     assert diptych("index", photos, "--library", library)[0] == 0
-    assert "1 images" in diptych("library", "rm", f"./{known['blue.png']}", "--library", library)[1]
+    assert "1 image " in diptych("library", "rm", f"./{known['blue.png']}", "--library", library)[1]
     left = set(ids(diptych, library))
     assert left == {"blue.png", "green.png", "black.png", "white.png"}
-    assert "1 images" in diptych("library", "rm", known["blue.png"], "--library", library)[1]
+    assert "1 image " in diptych("library", "rm", known["blue.png"], "--library", library)[1]
     assert set(ids(diptych, library)) == left - {"blue.png"}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diptych.core.text import is_blank, is_unicode, one_line, plain, plain_json
+from diptych.core.text import is_blank, is_unicode, number, one_line, plain, plain_json
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,7 @@ def test_lone_surrogates_are_no_unicode():
 def test_a_blank_text_shows_nothing():
     assert is_blank(" \u200b\u3164\ufe0f")
     assert not is_blank(" a")
+
+
+def test_a_number_has_its_things_name_in_the_right_form():
+    assert [number(count, "image") for count in (0, 1, 1200)] == ["0 images", "1 image", "1,200 images"]

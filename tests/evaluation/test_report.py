@@ -42,6 +42,10 @@ def test_markdown_says_what_was_measured_and_how():
     assert "30 bootstrap resamples" in page
     assert "## Languages" not in page
     assert "## Left out" not in page
+    single = evaluate_embeddings(
+        Embeddings(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), np.arange(4)), resamples=0
+    )
+    assert "- text → image: 4 queries, gallery of 4, 1 positive a query\n" in report(single).table()
 
 
 def test_markdown_prints_percentages_for_shares_and_places_for_ranks():

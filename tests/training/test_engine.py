@@ -240,7 +240,7 @@ def test_auto_says_what_it_chose_and_a_run_that_goes_on_keeps_it(
     result = Toy(tmp_path, precision="auto", progress=Said()).fit()
     said = capsys.readouterr().out
     assert (
-        "precision bf16-mixed: the run that goes on was begun in it; here it would be 32-true: the CPU has none" in said
+        "precision bf16-mixed: the run to resume was started in it; here it would be 32-true: the CPU has none" in said
     )
     assert (result.precision, result.epochs) == ("bf16-mixed", 5)
     fresh = Toy(tmp_path / "fresh", precision="auto", progress=Said(), epochs=1).fit()

@@ -74,6 +74,8 @@ def explain(
         raise ConfigError("--reranker does nothing with --by occlusion; add --by attention, or leave it out")
     if (image is None) == (not id):
         raise ConfigError("expected an image, or --id with --library, and not both")
+    if image and not image.exists() and Path(text).is_file():
+        raise ConfigError(f"found the file {text} where the text was expected; the text comes first, then the image")
     shown = image or _in_library(library, id)
     if reranker is not None:
         _by_attention(text, shown, reranker, out, common)

@@ -28,6 +28,11 @@ def is_unicode(value: str) -> bool:
     return SURROGATE.search(value) is None
 
 
+def number(count: int, what: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def one_line(text: str) -> str:
     r"""Text as one line of a terminal, valid in UTF-8; everything that a line can show stays as it is.
 

@@ -299,6 +299,6 @@ def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Prog
     cache = _cache(root, tower, "text")
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     chunks = list(batched(cache.missing(keys), _TEXT_CHUNK))
-    for chunk in progress.track(chunks, "text features", total=len(chunks)):
+    for chunk in progress.track(chunks, "text features (batches)", total=len(chunks)):
         cache.add([keys[i] for i in chunk], tower.embed([texts[i] for i in chunk]))
     return CachedRows(cache.map(), cache.rows(keys))

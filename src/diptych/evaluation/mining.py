@@ -75,7 +75,7 @@ def mine(
     image_side, text_side = _side(images, image_owner, records, "image"), _side(texts, owner, records, "text")
     rows = max(1, block_scores // max(image_side.widest * len(texts), text_side.widest * max(len(images), len(texts))))
     starts = range(0, records, rows)
-    for start in progress.track(starts, "hard negatives", len(starts)):
+    for start in progress.track(starts, "hard negatives (batches)", len(starts)):
         block = np.arange(start, min(start + rows, records))
         gap, alike = _gaps(image_side, text_side, block)
         same = block[:, None] == np.arange(records)

@@ -184,7 +184,7 @@ def _facts(report: Report) -> str:
     for name, side in evaluation.directions.items():
         lines.append(
             f"- {ARROWS[name]}: {_spread(side.queries)} queries, gallery of {_spread(side.gallery)}, "
-            f"{_spread(side.positives)} positives a query"
+            f"{_spread(side.positives)} {'positive' if side.positives.max == 1 else 'positives'} a query"
         )
     return "\n".join(lines)
 

@@ -103,7 +103,7 @@ class TokenStore:
         refs = _unchanged(wanted, contents, skipped)
         batches = stream(refs, self._cross_encoder.preprocess, batch_size=batch_size, workers=workers)
         try:
-            for batch in progress.track(batches, "tokens", total=-(-len(wanted) // batch_size)):
+            for batch in progress.track(batches, "batches of tokens", total=-(-len(wanted) // batch_size)):
                 skipped += [problem for _, problem in batch.skipped]
                 tokens = self._cross_encoder.encode_pixels(batch.pixels)
                 pending += [(bytes.fromhex(contents[at]), one) for at, one in zip(batch.indices, tokens, strict=True)]

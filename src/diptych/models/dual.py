@@ -134,7 +134,7 @@ class DualEncoder(LoadedModel):
         all_texts = several(texts, str, "a text, or a list of texts")
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
         chunks = batched(all_texts, _TEXT_BATCH)
-        for chunk in progress.track(chunks, "texts", total=-(-len(all_texts) // _TEXT_BATCH)):
+        for chunk in progress.track(chunks, "batches of texts", total=-(-len(all_texts) // _TEXT_BATCH)):
             rows.append(self._kept(self.text_head(self.text_tower.embed(chunk))))
         return np.concatenate(rows)
 

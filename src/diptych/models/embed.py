@@ -105,7 +105,7 @@ def embed_images(
     rows, row_of = [np.zeros((0, len(names), model.dim), dtype=np.float32)], dict[bytes, int]()
     keys: dict[int, bytes] = {}
     bad: dict[int, Skipped] = {}
-    for batch in progress.track(batches, "images", -(-len(refs) // batch_size)):
+    for batch in progress.track(batches, "batches of images", -(-len(refs) // batch_size)):
         if batch.indices:
             rows.append(encode(batch))
         keys |= batch.keys

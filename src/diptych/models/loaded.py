@@ -66,7 +66,7 @@ class LoadedModel:
         several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         rows = [self.encode_pixels(np.zeros((0, self.preprocess.size, self.preprocess.size, 3), dtype=np.uint8))]
         batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
-        for batch in progress.track(batches, "images", total=-(-len(several) // batch_size)):
+        for batch in progress.track(batches, "batches of images", total=-(-len(several) // batch_size)):
             for _, problem in batch.skipped:
                 if skipped is None:
                     raise problem.error()

@@ -262,7 +262,7 @@ def chosen_precision(folder: Path, wanted: str, device: str) -> tuple[str, str]:
     except ModelError:  # there is none, or `resume` will say that it is damaged
         return here, why
     other = "" if begun == here else f"; here it would be {here}: {why}"
-    return begun, f"the run that goes on was begun in it{other}"
+    return begun, f"the run to resume was started in it{other}"
 
 
 def precision_of(facts: Mapping[str, Any]) -> str:

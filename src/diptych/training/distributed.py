@@ -8,6 +8,7 @@ of the rows; their gradients are summed. Fabric starts and joins the processes, 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ def launch(device: str, settings: TrainingSettings) -> Any:
         _check_half_on_cpu()
         how = {"plugins": MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))}
     by_cli = os.environ.get("LT_CLI_USED", "0") == "1"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision is named with its reason
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*will not have an effect.*")
         try:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from diptych.cli.outputs import JSON, check_file, check_folder
 from diptych.cli.shared import Common, LibraryFolder, ModelAddress
 from diptych.core.file_names import escape
+from diptych.core.text import number
 from diptych.library import Library, card
 
 _MODEL = "The model's name or folder here, when it is another than on the old machine."
@@ -33,7 +34,9 @@ def export(target: Path, /, *, library: LibraryFolder, common: Common = Common()
     if target.suffix != ".tar":
         check_folder(target, "TARGET")
     report = Library.open(library).export(target, progress=common.progress())
-    text = f"{report.target}: {report.images} images, {report.trashed} in the trash, {report.bytes / 1e6:.1f} MB"
+    text = (
+        f"{report.target}: {number(report.images, 'image')}, {report.trashed} in the trash, {report.bytes / 1e6:.1f} MB"
+    )
     common.show(asdict(report), text)
 
 
@@ -63,7 +66,7 @@ def import_(
 
     check_folder(library, "--library")
     report = restore(export, library, store=store, model=model, progress=common.progress())
-    text = f"{report.target}: {report.images} images, {report.trashed} in the trash"
+    text = f"{report.target}: {number(report.images, 'image')}, {report.trashed} in the trash"
     common.show(asdict(report), text)
 
 
@@ -83,7 +86,7 @@ def backup(folder: Path, /, *, library: LibraryFolder, common: Common = Common()
     target = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.tar"
     Library.open(library).export(target, progress=common.progress())
     report = check_export(target, common.progress())
-    text = f"{target}: {report.images} images, {report.bytes / 1e6:.1f} MB, read again and whole"
+    text = f"{target}: {number(report.images, 'image')}, {report.bytes / 1e6:.1f} MB, read again and whole"
     common.show(asdict(report), text)
 
 

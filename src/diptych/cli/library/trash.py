@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 from diptych.cli.shared import Common, LibraryFolder, shortened
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Note
-from diptych.core.text import one_line
+from diptych.core.text import number, one_line
 from diptych.library import Library
 
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -42,7 +42,7 @@ def rm(*targets: str, library: LibraryFolder, where: str | None = None, common: 
         raise ConfigError(f"found {' and '.join(found) or 'nothing to remove'}; expected ids, paths or --where")
     collection = Library.open(library)
     deletion = collection.remove(paths) if paths else collection.delete(ids or None, where=where)
-    text, notes = f"{library}: {len(deletion.ids)} images put into the trash", []
+    text, notes = f"{library}: {number(len(deletion.ids), 'image')} put into the trash", []
     if deletion.ids:
         text += f"; to bring them back: diptych library undo {deletion.batch} --library {quote(str(library))}"
     elif where is not None:
@@ -68,7 +68,7 @@ def undo(
         ids: Only these images.
     """
     undone = Library.open(library).undo(batch, ids=ids)
-    text = f"{library}: {len(undone.restored)} images are back"
+    text = f"{library}: {number(len(undone.restored), 'image')} brought back"
     if undone.kept:
         text += f"; {len(undone.kept)} stay in the trash, because another image is at their path now"
     common.show(asdict(undone), text)
@@ -105,5 +105,9 @@ def purge(
         days: What was put into the trash at least this many days ago.
         now: Everything in the trash.
     """
-    count = Library.open(library).purge(0.0 if now else days)
-    common.show({"purged": count}, f"{library}: {count} images purged")
+    opened = Library.open(library)
+    count = opened.purge(0.0 if now else days)
+    text = f"{library}: {number(count, 'image')} purged"
+    if left := len(opened.trash()):
+        text += f"; {left} were put into the trash less than {days:g} days ago and stay; --now takes all"
+    common.show({"purged": count}, text)

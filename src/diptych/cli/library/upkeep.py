@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from diptych.cli.shared import Common, LibraryFolder, shortened
-from diptych.core.text import one_line
+from diptych.core.text import number, one_line
 from diptych.library import Library, card
 from diptych.library.maintenance import Problem
 
@@ -19,7 +19,7 @@ def info(*, library: LibraryFolder, common: Common = Common()) -> None:
     """
     found = Library.open(library).info()
     lines = [
-        f"{found.folder}: {found.images} images, {found.bytes_on_disk / 1e6:.1f} MB",
+        f"{found.folder}: {number(found.images, 'image')}, {found.bytes_on_disk / 1e6:.1f} MB",
         f"model {found.model} (fingerprint {found.fingerprint}, {found.dim} dimensions), made {found.created}",
         f"rows: {'in the folder' if found.store == card.LANCE else found.store}",
         "columns: " + ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()),
@@ -37,7 +37,8 @@ def verify(*, library: LibraryFolder, common: Common = Common()) -> None:
         diptych library verify --library ~/pictures.library --json | jq .kinds
     """
     verdict = Library.open(library).verify()
-    lines = [f"{verdict.images} images, {len(verdict.problems) or 'no'} problems"]
+    found = number(len(verdict.problems), "problem") if verdict.problems else "no problems"
+    lines = [f"{number(verdict.images, 'image')}, {found}"]
     lines += shortened([_described(problem, library) for problem in verdict.problems])
     common.show({**asdict(verdict), "kinds": verdict.kinds}, "\n".join(lines))
     if verdict.problems:

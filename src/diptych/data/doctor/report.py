@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from diptych.core.notes import Note, note_lines, notes_json
+from diptych.core.text import number
 
 MAX_UNREADABLE = 0.05  # share of images
 MAX_LEFT_OUT = 0.05  # share of rows
@@ -84,7 +85,7 @@ class SourceReport:
     def _too_little(self) -> list[str]:
         reasons = []
         if self.pairs < 2:
-            reasons.append(f"{_number(self.pairs, 'pair')}: there is nothing to tell apart")
+            reasons.append(f"{number(self.pairs, 'pair')}: there is nothing to tell apart")
         if self.grouped_pairs == self.pairs > 1 and self.groups == 1:
             reasons.append("all pairs are of a single class")
         named = {split for split in self.splits if split != NO_SPLIT}
@@ -99,7 +100,7 @@ class SourceReport:
         if not self.repeated_ids:
             return []
         have = "has" if self.repeated_ids == 1 else "have"
-        return [f"{_number(self.repeated_ids, 'pair')} {have} the id of another: an id does not say which is meant"]
+        return [f"{number(self.repeated_ids, 'pair')} {have} the id of another: an id does not say which is meant"]
 
     def _image_reasons(self) -> list[str]:
         reasons = []
@@ -108,7 +109,7 @@ class SourceReport:
             reasons.append(f"{_share(unreadable, self.images)} of the images cannot be read")
         left_out = sum(count for reason, count in self.left_out.items() if reason != "empty_text")
         if left_out > MAX_LEFT_OUT * (self.pairs + left_out):
-            reasons.append(f"{_number(left_out, 'input')} left out beside {_number(self.pairs, 'pair')}")
+            reasons.append(f"{number(left_out, 'input')} left out beside {number(self.pairs, 'pair')}")
         if count := self.duplicates.identical_across:
             reasons.append(f"{_are(count, 'image')} identical to one in another split: results will be too good")
         if (count := self.duplicates.near_across) > MAX_NEAR_ACROSS * self.images:
@@ -147,8 +148,8 @@ class SourceReport:
     def to_text(self) -> str:
         """About a dozen lines for people."""
         lines = [
-            f"{self.source} ({self.format}): {_number(self.pairs, 'pair')}, "
-            f"{_number(self.images, 'image')}, {_number(self.texts, 'text')}",
+            f"{self.source} ({self.format}): {number(self.pairs, 'pair')}, "
+            f"{number(self.images, 'image')}, {number(self.texts, 'text')}",
             f"  splits      {_counts(self.splits)}",
             f"  images      {self._images_line()}",
             f"  duplicates  {self._duplicates_line()}",
@@ -182,11 +183,11 @@ class SourceReport:
             if (count := getattr(self.duplicates, kind))
         ]
         if self.repeated_ids:
-            found.append(f"{_number(self.repeated_ids, 'pair')} with the id of another")
+            found.append(f"{number(self.repeated_ids, 'pair')} with the id of another")
         if self.texts_across:
-            found.append(f"{_number(self.texts_across, 'text')} across splits")
+            found.append(f"{number(self.texts_across, 'text')} across splits")
         if self.texts_within:
-            found.append(f"{_number(self.texts_within, 'text')} of several pairs")
+            found.append(f"{number(self.texts_within, 'text')} of several pairs")
         return ", ".join(found) or "none"
 
     def _texts_line(self) -> str:
@@ -194,7 +195,7 @@ class SourceReport:
             return "none"
         found = [f"{self.texts / self.pairs:.1f} a pair"]
         if self.pairs_without_text:
-            found.append(f"{_number(self.pairs_without_text, 'pair')} without")
+            found.append(f"{number(self.pairs_without_text, 'pair')} without")
         if self.machine_texts:
             found.append(f"{self.machine_texts:,} by machines")
         if self.texts_cut is not None:
@@ -206,12 +207,8 @@ def _share(count: int, total: int) -> str:
     return f"{100 * count / max(total, 1):.2g} %"
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def _are(count: int, what: str) -> str:
-    return _number(count, what) + (" is" if count == 1 else " are")
+    return number(count, what) + (" is" if count == 1 else " are")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

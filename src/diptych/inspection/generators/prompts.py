@@ -148,7 +148,7 @@ def read_real_images(
     indices: list[int] = []
     skipped: list[Skipped] = []
     batches = stream([ref for _, ref in listed], Preprocess(size))
-    for batch in progress.track(batches, "real images", -(-len(listed) // 32)):
+    for batch in progress.track(batches, "batches of real images", -(-len(listed) // 32)):
         pixels.append(batch.pixels)
         indices += batch.indices
         skipped += [problem for _, problem in batch.skipped]

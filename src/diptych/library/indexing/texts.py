@@ -106,7 +106,7 @@ class TextRun(IndexRun):
         for chunk in batched(described, _COMMIT):
             self.write(self._described(chunk, matched))
         rows: list[Row] = []
-        for chunk in progress.track(batched(new, _AT_ONCE), "texts", total=-(-len(new) // _AT_ONCE)):
+        for chunk in progress.track(batched(new, _AT_ONCE), "batches of texts", total=-(-len(new) // _AT_ONCE)):
             rows += self._embedded(chunk, matched)
             if len(rows) >= _COMMIT:
                 self.write(rows)

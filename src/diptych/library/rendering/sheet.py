@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from diptych.core.text import number
 from diptych.core.types import Hit
 
 from .text_thumbnails import fitted, font_for, has_character
@@ -73,8 +74,8 @@ def storyboard(rows: Sequence[tuple[str, Sequence[Tile]]]) -> Image.Image:
         y = _MARGIN + place % half * height
         font = font_for(title, _RANK_SIZE)
         draw.text((x, y), fitted(title, font, width - 2 * _MARGIN), font=font, fill=_INK)
-        for number, one in enumerate(found):
-            left = x + number * (_SMALL + _SMALL_GAP)
+        for place, one in enumerate(found):
+            left = x + place * (_SMALL + _SMALL_GAP)
             draw.rounded_rectangle((left, y + 28, left + _SMALL - 1, y + 27 + _SMALL), radius=6, fill=_TILE)
             image = None if one.thumbnail is None else _open(one.thumbnail, _SMALL - 8)
             if image is not None:
@@ -104,7 +105,7 @@ def _draw_header(
             sheet.paste(small, (x, _MARGIN))
             x += small.width + 12
     middle = _MARGIN + (24 if images else 4)
-    shown = f"{count} picture" + ("" if count == 1 else "s")
+    shown = number(count, "image")
     note = font_for(shown, _NAME_SIZE)
     right = sheet.width - _MARGIN - note.getlength(shown)
     draw.text((right, middle + 10), shown, font=note, fill=_FAINT)
