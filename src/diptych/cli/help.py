@@ -5,8 +5,7 @@ A command is described by its function: the docstring's first sentence, its exam
 
 from __future__ import annotations
 
-import inspect
-import shutil
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +39,9 @@ def overview(name: str, group: Group) -> str:
 
 def page(chain: Chain, function: Callable[..., Any], app: App) -> str:
     """The help of one command: usage, one sentence, examples, more, arguments and options."""
-    summary, more, examples = _parts(inspect.getdoc(function) or "")
+    from inspect import getdoc
+
+    summary, more, examples = _parts(getdoc(function) or "")
     shown = described(chain, app)
     needed = [_usage(one) for one in shown]
     usage = " ".join(["Usage: diptych", *chain, *(one for one in needed if one), "[OPTIONS]"])
@@ -103,7 +104,12 @@ def _wrapped(paragraphs: Iterable[str], indent: int = 0) -> list[str]:
 
 
 def _width() -> int:
-    return max(40, min(120, shutil.get_terminal_size().columns))
+    given = os.environ.get("COLUMNS", "")
+    try:  # as shutil does, which would also import the compressors
+        columns = int(given) if given.isdecimal() and int(given) else os.get_terminal_size(1).columns
+    except OSError:  # no terminal
+        columns = 80
+    return max(40, min(120, columns))
 
 
 def _groups(shown: Iterable[Argument]) -> Mapping[str, list[Argument]]:
@@ -170,7 +176,7 @@ def _meaning(argument: Argument) -> str:
     """What the argument does, and its default where it has one worth telling."""
     told = argument.parameter.help or ""
     default = argument.field_info.default
-    empty = default is None or default is False or default is inspect.Parameter.empty or default in ("", ())
+    empty = default is None or default is False or default is argument.field_info.empty or default in ("", ())
     if empty or argument.required:
         return told
     return f"{told} [default: {', '.join(map(_shown, default if isinstance(default, tuple) else (default,)))}]"
@@ -186,4 +192,5 @@ def _longest(argument: Argument) -> str:
 
 
 def _is_positional(argument: Argument) -> bool:
-    return argument.field_info.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    kind = argument.field_info.kind
+    return kind in (kind.POSITIONAL_ONLY, kind.VAR_POSITIONAL)

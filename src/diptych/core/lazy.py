@@ -13,7 +13,6 @@ read it, and so does `lazy`, once, when a name is first used.
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import importlib.util
@@ -30,7 +29,8 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
         return _imports(package)
 
     def get(name: str) -> Any:
-        if name not in places():
+        # a name that is not public is not looked for: the import system asks for each submodule here
+        if name not in sys.modules[package].__all__ or name not in places():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, original = places()[name]
         if module == package:  # a module of this package, asked for by name
@@ -47,6 +47,8 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
 
 def _imports(package: str) -> dict[str, tuple[str, str]]:
     """Public name -> (module, name there) of the imports under `if TYPE_CHECKING` in a package's own source."""
+    import ast
+
     spec = importlib.util.find_spec(package)
     source = spec.loader.get_source(package) if spec and spec.loader else None  # type: ignore[attr-defined]
     blocks = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _INVISIBLE = frozenset(["Cc", "Cf", "Zs", "Zl", "Zp"])
 # Letters, marks and symbols that are drawn as nothing: Braille blank, Hangul fillers, joiners and the like.
@@ -14,6 +13,8 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 def is_blank(value: str) -> bool:
     """Whether nothing of a text can be seen: spaces, zero-width and control characters, blank letters."""
+    import unicodedata  # a megabyte that `diptych --help` does without
+
     return all(
         unicodedata.category(character) in _INVISIBLE
         or character in _BLANK
