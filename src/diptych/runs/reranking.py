@@ -313,7 +313,9 @@ class Prepared:
             )
             return Scored(cosines, candidates, np.take_along_axis(every, candidates, 1), positives, texts)
         found = np.empty(candidates.shape, dtype=np.float32)
-        for row in self.progress.track(range(len(queries)), f"matching {direction.replace('_', ' ')}", total=len(queries)):
+        for row in self.progress.track(
+            range(len(queries)), f"matching {direction.replace('_', ' ')}", total=len(queries)
+        ):
             if to_image:
                 found[row] = cross_encoder.score(self.tokens[candidates[row]], texts[row])
             else:
