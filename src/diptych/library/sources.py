@@ -222,7 +222,7 @@ def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
         status = root.stat()
     except (OSError, ValueError) as error:
         raise DataError(
-            f"cannot look at {shown}: {getattr(error, 'strerror', None) or error}; expected a folder, an image, or "
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error}; expected a folder, an image, or "
             f"a file that lists images; check the name, and that its drive is there (the library is unchanged)",
             Reason.MISSING,
         ) from error

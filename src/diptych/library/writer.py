@@ -146,7 +146,7 @@ class Writer:
                 batch = deletion.batch if isinstance(deletion, Deletion) else deletion or there[0].batch
                 there = [row for row in there if row.batch == batch]
             if not there:
-                raise DataError("the trash holds none of these; see diptych library trash (it may have been purged)")
+                raise DataError("the trash has nothing to bring back (purged?); see diptych library trash")
             paths = {row.path for row in there}
             taken = paths.intersection(values(store, "path"))
             back = [row for row in there if row.path not in taken]

@@ -94,7 +94,7 @@ def test_pictures_and_texts_do_not_mix(library: Library, listed: Path, tmp_path:
         (b"", "found no text"),
         (b"\n \n", "found no text"),
         ("чёрный\nпёс".encode("koi8-r"), "is not UTF-8"),
-        (None, "cannot look at"),
+        (None, "cannot read"),
     ],
 )
 def test_a_source_without_texts_changes_nothing(

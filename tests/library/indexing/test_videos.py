@@ -62,7 +62,7 @@ def test_pictures_and_videos_live_side_by_side(filled, clips, pictures):
 def test_a_folder_without_videos_and_a_library_of_another_model(library, pictures, clips, other_encoder):
     with pytest.raises(DataError, match="no video"):
         library.index_videos([pictures])
-    with pytest.raises(DataError, match="cannot look at"):
+    with pytest.raises(DataError, match="cannot read"):
         library.index_videos([pictures / "nothing"])
     library.index_videos([clips], plan=PLAN)
     with pytest.raises(LibraryError, match="vectors of two models"):

@@ -200,7 +200,7 @@ def _listed(reading: Reading, source: str) -> Iterator[FoundItem]:
     try:
         modified = root.stat().st_mtime_ns
     except OSError as error:
-        raise DataError(f"cannot look at {shown}: {error.strerror}", Reason.MISSING) from error
+        raise DataError(f"cannot read {shown}: {error.strerror}", Reason.MISSING) from error
     is_plain = root.suffix.lower() == ".txt" and reading.options.format is None
     for pair in _lines(reading) if is_plain else _pairs(reading):
         record = f"{shown}::{escape(names.give(pair.id))}"

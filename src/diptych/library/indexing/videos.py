@@ -209,7 +209,7 @@ def _survey(paths: Iterable[Path | str], has_below: Callable[[str], bool]) -> tu
             files = list(_files(root))
         except OSError as error:
             if not has_below(shown):
-                raise DataError(f"cannot look at {shown}: {error.strerror}", Reason.MISSING) from error
+                raise DataError(f"cannot read {shown}: {error.strerror}", Reason.MISSING) from error
             files = []
         found |= {file.written: found.get(file.written, file) for file in files}
         if not files and has_below(shown):
