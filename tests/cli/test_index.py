@@ -41,13 +41,13 @@ def test_json(diptych, photos, tmp_path, models):
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        (lambda folder: folder / "missing", 3, "cannot look at"),
+        (lambda folder: folder / "missing", 3, "cannot read"),
         (lambda folder: (folder / "empty").mkdir() or folder / "empty", 3, "found nothing"),
         (lambda folder: _texts(folder), 3, "found 2 other files (2 .txt)"),
         (lambda folder: _unknown(folder), 2, "cannot tell what"),
         (lambda folder: _unreadable(folder), 3, "none of the 1 images could be read; 1 not_an_image"),
-        (lambda folder: f"{folder}/\udcff", 3, "cannot look at"),
-        (lambda folder: "x" * 10_000, 3, "cannot look at"),
+        (lambda folder: f"{folder}/\udcff", 3, "cannot read"),
+        (lambda folder: "x" * 10_000, 3, "cannot read"),
     ],
 )
 def test_bad_paths(diptych, tmp_path, models, make, code, words):
