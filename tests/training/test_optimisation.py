@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.averaging import AveragedWeights  # noqa: E402
 from diptych.training.engine import BEST, LAST  # noqa: E402
-from diptych.training.optimisation import WarmUpFreeze, build, parameter_groups  # noqa: E402
+from diptych.training.optimisation import WarmUpFreeze, build_optimiser, parameter_groups  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
 from .pair_run import PairRun  # noqa: E402
@@ -44,7 +44,7 @@ def test_each_optimiser_is_the_plain_one_of_torch(name: str, kind: type) -> None
     module, rows = parts(), torch.randn(5, 3)
     module.eval()
     twin = copy.deepcopy(module)
-    ours = build(module, TrainingSettings(optimiser=name, learning_rate=0.1, weight_decay=0.3, momentum=0.7))
+    ours = build_optimiser(module, TrainingSettings(optimiser=name, learning_rate=0.1, weight_decay=0.3, momentum=0.7))
     decays, others = ([p for p in twin.parameters() if (p.ndim > 1) is side] for side in (True, False))
     groups = [{"params": decays, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
     theirs = kind(groups, lr=0.1, **({"momentum": 0.7} if name == "sgd" else {"betas": (0.7, 0.999)}))
