@@ -11,6 +11,7 @@ import numpy as np
 
 from diptych.core import registry
 from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.core.shapes import Float32
 from diptych.data.features import FeaturePairs
 from diptych.data.views import FULL
@@ -58,6 +59,7 @@ class OneStepRecipe(HeadsRecipe):
     text: LinearMap
 
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
+        need("onnx", "saving a model")  # before anything is read
         fit_of(config)
         whole = dataclasses.replace(config.data, views=(FULL,))  # what the maps are computed from
         super().__init__(dataclasses.replace(config, data=whole), place)

@@ -45,7 +45,7 @@ class ServeError(DiptychError):
 
 def overloaded(what: str, status: int = 503, code: str = "overloaded") -> ServeError:
     """The answer when the server has no room for more work."""
-    return ServeError(status, code, what, "Wait as Retry-After says, then send it again.", RETRY_SECONDS)
+    return ServeError(status, code, what, "Send it again after as many seconds as Retry-After says.", RETRY_SECONDS)
 
 
 def too_late(what: str) -> ServeError:
