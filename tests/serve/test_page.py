@@ -560,7 +560,7 @@ def with_exif(payload: str, mark: int) -> bytes:
 )
 def test_accessibility_by_axe(visit, width, scheme) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
-    here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
 
     def check(state: str) -> None:
         here.until(

@@ -196,7 +196,7 @@ def test_words_that_would_like_to_be_scripts_stay_words_here_too(looked) -> None
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1200, "light")])
 def test_accessibility_by_axe(looked, width, scheme) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
-    here = looked(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    here = looked(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
 
     def check(state: str, within: str | None = None) -> None:
         found = axe.run(here.page, context=within)["violations"]
