@@ -98,7 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load(card.read(arguments.library).model)
     library = Library.open(arguments.library, model)
-    print(f"{len(library)} pictures, {library.card.dim} dimensions, model {library.card.model}\n")
+    print(f"{len(library)} images, {library.card.dim} dimensions, model {library.card.model}\n")
     p50 = warm(library, model, arguments.queries)
     seconds, help_seconds, heavy = cold(arguments.library, arguments.cold)
     good = p50 <= WARM_TARGET and seconds <= COLD_TARGET and help_seconds <= HELP_TARGET and not heavy

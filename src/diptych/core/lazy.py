@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +47,7 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
 def _imports(package: str) -> dict[str, tuple[str, str]]:
     """Public name -> (module, name there) of the imports under `if TYPE_CHECKING` in a package's own source."""
     import ast
+    import importlib.util
 
     spec = importlib.util.find_spec(package)
     source = spec.loader.get_source(package) if spec and spec.loader else None  # type: ignore[attr-defined]
