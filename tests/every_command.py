@@ -186,7 +186,9 @@ def main() -> int:
     parser.add_argument("--without", nargs="*", default=[], choices=["all", *EXTRAS], help="extras to hide")
     parser.add_argument("--refused", action="store_true", help="only what lacks something")
     arguments = parser.parse_args()
-    hidden = list(EXTRAS) if "all" in arguments.without else arguments.without
+    hidden = list(EXTRAS) if "all" in arguments.without else list(arguments.without)
+    if "fit" in hidden:
+        hidden.append("train")  # which cannot be installed without it
     sys.meta_path.insert(0, Hidden({package for extra in hidden for package in EXTRAS[extra]}))
     absent, failed = absent_extras(), 0
     with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
