@@ -89,7 +89,7 @@ def test_health_is_tried_once_a_second_however_many_ask(serve, site) -> None:
 
 
 def test_a_session_takes_a_kilobyte_and_no_time(serve) -> None:
-    server = serve(token=TOKEN, pressure=Pressure(open_body_deadline=0.2, decoders=1))
+    server = serve(token=TOKEN, pressure=Pressure(open_body_deadline=1.5, decoders=1))
     with httpx.Client(base_url=server.url) as client:
         large = client.post("/session", json={"token": "x" * 1_000})
         assert (large.status_code, large.json()["code"]) == (413, "too_large")
