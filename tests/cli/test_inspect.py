@@ -157,7 +157,7 @@ def test_mined_negatives_are_of_the_source(diptych, shapes, small_model, tmp_pat
 def test_what_is_left_out_of_mining_and_filtering_is_said(diptych, shapes, small_model, tmp_path, command):
     more = tmp_path / "more.jsonl"
     rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
-    rows += [{"image": rows[0]["image"].replace("20", "30"), "split": "other"}]
+    rows += [{"image": rows[0]["image"].replace("-20.png", "-30.png"), "split": "other"}]
     root = str(shapes.parent)
     more.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     out = tmp_path / ("mined.jsonl" if command == "mine" else "kept")

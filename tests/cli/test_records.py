@@ -80,7 +80,7 @@ def test_mined_negatives_name_records_and_are_refused_for_others(diptych, twice,
     assert all(record not in others and set(others) <= found.keys() for record, others in found.items())
 
     rows = [json.loads(line) for line in twice.read_text().splitlines()]
-    other = {**rows[0], "image": rows[5]["image"].replace("20", "40"), "caption": "put in above"}
+    other = {**rows[0], "image": rows[5]["image"].replace("-20.png", "-40.png"), "caption": "put in above"}
     write_jsonl(twice, [other, *rows])
     changed = small_config(data=runs.DataConfig(mined=str(mined), workers=1))
     with pytest.raises(DataError, match=r"mined from other images.*mine again"):
