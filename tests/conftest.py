@@ -186,6 +186,24 @@ def tiny_model() -> Any:
     return write_tiny_model
 
 
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow CLIP of transformers; `hf:{clip_folder}` is its address."""
+    pytest.importorskip("transformers", reason="needs the [hub] extra")
+    from .joint_models import make_clip
+
+    return make_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def open_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow CLIP of open_clip; `open_clip:{open_clip_folder}` is its address."""
+    pytest.importorskip("open_clip", reason="needs the [hub] extra")
+    from .joint_models import make_open_clip
+
+    return make_open_clip(tmp_path_factory.mktemp("open-clip"))
+
+
 @pytest.fixture
 def small() -> Any:
     """Makes small configs: `small(seed=1)`."""

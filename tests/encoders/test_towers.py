@@ -22,7 +22,7 @@ def test_names_give_towers() -> None:
 def test_an_unknown_name_lists_the_choices_and_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"choose from .*timm:NAME_OR_FOLDER.*; did you mean 'efficientnet-lite0'\?"):
         image_tower("eficientnet-lite0")
-    with pytest.raises(ConfigError, match="unknown text tower 'zzz'; choose from fake, joined, open_clip:"):
+    with pytest.raises(ConfigError, match="unknown text tower 'zzz'; choose from fake, hf:NAME_OR_FOLDER, joined, "):
         text_tower("zzz")
 
 

@@ -47,7 +47,7 @@ def test_the_fingerprint_follows_weights_and_preprocessing() -> None:
         changed(image=side(CONFIG.image, preprocess=Preprocess(size=9))),
         changed(image=side(CONFIG.image, preprocess=Preprocess(size=8, mode="crop"))),
         changed(image=side(CONFIG.image, preprocess=Preprocess(size=8, mean=(1.0, 2.0, 3.0)))),
-        changed(text=side(CONFIG.text, tower="transformers:x")),
+        changed(text=side(CONFIG.text, tower="hf:x")),
         changed(text=side(CONFIG.text, fingerprint="abd")),
         changed(dim=5),
     ]

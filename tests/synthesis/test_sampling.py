@@ -111,7 +111,7 @@ def test_another_text_tower_is_refused(trained_generator, tmp_path):
 
 
 def test_a_text_tower_that_is_not_here_is_refused(trained_generator, tmp_path):
-    other = load(copy_of(trained_generator, tmp_path, tower={"name": "transformers:nowhere"}))
+    other = load(copy_of(trained_generator, tmp_path, tower={"name": "hf:nowhere"}))
     with pytest.raises(ModelError, match=r"text tower|no model|nowhere"):
         other.generate(["red"])
 

@@ -159,6 +159,8 @@ def to_dict(config: Any) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, Part):
             return {"name": value.name, **{key: plain(item) for key, item in value.options.items()}}
+        if hasattr(value, "stated"):  # leaves out what came later and has its default
+            return plain(value.stated())
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):

@@ -7,8 +7,8 @@ and nothing downstream can tell.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -19,25 +19,81 @@ from .errors import ConfigError
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Preprocess:
-    """How a decoded RGB image becomes an image tower's input.
+PREPROCESS_MODES = ("squash", "crop", "shortest", "longest", "patches")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
-    An image is resized to `size` x `size` pixels, either squashed ("squash") or scaled by its
-    shorter side and cut to the centre ("crop"), then each channel becomes (x - mean) / std with
-    mean and std in 0..255 units.
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Preprocess:
+    """How a decoded RGB image becomes an image tower's input; then each channel becomes (x - mean) / std.
+
+    Modes, all of which give arrays of one `shape`:
+        squash: resized to `size` x `size`, whatever its sides were.
+        crop: the central square of the image, resized to `size`.
+        shortest: the shorter side is resized to `resize`, then the central square of `size` is cut out.
+        longest: the longer side is resized to `size`, the rest is padded with `fill`.
+        patches: the sides are kept in proportion and become multiples of `patch`, at most (size / patch)² patches in
+            all; they are packed into one array, see `diptych.data.images.patches`.
+
+    Args:
+        size: pixels.
+        mean, std: of each channel, in 0..255 units.
+        interpolation: the resizing filter, antialiased as Pillow does it.
+        resize: pixels, in "shortest"; 0 is `size`.
+        fill: the colour of the padding, in "longest".
+        exact: images are decoded whole and resized in one step, as the libraries of pretrained models do; otherwise
+            large ones are first reduced by whole factors, which is quicker and differs by less than a grey level.
+        patch: pixels of a patch's side, in "patches".
     """
 
-    size: int = 224  # pixels
+    size: int = 224
     mode: str = "squash"
     mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
     std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    interpolation: str = "bicubic"
+    resize: int = 0
+    fill: tuple[int, int, int] = (0, 0, 0)
+    exact: bool = False
+    patch: int = 0
 
     def __post_init__(self) -> None:
-        if self.mode not in ("squash", "crop"):
-            raise ConfigError(f"unknown preprocess mode {self.mode!r}; choose from crop, squash")
+        for what, found, choices in (
+            ("preprocess mode", self.mode, PREPROCESS_MODES),
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+        ):
+            if found not in choices:
+                raise ConfigError(f"unknown {what} {found!r}; choose from {', '.join(sorted(choices))}")
         if self.size < 1:
             raise ConfigError(f"preprocess size must be at least 1 pixel, found {self.size}")
+        if self.mode == "patches" and (self.patch < 1 or self.size % self.patch):
+            raise ConfigError(f"preprocess size {self.size} must be a multiple of the patch, found {self.patch}")
+        if self.resize and self.resize < self.size:
+            raise ConfigError(f"a square of {self.size} cannot be cut from images resized to {self.resize} pixels")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, columns, 3) of a prepared image; packed patches have one row more, for the number of patches."""
+        return self.size + (self.mode == "patches"), self.size, 3
+
+    def stated(self) -> dict[str, Any]:
+        """The fields as JSON-ready values, without those that came later and have their default.
+
+        What is hashed and written is this, so that models from before those fields keep their fingerprints.
+        """
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()
+            if name in _FIRST_FIELDS or value != _DEFAULTS[name]
+        }
+
+    def __repr__(self) -> str:
+        kept = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.stated())
+        return f"Preprocess({kept})"
+
+
+_FIRST_FIELDS = ("size", "mode", "mean", "std")
+_DEFAULTS = {field.name: field.default for field in fields(Preprocess)}
 
 
 @runtime_checkable

@@ -79,6 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "text_tower": Kind(
         "text tower", ("encoders", "encoders.text"), ("tokenizer", "training_texts", "training_languages")
     ),
+    "joint_model": Kind("joint model", ("encoders.joint",), ("device",)),
     "network": Kind("network", ("models.networks",), ("features", "length", "vocabulary")),
     "head": Kind("head", ("models",), ("features", "dim")),
     "fit": Kind("fit", ("training",)),

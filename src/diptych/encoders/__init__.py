@@ -52,6 +52,6 @@ def image_tower(name: str, **options: Any) -> ImageTower:
 
 
 def text_tower(name: str, **options: Any) -> TextTower:
-    """The text tower of that name ("use", "transformers:FOLDER", ...); otherwise as `image_tower`."""
+    """The text tower of that name ("use", "hf:FOLDER", ...); otherwise as `image_tower`."""
     tower: TextTower = build("text_tower", Part(name, options))
     return tower

@@ -22,7 +22,7 @@ def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
 
     Any array is let in by the signature: telling wrong ones apart is the point.
     """
-    expected = (preprocess.size, preprocess.size, 3)
+    expected = preprocess.shape
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
         raise ModelError(
             f"found pixels of type {pixels.dtype} and shape {pixels.shape}; this tower takes uint8 of shape "
@@ -48,9 +48,9 @@ def by_channel(values: Iterable[float], scale: float = 255.0) -> tuple[float, fl
     return red, green, blue
 
 
-def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 s s 3"]:
+def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 h w 3"]:
     """One grey image of the size a tower takes, to ask a model how wide its features are."""
-    return np.full((1, preprocess.size, preprocess.size, 3), 127, dtype=np.uint8)
+    return np.full((1, *preprocess.shape), 127, dtype=np.uint8)
 
 
 def clean(text: str) -> str:

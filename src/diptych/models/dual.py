@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from diptych.models.familiarity import Familiarity
 from diptych.models.loaded import LoadedModel, require_fingerprint
 
 if TYPE_CHECKING:
+    from diptych.encoders.joint import JointModel
     from diptych.models.trainable import DualEncoderModule
 
 _TEXT_BATCH = 256
@@ -36,18 +37,27 @@ _TEXT_BATCH = 256
 class DualEncoder(LoadedModel):
     """Embeds images and texts into one space; each side loads when it is first asked for.
 
-    Runs on ONNX Runtime and NumPy: no PyTorch unless a tower needs it. Made by
-    `diptych.load("base")` or `diptych.load(folder)`.
+    Runs on ONNX Runtime and NumPy: no PyTorch unless a tower needs it. Made by `diptych.load("base")`,
+    `diptych.load(folder)` or, of a pretrained joint model, `diptych.load("hf:google/siglip2-base-patch16-224")`.
     """
 
     config: files.ModelConfig
 
     def __init__(
-        self, folder: Path, config: files.ModelConfig, *, threads: int | None = None, dims: int | None = None
+        self,
+        folder: Path,
+        config: files.ModelConfig,
+        *,
+        threads: int | None = None,
+        device: str = "auto",
+        dims: int | None = None,
+        joint: JointModel | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
+        self.joint = joint  # the pretrained model of another library that this is, whose folder is none of ours
         self._threads = threads
+        self._device = device
         self._dims = dims
 
     def truncated(self, dims: int) -> DualEncoder:
@@ -58,7 +68,14 @@ class DualEncoder(LoadedModel):
         """
         if not 1 <= dims <= self.config.dim:
             raise ConfigError(f"dims must be from 1 to {self.config.dim}, the model's width; found {dims}")
-        return DualEncoder(self.folder, self.config, threads=self._threads, dims=dims)
+        return DualEncoder(
+            self.folder, self.config, threads=self._threads, device=self._device, dims=dims, joint=self.joint
+        )
+
+    @property
+    def address(self) -> str:
+        """What loads this model later, from any folder: its full folder, or a joint model's pinned address."""
+        return self.joint.address if self.joint else str(self.folder.resolve())
 
     @property
     def dim(self) -> int:
@@ -92,7 +109,7 @@ class DualEncoder(LoadedModel):
     @cached_property
     def familiarity(self) -> Familiarity | None:
         """How near images are to those of the training; None for a model that does not say, or a truncated one."""
-        return None if self._dims is not None else familiarity.read(self.folder)
+        return None if self._dims is not None or self.joint else familiarity.read(self.folder)
 
     def unfamiliar(self, vectors: Float[np.ndarray, "n d"]) -> tuple[Note, ...]:
         """A note where embeddings of images are far from those of the training images, as a whole."""
@@ -101,11 +118,15 @@ class DualEncoder(LoadedModel):
     @cached_property
     def image_tower(self) -> ImageTower:
         """Pixels to features."""
+        if self.joint:
+            return self.joint.image
         return self._image_tower(self.config.image, f"{files.IMAGE_TOWER}.onnx", self._threads)
 
     @cached_property
     def text_tower(self) -> TextTower:
         """Texts to features."""
+        if self.joint:
+            return self.joint.text
         side = self.config.text
         if side.tower == files.BUNDLED:
             return read_tokens(self._verified)
@@ -114,14 +135,17 @@ class DualEncoder(LoadedModel):
         return tower
 
     @cached_property
-    def image_head(self) -> OnnxHead:
+    def image_head(self) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
         """Image features to embeddings."""
-        return OnnxHead(self._verified / f"{files.IMAGE_HEAD}.onnx", self._threads)
+        return self._head(files.IMAGE_HEAD)
 
     @cached_property
-    def text_head(self) -> OnnxHead:
+    def text_head(self) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
         """Text features to embeddings."""
-        return OnnxHead(self._verified / f"{files.TEXT_HEAD}.onnx", self._threads)
+        return self._head(files.TEXT_HEAD)
+
+    def _head(self, name: str) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
+        return normalise if self.joint else OnnxHead(self._verified / f"{name}.onnx", self._threads)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
         """Embeddings, L2-normalised, of RGB images already prepared by `preprocess`."""
@@ -185,6 +209,25 @@ class DualEncoder(LoadedModel):
             one, other = normalise(one), normalise(other)
         found: Float32[np.ndarray, "n m"] = similarity_of(self.compares_by)(one, other)
         return found
+
+    def probability(
+        self, images: Float[np.ndarray, "n d"], texts: Float[np.ndarray, "m d"]
+    ) -> Float32[np.ndarray, "n m"]:
+        """Probability that image and text belong together, by the model's own temperature.
+
+        With a bias (SigLIP), each pair's own: sigmoid(scale * cosine + bias). Without one (CLIP), which of the `texts`
+        belongs to an image: the softmax of scale * cosine over them, so a row adds up to 1.
+
+        Raises ConfigError for a model that keeps no temperature.
+        """
+        scale, bias = self.config.logit_scale, self.config.logit_bias
+        if scale is None:
+            raise ConfigError(f"the model {self.name!r} keeps no temperature, so its scores are no probabilities")
+        logits = np.float64(scale) * self.similarity(images=images, texts=texts).astype(np.float64)
+        if bias is not None:
+            return np.asarray(1 / (1 + np.exp(-np.clip(logits + bias, -700, 700))), dtype=np.float32)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"

@@ -79,10 +79,14 @@ class ModelConfig(SavedModel):
     image: SideConfig
     text: SideConfig
     similarity: str = "cosine"
+    # of a model that gives probabilities, at the end of its training: the cosine times the scale, plus the bias.
+    # Without a bias, softmax over the texts at hand (CLIP); with one, the sigmoid of each pair alone (SigLIP)
+    logit_scale: float | None = None
+    logit_bias: float | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Changes when weights, towers or preprocessing do; the name, card and record don't count."""
+        """Changes when weights, towers or preprocessing do; the name, card, record and scale don't count."""
         sides = [_stated(to_dict(side)) for side in (self.image, self.text)]
         return fingerprint.of_json([self.format, self.dim, self.similarity, sides, dict(sorted(self.files.items()))])
 

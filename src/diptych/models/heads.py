@@ -51,6 +51,23 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
+@register.head("identity")
+class IdentityHead(Head):
+    """The tower's features, brought to unit length: the space of a pretrained joint model as it is."""
+
+    def __init__(self, features: int, dim: int) -> None:
+        super().__init__()
+        if features != dim:
+            raise ConfigError(f"the head identity keeps the tower's {features} features; set dim to that, found {dim}")
+
+    def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
+        """Nothing to fit."""
+
+    def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
+        """Embeddings of unit length."""
+        return functional.normalize(features, dim=-1)
+
+
 @register.head("linear")
 class LinearHead(Head):
     """Standardise, dropout, one linear map, L2-normalise."""

@@ -64,7 +64,7 @@ class LoadedModel:
         from diptych.data.images import stream
 
         several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
-        rows = [self.encode_pixels(np.zeros((0, self.preprocess.size, self.preprocess.size, 3), dtype=np.uint8))]
+        rows = [self.encode_pixels(np.zeros((0, *self.preprocess.shape), dtype=np.uint8))]
         batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
         for batch in progress.track(batches, "batches of images", total=-(-len(several) // batch_size)):
             for _, problem in batch.skipped:

@@ -57,6 +57,7 @@ def answer(header: dict[str, Any], data: bytes) -> bytes:
 def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     import numpy as np
 
+    from diptych.core.config import from_dict
     from diptych.core.protocols import Preprocess
     from diptych.core.types import BytesImage
     from diptych.data.images import ImageLimits, decode, decode_for, prepare, read_header, thumbnail
@@ -67,9 +68,7 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     about = read_header(image, limits)
     longest = int(header["longest"])
     wanted = header["preprocess"]
-    preprocess = (
-        None if wanted is None else Preprocess(**{**wanted, "mean": tuple(wanted["mean"]), "std": tuple(wanted["std"])})
-    )
+    preprocess = None if wanted is None else from_dict(Preprocess, wanted, "the request")
     model, shown = b"", None
     if preprocess is not None:
         shown = decode_for(image, preprocess, limits)

@@ -112,7 +112,7 @@ class DecoderPool:
             "name": name,
             "bytes": len(data),
             "limits": asdict(self._limits),
-            "preprocess": None if preprocess is None else asdict(preprocess),
+            "preprocess": None if preprocess is None else preprocess.stated(),
             "longest": longest,
             "seconds": math.ceil(self._deadline),
         }
@@ -148,8 +148,8 @@ def _decoded(answered: tuple[dict[str, object], bytes, bytes], preprocess: Prepr
     header, pixels, thumb = answered
     if "reason" in header:
         raise DataError(str(header["message"]), Reason(str(header["reason"])))
-    side = 0 if preprocess is None else preprocess.size
-    shaped = np.frombuffer(pixels, dtype=np.uint8).reshape(side, side, 3)
+    shape = (0, 0, 3) if preprocess is None else preprocess.shape
+    shaped = np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
     return Decoded(shaped, thumb, int(str(header["width"])), int(str(header["height"])))
 
 

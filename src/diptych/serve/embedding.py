@@ -56,8 +56,7 @@ class Embedder:
 
     async def warm(self) -> None:
         """Load both towers, by using them, and take what memory a full batch needs: now, not under load."""
-        size = self.model.preprocess.size
-        blank = np.zeros((size, size, 3), dtype=np.uint8)
+        blank = np.zeros(self.model.preprocess.shape, dtype=np.uint8)
         _, embedded = await asyncio.gather(self.check(), self._pixels.submit_all([blank] * self._most))
         _raised(embedded)
 

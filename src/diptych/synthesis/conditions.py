@@ -75,6 +75,6 @@ def text_tower(part: Part) -> TextTower:
     if getattr(tower, "storage", "float16") != "float16":
         raise ConfigError(
             f"the text tower {part.name!r} gives token ids, and a generator needs features; choose use, "
-            "transformers:NAME_OR_FOLDER, or the space of a trained model with encoder:NAME_OR_FOLDER"
+            "hf:NAME_OR_FOLDER, or the space of a trained model with encoder:NAME_OR_FOLDER"
         )
     return tower

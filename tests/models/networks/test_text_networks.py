@@ -114,7 +114,7 @@ def test_the_default_sizes_are_those_of_x_mrs(tokens: Any) -> None:
         (Part("gru", {"vocabulary": 3}), "unknown option 'vocabulary'"),
         (Part("transformer", {"width": 8, "heads": 3}), "width 8 must be a multiple of heads 3"),
         (Part("transformer", {"layers": 0}), "layers must be at least 1"),
-        (Part("transformers"), "needs model"),
+        (Part("hf"), "needs model"),
         (Part("backbone", {"model": "resnet18"}), "found a tower of token ids"),
     ],
 )

@@ -107,12 +107,12 @@ def _stream(refs: Iterable[ImageInput], work: _Work, batch_size: int, workers: i
     results = map_ahead(work, refs, workers=workers, depth=3 * batch_size, name="decode")
     with contextlib.closing(results):  # type: ignore[type-var]  # a generator: stops the threads
         for finished in batched(enumerate(results), batch_size):
-            yield _collect(finished, work.preprocess.size)
+            yield _collect(finished, work.preprocess.shape)
 
 
-def _collect(finished: list[tuple[int, _Result]], size: int) -> PixelBatch:
+def _collect(finished: list[tuple[int, _Result]], shape: tuple[int, int, int]) -> PixelBatch:
     good = [(index, result) for index, result in finished if result.pixels is not None]
-    pixels = np.empty((len(good), size, size, 3), dtype=np.uint8)
+    pixels = np.empty((len(good), *shape), dtype=np.uint8)
     for row, (_, result) in enumerate(good):
         pixels[row] = np.asarray(result.pixels)
     return PixelBatch(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from diptych.core import fingerprint
-from diptych.core.errors import ModelError, first_line
+from diptych.core.config import from_dict
+from diptych.core.errors import ConfigError, ModelError, first_line
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
 from diptych.core.shapes import Float32, UInt8
@@ -67,8 +68,9 @@ class OnnxImageTower:
             )
         try:
             fields = json.loads(found)
-            return Preprocess(int(fields["size"]), str(fields["mode"]), tuple(fields["mean"]), tuple(fields["std"]))
-        except (ValueError, KeyError, TypeError) as error:
+            needed = {name: fields[name] for name in ("size", "mode", "mean", "std")}
+            return from_dict(Preprocess, {**fields, **needed}, str(self._path))
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise ModelError(f"{self._path} has a broken {PREPROCESS_KEY!r} in its metadata: {found!r}") from error
 
     @cached_property
@@ -87,7 +89,7 @@ class OnnxImageTower:
         parts = [fingerprint.of_file(self._path)]
         if self._weights is not None:
             parts.append(fingerprint.of_file(self._weights))
-        settings = [self._output, prepared.size, prepared.mode, prepared.mean, prepared.std]
+        settings = [self._output, *prepared.stated().values()]
         return fingerprint.combined([*parts, fingerprint.of_json(settings)])
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:

@@ -16,7 +16,7 @@ from diptych.encoders.pytorch import TorchImageTower
 POOLINGS = ("auto", "projected", "cls", "mean", "pooler")
 
 
-@register.image_tower("transformers", "any image model of transformers", arguments=("NAME_OR_FOLDER",))
+@register.image_tower("hf", "any image model of transformers", arguments=("NAME_OR_FOLDER",))
 class TransformersImageTower(TorchImageTower):
     """Pooled features of an image model.
 

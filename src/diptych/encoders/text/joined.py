@@ -19,7 +19,7 @@ from diptych.core.shapes import Float32
 class JoinedTextTower:
     """The features of several towers, each brought to unit length, one after the other.
 
-    `towers` are names of text towers ("use", "transformers:FOLDER"). Its languages are those that
+    `towers` are names of text towers ("use", "hf:FOLDER"). Its languages are those that
     all of them have. Raises ConfigError for fewer than two.
     """
 

@@ -21,9 +21,7 @@ _UNLIMITED = 1_000_000  # tokenizers without a limit state an astronomical one
 _FIXED_LENGTH = ("siglip", "siglip2")  # trained on texts padded to full length
 
 
-@register.text_tower(
-    "transformers", "any text model of transformers, also sentence-transformers", arguments=("NAME_OR_FOLDER",)
-)
+@register.text_tower("hf", "any text model of transformers, also sentence-transformers", arguments=("NAME_OR_FOLDER",))
 class TransformersTextTower(TorchTextTower):
     """Pooled features of a text model.
 

@@ -20,7 +20,7 @@ POOLINGS = ("mean", "cls")
 _LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.1, "targets": ()}
 
 
-@register.network("transformers")
+@register.network("hf")
 class PretrainedText(Network):
     """Token states of a transformers model, pooled; all weights are trained, or only the few of LoRA.
 
