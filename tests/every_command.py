@@ -89,6 +89,7 @@ CASES = (
     Case("generator audit --generator emoji --pairs {minimal} --noises 1 --bootstrap 10 --page a.html --png a.png"),
     Case("generator report {run} {pairs} --train-split= --model= --generator emoji --texts 4 --pool 4 --bootstrap 2"),
     Case("generator report {run}"),
+    Case("models get hf:no/such --yes", ("hub",)),
     Case("models list"),
     Case("models parts"),
     Case("models show base"),

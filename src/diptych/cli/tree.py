@@ -67,8 +67,9 @@ TREE: dict[str, Command | Group] = {
         },
     ),
     "models": Group(
-        "The models at hand.",
+        "The models at hand, and fetching others.",
         {
+            "get": Command("models.get:get", "Fetch a pretrained model; the one command that uses the network.", True),
             "list": Command("models.list:list_models", "List the models that ship with Diptych, and folders given."),
             "parts": Command("models.parts:parts", "The losses, towers, readers, ... that configs and flags can name."),
             "show": Command("models.show:show", "What one model is: towers, languages, training data, scores, card."),

@@ -1,56 +1,71 @@
-"""Where pretrained weights come from: a folder, the Hugging Face cache, or, only if allowed, the hub."""
+"""Where pretrained weights are: in a folder, or in the Hugging Face cache. Nothing here uses the network."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from diptych.core.errors import ModelError, first_line
+from diptych.core.errors import ModelError
 from diptych.core.extras import need
 
-ALLOW = "DIPTYCH_ALLOW_DOWNLOAD"
+GET = "diptych models get"  # the command that fetches weights
 SAFE_WEIGHTS = (".safetensors",)
 OTHER_WEIGHTS = (".bin", ".pth", ".pt")  # only ever read with torch.load(weights_only=True)
-_DESCRIPTIONS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 _lock = threading.Lock()
-_closings = 0  # blocks of `network` that are open now
+_closings = 0  # blocks of `offline` that are open now
 _was_offline = False
 
 
-def downloads_allowed(allow_download: bool | None = None) -> bool:
-    """The argument if given, else whether DIPTYCH_ALLOW_DOWNLOAD is 1, true, yes or on."""
-    if allow_download is not None:
-        return allow_download
-    return os.environ.get(ALLOW, "").strip().lower() in ("1", "true", "yes", "on")
-
-
-def hub_folder(name: str | Path, *, allow_download: bool | None = None) -> Path:
+def hub_folder(name: str | Path, revision: str | None = None, *, address: str = "") -> Path:
     """The folder of a model: `name` itself if it is a folder, else its snapshot in the hub's cache.
 
-    Raises ModelError, without touching the network, if it is neither and downloads are not allowed.
+    Args:
+        name: a folder, or ORG/NAME, where "@REVISION" may follow.
+        revision: a commit, branch or tag of the hub; None is the one in `name`, else the branch "main".
+        address: what `diptych models get` fetches the model by; "hf:NAME" when left out.
+
+    Raises ModelError if it is neither; the message ends with the command that fetches the model.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if isinstance(name, Path) or str(name).startswith((".", "/", "~")):
+    if isinstance(name, Path) or name.startswith((".", "/", "~")):
         raise ModelError(f"no model folder at {folder}; expected a folder with config.json and its weights")
-    if downloads_allowed(allow_download):
-        return _download(str(name))
-    hub = need("huggingface_hub", f"the model {name!r}")
+    repository, _, pinned = name.partition("@")
+    revision = revision or pinned
+    cached = cached_repository(repository)
+    commit = revision or "main"
+    with contextlib.suppress(OSError, ValueError):
+        commit = (cached / "refs" / commit).read_text(encoding="utf-8").strip()
+    snapshot = cached / "snapshots" / commit
+    if repository.count("/") > 1 or ".." in f"{repository}/{commit}" or not snapshot.is_dir():
+        wanted = f"{repository}@{revision}" if revision else repository
+        raise ModelError(
+            f"the model {wanted!r} is neither a local folder nor in the Hugging Face cache ({cached.parent}); pass the "
+            f"path of a folder that holds it, or fetch it: {GET} {address or f'hf:{wanted}'}"
+        )
+    return snapshot
+
+
+def cached_repository(name: str) -> Path:
+    """Where the hub's cache keeps the repository ORG/NAME: its `snapshots`, `refs` and `blobs`."""
+    need("huggingface_hub", f"the model {name!r}")
     from huggingface_hub import constants
 
-    try:
-        return Path(hub.snapshot_download(str(name), local_files_only=True))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"the model {str(name)!r} is neither a local folder nor in the Hugging Face cache "
-            f"({constants.HF_HUB_CACHE}); nothing is downloaded unless allowed: set {ALLOW}=1 (or "
-            "allow_download=True), or pass the path of a folder that holds the model"
-        ) from error
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+
+
+def record_file(snapshot: Path) -> Path:
+    """What `diptych models get` wrote about a snapshot: its address, licence, and each file's size and SHA-256."""
+    return snapshot.parent.parent / "diptych" / f"{snapshot.name}.json"
+
+
+def url_file(url: str) -> Path:
+    """Where open_clip keeps weights that come from a URL."""
+    return Path("~/.cache/clip").expanduser() / url.rpartition("/")[2]
 
 
 def weights_file(folder: Path, *names: str) -> Path | None:
@@ -65,14 +80,11 @@ def weights_file(folder: Path, *names: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def network(allow_download: bool | None = None) -> Iterator[None]:
-    """Keep the hub's client offline while a model is built, unless downloads are allowed.
+def offline() -> Iterator[None]:
+    """Keep the hub's client offline while a model is built.
 
     Folders are resolved before, but the libraries sometimes ask the hub for more on their own.
     """
-    if downloads_allowed(allow_download):
-        yield
-        return
     from huggingface_hub import constants
 
     global _closings, _was_offline
@@ -87,17 +99,3 @@ def network(allow_download: bool | None = None) -> Iterator[None]:
         with _lock:
             _closings -= 1
             constants.HF_HUB_OFFLINE = _closings > 0 or _was_offline
-
-
-def _download(name: str) -> Path:
-    hub = need("huggingface_hub", f"the model {name!r}")
-    try:
-        folder = Path(hub.snapshot_download(name, allow_patterns=_DESCRIPTIONS))
-        if weights_file(folder) is None:  # an old repository without safetensors
-            patterns = [f"*{suffix}" for suffix in OTHER_WEIGHTS]
-            folder = Path(hub.snapshot_download(name, allow_patterns=_DESCRIPTIONS + patterns))
-        return folder
-    except Exception as error:  # the client's own errors, and those of its transport
-        raise ModelError(
-            f"cannot download the model {name!r}: {first_line(error)}; pass a local folder instead"
-        ) from error

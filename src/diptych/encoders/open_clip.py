@@ -13,7 +13,7 @@ from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, downloads_allowed, hub_folder, network, weights_file
+from diptych.encoders.hub import GET, OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, offline, url_file, weights_file
 from diptych.encoders.inputs import by_channel, clean
 from diptych.encoders.pytorch import (
     TorchImageTower,
@@ -36,7 +36,7 @@ class OpenClipImageTower(TorchImageTower):
     whose weights are in the cache; or a folder with open_clip_config.json and its weights
     ("local-dir:FOLDER" or the path), or "hf-hub:ORG/NAME". Both sides of a model share one copy.
 
-    Nothing is downloaded unless allowed. Raises ModelError for what is not here or does not fit.
+    Nothing is downloaded. Raises ModelError for what is not here or does not fit.
     """
 
     def __init__(
@@ -45,10 +45,9 @@ class OpenClipImageTower(TorchImageTower):
         checkpoint: str | Path | None = None,
         *,
         device: str = "auto",
-        allow_download: bool | None = None,
     ) -> None:
         self._device = choose_device(device)
-        self._module = _load(name, checkpoint, self._device, allow_download)
+        self._module = _load(name, checkpoint, self._device)
         self.preprocess = _preprocess(self._module, str(name))
 
     def _features(self, planes: Any) -> Any:
@@ -66,11 +65,10 @@ class OpenClipTextTower(TorchTextTower):
         *,
         languages: Collection[str] = (),
         device: str = "auto",
-        allow_download: bool | None = None,
     ) -> None:
         self._device = choose_device(device)
-        self._module = _load(name, checkpoint, self._device, allow_download)
-        self._tokenizer = _tokenizer(name, allow_download)
+        self._module = _load(name, checkpoint, self._device)
+        self._tokenizer = _tokenizer(name)
         self.languages = frozenset(languages)
         self.max_tokens: int | None = int(self._tokenizer.context_length)
 
@@ -92,13 +90,13 @@ class OpenClipTextTower(TorchTextTower):
         return [len(self._tokenizer.encode(text)) + 2 for text in cleaned]  # start and end
 
 
-def _load(name: str | Path, checkpoint: str | Path | None, device: Any, allow_download: bool | None) -> Any:
+def _load(name: str | Path, checkpoint: str | Path | None, device: Any) -> Any:
     import_torchvision()
     open_clip = need("open_clip", "an OpenCLIP tower")
-    folder = _folder(name, allow_download)
+    folder = _folder(name)
     if folder is None:
         _check_name(open_clip, str(name))
-        file = _checkpoint(open_clip, str(name), checkpoint, allow_download)
+        file = _checkpoint(open_clip, str(name), checkpoint)
         source, options = str(name), {"pretrained": str(file)}
     else:
         if weights_file(folder, *_NAMES) is None:
@@ -110,16 +108,16 @@ def _load(name: str | Path, checkpoint: str | Path | None, device: Any, allow_do
         return freeze(model, device)
 
     try:
-        with network(allow_download):
+        with offline():
             return shared_model(("open_clip", source, str(file.resolve()), str(device)), make)
     except Exception as error:  # open_clip raises whatever it meets while reading a checkpoint
         raise ModelError(f"open_clip cannot load {source!r} from {file}: {first_line(error)}") from error
 
 
-def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
+def _folder(name: str | Path) -> Path | None:
     text = str(name)
     if text.startswith("hf-hub:"):
-        return hub_folder(text.removeprefix("hf-hub:"), allow_download=allow_download)
+        return hub_folder(text.removeprefix("hf-hub:"), address=f"open_clip:{text}")
     path = Path(text.removeprefix("local-dir:")).expanduser()
     if text.startswith("local-dir:") or isinstance(name, Path) or path.is_dir():
         if not (path / "open_clip_config.json").is_file():
@@ -134,7 +132,7 @@ def _check_name(open_clip: Any, name: str) -> None:
         raise ModelError(f"{name!r} is neither a folder nor an architecture that open_clip knows{nearest(name, known)}")
 
 
-def _checkpoint(open_clip: Any, name: str, checkpoint: str | Path | None, allow_download: bool | None) -> Path:
+def _checkpoint(open_clip: Any, name: str, checkpoint: str | Path | None) -> Path:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if checkpoint is None:
         choices = ", ".join(tags) or "none"
@@ -146,38 +144,35 @@ def _checkpoint(open_clip: Any, name: str, checkpoint: str | Path | None, allow_
         return file
     if str(checkpoint) not in tags:
         raise ModelError(f"checkpoint {str(checkpoint)!r} is neither a file nor a tag of {name!r}: {', '.join(tags)}")
-    return _tagged(open_clip, name, str(checkpoint), allow_download)
+    return _tagged(open_clip, name, str(checkpoint))
 
 
-def _tagged(open_clip: Any, name: str, tag: str, allow_download: bool | None) -> Path:
-    found = open_clip.get_pretrained_cfg(name, tag)
+def _tagged(open_clip: Any, name: str, tag: str) -> Path:
+    found, address = open_clip.get_pretrained_cfg(name, tag), f"open_clip:{name}/{tag}"
     hub_id, _, filename = str(found.get("hf_hub", "")).rpartition("/")
     if hub_id:
-        folder = hub_folder(hub_id, allow_download=allow_download)
+        folder = hub_folder(hub_id, address=address)
         names = [filename] if filename else []
         file = weights_file(folder, *names, *_NAMES)
         if file is None:
             raise ModelError(f"the cached folder {folder} holds no weights of {name} {tag}; pass a checkpoint file")
         return file
-    url = str(found.get("url", ""))
-    file = Path("~/.cache/clip").expanduser() / url.rpartition("/")[2]
+    file = url_file(str(found.get("url", "")))
     if file.is_file():
         return file
-    if downloads_allowed(allow_download):
-        return Path(open_clip.download_pretrained(found))
     raise ModelError(
-        f"the weights {tag!r} of {name!r} are not here (looked for {file}); nothing is downloaded unless "
-        "allowed: set DIPTYCH_ALLOW_DOWNLOAD=1 (or allow_download=True), or pass a checkpoint file"
+        f"the weights {tag!r} of {name!r} are not here (looked for {file}); pass a checkpoint file, or fetch them: "
+        f"{GET} {address}"
     )
 
 
-def _tokenizer(name: str | Path, allow_download: bool | None) -> Any:
+def _tokenizer(name: str | Path) -> Any:
     import open_clip
 
-    folder = _folder(name, allow_download)
+    folder = _folder(name)
     source = str(name) if folder is None else f"local-dir:{folder}"
     try:
-        with network(allow_download):
+        with offline():
             return open_clip.get_tokenizer(source)
     except Exception as error:  # whatever the tokenizer library meets
         raise ModelError(f"open_clip cannot load the tokenizer of {source!r}: {first_line(error)}") from error

@@ -12,7 +12,7 @@ from typing import Any
 from diptych.core.errors import ConfigError, MissingExtraError, ModelError, first_line
 from diptych.core.extras import need
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.hub import hub_folder, network
+from diptych.encoders.hub import hub_folder, offline
 from diptych.encoders.pytorch import choose_device, freeze, shared_model
 
 
@@ -41,16 +41,16 @@ class HubModel:
         return pooling
 
 
-def load_hub_model(name: str | Path, device: str, allow_download: bool | None) -> HubModel:
+def load_hub_model(name: str | Path, device: str) -> HubModel:
     """The model in a folder or the hub's cache; the two towers of a CLIP share one copy.
 
     Raises ModelError when it is not here, needs code from its folder, or lacks weights.
     """
-    folder = hub_folder(name, allow_download=allow_download)
+    folder = hub_folder(name)
     where = choose_device(device)
 
     def load() -> Any:
-        module, missing = pretrained_model("AutoModel", folder, str(folder), optional=_is_pooler, online=allow_download)
+        module, missing = pretrained_model("AutoModel", folder, str(folder), optional=_is_pooler)
         if module.config.is_encoder_decoder:
             module = module.get_encoder()
         module.diptych_random_pooler = bool(missing)
@@ -69,14 +69,14 @@ def import_transformers() -> Any:
     return transformers
 
 
-def pretrained(kind: str, folder: Path, what: str, *, online: bool | None = False, **options: Any) -> Any:
+def pretrained(kind: str, folder: Path, what: str, **options: Any) -> Any:
     """`kind.from_pretrained(folder)` of transformers, such as kind "AutoTokenizer"; nothing from the folder is run.
 
     Raises ModelError, with `what` it was in words, when transformers cannot load it.
     """
     transformers = import_transformers()
     try:
-        with network(online), _quiet(transformers):
+        with offline(), _quiet(transformers):
             return getattr(transformers, kind).from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **options
             )
@@ -90,13 +90,12 @@ def pretrained_model(
     what: str,
     *,
     optional: Callable[[str], bool] = lambda _: False,
-    online: bool | None = False,
 ) -> tuple[Any, list[str]]:
     """As `pretrained`, for a model: the module, and which `optional` weights the folder lacks.
 
     Raises ModelError when it lacks others.
     """
-    module, report = pretrained(kind, folder, what, online=online, output_loading_info=True)
+    module, report = pretrained(kind, folder, what, output_loading_info=True)
     missing = sorted(report["missing_keys"])
     if lost := [key for key in missing if not optional(key)]:
         raise ModelError(

@@ -135,7 +135,7 @@ def test_a_cached_name_needs_no_network(tmp_path: Path, monkeypatch: pytest.Monk
     torch.manual_seed(2)
     small = timm.create_model("test_resnet.r160_in1k", pretrained=False)
     save_file({name: value.contiguous() for name, value in small.state_dict().items()}, snapshot / "model.safetensors")
-    tower = TimmImageTower("test_resnet.r160_in1k", allow_download=False)
+    tower = TimmImageTower("test_resnet.r160_in1k")
     weights = snapshot / "model.safetensors"
     assert tower.fingerprint == TimmImageTower("test_resnet.r160_in1k", weights=weights).fingerprint
 

@@ -10,7 +10,7 @@ from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, network, weights_file
+from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, offline, weights_file
 from diptych.encoders.inputs import by_channel
 from diptych.encoders.pytorch import TorchImageTower, choose_device, freeze
 
@@ -26,7 +26,7 @@ class TimmImageTower(TorchImageTower):
     is a file to take the weights from instead; `pretrained=False` leaves them random. Preprocessing
     follows the model's own configuration; its margin around the centre crop (`crop_pct`) is not kept.
 
-    Nothing is downloaded unless allowed. Raises ModelError for models that are not here or do not
+    Nothing is downloaded. Raises ModelError for models that are not here or do not
     fit their weights.
     """
 
@@ -37,7 +37,6 @@ class TimmImageTower(TorchImageTower):
         pretrained: bool = True,
         weights: str | Path | None = None,
         device: str = "auto",
-        allow_download: bool | None = None,
     ) -> None:
         import_torchvision()
         timm = need("timm", "a timm tower")
@@ -45,8 +44,8 @@ class TimmImageTower(TorchImageTower):
 
         self._device = choose_device(device)
         self._name = str(name_or_folder)
-        with network(allow_download):
-            model = _build(timm, name_or_folder, pretrained, weights, allow_download)
+        with offline():
+            model = _build(timm, name_or_folder, pretrained, weights)
         model.reset_classifier(0)
         self._module = freeze(model, self._device)
         self._module.to(memory_format=torch.channels_last)
@@ -70,13 +69,11 @@ class TimmImageTower(TorchImageTower):
         return features
 
 
-def _build(
-    timm: Any, name: str | Path, pretrained: bool, weights: str | Path | None, allow_download: bool | None
-) -> Any:
+def _build(timm: Any, name: str | Path, pretrained: bool, weights: str | Path | None) -> Any:
     """The model with its classifier, so that its weights are checked to fit exactly."""
     if weights is not None:
         _check_weights(Path(weights))
-    folder = _folder(name, allow_download)
+    folder = _folder(name)
     if folder is not None:
         return _from_folder(timm, folder, pretrained, weights)
     architecture = str(name)
@@ -85,15 +82,15 @@ def _build(
         raise ModelError(f"{architecture!r} is neither a folder nor a model that timm knows{near}")
     if not pretrained:
         return _create(timm, architecture, pretrained)
-    file = weights if weights is not None else _cached_weights(timm, architecture, allow_download)
+    file = weights if weights is not None else _cached_weights(timm, architecture)
     return _create(timm, architecture, pretrained, file)
 
 
-def _folder(name: str | Path, allow_download: bool | None) -> Path | None:
+def _folder(name: str | Path) -> Path | None:
     text = str(name)
     for prefix in _HUB:
         if text.startswith(prefix):
-            return hub_folder(text.removeprefix(prefix), allow_download=allow_download)
+            return hub_folder(text.removeprefix(prefix), address=f"timm:{text}")
     path = Path(text.removeprefix("local-dir:")).expanduser()
     if path.is_dir():
         return path
@@ -121,11 +118,11 @@ def _create(timm: Any, name: str, pretrained: bool, weights: str | Path | None =
         raise ModelError(f"timm cannot build {name!r}: {reason}") from error
 
 
-def _cached_weights(timm: Any, name: str, allow_download: bool | None) -> Path:
+def _cached_weights(timm: Any, name: str) -> Path:
     configuration = timm.get_pretrained_cfg(name)
     if configuration is None or not configuration.hf_hub_id:
         raise ModelError(f"the hub has no weights for timm's {name!r}; pass weights=FILE or pretrained=False")
-    folder = hub_folder(configuration.hf_hub_id, allow_download=allow_download)
+    folder = hub_folder(configuration.hf_hub_id, address=f"timm:{name}")
     names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else []
     file = weights_file(folder, *names, "model.safetensors", "pytorch_model.bin")
     if file is None:

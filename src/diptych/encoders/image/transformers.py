@@ -34,9 +34,8 @@ class TransformersImageTower(TorchImageTower):
         *,
         pooling: str = "auto",
         device: str = "auto",
-        allow_download: bool | None = None,
     ) -> None:
-        self._model = load_hub_model(name_or_folder, device, allow_download)
+        self._model = load_hub_model(name_or_folder, device)
         self._module = self._model.module
         self._device = next(self._module.parameters()).device
         self.pooling = _choose_pooling(self._model, pooling)

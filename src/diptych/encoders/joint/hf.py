@@ -18,7 +18,7 @@ def hf_model(name: str, *, device: str = "auto") -> JointModel:
 
     `name` is a folder, or ORG/NAME in the cache, where "@REVISION" may follow.
     """
-    found = load_hub_model(name, device, None)
+    found = load_hub_model(name, device)
     if not found.two_sided:
         raise ModelError(
             f"{name} is a {type(found.module).__name__}, which has no text side or no image side; give a joint model "

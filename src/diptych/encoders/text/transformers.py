@@ -31,7 +31,7 @@ class TransformersTextTower(TorchTextTower):
     and normalising layers), else "projected" if there is one, else "mean". `prefix` goes before every
     text, for models trained with one ("query: "). `languages` is what the caller knows of the model.
 
-    Loads offline unless allowed, and never runs code from the folder. Raises ModelError for a model
+    Loads offline, and never runs code from the folder. Raises ModelError for a model
     that is not here or not whole, ConfigError for a pooling it does not have.
     """
 
@@ -43,11 +43,10 @@ class TransformersTextTower(TorchTextTower):
         prefix: str = "",
         languages: Collection[str] = (),
         device: str = "auto",
-        allow_download: bool | None = None,
     ) -> None:
-        folder = hub_folder(name_or_folder, allow_download=allow_download)
+        folder = hub_folder(name_or_folder)
         recipe = read_recipe(folder)
-        self._model = load_hub_model(recipe.model if recipe else folder, device, allow_download)
+        self._model = load_hub_model(recipe.model if recipe else folder, device)
         self._module = self._model.module
         self._tokenizer = _tokenizer(self._model.folder)
         self._recipe = _choose(recipe, self._model, pooling)

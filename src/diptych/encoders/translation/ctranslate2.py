@@ -30,7 +30,7 @@ class CTranslate2Translator(NeuralTranslator):
     name = "ctranslate2"
 
     def __init__(self, models: str, *, device: str = "auto", beams: int = BEAMS) -> None:
-        super().__init__(models, device=device, beams=beams, allow_download=False)
+        super().__init__(models, device=device, beams=beams)
         if not self._folders.many:
             raise ConfigError(f"found models {models!r}; expected a folder with {' and '.join(PLACES)} in its name")
         if not is_installed("ctranslate2"):  # said now, and imported when it is used

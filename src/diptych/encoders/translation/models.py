@@ -23,12 +23,10 @@ class ModelFolders:
     Args:
         pattern: a folder or a name on the Hugging Face hub; {source} and {target} stand for the
             languages' two-letter codes.
-        allow_download: see `diptych.encoders.hub.hub_folder`.
     """
 
-    def __init__(self, pattern: str, *, allow_download: bool | None = None) -> None:
+    def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        self.allow_download = allow_download
         self.many = all(place in pattern for place in PLACES)
         if not self.many and any(place in pattern for place in PLACES):
             raise ConfigError(f"found models {pattern!r}; expected both {' and '.join(PLACES)} in it, or neither")
@@ -37,7 +35,7 @@ class ModelFolders:
     def folder(self, source: str, target: str) -> Path:
         """Where the direction's model is. Raises ModelError when it is not here."""
         name = self.pattern.replace(PLACES[0], source).replace(PLACES[1], target)
-        return hub_folder(name, allow_download=self.allow_download)
+        return hub_folder(name)
 
     def direction(self) -> tuple[str, str] | None:
         """The languages of a single model, as its tokenizer states them; None when it does not."""
@@ -75,16 +73,13 @@ class NeuralTranslator:
             `published` when left out.
         device: auto, cpu, cuda or cuda:N.
         beams: hypotheses of the beam search.
-        allow_download: None asks DIPTYCH_ALLOW_DOWNLOAD; nothing is downloaded otherwise.
     """
 
     name: str
     published = ""  # the models that are meant where none are named
 
-    def __init__(
-        self, models: str = "", *, device: str = "auto", beams: int = BEAMS, allow_download: bool | None = None
-    ) -> None:
-        self._folders = ModelFolders(models or self.published, allow_download=allow_download)
+    def __init__(self, models: str = "", *, device: str = "auto", beams: int = BEAMS) -> None:
+        self._folders = ModelFolders(models or self.published)
         self._device = device
         self._beams = beams
         self._loaded: tuple[Path, LineModel] | None = None

@@ -1,6 +1,6 @@
 """A pretrained cross-encoder of transformers with the same interface: BLIP's matching head, or its captioner.
 
-From a folder or the cache, offline unless allowed, never remote code. Li et al., "BLIP", arXiv 2201.12086.
+From a folder or the cache, always offline, never remote code. Li et al., "BLIP", arXiv 2201.12086.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class BlipCrossEncoder:
     log p of the text's words. Raises ModelError for a model that is not here, not whole or not BLIP.
     """
 
-    def __init__(self, name_or_folder: str | Path, *, device: str = "auto", allow_download: bool | None = None) -> None:
-        self.folder = hub_folder(name_or_folder, allow_download=allow_download)
-        stated = pretrained("AutoConfig", self.folder, str(self.folder), online=allow_download).architectures or ()
+    def __init__(self, name_or_folder: str | Path, *, device: str = "auto") -> None:
+        self.folder = hub_folder(name_or_folder)
+        stated = pretrained("AutoConfig", self.folder, str(self.folder)).architectures or ()
         kind = next((one for one in stated if one in _KINDS), None)
         if kind is None:
             raise ModelError(f"{self.folder} is {', '.join(stated) or 'of no kind'}; expected {' or '.join(_KINDS)}")
-        module, _ = pretrained_model(kind, self.folder, str(self.folder), online=allow_download)
-        self._tokenizer = pretrained("AutoTokenizer", self.folder, str(self.folder), online=allow_download)
+        module, _ = pretrained_model(kind, self.folder, str(self.folder))
+        self._tokenizer = pretrained("AutoTokenizer", self.folder, str(self.folder))
         self._module: Any = freeze(module, choose_device(device))
         self.matches = kind == _KINDS[0]
         self.name = self.folder.name

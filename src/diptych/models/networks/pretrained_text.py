@@ -56,7 +56,7 @@ class PretrainedText(Network):
         if pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
         # A copy: the loader shares one frozen module among all towers of that model.
-        self.body: Any = copy.deepcopy(load_hub_model(model, "cpu", None).module).train().requires_grad_(True)
+        self.body: Any = copy.deepcopy(load_hub_model(model, "cpu").module).train().requires_grad_(True)
         for name, parameter in self.body.named_parameters():
             if "pooler" in name.split("."):
                 parameter.requires_grad_(False)  # its output is not used
