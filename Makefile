@@ -4,6 +4,8 @@
 #                  needs; and again with the [demo] extra, which runs the demo without PyTorch
 # make test-services   what starts servers and kills processes: the stores on a real Milvus server, and short runs of
 #                      the three scripts that kill -9 indexing, writing and serving (the two halves: test-milvus, test-kills)
+# make test-integrations   Diptych's models inside MTEB, LangChain, LlamaIndex, Haystack and others, in an environment
+#                          of its own that takes what is there from the other one
 # make test-slow   the heavier runs, marked slow
 # make audit   known vulnerabilities of what is installed, by pip-audit; says so where its service cannot be reached
 
@@ -14,13 +16,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, which would each compile everything again
 
-.PHONY: demo test lint test-base test-services test-milvus test-kills test-slow audit clean
+.PHONY: demo test lint test-base test-services test-milvus test-kills test-integrations test-slow audit clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/diptych demo
 
 test: lint
 	@$(PYTEST) -n 2 --dist worksteal -m "not slow"
+
+test-integrations: $(VENV)/.integrations
+	@DIPTYCH_ALL_INTEGRATIONS=1 OMP_NUM_THREADS=1 $(VENV)/integrations/bin/python -m pytest tests/integrations
 
 test-slow: $(VENV)/.dev
 	@$(PYTEST) -m "slow and not server"
@@ -68,6 +73,13 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "installing Diptych with everything its tests need (once; a few minutes)"
 	@$(PIP) -e '.[all,dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.integrations: $(VENV)/.dev
+	@rm -rf $(VENV)/integrations
+	@$(BIN)/python -m venv $(VENV)/integrations
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(VENV)/integrations/bin/python -c 'import site; print(site.getsitepackages()[0])')/parent.pth"
+	@$(VENV)/integrations/bin/python -m pip install --quiet --disable-pip-version-check mteb langchain-core llama-index-core haystack-ai
+	@touch $@
 
 $(VENV)/.services: $(VENV)/.dev
 	@$(PIP) -e '.[milvus-server]'
