@@ -25,7 +25,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "plot": ("matplotlib",),
     "map": ("pacmap", "numba"),
-    "tokens": ("tokenizers",),
+    "tokens": ("tokenizers", "ftfy"),
     "hub": ("open_clip", "transformers", "datasets", "peft", "huggingface_hub"),
     "translate": ("sentencepiece", "ctranslate2"),
     "captions": ("sacrebleu", "pycocoevalcap"),

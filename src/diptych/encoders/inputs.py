@@ -56,6 +56,10 @@ def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 h w 3"]:
 def clean(text: str) -> str:
     """Lone surrogates become U+FFFD, NULs go, Unicode is composed (NFC), whitespace becomes one space."""
     if not text.isascii():
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", without_surrogates(text))
     return " ".join(text.replace("\0", "").split())
+
+
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which no tokenizer can encode; pairs become their character."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -14,7 +14,7 @@ from diptych.core.protocols import Preprocess
 from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import GET, OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, offline, url_file, weights_file
-from diptych.encoders.inputs import by_channel, clean
+from diptych.encoders.inputs import by_channel, without_surrogates
 from diptych.encoders.pytorch import (
     TorchImageTower,
     TorchTextTower,
@@ -23,6 +23,8 @@ from diptych.encoders.pytorch import (
     shared_model,
     state_fingerprint,
 )
+from diptych.encoders.text.portable import from_open_clip
+from diptych.encoders.text.rules import TextRules
 
 _PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
 _NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
@@ -79,15 +81,28 @@ class OpenClipTextTower(TorchTextTower):
         return fingerprint.combined([state_fingerprint(self._module), fingerprint.of_json(probe)])
 
     def _features(self, texts: Sequence[str]) -> Any:
-        return self._module.encode_text(self._tokenizer([clean(text) for text in texts]).to(self._device))
+        return self._module.encode_text(self._tokenizer([without_surrogates(text) for text in texts]).to(self._device))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
-        cleaned = [self._tokenizer.clean_fn(clean(text)) for text in texts]
+        cleaned = [self._tokenizer.clean_fn(without_surrogates(text)) for text in texts]
         inner = getattr(self._tokenizer, "tokenizer", None)
         if inner is not None:  # a Hugging Face tokenizer inside
             return [len(ids) for ids in inner(cleaned, truncation=False)["input_ids"]] if cleaned else []
         return [len(self._tokenizer.encode(text)) + 2 for text in cleaned]  # start and end
+
+    def portable_tokenizer(self) -> tuple[Any, TextRules]:
+        """The tokenizer and what surrounds it, for `portable_tokens`."""
+        side = getattr(self._module, "text", self._module)
+        return from_open_clip(self._tokenizer, reads_padding=_reads_padding(side))
+
+
+def _reads_padding(side: Any) -> bool:
+    """Whether a text side of open_clip attends to the places after the closing token, or pools one of them."""
+    if hasattr(side, "config"):  # a model of transformers inside, which masks them
+        return False
+    causal = getattr(side, "attn_mask", None) is not None and getattr(side, "cls_emb", None) is None
+    return not causal or getattr(side, "text_pool_type", getattr(side, "pool_type", "")) not in ("argmax", "eos")
 
 
 def _load(name: str | Path, checkpoint: str | Path | None, device: Any) -> Any:

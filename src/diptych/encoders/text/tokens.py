@@ -7,7 +7,7 @@ network above it (`diptych.models.networks`) is what learns. Runs on the `tokeni
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from diptych.core.registry import register
 from diptych.core.shapes import Int32
 from diptych.encoders.hub import hub_folder
 from diptych.encoders.inputs import clean
+from diptych.encoders.text.rules import TextRules, read_rules
 
 FILE = "tokenizer.json"
 PADDING = -1  # marks the places after a text's last token, whatever the tokenizer's own padding is
@@ -30,20 +31,27 @@ UNKNOWN, START, END = "[UNK]", "[CLS]", "[SEP]"
 KINDS = ("words", "wordpiece")
 
 
-@register.text_tower("tokens", "token ids of a tokenizer, below a network of its own", arguments=("NAME_OR_FOLDER",))
 class TokenTower:
-    """Texts to rows of `max_tokens` token ids, -1 after the last.
+    """Texts to rows of `max_tokens` token ids, -1 where the model sees no token.
 
-    `source` is a folder with a tokenizer.json (as transformers saves it), that file, or a tokenizer
-    made by `train_tokenizer`. The largest id is below `vocabulary`. A text without a single token
-    becomes one unknown token, so that no row is empty.
+    `source` is a folder with a tokenizer.json (as transformers saves it), that file, or a tokenizer made by
+    `train_tokenizer`. The largest id is below `vocabulary`. `rules` say what surrounds the tokenizer; those of a
+    pretrained model come from `diptych.encoders.text.portable`. Unless they fill the rows, a text without a single
+    token becomes one unknown token, so that no row is empty.
 
     Raises ModelError when there is no tokenizer, MissingExtraError without the package `tokenizers`.
     """
 
     storage = "int32"
 
-    def __init__(self, source: str | Path | Any, max_tokens: int = 64, languages: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        source: str | Path | Any,
+        max_tokens: int = 64,
+        languages: Iterable[str] = (),
+        *,
+        rules: TextRules = TextRules(),  # noqa: B008 (frozen)
+    ) -> None:
         tokenizers = need("tokenizers", "a tokenizer")
         at_least("max_tokens", max_tokens, 2)
         self._tokenizer = _read(tokenizers, source) if isinstance(source, str | Path) else source
@@ -52,6 +60,7 @@ class TokenTower:
         self.max_tokens: int | None = max_tokens
         self.dim = max_tokens
         self.languages = frozenset(languages)
+        self.rules = rules
         self._description = self._tokenizer.to_str()
         self._cutting = tokenizers.Tokenizer.from_str(self._description)
         self._cutting.enable_truncation(max_tokens)  # keeps the closing token, where there is one
@@ -61,32 +70,48 @@ class TokenTower:
         """How many ids there are."""
         return int(self._tokenizer.get_vocab_size())
 
+    @property
+    def pad(self) -> int:
+        """The id that a pretrained model is given where a row says -1; what it gives there does not matter."""
+        return self.rules.pad
+
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the tokenizer and of the length of a row."""
-        return fingerprint.of_json(["tokens", self._description, self.dim])
+        """Hash of the tokenizer, of what surrounds it and of the length of a row."""
+        stated = self.rules.stated()
+        return fingerprint.of_json(["tokens", self._description, self.dim, *([stated] if stated else [])])
 
     def embed(self, texts: Sequence[str]) -> Int32[np.ndarray, "b l"]:
-        """Ids of each text, cleaned and cut at `max_tokens`, with -1 behind."""
-        rows = np.full((len(texts), self.dim), PADDING, dtype=np.int32)
-        for row, encoding in zip(rows, self._cutting.encode_batch([clean(text) for text in texts]), strict=True):
-            ids = encoding.ids or [self._unknown]
-            row[: len(ids)] = ids
+        """Ids of each text, cleaned and cut at `max_tokens`; the rest of a row is -1, or the model's own padding."""
+        filler = self.rules.pad if self.rules.full_length else PADDING
+        rows = np.full((len(texts), self.dim), filler, dtype=np.int32)
+        for row, ids in zip(rows, self._ids(self._cutting, texts), strict=True):
+            if not ids and not self.rules.full_length:
+                ids = [self._unknown]
+            row[len(row) - len(ids) if self.rules.pad_left else 0 :][: len(ids)] = ids
         return rows
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch([clean(text) for text in texts])]
+        return [len(ids) for ids in self._ids(self._tokenizer, texts)]
 
     def words(self, text: str) -> list[str]:
         """The tokens of a text as they would be read, after the cut."""
-        return list(self._cutting.encode(clean(text)).tokens)
+        return list(self._cutting.encode(self.rules.prepare(text)).tokens)
 
     def save(self, folder: Path) -> str:
         """Write the tokenizer into a folder; the file's name."""
-        about = {"max_tokens": self.dim, "languages": sorted(self.languages)}
+        about = {"max_tokens": self.dim, "languages": sorted(self.languages), **self.rules.stated()}
         (folder / FILE).write_text(json.dumps(json.loads(self._description) | {"diptych": about}), encoding="utf-8")
         return FILE
+
+    def _ids(self, tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
+        replaced = dict(self.rules.replaced)
+        for encoding in tokenizer.encode_batch([self.rules.prepare(text) for text in texts]):
+            ids: list[int] = encoding.ids
+            if self.rules.closing_once and ids[-2:-1] == ids[-1:]:
+                ids = ids[:-1]
+            yield [replaced.get(number, number) for number in ids] if replaced else ids
 
     @cached_property
     def _unknown(self) -> int:
@@ -98,10 +123,27 @@ def read_tokens(folder: Path) -> TokenTower:
     """The tower that `TokenTower.save` wrote. Raises ModelError when the file is not one of ours."""
     path = folder / FILE
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))["diptych"]
-        return TokenTower(path, int(about["max_tokens"]), about["languages"])
+        about = dict(json.loads(path.read_text(encoding="utf-8"))["diptych"])
+        length, languages = int(about.pop("max_tokens")), about.pop("languages")
+        return TokenTower(path, length, languages, rules=read_rules(about))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is no tokenizer of a Diptych model ({error}); copy the whole folder again") from error
+
+
+@register.text_tower("tokens", "token ids of a tokenizer, below a network of its own", arguments=("NAME_OR_FOLDER",))
+def token_tower(source: str, *, max_tokens: int | None = None, languages: Iterable[str] = ()) -> TokenTower:
+    """The ids of a tokenizer, or those of a joint model's text side.
+
+    `source` is a folder with a tokenizer.json, or a name in the cache: `max_tokens` is 64 unless it says otherwise.
+    Or the address of a joint model ("hf:FOLDER", "open_clip:ViT-B-32/TAG"): the ids, the length and the padding are
+    the model's own. Raises ModelError for a tokenizer that is not here, or that does not run without its library.
+    """
+    from diptych.encoders.joint import is_joint, joint_model
+    from diptych.encoders.text.portable import portable_tokens
+
+    if is_joint(source):
+        return portable_tokens(joint_model(source, device="cpu").text, max_tokens, languages)
+    return TokenTower(source, 64 if max_tokens is None else max_tokens, languages)
 
 
 def train_tokenizer(

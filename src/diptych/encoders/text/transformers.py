@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,10 @@ from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.registry import register
 from diptych.encoders.hub import hub_folder
-from diptych.encoders.inputs import clean
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
 from diptych.encoders.pytorch import TorchTextTower, state_fingerprint
+from diptych.encoders.text.portable import from_transformers
+from diptych.encoders.text.rules import TextRules
 from diptych.encoders.text.sentence_transformers import Dense, SentenceRecipe, read_recipe
 
 POOLINGS = ("auto", "projected", "mean", "cls", "max", "last", "pooler")
@@ -29,7 +31,9 @@ class TransformersTextTower(TorchTextTower):
     mask; "cls" the first token, "last" the last, "max" the largest of each feature, "pooler" the
     model's own pooling layer. "auto" takes what a sentence-transformers folder says (with its dense
     and normalising layers), else "projected" if there is one, else "mean". `prefix` goes before every
-    text, for models trained with one ("query: "). `languages` is what the caller knows of the model.
+    text, for models trained with one ("query: "). With `exact` texts reach the tokenizer as they are, as in the
+    model's own library, which is so for CLIP-like models; below others Unicode is composed and whitespace joined
+    first. `languages` is what the caller knows of the model.
 
     Loads offline, and never runs code from the folder. Raises ModelError for a model
     that is not here or not whole, ConfigError for a pooling it does not have.
@@ -41,6 +45,7 @@ class TransformersTextTower(TorchTextTower):
         *,
         pooling: str = "auto",
         prefix: str = "",
+        exact: bool | None = None,
         languages: Collection[str] = (),
         device: str = "auto",
     ) -> None:
@@ -52,7 +57,12 @@ class TransformersTextTower(TorchTextTower):
         self._recipe = _choose(recipe, self._model, pooling)
         self._device = next(self._module.parameters()).device
         self._dense = [_dense_layer(dense, self._device) for dense in self._recipe.dense]
+        self._exact = self._model.two_sided if exact is None else exact
+        cleaning, lower = ((), "lower_letters") if self._exact else (("clean",), "lower")
         self._prefix = prefix
+        self._rules = TextRules(cleaning, prefix)
+        if self._recipe.lower_case:
+            self._rules = TextRules((*cleaning, lower), prefix.lower())
         self._fixed_length = str(self._module.config.model_type) in _FIXED_LENGTH
         self.languages = frozenset(languages)
         self.max_tokens: int | None = self._recipe.max_tokens or _longest(self._tokenizer, self._module)
@@ -68,6 +78,7 @@ class TransformersTextTower(TorchTextTower):
         recipe = self._recipe
         settings = [recipe.pooling, recipe.normalise, recipe.lower_case, self.max_tokens, self._prefix]
         settings += [dense.activation for dense in recipe.dense]
+        settings += ["exact"] if self._exact and not self._model.two_sided else []
         modules = [self._module, *(layer for layer, _ in self._dense)]
         weights = [state_fingerprint(module) for module in modules]
         return fingerprint.combined([*weights, _description(self._tokenizer), fingerprint.of_json(settings)])
@@ -76,7 +87,7 @@ class TransformersTextTower(TorchTextTower):
         import torch
 
         inputs = self._tokenizer(
-            self._prepared(texts),
+            [self._rules.prepare(text) for text in texts],
             padding="max_length" if self._fixed_length else True,
             truncation=self.max_tokens is not None,
             max_length=self.max_tokens,
@@ -91,12 +102,13 @@ class TransformersTextTower(TorchTextTower):
         """Tokens of each whole text, special ones counted, before any cut."""
         if len(texts) == 0:
             return []
-        encoded = self._tokenizer(self._prepared(texts), truncation=False, padding=False, verbose=False)
+        prepared = [self._rules.prepare(text) for text in texts]
+        encoded = self._tokenizer(prepared, truncation=False, padding=False, verbose=False)
         return [len(ids) for ids in encoded["input_ids"]]
 
-    def _prepared(self, texts: Sequence[str]) -> list[str]:
-        cleaned = [self._prefix + clean(text) for text in texts]
-        return [text.lower() for text in cleaned] if self._recipe.lower_case else cleaned
+    def portable_tokenizer(self) -> tuple[Any, TextRules]:
+        """The tokenizer and what surrounds it, for `portable_tokens`."""
+        return from_transformers(self._tokenizer, dataclasses.replace(self._rules, full_length=self._fixed_length))
 
     def _pooled(self, inputs: Any) -> Any:
         if self.pooling == "projected":

@@ -1,0 +1,76 @@
+"""Token ids without PyTorch: those of the pretrained model's own library, also after saving."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers", reason="needs the [hub] extra")
+
+from diptych.core.errors import ConfigError, ModelError
+from diptych.encoders import text_tower
+from diptych.encoders.fake import FakeTextTower
+from diptych.encoders.inputs import without_surrogates
+from diptych.encoders.pretrained import import_transformers
+from diptych.encoders.text.portable import portable_tokens
+from diptych.encoders.text.tokens import read_tokens
+
+from ...strange_texts import TEXTS
+
+SAFE = [without_surrogates(text) for text in TEXTS]  # the libraries stop at lone surrogates
+
+
+def of_transformers(folder: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and mask of `AutoTokenizer`, padded to one length."""
+    tokenizer = import_transformers().AutoTokenizer.from_pretrained(folder)
+    found = tokenizer(SAFE, padding="max_length", truncation=True, return_tensors="np", **options)
+    ids = found["input_ids"]
+    return ids, found.get("attention_mask", np.ones_like(ids))
+
+
+def test_clip_of_transformers(clip_folder: Path) -> None:
+    tokens = text_tower(f"tokens:hf:{clip_folder}")
+    ids, mask = of_transformers(clip_folder)
+    np.testing.assert_array_equal(tokens.embed(TEXTS), np.where(mask == 1, ids, -1))
+    assert tokens.max_tokens == ids.shape[1] == 24
+
+
+def test_clip_of_open_clip(open_clip_folder: Path) -> None:
+    import open_clip
+
+    tokens = text_tower(f"tokens:open_clip:{open_clip_folder}")
+    theirs = open_clip.get_tokenizer(f"local-dir:{open_clip_folder}")
+    ids = theirs(TEXTS).numpy()
+    rows = tokens.embed(TEXTS)
+    np.testing.assert_array_equal(np.where(rows < 0, tokens.pad, rows), ids)
+    assert tokens.count_tokens(TEXTS) == [len(theirs.encode(text)) + 2 for text in SAFE]
+
+
+def test_a_saved_tower_gives_the_same_ids_without_torch(open_clip_folder: Path, tmp_path: Path) -> None:
+    tokens = text_tower(f"tokens:open_clip:{open_clip_folder}", max_tokens=12)
+    tokens.save(tmp_path)
+    assert read_tokens(tmp_path).fingerprint == tokens.fingerprint
+    code = (
+        "import sys, json; from pathlib import Path; from diptych.encoders.text.tokens import read_tokens\n"
+        f"rows = read_tokens(Path({str(tmp_path)!r})).embed(json.loads(sys.stdin.read()))\n"
+        "print(json.dumps([rows.tolist(), sorted({'torch', 'transformers', 'open_clip'} & set(sys.modules))]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(TEXTS), capture_output=True, text=True, check=True
+    )
+    rows, heavy = json.loads(done.stdout)
+    assert heavy == []
+    np.testing.assert_array_equal(rows, tokens.embed(TEXTS))
+
+
+def test_what_cannot_be_carried_over(clip_folder: Path) -> None:
+    with pytest.raises(ModelError, match="FakeTextTower has no tokenizer that runs without its library"):
+        portable_tokens(FakeTextTower())
+    with pytest.raises(ConfigError, match="found max_tokens = 99; this model reads at most 24"):
+        text_tower(f"tokens:hf:{clip_folder}", max_tokens=99)
