@@ -85,6 +85,7 @@ def test_another_model_is_refused(diptych, library, photos, models):
     code, out, err = diptych("index", photos, "--library", library, "--model", models[1])
     assert (code, out) == (4, "")
     assert "was made by model" in err
+    assert f"diptych library reembed --library {library} --model {models[1]}" in err
     assert diptych("search", "red", "--library", library)[0] == 0
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,3 +183,18 @@ def test_a_part_within_a_part() -> None:
 def test_the_thing_itself() -> None:
     made = register.loss("thing", "a thing")(lambda: 1)
     assert get("loss", "thing") is made
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("transformers:org/name", "hf:org/name"),
+        ("transformers", "hf"),
+        ("open_clip:ViT-B-32@laion2b_s34b_b79k", "open_clip:ViT-B-32/laion2b_s34b_b79k"),
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k@0a1b", "open_clip:ViT-B-32/laion2b_s34b_b79k@0a1b"),
+        ({"towers": ["use", "transformers:folder"]}, {"towers": ["use", "hf:folder"]}),
+        ("timm:resnet18", "timm:resnet18"),
+    ],
+)
+def test_saved_models_may_use_the_names_of_before(before: Any, now: Any) -> None:
+    assert registry._renamed(before) == now

@@ -160,7 +160,9 @@ def _opened(folder: Path, model: str | None, store: str | None) -> Library:
                 f"the library {escape(str(folder))} keeps its rows in {about.store}, found --store {store}; leave "
                 f"--store out, or move it: diptych library export, then diptych library import --store"
             )
-        return Library.open(folder, model or about.model)
+        found = Library.open(folder, model)
+        found.opened.required_model()  # before anything is read
+        return found
     check_folder(folder, "--library")
     return Library.create(folder, model or "base", store=store or card.LANCE)
 

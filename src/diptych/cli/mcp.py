@@ -28,8 +28,9 @@ def mcp(
         allow: A folder whose images may be added; repeat for several.
     """
     need("mcp", "diptych mcp")
-    from diptych.library import Library, card
+    from diptych.library import Library
     from diptych.serve import assistant
 
-    opened = Library.open(library, card.read(library).model)
+    opened = Library.open(library)
+    opened.opened.required_model()
     assistant.build(opened, allow or []).run("stdio")

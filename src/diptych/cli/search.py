@@ -18,7 +18,7 @@ from diptych.core.notes import Note, notes_json
 from diptych.core.text import one_line, plain
 from diptych.core.types import Hit
 from diptych.data.image_inputs import SUFFIXES
-from diptych.library import Library, card
+from diptych.library import Library
 from diptych.library import query as queries
 from diptych.library.store import text_of
 
@@ -100,7 +100,9 @@ def search(
                 "only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms"
             )
         need("torch", "diptych search --rerank")
-    collection = Library.open(library, model or (card.read(library).model if like is None else None))
+    collection = Library.open(library, model)
+    if like is None:
+        collection.opened.required_model()
     if is_reranked:
         found = _attach(collection, reranker, beta, common)
         rerank = rerank or (found.k if budget_ms is None else 0)

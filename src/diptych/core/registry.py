@@ -242,15 +242,27 @@ def build(kind: str, part: Part, **known: Any) -> Any:
 
 def require(kind: str, part: Part, folder: Path) -> None:
     """Raise ModelError where a part that the saved model in `folder` names is not registered. Nothing is imported."""
-    if not has(kind, part.name):
+    if not has(kind, _renamed(part.name)):
         needed = f"the {KINDS[kind].title} {part.name!r}"
         raise ModelError(f"{folder} needs {needed}, which is not registered here; {HOW_TO_REGISTER}")
 
 
 def build_saved(kind: str, part: Part, folder: Path, **known: Any) -> Any:
-    """As `build`, for a part that the saved model in `folder` names; see `require`."""
+    """As `build`, for a part that the saved model in `folder` names, also by a name of before; see `require`."""
     require(kind, part, folder)
-    return build(kind, part, **known)
+    return build(kind, Part(_renamed(part.name), _renamed(part.options)), **known)
+
+
+def _renamed(value: Any) -> Any:
+    """A saved name as it is written now: "hf:NAME" was "transformers:NAME", "open_clip:A/B" was "open_clip:A@B"."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_renamed(item) for item in value)
+    if isinstance(value, str):
+        value = re.sub(r"^transformers(?=:|$)", "hf", value)
+        return re.sub(r"^(open_clip:[^/@]+)@", r"\1/", value)
+    return value
 
 
 def part_of(value: Any, where: str) -> Part:

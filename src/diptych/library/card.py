@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ LANCE = "lance"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Identity of a library. `model` is the name or folder the model was loaded by.
+    """Identity of a library. `model` is what its model is loaded by: a name, a folder or a pinned address.
 
     `store` says where the rows are: "lance" in the folder itself, or the address of a server. `generation`
     counts how often the library was embedded again by another model; each generation has rows of its own until
@@ -39,6 +40,11 @@ class Card:
     format: int = FORMAT
     store: str = LANCE
     generation: int = 0
+
+    @property
+    def unpinned_model(self) -> str:
+        """What its model is loaded by, whatever the revision."""
+        return re.sub(r"@[\w.-]+$", "", self.model) if ":" in self.model else self.model
 
     @classmethod
     def for_model(cls, encoder: Encoder, loaded_by: str | None = None, store: str = LANCE) -> Card:
@@ -63,12 +69,18 @@ class Card:
         """Raise LibraryError unless `encoder` is the model that made the library."""
         if encoder.fingerprint == self.fingerprint and encoder.dim == self.dim:
             return
+        shown = escape(str(folder))
         raise LibraryError(
-            f"the library {escape(str(folder))} was made by model {self.model!r} "
-            f"(fingerprint {self.fingerprint}, {self.dim} dimensions), but the model here is "
-            f"{encoder.name!r} (fingerprint {encoder.fingerprint}, {encoder.dim} dimensions); "
-            f"vectors of two models cannot be compared: use the first model, or index into a new --library folder"
+            f"the library {shown} was made by model {self.model!r} (fingerprint {self.fingerprint}, {self.dim} "
+            f"dimensions), but the model here is {encoder.name!r} (fingerprint {encoder.fingerprint}, {encoder.dim} "
+            "dimensions); vectors of two models cannot be compared: use the first model, or embed the library again "
+            f"by the one here: diptych library reembed --library {quote(shown)} --model {quote(_named(encoder))}"
         )
+
+
+def _named(encoder: Encoder) -> str:
+    """What a command loads a model by: its address where it has one, else its name."""
+    return str(getattr(encoder, "address", encoder.name))
 
 
 def _require_cosine(encoder: Encoder) -> None:

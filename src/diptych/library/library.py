@@ -62,16 +62,17 @@ class Library:
     def create(
         cls, folder: Path | str, model: Encoder | str | Path, loaded_by: str | None = None, *, store: str = LANCE
     ) -> Library:
-        """A new, empty library for a model, given as an object, a shipped name or a folder.
+        """A new, empty library for a model, given as an object, a shipped name, a folder or an address.
 
-        `loaded_by` is the name or folder to load the model by next time; left out, it is the one given.
+        `loaded_by` is what to load the model by next time; left out, the shipped name, the full folder, or the address
+        with its revision.
 
         `store` says where its rows are: "lance" in the folder, or on a server, "milvus://HOST:PORT/COLLECTION".
 
         Raises LibraryError when the folder is a library already, or holds something else.
         """
         folder, encoder = Path(of_type(folder, PATH, A_FOLDER)), loaded(model)
-        loaded_by = lasting_name(model) if loaded_by is None else loaded_by
+        loaded_by = lasting_name(encoder) if loaded_by is None else loaded_by
         shown = escape(str(folder))
         if card.exists(folder):
             raise LibraryError(f"{shown} is a library already; open it, or choose another folder")
@@ -87,7 +88,7 @@ class Library:
 
     @classmethod
     def open(cls, folder: Path | str, model: Encoder | str | Path | None = None) -> Library:
-        """An existing library. Without a model (or its name or folder) it loads its own when that is needed.
+        """An existing library. Without a model (or its name, folder or address) it loads its own when that is needed.
 
         Raises LibraryError when there is no library, or it belongs to another model.
         """

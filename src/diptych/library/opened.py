@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from diptych.core.checks import kind_of, of_type
 from diptych.core.errors import ConfigError, LibraryError, ModelError
@@ -52,15 +53,7 @@ class Opened:
         Raises LibraryError when that is not there, or is another by now.
         """
         if self.model is None:
-            try:
-                model = loaded(self.card.model)
-            except ModelError as error:
-                raise LibraryError(
-                    f"the library {escape(str(self.folder))} needs its model {self.card.model!r}, which cannot be "
-                    f"loaded ({error}); open the library with the model, or its folder, as `model`"
-                ) from error
-            self.card.check(model, self.folder)
-            self.model = model
+            self.model = model_of(self.card, self.folder)
         return self.model
 
     def store(self) -> Store:
@@ -84,23 +77,38 @@ class Opened:
             yield self.store()
 
 
+def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = None) -> Encoder:
+    """The model that a library's card names. Raises LibraryError when it is not there, or is another by now."""
+    try:
+        model = (load or loaded)(about.model)
+    except ModelError as error:
+        shown = escape(str(folder))
+        raise LibraryError(
+            f"the library {shown} needs its model {about.model!r}, which cannot be loaded ({error}); open the library "
+            "with the model where it is now (--model), or embed it again by another: diptych library reembed "
+            f"--library {quote(shown)} --model {quote(about.unpinned_model)}"
+        ) from error
+    about.check(model, folder)
+    return model
+
+
 def loaded(model: Encoder | str | Path) -> Encoder:
-    """The model itself, or the one that a shipped name or a folder names."""
+    """The model itself, or the one that a shipped name, a folder or an address names."""
     if not isinstance(model, str | Path):
         if not hasattr(model, "fingerprint"):
-            raise ConfigError(f"found {kind_of(model)}; expected a model, its name, or its folder")
+            raise ConfigError(f"found {kind_of(model)}; expected a model, its name, folder or address")
         return model
     from diptych.models import load  # a library that is only read needs none
 
     return load(model)
 
 
-def lasting_name(model: Encoder | str | Path) -> str:
+def lasting_name(model: Encoder) -> str:
     """What to load a model by later; just its name where it is no model of ours."""
     from diptych.models import DualEncoder
     from diptych.models import lasting_name as of_ours
 
-    return of_ours(model) if isinstance(model, DualEncoder | str | Path) else model.name
+    return of_ours(model) if isinstance(model, DualEncoder) else model.name
 
 
 @contextlib.contextmanager

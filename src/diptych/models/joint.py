@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from diptych.core import fingerprint
 from diptych.core.config import Part
 from diptych.core.protocols import Preprocess
 from diptych.encoders.joint import JointModel
 from diptych.models.dual import DualEncoder
 from diptych.models.folder import ModelConfig, SideConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig(ModelConfig):
+    """The config of a joint model, which stands in no folder of ours."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the weights, the tokenizer or the preprocessing do; where they are does not count."""
+        return fingerprint.of_json(["joint", self.dim, self.image.fingerprint, self.text.fingerprint])
 
 
 def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncoder:
@@ -24,7 +36,7 @@ def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncod
             fingerprint=tower.fingerprint,
         )
 
-    config = ModelConfig(
+    config = JointConfig(
         name=model.address,
         dim=model.image.dim,
         licence=model.licence,

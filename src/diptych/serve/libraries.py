@@ -21,6 +21,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.file_names import unescape
 from diptych.library import Answer, Encoder, Library, RowFacts, card
+from diptych.library.opened import model_of
 from diptych.library.store import Where, content_of
 
 from . import editing, errors
@@ -298,9 +299,7 @@ class ServedLibraries:
         for embedder in self.embedders:
             if embedder.model.fingerprint == about.fingerprint:
                 return embedder
-        model = self._load(about.model)
-        about.check(model, folder)
-        return self._embedder(model)
+        return self._embedder(model_of(about, folder, self._load))
 
     def _note(self, embedder: Embedder) -> None:
         if embedder not in self.embedders:

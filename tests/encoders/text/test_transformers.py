@@ -235,3 +235,10 @@ def test_what_does_not_fit_is_refused(bert: tuple[Path, Any, Any], tmp_path: Pat
     bert[1].save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"has no tokenizer; expected one of tokenizer\.json, vocab\.txt"):
         TransformersTextTower(tmp_path)
+
+
+def test_the_fingerprint_does_not_depend_on_what_was_embedded_before(clip_folder: Path) -> None:
+    fresh, used = TransformersTextTower(clip_folder), TransformersTextTower(clip_folder)
+    used.embed(["a dog", "many words " * 40])
+    assert used.fingerprint == fresh.fingerprint
+    np.testing.assert_array_equal(used.embed(["many words " * 40]), fresh.embed(["many words " * 40]))

@@ -58,12 +58,10 @@ def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Co
     Args:
         vectors: Also compute damaged vectors again from their images, which loads the library's model.
     """
-    encoder = None
+    opened = Library.open(library)
     if vectors:
-        from diptych.models import load
-
-        encoder = load(card.read(library).model)
-    found = Library.open(library, encoder).repair()
+        opened.opened.required_model()
+    found = opened.repair()
     done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
     lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]
     lines += shortened([_described(problem, library) for problem in found.left])

@@ -54,6 +54,7 @@ class TransformersTextTower(TorchTextTower):
         self._model = load_hub_model(recipe.model if recipe else folder, device)
         self._module = self._model.module
         self._tokenizer = _tokenizer(self._model.folder)
+        self._as_loaded = _cut_and_padding(self._tokenizer)
         self._recipe = _choose(recipe, self._model, pooling)
         self._device = next(self._module.parameters()).device
         self._dense = [_dense_layer(dense, self._device) for dense in self._recipe.dense]
@@ -81,7 +82,9 @@ class TransformersTextTower(TorchTextTower):
         settings += ["exact"] if self._exact and not self._model.two_sided else []
         modules = [self._module, *(layer for layer, _ in self._dense)]
         weights = [state_fingerprint(module) for module in modules]
-        return fingerprint.combined([*weights, _description(self._tokenizer), fingerprint.of_json(settings)])
+        return fingerprint.combined(
+            [*weights, _description(self._tokenizer, *self._as_loaded), fingerprint.of_json(settings)]
+        )
 
     def _features(self, texts: Sequence[str]) -> Any:
         import torch
@@ -153,10 +156,23 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _description(tokenizer: Any) -> str:
-    """Everything a tokenizer does, as text; its vocabulary when it cannot say more."""
+def _cut_and_padding(tokenizer: Any) -> tuple[Any, Any]:
+    """How a tokenizer cuts and pads by itself; every call sets both anew."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    return str(backend.to_str()) if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return (None, None) if backend is None else (backend.truncation, backend.padding)
+
+
+def _description(tokenizer: Any, cut: Any, padding: Any) -> str:
+    """Everything a tokenizer does, as text, with the cut and padding it was loaded with, whatever it was used for.
+
+    Its vocabulary when it cannot say more.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return repr(sorted(tokenizer.get_vocab().items()))
+    backend.enable_truncation(**cut) if cut else backend.no_truncation()
+    backend.enable_padding(**padding) if padding else backend.no_padding()
+    return str(backend.to_str())
 
 
 def _longest(tokenizer: Any, module: Any) -> int | None:

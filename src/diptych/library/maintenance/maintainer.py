@@ -79,18 +79,19 @@ class Maintenance:
         thumbnails: bool = False,
         progress: Progress = SILENT,
     ) -> Reembedded:
-        """Give all images vectors of another model (or the one of a name or folder), then switch to it in one step.
+        """Give all images vectors of another model, then switch to it in one step.
 
-        The library can be searched and written meanwhile; killed, the same call goes on. Processes that have it
-        open keep to the model used before until they open it again (`is_current` is False then). With `thumbnails`,
-        images whose files are gone or changed are embedded from their thumbnails instead of refused.
+        The model is given as an object, a shipped name, a folder or an address. The library can be searched and
+        written meanwhile; killed, the same call goes on. Processes that have it open keep to the model used before
+        until they open it again (`is_current` is False then). With `thumbnails`, images whose files are gone or
+        changed are embedded from their thumbnails instead of refused.
         Raises LibraryError, naming them, when images are missing.
         """
         from .reembed import Reembedding
 
-        loaded_by = loaded_by or lasting_name(model)
-        run = Reembedding(self._opened, loaded(model), loaded_by, thumbnails=thumbnails, progress=progress)
-        return run.run()
+        encoder = loaded(model)
+        loaded_by = loaded_by or lasting_name(encoder)
+        return Reembedding(self._opened, encoder, loaded_by, thumbnails=thumbnails, progress=progress).run()
 
     def _old_generations(self, keep_seconds: float) -> list[Path]:
         from diptych.library.store.generations import folders_before

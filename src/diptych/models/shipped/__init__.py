@@ -1,12 +1,13 @@
-"""The models that ship inside the package, and loading by name or folder."""
+"""The models that ship inside the package, and loading by name, folder or address."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from diptych.core.checks import PATH, of_type
 from diptych.core.errors import ModelError
-from diptych.core.registry import nearest
+from diptych.core.registry import names, nearest
 from diptych.encoders.joint import is_joint, joint_model
 from diptych.models.dual import DualEncoder
 from diptych.models.folder import CONFIG, read_config
@@ -25,36 +26,51 @@ def load(name: str | Path = "base", *, threads: int | None = None, device: str =
         threads: threads of each session; None lets ONNX Runtime use all cores.
         device: where it runs: auto, cpu, cuda, cuda:N.
 
-    Raises ModelError for a name that is none of these, or a folder that is not a sound model.
+    Raises ModelError for a name that is none of these, or a folder or address of no sound model.
     """
-    text = str(of_type(name, PATH, "the name of a shipped model, or a model's folder"))
-    if is_joint(text):
-        return joint_encoder(joint_model(text, device=device), threads=threads)
+    text = str(of_type(name, PATH, "the name of a shipped model, a model's folder or address"))
     if not text:
-        raise ModelError(f"found no name of a model; expected {' or '.join(sorted(SHIPPED))}, or a model's folder")
+        raise ModelError(
+            f"found no name of a model; expected {' or '.join(sorted(SHIPPED))}, a model's folder, or an address "
+            "such as hf:ORG/NAME"
+        )
     if text.removeprefix("diptych-") in SHIPPED and not (Path(text) / CONFIG).exists():
         folder = _HERE / text.removeprefix("diptych-")
     else:
         folder = Path(name).expanduser()
         if not folder.exists():
-            listed = ", ".join(sorted(SHIPPED))
-            raise ModelError(
-                f"no model {text!r}: it is neither a folder nor one of the shipped models ({listed})"
-                + nearest(text, SHIPPED)
-            )
+            if is_joint(text):
+                return joint_encoder(joint_model(text, device=device), threads=threads)
+            raise ModelError(_no_model(text))
     return DualEncoder(folder, read_config(folder), threads=threads, device=device)
 
 
+def _no_model(text: str) -> str:
+    """What a name that is no model may have been meant for."""
+    prefix, colon, _ = text.partition(":")
+    sources = names("joint_model")
+    if colon and re.fullmatch(r"[\w-]+", prefix) and len(prefix) > 1:
+        close = nearest(prefix, sources)
+        return f"no model {text!r}: {prefix!r} is no source of models; choose from {', '.join(sources)}{close}"
+    meant = f"; did you mean 'hf:{text}'?" if re.fullmatch(r"[\w.-]+/[\w.-]+", text) else nearest(text, SHIPPED)
+    listed = ", ".join(sorted(SHIPPED))
+    addresses = ", ".join(f"{each}:NAME" for each in sources)
+    return (
+        f"no model {text!r}: it is neither a folder, nor one of the shipped models ({listed}), nor an address "
+        f"({addresses}){meant}"
+    )
+
+
 def as_model(model: DualEncoder | str | Path) -> DualEncoder:
-    """A model as it is, or the one that a shipped name or a folder stands for. Raises ModelError as `load`."""
+    """A model as it is, or the one that a shipped name, a folder or an address stands for. Raises as `load`."""
     return load(model) if isinstance(model, str | Path) else model
 
 
-def lasting_name(model: DualEncoder | str | Path) -> str:
-    """What to load a model by later, from any folder: the full path of its folder, or a shipped model's name."""
-    if isinstance(model, DualEncoder) and model.joint:
+def lasting_name(model: DualEncoder) -> str:
+    """What to load a model by later, from any folder.
+
+    The name of a shipped model, the full path of a folder, or a joint model's address with its revision.
+    """
+    if model.joint:
         return model.address
-    folder = model.folder if isinstance(model, DualEncoder) else Path(model).expanduser()
-    if folder.parent == _HERE:
-        return folder.name
-    return str(folder.resolve()) if folder.is_dir() else str(model)
+    return model.folder.name if model.folder.parent == _HERE else model.address

@@ -1,0 +1,61 @@
+"""Joint models of other libraries as dual encoders: their identity, wherever they are."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.joint_models import make_clip
+
+from diptych import load
+from diptych.core.errors import ModelError
+from diptych.models import lasting_name
+
+
+def test_the_fingerprint_is_of_the_content_and_not_of_the_place(clip_folder: Path, tmp_path: Path) -> None:
+    model = load(f"hf:{clip_folder}")
+    moved = shutil.copytree(clip_folder, tmp_path / "elsewhere")
+    assert load(f"hf:{moved}").fingerprint == model.fingerprint
+    model.encode_texts(["a dog", "a much longer text about a dog " * 9])
+    assert load(f"hf:{clip_folder}").fingerprint == model.fingerprint  # whatever the tokenizer was used for
+    assert load(f"hf:{make_clip(tmp_path / 'other', seed=1)}").fingerprint != model.fingerprint
+
+
+def test_weights_stored_in_half_precision_are_the_same_model(clip_folder: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    halves = {name: value.half() for name, value in load_file(clip_folder / "model.safetensors").items()}
+    folders = {}
+    for kind in (torch.float16, torch.float32):
+        folders[kind] = shutil.copytree(clip_folder, tmp_path / str(kind))
+        state = {name: value.to(kind) for name, value in halves.items()}
+        save_file(state, folders[kind] / "model.safetensors", metadata={"format": "pt"})
+    one, other = (load(f"hf:{folder}") for folder in folders.values())
+    assert one.fingerprint == other.fingerprint
+
+
+def test_the_lasting_name_works_from_any_folder(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clip_folder.parent)
+    model = load(f"hf:{clip_folder.name}")
+    monkeypatch.chdir(tmp_path)
+    assert lasting_name(model) == f"hf:{clip_folder.resolve()}"
+    assert load(lasting_name(model)).fingerprint == model.fingerprint
+    assert lasting_name(load("diptych-base")) == "base"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("google/siglip2-base-patch16-224", "did you mean 'hf:google/siglip2-base-patch16-224'"),
+        ("openclip:ViT-B-32/openai", "'openclip' is no source of models; choose from .*did you mean 'open_clip'"),
+        ("bas", "nor an address .*did you mean 'base'"),
+        ("", "or an address such as hf:ORG/NAME"),
+    ],
+)
+def test_a_name_that_is_no_model_says_what_may_be_meant(name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load(name)
