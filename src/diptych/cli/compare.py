@@ -86,6 +86,7 @@ def compare(
         baseline=baseline,
         resamples=bootstrap,
         seed=common.seed or 0,
+        device=common.device,
         progress=common.progress(),
         modality=modality,
         protocol=protocol,

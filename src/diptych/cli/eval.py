@@ -73,7 +73,7 @@ def evaluate(
     check_file(markdown, "--markdown", MARKDOWN, source)
     check_file(sheet, "--sheet", PNG)
     task = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, common.seed or 0)
-    encoder = load(model)
+    encoder = load(model, device=common.device)
     if sheet is not None:
         require_cosine(encoder, "the retrieval sheet")
     if dims is not None:

@@ -97,7 +97,7 @@ def _by_occlusion(text: str, image: ImageInput, model: str, out: Path, grid: int
     from diptych.inspection.occlusion import explain as explain_by_occlusion
     from diptych.models import load, require_cosine
 
-    encoder = load(model)
+    encoder = load(model, device=common.device)
     require_cosine(encoder, "explain")
     found = explain_by_occlusion(encoder, image, text, grid=grid, window=window, progress=common.progress())
     write_bytes(out, draw_explanation(found, f"{Path(name_of(image)).name}, by {encoder.name}"))

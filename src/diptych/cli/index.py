@@ -94,7 +94,7 @@ def index(
     source = SourceOptions(format=format, encoding=encoding, text_columns=text_columns)
     progress = common.progress()
     if texts or videos:
-        opened = _opened(library, model, store)
+        opened = _opened(library, model, store, common.device)
         if texts:
             made = opened.index_texts(paths, source=source, progress=progress)
         else:
@@ -105,11 +105,11 @@ def index(
         _check_any(made, "texts" if texts else "videos")
         return
     if card.exists(library):
-        collection = _opened(library, model, store)
+        collection = _opened(library, model, store, common.device)
         found = survey(paths, options=source, is_known=collection.knows)
     else:  # the other way round, so that a wrong name makes no library
         found = survey(paths, options=source)
-        collection = _opened(library, model, store)
+        collection = _opened(library, model, store, common.device)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
     options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
     report = collection.index(found, options=options, progress=progress)
@@ -151,8 +151,10 @@ def _check_flags(mode: str, given: Mapping[str, Any]) -> None:
         )
 
 
-def _opened(folder: Path, model: str | None, store: str | None) -> Library:
+def _opened(folder: Path, model: str | None, store: str | None, device: str) -> Library:
     """The library, or a new one, with its model."""
+    from diptych.models import load
+
     if card.exists(folder):
         about = card.read(folder)
         if store not in (None, about.store):
@@ -160,11 +162,11 @@ def _opened(folder: Path, model: str | None, store: str | None) -> Library:
                 f"the library {escape(str(folder))} keeps its rows in {about.store}, found --store {store}; leave "
                 f"--store out, or move it: diptych library export, then diptych library import --store"
             )
-        found = Library.open(folder, model)
+        found = Library.open(folder, model, device=device)
         found.opened.required_model()  # before anything is read
         return found
     check_folder(folder, "--library")
-    return Library.create(folder, model or "base", store=store or card.LANCE)
+    return Library.create(folder, load(model or "base", device=device), store=store or card.LANCE)
 
 
 def _described(report: IndexReport, library: Path) -> str:

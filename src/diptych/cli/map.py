@@ -53,7 +53,7 @@ def draw_map(
 
     check_file(out, "--out", HTML, source)
     check_file(out.with_suffix(".png"), "--out, for its image,", PNG)
-    encoder = load(model)
+    encoder = load(model, device=common.device)
     opened = open_source(source, options)
     atlas = make_atlas(
         encoder,

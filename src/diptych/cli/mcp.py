@@ -31,6 +31,6 @@ def mcp(
     from diptych.library import Library
     from diptych.serve import assistant
 
-    opened = Library.open(library)
+    opened = Library.open(library, device=common.device)
     opened.opened.required_model()
     assistant.build(opened, allow or []).run("stdio")

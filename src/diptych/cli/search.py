@@ -100,7 +100,7 @@ def search(
                 "only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms"
             )
         need("torch", "diptych search --rerank")
-    collection = Library.open(library, model)
+    collection = Library.open(library, model, device=common.device)
     if like is None:
         collection.opened.required_model()
     if is_reranked:
@@ -113,7 +113,7 @@ def search(
     elif by_generated is not None:
         from diptych import synthesis
 
-        drawn = synthesis.load(generator).generate([by_generated] * _DRAWN, seed=common.seed or 0)
+        drawn = synthesis.load(generator, device=common.device).generate([by_generated] * _DRAWN, seed=common.seed or 0)
         hits = collection.search(_mean_vector(collection, drawn), k, where)
     else:
         asked = image if image is not None else text

@@ -64,6 +64,7 @@ def serve(
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
     """
     with needed_by("diptych serve"):
+        from diptych.models import load
         from diptych.serve import libraries, run
         from diptych.serve.app import create_app
         from diptych.serve.settings import Pressure, ServeSettings, new_token
@@ -86,8 +87,9 @@ def serve(
     application = create_app(
         settings,
         folders,
+        load=lambda name: load(name, device=common.device),
         cross_encoder=_reranker(reranker, beta, common),
-        generator=_generator(generator),
+        generator=_generator(generator, common),
     )
 
     def ready(address: str) -> None:
@@ -117,9 +119,9 @@ def _reranker(named: str | None, beta: float | None, common: Common) -> ServedCr
     return ServedCrossEncoder(load_cross_encoder(named, device=common.device), beta)
 
 
-def _generator(named: str | None) -> Generator | None:
+def _generator(named: str | None, common: Common) -> Generator | None:
     if named is None:
         return None
     from diptych import synthesis
 
-    return synthesis.load(named)
+    return synthesis.load(named, device=common.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
+from diptych.core.devices import check_device
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Note, note_lines, notes_json
 from diptych.core.protocols import SILENT, Progress
@@ -56,15 +56,15 @@ class Common:
     debug: bool = False
     """Show tracebacks."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N; only training and PyTorch towers use it."""
+    """Where models run: auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:N, or, on ONNX Runtime alone,
+    openvino, coreml, directml."""
     seed: int | None = None
     """Seed of everything random; 0, or the config's, when left out."""
 
     def __post_init__(self) -> None:
         if self.seed is not None and self.seed < 0:
             raise ConfigError(f"--seed must be 0 or more, found {self.seed}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ConfigError(f"unknown device {self.device!r}; choose from auto, cpu, cuda, cuda:N")
+        check_device(self.device)
 
     def progress(self) -> Progress:
         """Bars on stderr, or nothing with --quiet; where that is no terminal, a line every half a minute or sooner."""

@@ -215,7 +215,8 @@ def build(kind: str, part: Part, **known: Any) -> Any:
     Args:
         kind: a key of `KINDS`.
         part: name and options.
-        known: values of the kind's `known` arguments, such as the width of the embeddings.
+        known: values of the kind's `known` arguments, such as the width of the embeddings, or of options where the
+            config sets none, such as the device; what the part does not take is left out.
 
     Raises ConfigError for an unknown name or option, one that is missing, or a value that the part refuses.
     """
@@ -235,7 +236,7 @@ def build(kind: str, part: Part, **known: Any) -> Any:
     if missing := [key for key in required if key not in given and key not in part.options]:
         raise ConfigError(f"{where} needs {', '.join(missing)}; it takes {', '.join(sorted(takes))}")
     try:
-        return entry.part(*arguments, **given, **part.options)
+        return entry.part(*arguments, **{**given, **part.options})
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{where} cannot take {dict(part.options)}: {error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
@@ -13,6 +12,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.devices import PACKAGES, check_device
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
@@ -27,14 +27,17 @@ _lock = threading.RLock()
 
 
 def choose_device(device: str) -> torch.device:
-    """A device by name; "auto" is CUDA when there is one. Raises ConfigError for one that is not there."""
+    """A PyTorch device by name; "auto" is CUDA when there is one. Raises ConfigError for one that is not there."""
     need("torch", "this tower")
     import torch
 
+    if check_device(device) in PACKAGES:
+        raise ConfigError(
+            f"the device {device!r} is ONNX Runtime's, and this runs on PyTorch, which takes auto, cpu, cuda and "
+            "cuda:N; a model that `diptych models export` wrote runs on ONNX Runtime"
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise ConfigError(f"unknown device {device!r}; choose from auto, cpu, cuda, cuda:N")
     chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {device!r} is not here: found {torch.cuda.device_count()} CUDA devices; choose cpu")

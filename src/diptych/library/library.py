@@ -87,13 +87,16 @@ class Library:
         return cls(Opened(folder, about, encoder))
 
     @classmethod
-    def open(cls, folder: Path | str, model: Encoder | str | Path | None = None) -> Library:
+    def open(cls, folder: Path | str, model: Encoder | str | Path | None = None, *, device: str = "auto") -> Library:
         """An existing library. Without a model (or its name, folder or address) it loads its own when that is needed.
+
+        `device` is where a model that is loaded here runs, as in `diptych.load`.
 
         Raises LibraryError when there is no library, or it belongs to another model.
         """
         folder = Path(of_type(folder, PATH, A_FOLDER))
-        return cls(Opened(folder, card.read(folder), None if model is None else loaded(model)))
+        about = card.read(folder)
+        return cls(Opened(folder, about, None if model is None else loaded(model, device), device))
 
     # -- what it is --------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ _THUMBNAILS, _UPLOADS = "thumbs", "files"
 class Opened:
     """What reading, writing, indexing and maintenance of one library share."""
 
-    def __init__(self, folder: Path, about: Card, model: Encoder | None = None) -> None:
+    def __init__(self, folder: Path, about: Card, model: Encoder | None = None, device: str = "auto") -> None:
         if model is not None:
             about.check(model, folder)
         self.folder = folder
@@ -38,6 +38,7 @@ class Opened:
         self.snapshots = Snapshots(folder, about, self.place)
         self.view = open_view(self.snapshots, self.place)
         self.model = model
+        self._device = device  # of a model that is loaded later
 
     @property
     def is_current(self) -> bool:
@@ -53,7 +54,7 @@ class Opened:
         Raises LibraryError when that is not there, or is another by now.
         """
         if self.model is None:
-            self.model = model_of(self.card, self.folder)
+            self.model = model_of(self.card, self.folder, lambda name: loaded(name, self._device))
         return self.model
 
     def store(self) -> Store:
@@ -92,7 +93,7 @@ def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = 
     return model
 
 
-def loaded(model: Encoder | str | Path) -> Encoder:
+def loaded(model: Encoder | str | Path, device: str = "auto") -> Encoder:
     """The model itself, or the one that a shipped name, a folder or an address names."""
     if not isinstance(model, str | Path):
         if not hasattr(model, "fingerprint"):
@@ -100,7 +101,7 @@ def loaded(model: Encoder | str | Path) -> Encoder:
         return model
     from diptych.models import load  # a library that is only read needs none
 
-    return load(model)
+    return load(model, device=device)
 
 
 def lasting_name(model: Encoder) -> str:

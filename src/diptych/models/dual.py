@@ -57,7 +57,7 @@ class DualEncoder(LoadedModel):
         self.config = config
         self.joint = joint  # the pretrained model of another library that this is, whose folder is none of ours
         self._threads = threads
-        self._device = device
+        self.device = device
         self._dims = dims
 
     def truncated(self, dims: int) -> DualEncoder:
@@ -69,7 +69,7 @@ class DualEncoder(LoadedModel):
         if not 1 <= dims <= self.config.dim:
             raise ConfigError(f"dims must be from 1 to {self.config.dim}, the model's width; found {dims}")
         return DualEncoder(
-            self.folder, self.config, threads=self._threads, device=self._device, dims=dims, joint=self.joint
+            self.folder, self.config, threads=self._threads, device=self.device, dims=dims, joint=self.joint
         )
 
     @property
@@ -130,7 +130,7 @@ class DualEncoder(LoadedModel):
         side = self.config.text
         if side.tower == files.BUNDLED:
             return read_tokens(self._verified)
-        tower: TextTower = build_saved("text_tower", Part(side.tower, side.options), self.folder)
+        tower: TextTower = build_saved("text_tower", Part(side.tower, side.options), self.folder, device=self.device)
         require_fingerprint(side, tower.fingerprint)
         return tower
 
@@ -145,7 +145,11 @@ class DualEncoder(LoadedModel):
         return self._head(files.TEXT_HEAD)
 
     def _head(self, name: str) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
-        return normalise if self.joint else OnnxHead(self._verified / f"{name}.onnx", self._threads)
+        if self.joint:
+            return normalise
+        side = self.config.image if name == files.IMAGE_HEAD else self.config.text
+        device = self.device if side.network else "cpu"  # a head alone is done before a device has its input
+        return OnnxHead(self._verified / f"{name}.onnx", self._threads, device)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
         """Embeddings, L2-normalised, of RGB images already prepared by `preprocess`."""
@@ -236,13 +240,13 @@ class DualEncoder(LoadedModel):
 class OnnxHead:
     """Features (or token ids, or pixels) in, L2-normalised embeddings out; the session is made at the first call."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
         self.path = path
-        self._threads = threads
+        self._threads, self._device = threads, device
 
     @cached_property
     def _session(self) -> Any:
-        return start_session(self.path, threads=self._threads)
+        return start_session(self.path, threads=self._threads, device=self._device)
 
     @cached_property
     def _input_type(self) -> type[np.generic]:

@@ -25,6 +25,7 @@ class LoadedModel:
 
     folder: Path
     config: files.SavedModel
+    device = "auto"  # where towers and networks run
 
     @property
     def name(self) -> str:
@@ -77,13 +78,16 @@ class LoadedModel:
     def _image_tower(self, side: Any, graph: str, threads: int | None = None) -> ImageTower:
         """The registered tower that a side of the config names, or the `graph` in the folder."""
         if side.tower != files.BUNDLED:
-            tower: ImageTower = build_saved("image_tower", Part(side.tower, getattr(side, "options", {})), self.folder)
+            tower: ImageTower = build_saved(
+                "image_tower", Part(side.tower, getattr(side, "options", {})), self.folder, device=self.device
+            )
             require_fingerprint(side, tower.fingerprint)
             return tower
         if side.preprocess is None:
             raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
         path = self._verified / graph
-        return OnnxImageTower(path, side.preprocess, threads=threads, weights=path.with_name(files.WEIGHTS))
+        weights = path.with_name(files.WEIGHTS)
+        return OnnxImageTower(path, side.preprocess, threads=threads, weights=weights, device=self.device)
 
 
 def require_fingerprint(side: Any, found: str) -> None:

@@ -98,6 +98,7 @@ def compare(
     baseline: str = "first",
     resamples: int = 2000,
     seed: int = 0,
+    device: str = "auto",
     progress: Progress = SILENT,
     **task: Any,
 ) -> Comparison:
@@ -114,6 +115,7 @@ def compare(
         baseline: "first", "best" (by rsum), or the name of one of them.
         resamples: of the bootstrap.
         seed: of the protocol's draws and of the bootstrap.
+        device: where models that are given by name or folder run, as in `diptych.load`.
         progress: told about embedding and ranking.
         task: as of `evaluate`.
 
@@ -124,7 +126,7 @@ def compare(
         raise ConfigError(f"found {len(models)} models; expected two or more models or reports to compare")
     wanted = Task(**{"resamples": 0, "seed": seed, **task})
     named = [_named(each) for each in models]
-    encoders = {place: _model(each) for place, (_, each) in enumerate(named) if not _is_report(each)}
+    encoders = {place: _model(each, device) for place, (_, each) in enumerate(named) if not _is_report(each)}
     opened: Source | None = None
     if encoders:
         if source is None:
@@ -184,13 +186,13 @@ def _numbers(name: str, values: Any, kind: type[np.generic]) -> np.ndarray[Any, 
     return made
 
 
-def _model(model: Any) -> DualEncoder:
+def _model(model: Any, device: str = "auto") -> DualEncoder:
     """A model as it is, or the one of a name or folder, which may be the folder of its run."""
     if isinstance(model, DualEncoder):
         return model
     of_type(model, PATH, "a model, its name, or its folder")
     folder = Path(model).expanduser() / "model"
-    return load(folder if folder.is_dir() else model)
+    return load(folder if folder.is_dir() else model, device=device)
 
 
 def _learner(encoder: DualEncoder) -> Any:

@@ -34,14 +34,15 @@ class SavedGenerator:
     Args:
         folder: with config.json, generator.onnx and model.safetensors.
         threads: of ONNX Runtime; None leaves the number to it.
+        device: as of `diptych.load`.
 
     Raises ModelError when the folder is not sound, or its text tower is not the one that is installed.
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, *, threads: int | None = None, device: str = "auto") -> None:
         self.folder = folder
         self.config = files.read_config(folder)
-        self._threads = threads
+        self._threads, self._device = threads, device
         self._lock = threading.Lock()
 
     @property
@@ -179,7 +180,7 @@ class SavedGenerator:
 
     @cached_property
     def _started(self) -> Any:
-        return start_session(self.folder / f"{files.GRAPH}.onnx", threads=self._threads)
+        return start_session(self.folder / f"{files.GRAPH}.onnx", threads=self._threads, device=self._device)
 
 
 def to_bytes(images: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
@@ -188,6 +189,6 @@ def to_bytes(images: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
     return np.ascontiguousarray(np.rint(scaled).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def load(name: str | Path, *, threads: int | None = None) -> SavedGenerator:
+def load(name: str | Path, *, threads: int | None = None, device: str = "auto") -> SavedGenerator:
     """A shipped generator by name, or a saved one by folder. Raises ModelError when there is none, or it is damaged."""
-    return SavedGenerator(files.find(name), threads=threads)
+    return SavedGenerator(files.find(name), threads=threads, device=device)

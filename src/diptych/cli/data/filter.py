@@ -58,7 +58,7 @@ def filter_source(
 
     check_folder(out, "--out")
     settings = FilterSettings(score, neighbours, criterion, target, wrong, seed=common.seed or 0)
-    encoder = load(model)
+    encoder = load(model, device=common.device)
     opened = open_source(source, options)
     pairs = list(opened)
     trained_among(opened, pairs, learners([encoder])[0], "it takes their texts for right more readily than other ones")

@@ -61,7 +61,7 @@ def mine(
 
     check_file(out, "--out", JSON_LINES, source)
     settings = MiningSettings(k, margin, guard, text_guard)
-    encoder = load(model)
+    encoder = load(model, device=common.device)
     require_cosine(encoder, "mining")
     opened = open_source(source, options)
     progress = common.progress()

@@ -61,8 +61,8 @@ def audit(
     opened = open_source(source, options) if source else None
     real = list(opened) if opened else []
     found = audited(
-        open_generator(generator),
-        load(model),
+        open_generator(generator, common.device),
+        load(model, device=common.device),
         [*minimal, *pairs_in(real, lang, fields)],
         pairs=real,
         noises=noises,

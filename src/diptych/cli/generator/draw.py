@@ -71,7 +71,7 @@ def draw(
         check_folder(folder, "--folder")
     else:
         check_file(path, "--out", PNG)
-    loaded = load(generator)
+    loaded = load(generator, device=common.device)
     progress = common.progress()
     seed = common.seed or 0
     with warnings.catch_warnings(record=True) as told:

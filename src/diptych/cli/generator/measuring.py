@@ -56,14 +56,14 @@ class Measuring:
             open_generator,
         )
 
-        tools = self._tools(model, common.progress())
+        tools = self._tools(model, common.device, common.progress())
         lang, *others = self.languages or ("en",)
         settings = MeasureSettings(
             self.texts, self.noises, lang, tuple(others), self.fields, self.pool, bootstrap=self.bootstrap
         )
         chosen = choose_splits(source, options, self.train_split)
         outcome, looked = measure_generated(
-            open_generator(generator),
+            open_generator(generator, common.device),
             chosen.pairs,
             tools,
             settings,
@@ -74,7 +74,7 @@ class Measuring:
         )
         return outcome, looked, chosen.source.notes
 
-    def _tools(self, model: str, progress: Progress) -> MeasuringModels:
+    def _tools(self, model: str, device: str, progress: Progress) -> MeasuringModels:
         """What looks at the images, by name. Raises MissingExtraError for what is not installed."""
         from diptych.inspection.generators import MapExtractor, MeasuringModels, open_extractor
         from diptych.inspection.generators.extractors import BUNDLED, DEFAULT
@@ -90,7 +90,10 @@ class Measuring:
 
             detector = ImageNetDetector()
         tools = MeasuringModels(
-            load(model) if model else None, open_extractor(features), MapExtractor(maps) if maps else None, detector
+            load(model, device=device) if model else None,
+            open_extractor(features),
+            MapExtractor(maps) if maps else None,
+            detector,
         )
         if lacks and "auto" in (self.features, self.maps):
             progress.say("no class score and no diversity without PyTorch; for them: pip install 'diptych[train]'")

@@ -115,9 +115,12 @@ def reembed(
     check_file(missing, "--missing", JSON)
     from diptych.core.files import write_bytes
     from diptych.library.maintenance import MissingImagesError
+    from diptych.models import load
 
     try:
-        report = Library.open(library).reembed(model, thumbnails=thumbnails, progress=common.progress())
+        report = Library.open(library).reembed(
+            load(model, device=common.device), thumbnails=thumbnails, progress=common.progress()
+        )
     except MissingImagesError as error:
         if missing is not None:
             write_bytes(missing, (json.dumps(error.paths, indent=1) + "\n").encode())

@@ -58,7 +58,7 @@ def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Co
     Args:
         vectors: Also compute damaged vectors again from their images, which loads the library's model.
     """
-    opened = Library.open(library)
+    opened = Library.open(library, device=common.device)
     if vectors:
         opened.opened.required_model()
     found = opened.repair()

@@ -47,7 +47,8 @@ def check(
     from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import reranking
 
-    encoder, cross_encoder = load(model), load_trained_cross_encoder(reranker, device=common.device)
+    encoder = load(model, device=common.device)
+    cross_encoder = load_trained_cross_encoder(reranker, device=common.device)
     opened = not_trained_on(open_source(source, options), [encoder, cross_encoder], common)
     report = reranking.check_relevance(
         encoder,

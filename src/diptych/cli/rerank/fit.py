@@ -44,7 +44,8 @@ def fit(
     from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import reranking
 
-    encoder, cross_encoder = load(model), load_trained_cross_encoder(reranker, device=common.device)
+    encoder = load(model, device=common.device)
+    cross_encoder = load_trained_cross_encoder(reranker, device=common.device)
     opened = open_source(source, options)
     if share < 1:
         opened = Chosen(opened, reranking.of_share(list(opened), share), options.split)

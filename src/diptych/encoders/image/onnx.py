@@ -30,9 +30,9 @@ class OnnxImageTower:
     `preprocess` None reads it from the file's metadata (see `PREPROCESS_KEY`). `weights` is the
     file with the graph's external data when that lies in another folder than the graph; its name
     must be the one in the graph. `threads` None leaves the number to ONNX Runtime. `tokens` names
-    an output with a feature map (b, c, h, w), for `tokens()`.
+    an output with a feature map (b, c, h, w), for `tokens()`. `device` is as in `start_session`.
 
-    The session starts with the first image (or with the first question about `dim`), on the CPU.
+    The session starts with the first image (or with the first question about `dim`).
     Safe to use from several threads. Raises ModelError for files and pixels that do not fit.
     """
 
@@ -45,13 +45,14 @@ class OnnxImageTower:
         tokens: str = "tokens",
         threads: int | None = None,
         weights: str | Path | None = None,
+        device: str = "auto",
     ) -> None:
         self._path = Path(path)
         self._weights = Path(weights) if weights is not None else None
         for file in (self._path, self._weights):
             if file is not None and not file.is_file():
                 raise ModelError(f"no model file at {file}; expected an ONNX file or its weights")
-        self._output, self._tokens, self._threads = output, tokens, threads
+        self._output, self._tokens, self._threads, self._device = output, tokens, threads, device
         self._lock = threading.Lock()
         self._started: Any = None
         if preprocess is not None:
@@ -136,7 +137,9 @@ class OnnxImageTower:
             return self._started
 
     def _start(self) -> Any:
-        session = start_session(self._path, threads=self._threads, weights=self._weights, spinning=False)
+        session = start_session(
+            self._path, threads=self._threads, weights=self._weights, spinning=False, device=self._device
+        )
         self._require_output(session, self._output)
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:

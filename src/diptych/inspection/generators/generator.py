@@ -61,7 +61,7 @@ class GivenImages:
         return np.stack(made)
 
 
-def open_generator(spec: str) -> Generator:
+def open_generator(spec: str, device: str = "auto") -> Generator:
     """A shipped generator's name, a trained one's folder, or a registered one ("images:SOURCE" for images of others).
 
     Raises ModelError and DataError for what cannot be loaded.
@@ -73,7 +73,7 @@ def open_generator(spec: str) -> Generator:
         synthesis = importlib.import_module("diptych.synthesis")
     except ImportError as error:
         raise ModelError(f"cannot load the generator {spec!r}: {error}") from error
-    return cast(Generator, synthesis.load(spec))
+    return cast(Generator, synthesis.load(spec, device=device))
 
 
 def generate_all(

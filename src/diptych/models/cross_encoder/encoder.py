@@ -45,6 +45,7 @@ class TrainedCrossEncoder(LoadedModel):
             raise unknown("precision", precision, PRECISIONS)
         self.folder = folder
         self.config = config
+        self.device = device
         self._device = choose_device(device)
         self._half = half_on(str(self._device)).quicker if precision == "auto" else precision == "bfloat16"
 

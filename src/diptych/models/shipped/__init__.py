@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from diptych.core.checks import PATH, of_type
+from diptych.core.devices import check_device
 from diptych.core.errors import ModelError
 from diptych.core.registry import names, nearest
 from diptych.encoders.joint import is_joint, joint_model
+from diptych.encoders.onnx_session import require_provider
 from diptych.models.dual import DualEncoder
 from diptych.models.folder import CONFIG, read_config
 from diptych.models.joint import joint_encoder
@@ -24,10 +26,13 @@ def load(name: str | Path = "base", *, threads: int | None = None, device: str =
         name: "base", a folder with config.json, or an address: "open_clip:ViT-B-32/laion2b_s34b_b79k",
             "hf:google/siglip2-base-patch16-224", "sentence-transformers:clip-ViT-B-32", or a folder behind a prefix.
         threads: threads of each session; None lets ONNX Runtime use all cores.
-        device: where it runs: auto, cpu, cuda, cuda:N.
+        device: where it runs: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N"; on ONNX Runtime
+            also "openvino", "coreml" and "directml".
 
-    Raises ModelError for a name that is none of these, or a folder or address of no sound model.
+    Raises ModelError for a name that is none of these, or a folder or address of no sound model; ConfigError for a
+    device that is not here.
     """
+    check_device(device)
     text = str(of_type(name, PATH, "the name of a shipped model, a model's folder or address"))
     if not text:
         raise ModelError(
@@ -42,6 +47,7 @@ def load(name: str | Path = "base", *, threads: int | None = None, device: str =
             if is_joint(text):
                 return joint_encoder(joint_model(text, device=device), threads=threads)
             raise ModelError(_no_model(text))
+    require_provider(device)
     return DualEncoder(folder, read_config(folder), threads=threads, device=device)
 
 
