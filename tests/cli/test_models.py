@@ -10,6 +10,8 @@ import diptych
 from diptych.cli.app import run
 from diptych.models import shipped
 
+from ..hub_server import HubServer, asked_for
+
 
 @pytest.fixture(autouse=True)
 def _only_folders(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +64,29 @@ def test_a_cross_encoder_is_shown(cross_encoder_run: Any, capsys: pytest.Capture
     found = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["parts"]["objective"]) == ("cross-encoder", "captioning")
     assert len(found["fingerprint"]) == 32
+
+
+def test_a_fetched_model_is_used_without_a_network(
+    clip_folder: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with HubServer() as hub:
+        asked_for(hub, tmp_path / "cache", monkeypatch)
+        hub.add("tester/clip", clip_folder, card={"license": "mit"})
+        assert run(["models", "get", "hf:tester/clip"]) == 2
+        out, err = capsys.readouterr()
+        assert "licence: mit" in out
+        assert "model.safetensors" in out
+        assert "to fetch hf:tester/clip, add --yes" in err
+        assert run(["eval", str(shapes), "--model", "hf:tester/clip"]) == 4
+        assert capsys.readouterr().err.strip().endswith("diptych models get hf:tester/clip")
+        assert run(["models", "get", "hf:tester/clip", "--yes"]) == 0
+        assert "use it as hf:tester/clip" in capsys.readouterr().out
+        assert run(["models", "get", "hf:tester/clip", "--yes", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["missing"] == 0
+        assert run(["models", "get", "hf:tester/klip", "--yes"]) == 4
+        assert "did you mean 'tester/clip'?" in capsys.readouterr().err
+    reports = []
+    for model in ("hf:tester/clip", f"hf:{clip_folder}"):
+        assert run(["eval", str(shapes), "--split", "val", "--model", model, "--json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out)["text_to_image"])
+    assert reports[0] == reports[1]

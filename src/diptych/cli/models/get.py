@@ -35,8 +35,8 @@ def get(
     from diptych.encoders.fetching import fetch, plan
 
     planned = plan(address)
-    if not common.json:
-        common.show(None, planned.to_text())
+    if not (common.json and yes):  # one JSON document in all
+        common.show(planned.to_json(), planned.to_text())
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigError(f"nothing was fetched: there is no terminal to ask on; to fetch {address}, add --yes")
@@ -44,8 +44,5 @@ def get(
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise ConfigError("nothing was fetched")
     fetch(planned, progress=common.progress())
-    weights = planned.parts[0]
-    if common.json:
-        common.show(planned.to_json(), "")
-    else:
-        common.show(None, f"fetched into {weights.folder}; every hash is right\nuse it as {address}")
+    done = f"fetched into {planned.parts[0].folder}; every hash is right\nuse it as {address}"
+    common.show(planned.to_json(), done)

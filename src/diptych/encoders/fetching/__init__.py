@@ -5,7 +5,7 @@ goes on where an earlier download stopped, checks every hash, and remembers them
 model; what is fetched is found by `diptych.encoders.hub`.
 """
 
-from .fetch import fetch
-from .plan import Plan, plan
+from .download import fetch
+from .planning import Plan, plan
 
 __all__ = ["Plan", "fetch", "plan"]

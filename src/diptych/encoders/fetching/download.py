@@ -18,7 +18,7 @@ from diptych.core.files import locked, write_bytes, write_json
 from diptych.core.protocols import SILENT, Progress
 from diptych.encoders.hub import cached_repository, record_file
 
-from .plan import Part, Plan, RemoteFile, in_bytes
+from .planning import Part, Plan, RemoteFile, in_bytes
 from .remote import Remote, quiet
 
 _MIB = 1 << 20
