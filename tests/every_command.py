@@ -93,6 +93,7 @@ CASES = (
     Case("models list"),
     Case("models parts"),
     Case("models show base"),
+    Case("models blend base base --out blended", ("fit",), runs=True),
     Case("library info --library {library}"),
     Case("library verify --library {library}"),
     Case("library repair --library {library}"),

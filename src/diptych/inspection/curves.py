@@ -82,3 +82,22 @@ def draw_reliability(curves: Mapping[str, Sequence[Bin]], title: str) -> bytes:
     axis.set_title(title, loc="left")
     axis.legend(frameon=False)
     return png_of(drawn)
+
+
+def draw_shares(shares: Sequence[float], sources: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:
+    """Rsum of blends by the share of the second model, a line for each source, as PNG bytes.
+
+    Args:
+        shares: from 0 to 1.
+        sources: name of a source -> a row for each share, in their order -> metric -> percent.
+    """
+    drawn = figure(6, 4, "the curve of blends")
+    axis = drawn.subplots()
+    order = np.argsort(shares)
+    for (name, rows), colour in zip(sources.items(), COLOURS, strict=False):
+        sums = np.array([row["rsum"] for row in rows.values()])
+        axis.plot(np.array(shares)[order], sums[order], "o-", color=colour, label=name)
+    axis.set(xlabel="share of the fine-tuned model", ylabel="rsum")
+    without_frame(axis)
+    axis.legend(frameon=False)
+    return png_of(drawn)

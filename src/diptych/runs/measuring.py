@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,21 @@ def measure_model(
 ) -> Measured:
     """As `evaluate`, with the vectors of each direction, for whoever wants to show what is found."""
     encoder = _model(model)
+    opened = open_untrained([encoder], source, split=split, options=options, progress=progress)
+    return measure(encoder, opened, task, progress=progress)
+
+
+def open_untrained(
+    encoders: Iterable[DualEncoder],
+    source: AnySource,
+    *,
+    split: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    progress: Progress = SILENT,
+) -> Source:
+    """The records to measure all these models on: see `diptych.data.seen.untrained`."""
     opened = open_any(source, dataclasses.replace(options, split=split or options.split))
-    return measure(encoder, untrained(opened, [_learner(encoder)], progress=progress), task, progress=progress)
+    return untrained(opened, [_learner(encoder) for encoder in encoders], progress=progress)
 
 
 def compare(
@@ -132,8 +145,7 @@ def compare(
         if source is None:
             each = named[min(encoders)][1]
             raise ConfigError(f"{each} is no report file; to measure it as a model, give a source of pairs")
-        opened = open_any(source, dataclasses.replace(options, split=split or options.split))
-        opened = untrained(opened, [_learner(encoder) for encoder in encoders.values()], progress=progress)
+        opened = open_untrained(encoders.values(), source, split=split, options=options, progress=progress)
     reports = []
     for place, (name, each) in enumerate(named):
         if opened is not None and place in encoders:
