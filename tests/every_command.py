@@ -58,6 +58,7 @@ CASES = (
     Case("search red --library {library} --rerank 5 --reranker no-such", ("train",)),
     Case("serve --library {library}", ("serve",)),
     Case("mcp --library {library}", ("mcp",)),
+    Case("classify {photos} --labels red,green --templates plain"),
     Case("caption no-such.jpg --reranker no-such", ("train",)),
     Case("map {pairs} --method pacmap", ("map", "plot")),
     Case("map {pairs} --method pca --words 5", ("plot",)),

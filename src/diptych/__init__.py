@@ -3,8 +3,9 @@
     model = diptych.load("base")
     model.similarity(images=model.encode_images(["a.jpg", "b.jpg"]), texts=model.encode_texts("ein Hund am Strand"))
 
-`load` a model; search a `Library`; `train`, `distill`, `evaluate` and `compare` models; `rerank` hits with a
-cross-encoder; `generate` images. `open_source` reads any collection of `Pair`s; `register` adds a part of one's own.
+`load` a model; search a `Library`; `train`, `distill`, `evaluate` and `compare` models; `classify` images by words;
+`rerank` hits with a cross-encoder; `generate` images. `open_source` reads any collection of `Pair`s; `register` adds a
+part of one's own.
 `losses`, `encoders`, `training` and `metrics` hold the parts themselves. All of it is imported when first used.
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from diptych.evaluation import metrics
     from diptych.library import Library
     from diptych.models import DualEncoder, load
+    from diptych.runs.classifying import classify
     from diptych.runs.distilled import distill
     from diptych.runs.measuring import compare, evaluate
     from diptych.runs.run import Run, train
@@ -51,6 +53,7 @@ __all__ = [
     "SourceOptions",
     "Text",
     "__version__",
+    "classify",
     "compare",
     "distill",
     "encoders",

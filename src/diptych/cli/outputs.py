@@ -12,6 +12,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.files import write_bytes, write_json
 from diptych.core.text import one_line
 
+CSV = (".csv",)
 HTML = (".html", ".htm")
 JSON = (".json",)
 JSON_LINES = (".jsonl", ".ndjson")

@@ -23,10 +23,15 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sample:
-    """The queries of one ranking: a metric's values and the unit (record) each query belongs to."""
+    """The queries of one ranking: a metric's values and the unit (record) each query belongs to.
+
+    With `classes` (the class of each query, from 0) the sample's number is the mean over the classes of each one's
+    mean; in a resample, over the classes that are drawn.
+    """
 
     values: Float64[np.ndarray, " q"]
     units: Int64[np.ndarray, " q"]
+    classes: Int64[np.ndarray, " q"] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,15 @@ class Resampling:
 
 def by_draw(number: Number) -> list[float]:
     """The number in each draw: no resampling, every query once."""
-    per_term = [[summarise(sample.values, term.summary) for sample in term.samples] for term in number.terms]
+    per_term = [[_summary(sample, term.summary) for sample in term.samples] for term in number.terms]
     return [number.scale * sum(values) for values in zip(*per_term, strict=True)]
+
+
+def _summary(sample: Sample, summary: Summary) -> float:
+    if sample.classes is None:
+        return summarise(sample.values, summary)
+    sums, counts = (np.bincount(sample.classes, weights) for weights in (sample.values, None))
+    return float(np.mean(sums[counts > 0] / counts[counts > 0]))
 
 
 def summarised(number: Number) -> float:
@@ -172,7 +184,7 @@ def _number(number: Number, units: int) -> Estimator:
 
 def _term(term: Addend, units: int) -> Estimator:
     make = _weighted_mean if term.summary is Summary.MEAN else _weighted_median
-    samples = [make(sample, units) for sample in term.samples]
+    samples = [(make if sample.classes is None else _class_mean)(sample, units) for sample in term.samples]
 
     def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
         # A tiny fold may not be drawn at all in some resample: it is NaN there, and left out.
@@ -189,6 +201,23 @@ def _weighted_mean(sample: Sample, units: int) -> Estimator:
     def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
         total, size = (counts @ both).T
         return np.asarray(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
+
+    return estimate
+
+
+def _class_mean(sample: Sample, units: int) -> Estimator:
+    assert sample.classes is not None
+    order = np.argsort(sample.classes, kind="stable")
+    values, unit_of, classes = sample.values[order], sample.units[order], sample.classes[order]
+    starts = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]])
+
+    def mean(counts: Int64[np.ndarray, " units"]) -> float:
+        drawn = counts[unit_of]
+        sums, sizes = np.add.reduceat(drawn * values, starts), np.add.reduceat(drawn, starts)
+        return float(np.mean(sums[sizes > 0] / sizes[sizes > 0])) if sizes.any() else float("nan")
+
+    def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        return np.array([mean(row) for row in counts])
 
     return estimate
 

@@ -1,8 +1,8 @@
 """From a config to a run: `train` reads a source, trains one of the kinds of models, and saves it with its record.
 
 `run.py` holds what all kinds share and the table of kinds; `dual_encoder.py`, `cross_encoder.py`, `generator/` and
-`distilled.py` say what is their own. `measuring.py` measures models, `reranking.py` fits a dual encoder and a
-cross-encoder to each other, `using.py` re-ranks and generates.
+`distilled.py` say what is their own. `measuring.py` measures models, `classifying.py` classifies by words,
+`reranking.py` fits a dual encoder and a cross-encoder to each other, `using.py` re-ranks and generates.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
+    from .classifying import classify, label_scorer
     from .config import DataConfig, DualEncoderConfig, SideSettings, TrainConfig
     from .cross_encoder import CrossEncoderConfig
     from .distilled import DistilledConfig, distill
     from .generator import GeneratorConfig
-    from .measuring import compare, evaluate, measure_model
+    from .measuring import as_encoder, compare, evaluate, measure_model
     from .reading import read_splits
     from .run import KINDS, Run, read_config, train
     from .trained import forget
@@ -32,11 +33,14 @@ __all__ = [
     "Run",
     "SideSettings",
     "TrainConfig",
+    "as_encoder",
+    "classify",
     "compare",
     "distill",
     "evaluate",
     "forget",
     "generate",
+    "label_scorer",
     "measure_model",
     "read_config",
     "read_splits",

@@ -84,7 +84,7 @@ def measure_model(
     progress: Progress = SILENT,
 ) -> Measured:
     """As `evaluate`, with the vectors of each direction, for whoever wants to show what is found."""
-    encoder = _model(model)
+    encoder = as_encoder(model)
     opened = open_untrained([encoder], source, split=split, options=options, progress=progress)
     return measure(encoder, opened, task, progress=progress)
 
@@ -139,7 +139,7 @@ def compare(
         raise ConfigError(f"found {len(models)} models; expected two or more models or reports to compare")
     wanted = Task(**{"resamples": 0, "seed": seed, **task})
     named = [_named(each) for each in models]
-    encoders = {place: _model(each, device) for place, (_, each) in enumerate(named) if not _is_report(each)}
+    encoders = {place: as_encoder(each, device) for place, (_, each) in enumerate(named) if not _is_report(each)}
     opened: Source | None = None
     if encoders:
         if source is None:
@@ -198,7 +198,7 @@ def _numbers(name: str, values: Any, kind: type[np.generic]) -> np.ndarray[Any, 
     return made
 
 
-def _model(model: Any, device: str = "auto") -> DualEncoder:
+def as_encoder(model: Any, device: str = "auto") -> DualEncoder:
     """A model as it is, or the one of a name or folder, which may be the folder of its run."""
     if isinstance(model, DualEncoder):
         return model

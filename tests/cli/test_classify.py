@@ -1,0 +1,177 @@
+"""`diptych classify` as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import diptych as front
+from diptych.core.errors import ConfigError
+
+SHAPES = "red circle,blue square,yellow stripe"
+
+
+@pytest.fixture(scope="module")
+def class_folders(tmp_path_factory, shapes):
+    """The drawn shapes as an image folder: a class for each form."""
+    folder = tmp_path_factory.mktemp("classes")
+    for file in sorted(shapes.parent.glob("*-*-*.png")):
+        target = folder / file.stem.split("-")[1] / file.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unlisted(tmp_path_factory, small_model):
+    """The small model without its list of records, so that all of them are measured on."""
+    folder = shutil.copytree(small_model, tmp_path_factory.mktemp("unlisted") / "model")
+    (folder / "records.safetensors").unlink()
+    return folder
+
+
+def test_each_image_gets_the_nearest_labels(diptych, shapes, small_model):
+    file = shapes.parent / "red-circle-30.png"
+    code, out, _ = diptych("classify", file, "--labels", SHAPES, "--model", small_model, "--templates", "plain",
+                           "--json")  # fmt: skip
+    assert code == 0
+    found = json.loads(out)
+    assert (found["scored_by"], found["labels"], len(found["images"])) == ("cosine", 3, 1)
+    model = front.load(small_model)
+    cosines = model.similarity(images=model.encode_images([file]), texts=model.encode_texts(SHAPES.split(",")))[0]
+    scores = {one["label"]: one["score"] for one in found["images"][0]["scores"]}
+    assert scores == pytest.approx(dict(zip(SHAPES.split(","), cosines.tolist(), strict=True)), abs=1e-5)
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert found["images"][0]["label"] == next(iter(scores))
+
+
+def test_templates_are_averaged_after_normalising(shapes, small_model):
+    file = shapes.parent / "red-circle-30.png"
+    templates = ["a {}", "{} on white", "the {}, a {}"]
+    found = front.classify(small_model, [file], {"a": ["red circle", "round"], "b": "square"}, templates=templates)
+    model = front.load(small_model)
+    texts = ["a red circle", "a round", "red circle on white", "round on white", "the red circle, a red circle",
+             "the round, a round"]  # fmt: skip
+    vectors = model.encode_texts(texts)
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    mean = vectors.mean(axis=0)
+    expected = model.encode_images([file])[0] @ (mean / np.linalg.norm(mean))
+    assert dict(found.images[0].scores)["a"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_clip_gives_probabilities_by_its_own_temperature(clip_folder, photos, diptych):
+    torch = pytest.importorskip("torch")
+    from PIL import Image
+
+    from diptych.encoders.pretrained import import_transformers
+
+    labels = ["red wall", "green wall", "blue wall"]
+    address = f"hf:{clip_folder}"
+    file = photos / "red.png"
+    code, out, _ = diptych("classify", file, "--labels", ",".join(labels), "--model", address, "--json",
+                           "--templates", "plain")  # fmt: skip
+    found = json.loads(out)
+    assert (code, found["scored_by"]) == (0, "probability")
+    transformers = import_transformers()
+    model = transformers.CLIPModel.from_pretrained(clip_folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(clip_folder)
+    pixels = transformers.CLIPImageProcessor.from_pretrained(clip_folder)(Image.open(file), return_tensors="pt")
+    with torch.no_grad():
+        wanted = model(**pixels, **tokenizer(labels, padding=True, return_tensors="pt")).logits_per_image
+    scores = {one["label"]: one["score"] for one in found["images"][0]["scores"]}
+    assert [scores[label] for label in labels] == pytest.approx(wanted.softmax(-1)[0].tolist(), abs=2e-3)
+    code, out, _ = diptych("classify", file, "--labels", "wall,", "--model", address)  # a share of one is always 1
+    assert (code, "scores are cosines" in out) == (0, True)
+
+
+def test_calibrated_probabilities_and_none_of_these(diptych, class_folders, unlisted, tmp_path):
+    kept = tmp_path / "kept.json"
+    labels = tmp_path / "labels.txt"
+    labels.write_text("circle\nsquare\nstripe\n")
+    common = ("--labels", labels, "--model", unlisted, "--templates", "plain")
+    code, out, _ = diptych("classify", *common, "--calibrate", class_folders, "--calibration", kept)
+    assert code == 0
+    assert "temperature" in out
+    assert "none of these" in out
+    values = json.loads(kept.read_text())
+    assert (values["labels"], values["held_out"]["images"]) == (3, 45)
+    table = tmp_path / "out.csv"
+    code, out, _ = diptych("classify", class_folders, *common, "--calibration", kept, "--csv", table, "--json")
+    found = json.loads(out)
+    assert (code, found["scored_by"], len(found["images"])) == (0, "probability", 45)
+    for one in found["images"]:
+        assert sum(score["score"] for score in one["scores"]) == pytest.approx(1, abs=1e-4)
+        assert (one["label"] is None) == (one["none"] >= 0.5)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["image"] for row in rows] == [one["image"] for one in found["images"]]
+    assert {(row["label"] or None) for row in rows} == {one["label"] for one in found["images"]}
+    assert float(rows[0]["score_1"]) == found["images"][0]["scores"][0]["score"]
+
+
+def test_a_calibration_of_another_model_or_another_file_is_refused(diptych, class_folders, unlisted, models, tmp_path):
+    kept = tmp_path / "kept.json"
+    assert diptych("classify", "--labels", "circle,square,stripe", "--model", unlisted, "--calibrate",
+                   class_folders, "--calibration", kept, "--templates", "plain")[0] == 0  # fmt: skip
+    arguments = ("classify", class_folders, "--labels", "a,b", "--calibration")
+    code, _, err = diptych(*arguments, kept, "--model", models[0])
+    assert (code, "fit it again with --calibrate" in err) == (4, True)
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    code, _, err = diptych(*arguments, other, "--model", unlisted)
+    assert (code, "is no calibration" in err) == (3, True)
+
+
+def test_calibrating_on_few_images_says_why_they_are_few(diptych, class_folders, small_model):
+    code, _, err = diptych("classify", "--labels", "circle,square", "--model", small_model, "--calibrate",
+                           class_folders)  # fmt: skip
+    assert code == 3
+    assert "found 10 labelled images to calibrate on; expected 20 or more; measured on the records that" in err
+
+
+def test_a_threshold_gives_none_of_the_labels(diptych, photos, models):
+    code, out, _ = diptych("classify", photos, "--labels", "a,b", "--model", models[0], "--none", 2)
+    assert (code, "none of these 5" in out) == (0, True)
+
+
+def test_bad_images_are_named_and_counted_and_stop_nothing(diptych, photos, models, tmp_path):
+    (photos / "bad.png").write_bytes(b"no image")
+    code, out, _ = diptych("classify", photos, tmp_path / "gone.jpg", "--labels", "a,b", "--model", models[0], "--json")
+    found = json.loads(out)
+    assert (code, len(found["images"])) == (0, 5)
+    assert [(one["name"].rpartition("/")[2], one["reason"]) for one in found["skipped"]] == [
+        ("bad.png", "not_an_image"),
+        ("gone.jpg", "missing"),
+    ]
+    code, out, _ = diptych("classify", photos, "--labels", "a,b", "--model", models[0])
+    assert "1 image left out as unreadable, the first:" in out
+    code, _, err = diptych("classify", photos / "bad.png", "--labels", "a,b", "--model", models[0])
+    assert (code, "none of the 1 images could be read" in err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--labels", "a,b"), 2, "found no images"),
+        (("x.png", "--labels", "no-such.txt"), 3, "no file of labels 'no-such.txt'"),
+        (("x.png", "--labels", "a,b", "--templates", "nothing"), 2, "no templates 'nothing'"),
+        (("x.png", "--labels", ","), 3, "holds no labels"),
+        (("x.png",), 2, "--labels is missing"),
+        (("x.png", "--labels", "a,b", "--top", "0"), 2, "--top"),
+        (("x.png", "--labels", "a,b", "--csv", "x.json"), 2, "ends in .csv"),
+        (("no-such-folder", "--labels", "a,b"), 3, "no-such-folder"),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_line(diptych, models, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = diptych("classify", *arguments, "--model", models[0])
+    assert found == code
+    assert message in err
+
+
+def test_python_says_what_it_takes(small_model, shapes):
+    with pytest.raises(ConfigError, match="top must be at least 1"):
+        front.classify(small_model, [shapes.parent / "red-circle-30.png"], ["a"], top=0)
