@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from diptych.encoders import text_tower
 from diptych.encoders.fake import FakeTextTower
 from diptych.encoders.inputs import without_surrogates
 from diptych.encoders.pretrained import import_transformers
-from diptych.encoders.text.portable import portable_tokens
-from diptych.encoders.text.tokens import read_tokens
+from diptych.encoders.text.portable import from_transformers, portable_tokens
+from diptych.encoders.text.rules import TextRules
+from diptych.encoders.text.tokens import TokenTower, read_tokens
 
 from ...strange_texts import TEXTS
 
@@ -57,7 +59,7 @@ def test_a_saved_tower_gives_the_same_ids_without_torch(open_clip_folder: Path, 
     tokens.save(tmp_path)
     assert read_tokens(tmp_path).fingerprint == tokens.fingerprint
     code = (
-        "import sys, json; from pathlib import Path; from diptych.encoders.text.tokens import read_tokens\n"
+        "import sys, json; from pathlib import Path; from diptych.encoders.text.tokens import TokenTower, read_tokens\n"
         f"rows = read_tokens(Path({str(tmp_path)!r})).embed(json.loads(sys.stdin.read()))\n"
         "print(json.dumps([rows.tolist(), sorted({'torch', 'transformers', 'open_clip'} & set(sys.modules))]))"
     )
@@ -74,3 +76,18 @@ def test_what_cannot_be_carried_over(clip_folder: Path) -> None:
         portable_tokens(FakeTextTower())
     with pytest.raises(ConfigError, match="found max_tokens = 99; this model reads at most 24"):
         text_tower(f"tokens:hf:{clip_folder}", max_tokens=99)
+
+
+@pytest.mark.filterwarnings("ignore:This sequence already has")  # a text that ends with the closing token
+def test_siglip_without_sentencepiece(tmp_path: Path) -> None:
+    from ...joint_tokenizers import save_sentencepiece
+
+    theirs = save_sentencepiece(tmp_path)
+    made, rules = from_transformers(theirs, TextRules(cleaning=(), full_length=True))
+    tokens = TokenTower(made, 64, rules=rules)
+    ids = theirs(SAFE, padding="max_length", truncation=True, max_length=64)["input_ids"]
+    np.testing.assert_array_equal(tokens.embed(TEXTS), ids)
+    assert tokens.count_tokens(TEXTS) == [len(each) for each in theirs(SAFE)["input_ids"]]
+    parts = tokens.embed([unicodedata.normalize("NFD", "trên bãi biển")])
+    np.testing.assert_array_equal(parts, tokens.embed(["trên bãi biển"]))
+    assert rules.special == ("</s>", "<unk>")

@@ -6,6 +6,7 @@ without either of them.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
@@ -73,10 +74,38 @@ def from_transformers(tokenizer: Any, rules: TextRules) -> tuple[Any, TextRules]
         pad_left=tokenizer.padding_side == "left",
         full_length=rules.full_length and "attention_mask" not in tokenizer.model_input_names,
     )
+    if type(tokenizer).__name__ == "SiglipTokenizer":
+        return _from_siglip(tokenizer, rules)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"{tokenizer.name_or_path} has a {type(tokenizer).__name__}, which runs in transformers alone")
     return tokenizers.Tokenizer.from_str(backend.to_str()), rules
+
+
+def _from_siglip(tokenizer: Any, rules: TextRules) -> tuple[Any, TextRules]:
+    """SigLIP's tokenizer, which SentencePiece runs, as a Unigram model with the same pieces.
+
+    Its steps before that are in the rules: lower case, "▁" before the text, and `SiglipNormaliser`.
+    """
+    tokenizers, converters = need("tokenizers", "a tokenizer"), need("transformers.convert_slow_tokenizer", "SigLIP")
+    found = converters.import_protobuf().ModelProto.FromString(tokenizer.sp_model.serialized_model_proto())
+    pieces = [(piece.piece, piece.score) for piece in found.pieces]
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, found.trainer_spec.unk_id))
+    special = [token for _, token in sorted(tokenizer.added_tokens_decoder.items())]
+    made.add_special_tokens(special)
+    end = str(tokenizer.eos_token)
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    lower = ("lower",) if tokenizer.do_lower_case else ()
+    return made, dataclasses.replace(
+        rules,
+        cleaning=(*rules.cleaning, *lower, "spaced"),
+        prefix=f"▁{rules.prefix}",
+        closing_once=True,
+        charsmap=base64.b64encode(found.normalizer_spec.precompiled_charsmap).decode(),
+        special=tuple(str(token) for token in special),
+    )
 
 
 def from_open_clip(tokenizer: Any, *, reads_padding: bool) -> tuple[Any, TextRules]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import html
+import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 from diptych.core.errors import ModelError
 from diptych.core.extras import need
 from diptych.encoders.inputs import clean, without_surrogates
+from diptych.encoders.text.charsmap import SiglipNormaliser
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -37,6 +39,11 @@ def lower_letters(text: str) -> str:
     return "".join(letter.lower() for letter in text)
 
 
+def spaced(text: str) -> str:
+    """One space for any run of whitespace and of "▁", which is SentencePiece's sign for one: SigLIP's tokenizer."""
+    return re.sub(r"\s+", " ", text.replace("▁", " "))
+
+
 STEPS: Mapping[str, Callable[[str], str]] = {
     "clean": clean,
     "repaired": repaired,
@@ -44,6 +51,7 @@ STEPS: Mapping[str, Callable[[str], str]] = {
     "lower": str.lower,
     "lower_letters": lower_letters,
     "canonical": canonical,
+    "spaced": spaced,
 }
 
 
@@ -59,6 +67,7 @@ class TextRules:
         pad_left: the padding is before the text.
         replaced: pairs of an id and what it becomes.
         closing_once: a text that already ends with the closing token gets no second one.
+        charsmap, special: of `SiglipNormaliser`, through which a text goes at last; none without `special`.
     """
 
     cleaning: tuple[str, ...] = ("clean",)
@@ -68,6 +77,8 @@ class TextRules:
     pad_left: bool = False
     replaced: tuple[tuple[int, int], ...] = ()
     closing_once: bool = False
+    charsmap: str = ""
+    special: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if missing := [step for step in self.cleaning if step not in STEPS]:
@@ -75,11 +86,16 @@ class TextRules:
 
     def prepare(self, text: str) -> str:
         """A text as its tokenizer gets it."""
-        return self.prefix + reduce(lambda found, step: STEPS[step](found), self.cleaning, without_surrogates(text))
+        text = self.prefix + reduce(lambda found, step: STEPS[step](found), self.cleaning, without_surrogates(text))
+        return self._normalise(text) if self.special else text
 
     def stated(self) -> dict[str, Any]:
         """The fields that differ from their default, ready for JSON; what is hashed and written."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
+    @cached_property
+    def _normalise(self) -> SiglipNormaliser:
+        return SiglipNormaliser(self.charsmap, self.special)
 
 
 def read_rules(found: Mapping[str, Any]) -> TextRules:
