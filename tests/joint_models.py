@@ -98,3 +98,177 @@ def make_open_clip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
     return folder
+
+
+def save_bert_tokenizer(folder: Path, length: int = 24) -> Any:
+    """A WordPiece tokenizer as BERT's, lower-casing, with 300 tokens."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    transformers = import_transformers()
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    made.train_from_iterator(
+        TEXTS * 3, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    )
+    ends = [(name, made.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    tokenizer = transformers.BertTokenizerFast(tokenizer_object=made, model_max_length=length, **names)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def save_unigram_tokenizer(folder: Path, *, length: int = 24, ending: str = "$A </s>", **names: str) -> Any:
+    """A Unigram tokenizer as SentencePiece trains them, with up to 200 tokens; `ending` is what surrounds a text."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    transformers = import_transformers()
+    made = Tokenizer(models.Unigram())
+    made.normalizer = normalizers.NFKC()
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    made.train_from_iterator(
+        TEXTS * 3,
+        trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False),
+    )
+    ends = [(name, made.token_to_id(name)) for name in ("<s>", "</s>")]
+    made.post_processor = processors.TemplateProcessing(single=ending, special_tokens=ends)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        model_max_length=length,
+        **{"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", **names},
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def save_preprocessing(folder: Path, kind: str, **fields: Any) -> None:
+    """How images are prepared, as the folder of a model of transformers states it."""
+    said = {
+        "image_processor_type": kind, "do_resize": True, "resample": 3, "do_rescale": True,
+        "rescale_factor": 1 / 255, "do_normalize": True, "do_convert_rgb": True, "image_mean": MEAN, "image_std": STD,
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps({**said, **fields}))
+
+
+SHORTEST = {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
+SQUASHED = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+def make_siglip(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
+    """A SigLIP of transformers: squashed, sigmoid probabilities, texts padded to the full length."""
+    return _siglip(folder, seed, "</s>", {**SQUASHED, **preprocess})
+
+
+def make_siglip2(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
+    """A SigLIP 2 of one size, which transformers loads as a SigLIP: squashed by the bilinear filter."""
+    return _siglip(folder, seed, "<pad>", {**SQUASHED, "resample": 2, **preprocess})
+
+
+def _siglip(folder: Path, seed: int, pad: str, preprocess: dict[str, Any]) -> Path:
+    transformers = import_transformers()
+    _seed(seed)
+    tokenizer = save_unigram_tokenizer(folder, length=16, pad_token=pad)
+    text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 16}
+    config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
+    transformers.SiglipModel(config).eval().save_pretrained(folder)
+    save_preprocessing(folder, "SiglipImageProcessor", **preprocess)
+    return folder
+
+
+def make_naflex(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
+    """A SigLIP 2 of NaFlex: the image's proportions are kept, at most 16 patches of 8 pixels."""
+    transformers = import_transformers()
+    _seed(seed)
+    tokenizer = save_unigram_tokenizer(folder, length=16)
+    config = transformers.Siglip2Config(
+        text_config={**TOWER, **_tokens(tokenizer), "max_position_embeddings": 16},
+        vision_config={**TOWER, "patch_size": 8, "num_patches": 16},
+    )
+    transformers.Siglip2Model(config).eval().save_pretrained(folder)
+    said = {"resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "patch_size": 8, "max_num_patches": 16}
+    save_preprocessing(folder, "Siglip2ImageProcessor", **{**said, **preprocess})
+    return folder
+
+
+def make_align(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
+    """An ALIGN of transformers: squashed to 40 pixels, 32 cut out, values from -1 to 1."""
+    transformers = import_transformers()
+    _seed(seed)
+    tokenizer = save_bert_tokenizer(folder)
+    config = transformers.AlignConfig(
+        text_config={**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24},
+        vision_config={
+            "image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 16,
+            "kernel_sizes": [3, 3], "in_channels": [32, 32], "out_channels": [32, 64], "strides": [1, 2],
+            "num_block_repeats": [1, 1], "expand_ratios": [1, 2], "depthwise_padding": [],
+            "initializer_range": 0.5,  # at the usual 0.02 features vanish, since the batch norms have seen nothing
+        },
+        projection_dim=16,
+    )  # fmt: skip
+    transformers.AlignModel(config).eval().save_pretrained(folder)
+    said = {
+        "size": {"height": 40, "width": 40}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32},
+        "rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False, "include_top": False,
+        "resample": 2,
+    }  # fmt: skip
+    save_preprocessing(folder, "EfficientNetImageProcessor", **{**said, **preprocess})
+    return folder
+
+
+def make_altclip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """An AltCLIP of transformers: CLIP's images, texts by XLM-RoBERTa."""
+    transformers = import_transformers()
+    _seed(seed)
+    tokenizer = save_unigram_tokenizer(folder, ending="<s> $A </s>", cls_token="<s>", sep_token="</s>")
+    text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 28, "project_dim": 16}
+    config = transformers.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=width)
+    transformers.AltCLIPModel(config).eval().save_pretrained(folder)
+    save_preprocessing(folder, "CLIPImageProcessor", **{**SHORTEST, **preprocess})
+    return folder
+
+
+def make_chinese_clip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """A Chinese-CLIP of transformers: squashed images, texts by BERT."""
+    transformers = import_transformers()
+    _seed(seed)
+    tokenizer = save_bert_tokenizer(folder)
+    text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24}
+    config = transformers.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=width)
+    transformers.ChineseCLIPModel(config).eval().save_pretrained(folder)
+    said = {"size": {"height": 32, "width": 32}, "do_center_crop": False}
+    save_preprocessing(folder, "ChineseCLIPImageProcessor", **{**said, **preprocess})
+    return folder
+
+
+def make_metaclip2(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """A MetaCLIP 2 of transformers: CLIP's images, texts in the vocabulary of XLM-V."""
+    transformers = import_transformers()
+    _seed(seed)
+    tokenizer = save_unigram_tokenizer(folder, ending="<s> $A </s>", cls_token="<s>", sep_token="</s>")
+    text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24, "projection_dim": width}
+    config = transformers.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=width)
+    transformers.MetaClip2Model(config).eval().save_pretrained(folder)
+    save_preprocessing(folder, "CLIPImageProcessor", **{**SHORTEST, **preprocess})
+    return folder
+
+
+FAMILIES = {
+    "clip": make_clip, "siglip": make_siglip, "siglip2": make_siglip2, "naflex": make_naflex, "align": make_align,
+    "altclip": make_altclip, "chinese_clip": make_chinese_clip, "metaclip2": make_metaclip2,
+}  # fmt: skip
+
+
+def _seed(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def _tokens(tokenizer: Any) -> dict[str, Any]:
+    """The vocabulary as a text model's config states it."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    stated = {name: getattr(tokenizer, name) for name in names}
+    return {"vocab_size": len(tokenizer), **{name: value for name, value in stated.items() if value is not None}}
