@@ -101,7 +101,7 @@ def test_a_name_with_a_checkpoint(model: Any, saved: Path, tmp_path: Path, monke
             text = OpenClipTextTower("Tiny-Test", file)
             np.testing.assert_allclose(text.embed(["a dog"]), OpenClipTextTower(saved).embed(["a dog"]), atol=1e-5)
             image = OpenClipImageTower("Tiny-Test", file)
-            assert image.preprocess.mode == "crop"  # OpenCLIP's default: shorter side, then the centre
+            assert image.preprocess.mode == "shortest"  # OpenCLIP's default: shorter side, then the centre
             assert image.preprocess.mean == pytest.approx([255 * v for v in open_clip.OPENAI_DATASET_MEAN])
         with pytest.raises(ModelError, match="needs a checkpoint"):
             OpenClipImageTower("Tiny-Test")

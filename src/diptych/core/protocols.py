@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 
 PREPROCESS_MODES = ("squash", "crop", "shortest", "longest", "patches")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+ROUNDINGS = ("even", "down")
+_RESIZING_MODES = ("squash", "shortest", "longest")  # those with a `resize`
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,19 +30,24 @@ class Preprocess:
     """How a decoded RGB image becomes an image tower's input; then each channel becomes (x - mean) / std.
 
     Modes, all of which give arrays of one `shape`:
-        squash: resized to `size` x `size`, whatever its sides were.
+        squash: resized to `resize` x `resize`, whatever its sides were.
+        shortest: the shorter side is resized to `resize`, and the longer one in proportion.
+        longest: the longer side is resized to `resize`, and the shorter one in proportion.
         crop: the central square of the image, resized to `size`.
-        shortest: the shorter side is resized to `resize`, then the central square of `size` is cut out.
-        longest: the longer side is resized to `size`, the rest is padded with `fill`.
         patches: the sides are kept in proportion and become multiples of `patch`, at most (size / patch)² patches in
             all; they are packed into one array, see `diptych.data.images.patches`.
+    After the first three the central square of `size` is cut out; where a side is shorter, it is padded with `fill`.
 
     Args:
         size: pixels.
         mean, std: of each channel, in 0..255 units.
         interpolation: the resizing filter, antialiased as Pillow does it.
-        resize: pixels, in "shortest"; 0 is `size`.
-        fill: the colour of the padding, in "longest".
+        resize: pixels; 0 is `size`.
+        fill: the colour of the padding.
+        rounding: of half an odd margin that is cut off: "even", to the nearest even number as torchvision does it,
+            or "down", as transformers does it.
+        width_first: the width is resized before the height, as torchvision does it. Otherwise Pillow chooses: from
+            version 13 on the height comes first where it shrinks much more, which changes sharp edges by some levels.
         exact: images are decoded whole and resized in one step, as the libraries of pretrained models do; otherwise
             large ones are first reduced by whole factors, which is quicker and differs by less than a grey level.
         patch: pixels of a patch's side, in "patches".
@@ -53,6 +60,8 @@ class Preprocess:
     interpolation: str = "bicubic"
     resize: int = 0
     fill: tuple[int, int, int] = (0, 0, 0)
+    rounding: str = "even"
+    width_first: bool = False
     exact: bool = False
     patch: int = 0
 
@@ -60,6 +69,7 @@ class Preprocess:
         for what, found, choices in (
             ("preprocess mode", self.mode, PREPROCESS_MODES),
             ("interpolation", self.interpolation, INTERPOLATIONS),
+            ("rounding", self.rounding, ROUNDINGS),
         ):
             if found not in choices:
                 raise ConfigError(f"unknown {what} {found!r}; choose from {', '.join(sorted(choices))}")
@@ -67,12 +77,14 @@ class Preprocess:
             raise ConfigError(f"preprocess size must be at least 1 pixel, found {self.size}")
         if self.mode == "patches" and (self.patch < 1 or self.size % self.patch):
             raise ConfigError(f"preprocess size {self.size} must be a multiple of the patch, found {self.patch}")
+        if self.resize and self.mode not in _RESIZING_MODES:
+            raise ConfigError(f"preprocess resize goes with {', '.join(_RESIZING_MODES)}, not with {self.mode}")
         if self.resize and self.resize < self.size:
             raise ConfigError(f"a square of {self.size} cannot be cut from images resized to {self.resize} pixels")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(rows, columns, 3) of a prepared image; packed patches have one row more, for the number of patches."""
+        """(rows, columns, 3) of a prepared image; packed patches have one row more, for their rows and columns."""
         return self.size + (self.mode == "patches"), self.size, 3
 
     def stated(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
-from diptych.data.images import prepare
+from diptych.data.images import mirrored, prepare
 
 FULL = "full"
 CROP_AREA = (0.4, 1.0)  # share of the image that a crop keeps
@@ -31,19 +31,19 @@ def check_views(names: tuple[str, ...]) -> None:
         raise ConfigError(f"views must include 'full' (what search shows the tower), found {', '.join(names)}")
 
 
-def show_view(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
+def show_view(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
     """The tower's input for one view of a decoded image."""
     if view == FULL:
         return prepare(pixels, preprocess)
     if view == "flip":
-        return np.ascontiguousarray(prepare(pixels, preprocess)[:, ::-1])
+        return mirrored(prepare(pixels, preprocess), preprocess)
     found = _CROP.fullmatch(view)
     if found is None:
         raise ConfigError(f"unknown view {view!r}; choose from full, flip, crop-0, crop-1, ...")
     draw = np.random.default_rng((int(found.group(1)), zlib.crc32(pixels.tobytes())))
     top, left, height, width = _box(draw, pixels.shape[0], pixels.shape[1])
     shown = prepare(pixels[top : top + height, left : left + width], preprocess)
-    return np.ascontiguousarray(shown[:, ::-1]) if draw.random() < 0.5 else shown
+    return mirrored(shown, preprocess) if draw.random() < 0.5 else shown
 
 
 def _box(draw: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:

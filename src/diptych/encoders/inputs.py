@@ -15,6 +15,7 @@ import numpy as np
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float32, UInt8
+from diptych.data.images.patches import as_prepared, grids
 
 
 def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
@@ -28,6 +29,11 @@ def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
             f"found pixels of type {pixels.dtype} and shape {pixels.shape}; this tower takes uint8 of shape "
             f"(b, {', '.join(map(str, expected))}); resize by the tower's `preprocess` first"
         )
+    if preprocess.mode == "patches":
+        rows, columns = grids(pixels)
+        count, most = rows * columns, (preprocess.size // preprocess.patch) ** 2
+        if ((count < 1) | (count > most)).any():
+            raise ModelError(f"found packed images that state {count.tolist()} patches; expected 1 to {most} each")
 
 
 def normalise_pixels(pixels: np.ndarray, preprocess: Preprocess) -> Float32[np.ndarray, "b 3 h w"]:
@@ -50,7 +56,8 @@ def by_channel(values: Iterable[float], scale: float = 255.0) -> tuple[float, fl
 
 def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 h w 3"]:
     """One grey image of the size a tower takes, to ask a model how wide its features are."""
-    return np.full((1, *preprocess.shape), 127, dtype=np.uint8)
+    grey = np.full((preprocess.size, preprocess.size, 3), 127, dtype=np.uint8)
+    return as_prepared(grey, preprocess)[np.newaxis]
 
 
 def clean(text: str) -> str:

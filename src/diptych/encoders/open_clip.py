@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError, first_line
 from diptych.core.extras import need
@@ -199,7 +201,13 @@ def _preprocess(module: Any, name: str) -> Preprocess:
     sides = {int(side) for side in (size if isinstance(size, (tuple, list)) else (size,))}
     if len(sides) != 1:
         raise ModelError(f"OpenCLIP's {name!r} takes images of {size}; expected a square")
-    if found["resize_mode"] == "longest":
-        raise ModelError(f"OpenCLIP's {name!r} pads images to a square, which is not offered; choose another model")
-    mode = "squash" if found["resize_mode"] == "squash" else "crop"
-    return Preprocess(sides.pop(), mode, by_channel(found["mean"]), by_channel(found["std"]))
+    fill = round(found.get("fill_color") or 0)
+    return Preprocess(
+        sides.pop(),
+        found["resize_mode"],  # "shortest", "longest" or "squash", here as there
+        by_channel(np.broadcast_to(found["mean"], 3)),
+        by_channel(np.broadcast_to(found["std"], 3)),
+        interpolation="bilinear" if found["interpolation"] == "bilinear" else "bicubic",  # "random" is for training
+        fill=(fill, fill, fill),
+        exact=True,
+    )

@@ -27,7 +27,7 @@ class _VideoTower:
     """
 
     def __init__(
-        self, encode: Callable[[UInt8[np.ndarray, "b s s 3"]], np.ndarray], preprocess: Preprocess, frames: int = 4
+        self, encode: Callable[[UInt8[np.ndarray, "b hh ww 3"]], np.ndarray], preprocess: Preprocess, frames: int = 4
     ) -> None:
         self._encode = encode
         self.preprocess = preprocess

@@ -49,7 +49,7 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     return png(canvas)
 
 
-def shaded(pixels: UInt8[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "g g"], side: int) -> PIL.Image.Image:
+def shaded(pixels: UInt8[np.ndarray, "hh ww 3"], regions: Float32[np.ndarray, "g g"], side: int) -> PIL.Image.Image:
     """The image, greyed, with the regions over it: the strongest is nearly opaque, zero is clear."""
     grey = np.asarray(_image(pixels, side).convert("L").convert("RGB"), dtype=np.float32) * 0.75 + 60
     scale = float(np.abs(regions).max()) or 1.0
@@ -60,7 +60,7 @@ def shaded(pixels: UInt8[np.ndarray, "s s 3"], regions: Float32[np.ndarray, "g g
     return PIL.Image.fromarray((grey.clip(0, 255) * (1 - opacity) + colour * opacity).astype(np.uint8))
 
 
-def _image(pixels: UInt8[np.ndarray, "s s 3"], side: int) -> PIL.Image.Image:
+def _image(pixels: UInt8[np.ndarray, "hh ww 3"], side: int) -> PIL.Image.Image:
     return PIL.Image.fromarray(pixels).resize((side, side), PIL.Image.Resampling.BICUBIC)
 
 

@@ -45,7 +45,7 @@ class Explanation:
     each region's drop goes away with word w: where the model sees that word.
     """
 
-    pixels: UInt8[np.ndarray, "s s 3"]
+    pixels: UInt8[np.ndarray, "hh ww 3"]
     score: float
     regions: Float32[np.ndarray, "g g"]
     words: tuple[str, ...]
@@ -155,8 +155,8 @@ def windows(grid: int, window: int) -> list[tuple[int, int, int, int]]:
 
 
 def paint_over(
-    pixels: UInt8[np.ndarray, "s s 3"], box: tuple[int, int, int, int], grid: int
-) -> UInt8[np.ndarray, "s s 3"]:
+    pixels: UInt8[np.ndarray, "hh ww 3"], box: tuple[int, int, int, int], grid: int
+) -> UInt8[np.ndarray, "hh ww 3"]:
     """The image with a window in its mean colour."""
     top, left, bottom, right = (round(edge * len(pixels) / grid) for edge in box)
     painted = pixels.copy()

@@ -13,7 +13,7 @@ from diptych.core.shapes import Float32, UInt8
 from .encoder import Encoder
 
 
-def embedded(pixels: UInt8[np.ndarray, "b s s 3"], encoder: Encoder) -> Float32[np.ndarray, "b d"]:
+def embedded(pixels: UInt8[np.ndarray, "b hh ww 3"], encoder: Encoder) -> Float32[np.ndarray, "b d"]:
     """Unit vectors of prepared pixels. Raises ModelError when the model gives something else."""
     if not len(pixels):
         return np.empty((0, encoder.dim), dtype=np.float32)

@@ -25,7 +25,7 @@ def prepare_all(
     """Position -> what is ready to be stored, in order; and the images that cannot be read, with the reason."""
     ready = {at: item.prepared for at, item in enumerate(items) if item.prepared is not None}
     skipped: list[Skipped] = []
-    waiting: list[tuple[int, UInt8[np.ndarray, "s s 3"], bytes, tuple[int, int]]] = []
+    waiting: list[tuple[int, UInt8[np.ndarray, "hh ww 3"], bytes, tuple[int, int]]] = []
     for at, item in enumerate(items):
         if item.prepared is None and encoder is not None:
             name = item.name or f"image {at + 1}"
@@ -43,7 +43,7 @@ def prepare_all(
 
 def _decoded(
     image: BytesImage, encoder: Encoder, limits: ImageLimits
-) -> tuple[UInt8[np.ndarray, "s s 3"], bytes, tuple[int, int]]:
+) -> tuple[UInt8[np.ndarray, "hh ww 3"], bytes, tuple[int, int]]:
     header = read_header(image, limits)
     pixels = decode_for(image, encoder.preprocess, limits)
     return (

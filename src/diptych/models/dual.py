@@ -151,7 +151,7 @@ class DualEncoder(LoadedModel):
         device = self.device if side.network else "cpu"  # a head alone is done before a device has its input
         return OnnxHead(self._verified / f"{name}.onnx", self._threads, device)
 
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float32[np.ndarray, "b d"]:
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float32[np.ndarray, "b d"]:
         """Embeddings, L2-normalised, of RGB images already prepared by `preprocess`."""
         if len(pixels) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)

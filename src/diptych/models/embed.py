@@ -91,7 +91,7 @@ def embed_images(
     names = (views.FULL, *view_names)
     views.check_views(names)
 
-    def show(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "v s s 3"]:
+    def show(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "v hh ww 3"]:
         return np.stack([views.show_view(pixels, name, model.preprocess) for name in names])
 
     def encode(batch: PixelBatch) -> Float32[np.ndarray, "b v d"]:

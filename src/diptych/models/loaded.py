@@ -16,6 +16,7 @@ from diptych.core.shapes import Float, UInt8
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
 from diptych.encoders.image.onnx import OnnxImageTower
+from diptych.encoders.pytorch import TorchImageTower
 
 from . import folder as files
 
@@ -43,7 +44,7 @@ class LoadedModel:
         """How images must be prepared for `encode_pixels`."""
         raise NotImplementedError
 
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float[np.ndarray, "b ..."]:
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float[np.ndarray, "b ..."]:
         """One row for each RGB image already prepared by `preprocess`."""
         raise NotImplementedError
 
@@ -81,6 +82,8 @@ class LoadedModel:
             tower: ImageTower = build_saved(
                 "image_tower", Part(side.tower, getattr(side, "options", {})), self.folder, device=self.device
             )
+            if side.preprocess is not None and isinstance(tower, TorchImageTower):
+                tower.preprocess = side.preprocess  # as the heads were trained, whatever the library says by now
             require_fingerprint(side, tower.fingerprint)
             return tower
         if side.preprocess is None:

@@ -30,7 +30,7 @@ WHAT_CAME = "what was sent"  # in messages about an image without a name
 class Decoded:
     """An image after decoding."""
 
-    pixels: UInt8[np.ndarray, "s s 3"]  # as the model wants them; 0 by 0 when no model was named
+    pixels: UInt8[np.ndarray, "hh ww 3"]  # as the model wants them; 0 by 0 when no model was named
     thumb: bytes  # JPEG, freshly encoded
     width: int  # pixels of the full image, upright
     height: int

@@ -50,7 +50,7 @@ class Embedder:
             self._remembered.popitem(last=False)
         return vectors
 
-    async def image(self, pixels: UInt8[np.ndarray, "s s 3"]) -> Vector:
+    async def image(self, pixels: UInt8[np.ndarray, "hh ww 3"]) -> Vector:
         """The unit vector of a decoded image."""
         return await self._pixels.submit(pixels)
 
@@ -95,7 +95,7 @@ class Embedder:
     def _encode_texts(self, texts: Sequence[str]) -> list[Vector]:
         return list(normalise(self.model.encode_texts(list(texts))))
 
-    def _encode_pixels(self, images: Sequence[UInt8[np.ndarray, "s s 3"]]) -> list[Vector]:
+    def _encode_pixels(self, images: Sequence[UInt8[np.ndarray, "hh ww 3"]]) -> list[Vector]:
         return list(normalise(self.model.encode_pixels(np.stack(list(images)))))
 
 

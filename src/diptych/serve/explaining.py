@@ -32,7 +32,7 @@ _DIGITS = 5
 class PreparedImage:
     """An image as a model takes it."""
 
-    pixels: UInt8[np.ndarray, "s s 3"]
+    pixels: UInt8[np.ndarray, "hh ww 3"]
     jpeg: bytes  # freshly encoded, for drawing upon
     from_thumbnail: bool
 

@@ -86,7 +86,7 @@ class Inputs:
 
     async def all_pixels(
         self, uris: Sequence[str], preprocess: Preprocess, what: str
-    ) -> list[UInt8[np.ndarray, "s s 3"]]:
+    ) -> list[UInt8[np.ndarray, "hh ww 3"]]:
         """Images given as data URIs, as a model takes them. The first that is bad is named by its place."""
 
         async def decoded(uri: str) -> Decoded:

@@ -4,8 +4,9 @@ Whatever the bytes are, the answer is either RGB pixels or a DataError with a Re
 before anything is decoded, a cut file is never passed off as a whole one, and one bad file never stops a run.
 
 `decode.py` reads a file; `pixels.py` makes 8-bit RGB of what it holds (grey, alpha, 16 bits); `prepare.py` resizes it
-for a tower; `stream.py` does all three for many images, in threads. A tower gets the pixels as
-`diptych.core.protocols.ImageTower.embed` says, and checks them with `diptych.encoders.inputs`.
+for a tower, and `patches.py` packs it for towers that keep proportions; `stream.py` does all of this for many images,
+in threads. A tower gets the pixels as `diptych.core.protocols.ImageTower.embed` says, and checks them with
+`diptych.encoders.inputs`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, ImageLimits
 
 from .decode import Header, decode, read_header, read_size
+from .patches import as_image, as_prepared, mirrored
 from .phash import hamming, perceptual_hash
 from .prepare import decode_for, prepare, prepared, resized, thumbnail
 from .sources import as_ref, name_of
@@ -25,10 +27,13 @@ __all__ = [
     "ImageInput",
     "ImageLimits",
     "PixelBatch",
+    "as_image",
+    "as_prepared",
     "as_ref",
     "decode",
     "decode_for",
     "hamming",
+    "mirrored",
     "name_of",
     "perceptual_hash",
     "prepare",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import PIL.Image
 import simplejpeg
@@ -11,6 +13,7 @@ from diptych.core.shapes import UInt8
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
 
 from .decode import decode
+from .patches import fitted, pack
 
 _REDUCING_GAP = 2.0  # shrink by whole steps first, down to twice the target; the rest is filtered
 _THUMBNAIL_QUALITY = 85  # JPEG quality, 0..100
@@ -23,57 +26,74 @@ SPARE_PIXELS = 256  # in the shorter side, at least, where the file has them: en
 
 
 def prepare(pixels: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
-    """An array of `preprocess.shape`, made as `Preprocess` says, by an antialiased filter.
+    """An array of `preprocess.shape`, made as `Preprocess` says, by an antialiased filter and in one step.
 
     Pixels that have the right size already are handed back untouched.
     """
     height, width = pixels.shape[:2]
-    size, mode = preprocess.size, preprocess.mode
-    if mode == "shortest":
-        return _cut(_scaled(pixels, (preprocess.resize or size) / min(height, width), preprocess), size)
-    if mode == "longest":
-        return _padded(_scaled(pixels, size / max(height, width), preprocess), size, preprocess.fill)
+    size = preprocess.size
+    if preprocess.mode == "patches":
+        rows, columns = fitted(height, width, preprocess)
+        return pack(_filtered(pixels, (rows * preprocess.patch, columns * preprocess.patch), preprocess), preprocess)
+    if preprocess.mode == "crop":
+        side = min(width, height)
+        if (height, width) == (size, size):
+            return pixels
+        box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+        return _filtered(pixels, (size, size), preprocess, box)
+    return _cut(_filtered(pixels, _resized_sides(height, width, preprocess), preprocess), preprocess)
+
+
+def _resized_sides(height: int, width: int, preprocess: Preprocess) -> tuple[int, int]:
+    """Rows and columns of the image after resizing, rounded as torchvision and timm do it."""
+    target = preprocess.resize or preprocess.size
+    if preprocess.mode == "shortest":
+        short, long = sorted((height, width))
+        longer = int(target * long / short)
+        return (target, longer) if height <= width else (longer, target)
+    if preprocess.mode == "longest":
+        ratio = max(height, width) / target
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
+    return target, target
+
+
+def _cut(pixels: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess) -> UInt8[np.ndarray, "s s 3"]:
+    """The central square, padded where a side is shorter."""
+    size, (height, width) = preprocess.size, pixels.shape[:2]
     if (height, width) == (size, size):
         return pixels
-    box = (0.0, 0.0, float(width), float(height))
-    if mode == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-    return _filtered(pixels, size, size, preprocess, box)
-
-
-def _scaled(pixels: UInt8[np.ndarray, "h w 3"], scale: float, preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
-    """Both sides by one scale; the longer one rounded down, as torchvision does it."""
-    height, width = (max(1, int(side * scale + 1e-6)) for side in pixels.shape[:2])
-    return pixels if (height, width) == pixels.shape[:2] else _filtered(pixels, width, height, preprocess)
-
-
-def _cut(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s 3"]:
-    """The central square."""
-    top, left = (round((side - size) / 2) for side in pixels.shape[:2])
-    return np.ascontiguousarray(pixels[top : top + size, left : left + size])
-
-
-def _padded(pixels: UInt8[np.ndarray, "h w 3"], size: int, fill: tuple[int, int, int]) -> UInt8[np.ndarray, "s s 3"]:
-    """In the middle of a square of one colour."""
+    top, left = (_margin(side - size, preprocess.rounding) for side in (height, width))
+    shown = pixels[top : top + size, left : left + size]
     square = np.empty((size, size, 3), dtype=np.uint8)
-    square[:] = fill
-    height, width = pixels.shape[:2]
+    square[:] = preprocess.fill
+    height, width = shown.shape[:2]
     top, left = (size - height) // 2, (size - width) // 2
-    square[top : top + height, left : left + width] = pixels
+    square[top : top + height, left : left + width] = shown
     return square
+
+
+def _margin(spare: int, rounding: str) -> int:
+    """Pixels to cut off on the upper or the left side, of those that a side has to spare."""
+    return max(0, spare // 2 if rounding == "down" else round(spare / 2))
 
 
 def _filtered(
     pixels: UInt8[np.ndarray, "h w 3"],
-    width: int,
-    height: int,
+    sides: tuple[int, int],
     preprocess: Preprocess,
     box: tuple[float, float, float, float] | None = None,
 ) -> UInt8[np.ndarray, "hh ww 3"]:
-    gap = None if preprocess.exact else _REDUCING_GAP
-    return resized(pixels, width, height, box, interpolation=preprocess.interpolation, reducing_gap=gap)
+    """Resized to these rows and columns, unless it has them already."""
+    height, width = sides
+    if sides == pixels.shape[:2]:
+        return pixels
+    how: Any = {
+        "interpolation": preprocess.interpolation,
+        "reducing_gap": None if preprocess.exact else _REDUCING_GAP,
+    }
+    if preprocess.width_first:
+        pixels = resized(pixels, width, pixels.shape[0], **how)
+    return resized(pixels, width, height, box, **how)
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 256) -> bytes:

@@ -34,7 +34,7 @@ class PixelBatch:
     """
 
     indices: list[int]
-    pixels: UInt8[np.ndarray, "b s s 3"] = field(repr=False)
+    pixels: UInt8[np.ndarray, "b hh ww 3"] = field(repr=False)
     extras: list[Any] = field(repr=False)
     skipped: list[tuple[int, Skipped]]
     keys: dict[int, bytes] = field(default_factory=dict, repr=False)
@@ -71,7 +71,7 @@ class _Result:
     """What became of one image: it was prepared, skipped, or neither when its bytes came before."""
 
     key: bytes = b""
-    pixels: UInt8[np.ndarray, "s s 3"] | None = None
+    pixels: UInt8[np.ndarray, "hh ww 3"] | None = None
     extra: Any = None
     skipped: Skipped | None = None
 

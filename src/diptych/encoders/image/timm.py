@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-from diptych.core.errors import ModelError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import nearest, register
@@ -24,7 +25,7 @@ class TimmImageTower(TorchImageTower):
     `name_or_folder` is a timm name ("resnet18.a1_in1k"), a hub name ("hf-hub:timm/resnet18.a1_in1k")
     or a folder with config.json and model.safetensors, as timm's `save_for_hf` writes it. `weights`
     is a file to take the weights from instead; `pretrained=False` leaves them random. Preprocessing
-    follows the model's own configuration; its margin around the centre crop (`crop_pct`) is not kept.
+    follows the model's own configuration: size, filter, and the margin that is cut off (`crop_pct`, `crop_mode`).
 
     Nothing is downloaded. Raises ModelError for models that are not here or do not
     fit their weights.
@@ -142,5 +143,19 @@ def _preprocess(timm: Any, model: Any) -> Preprocess:
     channels, height, width = found["input_size"]
     if channels != 3 or height != width:
         raise ModelError(f"this model takes images of {channels} x {height} x {width}; expected 3 channels, square")
-    mode = "squash" if found["crop_mode"] == "squash" else "crop"
-    return Preprocess(int(height), mode, by_channel(found["mean"]), by_channel(found["std"]))
+    mean, std = by_channel(found["mean"]), by_channel(found["std"])
+    resize = math.floor(height / found["crop_pct"])
+    red, green, blue = (round(value) for value in mean)
+    try:
+        return Preprocess(
+            int(height),
+            {"squash": "squash", "border": "longest"}.get(found["crop_mode"], "shortest"),
+            mean,
+            std,
+            interpolation=found["interpolation"],
+            resize=0 if resize == height else resize,
+            fill=(red, green, blue) if found["crop_mode"] == "border" else (0, 0, 0),
+            exact=True,
+        )
+    except ConfigError as error:
+        raise ModelError(f"this model's images cannot be prepared as timm does it: {error}") from error

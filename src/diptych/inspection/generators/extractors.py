@@ -149,7 +149,7 @@ class MapExtractor:
 
 
 def embed(
-    encode: Callable[[UInt8[np.ndarray, "b s s 3"]], Rows],
+    encode: Callable[[UInt8[np.ndarray, "b hh ww 3"]], Rows],
     model: ImageTower | DualEncoder,
     images: UInt8[np.ndarray, "n h w 3"],
     progress: Progress = SILENT,

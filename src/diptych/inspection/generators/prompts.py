@@ -144,7 +144,7 @@ def read_real_images(
     if most is not None and there > most:
         kept = np.sort(np.random.default_rng(seed).choice(len(listed), most, replace=False))
         listed = [listed[place] for place in kept]
-    pixels: list[UInt8[np.ndarray, "b s s 3"]] = []
+    pixels: list[UInt8[np.ndarray, "b hh ww 3"]] = []
     indices: list[int] = []
     skipped: list[Skipped] = []
     batches = stream([ref for _, ref in listed], Preprocess(size))

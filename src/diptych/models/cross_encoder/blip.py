@@ -20,7 +20,7 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float, Float16, Float32, UInt8
 from diptych.encoders.hub import hub_folder
-from diptych.encoders.image.transformers import preprocess_of
+from diptych.encoders.image.processors import preprocess_of
 from diptych.encoders.inputs import normalise_pixels
 from diptych.encoders.pretrained import pretrained, pretrained_model
 from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint

@@ -1,0 +1,132 @@
+"""Images prepared exactly as each library prepares them for its joint models: values, then embeddings."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from diptych import load
+from diptych.core.protocols import Preprocess
+from diptych.data.images import as_image, decode, prepared
+from diptych.encoders.compat import import_torchvision
+from diptych.encoders.inputs import normalise_pixels
+from diptych.encoders.pretrained import features_of, import_transformers
+from diptych.models import DualEncoder
+
+from ...joint_models import FAMILIES, make_open_clip
+from ...odd_images import odd_images
+
+if find_spec("transformers") is None or find_spec("open_clip") is None:
+    pytest.skip("needs the [hub] extra", allow_module_level=True)
+
+import torch
+
+NEAR = 2.01  # grey levels of 255: Pillow and torchvision round differently
+ALIKE = 0.9999  # cosine of embeddings whose mean over the set was subtracted
+
+Theirs = Callable[[PIL.Image.Image], dict[str, Any]]
+
+
+@functools.cache
+def images() -> dict[str, tuple[bytes, bool]]:
+    return odd_images()
+
+
+def opened(data: bytes, alike: bool) -> PIL.Image.Image:
+    """What a library starts from: the file, or our pixels where it would read the file in its own way."""
+    return PIL.Image.open(io.BytesIO(data)) if alike else PIL.Image.fromarray(decode(data))
+
+
+def levels(data: bytes, alike: bool, preprocess: Preprocess, theirs: Theirs) -> float:
+    """The largest difference of a prepared image's values, in grey levels."""
+    pixels = prepared(data, preprocess)
+    ours = np.moveaxis(normalise_pixels(pixels[None], preprocess)[0], 0, -1)
+    inputs = theirs(opened(data, alike))
+    values = inputs["pixel_values"][0].numpy()
+    if preprocess.mode == "patches":
+        rows, columns = inputs["spatial_shapes"][0].tolist()
+        assert as_image(pixels, preprocess).shape == (rows * preprocess.patch, columns * preprocess.patch, 3)
+        count = rows * columns
+        ours = ours[: preprocess.size].reshape(-1, preprocess.patch**2, 3)[:count]
+        values = values[:count].reshape(ours.shape)
+    else:
+        values = np.moveaxis(values, 0, -1)
+    return float((np.abs(ours - values) * np.asarray(preprocess.std)).max())
+
+
+def centred_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    one, other = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (one, other))
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    return (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+def require_alike(model: DualEncoder, theirs: Theirs, features: Callable[[dict[str, Any]], Any]) -> None:
+    found = {name: levels(*image, model.preprocess, theirs) for name, image in images().items()}
+    assert {name: most for name, most in found.items() if most > NEAR} == {}
+    with torch.inference_mode():
+        rows = [features(theirs(opened(*image))).numpy()[0] for image in images().values()]
+    ours = model.encode_images([data for data, _ in images().values()])
+    assert centred_cosines(ours, np.stack(rows)).min() >= ALIKE
+
+
+def test_the_images_are_of_all_kinds() -> None:
+    assert len(images()) == 98
+    assert sum(alike for _, alike in images().values()) > 50
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    @functools.cache
+    def make(name: str) -> Path:
+        return FAMILIES[name](tmp_path_factory.mktemp(name))
+
+    return make
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_of_transformers(family_folder: Callable[[str], Path], family: str) -> None:
+    transformers = import_transformers()
+    folder = family_folder(family)
+    module = transformers.AutoModel.from_pretrained(folder).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+
+    def theirs(image: PIL.Image.Image) -> dict[str, Any]:
+        return dict(processor(images=[image], return_tensors="pt", input_data_format="channels_last"))
+
+    def features(inputs: dict[str, Any]) -> Any:
+        return features_of(module.get_image_features(**inputs))
+
+    require_alike(load(f"hf:{folder}"), theirs, features)
+
+
+MODES: list[dict[str, Any]] = [
+    {"resize_mode": mode, "interpolation": interpolation, "fill_color": fill}
+    for mode, interpolation, fill in (
+        ("shortest", "bicubic", 0), ("shortest", "bilinear", 0), ("squash", "bicubic", 0), ("squash", "bilinear", 0),
+        ("longest", "bicubic", 0), ("longest", "bilinear", 127),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: f"{mode['resize_mode']}-{mode['interpolation']}")
+def test_modes_of_open_clip(tmp_path: Path, mode: dict[str, Any]) -> None:
+    import_torchvision()
+    import open_clip
+
+    folder = make_open_clip(tmp_path / "model", **mode)
+    module, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+
+    def theirs(image: PIL.Image.Image) -> dict[str, Any]:
+        return {"pixel_values": transform(image)[None]}
+
+    require_alike(
+        load(f"open_clip:{folder}"), theirs, lambda inputs: module.eval().encode_image(inputs["pixel_values"])
+    )
