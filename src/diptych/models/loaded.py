@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,6 @@ from diptych.core.shapes import Float, UInt8
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
 from diptych.encoders.image.onnx import OnnxImageTower
-from diptych.encoders.pytorch import TorchImageTower
 
 from . import folder as files
 
@@ -79,13 +79,15 @@ class LoadedModel:
     def _image_tower(self, side: Any, graph: str, threads: int | None = None) -> ImageTower:
         """The registered tower that a side of the config names, or the `graph` in the folder."""
         if side.tower != files.BUNDLED:
-            tower: ImageTower = build_saved(
+            tower: Any = build_saved(
                 "image_tower", Part(side.tower, getattr(side, "options", {})), self.folder, device=self.device
             )
-            if side.preprocess is not None and isinstance(tower, TorchImageTower):
-                tower.preprocess = side.preprocess  # as the heads were trained, whatever the library says by now
+            if side.preprocess not in (None, tower.preprocess):
+                with contextlib.suppress(AttributeError):  # of a tower that cannot be told
+                    tower.preprocess = side.preprocess  # as the heads were trained, whatever the library says by now
             require_fingerprint(side, tower.fingerprint)
-            return tower
+            found: ImageTower = tower
+            return found
         if side.preprocess is None:
             raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
         path = self._verified / graph
