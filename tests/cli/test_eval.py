@@ -149,3 +149,15 @@ def test_a_source_that_is_not_there_is_named(run, model, tmp_path):
 
     assert code == 3
     assert "none.csv" in err
+
+
+def test_a_second_evaluation_reads_the_embeddings_of_the_first(run, source, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+    code, first, err = run(source, "--model", model, "--json")
+    assert code == 0
+    assert "embedded before" not in err
+    code, again, err = run(source, "--model", model, "--json")
+    assert (code, again) == (0, first)
+    place = f"were embedded before; read from {tmp_path / 'cache' / 'embeddings'}"
+    assert f"5 of 5 images {place}" in err
+    assert f"15 of 15 texts {place}" in err

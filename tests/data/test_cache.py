@@ -122,7 +122,7 @@ def test_what_half_precision_cannot_hold_is_refused_whole(tmp_path: Path, value:
     cache = opened(tmp_path)
     rows = ROWS[:2].copy()
     rows[1, 2] = value
-    with pytest.raises(DataError, match="not finite in half precision"):
+    with pytest.raises(DataError, match="not finite in float16"):
         cache.add(KEYS[:2], rows)
     assert len(opened(tmp_path)) == 0
 

@@ -30,7 +30,7 @@ from diptych.core.shapes import Int, Shaped
 from diptych.core.types import ImageRef
 
 KEY_BYTES = 16
-_SUFFIX = {"float16": "f16", "int32": "i32", "uint8": "u8"}
+_SUFFIX = {"float16": "f16", "float32": "f32", "int32": "i32", "uint8": "u8"}
 
 
 class FeatureCache:
@@ -41,7 +41,7 @@ class FeatureCache:
         tower: the tower's fingerprint.
         view: how the input was shown to the tower ("full", "flip", "crop-3", "text").
         dim: width of a row.
-        storage: float16 for features, int32 for token ids, uint8 for pixels.
+        storage: float16 for features, float32 for embeddings, int32 for token ids, uint8 for pixels.
     """
 
     def __init__(self, root: Path, tower: str, view: str, dim: int, storage: str = "float16") -> None:
@@ -84,13 +84,13 @@ class FeatureCache:
     def add(self, keys: Sequence[bytes], rows: Shaped[np.ndarray, "n d"]) -> None:
         """Append rows durably; keys that are already there are left alone.
 
-        Raises DataError when the shapes do not fit or a row is not finite in half precision.
+        Raises DataError when the shapes do not fit or a row is not finite as it is stored.
         """
         if rows.shape != (len(keys), self.dim):
             raise DataError(f"expected {len(keys)} rows of {self.dim} features, found {rows.shape}")
         stored = rows.astype(self.dtype)
         if not np.isfinite(stored).all():
-            raise DataError("features are not finite in half precision; the tower is broken or not normalised")
+            raise DataError(f"features are not finite in {self.dtype}; the tower is broken or not normalised")
         with locked(self.folder / "lock"):
             self._read_keys()  # another process may have written meanwhile
             fresh = self.missing(keys)
@@ -104,6 +104,10 @@ class FeatureCache:
     def rows(self, keys: Sequence[bytes]) -> Int[np.ndarray, " n"]:
         """Row numbers of the keys. Raises KeyError for one that is not there."""
         return np.fromiter((self._row_of[key] for key in keys), dtype=np.int64, count=len(keys))
+
+    def numbers(self) -> dict[bytes, int]:
+        """The row number of every key, as of now."""
+        return dict(self._row_of)
 
     def map(self) -> Shaped[np.ndarray, "n d"]:
         """All rows, memory-mapped read-only."""

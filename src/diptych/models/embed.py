@@ -9,15 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.batched import batched
 from diptych.core.errors import Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Skipped
 from diptych.data import views
+from diptych.data.cache import content_key
 from diptych.data.images import PixelBatch, stream
 
 from .dual import DualEncoder
+from .embedding_cache import EmbeddingCache
 from .shipped import as_model
+
+_TEXTS_AT_ONCE = 4096  # between two writes to the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,7 @@ def embed_images(
     """Embed every image of each pair whether it has texts or not, and the named views of it.
 
     Views are "flip" and "crop-K", as in training (`data.views`). Equal images are encoded once, so that they are equal
-    vectors to the last bit. Raises ConfigError for another name.
+    vectors to the last bit; what was embedded before is read (`embedding_cache`). Raises ConfigError for another name.
     """
     model = as_model(model)
     names = (views.FULL, *view_names)
@@ -101,23 +106,25 @@ def embed_images(
     refs = [ref for pair in pairs for ref in pair.images]
     owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
     also = show if view_names else None
-    batches = stream(refs, model.preprocess, batch_size=batch_size, workers=workers, also=also, once=True)
-    rows, row_of = [np.zeros((0, len(names), model.dim), dtype=np.float32)], dict[bytes, int]()
     keys: dict[int, bytes] = {}
     bad: dict[int, Skipped] = {}
-    for batch in progress.track(batches, "batches of images", -(-len(refs) // batch_size)):
-        if batch.indices:
-            rows.append(encode(batch))
-        keys |= batch.keys
-        row_of |= {keys[place]: len(row_of) + row for row, place in enumerate(batch.indices)}
-        bad |= dict(batch.skipped)
+    with EmbeddingCache(model, " ".join(("image", *view_names)), len(names) * model.dim, progress) as cache:
+        batches = stream(
+            refs, model.preprocess, batch_size=batch_size, workers=workers, also=also, once=True, known=cache.known
+        )
+        for batch in progress.track(batches, "batches of images", -(-len(refs) // batch_size)):
+            keys |= batch.keys
+            if batch.indices:
+                cache.add([keys[place] for place in batch.indices], encode(batch).reshape(len(batch.indices), -1))
+            bad |= dict(batch.skipped)
     undecoded = {keys[place]: problem for place, problem in bad.items() if place in keys}
     for place, key in keys.items():
         if key in undecoded:
             bad[place] = replace(undecoded[key], name=refs[place].name)
     kept = [place for place in range(len(refs)) if place not in bad]
     places, renumbered = np.unique(owner[kept], return_inverse=True)
-    vectors = np.concatenate(rows)[[row_of[keys[place]] for place in kept]].swapaxes(0, 1)
+    vectors = cache.rows([keys[place] for place in kept]).reshape(len(kept), len(names), model.dim).swapaxes(0, 1)
+    cache.say([keys[place] for place in kept], "images")
     missing = [Skipped(pair.id, Reason.NO_IMAGE, "the pair has no image") for pair in pairs if not pair.images]
     return EmbeddedImages(
         images=np.ascontiguousarray(vectors[0]),
@@ -145,7 +152,7 @@ def embed_pairs(
 
     An image that is missing or unreadable is left out and named in `skipped`; a pair without any other one is
     left out with its texts. Equal texts are encoded once, and so are equal images, so that they are equal vectors
-    to the last bit.
+    to the last bit; what was embedded before is read (`embedding_cache`).
     """
     model = as_model(model)
     wanted = [[text for text in pair.texts if not languages or text.lang in languages] for pair in pairs]
@@ -169,6 +176,9 @@ def embed_pairs(
 
 
 def _encode_once_each(model: DualEncoder, texts: Sequence[str], progress: Progress) -> Float32[np.ndarray, "m d"]:
-    places: dict[str, int] = {}
-    where = [places.setdefault(text, len(places)) for text in texts]
-    return model.encode_texts(list(places), progress=progress)[np.array(where, dtype=np.int64)]
+    keys = {text: content_key(text.encode(errors="surrogatepass")) for text in texts}
+    with EmbeddingCache(model, "text", model.dim, progress) as cache:
+        for some in batched([text for text, key in keys.items() if key not in cache.known], _TEXTS_AT_ONCE):
+            cache.add([keys[text] for text in some], model.encode_texts(some, progress=progress))
+    cache.say([keys[text] for text in texts], "texts")
+    return cache.rows([keys[text] for text in texts])

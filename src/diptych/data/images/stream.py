@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,8 @@ class PixelBatch:
 
     `indices` are positions in the input; `extras` holds what `also` returned (None without it);
     `skipped` pairs the position of each unreadable image with the reason. Of a stream with `once`, `keys` has the
-    key of the bytes of every image that was read, by position; those in `repeated` were not decoded again.
+    key of the bytes of every image that was read, by position; those in `repeated`, and those that were known, were
+    not decoded.
     """
 
     indices: list[int]
@@ -50,25 +51,27 @@ def stream(
     limits: ImageLimits = DEFAULT_LIMITS,
     also: Also | None = None,
     once: bool = False,
+    known: Container[bytes] = (),
 ) -> Iterator[PixelBatch]:
     """Batches of prepared pixels, each covering the next `batch_size` inputs (the last may be smaller).
 
     Up to two batches are decoded ahead in `workers` threads while the consumer works on one, so memory stays
     bounded and `refs` may be endless. A bad image lands in `skipped` and never raises. `also` runs in the
     worker on the decoded pixels; of a large JPEG it sees a reduced version (shorter side 256 pixels or more).
-    With `once` the inputs must be encoded images: each is read once, and equal bytes are decoded once.
+    With `once` the inputs must be encoded images: each is read once, and equal bytes are decoded once; those whose
+    key is in `known` are not decoded at all.
     Closing the iterator stops the workers.
 
     Raises ConfigError for a batch size or worker count below 1; what `also` raises comes through.
     """
     if batch_size < 1 or workers < 1:
         raise ConfigError(f"batch_size and workers must be at least 1, found {batch_size} and {workers}")
-    return _stream(refs, _Work(preprocess, limits, also, once), batch_size, workers)
+    return _stream(refs, _Work(preprocess, limits, also, once, known), batch_size, workers)
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What became of one image: it was prepared, skipped, or neither when its bytes came before."""
+    """What became of one image: it was prepared, skipped, or neither when its bytes came before or are known."""
 
     key: bytes = b""
     pixels: UInt8[np.ndarray, "hh ww 3"] | None = None
@@ -84,6 +87,7 @@ class _Work:
     limits: ImageLimits
     also: Also | None
     once: bool
+    known: Container[bytes]
     _first: dict[bytes, object] = field(default_factory=dict)  # key -> a mark of the call that decodes these bytes
 
     def __call__(self, source: ImageInput) -> _Result:
@@ -92,7 +96,7 @@ class _Work:
             if self.once:
                 data = read_bytes(as_ref(source), self.limits)
                 key, source = content_key(data), BytesImage(data, name_of(source))
-                if self._first.setdefault(key, mark) is not mark:
+                if key in self.known or self._first.setdefault(key, mark) is not mark:
                     return _Result(key)
             pixels = decode_for(source, self.preprocess, self.limits)
         except DataError as error:
