@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,15 @@ def open_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .joint_models import make_open_clip
 
     return make_open_clip(tmp_path_factory.mktemp("open-clip"))
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a narrow model of transformers of one of `FAMILIES` in `joint_models.py`, once."""
+    pytest.importorskip("transformers", reason="needs the [hub] extra")
+    from .joint_models import FAMILIES
+
+    return functools.cache(lambda family: FAMILIES[family](tmp_path_factory.mktemp(family)))
 
 
 @pytest.fixture

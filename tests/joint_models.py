@@ -6,10 +6,13 @@ Each maker writes a folder as its library saves it and returns that folder. No n
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from diptych.encoders.pretrained import import_transformers
+
+from .joint_tokenizers import save_gemma, save_sentencepiece, save_unigram, save_wordpiece
 
 TEXTS = [
     "a photo of a red circle",
@@ -100,50 +103,6 @@ def make_open_clip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess
     return folder
 
 
-def save_bert_tokenizer(folder: Path, length: int = 24) -> Any:
-    """A WordPiece tokenizer as BERT's, lower-casing, with 300 tokens."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-
-    transformers = import_transformers()
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    made.train_from_iterator(
-        TEXTS * 3, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    )
-    ends = [(name, made.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-    tokenizer = transformers.BertTokenizerFast(tokenizer_object=made, model_max_length=length, **names)
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
-def save_unigram_tokenizer(folder: Path, *, length: int = 24, ending: str = "$A </s>", **names: str) -> Any:
-    """A Unigram tokenizer as SentencePiece trains them, with up to 200 tokens; `ending` is what surrounds a text."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-
-    transformers = import_transformers()
-    made = Tokenizer(models.Unigram())
-    made.normalizer = normalizers.NFKC()
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    made.train_from_iterator(
-        TEXTS * 3,
-        trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False),
-    )
-    ends = [(name, made.token_to_id(name)) for name in ("<s>", "</s>")]
-    made.post_processor = processors.TemplateProcessing(single=ending, special_tokens=ends)
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        model_max_length=length,
-        **{"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", **names},
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
 def save_preprocessing(folder: Path, kind: str, **fields: Any) -> None:
     """How images are prepared, as the folder of a model of transformers states it."""
     said = {
@@ -159,18 +118,18 @@ SQUASHED = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image
 
 def make_siglip(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
     """A SigLIP of transformers: squashed, sigmoid probabilities, texts padded to the full length."""
-    return _siglip(folder, seed, "</s>", {**SQUASHED, **preprocess})
+    return _siglip(folder, seed, save_sentencepiece, {**SQUASHED, **preprocess})
 
 
-def make_siglip2(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
+def make_siglip2(folder: Path, *, seed: int = 2, **preprocess: Any) -> Path:
     """A SigLIP 2 of one size, which transformers loads as a SigLIP: squashed by the bilinear filter."""
-    return _siglip(folder, seed, "<pad>", {**SQUASHED, "resample": 2, **preprocess})
+    return _siglip(folder, seed, save_gemma, {**SQUASHED, "resample": 2, **preprocess})
 
 
-def _siglip(folder: Path, seed: int, pad: str, preprocess: dict[str, Any]) -> Path:
+def _siglip(folder: Path, seed: int, save: Callable[..., Any], preprocess: dict[str, Any]) -> Path:
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_unigram_tokenizer(folder, length=16, pad_token=pad)
+    tokenizer = save(folder, length=16)
     text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 16}
     config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
     transformers.SiglipModel(config).eval().save_pretrained(folder)
@@ -178,11 +137,11 @@ def _siglip(folder: Path, seed: int, pad: str, preprocess: dict[str, Any]) -> Pa
     return folder
 
 
-def make_naflex(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
+def make_naflex(folder: Path, *, seed: int = 2, **preprocess: Any) -> Path:
     """A SigLIP 2 of NaFlex: the image's proportions are kept, at most 16 patches of 8 pixels."""
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_unigram_tokenizer(folder, length=16)
+    tokenizer = save_gemma(folder, length=16)
     config = transformers.Siglip2Config(
         text_config={**TOWER, **_tokens(tokenizer), "max_position_embeddings": 16},
         vision_config={**TOWER, "patch_size": 8, "num_patches": 16},
@@ -197,7 +156,7 @@ def make_align(folder: Path, *, seed: int = 0, **preprocess: Any) -> Path:
     """An ALIGN of transformers: squashed to 40 pixels, 32 cut out, values from -1 to 1."""
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_bert_tokenizer(folder)
+    tokenizer = save_wordpiece(folder, 24)
     config = transformers.AlignConfig(
         text_config={**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24},
         vision_config={
@@ -222,7 +181,7 @@ def make_altclip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: 
     """An AltCLIP of transformers: CLIP's images, texts by XLM-RoBERTa."""
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_unigram_tokenizer(folder, ending="<s> $A </s>", cls_token="<s>", sep_token="</s>")
+    tokenizer = save_unigram(folder, 24)
     text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 28, "project_dim": 16}
     config = transformers.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=width)
     transformers.AltCLIPModel(config).eval().save_pretrained(folder)
@@ -234,7 +193,7 @@ def make_chinese_clip(folder: Path, *, seed: int = 0, width: int = 12, **preproc
     """A Chinese-CLIP of transformers: squashed images, texts by BERT."""
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_bert_tokenizer(folder)
+    tokenizer = save_wordpiece(folder, 24)
     text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24}
     config = transformers.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=width)
     transformers.ChineseCLIPModel(config).eval().save_pretrained(folder)
@@ -247,7 +206,7 @@ def make_metaclip2(folder: Path, *, seed: int = 0, width: int = 12, **preprocess
     """A MetaCLIP 2 of transformers: CLIP's images, texts in the vocabulary of XLM-V."""
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_unigram_tokenizer(folder, ending="<s> $A </s>", cls_token="<s>", sep_token="</s>")
+    tokenizer = save_unigram(folder, 24)
     text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24, "projection_dim": width}
     config = transformers.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=width)
     transformers.MetaClip2Model(config).eval().save_pretrained(folder)

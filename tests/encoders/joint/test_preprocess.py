@@ -82,15 +82,6 @@ def test_the_images_are_of_all_kinds() -> None:
     assert sum(alike for _, alike in images().values()) > 50
 
 
-@pytest.fixture(scope="session")
-def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    @functools.cache
-    def make(name: str) -> Path:
-        return FAMILIES[name](tmp_path_factory.mktemp(name))
-
-    return make
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_of_transformers(family_folder: Callable[[str], Path], family: str) -> None:
     transformers = import_transformers()

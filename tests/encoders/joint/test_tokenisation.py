@@ -1,0 +1,63 @@
+"""Texts reach a pretrained joint model as in its own library: the same token ids, the same embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers", reason="needs the [hub] extra")
+pytest.importorskip("torch", reason="needs the [train] extra")
+
+import torch
+
+from diptych.encoders.inputs import without_surrogates
+from diptych.encoders.joint import joint_model
+from diptych.encoders.pretrained import features_of, import_transformers
+from diptych.encoders.text.portable import portable_tokens
+
+from ...joint_models import FAMILIES
+from ...strange_texts import TEXTS
+
+SAFE = [without_surrogates(text) for text in TEXTS]  # the libraries stop at lone surrogates
+ALIKE = 0.9999
+PADDED = ("siglip", "siglip2", "naflex", "align")  # to the full length, as their documentation says
+
+
+def centred_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of unit rows, less their mean over the set: embeddings of texts all point one way at first."""
+    one, other = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (one, other))
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    return (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+@pytest.mark.filterwarnings("ignore:This sequence already has")  # a text that ends with SigLIP's closing token
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_of_transformers(family_folder: Callable[[str], Path], family: str) -> None:
+    transformers = import_transformers()
+    folder = family_folder(family)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    module = transformers.AutoModel.from_pretrained(folder).eval()
+    padding = "max_length" if family in PADDED else True
+    inputs = tokenizer(SAFE, padding=padding, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = features_of(module.get_text_features(**inputs)).numpy()
+
+    tower: Any = joint_model(f"hf:{folder}", device="cpu").text
+    ours = np.concatenate([tower.embed(TEXTS[start : start + 64]) for start in range(0, len(TEXTS), 64)])
+    assert centred_cosines(ours, theirs).min() >= ALIKE
+    whole = [len(ids) for ids in tokenizer(SAFE, verbose=False)["input_ids"]]
+    assert tower.count_tokens(TEXTS) == whole
+    assert tower.max_tokens == tokenizer.model_max_length
+
+    tokens = portable_tokens(tower)
+    ids = inputs["input_ids"].numpy()
+    if "attention_mask" in inputs:
+        ids = np.where(inputs["attention_mask"].numpy() == 1, ids, -1)
+    rows = tokens.embed(TEXTS)
+    np.testing.assert_array_equal(rows[:, : ids.shape[1]], ids)
+    assert (rows[:, ids.shape[1] :] == -1).all()
+    assert tokens.count_tokens(TEXTS) == whole
