@@ -207,11 +207,12 @@ def open_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes a narrow model of transformers of one of `FAMILIES` in `joint_models.py`, once."""
+    """Makes a narrow model of one of `FAMILIES` in `joint_models.py`, once: of transformers, or "open_clip:NAME"."""
     pytest.importorskip("transformers", reason="needs the [hub] extra")
-    from .joint_models import FAMILIES
+    from .joint_models import FAMILIES, OPEN_CLIP_FAMILIES
 
-    return functools.cache(lambda family: FAMILIES[family](tmp_path_factory.mktemp(family)))
+    makers = {**FAMILIES, **{f"open_clip:{name}": maker for name, maker in OPEN_CLIP_FAMILIES.items()}}
+    return functools.cache(lambda family: makers[family](tmp_path_factory.mktemp(family.replace(":", "-"))))
 
 
 @pytest.fixture

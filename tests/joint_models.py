@@ -12,7 +12,7 @@ from typing import Any
 
 from diptych.encoders.pretrained import import_transformers
 
-from .joint_tokenizers import save_gemma, save_sentencepiece, save_unigram, save_wordpiece
+from .joint_tokenizers import save_gemma, save_sentencepiece, save_t5, save_unigram, save_wordpiece
 
 TEXTS = [
     "a photo of a red circle",
@@ -80,24 +80,62 @@ def make_clip(folder: Path, *, seed: int = 0, width: int = 12, length: int = 24)
 
 def make_open_clip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
     """A CLIP of open_clip with its own tokenizer and full vocabulary, 16 wide."""
+    return _open_clip(folder, seed, width, {"context_length": 24, "vocab_size": 49408}, preprocess)
+
+
+def make_open_clip_siglip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """A SigLIP of open_clip: a T5 tokenizer, lower case without punctuation, the last of 16 places pooled, no mask."""
+    tokenizer = save_t5(folder)
+    text = {
+        "context_length": 16, "vocab_size": len(tokenizer), "hf_tokenizer_name": "timm/ViT-B-16-SigLIP",
+        "tokenizer_kwargs": {"clean": "canonicalize"}, "no_causal_mask": True, "proj_bias": True, "pool_type": "last",
+    }  # fmt: skip
+    return _open_clip(folder, seed, width, text, preprocess)
+
+
+def make_open_clip_clipa(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """A CLIPA of open_clip: BERT's tokenizer without its closing token, the last of 16 places pooled, no mask."""
+    tokenizer = save_wordpiece(folder, 512)
+    text = {
+        "context_length": 16, "vocab_size": len(tokenizer), "hf_tokenizer_name": "bert-base-uncased",
+        "tokenizer_kwargs": {"strip_sep_token": True}, "no_causal_mask": True, "pool_type": "last",
+    }  # fmt: skip
+    return _open_clip(folder, seed, width, text, preprocess)
+
+
+def make_open_clip_xlm(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """A CLIP of open_clip whose texts go through a model of transformers, XLM-RoBERTa, which masks the padding."""
+    transformers = import_transformers()
+    tokenizer = save_unigram(folder, 512)
+    config = transformers.XLMRobertaConfig(**TOWER, **_tokens(tokenizer), max_position_embeddings=40)
+    config.save_pretrained(folder / "text")
+    text = {
+        "context_length": 16, "hf_model_name": str(folder / "text"), "hf_tokenizer_name": "xlm-roberta-base",
+        "hf_model_pretrained": False, "hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler",
+    }  # fmt: skip
+    return _open_clip(folder, seed, width, text, preprocess)
+
+
+def _open_clip(folder: Path, seed: int, width: int, text: dict[str, Any], preprocess: dict[str, Any]) -> Path:
     from diptych.encoders.compat import import_torchvision
 
     import_torchvision()
     import open_clip
-    import torch
     from safetensors.torch import save_file
 
-    torch.manual_seed(seed)
+    _seed(seed)
     made: dict[str, Any] = {
         "embed_dim": width,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
-        "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+        "text_cfg": {"width": 16, "heads": 2, "layers": 2, **text},
     }
-    model = open_clip.CLIP(**made).eval()
+    kind = open_clip.CustomTextCLIP if "hf_tokenizer_name" in text else open_clip.CLIP
+    model = kind(**made).eval()
+    said = {**made, "custom_text": True} if "hf_tokenizer_name" in text else made
     prepared = {"size": 32, "mean": MEAN, "std": STD, "resize_mode": "shortest", "interpolation": "bicubic"}
     folder.mkdir(parents=True, exist_ok=True)
-    said = {"model_cfg": made, "preprocess_cfg": {**prepared, **preprocess}}
-    (folder / "open_clip_config.json").write_text(json.dumps(said))
+    stated = {"model_cfg": said, "preprocess_cfg": {**prepared, **preprocess}}
+    (folder / "open_clip_config.json").write_text(json.dumps(stated))
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
     return folder
@@ -214,6 +252,9 @@ def make_metaclip2(folder: Path, *, seed: int = 0, width: int = 12, **preprocess
     return folder
 
 
+OPEN_CLIP_FAMILIES = {
+    "clip": make_open_clip, "siglip": make_open_clip_siglip, "clipa": make_open_clip_clipa, "xlm": make_open_clip_xlm,
+}  # fmt: skip
 FAMILIES = {
     "clip": make_clip, "siglip": make_siglip, "siglip2": make_siglip2, "naflex": make_naflex, "align": make_align,
     "altclip": make_altclip, "chinese_clip": make_chinese_clip, "metaclip2": make_metaclip2,

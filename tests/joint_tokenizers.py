@@ -49,6 +49,12 @@ def save_sentencepiece(folder: Path, length: int = 64) -> Any:
     return _saved(folder, "SiglipTokenizer", str(file), model_max_length=length, model_input_names=["input_ids"])
 
 
+def save_t5(folder: Path, length: int = 64) -> Any:
+    """T5's, as open_clip has it for SigLIP: run by the package `tokenizers`, padded by the closing token."""
+    pieces = _pieces(_sentencepiece("unigram", 700))
+    return _saved(folder, "T5Tokenizer", vocab=pieces, extra_ids=0, pad_token="</s>", model_max_length=length)
+
+
 def save_gemma(folder: Path, length: int = 64, side: str = "right") -> Any:
     """SigLIP 2's: byte-fallback BPE that keeps every space, lower case, a closing token, padded to the full length."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers

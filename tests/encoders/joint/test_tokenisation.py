@@ -19,7 +19,7 @@ from diptych.encoders.joint import joint_model
 from diptych.encoders.pretrained import features_of, import_transformers
 from diptych.encoders.text.portable import portable_tokens
 
-from ...joint_models import FAMILIES
+from ...joint_models import FAMILIES, OPEN_CLIP_FAMILIES
 from ...strange_texts import TEXTS
 
 SAFE = [without_surrogates(text) for text in TEXTS]  # the libraries stop at lone surrogates
@@ -61,3 +61,24 @@ def test_families_of_transformers(family_folder: Callable[[str], Path], family: 
     np.testing.assert_array_equal(rows[:, : ids.shape[1]], ids)
     assert (rows[:, ids.shape[1] :] == -1).all()
     assert tokens.count_tokens(TEXTS) == whole
+
+
+@pytest.mark.parametrize("family", OPEN_CLIP_FAMILIES)
+def test_families_of_open_clip(family_folder: Callable[[str], Path], family: str) -> None:
+    import open_clip
+
+    folder = family_folder(f"open_clip:{family}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    module = open_clip.create_model(f"local-dir:{folder}").eval()
+    ids = tokenizer(TEXTS)
+    with torch.inference_mode():
+        theirs = module.encode_text(ids).numpy()
+
+    tower: Any = joint_model(f"open_clip:{folder}", device="cpu").text
+    assert centred_cosines(tower.embed(TEXTS), theirs).min() >= ALIKE
+    tokens = portable_tokens(tower)
+    rows = tokens.embed(TEXTS)
+    np.testing.assert_array_equal(np.where(rows < 0, tokens.pad, rows), ids)
+    assert bool((rows < 0).any()) is (family in ("clip", "xlm"))  # the others read the padding
+    assert tokens.count_tokens(TEXTS) == tower.count_tokens(TEXTS)
+    assert (np.array(tower.count_tokens(TEXTS)) > tower.max_tokens).sum() > 10
