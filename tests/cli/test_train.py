@@ -79,6 +79,26 @@ def test_it_trains_and_says_what_came_of_it(
     assert diptych.load(tmp_path / "out" / "model").dim == 16
 
 
+def test_recall_before_and_after_is_printed(
+    config: Path, small_model: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = config.read_text().replace("dim = 16", f'init = "{small_model}"')
+    config.write_text(text.replace('head = { name = "mlp", hidden = 32 }', "").replace("epochs = 2", "epochs = 1"))
+    command = ["train", str(config), str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert run([*command, "--also", str(shapes)]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "validation (10 records)",
+        "captions.jsonl (10 records)",
+        "  before   image → text ",
+        "  after    image",
+    ):
+        assert words in printed
+    assert "captions.jsonl: measured on the records that training held out (shapes): 10" in printed
+    assert run([*command, "--also", str(tmp_path / "none.csv")]) == 3
+    assert "none.csv" in capsys.readouterr().err
+
+
 def test_the_next_command_measures_what_training_held_out(
     config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

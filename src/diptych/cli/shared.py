@@ -41,6 +41,14 @@ Settings = Annotated[
     tuple[str, ...],
     Parameter(name="--set", metavar="KEY=VALUE", help="Override a setting, as section.key=value; repeat for several."),
 ]
+Also = Annotated[
+    tuple[str, ...],
+    Parameter(
+        metavar="SOURCE",
+        help="Further source to measure the model on, before and after (its test split, or all records); repeat for "
+        "several.",
+    ),
+]
 Fresh = Annotated[bool, Parameter(help="Forget an earlier run in the same folder.")]
 
 

@@ -11,7 +11,7 @@ from diptych.core.extras import need, needed_by
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
-from .shared import Common, Fresh, Settings, as_flags
+from .shared import Also, Common, Fresh, Settings, as_flags
 from .sources import Reading
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def train(
     /,
     *,
     out: Path | None = None,
+    also: Also = (),
     set: Settings = (),
     fresh: Fresh = False,
     options: Reading = SourceOptions(),
@@ -38,6 +39,7 @@ def train(
         diptych train configs/base.toml flickr8k/
         diptych train configs/heads.toml my-pairs.csv --image-column photo --text-columns title --out runs/mine
         diptych train configs/heads.toml my-pairs.csv --set training.epochs=20 --set seed=1
+        diptych train configs/heads.toml my-pairs.csv --also flickr8k/
         diptych train configs/cross_encoder.toml flickr8k/
         diptych train configs/synthesis/xmc_emoji.toml emoji/
 
@@ -58,6 +60,7 @@ def train(
         settings,
         source or None,
         out,
+        also=also,
         options=options,
         device=common.device,
         fresh=fresh,
@@ -75,6 +78,7 @@ def train(
 
 def show_run(run: Run, done: str, next_step: str, common: Common, more: Iterable[str] = ()) -> None:
     """What was `done` in a run, its scores, what was left out, where the model is, and the command to give next."""
+    from diptych.runs import before_after
     from diptych.runs.reading import left_out
 
     lines = [f"{done}; validation ({run.records['val']} records):"]
@@ -83,5 +87,7 @@ def show_run(run: Run, done: str, next_step: str, common: Common, more: Iterable
         lines.append(left_out(run.skipped))
     if unscored := sum(fit.unscored for fit in run.fits):
         lines.append(f"{unscored} epochs had a validation score that was not a number, and could not be the best")
+    lines += before_after.lines(run.before_after)
     lines += [*more, f"model: {run.model_folder}", f"next: {next_step}"]
-    common.show(run.to_json(), "\n".join(lines), run.notes)
+    notes = [*run.notes, *(note for recalls in run.before_after for note in recalls.named_notes())]
+    common.show(run.to_json(), "\n".join(lines), notes)

@@ -142,7 +142,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         for what in ("trained", "held_out")
     )
     held &= ~trained
-    names = ", ".join(learner.name for learner in listed)
+    names = ", ".join(dict.fromkeys(learner.name for learner in listed))
     if (options.split is None or asked) and held.any():
         kept = [pair for pair, is_held in zip(pairs, held, strict=True) if is_held]
         source.notes.add(MEASURED, f"measured on the records that training held out ({names})", count=len(kept))

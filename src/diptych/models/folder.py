@@ -154,6 +154,14 @@ def finish(folder: Path, config: S, card: str) -> S:
     return config
 
 
+def add_record(folder: Path, record: Mapping[str, Any], section: str) -> None:
+    """Add to the training record of a saved model, and a section to its card; the fingerprint stays."""
+    values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    write_json(folder / CONFIG, values | {"training": {**values.get("training", {}), **record}})
+    card = (folder / CARD).read_text(encoding="utf-8")
+    write_bytes(folder / CARD, f"{card}\n{section}".encode())
+
+
 def verify(folder: Path, config: SavedModel) -> None:
     """Raise ModelError when a file is missing or is not the one that config.json speaks of."""
     for name, expected in config.files.items():

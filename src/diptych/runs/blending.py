@@ -34,7 +34,7 @@ class BlendCurve:
     @property
     def notes(self) -> tuple[Note, ...]:
         """On the records of every source."""
-        return tuple(note for recalls in self.sources for note in recalls.notes)
+        return tuple(note for recalls in self.sources for note in recalls.named_notes())
 
     def table(self) -> str:
         """A table for each source, a row for each share, as Markdown."""

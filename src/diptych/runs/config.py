@@ -25,6 +25,8 @@ class DataConfig:
     source: str = ""  # any source that `diptych data check` reads; one that is given to `train` overrides it
     train: str = "train"
     val: str = "val"
+    # further sources that the model is measured on, before and after: their test split, or all records
+    also: tuple[str, ...] = ()
     val_share: float = 0.1  # held out by a hash of the id where the source names no splits; see data.splits
     langs: tuple[str, ...] = ()  # empty: all
     fields: tuple[str, ...] = ()  # empty: all
@@ -78,18 +80,20 @@ class TrainConfig:
 
     def without_paths(self) -> dict[str, Any]:
         """The config as the record of the run keeps it: JSON-ready, without paths of this machine."""
-        return to_dict(dataclasses.replace(self, data=dataclasses.replace(self.data, source="", mined="")))
+        return to_dict(dataclasses.replace(self, data=dataclasses.replace(self.data, source="", mined="", also=())))
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must agree on: not where its data lies, nor how many workers read it."""
         images = self.data.images and dataclasses.replace(self.data.images, workers=0)
         data = dataclasses.replace(self.data, source="", mined="", workers=1, images=images)
-        return to_dict(dataclasses.replace(self, card=CardText(), data=data))
+        found = to_dict(dataclasses.replace(self, card=CardText(), data=data))
+        del found["data"]["also"]  # it changes nothing of the training
+        return found
 
     def refuse_unused(self, kind: str) -> None:
         """Raise ConfigError for a data setting that this kind of training would not use."""
         plain = DataConfig()
-        for name in ("images", "language", "mined", "together"):
+        for name in ("images", "language", "mined", "together", "also"):
             if getattr(self.data, name) != getattr(plain, name):
                 raise ConfigError(f"data.{name} has no effect on {kind}; leave it out")
 

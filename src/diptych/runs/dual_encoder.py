@@ -16,7 +16,7 @@ from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs
 from diptych.data.seen import Seen, read_seen
 from diptych.losses import Embedded
-from diptych.models import load
+from diptych.models import DualEncoder, load
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.training.batch_order import BatchOrder, BatchRows, GroupedBatches, MixedBatches, TextBatches
 from diptych.training.engine import Trainer
@@ -25,6 +25,7 @@ from diptych.training.online_images import ImageLoader
 from diptych.training.two_sides import TwoSides, class_numbers
 
 from . import parts
+from .before_after import BEFORE, FILE
 from .config import DualEncoderConfig, SideSettings
 from .heads import HeadsRecipe
 from .negatives import MinedNegatives
@@ -42,6 +43,7 @@ _ANY_CLASSES = 2  # for trying whether a config can be built
 class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     """Heads, and networks where the config names them, trained by one loss."""
 
+    own_files = (FILE,)
     extra_loss: TeacherLoss | None = None  # beside the config's own
     mined: MinedNegatives | None = None
 
@@ -186,6 +188,10 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
                 f"{order.left_out} of {len(training.texts)} texts are left out of an epoch, other ones each time: {why}"
             )
         return order if config.pairs.are_across else MixedBatches(order, config.pairs, *owners, views=views, seed=seed)
+
+    def starts(self) -> dict[str, DualEncoder]:
+        """The model that training begins from."""
+        return {BEFORE: load(self.config.init, device=self.place.device)} if self.config.init else {}
 
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the model of all members."""

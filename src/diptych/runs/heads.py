@@ -70,11 +70,11 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             views = 2 if within else 1  # augmented views of an image in an epoch
             training = collect_online(splits.train, *common, data.selection(), views=views, progress=place.progress)
         measured = data.selection(("full", *(QUERY_VIEWS if within else ())))
-        validation = collect(self._measured(splits.val), *common, measured, progress=place.progress)
+        validation = collect(self.measured(splits.val), *common, measured, progress=place.progress)
         note_cut(place.notes, training.captions, self.text_tower.count_tokens, self.text_tower.max_tokens)
         return training, validation
 
-    def _measured(self, pairs: Sequence[Pair]) -> list[Pair]:
+    def measured(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Validation pairs with the texts that count: the originals, where a language policy has others in training."""
         policy = self.config.data.language
         if policy is None:

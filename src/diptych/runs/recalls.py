@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diptych.core.markdown import cell, table
-from diptych.core.notes import Note
+from diptych.core.notes import Note, notes_json
 from diptych.core.protocols import SILENT, Progress
 from diptych.data.readers import Source
 from diptych.evaluation import Report
@@ -36,12 +36,23 @@ class Recalls:
         rows = [[cell(label), *(f"{row[name]:.1f}" for name in [*names, "rsum"])] for label, row in self.rows.items()]
         return table(header, rows)
 
+    def named_notes(self) -> list[Note]:
+        """The notes with the name of the source, for where those of several stand together."""
+        return [dataclasses.replace(note, detail=f"{self.source}: {note.detail}") for note in self.notes]
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Recalls:
+        """What `to_json` gave."""
+        notes = (Note(each["kind"], each["count"], each["detail"], tuple(each["examples"])) for each in found["notes"])
+        return cls(found["source"], found["records"], found["rows"], tuple(notes))
+
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready, without the notes."""
+        """JSON-ready."""
         return {
             "source": self.source,
             "records": self.records,
-            "rows": {key: dict(row) for key, row in self.rows.items()},
+            "rows": {label: dict(row) for label, row in self.rows.items()},
+            "notes": notes_json(self.notes),
         }
 
 

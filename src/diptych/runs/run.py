@@ -6,6 +6,7 @@ a file of its own that says only what differs.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +21,16 @@ from diptych.core.errors import ConfigError
 from diptych.core.files import cache_folder
 from diptych.core.notes import Note, Notes, notes_json
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.types import Skipped
+from diptych.core.types import Pair, Skipped
 from diptych.data.features import CaptionedImages
-from diptych.data.readers import SourceOptions
+from diptych.data.readers import Source, SourceOptions
 from diptych.data.repeats import note_shared_by_splits
+from diptych.models import DualEncoder
 
+from .before_after import AFTER, add_to_model, before_after, further_source, validation_source
 from .config import TrainConfig
 from .reading import ANY_SOURCE, AnySource, Splits, read_splits
+from .recalls import Recalls
 
 KINDS = {  # kind of a config -> its class, and what trains it
     "dual-encoder": ("config:DualEncoderConfig", "dual_encoder:DualEncoderRecipe"),
@@ -54,6 +58,7 @@ class Run:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[Note, ...] = ()  # on how the source was read
     unmined: int = 0  # training records that the file of mined negatives does not name
+    before_after: tuple[Recalls, ...] = ()  # on the validation records and each further source
     load: Callable[[Path], Any] = field(repr=False, kw_only=True)
 
     @property
@@ -74,6 +79,7 @@ class Run:
             "members": [{name: getattr(fit, name) for name in _MEMBER_FACTS} for fit in self.fits],
             "records": dict(self.records),
             "unmined": self.unmined,
+            "before_after": [recalls.to_json() for recalls in self.before_after],
             "skipped": [skip.to_json() for skip in self.skipped],
             "notes": notes_json(self.notes),
         }
@@ -138,6 +144,14 @@ class Recipe(ABC, Generic[C]):
     @abstractmethod
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the model with the record of its run."""
+
+    def starts(self) -> Mapping[str, DualEncoder]:
+        """Models that the new one is compared with, by what they are called: the one it began from, its teacher."""
+        return {}
+
+    def measured(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Validation pairs with the texts that count."""
+        return list(pairs)
 
     def forget(self) -> None:
         """Remove what an earlier run in the same folder left, but for its model."""
@@ -209,6 +223,7 @@ def train(
     source: AnySource | None = None,
     out: str | Path | None = None,
     *,
+    also: Sequence[str | Path] = (),
     seed: int | None = None,
     overrides: Sequence[str] = (),
     options: SourceOptions = ANY_SOURCE,
@@ -229,6 +244,8 @@ def train(
         source: a path that `diptych data check` reads, an opened source, a list of `Pair`s with their splits, or
             {"train": pairs, "val": pairs}. None: the config's data.source.
         out: the run's folder; None is runs/NAME.
+        also: paths of further sources to measure the model on, before and after, beside the config's data.also. Of
+            each, its test split, or all records.
         seed: overrides the config's.
         overrides: of settings, as "section.key=value".
         options: how to read a source that is a path: columns, format, image folder.
@@ -240,6 +257,9 @@ def train(
     Raises ConfigError, DataError or ModelError before anything is trained, DivergedError when a loss is no number.
     """
     settings = read_config(config, overrides, seed)
+    if also:
+        more = (*settings.data.also, *map(str, also))
+        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, also=more))
     if source is None:
         source = settings.data.source
     if isinstance(source, str) and not source:
@@ -252,14 +272,17 @@ def train(
     made = ONE_STEP if getattr(settings, "fit", None) else KINDS[settings.kind][1]
     recipe: Recipe[Any] = _imported(made)(settings, place)
     splits = read_splits(settings.data, source, options)
+    further = [further_source(each) for each in settings.data.also]
     place.notes.extend(splits.notes)
     if fresh:
         recipe.forget()
     recipe.training, recipe.validation = recipe.collect(splits)
     note_shared_by_splits(place.notes, recipe.training.contents, recipe.validation.contents)
     fitted = recipe.fit()
+    compared: tuple[Recalls, ...] = ()
     if fitted.writes:
         recipe.save(folder / MODEL, recipe.record(fitted))
+        compared = _compared(recipe, splits, further, folder, progress)
     return Run(
         folder,
         settings.kind,
@@ -269,5 +292,20 @@ def train(
         (*splits.skipped, *recipe.training.skipped, *recipe.validation.skipped),
         tuple(place.notes),
         recipe.unmined,
+        compared,
         load=recipe.load,
     )
+
+
+def _compared(
+    recipe: Recipe[Any], splits: Splits, further: Sequence[Source], folder: Path, progress: Progress
+) -> tuple[Recalls, ...]:
+    """Recall of the saved model beside those that it began from, where there is one or a further source."""
+    starts = recipe.starts()
+    if not starts and not further:
+        return ()
+    validation = validation_source(recipe.measured(splits.val), recipe.config.data.val)
+    models = {**starts, AFTER: recipe.load(folder / MODEL)}
+    found = before_after(models, [validation, *further], folder, progress=progress)
+    add_to_model(folder / MODEL, found)
+    return found
