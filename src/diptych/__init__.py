@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diptych.evaluation import metrics
     from diptych.library import Library
     from diptych.models import DualEncoder, load
-    from diptych.runs.classifying import classify
+    from diptych.runs.classifying import classify, evaluate_zero_shot
     from diptych.runs.distilled import distill
     from diptych.runs.measuring import compare, evaluate
     from diptych.runs.run import Run, train
@@ -58,6 +58,7 @@ __all__ = [
     "distill",
     "encoders",
     "evaluate",
+    "evaluate_zero_shot",
     "generate",
     "load",
     "losses",

@@ -175,3 +175,81 @@ def test_what_cannot_work_is_said_in_a_line(diptych, models, tmp_path, monkeypat
 def test_python_says_what_it_takes(small_model, shapes):
     with pytest.raises(ConfigError, match="top must be at least 1"):
         front.classify(small_model, [shapes.parent / "red-circle-30.png"], ["a"], top=0)
+
+
+def test_eval_measures_class_folders(diptych, class_folders, unlisted, tmp_path):
+    metrics = pytest.importorskip("sklearn.metrics")
+    out = tmp_path / "report.json"
+    code, text, _ = diptych("eval", class_folders, "--task", "zero-shot", "--model", unlisted, "--templates", "plain",
+                            "--bootstrap", 50, "--out", out)  # fmt: skip
+    assert code == 0
+    assert "# Zero-shot classification:" in text
+    report = json.loads(out.read_text())
+    names = ["circle", "square", "stripe"]
+    model = front.load(unlisted)
+    files = sorted(class_folders.glob("*/*.png"))
+    truth = np.array([names.index(file.parent.name) for file in files])
+    scores = model.similarity(images=model.encode_images(files), texts=model.encode_texts(names))
+    found = report["image_to_class"]["metrics"]
+    assert found["top-1"]["value"] == pytest.approx((scores.argmax(1) == truth).mean())
+    balanced = metrics.balanced_accuracy_score(truth, scores.argmax(1))
+    assert found["per-class"]["value"] == pytest.approx(balanced)
+    assert found["top-1"]["low"] <= found["top-1"]["value"] <= found["top-1"]["high"]
+    confusion = metrics.confusion_matrix(truth, scores.argmax(1))
+    for one in report["confusions"]:
+        assert one["images"] == confusion[names.index(one["class"]), names.index(one["taken_for"])]
+    assert sum(one["images"] for one in report["confusions"]) == 45 - np.trace(confusion)
+    assert (report["scored_by"], report["calibration_error"]) == ("cosine", None)
+    assert report["fitted_temperature"]["images"] == 45
+    code, text, _ = diptych("compare", "--report", f"a={out}", f"b={out}", "--bootstrap", 50)
+    assert code == 0
+    assert "| b | " in text
+    assert "Δ +0.0 [+0.0, +0.0]" in text
+
+
+def test_eval_states_how_right_probabilities_are(diptych, class_folders, clip_folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    address, plot = f"hf:{clip_folder}", tmp_path / "plot.png"
+    code, out, _ = diptych("eval", class_folders, "--task", "zero-shot", "--model", address, "--bootstrap", 0, "--json",
+                           "--plot", plot)  # fmt: skip
+    report = json.loads(out)
+    assert (code, report["scored_by"], len(report["templates"])) == (0, "probability", 5)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    total = sum(one["count"] * abs(one["predicted"] - one["observed"]) for one in report["reliability"])
+    assert report["calibration_error"] == pytest.approx(total / 45)
+
+
+def test_labels_of_a_file_are_found_by_the_names_of_the_classes(diptych, class_folders, unlisted, tmp_path):
+    labels = tmp_path / "labels.json"
+    labels.write_text('{"Circle": ["circle", "round"], "square": [], "hexagon": []}')
+    code, out, _ = diptych("eval", class_folders, "--task", "zero-shot", "--model", unlisted, "--labels", labels,
+                           "--bootstrap", 0, "--json")  # fmt: skip
+    report = json.loads(out)
+    assert (code, report["images"], report["labels"]) == (0, 30, ["Circle", "square", "hexagon"])
+    notes = {note["kind"]: (note["count"], note["examples"]) for note in report["notes"]}
+    assert notes["class_without_label"] == (15, ["stripe"])
+    assert notes["label_without_images"] == (1, ["hexagon"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--task", "zero-shot", "--protocol", "1k"), 2, "--protocol does nothing with --task zero-shot"),
+        (("--labels", "a,b"), 2, "--labels does nothing with --task retrieval"),
+        (("--task", "zero-shot", "--labels", "a,b"), 3, "no class of"),
+        (("--task", "zero-shot", "--labels", "circle,b"), 3, "images of 1 class"),
+        (("--task", "zero-shot", "--plot", "x.png"), 2, "scores are cosines; give --calibration"),
+    ],
+)
+def test_what_eval_cannot_measure_is_said_in_a_line(
+    diptych, class_folders, unlisted, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = diptych("eval", class_folders, *arguments, "--model", unlisted)
+    assert found == code
+    assert message in err
+
+
+def test_a_source_without_classes_says_how_to_name_them(diptych, photos, unlisted):
+    code, _, err = diptych("eval", photos, "--task", "zero-shot", "--model", unlisted)
+    assert (code, "has no classes; expected a folder of images for each class" in err) == (3, True)

@@ -27,7 +27,7 @@ def compare(
     modality: Literal["image-text", "text-text", "image-image"] = "image-text",
     protocol: str = "full",
     relevance: Literal["pair", "group"] = "pair",
-    metrics: tuple[str, ...] = ("R@1", "R@5", "R@10", "medR", "mAP", "rsum"),
+    metrics: tuple[str, ...] = ("R@1", "R@5", "R@10", "medR", "mAP", "rsum", "top-1", "top-5", "per-class"),
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2000,
     out: Path | None = None,
     markdown: Path | None = None,

@@ -1,21 +1,32 @@
 """`diptych eval`."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
+from diptych.core.errors import ConfigError
+from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import JSON, MARKDOWN, PNG, check_file, write
 from .shared import Common, ModelAddress
 from .sources import Reading
 
+if TYPE_CHECKING:
+    from diptych.evaluation import Report
+    from diptych.runs import ZeroShotReport
+
 
 def evaluate(
     source: str,
     /,
     *,
+    task: Literal["retrieval", "zero-shot"] = "retrieval",
     model: ModelAddress = "base",
     dims: int | None = None,
     modality: Literal["image-text", "text-text", "image-image"] = "image-text",
@@ -31,13 +42,20 @@ def evaluate(
     sheet: Path | None = None,
     sheet_queries: Literal["random", "worst", "best"] = "random",
     sheet_count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100))] = 6,
+    labels: Annotated[str | None, Parameter(metavar="FILE|WORDS")] = None,
+    templates: Annotated[str, Parameter(metavar="NAME|FILE")] = "photo",
+    calibration: Path | None = None,
+    plot: Path | None = None,
     common: Common = Common(),
 ) -> None:
-    """Measure retrieval by the field's protocols, in both directions and for every language.
+    """Measure retrieval by the field's protocols, or classification by words.
 
-    Prints recall, ranks, mAP, MRR, NDCG and precision with 95% intervals. Images that cannot be
-    read are left out, counted and named. Without --split, a model is measured on those records of
-    its own data that its training held out, and on all records of other data.
+    Prints recall, ranks, mAP, MRR, NDCG and precision with 95% intervals, in both directions and for every language.
+    Images that cannot be read are left out, counted and named. Without --split, a model is measured on those records
+    of its own data that its training held out, and on all records of other data.
+
+    With --task zero-shot the records have a class (a folder of images for each, or --group-column), and each image is
+    given the nearest class by words, as diptych classify does: top-1, top-5, mean per class, confusions, calibration.
 
     Examples:
         diptych eval flickr8k/ --split val
@@ -48,9 +66,12 @@ def evaluate(
         diptych eval captions.csv --languages de --languages fr --markdown report.md
         diptych eval flickr8k/ --split val --modality text-text
         diptych eval photos/ --modality image-image --relevance group --sheet found.png
+        diptych eval classes/ --task zero-shot --templates clip
+        diptych eval birds.csv --task zero-shot --group-column species --labels species.json --out report.json
 
     Args:
         source: File or folder of pairs.
+        task: What is measured: retrieval, or zero-shot classification.
         dims: Use only the first so many dimensions, as a model trained with the matryoshka loss allows.
         modality: Images by texts and texts by images, texts by texts, or images by images.
         protocol: full, 1k, 5k, 5fold, bagged-1k, bagged-10k; or first:N, folds:KxN, bagged:BxN.
@@ -64,28 +85,68 @@ def evaluate(
         sheet: Draw some queries with the first five found in the whole gallery, the right ones framed, as PNG.
         sheet_queries: Which queries the sheet shows: drawn at random, or those found worst or best.
         sheet_count: How many queries of each direction the sheet shows.
+        labels: Of zero-shot: a file of labels called like the classes, as of diptych classify; by default the classes.
+        templates: Of zero-shot: plain, photo, clip, or a file with a sentence a line and {} where the label goes.
+        calibration: Of zero-shot: a calibration that diptych classify wrote.
+        plot: Of zero-shot: draw stated against observed probabilities here, as PNG.
     """
     from diptych import runs
     from diptych.inspection.measure import Task
     from diptych.models import load, require_cosine
 
+    of_retrieval: dict[str, Any] = {"modality": modality, "protocol": protocol, "languages": languages}
+    of_retrieval |= {"relevance": relevance, "views": views, "cuts": cuts, "sheet": sheet}
+    of_zero_shot = {"labels": labels, "templates": templates, "calibration": calibration, "plot": plot}
+    _check_unused(of_zero_shot if task == "retrieval" else of_retrieval, task)
     check_file(out, "--out", JSON, source)
     check_file(markdown, "--markdown", MARKDOWN, source)
     check_file(sheet, "--sheet", PNG)
-    task = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, common.seed or 0)
+    check_file(plot, "--plot", PNG)
+    if plot is not None:
+        need("matplotlib", "--plot")
+    progress, seed = common.progress(), common.seed or 0
+    asked = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, seed)
     encoder = load(model, device=common.device)
     if sheet is not None:
         require_cosine(encoder, "the retrieval sheet")
     if dims is not None:
         encoder = encoder.truncated(dims)
-    measured = runs.measure_model(encoder, source, task, options=options, progress=common.progress())
-    report = measured.report
+    if task == "zero-shot":
+        report: Report | ZeroShotReport = runs.evaluate_zero_shot(
+            encoder,
+            source,
+            labels,
+            templates=templates,
+            calibration=calibration,
+            options=options,
+            resamples=bootstrap,
+            seed=seed,
+            progress=progress,
+        )
+    else:
+        measured = runs.measure_model(encoder, source, asked, options=options, progress=progress)
+        report = measured.report
     write(out, report.to_json(ranks=True))
     write(markdown, report.table())
+    if plot is not None and isinstance(report, runs.ZeroShotReport):
+        from diptych.inspection.curves import draw_reliability
+
+        if not report.reliability:
+            raise ConfigError("--plot draws probabilities, and this model's scores are cosines; give --calibration")
+        write(plot, draw_reliability({"first label": report.reliability}, f"{report.model} on {report.source}"))
+        progress.say(f"plot: {plot}")
     if sheet is not None:
         from diptych.inspection.sheet import draw_measured
 
-        drawn = draw_measured(measured, encoder.preprocess, how=sheet_queries, count=sheet_count, seed=common.seed or 0)
+        drawn = draw_measured(measured, encoder.preprocess, how=sheet_queries, count=sheet_count, seed=seed)
         write(sheet, drawn)
-        common.progress().say(f"retrieval sheet: {sheet}")
+        progress.say(f"retrieval sheet: {sheet}")
     common.show(report.to_json(), report.table())
+
+
+def _check_unused(given: Mapping[str, Any], task: str) -> None:
+    """Raise ConfigError for a flag of the other task that is not at its default."""
+    defaults = signature(evaluate).parameters
+    for name, value in given.items():
+        if value != defaults[name].default:
+            raise ConfigError(f"--{name} does nothing with --task {task}; leave it out")

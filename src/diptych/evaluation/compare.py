@@ -28,6 +28,7 @@ from .bootstrap import (
     sign_p_value,
     summarised,
 )
+from .classification import DIRECTION
 from .metrics import metric_named
 from .saved import SavedReport
 
@@ -150,15 +151,16 @@ def _baseline(reports: Sequence[SavedReport], wanted: str, metrics: Sequence[str
     if wanted == FIRST:
         return 0
     if wanted == BEST:
-        by = _BEST_BY if _BEST_BY in metrics else next(name for name in metrics if name.endswith("MRR"))
+        by = _BEST_BY if _BEST_BY in metrics else next(name for name in metrics if name.endswith(("MRR", "top-1")))
         return int(np.argmax([summarised(report.numbers[by]) for report in reports]))
     raise ConfigError(f"unknown baseline {wanted!r}; choose from {FIRST}, {BEST}, {', '.join(names)}")
 
 
 def is_percent(metric: str) -> bool:
     """Whether a metric of the table ("text_to_image R@1") is printed times 100; rsum is in percent already."""
-    found = metric_named(metric.partition(" ")[2])
-    return found is not None and found.percent
+    direction, _, name = metric.partition(" ")
+    found = metric_named(name)
+    return direction == DIRECTION or (found is not None and found.percent)
 
 
 def lower_is_better(metric: str) -> bool:

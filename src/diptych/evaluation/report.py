@@ -12,6 +12,7 @@ from diptych.core.types import Skipped
 from diptych.core.version import __version__
 
 from .bootstrap import LEVEL
+from .classification import DIRECTION
 from .direction import Direction, Estimate, Spread
 from .evaluate import Evaluation, LanguageScores
 from .metrics import Metric, metric_table
@@ -20,7 +21,7 @@ from .within import WithinEvaluation
 
 FORMAT_VERSION = 1
 BOTH = {"image_to_text": "image → text", "text_to_image": "text → image"}
-ARROWS = {**BOTH, "text_to_text": "text → text", "image_to_image": "image → image"}
+ARROWS = {**BOTH, "text_to_text": "text → text", "image_to_image": "image → image", DIRECTION: "image → class"}
 UNITS = {
     "R@k, P@k, NDCG@k, mAP, MRR": "0 to 1",
     "medR, meanR": "place of the best relevant item, 1 is first",
@@ -104,7 +105,7 @@ class Report:
             "images": evaluation.images,
             "texts": evaluation.texts,
             **{name: _direction_json(side) for name, side in evaluation.directions.items()},
-            "rsum": _estimate_json(evaluation.rsum) if evaluation.rsum else None,
+            "rsum": estimate_json(evaluation.rsum) if evaluation.rsum else None,
             "languages": [_language_json(row) for row in evaluation.languages],
             "left_out": {
                 "records_without_texts": self.records_without_texts,
@@ -138,11 +139,12 @@ def _direction_json(side: Direction) -> dict[str, Any]:
         "gallery": asdict(side.gallery),
         "queries": asdict(side.queries),
         "positives_per_query": asdict(side.positives),
-        "metrics": {name: _estimate_json(estimate) for name, estimate in side.metrics.items()},
+        "metrics": {name: estimate_json(estimate) for name, estimate in side.metrics.items()},
     }
 
 
-def _estimate_json(estimate: Estimate) -> dict[str, float]:
+def estimate_json(estimate: Estimate) -> dict[str, float]:
+    """JSON-ready; what was not measured is left out."""
     record = {"value": estimate.value}
     if estimate.interval is not None:
         record |= {"low": estimate.interval.low, "high": estimate.interval.high}
@@ -159,7 +161,7 @@ def _language_json(row: LanguageScores) -> dict[str, Any]:
         "texts": row.texts,
         "text_tower_made_for_it": row.made_for,
         **{name: _direction_json(side) for name, side in row.scores.directions.items()},
-        "rsum": _estimate_json(row.scores.rsum) if row.scores.rsum else None,
+        "rsum": estimate_json(row.scores.rsum) if row.scores.rsum else None,
         "recall_at_10_percent_of_english": dict(row.percent_of_reference),
     }
 
@@ -199,11 +201,11 @@ def _scores_table(evaluation: Evaluation | WithinEvaluation) -> str:
     sides = evaluation.directions.items()
     metrics = _metrics_of(evaluation)
     rows = [
-        [_label(metric), *(_printed(side.metrics[metric.name], metric.percent) for _, side in sides)]
+        [_label(metric), *(printed(side.metrics[metric.name], metric.percent) for _, side in sides)]
         for metric in metrics
     ]
     if evaluation.rsum is not None:
-        rows.append(["rsum (both)", _printed(evaluation.rsum, percent=False), ""])
+        rows.append(["rsum (both)", printed(evaluation.rsum, percent=False), ""])
     return table(["", *(ARROWS[name] for name, _ in sides)], rows)
 
 
@@ -282,7 +284,8 @@ def _label(metric: Metric) -> str:
     return f"{metric.name}{' %' if metric.percent else ''}{better}"
 
 
-def _printed(estimate: Estimate, percent: bool) -> str:
+def printed(estimate: Estimate, percent: bool) -> str:
+    """Such as "71.2 ± 0.4 [68.0, 74.1]", times 100 with `percent`."""
     scale = 100 if percent else 1
     text = f"{scale * estimate.value:.1f}"
     if estimate.deviation is not None:

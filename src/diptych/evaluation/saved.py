@@ -18,6 +18,7 @@ from diptych.core.errors import DataError
 from diptych.core.shapes import Int64
 
 from .bootstrap import Number
+from .classification import DIRECTION, accuracy_numbers
 from .direction import Direction, DrawRanking, numbers_of, recall_sum
 from .metrics import CUTS
 from .ranks import Ranks
@@ -55,6 +56,14 @@ def ranks_json(directions: Mapping[str, Direction], units: int) -> dict[str, Any
     }
 
 
+def class_ranks_json(
+    ranks: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], classes: int
+) -> dict[str, Any]:
+    """The same of a classification: where each image's own class landed, and which it is."""
+    written = {"unit": _written(units), "class": _written(labels), "ranks": _written(ranks)}
+    return {"units": int(units.max()) + 1, DIRECTION: {"classes": classes, **written}}
+
+
 def read_report(path: Path, name: str = "") -> SavedReport:
     """A report with its ranks. Raises DataError when the file is not one, or has no ranks."""
     try:
@@ -83,6 +92,9 @@ def parse_report(record: Any, name: str, where: str) -> SavedReport:
 def _parsed(record: Mapping[str, Any], name: str) -> SavedReport:
     ranks = dict(record["ranks"])
     units = int(ranks.pop("units"))
+    task = {key: record.get(key) for key in _TASK}
+    if DIRECTION in ranks:
+        return SavedReport(name, task, _class_numbers(ranks[DIRECTION]), units)
     numbers: dict[str, Number] = {}
     by_direction = {}
     for direction, draws in ranks.items():
@@ -91,7 +103,15 @@ def _parsed(record: Mapping[str, Any], name: str) -> SavedReport:
         numbers |= {f"{direction} {metric}": number for metric, number in by_direction[direction].items()}
     if len(by_direction) > 1 and (rsum := recall_sum(tuple(by_direction.values()))) is not None:
         numbers["rsum"] = rsum
-    return SavedReport(name, {key: record.get(key) for key in _TASK}, numbers, units)
+    return SavedReport(name, task, numbers, units)
+
+
+def _class_numbers(found: Mapping[str, Any]) -> dict[str, Number]:
+    units, classes, ranks = (_read(found[key]) for key in ("unit", "class", "ranks"))
+    if not len(units) == len(classes) == len(ranks):
+        raise ValueError(f"{len(units)} images with {len(ranks)} ranks do not fit together")
+    numbers = accuracy_numbers([ranks], classes, units, int(found["classes"]))
+    return {f"{DIRECTION} {metric}": number for metric, number in numbers.items()}
 
 
 def _ranking(draw: Mapping[str, Any]) -> DrawRanking:

@@ -42,9 +42,14 @@ class LabelledImages:
     content: str
 
 
-def labels_of_classes(pairs: Sequence[Pair]) -> tuple[Label, ...]:
-    """A label for each class of some records, in order of the names; "golden_retriever" is called golden retriever."""
-    groups = sorted({pair.group for pair in pairs if pair.group})
+def labels_of_classes(source: Source) -> tuple[Label, ...]:
+    """A label for each class of a source, in order of the names; "golden_retriever" is called golden retriever.
+
+    Raises DataError where there is none.
+    """
+    groups = sorted({pair.group for pair in source if pair.group})
+    if not groups:
+        raise _no_classes(source)
     return tuple(Label(group, (group.replace("_", " ").strip() or group,)) for group in groups)
 
 
@@ -66,10 +71,7 @@ def with_labels(source: Source, pairs: Sequence[Pair], labels: Sequence[Label]) 
         else:
             found.append((pair, number))
     if not found and not others:
-        raise DataError(
-            f"{source.name} has no classes; expected a folder of images for each class, or a column "
-            "that --group-column names"
-        )
+        raise _no_classes(source)
     if not found:
         raise DataError(
             f"no class of {source.name} is a label: classes {_listed(list(others))}; labels {_listed(list(exact))}"
@@ -100,6 +102,12 @@ def embed_labelled(
         found.image_refs,
         found.skipped,
         fingerprint.combined([found.content, *map(str, numbers.tolist())]),
+    )
+
+
+def _no_classes(source: Source) -> DataError:
+    return DataError(
+        f"{source.name} has no classes; expected a folder of images for each class, or a column named by --group-column"
     )
 
 

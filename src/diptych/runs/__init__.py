@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from .classifying import classify, label_scorer
+    from diptych.inspection.zero_shot_report import ZeroShotReport
+
+    from .classifying import classify, evaluate_zero_shot, label_scorer
     from .config import DataConfig, DualEncoderConfig, SideSettings, TrainConfig
     from .cross_encoder import CrossEncoderConfig
     from .distilled import DistilledConfig, distill
@@ -33,11 +35,13 @@ __all__ = [
     "Run",
     "SideSettings",
     "TrainConfig",
+    "ZeroShotReport",
     "as_encoder",
     "classify",
     "compare",
     "distill",
     "evaluate",
+    "evaluate_zero_shot",
     "forget",
     "generate",
     "label_scorer",

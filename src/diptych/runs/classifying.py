@@ -13,7 +13,9 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
 from diptych.data.labels import Label, LabelInput, labels_of, read_labels
+from diptych.data.readers import SourceOptions
 from diptych.data.templates import DEFAULT, templates_of
+from diptych.inspection.classes import labels_of_classes
 from diptych.inspection.zero_shot import (
     ALONE,
     Classification,
@@ -23,9 +25,13 @@ from diptych.inspection.zero_shot import (
     label_vectors,
     read_calibration,
 )
+from diptych.inspection.zero_shot_report import ZeroShotReport, measure_zero_shot
 from diptych.models import DualEncoder
 
-from .measuring import as_encoder
+from .measuring import as_encoder, open_untrained
+from .reading import ANY_SOURCE, AnySource
+
+FITTED = "calibrated_here"  # kind of a note
 
 
 def classify(
@@ -75,9 +81,61 @@ def classify(
     return Classification(found, scorer.names, scorer.scored_by, scorer.model.name, tuple(skipped), notes)
 
 
+def evaluate_zero_shot(
+    model: DualEncoder | str | Path,
+    source: AnySource,
+    labels: LabelInput | str | Path | None = None,
+    *,
+    templates: str | Path | Sequence[str] = DEFAULT,
+    calibration: LabelCalibration | str | Path | None = None,
+    split: str | None = None,
+    options: SourceOptions = ANY_SOURCE,
+    resamples: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> ZeroShotReport:
+    """Measure classification by words on images whose classes are known.
+
+        report = diptych.evaluate_zero_shot("base", "classes/")  # a folder for each class
+        report.metrics["top-1"].value, report.per_class, print(report)
+
+    Args:
+        model: a model, its name, folder or address.
+        source: records with a class (`Pair.group`).
+        labels: as of `classify`, called like the classes; by default the classes themselves.
+        templates: as of `classify`.
+        calibration: as of `classify`.
+        split: of the source. Without one, the records that the model's training held out, where it names them.
+        options: how to read a source that is a path.
+        resamples: of the bootstrap behind the intervals; 0 for none.
+        seed: of the bootstrap.
+        device: where a model that is given by name or folder runs.
+        progress: told about prompts and images.
+
+    Raises DataError for a source without classes, or with images of one alone.
+    """
+    encoder = as_encoder(model, device)
+    opened = open_untrained([encoder], source, split=split, options=options, progress=progress)
+    kept = _calibration(calibration, encoder)
+    if kept is not None and kept.source == opened.name:
+        opened.notes.add(FITTED, "calibration fitted on a source of this name, so its error here may be too small")
+    scorer = label_scorer(
+        encoder,
+        labels_of_classes(opened) if labels is None else labels,
+        templates,
+        calibration=kept,
+        encoding=options.encoding,
+        notes=opened.notes,
+        progress=progress,
+    )
+    sentences = templates_of(templates, options.encoding)
+    return measure_zero_shot(scorer, opened, sentences, resamples=resamples, seed=seed, progress=progress)
+
+
 def label_scorer(
     model: DualEncoder | str | Path,
-    labels: LabelInput | str | Path,
+    labels: LabelInput | Sequence[Label] | str | Path,
     templates: str | Path | Sequence[str] = DEFAULT,
     *,
     calibration: LabelCalibration | str | Path | None = None,
@@ -89,16 +147,24 @@ def label_scorer(
     """A model with labels as vectors; what was cut, joined or cannot be told apart is noted."""
     encoder, sentences = as_encoder(model, device), templates_of(templates, encoding)
     chosen = as_labels(labels, notes, encoding)
-    if isinstance(calibration, str | Path):
-        calibration = read_calibration(Path(calibration).expanduser(), encoder)
+    kept = _calibration(calibration, encoder)
     vectors = label_vectors(encoder, chosen, sentences, notes=notes, progress=progress)
-    scorer = LabelScorer(encoder, chosen, vectors, None if calibration is None else calibration.fitted)
+    scorer = LabelScorer(encoder, chosen, vectors, None if kept is None else kept.fitted)
     if len(chosen) == 1 and scorer.scored_by == "cosine":
         notes.add(ALONE, "label alone, of which a share among labels would always be 1: scores are cosines")
     return scorer
 
 
-def as_labels(labels: LabelInput | str | Path, notes: Notes, encoding: str | None = None) -> tuple[Label, ...]:
+def _calibration(calibration: LabelCalibration | str | Path | None, encoder: DualEncoder) -> LabelCalibration | None:
+    """A calibration as it is, or the one in a file. Raises as `read_calibration`."""
+    if isinstance(calibration, str | Path):
+        return read_calibration(Path(calibration).expanduser(), encoder)
+    return calibration
+
+
+def as_labels(
+    labels: LabelInput | Sequence[Label] | str | Path, notes: Notes, encoding: str | None = None
+) -> tuple[Label, ...]:
     """Labels from a file, words with commas between them, a list, or a mapping."""
     if not isinstance(labels, PATH):
         return labels_of(labels, notes)
