@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import Preprocess
 from diptych.data import views
-from diptych.data.images import prepare
+from diptych.data.images import as_image, prepare
 
 TOWER = Preprocess(size=16)
 
@@ -21,6 +21,16 @@ def test_full_is_what_search_shows_and_flip_its_mirror() -> None:
     pixels = picture(40, 30)
     assert np.array_equal(views.show_view(pixels, "full", TOWER), prepare(pixels, TOWER))
     assert np.array_equal(views.show_view(pixels, "flip", TOWER), prepare(pixels, TOWER)[:, ::-1])
+
+
+def test_packed_patches_are_mirrored_before_they_are_packed() -> None:
+    pixels, tower = picture(40, 30), Preprocess(16, "patches", patch=4)
+    full, flip = (as_image(views.show_view(pixels, view, tower), tower) for view in ("full", "flip"))
+    assert full.shape == (16, 12, 3)
+    assert np.array_equal(flip, full[:, ::-1])
+    crops = [views.show_view(pixels, f"crop-{k}", tower) for k in range(8)]
+    assert {crop.shape for crop in crops} == {tower.shape}
+    assert all(min(as_image(crop, tower).shape[:2]) >= 4 for crop in crops)
 
 
 def test_a_crop_is_a_function_of_the_picture_and_its_number() -> None:

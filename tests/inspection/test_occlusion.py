@@ -7,8 +7,17 @@ import pytest
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
+from diptych.data.images import as_image, prepare
 from diptych.inspection.explanation import draw_explanation, shaded
-from diptych.inspection.occlusion import explain, mean_per_cell, paint_over, text_without, windows, words_and_gaps
+from diptych.inspection.occlusion import (
+    explain,
+    explain_prepared,
+    mean_per_cell,
+    paint_over,
+    text_without,
+    windows,
+    words_and_gaps,
+)
 
 
 class CornerEncoder:
@@ -34,6 +43,41 @@ def image():
     pixels = np.full((64, 64, 3), 255, dtype=np.uint8)
     pixels[:32, :32] = (255, 0, 0)
     return pixels
+
+
+class PatchEncoder(CornerEncoder):
+    """The same eyes below packed patches."""
+
+    preprocess = Preprocess(64, "patches", patch=8)
+
+    def encode_pixels(self, pixels):
+        shown = [as_image(each, self.preprocess) for each in pixels]
+        assert {image.shape for image in shown} == {(32, 128, 3)}
+        corner = np.stack([image[:16, :64] for image in shown]).astype(np.float32)
+        red = (corner[..., 0] - corner[..., 1]).mean(axis=(1, 2)) / 255
+        return normalise(np.stack([red, np.full(len(pixels), 0.5)], axis=1))
+
+
+def test_regions_of_packed_patches_lie_on_the_image(image):
+    wide = np.ascontiguousarray(image.repeat(2, axis=1)[::2, ::1])  # 32 x 128, the left upper quarter is red
+    found = explain(PatchEncoder(), wide, "a red corner", grid=4, window=1)
+    assert found.pixels.shape == (32, 128, 3)
+    assert (found.regions[:2, :2] > 0.001).all()
+    assert np.abs(found.regions[2:]).max() < 1e-6
+    assert np.abs(found.regions[:, 2:]).max() < 1e-6
+    assert shaded(found.pixels, found.regions, 100).size == (100, 25)
+    assert draw_explanation(found)[:4] == b"\x89PNG"
+
+
+def test_an_image_that_was_prepared_is_not_prepared_again(image):
+    class Margin(CornerEncoder):
+        preprocess = Preprocess(64, "shortest", resize=80)
+
+    photo = np.ascontiguousarray(image.repeat(2, axis=0).repeat(2, axis=1))
+    whole = explain(Margin(), photo, "red", grid=4, window=1)
+    again = explain_prepared(Margin(), prepare(photo, Margin.preprocess), "red", grid=4, window=1)
+    assert np.array_equal(whole.pixels, again.pixels)
+    assert whole.score == again.score
 
 
 def test_the_region_and_the_word_that_match_are_found(image):

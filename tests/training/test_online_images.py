@@ -22,7 +22,7 @@ if find_spec("torchvision") is None:
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
 from diptych.core.protocols import Preprocess  # noqa: E402
 from diptych.core.types import FileImage  # noqa: E402
-from diptych.data.images import prepared  # noqa: E402
+from diptych.data.images import as_image, prepared  # noqa: E402
 from diptych.data.online import OnlineImages  # noqa: E402
 from diptych.encoders.image.pixel_tower import PixelTower  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
@@ -225,3 +225,33 @@ def test_the_log_says_how_fast_images_come(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OnlineImages(**options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        (OnlineImages(), (32, 64)),
+        (OnlineImages(flip=1.0, rotation=5.0), (32, 64)),
+        (OnlineImages(random_crop=(0.3, 1.0)), (48, 48)),
+        (OnlineImages(resize=("reflect",)), (48, 48)),
+    ],
+)
+def test_packed_patches_are_augmented_before_they_are_packed(
+    tmp_path: Path, settings: OnlineImages, shape: tuple[int, int]
+) -> None:
+    preprocess = Preprocess(48, "patches", patch=16)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    found = AugmentedImages([FileImage(tmp_path / "wide.png")], preprocess, settings, 0)[0, 0, 0]
+    assert isinstance(found, torch.Tensor)
+    assert tuple(found.shape) == preprocess.shape
+    assert as_image(found.numpy(), preprocess).shape[:2] == shape
+    if settings == OnlineImages():
+        assert np.array_equal(found.numpy(), prepared(tmp_path / "wide.png", preprocess))
+
+
+def test_a_margin_grows_with_the_square_that_crops_are_drawn_from(refs: list[FileImage]) -> None:
+    preprocess = Preprocess(16, "shortest", resize=20)
+    images = AugmentedImages(refs, preprocess, OnlineImages(random_crop=(0.25, 1.0)), 0)
+    assert (images._square.size, images._square.resize) == (32, 40)
+    assert tuple(images[0, 0, 0].shape) == (16, 16, 3)

@@ -49,19 +49,23 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     return png(canvas)
 
 
-def shaded(pixels: UInt8[np.ndarray, "hh ww 3"], regions: Float32[np.ndarray, "g g"], side: int) -> PIL.Image.Image:
+def shaded(pixels: UInt8[np.ndarray, "h w 3"], regions: Float32[np.ndarray, "g g"], side: int) -> PIL.Image.Image:
     """The image, greyed, with the regions over it: the strongest is nearly opaque, zero is clear."""
-    grey = np.asarray(_image(pixels, side).convert("L").convert("RGB"), dtype=np.float32) * 0.75 + 60
+    image = _image(pixels, side)
+    grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32) * 0.75 + 60
     scale = float(np.abs(regions).max()) or 1.0
     heat = PIL.Image.fromarray(np.asarray(regions / scale, dtype=np.float32))
-    smooth = np.asarray(heat.resize((side, side), PIL.Image.Resampling.BICUBIC)).clip(-1, 1)
+    smooth = np.asarray(heat.resize(image.size, PIL.Image.Resampling.BICUBIC)).clip(-1, 1)
     colour = np.where(smooth[..., None] > 0, np.array(_FOR, dtype=np.float32), np.array(_AGAINST, dtype=np.float32))
     opacity = _STRONGEST * np.abs(smooth[..., None])
     return PIL.Image.fromarray((grey.clip(0, 255) * (1 - opacity) + colour * opacity).astype(np.uint8))
 
 
-def _image(pixels: UInt8[np.ndarray, "hh ww 3"], side: int) -> PIL.Image.Image:
-    return PIL.Image.fromarray(pixels).resize((side, side), PIL.Image.Resampling.BICUBIC)
+def _image(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> PIL.Image.Image:
+    """The image with its longer side at `side` pixels."""
+    height, width = pixels.shape[:2]
+    size = (max(1, round(side * width / max(height, width))), max(1, round(side * height / max(height, width))))
+    return PIL.Image.fromarray(pixels).resize(size, PIL.Image.Resampling.BICUBIC)
 
 
 def _strongest_words(explanation: Explanation) -> list[int]:

@@ -20,7 +20,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, UInt8
 from diptych.core.text import is_blank
-from diptych.data.images import ImageInput, prepared
+from diptych.data.images import ImageInput, as_image, as_prepared, prepared
 from diptych.library.encoder import Encoder
 from diptych.models import load
 
@@ -84,13 +84,27 @@ def explain(
     cell in turn at each place in the window; a cell's drop is the mean over the windows that cover it.
     Costs (grid + window - 1)^2 images. Raises DataError for an unreadable image or an empty text.
     """
+    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
+    pixels = prepared(image, encoder.preprocess)
+    return explain_prepared(encoder, pixels, text, grid=grid, window=window, progress=progress)
+
+
+def explain_prepared(
+    encoder: Encoder,
+    pixels: UInt8[np.ndarray, "hh ww 3"],
+    text: str,
+    *,
+    grid: int = 8,
+    window: int = 2,
+    progress: Progress = SILENT,
+) -> Explanation:
+    """As `explain`, of an image that was prepared as the encoder wants it: it is not prepared a second time."""
     if not (2 <= grid <= 32 and 1 <= window <= grid):
         raise ConfigError(f"the grid must have 2 to 32 cells a side and the window fit in it, found {grid}, {window}")
-    encoder = load(encoder) if isinstance(encoder, str | Path) else encoder
     words, gaps, together = words_and_gaps(text)
-    pixels = prepared(image, encoder.preprocess)
     boxes = windows(grid, window)
-    masked = [paint_over(pixels, box, grid) for box in boxes]
+    shown = as_image(pixels, encoder.preprocess)
+    masked = [as_prepared(paint_over(shown, box, grid), encoder.preprocess) for box in boxes]
     batches = [np.stack([pixels, *masked][start : start + _BATCH]) for start in range(0, 1 + len(masked), _BATCH)]
     images = np.concatenate([encoder.encode_pixels(batch) for batch in progress.track(batches, "regions")])
     spans = [(at, at + 1) for at in range(len(words))]
@@ -103,7 +117,7 @@ def explain(
     by_text = np.stack([mean_per_cell(drops[:, column], boxes, grid) for column in range(1 + len(words))])
     word_drops = scores[0, 0] - scores[0, 1:]
     return Explanation(
-        pixels,
+        shown,
         float(scores[0, 0]),
         by_text[0],
         words,
@@ -155,10 +169,11 @@ def windows(grid: int, window: int) -> list[tuple[int, int, int, int]]:
 
 
 def paint_over(
-    pixels: UInt8[np.ndarray, "hh ww 3"], box: tuple[int, int, int, int], grid: int
-) -> UInt8[np.ndarray, "hh ww 3"]:
+    pixels: UInt8[np.ndarray, "h w 3"], box: tuple[int, int, int, int], grid: int
+) -> UInt8[np.ndarray, "h w 3"]:
     """The image with a window in its mean colour."""
-    top, left, bottom, right = (round(edge * len(pixels) / grid) for edge in box)
+    height, width = pixels.shape[:2]
+    top, left, bottom, right = (round(edge * side / grid) for edge, side in zip(box, (height, width) * 2, strict=True))
     painted = pixels.copy()
     painted[top:bottom, left:right] = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
     return painted

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Int64, UInt8
 from diptych.data import views
-from diptych.data.images import decode
+from diptych.data.images import as_image, decode
 from diptych.evaluation.nearest import k_nearest
 from diptych.evaluation.positives import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
@@ -126,7 +126,7 @@ def draw_measured(
             pixels = decode(measured.images[item], at_least=2 * _TILE)
         except DataError as error:
             return f"cannot be read: {error.reason}"
-        return views.show_view(pixels, view, preprocess) if view else pixels
+        return as_image(views.show_view(pixels, view, preprocess), preprocess) if view else pixels
 
     sections = []
     for name, side in measured.sides.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32, UInt8
+from diptych.encoders.inputs import grey_pixels
 from diptych.library import Encoder
 
 from .batching import Batcher
@@ -56,7 +57,7 @@ class Embedder:
 
     async def warm(self) -> None:
         """Load both towers, by using them, and take what memory a full batch needs: now, not under load."""
-        blank = np.zeros(self.model.preprocess.shape, dtype=np.uint8)
+        blank = grey_pixels(self.model.preprocess)[0]
         _, embedded = await asyncio.gather(self.check(), self._pixels.submit_all([blank] * self._most))
         _raised(embedded)
 

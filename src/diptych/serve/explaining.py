@@ -91,10 +91,10 @@ def _by_occlusion(
 ) -> tuple[Why, bytes]:
     """By leaving out regions and words (`diptych explain`): exact for any dual encoder."""
     from diptych.inspection.explanation import draw_explanation
-    from diptych.inspection.occlusion import explain
+    from diptych.inspection.occlusion import explain_prepared
 
     model = served.embedder.name
-    found = explain(served.embedder.model, image.pixels, text, grid=_GRID, window=_WINDOW)
+    found = explain_prepared(served.embedder.model, image.pixels, text, grid=_GRID, window=_WINDOW)
     regions = found.word_regions if len(found.words) > 1 else found.regions[None]
     words = zip(found.words, found.word_drops, regions, strict=True)
     why = _why(OCCLUSION, model, "cosine", text, found.score, words, image)

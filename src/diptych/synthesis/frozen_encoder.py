@@ -34,8 +34,6 @@ class FrozenImageEncoder(FrozenNetwork):
     """
 
     def __init__(self, encoder: DualEncoder, size: int = 0) -> None:
-        preprocess = encoder.preprocess
-        super().__init__(size or preprocess.size, preprocess)
         side = encoder.config.image
         source = side.source or side.tower
         if source not in _VARIANTS or side.network is not None:
@@ -44,6 +42,7 @@ class FrozenImageEncoder(FrozenNetwork):
                 f"{' with a trained network' if side.network else ''}; choose one with {' or '.join(_VARIANTS)} "
                 "and a head, such as base"
             )
+        super().__init__(size or encoder.preprocess.size, encoder.preprocess)
         self.net = _network(_VARIANTS[source].number)
         self.head: nn.Module = build_saved(
             "head", side.head, encoder.folder, features=side.features, dim=encoder.config.dim

@@ -26,7 +26,7 @@ from diptych.core.errors import DataError, DiptychError
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress
 from diptych.core.shapes import Int, UInt8
 from diptych.core.types import ImageRef, Skipped
-from diptych.data.images import decode_for, prepare, resized
+from diptych.data.images import as_image, as_prepared, decode_for, prepare, resized
 from diptych.data.online import OnlineImages
 from diptych.encoders.compat import import_torchvision
 from diptych.training.batch_order import IMAGES, TEXTS, BatchRows
@@ -41,7 +41,9 @@ class LoadingError(DiptychError):
 
 
 class AugmentedImages(Dataset[Tensor | Skipped]):
-    """`images[epoch, image, view]` is the augmented image as (size, size, 3) bytes, or why it cannot be read.
+    """`images[epoch, image, view]` is the augmented image as bytes of `preprocess.shape`, or why it cannot be read.
+
+    A tower of packed patches gets the image in its proportions, or as a square where it was padded or a crop was drawn.
 
     Args:
         refs: the images.
@@ -55,9 +57,9 @@ class AugmentedImages(Dataset[Tensor | Skipped]):
         self._settings = settings
         self._seed = seed
         smallest = settings.random_crop[0] if settings.random_crop else 1.0
-        self._size = preprocess.size
+        self._preprocess = preprocess
         # The square is so large that the smallest crop of it has about the tower's size.
-        self._square = replace(preprocess, size=math.ceil(preprocess.size / math.sqrt(smallest)))
+        self._square = _enlarged(preprocess, 1 / math.sqrt(smallest))
 
     def __getitem__(self, key: Key) -> Tensor | Skipped:
         ref = self._refs[key[1]]
@@ -69,13 +71,13 @@ class AugmentedImages(Dataset[Tensor | Skipped]):
         square = torch.from_numpy(self._to_square(pixels, draw)).permute(2, 0, 1)
         with torch.random.fork_rng(devices=[]):  # the transforms draw from PyTorch's generator of the CPU
             torch.default_generator.manual_seed(int(draw.integers(1 << 62)))
-            augmented: Tensor = self._transform(square)
-        return augmented.permute(1, 2, 0).contiguous()
+            augmented = self._transform(square).permute(1, 2, 0).contiguous().numpy()
+        return torch.from_numpy(as_prepared(augmented, self._preprocess))
 
-    def _to_square(self, pixels: UInt8[np.ndarray, "h w 3"], draw: np.random.Generator) -> UInt8[np.ndarray, "s s 3"]:
+    def _to_square(self, pixels: UInt8[np.ndarray, "h w 3"], draw: np.random.Generator) -> UInt8[np.ndarray, "hh ww 3"]:
         way = self._settings.resize[draw.integers(len(self._settings.resize))]
         if way == "plain":
-            return np.array(prepare(pixels, self._square))
+            return np.array(as_image(prepare(pixels, self._square), self._square))
         size, (height, width) = self._square.size, pixels.shape[:2]
         scale = size / max(height, width)
         height, width = max(1, round(height * scale)), max(1, round(width * scale))
@@ -87,7 +89,7 @@ class AugmentedImages(Dataset[Tensor | Skipped]):
     @functools.cached_property
     def _transform(self) -> Any:
         v2 = _transforms()
-        wanted, size = self._settings, [self._size, self._size]
+        wanted, size = self._settings, [self._preprocess.size, self._preprocess.size]
         cubic = v2.InterpolationMode.BICUBIC
         steps = [
             wanted.rotation and v2.RandomRotation(wanted.rotation, v2.InterpolationMode.BILINEAR),
@@ -97,6 +99,13 @@ class AugmentedImages(Dataset[Tensor | Skipped]):
             wanted.colour and v2.ColorJitter(*wanted.colour),
         ]
         return v2.Compose([step for step in steps if step] or [v2.Identity()])
+
+
+def _enlarged(preprocess: Preprocess, scale: float) -> Preprocess:
+    """The same way of preparing images, to larger ones."""
+    step = preprocess.patch or 1
+    size = step * math.ceil(preprocess.size * scale / step)
+    return replace(preprocess, size=size, resize=math.ceil(preprocess.resize * scale))
 
 
 @dataclass(frozen=True)
@@ -266,6 +275,6 @@ class _Chunks:
 
 
 def _stack(images: list[Tensor | Skipped]) -> Tensor | Skipped:
-    """One tensor (n, size, size, 3), or the first image that cannot be read."""
+    """One tensor (n, h, w, 3), or the first image that cannot be read."""
     bad = next((image for image in images if isinstance(image, Skipped)), None)
     return bad or torch.stack([image for image in images if isinstance(image, Tensor)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diptych.core.errors import ConfigError
 from diptych.core.protocols import Preprocess
-from diptych.data.images import decode, hamming, perceptual_hash, prepare, thumbnail
+from diptych.data.images import decode, decode_for, hamming, perceptual_hash, prepare, prepared, thumbnail
 
 
 def photo(width: int = 160, height: int = 120, seed: int = 0) -> np.ndarray:
@@ -138,3 +140,90 @@ def test_hamming_by_hand() -> None:
     assert hamming(0, 0) == 0
     assert hamming(0b1011, 0b0110) == 3
     assert hamming(2**64 - 1, 0) == 64
+
+
+def blocks(height: int, width: int) -> np.ndarray:
+    small = np.random.default_rng(1).integers(0, 256, (-(-height // 3), -(-width // 3), 3), dtype=np.uint8)
+    return np.ascontiguousarray(small.repeat(3, 0).repeat(3, 1)[:height, :width])
+
+
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        Preprocess(224, exact=True),
+        Preprocess(224, "shortest", exact=True),
+        Preprocess(224, "longest", exact=True, width_first=True),
+        Preprocess(224, "crop"),
+    ],
+    ids=lambda preprocess: preprocess.mode,
+)
+def test_nothing_is_resized_twice(preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 224 x 224 pixels comes out as it was decoded, and what is prepared stays as it is."""
+    data = io.BytesIO()
+    PIL.Image.fromarray(blocks(224, 224)).save(data, "PNG")
+    once = prepare(blocks(300, 411), preprocess)
+    monkeypatch.setattr(PIL.Image.Image, "resize", None)
+    assert np.array_equal(prepared(data.getvalue(), preprocess), blocks(224, 224))
+    assert prepare(once, preprocess) is once
+
+
+def whole(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(PIL.Image.fromarray(pixels).resize((width, height), PIL.Image.Resampling.BICUBIC))
+
+
+def test_the_shortest_side_with_a_margin_by_hand() -> None:
+    pixels = blocks(30, 47)
+    scaled = whole(pixels, int(40 * 47 / 30), 40)  # 62 pixels wide: 30 to cut at the sides, 8 above and below
+    found = prepare(pixels, Preprocess(32, "shortest", resize=40, exact=True))
+    assert np.array_equal(found, scaled[4:36, 15:47])
+
+
+def test_half_an_odd_margin() -> None:
+    scaled = whole(blocks(30, 33), 35, 32)
+    for rounding, left in (("even", 2), ("down", 1)):  # 3 pixels to cut
+        found = prepare(blocks(30, 33), Preprocess(32, "shortest", rounding=rounding, exact=True))
+        assert np.array_equal(found, scaled[:, left : left + 32])
+
+
+def test_the_longest_side_is_padded_and_cut() -> None:
+    pixels = blocks(20, 50)
+    found = prepare(pixels, Preprocess(32, "longest", fill=(1, 2, 3), exact=True))
+    assert np.array_equal(found[9:22], whole(pixels, 32, 13))  # 20 * 32 / 50 = 12.8 rows, 9 above and 10 below
+    assert (found[:9] == (1, 2, 3)).all()
+    assert (found[22:] == (1, 2, 3)).all()
+    margin = prepare(pixels, Preprocess(32, "longest", resize=40, fill=(1, 2, 3), exact=True))
+    assert np.array_equal(margin[8:24], whole(pixels, 40, 16)[:, 4:36])
+    assert (margin[24:] == (1, 2, 3)).all()
+
+
+def test_the_width_is_resized_first_where_that_is_asked() -> None:
+    pixels = blocks(90, 30)
+    found = prepare(pixels, Preprocess(32, width_first=True, exact=True))
+    assert np.array_equal(found, whole(whole(pixels, 32, 90), 32, 32))
+    part = Preprocess(20, "crop", width_first=True, exact=True)
+    narrow = PIL.Image.fromarray(whole(pixels, 20, 90))
+    expected = np.asarray(narrow.resize((20, 20), PIL.Image.Resampling.BICUBIC, (0, 30, 20, 60)))
+    assert np.array_equal(prepare(pixels, part), expected)
+
+
+def test_a_large_jpeg_is_decoded_whole_where_it_must_be_exact() -> None:
+    data = io.BytesIO()
+    PIL.Image.fromarray(photo(2000, 1600)).save(data, "JPEG", quality=95)
+    exact = Preprocess(64, exact=True)
+    assert np.array_equal(prepared(data.getvalue(), exact), prepare(decode(data.getvalue()), exact))
+    assert decode_for(data.getvalue(), exact).shape == (1600, 2000, 3)
+    assert decode_for(data.getvalue(), Preprocess(64)).shape == (400, 500, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rounding": "up"}, "unknown rounding 'up'; choose from down, even"),
+        ({"interpolation": "cubic"}, "unknown interpolation 'cubic'; choose from bicubic, bilinear, box"),
+        ({"mode": "shortest", "resize": 200}, "a square of 224 cannot be cut from images resized to 200 pixels"),
+        ({"mode": "crop", "resize": 256}, "preprocess resize goes with squash, shortest, longest, not with crop"),
+    ],
+)
+def test_preprocessing_that_cannot_be(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Preprocess(**fields)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from diptych.core.errors import ModelError
@@ -21,7 +22,9 @@ import timm  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from diptych.encoders.image.timm import TimmImageTower  # noqa: E402
+from diptych.data.images import prepare  # noqa: E402
+from diptych.encoders.image.timm import TimmImageTower, preprocess_of  # noqa: E402
+from diptych.encoders.inputs import normalise_pixels  # noqa: E402
 
 TINY: dict[str, Any] = {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "stem_width": 8}
 CONFIG: dict[str, Any] = {
@@ -172,3 +175,34 @@ def test_absent_things_are_named(saved: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=message):
             TimmImageTower(name, **options)
     assert TimmImageTower(unweighted, pretrained=False).dim == 16
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"},
+        {"crop_pct": 0.9, "crop_mode": "center", "interpolation": "bilinear"},
+        {"crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bicubic"},
+        {"crop_pct": 1.0, "crop_mode": "border", "interpolation": "bicubic"},
+        {"crop_pct": 0.8, "crop_mode": "border", "interpolation": "lanczos"},
+    ],
+    ids=lambda config: f"{config['crop_mode']}-{config['crop_pct']}",
+)
+def test_images_are_prepared_as_timm_does_it(config: dict[str, Any]) -> None:
+    model = timm.create_model("resnet18", pretrained_cfg_overlay={**CONFIG, **config}, **TINY).eval()
+    preprocess = preprocess_of(timm, model)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    draw = np.random.default_rng(0)
+    for height, width in ((64, 64), (64, 97), (97, 64), (200, 71), (71, 200), (33, 20), (90, 91), (1, 50), (150, 3)):
+        rows = draw.integers(0, 256, (-(-height // 3), -(-width // 3), 3), dtype=np.uint8)
+        image = np.ascontiguousarray(rows.repeat(3, 0).repeat(3, 1)[:height, :width])
+        theirs = transform(PIL.Image.fromarray(image)).numpy()
+        ours = normalise_pixels(prepare(image, preprocess)[None], preprocess)[0]
+        levels = np.abs(ours - theirs) * np.asarray(preprocess.std)[:, None, None]
+        assert levels.max() < 0.01, (height, width)
+
+
+def test_a_filter_that_pillow_does_not_have() -> None:
+    model = timm.create_model("resnet18", pretrained_cfg_overlay={**CONFIG, "interpolation": "random"}, **TINY)
+    with pytest.raises(ModelError, match="cannot be prepared as timm does it: unknown interpolation 'random'"):
+        preprocess_of(timm, model)

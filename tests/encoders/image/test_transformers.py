@@ -1,6 +1,7 @@
 """transformers image towers from tiny models made and saved here."""
 
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ if find_spec("torch") is None or find_spec("transformers") is None:
 
 import torch
 
+from diptych.encoders.image.processors import preprocess_of
 from diptych.encoders.image.transformers import TransformersImageTower
 from diptych.encoders.pretrained import import_transformers
 
@@ -93,6 +95,43 @@ def test_a_processor_that_only_rescales(vit: tuple[Path, Any], tmp_path: Path) -
     prepared = TransformersImageTower(folder).preprocess
     assert prepared.mean == (0.0, 0.0, 0.0)
     assert prepared.std == pytest.approx((255.0, 255.0, 255.0))
+
+
+@pytest.mark.parametrize(
+    ("processor", "message"),
+    [
+        ({"do_resize": False}, "by ViTImageProcessor, which does not resize them"),
+        ({"size": {"shortest_edge": 32}}, r"keeps proportions \({'shortest_edge': 32}\) and cuts nothing out"),
+        ({"size": {"height": 32, "width": 48}}, r"not square: {'height': 32, 'width': 48}; expected one side"),
+        ({"size": {"shortest_edge": 32, "longest_edge": 64}}, "expected height and width, or the shortest edge"),
+        ({"do_pad": True, "pad_size": {"height": 40, "width": 40}}, "pads them after normalising"),
+        (
+            {"size": {"height": 24, "width": 24}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
+            "a square of 32 cannot be cut from images resized to 24 pixels",
+        ),
+        ({"image_processor_type": "PoolFormerImageProcessor", "size": {"shortest_edge": 32}, "crop_pct": 0.5,
+          "do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
+         "by PoolFormerImageProcessor, which does more than its settings say"),
+        ({"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 20}, "at most 20 patches"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_prepared_alike_is_refused(
+    vit: tuple[Path, Any], tmp_path: Path, processor: dict[str, Any], message: str
+) -> None:
+    shutil.copytree(vit[0], tmp_path / "model")
+    said = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, **processor}
+    (tmp_path / "model" / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(ModelError, match=message):
+        TransformersImageTower(tmp_path / "model")
+
+
+@pytest.mark.parametrize(("size", "expected"), [(96, ("shortest", 128)), (384, ("squash", 0))])
+def test_convnext_cuts_small_images_and_squashes_large_ones(tmp_path: Path, size: int, expected: Any) -> None:
+    said = {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": size}, "crop_pct": 0.75}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    found = preprocess_of(tmp_path)
+    assert (found.mode, found.resize) == expected
+    assert found.exact
 
 
 def test_clip_gives_its_projected_features(clip: tuple[Path, Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
+import json
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,3 +124,67 @@ def test_modes_of_open_clip(tmp_path: Path, mode: dict[str, Any]) -> None:
     require_alike(
         load(f"open_clip:{folder}"), theirs, lambda inputs: module.eval().encode_image(inputs["pixel_values"])
     )
+
+
+# What is changed in the model's own preprocessing, and the family whose check must find it.
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("clip", {"interpolation": "bilinear"}),
+    ("clip", {"interpolation": "nearest"}),
+    ("clip", {"interpolation": "lanczos"}),
+    ("clip", {"mode": "squash"}),
+    ("clip", {"mode": "crop"}),
+    ("clip", {"mode": "longest"}),
+    ("clip", {"resize": 36}),
+    ("clip", {"rounding": "even"}),
+    ("siglip", {"mode": "shortest"}),
+    ("siglip", {"exact": False}),
+    ("siglip2", {"interpolation": "bicubic"}),
+    ("align", {"resize": 0}),
+    ("align", {"mean": (0.0, 0.0, 0.0)}),
+    ("naflex", {"interpolation": "bicubic"}),
+    ("open_clip", {"fill": (1, 1, 1)}),
+    ("open_clip", {"rounding": "down", "mode": "shortest"}),
+]
+
+
+@pytest.mark.parametrize(("family", "wrong"), WRONG, ids=str)
+def test_the_comparison_finds_what_is_wrong(
+    family_folder: Callable[[str], Path], tmp_path: Path, family: str, wrong: dict[str, Any]
+) -> None:
+    if family == "open_clip":
+        import open_clip
+
+        mode = "shortest" if wrong.get("mode") == "shortest" else "longest"
+        folder = make_open_clip(tmp_path / "model", resize_mode=mode)
+        transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")[2]
+        right = load(f"open_clip:{folder}").preprocess
+
+        def theirs(image: PIL.Image.Image) -> dict[str, Any]:
+            return {"pixel_values": transform(image)[None]}
+    else:
+        folder = family_folder(family)
+        processor = import_transformers().AutoImageProcessor.from_pretrained(folder)
+        right = load(f"hf:{folder}").preprocess
+
+        def theirs(image: PIL.Image.Image) -> dict[str, Any]:
+            return dict(processor(images=[image], return_tensors="pt", input_data_format="channels_last"))
+
+    changed = dataclasses.replace(right, **wrong)
+    assert changed != right
+    found = [levels(*image, changed, theirs) for name, image in images().items() if name.startswith(("odd", "shape"))]
+    assert max(found) > 2 * NEAR or wrong.get("fill")  # a fill that is off by one level is seen as one level
+    assert max(found) >= 1
+    assert max(levels(*image, right, theirs) for image in list(images().values())[:20]) <= NEAR
+
+
+def test_images_of_sentence_transformers(family_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    """A CLIP as sentence-transformers loads it sees what `hf:` sees."""
+    sentence_transformers = pytest.importorskip("sentence_transformers", exc_type=ImportError)
+    folder = family_folder("clip")
+    shutil.copytree(folder, tmp_path / "0_CLIPModel")
+    module = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
+    (tmp_path / "modules.json").write_text(json.dumps([module]))
+    shown = [opened(*image).convert("RGB") for image in images().values()]
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path)).encode(shown, convert_to_numpy=True)
+    ours = load(f"hf:{folder}").encode_images([data for data, _ in images().values()])
+    assert centred_cosines(ours, theirs).min() >= ALIKE

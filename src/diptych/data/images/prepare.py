@@ -92,7 +92,10 @@ def _filtered(
         "reducing_gap": None if preprocess.exact else _REDUCING_GAP,
     }
     if preprocess.width_first:
-        pixels = resized(pixels, width, pixels.shape[0], **how)
+        rows, columns = pixels.shape[:2]
+        left, top, right, bottom = box or (0, 0, columns, rows)
+        pixels = resized(pixels, width, rows, (left, 0, right, rows), **how)
+        box = (0, top, width, bottom)
     return resized(pixels, width, height, box, **how)
 
 

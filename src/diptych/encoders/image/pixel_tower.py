@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.errors import ConfigError
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import register
 from diptych.core.shapes import UInt8
@@ -21,6 +22,8 @@ class PixelTower:
     storage = "uint8"
 
     def __init__(self, size: int = 224, mode: str = "squash") -> None:
+        if mode == "patches":
+            raise ConfigError("pixels makes squares, not patches; choose mode squash, crop, shortest or longest")
         self.preprocess = Preprocess(size, mode, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         self.dim = size * size * 3
         self.fingerprint = fingerprint.of_json(["pixels", size, mode])

@@ -64,14 +64,15 @@ def _geometry(processor: Any) -> dict[str, Any]:
     if "ConvNext" in type(processor).__name__:
         return _convnext(int(sides["shortest_edge"]), float(processor.crop_pct))
     cut = _sides(processor.crop_size) if getattr(processor, "do_center_crop", False) else {}
-    size = _one_side(cut or sides)
-    if set(sides) == {"shortest_edge"}:
-        if not cut:
-            raise _UnknownError(f"keeps proportions ({sides}) and cuts nothing out; expected a square")
-        return {"size": size, "mode": "shortest", **_resize(size, sides["shortest_edge"])}
     if set(sides) == {"height", "width"}:
+        size = _one_side(cut or sides)
         return {"size": size, "mode": "squash", **_resize(size, _one_side(sides))}
-    raise _UnknownError(f"resizes them to {sides}; expected height and width, or the shortest edge")
+    if set(sides) != {"shortest_edge"}:
+        raise _UnknownError(f"resizes them to {sides}; expected height and width, or the shortest edge")
+    if not cut:
+        raise _UnknownError(f"keeps proportions ({sides}) and cuts nothing out; expected a square")
+    size = _one_side(cut)
+    return {"size": size, "mode": "shortest", **_resize(size, sides["shortest_edge"])}
 
 
 def _convnext(size: int, share: float) -> dict[str, Any]:

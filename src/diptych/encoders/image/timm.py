@@ -51,7 +51,7 @@ class TimmImageTower(TorchImageTower):
         self._module = freeze(model, self._device)
         self._module.to(memory_format=torch.channels_last)
         self.dim = int(getattr(model, "head_hidden_size", model.num_features))
-        self.preprocess = _preprocess(timm, model)
+        self.preprocess = preprocess_of(timm, model)
 
     def unfrozen(self) -> Any:
         """The network itself, ready to be trained, on the CPU; the tower must not be used any more."""
@@ -138,7 +138,8 @@ def _check_weights(file: Path) -> None:
         raise ModelError(f"{file} is not a known kind of weights; expected .safetensors, .pth, .pt or .bin")
 
 
-def _preprocess(timm: Any, model: Any) -> Preprocess:
+def preprocess_of(timm: Any, model: Any) -> Preprocess:
+    """How a model of timm wants its images. Raises ModelError for what `Preprocess` cannot do."""
     found = timm.data.resolve_model_data_config(model)
     channels, height, width = found["input_size"]
     if channels != 3 or height != width:
