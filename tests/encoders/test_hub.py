@@ -71,7 +71,7 @@ UNCACHED = [
     "image_tower('timm:hf-hub:timm/resnet18.a1_in1k')",
     "image_tower('hf:google/vit-base-patch16-224')",
     "text_tower('hf:intfloat/multilingual-e5-small')",
-    "image_tower('open_clip:ViT-B-32@laion2b_s34b_b79k')",
+    "image_tower('open_clip:ViT-B-32/laion2b_s34b_b79k')",
     "text_tower('open_clip:hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K')",
 ]
 

@@ -98,15 +98,16 @@ def test_a_name_with_a_checkpoint(model: Any, saved: Path, tmp_path: Path, monke
         pickled = tmp_path / "weights.pt"
         torch.save(model.state_dict(), pickled)
         for file in (pickled, saved / "open_clip_model.safetensors"):
-            text = OpenClipTextTower("Tiny-Test", file)
+            text = OpenClipTextTower(f"Tiny-Test/{file}")
             np.testing.assert_allclose(text.embed(["a dog"]), OpenClipTextTower(saved).embed(["a dog"]), atol=1e-5)
-            image = OpenClipImageTower("Tiny-Test", file)
+            image = OpenClipImageTower(f"Tiny-Test/{file}")
             assert image.preprocess.mode == "shortest"  # OpenCLIP's default: shorter side, then the centre
             assert image.preprocess.mean == pytest.approx([255 * v for v in open_clip.OPENAI_DATASET_MEAN])
-        with pytest.raises(ModelError, match="needs a checkpoint"):
+            assert image.address == f"open_clip:Tiny-Test/{file}"
+        with pytest.raises(ModelError, match="names no weights; expected Tiny-Test/TAG or Tiny-Test/FILE"):
             OpenClipImageTower("Tiny-Test")
         with pytest.raises(ModelError, match="neither a file nor a tag"):
-            OpenClipImageTower("Tiny-Test", "laion2b")
+            OpenClipImageTower("Tiny-Test/laion2b")
     finally:
         configuration.unlink()
         open_clip.factory._MODEL_CONFIG_PATHS.remove(configuration)
@@ -115,11 +116,11 @@ def test_a_name_with_a_checkpoint(model: Any, saved: Path, tmp_path: Path, monke
 
 def test_what_is_not_here_or_does_not_fit(model: Any, saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"did you mean .*ViT-B-32"):
-        OpenClipImageTower("ViT-B-33", "openai")
+        OpenClipImageTower("ViT-B-33/openai")
     with pytest.raises(ModelError, match=r"no open_clip_config\.json"):
         OpenClipImageTower(tmp_path)
     with pytest.raises(ModelError, match=r"neither a file nor a tag .*laion2b_s34b_b79k"):
-        OpenClipImageTower("ViT-B-32", "laion3b")
+        OpenClipImageTower("ViT-B-32/laion3b")
     (tmp_path / "open_clip_config.json").write_text((saved / "open_clip_config.json").read_text())
     with pytest.raises(ModelError, match="has no weights"):
         OpenClipImageTower(tmp_path)

@@ -97,8 +97,7 @@ KINDS: Mapping[str, Kind] = {
 class Entry:
     """One registered part. `facts` is what its kind asks for besides the name, such as how a reader detects files.
 
-    The facts `arguments` and `split` say what stands after a colon in the name ("timm:NAME_OR_FOLDER"): the names of
-    the arguments, and the character between them.
+    The fact `arguments` says what stands after a colon in the name ("timm:NAME_OR_FOLDER"): the argument's name.
     """
 
     kind: str
@@ -113,7 +112,7 @@ class Entry:
     def usage(self) -> str:
         """How to write it: `name`, `name:ARGUMENT` or, where it may be left out, `name[:ARGUMENT]`."""
         arguments = self.facts.get("arguments", ())
-        written = f":{self.facts.get('split', '').join(arguments)}" if arguments else ""
+        written = f":{arguments[0]}" if arguments else ""
         return f"{self.name}[{written}]" if self.facts.get("optional") else f"{self.name}{written}"
 
     def load(self) -> Entry:
@@ -313,15 +312,14 @@ def check_options(options: Mapping[str, Any], allowed: Iterable[str], where: str
 
 
 def _arguments(entry: Entry, name: str) -> list[str]:
-    """What stands after the colon, cut at the separator unless it is a folder whose name happens to hold one."""
+    """What stands after the colon."""
     wanted = entry.facts.get("arguments", ())
     rest = name.removeprefix(f"{entry.name}:") if name.startswith(f"{entry.name}:") else ""
     if not wanted or (not rest and entry.facts.get("optional")):
         return []
     if not rest:
         raise ConfigError(f"found {KINDS[entry.kind].title} {name!r}; expected {entry.usage}")
-    split = entry.facts.get("split")
-    return [rest] if not split or Path(rest).is_dir() else rest.split(split, len(wanted) - 1)
+    return [rest]
 
 
 def _table(kind: str) -> dict[str, Entry]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diptych.core.errors import ModelError
 from diptych.core.extras import need
+from diptych.core.registry import nearest
 
 GET = "diptych models get"  # the command that fetches weights
 SAFE_WEIGHTS = (".safetensors",)
@@ -44,10 +45,16 @@ def hub_folder(name: str | Path, revision: str | None = None, *, address: str = 
     if repository.count("/") > 1 or ".." in f"{repository}/{commit}" or not snapshot.is_dir():
         wanted = f"{repository}@{revision}" if revision else repository
         raise ModelError(
-            f"the model {wanted!r} is neither a local folder nor in the Hugging Face cache ({cached.parent}); pass the "
-            f"path of a folder that holds it, or fetch it: {GET} {address or f'hf:{wanted}'}"
+            f"the model {wanted!r} is neither a local folder nor in the Hugging Face cache ({cached.parent})"
+            f"{nearest(repository, _cached_names(cached.parent))}; pass the path of a folder that holds it, or fetch "
+            f"it: {GET} {address or f'hf:{wanted}'}"
         )
     return snapshot
+
+
+def lasting(name: str, folder: Path) -> str:
+    """A name that finds the same weights later: a folder's full path, or ORG/NAME with the commit of its snapshot."""
+    return str(folder.resolve()) if Path(name).expanduser().is_dir() else f"{name.partition('@')[0]}@{folder.name}"
 
 
 def cached_repository(name: str) -> Path:
@@ -56,6 +63,11 @@ def cached_repository(name: str) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+
+
+def _cached_names(cache: Path) -> list[str]:
+    """The repositories of models in the hub's cache, as ORG/NAME."""
+    return [path.name.removeprefix("models--").replace("--", "/", 1) for path in cache.glob("models--*")]
 
 
 def record_file(snapshot: Path) -> Path:

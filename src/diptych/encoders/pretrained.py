@@ -14,6 +14,7 @@ from diptych.core.extras import need
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import hub_folder, offline
 from diptych.encoders.pytorch import choose_device, freeze, shared_model
+from diptych.encoders.weights import check_folder
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,16 @@ class HubModel:
         return pooling
 
 
-def load_hub_model(name: str | Path, device: str) -> HubModel:
+def load_hub_model(name: str | Path, device: str, *, address: str = "") -> HubModel:
     """The model in a folder or the hub's cache; the two towers of a CLIP share one copy.
 
-    Raises ModelError when it is not here, needs code from its folder, or lacks weights.
+    `address` is what `diptych models get` fetches it by; "hf:NAME" when left out, nothing for a folder.
+
+    Raises ModelError when it is not here, needs code from its folder, lacks weights, or is not whole.
     """
-    folder = hub_folder(name)
+    folder = hub_folder(name, address=address)
     where = choose_device(device)
+    check_folder(folder, address or ("" if folder == Path(name).expanduser() else f"hf:{name}"))
 
     def load() -> Any:
         module, missing = pretrained_model("AutoModel", folder, str(folder), optional=_is_pooler)
@@ -80,7 +84,12 @@ def pretrained(kind: str, folder: Path, what: str, **options: Any) -> Any:
             return getattr(transformers, kind).from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **options
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
+    except Exception as error:  # transformers raises whatever it meets while reading
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{what} needs code of its own (auto_map in its configuration), and code from a model's folder is "
+                "never run; choose a model of an architecture that transformers has itself"
+            ) from error
         raise ModelError(f"transformers cannot load {what}: {first_line(error)}") from error
 
 

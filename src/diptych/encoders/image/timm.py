@@ -11,9 +11,10 @@ from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import nearest, register
 from diptych.encoders.compat import import_torchvision
-from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, offline, weights_file
+from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, hub_folder, lasting, offline, weights_file
 from diptych.encoders.inputs import by_channel
 from diptych.encoders.pytorch import TorchImageTower, choose_device, freeze
+from diptych.encoders.weights import check_whole
 
 _HUB = ("hf-hub:", "hf_hub:")
 
@@ -22,10 +23,10 @@ _HUB = ("hf-hub:", "hf_hub:")
 class TimmImageTower(TorchImageTower):
     """Pooled features before the classifier, of a timm model.
 
-    `name_or_folder` is a timm name ("resnet18.a1_in1k"), a hub name ("hf-hub:timm/resnet18.a1_in1k")
-    or a folder with config.json and model.safetensors, as timm's `save_for_hf` writes it. `weights`
-    is a file to take the weights from instead; `pretrained=False` leaves them random. Preprocessing
-    follows the model's own configuration: size, filter, and the margin that is cut off (`crop_pct`, `crop_mode`).
+    `name_or_folder` is a timm name ("resnet18.a1_in1k") or a hub name ("hf-hub:timm/resnet18.a1_in1k"), where
+    "@REVISION" may follow, or a folder with config.json and model.safetensors, as timm's `save_for_hf` writes it.
+    `weights` is a file to take the weights from instead; `pretrained=False` leaves them random. Preprocessing follows
+    the model's own configuration: size, filter, and the margin that is cut off (`crop_pct`, `crop_mode`).
 
     Nothing is downloaded. Raises ModelError for models that are not here or do not
     fit their weights.
@@ -46,7 +47,8 @@ class TimmImageTower(TorchImageTower):
         self._device = choose_device(device)
         self._name = str(name_or_folder)
         with offline():
-            model = _build(timm, name_or_folder, pretrained, weights)
+            model, name = _build(timm, name_or_folder, pretrained, weights)
+        self.address = f"timm:{name}"
         model.reset_classifier(0)
         self._module = freeze(model, self._device)
         self._module.to(memory_format=torch.channels_last)
@@ -70,34 +72,40 @@ class TimmImageTower(TorchImageTower):
         return features
 
 
-def _build(timm: Any, name: str | Path, pretrained: bool, weights: str | Path | None) -> Any:
-    """The model with its classifier, so that its weights are checked to fit exactly."""
+def _build(timm: Any, name: str | Path, pretrained: bool, weights: str | Path | None) -> tuple[Any, str]:
+    """The model with its classifier, so that its weights are checked to fit exactly; and what names it later."""
     if weights is not None:
         _check_weights(Path(weights))
-    folder = _folder(name)
+    folder, lasts = _folder(name)
     if folder is not None:
-        return _from_folder(timm, folder, pretrained, weights)
-    architecture = str(name)
+        return _from_folder(timm, folder, pretrained, weights), lasts
+    architecture, _, revision = str(name).partition("@")
     if not timm.is_model(architecture.split(".")[0]):
         near = nearest(architecture, timm.list_models())
         raise ModelError(f"{architecture!r} is neither a folder nor a model that timm knows{near}")
     if not pretrained:
-        return _create(timm, architecture, pretrained)
-    file = weights if weights is not None else _cached_weights(timm, architecture)
-    return _create(timm, architecture, pretrained, file)
+        return _create(timm, architecture, pretrained), architecture
+    if weights is not None:
+        return _create(timm, architecture, pretrained, weights), architecture
+    file = _cached_weights(timm, architecture, revision)
+    check_whole(file, f"timm:{name}")
+    return _create(timm, architecture, pretrained, file), f"{architecture}@{file.parent.name}"
 
 
-def _folder(name: str | Path) -> Path | None:
+def _folder(name: str | Path) -> tuple[Path | None, str]:
+    """The folder that a name means, and what names it later."""
     text = str(name)
     for prefix in _HUB:
         if text.startswith(prefix):
-            return hub_folder(text.removeprefix(prefix), address=f"timm:{text}")
+            repository = text.removeprefix(prefix)
+            folder = hub_folder(repository, address=f"timm:{text}")
+            return folder, f"{prefix}{lasting(repository, folder)}"
     path = Path(text.removeprefix("local-dir:")).expanduser()
     if path.is_dir():
-        return path
+        return path, str(path.resolve())
     if isinstance(name, Path) or "/" in text or text.startswith(("local-dir:", "~")):
         raise ModelError(f"no model folder at {path}; expected config.json and model.safetensors in it")
-    return None
+    return None, text
 
 
 def _from_folder(timm: Any, folder: Path, pretrained: bool, weights: str | Path | None) -> Any:
@@ -119,11 +127,12 @@ def _create(timm: Any, name: str, pretrained: bool, weights: str | Path | None =
         raise ModelError(f"timm cannot build {name!r}: {reason}") from error
 
 
-def _cached_weights(timm: Any, name: str) -> Path:
+def _cached_weights(timm: Any, name: str, revision: str) -> Path:
     configuration = timm.get_pretrained_cfg(name)
     if configuration is None or not configuration.hf_hub_id:
         raise ModelError(f"the hub has no weights for timm's {name!r}; pass weights=FILE or pretrained=False")
-    folder = hub_folder(configuration.hf_hub_id, address=f"timm:{name}")
+    address = f"timm:{name}@{revision}" if revision else f"timm:{name}"
+    folder = hub_folder(configuration.hf_hub_id, revision or None, address=address)
     names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else []
     file = weights_file(folder, *names, "model.safetensors", "pytorch_model.bin")
     if file is None:

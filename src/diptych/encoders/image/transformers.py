@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.registry import register
+from diptych.encoders.hub import lasting
 from diptych.encoders.image.patches import patch_inputs
 from diptych.encoders.image.processors import preprocess_of
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model
@@ -34,6 +35,7 @@ class TransformersImageTower(TorchImageTower):
         device: str = "auto",
     ) -> None:
         self._model = load_hub_model(name_or_folder, device)
+        self.address = f"hf:{lasting(str(name_or_folder), self._model.folder)}"
         self._module = self._model.module
         self._device = next(self._module.parameters()).device
         self.pooling = _choose_pooling(self._model, pooling)

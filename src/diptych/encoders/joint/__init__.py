@@ -2,12 +2,15 @@
 
 An address names the library and the model: "open_clip:ViT-B-32/laion2b_s34b_b79k",
 "hf:google/siglip2-base-patch16-224", "sentence-transformers:clip-ViT-B-32", or a folder behind the same prefix.
-`joint_model` loads one. A library is one file here with a line `@register.joint_model("prefix", ...)`.
+"@REVISION" behind a name of the hub pins a commit, branch or tag. IMAGE+TEXT binds the texts of one model to the image
+side of another. `joint_model` loads one. A library is one file here with a line `@register.joint_model("prefix", ...)`.
 `diptych.models.load` makes a `DualEncoder` of the result.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +56,10 @@ class JointModel:
             )
 
 
+class BoundWarning(UserWarning):
+    """The address of a text side alone was bound to the image side that its model card names."""
+
+
 def is_joint(address: str) -> bool:
     """Whether an address names the library of a joint model."""
     prefix, colon, _ = address.partition(":")
@@ -60,10 +67,35 @@ def is_joint(address: str) -> bool:
 
 
 def joint_model(address: str, *, device: str = "auto") -> JointModel:
-    """The joint model at an address.
+    """The joint model at an address; IMAGE+TEXT binds a text tower to the image side of a joint model.
 
     Raises ModelError for one that is not here, is not whole, needs code from its folder, or has one side only;
     MissingExtraError without its library.
     """
+    if sides := _bound(address):
+        return bind(*sides, device=device)
     made: JointModel = build("joint_model", Part(address), device=device)
     return made
+
+
+def bind(image: str, text: str, *, device: str = "auto") -> JointModel:
+    """The image side of a joint model with a text tower of another, which was trained to give that space.
+
+    "sentence-transformers:clip-ViT-B-32" and "sentence-transformers:clip-ViT-B-32-multilingual-v1" are such two. The
+    temperature is that of the image side's model. Raises ModelError where the two have other widths.
+    """
+    model = joint_model(image, device=device)
+    tower: TextTower = build("text_tower", Part(text, {"device": device} if is_joint(text) else {}))
+    text = getattr(tower, "address", text)
+    return dataclasses.replace(
+        model, address=f"{model.address}+{text}", text=tower, text_part=Part(text), facts={"image side": model.address}
+    )
+
+
+def _bound(address: str) -> tuple[str, str] | None:
+    """Both sides of IMAGE+TEXT; None for the address of one model. A + in a folder's name binds nothing."""
+    for place in [match.start() for match in re.finditer(r"\+", address)]:
+        image, text = address[:place], address[place + 1 :]
+        if text.partition(":")[0] in entries("text_tower") and not Path(address.partition(":")[2]).exists():
+            return image, text
+    return None

@@ -8,7 +8,7 @@ from diptych.core.errors import ModelError
 from diptych.core.registry import Part, register
 from diptych.encoders.image.transformers import TransformersImageTower
 from diptych.encoders.joint import JointModel
-from diptych.encoders.pretrained import load_hub_model
+from diptych.encoders.pretrained import HubModel, load_hub_model
 from diptych.encoders.text.transformers import TransformersTextTower
 
 
@@ -19,25 +19,45 @@ def hf_model(name: str, *, device: str = "auto") -> JointModel:
     `name` is a folder, or ORG/NAME in the cache, where "@REVISION" may follow.
     """
     found = load_hub_model(name, device)
-    if not found.two_sided:
-        raise ModelError(
-            f"{name} is a {type(found.module).__name__}, which has no text side or no image side; give a joint model "
-            "such as CLIP or SigLIP, or train heads over it as a tower (diptych train)"
-        )
-    scale, bias = (getattr(found.module, attribute, None) for attribute in ("logit_scale", "logit_bias"))
+    require_both_sides(found, f"hf:{name}")
+    image, text = TransformersImageTower(name, device=device), TransformersTextTower(name, device=device)
+    scale, bias = temperature(found.module)
     return JointModel(
-        address=f"hf:{found.folder.resolve()}",
+        address=image.address,
         folder=found.folder,
-        image=TransformersImageTower(name, device=device),
-        text=TransformersTextTower(name, device=device),
-        image_part=Part(f"hf:{name}"),
-        text_part=Part(f"hf:{name}"),
-        logit_scale=_number(scale, exponential=True),
-        logit_bias=_number(bias),
+        image=image,
+        text=text,
+        image_part=Part(image.address),
+        text_part=Part(text.address),
+        logit_scale=scale,
+        logit_bias=bias,
     )
 
 
-def _number(parameter: Any, *, exponential: bool = False) -> float | None:
-    if parameter is None:
-        return None
-    return float(parameter.exp() if exponential else parameter)
+def require_both_sides(found: HubModel, address: str) -> None:
+    """Raise ModelError for a model that does not embed images and texts in one space, with the reason."""
+    kind = type(found.module).__name__
+    if not found.two_sided:
+        others = {"get_audio_features": "audio", "get_video_features": "video"}
+        other = next((what for method, what in others.items() if hasattr(found.module, method)), "")
+        why = f"joins {other} and texts, not images" if other else "has no text side or no image side"
+        raise ModelError(
+            f"{address} is a {kind}, which {why}; give a joint model such as CLIP or SigLIP, or train heads over it as "
+            "a tower (diptych train)"
+        )
+    if not found.has_pooler:
+        raise ModelError(f"{address} is a {kind} without the weights of its pooling layer; copy the whole model again")
+
+
+def temperature(module: Any) -> tuple[float | None, float | None]:
+    """What a model multiplies the cosine by, and what it adds then, as its `logits_per_image` do; None for neither.
+
+    ALIGN keeps the temperature itself, the others the logarithm of its inverse; AIMv2 limits it.
+    """
+    scale, bias = getattr(module, "logit_scale", None), getattr(module, "logit_bias", None)
+    if scale is not None:
+        most = getattr(module, "max_logit_scale", None)
+        scale = (scale if most is None else scale.clamp(0, most)).exp()
+    elif (own := getattr(module, "temperature", None)) is not None:
+        scale = 1 / own
+    return None if scale is None else float(scale), None if bias is None else float(bias)

@@ -49,8 +49,9 @@ def read_recipe(folder: Path) -> SentenceRecipe | None:
     model, pooling, dense, normalise = folder, "mean", [], False
     for entry in _json(folder / "modules.json"):
         kind, part = str(entry["type"]).split(".")[-1], folder / entry["path"]
-        if kind == "Transformer":
+        if kind in ("Transformer", "CLIPModel"):
             model = part
+            pooling = "projected" if kind == "CLIPModel" or _is_joint(part) else pooling
         elif kind == "Pooling":
             pooling = _pooling(_json(part / "config.json"), part)
         elif kind == "Dense":
@@ -58,11 +59,20 @@ def read_recipe(folder: Path) -> SentenceRecipe | None:
         elif kind == "Normalize":
             normalise = True
         else:
-            raise ModelError(f"{folder} has a {kind} layer; known are Transformer, Pooling, Dense, Normalize")
+            raise ModelError(
+                f"{folder} has a {kind} layer; known are Transformer, CLIPModel, Pooling, Dense, Normalize"
+            )
     settings = model / "sentence_bert_config.json"
     found = _json(settings) if settings.is_file() else {}
     lower_case = bool(found.get("do_lower_case", False))
     return SentenceRecipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case)
+
+
+def _is_joint(part: Path) -> bool:
+    """Whether a model's own projection gives the features of texts, as that of a CLIP does."""
+    settings = part / "sentence_bert_config.json"
+    said = _json(settings).get("modality_config", {}) if settings.is_file() else {}
+    return bool(said.get("text", {}).get("method") == "get_text_features")
 
 
 def _pooling(settings: dict[str, Any], part: Path) -> str:

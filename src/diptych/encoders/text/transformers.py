@@ -11,7 +11,7 @@ from typing import Any
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 from diptych.core.registry import register
-from diptych.encoders.hub import hub_folder
+from diptych.encoders.hub import hub_folder, lasting
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
 from diptych.encoders.pytorch import TorchTextTower, state_fingerprint
 from diptych.encoders.text.portable import from_transformers
@@ -50,8 +50,9 @@ class TransformersTextTower(TorchTextTower):
         device: str = "auto",
     ) -> None:
         folder = hub_folder(name_or_folder)
+        self.address = f"hf:{lasting(str(name_or_folder), folder)}"
         recipe = read_recipe(folder)
-        self._model = load_hub_model(recipe.model if recipe else folder, device)
+        self._model = load_hub_model(recipe.model if recipe else name_or_folder, device)
         self._module = self._model.module
         self._tokenizer = _tokenizer(self._model.folder)
         self._as_loaded = _cut_and_padding(self._tokenizer)

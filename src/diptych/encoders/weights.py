@@ -1,0 +1,56 @@
+"""Whether files of weights are whole, before a library reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from diptych.core.errors import ModelError
+from diptych.encoders.hub import GET, SAFE_WEIGHTS, weights_file
+
+_MOST_HEADER = 100_000_000  # bytes, as the format itself allows
+
+
+def check_whole(file: Path, address: str = "") -> None:
+    """Raise ModelError for safetensors that were cut off, by their own header; other files cannot be told.
+
+    `address` is what `diptych models get` fetches the file by.
+    """
+    if file.suffix in SAFE_WEIGHTS and (problem := _cut(file)):
+        remedy = f"fetch it again: {GET} {address}" if address else "copy it again"
+        raise ModelError(f"{file} is not whole ({problem}); {remedy}")
+
+
+def check_folder(folder: Path, address: str = "") -> None:
+    """Raise ModelError where a folder has no weights, lacks one of several files of them, or has one that was cut."""
+    fetch = f"fetch the rest: {GET} {address}" if address else "copy the folder again"
+    if weights_file(folder) is None:
+        raise ModelError(f"{folder} has no weights; {fetch}")
+    for index in sorted(folder.glob("*.index.json")):
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise ModelError(f"{index} cannot be read ({error}); copy the folder again") from error
+        if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
+            raise ModelError(f"{folder} lacks {len(missing)} of {len(shards)} files of weights ({missing[0]}); {fetch}")
+    for file in sorted(folder.glob("*.safetensors")):
+        check_whole(file, address)
+
+
+def _cut(file: Path) -> str:
+    """What is wrong with the length of a safetensors file; "" for nothing.
+
+    Format: the header's length as a little-endian 64-bit number, the header as JSON, the values.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, _MOST_HEADER):
+            return f"{size:,} bytes"
+        try:
+            header = json.loads(stream.read(length))
+            ends = [int(value["data_offsets"][1]) for name, value in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "its header is no JSON"
+    expected = 8 + length + max(ends, default=0)
+    return "" if size == expected else f"{size:,} of {expected:,} bytes"
