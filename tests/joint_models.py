@@ -103,6 +103,16 @@ def make_open_clip_clipa(folder: Path, *, seed: int = 0, width: int = 12, **prep
     return _open_clip(folder, seed, width, text, preprocess)
 
 
+def make_open_clip_clips(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+    """A CLIPS of open_clip: BERT's tokenizer between two unused tokens, and a class token in the last of 16 places."""
+    tokenizer = save_wordpiece(folder, 512, bos_token="[unused0]", eos_token="[unused1]")
+    text = {
+        "context_length": 16, "vocab_size": len(tokenizer), "hf_tokenizer_name": "bert-base-uncased",
+        "tokenizer_mode": "clips", "no_causal_mask": True, "pool_type": "last",
+    }  # fmt: skip
+    return _open_clip(folder, seed, width, text, preprocess)
+
+
 def make_open_clip_xlm(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
     """A CLIP of open_clip whose texts go through a model of transformers, XLM-RoBERTa, which masks the padding."""
     transformers = import_transformers()
@@ -227,12 +237,12 @@ def make_altclip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: 
     return folder
 
 
-def make_chinese_clip(folder: Path, *, seed: int = 0, width: int = 12, **preprocess: Any) -> Path:
+def make_chinese_clip(folder: Path, *, seed: int = 0, width: int = 12, length: int = 24, **preprocess: Any) -> Path:
     """A Chinese-CLIP of transformers: squashed images, texts by BERT."""
     transformers = import_transformers()
     _seed(seed)
-    tokenizer = save_wordpiece(folder, 24)
-    text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": 24}
+    tokenizer = save_wordpiece(folder, length)
+    text = {**TOWER, **_tokens(tokenizer), "max_position_embeddings": length}
     config = transformers.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=width)
     transformers.ChineseCLIPModel(config).eval().save_pretrained(folder)
     said = {"size": {"height": 32, "width": 32}, "do_center_crop": False}
@@ -252,8 +262,34 @@ def make_metaclip2(folder: Path, *, seed: int = 0, width: int = 12, **preprocess
     return folder
 
 
+def make_sentences(folder: Path, *, seed: int = 0, width: int = 12, lower: bool = False, prompt: str = "") -> Path:
+    """A multilingual text side of sentence-transformers: DistilBERT, the mean of its tokens, a dense layer.
+
+    `prompt` goes before every text; `lower` says that all texts become lower case, though the tokenizer is cased.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
+    from torch import nn
+
+    transformers = import_transformers()
+    _seed(seed)
+    inner = folder / "made"
+    tokenizer = save_wordpiece(inner, 20, lower=False)
+    sizes = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 40}
+    config = transformers.DistilBertConfig(vocab_size=len(tokenizer), **sizes)
+    transformers.DistilBertModel(config).save_pretrained(inner)
+    parts = [Transformer(str(inner)), Pooling(16), Dense(16, width, bias=False, activation_function=nn.Identity())]
+    prompts = {"default": prompt} if prompt else None
+    made = SentenceTransformer(modules=parts, prompts=prompts, default_prompt_name="default" if prompt else None)
+    made.save(str(folder / "saved"))
+    if lower:
+        (folder / "saved" / "sentence_bert_config.json").write_text('{"max_seq_length": 16, "do_lower_case": true}')
+    return folder / "saved"
+
+
 OPEN_CLIP_FAMILIES = {
-    "clip": make_open_clip, "siglip": make_open_clip_siglip, "clipa": make_open_clip_clipa, "xlm": make_open_clip_xlm,
+    "clip": make_open_clip, "siglip": make_open_clip_siglip, "clipa": make_open_clip_clipa,
+    "clips": make_open_clip_clips, "xlm": make_open_clip_xlm,
 }  # fmt: skip
 FAMILIES = {
     "clip": make_clip, "siglip": make_siglip, "siglip2": make_siglip2, "naflex": make_naflex, "align": make_align,

@@ -23,14 +23,14 @@ LINES = [
 ] * 3
 
 
-def save_wordpiece(folder: Path, length: int | None = 64, *, lower: bool = True) -> Any:
+def save_wordpiece(folder: Path, length: int = 64, *, lower: bool = True, **names: str) -> Any:
     """BERT's, as of ALIGN and Chinese-CLIP; cased as of the multilingual DistilBERT."""
     from tokenizers import BertWordPieceTokenizer
 
     made = BertWordPieceTokenizer(lowercase=lower)
     made.train_from_iterator(LINES, vocab_size=900, min_frequency=1, show_progress=False)
-    options = {} if length is None else {"model_max_length": length}
-    return _saved(folder, "BertTokenizer", vocab=made.get_vocab(), do_lower_case=lower, **options)
+    vocabulary = made.get_vocab()
+    return _saved(folder, "BertTokenizer", vocab=vocabulary, do_lower_case=lower, model_max_length=length, **names)
 
 
 def save_unigram(folder: Path, length: int = 77) -> Any:

@@ -75,11 +75,13 @@ class OpenClipTextTower(TorchTextTower):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
-        cleaned = [self._tokenizer.clean_fn(without_surrogates(text)) for text in texts]
+        safe = [without_surrogates(text) for text in texts]
         inner = getattr(self._tokenizer, "tokenizer", None)
-        if inner is not None:  # a Hugging Face tokenizer inside
-            return [len(ids) for ids in inner(cleaned, truncation=False)["input_ids"]] if cleaned else []
-        return [len(self._tokenizer.encode(text)) + 2 for text in cleaned]  # start and end
+        if inner is None:
+            return [len(self._tokenizer.encode(text)) + 2 for text in safe]  # start and end
+        whole = inner([self._tokenizer.clean_fn(text) for text in safe], truncation=False)["input_ids"] if safe else []
+        more = self._tokenizer.tokenizer_mode == "clips"  # a class token in the last place
+        return [len(ids) + more for ids in whole]
 
     def portable_tokenizer(self) -> tuple[Any, TextRules]:
         """The tokenizer and what surrounds it, for `portable_tokens`."""

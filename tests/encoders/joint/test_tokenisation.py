@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from diptych.encoders.inputs import without_surrogates
 from diptych.encoders.joint import joint_model
 from diptych.encoders.pretrained import features_of, import_transformers
 from diptych.encoders.text.portable import portable_tokens
+from diptych.encoders.text.transformers import TransformersTextTower
 
-from ...joint_models import FAMILIES, OPEN_CLIP_FAMILIES
+from ...joint_models import FAMILIES, OPEN_CLIP_FAMILIES, make_chinese_clip, make_sentences
 from ...strange_texts import TEXTS
 
 SAFE = [without_surrogates(text) for text in TEXTS]  # the libraries stop at lone surrogates
@@ -82,3 +85,32 @@ def test_families_of_open_clip(family_folder: Callable[[str], Path], family: str
     assert bool((rows < 0).any()) is (family in ("clip", "xlm"))  # the others read the padding
     assert tokens.count_tokens(TEXTS) == tower.count_tokens(TEXTS)
     assert (np.array(tower.count_tokens(TEXTS)) > tower.max_tokens).sum() > 10
+
+
+@pytest.mark.parametrize(("lower", "prompt"), [(False, ""), (True, ""), (False, "a photo of: ")])
+def test_texts_of_sentence_transformers(tmp_path: Path, lower: bool, prompt: str) -> None:
+    import_transformers()  # with torchvision repaired, which sentence-transformers imports
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    folder = make_sentences(tmp_path, lower=lower, prompt=prompt)
+    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    tower = TransformersTextTower(folder, exact=True, device="cpu")
+    assert centred_cosines(tower.embed(TEXTS), model.encode(SAFE)).min() >= ALIKE
+    assert tower.max_tokens == (16 if lower else 20)
+
+    inputs = model.preprocess([prompt + text for text in SAFE])
+    ids = np.where(inputs["attention_mask"].numpy() == 1, inputs["input_ids"].numpy(), -1)
+    np.testing.assert_array_equal(portable_tokens(tower).embed(TEXTS)[:, : ids.shape[1]], ids)
+
+
+def test_limits_come_from_the_tokenizer_the_positions_and_the_family(
+    family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    altclip = tmp_path / "altclip"
+    shutil.copytree(family_folder("altclip"), altclip)
+    said = json.loads((altclip / "tokenizer_config.json").read_text())
+    (altclip / "tokenizer_config.json").write_text(json.dumps({**said, "model_max_length": 10**30}))
+    tower = joint_model(f"hf:{altclip}", device="cpu").text
+    assert tower.max_tokens == 26  # of 28 positions, which begin after the padding's id 1
+    assert np.isfinite(tower.embed(["dog " * 100])).all()
+    chinese = make_chinese_clip(tmp_path / "chinese", length=80)
+    assert joint_model(f"hf:{chinese}", device="cpu").text.max_tokens == 52

@@ -94,9 +94,7 @@ def _from_siglip(tokenizer: Any, rules: TextRules) -> tuple[Any, TextRules]:
     special = [token for _, token in sorted(tokenizer.added_tokens_decoder.items())]
     made.add_special_tokens(special)
     end = str(tokenizer.eos_token)
-    made.post_processor = tokenizers.processors.TemplateProcessing(
-        single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
-    )
+    made.post_processor = _between(made, "", end)
     lower = ("lower",) if tokenizer.do_lower_case else ()
     return made, dataclasses.replace(
         rules,
@@ -115,14 +113,18 @@ def from_open_clip(tokenizer: Any, *, reads_padding: bool) -> tuple[Any, TextRul
     """
     name = getattr(getattr(tokenizer, "clean_fn", None), "__name__", "")
     cleaning = _CLEANING.get(str(name))
-    inner = getattr(tokenizer, "tokenizer", None)
-    if cleaning is None or getattr(tokenizer, "tokenizer_mode", None):
+    if cleaning is None:
         raise ModelError(f"open_clip's {type(tokenizer).__name__} of this model runs in open_clip alone")
+    inner = getattr(tokenizer, "tokenizer", None)
     if inner is None:
         return _from_simple(tokenizer), TextRules(cleaning=cleaning, full_length=reads_padding)
     made, rules = from_transformers(inner, TextRules(cleaning=cleaning))
+    rules = dataclasses.replace(rules, full_length=reads_padding)
+    if tokenizer.tokenizer_mode == "clips":
+        made.post_processor = _between(made, inner.bos_token, inner.eos_token)
+        return made, dataclasses.replace(rules, full_length=True, last=int(inner.cls_token_id))
     zeroed = ((int(inner.sep_token_id), 0),) if tokenizer.strip_sep_token else ()
-    return made, dataclasses.replace(rules, full_length=reads_padding, replaced=zeroed)
+    return made, dataclasses.replace(rules, replaced=zeroed)
 
 
 _CLEANING = {  # open_clip's functions, by what they are called there
@@ -149,8 +151,12 @@ def _from_simple(tokenizer: Any) -> Any:
             tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    start, end = special[:2]
-    made.post_processor = tokenizers.processors.TemplateProcessing(
-        single=f"{start} $A {end}", special_tokens=[(token, made.token_to_id(token)) for token in (start, end)]
-    )
+    made.post_processor = _between(made, *special[:2])
     return made
+
+
+def _between(made: Any, start: str, end: str) -> Any:
+    """What sets a text between two special tokens of the tokenizer `made`; "" is none."""
+    tokens = [(token, made.token_to_id(token)) for token in (start, end) if token]
+    processing = need("tokenizers.processors", "a tokenizer").TemplateProcessing
+    return processing(single=f"{start} $A {end}".strip(), special_tokens=tokens)

@@ -34,11 +34,6 @@ def canonical(text: str) -> str:
     return joined(text.replace("_", " ").translate(_NO_PUNCTUATION).lower())
 
 
-def lower_letters(text: str) -> str:
-    """Each letter in lower case by itself, as the package `tokenizers` does it: a last sigma is no other one."""
-    return "".join(letter.lower() for letter in text)
-
-
 def spaced(text: str) -> str:
     """One space for any run of whitespace and of "▁", which is SentencePiece's sign for one: SigLIP's tokenizer."""
     return re.sub(r"\s+", " ", text.replace("▁", " "))
@@ -49,7 +44,6 @@ STEPS: Mapping[str, Callable[[str], str]] = {
     "repaired": repaired,
     "joined": joined,
     "lower": str.lower,
-    "lower_letters": lower_letters,
     "canonical": canonical,
     "spaced": spaced,
 }
@@ -67,6 +61,7 @@ class TextRules:
         pad_left: the padding is before the text.
         replaced: pairs of an id and what it becomes.
         closing_once: a text that already ends with the closing token gets no second one.
+        last: the id in the last place of every row, after the padding; -1 is none.
         charsmap, special: of `SiglipNormaliser`, through which a text goes at last; none without `special`.
     """
 
@@ -77,6 +72,7 @@ class TextRules:
     pad_left: bool = False
     replaced: tuple[tuple[int, int], ...] = ()
     closing_once: bool = False
+    last: int = -1
     charsmap: str = ""
     special: tuple[str, ...] = ()
 

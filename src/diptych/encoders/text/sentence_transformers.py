@@ -37,6 +37,7 @@ class SentenceRecipe:
     normalise: bool = False
     max_tokens: int | None = None
     lower_case: bool = False
+    prompt: str = ""
 
 
 def read_recipe(folder: Path) -> SentenceRecipe | None:
@@ -46,14 +47,17 @@ def read_recipe(folder: Path) -> SentenceRecipe | None:
     """
     if not (folder / "modules.json").is_file():
         return None
-    model, pooling, dense, normalise = folder, "mean", [], False
+    model, pooling, dense, normalise, prompt = folder, "mean", [], False, _default_prompt(folder)
     for entry in _json(folder / "modules.json"):
         kind, part = str(entry["type"]).split(".")[-1], folder / entry["path"]
         if kind in ("Transformer", "CLIPModel"):
             model = part
             pooling = "projected" if kind == "CLIPModel" or _is_joint(part) else pooling
         elif kind == "Pooling":
-            pooling = _pooling(_json(part / "config.json"), part)
+            settings = _json(part / "config.json")
+            pooling = _pooling(settings, part)
+            if prompt and not settings.get("include_prompt", True):
+                raise ModelError(f"{folder} leaves its prompt {prompt!r} out of the mean, which is not offered")
         elif kind == "Dense":
             dense.append(_dense(_json(part / "config.json"), part))
         elif kind == "Normalize":
@@ -62,10 +66,17 @@ def read_recipe(folder: Path) -> SentenceRecipe | None:
             raise ModelError(
                 f"{folder} has a {kind} layer; known are Transformer, CLIPModel, Pooling, Dense, Normalize"
             )
-    settings = model / "sentence_bert_config.json"
-    found = _json(settings) if settings.is_file() else {}
+    file = model / "sentence_bert_config.json"
+    found = _json(file) if file.is_file() else {}
     lower_case = bool(found.get("do_lower_case", False))
-    return SentenceRecipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case)
+    return SentenceRecipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case, prompt)
+
+
+def _default_prompt(folder: Path) -> str:
+    """What the package sets before every text unless told otherwise."""
+    file = folder / "config_sentence_transformers.json"
+    found = _json(file) if file.is_file() else {}
+    return str((found.get("prompts") or {}).get(found.get("default_prompt_name")) or "")
 
 
 def _is_joint(part: Path) -> bool:

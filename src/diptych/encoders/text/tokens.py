@@ -63,7 +63,7 @@ class TokenTower:
         self.rules = rules
         self._description = self._tokenizer.to_str()
         self._cutting = tokenizers.Tokenizer.from_str(self._description)
-        self._cutting.enable_truncation(max_tokens)  # keeps the closing token, where there is one
+        self._cutting.enable_truncation(max_tokens - (rules.last >= 0))  # keeps the closing token, where there is one
 
     @property
     def vocabulary(self) -> int:
@@ -89,11 +89,13 @@ class TokenTower:
             if not ids and not self.rules.full_length:
                 ids = [self._unknown]
             row[len(row) - len(ids) if self.rules.pad_left else 0 :][: len(ids)] = ids
+        if self.rules.last >= 0:
+            rows[:, -1] = self.rules.last
         return rows
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
-        return [len(ids) for ids in self._ids(self._tokenizer, texts)]
+        return [len(ids) + (self.rules.last >= 0) for ids in self._ids(self._tokenizer, texts)]
 
     def words(self, text: str) -> list[str]:
         """The tokens of a text as they would be read, after the cut."""

@@ -21,6 +21,7 @@ from diptych.encoders.text.sentence_transformers import Dense, SentenceRecipe, r
 POOLINGS = ("auto", "projected", "mean", "cls", "max", "last", "pooler")
 _UNLIMITED = 1_000_000  # tokenizers without a limit state an astronomical one
 _FIXED_LENGTH = ("siglip", "siglip2")  # trained on texts padded to full length
+_CONTEXT = {"align": 64, "chinese_clip": 52}  # tokens that these were trained with; their positions would take more
 
 
 @register.text_tower("hf", "any text model of transformers, also sentence-transformers", arguments=("NAME_OR_FOLDER",))
@@ -60,11 +61,12 @@ class TransformersTextTower(TorchTextTower):
         self._device = next(self._module.parameters()).device
         self._dense = [_dense_layer(dense, self._device) for dense in self._recipe.dense]
         self._exact = self._model.two_sided if exact is None else exact
-        cleaning, lower = ((), "lower_letters") if self._exact else (("clean",), "lower")
-        self._prefix = prefix
-        self._rules = TextRules(cleaning, prefix)
-        if self._recipe.lower_case:
-            self._rules = TextRules((*cleaning, lower), prefix.lower())
+        self._prefix = prefix = prefix or self._recipe.prompt
+        self._rules = TextRules(() if self._exact else ("clean",), prefix)
+        if self._recipe.lower_case and self._exact:
+            _lower_first(self._tokenizer)
+        elif self._recipe.lower_case:
+            self._rules = TextRules(("clean", "lower"), prefix.lower())
         self._fixed_length = str(self._module.config.model_type) in _FIXED_LENGTH
         self.languages = frozenset(languages)
         self.max_tokens: int | None = self._recipe.max_tokens or _longest(self._tokenizer, self._module)
@@ -163,6 +165,14 @@ def _cut_and_padding(tokenizer: Any) -> tuple[Any, Any]:
     return (None, None) if backend is None else (backend.truncation, backend.padding)
 
 
+def _lower_first(tokenizer: Any) -> None:
+    """All letters in lower case, as sentence-transformers does it: in the tokenizer, behind its special tokens."""
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *filter(None, [backend.normalizer])])
+
+
 def _description(tokenizer: Any, cut: Any, padding: Any) -> str:
     """Everything a tokenizer does, as text, with the cut and padding it was loaded with, whatever it was used for.
 
@@ -177,14 +187,20 @@ def _description(tokenizer: Any, cut: Any, padding: Any) -> str:
 
 
 def _longest(tokenizer: Any, module: Any) -> int | None:
-    """The tokenizer's limit, or the model's positions, whichever is smaller; None when neither says."""
+    """The smallest of the tokenizer's limit, the model's positions and its family's own; None when none says."""
     text_config = getattr(module.config, "text_config", module.config)
     positions = getattr(text_config, "max_position_embeddings", None)
-    if positions is not None and str(text_config.model_type) in ("roberta", "xlm-roberta", "camembert"):
-        positions -= int(text_config.pad_token_id) + 1  # these number their positions after the padding
-    limits = [int(limit) for limit in (tokenizer.model_max_length, positions) if limit]
-    limits = [limit for limit in limits if limit < _UNLIMITED]
-    return min(limits) if limits else None
+    if positions is not None:
+        positions -= _first_position(module)
+    limits = (tokenizer.model_max_length, positions, _CONTEXT.get(str(module.config.model_type)))
+    return min((int(limit) for limit in limits if limit and limit < _UNLIMITED), default=None)
+
+
+def _first_position(module: Any) -> int:
+    """The place of a text's first token: RoBERTa and its kind number their positions after the padding's id."""
+    tables = (part for name, part in module.named_modules() if name.endswith("position_embeddings"))
+    padded = (getattr(table, "padding_idx", None) for table in tables)
+    return next((int(number) + 1 for number in padded if number is not None), 0)
 
 
 def _dense_layer(dense: Dense, device: Any) -> tuple[Any, Any]:
