@@ -88,7 +88,10 @@ def test_a_config_of_an_ensemble_builds_it_again() -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Part("mpl"), "unknown head 'mpl'; choose from ensemble, linear, mlp, shared_layer; did you mean 'mlp'"),
+        (
+            Part("mpl"),
+            "unknown head 'mpl'; choose from adapter, ensemble, identity, linear, mlp, shared_layer; did you mean",
+        ),
         (Part("mlp", {"hiden": 3}), "head 'mlp': unknown option 'hiden'; it takes .*did you mean 'hidden'"),
         (Part("linear", {"features": 3}), "unknown option 'features'"),
         (Part("mlp", {"dropout": 1.5}), "head 'mlp' cannot take .*dropout"),

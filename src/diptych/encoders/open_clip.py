@@ -73,6 +73,15 @@ class OpenClipTextTower(TorchTextTower):
     def _features(self, texts: Sequence[str]) -> Any:
         return self._module.encode_text(self._tokenizer([without_surrogates(text) for text in texts]).to(self._device))
 
+    def _of_ids(self, ids: Any) -> Any:
+        import torch
+
+        side = getattr(self._module, "text", self._module)
+        padding = getattr(side, "pad_id", None) or getattr(getattr(side, "config", None), "pad_token_id", None) or 0
+        short = int(self._tokenizer.context_length) - ids.shape[1]  # open_clip's models take whole rows alone
+        ids = torch.nn.functional.pad(ids, (0, short), value=-1) if short else ids
+        return self._module.encode_text(ids.where(ids >= 0, padding))
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
         safe = [without_surrogates(text) for text in texts]

@@ -102,17 +102,9 @@ class TorchImageTower:
 
     def torch_module(self) -> torch.nn.Module:
         """A copy of the network: normalised pixels (b, 3, h, w) to features."""
-        from torch import nn
-
-        class Features(nn.Module):
-            def __init__(self, tower: TorchImageTower) -> None:
-                super().__init__()
-                self.network = tower._module
-                self.forward = tower._features
-
         own = copy.copy(self)
         own._module = copy.deepcopy(self._module)
-        return Features(own)
+        return as_module(own._features, own._module)
 
     def _features(self, planes: torch.Tensor) -> torch.Tensor:
         """(b, 3, h, w) normalised pixels to (b, d)."""
@@ -120,7 +112,9 @@ class TorchImageTower:
 
 
 class TorchTextTower:
-    """Base of the text towers that run a frozen PyTorch module; `_features` is what a subclass adds."""
+    """Base of the text towers that run a frozen PyTorch module; `_features` and `_of_ids` are what a subclass adds."""
+
+    _module: Any
 
     @cached_property
     def dim(self) -> int:
@@ -136,9 +130,37 @@ class TorchTextTower:
         with torch.inference_mode():
             return _array(self._features(texts))
 
+    def torch_module(self) -> torch.nn.Module:
+        """A copy of the network: token ids (b, l), -1 in places that are masked, to features.
+
+        A row may be shorter than `max_tokens`, as long as what is left out is masked.
+        """
+        own = copy.copy(self)
+        own._module = copy.deepcopy(self._module)
+        return as_module(own._of_ids, own._module)
+
     def _features(self, texts: Sequence[str]) -> torch.Tensor:
         """Texts to (b, d)."""
         raise NotImplementedError
+
+    def _of_ids(self, ids: torch.Tensor) -> torch.Tensor:
+        """Token ids (b, l), -1 where masked, to (b, d)."""
+        raise NotImplementedError
+
+
+def as_module(forward: Callable[..., Any], *parts: Any) -> torch.nn.Module:
+    """`forward` of an object that holds the `parts`, as a module that owns them."""
+    from torch import nn
+
+    class Features(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, *more = parts
+            if more:
+                self.more = nn.ModuleList(more)
+            self.forward = forward
+
+    return Features()
 
 
 def _array(features: torch.Tensor) -> Float32[np.ndarray, "b d"]:

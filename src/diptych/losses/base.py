@@ -99,6 +99,14 @@ class Loss(nn.Module):
         """Values worth a line in the log, such as a learnt temperature."""
         return {}
 
+    def logits(self) -> tuple[float, float | None] | None:
+        """(scale, bias) of the learnt probabilities, None where there are none.
+
+        The cosine times the scale, plus the bias, goes through the sigmoid; without a bias, through the softmax over
+        the texts at hand.
+        """
+        return None
+
 
 def widened(values: Tensor) -> Tensor:
     """Values in at least 32 bits: 16 are too coarse for sums over a batch and margins of 0.05."""

@@ -77,6 +77,10 @@ class InfoNCE(Loss):
         """1 / temperature, bounded by MAX_SCALE."""
         return self.log_scale.exp().clamp(max=MAX_SCALE)
 
+    def logits(self) -> tuple[float, None]:
+        """1 / temperature; probabilities are a softmax."""
+        return float(self.scale().detach()), None
+
     def report(self) -> Mapping[str, float]:
         """The current temperature."""
         return {"temperature": float(1 / self.scale().detach())}

@@ -51,6 +51,10 @@ class Sigmoid(Loss):
         right = functional.logsigmoid(torch.where(negatives, -logits, logits))
         return -right.masked_fill(embedded.siblings(), 0).sum() / len(negatives)
 
+    def logits(self) -> tuple[float, float]:
+        """1 / temperature, and the bias; probabilities are a sigmoid."""
+        return float(self.log_scale.detach().exp()), float(self.bias.detach())
+
     def report(self) -> Mapping[str, float]:
         """The current temperature and bias."""
         return {"temperature": float((-self.log_scale.detach()).exp()), "bias": float(self.bias.detach())}

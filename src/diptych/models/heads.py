@@ -58,7 +58,9 @@ class IdentityHead(Head):
     def __init__(self, features: int, dim: int) -> None:
         super().__init__()
         if features != dim:
-            raise ConfigError(f"the head identity keeps the tower's {features} features; set dim to that, found {dim}")
+            raise ConfigError(
+                f"this head keeps the tower's {features} features; leave out dim or set it to that, found {dim}"
+            )
 
     def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
         """Nothing to fit."""
@@ -66,6 +68,37 @@ class IdentityHead(Head):
     def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
         """Embeddings of unit length."""
         return functional.normalize(features, dim=-1)
+
+
+@register.head("adapter")
+class AdapterHead(IdentityHead):
+    """The pretrained space and a small correction: normalise(x + scale * MLP(x)), with x the features at unit length.
+
+    The MLP's last layer begins as zeros, so training starts exactly at the pretrained space. It is the residual adapter
+    of Houlsby et al. 2019 (arXiv 1902.00751), section 2, above the model as in CLIP-Adapter (arXiv 2110.04544).
+
+    Args:
+        features, dim: width of the tower's features, and of the space; they are equal.
+        hidden: width of the hidden layer.
+        scale: of the correction.
+        dropout: share of hidden units dropped in training.
+    """
+
+    def __init__(self, features: int, dim: int, *, hidden: int = 512, scale: float = 1.0, dropout: float = 0.1) -> None:
+        super().__init__(features, dim)
+        self.scale = scale
+        self.hidden = nn.Linear(features, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden, dim)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
+        """Embeddings of unit length."""
+        x = functional.normalize(features, dim=-1)
+        # times the root of the width, so that the layer sees numbers of about 1
+        hidden = self.dropout(functional.gelu(self.hidden(x * x.shape[-1] ** 0.5)))
+        return functional.normalize(x + self.scale * self.output(hidden), dim=-1)
 
 
 @register.head("linear")

@@ -50,13 +50,14 @@ def save(
     compact: bool = False,
     seen: Seen | None = None,
     familiar: Familiarity | None = None,
+    logits: tuple[float, float | None] | None = None,
 ) -> files.ModelConfig:
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
     A portable image tower and a tokenizer are copied in, so that the folder needs no other; other towers are
     named with their fingerprint. `compact` stores the heads' large matrices in 8 bits. `seen` are the records that
     the model was trained on, and those held out; `familiar` says what the training images look like, and does not
-    count for the model's fingerprint.
+    count for the model's fingerprint. `logits` are the scale and the bias of its probabilities, see `ModelConfig`.
 
     Raises ModelError when `folder` exists and is not a model folder.
     """
@@ -75,6 +76,8 @@ def save(
             similarity=similarity,
             licence=licence,
             training=training,
+            logit_scale=logits[0] if logits else None,
+            logit_bias=logits[1] if logits else None,
         )
         config = files.finish(temporary, config, card)
         if seen is not None:

@@ -46,6 +46,11 @@ class Side(nn.Module):
             self.network.train(was_training)
             self.head.fit_statistics(features.clone())
 
+    def start(self) -> None:
+        """Called once the weights that training starts from are in place."""
+        if self.network is not None:
+            self.network.start()
+
     def for_export(self) -> nn.Module:
         """What goes into a model folder: the head alone, or network and head as one graph."""
         if self.network is None:

@@ -12,13 +12,15 @@ from torch.nn import functional
 
 from diptych.core.checks import of_type, several
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.registry import require
+from diptych.core.registry import Part, build, require
 from diptych.core.shapes import Float, Shaped
 from diptych.data.image_inputs import ImageInput
 from diptych.data.images import stream
 from diptych.encoders import image_tower
 from diptych.encoders.export import read_weights
+from diptych.encoders.image.pixel_tower import pixels_for
 from diptych.encoders.inputs import normalise_pixels
+from diptych.encoders.joint import JointModel
 from diptych.models import folder as files
 from diptych.models.dual import DualEncoder
 from diptych.models.side import Side, build_side
@@ -32,10 +34,11 @@ class DualEncoderModule(nn.Module):
 
     A tower is part of the module where its weights are PyTorch's; `image_tower` then maps normalised pixels, (b, 3, s,
     s), to features. Another one (ONNX, NumPy) stays a frozen front outside: its features are the inputs, and `frozen`
-    names its side. All parameters start frozen in the towers and trainable above them.
+    names its side. All parameters start frozen in the towers and trainable above them. Of a pretrained joint model, and
+    of one that was fine-tuned from it, both sides are networks over rows of pixels and of token ids, and trainable.
 
     Args:
-        model: the saved model.
+        model: the saved model, or a pretrained joint one.
 
     Raises ModelError for weights that do not fit the parts that the model names.
     """
@@ -43,13 +46,19 @@ class DualEncoderModule(nn.Module):
     def __init__(self, model: DualEncoder) -> None:
         super().__init__()
         config = model.config
-        files.verify(model.folder, config)
         self._model = model
         self._dims = model.dim if model.dim < config.dim else None
-        self.image_tower = _image_tower(model)
-        self.image = _side(model, config.image, model.image_tower, files.IMAGE_HEAD)
-        self.text = _side(model, config.text, model.text_tower, files.TEXT_HEAD)
-        self.frozen = (*(() if self.image_tower else ("image",)), *(("text",) if not _reads_tokens(model) else ()))
+        if model.joint:
+            self.image_tower = None
+            self._towers, (self.image, self.text) = _joint_sides(model.joint)
+        else:
+            files.verify(model.folder, config)
+            self._towers = (model.image_tower, model.text_tower)
+            self.image_tower = _image_tower(model)
+            self.image = _side(model, config.image, model.image_tower, files.IMAGE_HEAD)
+            self.text = _side(model, config.text, model.text_tower, files.TEXT_HEAD)
+        learns = (self.image_tower is not None or self._storage(0) == "uint8", self._storage(1) == "int32")
+        self.frozen = tuple(name for name, can in zip(("image", "text"), learns, strict=True) if not can)
 
     def forward(
         self, images: Shaped[Tensor, "b ..."], texts: Shaped[Tensor, "c n"]
@@ -74,13 +83,16 @@ class DualEncoderModule(nn.Module):
         given: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         pixels = np.concatenate([_whole(batch) for batch in stream(given, preprocess)])
         if self.image_tower is None:
-            return torch.from_numpy(self._model.image_tower.embed(pixels))
+            return torch.from_numpy(self._towers[0].embed(pixels))
         return torch.from_numpy(normalise_pixels(pixels, preprocess))
 
     def text_inputs(self, texts: str | Sequence[str]) -> Tensor:
         """Texts as `encode_text` takes them: token ids, or the features of a frozen tower."""
-        rows = self._model.text_tower.embed(several(texts, str, "a text, or a list of texts"))
-        return torch.from_numpy(np.asarray(rows, dtype=np.int64 if _reads_tokens(self._model) else np.float32))
+        rows = self._towers[1].embed(several(texts, str, "a text, or a list of texts"))
+        return torch.from_numpy(np.asarray(rows, dtype=np.int64 if self._storage(1) == "int32" else np.float32))
+
+    def _storage(self, side: int) -> str:
+        return getattr(self._towers[side], "storage", "")
 
     def _kept(self, embeddings: Tensor) -> Tensor:
         return embeddings if self._dims is None else functional.normalize(embeddings[:, : self._dims], dim=-1)
@@ -118,6 +130,18 @@ def _image_tower(model: DualEncoder) -> nn.Module | None:
     return _Tower(module).requires_grad_(False)
 
 
+def _joint_sides(joint: JointModel) -> tuple[tuple[Any, Any], list[Side]]:
+    """Rows of pixels and of token ids, and above them the sides of a pretrained joint model."""
+    parts = pixels_for(joint.image.preprocess), Part(f"tokens:{joint.address}")
+    towers = build("image_tower", parts[0]), build("text_tower", parts[1])
+    networks = (Part(name, {"model": joint.address}) for name in ("joint_image", "joint_text"))
+    sides = [
+        build_side(network, Part("identity"), tower, joint.image.dim).eval()
+        for network, tower in zip(networks, towers, strict=True)
+    ]
+    return towers, sides
+
+
 def _side(model: DualEncoder, config: files.SideConfig, tower: Any, name: str) -> Side:
     require("head", config.head, model.folder)
     if config.network is not None:
@@ -128,10 +152,6 @@ def _side(model: DualEncoder, config: files.SideConfig, tower: Any, name: str) -
     except RuntimeError as error:
         raise ModelError(f"the weights of {name} in {model.folder} do not fit the parts that it names") from error
     return side.eval()
-
-
-def _reads_tokens(model: DualEncoder) -> bool:
-    return getattr(model.text_tower, "storage", "") == "int32"
 
 
 def _whole(batch: Any) -> np.ndarray:

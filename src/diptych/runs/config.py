@@ -12,10 +12,14 @@ from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import Selection
 from diptych.data.online import OnlineImages
-from diptych.models import load
+from diptych.encoders.image.pixel_tower import pixels_for
+from diptych.models import DualEncoder, load
 from diptych.models.card import CardText
 from diptych.training.batch_order import PairShares
 from diptych.training.settings import TrainingSettings
+
+_IDENTITY = Part("identity")
+_MOST_SCALE = 99.999  # of info_nce, which does not learn at its limit of 100, where CLIP's own scale stands
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,18 @@ class SideSettings:
     """
 
     # the name of a registered tower; "words" or "wordpiece", a tokenizer trained on the training texts;
-    # or "model:NAME_OR_FOLDER" for that model's own tower
-    tower: Part
+    # or "model:NAME_OR_FOLDER" for that model's own tower. Left out: that of `init`
+    tower: Part | None = None
     network: Part | None = None  # left out: that of `init`, else none
     head: Part | None = None  # left out: the head of `init`, else an MLP
+    frozen: bool = False  # the network of `init` is kept as it is, and its features are cached; only the head learns
+
+    @property
+    def named_tower(self) -> Part:
+        """The tower of a resolved config."""
+        if self.tower is None:
+            raise ConfigError("the config has no tower; call resolved() first")
+        return self.tower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,22 +129,31 @@ class DualEncoderConfig(TrainConfig):
     """Everything that the training of a dual encoder needs."""
 
     kind: str = "dual-encoder"
-    image: SideSettings
-    text: SideSettings
-    loss: Part | None = None  # either a loss to train for,
+    image: SideSettings = field(default_factory=SideSettings)
+    text: SideSettings = field(default_factory=SideSettings)
+    # either a loss to train for; left out, with an `init` that has a temperature: info_nce, or sigmoid where it has a
+    # bias too. A temperature or bias that is left out is that of `init`
+    loss: Part | None = None
     fit: Part | None = None  # or how linear heads are computed in one step, without training (cca)
     dim: int = 0  # of one member; 0: that of `init`, else 512
     members: int = 1  # heads trained with seeds seed, seed + 1, ... and joined into one
     # beside pairs of an image and a text: two texts of a record, two views of its images
     pairs: PairShares = field(default_factory=PairShares)
     compact: bool = False  # store the heads in 8 bits: half the size, for models that ship
-    init: str = ""  # a model whose heads, and networks where it has them, are the starting point
+    # a model whose heads, and networks where it has them, are the starting point: a folder, a shipped name, or the
+    # address of a pretrained joint model ("hf:NAME", "open_clip:ARCHITECTURE/TAG"), whose sides are networks then
+    init: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, dim=0, members=1)
-        if (self.loss is None) == (self.fit is None):
+        if (self.loss is not None and self.fit is not None) or not (self.loss or self.fit or self.init):
             raise ConfigError("a config needs either a loss to train for or a fit to compute; give one of the two")
+        for name, side in (("image", self.image), ("text", self.text)):
+            if side.tower is None and not self.init:
+                raise ConfigError(f"{name}.tower is missing; name a tower, or an init whose tower it is")
+            if side.frozen and not self.init and side.network is None:
+                raise ConfigError(f"{name}.frozen keeps the network of init, and there is no init; leave it out")
         if self.fit is not None:
             self._check_fit()
         if not self.pairs.are_across:
@@ -169,16 +190,59 @@ class DualEncoderConfig(TrainConfig):
         return str(self.loss.options.get("similarity", "cosine")) if self.loss else "cosine"
 
     def resolved(self) -> DualEncoderConfig:
-        """The same config with networks, heads and dim written out: those of `init`, else an MLP and 512."""
-        start = load(self.init).config if self.init else None
+        """The same config with towers, networks, heads, loss and dim written out: those of `init`, else an MLP and 512.
 
-        def completed(side: SideSettings, started: Any) -> SideSettings:
-            network, head = (started.network, started.head) if started else (None, None)
-            return dataclasses.replace(side, network=side.network or network, head=side.head or head or Part("mlp"))
-
-        return dataclasses.replace(
+        Raises ConfigError for a side that is to be frozen and has no network, or when nothing would learn.
+        """
+        start = load(self.init) if self.init else None
+        made = dataclasses.replace(
             self,
-            dim=self.dim or (start.dim if start else 512),
-            image=completed(self.image, start and start.image),
-            text=completed(self.text, start and start.text),
+            dim=self.dim or (start.config.dim if start else 512),
+            image=_completed(self.image, start, "image"),
+            text=_completed(self.text, start, "text"),
+            loss=None if self.fit else _loss(self.loss, start),
         )
+        for name, side in (("image", made.image), ("text", made.text)):
+            if side.frozen and side.network is None:
+                raise ConfigError(
+                    f"{name}.frozen has no effect: that side has no network, and towers are always frozen"
+                )
+        if made.fit is None and all(side.frozen and side.head == _IDENTITY for side in (made.image, made.text)):
+            raise ConfigError(
+                'both sides are frozen and have no head that learns; set head = "adapter" in [image] and [text], or '
+                "let one side learn"
+            )
+        return made
+
+
+def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> SideSettings:
+    """One side with what it takes from `init`; a joint model gives nothing to a side with another tower."""
+    if start is None or (start.joint and side.tower is not None):
+        return dataclasses.replace(side, head=side.head or Part("mlp"))
+    if start.joint:
+        joint = start.joint
+        tower = pixels_for(joint.image.preprocess) if name == "image" else Part(f"tokens:{joint.address}")
+        network, head = Part(f"joint_{name}", {"model": joint.address}), _IDENTITY
+    else:
+        started: Any = getattr(start.config, name)
+        tower = side.tower or Part(f"model:{start.address}")
+        network, head = started.network, started.head
+    if side.network is not None and (network is None or network.name != side.network.name):
+        network = side.network
+    elif side.network is not None:
+        network = Part(network.name, {**network.options, **side.network.options})
+    return dataclasses.replace(side, tower=tower, network=network, head=side.head or head)
+
+
+def _loss(loss: Part | None, start: DualEncoder | None) -> Part:
+    """The loss, with the temperature and the bias of `init` where it keeps them and the config says nothing."""
+    scale, bias = (start.config.logit_scale, start.config.logit_bias) if start else (None, None)
+    if loss is None and scale is None:
+        raise ConfigError("the config has no loss to train for, and its init keeps no temperature; give a loss")
+    found: dict[str, Any] = {}
+    name = loss.name if loss else "info_nce" if bias is None else "sigmoid"
+    if scale is not None and name in ("info_nce", "sigmoid"):
+        found["temperature"] = 1 / min(scale, _MOST_SCALE) if name == "info_nce" else 1 / scale
+        if name == "sigmoid" and bias is not None:
+            found["bias"] = bias
+    return Part(name, {**found, **(loss.options if loss else {})})

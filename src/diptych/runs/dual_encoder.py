@@ -15,9 +15,12 @@ from diptych.core.errors import ConfigError
 from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs
 from diptych.data.seen import Seen, read_seen
+from diptych.encoders.joint import is_joint
 from diptych.losses import Embedded
 from diptych.models import DualEncoder, load
 from diptych.models.heads import EnsembleHead, ensemble_of
+from diptych.models.save import TrainedSide
+from diptych.models.side import Side
 from diptych.training.batch_order import BatchOrder, BatchRows, GroupedBatches, MixedBatches, TextBatches
 from diptych.training.engine import Trainer
 from diptych.training.objectives import Contrastive
@@ -27,6 +30,7 @@ from diptych.training.two_sides import TwoSides, class_numbers
 from . import parts
 from .before_after import BEFORE, FILE
 from .config import DualEncoderConfig, SideSettings
+from .frozen import FrozenTower
 from .heads import HeadsRecipe
 from .negatives import MinedNegatives
 from .reading import Splits
@@ -49,6 +53,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
 
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
+        self._freeze()
         built = self._built(self.config.seed, _ANY_CLASSES)
         if not config.pairs.are_across and built.loss is not None and built.loss.needs_modalities:
             raise ConfigError(
@@ -57,6 +62,17 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             )
         if config.data.mined:
             self.mined = MinedNegatives.read(Path(config.data.mined))
+
+    def _freeze(self) -> None:
+        """Put the networks that are frozen into the towers, so that their features are cached."""
+        config, device = self.config, self.place.device
+        self._frozen: dict[str, FrozenTower] = {}
+        for side in ("image", "text"):
+            if getattr(config, side).frozen:
+                tower = getattr(self, f"{side}_tower")
+                made = FrozenTower(tower, parts.frozen_network(config, side, tower), device)
+                self._frozen[side] = made
+                setattr(self, f"{side}_tower", made)
 
     def _built(self, seed: int, classes: int) -> TwoSides:
         return parts.build(self.config, (self.image_tower, self.text_tower), seed, classes)
@@ -91,13 +107,14 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         for member in range(config.members):
             seed = config.seed + member
             module = self._built(seed, classes)
-            if not config.init:
+            if not config.init or is_joint(config.init):
                 parts.fit_statistics(module, self.training, seed)
             folder = self.place.folder if config.members == 1 else self.place.folder / f"member-{member}"
             trainer = self._trainer(module, folder, seed)
             fits.append(trainer.fit())
             writes = trainer.fabric.is_global_zero
             trained.append(module.cpu().eval())
+            self._logits = module.loss.logits() if module.loss and config.members == 1 else None
         self.image, self.text = (
             _joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text")
         )
@@ -196,7 +213,14 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the model of all members."""
         with torch.inference_mode():
-            self.save_heads(folder, record, self.image, self.text, _embedder(self.image))
+            self.save_heads(folder, record, self.image, self.text, _embedder(self.image), self._logits)
+
+    def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
+        """A frozen network is saved as a trained one is: with the head, over the tower below it."""
+        frozen = self._frozen.get(side)
+        if frozen is None:
+            return super()._side(side, tower, head)
+        return super()._side(side, frozen.tower, Side(frozen.network.cpu().for_export(), head).eval())
 
     def head_part(self, settings: SideSettings) -> Part:
         """The head, or the ensemble of all members' heads."""
@@ -204,7 +228,8 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
 
     def seen(self) -> Seen:
         """The records of this run, and those that the models before it were trained on."""
-        before = [read_seen(load(self.config.init).folder)] if self.config.init else []
+        own = self.config.init and not is_joint(self.config.init)
+        before = [read_seen(load(self.config.init).folder)] if own else []
         teachers = self.extra_loss.seen if self.extra_loss else []
         return super().seen().after(*before, *teachers)
 

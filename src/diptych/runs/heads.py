@@ -11,6 +11,7 @@ import numpy as np
 
 from diptych.core.config import Part
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.registry import get
 from diptych.core.types import Pair
 from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, collect
@@ -44,8 +45,9 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
 
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         super().__init__(config.resolved(), place)
-        self.image_tower: ImageTower = towers.image_tower(config.image.tower)
-        self.text_tower: TextTower = towers.text_tower(config.text.tower, lambda: _ANY_TEXTS)
+        image, text = self.config.image.named_tower, self.config.text.named_tower
+        self.image_tower: ImageTower = towers.image_tower(image)
+        self.text_tower: TextTower = towers.text_tower(text, lambda: _ANY_TEXTS)
 
     @staticmethod
     def load(folder: Path) -> DualEncoder:
@@ -60,7 +62,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
     def collect(self, splits: Splits) -> tuple[FeaturePairs, FeaturePairs]:
         """Features of the training records, under every view or read while training, and of what validation uses."""
         data, place = self.config.data, self.place
-        if towers.trains_tokenizer(self.config.text.tower):
+        if towers.trains_tokenizer(self.config.text.named_tower):
             self.text_tower = self._tokenizer(splits.train)
         within = self.config.pairs.images > 0
         common = self.image_tower, self.text_tower, place.features
@@ -92,13 +94,21 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         selection = self.config.data.selection()
         texts = [text for pair in pairs for text in pair.texts if selection.takes(text)]
         languages = {text.lang for text in texts if text.lang}
-        return towers.text_tower(self.config.text.tower, lambda: [text.value for text in texts], languages)
+        return towers.text_tower(self.config.text.named_tower, lambda: [text.value for text in texts], languages)
 
     def scores(self, image: Embed, text: Embed) -> dict[str, float]:
         """Validation scores of what the config trains for."""
         return retrieval_scores(image, text, self.validation, self.config.similarity, self.config.pairs)
 
-    def save_heads(self, folder: Path, record: Mapping[str, Any], image: Any, text: Any, embed: Embed) -> None:
+    def save_heads(
+        self,
+        folder: Path,
+        record: Mapping[str, Any],
+        image: Any,
+        text: Any,
+        embed: Embed,
+        logits: tuple[float, float | None] | None = None,
+    ) -> None:
         """Save the model.
 
         Args:
@@ -106,6 +116,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             record: of the run.
             image, text: what embeds the rows of each tower: modules, or graphs.
             embed: the image side as a function of arrays.
+            logits: scale and bias of the probabilities, where the loss learnt them.
         """
         config = self.config
         save(
@@ -121,12 +132,14 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             compact=config.compact,
             seen=self.seen(),
             familiar=self._familiarity(embed),
+            logits=logits,
         )
 
     def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
         settings: SideSettings = getattr(self.config, side)
-        part = towers.registered_part(settings.tower, side)
-        return TrainedSide(tower, part, self.head_part(settings), head, settings.network)
+        part = towers.registered_part(settings.named_tower, side)
+        network = settings.network and get("network", settings.network.name).saved(settings.network)
+        return TrainedSide(tower, part, self.head_part(settings), head, network)
 
     def head_part(self, settings: SideSettings) -> Part:
         """How the saved model's config names a head."""
@@ -161,6 +174,7 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
         record,
         f"On the {record['data']['val']} validation records, all against all{stopped}:\n\n{table}",
         [
+            *([f"starts from `{config.init}`"] if config.init else []),
             f"image side: {_described(config.image, made)}",
             f"text side: {_described(config.text, made)}",
             f"{aim}; seed {config.seed}, {config.members} member(s)",
@@ -170,5 +184,7 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
 
 def _described(side: SideSettings, made: str) -> str:
     """A side's parts by name, from the bottom up."""
-    network = f" → network `{side.network.name}`, trained" if side.network else ""
-    return f"tower `{side.tower.name}`, frozen{network} → head `{(side.head or Part('mlp')).name}`, {made}"
+    network = f" → network `{side.network.name}`, {'frozen' if side.frozen else 'trained'}" if side.network else ""
+    head = (side.head or Part("mlp")).name
+    learnt = "" if head == "identity" else f", {made}"  # it has no weights
+    return f"tower `{side.named_tower.name}`, frozen{network} → head `{head}`{learnt}"

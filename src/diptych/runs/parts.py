@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from diptych.core import registry
 from diptych.core.config import Part
@@ -12,9 +15,11 @@ from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.shapes import Shaped
 from diptych.data.features import FeaturePairs, ImageRows
 from diptych.encoders.export import read_weights
+from diptych.encoders.joint import is_joint
 from diptych.models import folder as files
 from diptych.models import load
 from diptych.models.heads import share_layers
+from diptych.models.networks import Network, build_network
 from diptych.models.side import Side, build_side
 from diptych.training.two_sides import TwoSides
 
@@ -38,9 +43,28 @@ def build(config: DualEncoderConfig, towers: Towers, seed: int, classes: int) ->
     share_layers(image.head, text.head)
     loss = registry.build("loss", config.loss, dim=config.dim, classes=classes) if config.loss else None
     module = TwoSides(image, text, loss)
-    if config.init:
+    if config.init and not is_joint(config.init):
         _start_from(module, config)
+    for side in (image, text):
+        side.start()
     return module
+
+
+def frozen_network(config: DualEncoderConfig, side: str, tower: ImageTower | TextTower) -> Network:
+    """The network of a frozen side, with the weights of `init`."""
+    settings: SideSettings = getattr(config, side)
+    if settings.network is None:
+        raise ConfigError(f"{side}.frozen has no network to keep")
+    network = build_network(settings.network, tower)
+    if not is_joint(config.init):
+        model = load(config.init)
+        files.verify(model.folder, model.config)
+        name = files.IMAGE_HEAD if side == "image" else files.TEXT_HEAD
+        try:
+            network.load_state_dict(_below(read_weights(model.folder, name), "network."))
+        except RuntimeError as error:
+            raise ModelError(_misfit(config, model.config)) from error
+    return network.requires_grad_(False).eval()
 
 
 def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int) -> None:
@@ -54,7 +78,11 @@ def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int) -> None:
 def _side(settings: SideSettings, tower: ImageTower | TextTower, dim: int) -> Side:
     if settings.head is None:
         raise ConfigError("the config has no head; call resolved() first")
-    return build_side(settings.network, settings.head, tower, dim)
+    return build_side(None if settings.frozen else settings.network, settings.head, tower, dim)
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _sample(rows: ImageRows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]:
@@ -72,8 +100,11 @@ def _start_from(module: TwoSides, config: DualEncoderConfig) -> None:
     for side, name, started in sides:
         # A network that the older model does not have is new: only the head above it goes on.
         target = side if side.network is not None and started.network is not None else side.head
+        state = read_weights(folder, name)
+        if side.network is None and started.network is not None:
+            state = _below(state, "head.")
         try:
-            target.load_state_dict(read_weights(folder, name))
+            target.load_state_dict(state)
         except RuntimeError as error:
             raise ModelError(_misfit(config, model.config)) from error
 

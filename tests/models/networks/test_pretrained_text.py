@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def built(folder: Path, tokens: Any, **options: Any) -> Any:
     torch.manual_seed(0)
-    return build_network(Part("hf", {"model": str(folder), **options}), tokens)
+    network = build_network(Part("hf", {"model": str(folder), **options}), tokens)
+    network.start()
+    return network
 
 
 def test_it_is_the_model_of_the_folder(folder: Path, tokens: Any, ids: torch.Tensor) -> None:

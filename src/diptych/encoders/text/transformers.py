@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ from diptych.core.errors import ModelError
 from diptych.core.registry import register
 from diptych.encoders.hub import hub_folder, lasting
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
-from diptych.encoders.pytorch import TorchTextTower, state_fingerprint
+from diptych.encoders.pytorch import TorchTextTower, as_module, state_fingerprint
 from diptych.encoders.text.portable import from_transformers
 from diptych.encoders.text.rules import TextRules
 from diptych.encoders.text.sentence_transformers import Dense, SentenceRecipe, read_recipe
@@ -90,8 +91,6 @@ class TransformersTextTower(TorchTextTower):
         )
 
     def _features(self, texts: Sequence[str]) -> Any:
-        import torch
-
         inputs = self._tokenizer(
             [self._rules.prepare(text) for text in texts],
             padding="max_length" if self._fixed_length else True,
@@ -99,6 +98,22 @@ class TransformersTextTower(TorchTextTower):
             max_length=self.max_tokens,
             return_tensors="pt",
         ).to(self._device)
+        return self._of_inputs(inputs)
+
+    def torch_module(self) -> Any:
+        """A copy of the network, with its dense layers: token ids (b, l), -1 where masked, to features."""
+        own = copy.copy(self)
+        own._module, own._dense = copy.deepcopy((self._module, self._dense))
+        return as_module(own._of_ids, own._module, *(layer for layer, _ in own._dense))
+
+    def _of_ids(self, ids: Any) -> Any:
+        kept = ids >= 0
+        padding = getattr(getattr(self._module.config, "text_config", self._module.config), "pad_token_id", None)
+        return self._of_inputs({"input_ids": ids.where(kept, padding or 0), "attention_mask": kept.long()})
+
+    def _of_inputs(self, inputs: Any) -> Any:
+        import torch
+
         features = self._pooled(inputs)
         for layer, activation in self._dense:
             features = activation(layer(features))

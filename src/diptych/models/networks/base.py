@@ -31,9 +31,17 @@ class Network(nn.Module):
         """Features of a batch of rows."""
         raise NotImplementedError
 
+    def start(self) -> None:
+        """Called once the weights that training starts from are in place: what only training needs is added here."""
+
     def for_export(self) -> Network:
         """The same function in a form that can be exported: itself, unless something must be merged first."""
         return self
+
+    @classmethod
+    def saved(cls, part: Part) -> Part:
+        """How a saved model names what `for_export` gives, where `part` is how the config names it."""
+        return part
 
 
 def build_network(part: Part, tower: Any) -> Network:
@@ -53,11 +61,11 @@ def build_network(part: Part, tower: Any) -> Network:
 
 
 def trim_padding(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:
-    """The ids without the columns that are padding (-1) in every row; all of them while being exported."""
+    """The ids without the last columns that are padding (-1) in every row; all of them while being exported."""
     if is_tracing():
         return ids
-    longest = max(1, int((ids >= 0).sum(1).max()))
-    return ids[:, :longest]
+    kept = (ids >= 0).any(0).nonzero()
+    return ids[:, : int(kept[-1]) + 1 if len(kept) else 1]
 
 
 def is_tracing() -> bool:
