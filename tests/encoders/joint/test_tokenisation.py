@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from diptych.encoders.inputs import without_surrogates
 from diptych.encoders.joint import joint_model
 from diptych.encoders.pretrained import features_of, import_transformers
 from diptych.encoders.text.portable import portable_tokens
+from diptych.encoders.text.tokens import TokenTower
 from diptych.encoders.text.transformers import TransformersTextTower
+from diptych.models.networks.base import trim_padding
 
 from ...joint_models import FAMILIES, OPEN_CLIP_FAMILIES, make_chinese_clip, make_sentences
 from ...strange_texts import TEXTS
@@ -35,6 +38,13 @@ def centred_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     one, other = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (one, other))
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)
     return (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+def of_rows(tower: Any, rows: np.ndarray) -> np.ndarray:
+    """Features of token rows by the tower's network, as training and export run it."""
+    with torch.inference_mode():
+        found: np.ndarray = tower.torch_module()(trim_padding(torch.from_numpy(rows).long())).numpy()
+    return found
 
 
 @pytest.mark.filterwarnings("ignore:This sequence already has")  # a text that ends with SigLIP's closing token
@@ -64,6 +74,7 @@ def test_families_of_transformers(family_folder: Callable[[str], Path], family: 
     np.testing.assert_array_equal(rows[:, : ids.shape[1]], ids)
     assert (rows[:, ids.shape[1] :] == -1).all()
     assert tokens.count_tokens(TEXTS) == whole
+    np.testing.assert_allclose(of_rows(tower, rows), theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", OPEN_CLIP_FAMILIES)
@@ -84,7 +95,36 @@ def test_families_of_open_clip(family_folder: Callable[[str], Path], family: str
     np.testing.assert_array_equal(np.where(rows < 0, tokens.pad, rows), ids)
     assert bool((rows < 0).any()) is (family in ("clip", "xlm"))  # the others read the padding
     assert tokens.count_tokens(TEXTS) == tower.count_tokens(TEXTS)
+    np.testing.assert_allclose(of_rows(tower, rows), theirs, atol=1e-5)
     assert (np.array(tower.count_tokens(TEXTS)) > tower.max_tokens).sum() > 10
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("siglip", {"cleaning": ("spaced",)}),
+    ("siglip", {"cleaning": ("lower",)}),
+    ("siglip", {"prefix": ""}),
+    ("siglip", {"full_length": False, "pad": 0}),
+    ("siglip2", {"cleaning": ("clean",)}),
+    ("siglip2", {"pad_left": True}),
+    ("open_clip:clip", {"cleaning": ("joined", "lower")}),
+    ("open_clip:clip", {"cleaning": ("repaired", "joined")}),
+    ("open_clip:siglip", {"cleaning": ("repaired", "joined", "lower")}),
+    ("open_clip:clipa", {"replaced": ()}),
+    ("open_clip:clips", {"last": -1}),
+]
+
+
+@pytest.mark.parametrize(("family", "wrong"), WRONG)
+def test_a_wrong_step_would_be_noticed(
+    family_folder: Callable[[str], Path], family: str, wrong: dict[str, Any]
+) -> None:
+    folder = family_folder(family)
+    tower: Any = joint_model(f"{family.partition(':')[0] if ':' in family else 'hf'}:{folder}", device="cpu").text
+    made, rules = tower.portable_tokenizer()
+    right = TokenTower(made, tower.max_tokens, rules=rules).embed(TEXTS)
+    other = TokenTower(made, tower.max_tokens, rules=dataclasses.replace(rules, **wrong)).embed(TEXTS)
+    assert (right != other).any()
+    assert centred_cosines(of_rows(tower, other), of_rows(tower, right)).min() < ALIKE
 
 
 @pytest.mark.parametrize(("lower", "prompt"), [(False, ""), (True, ""), (False, "a photo of: ")])
