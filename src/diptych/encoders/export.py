@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import tempfile
@@ -61,7 +62,10 @@ def trace(spec: GraphSpec) -> Graph:
     stream = io.BytesIO()
     inputs = [spec.input] if isinstance(spec.input, str) else list(spec.input)
     names = [*inputs, *spec.outputs]
-    with torch.no_grad(), warnings.catch_warnings():
+    quick = torch.backends.mha.get_fastpath_enabled()  # attention as one operator, which ONNX does not have
+    torch.backends.mha.set_fastpath_enabled(False)
+    with torch.no_grad(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, quick)
         warnings.simplefilter("ignore")  # the exporter warns that a newer one exists
         torch.onnx.export(
             module,

@@ -44,13 +44,9 @@ def add_lora(body: nn.Module, options: Mapping[str, Any]) -> nn.Module:
     """
     chosen = check_lora(options)
     body.requires_grad_(False)
-    targets = list(chosen["targets"])
-    attention = [] if targets else [name for name, part in body.named_modules() if type(part) is nn.MultiheadAttention]
-    for name in attention:
-        above, _, last = name.rpartition(".")
-        parent = body.get_submodule(above)
-        setattr(parent, last, LoraAttention(getattr(parent, last), chosen["rank"], chosen["alpha"], chosen["dropout"]))
-    if attention:
+    targets = list(chosen["targets"]) or _query_and_value(body)
+    if not targets:
+        _add_to_attention(body, chosen)
         return body
     peft = need("peft", "LoRA")
     try:
@@ -60,7 +56,7 @@ def add_lora(body: nn.Module, options: Mapping[str, Any]) -> nn.Module:
                 r=chosen["rank"],
                 lora_alpha=float(chosen["alpha"]),
                 lora_dropout=float(chosen["dropout"]),
-                target_modules=targets or _attention_layers(body),
+                target_modules=targets,
                 bias="none",
             ),
         )
@@ -170,10 +166,23 @@ class LoraAttention(nn.Module):
         return self.attention
 
 
-def _attention_layers(body: nn.Module) -> list[str]:
-    """Names of the query and value layers, as the common architectures call them."""
-    last = {name.rpartition(".")[2] for name, part in body.named_modules() if isinstance(part, nn.Linear)}
-    for names in _QUERY_AND_VALUE:
-        if set(names) <= last:
-            return list(names)
-    raise ConfigError(f"found no query and value layers to put LoRA on; set lora.targets to some of {sorted(last)}")
+def _query_and_value(body: nn.Module) -> list[str]:
+    """Names of the query and value layers, as the common architectures call them; none where they are in one matrix."""
+    last = _linear_layers(body)
+    return next((list(names) for names in _QUERY_AND_VALUE if set(names) <= last), [])
+
+
+def _linear_layers(body: nn.Module) -> set[str]:
+    return {name.rpartition(".")[2] for name, part in body.named_modules() if isinstance(part, nn.Linear)}
+
+
+def _add_to_attention(body: nn.Module, chosen: Mapping[str, Any]) -> None:
+    found = [name for name, part in body.named_modules() if type(part) is nn.MultiheadAttention]
+    if not found:
+        names = sorted(_linear_layers(body))
+        more = f"set lora.targets to some of {names}" if names else "leave lora out, or freeze this side"
+        raise ConfigError(f"found no query and value layers to put LoRA on; {more}")
+    for name in found:
+        above, _, last = name.rpartition(".")
+        parent = body.get_submodule(above)
+        setattr(parent, last, LoraAttention(getattr(parent, last), chosen["rank"], chosen["alpha"], chosen["dropout"]))
