@@ -223,7 +223,7 @@ def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> Side
         joint = start.joint
         if name == "image" and joint.image.preprocess.mode == "patches":
             raise ConfigError(
-                f"{joint.address} takes images as patches of any proportion (NaFlex), and its image side cannot be saved "
+                f"{joint.address} takes images as patches of any proportion (NaFlex); its image side cannot be saved "
                 "as a graph, so it cannot be fine-tuned here; take the fixed-size model of the same family"
             )
         tower = pixels_for(joint.image.preprocess) if name == "image" else Part(f"tokens:{joint.address}")
