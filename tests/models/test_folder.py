@@ -13,6 +13,7 @@ import diptych
 from diptych.core.config import Part, from_dict, to_dict
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
+from diptych.models import DualEncoder
 from diptych.models import folder as files
 from diptych.models.folder import ModelConfig, SideConfig, read_config, verify
 
@@ -167,3 +168,18 @@ def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "cross", "format": 1}', encoding="utf-8")
     with pytest.raises(ModelError, match="holds a model of kind 'cross'; expected a dual encoder"):
         read_config(tmp_path)
+
+
+def test_a_saved_model_prepares_images_as_in_its_training(clip_folder: Path) -> None:
+    """Its tower's library may prepare them otherwise by now; neither that nor the fingerprint may stop the model."""
+    from diptych.encoders.image.transformers import TransformersImageTower
+
+    before = Preprocess(32, "crop", (127.5,) * 3, (127.5,) * 3)
+    tower = TransformersImageTower(clip_folder)
+    now = tower.preprocess
+    assert now != before
+    tower.preprocess = before
+    side = SideConfig(f"hf:{clip_folder}", 12, Part("identity"), preprocess=before, fingerprint=tower.fingerprint)
+    model = DualEncoder(clip_folder, changed(dim=12, image=side))
+    assert model.image_tower.preprocess == model.preprocess == before
+    assert TransformersImageTower(clip_folder).preprocess == now

@@ -105,7 +105,7 @@ class _Tower(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b f"]:
+    def forward(self, planes: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b f"]:
         found = self.module(planes)
         features: Tensor = found[0] if isinstance(found, tuple) else found
         return features

@@ -20,7 +20,9 @@ from diptych import load
 from diptych.core.protocols import Preprocess
 from diptych.data.images import as_image, decode, prepared
 from diptych.encoders.compat import import_torchvision
+from diptych.encoders.image.transformers import TransformersImageTower
 from diptych.encoders.inputs import normalise_pixels
+from diptych.encoders.open_clip import OpenClipImageTower
 from diptych.encoders.pretrained import features_of, import_transformers
 from diptych.models import DualEncoder
 
@@ -188,3 +190,53 @@ def test_images_of_sentence_transformers(family_folder: Callable[[str], Path], t
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path)).encode(shown, convert_to_numpy=True)
     ours = load(f"hf:{folder}").encode_images([data for data, _ in images().values()])
     assert centred_cosines(ours, theirs).min() >= ALIKE
+
+
+def photos() -> dict[str, tuple[bytes, bool]]:
+    return {name: image for name, image in images().items() if name.startswith(("photo", "odd", "turned"))}
+
+
+@pytest.mark.slow
+def test_open_clip_at_full_size(tmp_path: Path) -> None:
+    """ViT-B-32 with random weights, from a file of weights behind the architecture's name."""
+    import_torchvision()
+    import open_clip
+
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.pt"
+    torch.save(open_clip.create_model("ViT-B-32").state_dict(), weights)
+    module, _, transform = open_clip.create_model_and_transforms("ViT-B-32", pretrained=str(weights))
+    tower = OpenClipImageTower("ViT-B-32", weights)
+    assert (tower.preprocess.size, tower.preprocess.mode) == (224, "shortest")
+
+    def theirs(image: PIL.Image.Image) -> dict[str, Any]:
+        return {"pixel_values": transform(image)[None]}
+
+    require_tower_alike(tower, theirs, lambda inputs: module.eval().encode_image(inputs["pixel_values"]))
+
+
+@pytest.mark.slow
+def test_siglip_at_full_size(tmp_path: Path) -> None:
+    """SigLIP's base configuration at 224 pixels, random weights."""
+    transformers = import_transformers()
+    torch.manual_seed(0)
+    text = {"num_hidden_layers": 1, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    module = transformers.SiglipModel(transformers.SiglipConfig(text_config=text)).eval()
+    module.save_pretrained(tmp_path)
+    processor = transformers.SiglipImageProcessor()
+    processor.save_pretrained(tmp_path)
+    tower = TransformersImageTower(tmp_path)
+    assert (tower.preprocess.size, tower.preprocess.mode) == (224, "squash")
+
+    def theirs(image: PIL.Image.Image) -> dict[str, Any]:
+        return dict(processor(images=[image], return_tensors="pt"))
+
+    require_tower_alike(tower, theirs, lambda inputs: features_of(module.get_image_features(**inputs)))
+
+
+def require_tower_alike(tower: Any, theirs: Theirs, features: Callable[[dict[str, Any]], Any]) -> None:
+    assert max(levels(*image, tower.preprocess, theirs) for image in photos().values()) <= NEAR
+    with torch.inference_mode():
+        rows = [features(theirs(opened(*image))).numpy()[0] for image in photos().values()]
+    pixels = np.stack([prepared(data, tower.preprocess) for data, _ in photos().values()])
+    assert centred_cosines(tower.embed(pixels), np.stack(rows)).min() >= ALIKE
