@@ -11,6 +11,9 @@ import pytest
 
 import diptych as front
 from diptych.core.errors import ConfigError
+from diptych.data.splits import held_out_of
+from diptych.evaluation.classification import class_ranks
+from diptych.evaluation.few_shot import LabelledFeatures, draw_shots, tip_adapter
 
 SHAPES = "red circle,blue square,yellow stripe"
 
@@ -28,20 +31,22 @@ def class_folders(tmp_path_factory, shapes):
 
 @pytest.fixture(scope="module")
 def unlisted(tmp_path_factory, small_model):
-    """The small model without its list of records, so that all of them are measured on."""
+    """The small model without its list of records, so that all of them are measured on, and without a temperature."""
     folder = shutil.copytree(small_model, tmp_path_factory.mktemp("unlisted") / "model")
     (folder / "records.safetensors").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "logit_scale": None}))
     return folder
 
 
-def test_each_image_gets_the_nearest_labels(diptych, shapes, small_model):
+def test_each_image_gets_the_nearest_labels(diptych, shapes, unlisted):
     file = shapes.parent / "red-circle-30.png"
-    code, out, _ = diptych("classify", file, "--labels", SHAPES, "--model", small_model, "--templates", "plain",
+    code, out, _ = diptych("classify", file, "--labels", SHAPES, "--model", unlisted, "--templates", "plain",
                            "--json")  # fmt: skip
     assert code == 0
     found = json.loads(out)
     assert (found["scored_by"], found["labels"], len(found["images"])) == ("cosine", 3, 1)
-    model = front.load(small_model)
+    model = front.load(unlisted)
     cosines = model.similarity(images=model.encode_images([file]), texts=model.encode_texts(SHAPES.split(",")))[0]
     scores = {one["label"]: one["score"] for one in found["images"][0]["scores"]}
     assert scores == pytest.approx(dict(zip(SHAPES.split(","), cosines.tolist(), strict=True)), abs=1e-5)
@@ -49,11 +54,11 @@ def test_each_image_gets_the_nearest_labels(diptych, shapes, small_model):
     assert found["images"][0]["label"] == next(iter(scores))
 
 
-def test_templates_are_averaged_after_normalising(shapes, small_model):
+def test_templates_are_averaged_after_normalising(shapes, unlisted):
     file = shapes.parent / "red-circle-30.png"
     templates = ["a {}", "{} on white", "the {}, a {}"]
-    found = front.classify(small_model, [file], {"a": ["red circle", "round"], "b": "square"}, templates=templates)
-    model = front.load(small_model)
+    found = front.classify(unlisted, [file], {"a": ["red circle", "round"], "b": "square"}, templates=templates)
+    model = front.load(unlisted)
     texts = ["a red circle", "a round", "red circle on white", "round on white", "the red circle, a red circle",
              "the round, a round"]  # fmt: skip
     vectors = model.encode_texts(texts)
@@ -253,3 +258,83 @@ def test_what_eval_cannot_measure_is_said_in_a_line(
 def test_a_source_without_classes_says_how_to_name_them(diptych, photos, unlisted):
     code, _, err = diptych("eval", photos, "--task", "zero-shot", "--model", unlisted)
     assert (code, "has no classes; expected a folder of images for each class" in err) == (3, True)
+
+
+def test_compare_adds_adapters_to_words(diptych, class_folders, unlisted, tmp_path):
+    pytest.importorskip("matplotlib")
+    out, plot = tmp_path / "compared.json", tmp_path / "plot.png"
+    code, text, _ = diptych("compare", class_folders, "--task", "zero-shot", "--model", f"mine={unlisted}", "--shots",
+                            "1,all", "--seeds", 2, "--templates", "plain", "--bootstrap", 50, "--out", out, "--plot",
+                            plot)  # fmt: skip
+    assert code == 0
+    compared = json.loads(out.read_text())
+    names = [f"mine {name}, {shots}" for shots in ("1 shot", "all images")
+             for name in ("linear-probe", "tip-adapter", "tip-adapter-f")]  # fmt: skip
+    assert list(compared["runs"]) == ["mine zero-shot", *names]
+    assert "±: standard deviation over the draws" in text
+    assert compared["task"]["split"] == "half"
+    assert compared["runs"]["mine zero-shot"]["image_to_class top-1"]["deviation"] is None
+    names, pairs = ["circle", "square", "stripe"], list(front.open_source(class_folders))
+    is_measured = np.array(held_out_of(pairs, 0.5))
+    model = front.load(unlisted)
+    vectors = model.encode_images([pair.images[0] for pair in pairs])
+    zero_shot = 100 * model.similarity(images=vectors, texts=model.encode_texts(names)).astype(np.float64)
+    images = LabelledFeatures(vectors, zero_shot, np.array([names.index(str(pair.group)) for pair in pairs]))
+    pool, shown = images.at(np.flatnonzero(~is_measured)), images.at(np.flatnonzero(is_measured))
+    right = [(class_ranks(shown.zero_shot, shown.labels) == 0).mean()]
+    for seed in (0, 1):
+        drawn = draw_shots(pool.labels, 1, seed)
+        adapter = tip_adapter(pool.at(drawn.learnt), pool.at(drawn.held))
+        right.append((class_ranks(adapter(shown.features, shown.zero_shot), shown.labels) == 0).mean())
+    by_words, adapted = (compared["runs"][f"mine {name}"]["image_to_class top-1"] for name in
+                         ("zero-shot", "tip-adapter, 1 shot"))  # fmt: skip
+    assert by_words["value"] == pytest.approx(right[0])
+    assert adapted["value"] == pytest.approx(np.mean(right[1:]))
+    assert (adapted["deviation"] or 0) == pytest.approx(np.std(right[1:]))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_measures_models_by_words(diptych, class_folders, unlisted, models, tmp_path):
+    out = tmp_path / "compared.json"
+    code, _, _ = diptych("compare", class_folders, "--task", "zero-shot", "--model", unlisted, models[0], "--out", out,
+                         "--bootstrap", 50, "--baseline", "best")  # fmt: skip
+    assert code == 0
+    compared = json.loads(out.read_text())
+    assert list(compared["runs"]) == ["shapes zero-shot", "tiny zero-shot"]
+    assert compared["task"]["images"] == 45
+    values = {name: run["image_to_class top-1"]["value"] for name, run in compared["runs"].items()}
+    report = tmp_path / "report.json"
+    assert diptych("eval", class_folders, "--task", "zero-shot", "--model", models[0], "--out", report)[0] == 0
+    alone = json.loads(report.read_text())["image_to_class"]["metrics"]["top-1"]["value"]
+    assert values["tiny zero-shot"] == alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--task", "zero-shot"), 2, "two or more to compare"),
+        (("--task", "zero-shot", "--shots", "0"), 2, "--shots: found '0'; expected whole numbers from 1, or all"),
+        (("--task", "zero-shot", "--shots", "1", "--adapters", "tip"), 2, "unknown adapter 'tip'"),
+        (("--task", "zero-shot", "--shots", "1", "--report", "x.json"), 2, "--task zero-shot measures models"),
+        (("--task", "zero-shot", "--shots", "1", "--modality", "text-text"), 2, "--modality does nothing with --task"),
+        (("--shots", "1"), 2, "--shots does nothing with --task retrieval"),
+    ],
+)
+def test_what_compare_cannot_do_is_said_in_a_line(
+    diptych, class_folders, unlisted, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = diptych("compare", class_folders, "--model", unlisted, *arguments)
+    assert found == code
+    assert message in err
+
+
+def test_shots_need_training_records(diptych, shapes, unlisted, tmp_path):
+    source = tmp_path / "pairs.jsonl"
+    rows = [{"image": str(shapes.parent / f"{colour}-circle-30.png"), "class": colour, "text": "x", "split": "test"}
+            for colour in ("red", "green")]  # fmt: skip
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = diptych("compare", source, "--task", "zero-shot", "--model", unlisted, "--shots", "1", "--split",
+                           "test", "--group-column", "class")  # fmt: skip
+    assert code == 3
+    assert "found the splits test (2 records), expected 'train' and 'test'; name them by --train-split" in err

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +12,7 @@ from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import JSON, MARKDOWN, PNG, check_file, write
-from .shared import Common, ModelAddress
+from .shared import Common, ModelAddress, check_unused
 from .sources import Reading
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ def evaluate(
     of_retrieval: dict[str, Any] = {"modality": modality, "protocol": protocol, "languages": languages}
     of_retrieval |= {"relevance": relevance, "views": views, "cuts": cuts, "sheet": sheet}
     of_zero_shot = {"labels": labels, "templates": templates, "calibration": calibration, "plot": plot}
-    _check_unused(of_zero_shot if task == "retrieval" else of_retrieval, task)
+    check_unused(evaluate, of_zero_shot if task == "retrieval" else of_retrieval, task)
     check_file(out, "--out", JSON, source)
     check_file(markdown, "--markdown", MARKDOWN, source)
     check_file(sheet, "--sheet", PNG)
@@ -142,11 +140,3 @@ def evaluate(
         write(sheet, drawn)
         progress.say(f"retrieval sheet: {sheet}")
     common.show(report.to_json(), report.table())
-
-
-def _check_unused(given: Mapping[str, Any], task: str) -> None:
-    """Raise ConfigError for a flag of the other task that is not at its default."""
-    defaults = signature(evaluate).parameters
-    for name, value in given.items():
-        if value != defaults[name].default:
-            raise ConfigError(f"--{name} does nothing with --task {task}; leave it out")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, TypeVar
@@ -139,6 +140,14 @@ def shortened(lines: Sequence[str]) -> list[str]:
     """The first lines of a long list, and how many more --json has."""
     more = len(lines) - MOST_LISTED
     return [*lines[:MOST_LISTED], *([f"  and {more} more (all with --json)"] if more > 0 else [])]
+
+
+def check_unused(command: Callable[..., Any], given: Mapping[str, Any], task: str) -> None:
+    """Raise ConfigError for a flag of another task that is not at the command's default."""
+    defaults = signature(command).parameters
+    for name, value in given.items():
+        if value != defaults[name].default:
+            raise ConfigError(f"--{name.replace('_', '-')} does nothing with --task {task}; leave it out")
 
 
 def as_flags(options: Any) -> list[str]:

@@ -21,6 +21,7 @@ from .bootstrap import (
     Interval,
     Number,
     Resampling,
+    by_draw,
     holm,
     percentile_interval,
     replicates,
@@ -41,12 +42,14 @@ _BEST_BY = "rsum"
 class Cell:
     """One metric of one run: its value, interval, and difference to the baseline (None for the baseline itself).
 
-    The difference's `p_value` is corrected by Holm over the runs compared on this metric.
+    The difference's `p_value` is corrected by Holm over the runs compared on this metric. `deviation` is the standard
+    deviation over the draws (such as seeds or folds); None where they are all the same.
     """
 
     value: float
     interval: Interval
     difference: Difference | None
+    deviation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,14 @@ def _cells(numbers: Sequence[Number], against: int, resampling: Resampling) -> l
         for place, p_value in zip(others, p_values, strict=True)
     }
     return [
-        Cell(value, percentile_interval(replicated[place]), differences.get(place))
+        Cell(value, percentile_interval(replicated[place]), differences.get(place), _deviation(numbers[place]))
         for place, value in enumerate(values)
     ]
+
+
+def _deviation(number: Number) -> float | None:
+    values = by_draw(number)
+    return float(np.std(values)) if len(set(values)) > 1 else None
 
 
 def _baseline(reports: Sequence[SavedReport], wanted: str, metrics: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from .compare import Cell, Comparison, is_percent, lower_is_better
 from .report import ARROWS
 
 SIGNIFICANT = 0.05
+_DRAWS = "; ±: standard deviation over the draws (seeds, folds, bags)"
 
 
 def to_markdown(comparison: Comparison, metrics: Sequence[str] = ()) -> str:
@@ -25,13 +26,17 @@ def to_markdown(comparison: Comparison, metrics: Sequence[str] = ()) -> str:
         f"resamples of {comparison.units:,} records (seed {comparison.seed}), "
         "Holm-corrected over the runs of one metric\n"
         f"- In brackets: {LEVEL:.0%} interval; Δ: difference to the baseline with the interval of the difference; "
-        f"\\*: p < {SIGNIFICANT}",
+        f"\\*: p < {SIGNIFICANT}{_DRAWS if _has_draws(comparison) else ''}",
     ]
     for title, names in sections(comparison):
         chosen = [name for name in names if not metrics or name.split()[-1] in metrics]
         if chosen:
             parts.append(f"## {title}\n\n{_table(comparison, chosen)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _has_draws(comparison: Comparison) -> bool:
+    return any(cell.deviation is not None for cells in comparison.runs.values() for cell in cells.values())
 
 
 def sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -58,7 +63,8 @@ def _label(name: str) -> str:
 
 
 def _printed(cell: Cell, scale: float) -> str:
-    text = f"{scale * cell.value:.1f} {_interval(cell.interval, scale)}"
+    spread = "" if cell.deviation is None else f" ± {scale * cell.deviation:.1f}"
+    text = f"{scale * cell.value:.1f}{spread} {_interval(cell.interval, scale)}"
     if cell.difference is None:
         return text
     mark = "\\*" if cell.difference.p_value < SIGNIFICANT else ""

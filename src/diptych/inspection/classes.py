@@ -42,12 +42,13 @@ class LabelledImages:
     content: str
 
 
-def labels_of_classes(source: Source) -> tuple[Label, ...]:
-    """A label for each class of a source, in order of the names; "golden_retriever" is called golden retriever.
+def labels_of_classes(source: Source, other: Source | None = None) -> tuple[Label, ...]:
+    """A label for each class of a source, and of another one, in order of the names.
 
-    Raises DataError where there is none.
+    "golden_retriever" is called golden retriever in templates. Raises DataError where there is none.
     """
-    groups = sorted({pair.group for pair in source if pair.group})
+    pairs = [*source, *(other or ())]
+    groups = sorted({pair.group for pair in pairs if pair.group})
     if not groups:
         raise _no_classes(source)
     return tuple(Label(group, (group.replace("_", " ").strip() or group,)) for group in groups)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .config import DataConfig, DualEncoderConfig, SideSettings, TrainConfig
     from .cross_encoder import CrossEncoderConfig
     from .distilled import DistilledConfig, distill
+    from .few_shot import FewShots, compare_zero_shot
     from .generator import GeneratorConfig
     from .measuring import as_encoder, compare, evaluate, measure_model
     from .reading import read_splits
@@ -31,6 +32,7 @@ __all__ = [
     "DataConfig",
     "DistilledConfig",
     "DualEncoderConfig",
+    "FewShots",
     "GeneratorConfig",
     "Run",
     "SideSettings",
@@ -39,6 +41,7 @@ __all__ = [
     "as_encoder",
     "classify",
     "compare",
+    "compare_zero_shot",
     "distill",
     "evaluate",
     "evaluate_zero_shot",

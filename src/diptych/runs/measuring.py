@@ -138,16 +138,16 @@ def compare(
     if len(models) < 2:
         raise ConfigError(f"found {len(models)} models; expected two or more models or reports to compare")
     wanted = Task(**{"resamples": 0, "seed": seed, **task})
-    named = [_named(each) for each in models]
-    encoders = {place: as_encoder(each, device) for place, (_, each) in enumerate(named) if not _is_report(each)}
+    by_name = [named(each) for each in models]
+    encoders = {place: as_encoder(each, device) for place, (_, each) in enumerate(by_name) if not _is_report(each)}
     opened: Source | None = None
     if encoders:
         if source is None:
-            each = named[min(encoders)][1]
+            each = by_name[min(encoders)][1]
             raise ConfigError(f"{each} is no report file; to measure it as a model, give a source of pairs")
         opened = open_untrained(encoders.values(), source, split=split, options=options, progress=progress)
     reports = []
-    for place, (name, each) in enumerate(named):
+    for place, (name, each) in enumerate(by_name):
         if opened is not None and place in encoders:
             report = measure(encoders[place], opened, wanted, progress=progress).report
             reports.append(evaluation.parse_report(report.to_json(ranks=True), name or report.model, str(each)))
@@ -155,7 +155,9 @@ def compare(
             reports.append(evaluation.parse_report(each.to_json(ranks=True), name or each.model, each.model))
         else:
             reports.append(evaluation.read_report(Path(str(each)).expanduser(), name))
-    found = compare_reports(_named_apart(reports), baseline=baseline, resamples=resamples, seed=seed)
+    names = distinct([report.name for report in reports])
+    reports = [dataclasses.replace(report, name=name) for report, name in zip(reports, names, strict=True)]
+    found = compare_reports(reports, baseline=baseline, resamples=resamples, seed=seed)
     return dataclasses.replace(found, notes=tuple(opened.notes) if opened is not None else ())
 
 
@@ -211,7 +213,7 @@ def _learner(encoder: DualEncoder) -> Any:
     return learner_of(encoder.name, encoder.folder, encoder.config.training)
 
 
-def _named(each: Compared) -> tuple[str, Compared]:
+def named(each: Compared) -> tuple[str, Compared]:
     """A name of its own, if it was given one, and what it is."""
     if isinstance(each, str) and "=" in each and not Path(each).exists():
         name, _, rest = each.partition("=")
@@ -229,12 +231,7 @@ def _is_report(each: Compared) -> bool:
     return path.is_file()
 
 
-def _named_apart(reports: Sequence[evaluation.SavedReport]) -> list[evaluation.SavedReport]:
-    """Those of the same name get numbers, so that each has a row."""
-    names = [report.name for report in reports]
-    return [
-        dataclasses.replace(report, name=f"{report.name} #{names[:place].count(report.name) + 1}")
-        if names.count(report.name) > 1
-        else report
-        for place, report in enumerate(reports)
-    ]
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of which several are the same, numbered, so that each has a row."""
+    counts = [(name, names[:place].count(name) + 1) for place, name in enumerate(names)]
+    return [f"{name} #{count}" if names.count(name) > 1 else name for name, count in counts]
