@@ -46,8 +46,8 @@ def hub_folder(name: str | Path, revision: str | None = None, *, address: str = 
         wanted = f"{repository}@{revision}" if revision else repository
         raise ModelError(
             f"the model {wanted!r} is neither a local folder nor in the Hugging Face cache ({cached.parent})"
-            f"{nearest(repository, _cached_names(cached.parent))}; pass the path of a folder that holds it, or fetch "
-            f"it: {GET} {address or f'hf:{wanted}'}"
+            f"{_in_its_place(repository, cached)}; pass the path of a folder that holds it, or fetch it: "
+            f"{GET} {address or f'hf:{wanted}'}"
         )
     return snapshot
 
@@ -65,9 +65,12 @@ def cached_repository(name: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
-def _cached_names(cache: Path) -> list[str]:
-    """The repositories of models in the hub's cache, as ORG/NAME."""
-    return [path.name.removeprefix("models--").replace("--", "/", 1) for path in cache.glob("models--*")]
+def _in_its_place(repository: str, cached: Path) -> str:
+    """What the cache has instead: other revisions of the repository, or one of a similar name."""
+    if revisions := sorted(path.name for path in cached.glob("snapshots/*")):
+        return f"; of it are there the revisions {', '.join(revisions)}"
+    others = [path.name.removeprefix("models--").replace("--", "/", 1) for path in cached.parent.glob("models--*")]
+    return nearest(repository, others)
 
 
 def record_file(snapshot: Path) -> Path:

@@ -38,6 +38,7 @@ CONFIG = "config.json"
 CARD = "README.md"
 WEIGHTS = "model.safetensors"
 IMAGE_TOWER, IMAGE_HEAD, TEXT_HEAD = "image_tower", "image_head", "text_head"
+_FROM_ELSEWHERE = ("hf", "sentence-transformers")
 BUNDLED = "bundled"  # the tower's graph is in the folder
 
 
@@ -92,8 +93,13 @@ class ModelConfig(SavedModel):
 
 
 def _stated(side: dict[str, Any]) -> dict[str, Any]:
-    """Without the keys that came later and say nothing here, so that older models keep their fingerprint."""
-    return {key: value for key, value in side.items() if value or key not in ("network", "options")}
+    """Without the keys that came later and say nothing here, so that older models keep their fingerprint.
+
+    Of a tower from a hub or a folder the place does not count: its own fingerprint is among the keys.
+    """
+    kept = {key: value for key, value in side.items() if value or key not in ("network", "options")}
+    prefix = str(side["tower"]).partition(":")[0]
+    return kept | {"tower": prefix} if prefix in _FROM_ELSEWHERE and side["fingerprint"] else kept
 
 
 def _other_format(found: object) -> str:

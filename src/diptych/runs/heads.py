@@ -137,7 +137,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
 
     def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
         settings: SideSettings = getattr(self.config, side)
-        part = towers.registered_part(settings.named_tower, side)
+        part = towers.registered_part(settings.named_tower, side, tower)
         network = settings.network and get("network", settings.network.name).saved(settings.network)
         return TrainedSide(tower, part, self.head_part(settings), head, network)
 

@@ -25,7 +25,7 @@ class _BundledTower:
 
 
 def image_tower(part: Part) -> ImageTower:
-    """A registered tower, or the one inside a saved model ("model:base")."""
+    """A registered tower, or the one inside a model ("model:base", "model:hf:ORG/NAME")."""
     if not part.name.startswith(_OF_MODEL):
         return encoders.image_tower(part.name, **part.options)
     model = load(part.name.removeprefix(_OF_MODEL))
@@ -57,9 +57,15 @@ def trains_tokenizer(part: Part) -> bool:
     return bool(registry.find("text_tower", part.name).facts.get("trained"))
 
 
-def registered_part(part: Part, side: str) -> Part:
-    """The registered name of a tower that may be named as some model's; `side` is "image" or "text"."""
-    if not part.name.startswith(_OF_MODEL):
-        return part
-    found: files.SideConfig = getattr(load(part.name.removeprefix(_OF_MODEL)).config, side)
-    return Part(found.source or found.tower, found.options)
+def registered_part(part: Part, side: str, tower: ImageTower | TextTower) -> Part:
+    """How a saved model names a tower: registered, though a config named it as some model's, and pinned.
+
+    Args:
+        part: what the config says.
+        side: "image" or "text".
+        tower: what was made of it; one from elsewhere has an `address`, with a full folder or a revision of the hub.
+    """
+    if part.name.startswith(_OF_MODEL):
+        found: files.SideConfig = getattr(load(part.name.removeprefix(_OF_MODEL)).config, side)
+        part = Part(found.source or found.tower, found.options)
+    return Part(getattr(tower, "address", part.name), part.options)
