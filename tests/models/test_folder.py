@@ -140,7 +140,10 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
         diptych.load(tmp_path)
     with pytest.raises(ModelError, match="no model at"):
         read_config(tmp_path / "none")
-    with pytest.raises(ModelError, match=r"neither a folder nor one of the shipped models .base.; did you mean 'base'"):
+    with pytest.raises(
+        ModelError,
+        match=r"neither a folder, nor one of the shipped models .base., nor an address .*; did you mean 'base'",
+    ):
         diptych.load("bas")
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")

@@ -59,3 +59,12 @@ def test_the_lasting_name_works_from_any_folder(
 def test_a_name_that_is_no_model_says_what_may_be_meant(name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         load(name)
+
+
+@pytest.mark.parametrize(("fixture", "prefix"), [("clip_folder", "hf"), ("open_clip_folder", "open_clip")])
+def test_the_folder_of_another_library_needs_its_prefix(
+    fixture: str, prefix: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(fixture)
+    with pytest.raises(ModelError, match=rf"give it as {prefix}:{folder}$"):
+        load(folder)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from diptych.core.checks import PATH, of_type
 from diptych.core.devices import check_device
@@ -47,8 +50,23 @@ def load(name: str | Path = "base", *, threads: int | None = None, device: str =
             if is_joint(text):
                 return joint_encoder(joint_model(text, device=device), threads=threads)
             raise ModelError(_no_model(text))
+        if prefix := _library_of(folder):
+            raise ModelError(f"{folder} is a model of another library; give it as {prefix}:{folder}")
     require_provider(device)
     return DualEncoder(folder, read_config(folder), threads=threads, device=device)
+
+
+def _library_of(folder: Path) -> str:
+    """The source of models whose library saved this folder; "" for none that is known."""
+    config: Any = {}
+    with contextlib.suppress(OSError, ValueError):
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or "format" in config:  # one of ours
+        return ""
+    for file, prefix in (("open_clip_config.json", "open_clip"), ("modules.json", "sentence-transformers")):
+        if (folder / file).is_file():
+            return prefix
+    return "hf" if "model_type" in config else ""
 
 
 def _no_model(text: str) -> str:
