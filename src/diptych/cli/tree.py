@@ -47,7 +47,7 @@ TREE: dict[str, Command | Group] = {
         },
     ),
     "train": Command("train:train", "Train a model from a TOML config.", True),
-    "distill": Command("distill:distill", "Teach a dual encoder what a cross-encoder knows.", True),
+    "distill": Command("distill:distill", "Teach a dual encoder what another model knows.", True),
     "eval": Command("eval:evaluate", "Measure retrieval by the field's protocols."),
     "compare": Command("compare:compare", "Several models in one table, with paired tests."),
     "rerank": Group(

@@ -22,13 +22,15 @@ class Embedded:
     `owner` is the number of the record that row i came from, the same in every batch of a run. Two
     rows with one owner are siblings (two captions of one image): each is a true match of the
     other, so never a negative. `group` is the class of each row's record, numbered from 0; -1 for a
-    record without a class, None where the data has no classes.
+    record without a class, None where the data has no classes. `rows` are the numbers of each row's image
+    and text among the training pairs, for a loss that knows more about them; None within one modality.
     """
 
     image: Float[Tensor, "b d"]  # L2-normalised
     text: Float[Tensor, "b d"]  # L2-normalised
     owner: Int[Tensor, " b"]
     group: Int[Tensor, " b"] | None = None
+    rows: Int[Tensor, "b 2"] | None = None
 
     def scores(self, similarity: Similarity = cosine) -> Float[Tensor, "b b"]:
         """Similarity of image i and text j, in at least 32 bits also when the embeddings have 16."""

@@ -110,15 +110,19 @@ def note_other_texts(notes: Notes, pairs: Sequence[Pair], data: DataConfig) -> N
         notes.add(OTHER_TEXT, f"texts not learnt from ({why})", *left[:3], count=len(left))
 
 
-def note_cut(notes: Notes, texts: Sequence[str], count: Callable[[Sequence[str]], list[int]], most: int | None) -> None:
-    """Note texts of more tokens than are read."""
+def note_cut(
+    notes: Notes,
+    texts: Sequence[str],
+    count: Callable[[Sequence[str]], list[int]],
+    most: int | None,
+    what: str = "training texts",
+) -> None:
+    """Note texts of more tokens than are read; `what` they are, in words."""
     if most is None:
         return
     cut = [text for text, tokens in zip(texts, count(texts), strict=True) if tokens > most]
     if cut:
-        notes.add(
-            CUT, f"training texts cut after {most} tokens", *(f"{text[:40]}..." for text in cut[:3]), count=len(cut)
-        )
+        notes.add(CUT, f"{what} cut after {most} tokens", *(f"{text[:40]}..." for text in cut[:3]), count=len(cut))
 
 
 def left_out(skipped: Sequence[Skipped]) -> str:

@@ -304,7 +304,9 @@ def _compared(
     starts = recipe.starts()
     if not starts and not further:
         return ()
-    validation = validation_source(recipe.measured(splits.val), recipe.config.data.val)
+    takes = recipe.config.data.selection().takes
+    chosen = [dataclasses.replace(pair, texts=tuple(filter(takes, pair.texts))) for pair in recipe.measured(splits.val)]
+    validation = validation_source(chosen, recipe.config.data.val)
     models = {**starts, AFTER: recipe.load(folder / MODEL)}
     found = before_after(models, [validation, *further], folder, progress=progress)
     add_to_model(folder / MODEL, found)

@@ -18,7 +18,8 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import locked
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float, Float32, Int64
-from diptych.data.features import CaptionedImages, FeaturePairs
+from diptych.core.types import Pair
+from diptych.data.features import CaptionedImages, FeaturePairs, Selection, collect_captions
 from diptych.data.seen import read_seen
 from diptych.losses import distillation_loss
 from diptych.models import DualEncoder, require_cosine
@@ -31,10 +32,15 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """How much is learnt from the teacher, and about which images."""
+    """How much is learnt from the teacher, and, of a cross-encoder, about which images.
+
+    A dual encoder as the teacher scores the images and texts of each batch with each other; `mined`, `drawn` and
+    `draw_seed` are of cross-encoders alone.
+    """
 
     alpha: float = 0.5  # share of the teacher's loss; 0 is the plain loss alone
-    temperature: float = 4.0  # of the teacher's log-likelihoods, in nats
+    # of the teacher's log-likelihoods, in nats; those of a dual encoder are its cosines times its own scale
+    temperature: float = 4.0
     student_temperature: float = 0.05  # of the student's cosines
     mined: int = 5  # wrong images of each text that the student scores highest
     drawn: int = 2  # wrong images of each text drawn at random, like the others of a random batch
@@ -77,11 +83,12 @@ class TeacherLoss:
         self._candidates: Int64[np.ndarray, "m c"] = np.zeros((0, 0), dtype=np.int64)
         self._scores: Float32[np.ndarray, "m c"] = np.zeros((0, 0), dtype=np.float32)
 
-    def read(self, captioned: CaptionedImages, *, any_data: bool = False) -> None:
-        """Take the training pairs with the teacher's features.
+    def read(self, pairs: Sequence[Pair], root: Path, selection: Selection, *, any_data: bool = False) -> None:
+        """Take the training pairs with the teacher's features of their images.
 
         Raises DataError for other pairs than the teacher was trained on, unless `any_data` allows them.
         """
+        captioned = collect_captions(pairs, self._teacher.image_tower, root, selection, progress=self._progress)
         known = self._teacher.config.training.get("data", {}).get("train_fingerprint")
         if not any_data and known != captioned.fingerprint():
             raise DataError(
@@ -106,8 +113,8 @@ class TeacherLoss:
         if not self._settings.alpha:
             return  # nothing is learnt from the teacher, so it is not asked
         self._candidates = candidates(
-            _embedded(self._student.image_head, training.images[0]),
-            _embedded(self._student.text_head, training.texts),
+            embedded_rows(self._student.image_head, training.images[0]),
+            embedded_rows(self._student.text_head, training.texts),
             training.image_owner,
             training.text_owner,
             mined=self._settings.mined,
@@ -226,7 +233,8 @@ def _filled(
     return np.array(scores)
 
 
-def _embedded(head: Any, rows: Any) -> Float32[np.ndarray, "n d"]:
+def embedded_rows(head: Any, rows: Any) -> Float32[np.ndarray, "n d"]:
+    """Embeddings of a tower's rows by a head, some rows at a time."""
     starts = range(0, len(rows), _ROWS_AT_ONCE)
     parts: Sequence[np.ndarray] = [
         head(rows[np.arange(start, min(len(rows), start + _ROWS_AT_ONCE))]) for start in starts

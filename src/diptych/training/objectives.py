@@ -205,8 +205,10 @@ class Contrastive:
         text = all_rows([each.text for each in own]).requires_grad_()
         groups = [each.group for each in own if each.group is not None]
         group = all_rows(groups) if groups else None
+        numbers = [each.rows for each in own if each.rows is not None]
+        owner = all_rows([each.owner for each in own])
         with fabric.autocast():
-            loss: Tensor = self.loss(Embedded(image, text, all_rows([each.owner for each in own]), group))
+            loss: Tensor = self.loss(Embedded(image, text, owner, group, all_rows(numbers) if numbers else None))
         if self.weight != 1:
             loss = self.weight * loss
         # Every process computes this very loss, so each adds only its share to the loss's own parameters.

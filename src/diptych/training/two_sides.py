@@ -65,6 +65,7 @@ class TwoSides(nn.Module):
             *both,
             torch.from_numpy(rows.owner).to(device),
             None if groups is None else torch.from_numpy(groups[rows.owner]).to(device),
+            torch.from_numpy(np.stack([rows.image, rows.text], axis=1)).to(device) if rows.second is None else None,
         )
 
 
