@@ -1,6 +1,8 @@
 """Devices, fingerprints of weights, and sharing."""
 
 import gc
+from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -53,3 +55,14 @@ def test_shared_lives_as_long_as_someone_uses_it() -> None:
     gc.collect()
     shared_model("test-key", make)
     assert len(made) == 2
+
+
+def test_both_towers_of_a_model_hash_its_weights_once(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diptych import load
+    from diptych.encoders import pytorch
+
+    hashed = []
+    monkeypatch.setattr(pytorch, "_fingerprints", WeakKeyDictionary())
+    monkeypatch.setattr(pytorch, "state_fingerprint", lambda module: hashed.append(module) or "0")
+    assert load(f"hf:{clip_folder}").image_tower._module is hashed[0]
+    assert len(hashed) == 1

@@ -68,3 +68,10 @@ def test_the_folder_of_another_library_needs_its_prefix(
     folder = request.getfixturevalue(fixture)
     with pytest.raises(ModelError, match=rf"give it as {prefix}:{folder}$"):
         load(folder)
+
+
+def test_weights_that_were_changed_on_disk_are_read_anew(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    before = load(f"hf:{folder}")
+    shutil.copy(make_clip(tmp_path / "other", seed=1) / "model.safetensors", folder)
+    assert load(f"hf:{folder}").fingerprint != before.fingerprint

@@ -23,11 +23,12 @@ from diptych.encoders.pytorch import (
     TorchTextTower,
     choose_device,
     freeze,
+    frozen_fingerprint,
     shared_model,
-    state_fingerprint,
 )
 from diptych.encoders.text.portable import from_open_clip
 from diptych.encoders.text.rules import TextRules
+from diptych.encoders.weights import stamp
 
 _PROBE = "A photo of two Dogs, 3 cats & a naïve café — 猫と犬 кот!"
 
@@ -68,7 +69,7 @@ class OpenClipTextTower(TorchTextTower):
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer's answer to a fixed text, and the length."""
         probe = self._tokenizer([_PROBE]).tolist()
-        return fingerprint.combined([state_fingerprint(self._module), fingerprint.of_json(probe)])
+        return fingerprint.combined([frozen_fingerprint(self._module), fingerprint.of_json(probe)])
 
     def _features(self, texts: Sequence[str]) -> Any:
         return self._module.encode_text(self._tokenizer([without_surrogates(text) for text in texts]).to(self._device))
@@ -120,7 +121,7 @@ def _load(found: Found, device: Any) -> Any:
 
     try:
         with offline():
-            return shared_model(("open_clip", found.name, str(device)), make)
+            return shared_model(("open_clip", found.name, stamp(found.folder), str(device)), make)
     except ModelError:
         raise
     except Exception as error:  # open_clip raises whatever it meets while reading a checkpoint

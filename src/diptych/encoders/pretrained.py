@@ -14,7 +14,7 @@ from diptych.core.extras import need
 from diptych.encoders.compat import import_torchvision
 from diptych.encoders.hub import hub_folder, offline
 from diptych.encoders.pytorch import choose_device, freeze, shared_model
-from diptych.encoders.weights import check_folder
+from diptych.encoders.weights import check_folder, stamp
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load_hub_model(name: str | Path, device: str, *, address: str = "") -> HubMo
         module.diptych_random_pooler = bool(missing)
         return freeze(module, where)
 
-    module = shared_model(("transformers", folder.resolve(), str(where)), load)
+    module = shared_model(("transformers", folder.resolve(), stamp(folder), str(where)), load)
     return HubModel(module, folder, not module.diptych_random_pooler)
 
 

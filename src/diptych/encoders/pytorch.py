@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 _live: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+_fingerprints: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _lock = threading.RLock()
 
 
@@ -60,6 +61,13 @@ def state_fingerprint(module: torch.nn.Module) -> str:
     return fingerprint.combined(parts)
 
 
+def frozen_fingerprint(module: torch.nn.Module) -> str:
+    """As `state_fingerprint`, taken once of a module that is never changed: both towers of a model ask for it."""
+    if module not in _fingerprints:
+        _fingerprints[module] = state_fingerprint(module)
+    return _fingerprints[module]
+
+
 def shared_model(key: Hashable, make: Callable[[], Any]) -> Any:
     """One live object per key, so that the two towers of a CLIP model hold its weights once.
 
@@ -88,7 +96,7 @@ class TorchImageTower:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the weights, the settings and the preprocessing."""
-        return fingerprint.combined([state_fingerprint(self._module), *self._settings, repr(self.preprocess)])
+        return fingerprint.combined([frozen_fingerprint(self._module), *self._settings, repr(self.preprocess)])
 
     def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b d"]:
         """Features of resized RGB images, not normalised."""

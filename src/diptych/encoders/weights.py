@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from diptych.core.errors import ModelError
-from diptych.encoders.hub import GET, SAFE_WEIGHTS, weights_file
+from diptych.encoders.hub import GET, OTHER_WEIGHTS, SAFE_WEIGHTS, weights_file
 
 _MOST_HEADER = 100_000_000  # bytes, as the format itself allows
 
@@ -35,6 +35,12 @@ def check_folder(folder: Path, address: str = "") -> None:
             raise ModelError(f"{folder} lacks {len(missing)} of {len(shards)} files of weights ({missing[0]}); {fetch}")
     for file in sorted(folder.glob("*.safetensors")):
         check_whole(file, address)
+
+
+def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of each file of weights in a folder: another stamp, other weights."""
+    found = sorted(file for file in folder.iterdir() if file.suffix in (*SAFE_WEIGHTS, *OTHER_WEIGHTS))
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found)
 
 
 def _cut(file: Path) -> str:

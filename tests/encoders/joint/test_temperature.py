@@ -74,8 +74,8 @@ def test_a_temperature_and_a_bias_of_open_clip(open_clip_folder: Path) -> None:
     with torch.no_grad():
         assert first.config.logit_scale == pytest.approx(float(module(planes, ids)[2]))
     assert first.config.logit_bias is None
-    module.logit_bias = torch.nn.Parameter(torch.tensor(-0.6))
-    assert load(first.address).config.logit_bias == pytest.approx(float(module(planes, ids)[3].detach()))
+    module.logit_bias = torch.nn.Parameter(torch.tensor(-0.6), requires_grad=False)
+    assert load(first.address).config.logit_bias == pytest.approx(float(module(planes, ids)[3]))
     module.logit_bias = None  # the module is shared
 
 

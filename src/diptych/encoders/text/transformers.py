@@ -14,7 +14,7 @@ from diptych.core.errors import ModelError
 from diptych.core.registry import register
 from diptych.encoders.hub import hub_folder, lasting
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
-from diptych.encoders.pytorch import TorchTextTower, as_module, state_fingerprint
+from diptych.encoders.pytorch import TorchTextTower, as_module, frozen_fingerprint
 from diptych.encoders.text.portable import from_transformers
 from diptych.encoders.text.rules import TextRules
 from diptych.encoders.text.sentence_transformers import Dense, SentenceRecipe, read_recipe
@@ -85,7 +85,7 @@ class TransformersTextTower(TorchTextTower):
         settings += [dense.activation for dense in recipe.dense]
         settings += ["exact"] if self._exact and not self._model.two_sided else []
         modules = [self._module, *(layer for layer, _ in self._dense)]
-        weights = [state_fingerprint(module) for module in modules]
+        weights = [frozen_fingerprint(module) for module in modules]
         return fingerprint.combined(
             [*weights, _description(self._tokenizer, *self._as_loaded), fingerprint.of_json(settings)]
         )
