@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from diptych.encoders.pretrained import import_transformers
+from diptych.encoders.text.sentence_transformers import read_recipe
 from diptych.encoders.text.transformers import TransformersTextTower, _pool
 
 transformers = import_transformers()
@@ -203,6 +204,16 @@ def test_a_sentence_transformers_folder_of_unknown_layers(bert: tuple[Path, Any,
     odd = sentence_transformers(tmp_path / "b", bert, "pooling_mode_weightedmean_tokens", plain)
     with pytest.raises(ModelError, match="pools by pooling_mode_weightedmean_tokens"):
         TransformersTextTower(odd)
+    odd = sentence_transformers(tmp_path / "c", bert, "pooling_mode_mean_tokens", plain)
+    (odd / "config_sentence_transformers.json").write_text('{"prompts": {"q": "query: "}, "default_prompt_name": "q"}')
+    pooling = next(odd.glob("*Pooling/config.json"))
+    pooling.write_text(json.dumps({**json.loads(pooling.read_text()), "include_prompt": False}))
+    with pytest.raises(ModelError, match="leaves its prompt 'query: ' out of the mean"):
+        read_recipe(odd)
+    odd = sentence_transformers(tmp_path / "d", bert, "pooling_mode_mean_tokens", plain)
+    (odd / "sentence_bert_config.json").write_text('{"processing_kwargs": {"text": {"max_length": 8}}}')
+    with pytest.raises(ModelError, match="has processing_kwargs"):
+        read_recipe(odd)
 
 
 def test_the_encoder_of_a_translation_model(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -59,5 +60,16 @@ class JoinedTextTower:
         return np.concatenate([normalise(tower.embed(texts)) for tower in self._towers], axis=1)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text for the tower that makes the most of them."""
-        return [max(counts) for counts in zip(*(tower.count_tokens(texts) for tower in self._towers), strict=True)]
+        """Tokens of each whole text for the tower that cuts it; where none does, for the one that reads the fewest.
+
+        So a count is above `max_tokens` for the texts alone that a tower does not read whole.
+        """
+        limits = [inf if tower.max_tokens is None else tower.max_tokens for tower in self._towers]
+        counts = zip(*(tower.count_tokens(texts) for tower in self._towers), strict=True)
+        return [max(zip(found, limits, strict=True), key=_excess)[0] for found in counts]
+
+
+def _excess(counted: tuple[int, float]) -> tuple[float, float]:
+    """Order of a tower's count and limit: by the tokens it cuts, then the lowest limit first."""
+    count, limit = counted
+    return max(0, count - limit), -limit

@@ -68,6 +68,8 @@ def read_recipe(folder: Path) -> SentenceRecipe | None:
             )
     file = model / "sentence_bert_config.json"
     found = _json(file) if file.is_file() else {}
+    if found.get("processing_kwargs"):
+        raise ModelError(f"{file} has processing_kwargs {found['processing_kwargs']}, which are not known here")
     lower_case = bool(found.get("do_lower_case", False))
     return SentenceRecipe(model, pooling, tuple(dense), normalise, found.get("max_seq_length"), lower_case, prompt)
 
