@@ -108,7 +108,7 @@ def test_a_save_that_breaks_off_keeps_the_old_model(tmp_path: Path, monkeypatch:
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "letters").write_text("dear", encoding="utf-8")
-    with pytest.raises(ModelError, match="exists and is not a model folder; choose another --out"):
+    with pytest.raises(ModelError, match="exists and is not a model folder of Diptych; choose another --out"):
         save(tmp_path)
     assert (tmp_path / "letters").read_text(encoding="utf-8") == "dear"
 

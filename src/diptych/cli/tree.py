@@ -73,6 +73,7 @@ TREE: dict[str, Command | Group] = {
             "get": Command("models.get:get", "Fetch a pretrained model; the one command that uses the network.", True),
             "list": Command("models.list:list_models", "List the models that ship with Diptych, and folders given."),
             "parts": Command("models.parts:parts", "The losses, towers, readers, ... that configs and flags can name."),
+            "export": Command("models.export:export", "Write a model so that it runs without PyTorch.", True),
             "blend": Command("models.blend:blend", "Blend a model and its fine-tuned version, weight by weight."),
             "show": Command("models.show:show", "What one model is: towers, languages, training data, scores, card."),
         },

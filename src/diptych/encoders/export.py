@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import ImageTower, TextTower
-from diptych.encoders.graphs import SCALE, WEIGHTS, Graph, require_finite, stored, write
+from diptych.encoders.graphs import SCALE, Graph, require_finite, stored, weights_of, write
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def read_weights(folder: Path, name: str) -> dict[str, Tensor]:
 
     prefix = f"{name}."
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as stored:
+        with safe_open(weights_of(folder, name), framework="pt") as stored:
             keys = [key for key in stored.keys() if key.startswith(prefix)]
             found = {key.removeprefix(prefix): stored.get_tensor(key) for key in keys}
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read {folder / WEIGHTS}: {error}; copy the whole folder again") from error
+        raise ModelError(f"cannot read {weights_of(folder, name)}: {error}; copy the whole folder again") from error
     scales = {key.removesuffix(SCALE): found.pop(key) for key in list(found) if key.endswith(SCALE)}
     found.update({key: found[key].float() * scale for key, scale in scales.items()})
     return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}

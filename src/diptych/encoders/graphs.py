@@ -34,22 +34,54 @@ class Graph:
 
     proto: Any  # onnx.ModelProto without weight data
     weights: Mapping[str, np.ndarray]
+    as_read: bool = False  # the nodes read the weights as they are stored: nothing is widened on the way
 
 
-def write(folder: Path, graphs: Mapping[str, Graph]) -> None:
-    """Write `<name>.onnx` for each graph and one `model.safetensors` for all into an existing folder."""
-    from safetensors.numpy import save_file
-
-    tensors = {
-        f"{name}.{key}": np.ascontiguousarray(value)
-        for name, graph in graphs.items()
-        for key, value in graph.weights.items()
-    }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / WEIGHTS).chmod(0o644)  # the library makes it private
-    places = _places(folder / WEIGHTS)
+def write(folder: Path, graphs: Mapping[str, Graph], weights: str = WEIGHTS) -> None:
+    """Write `<name>.onnx` for each graph and one file with the weights of all into an existing folder."""
+    tensors = {f"{name}.{key}": value for name, graph in graphs.items() for key, value in graph.weights.items()}
+    places = write_tensors(folder / weights, tensors)
     for name, graph in graphs.items():
-        (folder / f"{name}.onnx").write_bytes(_bound(graph, name, places))
+        (folder / f"{name}.onnx").write_bytes(_bound(graph, name, weights, places))
+
+
+def weights_of(folder: Path, name: str) -> Path:
+    """The file with the weights of the graph `name`: one of its own, or that of all."""
+    own = folder / f"{name}.safetensors"
+    return own if own.is_file() else folder / WEIGHTS
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+    """Write a safetensors file; (offset in the file, length in bytes) of every tensor.
+
+    The bytes are those of the package's own `save_file`, which holds a copy of all tensors; here a view, as of weights
+    that are transposed, is copied only while it is written.
+    """
+    order = sorted(tensors, key=lambda name: (-_KINDS.index(_kind(tensors[name])), name))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in order:
+        value = tensors[name]
+        header[name] = {"dtype": _kind(value), "shape": list(value.shape), "data_offsets": [end, end + value.nbytes]}
+        end += value.nbytes
+    described = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    described += b" " * (-len(described) % 8)
+    start = 8 + len(described)
+    with path.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(described)) + described)
+        for name in order:
+            stream.write(np.ascontiguousarray(tensors[name]).data)
+    spans = {name: header[name]["data_offsets"] for name in order}
+    return {name: (start + begin, stop - begin) for name, (begin, stop) in spans.items()}
+
+
+_KINDS = ("BOOL", "U8", "I8", "I16", "U16", "F16", "I32", "U32", "F32", "F64", "I64", "U64")  # in the file, last first
+
+
+def _kind(value: np.ndarray) -> str:
+    """The name that safetensors gives a type of numbers."""
+    letter = {"b": "BOOL", "u": "U", "i": "I", "f": "F"}[value.dtype.kind]
+    return letter if letter == "BOOL" else f"{letter}{8 * value.dtype.itemsize}"
 
 
 def read_graph(folder: Path, name: str) -> Graph:
@@ -60,7 +92,7 @@ def read_graph(folder: Path, name: str) -> Graph:
 
     try:
         proto = onnx.load(str(folder / f"{name}.onnx"), load_external_data=False)
-        with safe_open(folder / WEIGHTS, framework="numpy") as file:
+        with safe_open(weights_of(folder, name), framework="numpy") as file:
             prefix = f"{name}."
             weights = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
     except (OSError, ValueError, SafetensorError, DecodeError) as error:
@@ -89,17 +121,7 @@ def require_finite(weights: Mapping[str, np.ndarray]) -> None:
             raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
 
 
-def _places(weights: Path) -> dict[str, tuple[int, int]]:
-    """(offset in the file, length in bytes) of every tensor in a safetensors file."""
-    with weights.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    spans = {key: entry["data_offsets"] for key, entry in header.items()}
-    return {key: (8 + length + begin, end - begin) for key, (begin, end) in spans.items()}
-
-
-def _bound(graph: Graph, name: str, places: Mapping[str, tuple[int, int]]) -> bytes:
+def _bound(graph: Graph, name: str, location: str, places: Mapping[str, tuple[int, int]]) -> bytes:
     """The graph with every weight pointing at its bytes in the safetensors file."""
     import onnx
     from onnx import TensorProto, helper
@@ -111,19 +133,20 @@ def _bound(graph: Graph, name: str, places: Mapping[str, tuple[int, int]]) -> by
     needed = {name for node in proto.graph.node for name in node.input}
     needed -= {name for node in proto.graph.node for name in node.output}
     for key, value in graph.weights.items():
-        if key.removesuffix(SCALE) not in needed:
+        if (key if graph.as_read else key.removesuffix(SCALE)) not in needed:
             continue
         if value.nbytes < 64:  # shape constants must be inline for shape inference
             proto.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
             continue
-        suffix = {np.dtype(np.float16): HALF, np.dtype(np.int8): BYTE}.get(value.dtype, "")
+        narrow = {} if graph.as_read else {np.dtype(np.float16): HALF, np.dtype(np.int8): BYTE}
+        suffix = narrow.get(value.dtype, "")
         tensor = proto.graph.initializer.add()
         tensor.name = key + suffix
         tensor.data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
         tensor.dims.extend(value.shape)
         tensor.data_location = TensorProto.EXTERNAL
         offset, length = places[f"{name}.{key}"]
-        for field, content in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):
+        for field, content in (("location", location), ("offset", str(offset)), ("length", str(length))):
             entry = tensor.external_data.add()
             entry.key, entry.value = field, content
         if suffix == HALF:

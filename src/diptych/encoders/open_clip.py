@@ -74,14 +74,37 @@ class OpenClipTextTower(TorchTextTower):
     def _features(self, texts: Sequence[str]) -> Any:
         return self._module.encode_text(self._tokenizer([without_surrogates(text) for text in texts]).to(self._device))
 
-    def _of_ids(self, ids: Any) -> Any:
-        import torch
+    @property
+    def any_length(self) -> bool:
+        """Whether nothing is read of what is behind a text's closing token."""
+        return not _reads_padding(self._side)
 
-        side = getattr(self._module, "text", self._module)
-        padding = getattr(side, "pad_id", None) or getattr(getattr(side, "config", None), "pad_token_id", None) or 0
-        short = int(self._tokenizer.context_length) - ids.shape[1]  # open_clip's models take whole rows alone
-        ids = torch.nn.functional.pad(ids, (0, short), value=-1) if short else ids
-        return self._module.encode_text(ids.where(ids >= 0, padding))
+    @property
+    def _side(self) -> Any:
+        return getattr(self._module, "text", self._module)
+
+    def _of_ids(self, ids: Any) -> Any:
+        padding = getattr(self._side, "pad_id", None)
+        if hasattr(self._side, "config"):  # a model of transformers inside, which masks this id
+            padding = self._side.config.pad_token_id
+        return self._encoded(ids.where(ids >= 0, padding or 0))
+
+    def _encoded(self, ids: Any) -> Any:
+        """What open_clip's `encode_text` gives, of shorter rows too where what they leave out is not read."""
+        side, length = self._side, ids.shape[1]
+        if hasattr(side, "config") or not self.any_length:
+            return self._module.encode_text(ids)
+        from open_clip.transformer import text_global_pool
+
+        states = side.token_embedding(ids) + side.positional_embedding[:length]
+        states = side.ln_final(side.transformer(states, attn_mask=side.attn_mask[:length, :length]))
+        pooling = getattr(side, "text_pool_type", None) or side.pool_type
+        end = getattr(side, "text_eos_id", getattr(side, "eos_id", None))
+        pooled = text_global_pool(states, ids, pooling, eos_token_id=end)
+        projection = side.text_projection
+        if projection is None:
+            return pooled
+        return projection(pooled) if callable(projection) else pooled @ projection
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
@@ -95,8 +118,7 @@ class OpenClipTextTower(TorchTextTower):
 
     def portable_tokenizer(self) -> tuple[Any, TextRules]:
         """The tokenizer and what surrounds it, for `portable_tokens`."""
-        side = getattr(self._module, "text", self._module)
-        return from_open_clip(self._tokenizer, reads_padding=_reads_padding(side))
+        return from_open_clip(self._tokenizer, reads_padding=_reads_padding(self._side))
 
 
 def _reads_padding(side: Any) -> bool:

@@ -108,10 +108,11 @@ class TorchImageTower:
         with torch.inference_mode():
             return _array(self._features(planes.to(self._device)))
 
-    def torch_module(self) -> torch.nn.Module:
-        """A copy of the network: normalised pixels (b, 3, h, w) to features."""
+    def torch_module(self, *, copied: bool = True) -> torch.nn.Module:
+        """The network, or a copy of it: normalised pixels (b, 3, h, w) to features."""
         own = copy.copy(self)
-        own._module = copy.deepcopy(self._module)
+        if copied:
+            own._module = copy.deepcopy(self._module)
         return as_module(own._features, own._module)
 
     def _features(self, planes: torch.Tensor) -> torch.Tensor:
@@ -138,13 +139,16 @@ class TorchTextTower:
         with torch.inference_mode():
             return _array(self._features(texts))
 
-    def torch_module(self) -> torch.nn.Module:
-        """A copy of the network: token ids (b, l), -1 in places that are masked, to features.
+    @property
+    def any_length(self) -> bool:
+        """Whether the network reads rows that are shorter than `max_tokens`, where what is left out is masked."""
+        return True
 
-        A row may be shorter than `max_tokens`, as long as what is left out is masked.
-        """
+    def torch_module(self, *, copied: bool = True) -> torch.nn.Module:
+        """The network, or a copy of it: token ids (b, l), -1 in places that are masked, to features."""
         own = copy.copy(self)
-        own._module = copy.deepcopy(self._module)
+        if copied:
+            own._module = copy.deepcopy(self._module)
         return as_module(own._of_ids, own._module)
 
     def _features(self, texts: Sequence[str]) -> torch.Tensor:

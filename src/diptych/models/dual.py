@@ -21,6 +21,7 @@ from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, Shaped, UInt8
 from diptych.core.similarity import similarity_of
 from diptych.encoders.onnx_session import start_session
+from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.encoders.text.tokens import read_tokens
 from diptych.models import familiarity
 from diptych.models import folder as files
@@ -129,7 +130,12 @@ class DualEncoder(LoadedModel):
             return self.joint.text
         side = self.config.text
         if side.tower == files.BUNDLED:
-            return read_tokens(self._verified)
+            tokens = read_tokens(self._verified)
+            if not files.has_graph(self.config, files.TEXT_TOWER):
+                return tokens
+            return OnnxTextTower(
+                self._verified / f"{files.TEXT_TOWER}.onnx", tokens, threads=self._threads, device=self.device
+            )
         tower: TextTower = build_saved("text_tower", Part(side.tower, side.options), self.folder, device=self.device)
         require_fingerprint(side, tower.fingerprint)
         return tower
@@ -145,9 +151,9 @@ class DualEncoder(LoadedModel):
         return self._head(files.TEXT_HEAD)
 
     def _head(self, name: str) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
-        if self.joint:
-            return normalise
         side = self.config.image if name == files.IMAGE_HEAD else self.config.text
+        if self.joint or (side.head.name == "identity" and not files.has_graph(self.config, name)):
+            return normalise
         device = self.device if side.network else "cpu"  # a head alone is done before a device has its input
         return OnnxHead(self._verified / f"{name}.onnx", self._threads, device)
 

@@ -1,11 +1,12 @@
 """A saved model is a folder: config.json, model.safetensors, its graphs, and a card.
 
     config.json          what it is: towers, preprocessing, dimension, training record, hashes
-    model.safetensors    every weight
+    model.safetensors    every weight; an exported model has a file for each graph instead: image_tower.safetensors, ...
     image_tower.onnx     pixels -> features (when the tower's weights travel with the model)
     image_head.onnx      features -> embedding
+    text_tower.onnx      token ids -> features (of an exported model)
     text_head.onnx       features, or token ids, -> embedding
-    tokenizer.json       texts -> token ids (when the text side was trained on them)
+    tokenizer.json       texts -> token ids (when the text side reads them)
     familiar.json        what the training images look like, where that is known (not part of the fingerprint)
     README.md            the model card
 
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.core import fingerprint
+from diptych.core import fingerprint, hashes
 from diptych.core.config import Part, from_dict, to_dict
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.files import fsync_file, fsync_folder, write_bytes, write_json
@@ -37,8 +38,9 @@ FORMAT = 1
 CONFIG = "config.json"
 CARD = "README.md"
 WEIGHTS = "model.safetensors"
-IMAGE_TOWER, IMAGE_HEAD, TEXT_HEAD = "image_tower", "image_head", "text_head"
+IMAGE_TOWER, IMAGE_HEAD, TEXT_TOWER, TEXT_HEAD = "image_tower", "image_head", "text_tower", "text_head"
 _FROM_ELSEWHERE = ("hf", "sentence-transformers")
+EXPORTED = "exported_from"  # the key of `training` that says what a model was exported from
 BUNDLED = "bundled"  # the tower's graph is in the folder
 
 
@@ -90,6 +92,11 @@ class ModelConfig(SavedModel):
         """Changes when weights, towers or preprocessing do; the name, card, record and scale don't count."""
         sides = [_stated(to_dict(side)) for side in (self.image, self.text)]
         return fingerprint.of_json([self.format, self.dim, self.similarity, sides, dict(sorted(self.files.items()))])
+
+
+def has_graph(config: SavedModel, name: str) -> bool:
+    """Whether the folder holds the graph of a tower or head."""
+    return f"{name}.onnx" in config.files
 
 
 def _stated(side: dict[str, Any]) -> dict[str, Any]:
@@ -153,8 +160,8 @@ def finish(folder: Path, config: S, card: str) -> S:
     for path in written:
         path.chmod(0o644)
         fsync_file(path)
-    hashes = {str(path.relative_to(folder)): fingerprint.of_file(path) for path in written}
-    config = dataclasses.replace(config, files=hashes, diptych=__version__)
+    found = {str(path.relative_to(folder)): fingerprint.of_file(path) for path in written}
+    config = dataclasses.replace(config, files=found, diptych=__version__)
     write_json(folder / CONFIG, to_dict(config))
     write_bytes(folder / CARD, card.encode())
     return config
@@ -174,7 +181,7 @@ def verify(folder: Path, config: SavedModel) -> None:
         path = folder / name
         if not path.is_file():
             raise ModelError(f"the model {folder} lacks {name}; copy the whole folder again")
-        if fingerprint.of_file(path) != expected:
+        if hashes.of_file(path) != expected:
             raise ModelError(f"{path} is damaged or was changed: its hash differs from {CONFIG}; copy it again")
 
 
@@ -185,8 +192,8 @@ def written_whole(folder: Path) -> Iterator[Path]:
     On any exception `folder` is as it was; a crash while the two change places leaves the old one under a dotted
     name. Raises ModelError when `folder` holds something that is no model.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise ModelError(f"{folder} exists and is not a model folder; choose another --out, or empty it")
+    if folder.exists() and any(folder.iterdir()) and not _is_ours(folder):
+        raise ModelError(f"{folder} exists and is not a model folder of Diptych; choose another --out, or empty it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -195,6 +202,15 @@ def written_whole(folder: Path) -> Iterator[Path]:
         _replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether Diptych wrote the model there: the folders of other libraries have a config.json too."""
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and {"diptych", "format"} <= values.keys()
 
 
 def _replace(new: Path, folder: Path) -> None:

@@ -16,6 +16,7 @@ from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, UInt8
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
+from diptych.encoders.graphs import weights_of
 from diptych.encoders.image.onnx import OnnxImageTower
 
 from . import folder as files
@@ -91,7 +92,7 @@ class LoadedModel:
         if side.preprocess is None:
             raise ModelError(f"the model {self.folder} names no preprocessing for its image tower; export it again")
         path = self._verified / graph
-        weights = path.with_name(files.WEIGHTS)
+        weights = weights_of(path.parent, path.stem)
         return OnnxImageTower(path, side.preprocess, threads=threads, weights=weights, device=self.device)
 
 

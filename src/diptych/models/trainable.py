@@ -147,6 +147,8 @@ def _side(model: DualEncoder, config: files.SideConfig, tower: Any, name: str) -
     if config.network is not None:
         require("network", config.network, model.folder)
     side = build_side(config.network, config.head, tower, model.config.dim)
+    if not files.has_graph(model.config, name):  # the head identity of an exported model
+        return side.eval()
     try:
         (side if side.network is not None else side.head).load_state_dict(read_weights(model.folder, name))
     except RuntimeError as error:

@@ -16,8 +16,8 @@ from diptych.core.shapes import Shaped
 from diptych.data.features import FeaturePairs, ImageRows
 from diptych.encoders.export import read_weights
 from diptych.encoders.joint import is_joint
+from diptych.models import DualEncoder, load
 from diptych.models import folder as files
-from diptych.models import load
 from diptych.models.heads import share_layers
 from diptych.models.networks import Network, build_network
 from diptych.models.side import Side, build_side
@@ -57,8 +57,7 @@ def frozen_network(config: DualEncoderConfig, side: str, tower: ImageTower | Tex
         raise ConfigError(f"{side}.frozen has no network to keep")
     network = build_network(settings.network, tower)
     if not is_joint(config.init):
-        model = load(config.init)
-        files.verify(model.folder, model.config)
+        model = _trainable(config.init)
         name = files.IMAGE_HEAD if side == "image" else files.TEXT_HEAD
         try:
             network.load_state_dict(_below(read_weights(model.folder, name), "network."))
@@ -90,9 +89,8 @@ def _sample(rows: ImageRows, count: int, seed: int) -> Shaped[np.ndarray, "n f"]
 
 
 def _start_from(module: TwoSides, config: DualEncoderConfig) -> None:
-    model = load(config.init)
+    model = _trainable(config.init)
     folder = model.folder
-    files.verify(folder, model.config)
     sides = (
         (module.image, files.IMAGE_HEAD, model.config.image),
         (module.text, files.TEXT_HEAD, model.config.text),
@@ -107,6 +105,18 @@ def _start_from(module: TwoSides, config: DualEncoderConfig) -> None:
             target.load_state_dict(state)
         except RuntimeError as error:
             raise ModelError(_misfit(config, model.config)) from error
+
+
+def _trainable(init: str) -> DualEncoder:
+    """The model that training starts from, whole. Raises ConfigError for one that was exported."""
+    model = load(init)
+    if exported := model.config.training.get(files.EXPORTED):
+        raise ConfigError(
+            f"init = {init!r} was exported, so its weights are those of graphs; start from what it was made from: "
+            f"{exported['address']}"
+        )
+    files.verify(model.folder, model.config)
+    return model
 
 
 def _misfit(config: DualEncoderConfig, started: files.ModelConfig) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core import fingerprint
+from diptych.core import fingerprint, hashes
 from diptych.core.config import from_dict
 from diptych.core.errors import ConfigError, ModelError, first_line
 from diptych.core.protocols import Preprocess
@@ -87,9 +87,9 @@ class OnnxImageTower:
     def fingerprint(self) -> str:
         """Hash of the file, of its external weights, and of the preprocessing."""
         prepared = self.preprocess
-        parts = [fingerprint.of_file(self._path)]
+        parts = [hashes.of_file(self._path)]
         if self._weights is not None:
-            parts.append(fingerprint.of_file(self._weights))
+            parts.append(hashes.of_file(self._weights))
         settings = [self._output, *prepared.stated().values()]
         return fingerprint.combined([*parts, fingerprint.of_json(settings)])
 

@@ -25,7 +25,7 @@ def patch_inputs(planes: Float[torch.Tensor, "b 3 h w"], preprocess: Preprocess)
     stated = (planes[:, :2, -1, :2].transpose(1, 2) * std + mean).round().long()  # (b, rows or columns, two bytes)
     shapes = stated[..., 0] * 256 + stated[..., 1]
     mask = torch.arange(most, device=planes.device) < shapes.prod(dim=1, keepdim=True)
-    values = planes[:, :, :size].permute(0, 2, 3, 1).reshape(len(planes), most, patch * patch * 3)
+    values = planes[:, :, :size].permute(0, 2, 3, 1).reshape(-1, most, patch * patch * 3)
     return {
         "pixel_values": values * mask.unsqueeze(-1),
         "pixel_attention_mask": mask.to(torch.int32),

@@ -100,10 +100,16 @@ class TransformersTextTower(TorchTextTower):
         ).to(self._device)
         return self._of_inputs(inputs)
 
-    def torch_module(self) -> Any:
-        """A copy of the network, with its dense layers: token ids (b, l), -1 where masked, to features."""
+    @property
+    def any_length(self) -> bool:
+        """Whether a row may end with its longest text; models trained on full rows read the padding's positions."""
+        return not self._fixed_length and self._tokenizer.padding_side == "right"
+
+    def torch_module(self, *, copied: bool = True) -> Any:
+        """The network with its dense layers: token ids (b, l), -1 where masked, to features."""
         own = copy.copy(self)
-        own._module, own._dense = copy.deepcopy((self._module, self._dense))
+        if copied:
+            own._module, own._dense = copy.deepcopy((self._module, self._dense))
         return as_module(own._of_ids, own._module, *(layer for layer, _ in own._dense))
 
     def _of_ids(self, ids: Any) -> Any:

@@ -1,0 +1,86 @@
+"""`diptych models export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+
+from diptych.cli.outputs import check_folder
+from diptych.cli.shared import Common, ModelAddress
+from diptych.cli.sources import Reading
+from diptych.core.extras import need
+from diptych.core.notes import Note
+from diptych.data.readers import SourceOptions
+
+
+def export(
+    model: ModelAddress,
+    /,
+    *,
+    out: Path,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    check: Annotated[str, Parameter(metavar="SOURCE")] = "",
+    bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 2000,
+    options: Reading = SourceOptions(),
+    common: Common = Common(),
+) -> None:
+    """Write a model that runs on PyTorch as a folder that runs on ONNX Runtime, without PyTorch.
+
+    The folder is a model like any other: index, search, serve and all other commands take it as --model, on the
+    devices of ONNX Runtime (--device). Its vectors are those of the original within rounding (fp32) or nearly (fp16,
+    int8), but it is another model: a library of the original moves to it by diptych library reembed.
+
+    Examples:
+        diptych models export hf:openai/clip-vit-base-patch32 --out clip
+        diptych models export open_clip:ViT-B-32/laion2b_s34b_b79k --out clip-int8 --precision int8 --check flickr8k/
+
+    Args:
+        model: Dual encoder: its address, or a model folder whose towers run on PyTorch.
+        out: Folder to write; an older model there is replaced.
+        precision: fp32 keeps all; fp16 halves the size; int8 quarters it and is quickest.
+        check: Source of pairs: what the export costs in recall, with paired differences, and how much faster it is,
+            printed and written into its card.
+        bootstrap: Resamples behind the differences of --check.
+    """
+    need("torch", "diptych models export")
+    need("onnx", "diptych models export")
+    check_folder(out, "--out")
+    from diptych.models import load
+    from diptych.models.exporting import export_model, write_card
+
+    original = load(model, device=common.device)
+    config, nearness = export_model(original, out, precision=precision, progress=common.progress())
+    size = sum(path.stat().st_size for path in out.iterdir())
+    found: dict[str, Any] = {
+        "model": str(out),
+        "name": config.name,
+        "fingerprint": config.fingerprint,
+        "precision": precision,
+        "bytes": size,
+        "least_cosine": nearness,
+    }
+    lines = [
+        f"{out}: {config.name}, {size / 1e6:.0f} MB",
+        *(f"{name.replace('_', ' ')}: cosine to the original at least {value:.4f}" for name, value in nearness.items()),
+    ]
+    notes: tuple[Note, ...] = ()
+    if check:
+        from diptych.runs.export_check import check_export
+
+        measured = check_export(
+            original,
+            load(out, device=common.device),
+            check,
+            options=options,
+            resamples=bootstrap,
+            seed=common.seed or 0,
+            progress=common.progress(),
+        )
+        write_card(out, config, nearness, measured.table())
+        found["check"], notes = measured.to_json(), measured.comparison.notes
+        lines += ["", measured.table().strip(), ""]
+    lines.append(f"next: diptych index IMAGES --library LIBRARY --model {quote(str(out))}")
+    common.show(found, "\n".join(lines), notes)
