@@ -113,6 +113,7 @@ def test_a_processor_that_only_rescales(vit: tuple[Path, Any], tmp_path: Path) -
           "do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
          "by PoolFormerImageProcessor, which does more than its settings say"),
         ({"image_processor_type": "Siglip2ImageProcessor", "max_num_patches": 20}, "at most 20 patches"),
+        ({"image_processor_type": "GLPNImageProcessor", "size": None}, "GLPNImageProcessor, which resizes them to {}"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_prepared_alike_is_refused(

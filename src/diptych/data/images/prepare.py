@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import PIL.Image
 import simplejpeg
@@ -87,16 +85,11 @@ def _filtered(
     height, width = sides
     if sides == pixels.shape[:2]:
         return pixels
-    how: Any = {
-        "interpolation": preprocess.interpolation,
-        "reducing_gap": None if preprocess.exact else _REDUCING_GAP,
-    }
-    if preprocess.width_first:
-        rows, columns = pixels.shape[:2]
-        left, top, right, bottom = box or (0, 0, columns, rows)
-        pixels = resized(pixels, width, rows, (left, 0, right, rows), **how)
-        box = (0, top, width, bottom)
-    return resized(pixels, width, height, box, **how)
+    gap = None if preprocess.exact else _REDUCING_GAP
+    return resized(
+        pixels, width, height, box, interpolation=preprocess.interpolation, reducing_gap=gap,
+        width_first=preprocess.width_first,
+    )  # fmt: skip
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "h w 3"], longest: int = 256) -> bytes:
@@ -117,14 +110,20 @@ def resized(
     *,
     interpolation: str = "bicubic",
     reducing_gap: float | None = _REDUCING_GAP,
+    width_first: bool = False,
 ) -> UInt8[np.ndarray, "hh ww 3"]:
     """Resize with an antialiased filter; `box` is the part of the image to take (left, top, right, bottom).
 
     With a `reducing_gap`, large images are first reduced by whole factors, down to that many times the target.
+    `width_first` is that of `Preprocess`.
     """
     image = PIL.Image.fromarray(np.ascontiguousarray(pixels))
-    small = image.resize((width, height), PIL.Image.Resampling[interpolation.upper()], box, reducing_gap)
-    return np.array(small)
+    filtering = PIL.Image.Resampling[interpolation.upper()]
+    if width_first:
+        left, top, right, bottom = box or (0, 0, *image.size)
+        image = image.resize((width, image.height), filtering, (left, 0, right, image.height), reducing_gap)
+        box = (0, top, width, bottom)
+    return np.array(image.resize((width, height), filtering, box, reducing_gap))
 
 
 def decode_for(

@@ -32,14 +32,14 @@ def preprocess_of(folder: Path) -> Preprocess:
     """
     processor = pretrained("AutoImageProcessor", folder, f"the image preprocessing in {folder}")
     where = f"{folder} prepares images by {type(processor).__name__}, which"
-    mean, std = _levels(processor)
     try:
+        mean, std = _levels(processor)
         geometry = _geometry(processor)
         filtering = _FILTERS[int(processor.resample)]
         found = Preprocess(**geometry, mean=mean, std=std, interpolation=filtering, **_LIKE_TORCHVISION)
     except _UnknownError as error:
         raise ModelError(f"{where} {error}") from error
-    except (ConfigError, IndexError) as error:
+    except (ConfigError, IndexError, AttributeError, TypeError) as error:  # or does not say what a processor must
         raise ModelError(f"{where} asks for what is not offered: {first_line(error)}") from error
     _check(processor, found, where)
     return found
@@ -55,11 +55,12 @@ def _geometry(processor: Any) -> dict[str, Any]:
         raise _UnknownError("does not resize them, so they would need to have one size; expected a size")
     if getattr(processor, "do_pad", None) and getattr(processor, "pad_size", None):
         raise _UnknownError("pads them after normalising; expected a size and a centre crop")
-    if (most := getattr(processor, "max_num_patches", None)) is not None:
-        patch, side = int(processor.patch_size), round(int(most) ** 0.5)
+    most, patch = (getattr(processor, name, None) for name in ("max_num_patches", "patch_size"))
+    if most and patch:
+        side = round(int(most) ** 0.5)
         if side * side != most:
             raise _UnknownError(f"makes at most {most} patches; expected a square number, such as 256")
-        return {"size": side * patch, "mode": "patches", "patch": patch}
+        return {"size": side * int(patch), "mode": "patches", "patch": int(patch)}
     sides = _sides(processor.size)
     if "ConvNext" in type(processor).__name__:
         return _convnext(int(sides["shortest_edge"]), float(processor.crop_pct))
@@ -96,7 +97,7 @@ def _sides(size: Any) -> dict[str, int]:
     """Sides by name, of a mapping or a size object, without those that are unset."""
     if isinstance(size, int):
         return {"shortest_edge": size}
-    items = size.items() if isinstance(size, Mapping) else vars(size).items()
+    items = size.items() if isinstance(size, Mapping) else getattr(size, "__dict__", {}).items()
     return {str(name): int(value) for name, value in items if value is not None}
 
 
