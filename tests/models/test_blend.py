@@ -123,3 +123,50 @@ def test_models_that_are_no_versions_of_one_are_refused(two: tuple[Path, Path], 
     with pytest.raises(ConfigError, match="from 0 to 1"):
         blend(one, one, 1.5, tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.fixture(scope="module", params=["clip", "open_clip"])
+def tuned(request: pytest.FixtureRequest, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A joint model's address, and the model of a short run that began from it."""
+    from diptych import runs
+
+    folder = request.getfixturevalue(f"{request.param}_folder")
+    address = f"{'hf' if request.param == 'clip' else 'open_clip'}:{folder}"
+    config = {
+        "name": "tuned",
+        "init": address,
+        "data": {"views": ["full"], "workers": 1},
+        "training": {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "precision": "32-true"},
+    }
+    run = runs.train(config, str(shapes), tmp_path_factory.mktemp("tuned"), device="cpu")
+    return address, run.model_folder
+
+
+def test_a_joint_model_and_the_run_that_began_from_it(tuned: tuple[str, Path], shapes: Path, tmp_path: Path) -> None:
+    before, after = map(diptych.load, tuned)
+    images, texts = sorted(shapes.parent.glob("*-30.png")), ["a red circle", "blaues Quadrat", "stripe in green"]
+    wanted = before.encode_images(images), before.encode_texts(texts)
+    for share, near in ((0, 1e-3), (0.001, 0.05)):
+        blend(before, after, share, tmp_path / "made")
+        made = diptych.load(tmp_path / "made")
+        assert np.allclose(made.encode_images(images), wanted[0], atol=near)
+        assert np.allclose(made.encode_texts(texts), wanted[1], atol=near)
+    assert not np.allclose(after.encode_images(images), wanted[0], atol=0.05)
+    blend(before, after, 1, tmp_path / "made")
+    assert diptych.load(tmp_path / "made").fingerprint == after.fingerprint
+    config = blend(before, after, 0.5, tmp_path / "made")
+    scales = before.config.logit_scale, after.config.logit_scale
+    assert config.logit_scale == pytest.approx(math.sqrt(scales[0] * scales[1]))
+    states = [model.torch().text.state_dict() for model in (diptych.load(tmp_path / "made"), after)]
+    key = next(key for key, value in states[0].items() if value.ndim == 2 and value.numel() > 100)
+    assert not torch.allclose(states[0][key], states[1][key], atol=1e-3)
+
+
+def test_a_joint_model_that_a_run_did_not_begin_from(
+    clip_folder: Path, open_clip_folder: Path, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    one, other = (diptych.load(f"{name}:{at}") for name, at in (("hf", clip_folder), ("open_clip", open_clip_folder)))
+    with pytest.raises(ModelError, match="another library's model"):
+        blend(one, other, 0.5, tmp_path / "made")
+    with pytest.raises(ModelError, match="did not begin"):
+        blend(one, diptych.load(two[0]), 0.5, tmp_path / "made")

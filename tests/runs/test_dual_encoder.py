@@ -29,7 +29,7 @@ from diptych.runs import dual_encoder, heads  # noqa: E402
 from diptych.training import checkpoints  # noqa: E402
 from diptych.training.settings import TrainingSettings  # noqa: E402
 
-OTHER_KINDS = ("cross_encoder.toml", "distil.toml", "distill.toml")  # see tests/runs
+OTHER_KINDS = ("cross_encoder.toml", "distil.toml", "distill.toml", "multilingual.toml")  # see tests/runs
 CONFIGS = [
     path
     for path in sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))

@@ -24,6 +24,7 @@ from diptych.encoders.graphs import SCALE, WEIGHTS, Graph, read_graph, write
 from diptych.models import folder as files
 from diptych.models.dual import DualEncoder
 from diptych.models.familiarity import FILE as FAMILIAR
+from diptych.models.shipped import load
 
 Weights = Mapping[str, np.ndarray]
 
@@ -44,6 +45,7 @@ def blend(before: DualEncoder, after: DualEncoder, share: float, folder: Path, *
 
     Args:
         before, after: two models of one architecture: the same towers, networks, heads, preprocessing and tokenizer.
+            Or a pretrained joint model, and the saved model of a run that began from it.
         share: of `after`, from 0 to 1.
         folder: where to write it; a model that is there is replaced when all is written.
         name: of the model; "" is "NAME-blend-SHARE".
@@ -54,16 +56,17 @@ def blend(before: DualEncoder, after: DualEncoder, share: float, folder: Path, *
     check_share(share)
     need("onnx", "blending models")
     require_blendable(before, after)
-    nearer = before if share == 0 else after
+    copied = share == 1 or (share == 0 and before.joint is None)
+    nearer = before if share == 0 and copied else after
     made = name or f"{after.config.name}-blend-{share:g}"
     with files.written_whole(folder) as temporary:
-        for file in nearer.config.files if share in (0, 1) else _others(nearer):
+        for file in nearer.config.files if copied else _others(nearer):
             (temporary / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(nearer.folder / file, temporary / file)
-        if share not in (0, 1):
+        if not copied:
             write(
                 temporary,
-                {graph: _blended_graph(before.folder, after.folder, share, graph) for graph in _graphs(after)},
+                {graph: _blended_graph(before, after, share, graph) for graph in _graphs(after)},
             )
         config = dataclasses.replace(
             nearer.config,
@@ -73,9 +76,9 @@ def blend(before: DualEncoder, after: DualEncoder, share: float, folder: Path, *
             training=_record(before, after, share),
         )
         config = files.finish(temporary, config, _card(made, before, after, share))
-        if share in (0, 1) and (nearer.folder / FAMILIAR).is_file():
+        if copied and (nearer.folder / FAMILIAR).is_file():
             shutil.copyfile(nearer.folder / FAMILIAR, temporary / FAMILIAR)
-        seen, earlier = read_seen(after.folder), read_seen(before.folder)
+        seen, earlier = (None if model.joint else read_seen(model.folder) for model in (after, before))
         if seen := (seen.after(earlier) if seen else earlier):
             seen.write(temporary)
     return config
@@ -83,6 +86,9 @@ def blend(before: DualEncoder, after: DualEncoder, share: float, folder: Path, *
 
 def require_blendable(before: DualEncoder, after: DualEncoder) -> None:
     """Raise ModelError, and say in what, for two models that differ in more than their weights."""
+    if after.joint or before.joint:
+        _require_from_joint(before, after)
+        return
     for model in (before, after):
         files.verify(model.folder, model.config)
     one, other = _shape(before), _shape(after)
@@ -94,12 +100,51 @@ def require_blendable(before: DualEncoder, after: DualEncoder) -> None:
         )
 
 
-def _blended_graph(before: Path, after: Path, share: float, name: str) -> Graph:
+def _blended_graph(before: DualEncoder, after: DualEncoder, share: float, name: str) -> Graph:
     """The graph of `after` with the weights of both."""
-    one, other = (read_graph(folder, name) for folder in (before, after))
+    other = read_graph(after.folder, name)
+    if before.joint:
+        return Graph(other.proto, blended(_started_from(after, other.weights, name), other.weights, share, name))
+    one = read_graph(before.folder, name)
     if [node.op_type for node in one.proto.graph.node] != [node.op_type for node in other.proto.graph.node]:
         raise ModelError(f"{name} of the two models computes by other steps, so their weights cannot be blended")
     return Graph(other.proto, blended(one.weights, other.weights, share, name))
+
+
+def _require_from_joint(before: DualEncoder, after: DualEncoder) -> None:
+    """Raise ModelError unless `after` was saved by a run that began from the joint model `before`."""
+    if before.joint is None or after.joint is not None:
+        raise ModelError(
+            f"{after.name!r} is another library's model; a joint model is blended with what `diptych train` made of "
+            "it, given second. To blend two joint models, export both to folders first"
+        )
+    files.verify(after.folder, after.config)
+    for side in ("image", "text"):
+        settings, own = (getattr(model.config, side) for model in (after, before))
+        start = settings.fingerprint
+        if settings.network is not None:
+            model = str(settings.network.options.get("model", ""))
+            start = getattr(load(model).config, side).fingerprint if model else ""
+        if settings.head.name != "identity" or start != own.fingerprint:
+            raise ModelError(
+                f"the {side} side of {after.name!r} did not begin as that of {before.name}, so the two cannot be "
+                "blended; give the model that the run's init names"
+            )
+
+
+def _started_from(model: DualEncoder, stored: Weights, name: str) -> Weights:
+    """The weights that a side of a fine-tuned joint model began with, by the names of its graph."""
+    need("torch", "blending with a joint model")
+    from diptych.models.side import build_side
+
+    side, tower = (
+        (model.config.image, model.image_tower) if name == files.IMAGE_HEAD else (model.config.text, model.text_tower)
+    )
+    built = build_side(side.network, side.head, tower, model.config.dim)
+    state = (built if side.network else built.head).state_dict()
+    started = {key: value.numpy() for key, value in state.items() if key in stored and value.is_floating_point()}
+    same = {key: value for key, value in stored.items() if key.removesuffix(SCALE) not in started}
+    return {**same, **started}
 
 
 def blended(before: Weights, after: Weights, share: float, name: str = "the weights") -> dict[str, np.ndarray]:

@@ -94,11 +94,11 @@ class TrainConfig:
         del found["data"]["also"]  # it changes nothing of the training
         return found
 
-    def refuse_unused(self, kind: str) -> None:
+    def refuse_unused(self, kind: str, *, but: tuple[str, ...] = ()) -> None:
         """Raise ConfigError for a data setting that this kind of training would not use."""
         plain = DataConfig()
         for name in ("images", "language", "mined", "together", "also"):
-            if getattr(self.data, name) != getattr(plain, name):
+            if name not in but and getattr(self.data, name) != getattr(plain, name):
                 raise ConfigError(f"data.{name} has no effect on {kind}; leave it out")
 
 

@@ -29,6 +29,7 @@ from .config import DualEncoderConfig, SideSettings, TrainConfig
 from .dual_encoder import DualEncoderRecipe
 from .reading import AnySource, Splits, note_cut
 from .run import Run, RunContext, read_config, train
+from .text_distilled import TextDistilledConfig
 
 CROSS_ENCODER, BLIP = "cross", "blip:"  # kind of a saved cross-encoder; prefix of another library's
 
@@ -198,10 +199,15 @@ def distill(
     Raises DataError when the teacher was trained on other pairs, otherwise as `diptych.train`.
     """
     settings = read_config(config, overrides, seed, DistilledConfig.kind)
-    if not isinstance(settings, DistilledConfig):
+    if not isinstance(settings, DistilledConfig | TextDistilledConfig):
         raise ConfigError(
-            f'expected a config of kind "distilled", found {settings.kind!r}; train it with diptych.train'
+            f'expected a config of kind "distilled" or "distilled-text", found {settings.kind!r}; train it with '
+            "diptych.train"
         )
     given: dict[str, Any] = {"teacher": str(teacher), "student": str(student), "any_data": any_data}
+    if isinstance(settings, TextDistilledConfig) and (student or any_data):
+        raise ConfigError(
+            "the student of a distilled text side is [text] of the config; leave out student and any_data"
+        )
     settings = dataclasses.replace(settings, **{name: value for name, value in given.items() if value})
     return train(settings, source, out, **how)

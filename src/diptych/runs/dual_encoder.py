@@ -119,7 +119,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             _joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text")
         )
         with torch.inference_mode():
-            scores = self.scores(_embedder(self.image), _embedder(self.text))
+            scores = self.scores(embedder(self.image), embedder(self.text))
         return Fitted(scores, tuple(fits), writes)
 
     def _trainer(self, module: TwoSides, folder: Path, seed: int) -> Trainer:
@@ -130,7 +130,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         extra, share = self._extra(module.image)
 
         def measured() -> dict[str, float]:
-            return self.scores(*(_embedder(side, trainer.fabric.device) for side in (module.image, module.text)))
+            return self.scores(*(embedder(side, trainer.fabric.device) for side in (module.image, module.text)))
 
         trainer = self.trainer(
             module,
@@ -213,7 +213,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the model of all members."""
         with torch.inference_mode():
-            self.save_heads(folder, record, self.image, self.text, _embedder(self.image), self._logits)
+            self.save_heads(folder, record, self.image, self.text, embedder(self.image), self._logits)
 
     def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
         """A frozen network is saved as a trained one is: with the head, over the tower below it."""
@@ -234,7 +234,8 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         return super().seen().after(*before, *teachers)
 
 
-def _embedder(side: nn.Module, device: torch.device = torch.device("cpu")) -> Embed:  # noqa: B008
+def embedder(side: nn.Module, device: torch.device = torch.device("cpu")) -> Embed:  # noqa: B008
+    """A side as a function of arrays."""
     return lambda rows: cast(np.ndarray, side(torch.from_numpy(rows).to(device)).float().cpu().numpy())
 
 

@@ -37,6 +37,7 @@ KINDS = {  # kind of a config -> its class, and what trains it
     "cross-encoder": ("cross_encoder:CrossEncoderConfig", "cross_encoder:CrossEncoderRecipe"),
     "generator": ("generator.config:GeneratorConfig", "generator.recipe:GeneratorRecipe"),
     "distilled": ("distilled:DistilledConfig", "distilled:DistilledRecipe"),
+    "distilled-text": ("text_distilled:TextDistilledConfig", "text_distilled:TextDistilledRecipe"),
 }
 ONE_STEP = "one_step:OneStepRecipe"  # of a dual encoder whose config has a fit in place of a loss
 DEFAULT = "dual-encoder"  # kind of a config that names none

@@ -1,0 +1,261 @@
+"""Several languages by distillation: a new text side learns to give what the teacher's gives for the originals.
+
+Images stay the teacher's: the result is one model, with the teacher's image side and the student's text side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diptych.core.config import Part
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import TextTower
+from diptych.data.features import FeaturePairs, Selection, collect, text_rows
+from diptych.data.seen import Seen, as_marks, marks_of, read_seen, value_marks
+from diptych.encoders.graphs import read_graph
+from diptych.models import DualEncoder, card, load, require_cosine
+from diptych.models import folder as files
+from diptych.models.heads import IdentityHead
+from diptych.models.save import TrainedSide, save
+from diptych.models.side import Side, build_side
+from diptych.training.batch_order import BatchRows, TextBatches
+from diptych.training.engine import Trainer
+from diptych.training.text_targets import TextTargets, text_targets
+
+from . import towers
+from .before_after import FILE
+from .config import SideSettings, TrainConfig
+from .dual_encoder import embedder
+from .reading import Splits, note_cut
+from .run import Fitted, RunContext
+from .scores import retrieval_scores
+from .trained import TrainedRecipe
+
+UNPAIRED, WITHOUT = "unpaired_text", "text_without_original"  # kinds of notes
+_LABELS = {"i2t": "image → text", "t2i": "text → image"}
+_STATISTICS_ROWS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextDistilledConfig(TrainConfig):
+    """Everything that distilling a text side needs; configs/finetune/multilingual.toml is one in TOML."""
+
+    kind: str = "distilled-text"
+    teacher: str = ""  # a dual encoder: its name, folder or address
+    text: SideSettings  # the student: a tower, a network where one is wanted, a head into the teacher's space
+    original: str = "en"  # language of the texts that the teacher reads; so are texts of no stated language
+    # texts in other languages that state no original: true: they learn the mean of their record's originals;
+    # false: they are left out
+    unpaired: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.refuse_unused("a text side that is distilled", but=("also",))
+        if self.text.tower is None:
+            raise ConfigError("the student needs a tower; set text.tower")
+        if self.training.chunk:
+            raise ConfigError("each text is compared with its own target alone; leave out training.chunk")
+
+    @property
+    def tower(self) -> Part:
+        """The student's tower."""
+        return self.text.tower or Part("")
+
+    @property
+    def head(self) -> Part:
+        """The student's head."""
+        return self.text.head or Part("mlp")
+
+
+class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
+    """A text side trained towards the teacher's text vectors."""
+
+    own_files = (FILE,)
+    training: FeaturePairs
+    validation: FeaturePairs
+
+    def __init__(self, config: TextDistilledConfig, place: RunContext) -> None:
+        if not config.teacher:
+            raise ConfigError("no teacher to distil from; name one as teacher (--teacher)")
+        super().__init__(config, place)
+        self.teacher = load(config.teacher, device=place.device)
+        require_cosine(self.teacher, "learning its text vectors")
+        self.text_tower: TextTower = towers.text_tower(config.tower, lambda: ["an image of a thing"] * 100)
+        self._side()
+
+    @staticmethod
+    def load(folder: Any) -> DualEncoder:
+        """The saved model."""
+        return load(folder)
+
+    @property
+    def towers(self) -> list[str]:
+        """Fingerprints of the teacher and of the student's tower."""
+        return [self.teacher.fingerprint, self.text_tower.fingerprint]
+
+    def _side(self) -> Side:
+        torch.manual_seed(self.config.seed)
+        settings = self.config.text
+        return build_side(settings.network, self.config.head, self.text_tower, self.teacher.dim)
+
+    def collect(self, splits: Splits) -> tuple[FeaturePairs, FeaturePairs]:
+        """The student's features of all texts with the teacher's vectors of the originals; images to validate with."""
+        config, place = self.config, self.place
+        selection = config.data.selection(("full",))
+        if towers.trains_tokenizer(config.tower):
+            self.text_tower = self._tokenizer(splits, selection)
+        training = _texts_alone(splits, self.text_tower, place, selection)
+        validation = collect(
+            splits.val, self.teacher.image_tower, self.text_tower, place.features, selection, progress=place.progress
+        )
+        self._targets = text_targets(training.text_owner, training.written, config.original, unpaired=config.unpaired)
+        captions = training.captions
+        self._wanted = self._targets.vectors(self._teachers(captions))
+        self._note(self._targets)
+        reads, originals = self.teacher.text_tower, [captions[row] for row in np.unique(self._targets.originals)]
+        note_cut(place.notes, captions, self.text_tower.count_tokens, self.text_tower.max_tokens)
+        note_cut(place.notes, originals, reads.count_tokens, reads.max_tokens, "training texts of the teacher")
+        return training, validation
+
+    def _tokenizer(self, splits: Splits, selection: Selection) -> TextTower:
+        texts = [text for pair in splits.train for text in pair.texts if selection.takes(text)]
+        languages = {text.lang for text in texts if text.lang}
+        return towers.text_tower(self.config.tower, lambda: [text.value for text in texts], languages)
+
+    def _teachers(self, captions: tuple[str, ...]) -> Any:
+        """The teacher's vectors of some captions, by their rows; the features below them stay in the cache."""
+
+        def encode(rows: list[int]) -> Any:
+            chosen = [captions[row] for row in rows]
+            read = text_rows(chosen, self.teacher.text_tower, self.place.features, self.place.progress)
+            parts = np.array_split(np.arange(len(chosen)), -(-len(chosen) // 1024))
+            return np.concatenate([self.teacher.text_head(read[part]) for part in parts])
+
+        return encode
+
+    def _note(self, targets: TextTargets) -> None:
+        if targets.unpaired:
+            detail = "texts that state no original, and learn the mean of their record's originals"
+            self.place.notes.add(UNPAIRED, detail, count=targets.unpaired)
+        if targets.without:
+            detail = f"texts without an original in {self.config.original!r}, not learnt from"
+            self.place.notes.add(WITHOUT, detail, count=targets.without)
+
+    def fit(self) -> Fitted:
+        """Train the text side, and measure it with the teacher's images."""
+        side, training = self._side(), self.training
+        sample = np.sort(np.random.default_rng(self.config.seed).permutation(len(training.texts))[:_STATISTICS_ROWS])
+        side.fit_statistics(torch.from_numpy(training.texts[sample]))
+        side.start()
+        place = np.full(len(training.texts), -1, dtype=np.int64)
+        place[self._targets.texts] = np.arange(len(self._targets.texts))
+        wanted = self._wanted
+
+        def step(rows: BatchRows) -> Tensor:
+            device = trainer.fabric.device
+            given = side(torch.from_numpy(training.texts[rows.text]).to(device))
+            target = torch.from_numpy(wanted[place[rows.text]]).to(device)
+            return torch.mean(1 - (given * target).sum(-1))
+
+        def validate() -> dict[str, float]:
+            image = self.teacher.image_head
+            return retrieval_scores(image, embedder(side, trainer.fabric.device), self.validation)
+
+        order = TextBatches(
+            np.arange(training.records),
+            training.text_owner,
+            batch_size=self.config.training.batch_size,
+            seed=self.config.seed,
+            shown=self._targets.texts,
+        )
+        trainer: Trainer = self.trainer(side, step, validate, order)
+        fits = (trainer.fit(),)
+        writes = trainer.fabric.is_global_zero
+        self._trained = side.cpu().eval()
+        with torch.inference_mode():
+            scores = retrieval_scores(self.teacher.image_head, embedder(self._trained), self.validation)
+        return Fitted(scores, fits, writes)
+
+    def save(self, folder: Any, record: Mapping[str, Any]) -> None:
+        """Save one model: the teacher's image side, the student's text side."""
+        config, made = self.config, self.teacher.config
+        settings = config.text
+        save(
+            folder,
+            name=config.name,
+            image=_image_side(self.teacher),
+            text=TrainedSide(
+                self.text_tower,
+                towers.registered_part(config.tower, "text", self.text_tower),
+                config.head,
+                self._trained.for_export(),
+                settings.network,
+            ),
+            dim=self.teacher.dim,
+            card=self._card(record),
+            training=record,
+            licence=config.card.licence or made.licence,
+            seen=self._seen(),
+            logits=None if made.logit_scale is None else (made.logit_scale, made.logit_bias),
+        )
+
+    def starts(self) -> dict[str, DualEncoder]:
+        """The teacher."""
+        return {"teacher": self.teacher}
+
+    def _seen(self) -> Seen:
+        earlier = None if self.teacher.joint else read_seen(self.teacher.folder)
+        return Seen(self.training.marks, self.validation.marks).after(earlier)
+
+    def _card(self, record: Mapping[str, Any]) -> str:
+        config = self.config
+        table = card.recall_table(record["validation"], _LABELS)
+        network = f" → network `{config.text.network.name}`" if config.text.network else ""
+        return card.write(
+            config.name,
+            config.card,
+            record,
+            f"On the {record['data']['val']} validation records, all against all, in all their languages:\n\n{table}",
+            [
+                f"image side: that of {self.teacher.name} (fingerprint `{self.teacher.fingerprint[:16]}`), as it is",
+                f"text side: tower `{config.tower.name}`{network} → head `{config.head.name}`",
+                f"trained to give, for texts in {config.original!r} and their translations, the teacher's vector of "
+                f"the original; seed {config.seed}",
+            ],
+        )
+
+
+def _texts_alone(splits: Splits, tower: TextTower, place: RunContext, selection: Selection) -> FeaturePairs:
+    """The training records by their texts; their images are not read."""
+    pairs = [(pair, [text for text in pair.texts if selection.takes(text)]) for pair in splits.train]
+    kept = [(pair, texts) for pair, texts in pairs if texts]
+    written = tuple(text for _, texts in kept for text in texts)
+    return FeaturePairs(
+        images=(),
+        texts=text_rows([text.value for text in written], tower, place.features, place.progress),
+        written=written,
+        image_owner=np.zeros(0, dtype=np.int64),
+        text_owner=np.repeat(np.arange(len(kept)), [len(texts) for _, texts in kept]),
+        ids=tuple(pair.id for pair, _ in kept),
+        keys=tuple(pair.identity for pair, _ in kept),
+        image_keys=(),
+        groups=tuple(pair.group for pair, _ in kept),
+        marks=as_marks(mark for pair, _ in kept for mark in (*marks_of(pair), *value_marks(pair.texts))),
+    )
+
+
+def _image_side(teacher: DualEncoder) -> TrainedSide:
+    """The teacher's image side as it is saved again."""
+    side = teacher.config.image
+    if teacher.joint:
+        part = Part(side.tower, dict(side.options))
+        return TrainedSide(teacher.image_tower, part, Part("identity"), IdentityHead(side.features, teacher.dim))
+    named = Part(f"model:{teacher.address}")
+    tower, graph = towers.image_tower(named), read_graph(teacher.folder, files.IMAGE_HEAD)
+    return TrainedSide(tower, towers.registered_part(named, "image", tower), side.head, graph, side.network)
