@@ -1,6 +1,10 @@
 """`diptych models list` and `show`."""
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +87,18 @@ def test_a_fetched_model_is_used_without_a_network(
         assert "use it as hf:tester/clip" in capsys.readouterr().out
         assert run(["models", "get", "hf:tester/clip", "--yes", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["missing"] == 0
+        (seen,) = _cached(capsys)
+        assert (seen["load"], seen["kind"], seen["licence"]) == ("hf:tester/clip", "joint model", "mit")
+        assert (seen["revision"], seen["is_whole"]) == (hub.models["tester/clip"].commit, True)
+        assert run(["models", "show", "hf:tester/clip", "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert (shown["kind"], shown["licence"]) == ("joint model", "mit")
+        assert shown["parts"]["revision"] == seen["revision"]
+        assert shown["parts"]["address"] == f"hf:tester/clip@{seen['revision']}"
+        sha = hashlib.sha256((clip_folder / "model.safetensors").read_bytes()).hexdigest()
+        assert shown["parts"]["model.safetensors"] == f"SHA-256 {sha}"
+        assert shown["parts"]["text"].endswith(", 24 tokens at most")
+        assert shown["parts"]["probability"] == "softmax over texts of 14.28 x cosine"
         assert run(["models", "get", "hf:tester/klip", "--yes"]) == 4
         assert "did you mean 'tester/clip'?" in capsys.readouterr().err
     reports = []
@@ -90,3 +106,29 @@ def test_a_fetched_model_is_used_without_a_network(
         assert run(["eval", str(shapes), "--split", "val", "--model", model, "--json"]) == 0
         reports.append(json.loads(capsys.readouterr().out)["text_to_image"])
     assert reports[0] == reports[1]
+
+
+def _cached(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The rows of `models list` that are of the cache."""
+    assert run(["models", "list", "--json"]) == 0
+    return [row for row in json.loads(capsys.readouterr().out) if "is_whole" in row]
+
+
+def test_what_was_not_fetched_whole_is_listed_with_the_command(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with HubServer() as hub:
+        asked_for(hub, tmp_path / "cache", monkeypatch)
+        hub.add("tester/clip", clip_folder)
+        assert run(["models", "get", "hf:tester/clip"]) == 2  # its config alone is here
+        commit = hub.models["tester/clip"].commit
+    capsys.readouterr()
+    assert run(["models", "list"]) == 0
+    assert f"not whole; go on: diptych models get hf:tester/clip@{commit}" in capsys.readouterr().out
+
+
+def test_listing_imports_no_pytorch(tmp_path: Path) -> None:
+    code = "import sys; from diptych.cli.app import run; run(['models', 'list']); print('torch' in sys.modules)"
+    environment = {**os.environ, "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -59,3 +59,12 @@ def plain(text: str) -> str:
 def plain_json(document: str) -> str:
     """A JSON document without lone surrogates: in its strings they become the text `\\udXXX`."""
     return SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", document)
+
+
+def in_bytes(size: int) -> str:
+    """`605 MB`: bytes for people, in powers of 1,000."""
+    number, units = float(size), ("B", "kB", "MB", "GB", "TB")
+    place = 0
+    while number >= 999.5 and place < len(units) - 1:
+        number, place = number / 1000, place + 1
+    return f"{number:.0f} {units[place]}" if number >= 99.5 or not place else f"{number:.1f} {units[place]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from diptych.core.errors import ModelError
 from diptych.encoders.hub import GET, OTHER_WEIGHTS, SAFE_WEIGHTS, weights_file
@@ -43,8 +44,19 @@ def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found)
 
 
-def _cut(file: Path) -> str:
-    """What is wrong with the length of a safetensors file; "" for nothing.
+def header_of(file: Path) -> dict[str, Any]:
+    """The header of a safetensors file: `dtype`, `shape` and `data_offsets` of each tensor, by name.
+
+    Raises ModelError for a file that has none.
+    """
+    try:
+        return _header(file)[0]
+    except ValueError as error:
+        raise ModelError(f"{file} is not whole ({error})") from error
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header, and where the values begin. Raises ValueError, with what is wrong.
 
     Format: the header's length as a little-endian 64-bit number, the header as JSON, the values.
     """
@@ -52,11 +64,22 @@ def _cut(file: Path) -> str:
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(size - 8, _MOST_HEADER):
-            return f"{size:,} bytes"
+            raise ValueError(f"{size:,} bytes")
         try:
             header = json.loads(stream.read(length))
-            ends = [int(value["data_offsets"][1]) for name, value in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return "its header is no JSON"
-    expected = 8 + length + max(ends, default=0)
+            return {name: value for name, value in header.items() if name != "__metadata__"}, 8 + length
+        except (ValueError, AttributeError) as error:
+            raise ValueError("its header is no JSON") from error
+
+
+def _cut(file: Path) -> str:
+    """What is wrong with the length of a safetensors file; "" for nothing."""
+    try:
+        header, begin = _header(file)
+        expected = begin + max((int(value["data_offsets"][1]) for value in header.values()), default=0)
+    except ValueError as error:
+        return str(error)
+    except (KeyError, TypeError, IndexError):
+        return "its header names no places"
+    size = file.stat().st_size
     return "" if size == expected else f"{size:,} of {expected:,} bytes"

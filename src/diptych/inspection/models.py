@@ -1,4 +1,4 @@
-"""What a saved model is, in one place for every kind: dual encoder, cross-encoder, generator."""
+"""What a model is, in one place for every kind: dual encoder, joint model, cross-encoder, generator."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 from diptych.core.config import Part
 from diptych.core.extras import need
+from diptych.core.text import in_bytes
+from diptych.encoders.cached import parameters_in, sha256_of, weights_in
+from diptych.models import DualEncoder
 from diptych.models.folder import CARD, model_kind
 
 CROSS_ENCODER, GENERATOR = "cross", "synthesis"  # `kind` in config.json
@@ -19,7 +22,7 @@ class ModelDescription:
     """A model as its folder describes it."""
 
     name: str
-    kind: str  # dual encoder, cross-encoder, generator
+    kind: str  # dual encoder, joint model, cross-encoder, generator
     folder: str
     fingerprint: str
     licence: str
@@ -47,7 +50,7 @@ class ModelDescription:
 
 
 def describe_model(address: str | Path) -> ModelDescription:
-    """Describe a shipped model or generator by name, or a model folder of any kind.
+    """Describe a shipped model or generator by name, a joint model by its address, or a model folder of any kind.
 
     Raises ModelError where there is no such model, and MissingExtraError for a cross-encoder without PyTorch.
     """
@@ -64,6 +67,8 @@ def describe_model(address: str | Path) -> ModelDescription:
         return _cross_encoder(folder)
     model = load(address)
     config = model.config
+    if model.joint:
+        return _joint(model)
     parts = {
         "image": f"{config.image.source or config.image.tower}, head {_named(config.image.head)}",
         "text": f"{config.text.source or config.text.tower}, head {_named(config.text.head)}",
@@ -73,6 +78,43 @@ def describe_model(address: str | Path) -> ModelDescription:
         if settings.network is not None:
             parts[side] += f", network {_named(settings.network)}"
     return _described("dual encoder", model.folder, config, parts, model.languages)
+
+
+def _joint(model: DualEncoder) -> ModelDescription:
+    """A pretrained model of another library: its sides, its temperature, and what its files and its card tell."""
+    config, joint, preprocess = model.config, model.joint, model.preprocess
+    assert joint is not None
+    texts = model.text_tower.max_tokens
+    folder = joint.folder
+    files = weights_in(folder)
+    known = dict(joint.facts.get("weights", {}))
+    hashes = {str(file.relative_to(folder)): sha256_of(file) for file in files if file.name not in known}
+    count = parameters_in(folder)
+    parts = {
+        "address": model.address,
+        "image": f"{config.image.tower}, {preprocess.mode} {preprocess.size} x {preprocess.size}, "
+        f"{preprocess.interpolation}",
+        "preprocessing": repr(preprocess),
+        "text": config.text.tower + (f", {texts} tokens at most" if texts else ", of any length"),
+        "embedding": f"{model.dim} dimensions, {config.similarity}",
+        "probability": _probability(config.logit_scale, config.logit_bias),
+        "parameters": "not stated" if count is None else f"{count:,}",
+        "size": in_bytes(sum(file.stat().st_size for file in files)),
+        "revision": str(joint.facts.get("revision", "")) or "none: a folder",
+        **{name: f"SHA-256 {sha}" for name, sha in sorted({**known, **hashes}.items())},
+    }
+    if bound := joint.facts.get("image side"):
+        parts["image side of"] = str(bound)
+    languages = model.languages or joint.facts.get("languages", ())
+    return _described("joint model", folder, config, parts, languages)
+
+
+def _probability(scale: float | None, bias: float | None) -> str:
+    if scale is None:
+        return "keeps no temperature"
+    if bias is None:
+        return f"softmax over texts of {scale:.4g} x cosine"
+    return f"sigmoid of {scale:.4g} x cosine {bias:+.4g}"
 
 
 def _generator(folder: Path) -> ModelDescription:

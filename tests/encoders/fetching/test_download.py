@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from diptych.core.errors import DataError, ModelError
+from diptych.core.text import in_bytes
+from diptych.encoders.cached import cached_models
 from diptych.encoders.fetching import fetch, plan
 from diptych.encoders.fetching.needs import HF, OPEN_CLIP, Repository
-from diptych.encoders.fetching.planning import chosen, in_bytes
+from diptych.encoders.fetching.planning import chosen
 from diptych.encoders.hub import hub_folder, record_file
 
 from ...hub_server import HubServer
@@ -238,6 +240,8 @@ def test_weights_at_a_url_are_checked_by_its_hash(
     fetch(planned)
     assert (tmp_path / ".cache" / "clip" / "rn50.pt").read_bytes() == WEIGHTS
     assert plan("open_clip:RN50/old").missing == 0
+    (listed,) = (model for model in cached_models() if model.folder == tmp_path / ".cache" / "clip")
+    assert (listed.address, listed.size) == ("open_clip:RN50/old", len(WEIGHTS))
 
 
 FILES = [

@@ -26,6 +26,16 @@ def test_a_name_of_the_hub_is_itself() -> None:
     assert needs("sentence-transformers:BAAI/bge-m3") == [Repository("BAAI/bge-m3")]
 
 
+def test_texts_that_are_bound_to_images_bring_both() -> None:
+    texts = Repository("sentence-transformers/clip-ViT-B-32-multilingual-v1")
+    assert needs("sentence-transformers:clip-ViT-B-32-multilingual-v1") == [
+        texts,
+        Repository("sentence-transformers/clip-ViT-B-32"),
+    ]
+    both = needs("hf:org/images+sentence-transformers:org/texts")
+    assert both == [Repository("org/images", None, HF, strict=True), Repository("org/texts")]
+
+
 def test_tags_of_open_clip_are_where_its_table_says() -> None:
     (weights,) = needs("open_clip:ViT-B-32/laion2b_s34b_b79k")
     assert weights == Repository("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", None, OPEN_CLIP)

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 from diptych.core.errors import DataError, ModelError
 from diptych.core.files import locked, write_bytes, write_json
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.text import in_bytes
+from diptych.encoders.cached import sha256_of, url_record
 from diptych.encoders.hub import cached_repository, record_file
 
-from .planning import Part, Plan, RemoteFile, in_bytes
+from .planning import Part, Plan, RemoteFile
 from .remote import Remote, quiet
 
 _MIB = 1 << 20
@@ -109,7 +111,7 @@ def _resumed(url: str, file: RemoteFile, target: Path, meter: _Meter, progress: 
             file_download.http_get(found.location, counted, resume_size=begun, headers=headers, expected_size=file.size)
             stream.flush()
             os.fsync(stream.fileno())
-        if file.sha256 and not (found_hash := _sha256(unfinished)).startswith(file.sha256):
+        if file.sha256 and not (found_hash := sha256_of(unfinished)).startswith(file.sha256):
             unfinished.unlink()
             raise ModelError(
                 f"{file.name} of {url} came damaged: its SHA-256 is {found_hash}, expected {file.sha256}; it was "
@@ -149,7 +151,7 @@ def _check(part: Part, file: RemoteFile) -> None:
     """Raise ModelError unless the file is what the hub describes; what is wrong is deleted, to be fetched again."""
     path = part.folder / file.name
     wanted = file.sha256 or file.git
-    found = _git_id(path) if file.git and not file.sha256 else _sha256(path)
+    found = _git_id(path) if file.git and not file.sha256 else sha256_of(path)
     if path.stat().st_size != file.size or not found.startswith(wanted):
         path.resolve().unlink()
         path.unlink(missing_ok=True)
@@ -162,20 +164,19 @@ def _check(part: Part, file: RemoteFile) -> None:
 def _remember(address: str, part: Part) -> None:
     """Write the record beside the snapshot, and let the branch or tag point to it."""
     if not part.commit:
+        for file in part.files:
+            path = part.folder / file.name
+            write_json(url_record(path), {"address": address, "url": part.name, "sha256": sha256_of(path)})
         return
     files = {
-        file.name: {"size": file.size, "sha256": file.sha256 or _sha256(part.folder / file.name)} for file in part.files
+        file.name: {"size": file.size, "sha256": file.sha256 or sha256_of(part.folder / file.name)}
+        for file in part.files
     }
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
     stated = {"address": address, "repository": part.name, "revision": part.commit, "licence": part.licence}
     write_json(record_file(part.folder), {**stated, "fetched": fetched, "files": files})
     if part.reference != part.commit:
         write_bytes(cached_repository(part.name) / "refs" / part.reference, part.commit.encode())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _git_id(path: Path) -> str:

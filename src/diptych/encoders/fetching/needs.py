@@ -12,6 +12,8 @@ from diptych.core.errors import ModelError
 from diptych.core.extras import need
 from diptych.core.registry import nearest, unknown
 from diptych.encoders.compat import import_torchvision
+from diptych.encoders.joint import bound_sides
+from diptych.encoders.joint.sentence_transformers import IMAGE_SIDES
 
 # Weights in the order in which a library looks for them; of each folder the first that is there is fetched.
 HF = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -57,6 +59,8 @@ def needs(address: str) -> list[Need]:
 
     Raises ModelError for a name that the library does not know, ConfigError for another prefix.
     """
+    if sides := bound_sides(address):
+        return [each for side in sides for each in needs(side)]
     prefix, colon, name = address.partition(":")
     if not colon or prefix not in _SOURCES:
         if not colon and name.count("/") <= 1 and "/" in prefix:  # a bare ORG/NAME
@@ -73,7 +77,9 @@ def _hf(name: str) -> list[Need]:
 
 def _sentence_transformers(name: str) -> list[Need]:
     repository, revision = _pinned(name)
-    return [Repository(repository if "/" in repository else f"sentence-transformers/{repository}", revision)]
+    repository = repository if "/" in repository else f"sentence-transformers/{repository}"
+    images = IMAGE_SIDES.get(repository)
+    return [Repository(repository, revision), *(needs(images) if images else ())]
 
 
 def _timm(name: str) -> list[Need]:

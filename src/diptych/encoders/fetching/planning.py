@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ModelError
+from diptych.core.text import in_bytes
 from diptych.encoders.hub import OTHER_WEIGHTS, SAFE_WEIGHTS, cached_repository, url_file
 
 from .needs import Need, Repository, WebFile, needs
@@ -224,12 +225,3 @@ def _pickles(files: Iterable[RemoteFile]) -> list[str]:
 def _several(value: Any) -> tuple[str, ...]:
     """A text, several or none, as a tuple."""
     return (value,) if isinstance(value, str) and value else tuple(map(str, value or ()))
-
-
-def in_bytes(size: int) -> str:
-    """`605 MB`: bytes for people, in powers of 1,000."""
-    number, units = float(size), ("B", "kB", "MB", "GB", "TB")
-    place = 0
-    while number >= 999.5 and place < len(units) - 1:
-        number, place = number / 1000, place + 1
-    return f"{number:.0f} {units[place]}" if number >= 99.5 or not place else f"{number:.1f} {units[place]}"

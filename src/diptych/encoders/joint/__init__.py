@@ -19,6 +19,7 @@ from typing import Any
 from diptych.core.errors import ModelError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import Part, build, entries
+from diptych.encoders.cached import facts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +73,11 @@ def joint_model(address: str, *, device: str = "auto") -> JointModel:
     Raises ModelError for one that is not here, is not whole, needs code from its folder, or has one side only;
     MissingExtraError without its library.
     """
-    if sides := _bound(address):
+    if sides := bound_sides(address):
         return bind(*sides, device=device)
     made: JointModel = build("joint_model", Part(address), device=device)
-    return made
+    facts = facts_of(made.folder)
+    return dataclasses.replace(made, licence=str(facts.get("licence", "")), facts={**facts, **made.facts})
 
 
 def bind(image: str, text: str, *, device: str = "auto") -> JointModel:
@@ -92,7 +94,7 @@ def bind(image: str, text: str, *, device: str = "auto") -> JointModel:
     )
 
 
-def _bound(address: str) -> tuple[str, str] | None:
+def bound_sides(address: str) -> tuple[str, str] | None:
     """Both sides of IMAGE+TEXT; None for the address of one model. A + in a folder's name binds nothing."""
     for place in [match.start() for match in re.finditer(r"\+", address)]:
         image, text = address[:place], address[place + 1 :]
