@@ -57,6 +57,12 @@ def test_searching_adding_describing_deleting(serve, site, tmp_path) -> None:  #
         vectors = client.embed(["red", encoded("red")])
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
         assert client.rerank("red", ["blue", "red"])[0][0] == 1
+        (label,) = client.classify([encoded("red")], {"cold": "blue", "warm": ["red", "orange"]}, templates="plain")
+        assert (label.label, label.scored_by, [name for name, _ in label.scores]) == (
+            "warm",
+            "cosine",
+            ["warm", "cold"],
+        )
 
 
 def test_the_other_kind_gives_the_same(serve) -> None:  # noqa: F811

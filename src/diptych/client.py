@@ -124,6 +124,18 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Classified:
+    """The labels of an image with their scores, best first; `label` is None for none of them.
+
+    `scored_by` is "probability" for a model that keeps its temperature, else "cosine".
+    """
+
+    label: str | None
+    scores: tuple[tuple[str, float], ...]
+    scored_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class WhyWord:
     """A word of a text: how much it speaks for the match, and where, as a grid over the image."""
 
@@ -382,6 +394,30 @@ def _rerank(
     return _Call("POST", "/v1/rerank", parse, {"json": body})
 
 
+def _classify(
+    images: Sequence[Image],
+    labels: Sequence[str] | Mapping[str, str | Sequence[str]],
+    *,
+    templates: str | Sequence[str] = "photo",
+    top: int = 5,
+    least: float | None = None,
+    model: str | None = None,
+) -> _Call[list[Classified]]:
+    """The nearest labels of images, by words alone; labels may have names, or several: {"dog": ["dog", "hound"]}."""
+    chosen = dict(labels) if isinstance(labels, Mapping) else list(labels)
+    shown = templates if isinstance(templates, str) else list(templates)
+    body = {"images": list(map(_data_uri, images)), "labels": chosen, "templates": shown, "top": top, "least": least}
+
+    def parse(found: Any) -> list[Classified]:
+        return [
+            Classified(one["label"], tuple((each["label"], float(each["score"])) for each in one["scores"]),
+                       found["scored_by"])
+            for one in found["results"]
+        ]  # fmt: skip
+
+    return _Call("POST", "/v1/classify", parse, {"json": {**body, "model": model}})
+
+
 def _made(kind: type[T], fields: Mapping[str, Any]) -> T:
     """A dataclass from the fields of an answer that it has; lists become tuples."""
     known = {name: value for name, value in fields.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -517,6 +553,7 @@ class Client:
     generate = _waited(_generate)
     embed = _waited(_embed)
     rerank = _waited(_rerank)
+    classify = _waited(_classify)
 
     def _run(self, call: _Call[T]) -> T:
         request, tries = call.request(self._http), _Tries(call)
@@ -574,6 +611,7 @@ class AsyncClient:
     generate = _awaited(_generate)
     embed = _awaited(_embed)
     rerank = _awaited(_rerank)
+    classify = _awaited(_classify)
 
     async def _run(self, call: _Call[T]) -> T:
         request, tries = call.request(self._http), _Tries(call)

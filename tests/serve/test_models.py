@@ -13,6 +13,27 @@ def uri(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
+BAD = "data:image/png;base64,AAAA"
+
+
+def test_images_are_classified_by_words(ask, site, image) -> None:
+    body = {"images": [uri(image("red")), uri(image("blue"))], "labels": {"warm": ["red", "orange"], "blue": "blue"}}
+
+    async def scenario(client):
+        first = await client.post("/v1/classify", json={**body, "templates": ["a {} wall", "{}"]})
+        least = await client.post("/v1/classify", json={**body, "least": 2.0, "top": 1, "templates": "plain"})
+        return first.json(), least.json()
+
+    answer, none = ask(scenario)
+    assert [one["label"] for one in answer["results"]] == ["warm", "blue"]
+    assert (answer["model"], answer["scored_by"], answer["notes"]) == ("mosaic", "cosine", [])
+    prompts = site.encoder.encode_texts(["a red wall", "a orange wall", "red", "orange"])
+    mean = prompts.mean(axis=0) / np.linalg.norm(prompts.mean(axis=0))
+    red = site.encoder.encode_images([image("red")])[0]
+    assert answer["results"][0]["scores"][0]["score"] == pytest.approx(float(red @ mean), abs=1e-5)
+    assert [(one["label"], len(one["scores"])) for one in none["results"]] == [(None, 1), (None, 1)]
+
+
 def test_embeddings_have_openais_shape(ask, site, image) -> None:
     body = {"input": ["red", uri(image("red"))], "model": "mosaic"}
 
@@ -61,6 +82,12 @@ def test_rerank_has_coheres_shape(ask, image) -> None:
         ("/v1/rerank", {"query": "x", "documents": ["a", ""]}, 422, "empty_text", "documents[1]"),
         ("/v1/rerank", {"query": "x", "documents": ["a"] * 257}, 422, "over_limit", "257"),
         ("/v1/rerank", {"query": "x", "documents": [{}]}, 422, "bad_request", "document"),
+        ("/v1/classify", {"images": [BAD], "labels": []}, 422, "bad_request", "labels"),
+        ("/v1/classify", {"images": [BAD], "labels": [" "]}, 422, "bad_row", "nothing can be seen"),
+        ("/v1/classify", {"images": [BAD] * 129, "labels": ["a"]}, 422, "over_limit", "129 images"),
+        ("/v1/classify", {"images": [BAD], "labels": [str(n) for n in range(201)]}, 422, "over_limit", "1,005 prompts"),
+        ("/v1/classify", {"images": [BAD], "labels": ["a"], "templates": ["x"]}, 422, "bad_row", "has no {}"),
+        ("/v1/classify", {"images": [BAD, "x"], "labels": ["a"]}, 415, "not_an_image", "images[0]"),
         ("/caption", {"image": {"data": "data:image/png;base64,AAAA"}}, 404, "no_such_model", "describe"),
         ("/generate", {"text": "a dog"}, 404, "no_such_model", "draw"),
     ],
@@ -80,7 +107,7 @@ def test_models_say_what_they_can(ask, site) -> None:
 
     (model,) = ask(scenario)["data"]
     assert (model["id"], model["dim"], model["fingerprint"]) == ("mosaic", 16, site.encoder.fingerprint)
-    assert model["tasks"] == ["embed", "rerank", "search", "explain"]
+    assert model["tasks"] == ["embed", "rerank", "classify", "search", "explain"]
 
 
 def test_health_embeds_for_real(ask, site) -> None:

@@ -132,6 +132,14 @@ def read_calibration(path: Path, model: DualEncoder) -> LabelCalibration:
     return found
 
 
+def scored_by(model: object, labels: int) -> ScoredBy:
+    """What a model's scores of so many labels are by itself; cosines for a model that is no `DualEncoder`."""
+    if not isinstance(model, DualEncoder) or model.config.logit_scale is None:
+        return "cosine"
+    is_each_own = model.config.logit_bias is not None  # SigLIP: the probability of a pair stands for itself
+    return "probability" if labels > 1 or is_each_own else "cosine"
+
+
 class LabelScorer:
     """A model with labels as vectors: from image vectors to scores.
 
@@ -148,9 +156,8 @@ class LabelScorer:
     ) -> None:
         self.model, self.labels, self.vectors, self.calibration = model, tuple(labels), vectors, calibration
         self.names = tuple(label.name for label in labels)
-        is_each_own = calibration is None and model.config.logit_bias is not None  # SigLIP: a pair stands for itself
-        has_scale = calibration is not None or model.config.logit_scale is not None
-        self.scored_by: ScoredBy = "probability" if has_scale and (len(labels) > 1 or is_each_own) else "cosine"
+        by_calibration: ScoredBy = "probability" if len(labels) > 1 else "cosine"
+        self.scored_by = scored_by(model, len(labels)) if calibration is None else by_calibration
 
     def calibrated(self, calibration: ClassCalibration) -> LabelScorer:
         """The same with a calibration."""

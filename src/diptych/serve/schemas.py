@@ -21,6 +21,9 @@ ATTENTION: By = "attention"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+_Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY)]
+
+
 class Request(BaseModel):
     """A body that is sent here."""
 
@@ -358,6 +361,53 @@ class RerankResponse(BaseModel):
     results: list[RerankResult]
     model: str
     scored_by: str
+
+
+class ClassifyRequest(Request):
+    """Images as data URIs, and labels: words, or a name for each label, or several.
+
+    Each template is filled with each name of a label in the place of `{}`; the average of their vectors is the label's.
+    """
+
+    images: list[Annotated[str, StringConstraints(max_length=_DATA_URI)]] = Field(min_length=1)
+    labels: list[_Label] | dict[_Label, _Label | list[_Label]] = Field(
+        min_length=1, max_length=1_000, examples=[["dog", "cat"], {"dog": ["dog", "hound"]}]
+    )
+    templates: Literal["plain", "photo", "clip"] | list[_Label] = Field(
+        default="photo", description="A built-in set, or sentences with {} in them"
+    )
+    top: int = Field(default=5, ge=1, le=1_000)
+    least: Finite | None = Field(
+        default=None, description="Where the first score is below this, an image has none of the labels: label is null"
+    )
+    model: str | None = Field(default=None, max_length=200)
+
+
+class LabelScore(BaseModel):
+    """A label and its score."""
+
+    label: str
+    score: float
+
+
+class ClassifiedImage(BaseModel):
+    """An image's labels, best first. `label` is the first one, or null for none of them."""
+
+    index: int
+    label: str | None
+    scores: list[LabelScore]
+
+
+class ClassifyResponse(BaseModel):
+    """The images in the order in which they came."""
+
+    results: list[ClassifiedImage]
+    model: str
+    scored_by: Literal["probability", "cosine"] = Field(
+        description="probability where the model keeps its temperature: with a bias (SigLIP) of each label by itself, "
+        "without one (CLIP) among these labels; else cosine"
+    )
+    notes: list[str] = []
 
 
 class Model(BaseModel):

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from . import schemas
 from .background import Background
+from .classifying import LabelVectors
 from .cross_encoder import ServedCrossEncoder
 from .decoding import DecoderPool
 from .fetching import Fetcher
@@ -40,7 +41,7 @@ class Service:
         pressure, images = settings.pressure, settings.limits.images
         self.settings, self.libraries, self.metrics = settings, libraries, metrics
         self.cross_encoder, self.generator = cross_encoder, generator
-        self.once = Once()
+        self.once, self.label_vectors = Once(), LabelVectors()
         self.health = Health(self._embed_a_text)
         self.slow_queue = SlowQueue(pressure, metrics)
         self.background = Background("an upload has no tokens yet; run: diptych rerank prepare")

@@ -30,6 +30,7 @@ class Limits:
     header_bytes: int = 32_768  # bytes of a request line and its headers
     batch_inputs: int = 128  # texts and images in one request for embeddings
     documents: int = 256  # of one request to rerank
+    prompts: int = 1_000  # of one request to classify: labels times templates
     images: ImageLimits = field(default_factory=ImageLimits)
 
 

@@ -63,9 +63,8 @@ def test_a_saved_tower_is_the_same_tower(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_tells_vocabularies_and_lengths_apart() -> None:
-    made = train_tokenizer(TEXTS)
-    prints = {TokenTower(made, 6).fingerprint, TokenTower(made, 7).fingerprint, words(min_count=1).fingerprint}
-    assert len(prints) == 3
+    towers = [TokenTower(train_tokenizer(TEXTS), length) for length in (6, 7)]
+    assert len({*(tower.fingerprint for tower in towers), words(min_count=1).fingerprint}) == 3
 
 
 def test_the_vocabulary_is_bounded() -> None:

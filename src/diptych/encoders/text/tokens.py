@@ -6,6 +6,7 @@ network above it (`diptych.models.networks`) is what learns. Runs on the `tokeni
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -17,7 +18,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.checks import at_least
 from diptych.core.config import unknown
-from diptych.core.errors import DataError, ModelError
+from diptych.core.errors import DataError, MissingExtraError, ModelError
 from diptych.core.extras import need
 from diptych.core.registry import register
 from diptych.core.shapes import Int32
@@ -35,9 +36,9 @@ class TokenTower:
     """Texts to rows of `max_tokens` token ids, -1 where the model sees no token.
 
     `source` is a folder with a tokenizer.json (as transformers saves it), that file, or a tokenizer made by
-    `train_tokenizer`. The largest id is below `vocabulary`. `rules` say what surrounds the tokenizer; those of a
-    pretrained model come from `diptych.encoders.text.portable`. Unless they fill the rows, a text without a single
-    token becomes one unknown token, so that no row is empty.
+    `train_tokenizer`, which is the tower's own from then on. The largest id is below `vocabulary`. `rules` say what
+    surrounds the tokenizer; those of a pretrained model come from `diptych.encoders.text.portable`. Unless they fill
+    the rows, a text without a single token becomes one unknown token, so that no row is empty.
 
     Raises ModelError when there is no tokenizer, MissingExtraError without the package `tokenizers`.
     """
@@ -52,18 +53,15 @@ class TokenTower:
         *,
         rules: TextRules = TextRules(),  # noqa: B008 (frozen)
     ) -> None:
-        tokenizers = need("tokenizers", "a tokenizer")
+        need("tokenizers", "a tokenizer")
         at_least("max_tokens", max_tokens, 2)
-        self._tokenizer = _read(tokenizers, source) if isinstance(source, str | Path) else source
+        self._tokenizer = _read(source) if isinstance(source, str | Path) else source
         self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer.enable_truncation(max_tokens - (rules.last >= 0))  # keeps the closing token, if there is one
         self.max_tokens: int | None = max_tokens
         self.dim = max_tokens
         self.languages = frozenset(languages)
         self.rules = rules
-        self._description = self._tokenizer.to_str()
-        self._cutting = tokenizers.Tokenizer.from_str(self._description)
-        self._cutting.enable_truncation(max_tokens - (rules.last >= 0))  # keeps the closing token, where there is one
 
     @property
     def vocabulary(self) -> int:
@@ -79,13 +77,13 @@ class TokenTower:
     def fingerprint(self) -> str:
         """Hash of the tokenizer, of what surrounds it and of the length of a row."""
         stated = self.rules.stated()
-        return fingerprint.of_json(["tokens", self._description, self.dim, *([stated] if stated else [])])
+        return fingerprint.of_json(["tokens", self._whole.to_str(), self.dim, *([stated] if stated else [])])
 
     def embed(self, texts: Sequence[str]) -> Int32[np.ndarray, "b l"]:
         """Ids of each text, cleaned and cut at `max_tokens`; the rest of a row is -1, or the model's own padding."""
         filler = self.rules.pad if self.rules.full_length else PADDING
         rows = np.full((len(texts), self.dim), filler, dtype=np.int32)
-        for row, ids in zip(rows, self._ids(self._cutting, texts), strict=True):
+        for row, ids in zip(rows, self._ids(self._tokenizer, texts), strict=True):
             if not ids and not self.rules.full_length:
                 ids = [self._unknown]
             row[len(row) - len(ids) if self.rules.pad_left else 0 :][: len(ids)] = ids
@@ -95,16 +93,16 @@ class TokenTower:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special ones counted, before any cut."""
-        return [len(ids) + (self.rules.last >= 0) for ids in self._ids(self._tokenizer, texts)]
+        return [len(ids) + (self.rules.last >= 0) for ids in self._ids(self._whole, texts)]
 
     def words(self, text: str) -> list[str]:
         """The tokens of a text as they would be read, after the cut."""
-        return list(self._cutting.encode(self.rules.prepare(text)).tokens)
+        return list(self._tokenizer.encode(self.rules.prepare(text)).tokens)
 
     def save(self, folder: Path) -> str:
         """Write the tokenizer into a folder; the file's name."""
         about = {"max_tokens": self.dim, "languages": sorted(self.languages), **self.rules.stated()}
-        (folder / FILE).write_text(json.dumps(json.loads(self._description) | {"diptych": about}), encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(json.loads(self._whole.to_str()) | {"diptych": about}), encoding="utf-8")
         return FILE
 
     def _ids(self, tokenizer: Any, texts: Sequence[str]) -> Iterator[list[int]]:
@@ -116,6 +114,13 @@ class TokenTower:
             yield [replaced.get(number, number) for number in ids] if replaced else ids
 
     @cached_property
+    def _whole(self) -> Any:
+        """The tokenizer without the cut; few ask for it, and a large vocabulary takes a second to copy."""
+        whole = copy.deepcopy(self._tokenizer)
+        whole.no_truncation()
+        return whole
+
+    @cached_property
     def _unknown(self) -> int:
         found = (self._tokenizer.token_to_id(token) for token in (UNKNOWN, "<unk>"))
         return next((int(number) for number in found if number is not None), 0)
@@ -125,10 +130,11 @@ def read_tokens(folder: Path) -> TokenTower:
     """The tower that `TokenTower.save` wrote. Raises ModelError when the file is not one of ours."""
     path = folder / FILE
     try:
-        about = dict(json.loads(path.read_text(encoding="utf-8"))["diptych"])
+        described = json.loads(path.read_text(encoding="utf-8"))
+        about = described.pop("diptych")
         length, languages = int(about.pop("max_tokens")), about.pop("languages")
-        return TokenTower(path, length, languages, rules=read_rules(about))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return TokenTower(_made(described, path), length, languages, rules=read_rules(about))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is no tokenizer of a Diptych model ({error}); copy the whole folder again") from error
 
 
@@ -227,7 +233,7 @@ def _wordpiece(tokenizers: Any, vocabulary: int, min_count: int, lower_case: boo
     return made, trainer
 
 
-def _read(tokenizers: Any, source: str | Path) -> Any:
+def _read(source: str | Path) -> Any:
     path = Path(source)
     if not path.exists() and isinstance(source, str):
         path = hub_folder(source)
@@ -235,8 +241,18 @@ def _read(tokenizers: Any, source: str | Path) -> Any:
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
         described.pop("diptych", None)
-        return tokenizers.Tokenizer.from_str(json.dumps(described))
     except OSError as error:
         raise ModelError(f"no tokenizer at {file}; expected a tokenizer.json, as transformers saves it") from error
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{file} is no tokenizer: {error}") from error
+    return _made(described, file)
+
+
+def _made(described: dict[str, Any], file: Path) -> Any:
+    """The tokenizer that a tokenizer.json describes. Raises ModelError when it describes none."""
+    try:
+        return need("tokenizers", "a tokenizer").Tokenizer.from_str(json.dumps(described))
+    except MissingExtraError:
+        raise
     except Exception as error:  # the package raises plain Exception
         raise ModelError(f"{file} is no tokenizer: {str(error).splitlines()[0]}") from error

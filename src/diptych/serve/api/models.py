@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import uuid
 from typing import Any
@@ -10,20 +11,28 @@ import numpy as np
 from fastapi import APIRouter
 
 from diptych.core.cosine import normalise
+from diptych.core.notes import Notes
 from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float32, Float64
+from diptych.data.labels import labels_of
+from diptych.data.templates import templates_of
 from diptych.serve.libraries import is_called
 
 from .. import errors, generating
+from ..classifying import scored
 from ..embedding import Embedder, Vector
 from ..errors import ServeError
 from ..inputs import DATA_URI, checked_text
 from ..schemas import (
     MAX_QUERY,
+    ClassifiedImage,
+    ClassifyRequest,
+    ClassifyResponse,
     Document,
     Embedding,
     EmbeddingRequest,
     EmbeddingResponse,
+    LabelScore,
     Model,
     Models,
     RerankRequest,
@@ -90,6 +99,33 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     return _ranked(asked, scores, (1 + scores) / 2, embedder.name, "cosine")
 
 
+@router.post("/v1/classify", tags=["models"], summary="Give images the nearest of some labels, by words alone")
+async def classify(asked: ClassifyRequest, service: TheService) -> ClassifyResponse:
+    """As `diptych classify`: labels by the average of several sentences, images by the nearest label."""
+    limits, notes = service.settings.limits, Notes()
+    if len(asked.images) > limits.batch_inputs:
+        raise ServeError(422, "over_limit", f"found {len(asked.images)} images; the limit is {limits.batch_inputs}",
+                         "Send several requests.")  # fmt: skip
+    labels, templates = labels_of(asked.labels, notes), templates_of(asked.templates)
+    prompts = [label.texts(templates) for label in labels]
+    if (count := sum(map(len, prompts))) > limits.prompts:
+        raise ServeError(422, "over_limit", f"{len(labels):,} labels in {len(templates)} templates are {count:,} "
+                         f"prompts; the limit is {limits.prompts:,}", "Use fewer templates.")  # fmt: skip
+    embedder = service.libraries.model(asked.model)
+    vectors = await service.label_vectors.of(prompts, embedder)
+    pixels = await service.inputs.all_pixels(asked.images, embedder.model.preprocess, "images")
+    images = np.stack(await asyncio.gather(*map(embedder.image, pixels)))
+    scores, by = scored(images, labels, vectors, embedder)
+    results = []
+    for index, row in enumerate(scores):
+        best = [LabelScore(label=labels[at].name, score=float(row[at]))
+                for at in np.argsort(-row, kind="stable")[: asked.top]]  # fmt: skip
+        is_none = asked.least is not None and best[0].score < asked.least
+        results.append(ClassifiedImage(index=index, label=None if is_none else best[0].label, scores=best))
+    said = [note.to_text() for note in notes]
+    return ClassifyResponse(results=results, model=embedder.name, scored_by=by, notes=said)
+
+
 async def _by_cross_encoder(asked: RerankRequest, service: Service, model: CrossEncoder) -> RerankResponse:
     documents = [_content(one) for one in asked.documents]
     if _is_image(asked.query) or not all(map(_is_image, documents)):
@@ -131,7 +167,7 @@ def _described(embedder: Embedder) -> Model:
         dim=model.dim,
         fingerprint=model.fingerprint,
         languages=embedder.languages,
-        tasks=["embed", "rerank", "search", "explain"],
+        tasks=["embed", "rerank", "classify", "search", "explain"],
     )
 
 
