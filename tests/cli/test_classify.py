@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -89,8 +90,9 @@ def test_a_clip_gives_probabilities_by_its_own_temperature(clip_folder, photos, 
         wanted = model(**pixels, **tokenizer(labels, padding=True, return_tensors="pt")).logits_per_image
     scores = {one["label"]: one["score"] for one in found["images"][0]["scores"]}
     assert [scores[label] for label in labels] == pytest.approx(wanted.softmax(-1)[0].tolist(), abs=2e-3)
-    code, out, _ = diptych("classify", file, "--labels", "wall,", "--model", address)  # a share of one is always 1
-    assert (code, "scores are cosines" in out) == (0, True)
+    code, out, _ = diptych("classify", file, "--labels", "wall,", "--model", address)
+    assert code == 0
+    assert "a label alone would always have the probability 1, so scores are cosines" in out
 
 
 def test_calibrated_probabilities_and_none_of_these(diptych, class_folders, unlisted, tmp_path):
@@ -108,6 +110,7 @@ def test_calibrated_probabilities_and_none_of_these(diptych, class_folders, unli
     code, out, _ = diptych("classify", class_folders, *common, "--calibration", kept, "--csv", table, "--json")
     found = json.loads(out)
     assert (code, found["scored_by"], len(found["images"])) == (0, "probability", 45)
+    assert "notes" not in found
     for one in found["images"]:
         assert sum(score["score"] for score in one["scores"]) == pytest.approx(1, abs=1e-4)
         assert (one["label"] is None) == (one["none"] >= 0.5)
@@ -124,6 +127,8 @@ def test_a_calibration_of_another_model_or_another_file_is_refused(diptych, clas
     arguments = ("classify", class_folders, "--labels", "a,b", "--calibration")
     code, _, err = diptych(*arguments, kept, "--model", models[0])
     assert (code, "fit it again with --calibrate" in err) == (4, True)
+    code, out, _ = diptych(*arguments, kept, "--model", unlisted)
+    assert (code, "note: calibration fitted with other labels or templates" in out) == (0, True)
     other = tmp_path / "other.json"
     other.write_text("{}")
     code, _, err = diptych(*arguments, other, "--model", unlisted)
@@ -165,6 +170,8 @@ def test_bad_images_are_named_and_counted_and_stop_nothing(diptych, photos, mode
         (("x.png", "--labels", "a,b", "--templates", "nothing"), 2, "no templates 'nothing'"),
         (("x.png", "--labels", ","), 3, "holds no labels"),
         (("x.png",), 2, "--labels is missing"),
+        (("x.png", "--labels", "a,b", "--none", "nan"), 2, "--none must be a number, found nan"),
+        (("x.png", "--labels", "a,b", "--calibrate-split", "val"), 2, "--calibrate-split does nothing without"),
         (("x.png", "--labels", "a,b", "--top", "0"), 2, "--top"),
         (("x.png", "--labels", "a,b", "--csv", "x.json"), 2, "ends in .csv"),
         (("no-such-folder", "--labels", "a,b"), 3, "no-such-folder"),
@@ -338,3 +345,18 @@ def test_shots_need_training_records(diptych, shapes, unlisted, tmp_path):
                            "test", "--group-column", "class")  # fmt: skip
     assert code == 3
     assert "found the splits test (2 records), expected 'train' and 'test'; name them by --train-split" in err
+
+
+def test_a_siglip_gives_each_label_a_probability_of_its_own(clip_folder, photos):
+    model = front.load(f"hf:{clip_folder}")
+    model.config = dataclasses.replace(model.config, logit_scale=10.0, logit_bias=-1.0)
+    file = photos / "red.png"
+    found = front.classify(model, [file], ["red wall", "blue wall"], templates="plain")
+    cosines = model.similarity(images=model.encode_images([file]), texts=model.encode_texts(["red wall", "blue wall"]))
+    wanted = 1 / (1 + np.exp(-(10 * cosines[0] - 1)))
+    assert found.scored_by == "probability"
+    assert dict(found.images[0].scores) == pytest.approx(
+        dict(zip(["red wall", "blue wall"], wanted.tolist(), strict=True)), abs=1e-5
+    )
+    (alone,) = front.classify(model, [file], ["red wall"], templates="plain", least=0.99)
+    assert (alone.label, alone.scores[0][1]) == (None, pytest.approx(wanted[0], abs=1e-5))

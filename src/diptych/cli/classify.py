@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from csv import writer
@@ -79,6 +80,10 @@ def classify(
 
     if not images and calibrate is None:
         raise ConfigError("found no images; name image files, folders or sources, or --calibrate a source of classes")
+    if calibrate is None and calibrate_split is not None:
+        raise ConfigError("--calibrate-split does nothing without --calibrate; leave it out")
+    if none is not None and not math.isfinite(none):
+        raise ConfigError(f"--none must be a number, found {none}")
     check_file(csv, "--csv", CSV)
     if calibrate is not None:
         check_file(calibration, "--calibration", JSON, calibrate)

@@ -129,7 +129,8 @@ def calibrate_labels(
     except DataError as error:
         why = "".join(f"; {note.to_text()}" for note in source.notes if note.kind in (MEASURED, NO_CLASS, NO_LABEL))
         raise DataError(f"{error}{why}", error.reason) from error
-    return LabelCalibration(fitted, quality, scorer.model.fingerprint, len(scorer.labels), source.name)
+    model = scorer.model.fingerprint
+    return LabelCalibration(fitted, quality, model, len(scorer.labels), scorer.prompts, source.name)
 
 
 def _folded(name: str) -> str:

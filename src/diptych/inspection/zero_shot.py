@@ -80,6 +80,7 @@ class LabelCalibration:
     quality: CalibrationQuality
     model: str  # fingerprint
     labels: int
+    prompts: str  # fingerprint of the labels' texts
     source: str
 
     def write(self, path: Path) -> None:
@@ -88,7 +89,7 @@ class LabelCalibration:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        about = {"model": self.model, "labels": self.labels, "source": self.source}
+        about = {"model": self.model, "labels": self.labels, "prompts": self.prompts, "source": self.source}
         return {"format": _FORMAT, "version": 1, **about, **self.fitted.to_json(), "held_out": asdict(self.quality)}
 
     def to_text(self) -> str:
@@ -119,6 +120,7 @@ def read_calibration(path: Path, model: DualEncoder) -> LabelCalibration:
             CalibrationQuality(**values["held_out"]),
             str(values["model"]),
             int(values["labels"]),
+            str(values["prompts"]),
             str(values["source"]),
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -153,15 +155,18 @@ class LabelScorer:
         labels: Sequence[Label],
         vectors: Float32[np.ndarray, "c d"],
         calibration: ClassCalibration | None = None,
+        prompts: str = "",
     ) -> None:
+        """`prompts` is a fingerprint of the texts that the labels' vectors were made of."""
         self.model, self.labels, self.vectors, self.calibration = model, tuple(labels), vectors, calibration
+        self.prompts = prompts
         self.names = tuple(label.name for label in labels)
         by_calibration: ScoredBy = "probability" if len(labels) > 1 else "cosine"
         self.scored_by = scored_by(model, len(labels)) if calibration is None else by_calibration
 
     def calibrated(self, calibration: ClassCalibration) -> LabelScorer:
         """The same with a calibration."""
-        return LabelScorer(self.model, self.labels, self.vectors, calibration)
+        return LabelScorer(self.model, self.labels, self.vectors, calibration, self.prompts)
 
     def cosines(self, images: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n c"]:
         """The cosine of each image with each label."""

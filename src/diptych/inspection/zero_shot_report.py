@@ -216,9 +216,14 @@ def _of_calibration(report: ZeroShotReport) -> str:
         said = " The model keeps no temperature, so its scores are cosines and have no calibration error."
     if report.fitted is None:
         return said
+    said += (
+        f" A temperature fitted on half of the images gives an error of {100 * report.fitted.error:.1f} % on the other "
+        "half."
+    )
+    if report.fitted.none_auc is None:
+        return said
     return (
-        f"{said} A temperature fitted on half of the images gives an error of {100 * report.fitted.error:.1f} % on the "
-        "other half."
+        f"{said} Images without their own label are told from the others with an AUC of {report.fitted.none_auc:.2f}."
     )
 
 

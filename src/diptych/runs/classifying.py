@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diptych.core import fingerprint
 from diptych.core.checks import PATH, of_type, whole
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.notes import Notes
@@ -31,7 +33,7 @@ from diptych.models import DualEncoder
 from .measuring import as_encoder, open_untrained
 from .reading import ANY_SOURCE, AnySource
 
-FITTED = "calibrated_here"  # kind of a note
+FITTED, OTHERS = "calibrated_here", "calibrated_for_others"  # kinds of notes
 
 
 def classify(
@@ -72,6 +74,8 @@ def classify(
     )
     if whole("top", top) < 1:
         raise ConfigError(f"top must be at least 1, found {top}")
+    if least is not None and not math.isfinite(least):
+        raise ConfigError(f"least must be a number, found {least}")
     rows = classify_images(
         scorer, several, top=top, least=least, skipped=skipped, total=len(several), progress=progress
     )
@@ -149,9 +153,16 @@ def label_scorer(
     chosen = as_labels(labels, notes, encoding)
     kept = _calibration(calibration, encoder)
     vectors = label_vectors(encoder, chosen, sentences, notes=notes, progress=progress)
-    scorer = LabelScorer(encoder, chosen, vectors, None if kept is None else kept.fitted)
-    if len(chosen) == 1 and scorer.scored_by == "cosine":
-        notes.add(ALONE, "label alone, of which a share among labels would always be 1: scores are cosines")
+    prompts = fingerprint.of_json([label.texts(sentences) for label in chosen])
+    scorer = LabelScorer(encoder, chosen, vectors, None if kept is None else kept.fitted, prompts)
+    if kept is not None and kept.prompts != prompts:
+        notes.add(OTHERS, "calibration fitted with other labels or templates; what it says of none of these may be off")
+    if (
+        len(chosen) == 1
+        and scorer.scored_by == "cosine"
+        and (kept is not None or encoder.config.logit_scale is not None)
+    ):
+        notes.add(ALONE, "a label alone would always have the probability 1, so scores are cosines")
     return scorer
 
 
