@@ -51,6 +51,19 @@ def jpeg(size=(300, 200), **options) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        Preprocess(32, "patches", patch=8, exact=True),
+        Preprocess(32, "longest", resize=40, fill=(1, 2, 3), interpolation="bilinear", exact=True, width_first=True),
+    ],
+    ids=lambda preprocess: preprocess.mode,
+)
+def test_a_worker_prepares_as_the_library_does(preprocess: Preprocess) -> None:
+    decoded = with_pool(lambda pool: pool.decode(jpeg(), preprocess))
+    assert np.array_equal(decoded.pixels, prepared(jpeg(), preprocess))
+
+
 def text_bomb() -> bytes:
     about = PIL.PngImagePlugin.PngInfo()
     about.add_text("a", "x" * 80_000_000, zip=True)

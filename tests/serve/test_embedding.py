@@ -9,6 +9,8 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from diptych.core.protocols import Preprocess
+from diptych.encoders.inputs import check_pixels
 from diptych.serve.embedding import Embedder
 from diptych.serve.metrics import Metrics
 from diptych.serve.settings import Pressure
@@ -43,9 +45,11 @@ class Counting:
         return vectors
 
 
-def run(scenario: Callable[[Embedder], Awaitable[T]], pressure: Pressure | None = None) -> tuple[T, Counting]:
+def run(
+    scenario: Callable[[Embedder], Awaitable[T]], pressure: Pressure | None = None, model: Counting | None = None
+) -> tuple[T, Counting]:
     """What the scenario gives, and the model that it used."""
-    model = Counting()
+    model = model or Counting()
 
     async def whole() -> T:
         embedder = Embedder("mosaic", model, pressure or Pressure(max_wait=0.01), Metrics())
@@ -87,3 +91,20 @@ def test_texts_asked_for_twice_are_embedded_once_and_health_is_never_from_memory
     np.testing.assert_array_equal(vectors[0], vectors[2])
     np.testing.assert_array_equal(vectors[1], vectors[3])
     assert not np.array_equal(vectors[0], vectors[4])
+
+
+def test_a_model_of_packed_patches_is_warmed_by_images_that_it_takes() -> None:
+    """Zeros would state no patches at all, which a tower refuses."""
+    preprocess = Preprocess(32, "patches", patch=8)
+
+    class Packed(Counting):
+        def __init__(self) -> None:
+            super().__init__()
+            self.preprocess = preprocess
+
+        def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+            check_pixels(pixels, preprocess)
+            return super().encode_pixels(pixels[:, :32])
+
+    _, model = run(lambda embedder: embedder.warm(), model=Packed())
+    assert model.images
