@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from diptych.core.notes import Note, Notes, note_lines, notes_json
+from collections.abc import Sequence
+
+from diptych.core.notes import CUT, Note, Notes, cut_note, note_lines, notes_json
 
 
 def test_remarks_of_one_kind_and_detail_are_counted_together():
@@ -51,3 +53,16 @@ def test_half_a_character_in_a_name_is_spelled_out():
     notes = Notes()
     notes.add("mask", "masks", "\udcff.png")
     assert note_lines(notes) == ["note: masks: 1 (\\udcff.png)"]
+
+
+def test_texts_that_are_cut_are_counted_and_each_distinct_one_tokenised_once() -> None:
+    asked: list[str] = []
+
+    def words(texts: Sequence[str]) -> list[int]:
+        asked.extend(texts)
+        return [len(text.split()) for text in texts]
+
+    (note,) = cut_note(["a b c", "a", "a b c", "d  e f g"], words, 2, "captions")
+    assert note == Note(CUT, 3, "captions cut after 2 tokens", ("a b c...", "d e f g..."))
+    assert asked == ["a b c", "a", "d  e f g"]
+    assert cut_note(["a b"], words, 2) == cut_note(["a b c"], words, None) == ()

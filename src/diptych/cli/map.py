@@ -66,6 +66,8 @@ def draw_map(
         seed=common.seed or 0,
         progress=common.progress(),
     )
+    texts = [point.text for point in atlas.maps[0].points if point.kind == "text"]
+    opened.notes.extend(encoder.cut_texts(texts))
     image = out.with_suffix(".png")
     write_bytes(out, to_html(atlas).encode("utf-8", "replace"))
     write_bytes(image, to_png(atlas))

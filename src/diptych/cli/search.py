@@ -14,7 +14,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.extras import need
 from diptych.core.file_names import escape, unescape
 from diptych.core.files import write_bytes
-from diptych.core.notes import Note, notes_json
+from diptych.core.notes import CUT, Note, notes_json
 from diptych.core.text import one_line, plain
 from diptych.core.types import Hit
 from diptych.data.image_inputs import SUFFIXES
@@ -120,7 +120,8 @@ def search(
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", queries.QueryWarning)
             hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
-        notes = [Note("plain_words", 1, str(one.message)) for one in told if one.category is queries.QueryWarning]
+        kinds = {queries.QueryWarning: "plain_words", queries.CutWarning: CUT}
+        notes = [Note(kinds[one.category], 1, str(one.message)) for one in told if one.category in kinds]
     if where is not None and not hits and not collection.matching(where):
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(where)))
     notes += collection.unfamiliar()

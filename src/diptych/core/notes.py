@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EXAMPLES = 3  # named with each note
+CUT = "cut_text"  # the kind of a note on texts that are longer than a model reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,26 @@ class Note:
         more = ", ..." if self.count > len(self.examples) else ""
         named = f" ({', '.join(self.examples)}{more})" if self.examples else ""
         return f"{self.detail}: {self.count:,}{named}"
+
+
+def cut_note(
+    texts: Sequence[str], count: Callable[[Sequence[str]], list[int]], most: int | None, what: str = "texts"
+) -> tuple[Note, ...]:
+    """A note on texts of more tokens than are read, where there are any.
+
+    Args:
+        texts: all of them; equal ones are counted each.
+        count: gives the tokens of each text before any cut.
+        most: tokens that are read; None for all.
+        what: the texts, in words.
+    """
+    if most is None:
+        return ()
+    distinct = list(dict.fromkeys(texts))
+    tokens = dict(zip(distinct, count(distinct), strict=True))
+    cut = [text for text in texts if tokens[text] > most]
+    examples = tuple(f"{' '.join(text[:40].split())}..." for text in dict.fromkeys(cut))[:EXAMPLES]
+    return (Note(CUT, len(cut), f"{what} cut after {most} tokens", examples),) if cut else ()
 
 
 class Notes:

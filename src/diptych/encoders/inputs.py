@@ -15,7 +15,6 @@ import numpy as np
 from diptych.core.errors import ModelError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Float32, UInt8
-from diptych.data.images.patches import as_prepared, grids
 
 
 def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
@@ -30,6 +29,8 @@ def check_pixels(pixels: np.ndarray, preprocess: Preprocess) -> None:
             f"(b, {', '.join(map(str, expected))}); resize by the tower's `preprocess` first"
         )
     if preprocess.mode == "patches":
+        from diptych.data.images.patches import grids  # a search by words decodes no image
+
         rows, columns = grids(pixels)
         count, most = rows * columns, (preprocess.size // preprocess.patch) ** 2
         if ((count < 1) | (count > most)).any():
@@ -57,7 +58,11 @@ def by_channel(values: Iterable[float], scale: float = 255.0) -> tuple[float, fl
 def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 h w 3"]:
     """One grey image of the size a tower takes, to ask a model how wide its features are."""
     grey = np.full((preprocess.size, preprocess.size, 3), 127, dtype=np.uint8)
-    return as_prepared(grey, preprocess)[np.newaxis]
+    if preprocess.mode == "patches":
+        from diptych.data.images.patches import as_prepared
+
+        grey = as_prepared(grey, preprocess)
+    return grey[np.newaxis]
 
 
 def clean(text: str) -> str:

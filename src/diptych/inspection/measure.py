@@ -96,7 +96,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     collection = evaluation.Embeddings(
         vectors.images, vectors.texts, vectors.owner, vectors.languages, groups, vectors.image_owner
     )
-    source.notes.extend(encoder.unfamiliar(vectors.images))
+    source.notes.extend([*encoder.unfamiliar(vectors.images), *encoder.cut_texts(vectors.values)])
     labels = collection.labels
     of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
     names = [image.name for image in vectors.image_refs]
@@ -120,6 +120,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     require_cosine(encoder, "retrieval among texts")
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
+    source.notes.extend(encoder.cut_texts(vectors.values))
     labels = vectors.owner
     if task.relevance == "group":
         labels = evaluation.group_labels(vectors.groups)[vectors.owner]

@@ -23,6 +23,7 @@ from diptych.core.checks import of_type, whole
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LimitError, Reason
 from diptych.core.file_names import escape
+from diptych.core.notes import Note
 from diptych.core.shapes import Float32
 from diptych.core.text import is_blank, one_line
 from diptych.data.image_inputs import SUFFIXES
@@ -135,6 +136,22 @@ def parse(text: str, folder: Path | None = None) -> tuple[Term, ...]:
 
 class QueryWarning(UserWarning):
     """A query that is taken for plain words, although it reads like something else."""
+
+
+class CutWarning(QueryWarning):
+    """Words of a query that are longer than the library's model reads."""
+
+
+def cut_note(texts: Sequence[str], encoder: Encoder, what: str) -> tuple[Note, ...]:
+    """A note on texts that are longer than the model reads, where it can tell; `what` they are, in words."""
+    noted = getattr(encoder, "cut_texts", None)
+    return () if noted is None else tuple(noted(texts, what))
+
+
+def unread(texts: Sequence[str], encoder: Encoder) -> str | None:
+    """What to know about the words of a query of which the model reads only the beginning; else None."""
+    notes = cut_note(texts, encoder, "words of the query are")
+    return f"{notes[0].detail}: the model reads no more of them" if notes else None
 
 
 def remark(text: str, folder: Path | None = None) -> str | None:

@@ -126,6 +126,8 @@ class Reader:
         terms = queries.parse(queries.check_text(query, cut=cut))
         if len(terms) == 1 and (remark := queries.remark(query)) is not None:
             warnings.warn(remark, queries.QueryWarning, stacklevel=5)
+        if (cut_off := queries.unread([term.text for term in terms if term.text is not None], model)) is not None:
+            warnings.warn(cut_off, queries.CutWarning, stacklevel=5)
         return checked(queries.vector(terms, model), dim)
 
     def vector_of(self, identifier: str) -> Float32[np.ndarray, d]:

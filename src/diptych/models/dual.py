@@ -15,7 +15,7 @@ from diptych.core.checks import several
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.extras import need
-from diptych.core.notes import Note
+from diptych.core.notes import Note, cut_note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, Shaped, UInt8
@@ -115,6 +115,10 @@ class DualEncoder(LoadedModel):
     def unfamiliar(self, vectors: Float[np.ndarray, "n d"]) -> tuple[Note, ...]:
         """A note where embeddings of images are far from those of the training images, as a whole."""
         return () if self.familiarity is None else self.familiarity.notes(vectors, self.name)
+
+    def cut_texts(self, texts: Sequence[str], what: str = "texts") -> tuple[Note, ...]:
+        """A note where texts are longer than the model reads: the rest of each does not count. `what` they are."""
+        return cut_note(texts, self.text_tower.count_tokens, self.text_tower.max_tokens, what)
 
     @cached_property
     def image_tower(self) -> ImageTower:

@@ -15,6 +15,7 @@ from torch import Tensor
 from diptych import encoders
 from diptych.core.config import check_least
 from diptych.core.errors import ConfigError
+from diptych.core.notes import cut_note
 from diptych.core.protocols import MapTower
 from diptych.core.shapes import Float32
 from diptych.data import views
@@ -34,7 +35,7 @@ from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_direc
 from diptych.training.batch_order import BatchRows, GroupedBatches
 
 from .config import TrainConfig
-from .reading import Splits, note_cut
+from .reading import Splits
 from .run import Fitted, RunContext
 from .trained import TrainedRecipe
 
@@ -112,7 +113,8 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         if not vocabulary.exists():  # learnt once; a resumed run reads it again
             Vocabulary.learn(training.captions, self.config.vocabulary).write(vocabulary)
         self.words = Vocabulary.read(vocabulary)
-        note_cut(place.notes, training.captions, self.words.count, self.config.network.max_tokens)
+        most = self.config.network.max_tokens
+        place.notes.extend(cut_note(training.captions, self.words.count, most, "training texts"))
         return training, validation
 
     def fit(self) -> Fitted:

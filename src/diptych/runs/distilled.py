@@ -14,6 +14,7 @@ from typing import Any
 
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
+from diptych.core.notes import cut_note
 from diptych.data import views
 from diptych.data.features import FeaturePairs
 from diptych.data.seen import Seen
@@ -27,7 +28,7 @@ from diptych.training.two_sides import TwoSides
 from .before_after import BEFORE
 from .config import DualEncoderConfig, SideSettings, TrainConfig
 from .dual_encoder import DualEncoderRecipe
-from .reading import AnySource, Splits, note_cut
+from .reading import AnySource, Splits
 from .run import Run, RunContext, read_config, train
 from .text_distilled import TextDistilledConfig
 
@@ -144,7 +145,8 @@ class DistilledRecipe(DualEncoderRecipe):
         if self._dual is not None:
             read = self._dual.read(splits.train, place.features, selection)
             tower = self._dual.model.text_tower
-            note_cut(place.notes, read.captions, tower.count_tokens, tower.max_tokens, "training texts of the teacher")
+            what = "training texts of the teacher"
+            place.notes.extend(cut_note(read.captions, tower.count_tokens, tower.max_tokens, what))
         training, validation = super().collect(splits)
         if self._dual is not None:
             self._dual.check(training)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.config import Part
+from diptych.core.notes import cut_note
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import get
 from diptych.core.types import Pair
@@ -22,7 +23,7 @@ from diptych.models.save import TrainedSide, save
 
 from . import towers
 from .config import DualEncoderConfig, SideSettings
-from .reading import Splits, note_cut
+from .reading import Splits
 from .run import Recipe, RunContext
 from .scores import QUERY_VIEWS, Embed, retrieval_scores
 
@@ -73,7 +74,8 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             training = collect_online(splits.train, *common, data.selection(), views=views, progress=place.progress)
         measured = data.selection(("full", *(QUERY_VIEWS if within else ())))
         validation = collect(self.measured(splits.val), *common, measured, progress=place.progress)
-        note_cut(place.notes, training.captions, self.text_tower.count_tokens, self.text_tower.max_tokens)
+        tower = self.text_tower
+        place.notes.extend(cut_note(training.captions, tower.count_tokens, tower.max_tokens, "training texts"))
         return training, validation
 
     def measured(self, pairs: Sequence[Pair]) -> list[Pair]:

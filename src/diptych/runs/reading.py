@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from diptych.data.splits import divide
 from .config import DataConfig
 
 ANY_SOURCE = SourceOptions()
-OTHER_SPLIT, OTHER_TEXT, CUT = "other_split", "other_text", "cut_text"  # kinds of notes
+OTHER_SPLIT, OTHER_TEXT = "other_split", "other_text"  # kinds of notes
 
 # a path, an opened source, pairs with their splits, or pairs by split ("train" and "val")
 AnySource = str | Path | Source | Sequence[Pair] | Mapping[str, Sequence[Pair]]
@@ -108,21 +108,6 @@ def note_other_texts(notes: Notes, pairs: Sequence[Pair], data: DataConfig) -> N
         asked = [f"{name} {', '.join(few)}" for name, few in (("langs", data.langs), ("fields", data.fields)) if few]
         why = f"other than data.{' and data.'.join(asked)}" if asked else "empty"
         notes.add(OTHER_TEXT, f"texts not learnt from ({why})", *left[:3], count=len(left))
-
-
-def note_cut(
-    notes: Notes,
-    texts: Sequence[str],
-    count: Callable[[Sequence[str]], list[int]],
-    most: int | None,
-    what: str = "training texts",
-) -> None:
-    """Note texts of more tokens than are read; `what` they are, in words."""
-    if most is None:
-        return
-    cut = [text for text, tokens in zip(texts, count(texts), strict=True) if tokens > most]
-    if cut:
-        notes.add(CUT, f"{what} cut after {most} tokens", *(f"{text[:40]}..." for text in cut[:3]), count=len(cut))
 
 
 def left_out(skipped: Sequence[Skipped]) -> str:

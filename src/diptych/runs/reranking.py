@@ -283,6 +283,8 @@ class Prepared:
     ) -> Prepared:
         """Every readable image of each pair and all of its texts; pairs without a readable image are left out."""
         embedded = embed_pairs(dual_encoder, pairs, progress=progress)
+        for note in dual_encoder.cut_texts(embedded.values):
+            progress.say(f"note: {note.to_text()}")
         tokens = cross_encoder.encode_images(embedded.image_refs, progress=progress)
         return cls(cross_encoder, embedded, tokens, progress)
 

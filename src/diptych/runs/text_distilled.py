@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
+from diptych.core.notes import cut_note
 from diptych.core.protocols import TextTower
 from diptych.data.features import FeaturePairs, Selection, collect, text_rows
 from diptych.data.seen import Seen, as_marks, marks_of, read_seen, value_marks
@@ -32,7 +33,7 @@ from . import towers
 from .before_after import FILE
 from .config import SideSettings, TrainConfig
 from .dual_encoder import embedder
-from .reading import Splits, note_cut
+from .reading import Splits
 from .run import Fitted, RunContext
 from .scores import retrieval_scores
 from .trained import TrainedRecipe
@@ -119,8 +120,11 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         self._wanted = self._targets.vectors(self._teachers(captions))
         self._note(self._targets)
         reads, originals = self.teacher.text_tower, [captions[row] for row in np.unique(self._targets.originals)]
-        note_cut(place.notes, captions, self.text_tower.count_tokens, self.text_tower.max_tokens)
-        note_cut(place.notes, originals, reads.count_tokens, reads.max_tokens, "training texts of the teacher")
+        for tower, texts, what in (
+            (self.text_tower, captions, "training texts"),
+            (reads, originals, "training texts of the teacher"),
+        ):
+            place.notes.extend(cut_note(texts, tower.count_tokens, tower.max_tokens, what))
         return training, validation
 
     def _tokenizer(self, splits: Splits, selection: Selection) -> TextTower:

@@ -12,6 +12,7 @@ from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.inputs import grey_pixels
 from diptych.library import Encoder
+from diptych.library import query as queries
 
 from .batching import Batcher
 from .metrics import Metrics
@@ -50,6 +51,11 @@ class Embedder:
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
         return vectors
+
+    async def unread(self, texts: Sequence[str]) -> list[str]:
+        """A sentence where words are longer than the model reads."""
+        found = await asyncio.to_thread(queries.unread, texts, self.model)
+        return [] if found is None else [found]
 
     async def image(self, pixels: UInt8[np.ndarray, "hh ww 3"]) -> Vector:
         """The unit vector of a decoded image."""

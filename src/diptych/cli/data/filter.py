@@ -63,6 +63,7 @@ def filter_source(
     pairs = list(opened)
     trained_among(opened, pairs, learners([encoder])[0], "it takes their texts for right more readily than other ones")
     known = list(open_source(calibration, SourceOptions(split=calibration_split))) if calibration else []
+    opened.notes.extend(encoder.cut_texts([text.value for pair in pairs for text in pair.texts]))
     result = filter_pairs(encoder, pairs, known, settings, progress=common.progress())
     files = write_filtered(result, pairs, out, f"{opened.name}, scored by {encoder.name}")
     recall, fallout, precision = result.expected

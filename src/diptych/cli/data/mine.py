@@ -67,7 +67,7 @@ def mine(
     progress = common.progress()
     pairs = list(opened)
     vectors = embed_pairs(encoder, pairs, progress=progress)
-    opened.notes.extend(encoder.unfamiliar(vectors.images))
+    opened.notes.extend([*encoder.unfamiliar(vectors.images), *encoder.cut_texts(vectors.values)])
     if not len(vectors.images):
         raise DataError(f"{opened.name} has no readable image with a text; there is nothing to mine")
     labels = evaluation.group_labels(vectors.groups) if any(vectors.groups) else np.arange(len(vectors.places))

@@ -116,11 +116,11 @@ class Indexer:
 
         from .texts import TextRun
 
-        opened, embed = self._opened, self._opened.required_model().encode_texts
+        opened, model = self._opened, self._opened.required_model()
         options = source or ANY_SOURCE
         options = replace(options, format=format or options.format)
         with opened.writing() as store:
-            report = TextRun(store, opened.thumbnails, embed).run(checks.paths(paths), options, progress)
+            report = TextRun(store, opened.thumbnails, model).run(checks.paths(paths), options, progress)
             opened.view.refresh()
         return report
 

@@ -8,20 +8,19 @@ A library holds images or texts, not both: a text is always nearer to a text tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from diptych.core.batched import batched
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError, LibraryError, Reason
 from diptych.core.file_names import DistinctNames, escape
 from diptych.core.protocols import SILENT, Progress
-from diptych.core.shapes import Float32
 from diptych.core.types import Pair, Text
 from diptych.data.readers import Reading, SourceOptions, lines, open_source
+from diptych.library.encoder import Encoder
 from diptych.library.kinds import TEXT_SOURCE
+from diptych.library.query import cut_note
 from diptych.library.rendering.text_thumbnails import text_thumbnail
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
 from diptych.library.sources import FoundItem, away
@@ -31,8 +30,6 @@ from diptych.library.store.rows import BROUGHT_BACK, TEXT_KIND, Row, content_of
 from .known_rows import KnownRow, KnownRows
 from .report import UNDONE, IndexReport, Kept
 from .run import IndexRun
-
-Embed = Callable[[Sequence[str]], Float32[np.ndarray, "b d"]]
 
 _AT_ONCE = 256  # texts embedded together
 _COMMIT = 2048  # rows that become durable together
@@ -44,10 +41,10 @@ class TextRun(IndexRun):
 
     unit = "texts"
 
-    def __init__(self, store: Store, thumbnails: Thumbnails, embed: Embed) -> None:
+    def __init__(self, store: Store, thumbnails: Thumbnails, model: Encoder) -> None:
         """Raises LibraryError for a library of images."""
         super().__init__(store, thumbnails)
-        self._embed = embed
+        self._model = model
         self._known = KnownRows(store, _is_text)
 
     def run(self, paths: Iterable[Path | str], options: SourceOptions, progress: Progress = SILENT) -> IndexReport:
@@ -103,6 +100,7 @@ class TextRun(IndexRun):
                 self.counts["unchanged"] += 1
             else:
                 described.append(one)
+        self.notes.extend(cut_note([one.texts[0] for one in new], self._model, "texts"))
         for chunk in batched(described, _COMMIT):
             self.write(self._described(chunk, matched))
         rows: list[Row] = []
@@ -132,7 +130,7 @@ class TextRun(IndexRun):
         return rows
 
     def _embedded(self, chunk: Sequence[FoundItem], matched: Mapping[str, KnownRow]) -> list[Row]:
-        vectors = normalise(self._embed([one.texts[0] for one in chunk]))
+        vectors = normalise(self._model.encode_texts([one.texts[0] for one in chunk]))
         stored = {row.id: row for row in self.store.get([matched[one.path].id for one in chunk if one.path in matched])}
         self.counts["embedded"] += len(chunk)
         rows = []

@@ -150,6 +150,7 @@ async def _found(
     plan = await served.plan(newest=False) if asked.on_map else None
     paths = service.settings.shows_paths
     hints = await served.notes(where, found.considered, paths=paths)
+    hints += await served.embedder.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
     hits = _hits(found, served, paths, plan, own)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
