@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,17 +50,17 @@ def add_lora(body: nn.Module, options: Mapping[str, Any]) -> nn.Module:
         _add_to_attention(body, chosen)
         return body
     peft = need("peft", "LoRA")
+    wanted = peft.LoraConfig(
+        r=chosen["rank"],
+        lora_alpha=float(chosen["alpha"]),
+        lora_dropout=float(chosen["dropout"]),
+        target_modules=targets,
+        bias="none",
+    )
     try:
-        adapted: nn.Module = peft.get_peft_model(
-            body,
-            peft.LoraConfig(
-                r=chosen["rank"],
-                lora_alpha=float(chosen["alpha"]),
-                lora_dropout=float(chosen["dropout"]),
-                target_modules=targets,
-                bias="none",
-            ),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what peft calls in transformers has a newer name
+            adapted: nn.Module = peft.get_peft_model(body, wanted)
     except ValueError as error:
         raise ConfigError(f"lora cannot be put on this model: {str(error).splitlines()[0]}") from error
     return adapted
