@@ -230,7 +230,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
     address = f"hf:{clip_folder}"
     both = ["image.frozen=true", "text.frozen=true"]
     for name, init, changes, message in (
-        ("full", address, both, 'both sides are frozen .* set head = "adapter"'),
+        ("full", address, both, 'nothing would learn: both sides are frozen.* set head = "adapter"'),
         ("lit", str(small_model), [], "image.frozen has no effect: that side has no network"),
         ("full", address, ["dim=7"], "keeps the tower's 12 features; leave out dim or set it to that, found 7"),
         ("full", f"hf:{make_naflex(tmp_path / 'naflex')}", [], "takes images as patches"),

@@ -15,6 +15,7 @@ from diptych.data.online import OnlineImages
 from diptych.encoders.image.pixel_tower import pixels_for
 from diptych.models import DualEncoder, load
 from diptych.models.card import CardText
+from diptych.models.folder import EXPORTED
 from diptych.training.batch_order import PairShares
 from diptych.training.settings import TrainingSettings
 
@@ -202,15 +203,18 @@ class DualEncoderConfig(TrainConfig):
             text=_completed(self.text, start, "text"),
             loss=None if self.fit else _loss(self.loss, start),
         )
-        for name, side in (("image", made.image), ("text", made.text)):
+        exported = start.config.training.get(EXPORTED) if start else None
+        more = f"; {self.init} was exported from {exported['address']}, start from that" if exported else ""
+        sides = (made.image, made.text)
+        for name, side in zip(("image", "text"), sides, strict=True):
             if side.frozen and side.network is None:
                 raise ConfigError(
-                    f"{name}.frozen has no effect: that side has no network, and towers are always frozen"
+                    f"{name}.frozen has no effect: that side has no network, and towers are always frozen{more}"
                 )
-        if made.fit is None and all(side.frozen and side.head == _IDENTITY for side in (made.image, made.text)):
+        if made.fit is None and all((side.frozen or not side.network) and side.head == _IDENTITY for side in sides):
             raise ConfigError(
-                'both sides are frozen and have no head that learns; set head = "adapter" in [image] and [text], or '
-                "let one side learn"
+                'nothing would learn: both sides are frozen, and their heads have no weights; set head = "adapter" in '
+                f"[image] and [text], or let one side learn{more}"
             )
         return made
 
