@@ -134,7 +134,9 @@ def _of_hub() -> Iterator[CachedModel]:
         for revision in repository.revisions if repository.repo_type == "model" else ():
             folder = Path(revision.snapshot_path)
             kind = kind_of(folder)
-            pinned = "" if "main" in revision.refs else f"@{min(revision.refs, default=revision.commit_hash)}"
+            is_whole = _is_whole(folder)
+            is_asked_for = "main" in revision.refs or not (revision.refs or is_whole)  # else its download goes on
+            pinned = "" if is_asked_for else f"@{min(revision.refs, default=revision.commit_hash)}"
             yield CachedModel(
                 address=_address(repository.repo_id, folder, kind) + pinned,
                 kind=kind,
@@ -143,7 +145,7 @@ def _of_hub() -> Iterator[CachedModel]:
                 size=revision.size_on_disk,
                 licence=str(facts_of(folder).get("licence", "")),
                 last_used=_day(max((file.blob_last_accessed for file in revision.files), default=0)),
-                is_whole=_is_whole(folder),
+                is_whole=is_whole,
             )
 
 

@@ -173,7 +173,10 @@ def test_a_gated_model_says_how_to_get_in(hub: HubServer, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("hf:tester/clib", r"no model 'tester/clib' that may be read here; did you mean 'tester/clip'\?"),
+        (
+            "hf:tester/clib",
+            r"no model 'tester/clib', or a private one .*; did you mean 'tester/clip'\?",
+        ),
         ("hf:tester/clip@v9", r"tester/clip has no revision 'v9'; it has main"),
         ("hf:not a name/x", "is no name of a model; expected ORG/NAME"),
     ],

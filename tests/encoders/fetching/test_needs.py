@@ -77,7 +77,8 @@ def test_weights_of_timm() -> None:
         ("open_clip:ViT-B-32", "no TAG after ViT-B-32; choose from openai"),
         ("timm:resnet18.a1_in1", "did you mean 'resnet18.a1_in1k'"),
         ("timm:resnet19", "timm knows no weights 'resnet19'"),
-        ("openai/clip-vit-base-patch32", "expected hf:openai/clip-vit-base-patch32"),
+        ("openai/clip-vit-base-patch32", "names no source of models; expected one of hf:ORG/NAME"),
+        ("hf:/tmp", "hf:/tmp is a folder on this disk, so there is nothing to fetch"),
         ("hf:", "names no model"),
     ],
 )
@@ -87,5 +88,5 @@ def test_unknown_names_say_the_nearest(address: str, message: str) -> None:
 
 
 def test_an_unknown_prefix_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match="choose from hf, open_clip, sentence-transformers, timm"):
+    with pytest.raises(ConfigError, match="choose from blip, hf, open_clip, sentence-transformers, timm"):
         needs("ollama:llava")

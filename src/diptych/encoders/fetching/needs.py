@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diptych.core.errors import ModelError
@@ -62,12 +63,14 @@ def needs(address: str) -> list[Need]:
     if sides := bound_sides(address):
         return [each for side in sides for each in needs(side)]
     prefix, colon, name = address.partition(":")
-    if not colon or prefix not in _SOURCES:
-        if not colon and name.count("/") <= 1 and "/" in prefix:  # a bare ORG/NAME
-            raise ModelError(f"{address!r} names no library; expected hf:{address}, or another of {_listed()}")
+    if not colon:
+        raise ModelError(f"{address!r} names no source of models; expected one of {_LISTED}")
+    if prefix not in _SOURCES:
         raise unknown("source of models", prefix, _SOURCES)
     if not name:
-        raise ModelError(f"{address!r} names no model; expected {_listed()}")
+        raise ModelError(f"{address!r} names no model; expected one of {_LISTED}")
+    if Path(name).expanduser().is_dir():
+        raise ModelError(f"{address} is a folder on this disk, so there is nothing to fetch; use it as it is")
     return _SOURCES[prefix](name)
 
 
@@ -150,11 +153,11 @@ def _pinned(name: str) -> tuple[str, str | None]:
 
 _SOURCES: dict[str, Callable[[str], list[Need]]] = {
     "hf": _hf,
+    "blip": _hf,
     "open_clip": _open_clip,
     "sentence-transformers": _sentence_transformers,
     "timm": _timm,
 }
 
 
-def _listed() -> str:
-    return "hf:ORG/NAME, open_clip:ARCHITECTURE/TAG, open_clip:hf-hub:ORG/NAME, sentence-transformers:NAME or timm:NAME"
+_LISTED = "hf:ORG/NAME, open_clip:ARCHITECTURE/TAG, open_clip:hf-hub:ORG/NAME, sentence-transformers:NAME, timm:NAME"

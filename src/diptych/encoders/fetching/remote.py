@@ -41,8 +41,8 @@ class Remote:
                 raise
             except self._errors.RepositoryNotFoundError as error:
                 raise ModelError(
-                    f"{self.place} has no model {name!r} that may be read here{self._nearest(name)}; a private one "
-                    "needs `hf auth login`"
+                    f"{self.place} has no model {name!r}, or a private one that needs `hf auth login`"
+                    f"{self._nearest(name)}"
                 ) from error
 
     def size(self, url: str) -> int:
