@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import unicodedata
@@ -19,7 +20,7 @@ from diptych.encoders import text_tower
 from diptych.encoders.fake import FakeTextTower
 from diptych.encoders.inputs import without_surrogates
 from diptych.encoders.pretrained import import_transformers
-from diptych.encoders.text.portable import from_transformers, portable_tokens
+from diptych.encoders.text.portable import from_open_clip, from_transformers, portable_tokens
 from diptych.encoders.text.rules import TextRules
 from diptych.encoders.text.tokens import TokenTower, read_tokens
 
@@ -52,6 +53,30 @@ def test_clip_of_open_clip(open_clip_folder: Path) -> None:
     rows = tokens.embed(TEXTS)
     np.testing.assert_array_equal(np.where(rows < 0, tokens.pad, rows), ids)
     assert tokens.count_tokens(TEXTS) == [len(theirs.encode(text)) + 2 for text in SAFE]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This sequence already has")
+@pytest.mark.parametrize("seed", range(3))
+def test_2000_texts_of_any_characters(seed: int, tmp_path: Path) -> None:
+    import_transformers()  # with torchvision repaired, which open_clip imports
+    import open_clip
+
+    from ...joint_tokenizers import save_gemma, save_sentencepiece, save_unigram, save_wordpiece
+
+    drawn = random.Random(seed)
+    letters = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
+    usual = "abc def's <>/&;#\n\t éüΣ狗▁ſ"
+    texts = ["".join(drawn.choice(drawn.choice((letters, usual))) for _ in range(30)) for _ in range(2000)]
+    simple = open_clip.get_tokenizer("ViT-B-32")
+    made, rules = from_open_clip(simple, reads_padding=True)
+    np.testing.assert_array_equal(TokenTower(made, 77, rules=rules).embed(texts), simple(texts).numpy())
+    for save in (save_gemma, save_sentencepiece, save_unigram, save_wordpiece):
+        theirs = save(tmp_path / save.__name__, 64)
+        made, rules = from_transformers(theirs, TextRules(cleaning=(), full_length=True))
+        ids = theirs(texts, padding="max_length", truncation=True, max_length=64, return_tensors="np")["input_ids"]
+        rows = TokenTower(made, 64, rules=rules).embed(texts)
+        np.testing.assert_array_equal(np.where(rows < 0, rules.pad, rows), ids)
 
 
 def test_a_saved_tower_gives_the_same_ids_without_torch(open_clip_folder: Path, tmp_path: Path) -> None:
