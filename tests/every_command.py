@@ -92,6 +92,7 @@ CASES = (
     Case("generator report {run}"),
     Case("models get hf:no/such --yes", ("hub",)),
     Case("models list"),
+    Case("models export hf:no-such --out exported", ("train", "fit")),
     Case("models parts"),
     Case("models show base"),
     Case("models blend base base --out blended", ("fit",), runs=True),
