@@ -41,12 +41,13 @@ def save_unigram(folder: Path, length: int = 77) -> Any:
     return _saved(folder, "XLMRobertaTokenizer", vocab=vocabulary, model_max_length=length)
 
 
-def save_sentencepiece(folder: Path, length: int = 64) -> Any:
+def save_sentencepiece(folder: Path, length: int = 64, *, masks: bool = False) -> Any:
     """SigLIP's: SentencePiece run by its own package, lower case without punctuation, padded to the full length."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "spiece.model"
     file.write_bytes(_sentencepiece("unigram", 700))
-    return _saved(folder, "SiglipTokenizer", str(file), model_max_length=length, model_input_names=["input_ids"])
+    names = ["input_ids", *(["attention_mask"] if masks else [])]
+    return _saved(folder, "SiglipTokenizer", str(file), model_max_length=length, model_input_names=names)
 
 
 def save_t5(folder: Path, length: int = 64) -> Any:

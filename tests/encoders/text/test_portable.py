@@ -73,7 +73,9 @@ def test_2000_texts_of_any_characters(seed: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(TokenTower(made, 77, rules=rules).embed(texts), simple(texts).numpy())
     for save in (save_gemma, save_sentencepiece, save_unigram, save_wordpiece):
         theirs = save(tmp_path / save.__name__, 64)
-        made, rules = from_transformers(theirs, TextRules(cleaning=(), full_length=True))
+        made, rules = from_transformers(
+            theirs, TextRules(cleaning=(), full_length="attention_mask" not in theirs.model_input_names)
+        )
         ids = theirs(texts, padding="max_length", truncation=True, max_length=64, return_tensors="np")["input_ids"]
         rows = TokenTower(made, 64, rules=rules).embed(texts)
         np.testing.assert_array_equal(np.where(rows < 0, rules.pad, rows), ids)
@@ -96,7 +98,15 @@ def test_a_saved_tower_gives_the_same_ids_without_torch(open_clip_folder: Path, 
     np.testing.assert_array_equal(rows, tokens.embed(TEXTS))
 
 
-def test_what_cannot_be_carried_over(clip_folder: Path) -> None:
+def test_what_cannot_be_carried_over(clip_folder: Path, tmp_path: Path) -> None:
+    from ...joint_tokenizers import save_sentencepiece
+
+    masked = save_sentencepiece(tmp_path, masks=True)
+    with pytest.raises(ModelError, match="pads texts to their full length and masks the padding too"):
+        from_transformers(masked, TextRules(full_length=True))
+    masked.truncation_side = "left"
+    with pytest.raises(ModelError, match="cuts texts at their start"):
+        from_transformers(masked, TextRules())
     with pytest.raises(ModelError, match="FakeTextTower has no tokenizer that runs without its library"):
         portable_tokens(FakeTextTower())
     with pytest.raises(ConfigError, match="found max_tokens = 99; this model reads at most 24"):

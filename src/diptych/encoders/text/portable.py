@@ -68,11 +68,15 @@ def from_transformers(tokenizer: Any, rules: TextRules) -> tuple[Any, TextRules]
     tokenizers = need("tokenizers", "a tokenizer")
     if tokenizer.truncation_side != "right":
         raise ModelError(f"{tokenizer.name_or_path} cuts texts at their start, which token rows do not do")
+    if rules.full_length and "attention_mask" in tokenizer.model_input_names:
+        raise ModelError(
+            f"{tokenizer.name_or_path} pads texts to their full length and masks the padding too, which token rows do "
+            'not do; published models of this family have model_input_names = ["input_ids"] in tokenizer_config.json'
+        )
     rules = dataclasses.replace(
         rules,
         pad=int(tokenizer.pad_token_id or 0),
         pad_left=tokenizer.padding_side == "left",
-        full_length=rules.full_length and "attention_mask" not in tokenizer.model_input_names,
     )
     if type(tokenizer).__name__ == "SiglipTokenizer":
         return _from_siglip(tokenizer, rules)
