@@ -17,12 +17,13 @@ torch = pytest.importorskip("torch", reason="training needs the [train] extra")
 if find_spec("transformers") is None or find_spec("open_clip") is None:
     pytest.skip("needs the [hub] extra", allow_module_level=True)
 
-from tests.joint_models import make_naflex, make_siglip  # noqa: E402
+from tests.joint_models import make_naflex, make_sentences, make_siglip  # noqa: E402
 
 import diptych  # noqa: E402
 from diptych import runs  # noqa: E402
 from diptych.core.config import to_dict  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
+from diptych.encoders.pretrained import import_transformers  # noqa: E402
 from diptych.models import load  # noqa: E402
 from diptych.runs import heads  # noqa: E402
 from diptych.runs.dual_encoder import DualEncoderRecipe  # noqa: E402
@@ -49,7 +50,12 @@ def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def address(request: pytest.FixtureRequest) -> str:
-    """By the indirect parameter: "hf:clip", "hf:siglip" or "open_clip:clip"."""
+    """By the indirect parameter: "hf:clip", "hf:siglip", "open_clip:clip", or "bound": texts of another library."""
+    if request.param == "bound":
+        import_transformers()  # which repairs what sentence_transformers imports
+        pytest.importorskip("sentence_transformers", exc_type=ImportError)
+        folder = make_sentences(request.getfixturevalue("tmp_path") / "sentences")
+        return f"hf:{request.getfixturevalue('clip_folder')}+sentence-transformers:{folder}"
     kinds = {"hf:clip": "clip_folder", "hf:siglip": "siglip_folder", "open_clip:clip": "open_clip_folder"}
     return f"{request.param.partition(':')[0]}:{request.getfixturevalue(kinds[request.param])}"
 
@@ -69,7 +75,11 @@ def embedded(model: Any, shapes: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("name", "address"),
-    [*((name, "hf:clip") for name in NAMES), *((name, each) for name in NAMES[1:4:2] for each in OTHERS)],
+    [
+        *((name, "hf:clip") for name in NAMES),
+        *((name, each) for name in NAMES[1:4:2] for each in OTHERS),
+        ("lora", "bound"),
+    ],
     indirect=["address"],
 )
 def test_training_starts_at_the_pretrained_space_and_its_temperature(
@@ -115,6 +125,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(address: str, name: str, shape
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert model.config.logit_scale == pytest.approx(1 / logged[-1]["temperature"], rel=1e-4)
     assert model.probability(*after).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert model.config.licence == load(address).config.licence
     for side in (model.config.image, model.config.text):
         assert side.network is not None
         assert "lora" not in side.network.options

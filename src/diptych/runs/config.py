@@ -202,6 +202,7 @@ class DualEncoderConfig(TrainConfig):
             image=_completed(self.image, start, "image"),
             text=_completed(self.text, start, "text"),
             loss=None if self.fit else _loss(self.loss, start),
+            card=_card(self.card, start),
         )
         exported = start.config.training.get(EXPORTED) if start else None
         more = f"; {self.init} was exported from {exported['address']}, start from that" if exported else ""
@@ -241,6 +242,13 @@ def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> Side
     elif side.network is not None:
         network = Part(network.name, {**network.options, **side.network.options})
     return dataclasses.replace(side, tower=tower, network=network, head=side.head or head)
+
+
+def _card(card: CardText, start: DualEncoder | None) -> CardText:
+    """The card, with the licence of a pretrained joint model where the config states none."""
+    if start is None or not start.joint or card.licence:
+        return card
+    return dataclasses.replace(card, licence=start.config.licence)
 
 
 def _loss(loss: Part | None, start: DualEncoder | None) -> Part:
