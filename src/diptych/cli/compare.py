@@ -60,8 +60,8 @@ def compare(
 
     Args:
         source: File or folder of pairs that the models are measured on; reports need none.
-        model: Dual encoders to measure: shipped models' names, model folders, or folders of training runs. NAME=MODEL
-            gives one a name in the table.
+        model: Dual encoders to measure: shipped models' names, model folders, folders of training runs, or addresses of
+            pretrained models. NAME=MODEL gives one a name in the table.
         report: Reports that diptych eval --out wrote; NAME=FILE gives one a name in the table.
         task: What models are measured at: retrieval, or zero-shot classification of records with a class. Reports say
             it themselves.

@@ -18,8 +18,9 @@ from diptych.library.indexing import UNDONE, IndexReport
 from .outputs import check_folder
 from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress, shortened
 
-_MODEL = """Dual encoder of a new library: a shipped model's name, or a model folder; base when left out. A library
-keeps to the model it was made with."""
+_MODEL = """Dual encoder of a new library: a shipped model's name, a model folder, or the address of a pretrained model
+(hf:ORG/NAME, open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME); base when left out. A library keeps to the model
+it was made with."""
 _RERANKER = """Also store this cross-encoder's tokens of each image, as diptych rerank prepare does: its model folder,
 or blip:NAME_OR_FOLDER."""
 

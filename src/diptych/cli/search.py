@@ -28,7 +28,7 @@ from .shared import Common, GeneratorAddress, LibraryFolder, ModelAddress, Reran
 if TYPE_CHECKING:
     from diptych.library.reranker import Reranker
 
-_MODEL = "The library's dual encoder, when it is no longer where it was: a shipped model's name, or a model folder."
+_MODEL = "The library's dual encoder, when it is no longer where it was: its name, folder or address."
 _RERANKER = """Re-rank with this cross-encoder instead: its model folder, or blip:NAME_OR_FOLDER. Without --rerank, as
 many images as diptych rerank fit found best."""
 _DRAWN = 4  # images that stand for generated words: one alone may be a failure

@@ -28,9 +28,9 @@ MOST_LISTED = 20  # lines of a long list in the text output; --json has them all
 
 _NAME_OR_FOLDER = "NAME|FOLDER"
 LibraryFolder = Annotated[Path, Parameter(metavar="FOLDER", help="Folder of the library.")]
-ModelAddress = Annotated[
-    str, Parameter(metavar=_NAME_OR_FOLDER, help="Dual encoder: a shipped model's name, or a model folder.")
-]
+_ADDRESSES = """a shipped model's name, a model folder, or the address of a pretrained one: hf:ORG/NAME,
+open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME, or a folder behind such a prefix"""
+ModelAddress = Annotated[str, Parameter(metavar=f"{_NAME_OR_FOLDER}|ADDRESS", help=f"Dual encoder: {_ADDRESSES}.")]
 RerankerAddress = Annotated[
     str,
     Parameter(metavar="FOLDER", help="Cross-encoder: its model folder, or blip:NAME_OR_FOLDER for a BLIP model."),

@@ -15,7 +15,7 @@ from diptych.core.file_names import escape
 from diptych.core.text import number
 from diptych.library import Library, card
 
-_MODEL = "The model's name or folder here, when it is another than on the old machine."
+_MODEL = "The model's name, folder or address here, when it is another than on the old machine."
 
 
 def export(target: Path, /, *, library: LibraryFolder, common: Common = Common()) -> None:
