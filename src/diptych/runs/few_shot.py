@@ -168,8 +168,9 @@ def _adapted(
             drawn = draw_shots(pool.labels, shots, each)
             adapter = ADAPTERS[name](pool.at(drawn.learnt), pool.at(drawn.held), each)
             draws.append(class_ranks(adapter(shown.features, shown.zero_shot), shown.labels))
-        if drawn.short:
-            notes.name(FEW, f"classes with fewer training images than {shots} shots and a held-out one", str(shots))
+        few = f"classes with fewer training images than {number(shots, 'shot')} beside those held out"
+        if drawn.short and few not in {note.detail for note in notes}:  # the same for every model and adapter
+            notes.add(FEW, few, count=drawn.short)
         rows.append(_Row(model, name, shots, draws))
     return rows
 
