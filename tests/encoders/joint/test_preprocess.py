@@ -212,7 +212,7 @@ def test_open_clip_at_full_size(tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     torch.save(open_clip.create_model("ViT-B-32").state_dict(), weights)
     module, _, transform = open_clip.create_model_and_transforms("ViT-B-32", pretrained=str(weights))
-    tower = OpenClipImageTower("ViT-B-32", weights)
+    tower = OpenClipImageTower(f"ViT-B-32/{weights}")
     assert (tower.preprocess.size, tower.preprocess.mode) == (224, "shortest")
 
     def theirs(image: PIL.Image.Image) -> dict[str, Any]:
