@@ -79,4 +79,4 @@ def test_what_uses_no_augmented_images_refuses_them(small: Any) -> None:
     with pytest.raises(ConfigError, match=r"leave out \[data\.images\]"):
         small(loss=None, fit=Part("cca"), image=linear, text=linear, data=data())
     with pytest.raises(ConfigError, match=r"leave out \[data\.images\]"):
-        runs.DistilledConfig(name="student", kind="distilled", data=data())
+        runs.DistilledConfig(name="student", kind="distilled", teacher="blip:any", data=data())

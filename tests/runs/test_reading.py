@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="training needs the [train] extra")
 from diptych import runs
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError, Reason
-from diptych.core.notes import Notes
+from diptych.core.notes import cut_note
 from diptych.core.types import Skipped
 from diptych.runs import reading
 from diptych.runs.cross_encoder import CrossEncoderConfig
@@ -78,6 +78,6 @@ def test_what_was_left_out_is_named_by_reason() -> None:
 
 
 def test_a_tower_without_a_limit_cuts_nothing() -> None:
-    notes = Notes()
-    reading.note_cut(notes, ["one"], lambda texts: [10_000], None)
-    assert not len(notes)
+    assert not cut_note(["one"], lambda texts: [10_000], None)
+    (note,) = cut_note(["one", "two", "one"], lambda texts: [10_000 if text == "one" else 3 for text in texts], 5)
+    assert (note.count, note.examples) == (2, ("one...",))

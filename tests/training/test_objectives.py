@@ -47,7 +47,8 @@ def gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def whole(module: Pairs, chunk: int) -> torch.Tensor:
     """The batch in one graph, embedded in the same pieces, because dropout draws piece by piece."""
     parts = [module.embed(ROWS[begin : begin + chunk]) for begin in range(0, len(ROWS), chunk)]
-    image, text, owner, group = (torch.cat([getattr(part, name) for part in parts]) for name in Embedded.__slots__)
+    names = ("image", "text", "owner", "group")
+    image, text, owner, group = (torch.cat([getattr(part, name) for part in parts]) for name in names)
     loss = module.loss(Embedded(image, text, owner, group))
     loss.backward()
     return loss.detach()
