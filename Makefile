@@ -77,7 +77,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 $(VENV)/.integrations: $(VENV)/.dev
 	@rm -rf $(VENV)/integrations
 	@$(BIN)/python -m venv $(VENV)/integrations
-	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(VENV)/integrations/bin/python -c 'import site; print(site.getsitepackages()[0])')/parent.pth"
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' > "$$($(VENV)/integrations/bin/python -c 'import site; print(site.getsitepackages()[0])')/parent.pth"
 	@$(VENV)/integrations/bin/python -m pip install --quiet --disable-pip-version-check mteb langchain-core llama-index-core haystack-ai
 	@touch $@
 
