@@ -290,7 +290,8 @@ class Trainer:
         self._logger.add_step(step + 1, row)
 
     def _require_finite_weights(self, epoch: int) -> None:
-        if not all(bool(torch.isfinite(value).all()) for value in self._learning):
+        largest = nn.utils.get_total_norm(self._learning, math.inf)  # one pass; not a number where a weight is none
+        if not bool(torch.isfinite(largest)):
             raise DivergedError(
                 f"weights stopped being numbers in epoch {epoch + 1}; the last good checkpoint is kept in "
                 f"{self.folder}; try a lower learning_rate or clip"
