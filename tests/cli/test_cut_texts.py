@@ -49,8 +49,21 @@ def test_a_command_counts_cut_texts(
     code, out, err = diptych(*words, "--model", f"hf:{clip_folder}", "--json")
     assert code == 0, err
     (note,) = [note for note in json.loads(out)["notes"] if note["kind"] == "cut_text"]
-    assert (note["detail"], note["count"]) == ("texts cut after 24 tokens", 4)
+    what = f"texts for hf:{clip_folder.resolve()}" if command.startswith("eval") else "texts"
+    assert (note["detail"], note["count"]) == (f"{what} cut after 24 tokens", 4)
     assert note["examples"] == ["a red circle a red circle a red circle a..."]
+
+
+def test_several_models_are_counted_each(
+    diptych: Any, clip_folder: Path, open_clip_folder: Path, captions: Path
+) -> None:
+    addresses = [f"hf:{clip_folder}", f"open_clip:{open_clip_folder}"]  # both read 24 tokens
+    code, out, err = diptych("compare", captions, "--model", *addresses, "--bootstrap", 5, "--json")
+    assert code == 0, err
+    notes = [note for note in json.loads(out)["notes"] if note["kind"] == "cut_text"]
+    assert {note["detail"]: note["count"] for note in notes} == {
+        f"texts for {address} cut after 24 tokens": 4 for address in addresses
+    }
 
 
 def test_a_query_that_is_cut_is_noted(diptych: Any, clip_folder: Path, photos: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from diptych import evaluation
 from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import ImageRef, Pair
@@ -90,13 +91,19 @@ def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, pr
     return ways[task.modality](encoder, source, pairs, task, progress)
 
 
+def _cut(encoder: DualEncoder, texts: Sequence[str], source: Source) -> list[Note]:
+    """A note on texts that this model reads in part; only one where several models have the same name."""
+    known = {note.detail for note in source.notes}
+    return [note for note in encoder.cut_texts(texts, f"texts for {encoder.name}") if note.detail not in known]
+
+
 def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
     groups = evaluation.group_labels(vectors.groups) if task.relevance == "group" else None
     collection = evaluation.Embeddings(
         vectors.images, vectors.texts, vectors.owner, vectors.languages, groups, vectors.image_owner
     )
-    source.notes.extend([*encoder.unfamiliar(vectors.images), *encoder.cut_texts(vectors.values)])
+    source.notes.extend([*encoder.unfamiliar(vectors.images), *_cut(encoder, vectors.values, source)])
     labels = collection.labels
     of_image, of_text = labels[vectors.image_owner], labels[vectors.owner]
     names = [image.name for image in vectors.image_refs]
@@ -120,7 +127,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     require_cosine(encoder, "retrieval among texts")
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
-    source.notes.extend(encoder.cut_texts(vectors.values))
+    source.notes.extend(_cut(encoder, vectors.values, source))
     labels = vectors.owner
     if task.relevance == "group":
         labels = evaluation.group_labels(vectors.groups)[vectors.owner]
