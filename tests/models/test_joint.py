@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -75,3 +76,23 @@ def test_weights_that_were_changed_on_disk_are_read_anew(clip_folder: Path, tmp_
     before = load(f"hf:{folder}")
     shutil.copy(make_clip(tmp_path / "other", seed=1) / "model.safetensors", folder)
     assert load(f"hf:{folder}").fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize("library", ["hf", "open_clip"])
+def test_equal_weights_under_another_activation_are_another_model(
+    library: str, clip_folder: Path, open_clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = clip_folder if library == "hf" else open_clip_folder
+    other = shutil.copytree(folder, tmp_path / "other")
+    config = other / ("config.json" if library == "hf" else "open_clip_config.json")
+    values = json.loads(config.read_text())
+    if library == "hf":
+        for side in ("text_config", "vision_config"):
+            assert values[side].get("hidden_act", "quick_gelu") == "quick_gelu"
+            values[side]["hidden_act"] = "gelu"
+    else:
+        values["model_cfg"]["quick_gelu"] = True
+    config.write_text(json.dumps(values))
+    one, changed = load(f"{library}:{folder}"), load(f"{library}:{other}")
+    assert abs(one.encode_texts(["a dog"]) - changed.encode_texts(["a dog"])).max() > 1e-4
+    assert changed.fingerprint != one.fingerprint

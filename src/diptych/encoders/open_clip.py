@@ -25,6 +25,7 @@ from diptych.encoders.pytorch import (
     freeze,
     frozen_fingerprint,
     shared_model,
+    tokenising,
 )
 from diptych.encoders.text.portable import from_open_clip
 from diptych.encoders.text.rules import TextRules
@@ -54,7 +55,7 @@ class OpenClipImageTower(TorchImageTower):
 
 @register.text_tower("open_clip", "any OpenCLIP model", arguments=("NAME_OR_FOLDER",))
 class OpenClipTextTower(TorchTextTower):
-    """The text side of an OpenCLIP model; for `name` see `OpenClipImageTower`."""
+    """The text side of an OpenCLIP model; for `name` see `OpenClipImageTower`. Safe to use from several threads."""
 
     def __init__(self, name: str | Path, *, languages: Collection[str] = (), device: str = "auto") -> None:
         found = locate(name)
@@ -68,11 +69,14 @@ class OpenClipTextTower(TorchTextTower):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer's answer to a fixed text, and the length."""
-        probe = self._tokenizer([_PROBE]).tolist()
+        with tokenising:
+            probe = self._tokenizer([_PROBE]).tolist()
         return fingerprint.combined([frozen_fingerprint(self._module), fingerprint.of_json(probe)])
 
     def _features(self, texts: Sequence[str]) -> Any:
-        return self._module.encode_text(self._tokenizer([without_surrogates(text) for text in texts]).to(self._device))
+        with tokenising:
+            ids = self._tokenizer([without_surrogates(text) for text in texts])
+        return self._module.encode_text(ids.to(self._device))
 
     @property
     def any_length(self) -> bool:
@@ -112,7 +116,9 @@ class OpenClipTextTower(TorchTextTower):
         inner = getattr(self._tokenizer, "tokenizer", None)
         if inner is None:
             return [len(self._tokenizer.encode(text)) + 2 for text in safe]  # start and end
-        whole = inner([self._tokenizer.clean_fn(text) for text in safe], truncation=False)["input_ids"] if safe else []
+        cleaned = [self._tokenizer.clean_fn(text) for text in safe]
+        with tokenising:
+            whole = inner(cleaned, truncation=False)["input_ids"] if safe else []
         more = self._tokenizer.tokenizer_mode == "clips"  # a class token in the last place
         return [len(ids) + more for ids in whole]
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _live: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 _fingerprints: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _lock = threading.RLock()
+# Around the calls of a tokenizer of transformers, each of which sets its cut and padding anew. One for all towers: the
+# networks that are trained hold copies of their tower, and a lock cannot be copied.
+tokenising = threading.Lock()
+_COMPUTING = ("hidden_act", "num_attention_heads", "layer_norm_eps", "eos_token_id")
 
 
 def choose_device(device: str) -> torch.device:
@@ -68,6 +72,23 @@ def frozen_fingerprint(module: torch.nn.Module) -> str:
     return _fingerprints[module]
 
 
+def computed_by(module: torch.nn.Module) -> list[Any]:
+    """What changes the features of a joint model and no weight tells: activations, numbers of heads, and the like.
+
+    ViT-B-32 and ViT-B-32-quickgelu of open_clip have the same weights, and give other features. Models of transformers
+    state it in their configuration; of the others it is asked of the layers.
+    """
+    config = getattr(module, "config", None)
+    if config is not None:
+        sides = [getattr(config, name) for name in ("text_config", "vision_config") if hasattr(config, name)]
+        return [{name: getattr(side, name, None) for name in _COMPUTING} for side in sides or [config]]
+    layers = list(module.modules())
+    kinds = {type(layer).__name__ for layer in layers if not list(layer.children()) and not layer.state_dict()}
+    kinds = {kind for kind in kinds if not kind.startswith(("Drop", "PatchDrop", "Identity"))}
+    heads = {found for layer in layers if isinstance(found := getattr(layer, "num_heads", None), int)}
+    return [sorted(kinds), sorted(heads), sorted({layer.eps for layer in layers if hasattr(layer, "eps")})]
+
+
 def shared_model(key: Hashable, make: Callable[[], Any]) -> Any:
     """One live object per key, so that the two towers of a CLIP model hold its weights once.
 
@@ -92,6 +113,11 @@ class TorchImageTower:
     def dim(self) -> int:
         """Features an image, asked of the model with a grey one."""
         return int(self.embed(grey_pixels(self.preprocess)).shape[1])
+
+    @property
+    def computing(self) -> list[Any]:
+        """See `computed_by`."""
+        return computed_by(self._module)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,6 +150,11 @@ class TorchTextTower:
     """Base of the text towers that run a frozen PyTorch module; `_features` and `_of_ids` are what a subclass adds."""
 
     _module: Any
+
+    @property
+    def computing(self) -> list[Any]:
+        """See `computed_by`."""
+        return computed_by(self._module)
 
     @cached_property
     def dim(self) -> int:

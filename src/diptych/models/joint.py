@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +10,24 @@ from diptych.core import fingerprint
 from diptych.core.config import Part
 from diptych.core.protocols import Preprocess
 from diptych.encoders.joint import JointModel
+from diptych.encoders.pytorch import TorchImageTower, TorchTextTower
 from diptych.models.dual import DualEncoder
 from diptych.models.folder import ModelConfig, SideConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointConfig(ModelConfig):
-    """The config of a joint model, which stands in no folder of ours."""
+    """The config of a joint model, which stands in no folder of ours.
+
+    `computing` is what changes its features beside weights, tokenizer and preprocessing, for each side.
+    """
+
+    computing: Sequence[Any] = ()
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the weights, the tokenizer or the preprocessing do; where they are does not count."""
-        return fingerprint.of_json(["joint", self.dim, self.image.fingerprint, self.text.fingerprint])
+        """Changes when weights, tokenizer, preprocessing or what is computed do; where they are does not count."""
+        return fingerprint.of_json(["joint", self.dim, self.image.fingerprint, self.text.fingerprint, *self.computing])
 
 
 def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncoder:
@@ -36,6 +43,7 @@ def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncod
             fingerprint=tower.fingerprint,
         )
 
+    sides = (model.image, model.text)
     config = JointConfig(
         name=model.address,
         dim=model.image.dim,
@@ -45,5 +53,6 @@ def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncod
         logit_scale=model.logit_scale,
         logit_bias=model.logit_bias,
         training=dict(model.facts),
+        computing=[side.computing for side in sides if isinstance(side, TorchImageTower | TorchTextTower)],
     )
     return DualEncoder(model.folder, config, threads=threads, joint=model)

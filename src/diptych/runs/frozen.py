@@ -12,7 +12,7 @@ import torch
 from diptych.core import fingerprint
 from diptych.core.batched import batched
 from diptych.core.shapes import Float32
-from diptych.encoders.pytorch import choose_device, state_fingerprint
+from diptych.encoders.pytorch import choose_device, computed_by, state_fingerprint
 from diptych.models.networks import Network
 
 _BATCH = 256
@@ -40,8 +40,9 @@ class FrozenTower:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the tower's and of the network's weights."""
-        return fingerprint.combined([self.tower.fingerprint, state_fingerprint(self.network)])
+        """Hash of the tower's and of the network's weights, and of what the network computes."""
+        computing = fingerprint.of_json(computed_by(self.network))
+        return fingerprint.combined([self.tower.fingerprint, state_fingerprint(self.network), computing])
 
     def embed(self, inputs: np.ndarray | Sequence[str]) -> Float32[np.ndarray, "b f"]:
         """Features of prepared pixels, or of texts."""

@@ -17,6 +17,7 @@ from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.core.notes import cut_note
 from diptych.core.protocols import TextTower
+from diptych.core.registry import get
 from diptych.data.features import FeaturePairs, Selection, collect, text_rows
 from diptych.data.seen import Seen, as_marks, marks_of, read_seen, value_marks
 from diptych.encoders.graphs import read_graph
@@ -199,7 +200,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
                 towers.registered_part(config.tower, "text", self.text_tower),
                 config.head,
                 self._trained.for_export(),
-                settings.network,
+                settings.network and get("network", settings.network.name).saved(settings.network),
             ),
             dim=self.teacher.dim,
             card=self._card(record),

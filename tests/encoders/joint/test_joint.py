@@ -1,5 +1,7 @@
 """Pretrained joint models as dual encoders: the space, the temperature and the address of each library's model."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,20 @@ def test_a_model_without_a_temperature_gives_no_probabilities() -> None:
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="neither a local folder nor in the Hugging Face cache"):
         load("hf:nobody/nothing")
+
+
+@pytest.mark.parametrize("family", ["clip", "open_clip:siglip"])
+def test_texts_are_counted_in_one_thread_while_another_embeds(
+    family: str, family_folder: Callable[[str], Path]
+) -> None:
+    library, _, _ = family.rpartition(":")
+    model = load(f"{library or 'hf'}:{family_folder(family)}", device="cpu")
+    texts = ["two dogs on a red sofa " * 20, "a cat"]
+    tower = model.text_tower
+    vectors, counts = model.encode_texts(texts), tower.count_tokens(texts)
+    assert counts[0] > (tower.max_tokens or 0)
+    with ThreadPoolExecutor(3) as pool:
+        work = [(pool.submit(model.encode_texts, texts), pool.submit(tower.count_tokens, texts)) for _ in range(400)]
+    for embedded, counted in work:
+        np.testing.assert_allclose(embedded.result(), vectors, atol=1e-5)
+        assert counted.result() == counts

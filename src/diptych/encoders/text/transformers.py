@@ -14,7 +14,7 @@ from diptych.core.errors import ModelError
 from diptych.core.registry import register
 from diptych.encoders.hub import hub_folder, lasting
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
-from diptych.encoders.pytorch import TorchTextTower, as_module, frozen_fingerprint
+from diptych.encoders.pytorch import TorchTextTower, as_module, frozen_fingerprint, tokenising
 from diptych.encoders.text.portable import from_transformers
 from diptych.encoders.text.rules import TextRules
 from diptych.encoders.text.sentence_transformers import Dense, SentenceRecipe, read_recipe
@@ -37,7 +37,7 @@ class TransformersTextTower(TorchTextTower):
     model's own library, which is so for CLIP-like models; below others Unicode is composed and whitespace joined
     first. `languages` is what the caller knows of the model.
 
-    Loads offline, and never runs code from the folder. Raises ModelError for a model
+    Loads offline, and never runs code from the folder. Safe to use from several threads. Raises ModelError for a model
     that is not here or not whole, ConfigError for a pooling it does not have.
     """
 
@@ -86,19 +86,21 @@ class TransformersTextTower(TorchTextTower):
         settings += ["exact"] if self._exact and not self._model.two_sided else []
         modules = [self._module, *(layer for layer, _ in self._dense)]
         weights = [frozen_fingerprint(module) for module in modules]
-        return fingerprint.combined(
-            [*weights, _description(self._tokenizer, *self._as_loaded), fingerprint.of_json(settings)]
-        )
+        with tokenising:
+            tokenizer = _description(self._tokenizer, *self._as_loaded)
+        return fingerprint.combined([*weights, tokenizer, fingerprint.of_json(settings)])
 
     def _features(self, texts: Sequence[str]) -> Any:
-        inputs = self._tokenizer(
-            [self._rules.prepare(text) for text in texts],
-            padding="max_length" if self._fixed_length else True,
-            truncation=self.max_tokens is not None,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        ).to(self._device)
-        return self._of_inputs(inputs)
+        prepared = [self._rules.prepare(text) for text in texts]
+        with tokenising:
+            inputs = self._tokenizer(
+                prepared,
+                padding="max_length" if self._fixed_length else True,
+                truncation=self.max_tokens is not None,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+            )
+        return self._of_inputs(inputs.to(self._device))
 
     @property
     def any_length(self) -> bool:
@@ -130,7 +132,8 @@ class TransformersTextTower(TorchTextTower):
         if len(texts) == 0:
             return []
         prepared = [self._rules.prepare(text) for text in texts]
-        encoded = self._tokenizer(prepared, truncation=False, padding=False, verbose=False)
+        with tokenising:
+            encoded = self._tokenizer(prepared, truncation=False, padding=False, verbose=False)
         return [len(ids) for ids in encoded["input_ids"]]
 
     def portable_tokenizer(self) -> tuple[Any, TextRules]:
