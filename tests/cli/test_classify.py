@@ -336,6 +336,15 @@ def test_what_compare_cannot_do_is_said_in_a_line(
     assert message in err
 
 
+@pytest.mark.parametrize("flags", [("--split", "train"), ("--train-split", "val")])
+def test_shots_are_not_measured_on_the_records_that_they_are_learnt_from(diptych, class_folders, unlisted, flags):
+    code, out, err = diptych(
+        "compare", class_folders, "--task", "zero-shot", "--model", unlisted, "--shots", "1", *flags
+    )
+    assert (code, "per-class" in out) == (2, False)
+    assert f"shots are learnt from the split {flags[1]!r}" in err
+
+
 def test_shots_need_training_records(diptych, shapes, unlisted, tmp_path):
     source = tmp_path / "pairs.jsonl"
     rows = [{"image": str(shapes.parent / f"{colour}-circle-30.png"), "class": colour, "text": "x", "split": "test"}

@@ -90,6 +90,12 @@ def test_few_images_are_refused() -> None:
         fit_classes(np.eye(4), np.arange(4))
 
 
+def test_twenty_images_are_enough_though_each_half_has_fewer() -> None:
+    scores, labels = drawn(17.0, 20, 4)
+    assert fit_classes(scores, labels).scale > 0
+    assert calibration_quality(scores, labels, np.arange(20)).images == 20
+
+
 def test_left_out_and_area_by_hand() -> None:
     assert left_out(np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([1, 2])).tolist() == [[1, 3], [4, 5]]
     assert area_under_curve(np.array([1.0, 3]), np.array([0.0, 1, 2])) == pytest.approx((1 + 0.5 + 3) / 6)

@@ -130,6 +130,10 @@ def fit_classes(scores: Scores, labels: Int64[np.ndarray, " n"]) -> ClassCalibra
     check_labels(labels, scores.shape[1])
     if len(labels) < FEWEST:
         raise DataError(f"found {len(labels)} labelled images to calibrate on; expected {FEWEST} or more")
+    return _fit(scores, labels)
+
+
+def _fit(scores: Scores, labels: Int64[np.ndarray, " n"]) -> ClassCalibration:
     scale = fit_scale(scores, labels)
     if scores.shape[1] < _FEWEST_LABELS:
         return ClassCalibration(scale, None)
@@ -145,7 +149,7 @@ def calibration_quality(
     likely, own, known, unknown = [], [], [], []
     for judged in (fold == 0, fold == 1):
         if judged.any() and not judged.all():
-            fitted = fit_classes(scores[~judged], labels[~judged])
+            fitted = _fit(scores[~judged], labels[~judged])
             likely.append(fitted.probabilities(scores[judged]))
             own.append(labels[judged])
             if (here := fitted.none(scores[judged])) is not None:

@@ -200,8 +200,14 @@ def _parts(
         return _Parts(open_untrained(encoders, source, split=split, options=options, progress=progress))
     opened = open_any(source, dataclasses.replace(options, split=None))
     pairs, name = list(opened), normalise_split(split or options.split) or "val"
+    learnt = normalise_split(few_shots.train_split) or "train"
+    if learnt == name:
+        raise ConfigError(
+            f"shots are learnt from the split {learnt!r}, so it cannot be measured as well; give another --split or "
+            "--train-split"
+        )
     try:
-        divided = divide(pairs, normalise_split(few_shots.train_split) or "train", name, _HALF)
+        divided = divide(pairs, learnt, name, _HALF)
     except DataError as error:
         raise DataError(
             f"shots need training records beside those that are measured; found the splits {_listed(pairs)}, expected "
