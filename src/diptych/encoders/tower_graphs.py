@@ -57,6 +57,7 @@ def _traced(module: nn.Module, example: Tensor, name: str, free: Mapping[int, st
     """The graph of a module in evaluation mode on the CPU, and the weights that it reads, as views of the module's."""
     import onnx
 
+    device = next(module.parameters()).device
     module = module.eval().cpu()
     stream = io.BytesIO()
     with torch.no_grad(), _plain_attention(module), warnings.catch_warnings():
@@ -79,6 +80,7 @@ def _traced(module: nn.Module, example: Tensor, name: str, free: Mapping[int, st
         **dict(module.named_buffers(remove_duplicate=False)),
     }
     weights = {each.name: tensors[each.name].detach().numpy() for each in proto.graph.input if each.name != name}
+    module.to(device)  # it is the tower's own, which is used on; the arrays stay on the CPU
     kept = [each for each in proto.graph.input if each.name == name]
     del proto.graph.input[:]
     proto.graph.input.extend(kept)
