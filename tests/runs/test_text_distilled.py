@@ -104,6 +104,17 @@ def test_a_joint_models_images_and_temperature_stay(clip_folder: Path, shapes: P
     assert model.config.image.tower.startswith("hf:")
 
 
+def test_lora_is_merged_and_not_named_by_the_saved_model(clip_folder: Path, shapes: Path, tmp_path: Path) -> None:
+    address = f"hf:{clip_folder}"
+    network = Part("joint_text", {"model": address, "lora": {"rank": 2}})
+    side = runs.SideSettings(Part(f"tokens:{address}"), network, Part("linear"))
+    config = student(text=side, training=dataclasses.replace(student().training, epochs=1))
+    run = runs.distill(config, str(shapes), address, out=tmp_path, device="cpu")
+    saved = run.model.config.text.network
+    assert saved is not None
+    assert saved.options == {"model": address}
+
+
 def test_the_same_command_ends_with_the_same_model(taught: Any, shapes: Path) -> None:
     run, address = taught
     again = runs.distill(student(), str(shapes), address, out=run.folder, device="cpu")

@@ -10,7 +10,6 @@ from diptych.core import fingerprint
 from diptych.core.config import Part
 from diptych.core.protocols import Preprocess
 from diptych.encoders.joint import JointModel
-from diptych.encoders.pytorch import TorchImageTower, TorchTextTower
 from diptych.models.dual import DualEncoder
 from diptych.models.folder import ModelConfig, SideConfig
 
@@ -43,7 +42,6 @@ def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncod
             fingerprint=tower.fingerprint,
         )
 
-    sides = (model.image, model.text)
     config = JointConfig(
         name=model.address,
         dim=model.image.dim,
@@ -53,6 +51,6 @@ def joint_encoder(model: JointModel, *, threads: int | None = None) -> DualEncod
         logit_scale=model.logit_scale,
         logit_bias=model.logit_bias,
         training=dict(model.facts),
-        computing=[side.computing for side in sides if isinstance(side, TorchImageTower | TorchTextTower)],
+        computing=[getattr(tower, "computing", ()) for tower in (model.image, model.text)],
     )
     return DualEncoder(model.folder, config, threads=threads, joint=model)

@@ -47,8 +47,8 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         super().__init__(config.resolved(), place)
         image, text = self.config.image.named_tower, self.config.text.named_tower
-        self.image_tower: ImageTower = towers.image_tower(image)
-        self.text_tower: TextTower = towers.text_tower(text, lambda: _ANY_TEXTS)
+        self.image_tower: ImageTower = towers.image_tower(image, place.device)
+        self.text_tower: TextTower = towers.text_tower(text, lambda: _ANY_TEXTS, device=place.device)
 
     @staticmethod
     def load(folder: Path) -> DualEncoder:
@@ -96,7 +96,8 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         selection = self.config.data.selection()
         texts = [text for pair in pairs for text in pair.texts if selection.takes(text)]
         languages = {text.lang for text in texts if text.lang}
-        return towers.text_tower(self.config.text.named_tower, lambda: [text.value for text in texts], languages)
+        named, values = self.config.text.named_tower, [text.value for text in texts]
+        return towers.text_tower(named, lambda: values, languages, self.place.device)
 
     def scores(self, image: Embed, text: Embed) -> dict[str, float]:
         """Validation scores of what the config trains for."""

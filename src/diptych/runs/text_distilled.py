@@ -88,7 +88,9 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         super().__init__(config, place)
         self.teacher = load(config.teacher, device=place.device)
         require_cosine(self.teacher, "learning its text vectors")
-        self.text_tower: TextTower = towers.text_tower(config.tower, lambda: ["an image of a thing"] * 100)
+        self.text_tower: TextTower = towers.text_tower(
+            config.tower, lambda: ["an image of a thing"] * 100, device=place.device
+        )
         self._side()
 
     @staticmethod

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from diptych import encoders
 from diptych.core import registry
 from diptych.core.config import Part
+from diptych.core.errors import ConfigError
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.models import folder as files
 from diptych.models import load
 
@@ -24,28 +25,41 @@ class _BundledTower:
         self.preprocess, self.embed = tower.preprocess, tower.embed
 
 
-def image_tower(part: Part) -> ImageTower:
-    """A registered tower, or the one inside a model ("model:base", "model:hf:ORG/NAME")."""
+def image_tower(part: Part, device: str = "auto") -> ImageTower:
+    """A registered tower, or the one inside a model ("model:base", "model:hf:ORG/NAME"), on a device."""
     if not part.name.startswith(_OF_MODEL):
-        return encoders.image_tower(part.name, **part.options)
-    model = load(part.name.removeprefix(_OF_MODEL))
+        tower: ImageTower = registry.build("image_tower", part, device=device)
+        return tower
+    model = load(part.name.removeprefix(_OF_MODEL), device=device)
     if model.config.image.tower != files.BUNDLED:
         return model.image_tower
     return _BundledTower(model.image_tower, model.folder)
 
 
-def text_tower(part: Part, texts: Callable[[], Iterable[str]], languages: Iterable[str] = ()) -> TextTower:
+def text_tower(
+    part: Part, texts: Callable[[], Iterable[str]], languages: Iterable[str] = (), device: str = "auto"
+) -> TextTower:
     """A registered tower, a tokenizer trained on `texts()`, or the tower that a saved model uses ("model:base").
 
     Args:
         part: its name and options; a tokenizer takes `vocabulary`, `min_count`, `lower_case`, `max_tokens`.
         texts: of the training split; asked for only when a tokenizer is to be trained.
         languages: what these texts are in.
+        device: where it runs.
+
+    Raises ConfigError for the text tower of an exported model, which only that model's folder can hold.
     """
     if part.name.startswith(_OF_MODEL):
-        return load(part.name.removeprefix(_OF_MODEL)).text_tower
+        model = load(part.name.removeprefix(_OF_MODEL), device=device)
+        if isinstance(model.text_tower, OnnxTextTower):
+            original = model.config.training.get(files.EXPORTED, {}).get("address", "the model it was made from")
+            raise ConfigError(
+                f"{model.name} is an exported model, and nothing can be trained over its text tower; in its place, "
+                f"give {original}"
+            )
+        return model.text_tower
     tower: TextTower = registry.build(
-        "text_tower", part, tokenizer=part.name, training_texts=texts, training_languages=languages
+        "text_tower", part, tokenizer=part.name, training_texts=texts, training_languages=languages, device=device
     )
     return tower
 
