@@ -80,6 +80,17 @@ def test_both_models_are_measured_on_both_sources(
     assert len(measured) == 2
 
 
+def test_other_images_under_the_same_ids_are_measured_again(small_model: Path, shapes: Path, tmp_path: Path) -> None:
+    model, pairs = diptych.load(small_model), list(open_source(shapes))[:12]
+    moved = [dataclasses.replace(pair, images=pairs[place - 1].images) for place, pair in enumerate(pairs)]
+    found = []
+    for own in (pairs, moved):
+        source = before_after.validation_source(own, "val")
+        (measured,) = before_after.before_after({"before": model}, [source], tmp_path)
+        found.append(measured.rows["before"]["rsum"])
+    assert found[0] > found[1]
+
+
 def test_a_run_from_nothing_has_no_before(small: Any, shapes: Path, second: Path, tmp_path: Path) -> None:
     config = small(training=dataclasses.replace(small().training, epochs=1))
     run = runs.train(config, str(shapes), tmp_path / "run", device="cpu")

@@ -14,7 +14,7 @@ from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
     from .adversarial import AdversarialAlignment
-    from .base import Embedded, Loss
+    from .base import Embedded, Loss, WrappedLoss
     from .class_aware_triplet import ClassAwareTriplet
     from .distillation import distillation_loss
     from .info_nce import InfoNCE
@@ -35,6 +35,7 @@ __all__ = [
     "Sigmoid",
     "SumHinge",
     "SupervisedContrast",
+    "WrappedLoss",
     "distillation_loss",
 ]
 __getattr__, __dir__ = lazy(__name__)

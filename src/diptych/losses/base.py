@@ -110,6 +110,26 @@ class Loss(nn.Module):
         return None
 
 
+class WrappedLoss(Loss):
+    """Base of what computes another loss in its own way: `loss` is told about epochs and steps, and reports."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def start_epoch(self, epoch: int) -> None:
+        """Pass it on to the loss."""
+        self.loss.start_epoch(epoch)
+
+    def start_step(self, progress: float) -> None:
+        """Pass it on to the loss."""
+        self.loss.start_step(progress)
+
+    def report(self) -> Mapping[str, float]:
+        """What the loss has to report."""
+        return self.loss.report()
+
+
 def widened(values: Tensor) -> Tensor:
     """Values in at least 32 bits: 16 are too coarse for sums over a batch and margins of 0.05."""
     return values.float() if values.element_size() < 4 else values

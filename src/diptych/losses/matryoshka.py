@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +14,11 @@ from diptych.core.checks import positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import build, part_of, register
 from diptych.core.shapes import Float
-from diptych.losses.base import Embedded, Loss, widened
+from diptych.losses.base import Embedded, Loss, WrappedLoss, widened
 from diptych.losses.combined import Combined
 
 
-class Prefix(Loss):
+class Prefix(WrappedLoss):
     """A loss on the first `dim` dimensions of each embedding, brought back to unit length.
 
     Args:
@@ -27,8 +27,7 @@ class Prefix(Loss):
     """
 
     def __init__(self, loss: Loss, dim: int) -> None:
-        super().__init__()
-        self.loss = loss
+        super().__init__(loss)
         self.needs_modalities = loss.needs_modalities
         self.dim = dim
 
@@ -38,18 +37,6 @@ class Prefix(Loss):
         image, text = (normalize(widened(rows[:, : self.dim]), dim=1) for rows in (embedded.image, embedded.text))
         value: Tensor = self.loss(dataclasses.replace(embedded, image=image, text=text))
         return value
-
-    def start_epoch(self, epoch: int) -> None:
-        """Pass it on to the loss."""
-        self.loss.start_epoch(epoch)
-
-    def start_step(self, progress: float) -> None:
-        """Pass it on to the loss."""
-        self.loss.start_step(progress)
-
-    def report(self) -> Mapping[str, float]:
-        """What the loss has to report."""
-        return self.loss.report()
 
 
 @register.loss("matryoshka")

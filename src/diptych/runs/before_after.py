@@ -15,6 +15,7 @@ from diptych.core import fingerprint
 from diptych.core.files import write_json
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair
+from diptych.data.cache import image_key
 from diptych.data.readers import Source
 from diptych.data.readers import SourceOptions as Options
 from diptych.data.seen import Chosen
@@ -96,9 +97,10 @@ def lines(found: Sequence[Recalls]) -> list[str]:
 
 
 def _key(models: Mapping[str, DualEncoder], pairs: Sequence[Pair], number: str) -> str:
-    words = [word for pair in pairs for word in (pair.id, *(text.value for text in pair.texts))]
+    words = [word for pair in pairs for word in (pair.id, pair.group or "", *(text.value for text in pair.texts))]
+    images = fingerprint.of_bytes(*(image_key(ref) or b"" for pair in pairs for ref in pair.images))
     named = [word for label, model in models.items() for word in (label, model.fingerprint)]
-    return fingerprint.combined([number, *named, fingerprint.combined(words)])
+    return fingerprint.combined([number, *named, fingerprint.combined(words), images])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The student's distribution over the batch should be the teacher's, both ways. So
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from diptych.core.shapes import Float, Float32, Int
 from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, Selection, collect
 from diptych.data.seen import Seen, read_seen
-from diptych.losses import Embedded, Loss, distillation_loss
+from diptych.losses import Embedded, Loss, WrappedLoss, distillation_loss
 from diptych.models import DualEncoder, require_cosine
 
 from .distillation import DistillationSettings, embedded_rows
@@ -80,7 +80,7 @@ class DualTeacher:
         return self.scale * images @ texts.T
 
 
-class TeacherAffinity(Loss):
+class TeacherAffinity(WrappedLoss):
     """alpha * H(teacher, student) over the batch, both ways, + (1 - alpha) * the config's own loss.
 
     Args:
@@ -93,8 +93,7 @@ class TeacherAffinity(Loss):
     needs_modalities = True
 
     def __init__(self, loss: Loss, logits: Callable[[Tensor], Tensor], settings: DistillationSettings) -> None:
-        super().__init__()
-        self.loss = loss
+        super().__init__(loss)
         self._logits = logits
         self._settings = settings
 
@@ -114,15 +113,3 @@ class TeacherAffinity(Loss):
             for given, wanted in ((student, teacher), (student.T, teacher.T))
         ]
         return settings.alpha * (both[0] + both[1]) / 2 + (1 - settings.alpha) * own
-
-    def start_epoch(self, epoch: int) -> None:
-        """Told to the config's own loss."""
-        self.loss.start_epoch(epoch)
-
-    def start_step(self, progress: float) -> None:
-        """Told to the config's own loss."""
-        self.loss.start_step(progress)
-
-    def report(self) -> Mapping[str, float]:
-        """What the config's own loss reports."""
-        return self.loss.report()
