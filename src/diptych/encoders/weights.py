@@ -39,8 +39,8 @@ def check_folder(folder: Path, address: str = "") -> None:
 
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of each file of weights in a folder: another stamp, other weights."""
-    found = sorted(file for file in folder.iterdir() if file.suffix in (*SAFE_WEIGHTS, *OTHER_WEIGHTS))
+    """Name, size and time of each file of weights and settings in a folder: another stamp, another model."""
+    found = sorted(file for file in folder.iterdir() if file.suffix in (*SAFE_WEIGHTS, *OTHER_WEIGHTS, ".json"))
     return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found)
 
 
