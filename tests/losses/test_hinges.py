@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.core.registry import build  # noqa: E402
-from diptych.core.similarity import cosine, order  # noqa: E402
+from diptych.core.similarity import cosine, l2, order  # noqa: E402
 from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.max_hinge import MaxHinge  # noqa: E402
 from diptych.losses.sum_hinge import SumHinge  # noqa: E402
@@ -60,13 +60,13 @@ def test_siblings_are_no_negatives() -> None:
 @settings(deadline=None, max_examples=50)
 @given(batches)
 def test_slow_twins(batch: Embedded) -> None:
-    for similarity in (cosine, order):
+    for similarity in (cosine, l2, order):
         rows = hinges(similarity(batch.image, batch.text).tolist(), batch.owner.tolist(), 0.3)
         assert float(SumHinge(0.3, similarity)(batch)) == pytest.approx(sum(map(sum, rows)))
         assert float(MaxHinge(0.3, similarity=similarity)(batch)) == pytest.approx(sum(map(max, rows)))
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "order"])
+@pytest.mark.parametrize("similarity", ["cosine", "l2", "order"])
 @pytest.mark.parametrize("kind", [SumHinge, MaxHinge])
 def test_gradient(kind: type, similarity: str) -> None:
     assert gradient_is_right(kind(0.9, similarity=similarity), random_batch(3))
@@ -107,7 +107,7 @@ def test_only_the_hardest_negative_gets_a_gradient() -> None:
     [
         ({"margin": 0.0}, "margin must be above 0, found 0.0"),
         ({"margin": float("nan")}, "margin must be above 0, found nan"),
-        ({"similarity": "cosin"}, "unknown similarity 'cosin'; choose from cosine, order; did you mean 'cosine'"),
+        ({"similarity": "cosin"}, "unknown similarity 'cosin'; choose from cosine, l2, order; did you mean 'cosine'"),
     ],
 )
 def test_wrong_options(name: str, options: dict, message: str) -> None:

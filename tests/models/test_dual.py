@@ -14,7 +14,7 @@ import diptych
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.types import FileImage, Skipped
 from diptych.models import SHIPPED
-from diptych.models.dual import DualEncoder
+from diptych.models.dual import DualEncoder, require_cosine
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,12 @@ def test_the_similarity_knows_which_are_the_images_or_asks(model: DualEncoder) -
     wanted = -(beyond**2).sum(2)
     assert by_order.similarity(images=images, texts=texts) == pytest.approx(wanted, rel=1e-4)
     assert by_order.similarity(texts=texts, images=images) == pytest.approx(wanted, rel=1e-4)
+    by_distance = DualEncoder(model.folder, dataclasses.replace(model.config, similarity="l2", logit_scale=20.0))
+    assert by_distance.similarity(texts, images) == pytest.approx(-np.sqrt(2 - 2 * cosines.T), abs=1e-3)
+    assert by_distance.cosine_scale is None  # what it learnt is multiplied by another number than the cosine
+    require_cosine(by_distance, "ranking")
+    with pytest.raises(ConfigError, match="ranking ranks by the cosine"):
+        require_cosine(by_order, "ranking")
     with pytest.raises(ConfigError, match=r"compares by order.*name them: similarity\(images=\.\.\., texts=\.\.\.\)"):
         by_order.similarity(texts, images)
     with pytest.raises(ConfigError, match="both by name"):

@@ -113,6 +113,17 @@ def test_the_order_of_two_texts_is_not_theirs_to_compare_by(small: Any) -> None:
         small(loss=Part("info_nce", {"similarity": "order"}), pairs=PairShares(1.0, 1.0))
 
 
+def test_two_texts_have_a_distance(shapes: Path, tmp_path: Path, small: Any) -> None:
+    loss = Part("max_hinge", {"similarity": "l2", "margin": 0.3, "warmup_epochs": 0})
+    run = train(small(training=FAST, loss=loss, pairs=PairShares(1.0, 1.0)), tmp_path / "run", shapes)
+    assert run.model.compares_by == "l2"
+    report = diptych.evaluate(run.model, str(shapes), split="val", resamples=0)
+    assert 100 * report.text_to_image["R@1"] == pytest.approx(run.scores["t2i R@1"], abs=0.01)
+    among = diptych.evaluate(run.model, str(shapes), modality="text-text", split="val", resamples=0).evaluation
+    found = 100 * among.directions["text_to_text"].metrics["R@1"].value
+    assert found == pytest.approx(run.scores["t2t R@1"], abs=0.01)
+
+
 def test_single_texts_cannot_be_measured_by_each_other(shapes: Path, tmp_path: Path, small: Any) -> None:
     data = runs.DataConfig(views=("full", "flip"), langs=("de",), workers=1)
     with pytest.raises(DataError, match="nothing to find"):

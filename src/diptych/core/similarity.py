@@ -1,6 +1,7 @@
 """How alike an image and a text are: functions that take NumPy arrays and tensors alike, by name in a config.
 
-A model must be searched with the similarity that it was trained with. A library ranks by cosine.
+A model must be searched with the similarity that it was trained with. A library ranks by cosine. Similarities with the
+fact `like_cosine` give the same order of unit vectors as the cosine, and the same number when both sides change places.
 """
 
 from __future__ import annotations
@@ -12,16 +13,33 @@ from typing import Any
 import numpy as np
 
 from .extras import need
-from .registry import get, register
+from .registry import find, get, has, register
 from .shapes import Float
 
 Similarity = Callable[[Any, Any], Any]  # (n, d) images, (m, d) texts -> (n, m), higher is nearer
 
 
-@register.similarity("cosine")
+@register.similarity("cosine", like_cosine=True)
 def cosine(images: Float[Any, "n d"], texts: Float[Any, "m d"]) -> Float[Any, "n m"]:
     """Cosine of L2-normalised rows, in [-1, 1]; higher is nearer."""
     return images @ texts.T
+
+
+@register.similarity("l2", like_cosine=True)
+def l2(images: Float[Any, "n d"], texts: Float[Any, "m d"]) -> Float[Any, "n m"]:
+    """Minus the Euclidean distance, at most 0; in [-2, 0] for unit rows, which it orders as the cosine does.
+
+        s(v, t) = -|| v - t ||,  and || v - t ||^2 = 2 - 2 cos(v, t) for unit rows
+
+    A margin in it is a distance: near a partner the same margin asks for a smaller change of the cosine than far from
+    it. Vectors of any length are compared as they are.
+    """
+    if not isinstance(images, np.ndarray):  # its gradient is 0, not infinite, where two rows are equal
+        torch = need("torch", "tensors")
+        kinds = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+        return -torch.cdist(*(rows.to(kinds.get(rows.dtype, rows.dtype)) for rows in (images, texts)))
+    squares = (images * images).sum(1)[:, None] + (texts * texts).sum(1)[None] - 2 * (images @ texts.T)
+    return -np.sqrt(squares.clip(min=0))
 
 
 @register.similarity("order")
@@ -62,6 +80,11 @@ def in_slices(similarity: Similarity, images: Any, texts: Any, elements: int | N
     # Each slice is computed again for its gradient, so that no (n, m, d) array is ever kept.
     again = {"use_reentrant": False, "preserve_rng_state": False}
     return torch.cat([checkpoint(similarity, each, texts, **again) for each in slices])
+
+
+def is_like_cosine(name: str) -> bool:
+    """Whether a similarity of this name orders unit vectors as the cosine does; False for one that is not here."""
+    return has("similarity", name) and bool(find("similarity", name).facts.get("like_cosine"))
 
 
 def similarity_of(choice: str | Similarity) -> Similarity:

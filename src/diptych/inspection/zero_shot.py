@@ -22,6 +22,7 @@ from diptych.core.files import write_json
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float, Float32, Float64
+from diptych.core.similarity import cosine
 from diptych.core.types import Skipped
 from diptych.data.image_inputs import ImageInput
 from diptych.data.images import name_of, stream
@@ -170,7 +171,8 @@ class LabelScorer:
 
     def cosines(self, images: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n c"]:
         """The cosine of each image with each label."""
-        return self.model.similarity(images=images, texts=self.vectors)
+        found: Float32[np.ndarray, "n c"] = cosine(normalise(images), normalise(self.vectors))
+        return found
 
     def scores(self, images: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n c"]:
         """What `scored_by` says of each image with each label; higher is nearer."""

@@ -14,6 +14,7 @@ from typing import Any
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.files import write_json
+from diptych.core.similarity import is_like_cosine
 
 from .encoder import Encoder
 
@@ -85,7 +86,7 @@ def _named(encoder: Encoder) -> str:
 
 def _require_cosine(encoder: Encoder) -> None:
     compares_by = getattr(encoder, "compares_by", "cosine")
-    if compares_by != "cosine":
+    if not is_like_cosine(compares_by):
         raise LibraryError(
             f"the model {encoder.name!r} was trained to compare by {compares_by}, a library ranks by cosine; "
             'train it with similarity = "cosine", or measure it with `diptych eval`, which ranks by the same'

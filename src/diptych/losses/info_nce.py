@@ -35,7 +35,7 @@ class InfoNCE(Loss):
         temperature: tau at the start, at least 1 / MAX_SCALE.
         learn_temperature: train log(1/tau) with the rest.
         label_smoothing: share of the target spread over the whole batch.
-        similarity: "cosine", "order", or a function of images and texts.
+        similarity: "cosine", "l2", "order", or a function of images and texts.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class MaxHinge(Loss):
     Args:
         margin: alpha.
         warmup_epochs: epochs with the sum. They count from `start_epoch`; without it there is no warm-up.
-        similarity: "cosine", "order", or a function of images and texts.
+        similarity: "cosine", "l2", "order", or a function of images and texts.
     """
 
     def __init__(self, margin: float = 0.2, warmup_epochs: int = 1, similarity: str | Similarity = "cosine") -> None:

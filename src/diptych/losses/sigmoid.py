@@ -31,7 +31,7 @@ class Sigmoid(Loss):
     Args:
         temperature: tau at the start; log(1/tau) is trained.
         bias: b at the start; trained.
-        similarity: "cosine", "order", or a function of images and texts.
+        similarity: "cosine", "l2", "order", or a function of images and texts.
     """
 
     def __init__(self, temperature: float = 0.1, bias: float = -10.0, similarity: str | Similarity = "cosine") -> None:

@@ -25,7 +25,7 @@ class SumHinge(Loss):
 
     Args:
         margin: alpha; 0.2 for the cosine, 0.05 for the order similarity in the source's code.
-        similarity: "cosine", "order", or a function of images and texts.
+        similarity: "cosine", "l2", "order", or a function of images and texts.
     """
 
     def __init__(self, margin: float = 0.2, similarity: str | Similarity = "cosine") -> None:

@@ -19,7 +19,7 @@ from diptych.core.notes import Note, cut_note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, Shaped, UInt8
-from diptych.core.similarity import similarity_of
+from diptych.core.similarity import is_like_cosine, similarity_of
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.encoders.text.tokens import read_tokens
@@ -92,8 +92,13 @@ class DualEncoder(LoadedModel):
 
     @property
     def compares_by(self) -> str:
-        """Name of the similarity that the model was trained for: "cosine", or "order"."""
+        """Name of the similarity that the model was trained for: "cosine", "l2" or "order"."""
         return self.config.similarity
+
+    @property
+    def cosine_scale(self) -> float | None:
+        """What the model multiplies the cosine by (1 / temperature); None where it learnt none, or for no cosine."""
+        return self.config.logit_scale if self.compares_by == "cosine" else None
 
     @property
     def preprocess(self) -> Preprocess:
@@ -201,17 +206,19 @@ class DualEncoder(LoadedModel):
         """What the model was trained to compare by; higher is nearer.
 
         Either `images=` and `texts=` by name, which every model takes: a row for each image, a column for each text.
-        Or two arrays of any kind in any order, where the model compares by the cosine (in [-1, 1]), which is the
-        same both ways. The order similarity is not: it must be told which are the images.
+        Or two arrays of any kind in any order, where the model compares by the cosine (in [-1, 1]) or by l2 (minus the
+        distance, in [-2, 0]), which are the same both ways. The order similarity is not: it must be told which are the
+        images.
 
-        Raises ConfigError for unnamed arrays where the model does not compare by the cosine, or for anything but two
+        Raises ConfigError for unnamed arrays where the model compares by another similarity, or for anything but two
         arrays; DataError for one that is no matrix of this model's width.
         """
         named = images is not None or texts is not None
         one, other = (images, texts) if named else (left, right)
         if one is None or other is None or (named and (left is not None or right is not None)):
             raise ConfigError("similarity takes images= and texts=, both by name, or two arrays without names")
-        if not named and self.compares_by != "cosine":
+        same_both_ways = is_like_cosine(self.compares_by)
+        if not named and not same_both_ways:
             raise ConfigError(
                 f"the model {self.name!r} compares by {self.compares_by}, which is another number when images and "
                 "texts change places; name them: similarity(images=..., texts=...)"
@@ -219,7 +226,7 @@ class DualEncoder(LoadedModel):
         for side in (one, other):
             if np.ndim(side) != 2 or np.shape(side)[1] != self.dim:
                 raise DataError(f"expected embeddings of shape (n, {self.dim}), found {np.shape(side)}")
-        if self.compares_by == "cosine":
+        if same_both_ways:
             one, other = normalise(one), normalise(other)
         found: Float32[np.ndarray, "n m"] = similarity_of(self.compares_by)(one, other)
         return found
@@ -269,9 +276,9 @@ class OnnxHead:
 
 
 def require_cosine(model: Any, what: str) -> None:
-    """Raise ConfigError for a model that compares by something else, where `what` ranks by the cosine."""
+    """Raise ConfigError for a model that compares by what gives another order, where `what` ranks by the cosine."""
     compares_by = getattr(model, "compares_by", "cosine")
-    if compares_by != "cosine":
+    if not is_like_cosine(compares_by):
         raise ConfigError(
             f"the model {model.name!r} was trained to compare by {compares_by}, and {what} ranks by the cosine; "
             "choose a model that was trained by the cosine"

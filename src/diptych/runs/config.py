@@ -8,6 +8,7 @@ from typing import Any
 
 from diptych.core.config import Part, check_least, to_dict
 from diptych.core.errors import ConfigError
+from diptych.core.similarity import is_like_cosine
 from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import Selection
@@ -173,10 +174,10 @@ class DualEncoderConfig(TrainConfig):
             raise ConfigError("a fit needs pairs of an image and a text; leave out [pairs]")
 
     def _check_shares(self) -> None:
-        if self.similarity != "cosine":
+        if not is_like_cosine(self.similarity):
             raise ConfigError(
                 f"the similarity {self.similarity!r} takes an image and a text, so it cannot compare two texts or "
-                "two images; leave out [pairs], or compare by the cosine"
+                "two images; leave out [pairs], or compare by the cosine or l2"
             )
         idle = [side for side, share in (("image", self.pairs.images), ("text", self.pairs.texts)) if not share]
         if not self.pairs.across and idle and not self.init:

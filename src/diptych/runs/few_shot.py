@@ -176,7 +176,7 @@ def _adapted(
 
 
 def _features(scorer: LabelScorer, images: LabelledImages) -> LabelledFeatures:
-    scale = scorer.model.config.logit_scale or _SCALE
+    scale = scorer.model.cosine_scale or _SCALE
     return LabelledFeatures(images.vectors, scale * scorer.cosines(images.vectors).astype(np.float64), images.classes)
 
 

@@ -39,12 +39,12 @@ class DualTeacher:
     def __init__(self, model: DualEncoder, progress: Progress = SILENT) -> None:
         require_cosine(model, "learning from its scores")
         self.model = model
-        self.scale = model.config.logit_scale or USUAL_SCALE
+        self.scale = model.cosine_scale or USUAL_SCALE
         self._progress = progress
         self._images: Float32[np.ndarray, "n d"] = np.zeros((0, 0), dtype=np.float32)
         self._texts: Float32[np.ndarray, "m d"] = np.zeros((0, 0), dtype=np.float32)
         self._content = ""
-        if model.config.logit_scale is None:
+        if model.cosine_scale is None:
             progress.say(f"{model.name} keeps no temperature; its cosines are multiplied by {USUAL_SCALE:g}")
 
     @property
