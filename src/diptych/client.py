@@ -71,7 +71,8 @@ class Term:
 class Found:
     """What a search gave. Hits' `meta` holds name, width, height and texts too, as the library's own do.
 
-    Where the cross-encoder ranked it holds `cosine` and, if calibrated, `probability`; where it was asked for, `why`.
+    Where the cross-encoder ranked it holds `cosine` and, if calibrated, `probability`; where a model ranked that judges
+    pairs itself (SigLIP), its `probability`; where it was asked for, `why`.
     """
 
     hits: tuple[Hit, ...]
@@ -479,7 +480,8 @@ def _as_why(found: Any) -> Why:
 
 
 def _meta(hit: Mapping[str, Any]) -> dict[str, Any]:
-    judged = {"cosine": hit.get("cosine"), "probability": hit.get("relevance"), "why": hit.get("why")}
+    likely = hit.get("relevance") if hit.get("relevance") is not None else hit.get("probability")
+    judged = {"cosine": hit.get("cosine"), "probability": likely, "why": hit.get("why")}
     judged = {key: value for key, value in judged.items() if value is not None}
     if "why" in judged:
         judged["why"] = _as_why(judged["why"])

@@ -334,3 +334,29 @@ def test_the_bytes_of_what_is_no_image_are_shown_for_debugging_only(collection, 
     with pytest.raises(DataError) as raised:
         run([*command, "--debug"])
     assert r"its first bytes: b'\x9a\xec\x01\x02'" in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_model_that_judges_pairs_says_how_likely_each_hit_is_right(collection, tmp_path, capsys):
+    model = shutil.copytree(collection / "tiny", tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "logit_scale": 10.0, "logit_bias": -5.0}))
+    red = str(collection / "photos" / "red.png")
+
+    def found(*arguments):
+        capsys.readouterr()
+        command = ["search", "--library", str(collection / "library"), "--model", str(model), "--json", *arguments]
+        assert run(command) == 0
+        return json.loads(capsys.readouterr().out)["hits"]
+
+    found_by_words = found("a red circle")
+    for hit in found_by_words:
+        by_hand = 1 / (1 + np.exp(5 - 10 * hit["score"]))  # SigLIP's sigmoid
+        assert hit["meta"]["probability"] == pytest.approx(by_hand, abs=2e-6)
+    assert len({hit["meta"]["probability"] for hit in found_by_words}) > 1
+    for query in (["--image", red], ["--like", found_by_words[0]["id"]], ['"red" + "circle"']):
+        assert all("probability" not in hit["meta"] for hit in found(*query)), "no image with one text"
+
+
+def test_other_models_claim_no_probability(search):
+    _, out, _ = search("a dog", "--json")
+    assert all("probability" not in hit["meta"] for hit in hits(out))

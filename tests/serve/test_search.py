@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -238,3 +239,23 @@ def test_the_map_places_everything_and_the_query(ask) -> None:
     place = told["ids"].index(best["id"])
     assert best["x"] == pytest.approx(told["x"][place], abs=1e-6)
     assert np.hypot(found.json()["lands"][0] - best["x"], found.json()["lands"][1] - best["y"]) < 0.05
+
+
+def test_a_model_that_judges_pairs_says_how_likely_each_hit_is(site, client_of, image, monkeypatch) -> None:
+    def judged(similarity: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-(10 * similarity - 5)))
+
+    monkeypatch.setattr(site.encoder, "judges_pairs", True, raising=False)
+    monkeypatch.setattr(site.encoder, "pair_probability", judged, raising=False)
+
+    async def scenario() -> Any:
+        async with client_of(site.app()) as client:
+            by_text = await client.post(S, json={"text": "red", "k": 6})
+            by_image = await client.post(S, json={"image": {"data": uri(image("red"))}, "k": 6})
+            return by_text, by_image, await client.post(S, json={"terms": [{"text": "red"}], "k": 6})
+
+    by_text, *others = asyncio.run(scenario())
+    for hit in by_text.json()["hits"]:
+        assert hit["probability"] == pytest.approx(1 / (1 + np.exp(5 - 10 * hit["score"])), abs=1e-5)
+    for answer in others:
+        assert all(hit["probability"] is None for hit in answer.json()["hits"])

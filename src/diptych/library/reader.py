@@ -32,6 +32,7 @@ from .card import LANCE
 from .embedding import checked
 from .items import Item, Page, Trashed, check_limit, no_item
 from .opened import Opened
+from .own_probability import Asked, own_probabilities
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
 _UNIT = 0.01  # how far from 1 the length of a unit vector may be
@@ -77,7 +78,17 @@ class Reader:
     def search(self, query: Query, k: int = 10, where: str | Where | None = None, *, cut: bool = False) -> list[Hit]:
         """As `Library.search`, by cosine alone."""
         queries.check_k(k)
-        return self._nearest(self.vector(query, cut=cut), k, where)
+        hits = self._nearest(self.vector(query, cut=cut), k, where)
+        asked: Asked | None = "image" if isinstance(query, Path) else None
+        if isinstance(query, str) and len(queries.parse(query)) == 1:
+            asked = "text"
+        if asked is None:
+            return hits
+        found = own_probabilities(self._opened.model, hits, asked)
+        return [
+            hit if own is None else replace(hit, meta={**hit.meta, "probability": own})
+            for hit, own in zip(hits, found, strict=True)
+        ]
 
     def search_many(
         self, vectors: Float32[np.ndarray, "q d"], counts: Sequence[int], where: str | Where | None = None

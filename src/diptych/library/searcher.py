@@ -45,6 +45,9 @@ class Searcher:
         1,000 characters instead of refusing it. With `rerank` the nearest so many are put in order by the attached
         re-ranker; `budget_ms` bounds its time instead, or as well (see `Reranker.order`).
 
+        Where the model itself judges pairs (SigLIP), the meta of an image found by plain words, and of a text found by
+        an image, holds its `probability` that the two belong together.
+
         Warns (`QueryWarning`) of plain words that read like a sum or an image's name, and of words that are longer than
         the model reads. Raises LimitError, DataError or
         ConfigError for a query, k or filter that cannot be used, LibraryError without a re-ranker or its tokens.

@@ -241,14 +241,34 @@ class DualEncoder(LoadedModel):
 
         Raises ConfigError for a model that keeps no temperature.
         """
-        scale, bias = self.config.logit_scale, self.config.logit_bias
+        scale = self.config.logit_scale
         if scale is None:
             raise ConfigError(f"the model {self.name!r} keeps no temperature, so its scores are no probabilities")
-        logits = np.float64(scale) * self.similarity(images=images, texts=texts).astype(np.float64)
-        if bias is not None:
-            return np.asarray(1 / (1 + np.exp(-np.clip(logits + bias, -700, 700))), dtype=np.float32)
+        similarity = self.similarity(images=images, texts=texts)
+        if self.config.logit_bias is not None:
+            return self.pair_probability(similarity)
+        logits = np.float64(scale) * similarity.astype(np.float64)
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    @property
+    def judges_pairs(self) -> bool:
+        """Whether the model itself says how likely one image and one text belong together: it has a bias (SigLIP).
+
+        Not when it is truncated: its temperature and bias are of whole embeddings.
+        """
+        return self.config.logit_scale is not None and self.config.logit_bias is not None and self._dims is None
+
+    def pair_probability(self, similarity: Float[np.ndarray, "*pairs"]) -> Float32[np.ndarray, "*pairs"]:
+        """sigmoid(scale * similarity + bias) of each image with a text: the model's own probability of that pair.
+
+        Raises ConfigError for a model without a temperature and a bias.
+        """
+        scale, bias = self.config.logit_scale, self.config.logit_bias
+        if scale is None or bias is None:
+            raise ConfigError(f"the model {self.name!r} has no temperature and bias of its own, so it judges no pair")
+        logits = np.float64(scale) * np.asarray(similarity, dtype=np.float64) + bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -700, 700))), dtype=np.float32)
 
     def __repr__(self) -> str:
         return f"DualEncoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint[:8]})"

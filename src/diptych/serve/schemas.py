@@ -150,6 +150,11 @@ class Hit(Item):
         default=None, description="Calibrated probability in [0, 1] that this is right, where the cross-encoder ranked"
     )
     cosine: float | None = Field(default=None, description="Where the cross-encoder ranked: the cosine")
+    probability: float | None = Field(
+        default=None,
+        description="The model's own probability that image and text belong together, where it has one (SigLIP) and "
+        "ranked by the cosine: of an image for `text`, of a text for `image`",
+    )
     why: Why | None = None
     x: float | None = None
     y: float | None = None

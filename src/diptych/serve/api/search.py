@@ -11,6 +11,7 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from diptych.core import types as library_types
 from diptych.core.text import plain
 from diptych.library import Answer
+from diptych.library.own_probability import Asked, own_probabilities
 from diptych.library.store import Where
 from diptych.serve.libraries import ServedLibrary
 
@@ -39,7 +40,8 @@ async def search(asked: SearchRequest, served: TheLibrary, service: TheService) 
     narrowed = await filters.narrowed(served, asked.filter, asked.where)
     vector = await service.inputs.query(asked, served)
     own = asked.image.id if asked.image is not None else None
-    return await _found(service, served, vector, asked, narrowed, started, own)
+    kind: Asked | None = "text" if asked.text is not None else "image" if asked.image is not None else None
+    return await _found(service, served, vector, asked, narrowed, started, kind, own)
 
 
 @router.post("/search/image", summary="Find images like one that is uploaded")
@@ -57,7 +59,7 @@ async def search_image(
     narrowed = await filters.narrowed(served, filters.from_json(filter), where)
     name = plain(file.filename or WHAT_CAME)[:200]
     vector = await service.inputs.image_vector(await file.read(), served.embedder, name)
-    return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), narrowed, started, None)
+    return await _found(service, served, vector, SearchRequest(k=k, on_map=on_map), narrowed, started, "image")
 
 
 @router.get(
@@ -139,7 +141,8 @@ async def _found(
     asked: SearchRequest,
     where: Where | None,
     started: float,
-    own: str | None,
+    kind: Asked | None,
+    own: str | None = None,
 ) -> SearchResponse:
     reranker = served.library.reranker if asked.rerank else None
     depth = 0 if reranker is None else asked.candidates or reranker.k
@@ -151,7 +154,7 @@ async def _found(
     paths = service.settings.shows_paths
     hints = await served.notes(where, found.considered, paths=paths)
     hints += await served.embedder.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
-    hits = _hits(found, served, paths, plan, own)[: asked.k]
+    hits = _hits(found, served, paths, plan, own, None if depth else kind)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
     return SearchResponse(
@@ -166,10 +169,16 @@ async def _found(
 
 
 def _hits(
-    found: Answer, served: ServedLibrary, paths: bool, plan: projection.Plan | None, own: str | None
+    found: Answer,
+    served: ServedLibrary,
+    paths: bool,
+    plan: projection.Plan | None,
+    own: str | None,
+    kind: Asked | None,
 ) -> list[Hit]:
     hits: list[Hit] = []
-    for one in found.hits:
+    probabilities = own_probabilities(served.embedder.model, found.hits, kind) if kind else [None] * len(found.hits)
+    for one, probability in zip(found.hits, probabilities, strict=True):
         if one.id == own:
             continue
         meta, judged = dict(one.meta), _is_judged(one, served)
@@ -186,6 +195,7 @@ def _hits(
                 scored_by=one.scored_by,
                 relevance=relevance,
                 cosine=cosine,
+                probability=probability,
                 x=x,
                 y=y,
                 **facts_of(one.path, meta, paths=paths),

@@ -1,0 +1,31 @@
+"""How likely the library's model itself says that a hit belongs to the query, where it judges pairs (SigLIP)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from diptych.core.types import Hit
+
+from .store.rows import text_of
+
+Asked = Literal["text", "image"]
+
+
+def own_probabilities(model: Any, hits: Sequence[Hit], asked: Asked) -> list[float | None]:
+    """The model's own probability that each hit, scored by the cosine, belongs to a plain text or one image.
+
+    It is of an image with a text: None for a hit of the query's own kind, for a moment of a video, which is several
+    images, and for every hit of a model that has no temperature and bias.
+    """
+    if not getattr(model, "judges_pairs", False) or not hits:
+        return [None] * len(hits)
+    found = model.pair_probability(np.array([hit.score for hit in hits], dtype=np.float32)).tolist()
+    return [round(one, 6) if _is_pair(hit, asked) else None for hit, one in zip(hits, found, strict=True)]
+
+
+def _is_pair(hit: Hit, asked: Asked) -> bool:
+    is_text = text_of(hit.meta) is not None
+    return "video" not in hit.meta and is_text == (asked == "image")
