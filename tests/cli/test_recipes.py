@@ -1,21 +1,26 @@
 """The X-MRS config on a small folder of recipes, from the command line: trained, and measured in bags."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch", reason="training needs the [train] extra")
+torch = pytest.importorskip("torch", reason="training needs the [train] extra")
+if find_spec("timm") is None:
+    pytest.skip("the config trains a network of timm, which comes with [train]", allow_module_level=True)
 
-import diptych as package
-from diptych.cli.app import run
+import diptych as package  # noqa: E402
+from diptych.cli.app import run  # noqa: E402
 
 CONFIG = Path(__file__).parents[2] / "configs" / "recipes.toml"
-# Its parts, at a size for tests: an image tower without weights, a narrow transformer, one epoch.
+# Its parts, at a size for tests: a small residual network without weights, a narrow transformer, one epoch.
 SMALL = (
-    'image.tower="fake"',
-    'data.views=["full","flip"]',
+    "image.network.model=test_resnet",
+    "image.network.pretrained_weights=false",
+    "image.tower.size=32",
+    "data.images.workers=0",
     "data.workers=1",
     "data.val_share=0.3",
     "text.tower.max_tokens=48",
@@ -52,8 +57,14 @@ def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, tmp_
     assert run(["train", str(CONFIG), str(recipes), *PARTS, *settings, "--out", str(out), "--json"]) == 0
     trained = json.loads(capsys.readouterr().out)
     assert sum(trained["records"].values()) == 45
+    lacking = {note["kind"]: note["count"] for note in trained["notes"]}
+    train = trained["records"]["train"]
+    assert (lacking["no_back_translation"], lacking["no_other_language"]) == (train, train)
     model = package.load(out / "model")
     assert (model.config.text.network.name, model.config.image.head.name) == ("transformer", "shared_layer")
+    image, text = (side.head for side in (model.torch().image, model.torch().text))
+    assert [len(side.further) for side in (image, text)] == [1, 1]  # two layers of its own before the shared one
+    assert torch.equal(image.shared.weight, text.shared.weight)
     words = model.text_tower.words("soup number 3\nwater leek salt\nmix water wait serve")
     assert words[0] == "[CLS]"
     assert {"soup", "leek", "serve"} <= set(words)  # the vocabulary comes from all parts

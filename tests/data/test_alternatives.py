@@ -43,6 +43,16 @@ def test_which_texts_stand_for_which():
         assert (found.back_translations(alone), found.in_other_languages(alone)) == ([], {})
 
 
+def test_what_the_policy_asks_for_and_the_texts_lack_is_counted():
+    def lacking(policy: LanguagePolicy) -> dict[str, int]:
+        return {note.kind: note.count for note in TextAlternatives(OWNER, TEXTS, policy).notes()}
+
+    # of the originals 0, 5, 7 and 8 only the first has back-translations, and the first two another language
+    assert lacking(LanguagePolicy()) == {"no_back_translation": 3, "no_other_language": 2}
+    assert lacking(LanguagePolicy(back=0.0, others=("ca",))) == {"no_other_language": 3}
+    assert lacking(LanguagePolicy(back=0.0, other=0.0)) == {}
+
+
 def test_the_originals_can_be_of_another_language():
     found = TextAlternatives(OWNER, TEXTS, LanguagePolicy(original="de"))
     assert found.originals.tolist() == [0, 6, 7, 8]

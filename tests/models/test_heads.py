@@ -137,14 +137,19 @@ def test_both_modalities_go_through_one_layer_and_their_own_norms() -> None:
     assert image.shared.weight.grad is not None
 
 
-def test_the_shared_head_is_its_formula() -> None:
-    image, _ = shared_pair()
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_shared_head_is_its_formula(layers: int) -> None:
+    torch.manual_seed(0)
+    head = SharedLayerHead(5, 6, layers=layers)
     rows = torch.randn(8, 5)
     norm = torch.nn.functional.batch_norm
-    x = torch.tanh(image.linear(norm(rows, None, None, training=True)))
-    x = torch.tanh(norm(image.shared(x), None, None, training=True))
+    x = torch.tanh(head.linear(norm(rows, None, None, training=True)))
+    assert len(head.further) == layers - 1
+    for layer in head.further:
+        x = torch.tanh(layer(x))
+    x = torch.tanh(norm(head.shared(x), None, None, training=True))
     wanted = torch.nn.functional.normalize(x, dim=-1)
-    assert torch.allclose(image.train()(rows), wanted, atol=1e-5)
+    assert torch.allclose(head.train()(rows), wanted, atol=1e-5)
 
 
 def test_the_members_of_two_ensembles_share_each_with_its_like() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.notes import Note
 from diptych.core.shapes import Int
 from diptych.core.types import Origin, Pair, Text
 
@@ -96,6 +97,17 @@ class TextAlternatives:
             mine[other] = self._nth[nth[other], text_rows[other]] == number
             drawn[mine] = lists.pick(text_rows[mine], chance[4][mine])
         return drawn
+
+    def notes(self) -> list[Note]:
+        """A note for each kind of replacement that the policy asks for and that some originals do not have."""
+        rows, policy = self.originals, self.policy
+        wanted = (
+            ("no_back_translation", policy.back, self._back.count, "back-translation"),
+            ("no_other_language", policy.other, self._languages, "text in another language that the policy takes"),
+        )
+        lacking = [(kind, int((count[rows] == 0).sum()), what) for kind, share, count, what in wanted if share]
+        of = f"of {len(rows):,} training texts, without a"
+        return [Note(kind, count, f"{of} {what}") for kind, count, what in lacking if count]
 
     def back_translations(self, row: int) -> list[int]:
         """Rows of the back-translations of the text at `row`."""

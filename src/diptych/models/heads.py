@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
 from diptych.core.registry import Part, build, part_of, register
 from diptych.core.shapes import Float, Shaped
@@ -179,29 +180,35 @@ class EnsembleHead(Head):
 class SharedLayerHead(Head):
     """The head of X-MRS: both modalities use the same last linear layer.
 
-    Standardise → BatchNorm → Linear → tanh → **shared** Linear → own BatchNorm → tanh → L2-normalise.
-    `share_layers` gives the layer of one head to the other. Source: X-MRS (arXiv 2012.01345), section 3.2.
+    Standardise → BatchNorm → `layers` times (Linear → tanh) → **shared** Linear → own BatchNorm → tanh → L2-normalise.
+    `share_layers` gives the layer of one head to the other. Source: X-MRS (arXiv 2012.01345), section 3.2; its code
+    has one layer before the shared one.
 
     Args:
         features: width of what comes in.
         dim: width of the shared space.
-        hidden: width between the two linear layers; 0 is `dim`, as in the source.
+        hidden: width between the linear layers; 0 is `dim`, as in the source.
         dropout: share of the features dropped in training; none in the source.
+        layers: linear layers of each modality's own, before the shared one.
     """
 
-    def __init__(self, features: int, dim: int, *, hidden: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, features: int, dim: int, *, hidden: int = 0, dropout: float = 0.0, layers: int = 1) -> None:
         super().__init__()
+        at_least("layers", layers, 1)
         width = hidden or dim
         self.standardise = Standardise(features)
         self.norm = nn.BatchNorm1d(features)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(features, width)
+        self.further = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
         self.shared = nn.Linear(width, dim)
         self.norm_shared = nn.BatchNorm1d(dim)
 
     def forward(self, features: Float[Tensor, "b f"]) -> Float[Tensor, "b d"]:
         """Embeddings of unit length."""
         x = torch.tanh(self.linear(self.dropout(self.norm(self.standardise(features)))))
+        for layer in self.further:
+            x = torch.tanh(layer(x))
         return functional.normalize(torch.tanh(self.norm_shared(self.shared(x))), dim=-1)
 
 

@@ -89,6 +89,8 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     def collect(self, splits: Splits) -> tuple[FeaturePairs, FeaturePairs]:
         """As of every dual encoder; then the extra loss and the mined negatives are checked against the pairs."""
         training, validation = super().collect(splits)
+        if policy := self.config.data.language:
+            self.place.notes.extend(TextAlternatives(training.text_owner, training.written, policy).notes())
         if self.extra_loss is not None:
             self.extra_loss.begin(training)
         if self.mined is not None:

@@ -12,6 +12,7 @@ if find_spec("timm") is None:
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, ModelError  # noqa: E402
+from diptych.encoders.compat import import_torchvision  # noqa: E402
 from diptych.encoders.export import GraphSpec, write_graphs  # noqa: E402
 from diptych.encoders.image.pixel_tower import PixelTower  # noqa: E402
 from diptych.encoders.image.timm import TimmImageTower  # noqa: E402
@@ -81,6 +82,27 @@ def test_the_exported_graph_computes_the_same(pixels: np.ndarray, tmp_path: Path
     with torch.no_grad():
         wanted = side(torch.from_numpy(rows)).numpy()
     assert OnnxHead(tmp_path / "image_head.onnx", 1)(rows) == pytest.approx(wanted, abs=5e-3)
+
+
+def test_torchvision_weights_from_a_file_give_torchvision_features(pixels: np.ndarray, tmp_path: Path) -> None:
+    import_torchvision()
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    reference = resnet50(weights=None)
+    torch.save(reference.state_dict(), tmp_path / "resnet50.pth")
+    part = Part("backbone", {"model": "resnet50", "weights": str(tmp_path / "resnet50.pth")})
+    network = build_network(part, PixelTower(64)).eval()
+    reference.fc = torch.nn.Identity()
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    planes = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
+    with torch.no_grad():
+        found = network(torch.from_numpy(PixelTower(64).embed(pixels)))
+        assert found.numpy() == pytest.approx(reference.eval()(planes).numpy(), abs=1e-3)
+    saved = network.saved(part)  # the file may be gone when the model is opened
+    assert saved.options == {"frozen_norms": True, "model": "resnet50", "pretrained_weights": False}
+    with pytest.raises(ConfigError, match="leave out pretrained_weights = false, or weights"):
+        build_network(Part("backbone", {**part.options, "pretrained_weights": False}), PixelTower(64))
 
 
 def test_rows_that_are_no_pictures_and_models_that_are_not_here() -> None:
