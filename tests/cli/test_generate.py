@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from diptych.data.readers import open_source
+
 pytest.importorskip("torch", reason="training needs the [train] extra")
 
 
@@ -61,6 +63,8 @@ def test_many_go_to_a_folder(diptych, trained_generator, tmp_path):
     assert code == 0
     assert len(list((tmp_path / "many").glob("*.png"))) == 40
     assert "40 images in" in told
+    (pair, *others) = open_source(tmp_path / "many")  # the folder is a source: each image with its text
+    assert (pair.id, [text.value for text in pair.texts], len(others)) == ("0000-000000.png", ["red"], 39)
 
 
 @pytest.mark.parametrize(

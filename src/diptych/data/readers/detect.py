@@ -9,7 +9,20 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.registry import entries, names
 from diptych.data.image_walk import is_image_file
 
-from . import coco, cub, delimited, flickr, huggingface, jsonl, karpathy, narratives, recipe1m, videos, webdataset
+from . import (
+    coco,
+    cub,
+    delimited,
+    drawn,
+    flickr,
+    huggingface,
+    jsonl,
+    karpathy,
+    narratives,
+    recipe1m,
+    videos,
+    webdataset,
+)
 from .files import table_files
 from .options import SPLITS
 
@@ -62,6 +75,7 @@ def _detect_folder(path: Path) -> str:
     if not any(path.iterdir()):
         raise DataError(f"{path} is an empty folder", Reason.NO_IMAGE)
     tables = (
+        ("drawn", lambda: drawn.is_drawn(path)),
         ("cub", lambda: cub.is_cub(path)),
         ("flickr", lambda: flickr.find(path)),
         ("recipe1m", lambda: (path / recipe1m.LAYER1).is_file()),
