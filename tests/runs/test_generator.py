@@ -123,6 +123,17 @@ def test_a_run_starts_from_another_generator(trained_generator, small_synthesis,
         assert torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3), name
 
 
+@pytest.mark.parametrize("papers", [False, True])
+def test_text_features_and_colours_may_start_as_in_the_paper(small_synthesis, shapes, tmp_path, papers):
+    training = dataclasses.replace(small_synthesis().training, epochs=1, learning_rate=1e-12)
+    settings = dataclasses.replace(small_synthesis().xmc, standardise=not papers, mean_colour=not papers)
+    report = train(small_synthesis(steps=1, training=training, xmc=settings), tmp_path, shapes)
+    weights = read_weights(report.model_folder, "generator")
+    as_given = bool((weights["standard.mean"] == 0).all() and (weights["standard.std"] == 1).all())
+    assert as_given == papers
+    assert bool(weights["picture.bias"].abs().max() < 1e-6) == papers
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -73,6 +73,36 @@ def test_a_weight_multiplies_its_loss():
     assert difference == pytest.approx(2 * float(one.facts["word"]), rel=1e-4)
 
 
+def test_without_centring_the_cosines_are_of_the_features_as_they_are():
+    """By hand: the loss of the frozen network's cosines, with and without the batch's mean."""
+    torch.manual_seed(2)
+    made, real = torch.rand(4, 6) + 3, torch.rand(4, 6) + 3
+    same = batch().same
+
+    def by_hand(one, other):
+        scores = torch.tensor([[float(a @ b / (a.norm() * b.norm())) / 0.1 for b in other] for a in one])
+        own = torch.arange(4)
+        to = [torch.nn.functional.cross_entropy(each, own) for each in (scores, scores.T)]
+        return float(sum(to)) / 2
+
+    as_is = xmc(centre=False)._compare(made, real, batch())
+    assert bool(same.sum() == 4)
+    assert float(as_is) == pytest.approx(by_hand(made, real), rel=1e-4)
+    mean = real.mean(0)
+    assert float(xmc()._compare(made, real, batch())) == pytest.approx(by_hand(made - mean, real - mean), rel=1e-4)
+    assert float(xmc(centre=False).generator_loss(batch()).loss) != float(xmc().generator_loss(batch()).loss)
+
+
+def test_the_words_are_summed_where_that_is_asked():
+    one = dataclasses.replace(batch(), mask=torch.tensor([[True, False, False]]).repeat(4, 1))
+    mean, total = (xmc(word_mean=kept).generator_loss(one).facts["word"] for kept in (True, False))
+    assert float(mean) == pytest.approx(float(total), rel=1e-6)  # of one word each
+    uneven = torch.tensor([[True, True, True], [True, False, False], [True, True, False], [True, True, True]])
+    uneven = dataclasses.replace(batch(), mask=uneven)
+    mean, total = (xmc(word_mean=kept).generator_loss(uneven).facts["word"] for kept in (True, False))
+    assert abs(float(mean) - float(total)) > 1e-3
+
+
 def test_each_region_can_be_told_real_or_generated_on_its_own():
     """The patch hinge is the hinge loss over all regions of all images, weighted and added."""
     off = dict.fromkeys(NAMES, 0.0)

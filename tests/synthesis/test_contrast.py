@@ -65,6 +65,20 @@ def test_word_region_scores_against_the_slow_twin():
     assert torch.allclose(found, torch.tensor(wanted), atol=1e-5)
 
 
+def test_the_sum_over_words_is_the_papers_score():
+    """log of the sum of exp(rho_2 cos), over rho_2: the slow twin's mean and log n / rho_2 more."""
+    draw = torch.Generator().manual_seed(3)
+    words, regions = torch.randn(3, 4, 5, generator=draw), torch.randn(2, 6, 5, generator=draw)
+    lengths = [4, 1, 2]
+    mask = torch.tensor([[place < length for place in range(4)] for length in lengths])
+    found = word_region_scores(words, mask, regions, 4.0, 3.0, mean=False)
+    wanted = [
+        [slow_score(words[i, : lengths[i]], regions[j], 4.0, 3.0) + math.log(lengths[i]) / 3.0 for j in range(2)]
+        for i in range(3)
+    ]
+    assert torch.allclose(found, torch.tensor(wanted), atol=1e-5)
+
+
 def test_padding_does_not_count():
     draw = torch.Generator().manual_seed(4)
     words, regions = torch.randn(2, 3, 5, generator=draw), torch.randn(2, 4, 5, generator=draw)

@@ -10,8 +10,9 @@ pytest.importorskip("torch", reason="needs the [train] extra")
 
 import torch
 
+from diptych.core.config import from_dict, to_dict
 from diptych.core.errors import ConfigError
-from diptych.synthesis.blocks import ImageLayer, StandingNorm, WordContext, collecting_statistics
+from diptych.synthesis.blocks import ImageLayer, StandingNorm, UpBlock, WordContext, collecting_statistics
 from diptych.synthesis.frozen_features import ColourLayout
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, widths
 from diptych.synthesis.x_mrs_networks import XMrsDiscriminator, XMrsGenerator
@@ -53,6 +54,41 @@ def test_the_first_images_have_the_mean_colour_of_real_ones():
     paint.start_from_mean_of(real)
     made = paint(torch.randn(2, 4, 8, 8))
     assert made[0, :, 3, 3].tolist() == pytest.approx([0.99, 0.0, -0.99], abs=1e-5)  # 1.1 * 0.9
+
+
+def test_a_plain_tanh_never_reaches_white():
+    paint = ImageLayer(4, reach=1.0)
+    with torch.no_grad():
+        paint.weight.zero_()
+    paint.start_from_mean_of(torch.ones(5, 3, 8, 8))
+    assert float(paint(torch.randn(2, 4, 8, 8)).max().detach()) == pytest.approx(0.9, abs=1e-5)
+    assert XmcGenerator(16, 10, dataclasses.replace(SMALL, reach=1.0)).picture.reach == 1.0
+
+
+def test_a_block_may_enlarge_before_its_first_convolution():
+    """By hand: norm, relu, up, conv, norm, relu, conv, beside the straight way."""
+    torch.manual_seed(0)
+    before = UpBlock(3, 2, 4, up_first=True).eval()
+    x, condition = torch.randn(2, 3, 4, 4), torch.randn(2, 4)
+
+    def up(each):
+        return each.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    h = before.conv(up(before.first(x, condition).relu()))
+    wanted = before.conv_fine(before.second(h, condition).relu()) + up(before.straight(x))
+    words = torch.zeros(2, 1, 4), torch.ones(2, 1, dtype=torch.bool)
+    assert torch.allclose(before(x, condition, *words), wanted, atol=1e-6)
+    after = UpBlock(3, 2, 4).eval()
+    after.load_state_dict(before.state_dict())
+    assert not torch.allclose(after(x, condition, *words), wanted, atol=1e-3)
+
+
+def test_settings_that_came_later_leave_older_runs_their_identity():
+    later = {"standardise", "centre", "word_mean", "up_first", "reach", "mean_colour"}
+    assert not later & set(to_dict(XmcSettings()))
+    assert len(to_dict(XmcSettings())) == 22
+    assert to_dict(XmcSettings(centre=False, reach=1.0)) == {**to_dict(XmcSettings()), "centre": False, "reach": 1.0}
+    assert from_dict(XmcSettings, to_dict(XmcSettings(centre=False))) == XmcSettings(centre=False)
 
 
 def test_the_largest_size_is_built():
@@ -171,6 +207,7 @@ def test_what_the_embedding_says_does_not_begin_by_drowning_in_what_is_drawn_aro
         ({"word": -1.0}, "word must be at least 0"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"width": 0}, "width must be at least 1"),
+        ({"reach": 0.0}, "reach must be above 0"),
     ],
 )
 def test_settings_that_make_no_sense(change, message):

@@ -175,6 +175,18 @@ def to_dict(config: Any) -> dict[str, Any]:
     return result
 
 
+def stated_without(settings: Any, *later: str) -> dict[str, Any]:
+    """The fields of a dataclass, for its `stated`: without those of `later` that have their default.
+
+    What is hashed and written is this, so that what was made before those fields came keeps its fingerprint.
+    """
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.name not in later or getattr(settings, field.name) != field.default
+    }
+
+
 def check_least(settings: Any, **least: float) -> None:
     """Raise ConfigError for the first of these fields that is below its least value, infinite or not a number."""
     for name, low in least.items():

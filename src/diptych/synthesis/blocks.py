@@ -15,30 +15,32 @@ from diptych.core.shapes import Bool, Float
 
 
 class ImageLayer(nn.Conv2d):
-    """The last map to an image: REACH * tanh(convolution).
+    """The last map to an image: reach * tanh(convolution).
 
     A plain tanh reaches white, which is 1, nowhere: on drawings with a white ground it drives the map, and with it
     all colours, into saturation.
 
     Args:
         channels: of the map.
+        reach: 1 is a plain tanh.
     """
 
     REACH = 1.1
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reach: float = REACH) -> None:
         super().__init__(channels, 3, 3, padding=1)
+        self.reach = reach
 
     @torch.no_grad()
     def start_from_mean_of(self, images: Float[Tensor, "n 3 s s"]) -> None:
         """Make the mean colour of these images the one that is made before anything is learnt."""
-        mean = images.float().mean((0, 2, 3)) / self.REACH
+        mean = images.float().mean((0, 2, 3)) / self.reach
         bias: Any = self.bias
         bias.copy_(torch.atanh(mean.clamp(-0.9, 0.9)))
 
     def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 y x"]:
         """Colours in [-1, 1], or a little beyond."""
-        return torch.tanh(super().forward(x)) * self.REACH
+        return torch.tanh(super().forward(x)) * self.reach
 
 
 class StandingNorm(nn.Module):
@@ -153,17 +155,28 @@ class WordContext(nn.Module):
 class UpBlock(nn.Module):
     """Twice the size: norm, relu, conv, up, norm, relu, conv, beside a straight way. Both norms are modulated.
 
-    The first convolution runs before the map grows, which costs a quarter of doing it after.
+    The first convolution runs before the map grows, which costs a quarter of doing it after (`up_first`).
 
     Args:
         channels, out: of the map before and after.
         condition: numbers that modulate.
         word_width: of the words that each region reads; 0 is none.
         sharpness: see `WordContext`.
+        up_first: whether the map grows before the first convolution, as in BigGAN and XMC-GAN.
     """
 
-    def __init__(self, channels: int, out: int, condition: int, word_width: int = 0, sharpness: float = 15.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        condition: int,
+        word_width: int = 0,
+        sharpness: float = 15.0,
+        *,
+        up_first: bool = False,
+    ) -> None:
         super().__init__()
+        self.up_first = up_first
         self.context = WordContext(channels, word_width, sharpness) if word_width else None
         self.first = Modulated(channels, condition, word_width)
         self.conv = nn.Conv2d(channels, out, 3, padding=1)
@@ -180,11 +193,15 @@ class UpBlock(nn.Module):
     ) -> Float[Tensor, "b o yy xx"]:
         """yy = 2 y, xx = 2 x."""
         context = self.context(x, words, mask) if self.context is not None else None
-        h = self.conv(functional.relu(self.first(x, condition, context)))
-        h = functional.interpolate(h, scale_factor=2.0, mode="nearest")
+        h = functional.relu(self.first(x, condition, context))
+        h = self.conv(_doubled(h)) if self.up_first else _doubled(self.conv(h))
         h = self.conv_fine(functional.relu(self.second(h, condition, context)))
-        out: Tensor = h + functional.interpolate(self.straight(x), scale_factor=2.0, mode="nearest")
+        out: Tensor = h + _doubled(self.straight(x))
         return out
+
+
+def _doubled(x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c yy xx"]:
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class DownBlock(nn.Module):

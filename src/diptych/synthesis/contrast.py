@@ -54,16 +54,19 @@ def word_region_scores(
     regions: Float[Tensor, "m r e"],
     region_sharpness: float = 5.0,
     word_sharpness: float = 5.0,
+    *,
+    mean: bool = True,
 ) -> Float[Tensor, "n m"]:
     """How well the regions of each image show the words of each text.
 
     a_wr = softmax over regions of rho_1 cos(w, r); c_w = sum_r a_wr r; S = 1/rho_2 log mean_w exp(rho_2 cos(w, c_w)).
-    The paper has the sum over words, which favours long texts where lengths differ; the mean does not.
+    The paper has the sum over words in place of the mean: it favours long texts where lengths differ.
 
     Args:
         words, mask: of each text; False is padding.
         regions: of each image.
         region_sharpness, word_sharpness: rho_1 and rho_2.
+        mean: over the words; False: the sum.
     """
     words = functional.normalize(words.float(), dim=2)
     regions = functional.normalize(regions.float(), dim=2)
@@ -74,8 +77,10 @@ def word_region_scores(
     context = torch.bmm(share.transpose(0, 1), regions)  # (m, n w, e)
     fit = functional.cosine_similarity(context, words.reshape(1, n * w, e), dim=2).view(m, n, w)
     fit = (word_sharpness * fit).masked_fill(~mask, -math.inf)
-    count = mask.sum(1).clamp(min=1).float()
-    return ((torch.logsumexp(fit, dim=2) - count.log()) / word_sharpness).T
+    total = torch.logsumexp(fit, dim=2)
+    if mean:
+        total = total - mask.sum(1).clamp(min=1).float().log()
+    return total.T / word_sharpness
 
 
 def hinge_discriminator(real: Float[Tensor, "*b"], fake: Float[Tensor, "*b"]) -> Float[Tensor, ""]:

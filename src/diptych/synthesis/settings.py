@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from diptych.core.config import check_least, unknown
+from diptych.core.config import check_least, stated_without, unknown
 from diptych.core.errors import ConfigError
 
 SIZES = (16, 32, 64, 128, 256)  # pixels
@@ -52,12 +53,23 @@ class XmcSettings:
     temperature: float = 0.1
     region_sharpness: float = 5.0  # rho_1: how sharply a word chooses among the regions
     word_sharpness: float = 5.0  # rho_2: how much the best fitting word counts
+    # where this differs from the paper; the other values are the paper's
+    standardise: bool = True  # text features to mean 0 and deviation 1; False: as the tower gives them
+    centre: bool = True  # image features without the batch's mean before their cosines; False: as they are
+    word_mean: bool = True  # the score of words and regions is a mean over the words; False: the sum
+    up_first: bool = False  # a block of the generator enlarges its map before both convolutions, at four times the cost
+    reach: float = 1.1  # colours are reach * tanh; 1.0 is a plain tanh
+    mean_colour: bool = True  # the first images have the mean colour of the real ones; False: grey
+
+    def stated(self) -> dict[str, Any]:
+        """The fields; those that came later are left out where they have their default."""
+        return stated_without(self, "standardise", "centre", "word_mean", "up_first", "reach", "mean_colour")
 
     def __post_init__(self) -> None:
         check_least(self, width=1, most=1, noise=1, sentence_width=1, word_width=1, space=1, region_side=START)
         check_least(self, discriminator_width=0, mapping=0, nearest=1)
         check_least(self, patches=0, sentence=0, word=0, image=0, frozen=0, reconstruct=0)  # the weights
-        for name in ("temperature", "region_sharpness", "word_sharpness", "sharpness"):
+        for name in ("temperature", "region_sharpness", "word_sharpness", "sharpness", "reach"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
         if self.region_side & (self.region_side - 1):

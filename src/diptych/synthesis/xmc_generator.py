@@ -16,11 +16,12 @@ _MAPPED = 512  # numbers of a hidden layer of the mapping
 
 
 class XmcGenerator(nn.Module):
-    """Noise and a text to an image in [-1, 1], or a little beyond.
+    """Noise and a text to an image in [-1, 1], or a little beyond (`settings.reach`).
 
     z and the sentence -> fully connected -> 4 x 4 -> up-blocks. The first two blocks are modulated by
     (z, sentence), the others by (z, sentence, word context of the region). Source: XMC-GAN
-    (arXiv 2101.04702), section 4.2. Here the first convolution of a block runs before the map grows.
+    (arXiv 2101.04702), section 4.2. Without `settings.up_first` the first convolution of a block runs before the map
+    grows.
 
     Args:
         size: of the image, in pixels.
@@ -45,11 +46,12 @@ class XmcGenerator(nn.Module):
                 condition,
                 settings.word_width if with_words and number >= _WORDS_FROM else 0,
                 settings.sharpness,
+                up_first=settings.up_first,
             )
             for number in range(len(channels) - 1)
         )
         self.norm = StandingNorm(channels[-1], affine=True)
-        self.picture = ImageLayer(channels[-1])
+        self.picture = ImageLayer(channels[-1], settings.reach)
         self.apply(_initialise)
 
     def forward(

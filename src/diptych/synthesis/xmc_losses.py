@@ -64,12 +64,11 @@ class XmcLosses(AdversarialLosses[XmcSettings]):
         if settings.image:
             with torch.no_grad():
                 true: DiscriminatorOutput = self.discriminator(real, batch.sentence, real_inputs)
-            image = self._contrast(cosines(centred(output.embedding, true.embedding), centred(true.embedding)), batch)
+            image = self._compare(output.embedding, true.embedding, batch)
             loss = loss + settings.image * image
             facts["image"] = image.detach()
         if settings.frozen and features is not None and wanted is not None:
-            made = centred(features.features, wanted.features)
-            frozen = self._contrast(cosines(made, centred(wanted.features)), batch)
+            frozen = self._compare(features.features, wanted.features, batch)
             loss = loss + settings.frozen * frozen
             facts["frozen"] = frozen.detach()
         if settings.reconstruct and features is not None and wanted is not None:
@@ -108,17 +107,29 @@ class XmcLosses(AdversarialLosses[XmcSettings]):
             return total, facts
         sentence, words = self.discriminator.read(batch.sentence, batch.words)
         if settings.sentence:
-            value = self._contrast(cosines(sentence, centred(output.embedding)), batch)
+            value = self._contrast(cosines(sentence, self._centred(output.embedding)), batch)
             total = total + settings.sentence * value
             facts["sentence"] = value.detach()
         if settings.word:
             scores = word_region_scores(
-                words, batch.mask, centred(output.regions), settings.region_sharpness, settings.word_sharpness
+                words,
+                batch.mask,
+                self._centred(output.regions),
+                settings.region_sharpness,
+                settings.word_sharpness,
+                mean=settings.word_mean,
             )
             value = self._contrast(scores, batch)
             total = total + settings.word * value
             facts["word"] = value.detach()
         return total, facts
+
+    def _compare(self, made: Tensor, real: Tensor, batch: AdversarialBatch) -> Tensor:
+        """The contrastive loss of generated and real images by their features."""
+        return self._contrast(cosines(self._centred(made, real), self._centred(real)), batch)
+
+    def _centred(self, rows: Tensor, by: Tensor | None = None) -> Tensor:
+        return centred(rows, by) if self._settings.centre else rows
 
     def _contrast(self, scores: Tensor, batch: AdversarialBatch) -> Tensor:
         return contrast(scores / self._settings.temperature, batch.same)

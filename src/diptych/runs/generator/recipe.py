@@ -104,16 +104,21 @@ def _losses(
     return XmcLosses(*both, settings, frozen, config.augment), [frozen]
 
 
-def _fit_statistics(networks: TwoNetworks, training: GeneratorPairs, frozen: nn.Module, seed: int) -> None:
+def _fit_statistics(
+    networks: TwoNetworks, training: GeneratorPairs, frozen: nn.Module, config: GeneratorConfig
+) -> None:
     """Centre and scale what both networks read by a sample of it; start from the mean colour of real images."""
-    sample = training.conditions(_STATISTICS_TEXTS, seed)
-    for side in (networks.generator, networks.discriminator):
-        standard = getattr(side, "standard", None)
-        if isinstance(standard, Standardise):
-            standard.fit(sample)
+    settings = config.xmc or XmcSettings()
+    if settings.standardise:
+        sample = training.conditions(_STATISTICS_TEXTS, config.seed)
+        for side in (networks.generator, networks.discriminator):
+            standard = getattr(side, "standard", None)
+            if isinstance(standard, Standardise):
+                standard.fit(sample)
     images = training.images(training.spread(_STATISTICS_IMAGES))
-    colours: Any = networks.generator.picture
-    colours.start_from_mean_of(images)
+    if settings.mean_colour:
+        colours: Any = networks.generator.picture
+        colours.start_from_mean_of(images)
     below: Any = getattr(networks.discriminator, "below", None)
     if below is not None:
         with torch.no_grad():
@@ -174,7 +179,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         """Train both networks; the scores are those of the best round."""
         config, pairs, place = self.config, self.pairs, self.place
         self.networks = networks = build(config, self.tower.dim, pairs.classes, self.frozen)
-        _fit_statistics(networks, pairs, self.frozen, config.seed)
+        _fit_statistics(networks, pairs, self.frozen, config)
         if config.init:
             _start_from(networks.generator, config, self.tower)
         losses, frozen = _losses(config, networks, self.tower, self.frozen)
