@@ -79,6 +79,38 @@ def test_it_trains_and_says_what_came_of_it(
     assert diptych.load(tmp_path / "out" / "model").dim == 16
 
 
+def test_word_vectors_to_begin_with_are_counted(
+    config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    glove = tmp_path / "glove.txt"
+    glove.write_text("red 1 0 0\nCircle 0 1 0\n")
+    plain = config.read_text()
+    words = (
+        'tower = { name = "words", min_count = 1 }\nnetwork = { name = "gru", layers = 2, hidden = 8, embedding = 3 }'
+    )
+    config.write_text(plain.replace('[text]\ntower = "fake"', f"[text]\n{words}"))
+    command = ["train", str(config), str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    command += ["--set", "training.epochs=1", "--set"]
+    assert run([*command, f"text.network.vectors={glove}"]) == 0
+    printed = capsys.readouterr()
+    assert "glove.txt has vectors of 2 of 22 words; the others begin at random" in printed.err
+    assert (
+        "note: words of the vocabulary that glove.txt does not have, whose vectors begin at random: 20" in printed.out
+    )
+    saved = (tmp_path / "out" / "model" / "config.json").read_text()
+    assert json.loads(saved)["text"]["network"] == {"name": "gru", "layers": 2, "hidden": 8, "embedding": 3}
+    assert str(tmp_path) not in saved
+    assert diptych.load(tmp_path / "out" / "model").torch().text.network.forwards.num_layers == 2
+    assert run([*command, "text.network.embedding=4", "--set", f"text.network.vectors={glove}"]) == 2
+    assert "has 3 numbers a word, and the network 4; set it to 3" in capsys.readouterr().err
+    assert run([*command, f"text.network.vectors={tmp_path}/none.txt"]) == 3
+    config.write_text(plain.replace("dim = 16", f'init = "{tmp_path}/out/model"').replace('tower = "fake"', "", 2))
+    config.write_text(config.read_text().replace('head = { name = "mlp", hidden = 32 }', ""))
+    again = ["train", str(config), str(shapes), "--out", str(tmp_path / "again"), "--set", "text.network.name=gru"]
+    assert run([*again, "--set", f"text.network.vectors={glove}"]) == 2
+    assert "text.network.vectors has no effect: its words are those of init" in capsys.readouterr().err
+
+
 def test_recall_before_and_after_is_printed(
     config: Path, small_model: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -289,7 +289,7 @@ def test_a_bundled_tower_travels_with_the_model_and_with_its_refits(
 ) -> None:
     portable = PortableTower(tmp_path / "tower")
     with monkeypatch.context() as patch:
-        patch.setattr(heads.towers, "image_tower", lambda part: portable)
+        patch.setattr(heads.towers, "image_tower", lambda part, device: portable)
         first = train(small(training=FAST), tmp_path / "first", shapes).model_folder
     (tmp_path / "tower").rename(tmp_path / "away")
     side = runs.SideSettings(Part(f"model:{first}"), head=small().image.head)

@@ -11,6 +11,7 @@ from diptych.core.registry import Part
 from diptych.core.shapes import Float, Shaped
 from diptych.models.heads import Head
 from diptych.models.networks import Network, build_network
+from diptych.models.networks.word_vectors import Found, WordNetwork
 
 _ROWS = 256  # that go through a network at once where no gradient is kept
 
@@ -45,6 +46,10 @@ class Side(nn.Module):
                 features = torch.cat([self.network(part).float() for part in torch.split(sample, _ROWS)])
             self.network.train(was_training)
             self.head.fit_statistics(features.clone())
+
+    def begin_words(self, tower: TextTower) -> Found | None:
+        """Give a network over the words of `tower` the vectors of its file; None where it names none."""
+        return self.network.begin(tower.word_ids) if isinstance(self.network, WordNetwork) else None  # type: ignore[attr-defined]
 
     def start(self) -> None:
         """Called once the weights that training starts from are in place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from diptych.core.config import Part, check_least, to_dict
@@ -21,6 +22,7 @@ from diptych.training.batch_order import PairShares
 from diptych.training.settings import TrainingSettings
 
 _IDENTITY = Part("identity")
+_VECTORS = "vectors"  # of a network over words: a file that its word vectors begin with
 _MOST_SCALE = 99.999  # of info_nce, which does not learn at its limit of 100, where CLIP's own scale stands
 
 
@@ -86,7 +88,8 @@ class TrainConfig:
 
     def without_paths(self) -> dict[str, Any]:
         """The config as the record of the run keeps it: JSON-ready, without paths of this machine."""
-        return to_dict(dataclasses.replace(self, data=dataclasses.replace(self.data, source="", mined="", also=())))
+        data = dataclasses.replace(self.data, source="", mined="", also=())
+        return _named_alone(to_dict(dataclasses.replace(self, data=data)))
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must agree on: not where its data lies, nor how many workers read it."""
@@ -94,7 +97,7 @@ class TrainConfig:
         data = dataclasses.replace(self.data, source="", mined="", workers=1, images=images)
         found = to_dict(dataclasses.replace(self, card=CardText(), data=data))
         del found["data"]["also"]  # it changes nothing of the training
-        return found
+        return _named_alone(found)
 
     def refuse_unused(self, kind: str, *, but: tuple[str, ...] = ()) -> None:
         """Raise ConfigError for a data setting that this kind of training would not use."""
@@ -221,6 +224,14 @@ class DualEncoderConfig(TrainConfig):
         return made
 
 
+def _named_alone(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with the name of the file of word vectors in place of its path."""
+    network = (config.get("text") or {}).get("network") or {}
+    if network.get(_VECTORS):
+        network[_VECTORS] = Path(network[_VECTORS]).name
+    return config
+
+
 def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> SideSettings:
     """One side with what it takes from `init`; a joint model gives nothing to a side with another tower."""
     if start is None or (start.joint and side.tower is not None):
@@ -241,6 +252,8 @@ def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> Side
     if side.network is not None and (network is None or network.name != side.network.name):
         network = side.network
     elif side.network is not None:
+        if _VECTORS in side.network.options:
+            raise ConfigError(f"{name}.network.vectors has no effect: its words are those of init; leave it out")
         network = Part(network.name, {**network.options, **side.network.options})
     return dataclasses.replace(side, tower=tower, network=network, head=side.head or head)
 

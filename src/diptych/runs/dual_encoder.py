@@ -111,6 +111,10 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             module = self._built(seed, classes)
             if not config.init or is_joint(config.init):
                 parts.fit_statistics(module, self.training, seed)
+            found = module.text.begin_words(self.text_tower)
+            if found and member == 0:
+                self.place.progress.say(found.to_text())
+                self.place.notes.extend(found.notes)
             folder = self.place.folder if config.members == 1 else self.place.folder / f"member-{member}"
             trainer = self._trainer(module, folder, seed)
             fits.append(trainer.fit())

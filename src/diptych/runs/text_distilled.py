@@ -159,6 +159,9 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         side, training = self._side(), self.training
         sample = np.sort(np.random.default_rng(self.config.seed).permutation(len(training.texts))[:_STATISTICS_ROWS])
         side.fit_statistics(torch.from_numpy(training.texts[sample]))
+        if found := side.begin_words(self.text_tower):
+            self.place.progress.say(found.to_text())
+            self.place.notes.extend(found.notes)
         side.start()
         place = np.full(len(training.texts), -1, dtype=np.int64)
         place[self._targets.texts] = np.arange(len(self._targets.texts))

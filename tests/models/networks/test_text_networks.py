@@ -22,8 +22,12 @@ PARTS = [
     Part("gru", {"embedding": 5, "hidden": 6}),
     Part("gru", {"embedding": 5, "hidden": 6, "bidirectional": True}),
     Part("transformer", {"width": 8, "layers": 2, "heads": 2}),
+    Part("gru", {"embedding": 5, "hidden": 6, "layers": 2}),
+    Part("gru", {"embedding": 5, "hidden": 6, "layers": 2, "bidirectional": True}),
 ]
-every = pytest.mark.parametrize("part", PARTS, ids=["bag", "gru", "bigru", "transformer"])
+every = pytest.mark.parametrize(
+    "part", PARTS, ids=["bag", "gru", "bigru", "transformer", "two-layers", "bigru-two-layers"]
+)
 
 
 def built(part: Part, tokens: Any) -> Any:
@@ -86,6 +90,15 @@ def test_a_gru_is_its_equations(tokens: Any) -> None:
     assert torch.allclose(network(torch.tensor([[4, 2, 9, -1, -1]]))[0], wanted, atol=1e-5)
 
 
+def test_a_second_layer_reads_the_states_of_the_first(tokens: Any) -> None:
+    network = built(PARTS[4], tokens)
+    one, two = torch.nn.GRU(5, 6, batch_first=True), torch.nn.GRU(6, 6, batch_first=True)
+    for number, layer in enumerate((one, two)):
+        layer.load_state_dict({key: getattr(network.forwards, f"{key[:-1]}{number}") for key in layer.state_dict()})
+    states = two(one(network.words.weight[[4, 2, 9]][None])[0])[0]
+    assert torch.allclose(network(torch.tensor([[4, 2, 9, -1]]))[0], states[0, -1], atol=1e-6)
+
+
 def test_reversing_stops_at_the_length() -> None:
     rows = torch.tensor([[1, 2, 3, -1], [4, -1, -1, -1]])
     found = reverse(rows, torch.tensor([3, 1]))
@@ -113,6 +126,7 @@ def test_the_default_sizes_are_those_of_x_mrs(tokens: Any) -> None:
         (Part("gru", {"hiden": 3}), "unknown option 'hiden'.*did you mean 'hidden'"),
         (Part("gru", {"vocabulary": 3}), "unknown option 'vocabulary'"),
         (Part("transformer", {"width": 8, "heads": 3}), "width 8 must be a multiple of heads 3"),
+        (Part("gru", {"layers": 0}), "layers must be at least 1"),
         (Part("transformer", {"layers": 0}), "layers must be at least 1"),
         (Part("hf"), "needs model"),
         (Part("backbone", {"model": "resnet18"}), "found a tower of token ids"),

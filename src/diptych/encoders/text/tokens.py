@@ -69,6 +69,12 @@ class TokenTower:
         return int(self._tokenizer.get_vocab_size())
 
     @property
+    def word_ids(self) -> dict[str, int]:
+        """The id of each word, or piece of one, in their order; special tokens are left out."""
+        ids = {word: int(number) for word, number in self._tokenizer.get_vocab().items()}
+        return {word: ids[word] for word in sorted(ids, key=ids.__getitem__) if word not in (UNKNOWN, START, END)}
+
+    @property
     def pad(self) -> int:
         """The id that a pretrained model is given where a row says -1; what it gives there does not matter."""
         return self.rules.pad

@@ -6,25 +6,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from diptych.core.checks import at_least
 from diptych.core.registry import register
 from diptych.core.shapes import Float, Int
-from diptych.models.networks.base import Network, is_tracing, mask_of, trim_padding
+from diptych.models.networks.base import is_tracing, mask_of, trim_padding
+from diptych.models.networks.word_vectors import WordNetwork
 
 
 @register.network("gru")
-class GRUText(Network):
+class GRUText(WordNetwork):
     """The text tower of VSE++: word vectors U(-0.1, 0.1) → GRU → the state after the last word.
 
     With `bidirectional` a second GRU reads from the last word to the first, and both final states go
-    through one linear map (Xavier) from 2d to d; each direction is read at its own end. Source: VSE++
-    (arXiv 1707.05612), section 3.1 and its code.
+    through one linear map (Xavier) from 2d to d; each direction is read at its own end. With several `layers` each
+    reads the states of the one below, and the last one's final state counts; the two directions are two such stacks.
+    Source: VSE++ (arXiv 1707.05612), section 3.1 and its code, with one layer.
 
     Args:
         vocabulary: how many token ids there are.
         embedding: width of a word's vector.
         hidden: width of the state, and of the features.
         bidirectional: read both ways.
-        dropout: share of the word vectors' elements dropped in training.
+        dropout: share of the word vectors' elements dropped in training, and of the states between two layers.
+        layers: 1, or more.
+        vectors: a file of word vectors to begin with, as wide as `embedding`; see `WordNetwork`.
     """
 
     def __init__(
@@ -35,14 +40,20 @@ class GRUText(Network):
         hidden: int = 1024,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        layers: int = 1,
+        vectors: str = "",
     ) -> None:
-        super().__init__()
+        super().__init__(vocabulary, embedding, vectors)
+        at_least("layers", layers, 1)
         self.dim = hidden
-        self.words = nn.Embedding(vocabulary, embedding)
-        nn.init.uniform_(self.words.weight, -0.1, 0.1)
         self.dropout = nn.Dropout(dropout)
-        self.forwards = nn.GRU(embedding, hidden, batch_first=True)
-        self.backwards = nn.GRU(embedding, hidden, batch_first=True) if bidirectional else None
+
+        def stack() -> nn.GRU:
+            between = dropout if layers > 1 else 0.0
+            return nn.GRU(embedding, hidden, layers, batch_first=True, dropout=between)
+
+        self.forwards = stack()
+        self.backwards = stack() if bidirectional else None
         self.join = nn.Linear(2 * hidden, hidden) if bidirectional else None
         if self.join is not None:
             nn.init.xavier_uniform_(self.join.weight)
@@ -60,7 +71,7 @@ class GRUText(Network):
         return joined
 
     def _vectors(self, ids: Tensor) -> Tensor:
-        vectors: Tensor = self.dropout(self.words(ids.clamp(min=0)))
+        vectors: Tensor = self.dropout(super()._vectors(ids))
         return vectors
 
 
