@@ -395,6 +395,25 @@ def test_linear_heads_are_computed_in_one_step(shapes: Path, tmp_path: Path, sma
     assert "early stopping" not in card
 
 
+def test_images_are_answered_through_the_texts_of_their_nearest_training_images(
+    shapes: Path, tmp_path: Path, small: Any
+) -> None:
+    side = runs.SideSettings(Part("fake"), head=Part("linear", {"dropout": 0.0}))
+    config = small(loss=None, fit=Part("cknn", {"regularisation": 0.3, "neighbours": 3}), image=side, text=side)
+    report = train(config, tmp_path, shapes)
+    assert report.scores["t2i R@5"] > 60
+    model = diptych.load(report.model_folder)
+    assert model.config.image.head == Part("nearest_texts", {"images": 35, "neighbours": 3})
+    assert "head `nearest_texts`, computed" in (report.model_folder / "README.md").read_text(encoding="utf-8")
+    image = shapes.parent / "red-circle-20.png"
+    with torch.no_grad():
+        module = model.torch()
+        again = module.encode_image(module.image_inputs(image)).numpy()
+    assert again == pytest.approx(model.encode_images([image]), abs=2e-3)
+    with pytest.raises(ConfigError, match="the texts of 99 training images, found 35 images; lower neighbours"):
+        train(dataclasses.replace(config, fit=Part("cknn", {"neighbours": 99})), tmp_path, shapes)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

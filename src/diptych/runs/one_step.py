@@ -16,6 +16,7 @@ from diptych.core.shapes import Float32
 from diptych.data.features import FeaturePairs
 from diptych.data.views import FULL
 from diptych.models.linear_map import LinearMap
+from diptych.models.nearest_texts import NearestTexts
 
 from .config import DualEncoderConfig
 from .heads import HeadsRecipe
@@ -35,27 +36,28 @@ def fit_of(config: DualEncoderConfig) -> Any:
     return fit
 
 
-def fit_linear(config: DualEncoderConfig, training: FeaturePairs) -> tuple[LinearMap, LinearMap]:
+def fit_heads(config: DualEncoderConfig, training: FeaturePairs) -> tuple[LinearMap | NearestTexts, LinearMap]:
     """The image head and the text head, computed from whole images and their texts, as `config.fit` says."""
     enough = min(len(training.texts), _FIT_NUMBERS // training.images[0].dim)
     rows = np.sort(np.random.default_rng(config.seed).permutation(len(training.texts))[:enough])
     first = np.searchsorted(training.image_owner, training.text_owner[rows])
     images, partner = np.unique(first, return_inverse=True)
-    sides = [(features, *_statistics(features)) for features in (training.images[0][images], training.texts[rows])]
+    fit, given = fit_of(config), (training.images[0][images], training.texts[rows])
+    sides = [(features, *_statistics(features)) for features in given]
     image, text = ((features - mean) / std for features, mean, std in sides)
     centres = np.bincount(partner) @ image / len(partner), text.mean(0)
-    maps = fit_of(config).maps(image, text, partner, config.dim)
+    maps = fit.maps(image, text, partner, config.dim)
     left, right = (
         _linear_map(mean, std, weights, centre)
         for (_, mean, std), weights, centre in zip(sides, maps, centres, strict=True)
     )
-    return left, right
+    return (fit.image_head(left, right, *given, partner) if hasattr(fit, "image_head") else left), right
 
 
 class OneStepRecipe(HeadsRecipe):
     """Linear heads computed from the features, as `config.fit` says."""
 
-    image: LinearMap
+    image: LinearMap | NearestTexts
     text: LinearMap
 
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
@@ -66,11 +68,14 @@ class OneStepRecipe(HeadsRecipe):
 
     def fit(self) -> Fitted:
         """Compute both heads, and measure them."""
-        self.image, self.text = fit_linear(self.config, self.training)
+        self.image, self.text = fit_heads(self.config, self.training)
         return Fitted(self.scores(self.image, self.text))
 
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the model."""
+        if isinstance(self.image, NearestTexts):  # the folder and its card name the head that was made
+            made = dataclasses.replace(self.config.image, head=self.image.part)
+            self.config = dataclasses.replace(self.config, image=made)
         self.save_heads(folder, record, self.image.graph(), self.text.graph(), self.image)
 
 

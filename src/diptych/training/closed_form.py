@@ -1,6 +1,7 @@
 """Linear maps into one space, computed in one step, in NumPy: the baseline that training must beat.
 
-A one-step fit is registered with `@register.fit` and has `maps(x, y, partner, dim)`.
+A one-step fit is registered with `@register.fit` and has `maps(x, y, partner, dim)`. One that also has `image_head`
+gives images another head than its linear map.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from diptych.core.checks import at_least, positive
 from diptych.core.errors import ConfigError
 from diptych.core.registry import register
 from diptych.core.shapes import Float, Float32, Int
+from diptych.models.linear_map import LinearMap
+from diptych.models.nearest_texts import NearestTexts
 
 
 @register.fit("cca")
@@ -65,6 +68,48 @@ class CCA:
         left, strength, right = np.linalg.svd(root_x.T @ (x.T @ sums / len(y)) @ root_y, full_matrices=False)
         weight = strength[:dim] ** self.power
         return _widened(root_x @ left[:, :dim] * weight, dim), _widened(root_y @ right[:dim].T * weight, dim)
+
+
+@register.fit("cknn")
+@dataclass(frozen=True)
+class CkNN(CCA):
+    """A query image is answered through its nearest training images: their texts' vectors are averaged.
+
+    Both are looked up and averaged in the space of `CCA`; a text is its own vector there. Source: the baseline of
+    Fain et al. 2019 (arXiv 1911.12763) as X-MRS (arXiv 2012.01345) compares with it; where the neighbours are looked
+    up is this package's choice.
+
+    Args:
+        neighbours: training images that answer for a query image.
+        regularisation, power, text_regularisation: of `CCA`.
+    """
+
+    neighbours: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("neighbours", self.neighbours, 1)
+
+    def image_head(
+        self,
+        image: LinearMap,
+        text: LinearMap,
+        x: Float32[np.ndarray, "n p"],
+        y: Float32[np.ndarray, "m q"],
+        partner: Int[np.ndarray, " m"],
+    ) -> NearestTexts:
+        """What takes the place of the image's map; `partner` as for `maps`.
+
+        Raises ConfigError for fewer training images than neighbours.
+        """
+        if len(x) < self.neighbours:
+            raise ConfigError(
+                f"cknn takes the texts of {self.neighbours} training images, found {len(x)} images; lower neighbours"
+            )
+        texts = np.zeros((len(x), len(text.bias)))
+        np.add.at(texts, partner, text(y))
+        texts /= np.bincount(partner, minlength=len(x))[:, None]
+        return NearestTexts(image, image(x), texts.astype(np.float32), self.neighbours)
 
 
 def _inverse_root(rows: Float[np.ndarray, "n p"], regularisation: float) -> Float[np.ndarray, "p r"]:
