@@ -224,6 +224,7 @@ def small() -> Any:
 def small_cross_encoder_config(*, epochs: int = 30, tower: str = "fake-maps", **changes: Any) -> Any:
     """A config of a cross-encoder on the fake maps that trains in seconds."""
     from diptych import runs
+    from diptych.core.config import Part
     from diptych.models.cross_encoder.settings import NetworkSettings
     from diptych.runs import cross_encoder
     from diptych.training.settings import TrainingSettings
@@ -231,7 +232,7 @@ def small_cross_encoder_config(*, epochs: int = 30, tower: str = "fake-maps", **
     values: dict[str, Any] = {
         "name": "shapes-slow",
         "vocabulary": 200,
-        "image": cross_encoder.TokenSettings(tower),
+        "image": cross_encoder.TokenSettings(Part(tower)),
         "network": NetworkSettings(
             width=32, layers=2, heads=2, max_tokens=16, dropout=0.0, word_dropout=0.0, region_keep=1.0
         ),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ pytest.importorskip("torch", reason="training needs the [train] extra")
 
 from diptych import runs
 from diptych.cli.app import run
-from diptych.core.config import load
+from diptych.core import fingerprint
+from diptych.core.config import load, to_dict
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.types import Text
 from diptych.data.features import CachedRows, CaptionedImages, Selection, collect_captions
@@ -109,8 +112,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
-def test_the_shipped_config_fits():
-    config = load(cross_encoder.CrossEncoderConfig, Path(__file__).parents[2] / "configs" / "cross_encoder.toml")
+@pytest.mark.parametrize("name", ["cross_encoder", "cross_encoder_resnet50"])
+def test_the_shipped_configs_fit(name):
+    config = load(cross_encoder.CrossEncoderConfig, Path(__file__).parents[2] / "configs" / f"{name}.toml")
     assert config.kind == "cross-encoder"
     assert config.data.val not in ("val", "dev", "test")  # chosen on a part of the training split
 
@@ -132,6 +136,48 @@ def test_the_command_trains_it(shapes, tmp_path: Path, capsys):
     assert told["model"] == str(out / "model")
     assert run(["train", str(config), str(shapes), "--set", "network.heads=3"]) == 2
     assert "multiple of heads" in capsys.readouterr().err
+
+
+def test_a_model_of_before_keeps_its_fingerprint(cross_encoder_run):
+    config = load_trained_cross_encoder(cross_encoder_run.model).config
+    parts = [to_dict(part) for part in (config.image, config.network, config.objective, config.scoring)]
+    assert set(parts[0]) == {"tower", "maps", "preprocess", "fingerprint", "source"}  # the keys of the first models
+    assert "decoders" not in parts[1]
+    assert config.fingerprint == fingerprint.of_json(["cross", 1, parts, dict(sorted(config.files.items()))])
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="needs the [train] extra")
+def test_the_config_of_a_resnet_trains_on_its_maps_and_is_read_again(shapes, tmp_path: Path, capsys):
+    config = str(Path(__file__).parents[2] / "configs" / "cross_encoder_resnet50.toml")
+    small = ("network.width=16", "network.layers=1", "vocabulary=100", "training.epochs=1", "training.batch_size=30")
+    tower = ("image.tower.name=timm-maps:test_resnet", "image.tower.pretrained=false")
+    options = [part for each in (*small, *tower) for part in ("--set", each)]
+    assert run(["train", config, str(shapes), "--out", str(tmp_path), "--quiet", *options]) == 0
+    model = load_trained_cross_encoder(tmp_path / "model")
+    assert model.config.image.options == {"levels": 3, "pretrained": False}
+    assert model.grid == (20, 20)  # of the finest map: an eighth of 160 pixels
+    capsys.readouterr()
+    assert run(["caption", str(shapes.parent / "red-square-30.png"), "--reranker", str(tmp_path / "model")]) == 0
+    tower = ("image.tower.levels=9", "image.tower.name=timm-maps:test_resnet", "image.tower.pretrained=false")
+    assert run(["train", config, str(shapes), *[part for each in tower for part in ("--set", each)]]) == 4
+    assert "choose fewer levels" in capsys.readouterr().err
+
+
+def test_separate_decoders_train_score_and_are_read_again(small_cross_encoder, shapes, tmp_path: Path, capsys):
+    config = small_cross_encoder(epochs=1)
+    config = replace(config, network=replace(config.network, layers=1, decoders="separate"))
+    made = runs.train(config, str(shapes), tmp_path / "run", device="cpu")
+    model = load_trained_cross_encoder(made.model_folder, precision="float32")
+    assert json.loads((made.model_folder / "config.json").read_text())["network"]["decoders"] == "separate"
+    tokens = model.encode_images([shapes.parent / "red-square-30.png"])
+    texts = ["a red square", "stripe in blue, 30"]
+    assert model.scores(tokens, texts)[0, 0] == pytest.approx(model.score(tokens, texts[:1])[0], abs=1e-3)
+    photo = str(shapes.parent / "red-square-30.png")
+    assert run(["caption", photo, "--reranker", str(made.model_folder), "--json"]) == 0
+    (caption,) = json.loads(capsys.readouterr().out)["captions"]
+    assert caption["log_likelihood"] < 0
+    backwards = [key for key in model.network.state_dict() if key.startswith("backward_decoder.")]
+    assert len(backwards) == len([key for key in model.network.state_dict() if key.startswith("decoder.")])
 
 
 def test_batches_by_hand():

@@ -183,8 +183,12 @@ def stated_without(settings: Any, *later: str) -> dict[str, Any]:
     return {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)
-        if field.name not in later or getattr(settings, field.name) != field.default
+        if field.name not in later or getattr(settings, field.name) != _default(field)
     }
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def check_least(settings: Any, **least: float) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych import encoders
-from diptych.core.config import check_least
+from diptych.core import registry
+from diptych.core.config import Part, check_least
 from diptych.core.errors import ConfigError
 from diptych.core.notes import cut_note
 from diptych.core.protocols import MapTower
@@ -37,6 +37,7 @@ from diptych.training.batch_order import BatchRows, GroupedBatches
 from .config import TrainConfig
 from .reading import Splits
 from .run import Fitted, RunContext
+from .towers import registered_part
 from .trained import TrainedRecipe
 
 _VALIDATION_IMAGES = 64
@@ -51,7 +52,7 @@ _EMBEDDED_TOGETHER = 64
 class TokenSettings:
     """Where the region tokens come from."""
 
-    tower: str = "efficientnet-lite0-maps"  # a tower that gives feature maps
+    tower: Part = field(default_factory=lambda: Part("efficientnet-lite0-maps"))  # one that gives feature maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
 
     def __init__(self, config: CrossEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
-        self.tower = map_tower(config.image.tower)
+        self.tower = map_tower(config.image.tower, place.device)
 
     @staticmethod
     def load(folder: Path) -> TrainedCrossEncoder:
@@ -165,11 +166,14 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the network, its vocabulary and, where it may travel, its image tower."""
         config, tower = self.config, self.tower
+        part = registered_part(config.image.tower, "image", tower)
         files.save(
             folder,
             config=files.CrossConfig(
                 name=config.name,
-                image=files.TowerConfig(config.image.tower, tower.maps, tower.preprocess, tower.fingerprint),
+                image=files.TowerConfig(
+                    part.name, tower.maps, tower.preprocess, tower.fingerprint, options=part.options
+                ),
                 vocabulary=len(self.words),
                 network=config.network,
                 objective=config.objective,
@@ -185,12 +189,13 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         )
 
 
-def map_tower(name: str) -> MapTower:
+def map_tower(part: Part, device: str = "auto") -> MapTower:
     """A tower that gives feature maps. Raises ConfigError for one that does not."""
-    tower = encoders.image_tower(name)
+    tower = registry.build("image_tower", part, device=device)
     if not isinstance(tower, MapTower):
         raise ConfigError(
-            f"the image tower {name!r} gives no feature maps; choose efficientnet-lite0-maps, or a tower with `maps`"
+            f"the image tower {part.name!r} gives no feature maps; choose efficientnet-lite0-maps, timm-maps:NAME, or "
+            "a tower with `maps`"
         )
     return tower
 
@@ -298,7 +303,7 @@ def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: Scorin
         f"Among {min(_VALIDATION_IMAGES, held_out)} of the {held_out} held-out records, one text each (the best epoch "
         f"was chosen by the same):\n\n{card.recall_table(record['validation'], labels)}",
         [
-            f"image tower `{config.image.tower}`, frozen; decoder of {config.network.layers} layers, width "
+            f"image tower `{config.image.tower.name}`, frozen; decoder of {config.network.layers} layers, width "
             f"{config.network.width}",
             f"objective `{config.objective.name}`; seed {config.seed}; best epoch {record['best_epochs'][0]}",
             f"image → text scores: prior {scoring.prior}, length {scoring.length}, fitted on the held-out records",

@@ -9,8 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from diptych.core.errors import ModelError
-from diptych.core.protocols import ImageTower
+from diptych.core.errors import ConfigError, ModelError
+from diptych.core.protocols import ImageTower, MapTower
 
 if find_spec("torch") is None or find_spec("timm") is None:
     pytest.skip("needs the [train] extra", allow_module_level=True)
@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from diptych.data.images import prepare  # noqa: E402
-from diptych.encoders.image.timm import TimmImageTower, preprocess_of  # noqa: E402
+from diptych.encoders.image.timm import TimmImageTower, TimmMapTower, preprocess_of  # noqa: E402
 from diptych.encoders.inputs import normalise_pixels  # noqa: E402
 
 TINY: dict[str, Any] = {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "stem_width": 8}
@@ -67,6 +67,45 @@ def test_a_folder_gives_the_models_own_features(model: Any, saved: Path) -> None
         expected = model.forward_features(planes).mean(dim=(2, 3)).numpy()
     assert tower.dim == expected.shape[1]
     np.testing.assert_allclose(tower.embed(pixels()), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_maps_are_those_of_the_models_own_stages_finest_first(model: Any, saved: Path) -> None:
+    tower = TimmMapTower(saved, device="cpu")
+    assert isinstance(tower, MapTower)
+    assert tower.maps == ((8, 8, 8), (16, 4, 4), (16, 2, 2))
+    planes = torch.from_numpy(normalise_pixels(pixels(), tower.preprocess))
+    with torch.no_grad():
+        x = model.maxpool(model.act1(model.bn1(model.conv1(planes))))
+        second = model.layer2(model.layer1(x))
+        third = model.layer3(second)
+        expected = torch.cat([each.flatten(1) for each in (second, third, model.layer4(third))], 1).numpy()
+    np.testing.assert_allclose(tower.embed(pixels()), expected, rtol=1e-3, atol=1e-4)
+    assert tower.address == f"timm-maps:{saved}"
+    assert TimmMapTower(saved, levels=2).maps == tower.maps[1:]
+    assert len({each.fingerprint for each in (tower, TimmMapTower(saved, levels=2), TimmImageTower(saved))}) == 3
+
+
+@pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224", "efficientnet_lite0"])
+def test_every_family_gives_channels_before_rows(name: str) -> None:
+    tower = TimmMapTower(name, pretrained=False, levels=2)
+    channels = [each["num_chs"] for each in timm.create_model(name, pretrained=False).feature_info][-2:]
+    assert [each[0] for each in tower.maps] == channels
+    assert all(rows == columns for _, rows, columns in tower.maps)
+
+
+def test_random_maps_are_the_same_each_time_and_leave_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    found = [TimmMapTower("test_resnet", pretrained=False, levels=1).fingerprint for _ in range(2)]
+    assert found[0] == found[1]
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_levels_that_a_model_lacks(saved: Path) -> None:
+    with pytest.raises(ModelError, match="no feature maps of 9 levels; choose fewer levels"):
+        TimmMapTower(saved, levels=9)
+    with pytest.raises(ConfigError, match="levels must be at least 1"):
+        TimmMapTower(saved, levels=0)
 
 
 @pytest.mark.parametrize("prefix", ["", "local-dir:"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import ModelError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.models.cross_encoder.decoder import Layout
 from diptych.models.cross_encoder.likelihood import log_probabilities, word_loss
 from diptych.models.cross_encoder.network import CrossNetwork
@@ -169,3 +169,63 @@ def test_hidden_words_are_never_the_first_sign_which_tells_the_direction(words):
     states, _ = network.states(torch.from_numpy(np.stack([forwards, backwards]))[None], regions)
     first, second = states.unflatten(0, (2, -1))
     assert not torch.allclose(first[0], second[0], atol=1e-3)  # were it hidden, both would be the same sign
+
+
+@pytest.fixture
+def separate(words):
+    """A network with a decoder for each direction."""
+    torch.manual_seed(3)
+    settings = NetworkSettings(
+        width=16, layers=2, heads=2, max_tokens=20, dropout=0.0, word_dropout=0.0, decoders="separate"
+    )
+    return CrossNetwork(MAPS, len(words), settings).eval()
+
+
+def as_two_networks(network, words):
+    """The same weights as two networks of one decoder: the first reads forwards, the second backwards."""
+    settings = NetworkSettings(width=16, layers=2, heads=2, max_tokens=20, dropout=0.0, word_dropout=0.0)
+    found = []
+    for decoder in (network.decoder, network.backward_decoder):
+        alone = CrossNetwork(MAPS, len(words), settings).eval()
+        alone.decoder.load_state_dict(decoder.state_dict())
+        alone.match.load_state_dict(network.match.state_dict())
+        found.append(alone)
+    return found
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [0, 2, 1, 3], [3, 0, 2, 1]])
+def test_separate_decoders_read_one_direction_each(separate, words, regions, order):
+    inputs, targets = (one[order].expand(4, -1, -1) for one in tensors(words, ["a red circle", "two dogs play"]))
+    forwards, backwards = as_two_networks(separate, words)
+    is_backward = torch.tensor([row >= 2 for row in order])
+    with torch.inference_mode():
+        for name, given in (
+            ("log_likelihood", (inputs, targets)),
+            ("word_likelihoods", (inputs, targets)),
+            ("matching", (inputs,)),
+            ("attention", (inputs,)),
+        ):
+            found = getattr(separate, name)(*given, separate.keys_values(regions))
+            one, other = (getattr(each, name)(*given, each.keys_values(regions)) for each in (forwards, backwards))
+            at = is_backward.reshape(1, -1, *[1] * (found.ndim - 2))
+            assert torch.allclose(found, torch.where(at, other, one), atol=1e-5), name
+
+
+def test_the_loss_of_separate_decoders_is_the_mean_over_the_words_of_both(separate, words, regions):
+    inputs, targets = (one.expand(4, -1, -1) for one in tensors(words, ["a red circle", "two dogs play"]))
+    with torch.inference_mode():
+        loss = separate.word_loss(inputs, targets, separate.keys_values(regions), 0.0)
+        sums = separate.log_likelihood(inputs, targets, separate.keys_values(regions))
+    assert float(loss) == pytest.approx(float(-sums.sum() / (inputs != 0).sum()), rel=1e-5)
+
+
+def test_a_decoder_of_a_direction_that_no_text_is_read_in_gets_no_gradient(separate, words, regions):
+    inputs, targets = (one[:1][None] for one in tensors(words, ["a red circle"]))
+    separate.word_loss(inputs, targets, separate.keys_values(regions[:1]), 0.0).backward()
+    assert separate.decoder.words.weight.grad.abs().sum() > 0
+    assert separate.backward_decoder.words.weight.grad is None
+
+
+def test_a_way_of_reading_that_there_is_not():
+    with pytest.raises(ConfigError, match="choose from separate, shared"):
+        NetworkSettings(decoders="both")

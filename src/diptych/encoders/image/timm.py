@@ -1,4 +1,4 @@
-"""Any timm model, by name or from a local folder, as a frozen image tower."""
+"""Any timm model, by name or from a local folder, as a frozen image tower: pooled features, or its feature maps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError, ModelError
 from diptych.core.extras import need
 from diptych.core.protocols import Preprocess
@@ -70,6 +71,62 @@ class TimmImageTower(TorchImageTower):
                 f"timm model {self._name!r} gives features of shape {tuple(features.shape)}; expected (b, d)"
             )
         return features
+
+
+@register.image_tower("timm-maps", "feature maps of any timm model, for cross-encoders", arguments=("NAME_OR_FOLDER",))
+class TimmMapTower(TimmImageTower):
+    """The feature maps of the last `levels` stages of a timm model, flattened one after the other, finest first.
+
+    Of a ResNet-50 at 224 pixels, three levels are 512 x 28 x 28, 1024 x 14 x 14 and 2048 x 7 x 7: the maps that are
+    up-sampled step by step and fused ("Thinking Fast and Slow", section 3.2). Models, weights and preprocessing are
+    named as of `timm:`. With `pretrained=False` the weights are random, the same ones each time: for trials.
+
+    Raises ModelError for a model without feature maps, or with fewer levels.
+    """
+
+    def __init__(
+        self,
+        name_or_folder: str | Path,
+        *,
+        levels: int = 3,
+        pretrained: bool = True,
+        weights: str | Path | None = None,
+        device: str = "auto",
+    ) -> None:
+        import torch
+
+        at_least("levels", levels, 1)
+        self._levels = levels
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            super().__init__(name_or_folder, pretrained=pretrained, weights=weights, device=device)
+        self.address = f"timm-maps:{self.address.removeprefix('timm:')}"
+        size = self.preprocess.size
+        with torch.inference_mode():
+            found = self._maps(torch.zeros(1, 3, size, size, device=self._device))
+        self.maps = tuple((each.shape[1], each.shape[2], each.shape[3]) for each in found)
+        self.dim = sum(math.prod(each) for each in self.maps)
+        self._settings = ("maps", str(levels))
+
+    def _features(self, planes: Any) -> Any:
+        import torch
+
+        return torch.cat([each.flatten(1) for each in self._maps(planes)], dim=1)
+
+    def _maps(self, planes: Any) -> list[Any]:
+        """(b, channels, rows, columns) of each level, finest first."""
+        import torch
+
+        if not hasattr(self._module, "forward_intermediates"):
+            raise ModelError(f"timm model {self._name!r} gives no feature maps; choose another, such as resnet50")
+        planes = planes.to(memory_format=torch.channels_last)
+        try:
+            found = self._module.forward_intermediates(planes, indices=self._levels, intermediates_only=True)
+        except (AssertionError, ValueError, IndexError) as error:  # whatever the model says of a level it lacks
+            raise ModelError(
+                f"timm model {self._name!r} gives no feature maps of {self._levels} levels; choose fewer levels"
+            ) from error
+        return list(found)
 
 
 def _build(timm: Any, name: str | Path, pretrained: bool, weights: str | Path | None) -> tuple[Any, str]:

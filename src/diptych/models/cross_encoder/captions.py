@@ -64,7 +64,7 @@ def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: Deco
     for start in range(0, len(regions), _IMAGES_AT_ONCE):
         part = torch.from_numpy(np.asarray(regions[start : start + _IMAGES_AT_ONCE], dtype=np.float32))
         with torch.inference_mode():
-            keys_values = network.decoder.keys_values(part.to(network.empty_image_token.device))
+            keys_values = network.keys_values(part.to(network.empty_image_token.device))
             if settings.name == "nucleus":
                 pieces, sums = _drawn(network, keys_values, settings, most, random)
             else:
@@ -76,9 +76,7 @@ def describe(scorer: Scorer, regions: Float[np.ndarray, "n r w"], settings: Deco
 
 def _next_words(network: CrossNetwork, so_far: Tensor, keys_values: list[tuple[Tensor, Tensor]]) -> Tensor:
     """log p of the next word of each sequence, (b, s, v); tokens that no text holds are masked."""
-    states, layout = network.states(so_far, keys_values)
-    last = states.reshape(layout.images, layout.sequences, layout.longest, -1)[:, :, -1]
-    found = network.decoder.logits(last).float().log_softmax(-1)
+    found = network.next_words(so_far, keys_values)
     found[..., list(_NEVER)] = -torch.inf
     return found
 

@@ -66,9 +66,9 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
     device = network.empty_image_token.device
     with torch.inference_mode():
         shown = torch.from_numpy(np.asarray(tokens, dtype=np.float32)).to(device)
-        maps = network.attention(inputs.to(device), network.decoder.keys_values(shown))[0].cpu()
+        maps = network.attention(inputs.to(device), network.keys_values(shown))[0].cpu()
         seen, unseen = (
-            network.word_likelihoods(inputs.to(device), targets.to(device), network.decoder.keys_values(given))[0].cpu()
+            network.word_likelihoods(inputs.to(device), targets.to(device), network.keys_values(given))[0].cpu()
             for given in (shown, network.empty())
         )
     count = len(pieces)

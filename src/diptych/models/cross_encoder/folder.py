@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from diptych.core import fingerprint
-from diptych.core.config import to_dict
+from diptych.core.config import stated_without, to_dict
 from diptych.core.errors import ModelError
 from diptych.core.protocols import MapTower, Preprocess
 from diptych.data.seen import Seen
@@ -45,6 +47,11 @@ class TowerConfig:
     preprocess: Preprocess
     fingerprint: str
     source: str = ""  # where a bundled tower came from
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the tower
+
+    def stated(self) -> dict[str, Any]:
+        """The fields without those that came later and have their default, so that models keep their fingerprints."""
+        return stated_without(self, "options")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ def captioning_loss(
     settings: ObjectiveSettings,
 ) -> Float[Tensor, ""]:
     """-(h_fwd + h_bwd) a word: the sequences hold each text in both directions ("Thinking Fast and Slow", eq. 3)."""
-    return network.word_loss(inputs, targets, network.decoder.keys_values(regions), settings.label_smoothing)
+    return network.word_loss(inputs, targets, network.keys_values(regions), settings.label_smoothing)
 
 
 def matching_matrix(
@@ -29,7 +29,7 @@ def matching_matrix(
     """Score of every image (row) with every text (column); both directions added."""
     count = len(regions)
     every = inputs.flatten(0, 1).expand(count, -1, -1)
-    scores = network.matching(every, network.decoder.keys_values(regions))
+    scores = network.matching(every, network.keys_values(regions))
     return scores.reshape(count, count, 2).sum(-1)
 
 

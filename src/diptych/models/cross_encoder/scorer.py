@@ -80,7 +80,7 @@ class Scorer:
             inputs, targets = both_directions([pieces[i] for i in part])
             stacked = [one.reshape(2, len(part), -1).swapaxes(0, 1) for one in (inputs, targets)]
             with torch.inference_mode(), self._autocast():
-                keys_values = self.network.decoder.keys_values(self._regions(regions[part]))
+                keys_values = self.network.keys_values(self._regions(regions[part]))
                 read, wanted = (self._tensor(one) for one in stacked)
                 found[part] = self._scores(read, wanted, keys_values).sum(1).cpu().numpy()
         return found if direction == TEXT_TO_IMAGE else self.corrected(found[:, None], texts)[:, 0]
@@ -98,7 +98,7 @@ class Scorer:
         for first in range(0, len(regions), _IMAGES_AT_ONCE):
             part = slice(first, first + _IMAGES_AT_ONCE)
             with torch.inference_mode(), self._autocast():
-                keys_values = self.network.decoder.keys_values(self._regions(regions[part]))
+                keys_values = self.network.keys_values(self._regions(regions[part]))
                 for rows in self._steps(order, lengths, len(regions[part])):
                     inputs, targets = both_directions([pieces[row] for row in rows])
                     shape = (len(regions[part]), *inputs.shape)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from diptych.core.checks import at_least, share
-from diptych.core.config import unknown
+from diptych.core.config import stated_without, unknown
 from diptych.core.errors import ConfigError
 
 OBJECTIVES = ("captioning", "itm", "vse")
+DECODERS = SHARED, SEPARATE = ("shared", "separate")
 TEXT_TO_IMAGE, IMAGE_TO_TEXT = DIRECTIONS = ("text_to_image", "image_to_text")
 
 
@@ -24,6 +26,7 @@ class NetworkSettings:
     word_dropout: float = 0.1  # share of input words hidden, so that the network has to use the image
     region_keep: float = 0.75  # share of the regions that a training step sees
     blank: float = 0.1  # share of images replaced by the learnt empty one, which gives log p(text)
+    decoders: str = SHARED  # one decoder reads in both directions; separate: one forwards and another backwards
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "max_tokens"):
@@ -34,6 +37,12 @@ class NetworkSettings:
             share(f"network.{name}", getattr(self, name))
         if not 0 < self.region_keep <= 1:
             raise ConfigError(f"network.region_keep must be in (0, 1], found {self.region_keep}")
+        if self.decoders not in DECODERS:
+            raise unknown("network.decoders", self.decoders, DECODERS)
+
+    def stated(self) -> dict[str, Any]:
+        """The fields without those that came later and have their default, so that models keep their fingerprints."""
+        return stated_without(self, "decoders")
 
 
 @dataclass(frozen=True)
