@@ -42,7 +42,7 @@ def test_width_and_hooks_reach_each_part() -> None:
     assert isinstance(loss, Combined)
     instance, adversarial, hinge = (part for _, part in loss.losses.items())
     assert isinstance(instance, InstanceDiscrimination)
-    assert instance.text_queue.shape == (8, 4)
+    assert instance.text.rows.shape == (8, 4)
     assert isinstance(adversarial, AdversarialAlignment)
     loss.start_step(0.0)
     loss.start_epoch(0)
@@ -53,12 +53,12 @@ def test_width_and_hooks_reach_each_part() -> None:
     assert adversarial.strength == pytest.approx(1, abs=1e-4)
     assert not hinge.warming_up
     loss.double()(random_batch(1))
-    assert set(loss.report()) >= {"instance_discrimination.queue", "adversarial.modality_accuracy", "max_hinge"}
+    assert set(loss.report()) >= {"instance_discrimination.text_queue", "adversarial.modality_accuracy", "max_hinge"}
 
 
 def test_the_parts_state_is_in_the_checkpoint() -> None:
     loss = build("loss", Part("combined", {"parts": PARTS}), dim=4)
-    assert {"losses.instance_discrimination.image_queue", "losses.adversarial.modality.0.weight"} <= set(
+    assert {"losses.instance_discrimination.image.rows", "losses.adversarial.modality.0.weight"} <= set(
         loss.state_dict()
     )
 

@@ -1,5 +1,6 @@
 """Instance discrimination: its formula, and its memory."""
 
+import dataclasses
 import math
 
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the [train] extra")
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError  # noqa: E402
 from diptych.core.registry import build  # noqa: E402
-from diptych.losses import Embedded  # noqa: E402
+from diptych.losses import TEXT, Embedded  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
 from diptych.losses.instance_discrimination import InstanceDiscrimination  # noqa: E402
 
@@ -73,6 +74,25 @@ def test_three_records_by_hand_with_a_memory_of_two() -> None:
     assert float(loss(three(0, 1, 2))) == pytest.approx(-total / 6)
 
 
+def test_three_pairs_of_texts_by_hand() -> None:
+    """Both sides are texts: the negatives of either are in the one queue of texts, and those of images are none."""
+    s, tau = cosines(), 0.5
+    loss = InstanceDiscrimination(2, queue=4, temperature=tau).double()
+    loss(Embedded(unit(200, 310), unit(0, 90), torch.tensor([3, 4])))  # of two images and their texts
+    loss(Embedded(unit(30, 170), unit(60, 250), torch.tensor([1, 5]), sides=(TEXT, TEXT)))
+    queue = [(30, 1), (170, 5), (60, 1), (250, 5)]  # the texts at 0 and 90 are forgotten
+    total = 0.0
+    for i, (one, other) in enumerate(((0, 10), (50, 90), (120, 200))):
+        hit = math.exp(s[i][i] / tau)
+        for anchor, batch in ((one, [s[i][j] for j in range(3)]), (other, [s[j][i] for j in range(3)])):
+            far = [math.cos(math.radians(anchor - degrees)) for degrees, owner in queue if owner != i]
+            total += math.log(hit / sum(math.exp(score / tau) for score in [*batch, *far]))
+    batch = dataclasses.replace(three(0, 1, 2), sides=(TEXT, TEXT))
+    assert float(loss(batch)) == pytest.approx(-total / 6)
+    assert loss.report() == {"image_queue": 2.0, "text_queue": 4.0}
+    assert gradient_is_right(loss.eval(), three(0, 1, 2))
+
+
 def test_the_first_batch_is_in_batch_info_nce_with_siblings_left_out() -> None:
     for queue in (0, 16):
         loss = InstanceDiscrimination(2, queue=queue, temperature=0.2).double()
@@ -94,21 +114,21 @@ def test_slow_twin_over_several_batches(seeds: list[int], size: int) -> None:
 def test_the_queue_wraps_around() -> None:
     loss = InstanceDiscrimination(2, queue=5)
     loss(rows_of(1, 2, 3))
-    assert loss.owner_queue.tolist()[:3] == [1, 2, 3]
-    assert (int(loss.filled), int(loss.position)) == (3, 3)
+    assert loss.image.owner.tolist()[:3] == [1, 2, 3]
+    assert (int(loss.image.filled), int(loss.image.position)) == (3, 3)
     loss(rows_of(4, 5, 6, 7))
-    assert loss.owner_queue.tolist() == [6, 7, 3, 4, 5]
-    assert loss.image_queue.tolist() == [[6, 0], [7, 0], [3, 0], [4, 0], [5, 0]]
-    assert loss.text_queue.tolist() == [[0, 6], [0, 7], [0, 3], [0, 4], [0, 5]]
-    assert (int(loss.filled), int(loss.position)) == (5, 2)
-    assert loss.report() == {"queue": 5.0}
+    assert loss.image.owner.tolist() == [6, 7, 3, 4, 5]
+    assert loss.image.rows.tolist() == [[6, 0], [7, 0], [3, 0], [4, 0], [5, 0]]
+    assert loss.text.rows.tolist() == [[0, 6], [0, 7], [0, 3], [0, 4], [0, 5]]
+    assert (int(loss.image.filled), int(loss.image.position)) == (5, 2)
+    assert loss.report() == {"image_queue": 5.0, "text_queue": 5.0}
 
 
 def test_a_batch_larger_than_the_queue_leaves_its_last_rows() -> None:
     loss = InstanceDiscrimination(2, queue=3)
     loss(rows_of(1, 2, 3, 4, 5))
-    assert sorted(loss.owner_queue.tolist()) == [3, 4, 5]
-    assert int(loss.filled) == 3
+    assert sorted(loss.image.owner.tolist()) == [3, 4, 5]
+    assert int(loss.image.filled) == 3
 
 
 def test_the_memory_survives_a_checkpoint() -> None:
@@ -117,7 +137,8 @@ def test_the_memory_survives_a_checkpoint() -> None:
         run(random_batch(seed))
     resumed = InstanceDiscrimination(4, queue=7).double()
     resumed.load_state_dict({key: value.clone() for key, value in run.state_dict().items()})
-    assert set(run.state_dict()) == {"image_queue", "text_queue", "owner_queue", "filled", "position"}
+    kept = ("rows", "owner", "filled", "position")
+    assert set(run.state_dict()) == {f"{side}.{name}" for side in ("image", "text") for name in kept}
     for seed in range(3, 8):
         assert float(run(random_batch(seed))) == float(resumed(random_batch(seed)))
 
@@ -125,7 +146,7 @@ def test_the_memory_survives_a_checkpoint() -> None:
 def test_nothing_is_remembered_in_evaluation() -> None:
     loss = InstanceDiscrimination(2, queue=5).eval()
     loss(rows_of(1, 2))
-    assert int(loss.filled) == 0
+    assert int(loss.image.filled) == 0
 
 
 def test_the_memory_gets_no_gradient_and_does_not_spoil_that_of_the_batch() -> None:
@@ -136,7 +157,7 @@ def test_the_memory_gets_no_gradient_and_does_not_spoil_that_of_the_batch() -> N
         value = loss(Embedded(image, batch.text, batch.owner))
         (gradient,) = torch.autograd.grad(value, image)
         assert torch.isfinite(gradient).all()
-    assert not loss.image_queue.requires_grad
+    assert not loss.image.rows.requires_grad
 
 
 def test_gradient() -> None:
@@ -173,9 +194,9 @@ def test_the_queue_waits_until_the_weights_move_slowly() -> None:
     loss(batches[0])
     loss.start_step(0.49)
     assert loss(batches[1]) == bare(batches[1])
-    assert loss.report() == {"queue": 0.0}
+    assert loss.report() == {"image_queue": 0.0, "text_queue": 0.0}
     loss.start_step(0.5)
     assert loss(batches[0]) > bare(batches[0])  # what was remembered meanwhile
-    assert loss.report() == {"queue": 8.0}
+    assert loss.report() == {"image_queue": 8.0, "text_queue": 8.0}
     with pytest.raises(ConfigError, match="wait is a share of training"):
         InstanceDiscrimination(3, wait=1.1)

@@ -45,7 +45,8 @@ def test_any_loss_in_a_wrapper(name: str) -> None:
     for part in inner:
         part.eval()
         if name == "instance_discrimination":
-            part.filled.zero_()
+            part.image.filled.zero_()
+            part.text.filled.zero_()
     values = [float(part(prefix(batch, width)).detach()) for part, width in zip(inner, (2, 4), strict=True)]
     assert found == pytest.approx((values[0] + 3 * values[1]) / 4, rel=1e-6)
     assert loss.report()["first-2"] == pytest.approx(values[0], rel=1e-6)

@@ -1,6 +1,7 @@
 """Training within one modality, and pictures that are embedded once for all their texts."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,6 @@ def test_what_nothing_would_train_is_refused(small: Any) -> None:
     "loss",
     [
         Part("adversarial"),
-        Part("instance_discrimination", {"queue": 8}),
         Part("combined", {"parts": [{"name": "info_nce"}, {"name": "adversarial"}]}),
     ],
 )
@@ -106,6 +106,16 @@ def test_losses_that_tell_the_modalities_apart_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="treats images and texts differently"):
         train(small(training=FAST, loss=loss, pairs=PairShares(1.0, 1.0)), tmp_path / "run", shapes)
+
+
+def test_instances_are_told_apart_within_a_modality(shapes: Path, tmp_path: Path, small: Any) -> None:
+    loss = Part("instance_discrimination", {"queue": 30, "wait": 0.0})
+    settings = dataclasses.replace(FAST, epochs=3, chunk=8)  # the loss hears of both sides from cached chunks too
+    run = train(small(training=settings, loss=loss, pairs=PairShares(0.0, 1.0, 1.0)), tmp_path / "run", shapes)
+    logged = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert (logged[-1]["image_queue"], logged[-1]["text_queue"]) == (30, 30)
+    assert logged[-1]["loss"] < logged[0]["loss"]
+    assert set(run.scores) == {"score", *(f"{way} R@{cut}" for way in ("t2t", "i2i") for cut in (1, 5, 10))}
 
 
 def test_the_order_of_two_texts_is_not_theirs_to_compare_by(small: Any) -> None:

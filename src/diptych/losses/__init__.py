@@ -14,7 +14,7 @@ from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
     from .adversarial import AdversarialAlignment
-    from .base import Embedded, Loss, WrappedLoss
+    from .base import IMAGE, TEXT, Embedded, Loss, WrappedLoss
     from .class_aware_triplet import ClassAwareTriplet
     from .distillation import distillation_loss
     from .info_nce import InfoNCE
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .supervised_contrast import SupervisedContrast
 
 __all__ = [
+    "IMAGE",
+    "TEXT",
     "AdversarialAlignment",
     "ClassAwareTriplet",
     "Embedded",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+IMAGE, TEXT = "image", "text"  # modalities
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A batch of pairs in the shared space: row i of `image` and row i of `text` belong together.
@@ -23,7 +26,8 @@ class Embedded:
     rows with one owner are siblings (two captions of one image): each is a true match of the
     other, so never a negative. `group` is the class of each row's record, numbered from 0; -1 for a
     record without a class, None where the data has no classes. `rows` are the numbers of each row's image
-    and text among the training pairs, for a loss that knows more about them; None within one modality.
+    and text among the training pairs, for a loss that knows more about them; None within one modality. `sides` say
+    what the rows of `image` and of `text` are embeddings of: within one modality both are texts, or images.
     """
 
     image: Float[Tensor, "b d"]  # L2-normalised
@@ -31,6 +35,7 @@ class Embedded:
     owner: Int[Tensor, " b"]
     group: Int[Tensor, " b"] | None = None
     rows: Int[Tensor, "b 2"] | None = None
+    sides: tuple[str, str] = (IMAGE, TEXT)
 
     def scores(self, similarity: Similarity = cosine) -> Float[Tensor, "b b"]:
         """Similarity of image i and text j, in at least 32 bits also when the embeddings have 16."""

@@ -207,8 +207,9 @@ class Contrastive:
         group = all_rows(groups) if groups else None
         numbers = [each.rows for each in own if each.rows is not None]
         owner = all_rows([each.owner for each in own])
+        rows_of_pairs = all_rows(numbers) if numbers else None
         with fabric.autocast():
-            loss: Tensor = self.loss(Embedded(image, text, owner, group, all_rows(numbers) if numbers else None))
+            loss: Tensor = self.loss(Embedded(image, text, owner, group, rows_of_pairs, own[0].sides))
         if self.weight != 1:
             loss = self.weight * loss
         # Every process computes this very loss, so each adds only its share to the loss's own parameters.

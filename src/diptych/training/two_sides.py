@@ -11,7 +11,7 @@ from torch import nn
 
 from diptych.core.shapes import Int, Shaped
 from diptych.data.features import FeaturePairs
-from diptych.losses import Embedded, Loss
+from diptych.losses import IMAGE, TEXT, Embedded, Loss
 from diptych.models.side import Side
 from diptych.training.batch_order import TEXTS, BatchRows
 
@@ -55,17 +55,21 @@ class TwoSides(nn.Module):
         def texts(row: np.ndarray) -> torch.Tensor:
             return cast(torch.Tensor, self.text(torch.from_numpy(pairs.texts[row]).to(device)))
 
+        sides = (IMAGE, TEXT)
         if rows.second is None:
             both = images(rows.image, rows.view), texts(rows.text)
         elif rows.kind == TEXTS:
+            sides = (TEXT, TEXT)
             both = texts(rows.text), texts(rows.second.row)
         else:
+            sides = (IMAGE, IMAGE)
             both = images(rows.image, rows.view), images(rows.second.row, rows.second.view)
         return Embedded(
             *both,
             torch.from_numpy(rows.owner).to(device),
             None if groups is None else torch.from_numpy(groups[rows.owner]).to(device),
             torch.from_numpy(np.stack([rows.image, rows.text], axis=1)).to(device) if rows.second is None else None,
+            sides,
         )
 
 
