@@ -201,7 +201,9 @@ def test_a_reader_of_a_plugin_detects_its_files(album: Path, plugin: Any) -> Non
     source = open_source(album)
     assert [(pair.id, pair.texts[0].value) for pair in source] == [("red.png", "a red thing")]
     assert [one.detail for one in source.skipped] == ["expected image = text"]
-    with pytest.raises(ConfigError, match=r"unknown format 'albun'; choose from album, classes.*did you mean 'album'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown format 'albun'; choose from album, beir, classes.*did you mean 'album'"
+    ):
         open_source(album, SourceOptions(format="albun"))
 
 

@@ -265,3 +265,19 @@ def test_a_hundred_thousand_hashes_take_seconds():
     hashes[-1] = hashes[0] ^ np.uint64(0b1011)
     pairs = [(left.tolist(), right.tolist()) for left, right in near_pairs(hashes, 4)]
     assert {(0, 99_999)} == {pair for left, right in pairs for pair in zip(left, right, strict=True)}
+
+
+def test_sources_of_texts_only_are_counted_by_sides_and_labels(tmp_path):
+    (tmp_path / "t.csv").write_text("query,document,label\na,b,1\na,c,0\nd,b,0\n")
+    report = check(open_source(tmp_path / "t.csv"))
+    assert (report.pairs, report.queries, report.documents, report.queries_unrelated) == (2, 2, 2, 1)
+    assert report.texts == 4
+    assert report.labels == {"0": 2, "1": 1}
+    assert report.misleading == ["50 % of the queries have no related document"]
+    text = report.to_text()
+    assert "images      none: texts only" in text
+    assert "sides       2 queries, 1 of them without a related document, 2 different documents" in text
+    (tmp_path / "t.csv").write_text("query,document,label\na,b,1\nc,b,1\n")
+    report = check(open_source(tmp_path / "t.csv"))
+    assert report.misleading == ["there is a single document: nothing to tell apart"]
+    assert "labels      1 2; all are the same, so a loss on labels has no negatives" in report.to_text()

@@ -9,8 +9,20 @@ import pytest
 from PIL import Image
 
 from diptych.core.errors import DataError, ModelError
+from diptych.core.types import Pair, Role, Text
 from diptych.data.readers import SourceOptions, open_source
-from diptych.data.seen import FILE, Learner, Seen, as_marks, marks_of, read_seen, trained_among, untrained, value_marks
+from diptych.data.seen import (
+    FILE,
+    Chosen,
+    Learner,
+    Seen,
+    as_marks,
+    marks_of,
+    read_seen,
+    trained_among,
+    untrained,
+    value_marks,
+)
 
 COUNT, HELD = 20, (3, 7, 11)
 
@@ -152,3 +164,19 @@ def test_records_that_may_be_trained_ones_in_another_form_are_counted(source: Pa
     texts, notes = measured(copy / "t.csv", [learner], "held-out")
     assert notes["texts_trained_on"] == sum(not text.endswith((" 3", "else")) for text in texts)
     assert "texts_trained_on" not in measured(source, [learner])[1]
+
+
+def test_documents_of_the_gallery_are_ranked_with_the_records_that_were_held_out(tmp_path: Path) -> None:
+    pairs = [Pair(str(n), (), (Text(f"query {n}", role=Role.QUERY), Text("d", role=Role.DOCUMENT))) for n in range(4)]
+    gallery = Pair("d", (), (Text("d", role=Role.DOCUMENT),))
+    marks = [marks_of(pair) for pair in pairs]
+    learner = Learner("mine", Seen(as_marks([*marks[0], *marks_of(gallery)]), as_marks([*marks[1], *marks[2]])))
+    source = Chosen(open_source(write_table(tmp_path)), [*pairs, gallery], None)
+    chosen = untrained(source, [learner])
+    assert [pair.id for pair in chosen] == ["1", "2", "d"]
+    assert {note.kind: note.count for note in chosen.notes} == {"held_out": 2, "trained_on": 1, "others": 1}
+
+
+def write_table(folder: Path) -> Path:
+    (folder / "t.csv").write_text("query,document\na,b\n")
+    return folder / "t.csv"

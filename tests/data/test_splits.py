@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.core.errors import DataError
-from diptych.core.types import BytesImage, FileImage, Pair
+from diptych.core.types import BytesImage, FileImage, Pair, Role, Text
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.splits import divide, held_out, held_out_of
 
@@ -119,3 +119,13 @@ def test_ids_that_are_not_utf8() -> None:
 def test_an_empty_side_is_an_error_that_lists_what_is_there(splits: tuple[str | None, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):
         divide(pairs(*splits), "train", "val", 0.1)
+
+
+def test_documents_that_only_stand_in_the_gallery_are_in_both_splits():
+    document = Pair("d", (), (Text("d", role=Role.DOCUMENT),))
+    asked = [
+        Pair(str(n), (), (Text(str(n), role=Role.QUERY), Text("d", role=Role.DOCUMENT)), "train") for n in range(30)
+    ]
+    found = divide([document, *asked], "train", "val", 0.3)
+    assert all(pairs[-1] is document for pairs in found.values())
+    assert sorted(pair.id for pairs in found.values() for pair in pairs[:-1]) == sorted(pair.id for pair in asked)

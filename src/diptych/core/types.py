@@ -22,6 +22,13 @@ class Origin(StrEnum):
     BACK_TRANSLATED = "back_translated"  # by a machine, into another language and back
 
 
+class Role(StrEnum):
+    """The side of a text, where texts are found by texts."""
+
+    QUERY = "query"
+    DOCUMENT = "document"
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """One text of a pair.
@@ -30,6 +37,11 @@ class Text:
     record it is: caption, title, ingredients, instructions, ... Texts of one pair with the same
     `meaning` say the same thing: translations of each other; None is a meaning of its own.
     `engine` names the machine that wrote it and its way, such as "apertium en-es-en".
+
+    In a record of texts only, `role` says which side a text is of; None where there are no sides, as among
+    paraphrases. Of a document, `label` says how related it is to the record's queries: 0 is unrelated, more is more,
+    None is related without a label. `item` is its id in the source: documents of several records with one id, or
+    without ids of one value, are one item of a gallery.
     """
 
     value: str
@@ -38,6 +50,19 @@ class Text:
     origin: Origin = Origin.HUMAN
     meaning: int | None = None
     engine: str | None = None
+    role: Role | None = None
+    label: float | None = None
+    item: str | None = None
+
+    @property
+    def relevance(self) -> float:
+        """How related a document is to its record's queries: its label, 1 without one."""
+        return 1.0 if self.label is None else self.label
+
+    @property
+    def item_key(self) -> tuple[bool, str]:
+        """Equal for documents that are one item of a gallery."""
+        return (False, self.value) if self.item is None else (True, self.item)
 
 
 class ImageRef(ABC):
@@ -146,6 +171,9 @@ class Pair:
     the class for class-aware losses; `split` is "train", "val", "test" or None when the source
     has none; `meta` holds whatever else the source said, as JSON-ready values.
 
+    A record without images holds texts only: paraphrases of each other, or queries with the documents that
+    were judged for them (`Text.role`).
+
     `id` is a label that the user gave: it may repeat, and nothing is looked up by it. `key` is the
     record's identity, which a source gives: no two of its records have the same. Within one list of
     pairs the identity is the position.
@@ -164,6 +192,21 @@ class Pair:
     def identity(self) -> str:
         """The key; the id for a pair that did not come from a source."""
         return self.key or self.id
+
+    @property
+    def queries(self) -> tuple[Text, ...]:
+        """The texts that ask."""
+        return tuple(text for text in self.texts if text.role is Role.QUERY)
+
+    @property
+    def documents(self) -> tuple[Text, ...]:
+        """The texts that are judged for the queries."""
+        return tuple(text for text in self.texts if text.role is Role.DOCUMENT)
+
+    @property
+    def is_gallery(self) -> bool:
+        """Whether it holds documents without a query: they are there to be ranked, in every split."""
+        return not self.images and bool(self.texts) and all(text.role is Role.DOCUMENT for text in self.texts)
 
 
 def numbered_label(label: str, occurrence: int) -> str:

@@ -141,14 +141,17 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         np.any([_have(marks, getattr(learner.seen, what)) for learner in listed], axis=0)
         for what in ("trained", "held_out")
     )
-    held &= ~trained
+    gallery = np.array([pair.is_gallery for pair in pairs])
+    held &= ~trained & ~gallery
+    trained &= ~gallery
     names = ", ".join(dict.fromkeys(learner.name for learner in listed))
     if (options.split is None or asked) and held.any():
-        kept = [pair for pair, is_held in zip(pairs, held, strict=True) if is_held]
-        source.notes.add(MEASURED, f"measured on the records that training held out ({names})", count=len(kept))
+        kept = [pair for pair, is_kept in zip(pairs, held | gallery, strict=True) if is_kept]
+        detail = f"measured on the records that training held out ({names})"
+        source.notes.add(MEASURED, detail, count=int(held.sum()))
         for kind, what, left in (
             (TRAINED, "left out, because the model was trained on them", trained),
-            ("others", "left out, because training neither saw them nor held them out", ~trained & ~held),
+            ("others", "left out, because training neither saw them nor held them out", ~trained & ~held & ~gallery),
         ):
             if left.any():
                 source.notes.add(kind, f"records {what}; name a --split to include them", count=int(left.sum()))

@@ -29,9 +29,11 @@ def held_out_of(pairs: Sequence[Pair], share: float) -> list[bool]:
 def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[str, list[Pair]]:
     """{"train": ..., "val": ...}: by the source's splits, or by `held_out_of` where it has none.
 
-    A source that names only the training split gets its validation pairs out of that.
-    Raises DataError when either would be empty.
+    A source that names only the training split gets its validation pairs out of that. Documents that only stand in
+    the gallery are in both. Raises DataError when either would be empty.
     """
+    gallery = [pair for pair in pairs if pair.is_gallery]
+    pairs = [pair for pair in pairs if not pair.is_gallery]
     names = Counter(pair.split for pair in pairs)
     chosen: dict[str, list[Pair]] = {"train": [], "val": []}
     if val in names:
@@ -49,7 +51,7 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
                 f"set data.{name} in the config to one of these, or add pairs",
                 Reason.BAD_ROW,
             )
-    return chosen
+    return {name: [*some, *gallery] for name, some in chosen.items()}
 
 
 def _families(pairs: Sequence[Pair]) -> list[str]:

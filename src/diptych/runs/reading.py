@@ -42,7 +42,7 @@ def open_any(source: AnySource, options: SourceOptions = ANY_SOURCE) -> Source:
     if isinstance(source, str | Path):
         return open_source(source, options)
     by_split = [checked_pairs(pairs) for pairs in (source.values() if isinstance(source, Mapping) else [source])]
-    pairs = [pair for pairs in by_split for pair in pairs if options.split in (None, pair.split)]
+    pairs = [pair for pairs in by_split for pair in pairs if options.split in (None, pair.split) or pair.is_gallery]
     return Chosen(Source(Path("pairs"), "pairs", options), pairs, options.split)
 
 

@@ -19,9 +19,9 @@ def test_every_built_in_reader_can_be_imported():
 
 def test_unknown_formats_and_files_list_the_choices(tmp_path):
     (tmp_path / "a.xyz").write_text("?")
-    with pytest.raises(ConfigError, match=r"unknown format 'cvs'; choose from classes, coco, csv, cub, flickr"):
+    with pytest.raises(ConfigError, match=r"unknown format 'cvs'; choose from beir, classes, coco, csv, cub, drawn"):
         open_source(tmp_path, SourceOptions(format="cvs"))
-    with pytest.raises(ConfigError, match=r"a\.xyz is; name it with --format, one of classes, coco, csv"):
+    with pytest.raises(ConfigError, match=r"a\.xyz is; name it with --format, one of beir, classes, coco, csv"):
         open_source(tmp_path / "a.xyz")
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ConfigError, match="unpack it"):

@@ -39,9 +39,10 @@ def check(
         diptych data check pairs.tsv --image-column file --text-columns caption_en --text-columns caption_de
         diptych data check photos/ --report problems.jsonl
         diptych data check shards/ --format webdataset --json
+        diptych data check sentences.csv --query-column first --document-column second --label-scale 1:5
 
     Args:
-        source: File or folder: images, class folders, CSV, JSONL, Parquet, tars, Karpathy, Flickr, ...
+        source: File or folder: images, class folders, CSV, JSONL, Parquet, tars, Karpathy, Flickr, BEIR, STS, ...
         report: Write every problem to this file, one JSON object a line.
         near: Bits of 64 in which the perceptual hashes of near duplicates may differ (0 to 15).
         workers: Threads that read images.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.text import plain
 from diptych.core.threads import map_ahead
-from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Skipped
+from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Role, Skipped
 from diptych.data.images import DEFAULT_LIMITS, ImageLimits
 from diptych.data.language import guess_language
 from diptych.data.readers import Source
@@ -50,12 +50,13 @@ def check(
         raise ConfigError(f"workers must be at least 1 and near 0 to {MAX_RADIUS} bits, found {workers} and {near}")
     report = SourceReport(source.name, source.format, source.options.split is not None, max_tokens=max_tokens)
     pairs, texts, images = PairCounts(report), TextCounts(report, count_tokens), ImageCounts(report)
+    sides = SideCounts(report)
     listed, total = _listed(source)
 
     def to_inspect() -> Iterator[list[tuple[int, ImageRef]]]:
         for pair in listed:
             pairs.add(pair)
-            texts.add(pair)
+            texts.add(sides.new_texts(pair))
             yield images.add(pair)
 
     def inspect_all(fresh: list[tuple[int, ImageRef]]) -> Inspected:
@@ -70,7 +71,7 @@ def check(
     left_out = [SourceProblem(entry.reason.value, entry.name, entry.detail) for entry in source.skipped]
     report.left_out = Counter(entry.reason.value for entry in source.skipped)
     report.notes, report.columns = tuple(source.notes), tuple(map(plain, source.columns))
-    report.problems = (*alike, *images.problems, *left_out, *pairs.problems, *texts.problems)
+    report.problems = (*alike, *images.problems, *left_out, *pairs.problems, *sides.problems, *texts.problems)
     return report
 
 
@@ -95,8 +96,11 @@ class PairCounts:
     _ids: set[int] = field(default_factory=set)  # hashes of (id, split)
 
     def add(self, pair: Pair) -> None:
-        """Count one pair."""
+        """Count one pair; a document that only stands in the gallery is none."""
+        if pair.is_gallery:
+            return
         self.report.pairs += 1
+        self.report.pairs_of_texts += not pair.images
         self.report.splits[pair.split or NO_SPLIT] += 1
         own = hash((pair.id, pair.split))
         if pair.is_named and own in self._ids:
@@ -113,6 +117,30 @@ class PairCounts:
 
 
 @dataclass(slots=True)
+class SideCounts:
+    """Counts queries, documents and labels of records of texts only."""
+
+    report: SourceReport
+    problems: list[SourceProblem] = field(default_factory=list)
+    _items: set[int] = field(default_factory=set)  # hashes of documents
+
+    def new_texts(self, pair: Pair) -> Pair:
+        """The pair without the documents that an earlier one has too, once its sides are counted."""
+        documents, report = pair.documents, self.report
+        if not documents:
+            return pair
+        report.queries += len(pair.queries)
+        report.labels.update(f"{text.label:g}" for text in documents if text.label is not None)
+        if pair.queries and not any(text.relevance > 0 for text in documents):
+            report.queries_unrelated += len(pair.queries)
+            self.problems.append(SourceProblem("unrelated", pair.id, "no document is related to this query"))
+        fresh = [text for text in documents if hash(text.item_key) not in self._items]
+        self._items.update(hash(text.item_key) for text in fresh)
+        report.documents = len(self._items)
+        return replace(pair, texts=(*pair.queries, *fresh))
+
+
+@dataclass(slots=True)
 class TextCounts:
     """Counts languages, texts of several pairs, and texts too long for the tokenizer."""
 
@@ -121,6 +149,7 @@ class TextCounts:
     report: SourceReport
     count_tokens: CountTokens | None
     problems: list[SourceProblem] = field(default_factory=list)
+    documents: int = 0  # that came once each
     _uses: TextUses = field(default_factory=TextUses)
     _classes: set[str] = field(default_factory=set)
     _waiting: list[tuple[str, str]] = field(default_factory=list)  # (id of the pair, text)
@@ -131,7 +160,9 @@ class TextCounts:
 
     def add(self, pair: Pair) -> None:
         """Count the texts of one pair."""
-        for value in dict.fromkeys(text.value for text in pair.texts if text.field != CLASS):
+        told = [text for text in pair.texts if text.field != CLASS and text.role is not Role.DOCUMENT]
+        self.documents += sum(text.role is Role.DOCUMENT for text in pair.texts)
+        for value in dict.fromkeys(text.value for text in told):
             if self._uses.add(value, pair.split):
                 self.problems.append(SourceProblem("shared_text", pair.id, f"another pair has it: {value[:60]}"))
         self._classes.update(text.value for text in pair.texts if text.field == CLASS)
@@ -150,7 +181,7 @@ class TextCounts:
         """Tokenize what is waiting, and count what takes all texts."""
         self._tokenize()
         report = self.report
-        report.distinct_texts = len(self._uses) + len(self._classes)
+        report.distinct_texts = len(self._uses) + len(self._classes) + self.documents
         report.texts_across, report.texts_within = self._uses.shared()
         report.languages = Counter(dict(report.languages.most_common()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ TINY = 32  # pixels in the shorter side
 HUGE = 20_000_000  # pixels
 NO_SPLIT = "none"
 NO_COLUMNS = "; in a folder they stand in .txt files beside the images, a.txt beside a.jpg"
+MOST_VALUES = 8  # of labels, counted one by one
 MOST_COLUMNS = 40  # named when there is no text
 
 
@@ -74,13 +75,19 @@ class SourceReport:
     grouped_pairs: int = 0
     problems: tuple[SourceProblem, ...] = field(repr=False, default=())
     machine_texts: int = 0  # translations and back-translations
+    pairs_of_texts: int = 0  # pairs without an image
+    queries: int = 0  # of sources of texts only, whose texts are of two sides
+    documents: int = 0  # different ones, those that no query names too
+    queries_unrelated: int = 0  # with no document that is related to them
+    labels: Counter[str] = field(default_factory=Counter)  # of a query and a document: value -> how often
     columns: tuple[str, ...] = ()  # of a table, whatever they hold
     notes: tuple[Note, ...] = ()  # on how the source was read: what was joined, guessed or passed over
 
     @property
     def misleading(self) -> list[str]:
         """Reasons why training on this, or measuring with it, would mislead; empty when there is none."""
-        return [*self._too_little(), *self._id_reasons(), *self._image_reasons(), *self._text_reasons()]
+        reasons = [*self._too_little(), *self._id_reasons(), *self._image_reasons(), *self._side_reasons()]
+        return [*reasons, *self._text_reasons()]
 
     def _too_little(self) -> list[str]:
         reasons = []
@@ -101,6 +108,18 @@ class SourceReport:
             return []
         have = "has" if self.repeated_ids == 1 else "have"
         return [f"{number(self.repeated_ids, 'pair')} {have} the id of another: an id does not say which is meant"]
+
+    def _side_reasons(self) -> list[str]:
+        if not self.documents:
+            return []
+        reasons = []
+        if self.queries == 1 or self.documents == 1:
+            one = "query" if self.queries == 1 else "document"
+            reasons.append(f"there is a single {one}: nothing to tell apart")
+        if self.queries_unrelated > MAX_WITHOUT_TEXT * self.queries:
+            share = _share(self.queries_unrelated, self.queries)
+            reasons.append(f"{share} of the queries have no related document")
+        return reasons
 
     def _image_reasons(self) -> list[str]:
         reasons = []
@@ -152,6 +171,7 @@ class SourceReport:
             f"{number(self.images, 'image')}, {number(self.texts, 'text')}",
             f"  splits      {_counts(self.splits)}",
             f"  images      {self._images_line()}",
+            *self._side_lines(),
             f"  duplicates  {self._duplicates_line()}",
             f"  texts       {self._texts_line()}",
         ]
@@ -170,7 +190,22 @@ class SourceReport:
             lines.append("nothing here would mislead training")
         return "\n".join(lines)
 
+    def _side_lines(self) -> list[str]:
+        if not self.documents:
+            return []
+        unrelated = f", {self.queries_unrelated:,} of them without a related document" if self.queries_unrelated else ""
+        lines = [f"  sides       {self.queries:,} queries{unrelated}, {number(self.documents, 'different document')}"]
+        if self.labels:
+            shown = f"{self.labels.total():,}, of {len(self.labels)} different values from {_range(self.labels)}"
+            if len(self.labels) <= MOST_VALUES:
+                shown = _counts(self.labels)
+            same = "; all are the same, so a loss on labels has no negatives" if len(self.labels) == 1 else ""
+            lines.append(f"  labels      {shown}{same}")
+        return lines
+
     def _images_line(self) -> str:
+        if self.pairs_of_texts == self.pairs:
+            return "none: texts only"
         unreadable = f"unreadable ({_counts(self.unreadable)})"
         counts = {unreadable: self.unreadable.total(), "tiny": self.tiny, "huge": self.huge, "blank": self.blank}
         found = [f"{count:,} {what}" for what, count in counts.items() if count]
@@ -209,6 +244,11 @@ def _share(count: int, total: int) -> str:
 
 def _are(count: int, what: str) -> str:
     return number(count, what) + (" is" if count == 1 else " are")
+
+
+def _range(labels: Iterable[str]) -> str:
+    values = [float(label) for label in labels]
+    return f"{min(values):g} to {max(values):g}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ from diptych.data.language import CODES
 
 from .cells import NO_FACTS, CellFacts
 from .options import SourceOptions
+from .sides import Sides, find_sides
 
 IMAGE_NAMES = [
     "image", "images", "image_path", "image_file", "image_name", "filename", "file_name", "filepath",
@@ -57,6 +58,7 @@ class Columns:
 
     `numbered` are the text columns that a number at the end of their name made one of; `unread` are those that look
     like texts, by name or by content, but are not read; `other_images` those that hold images beside `image`.
+    A table of texts only has no `image`; where its texts are of two sides, these are `sides`, and `texts` is empty.
     """
 
     image: str | None
@@ -69,6 +71,7 @@ class Columns:
     numbered: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     other_images: tuple[str, ...] = ()
+    sides: Sides | None = None
 
 
 def assign(
@@ -99,19 +102,24 @@ def assign(
     def role(given: str | None, usual: Iterable[str]) -> str | None:
         return named(given) if given is not None else _match(names, usual)
 
-    image = role(options.image_column, IMAGE_NAMES) if needs_image else None
-    if image is None and needs_image:
+    image = role(options.image_column, IMAGE_NAMES) if needs_image and not options.reads_texts_only else None
+    sides = find_sides(names, options, named, _match) if needs_image and image is None else None
+    if image is None and needs_image and sides is None and not options.texts_only:
         message = f"{where} has no column that looks like images; columns found: {found}; name it with --image-column"
-        raise DataError(message, Reason.NO_IMAGE)
+        raise DataError(f"{message}, or read texts alone with --texts-only", Reason.NO_IMAGE)
+    of_sides = sides.columns if sides else ()
+    others = [name for name in names if name not in of_sides]
     identifier = role(options.id_column, ID_NAMES)
     split = role(options.split_column, SPLIT_NAMES)
-    group = role(options.group_column, GROUP_NAMES)
+    group = named(options.group_column) if options.group_column is not None else _match(others, GROUP_NAMES)
     lang = _match(names, LANG_NAMES)
-    taken = {image, identifier, split, group, lang}
+    taken = {image, identifier, split, group, lang, *of_sides}
     free = [name for name in names if name not in taken]
     numbered: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-    if options.text_columns:
+    if sides is not None:
+        texts: tuple[TextColumn, ...] = ()
+    elif options.text_columns:
         wanted = _listed_columns(names, options.text_columns)
         present = [column for column in wanted if _match(names, [column])]
         wanted = wanted if all_texts or not present else present
@@ -125,8 +133,14 @@ def assign(
         numbered = tuple(name for name in names if name in chosen and _usual_name(name) is None)
         unread = tuple(name for name in free if name not in chosen and _looks_like_texts(name, facts[name]))
     rest = tuple(name for name in free if name not in {column.name for column in texts})
-    others = tuple(name for name in rest if image is not None and _looks_like_images(name, image, facts[name]))
-    return Columns(image, texts, identifier, split, group, lang, rest, numbered, unread, others)
+    other_images = tuple(name for name in rest if image is not None and _looks_like_images(name, image, facts[name]))
+    return Columns(image, texts, identifier, split, group, lang, rest, numbered, unread, other_images, sides)
+
+
+def language_of_column(name: str) -> str | None:
+    """The language that a column's name states, such as "de" or "caption_de"."""
+    found = _by_name(name)
+    return None if found is None or _may_be_a_word(name) else found.lang
 
 
 def has_role(name: str) -> bool:

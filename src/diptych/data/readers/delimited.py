@@ -179,11 +179,14 @@ def _pairs(reading: Reading, path: Path) -> Iterator[Pair]:
     if len(set(names)) < len(names):
         raise DataError(f"{path} names a column twice; columns found: {plain(', '.join(names))}")
     rows = RowReader(reading, path.parent, lambda: file_split(reading, path))
-    place = names.index(rows.check(names, str(path)).image or "")
+    columns = rows.check(names, str(path))
+    telling = columns.image or (columns.sides.label if columns.sides else None) or columns.id or columns.group
+    place = None if telling is None else names.index(telling)
 
     def kind(cells: list[str]) -> str | None:
-        """What a row by itself has for an image; None for a line that may be the end of a text of several lines."""
-        image = cells[place].strip() if len(cells) == len(names) else ""
+        """What a row by itself has for an image (else a label, id or class); None for a line that may be the end of a
+        text of several lines."""
+        image = cells[place].strip() if place is not None and len(cells) == len(names) else ""
         if image.lower().endswith(tuple(IMAGE_SUFFIXES)):
             return "file"
         return "name" if image and len(image.split()) == 1 else None

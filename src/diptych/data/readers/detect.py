@@ -10,6 +10,7 @@ from diptych.core.registry import entries, names
 from diptych.data.image_walk import is_image_file
 
 from . import (
+    beir,
     coco,
     cub,
     delimited,
@@ -20,6 +21,7 @@ from . import (
     karpathy,
     narratives,
     recipe1m,
+    sts,
     videos,
     webdataset,
 )
@@ -49,6 +51,7 @@ def _detect_file(path: Path, encoding: str | None) -> str:
         raise DataError(f"{path} is an empty file")
     layers = (recipe1m.LAYER1, recipe1m.LAYER2, recipe1m.LAYER2_PLUS)
     formats: tuple[tuple[str, tuple[str, ...], Callable[[Path], object]], ...] = (
+        ("sts", (".csv", ".tsv", ".txt"), sts.find),
         ("narratives", jsonl.SUFFIXES, narratives.looks_like_narratives),
         ("recipes", jsonl.SUFFIXES, jsonl.looks_like_recipes),
         ("jsonl", jsonl.SUFFIXES, Path.is_file),
@@ -77,6 +80,8 @@ def _detect_folder(path: Path) -> str:
     tables = (
         ("drawn", lambda: drawn.is_drawn(path)),
         ("cub", lambda: cub.is_cub(path)),
+        ("beir", lambda: beir.is_beir(path)),
+        ("sts", lambda: sts.find(path)),
         ("flickr", lambda: flickr.find(path)),
         ("recipe1m", lambda: (path / recipe1m.LAYER1).is_file()),
         ("recipes", lambda: (path / jsonl.RECIPES).is_file()),

@@ -1,5 +1,7 @@
 """Rows of one image become one record, wherever they are in the source, so that all its texts are positives.
 
+So do rows of texts only that have a query, or a group, in common.
+
 The first pass notes which images there are, and keeps the rows whose image came before in a temporary file; the
 second one gives the records. Neither holds more than a row in memory.
 """
@@ -16,11 +18,12 @@ from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from diptych.core import fingerprint
-from diptych.core.types import FileImage, ImageRef, Origin, Pair, Text
+from diptych.core.types import FileImage, ImageRef, Origin, Pair, Role, Text
 from diptych.data.cache import image_key
 from diptych.data.video import VideoImage
 
 from .meanings import next_meaning, shifted
+from .sides import merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,10 @@ def _with_late(database: sqlite3.Connection, key: bytes, record: Joined) -> Join
 def _join(record: Joined, row: Pair) -> Joined:
     """The record with another row of its image: its texts, and whatever else the record does not say yet."""
     first = record.pair
+    if not first.images:
+        texts, relabelled = merged(first.texts, shifted(row.texts, by=next_meaning(first.texts)))
+        counted = Counter({"label": relabelled} if relabelled else {})
+        return Joined(replace(first, texts=texts), record.rows + 1, record.conflicts + counted)
     said, known = _said(row), _said(first)
     conflicts = Counter(name for name, value in said.items() if name in known and known[name] != value)
     pair = replace(
@@ -104,7 +111,15 @@ def _said(row: Pair) -> dict[str, Any]:
 
 
 def _key(row: Pair) -> bytes:
-    return bytes.fromhex(fingerprint.combined([row.split or "", *map(_place, row.images)]))
+    shared = [_place(image) for image in row.images] if row.images else _own(row)
+    return bytes.fromhex(fingerprint.combined([row.split or "", *shared]))
+
+
+def _own(row: Pair) -> list[str]:
+    """What rows of texts only have in common when they are of one record: a query, or a group; else nothing."""
+    if queries := row.queries:
+        return ["query", *sorted(text.value for text in queries)]
+    return ["group", row.group] if row.group is not None else ["row", row.id, *(text.value for text in row.texts)]
 
 
 def _place(image: ImageRef) -> str:
@@ -125,5 +140,5 @@ def _unpacked(content: str, first: Pair) -> Pair:
 
 
 def _text(said: list[Any]) -> Text:
-    value, lang, part, origin, meaning, engine = said
-    return Text(value, lang, part, Origin(origin), meaning, engine)
+    value, lang, part, origin, meaning, engine, role, label, item = said
+    return Text(value, lang, part, Origin(origin), meaning, engine, role and Role(role), label, item)

@@ -43,11 +43,11 @@ def read(reading: Reading) -> Iterator[Pair]:
     """
     for path in source_files(reading, SUFFIXES):
         rows = RowReader(reading, path.parent, partial(file_split, reading, path))
-        yield from rows.pairs(_objects(reading, path))
+        yield from rows.pairs(objects(reading, path))
 
 
-def _objects(reading: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON objects, each with its place."""
+def objects(reading: Reading, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON objects of a file, each with its place; other lines are skipped."""
     for where, line in lines(reading, path):
         try:
             row = json.loads(line, object_pairs_hook=partial(_object, reading, where))

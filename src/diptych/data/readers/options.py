@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,18 @@ class SourceOptions:
     """Column (or JSON key) that holds the image: a path, or encoded bytes."""
     text_columns: tuple[str, ...] = ()
     """Columns that hold the texts: a,b or a b, or repeat the flag."""
+    texts_only: bool = False
+    """Read no images: a record is a group of texts that mean the same, or texts that ask and texts that are found."""
+    query_column: str | None = None
+    """Of texts only: column with the text that asks, or the first of two, such as sentence1."""
+    document_column: str | None = None
+    """Of texts only: column with the text that is found, or the second of two, such as sentence2."""
+    negative_column: str | None = None
+    """Of texts only: column with texts that are not related to the query."""
+    label_column: str | None = None
+    """Of texts only: column that says how related the two are: 0 is unrelated, more is more."""
+    label_scale: str | None = None
+    """Of texts only: LOW:HIGH, the labels that there are, such as 0:5 or 1:5; rows with others are left out."""
     text_parts: tuple[str, ...] = ()
     """Join these parts of each record into one long text, in this order: title,ingredients,instructions."""
     origins: tuple[str, ...] = ()
@@ -55,6 +68,10 @@ class SourceOptions:
     def __post_init__(self) -> None:
         for name in ("text_columns", "text_parts", "origins"):  # one may be given without a tuple around it
             object.__setattr__(self, name, tuple(several(getattr(self, name), str, f"names as {name}")))
+        if self.label_scale is not None:
+            parse_scale(self.label_scale)
+        if self.reads_texts_only and self.image_column is not None:
+            raise ConfigError(f"found the image column {self.image_column!r} for a source of texts only; leave one out")
         for origin in self.origins:
             if origin not in tuple(Origin):
                 raise unknown("origin", origin, Origin)
@@ -63,6 +80,26 @@ class SourceOptions:
                 f"unknown encoding {self.encoding!r}; expected a name such as utf-8, utf-16, windows-1252, gb18030, "
                 "big5, shift_jis or euc-kr"
             )
+
+    @property
+    def reads_texts_only(self) -> bool:
+        """Whether the user says that there are no images."""
+        sides = (self.query_column, self.document_column, self.negative_column, self.label_column)
+        return self.texts_only or any(column is not None for column in sides)
+
+
+def parse_scale(stated: str) -> tuple[float, float]:
+    """ "1:5" -> (1.0, 5.0): the lowest label, which says unrelated, and the highest.
+
+    Raises ConfigError for anything else.
+    """
+    try:
+        low, high = map(float, stated.split(":"))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError(f"found the label scale {stated!r}; expected LOW:HIGH, such as 0:5 or 1:5")
+    return low, high
 
 
 def _is_text_encoding(name: str) -> bool:

@@ -10,16 +10,17 @@ from typing import Any, TypeVar
 
 from diptych.core.errors import DiptychError, Reason
 from diptych.core.text import is_unicode
-from diptych.core.types import BytesImage, ImageRef, Pair, Text
+from diptych.core.types import BytesImage, ImageRef, Pair, Role, Text
 from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
 from diptych.data.video import VideoImage
 
 from .cells import CellFacts, cell_facts, listed_strings, no_strings, strings
-from .columns import Columns, assign
+from .columns import Columns, assign, language_of_column
 from .image_files import ImageRoot
 from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
 from .reading import Reading
+from .sides import LabelReader, Sides, with_role
 
 # Fields whose lists are one text in several lines; a list elsewhere is several texts.
 ONE_TEXT = frozenset({"ingredients", "instructions"})
@@ -42,6 +43,7 @@ class RowReader:
     def __init__(self, reading: Reading, folder: Path, split: Callable[[], str | None] = lambda: None) -> None:
         self._reading = reading
         self._root = ImageRoot(reading, folder)
+        self._labels = LabelReader(reading)
         self._split = split
         self._columns: dict[tuple[str, ...], Columns] = {}
         self._facts: dict[str, CellFacts] = {}
@@ -85,6 +87,8 @@ class RowReader:
                 self._reading.notes.name("numbered_column", "columns read as texts by their numbered names", name)
             for name in found.unread:
                 self._reading.notes.name("unread_column", UNREAD, name)
+            if found.sides is not None:
+                self._reading.notes.name("text_sides", "columns of texts that ask and are found", found.sides.to_text())
             for name in found.other_images:
                 self._reading.notes.name("unread_column", UNREAD_IMAGES, name)
         return self._columns[names]
@@ -96,15 +100,19 @@ class RowReader:
         except DiptychError as error:
             self._reading.skip(where, getattr(error, "reason", Reason.BAD_ROW), str(error))
             return None
-        cell = row[columns.image or ""]
-        images = tuple(self._images(cell, where))
-        if not images:
+        images: tuple[ImageRef, ...] = ()
+        if columns.image is not None:
+            images = tuple(self._images(row[columns.image], where))
+        texts = self._of_sides(row, columns.sides, columns, where) if columns.sides else None
+        if texts is None:
+            texts = self.texts(row, columns, where) if columns.image is None or images else ()
+        if not images and not (texts and columns.image is None):
             return None
         identifier = _scalar(row.get(columns.id)) if columns.id else None
         return Pair(
-            id=identifier or _image_name(cell) or where,
+            id=identifier or (_image_name(row[columns.image]) if columns.image else None) or where,
             images=images,
-            texts=self.texts(row, columns, where),
+            texts=texts,
             split=normalise_split(_scalar(row.get(columns.split)) if columns.split else None) or self._split(),
             group=_scalar(row.get(columns.group)) if columns.group else None,
             meta={name: row[name] for name in columns.rest if is_unicode(name) and _is_plain(row[name])},
@@ -133,6 +141,30 @@ class RowReader:
         if columns.texts and not found and not quiet and len(self._reading.skipped) == noted:
             self._reading.skip(where, Reason.EMPTY_TEXT, "no text")
         return tuple(found)
+
+    def _of_sides(self, row: Row, sides: Sides, columns: Columns, where: str) -> tuple[Text, ...]:
+        """A query with its documents; none after skipping the row, when one of them or the label cannot be read."""
+        label = None
+        if sides.label is not None and (label := self._labels.read(row[sides.label], where)) is None:
+            return ()
+        row_lang = _scalar(row.get(columns.lang)) if columns.lang else None
+
+        def read(column: str | None, role: Role) -> list[Text]:
+            if column is None or row[column] is None:
+                return []
+            lang = language_of_column(column) or (row_lang.lower() if row_lang else None)
+            return self._reading.texts(where, self._strings(row[column], where), lang=lang, field=role.value)
+
+        noted = len(self._reading.skipped)
+        queries = with_role(read(sides.query, Role.QUERY), Role.QUERY)
+        documents = with_role(read(sides.document, Role.DOCUMENT), Role.DOCUMENT, label)
+        documents += with_role(read(sides.negative, Role.DOCUMENT), Role.DOCUMENT, 0.0)
+        if queries and documents:
+            return (*queries, *documents)
+        if len(self._reading.skipped) == noted:
+            missing = f"no document in {sides.document or sides.negative}" if queries else f"no query in {sides.query}"
+            self._reading.skip(where, Reason.EMPTY_TEXT, missing)
+        return ()
 
     def _strings(self, cell: Any, where: str) -> list[str]:
         if isinstance(cell, str) and (listed := listed_strings(cell)) is not None:

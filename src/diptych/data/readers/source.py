@@ -83,17 +83,17 @@ class Source:
         keys = _Keys()
         for record in self._records(reading):
             pair, repeats = keys.give(record.pair)
-            seen[pair.split] += 1
+            seen[pair.split] += not pair.is_gallery
             if self.options.origins:
                 pair = of_origins(pair, self.options.origins)
             fields.update(text.field for text in pair.texts)
-            if wanted is None or pair.split == wanted:
+            if wanted in (None, pair.split) or pair.is_gallery:
                 _note(reading.notes, record, repeats)
                 yield join_parts(pair, parts) if parts else pair
         if not seen:
             raise DataError(self._nothing(reading.skipped), Reason.NO_IMAGE)
-        if wanted is not None and wanted not in seen:
-            found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items())
+        if wanted is not None and not seen[wanted]:
+            found = ", ".join(f"{split or 'none'} ({count} pairs)" for split, count in seen.items() if count)
             raise DataError(f"{self.path} has no split {wanted!r}; splits found: {found}", Reason.NO_IMAGE)
         if missing := [part for part in parts if part not in fields]:
             found = ", ".join(sorted(fields)) or "none"
@@ -138,10 +138,12 @@ class _Keys:
 
 def _note(notes: Notes, record: Joined, repeats: bool) -> None:
     if record.rows > 1:
-        detail = "rows joined with an earlier row of the same image"
+        what = "image" if record.pair.images else "query" if record.pair.queries else "group"
+        detail = f"rows joined with an earlier row of the same {what}"
         notes.add(JOINED, detail, record.pair.id, count=record.rows - 1)
     for name, count in record.conflicts.items():
-        detail = f"joined rows that say another {name} than the first row of their image, which is kept"
+        what = "image" if record.pair.images else "query and document"
+        detail = f"joined rows that say another {name} than the first row of their {what}, which is kept"
         notes.add(CONFLICT, detail, record.pair.id, count=count)
     if repeats:
         detail = "records with the id of an earlier one, each kept as a record of its own"
@@ -167,6 +169,9 @@ def _listed_pair(pair: Pair) -> str:
 def _listed_text(text: Text) -> list[str | int | None]:
     """What makes a text this one; a text that a person wrote is listed as it was before there were others."""
     plain: list[str | int | None] = [text.value, text.lang, text.field]
+    if text.role is not None:
+        label = None if text.label is None else f"{text.label:g}"
+        return [*plain, text.origin.value, text.meaning, text.engine, text.role.value, label, text.item]
     if text.origin is Origin.HUMAN and text.meaning is None:
         return plain
     return [*plain, text.origin.value, text.meaning, text.engine]
