@@ -22,6 +22,7 @@ from diptych import runs
 from diptych.core import registry
 from diptych.core.config import Part, load
 from diptych.core.errors import ConfigError, DataError, ModelError
+from diptych.core.protocols import SILENT
 from diptych.core.types import FileImage, Pair, Text
 from diptych.encoders.export import read_weights
 from diptych.runs import DataConfig
@@ -121,6 +122,29 @@ def test_a_run_starts_from_another_generator(trained_generator, small_synthesis,
     assert len(before) - len(moving) > 10
     for name in before.keys() - moving:
         assert torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3), name
+
+
+def test_random_weights_of_the_frozen_network_are_said(small_synthesis, shapes, tmp_path):
+    said: list[str] = []
+
+    class Heard(type(SILENT)):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    network = Part("timm:test_resnet", {"pretrained": False, "size": 32})
+    training = dataclasses.replace(small_synthesis().training, epochs=1)
+    config = small_synthesis(steps=1, training=training, frozen_network=network)
+    report = train(config, tmp_path, shapes, progress=Heard())
+    assert any("timm:test_resnet has random weights" in line for line in said)
+    assert (
+        "in the features of `timm:test_resnet`, which had random weights"
+        in (report.model_folder / "README.md").read_text()
+    )
+
+
+def test_a_saved_generator_does_not_keep_where_the_frozen_networks_weights_were(small_synthesis):
+    config = small_synthesis(frozen_network=Part("timm:resnet50", {"weights": "/home/me/r50.pth", "size": 64}))
+    assert config.without_paths()["frozen_network"] == {"name": "timm:resnet50", "size": 64}
 
 
 @pytest.mark.parametrize("papers", [False, True])

@@ -27,13 +27,18 @@ class FrozenNetwork(nn.Module):
 
     Args:
         size: pixels that images are scaled to.
-        preprocess: what the network was trained on; the same mean and deviation for each colour.
+        preprocess: what the network was trained on.
     """
+
+    mean: Tensor
+    std: Tensor
+    is_random = False  # whether its weights are
 
     def __init__(self, size: int, preprocess: Preprocess) -> None:
         super().__init__()
         self.size = size
-        (self.mean,), (self.std,) = {*preprocess.mean}, {*preprocess.std}
+        for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+            self.register_buffer(name, torch.tensor(values).reshape(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> FrozenNetwork:
         """Always in evaluation mode."""
@@ -42,7 +47,7 @@ class FrozenNetwork(nn.Module):
 
     def prepared(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 t t"]:
         """Normalised, and scaled by bilinear interpolation."""
-        pixels = ((images + 1) * 127.5 - self.mean) / self.std
+        pixels = ((images + 1) * 127.5 - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         if pixels.shape[-1] != self.size:
             pixels = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
         return pixels
@@ -118,7 +123,7 @@ def example_features(frozen: nn.Module | None, size: int) -> FrozenFeatures:
 
 
 def frozen_network(part: Part) -> nn.Module:
-    """The frozen network of that name: efficientnet-lite0 (option `size`) or layout. Raises ConfigError."""
+    """The registered frozen network of that name. Raises ConfigError for an unknown one or its options."""
     module: nn.Module = build("frozen_network", part)
     module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module

@@ -85,6 +85,13 @@ class GeneratorConfig(TrainConfig):
         """Which network each step trains, over and over."""
         return (DISCRIMINATOR,) * self.discriminator_steps + (GENERATOR,)
 
+    def without_paths(self) -> dict[str, Any]:
+        """As of every config; besides, without the place of the frozen network's weights."""
+        network = self.frozen_network
+        kept = {key: value for key, value in network.options.items() if key != "weights"}
+        found = dataclasses.replace(self, frozen_network=Part(network.name, kept))
+        return super(GeneratorConfig, found).without_paths()
+
     def identity(self) -> dict[str, Any]:
         """As of every config; besides, `replay` may change, and at a constant rate the number of rounds."""
         training = self.training

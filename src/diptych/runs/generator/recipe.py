@@ -152,6 +152,11 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         super().__init__(config, place)
         self.tower = text_tower(config.text_part)
         self.frozen = frozen_features.frozen_network(config.frozen_network)
+        if self._is_random:
+            place.progress.say(
+                f"warning: the frozen network {config.frozen_network.name} has random weights: its features tell "
+                "colours and textures apart, not objects; the best round is chosen by them too"
+            )
         built = build(config, self.tower.dim, frozen=self.frozen)
         if config.init:
             _start_from(built.generator, config, self.tower)
@@ -254,7 +259,12 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         """As of every run, with the steps and seconds that it took."""
         (result,) = fitted.fits
         took = {"steps": self.config.steps * result.epochs, "seconds": round(result.seconds, 1)}
-        return super().record(fitted) | took
+        return super().record(fitted) | took | ({"random_frozen_network": True} if self._is_random else {})
+
+    @property
+    def _is_random(self) -> bool:
+        """Whether the frozen network's weights are."""
+        return bool(getattr(self.frozen, "is_random", False))
 
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the generator; the discriminator stays in the checkpoints."""
@@ -289,6 +299,7 @@ def _fits(training: GeneratorPairs, device: str) -> bool:
 def write_card(config: GeneratorConfig, record: Mapping[str, Any]) -> str:
     """The model card of a generator."""
     scores = record["validation"]
+    random = ", which had random weights" if record.get("random_frozen_network") else ""
     recalls = ", ".join(f"R@{k} {scores[f'R@{k}']:.1f}" for k in card.CUTS)
     text = card.CardText(
         config.card.summary or f"Makes images of {config.size} x {config.size} pixels from words.",
@@ -301,7 +312,7 @@ def write_card(config: GeneratorConfig, record: Mapping[str, Any]) -> str:
         text,
         record,
         f"A held-out record's real image found by the generated one, among {min(MEASURED, record['data']['val'])} "
-        f"records, in the features of `{config.frozen_network.name}`: {recalls} (the best "
+        f"records, in the features of `{config.frozen_network.name}`{random}: {recalls} (the best "
         "round was chosen by their sum).",
         [
             f"design `{config.design}`, text tower `{config.text_part.name}`, frozen; seed {config.seed}",
