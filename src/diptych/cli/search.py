@@ -75,7 +75,8 @@ def search(
         words: What to look for; words that begin with - go last, after --.
         image: Look for images like this file.
         like: Look for images like this one of the library, by its id; itself left out.
-        by_generated: Draw images of these words, and look for images like them (--seed draws others).
+        by_generated: Draw images of these words, or from the embedding of this image file, and look for images like
+            them (--seed draws others).
         k: How many images, 1 to 1,000.
         where: Only images for which this holds: comparisons of columns (= != < <= > >=, IN, BETWEEN, LIKE, IS NULL),
             joined by AND, OR and NOT; diptych library info lists the columns.
@@ -113,7 +114,10 @@ def search(
     elif by_generated is not None:
         from diptych import synthesis
 
-        drawn = synthesis.load(generator, device=common.device).generate([by_generated] * _DRAWN, seed=common.seed or 0)
+        drawing = synthesis.load(generator, device=common.device)
+        is_file = os.path.isfile(by_generated)  # noqa: PTH113 (pathlib raises for words longer than a name)
+        draw = drawing.generate_like if is_file else drawing.generate
+        drawn = draw([by_generated] * _DRAWN, seed=common.seed or 0)
         hits = collection.search(_mean_vector(collection, drawn), k, where)
     else:
         asked = image if image is not None else text

@@ -2,78 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from diptych.core.errors import ConfigError, ModelError
-from diptych.core.extras import needed_by
-from diptych.core.registry import build_saved
+from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float
-from diptych.encoders.compat import import_torchvision
-from diptych.encoders.export import read_weights
-from diptych.encoders.image.efficientnet_lite import LITE0, LITE1, LITE2, MultiStage
-from diptych.models import folder as files
 from diptych.models.dual import DualEncoder
-from diptych.synthesis.frozen_features import FrozenNetwork
-
-_VARIANTS = {f"efficientnet-lite{variant.number}": variant for variant in (LITE0, LITE1, LITE2)}
 
 
-class FrozenImageEncoder(FrozenNetwork):
+class FrozenImageEncoder(nn.Module):
     """Images in [-1, 1] to the embeddings that `encode_images` would give them, frozen and differentiable.
 
-    Images are scaled to `size` by bilinear interpolation.
+    Images are scaled by bilinear interpolation, and cut as the encoder cuts its images.
 
     Args:
-        encoder: whose image tower is an EfficientNet-Lite with a head and no network in between.
-        size: pixels; 0 is the encoder's own. Half of it costs a quarter, and is seen a little differently.
+        encoder: any whose image side runs in PyTorch: a tower of timm, transformers, open_clip or EfficientNet-Lite
+            with a head, a network that was trained here, or a pretrained joint model.
+        size: pixels; 0 is the encoder's own. Half of it costs a quarter, and is seen a little differently; a network
+            that takes one size alone refuses another.
 
-    Raises ConfigError for another tower, ModelError for weights that do not fit.
+    Raises ConfigError for a tower without PyTorch, for images in patches, and for a size that the network refuses.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, encoder: DualEncoder, size: int = 0) -> None:
-        side = encoder.config.image
-        source = side.source or side.tower
-        if source not in _VARIANTS or side.network is not None:
+        super().__init__()
+        name, preprocess = f"the encoder {encoder.name!r}", encoder.preprocess
+        if preprocess.mode == "patches":
             raise ConfigError(
-                f"the encoder {encoder.name!r} cannot judge images: its image side is {source!r}"
-                f"{' with a trained network' if side.network else ''}; choose one with {' or '.join(_VARIANTS)} "
-                "and a head, such as base"
+                f"{name} takes images as patches of any proportion (NaFlex), and a generator makes squares; choose a "
+                "model of one size"
             )
-        super().__init__(size or encoder.preprocess.size, encoder.preprocess)
-        self.net = _network(_VARIANTS[source].number)
-        self.head: nn.Module = build_saved(
-            "head", side.head, encoder.folder, features=side.features, dim=encoder.config.dim
-        )
-        bundled = side.tower == files.BUNDLED
-        tower = read_weights(encoder.folder, files.IMAGE_TOWER) if bundled else _imagenet(source)
-        for part, weights in ((self.net, tower), (self.head, read_weights(encoder.folder, files.IMAGE_HEAD))):
-            lacking = {name for name in part.state_dict() if not name.endswith("num_batches_tracked")} - set(weights)
-            if lacking:
-                raise ModelError(f"{encoder.folder} lacks {len(lacking)} weights, such as {min(lacking)}")
-            try:
-                part.load_state_dict({key: weights[key] for key in part.state_dict() if key in weights}, strict=False)
-            except RuntimeError as error:
-                raise ModelError(f"the weights of {encoder.folder} do not fit: {error}") from error
+        self.size = size or preprocess.size
+        self.scaled = size or preprocess.resize or preprocess.size  # of which the central square is cut
+        for key, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+            self.register_buffer(key, torch.tensor(values).reshape(1, 3, 1, 1), persistent=False)
+        module = encoder.torch()
+        if "image" in module.frozen:
+            source = encoder.config.image.source or encoder.config.image.tower
+            raise ConfigError(
+                f"{name} cannot judge images: its image tower {source!r} has no PyTorch network here that gradients "
+                "go through; choose another, such as base"
+            )
+        self.tower, self.side = module.image_tower, module.image
         self.eval().requires_grad_(False)
+        images = torch.zeros(1, 3, self.size, self.size, requires_grad=True)
+        try:
+            embedded = self(images)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"{name} sees images of {preprocess.size} pixels alone; leave out x_mrs.encoder_size"
+            ) from error
+        if not embedded.requires_grad:
+            raise ConfigError(
+                f"{name} cannot judge images: no gradient goes through its head {encoder.config.image.head.name!r}; "
+                "choose another, such as base"
+            )
+
+    def train(self, mode: bool = True) -> FrozenImageEncoder:
+        """Always in evaluation mode."""
+        del mode
+        return super().train(False)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
         """Embeddings of length one."""
-        embedded: Tensor = self.head(self.net(self.prepared(images))[0].float())
+        pixels = self._cut((images.float() + 1) * 127.5)
+        if self.tower is None:  # the side reads rows of pixels, and normalises them itself
+            embedded: Tensor = self.side(pixels.permute(0, 2, 3, 1).flatten(1))
+        else:
+            embedded = self.side(self.tower((pixels - self.mean) / self.std))
         return embedded
 
-
-def _network(number: int) -> MultiStage:
-    import_torchvision()
-    with needed_by(f"EfficientNet-Lite{number}"):
-        import timm
-    net: Any = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
-    return MultiStage(net)
-
-
-def _imagenet(source: str) -> dict[str, torch.Tensor]:
-    from diptych.encoders.image.efficientnet_lite import imagenet
-
-    return dict(imagenet(_VARIANTS[source]).state_dict())
+    def _cut(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 t t"]:
+        """Scaled, and the central square of `size` cut out."""
+        if pixels.shape[-1] != self.scaled:
+            pixels = functional.interpolate(
+                pixels, size=(self.scaled, self.scaled), mode="bilinear", align_corners=False
+            )
+        margin = (self.scaled - self.size) // 2
+        return pixels[..., margin : margin + self.size, margin : margin + self.size]

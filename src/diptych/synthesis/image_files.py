@@ -36,11 +36,19 @@ def draw_grid(images: UInt8[np.ndarray, "n h w 3"], columns: int) -> bytes:
 
 
 def write_grid(
-    generator: SavedGenerator, texts: Sequence[str], count: int, path: Path, *, seed: int = 0, to: str = ""
+    generator: SavedGenerator,
+    texts: Sequence[str],
+    count: int,
+    path: Path,
+    *,
+    seed: int = 0,
+    to: str = "",
+    like: Sequence[Path] = (),
 ) -> int:
     """A PNG with `count` images a text, all columns with their own noise; or a way from one text to another.
 
-    One text alone is broken into rows of 16. Returns how many images there are.
+    After the texts come the images that others are to be like, one row each. One row alone is broken into rows of 16.
+    Returns how many images there are.
     """
     if to:
         one, other = generator.read([texts[0]]), generator.read([to])
@@ -48,10 +56,10 @@ def write_grid(
         images = generator.sample(generator.between(one, other, count), noise)
     else:
         noise = generator.noise(count, seed)
-        read = generator.read(texts)
-        rows = [_repeated(read, row, count) for row in range(len(texts))]
+        given = [*([generator.read(texts)] if texts else []), *([generator.read_images(like)] if like else [])]
+        rows = [_repeated(read, row, count) for read in given for row in range(len(read))]
         images = np.concatenate([generator.sample(row, noise) for row in rows])
-    columns = count if len(texts) > 1 else min(count, _COLUMNS)
+    columns = count if len(texts) + len(like) > 1 else min(count, _COLUMNS)
     write_bytes(path, draw_grid(images, columns))
     return len(images)
 

@@ -139,14 +139,23 @@ class SavedGenerator:
             yield self.sample(self.read(part, lang), noise)
 
     def generate_like(self, images: Sequence[Any], *, seed: int = 0) -> UInt8[np.ndarray, "n h w 3"]:
-        """One image for each image, through the shared space of the encoder. Raises ConfigError without one."""
+        """One image for each image; see `read_images`."""
+        read = self.read_images(images)
+        return self.sample(read, self.noise(len(read), seed))
+
+    def read_images(self, images: Sequence[Any]) -> TextArrays:
+        """Images as the generator reads them: by their embeddings in the space that it is conditioned on.
+
+        Raises ConfigError where that is no space of images too, DataError for an image that cannot be read.
+        """
         tower = self.tower
         if not isinstance(tower, conditions.EncoderTexts):
             raise ConfigError(
-                f"{self.folder} reads texts only; a generator with text.tower = 'encoder:base' takes images too"
+                f"{self.folder} reads texts only; X-MRS's generators (configs/synthesis/x_mrs_image.toml), and others "
+                "with text.tower = 'encoder:base', take images too"
             )
         embedded = np.asarray(tower.encoder.encode_images(list(images)), dtype=np.float32)
-        return self.sample(self._padded(without_words(embedded)), self.noise(len(embedded), seed))
+        return self._padded(without_words(embedded))
 
     def between(self, one: TextArrays, other: TextArrays, steps: int) -> TextArrays:
         """`steps` texts on the straight way from `one` to `other` (one text each), both ends included.

@@ -22,10 +22,11 @@ def draw(
     out: Path | None = None,
     folder: Path | None = None,
     to: str = "",
+    like: tuple[Path, ...] = (),
     lang: str = "",
     common: Common = Common(),
 ) -> None:
-    """Draw small images from words.
+    """Draw small images from words, or from the embedding of an image.
 
     One row a text; the images of a column start from the same noise, so that the same words in several languages
     can be compared side by side. With --to a row goes from one text to the other in n steps of one noise. With
@@ -37,6 +38,7 @@ def draw(
         diptych generator draw "a red apple" --to "a green apple" -n 9 --out between.png
         diptych generator draw "red heart" "rotes Herz" "corazón rojo" --out languages.png
         diptych generator draw "a red apple" -n 10000 --folder apples/
+        diptych generator draw --like apple.jpg --generator runs/x-mrs-image/model --out like.png
 
     Args:
         texts: What the images should show.
@@ -44,14 +46,17 @@ def draw(
         out: One PNG with all images; grid.png when left out.
         folder: Folder for one PNG an image, instead of a grid.
         to: Text to go to, in n steps.
+        like: An image; the generator is given its embedding, which X-MRS's generators can read. Repeat for several.
         lang: Language of the texts (ISO 639-1), to be warned if the text tower does not know it.
     """
     import warnings
 
     from diptych.synthesis import UnknownLanguageWarning, image_files, load
 
-    if not texts:
+    if not texts and not like:
         raise ConfigError('expected a text, such as: diptych generator draw "a red apple"')
+    if like and (to or folder):
+        raise ConfigError("--like draws a grid of images that are like one; leave out --to and --folder")
     if not 1 <= n <= _MOST:
         raise ConfigError(f"-n must be from 1 to {_MOST:,} images of each text, found {n}")
     if to and len(texts) != 1:
@@ -62,9 +67,9 @@ def draw(
         raise ConfigError("give --out for a grid, or --folder for single files, not both")
     if folder and to:
         raise ConfigError("--to draws a grid; leave out --folder")
-    if not folder and n * len(texts) > _MOST_IN_GRID:
+    if not folder and (count := n * (len(texts) + len(like))) > _MOST_IN_GRID:
         raise ConfigError(
-            f"{n * len(texts):,} images are too many for one grid (at most {_MOST_IN_GRID:,}); write them to --folder"
+            f"{count:,} images are too many for one grid (at most {_MOST_IN_GRID:,}); write them to --folder"
         )
     path = out or Path("grid.png")
     if folder:
@@ -89,11 +94,12 @@ def draw(
         count = image_files.write_folder(loaded, texts, n, folder, seed=seed, progress=progress)
         where, shown = str(folder), f"{count} images in {folder}"
     else:
-        count = image_files.write_grid(loaded, texts, n, path, seed=seed, to=to)
+        count = image_files.write_grid(loaded, texts, n, path, seed=seed, to=to, like=like)
         where, shown = str(path), f"{count} images in {path}"
     value = {
         "model": loaded.config.name,
         "texts": [*texts, *([to] if to else [])],
+        **({"like": [str(one) for one in like]} if like else {}),
         "seed": seed,
         "images": count,
         "size": loaded.size,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diptych.core import registry
 from diptych.core.config import Part
-from diptych.core.errors import ConfigError, ModelError
+from diptych.core.errors import ModelError
 from diptych.core.protocols import TextTower
 from diptych.data import views
 from diptych.data.features import FeaturePairs
@@ -91,14 +91,11 @@ def build(config: GeneratorConfig, features: int, classes: int = 0, frozen: nn.M
 
 
 def _losses(
-    config: GeneratorConfig, networks: TwoNetworks, tower: TextTower, frozen: nn.Module
+    config: GeneratorConfig, networks: TwoNetworks, encoder: FrozenImageEncoder | None, frozen: nn.Module
 ) -> tuple[AdversarialLosses[Any], list[nn.Module]]:
     """The losses of the design, and the frozen networks that they need."""
     both = networks.generator, networks.discriminator
-    if config.x_mrs:
-        if not isinstance(tower, EncoderTexts):
-            raise ConfigError(f"X-MRS is conditioned on a dual encoder's space, found {config.text_part.name!r}")
-        encoder = FrozenImageEncoder(tower.encoder, config.x_mrs.encoder_size)
+    if config.x_mrs and encoder:
         return XMrsLosses(*both, config.x_mrs, encoder, config.augment), [frozen, encoder]
     settings = config.xmc or XmcSettings()
     return XmcLosses(*both, settings, frozen, config.augment), [frozen]
@@ -160,6 +157,9 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         built = build(config, self.tower.dim, frozen=self.frozen)
         if config.init:
             _start_from(built.generator, config, self.tower)
+        self.encoder: FrozenImageEncoder | None = None
+        if config.x_mrs and isinstance(self.tower, EncoderTexts):
+            self.encoder = FrozenImageEncoder(self.tower.encoder, config.x_mrs.encoder_size)
 
     @staticmethod
     def load(folder: Path) -> SavedGenerator:
@@ -187,7 +187,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
         _fit_statistics(networks, pairs, self.frozen, config)
         if config.init:
             _start_from(networks.generator, config, self.tower)
-        losses, frozen = _losses(config, networks, self.tower, self.frozen)
+        losses, frozen = _losses(config, networks, self.encoder, self.frozen)
         objective = self._objective(losses, lambda: trainer.fabric.device)
         monitor = RoundMonitor(
             config, networks.generator, self.frozen, pairs, self.held_out, place.folder, lambda: objective.step + 1
