@@ -88,6 +88,7 @@ CASES = (
     Case("generator eval {pairs} --generator emoji --maps efficientnet-lite2-maps", ("train",)),
     Case("generator eval {pairs} --generator emoji --detector imagenet", ("train",)),
     Case("generator audit --generator emoji --pairs {minimal} --noises 1 --bootstrap 10 --page a.html --png a.png"),
+    Case("generator rate emoji real=images:{pairs} --source {pairs} --texts 2 --out rating"),
     Case("generator report {run} {pairs} --train-split= --model= --generator emoji --texts 4 --pool 4 --bootstrap 2"),
     Case("generator report {run}"),
     Case("models get hf:no/such --yes", ("hub",)),

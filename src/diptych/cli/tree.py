@@ -65,6 +65,7 @@ TREE: dict[str, Command | Group] = {
             "eval": Command("generator.eval:evaluate", "Measure a generator beside real images."),
             "audit": Command("generator.audit:audit", "Which attributes of a text survive in its generated image."),
             "report": Command("generator.report:report", "One page about a run: curves, samples, measures, failures."),
+            "rate": Command("generator.rate:rate", "Let people choose the best image of several systems, blind."),
         },
     ),
     "models": Group(

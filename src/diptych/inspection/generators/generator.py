@@ -15,10 +15,10 @@ from diptych.core.registry import Part, build, has, register
 from diptych.core.shapes import UInt8
 from diptych.core.types import ImageRef
 from diptych.data.images import decode, prepare
-from diptych.data.readers import open_source
+from diptych.data.readers import is_drawn, open_source
 
 _CHUNK = 256  # texts generated at once
-_STRIDE = 100_003  # between the seeds of chunks, so that no noise comes twice
+SEED_STRIDE = 100_003  # between the seeds of chunks, so that no noise comes twice
 
 
 @runtime_checkable
@@ -48,14 +48,19 @@ class GivenImages:
             raise DataError(f"{path} has no images with texts; expected the images made of each text")
         self._size = size
 
+    @property
+    def texts(self) -> frozenset[str]:
+        """The texts that it has images of."""
+        return frozenset(text for text, refs in self._refs.items() if refs)
+
     def generate(self, texts: Sequence[str], *, seed: int, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
         """The images that the source has of these texts. Raises DataError for a text that it does not have."""
         made = []
         for text in texts:
             refs = self._refs.get(text.strip())
-            if refs is None:
+            if not refs:
                 raise DataError(f"{self.path} has no image of {text!r}; make one of every text first", Reason.MISSING)
-            pixels = decode(refs[seed % _STRIDE % len(refs)])
+            pixels = decode(refs[seed % SEED_STRIDE % len(refs)])
             self._size = self._size or pixels.shape[0]
             made.append(prepare(pixels, Preprocess(self._size)))
         return np.stack(made)
@@ -64,8 +69,11 @@ class GivenImages:
 def open_generator(spec: str, device: str = "auto") -> Generator:
     """A shipped generator's name, a trained one's folder, or a registered one ("images:SOURCE" for images of others).
 
-    Raises ModelError and DataError for what cannot be loaded.
+    A folder that `diptych generator draw` wrote is a source of images too. Raises ModelError and DataError for what
+    cannot be loaded.
     """
+    if is_drawn(Path(spec).expanduser()):
+        return GivenImages(spec)
     if has("generator", spec):
         made: Generator = build("generator", Part(spec))
         return made
@@ -87,7 +95,7 @@ def generate_all(
     for start in range(0, len(texts), _CHUNK):
         chunk = list(texts[start : start + _CHUNK])
         several = [
-            generator.generate(chunk, seed=seed + number + start // _CHUNK * _STRIDE, lang=lang)
+            generator.generate(chunk, seed=seed + number + start // _CHUNK * SEED_STRIDE, lang=lang)
             for number in range(noises)
         ]
         for made in several:
