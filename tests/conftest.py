@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,27 @@ def small_synthesis_config(**changes: Any) -> Any:
 
         values["text"] = TextSettings(**values["text"])
     return GeneratorConfig(**values)
+
+
+@pytest.fixture(scope="session")
+def small_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a BERT of random weights, 32 wide, that knows the words of `shapes`."""
+    torch = pytest.importorskip("torch", reason="needs the [hub] extra")
+    if find_spec("transformers") is None:
+        pytest.skip("needs the [hub] extra")
+    from diptych.encoders.pretrained import import_transformers
+
+    transformers = import_transformers()
+    folder = tmp_path_factory.mktemp("small_bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "in", ",", *COLOURS, *FORMS]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=16).save_pretrained(folder)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=16, **sizes)
+        transformers.BertModel(config).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

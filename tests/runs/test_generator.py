@@ -124,6 +124,31 @@ def test_a_run_starts_from_another_generator(trained_generator, small_synthesis,
         assert torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3), name
 
 
+def test_words_in_their_context_from_training_to_sampling(small_synthesis, small_bert, shapes, tmp_path):
+    text = {"tower": Part(f"hf:{small_bert}"), "max_words": 3, "words": "in_context"}
+    training = dataclasses.replace(small_synthesis().training, epochs=1)
+    report = train(small_synthesis(size=32, steps=2, text=text, training=training), tmp_path, shapes)
+    saved = load_generator(report.model_folder)
+    assert saved.config.text.words == "in_context"
+    assert saved.unread_words("a red circle in blue") == ["in", "blue"]
+    read = saved.read(["a red circle"])
+    assert np.allclose(read.words[0], saved.tower.embed_words(["a red circle"], 3)[1][0], atol=1e-3)
+    assert saved.generate(["a red circle", "blue"]).shape == (2, 32, 32, 3)
+    other = small_synthesis(size=32, init=str(report.model_folder), text={**text, "words": "alone"})
+    with pytest.raises(ModelError, match=r'reads words "in_context", this config "alone"; set text\.words'):
+        train(other, tmp_path / "other", shapes)
+
+
+def test_how_words_are_read_leaves_older_models_their_fingerprint(trained_generator, small_synthesis):
+    assert "words" not in json.loads((trained_generator.model / "config.json").read_text())["text"]
+    assert "words" not in small_synthesis().identity()["text"]
+    config = load_generator(trained_generator.model).config
+    other = dataclasses.replace(config, text=dataclasses.replace(config.text, words="in_context"))
+    assert other.fingerprint != config.fingerprint
+    with pytest.raises(ConfigError, match=r"unknown way of reading words 'in context'.*did you mean 'in_context'"):
+        small_synthesis(text={"words": "in context"})
+
+
 def test_random_weights_of_the_frozen_network_are_said(small_synthesis, shapes, tmp_path):
     said: list[str] = []
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from diptych.core.shapes import Float, Float16, Float32, UInt8
+from diptych.core.shapes import Bool, Float, Float16, Float32, UInt8
 
 from .errors import ConfigError
 
@@ -162,6 +162,27 @@ class TextTower(Tower, Protocol):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before any cut at `max_tokens`."""
+        ...
+
+
+@runtime_checkable
+class WordTower(TextTower, Protocol):
+    """A text tower that also gives its state of each word within its text, as wide as its features.
+
+    A word is whatever the network reads as one: for a transformer a token, without the special ones.
+    """
+
+    def split(self, texts: Sequence[str]) -> list[list[str]]:
+        """The words of each text in order, as far as the tower reads it; a text of none is one word itself."""
+        ...
+
+    def embed_words(
+        self, texts: Sequence[str], most: int
+    ) -> tuple[Float32[np.ndarray, "b d"], Float32[np.ndarray, "b w d"], Bool[np.ndarray, "b w"]]:
+        """Features of texts, states of their first `most` words (w are in the longest), and where there is a word.
+
+        The word of a text of none has the text's own features.
+        """
         ...
 
 

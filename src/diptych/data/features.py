@@ -14,7 +14,7 @@ import numpy as np
 from diptych.core import fingerprint
 from diptych.core.batched import batched
 from diptych.core.errors import DataError, Reason
-from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower, Tower
+from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower, Tower, WordTower
 from diptych.core.shapes import Int, Shaped, UInt8, UInt64
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
@@ -24,6 +24,7 @@ from diptych.data.repeats import Contents
 from diptych.data.seen import as_marks, image_mark, text_mark, value_marks
 
 _TEXT_CHUNK = 2048
+_WORD_CHUNK = 256  # texts whose words are embedded at once
 _BATCH = 32  # images, each under every view, that go through the tower at once
 _FLUSH = 512  # images between two durable writes to the cache, unless
 _FLUSH_NUMBERS = 1 << 26  # so many features wait already
@@ -292,6 +293,34 @@ def _fill(
 
 def _cache(root: Path, tower: Tower, view: str) -> FeatureCache:
     return FeatureCache(root, tower.fingerprint, view, tower.dim, getattr(tower, "storage", "float16"))
+
+
+def word_rows(
+    texts: Sequence[str], tower: WordTower, root: Path, most: int, progress: Progress
+) -> tuple[CachedRows, Int[np.ndarray, "m w"]]:
+    """A tower's states of the first `most` words of texts, each text computed once and then cached.
+
+    Returns the states of all words, and for each text the numbers of its words among them; -1 is padding.
+    """
+    cache = _cache(root, tower, "words")
+    place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    distinct = list(place)
+    keys = [
+        [content_key(f"{number}\0{text}".encode("utf-8", "surrogatepass")) for number in range(min(most, len(words)))]
+        for chunk in batched(distinct, _TEXT_CHUNK)
+        for text, words in zip(chunk, tower.split(chunk), strict=True)
+    ]
+    wanted = [number for number, each in enumerate(keys) if any(key not in cache for key in each)]
+    chunks = list(batched(wanted, _WORD_CHUNK))
+    for chunk in progress.track(chunks, "features of words in their texts (batches)", total=len(chunks)):
+        _, states, mask = tower.embed_words([distinct[number] for number in chunk], most)
+        cache.add([key for number in chunk for key in keys[number]], states[mask])
+    start = np.cumsum([0, *(len(each) for each in keys)])
+    index = np.full((len(texts), max((len(each) for each in keys), default=0)), -1, dtype=np.int64)
+    for row, text in enumerate(texts):
+        here = place[text]
+        index[row, : len(keys[here])] = np.arange(start[here], start[here + 1])
+    return CachedRows(cache.map(), cache.rows([key for each in keys for key in each])), index
 
 
 def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> CachedRows:

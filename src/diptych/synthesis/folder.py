@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.core import fingerprint
-from diptych.core.config import Part, to_dict
+from diptych.core.config import Part, stated_without, to_dict
 from diptych.core.errors import ModelError
 from diptych.core.registry import nearest
 from diptych.models.folder import CONFIG, SavedModel, finish, read_saved, verify, written_whole
+from diptych.synthesis.words import ALONE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +39,11 @@ class TextSide:
     features: int
     max_words: int  # 0: the sentence alone
     fingerprint: str  # of the tower
+    words: str = ALONE  # or in_context; see `words`
+
+    def stated(self) -> dict[str, Any]:
+        """The fields; how words are read is left out where each is read alone."""
+        return stated_without(self, "words")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from diptych.core.text import is_blank
 from diptych.encoders.onnx_session import start_session
 from diptych.synthesis import conditions
 from diptych.synthesis import folder as files
-from diptych.synthesis.words import TextArrays, embed_texts, without_words, words_or_text
+from diptych.synthesis.words import TextArrays, check_words, embed_texts, without_words, words_read
 
 MAX_CHARACTERS = 1_000
 TOGETHER = 16  # images made at once: memory stays bounded, however many are asked for
@@ -64,6 +64,7 @@ class SavedGenerator:
                 f"{text.fingerprint[:16]}, found {tower.fingerprint[:16]}); install the version that it was trained "
                 "with, or train it again"
             )
+        check_words(text.words, tower, text.tower.name)
         return tower
 
     def check(self, texts: Sequence[str], lang: str = "") -> None:
@@ -96,13 +97,13 @@ class SavedGenerator:
     def unread_words(self, text: str) -> list[str]:
         """Words beyond the first `max_words`: the sentence vector includes them, the regions do not use them."""
         most = self.config.text.max_words
-        return words_or_text(text)[most:] if most else []
+        return words_read(text, self.tower, self.config.text.words)[most:] if most else []
 
     def read(self, texts: Sequence[str], lang: str = "") -> TextArrays:
         """Texts as the generator reads them; see `check` for what is refused."""
         self.check(texts, lang)
-        distinct = list(dict.fromkeys(texts))
-        found = self._padded(embed_texts(distinct, self.tower, self.config.text.max_words))
+        distinct, text = list(dict.fromkeys(texts)), self.config.text
+        found = self._padded(embed_texts(distinct, self.tower, text.max_words, text.words))
         place = {text: row for row, text in enumerate(distinct)}
         rows = np.array([place[text] for text in texts])
         return TextArrays(found.sentence[rows], found.words[rows], found.mask[rows])

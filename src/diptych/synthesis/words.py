@@ -1,7 +1,8 @@
 """Texts as a sentence vector and word vectors, out of any text tower.
 
-A tower gives one vector a text. A text's words are embedded each on its own through the same tower, once
-for every distinct word. In writing without spaces (Chinese, Japanese, Thai, ...) a character stands for a word.
+A tower gives one vector a text. Words are read in one of two ways: "alone", each word embedded on its own through the
+same tower, once for every distinct word, where in writing without spaces (Chinese, Japanese, Thai, ...) a character
+stands for a word; or "in_context", the state that the tower has of each of its tokens within the text.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.core.protocols import SILENT, Progress, TextTower
+from diptych.core.errors import ConfigError
+from diptych.core.protocols import SILENT, Progress, TextTower, WordTower
 from diptych.core.shapes import Bool, Float32, Int
-from diptych.data.features import CachedRows, text_rows
+from diptych.data.features import CachedRows, text_rows, word_rows
+
+ALONE, IN_CONTEXT = "alone", "in_context"
+WAYS = (ALONE, IN_CONTEXT)  # of reading words
 
 _RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
 # Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar: written without spaces between words
@@ -68,16 +73,39 @@ def words_or_text(text: str) -> list[str]:
     return split_words(text) or [text]
 
 
-def embed_texts(texts: Sequence[str], tower: TextTower, max_words: int) -> TextArrays:
+def check_words(way: str, tower: TextTower, name: str) -> None:
+    """Raise ConfigError where a tower, called `name`, cannot read words in that way."""
+    if way == IN_CONTEXT and not isinstance(tower, WordTower):
+        raise ConfigError(
+            f'text.words = "{IN_CONTEXT}" needs the states that a transformer has of its tokens, and the text tower '
+            f"{name!r} gives none; choose hf:NAME_OR_FOLDER or sentence-transformers:NAME_OR_FOLDER, or set text.words "
+            f'= "{ALONE}"'
+        )
+
+
+def words_read(text: str, tower: TextTower, way: str) -> list[str]:
+    """All words of a text as they are read in that way."""
+    if way == IN_CONTEXT and isinstance(tower, WordTower):
+        return tower.split([text])[0]
+    return words_or_text(text)
+
+
+def embed_texts(texts: Sequence[str], tower: TextTower, max_words: int, way: str = ALONE) -> TextArrays:
     """Texts through the tower now, without a cache. `max_words` 0 gives one empty word each."""
     if max_words == 0:
         return without_words(np.asarray(tower.embed(texts), dtype=np.float32))
+    if way == IN_CONTEXT and isinstance(tower, WordTower):
+        sentence, words, mask = tower.embed_words(texts, max_words)
+        return TextArrays(_as_cached(sentence), _as_cached(words), mask)
     distinct, index = _words_of(texts, max_words)
-    both = np.asarray(tower.embed([*texts, *distinct]), dtype=np.float32)
-    # as they were cached in training
-    both = both.astype(np.float16).astype(np.float32)
+    both = _as_cached(np.asarray(tower.embed([*texts, *distinct])))
     words = both[len(texts) :][index]
     return TextArrays(both[: len(texts)], np.where(index[:, :, None] >= 0, words, 0), index >= 0)
+
+
+def _as_cached(vectors: Float32[np.ndarray, "*n d"]) -> Float32[np.ndarray, "*n d"]:
+    """In the precision that vectors were cached in when the generator was trained."""
+    return vectors.astype(np.float16).astype(np.float32)
 
 
 def without_words(sentence: Float32[np.ndarray, "b d"]) -> TextArrays:
@@ -91,8 +119,8 @@ class CachedTexts:
     """Sentence and word vectors of many texts, memory-mapped: `texts[rows]` reads what is asked for."""
 
     sentences: CachedRows
-    words: CachedRows  # one for each distinct word
-    index: Int[np.ndarray, "m w"]  # text -> its words among the distinct ones; -1 is padding
+    words: CachedRows  # one for each distinct word, or for each word of each text
+    index: Int[np.ndarray, "m w"]  # text -> its words among them; -1 is padding
 
     def __getitem__(self, which: Int[np.ndarray, " k"]) -> TextArrays:
         sentence = np.asarray(self.sentences[which], dtype=np.float32)
@@ -113,9 +141,10 @@ class CachedTexts:
         root: Path,
         max_words: int,
         *,
+        way: str = ALONE,
         progress: Progress = SILENT,
     ) -> CachedTexts:
-        """Embed every distinct word once ever, beside the sentences' own rows.
+        """Embed every distinct word, or the words of every distinct text, once ever beside the sentences' own rows.
 
         Args:
             texts: in the order of `sentences`.
@@ -123,7 +152,10 @@ class CachedTexts:
             tower: whose features they are.
             root: folder of the feature caches.
             max_words: how many words of a text count; 0 is none.
+            way: one of WAYS.
         """
+        if max_words and way == IN_CONTEXT and isinstance(tower, WordTower):
+            return cls(sentences, *word_rows(texts, tower, root, max_words, progress))
         distinct, index = _words_of(texts, max_words)
         rows = text_rows(distinct, tower, root, progress) if distinct else sentences
         return cls(sentences, rows, index)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.protocols import TextTower
+from diptych.core.protocols import TextTower, WordTower
 
 if find_spec("torch") is None or find_spec("transformers") is None:
     pytest.skip("needs the [hub] extra", allow_module_level=True)
@@ -118,6 +118,40 @@ def test_clip_gives_its_projected_features(clip: tuple[Path, Any, Any]) -> None:
         pooled = [model.text_model(**_ids(tokenizer, text)).pooler_output for text in TEXTS]
         expected = model.text_projection(torch.cat(pooled)).numpy()
     np.testing.assert_allclose(tower.embed(TEXTS), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_states_of_words_are_those_of_each_text_alone(bert: tuple[Path, Any, Any]) -> None:
+    """Without [CLS] and [SEP], which are the first and the last token; padding changes nothing."""
+    folder, model, tokenizer = bert
+    tower = TransformersTextTower(folder, pooling="cls", device="cpu")
+    assert isinstance(tower, WordTower)
+    assert tower.split(TEXTS) == [["a", "dog", "runs"], [""], ["the", "cat", "##s", "on", "the", "mat"]]
+    features, words, mask = tower.embed_words(TEXTS, 4)
+    np.testing.assert_allclose(features, tower.embed(TEXTS), rtol=1e-3, atol=1e-4)
+    assert mask.tolist() == [[True] * 3 + [False], [True] + [False] * 3, [True] * 4]
+    for row, count in ((0, 3), (2, 4)):
+        expected = states_of(model, tokenizer, TEXTS[row]).last_hidden_state[0, 1 : 1 + count].numpy()
+        np.testing.assert_allclose(words[row, :count], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(words[1, 0], features[1], rtol=1e-5)  # a text of no words is one itself
+    assert not words[~mask].any()
+    in_context = np.abs(words[2, 0] - tower.embed_words(["the"], 1)[1][0, 0]).max()
+    assert in_context > 1e-3  # the same token alone has another state
+
+
+def test_the_states_of_words_go_through_what_is_behind_the_pooling(
+    bert: tuple[Path, Any, Any], clip: tuple[Path, Any, Any], tmp_path: Path
+) -> None:
+    folder = sentence_transformers(tmp_path, bert, "pooling_mode_mean_tokens", ["Transformer", "Pooling", "Normalize"])
+    _, words, mask = TransformersTextTower(folder, device="cpu").embed_words(["a dog runs"], 9)
+    expected = states_of(bert[1], bert[2], "a dog runs").last_hidden_state[:, 1:-1]
+    np.testing.assert_allclose(words, torch.nn.functional.normalize(expected, dim=-1).numpy(), atol=1e-3)
+    assert mask.all()
+    folder, model, tokenizer = clip
+    _, words, _ = TransformersTextTower(folder, device="cpu").embed_words(["a dog runs"], 2)
+    with torch.no_grad():
+        states = model.text_model(**_ids(tokenizer, "a dog runs")).last_hidden_state
+        expected = model.text_projection(states)[:, 1:3]
+    np.testing.assert_allclose(words, expected.numpy(), rtol=1e-3, atol=1e-4)
 
 
 def _ids(tokenizer: Any, text: str) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diptych.core import fingerprint
-from diptych.core.errors import ModelError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.core.registry import register
+from diptych.core.shapes import Bool, Float32
 from diptych.encoders.hub import hub_folder, lasting
 from diptych.encoders.pretrained import HubModel, features_of, load_hub_model, pretrained
 from diptych.encoders.pytorch import TorchTextTower, as_module, frozen_fingerprint, tokenising
@@ -91,16 +94,63 @@ class TransformersTextTower(TorchTextTower):
         return fingerprint.combined([*weights, tokenizer, fingerprint.of_json(settings)])
 
     def _features(self, texts: Sequence[str]) -> Any:
+        return self._of_inputs(self._inputs(texts).to(self._device))
+
+    def _inputs(self, texts: Sequence[str], **options: Any) -> Any:
+        """Token ids and the mask of texts, cut and padded."""
         prepared = [self._rules.prepare(text) for text in texts]
         with tokenising:
-            inputs = self._tokenizer(
+            return self._tokenizer(
                 prepared,
                 padding="max_length" if self._fixed_length else True,
                 truncation=self.max_tokens is not None,
                 max_length=self.max_tokens,
                 return_tensors="pt",
+                **options,
             )
-        return self._of_inputs(inputs.to(self._device))
+
+    def split(self, texts: Sequence[str]) -> list[list[str]]:
+        """The tokens of each text without the special ones, cut at `max_tokens`; a text of none is one itself."""
+        if len(texts) == 0:
+            return []
+        inputs = self._inputs(texts, return_special_tokens_mask=True)
+        rows = zip(inputs["input_ids"].tolist(), inputs["special_tokens_mask"].tolist(), strict=True)
+        kept = [[token for token, special in zip(*row, strict=True) if not special] for row in rows]
+        with tokenising:
+            written = [self._tokenizer.convert_ids_to_tokens(ids) for ids in kept]
+        return [words or [text] for words, text in zip(written, texts, strict=True)]
+
+    def embed_words(
+        self, texts: Sequence[str], most: int
+    ) -> tuple[Float32[np.ndarray, "b d"], Float32[np.ndarray, "b w d"], Bool[np.ndarray, "b w"]]:
+        """Features of texts, and the last states of their tokens, through the layers behind the pooling."""
+        import torch
+
+        inputs = self._inputs(texts, return_special_tokens_mask=True)
+        special = inputs.pop("special_tokens_mask").bool()
+        with torch.inference_mode():
+            inputs = inputs.to(self._device)
+            features = self._of_inputs(inputs).float().cpu()
+            states = self._behind_pooling(self._states(inputs)).float().cpu()
+        count = (~special).sum(1).clamp(max=most)
+        words = torch.zeros(len(texts), max(1, int(count.max())), features.shape[1])
+        for row, (kept, found) in enumerate(zip(~special, count.tolist(), strict=True)):
+            words[row, : max(1, found)] = states[row, kept][:found] if found else features[row]
+        mask = torch.arange(words.shape[1]) < count.clamp(min=1)[:, None]
+        return features.numpy(), words.numpy(), mask.numpy()
+
+    def _states(self, inputs: Any) -> Any:
+        """(b, n, d) last states of the tokens; of a CLIP-like model in the space of its features."""
+        if self.pooling != "projected":
+            return self._module(**inputs).last_hidden_state
+        network, projection = (getattr(self._module, name, None) for name in ("text_model", "text_projection"))
+        if network is None or not callable(projection):
+            raise ConfigError(
+                f"{self.address} has no states of words in the space of its features; choose another text model, "
+                "such as a BERT, or read words alone"
+            )
+        mask = inputs.get("attention_mask")
+        return projection(network(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state)
 
     @property
     def any_length(self) -> bool:
@@ -120,9 +170,12 @@ class TransformersTextTower(TorchTextTower):
         return self._of_inputs({"input_ids": ids.where(kept, padding or 0), "attention_mask": kept.long()})
 
     def _of_inputs(self, inputs: Any) -> Any:
+        return self._behind_pooling(self._pooled(inputs))
+
+    def _behind_pooling(self, features: Any) -> Any:
+        """Through the dense and normalising layers of a sentence-transformers folder."""
         import torch
 
-        features = self._pooled(inputs)
         for layer, activation in self._dense:
             features = activation(layer(features))
         return torch.nn.functional.normalize(features, dim=-1) if self._recipe.normalise else features

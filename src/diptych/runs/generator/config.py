@@ -7,12 +7,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from diptych.core.config import Part, check_least
+from diptych.core.config import Part, check_least, stated_without, unknown
 from diptych.core.errors import ConfigError
 from diptych.runs.config import DataConfig, TrainConfig
 from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR
 from diptych.synthesis.conditions import ENCODER
 from diptych.synthesis.settings import XmcSettings, XMrsSettings, check_augmentations, check_size
+from diptych.synthesis.words import ALONE, WAYS
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,16 @@ class TextSettings:
     # a registered tower, "model:NAME_OR_FOLDER" for that model's own, "encoder:NAME_OR_FOLDER" for its space
     tower: Part = field(default_factory=lambda: Part("use"))
     max_words: int = 12  # of a text; the sentence vector reads the whole text. X-MRS reads no words
+    words: str = ALONE  # each word embedded on its own; or in_context: the tower's state of each of its tokens
 
     def __post_init__(self) -> None:
         check_least(self, max_words=1)
+        if self.words not in WAYS:
+            raise unknown("way of reading words", self.words, WAYS)
+
+    def stated(self) -> dict[str, Any]:
+        """The fields; how words are read is left out where each is read alone."""
+        return stated_without(self, "words")
 
 
 @dataclass(frozen=True, kw_only=True)

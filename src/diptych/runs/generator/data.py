@@ -51,7 +51,9 @@ class GeneratorPairs:
             return collect(pairs, image_tower, tower, root, config.data.selection(views), progress=progress)
 
         found = collected(PixelTower(config.size))
-        texts = CachedTexts.collect(found.captions, found.texts, tower, root, config.max_words, progress=progress)
+        texts = CachedTexts.collect(
+            found.captions, found.texts, tower, root, config.max_words, way=config.text.words, progress=progress
+        )
         embedded = collected(EncoderImages(tower.encoder)) if isinstance(tower, EncoderTexts) else None
         return cls(found, texts, config.size, embedded, config.condition == "image")
 

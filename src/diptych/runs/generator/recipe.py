@@ -29,6 +29,7 @@ from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR, Adver
 from diptych.synthesis.conditions import EncoderTexts, text_tower
 from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 from diptych.synthesis.settings import XmcSettings
+from diptych.synthesis.words import check_words
 from diptych.synthesis.x_mrs_losses import XMrsLosses
 from diptych.synthesis.x_mrs_networks import XMrsGenerator
 from diptych.synthesis.xmc_generator import XmcGenerator
@@ -126,6 +127,11 @@ def _start_from(generator: nn.Module, config: GeneratorConfig, tower: TextTower)
     """Give the generator the weights of `config.init`. Raises ModelError for one that does not fit."""
     folder = files.find(config.init)
     started = files.read_config(folder)
+    if started.text.words != config.text.words:
+        raise ModelError(
+            f'{config.init!r} reads words "{started.text.words}", this config "{config.text.words}"; set text.words to '
+            "that of the generator, or leave init out"
+        )
     if started.text.fingerprint != tower.fingerprint:
         raise ModelError(
             f"{config.init!r} reads texts through {started.text.tower.name!r}, this config through another tower "
@@ -148,6 +154,7 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
     def __init__(self, config: GeneratorConfig, place: RunContext) -> None:
         super().__init__(config, place)
         self.tower = text_tower(config.text_part)
+        check_words(config.text.words, self.tower, config.text_part.name)
         self.frozen = frozen_features.frozen_network(config.frozen_network)
         if self._is_random:
             place.progress.say(
@@ -277,7 +284,9 @@ class GeneratorRecipe(TrainedRecipe[GeneratorConfig]):
                 design=config.design,
                 size=config.size,
                 noise=int(generator.noise),  # type: ignore[arg-type]
-                text=files.TextSide(config.text_part, tower.dim, config.max_words, tower.fingerprint),
+                text=files.TextSide(
+                    config.text_part, tower.dim, config.max_words, tower.fingerprint, config.text.words
+                ),
                 condition=config.condition,
                 licence=config.card.licence,
                 training=record,
