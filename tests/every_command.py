@@ -59,6 +59,7 @@ CASES = (
     Case("serve --library {library}", ("serve",)),
     Case("mcp --library {library}", ("mcp",)),
     Case("classify {photos} --labels red,green --templates plain"),
+    Case("relate {image} text"),
     Case("caption no-such.jpg --reranker no-such", ("train",)),
     Case("map {pairs} --method pacmap", ("map", "plot")),
     Case("map {pairs} --method pca --words 5", ("plot",)),

@@ -4,8 +4,8 @@
     model.similarity(images=model.encode_images(["a.jpg", "b.jpg"]), texts=model.encode_texts("ein Hund am Strand"))
 
 `load` a model; search a `Library`; `train`, `distill`, `evaluate` and `compare` models; `classify` images by words;
-`rerank` hits with a cross-encoder; `generate` images. `open_source` reads any collection of `Pair`s; `register` adds a
-part of one's own.
+say whether two things `relate`; `rerank` hits with a cross-encoder; `generate` images. `open_source` reads any
+collection of `Pair`s; `register` adds a part of one's own.
 `losses`, `encoders`, `training` and `metrics` hold the parts themselves. All of it is imported when first used.
 """
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diptych.runs.classifying import classify, evaluate_zero_shot
     from diptych.runs.distilled import distill
     from diptych.runs.measuring import compare, evaluate
+    from diptych.runs.relating import relate
     from diptych.runs.run import Run, train
     from diptych.runs.using import generate, rerank
     from diptych.synthesis import SavedGenerator as Generator
@@ -65,6 +66,7 @@ __all__ = [
     "metrics",
     "open_source",
     "register",
+    "relate",
     "rerank",
     "train",
     "training",

@@ -33,6 +33,7 @@ TREE: dict[str, Command | Group] = {
     "serve": Command("serve:serve", "A page for people and an API for programs."),
     "mcp": Command("mcp:mcp", "Let an assistant use a library (Model Context Protocol)."),
     "classify": Command("classify:classify", "Give images the nearest of some labels, by words alone."),
+    "relate": Command("relate:relate", "Say whether an image and a text, or two of a kind, are related."),
     "caption": Command("caption:caption", "Describe images in words."),
     "map": Command("map:draw_map", "Lay out images, texts and words on an interactive map."),
     "explain": Command("explain:explain", "Show which regions and which words make a match."),

@@ -7,6 +7,7 @@
     text_tower.onnx      token ids -> features (of an exported model)
     text_head.onnx       features, or token ids, -> embedding
     tokenizer.json       texts -> token ids (when the text side reads them)
+    relate.json          calibrations of `diptych relate`, where there are any (not part of the fingerprint)
     familiar.json        what the training images look like, where that is known (not part of the fingerprint)
     README.md            the model card
 

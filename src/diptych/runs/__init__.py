@@ -2,7 +2,8 @@
 
 `run.py` holds what all kinds share and the table of kinds; `dual_encoder.py`, `cross_encoder.py`, `generator/` and
 `distilled.py` say what is their own. `measuring.py` measures models, `classifying.py` classifies by words,
-`reranking.py` fits a dual encoder and a cross-encoder to each other, `using.py` re-ranks and generates.
+`relating.py` says whether two things are related, `reranking.py` fits a dual encoder and a cross-encoder to each
+other, `using.py` re-ranks and generates.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .generator import GeneratorConfig
     from .measuring import as_encoder, compare, evaluate, measure_model
     from .reading import read_splits
+    from .relating import Relations, pair_scorer, relate, related
     from .run import KINDS, Run, read_config, train
     from .trained import forget
     from .using import generate, rerank
@@ -34,6 +36,7 @@ __all__ = [
     "DualEncoderConfig",
     "FewShots",
     "GeneratorConfig",
+    "Relations",
     "Run",
     "SideSettings",
     "TrainConfig",
@@ -49,8 +52,11 @@ __all__ = [
     "generate",
     "label_scorer",
     "measure_model",
+    "pair_scorer",
     "read_config",
     "read_splits",
+    "relate",
+    "related",
     "rerank",
     "train",
 ]

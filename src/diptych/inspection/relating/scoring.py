@@ -1,0 +1,159 @@
+"""The scores of pairs: the similarity of a dual encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from shlex import quote
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError
+from diptych.core.notes import Note
+from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32, Int64
+from diptych.core.similarity import is_like_cosine, similarity_of
+from diptych.core.types import Skipped
+from diptych.data.images import ImageInput, stream
+from diptych.data.pair_list import IMAGE_TEXT, Asked, Kind
+from diptych.models import DualEncoder, lasting_name
+
+from .judges import FILE, Calibrations, Judge, read_calibrations
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """Gives each pair its scores; higher is nearer."""
+
+    name: str  # of the model
+    fingerprint: str
+    measures: tuple[str, ...]  # what each score is: ("cosine",)
+    own: Judge | None  # the model's own probability of an image with a text, where it has one
+
+    def comes_with(self) -> Calibrations | None:
+        """The calibrations that the model comes with."""
+        ...
+
+    def missing(self, kind: Kind) -> str:
+        """Why there is no probability for a kind, and how to get one."""
+        ...
+
+    def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
+        """A note on texts that are longer than the model reads."""
+        ...
+
+    def scores(
+        self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT
+    ) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, "k f"]]:
+        """The places of the pairs that can be read, and their scores; the others are named in `skipped`.
+
+        Without `skipped` the first image that cannot be read raises DataError.
+        """
+        ...
+
+
+class DualScorer:
+    """The similarity of a dual encoder: one score."""
+
+    def __init__(self, model: DualEncoder) -> None:
+        self.model, self.name, self.fingerprint = model, model.name, model.fingerprint
+        self.measures: tuple[str, ...] = (model.compares_by,)
+        self.own: Judge | None = None
+        if model.judges_pairs:
+            self.own = Judge(f"the own probability of {model.name} (its sigmoid)", own=model.pair_probability)
+
+    def comes_with(self) -> Calibrations | None:
+        """As `PairScorer.comes_with`: relate.json in the model's folder."""
+        path = self.model.folder / FILE
+        if self.model.joint or self.model.dim != self.model.config.dim or not path.is_file():
+            return None
+        return read_calibrations(path, self.fingerprint, self.name)
+
+    def missing(self, kind: Kind) -> str:
+        """As `PairScorer.missing`."""
+        model = quote(lasting_name(self.model))
+        return (
+            f"nothing is calibrated for {kind} pairs and {self.name}; fit it with diptych relate --calibrate SOURCE "
+            f"--calibration FILE.json --model {model}, then add --calibration FILE.json"
+        )
+
+    def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
+        """As `PairScorer.cut_texts`."""
+        return self.model.cut_texts(texts)
+
+    def scores(
+        self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT
+    ) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, "k f"]]:
+        """As `PairScorer.scores`. Raises ConfigError for two of a kind where the similarity has an order of sides."""
+        if any(pair.kind != IMAGE_TEXT for pair in pairs) and not is_like_cosine(self.model.compares_by):
+            raise ConfigError(
+                f"the model {self.name!r} compares an image with a text by {self.model.compares_by}, which says "
+                "nothing about two of a kind; give an image and a text, or another --model"
+            )
+        read = _embedded(self.model, pairs, skipped, progress)
+        there = np.array([place for place, both in enumerate(read) if both is not None], dtype=np.int64)
+        left, right = (
+            np.array([both[side] for both in read if both is not None], dtype=np.float32).reshape(-1, self.model.dim)
+            for side in (0, 1)
+        )
+        return there, self.similarity(left, right)[:, None]
+
+    def similarity(
+        self, left: Float32[np.ndarray, "k d"], right: Float32[np.ndarray, "k d"]
+    ) -> Float32[np.ndarray, " k"]:
+        """Of row i with row i, images or the first of two of a kind on the left."""
+        left, right = normalise(left).astype(np.float32), normalise(right).astype(np.float32)
+        if self.model.compares_by == "cosine":
+            return np.asarray(np.einsum("kd,kd->k", left, right), dtype=np.float32)
+        similarity = similarity_of(self.model.compares_by)
+        found = [similarity(one[None], other[None])[0, 0] for one, other in zip(left, right, strict=True)]
+        return np.array(found, dtype=np.float32)
+
+
+def _embedded(
+    model: DualEncoder, pairs: Sequence[Asked], skipped: list[Skipped] | None, progress: Progress
+) -> list[tuple[Any, Any] | None]:
+    """Both vectors of each pair, every image and text embedded once; None for a pair whose image cannot be read."""
+    images: dict[Any, ImageInput] = {}
+    texts: dict[Any, None] = {}
+    for pair in pairs:
+        for side, is_image in pair.sides:
+            if is_image:
+                images.setdefault(_key(side), side)
+            else:
+                texts.setdefault(side)
+    vectors: dict[Any, Any] = {}
+    problems: dict[Any, Skipped] = {}
+    names = list(images)
+    batches = stream(list(images.values()), model.preprocess)
+    for batch in progress.track(batches, "batches of images", -(-len(images) // 32)):
+        problems |= {names[place]: problem for place, problem in batch.skipped}
+        if batch.indices:
+            vectors |= zip([names[place] for place in batch.indices], model.encode_pixels(batch.pixels), strict=True)
+    if texts:
+        vectors |= zip(texts, model.encode_texts(list(texts), progress=progress), strict=True)
+    found: list[tuple[Any, Any] | None] = []
+    for pair in pairs:
+        keys = [_key(side) if is_image else side for side, is_image in pair.sides]
+        problem = next((problems[key] for key in keys if key in problems), None)
+        if problem is not None and skipped is None:
+            raise problem.error()
+        if problem is not None and skipped is not None:
+            skipped.append(replace(problem, name=pair.where or problem.name, detail=_said(problem)))
+        found.append(None if problem is not None else (vectors[keys[0]], vectors[keys[1]]))
+    return found
+
+
+def _key(image: ImageInput) -> tuple[str, Any]:
+    """Equal for images that are known to be the same one; never equal to a text."""
+    try:
+        hash(image)
+    except TypeError:
+        return "object", id(image)
+    return "image", image
+
+
+def _said(problem: Skipped) -> str:
+    return problem.detail if problem.name in problem.detail else f"{problem.name}: {problem.detail}".rstrip(": ")
