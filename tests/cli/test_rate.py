@@ -84,6 +84,7 @@ def test_a_generator_beside_real_images_of_a_source(diptych, shapes, trained_gen
 def test_bad_input(diptych, drawn, monkeypatch):
     monkeypatch.chdir(drawn)
     for arguments, message, expected in (
+        (["--read"], "answers after --read", 2),
         (["old"], "found 1 system to compare", 2),
         (["old", "new", "--raters", 0], "raters must be from 1", 2),
         (["old", "new", "--split", "val"], "--source", 2),

@@ -191,6 +191,7 @@ def test_damaged_edited_and_repeated_files_are_refused_by_name_and_incomplete_on
     told = report.to_text()
     assert "no usable file of rater 2" in told
     assert "3.json is not complete: 7 of 80 answers" in told
+    assert "0 of 40 texts have the answers of all 3 raters; 1.2 answers a text on average" in told
     assert not rated(made, [tmp_path / "1-early.json", tmp_path / "1.json"], resamples=0).unusable
     with pytest.raises(DataError, match=r"no file of answers can be used: .*bad.json: is no JSON"):
         read_answers(made, [tmp_path / "bad.json"])
@@ -213,6 +214,7 @@ def test_what_is_refused(study, drawn, tmp_path):
     chosen = choose_texts(alike, "", SourceOptions())
     with pytest.raises(ConfigError, match="holds a rating page already"):
         make_study(folder, alike, chosen)
+    assert "the very same image of 1 of 1 texts" in make_study(tmp_path / "alike", alike, chosen).remarks[-1]
     for wrong, message in (({"raters": 0}, "raters"), ({"size": 5}, "size"), ({"questions": ("a", "a")}, "twice")):
         with pytest.raises(ConfigError, match=message):
             StudySettings(**wrong)

@@ -50,8 +50,8 @@ def rate(
             for images of other programs and real ones. NAME=... gives one a name in the results.
         read: Files of answers to read, or folders of them, instead of making a page. The exit code is 1 when a file
             cannot be used.
-        source: Source of the texts to show. Its split val is taken, else test, else all. Without one, the texts that
-            the folders and images: of the systems have in common.
+        source: Source of the texts to show, English ones unless --lang says otherwise. Its split val is taken, else
+            test, else all. Without one, the texts that the folders and images: of the systems have in common.
         texts: Texts to show, at most; of a source, every pair once before any comes again.
         raters: People who rate; each has a number and an order of their own.
         question: What is asked about each text: quality, match, or a sentence of your own; repeat for several.
@@ -71,6 +71,8 @@ def rate(
             )
         _read(read, key, out, markdown, bootstrap, common)
     else:
+        if not systems:
+            raise ConfigError("name two systems or more to compare, or the files of raters' answers after --read")
         _refuse({"key": key, "markdown": markdown, "bootstrap": bootstrap}, "reads answers; give them with --read")
         if options != SourceOptions() and not source:
             raise ConfigError(

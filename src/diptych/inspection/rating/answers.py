@@ -91,7 +91,7 @@ def _read(study: Study, path: Path) -> RaterAnswers:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot be opened: {error.strerror or error}", Reason.MISSING) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError("is no JSON; expected a file that the rating page saved") from error
     if not isinstance(content, dict) or content.get("kind") != "ratings" or content.get("format") != FORMAT:
         raise DataError("holds no answers; expected a file that the rating page saved")

@@ -134,6 +134,11 @@ class RatingReport:
             for share in one.shares
         ]
         lines = [table(("system", "chosen first %", "95%", "chance"), rows), ""]
+        if one.complete < self.texts:
+            lines.append(
+                f"- {one.complete:,} of {self.texts:,} texts have the answers of all {self.raters_asked} raters; "
+                f"{one.answers / self.texts:.1f} answers a text on average"
+            )
         for each in one.versus:
             bounds = each.difference.interval
             lines.append(

@@ -66,6 +66,7 @@ class _Making:
         self._draw = np.random.default_rng(settings.seed)
         self._size = settings.size
         self._failed: list[str] = []  # "TEXT (SYSTEM: why)"
+        self._alike = 0  # texts of which two systems have the same image
         self._remarks = list(chosen.remarks)
 
     def write(self, stream: IO[bytes], progress: Progress) -> Study:
@@ -82,6 +83,7 @@ class _Making:
             encoded = [_encoded(images[place]) for place in order]
             item = {"text": text, "lang": self._chosen.lang, "images": [_uri(data) for data in encoded]}
             stream.write(f'<script type="application/json">{_json(item)}</script>\n'.encode())
+            self._alike += len(set(encoded)) < len(encoded)
             texts.append(text)
             places.append(tuple(map(int, order)))
             prints.append(fingerprint.of_bytes(text.encode(), *encoded))
@@ -152,6 +154,8 @@ class _Making:
         remarks = list(self._remarks)
         if texts < self._settings.texts:
             remarks.append(f"{self._settings.texts:,} texts were asked for; there are {texts:,}")
+        if self._alike:
+            remarks.append(f"two systems have the very same image of {self._alike:,} of {texts:,} texts")
         if self._failed:
             named = "; ".join(self._failed[:_NAMED])
             remarks.append(f"{len(self._failed):,} images cannot be made or read; their texts are left out: {named}")
