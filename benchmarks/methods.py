@@ -26,7 +26,7 @@ TRANSLATED = ("x_mrs_back", "x_mrs_multilingual")  # need a source with translat
 STARTS = {"finetuned": "info_nce"}  # goes on from another run of the same seed
 MINED = ("mined",)  # needs what `diptych data mine` found
 OWN_WORDS = ("joined", "minilm", "minilm_lora")  # need a folder of a pretrained text encoder
-ORDER = ("cca", "sum_hinge", "max_hinge", "order", "info_nce", "siglip", "instance", "adversarial")
+ORDER = ("cca", "cknn", "sum_hinge", "max_hinge", "order", "info_nce", "siglip", "instance", "adversarial")
 METRICS = ("i2t R@1", "i2t R@10", "t2i R@1", "t2i R@10", "score")
 
 

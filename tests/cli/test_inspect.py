@@ -207,7 +207,9 @@ def test_an_image_of_a_library_is_explained_and_flags_that_do_nothing_are_refuse
     turned = diptych("explain", tmp_path / "why.png", "a red square", *asked)
     assert (turned[0], "why.png where the text was expected; the text comes first" in turned[2]) == (2, True)
     assert "add --by attention" in diptych("explain", "red", "x.png", "--reranker", "x", *asked)[2]
-    assert "--by attention needs --reranker" in diptych("explain", "red", "x.png", "--by", "attention")[2]
+    pytest.importorskip("torch", reason="attention needs the [train] extra")
+    own = ("explain", "red", tmp_path / "photos" / "red.png", "--by", "attention", "--model")
+    assert "has no attention over words and no feature map" in diptych(*own, models[0])[2]
     attention = ("--by", "attention", "--reranker", "x", "--grid", 2)
     assert "--grid and --window do nothing" in diptych("explain", "red", "x.png", *attention)[2]
 

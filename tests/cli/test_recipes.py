@@ -1,7 +1,9 @@
 """The X-MRS config on a small folder of recipes, from the command line: trained, and measured in bags."""
 
 import json
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ CONFIG = Path(__file__).parents[2] / "configs" / "recipes.toml"
 SMALL = (
     "image.network.model=test_resnet",
     "image.network.pretrained_weights=false",
-    "image.tower.size=32",
+    "image.tower.size=64",
     "data.images.workers=0",
     "data.workers=1",
     "data.val_share=0.3",
@@ -51,14 +53,22 @@ def recipes(tmp_path_factory):
     return folder
 
 
-def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def trained(recipes, tmp_path_factory):
+    """The run's folder, and what the command printed."""
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    out = tmp_path / "run"
-    assert run(["train", str(CONFIG), str(recipes), *PARTS, *settings, "--out", str(out), "--json"]) == 0
-    trained = json.loads(capsys.readouterr().out)
-    assert sum(trained["records"].values()) == 45
-    lacking = {note["kind"]: note["count"] for note in trained["notes"]}
-    train = trained["records"]["train"]
+    out, told = tmp_path_factory.mktemp("run"), StringIO()
+    with redirect_stdout(told):
+        code = run(["train", str(CONFIG), str(recipes), *PARTS, *settings, "--out", str(out), "--json"])
+    assert code == 0
+    return out, json.loads(told.getvalue())
+
+
+def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, trained, capsys):
+    out, report = trained
+    assert sum(report["records"].values()) == 45
+    lacking = {note["kind"]: note["count"] for note in report["notes"]}
+    train = report["records"]["train"]
     assert (lacking["no_back_translation"], lacking["no_other_language"]) == (train, train)
     model = package.load(out / "model")
     assert (model.config.text.network.name, model.config.image.head.name) == ("transformer", "shared_layer")
@@ -74,3 +84,31 @@ def test_the_config_trains_on_joined_parts_and_is_measured_in_bags(recipes, tmp_
     report = json.loads(capsys.readouterr().out)
     assert report["protocol"]["draws"] == 4
     assert report["image_to_text"]["gallery"]["max"] == 10
+
+
+def test_a_match_is_explained_by_the_models_own_attention(recipes, trained, tmp_path, capsys):
+    model, image, text = trained[0] / "model", recipes / "images" / "0-0.png", "soup leek wait " * 20
+    png = tmp_path / "why.png"
+    explained = ["explain", text, str(image), "--by", "attention", "--model", str(model), "--out", str(png)]
+    assert run([*explained, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert [one["word"] for one in found["words"]] == ("soup leek wait " * 16).split()[:46]  # 48 with the marks
+    assert sum(one["share"] for one in found["words"]) + found["elsewhere"] == pytest.approx(1, abs=1e-3)
+    assert {note["kind"]: note["count"] for note in found["notes"]} == {"cut": 14}
+
+    # Grad-CAM written out: the gradient of the cosine by the map below the pooling
+    module = package.load(model).torch()
+    body, side = module.image.network.body, module.image
+    network = side.network
+    rows = module.image_inputs(image).reshape(1, 64, 64, 3).permute(0, 3, 1, 2).float()
+    last = body.forward_features((rows - network.mean) / network.std).detach().requires_grad_()
+    embedded = side.head(body.forward_head(last))
+    score = (embedded * module.encode_text(module.text_inputs(text)).detach()).sum()
+    (gradient,) = torch.autograd.grad(score, last)
+    regions = sum(gradient[0, channel].mean() * last[0, channel] for channel in range(last.shape[1])).clamp(min=0)
+    assert found["score"] == pytest.approx(float(score.detach()), abs=1e-4)
+    assert torch.tensor(found["regions"]).numpy() == pytest.approx(regions.detach().numpy(), abs=1e-4)
+
+    assert run(explained) == 0
+    assert "of the attention, " in capsys.readouterr().out

@@ -17,9 +17,11 @@ from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress
 
 if TYPE_CHECKING:
     from diptych.data.images import ImageInput
+    from diptych.models import DualEncoder
 
 _GRID, _WINDOW = 8, 2
 _PHRASES = 3
+_SHOWN_WORDS = 20  # printed; the figure and --json have all
 
 
 def explain(
@@ -44,20 +46,25 @@ def explain(
     times. Chinese, Japanese, Thai and others that are written without spaces go by characters, a text of more than
     60 words by several words at a time.
 
-    --by attention asks a cross-encoder: which regions each word of the text attended to, and by how many nats the
-    image made the word likelier. Large numbers speak for the match, negative ones against it.
+    --by attention with --reranker asks a cross-encoder: which regions each word of the text attended to, and by how
+    many nats the image made the word likelier. Large numbers speak for the match, negative ones against it.
+
+    --by attention with --model asks a dual encoder's own parts: how its text transformer spreads its attention over
+    the words, however many, and which regions of the last feature map of its image network raise the cosine
+    (Grad-CAM). It takes one pass and PyTorch.
 
     Examples:
         diptych explain "a black dog runs over the grass" dog.jpg
         diptych explain "ein schwarzer Hund" dog.jpg --grid 12 --window 3 --json
         diptych explain "一只黑色的狗在草地上奔跑" dog.jpg --out why.png
         diptych explain "a red frisbee" photo.jpg --by attention --reranker runs/cross-encoder/model
+        diptych explain "a red frisbee" photo.jpg --by attention --model runs/recipes/model
         diptych explain "a red frisbee" --library ~/pictures.library --id 3f2a91c07be44d10
 
     Args:
         text: The text.
         image: The image; or name one of a library by --id.
-        by: Which way to explain: occlusion with --model, or attention with --reranker.
+        by: Which way to explain: occlusion with --model, or attention with --reranker or --model.
         id: The id of an image in the library, as search prints it.
         out: The PNG to write.
         grid: Cells along each side of the image, for occlusion.
@@ -66,8 +73,6 @@ def explain(
     check_file(out, "--out", PNG)
     if by == "attention":
         need("torch", "diptych explain --by attention")
-        if reranker is None:
-            raise ConfigError("--by attention needs --reranker, the folder of a cross-encoder")
         if (grid, window) != (_GRID, _WINDOW):
             raise ConfigError("--grid and --window do nothing with --by attention; leave them out")
     elif reranker is not None:
@@ -79,6 +84,8 @@ def explain(
     shown = image or _in_library(library, id)
     if reranker is not None:
         _by_attention(text, shown, reranker, out, common)
+    elif by == "attention":
+        _by_own_attention(text, shown, model, out, common)
     else:
         _by_occlusion(text, shown, model, out, grid, window, common)
 
@@ -104,21 +111,49 @@ def _by_occlusion(text: str, image: ImageInput, model: str, out: Path, grid: int
     lines = [f"cosine {found.score:.3f}; without each word it loses:"]
     lines += [f"  {drop:+.3f}  {word}" for word, drop in zip(found.words, found.word_drops, strict=True)]
     lines += [f"  {drop:+.3f}  {phrase}" for phrase, drop in found.phrases[:_PHRASES]]
-    notes = Notes()
+    notes = Notes(_unread(encoder, text))
     if found.together > 1:
         notes.add(
             "words_together",
             f"a long text, taken apart {found.together} words at a time; parts",
             count=len(found.words),
         )
-    tower = encoder.text_tower
-    if tower.max_tokens is not None and (count := tower.count_tokens([text])[0]) > tower.max_tokens:
-        notes.add(
-            "cut",
-            f"the model reads the first {tower.max_tokens} tokens of a text; not read",
-            count=count - tower.max_tokens,
-        )
     common.show(found.to_json() | {"file": str(out)}, "\n".join([*lines, str(out)]), notes)
+
+
+def _unread(encoder: DualEncoder, text: str) -> tuple[Note, ...]:
+    """A note where the text has more tokens than the model reads."""
+    tower = encoder.text_tower
+    if tower.max_tokens is None or (count := tower.count_tokens([text])[0]) <= tower.max_tokens:
+        return ()
+    detail = f"the model reads the first {tower.max_tokens} tokens of a text; not read"
+    return (Note("cut", count - tower.max_tokens, detail),)
+
+
+def _by_own_attention(text: str, image: ImageInput, model: str, out: Path, common: Common) -> None:
+    from diptych.data.images import name_of
+    from diptych.inspection.attention import attention_maps, draw_attention
+    from diptych.models import load, require_cosine
+
+    encoder = load(model, device=common.device)
+    require_cosine(encoder, "explain")
+    found = attention_maps(encoder, image, text)
+    write_bytes(out, draw_attention(found, f"{Path(name_of(image)).name}, by {encoder.name}"))
+    lines = [f"cosine {found.score:.3f}"]
+    notes = Notes(_unread(encoder, text))
+    if found.words is None:
+        notes.add("no_attention", "the text side has no transformer whose attention could be shown")
+    else:
+        words = sorted(found.words, key=lambda word: -word[1])[:_SHOWN_WORDS]
+        lines += [f"of the attention, {found.elsewhere:.0%} is on tokens that are no word; most of it is on:"]
+        lines += [f"  {share:6.1%}  {word}" for word, share in words]
+    if found.regions is None:
+        notes.add("no_regions", "the image side has no square feature map whose regions could be shown")
+    common.show(
+        found.to_json() | {"text": text, "image": name_of(image), "file": str(out)},
+        "\n".join([*lines, str(out)]),
+        notes,
+    )
 
 
 def _by_attention(text: str, image: ImageInput, reranker: str, out: Path, common: Common) -> None:

@@ -15,6 +15,7 @@ from diptych.library.rendering import fitted, font_for, png
 from .figures import FAINT, INK
 from .occlusion import Explanation
 
+MATCH_KEY = ("speaks for the match", "against it")
 _FOR, _AGAINST = (232, 89, 12), (37, 99, 235)  # what speaks for the match, and against it
 _PAPER = "#ffffff"
 _MARGIN, _GAP, _LARGE, _SMALL = 28, 20, 380, 150  # pixels
@@ -22,8 +23,8 @@ _SHOWN_WORDS, _WORTH_SHOWING = 5, 0.1  # at most; share of the strongest word's 
 _STRONGEST = 0.78  # opacity of the strongest region
 
 
-def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
-    """The figure as PNG bytes."""
+def draw_explanation(explanation: Explanation, title: str = "", key: tuple[str, ...] = MATCH_KEY) -> bytes:
+    """The figure as PNG bytes; `key` says what each colour means, the first one for numbers above 0."""
     width = 2 * _MARGIN + 2 * _LARGE + _GAP
     lines = list(_lines(explanation, width - 2 * _MARGIN))
     shown = _strongest_words(explanation)
@@ -39,7 +40,7 @@ def draw_explanation(explanation: Explanation, title: str = "") -> bytes:
     canvas.paste(_image(explanation.pixels, _LARGE), (_MARGIN, _MARGIN + 44))
     canvas.paste(shaded(explanation.pixels, explanation.regions, _LARGE), (_MARGIN + _LARGE + _GAP, _MARGIN + 44))
     _draw_words(draw, explanation, lines, text_top)
-    _draw_key(draw, text_top + 40 * len(lines) + 4, words=bool(shown))
+    _draw_key(draw, text_top + 40 * len(lines) + 4, key, words=bool(shown))
     for place, at in enumerate(shown):
         x = _MARGIN + place * (_SMALL + 9)
         canvas.paste(shaded(explanation.pixels, explanation.word_regions[at], _SMALL), (x, small_top + 24))
@@ -69,8 +70,8 @@ def _image(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> PIL.Image.Image:
 
 
 def _strongest_words(explanation: Explanation) -> list[int]:
-    """The words that carry most of the match, in the order of the text; none for a text of one word."""
-    if len(explanation.words) < 2:
+    """The words that carry most of the match, in the order of the text; none for one word, or without their regions."""
+    if len(explanation.words) < 2 or not explanation.word_regions.any():
         return []
     order = np.argsort(-explanation.word_drops, kind="stable")[:_SHOWN_WORDS]
     least = _WORTH_SHOWING * explanation.word_drops[order[0]]
@@ -92,7 +93,7 @@ def _lines(explanation: Explanation, width: int) -> Iterator[list[tuple[int, int
 
 
 def _draw_words(draw: ImageDraw.ImageDraw, explanation: Explanation, lines: Any, top: int) -> None:
-    scale = float(np.abs(explanation.word_drops).max()) or 1.0
+    scale = float(np.abs(explanation.word_drops).max(initial=0)) or 1.0
     for number, line in enumerate(lines):
         for at, x in line:
             word, drop = explanation.words[at], float(explanation.word_drops[at]) / scale
@@ -105,9 +106,9 @@ def _draw_words(draw: ImageDraw.ImageDraw, explanation: Explanation, lines: Any,
             draw.text((left + 6, y + 5), word, font=font, fill=INK)
 
 
-def _draw_key(draw: ImageDraw.ImageDraw, y: int, *, words: bool) -> None:
+def _draw_key(draw: ImageDraw.ImageDraw, y: int, key: tuple[str, ...], *, words: bool) -> None:
     x = _MARGIN
-    for colour, text in ((_FOR, "speaks for the match"), (_AGAINST, "against it")):
+    for colour, text in zip((_FOR, _AGAINST), key, strict=False):
         draw.rounded_rectangle((x, y + 3, x + 12, y + 15), radius=3, fill=colour)
         _write(draw, (x + 18, y), text, 13, FAINT)
         x += 18 + int(font_for(text, 13).getlength(text)) + 20

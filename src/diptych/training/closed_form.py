@@ -84,7 +84,7 @@ class CkNN(CCA):
         regularisation, power, text_regularisation: of `CCA`.
     """
 
-    neighbours: int = 20
+    neighbours: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -53,6 +53,15 @@ def test_word_pieces_stand_between_their_markers_also_when_cut() -> None:
     assert tower.embed([""])[0].tolist() == [1, 2, -1, -1, -1]
 
 
+def test_words_know_the_places_of_their_pieces() -> None:
+    made = train_tokenizer(["a red circle", "the reddest one", "红色的狗"] * 3, "wordpiece", min_count=1)
+    tower = TokenTower(made, 10)
+    # [CLS] a red ##d ##e ##r circle [UNK] 红 [SEP]: the rest is cut
+    wanted = [("A", [1]), ("redder", [2, 3, 4, 5]), ("circle", [6]), (",", [7]), ("红", [8])]
+    assert tower.word_places("A  redder\ncircle, 红狗 more") == wanted
+    assert [one.word_places("a dog") for one in (words(), TokenTower(made, 2))] == [[("a", [0]), ("dog", [1])], []]
+
+
 def test_a_saved_tower_is_the_same_tower(tmp_path: Path) -> None:
     tower = words()
     tower.save(tmp_path)

@@ -50,6 +50,17 @@ def test_it_is_the_model_of_the_folder(folder: Path, tokens: Any, ids: torch.Ten
     assert torch.allclose(network(ids)[3], short.mean(1)[0], atol=1e-5)  # padding is not seen
 
 
+def test_it_says_what_it_attends_to(folder: Path, tokens: Any, ids: torch.Tensor) -> None:
+    body = transformers.BertModel.from_pretrained(folder, attn_implementation="eager").eval()
+    with torch.no_grad():
+        mean, first = (built(folder, tokens, pooling=pooling).eval().attention(ids) for pooling in ("mean", "cls"))
+        wanted = body(input_ids=ids[3:4, :2], output_attentions=True).attentions[-1][0].mean(0)  # of two tokens
+    assert torch.allclose(first[3, :2], wanted[0], atol=1e-5)
+    assert torch.allclose(mean[3, :2], wanted.mean(0), atol=1e-5)
+    assert torch.allclose(mean.sum(1), torch.ones(4), atol=1e-5)
+    assert torch.equal(mean[3, 2:], torch.zeros(5))
+
+
 def trainable(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 

@@ -70,6 +70,23 @@ def test_a_bag_is_the_mean_of_its_words(tokens: Any) -> None:
     assert words.abs().max() <= 0.1
 
 
+def test_a_transformer_says_how_its_first_token_attends_in_the_last_block(tokens: Any, ids: torch.Tensor) -> None:
+    network = built(PARTS[3], tokens)
+    with torch.no_grad():
+        shares = network.attention(ids)
+        x, kept = network._states(ids[:1])
+        first, last = network.blocks
+        x = last.norm_attention(first(x, kept))[0, :4]  # the first text has four tokens
+        query, key, _ = last.projections(x).chunk(3, dim=1)
+        wanted = torch.zeros(4)
+        for head in (slice(0, 4), slice(4, 8)):
+            scores = [float(query[0, head] @ key[place, head]) / 4**0.5 for place in range(4)]
+            wanted += torch.tensor(scores).softmax(0) / 2
+    assert torch.allclose(shares[0, :4], wanted, atol=1e-6)
+    assert torch.equal(shares[0, 4:], torch.zeros(3))  # padding
+    assert torch.allclose(shares.sum(1), torch.ones(4), atol=1e-6)
+
+
 def test_a_gru_is_its_equations(tokens: Any) -> None:
     """One step after the other, gates written out, both ways read at their own end."""
     network = built(PARTS[2], tokens)

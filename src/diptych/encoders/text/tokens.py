@@ -105,6 +105,22 @@ class TokenTower:
         """The tokens of a text as they would be read, after the cut."""
         return list(self._tokenizer.encode(self.rules.prepare(text)).tokens)
 
+    def word_places(self, text: str) -> list[tuple[str, list[int]]]:
+        """The words of a text as far as they are read, each with the places of its tokens in a row of `embed`.
+
+        Tokens that stand for no word, such as the first and the last, are left out.
+        """
+        prepared = self.rules.prepare(text)
+        encoding = self._tokenizer.encode(prepared)
+        first = self.dim - len(encoding.ids) if self.rules.pad_left else 0
+        spans: dict[int, tuple[int, int]] = {}
+        places: dict[int, list[int]] = {}
+        for place, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True), first):
+            if word is not None and end > start:
+                spans[word] = (spans[word][0] if word in spans else start, end)
+                places.setdefault(word, []).append(place)
+        return [(prepared[slice(*spans[word])].strip(), found) for word, found in places.items()]
+
     def save(self, folder: Path) -> str:
         """Write the tokenizer into a folder; the file's name."""
         about = {"max_tokens": self.dim, "languages": sorted(self.languages), **self.rules.stated()}

@@ -79,3 +79,20 @@ class PretrainedText(Adaptable):
         weight = kept.unsqueeze(-1).to(states.dtype)
         mean: Tensor = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
         return mean
+
+    def attention(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b l"]:
+        """How the states that become the features spread their attention over the tokens in the last layer.
+
+        The mean over heads, and over the states that are pooled. Raises ConfigError for a model that does not give it.
+        """
+        ids = trim_padding(rows)
+        kept = mask_of(ids)
+        self.body.set_attn_implementation("eager")  # the fused ones keep no shares
+        found = self.body(input_ids=ids.clamp(min=0), attention_mask=kept.long(), output_attentions=True)
+        if not getattr(found, "attentions", None):
+            raise ConfigError(f"{type(self.body).__name__} does not say what it attends to")
+        shares: Tensor = found.attentions[-1].mean(1)  # (b, l, l)
+        if self.pooling == "cls":
+            return shares[:, 0]
+        weight = kept.unsqueeze(-1).to(shares.dtype)
+        return (shares * weight).sum(1) / weight.sum(1).clamp(min=1)

@@ -36,9 +36,20 @@ class Block(nn.Module):
         shifted: Tensor = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         return shifted
 
-    def _attention(self, x: Tensor, kept: Tensor) -> Tensor:
+    def first_attention(self, x: Float[Tensor, "b l w"], kept: Bool[Tensor, "b l"]) -> Float[Tensor, "b l"]:
+        """How the first place spreads its attention, the mean over heads; each row adds up to 1."""
+        query, key, _ = self._split(self.norm_attention(x))
+        scores = (query[:, :, :1] @ key.transpose(2, 3)) / query.shape[-1] ** 0.5
+        shares: Tensor = scores.masked_fill(~kept[:, None, None, :], -torch.inf).softmax(-1)
+        return shares.mean(1)[:, 0]
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, each (b, heads, l, w / heads)."""
         split = self.projections(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = split[0], split[1], split[2]  # (b, heads, l, w / heads)
+        return split[0], split[1], split[2]
+
+    def _attention(self, x: Tensor, kept: Tensor) -> Tensor:
+        query, key, value = self._split(x)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=kept[:, None, None, :])
         return mixed.transpose(1, 2).flatten(2)
 
@@ -82,11 +93,24 @@ class TransformerText(Network):
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """The first token's final state of rows of token ids (-1 is padding)."""
-        ids = trim_padding(rows)
-        kept = mask_of(ids)
-        places = torch.arange(ids.shape[1], device=ids.device)
-        x = self.dropout(self.norm_input(self.words(ids.clamp(min=0)) + self.positions(places)[None]))
+        x, kept = self._states(rows)
         for block in self.blocks:
             x = block(x, kept)
         first: Tensor = self.norm(x[:, 0])
         return first
+
+    def attention(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b l"]:
+        """How the state that becomes the features spreads its attention over the tokens in the last block."""
+        x, kept = self._states(rows)
+        *below, last = self.blocks
+        for block in below:
+            x = block(x, kept)
+        shares: Tensor = last.first_attention(x, kept)  # type: ignore[operator]
+        return shares
+
+    def _states(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes into the first block, and where there is a token."""
+        ids = trim_padding(rows)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        x = self.dropout(self.norm_input(self.words(ids.clamp(min=0)) + self.positions(places)[None]))
+        return x, mask_of(ids)
