@@ -114,6 +114,31 @@ def test_a_filter_writes_verdicts_a_source_and_a_plot(diptych, shapes, small_mod
     assert is_png(out / "filter.png")
 
 
+def test_a_filter_calibrates_single_pairs_too(diptych, shapes, small_model, tmp_path):
+    out = tmp_path / "filtered"
+    line = ("--score", "cosine", "--criterion", "recall", "--target", "0.9")
+    code, _, err = diptych("data", "filter", shapes, "--model", small_model, "--out", out, "--quiet", *line)
+    assert code == 0, err
+    verdicts = [json.loads(one) for one in (out / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    verdicts.sort(key=lambda one: one["score"])
+    asked = tmp_path / "asked.jsonl"
+    chosen = [*verdicts[:5], *verdicts[-5:]]
+    rows = [{"image": str(shapes.parent / one["id"]), "text": one["text"]} for one in chosen]
+    asked.write_text("\n".join(map(json.dumps, rows)))
+    relate = ("relate", "--pairs", asked, "--model", small_model, "--calibration", out / "filter.json", "--json")
+    code, printed, err = diptych(*relate)
+    assert code == 0, err
+    found = json.loads(printed)
+    assert [one["related"] for one in found["pairs"]] == [one["keep"] for one in chosen]
+    assert {one["related"] for one in found["pairs"]} == {True, False}
+    assert [one["probability"] for one in found["pairs"]] == pytest.approx(
+        [one["probability"] for one in chosen], abs=1e-3
+    )
+    assert found["judged_by"]["image-text"]["calibration"]["criterion"] == "recall"
+    code, _, err = diptych(*relate, "--prior", "0.5")
+    assert (code, "the line was drawn for recall" in err) == (2, True)
+
+
 def test_other_pairs_can_calibrate(diptych, shapes, small_model, tmp_path):
     code, out, err = diptych(
         "data",

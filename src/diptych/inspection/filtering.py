@@ -15,15 +15,18 @@ from diptych.core.files import atomic_write, write_bytes, write_json
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32, Float64
 from diptych.core.types import Pair, Skipped
+from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.splits import held_out
 from diptych.data.write import write_pairs
 from diptych.evaluation.calibration import Calibration, Criterion, Curve, calibrate, choose, curve, wrong_share
 from diptych.evaluation.embeddings import Embeddings
+from diptych.evaluation.pair_calibration import PROBABILITY, PairCalibration
 from diptych.evaluation.pair_scores import NEIGHBOURS, Gallery, pair_scores, with_shuffled_texts
 from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedPairs, embed_pairs
 
 from .curves import draw_filter
+from .relating.judges import Calibrations
 
 Score = Literal["csls", "cosine"]
 PAIRS, KEPT, REPORT, PLOT = "pairs.jsonl", "kept.jsonl", "filter.json", "filter.png"
@@ -63,6 +66,7 @@ class Filtered:
     wrong: Float32[np.ndarray, " b"]
     settings: FilterSettings
     skipped: tuple[Skipped, ...] = ()
+    relate: Calibrations | None = None  # for single pairs, by the cosine; None where it cannot reach the target
 
     def to_json(self) -> dict[str, Any]:
         """A summary, JSON-ready."""
@@ -84,6 +88,7 @@ class Filtered:
             },
             "expected": dict(zip(("recall", "fallout", "precision"), self.expected, strict=True)),
             "skipped": [asdict(one) for one in self.skipped],
+            "relate": None if self.relate is None else self.relate.to_json(),
         }
 
     @property
@@ -102,9 +107,10 @@ def filter_pairs(
     calibration: Sequence[Pair] = (),
     settings: FilterSettings | None = None,
     *,
+    name: str = "pairs",
     progress: Progress = SILENT,
 ) -> Filtered:
-    """Score every pair and draw the line.
+    """Score every pair and draw the line; `name` is that of the source, or of the calibration where there is one.
 
     `calibration` are pairs known to be right; without them a share of the source's own records is
     used, and the wrong ones among those are taken out by their estimated share. Raises DataError
@@ -121,14 +127,14 @@ def filter_pairs(
         raise DataError(f"found {len(embedded.places)} records with a readable image and a text; expected two or more")
     gallery = Gallery.drawn(vectors, seed=settings.seed) if settings.score == "csls" else None
     scores = pair_scores(vectors, gallery, k=settings.neighbours)
-    wrong_scores = pair_scores(with_shuffled_texts(vectors, settings.seed), gallery, k=settings.neighbours)
+    shuffled = with_shuffled_texts(vectors, settings.seed)
+    wrong_scores = pair_scores(shuffled, gallery, k=settings.neighbours)
     if calibration:
         clean = embed_pairs(encoder, calibration, progress=progress)
         known = _vectors(clean)
-        given, wrong = (
-            pair_scores(side, gallery, k=settings.neighbours, foreign=True)
-            for side in (known, with_shuffled_texts(known, settings.seed))
-        )
+        sides = known, with_shuffled_texts(known, settings.seed)
+        given, wrong = (pair_scores(side, gallery, k=settings.neighbours, foreign=True) for side in sides)
+        cosines = [pair_scores(side, None) for side in sides]
         # the same estimate on pairs known to be right says how much of it is no wrong pair
         estimated = max(0.001, wrong_share(scores, wrong_scores) - wrong_share(given, wrong))
     else:
@@ -136,12 +142,17 @@ def filter_pairs(
             embedded.owner
         ]
         given, wrong = scores[chosen], wrong_scores[chosen]
+        cosines = [pair_scores(side, None)[chosen] for side in (vectors, shuffled)]
         estimated = wrong_share(scores, wrong_scores)
     share = estimated if settings.wrong is None else settings.wrong
     contamination = 0.0 if calibration else share
     calibrated = calibrate(given, wrong, contamination=contamination, prior=1 - share)
     quality = curve(given, wrong, contamination=contamination, prior=1 - share)
     threshold = choose(calibrated, quality, settings.criterion, settings.target)
+    single = _of_single_pairs(cosines[0], cosines[1], settings, contamination=contamination, prior=1 - share)
+    kept = None
+    if single is not None:
+        kept = Calibrations(encoder.fingerprint, encoder.name, ("cosine",), name, {IMAGE_TEXT: single})
     return Filtered(
         embedded,
         scores,
@@ -154,7 +165,30 @@ def filter_pairs(
         wrong,
         settings,
         embedded.skipped,
+        kept,
     )
+
+
+def _of_single_pairs(
+    given: Float32[np.ndarray, " a"],
+    wrong: Float32[np.ndarray, " b"],
+    settings: FilterSettings,
+    *,
+    contamination: float,
+    prior: float,
+) -> PairCalibration | None:
+    """The same line by the cosine, which needs no other pairs; None where no cosine reaches the target."""
+    try:
+        fitted = calibrate(given, wrong, contamination=contamination, prior=prior)
+        outcome = curve(given, wrong, contamination=contamination, prior=prior)
+        line = choose(fitted, outcome, settings.criterion, settings.target)
+    except (ConfigError, DataError):  # only the filter's own score is good enough
+        return None
+    made = PairCalibration.of(fitted, right=len(given), wrong=len(wrong))
+    if settings.criterion == PROBABILITY:
+        return replace(made, least=settings.target)
+    least = float(np.clip(made.probability(np.array([[line]]))[0], 1e-6, 1 - 1e-6))
+    return replace(made, least=least, criterion=settings.criterion)
 
 
 def write_filtered(result: Filtered, pairs: Sequence[Pair], out: Path, title: str = "") -> dict[str, Path]:

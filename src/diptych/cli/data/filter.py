@@ -32,7 +32,8 @@ def filter_source(
 
     A model scores every pair; its scores become probabilities by comparing given pairs with
     shuffled ones. Writes into --out: pairs.jsonl (every pair with score, probability and verdict),
-    kept.jsonl (a source of the kept ones), filter.json and filter.png (distributions, ROC, precision).
+    kept.jsonl (a source of the kept ones), filter.json (a report, and a calibration for diptych relate) and filter.png
+    (distributions, ROC, precision).
 
     Examples:
         diptych data filter crawled.csv --out filtered/
@@ -62,9 +63,11 @@ def filter_source(
     opened = open_source(source, options)
     pairs = list(opened)
     trained_among(opened, pairs, learners([encoder])[0], "it takes their texts for right more readily than other ones")
-    known = list(open_source(calibration, SourceOptions(split=calibration_split))) if calibration else []
+    clean = open_source(calibration, SourceOptions(split=calibration_split)) if calibration else None
+    known = [] if clean is None else list(clean)
     opened.notes.extend(encoder.cut_texts([text.value for pair in pairs for text in pair.texts]))
-    result = filter_pairs(encoder, pairs, known, settings, progress=common.progress())
+    fitted_on = opened.name if clean is None else clean.name
+    result = filter_pairs(encoder, pairs, known, settings, name=fitted_on, progress=common.progress())
     files = write_filtered(result, pairs, out, f"{opened.name}, scored by {encoder.name}")
     recall, fallout, precision = result.expected
     found = result.to_json() | {"files": {name: str(path) for name, path in files.items()}}

@@ -133,10 +133,10 @@ def read_calibrations(path: Path, fingerprint: str, name: str) -> Calibrations:
     try:
         value = json.loads(text)
         if value.get("format") == FILTER_FORMAT:
-            if "relate" not in value:
+            if not value.get("relate"):
                 raise DataError(
-                    f"{path} was written by an earlier diptych data filter, without a calibration of single pairs; run "
-                    "the filter again"
+                    f"{path} has no calibration of single pairs: an earlier diptych data filter wrote it, or no cosine "
+                    "reaches its --target; run the filter again, or with another target"
                 )
             value = value["relate"]
         if value["format"] != FORMAT:
