@@ -161,3 +161,41 @@ def test_a_second_evaluation_reads_the_embeddings_of_the_first(run, source, mode
     place = f"were embedded before; read from {tmp_path / 'cache' / 'embeddings'}"
     assert f"5 of 5 images {place}" in err
     assert f"15 of 15 texts {place}" in err
+
+
+def test_texts_are_found_by_texts_with_labels(run, model, tmp_path):
+    rows = [
+        ("a red wall", "all red", 4),
+        ("a red wall", "all blue", 1),
+        ("blue sky", "all blue", 5),
+        ("green", "wood", 0),
+    ]
+    path = tmp_path / "sts.csv"
+    path.write_text("sentence1,sentence2,score\n" + "".join(f"{a},{b},{label}\n" for a, b, label in rows))
+    code, out, _ = run(path, "--model", model, "--bootstrap", 20, "--out", tmp_path / "a.json", "--quiet")
+    assert code == 0
+    assert "3 queries, gallery of 3" not in out  # one query has nothing to find
+    assert "2 queries, gallery of 3" in out
+    assert "1 queries have no relevant document" in out
+    assert "Spearman x 100" in out
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert (report["modality"], report["protocol"]["relevance"]) == ("text-text", "label")
+    assert report["correlations"]["labelled_pairs"] == 4
+    code, _, err = run(path, "--model", model, "--relevant-from", 6, "--quiet")
+    assert (code, "the highest label is 5" in err) == (3, True)
+    code, _, err = run(path, "--model", model, "--sheet", tmp_path / "s.png", "--quiet")
+    assert (code, "no sheet" in err) == (2, True)
+
+
+def test_paraphrases_need_no_images(run, model, tmp_path):
+    path = tmp_path / "p.jsonl"
+    rows = [{"texts": [f"{colour} one", f"{colour} two"]} for colour in COLOURS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = run(path, "--texts-only", "--model", model, "--bootstrap", 0, "--json", "--quiet")
+    report = json.loads(out)
+    assert (code, report["texts"], report["images"]) == (0, 10, 0)
+    assert report["text_to_text"]["queries"]["max"] == 10
+    code, _, err = run(path, "--texts-only", "--model", model, "--modality", "image-image", "--quiet")
+    assert (code, "has no images" in err) == (3, True)
+    code, _, err = run(path, "--texts-only", "--model", model, "--relevant-from", 1, "--quiet")
+    assert (code, "no documents with labels" in err) == (2, True)

@@ -17,6 +17,7 @@ from diptych.evaluation.metrics import (
     precision_at,
     recall_at,
     reciprocal_rank,
+    share_at,
 )
 
 from . import twins
@@ -35,6 +36,8 @@ def test_by_hand_with_two_positives_at_the_second_and_fifth_place():
 
     assert recall_at(ranks, 1).tolist() == [0.0]
     assert recall_at(ranks, 2).tolist() == [1.0]
+    assert share_at(ranks, 2).tolist() == [1 / 2]
+    assert share_at(ranks, 5).tolist() == [1.0]
     assert precision_at(ranks, 5).tolist() == [2 / 5]
     assert precision_at(ranks, 4).tolist() == [1 / 4]
     assert first_rank(ranks).tolist() == [2.0]

@@ -15,6 +15,8 @@ from .outputs import JSON, MARKDOWN, PNG, check_file, write
 from .shared import Common, check_unused
 from .sources import Reading
 
+_OTHERS = ("spearman", "pearson", "top-1", "top-5", "per-class")  # columns where there are such
+
 
 def compare(
     source: str = "",
@@ -28,7 +30,8 @@ def compare(
     modality: Literal["image-text", "text-text", "image-image"] = "image-text",
     protocol: str = "full",
     relevance: Literal["pair", "group"] = "pair",
-    metrics: tuple[str, ...] = ("R@1", "R@5", "R@10", "medR", "mAP", "rsum", "top-1", "top-5", "per-class"),
+    relevant_from: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    metrics: tuple[str, ...] = ("R@1", "R@5", "R@10", "medR", "mAP", "rsum", *_OTHERS),
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2000,
     out: Path | None = None,
     markdown: Path | None = None,
@@ -55,6 +58,7 @@ def compare(
         diptych compare flickr8k/ --split val --model base runs/mine/ --baseline best
         diptych compare --report a.json b.json c.json --plot compared.png
         diptych compare --report old=a.json new=b.json --out compared.json --markdown compared.md
+        diptych compare stsbenchmark/ --split test --model base runs/texts/
         diptych compare classes/ --task zero-shot --model base hf:openai/clip-vit-base-patch32
         diptych compare classes/ --task zero-shot --model base --shots 1,2,4,8,16,all --plot shots.png
 
@@ -69,6 +73,7 @@ def compare(
         modality: As in diptych eval, for models.
         protocol: As in diptych eval, for models.
         relevance: As in diptych eval, for models.
+        relevant_from: As in diptych eval, for models.
         metrics: Columns of the printed tables; the JSON has all. Repeat for several.
         bootstrap: Resamples behind intervals and tests.
         out: Write everything here as JSON.
@@ -84,7 +89,8 @@ def compare(
     """
     from diptych import runs
 
-    of_retrieval = {"modality": modality, "protocol": protocol, "relevance": relevance}
+    of_retrieval: dict[str, Any] = {"modality": modality, "protocol": protocol, "relevance": relevance}
+    of_retrieval |= {"relevant_from": relevant_from}
     of_zero_shot: dict[str, Any] = {"labels": labels, "templates": templates, "shots": shots, "adapters": adapters}
     of_zero_shot |= {"seeds": seeds, "train_split": train_split}
     check_unused(compare, of_zero_shot if task == "retrieval" else of_retrieval, task)
@@ -134,6 +140,7 @@ def compare(
             modality=modality,
             protocol=protocol,
             relevance=relevance,
+            relevant_from=relevant_from,
         )
     page = found.table(metrics)
     write(out, found.to_json())

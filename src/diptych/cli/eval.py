@@ -32,6 +32,7 @@ def evaluate(
     options: Reading = SourceOptions(),
     languages: tuple[str, ...] = (),
     relevance: Literal["pair", "group"] = "pair",
+    relevant_from: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
     views: tuple[str, ...] = ("flip", "crop-0", "crop-1"),
     cuts: Annotated[tuple[int, ...], Parameter(validator=validators.Number(gte=1))] = (1, 5, 10),
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
@@ -49,8 +50,10 @@ def evaluate(
     """Measure retrieval by the field's protocols, or classification by words.
 
     Prints recall, ranks, mAP, MRR, NDCG and precision with 95% intervals, in both directions and for every language.
+    R@k is the share of queries with a hit among the first k; share@k is the share of the relevant ones found there.
     Images that cannot be read are left out, counted and named. Without --split, a model is measured on those records
-    of its own data that its training held out, and on all records of other data.
+    of its own data that its training held out, and on all records of other data. Where documents have labels that
+    differ, the scores' Spearman and Pearson correlation with them is printed as well.
 
     With --task zero-shot the records have a class (a folder of images for each, or --group-column), and each image is
     given the nearest class by words, as diptych classify does: top-1, top-5, mean per class, confusions, calibration.
@@ -63,6 +66,8 @@ def evaluate(
         diptych eval recipes.jsonl --model runs/recipes/model --protocol bagged-1k --seed 7
         diptych eval captions.csv --languages de --languages fr --markdown report.md
         diptych eval flickr8k/ --split val --modality text-text
+        diptych eval scifact/ --split test --model runs/texts/model --relevant-from 2
+        diptych eval stsbenchmark/ --split val
         diptych eval photos/ --modality image-image --relevance group --sheet found.png
         diptych eval classes/ --task zero-shot --templates clip
         diptych eval birds.csv --task zero-shot --group-column species --labels species.json --out report.json
@@ -71,12 +76,15 @@ def evaluate(
         source: File or folder of pairs.
         task: What is measured: retrieval, or zero-shot classification.
         dims: Use only the first so many dimensions, as a model trained with the matryoshka loss allows.
-        modality: Images by texts and texts by images, texts by texts, or images by images.
+        modality: Images by texts and texts by images, texts by texts, or images by images. A source of texts only is
+            measured by text-text: queries against documents where it has them, else texts of a record by each other.
         protocol: full, 1k, 5k, 5fold, bagged-1k, bagged-10k; or first:N, folds:KxN, bagged:BxN.
         languages: Use only texts in this language; repeat for several.
         relevance: By pair (an image and its texts; texts of one image; a view and its image) or by class (group).
+        relevant_from: Of labelled documents: the smallest label that counts as relevant; by default all above 0 do.
+            NDCG counts all labels above 0 as gains.
         views: Views used as queries in image-image retrieval by pair: flip, crop-0, crop-1, ...; repeat for several.
-        cuts: The k of R@k, NDCG@k and P@k; repeat for several. Rsum needs 1, 5 and 10.
+        cuts: The k of R@k, share@k, NDCG@k and P@k; repeat for several. Rsum needs 1, 5 and 10.
         bootstrap: Resamples behind the intervals; 0 for none.
         out: Write the whole report here as JSON, with the ranks that diptych compare reads.
         markdown: Write the report here as Markdown.
@@ -93,7 +101,8 @@ def evaluate(
     from diptych.models import load, require_cosine
 
     of_retrieval: dict[str, Any] = {"modality": modality, "protocol": protocol, "languages": languages}
-    of_retrieval |= {"relevance": relevance, "views": views, "cuts": cuts, "sheet": sheet}
+    of_retrieval |= {"relevance": relevance, "relevant_from": relevant_from, "views": views, "cuts": cuts}
+    of_retrieval |= {"sheet": sheet}
     of_zero_shot = {"labels": labels, "templates": templates, "calibration": calibration, "plot": plot}
     check_unused(evaluate, of_zero_shot if task == "retrieval" else of_retrieval, task)
     check_file(out, "--out", JSON, source)
@@ -103,7 +112,7 @@ def evaluate(
     if plot is not None:
         need("matplotlib", "--plot")
     progress, seed = common.progress(), common.seed or 0
-    asked = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, seed)
+    asked = Task(modality, protocol, relevance, languages, views, cuts, bootstrap, seed, relevant_from)
     encoder = load(model, device=common.device)
     if sheet is not None:
         require_cosine(encoder, "the retrieval sheet")

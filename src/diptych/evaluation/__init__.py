@@ -9,6 +9,7 @@ from .bootstrap import Addend, Number, Resampling, Sample, paired_difference
 from .direction import Direction, Estimate
 from .embeddings import Embeddings
 from .evaluate import Evaluation, evaluate_embeddings
+from .judged import DOCUMENT_TO_QUERY, QUERY_TO_DOCUMENT, JudgedEvaluation, JudgedTexts, evaluate_judged
 from .metrics import CUTS, Summary, metric_table
 from .positives import Positives, group_labels
 from .protocols import PROTOCOLS, Bagged, First, Folds, Full, Protocol, parse_protocol
@@ -19,8 +20,10 @@ from .within import IMAGE_TO_IMAGE, TEXT_TO_TEXT, Items, Views, WithinEvaluation
 
 __all__ = [
     "CUTS",
+    "DOCUMENT_TO_QUERY",
     "IMAGE_TO_IMAGE",
     "PROTOCOLS",
+    "QUERY_TO_DOCUMENT",
     "TEXT_TO_TEXT",
     "Addend",
     "Bagged",
@@ -32,6 +35,8 @@ __all__ = [
     "Folds",
     "Full",
     "Items",
+    "JudgedEvaluation",
+    "JudgedTexts",
     "Number",
     "Positives",
     "Protocol",
@@ -43,6 +48,7 @@ __all__ = [
     "Views",
     "WithinEvaluation",
     "evaluate_embeddings",
+    "evaluate_judged",
     "evaluate_within",
     "group_labels",
     "metric_table",

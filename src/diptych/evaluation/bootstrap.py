@@ -15,6 +15,7 @@ import numpy as np
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float64, Int64
 
+from .correlation import Correlation
 from .metrics import Summary, summarise
 
 CHUNK_COUNTS = 1 << 21  # resampling counts held at a time: 16 MiB
@@ -26,12 +27,15 @@ class Sample:
     """The queries of one ranking: a metric's values and the unit (record) each query belongs to.
 
     With `classes` (the class of each query, from 0) the sample's number is the mean over the classes of each one's
-    mean; in a resample, over the classes that are drawn.
+    mean; in a resample, over the classes that are drawn. With `labels` it is the correlation of the values with them,
+    Pearson's or, `by_rank`, Spearman's.
     """
 
     values: Float64[np.ndarray, " q"]
     units: Int64[np.ndarray, " q"]
     classes: Int64[np.ndarray, " q"] | None = None
+    labels: Float64[np.ndarray, " q"] | None = None
+    by_rank: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,17 @@ def by_draw(number: Number) -> list[float]:
 
 
 def _summary(sample: Sample, summary: Summary) -> float:
+    if sample.labels is not None:
+        return _correlation(sample)(np.ones(len(sample.values)))
     if sample.classes is None:
         return summarise(sample.values, summary)
     sums, counts = (np.bincount(sample.classes, weights) for weights in (sample.values, None))
     return float(np.mean(sums[counts > 0] / counts[counts > 0]))
+
+
+def _correlation(sample: Sample) -> Correlation:
+    assert sample.labels is not None
+    return Correlation(sample.values, sample.labels, by_rank=sample.by_rank)
 
 
 def summarised(number: Number) -> float:
@@ -130,8 +141,8 @@ class Interval:
 
 
 def percentile_interval(replicated: Float64[np.ndarray, " resamples"], level: float = LEVEL) -> Interval:
-    """The interval that holds the middle `level` of the resamples."""
-    low, high = np.quantile(replicated, [(1 - level) / 2, (1 + level) / 2])
+    """The interval that holds the middle `level` of the resamples; of those that have a number, if any is NaN."""
+    low, high = np.nanquantile(replicated, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
@@ -152,7 +163,7 @@ def paired_difference(first: Number, second: Number, resampling: Resampling, lev
 def sign_p_value(moved: Float64[np.ndarray, " resamples"]) -> float:
     """Two-sided: twice the share of resampled differences on the other side of zero, one added to both counts."""
     turned = min(int((moved <= 0).sum()), int((moved >= 0).sum()))
-    return min(1.0, 2 * (turned + 1) / (len(moved) + 1))
+    return min(1.0, 2 * (turned + 1) / (int(np.isfinite(moved).sum()) + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -184,13 +195,21 @@ def _number(number: Number, units: int) -> Estimator:
 
 def _term(term: Addend, units: int) -> Estimator:
     make = _weighted_mean if term.summary is Summary.MEAN else _weighted_median
-    samples = [(make if sample.classes is None else _class_mean)(sample, units) for sample in term.samples]
+    samples = [_of_sample(sample, make)(sample, units) for sample in term.samples]
 
     def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        if len(samples) == 1:
+            return samples[0](counts)
         # A tiny fold may not be drawn at all in some resample: it is NaN there, and left out.
         return np.asarray(np.nanmean([sample(counts) for sample in samples], axis=0))
 
     return estimate
+
+
+def _of_sample(sample: Sample, plain: Callable[[Sample, int], Estimator]) -> Callable[[Sample, int], Estimator]:
+    if sample.labels is not None:
+        return _weighted_correlation
+    return plain if sample.classes is None else _class_mean
 
 
 def _weighted_mean(sample: Sample, units: int) -> Estimator:
@@ -201,6 +220,15 @@ def _weighted_mean(sample: Sample, units: int) -> Estimator:
     def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
         total, size = (counts @ both).T
         return np.asarray(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
+
+    return estimate
+
+
+def _weighted_correlation(sample: Sample, units: int) -> Estimator:
+    correlation = _correlation(sample)
+
+    def estimate(counts: Int64[np.ndarray, "r units"]) -> Float64[np.ndarray, " r"]:
+        return np.array([correlation(row[sample.units].astype(np.float64)) for row in counts])
 
     return estimate
 

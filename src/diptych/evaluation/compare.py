@@ -179,5 +179,5 @@ def lower_is_better(metric: str) -> bool:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping):
-        value = " ".join(str(value[key]) for key in ("name", "seed", "relevance") if key in value)
+        value = " ".join(str(value[key]) for key in ("name", "seed", "relevance", "relevant_from") if key in value)
     return str(value) if value is not None else "none"

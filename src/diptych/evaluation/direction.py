@@ -65,7 +65,7 @@ class EvaluationFacts:
     protocol: Protocol
     draws: int
     seed: int
-    relevance: str  # "pair", "group" or, within images, "view"
+    relevance: str  # "pair", "group", within images "view", or between queries and documents "label"
     resamples: int  # 0: no intervals
     records: int
     images: int  # 0 where texts are ranked by texts
@@ -79,7 +79,7 @@ def unmeasured(rankings: Sequence[DrawRanking], cuts: Iterable[int]) -> Directio
     return Direction(
         gallery=Spread.of([one.ranks.gallery for one in rankings]),
         queries=Spread.of([len(one.units) for one in rankings]),
-        positives=Spread.of(np.concatenate([one.ranks.counts for one in rankings])),
+        positives=Spread.of(np.concatenate([one.ranks.relevant.counts for one in rankings])),
         metrics={},
         numbers=numbers_of(rankings, cuts),
         rankings=tuple(rankings),

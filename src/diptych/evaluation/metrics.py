@@ -1,7 +1,8 @@
 """Retrieval metrics: each takes the ranks of the relevant items and gives one value a query.
 
 They are registered by name (`@register.metric("MRR", percent=True)`): `percent` is printed times 100, `median` sums
-the queries up by their median, `lower_is_better` says so. One that takes `k` has a name that ends in "@k".
+the queries up by their median, `lower_is_better` says so. One that takes `k` has a name that ends in "@k". A `graded`
+one is given all items with a gain, others those whose gain is enough to be relevant (`Ranks.relevant_from`).
 
 A metric's number is the mean of its values over the queries, except the median rank, which is
 their median. An irrelevant item that ties with a relevant one ranks before it (see `ranks`), so
@@ -38,6 +39,16 @@ def recall_at(ranks: Ranks, k: int) -> Values:
     return (ranks.best < _cut(k)).astype(np.float64)
 
 
+@register.metric("share@k", "share of the relevant items that are among the first k", percent=True, place=8)
+def share_at(ranks: Ranks, k: int) -> Values:
+    """Share of the relevant items that are among the first k, in [0, 1]: "recall" in TREC's words.
+
+    With one relevant item it is R@k. With more than k of them it stays below 1.
+    """
+    hits = (ranks.ranks < _cut(k)).astype(np.float64)
+    return np.asarray(np.add.reduceat(hits, ranks.offsets[:-1]) / ranks.counts)
+
+
 @register.metric("P@k", "share of the first k places held by relevant items", percent=True, place=7)
 def precision_at(ranks: Ranks, k: int) -> Values:
     """Share of the first k places held by relevant items; places beyond the gallery's end are misses."""
@@ -72,7 +83,14 @@ def average_precision(ranks: Ranks) -> Values:
     return np.asarray(np.add.reduceat(precision, ranks.offsets[:-1]) / ranks.counts)
 
 
-@register.metric("NDCG@k", "normalised discounted gain of the first k places", percent=True, place=6, smallest_cut=2)
+@register.metric(
+    "NDCG@k",
+    "normalised discounted gain of the first k places",
+    percent=True,
+    place=6,
+    smallest_cut=2,
+    graded=True,
+)
 def ndcg_at(ranks: Ranks, k: int) -> Values:
     """Normalised discounted cumulative gain of the first k places, in [0, 1].
 
@@ -104,10 +122,11 @@ class Metric:
     summary: Summary = Summary.MEAN
     percent: bool = True  # printed x 100; the values themselves stay in [0, 1]
     lower_is_better: bool = False
+    graded: bool = False  # also counts items whose gain is too small to be relevant
 
     def checked(self, ranks: Ranks) -> Values:
         """The queries' values. Raises ConfigError when the metric does not give one number for each query."""
-        values = np.asarray(self.values(ranks), dtype=np.float64)
+        values = np.asarray(self.values(ranks if self.graded else ranks.relevant), dtype=np.float64)
         if values.shape != ranks.counts.shape:
             raise ConfigError(
                 f"the metric {self.name} gave an array of shape {values.shape}; expected one number for each of "
@@ -138,6 +157,7 @@ def metric_table(cuts: Iterable[int] = CUTS) -> dict[str, Metric]:
             Summary.MEDIAN if facts.get("median") else Summary.MEAN,
             bool(facts.get("percent")),
             bool(facts.get("lower_is_better")),
+            bool(facts.get("graded")),
         )
         if not entry.name.endswith("@k"):
             found[entry.name] = Metric(entry.name, values, *told)

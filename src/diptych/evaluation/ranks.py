@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -29,13 +30,24 @@ class Ranks:
     """Where the relevant items of each query landed.
 
     Query i's ranks are `ranks[offsets[i]:offsets[i + 1]]`, ascending, 0 for the first place, and
-    `gains` are those items' gains. `gallery` is the number of items that were ranked.
+    `gains` are those items' gains. `gallery` is the number of items that were ranked. Items with a gain below
+    `relevant_from` count for graded metrics only; each query has one that is not below.
     """
 
     offsets: Int64[np.ndarray, " bounds"]
     ranks: Int64[np.ndarray, " p"]
     gains: Float64[np.ndarray, " p"]
     gallery: int
+    relevant_from: float = 0.0
+
+    @cached_property
+    def relevant(self) -> Ranks:
+        """The ranks of the items whose gain is enough; their places stay those among all items."""
+        kept = self.gains >= self.relevant_from
+        if kept.all():
+            return self
+        before = np.concatenate(([0], np.cumsum(kept)))
+        return Ranks(before[self.offsets].astype(np.int64), self.ranks[kept], self.gains[kept], self.gallery)
 
     @property
     def best(self) -> Int64[np.ndarray, " q"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,15 +15,23 @@ from .bootstrap import LEVEL
 from .classification import DIRECTION
 from .direction import Direction, Estimate, Spread
 from .evaluate import Evaluation, LanguageScores
+from .judged import DOCUMENT_TO_QUERY, LABEL, QUERY_TO_DOCUMENT, JudgedEvaluation
 from .metrics import Metric, metric_table
 from .saved import FORMAT, ranks_json
 from .within import WithinEvaluation
 
 FORMAT_VERSION = 1
 BOTH = {"image_to_text": "image → text", "text_to_image": "text → image"}
-ARROWS = {**BOTH, "text_to_text": "text → text", "image_to_image": "image → image", DIRECTION: "image → class"}
+ARROWS = {
+    **BOTH,
+    "text_to_text": "text → text",
+    "image_to_image": "image → image",
+    QUERY_TO_DOCUMENT: "query → document",
+    DOCUMENT_TO_QUERY: "document → query",
+    DIRECTION: "image → class",
+}
 UNITS = {
-    "R@k, P@k, NDCG@k, mAP, MRR": "0 to 1",
+    "R@k, P@k, share@k, NDCG@k, mAP, MRR": "0 to 1",
     "medR, meanR": "place of the best relevant item, 1 is first",
     "rsum": "percent: R@1 + R@5 + R@10 of both directions, at most 600",
     "low, high": f"{LEVEL:.0%} percentile interval of a bootstrap over records (images with all their texts)",
@@ -34,15 +42,19 @@ RELEVANCE = {
     "pair": "Texts of one record are relevant to each other; a query is left out of its own ranking.",
     "group": "Items of one class are relevant to each other; a query is left out of its own ranking.",
     "view": "The queries are crops or flips of the images; each one's own whole image is relevant.",
+    LABEL: "A document is relevant to a query by its label; NDCG takes all labels above 0 as gains.",
 }
 NAMED_SKIPPED = 20  # skipped inputs listed in the Markdown; the JSON lists them all
+
+
+AnyEvaluation = Evaluation | WithinEvaluation | JudgedEvaluation
 
 
 @dataclass(frozen=True)
 class Report:
     """An evaluation and what it was made of."""
 
-    evaluation: Evaluation | WithinEvaluation
+    evaluation: AnyEvaluation
     model: str
     model_fingerprint: str
     source: str
@@ -62,19 +74,25 @@ class Report:
     @property
     def image_to_text(self) -> dict[str, float]:
         """Texts found by images: metric -> value, as in `UNITS`; empty where this was not measured."""
-        return self._values("image_to_text")
+        return self.metrics("image_to_text")
 
     @property
     def text_to_image(self) -> dict[str, float]:
         """Images found by texts, likewise."""
-        return self._values("text_to_image")
+        return self.metrics("text_to_image")
 
     @property
     def rsum(self) -> float | None:
         """R@1 + R@5 + R@10 of both directions in percent; None where a cut was left out."""
         return self.evaluation.rsum.value if self.evaluation.rsum else None
 
-    def _values(self, direction: str) -> dict[str, float]:
+    @property
+    def correlations(self) -> dict[str, float]:
+        """Spearman's and Pearson's correlation of scores with labels, times 100; empty without labels that differ."""
+        return {name: estimate.value for name, estimate in _correlations(self.evaluation).items()}
+
+    def metrics(self, direction: str) -> dict[str, float]:
+        """Metric -> value, as in `UNITS`, of a direction such as "text_to_text" or "query_to_document"; else empty."""
         found = self.evaluation.directions.get(direction)
         return {name: estimate.value for name, estimate in found.metrics.items()} if found else {}
 
@@ -92,10 +110,11 @@ class Report:
             "languages_asked": list(self.languages_asked) or None,
             "protocol": {
                 "name": evaluation.protocol.name,
-                "description": evaluation.protocol.description,
+                "description": _description(evaluation),
                 "draws": evaluation.draws,
                 "seed": evaluation.seed,
                 "relevance": evaluation.relevance,
+                **({"relevant_from": evaluation.relevant_from} if isinstance(evaluation, JudgedEvaluation) else {}),
             },
             "bootstrap": {"resamples": evaluation.resamples, "level": LEVEL, "unit": "record"}
             if evaluation.resamples
@@ -106,6 +125,7 @@ class Report:
             "texts": evaluation.texts,
             **{name: _direction_json(side) for name, side in evaluation.directions.items()},
             "rsum": estimate_json(evaluation.rsum) if evaluation.rsum else None,
+            **({"correlations": _correlations_json(evaluation)} if isinstance(evaluation, JudgedEvaluation) else {}),
             "languages": [_language_json(row) for row in evaluation.languages],
             "left_out": {
                 "records_without_texts": self.records_without_texts,
@@ -115,7 +135,7 @@ class Report:
             },
             "notes": notes_json(self.notes),
             "content": self.content or None,
-            **({"ranks": ranks_json(evaluation.directions, evaluation.units)} if ranks else {}),
+            **({"ranks": _ranks(evaluation)} if ranks else {}),
         }
 
     def table(self) -> str:
@@ -132,6 +152,20 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     __str__ = table
+
+
+def _ranks(evaluation: AnyEvaluation) -> dict[str, Any]:
+    labelled = evaluation.labelled if isinstance(evaluation, JudgedEvaluation) else None
+    return ranks_json(evaluation.directions, evaluation.units, labelled)
+
+
+def _correlations(evaluation: AnyEvaluation) -> Mapping[str, Estimate]:
+    return evaluation.correlations if isinstance(evaluation, JudgedEvaluation) else {}
+
+
+def _correlations_json(evaluation: JudgedEvaluation) -> dict[str, Any]:
+    measured = {name: estimate_json(estimate) for name, estimate in evaluation.correlations.items()}
+    return {"labelled_pairs": len(evaluation.labelled.labels), **measured}
 
 
 def _direction_json(side: Direction) -> dict[str, Any]:
@@ -175,10 +209,12 @@ def _facts(report: Report) -> str:
         + (f" (fingerprint `{report.model_fingerprint}`)" if report.model_fingerprint else ""),
         f"- Split: {cell(report.split or 'everything')}"
         + (f"; only texts in {', '.join(report.languages_asked)}" if report.languages_asked else ""),
-        f"- Protocol: **{protocol.name}** ({protocol.description}{seed})",
-        f"- Relevance: by {evaluation.relevance}",
+        f"- Protocol: **{protocol.name}** ({_description(evaluation)}{seed})",
+        f"- Relevance: by {evaluation.relevance}{_relevant_from(evaluation)}",
     ]
-    if evaluation.alone:
+    if evaluation.alone and isinstance(evaluation, JudgedEvaluation):
+        lines.append(f"- {evaluation.alone:,} queries have no relevant document, and are not measured as queries")
+    elif evaluation.alone:
         lines.append(
             f"- {evaluation.alone:,} items have no other relevant item: they are in the gallery, but no queries"
         )
@@ -191,13 +227,27 @@ def _facts(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _contents(evaluation: Evaluation | WithinEvaluation) -> str:
+def _description(evaluation: AnyEvaluation) -> str:
+    if isinstance(evaluation, JudgedEvaluation):
+        return "every query against every document, and every document against every query"
+    return evaluation.protocol.description
+
+
+def _relevant_from(evaluation: AnyEvaluation) -> str:
+    if not isinstance(evaluation, JudgedEvaluation):
+        return ""
+    return f": {evaluation.relevant_from:g} or more" if evaluation.relevant_from > 0 else ": above 0"
+
+
+def _contents(evaluation: AnyEvaluation) -> str:
     """Such as "175, with 294 images and 525 texts"."""
-    counts = ((evaluation.images, "images"), (evaluation.texts, "texts"))
+    counts = [(evaluation.images, "images"), (evaluation.texts, "texts")]
+    if isinstance(evaluation, JudgedEvaluation):
+        counts = [(evaluation.queries, "queries"), (evaluation.documents, "documents")]
     return f"{evaluation.records:,}, with {' and '.join(f'{count:,} {what}' for count, what in counts if count)}"
 
 
-def _scores_table(evaluation: Evaluation | WithinEvaluation) -> str:
+def _scores_table(evaluation: AnyEvaluation) -> str:
     sides = evaluation.directions.items()
     metrics = _metrics_of(evaluation)
     rows = [
@@ -206,16 +256,21 @@ def _scores_table(evaluation: Evaluation | WithinEvaluation) -> str:
     ]
     if evaluation.rsum is not None:
         rows.append(["rsum (both)", printed(evaluation.rsum, percent=False), ""])
+    for name, estimate in _correlations(evaluation).items():
+        rows.append([f"{name.title()} x 100", printed(estimate, percent=False), ""])
     return table(["", *(ARROWS[name] for name, _ in sides)], rows)
 
 
-def _notes(evaluation: Evaluation | WithinEvaluation) -> str:
-    notes = [
-        "R@k is the share of queries with a relevant item among the first k. "
-        "Ties count against: an irrelevant item with the same score ranks first."
-    ]
-    if isinstance(evaluation, WithinEvaluation):
+def _notes(evaluation: AnyEvaluation) -> str:
+    notes = ["R@k is the share of queries with a relevant item among the first k."]
+    if _has_several(evaluation):
+        notes.append("share@k is the share of a query's relevant items that are among the first k.")
+    notes.append("Ties count against: an irrelevant item with the same score ranks first.")
+    if not isinstance(evaluation, Evaluation):
         notes.append(RELEVANCE[evaluation.relevance])
+    if isinstance(evaluation, JudgedEvaluation) and evaluation.correlations:
+        pairs = len(evaluation.labelled.labels)
+        notes.append(f"Spearman and Pearson are correlations of cosines with the labels of {pairs:,} pairs.")
     if evaluation.resamples:
         notes.append(
             f"In brackets: {LEVEL:.0%} interval, {evaluation.resamples:,} bootstrap resamples of records "
@@ -273,10 +328,16 @@ def _reading(notes: Sequence[Note]) -> str:
     return "\n".join(["## How the source was read", "", *(f"- {cell(note.to_text())}" for note in notes)])
 
 
-def _metrics_of(evaluation: Evaluation | WithinEvaluation) -> list[Metric]:
+def _metrics_of(evaluation: AnyEvaluation) -> list[Metric]:
     names = next(iter(evaluation.directions.values())).metrics
     cuts = [int(name.partition("@")[2]) for name in names if name.startswith("R@")]
-    return [metric for metric in metric_table(cuts).values() if metric.name in names]
+    found = [metric for metric in metric_table(cuts).values() if metric.name in names]
+    return [metric for metric in found if _has_several(evaluation) or not metric.name.startswith("share@")]
+
+
+def _has_several(evaluation: AnyEvaluation) -> bool:
+    """Whether some query has several relevant items; else the share that is found is R@k."""
+    return any(side.positives.max > 1 for side in evaluation.directions.values())
 
 
 def _label(metric: Metric) -> str:

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import DataError
-from diptych.core.shapes import Int64
+from diptych.core.shapes import Float64, Int64
 
 from .bootstrap import Number
 from .classification import DIRECTION, accuracy_numbers
 from .direction import Direction, DrawRanking, numbers_of, recall_sum
+from .judged import LabelledScores
 from .metrics import CUTS
 from .ranks import Ranks
 
 FORMAT = "diptych-evaluation"
+LABELLED = "labelled_pairs"
 _TASK = ("source", "split", "languages_asked", "protocol", "modality", "images", "texts", "content")
 
 
@@ -37,10 +39,13 @@ class SavedReport:
     units: int
 
 
-def ranks_json(directions: Mapping[str, Direction], units: int) -> dict[str, Any]:
-    """JSON-ready ranks of every direction and draw. Gains are not kept: relevance here is yes or no."""
+def ranks_json(
+    directions: Mapping[str, Direction], units: int, labelled: LabelledScores | None = None
+) -> dict[str, Any]:
+    """JSON-ready ranks of every direction and draw, with their gains where they are not all 1, and labelled scores."""
     return {
         "units": units,
+        **({LABELLED: _labelled_json(labelled)} if labelled is not None and len(labelled.labels) else {}),
         **{
             name: [
                 {
@@ -48,12 +53,23 @@ def ranks_json(directions: Mapping[str, Direction], units: int) -> dict[str, Any
                     "unit": _written(one.units),
                     "positives": _written(one.ranks.counts),
                     "ranks": _written(one.ranks.ranks),
+                    **_gains_json(one.ranks),
                 }
                 for one in side.rankings
             ]
             for name, side in directions.items()
         },
     }
+
+
+def _gains_json(ranks: Ranks) -> dict[str, Any]:
+    if (ranks.gains == 1).all():
+        return {}
+    return {"gains": _numbers(ranks.gains), "relevant_from": ranks.relevant_from}
+
+
+def _labelled_json(found: LabelledScores) -> dict[str, Any]:
+    return {"unit": _written(found.units), "label": _numbers(found.labels), "score": _numbers(found.scores)}
 
 
 def class_ranks_json(
@@ -95,6 +111,7 @@ def _parsed(record: Mapping[str, Any], name: str) -> SavedReport:
     task = {key: record.get(key) for key in _TASK}
     if DIRECTION in ranks:
         return SavedReport(name, task, _class_numbers(ranks[DIRECTION]), units)
+    labelled = ranks.pop(LABELLED, None)
     numbers: dict[str, Number] = {}
     by_direction = {}
     for direction, draws in ranks.items():
@@ -103,6 +120,9 @@ def _parsed(record: Mapping[str, Any], name: str) -> SavedReport:
         numbers |= {f"{direction} {metric}": number for metric, number in by_direction[direction].items()}
     if len(by_direction) > 1 and (rsum := recall_sum(tuple(by_direction.values()))) is not None:
         numbers["rsum"] = rsum
+    if labelled is not None:
+        scores, labels = (np.array(labelled[key].split(), dtype=np.float64) for key in ("score", "label"))
+        numbers |= LabelledScores(scores, labels, _read(labelled["unit"])).numbers
     return SavedReport(name, task, numbers, units)
 
 
@@ -119,11 +139,19 @@ def _ranking(draw: Mapping[str, Any]) -> DrawRanking:
     if len(units) != len(counts) or int(counts.sum()) != len(ranks) or not (counts > 0).all():
         raise ValueError(f"{len(units)} queries with {len(ranks)} ranks do not fit together")
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    return DrawRanking(Ranks(offsets, ranks, np.ones(len(ranks)), int(draw["gallery"])), units)
+    gains = np.array(draw["gains"].split(), dtype=np.float64) if "gains" in draw else np.ones(len(ranks))
+    if len(gains) != len(ranks):
+        raise ValueError(f"{len(ranks)} ranks with {len(gains)} gains do not fit together")
+    found = Ranks(offsets, ranks, gains, int(draw["gallery"]), float(draw.get("relevant_from", 0.0)))
+    return DrawRanking(found, units)
 
 
 def _written(numbers: Int64[np.ndarray, " n"]) -> str:
     return " ".join(map(str, numbers.tolist()))
+
+
+def _numbers(numbers: Float64[np.ndarray, " n"]) -> str:
+    return " ".join(f"{number:.9g}" for number in numbers)
 
 
 def _read(text: str) -> Int64[np.ndarray, " n"]:

@@ -14,11 +14,11 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
-from diptych.core.types import ImageRef, Pair
+from diptych.core.types import ImageRef, Pair, Role, Text
 from diptych.data.readers import Source
 from diptych.data.repeats import Contents, note_shared
 from diptych.models import DualEncoder, as_model, require_cosine
-from diptych.models.embed import EmbeddedImages, EmbeddedPairs, embed_images, embed_pairs
+from diptych.models.embed import EmbeddedImages, EmbeddedPairs, EmbeddedTexts, embed_images, embed_pairs, embed_texts
 
 Modality = Literal["image-text", "text-text", "image-image"]
 Relevance = Literal["pair", "group"]
@@ -26,7 +26,10 @@ Relevance = Literal["pair", "group"]
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured. `views` are the queries of image-image retrieval by pair."""
+    """What is measured. `views` are the queries of image-image retrieval by pair.
+
+    Sources of texts only are measured by text-text, whatever the modality.
+    """
 
     modality: Modality = "image-text"
     protocol: str = "full"
@@ -36,6 +39,7 @@ class Task:
     cuts: tuple[int, ...] = evaluation.CUTS
     resamples: int = 1000
     seed: int = 0
+    relevant_from: float = 0.0  # the smallest label of a document that counts as relevant; 0: all above 0
 
     def __post_init__(self) -> None:
         evaluation.parse_protocol(self.protocol)
@@ -43,6 +47,8 @@ class Task:
             raise ConfigError("image-image retrieval has no texts, so languages cannot be chosen; leave them out")
         if self.modality == "image-image" and self.relevance == "pair" and not self.views:
             raise ConfigError("image-image retrieval by pair needs views to ask with, such as flip and crop-0")
+        if not (self.relevant_from >= 0 and np.isfinite(self.relevant_from)):
+            raise ConfigError(f"relevant_from is a label of 0 or more, found {self.relevant_from}")
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -87,6 +93,13 @@ def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, pr
     pairs = list(source)
     if task.modality != "image-image" and not any(pair.texts for pair in pairs):
         raise DataError(source.no_texts(), Reason.EMPTY_TEXT)
+    has_images, has_sides = (any(having) for having in (map(_images_of, pairs), map(_documents_of, pairs)))
+    if not has_images and pairs and task.modality == "image-image":
+        raise DataError(f"{source.name} has no images: measure retrieval among its texts", Reason.NO_IMAGE)
+    if task.relevant_from and (has_images or not has_sides):
+        raise ConfigError(f"{source.name} has no documents with labels, so relevance cannot go by them")
+    if not has_images:
+        return (_judged if has_sides else _texts)(encoder, source, pairs, task, progress)
     ways = {"image-text": _across, "text-text": _texts, "image-image": _images}
     return ways[task.modality](encoder, source, pairs, task, progress)
 
@@ -126,7 +139,8 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
 
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     require_cosine(encoder, "retrieval among texts")
-    vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
+    embed = embed_pairs if any(pair.images for pair in pairs) else embed_texts
+    vectors: EmbeddedPairs | EmbeddedTexts = embed(encoder, pairs, languages=task.languages, progress=progress)
     source.notes.extend(_cut(encoder, vectors.values, source))
     labels = vectors.owner
     if task.relevance == "group":
@@ -137,7 +151,62 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
     report = _report(found, encoder, source, task, vectors)
     every = np.arange(len(vectors.texts))
     side = DirectionVectors("text", "text", vectors.texts, vectors.texts, every, labels, labels)
-    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, vectors.image_refs, vectors.values)
+    images = vectors.image_refs if isinstance(vectors, EmbeddedPairs) else ()
+    return Measured(report, {evaluation.TEXT_TO_TEXT: side}, images, vectors.values)
+
+
+def _judged(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+    if task.relevance == "group":
+        raise ConfigError(f"{source.name} says by itself which documents are relevant; leave out relevance by group")
+    require_cosine(encoder, "retrieval among texts")
+    vectors = embed_texts(encoder, pairs, languages=task.languages, progress=progress)
+    source.notes.extend(_cut(encoder, tuple(dict.fromkeys(vectors.values)), source))
+    found = evaluation.evaluate_judged(
+        judged_texts(vectors), **task.rules, relevant_from=task.relevant_from, progress=progress
+    )
+    return Measured(_report(found, encoder, source, task, vectors), {}, (), vectors.values)
+
+
+def judged_texts(vectors: EmbeddedTexts) -> evaluation.JudgedTexts:
+    """Queries, different documents, and the judgements of each record: every query of it with every document."""
+    queries: list[int] = []  # places of the texts
+    documents: list[int] = []
+    number_of: dict[tuple[bool, str], int] = {}
+    of_record: dict[int, tuple[list[int], dict[int, Text]]] = {}
+    for place, (text, owner) in enumerate(zip(vectors.written, vectors.owner.tolist(), strict=True)):
+        asked, judged = of_record.setdefault(owner, ([], {}))
+        if text.role is Role.QUERY:
+            asked.append(len(queries))
+            queries.append(place)
+        elif text.role is Role.DOCUMENT:
+            number = number_of.setdefault(text.item_key, len(documents))
+            if number == len(documents):
+                documents.append(place)
+            judged[number] = text
+    judgements = [
+        (query, number, text.relevance, text.label is not None)
+        for asked, judged in of_record.values()
+        for query in asked
+        for number, text in judged.items()
+    ]
+    columns = list(zip(*judgements, strict=True)) if judgements else [(), (), (), ()]
+    return evaluation.JudgedTexts(
+        queries=vectors.texts[queries],
+        documents=vectors.texts[documents],
+        units=vectors.owner[queries],
+        query_of=np.array(columns[0], dtype=np.int64),
+        document_of=np.array(columns[1], dtype=np.int64),
+        labels=np.array(columns[2], dtype=np.float64),
+        is_labelled=np.array(columns[3], dtype=np.bool_),
+    )
+
+
+def _images_of(pair: Pair) -> bool:
+    return bool(pair.images)
+
+
+def _documents_of(pair: Pair) -> bool:
+    return bool(pair.documents)
 
 
 def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
@@ -164,11 +233,11 @@ def _images(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
 
 
 def _report(
-    found: evaluation.Evaluation | evaluation.WithinEvaluation,
+    found: evaluation.Evaluation | evaluation.WithinEvaluation | evaluation.JudgedEvaluation,
     encoder: DualEncoder,
     source: Source,
     task: Task,
-    vectors: EmbeddedPairs | EmbeddedImages,
+    vectors: EmbeddedPairs | EmbeddedTexts | EmbeddedImages,
 ) -> evaluation.Report:
     return evaluation.Report(
         found,
@@ -178,8 +247,8 @@ def _report(
         split=source.options.split,
         languages_asked=task.languages,
         skipped=(*source.skipped, *vectors.skipped),
-        skipped_texts=vectors.skipped_texts if isinstance(vectors, EmbeddedPairs) else 0,
-        pairs_without_texts=vectors.without_texts if isinstance(vectors, EmbeddedPairs) else 0,
+        skipped_texts=vectors.skipped_texts if isinstance(vectors, EmbeddedPairs | EmbeddedTexts) else 0,
+        pairs_without_texts=vectors.without_texts if isinstance(vectors, EmbeddedPairs | EmbeddedTexts) else 0,
         content=vectors.content,
         notes=tuple(source.notes),
     )

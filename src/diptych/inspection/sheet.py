@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageDraw
 
-from diptych.core.errors import DataError
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import Int64, UInt8
 from diptych.data import views
@@ -116,8 +116,11 @@ def draw_measured(
 ) -> bytes:
     """The sheet of an evaluation as PNG bytes, a section a direction.
 
-    An image that has become unreadable since it was measured is drawn as its error.
+    An image that has become unreadable since it was measured is drawn as its error. Raises ConfigError for queries
+    and documents with labels.
     """
+    if not measured.sides:
+        raise ConfigError("no sheet is drawn of queries and documents with labels; leave --sheet out")
 
     def show(kind: str, item: int, view: str) -> Image | str:
         if kind == "text":

@@ -13,7 +13,7 @@ from diptych.core.batched import batched
 from diptych.core.errors import Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64, UInt8
-from diptych.core.types import ImageRef, Pair, Skipped
+from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import content_key
 from diptych.data.images import PixelBatch, stream
@@ -76,6 +76,39 @@ class EmbeddedPairs(EmbeddedImages):
     def content(self) -> str:
         """Fingerprint of what was embedded: ids, images, texts and whose they are, whatever the model."""
         return self._content([self.image_owner, self.owner], self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedTexts:
+    """Vectors of the texts of records, without their images.
+
+    `owner` (the record a text belongs to, ascending) and `written` run along the texts; `ids` and `groups` along the
+    records, which are numbered from 0: those that have a text, of `places` in the list of pairs.
+    """
+
+    texts: Float32[np.ndarray, "m d"]
+    owner: Int64[np.ndarray, " m"]
+    written: tuple[Text, ...]
+    places: Int64[np.ndarray, " records"]
+    ids: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    without_texts: int
+    skipped_texts: int = 0
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The texts themselves."""
+        return tuple(text.value for text in self.written)
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of what was embedded: ids, texts, whose they are and how they are judged, whatever the model."""
+        told = [f"{text.role or ''} {text.label} {text.item}" for text in self.written]
+        groups = [group or "" for group in self.groups]
+        return fingerprint.combined(
+            [*self.ids, fingerprint.of_bytes(self.owner.tobytes()), *self.values, *told, *groups]
+        )
 
 
 def embed_images(
@@ -172,6 +205,33 @@ def embed_pairs(
         values=tuple(text.value for text in texts),
         skipped_texts=sum(map(len, wanted)) - len(texts),
         without_texts=sum(not texts for texts in wanted),
+    )
+
+
+def embed_texts(
+    model: DualEncoder | str | Path,
+    pairs: Sequence[Pair],
+    *,
+    languages: Collection[str] = (),
+    progress: Progress = SILENT,
+) -> EmbeddedTexts:
+    """Embed the texts of each pair, whatever its images; with `languages`, only texts in those.
+
+    Equal texts are encoded once, and what was embedded before is read, as in `embed_pairs`.
+    """
+    model = as_model(model)
+    wanted = [[text for text in pair.texts if not languages or text.lang in languages] for pair in pairs]
+    places = np.array([place for place, texts in enumerate(wanted) if texts], dtype=np.int64)
+    kept = [wanted[place] for place in places]
+    texts = tuple(text for own in kept for text in own)
+    return EmbeddedTexts(
+        texts=_encode_once_each(model, [text.value for text in texts], progress),
+        owner=np.repeat(np.arange(len(kept)), [len(own) for own in kept]).astype(np.int64),
+        written=texts,
+        places=places,
+        ids=tuple(pairs[place].id for place in places),
+        groups=tuple(pairs[place].group for place in places),
+        without_texts=len(wanted) - len(kept),
     )
 
 
