@@ -95,6 +95,21 @@ def test_images_are_drawn_like_an_image_and_found_by_what_was_drawn(diptych, enc
     assert [hit["score"] for hit in by_image["hits"]] != [hit["score"] for hit in by_text["hits"]]
 
 
+def test_a_generator_is_measured_with_what_it_was_conditioned_on(diptych, generator, small_model, shapes):
+    def measured(given):
+        code, out, _ = diptych(
+            "generator", "eval", shapes, "--generator", generator, "--given", given, "--model", small_model,
+            "--features", "fake", "--maps", "", "--pool", 5, "--bootstrap", 0, "--texts", 8, "--json", "--quiet",
+        )  # fmt: skip
+        assert code == 0
+        return json.loads(out)
+
+    by_image, by_text = measured("image"), measured("text")
+    assert {"to_texts_R@1", "to_images_R@1"} <= {one["key"] for one in by_image["measures"]}
+    assert "the generator was given the first image of each pair in place of a text" in by_image["remarks"]
+    assert by_image["measures"] != by_text["measures"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [

@@ -230,6 +230,32 @@ def test_the_real_images_themselves_are_at_distance_zero(pairs, tools):
     assert np.all(looked.copied.by_features.distances[:, 0] == 0)
 
 
+def test_a_generator_can_be_given_each_pairs_image_in_place_of_its_text(pairs, tools, drawing, tmp_path):
+    class Itself:
+        """What gives its image back."""
+
+        def generate(self, texts, *, seed, lang=""):
+            raise AssertionError("it was given texts")
+
+        def generate_like(self, images, *, seed):
+            return np.stack([prepare(decode(image), Preprocess(64)) for image in images])
+
+    broken = replace(pairs["val"][0], id="broken", images=(FileImage(tmp_path / "gone.png"),))
+    settings = replace(SETTINGS, noises=1, texts=20, given="image", languages=("de",))
+    own = [broken, *pairs["val"]]
+    same, looked = measure_generated(Itself(), own, tools, settings, training=pairs["train"])
+    assert same.measure("r_precision").value == pytest.approx(same.measure("r_precision").real)
+    assert same.measure("r_precision_de").value == pytest.approx(same.measure("r_precision_de").real)
+    for prompt, image in zip(looked.prompts, looked.generated[:, 0], strict=True):
+        assert np.array_equal(image, prepare(decode(own[prompt.pair].images[0]), Preprocess(64)))
+    assert same.remarks[0] == "the generator was given the first image of each pair in place of a text"
+    assert same.remarks[1].startswith("1 images cannot be read and were not given to the generator (")
+    with pytest.raises(ConfigError, match="reads texts only; leave out --given image"):
+        measure_generated(drawing.Drawer(), own, tools, settings)
+    with pytest.raises(ConfigError, match="unknown given 'sound'; choose from image, text"):
+        replace(settings, given="sound")
+
+
 def test_no_real_image_is_left_out_where_there_is_room_and_what_is_is_counted(pairs, tmp_path, monkeypatch):
     small = np.zeros((30_000, 1, 64, 64, 3), dtype=np.uint8)
     assert measurement.most_real(small) >= 30_000

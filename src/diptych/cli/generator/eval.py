@@ -37,6 +37,7 @@ def evaluate(
     Examples:
         diptych generator eval emoji/ --split val --generator runs/xmc/model --model runs/judge/model --fields name
         diptych generator eval emoji/ --generator emoji --languages de --languages zh --out measures.json
+        diptych generator eval recipes/ --split val --generator runs/x-mrs-image/model --given image
         diptych generator eval flickr8k/ --split val --generator images:made.jsonl --detector imagenet
 
     Args:

@@ -28,6 +28,8 @@ class Measuring:
     """Texts to draw, at most; every pair once before any comes again."""
     noises: int = 2
     """Images of each text."""
+    given: Literal["text", "image"] = "text"
+    """What the generator is given: each text, or the first image of its pair (X-MRS's generators can read both)."""
     languages: tuple[str, ...] = ()
     """The first is the language of the texts (en when left out); R-precision is also reported for the others."""
     fields: tuple[str, ...] = ()
@@ -59,7 +61,14 @@ class Measuring:
         tools = self._tools(model, common.device, common.progress())
         lang, *others = self.languages or ("en",)
         settings = MeasureSettings(
-            self.texts, self.noises, lang, tuple(others), self.fields, self.pool, bootstrap=self.bootstrap
+            self.texts,
+            self.noises,
+            lang,
+            tuple(others),
+            self.fields,
+            self.pool,
+            bootstrap=self.bootstrap,
+            given=self.given,
         )
         chosen = choose_splits(source, options, self.train_split)
         outcome, looked = measure_generated(

@@ -10,10 +10,10 @@ from diptych.core.errors import DataError, Reason
 from diptych.core.shapes import Float32, UInt8
 from diptych.evaluation.generative import Neighbours, nearest_by_distance
 
-from .generator import generate_all
+from .generator import draw_prompts
 from .generator_report import Measure
 from .measurement import Measurement
-from .prompts import choose_prompts
+from .prompts import choose_prompts, givable
 
 _USUAL = 0.01  # of new real images count as copies, by definition
 _ASKED = 200  # training texts that are drawn
@@ -78,9 +78,17 @@ def _of_training_texts(measurement: Measurement) -> UInt8[np.ndarray, "n h w 3"]
     """An image each of some training texts; None where there are none in the language, or none were made."""
     settings = measurement.settings
     try:
-        prompts = choose_prompts(measurement.training_pairs, settings.lang, _ASKED, measurement.seed, settings.fields)
-        texts = [one.text.value for one in prompts]
-        made = generate_all(measurement.generator, texts, noises=1, seed=measurement.seed, lang=settings.lang)
+        chosen = choose_prompts(measurement.training_pairs, settings.lang, _ASKED, measurement.seed, settings.fields)
+        prompts, _ = givable(chosen, measurement.training_pairs, settings.given)
+        made = draw_prompts(
+            measurement.generator,
+            prompts,
+            measurement.training_pairs,
+            settings.given,
+            noises=1,
+            seed=measurement.seed,
+            lang=settings.lang,
+        )
     except DataError as error:
         if error.reason in (Reason.EMPTY_TEXT, Reason.MISSING):  # no such texts, or images made elsewhere
             return None

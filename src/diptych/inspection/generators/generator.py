@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from diptych.core.errors import DataError, ModelError, Reason
+from diptych.core.errors import ConfigError, DataError, ModelError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.registry import Part, build, has, register
 from diptych.core.shapes import UInt8
-from diptych.core.types import ImageRef
+from diptych.core.types import ImageRef, Pair
 from diptych.data.images import decode, prepare
 from diptych.data.readers import is_drawn, open_source
+
+from .prompts import Prompt
 
 _CHUNK = 256  # texts generated at once
 SEED_STRIDE = 100_003  # between the seeds of chunks, so that no noise comes twice
@@ -84,10 +86,28 @@ def open_generator(spec: str, device: str = "auto") -> Generator:
     return cast(Generator, synthesis.load(spec, device=device))
 
 
+class LikeImages:
+    """A generator that is given the embeddings of images in place of texts.
+
+    Raises ConfigError for a generator that reads texts only.
+    """
+
+    def __init__(self, generator: Any) -> None:
+        if not hasattr(generator, "generate_like"):
+            raise ConfigError("this generator reads texts only; leave out --given image")
+        self._generator = generator
+
+    def generate(self, texts: Sequence[ImageRef], *, seed: int, lang: str = "") -> UInt8[np.ndarray, "n h w 3"]:
+        """One image for each image."""
+        del lang
+        made: UInt8[np.ndarray, "n h w 3"] = self._generator.generate_like(texts, seed=seed)
+        return made
+
+
 def generate_all(
-    generator: Generator, texts: Sequence[str], *, noises: int, seed: int, lang: str = ""
+    generator: Any, texts: Sequence[Any], *, noises: int, seed: int, lang: str = ""
 ) -> UInt8[np.ndarray, "n s h w 3"]:
-    """`noises` images of each text, in chunks that fit in memory.
+    """`noises` images of each text (of a `Generator`) or of each image (of `LikeImages`), in chunks that fit in memory.
 
     Raises ModelError when the generator gives something else than one RGB image a text, all of one size.
     """
@@ -106,3 +126,23 @@ def generate_all(
                 )
         rows.append(np.stack(several, axis=1))
     return np.concatenate(rows)
+
+
+def draw_prompts(
+    generator: Generator,
+    prompts: Sequence[Prompt],
+    pairs: Sequence[Pair],
+    given: str,
+    *,
+    noises: int,
+    seed: int,
+    lang: str = "",
+) -> UInt8[np.ndarray, "n s h w 3"]:
+    """`noises` images for each prompt: of its text, or where `given` is "image" of the first image of its pair.
+
+    Raises ConfigError for a generator that cannot be given an image.
+    """
+    if given == "text":
+        return generate_all(generator, [one.text.value for one in prompts], noises=noises, seed=seed, lang=lang)
+    refs = [pairs[one.pair].images[0] for one in prompts]
+    return generate_all(LikeImages(generator), refs, noises=noises, seed=seed)

@@ -17,10 +17,10 @@ from diptych.models import DualEncoder, require_cosine
 from . import set_measures, text_measures
 from .copies import Copies, copies
 from .extractors import Extractor, MapExtractor, open_extractor
-from .generator import Generator, generate_all
+from .generator import Generator, draw_prompts
 from .generator_report import GeneratorReport
 from .measurement import Measurement, MeasureSettings, most_real
-from .prompts import Prompt, RealImages, choose_prompts, read_real_images
+from .prompts import Prompt, RealImages, choose_prompts, givable, read_real_images
 from .text_measures import Verdicts
 
 DEFAULTS = MeasureSettings()
@@ -86,17 +86,19 @@ def measure_generated(
     """
     if tools.judge is not None:
         require_cosine(tools.judge, "measuring generated images")
-    prompts = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
+    chosen = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
+    prompts, given = givable(chosen, pairs, settings.given)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")
-    progress.say(f"drawing {len(prompts)} texts, {settings.noises} images each")
-    texts = [one.text.value for one in prompts]
-    made = generate_all(generator, texts, noises=settings.noises, seed=seed, lang=settings.lang)
+    progress.say(f"drawing from {len(prompts)} {settings.given}s, {settings.noises} images each")
+    made = draw_prompts(
+        generator, prompts, pairs, settings.given, noises=settings.noises, seed=seed, lang=settings.lang
+    )
     size = made.shape[2]
     most = most_real(made)
     real = read_real_images(pairs, size, most=most, seed=seed, progress=progress)
     known = read_real_images(training, size, most=most, seed=seed, progress=progress) if training else None
-    remarks = [*about.remarks, *real.remarks("real"), *(known.remarks("training") if known else ())]
+    remarks = [*about.remarks, *given, *real.remarks("real"), *(known.remarks("training") if known else ())]
     extractor = tools.extractor or open_extractor()
     measurement = Measurement(
         generator, pairs, prompts, made, real, known, training, extractor, settings, seed, progress

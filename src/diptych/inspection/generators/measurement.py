@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from diptych.core.config import check_least
+from diptych.core.config import check_least, unknown
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import Progress
 from diptych.core.shapes import Float32, Int64, Shaped, UInt8
@@ -21,6 +21,7 @@ from .extractors import Extractor, Features, Rows, embed
 from .generator import Generator
 from .prompts import Prompt, RealImages
 
+GIVEN = ("text", "image")
 MOST = 100_000  # images of a set
 _HELD = 2 << 30  # bytes of real images that are held in memory, unless the generated ones take more
 
@@ -45,9 +46,13 @@ class MeasureSettings:
     """The k of precision and recall."""
     bootstrap: int = 1000
     """Resamples behind the intervals of means."""
+    given: str = "text"
+    """What the generator is given of each prompt: its text, or the first image of its pair."""
 
     def __post_init__(self) -> None:
         check_least(self, texts=4, noises=1, pool=2, neighbours=1, bootstrap=0)
+        if self.given not in GIVEN:
+            raise unknown("given", self.given, GIVEN)
         if self.texts * self.noises > MOST:
             raise ConfigError(f"{self.texts} texts of {self.noises} images are more than {MOST:,}; ask for fewer")
 

@@ -14,6 +14,7 @@ from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data.images import stream
 from diptych.data.readers import Source, SourceOptions, normalise_split, open_source
 
+_TRIED = 32  # pixels that an image is read at to see whether it can be read
 _NAMED = 3  # unreadable images that a remark names
 _HELD_OUT = ("val", "test")  # in this order, where no split is named
 
@@ -126,6 +127,21 @@ def choose_prompts(pairs: Sequence[Pair], lang: str, limit: int, seed: int, fiel
             Reason.EMPTY_TEXT,
         )
     return chosen
+
+
+def givable(prompts: Sequence[Prompt], pairs: Sequence[Pair], given: str) -> tuple[list[Prompt], list[str]]:
+    """The prompts that a generator can be given, and remarks: of images ("image"), those that can be read."""
+    if given == "text":
+        return list(prompts), []
+    places = list(dict.fromkeys(one.pair for one in prompts))
+    tried = stream([pairs[place].images[0] for place in places], Preprocess(_TRIED))
+    bad = {places[index]: problem for batch in tried for index, problem in batch.skipped}
+    kept = [one for one in prompts if one.pair not in bad]
+    remarks = ["the generator was given the first image of each pair in place of a text"]
+    if bad:
+        names = "; ".join(f"{one.name}: {one.detail}" for one in list(bad.values())[:_NAMED])
+        remarks.append(f"{len(bad):,} images cannot be read and were not given to the generator ({names})")
+    return kept, remarks
 
 
 def _wanted(text: Text, lang: str, fields: Sequence[str]) -> bool:

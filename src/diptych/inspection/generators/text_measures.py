@@ -23,10 +23,10 @@ from diptych.evaluation.generative import (
 from diptych.models import DualEncoder
 
 from .extractors import MapExtractor
-from .generator import generate_all
+from .generator import draw_prompts
 from .generator_report import Measure
 from .measurement import Measurement, embed_images_in_memory, pairs_of
-from .prompts import Prompt, choose_prompts
+from .prompts import Prompt, choose_prompts, givable
 
 _SPREAD = 100  # texts that diversity is measured on
 _CUTS = (1, 5, 10)
@@ -65,11 +65,20 @@ class JudgeMeasures:
         settings = self.measurement.settings
         found = [self._r_precision(self.measurement.prompts, self.texts, self.made, "r_precision", "")]
         for lang in settings.languages:
-            prompts = choose_prompts(
+            chosen = choose_prompts(
                 self.measurement.pairs, lang, settings.texts, self.measurement.seed, settings.fields
             )
+            prompts, _ = givable(chosen, self.measurement.pairs, settings.given)
             words = [one.text.value for one in prompts]
-            made = generate_all(self.measurement.generator, words, noises=1, seed=self.measurement.seed, lang=lang)
+            made = draw_prompts(
+                self.measurement.generator,
+                prompts,
+                self.measurement.pairs,
+                settings.given,
+                noises=1,
+                seed=self.measurement.seed,
+                lang=lang,
+            )
             vectors = embed_images_in_memory(self.judge, made[:, 0])
             texts = self.judge.encode_texts(words)
             found.append(self._r_precision(prompts, texts, vectors, f"r_precision_{lang}", f", {lang}"))
