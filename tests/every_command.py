@@ -60,6 +60,7 @@ CASES = (
     Case("mcp --library {library}", ("mcp",)),
     Case("classify {photos} --labels red,green --templates plain"),
     Case("relate {image} text"),
+    Case("relate no-such.jpg text --reranker no-such", ("train",)),
     Case("caption no-such.jpg --reranker no-such", ("train",)),
     Case("map {pairs} --method pacmap", ("map", "plot")),
     Case("map {pairs} --method pca --words 5", ("plot",)),

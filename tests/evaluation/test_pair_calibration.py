@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_too_few_pairs_and_scores_that_tell_nothing_are_refused() -> None:
 
 
 def test_a_line_for_precision_holds_at_its_prior_alone() -> None:
-    made = PairCalibration.of(Calibration(2.0, -1.0, 0.0, 0.8), 0.7, "precision")
+    made = replace(PairCalibration.of(Calibration(2.0, -1.0, 0.0, 0.8)), least=0.7, criterion="precision")
     assert made.least_for(None) == 0.7
     with pytest.raises(ConfigError, match="drawn for precision where"):
         made.least_for(0.1)

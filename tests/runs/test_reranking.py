@@ -152,3 +152,50 @@ def test_calibration_from_the_command_line(fitted, small_model, shapes, tmp_path
     (count,) = [note["count"] for note in told["notes"] if note["kind"] == "fitted_on"]
     assert count == told["records fitted on"] > 0
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def relate(capsys, *arguments) -> dict:
+    capsys.readouterr()
+    assert run(["relate", *map(str, arguments), "--json", "--quiet"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_one_pair_is_judged_by_what_was_fitted(fitted, small_model, shapes, capsys):
+    folder, report = fitted
+    cross_encoder = load_trained_cross_encoder(folder)
+    image, text = shapes.parent / "red-circle-30.png", "a red circle"
+    found = relate(capsys, image, text, "--model", small_model, "--reranker", folder)
+    (pair,) = found["pairs"]
+    h = cross_encoder.score(cross_encoder.encode_images([image]), [text])[0]
+    gain = (h - cross_encoder.scorer.prior([text])[0]) / cross_encoder.scorer.lengths([text])[0]
+    model = load(small_model)
+    cosine = model.similarity(images=model.encode_images([image]), texts=model.encode_texts(text))[0, 0]
+    assert (pair["gain a word"], pair["cosine"]) == pytest.approx((gain, cosine), abs=1e-3)
+    calibration = report.pair.relate["kinds"]["image-text"]
+    evidence = calibration["weights"][0] * gain + calibration["weights"][1] * cosine + calibration["bias"]
+    assert pair["probability"] == pytest.approx(1 / (1 + np.exp(-evidence)), abs=1e-3)
+    assert "calibrated on 35 related and " in found["judged_by"]["image-text"]["origin"]
+    (wrong,) = relate(capsys, image, "ein gelbes Band", "--model", small_model, "--reranker", folder)["pairs"]
+    assert wrong["gain a word"] < pair["gain a word"]
+
+
+def test_both_models_can_be_calibrated_on_a_source(fitted, small_model, shapes, capsys, tmp_path: Path):
+    folder, report = fitted
+    file, models = tmp_path / "mine.json", ("--model", small_model, "--reranker", folder)
+    command = ["relate", "--calibrate", shapes, "--calibrate-split", "train", *models, "--calibration", file, "--quiet"]
+    assert run([str(word) for word in command]) == 0
+    assert "image-text: fitted on 35 related and 35 unrelated pairs" in capsys.readouterr().out
+    made = json.loads(file.read_text())
+    assert made["model"] == report.pair.relate["model"]
+    assert made["measures"] == ["gain a word", "cosine"]
+    found = relate(capsys, shapes.parent / "red-circle-30.png", "a red circle", *models, "--calibration", file)
+    assert str(file) in found["judged_by"]["image-text"]["origin"]
+
+
+def test_a_cross_encoder_that_was_not_fitted_gives_scores_alone(cross_encoder_run, small_model, shapes, capsys):
+    models = "--model", small_model, "--reranker", cross_encoder_run.model
+    found = relate(capsys, shapes.parent / "red-circle-30.png", "a red circle", *models)
+    assert found["pairs"][0]["related"] is None
+    assert f"diptych rerank fit PAIRS --model {small_model} --reranker" in found["notes"][0]["detail"]
+    assert run(["relate", "two", "texts", *map(str, models), "--quiet"]) == 2
+    assert "leave --reranker out" in capsys.readouterr().err

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.extras import need
 from diptych.core.text import number
 from diptych.core.types import Skipped
 from diptych.data.readers import SourceOptions, open_source
 
 from .outputs import CSV, JSON, check_file, write
-from .shared import Common, ModelAddress, shortened
+from .shared import Common, ModelAddress, RerankerAddress, shortened
 from .sources import Reading, not_trained_on
 
 if TYPE_CHECKING:
     from diptych.core.notes import Notes
-    from diptych.inspection.relating import Calibrations, DualScorer
+    from diptych.inspection.relating import Calibrations, PairScorer
     from diptych.runs.relating import Relations
 
 _SHARE = Annotated[float | None, Parameter(validator=validators.Number(gt=0, lt=1))]
@@ -33,6 +34,7 @@ def relate(
     /,
     *,
     model: ModelAddress = "base",
+    reranker: RerankerAddress | None = None,
     kind: Literal["image-text", "text-text", "image-image"] | None = None,
     pairs: Path | None = None,
     calibration: Path | None = None,
@@ -48,8 +50,9 @@ def relate(
     """Say whether two things are related: an image and a text, two texts, or two images.
 
     The answer is yes or no with a probability, and says what it was calibrated on. The model base comes with a
-    calibration for everyday photos; SigLIP models have a probability of their own for an image with a text; for all
-    others fit one with --calibrate. Without any, only the similarity is told.
+    calibration for everyday photos; SigLIP models have a probability of their own for an image with a text; with
+    --reranker it is what diptych rerank fit left for both models; for all others fit one with --calibrate. Without any,
+    only the similarity is told.
 
     An argument is an image where it names a file or ends like an image's name, and a text otherwise.
 
@@ -57,6 +60,7 @@ def relate(
         diptych relate dog.jpg "a dog on a beach"
         diptych relate "two dogs play" "zwei Hunde spielen"
         diptych relate photo.jpg "snow" --model hf:google/siglip2-base-patch16-224
+        diptych relate dog.jpg "a dog on a beach" --reranker runs/cross-encoder/model
         diptych relate --calibrate my-pairs.csv --calibration mine.json
         diptych relate --pairs asked.csv --calibration mine.json --csv answers.csv
 
@@ -83,13 +87,15 @@ def relate(
 
     fits = calibrate is not None or calibrate_pairs is not None
     _check_arguments(left, right, pairs, calibrate, calibrate_split, calibrate_pairs)
+    if reranker is not None:
+        need("torch", "diptych relate --reranker")
     check_file(csv, "--csv", CSV, pairs or "")
     if fits:
         check_file(calibration, "--calibration", JSON, str(calibrate_pairs or calibrate))
     notes, skipped, progress = Notes(), list[Skipped](), common.progress()
     one = None if left is None or right is None else asked(left, right, kind)
     several = [] if pairs is None else read_pairs(pairs, kind, skipped, notes, options.encoding)
-    scorer = runs.pair_scorer(model, device=common.device)
+    scorer = runs.pair_scorer(model, reranker, device=common.device)
     fitted: Calibrations | None = None
     if fits:
         left_out = list[Skipped]()
@@ -146,7 +152,7 @@ def _check_arguments(
 
 
 def _fitted(
-    scorer: DualScorer,
+    scorer: PairScorer,
     source: str | None,
     split: str | None,
     pairs: Path | None,
@@ -170,7 +176,7 @@ def _fitted(
         return fit_labelled(
             scorer, rows, pairs.name, prior=prior, least=least, seed=seed, skipped=skipped, progress=progress
         )
-    opened = not_trained_on(open_source(str(source), replace(options, split=split)), [scorer.model], common)
+    opened = not_trained_on(open_source(str(source), replace(options, split=split)), scorer.models, common)
     read = list(opened)
     notes.extend(opened.notes)
     return fit_calibrations(

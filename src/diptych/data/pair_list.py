@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from diptych.core.checks import kind_of
 from diptych.core.errors import ConfigError, DataError, Reason, opening
@@ -29,7 +29,8 @@ from diptych.data.readers.delimited import delimiter_of, records
 from diptych.data.readers.encodings import decoded
 
 Kind = Literal["image-text", "text-text", "image-image"]
-IMAGE_TEXT, TEXT_TEXT, IMAGE_IMAGE = KINDS = get_args(Kind)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+IMAGE_TEXT, TEXT_TEXT, IMAGE_IMAGE = KINDS
 _TWO = ("1", "2"), ("_1", "_2"), ("a", "b"), ("_a", "_b")
 _TEXTS = (*[(f"{name}{one}", f"{name}{two}") for name in ("text", "sentence", "s", "caption") for one, two in _TWO],
           ("query", "document"), ("anchor", "positive"))  # fmt: skip
@@ -76,7 +77,7 @@ def asked(
         kind = (TEXT_TEXT, IMAGE_TEXT, IMAGE_IMAGE)[sum(are_images)]
     if kind not in KINDS:
         raise ConfigError(f"unknown kind of pair {kind!r}; choose from {', '.join(KINDS)}")
-    made = Asked(left, right, cast(Kind, kind), where, label)
+    made = Asked(left, right, kind, where, label)
     one, other = (_image(side, folder) if is_image else checked_text(side) for side, is_image in made.sides)
     return replace(made, left=one, right=other)
 

@@ -73,12 +73,10 @@ class PairCalibration:
         check_share("least probability", self.least)
 
     @classmethod
-    def of(
-        cls, fitted: Calibration, least: float = 0.5, criterion: str = PROBABILITY, **counts: Any
-    ) -> PairCalibration:
-        """That of one score, as `calibration.calibrate` fitted it."""
+    def of(cls, fitted: Calibration, *, right: int = 0, wrong: int = 0) -> PairCalibration:
+        """That of one score, as `calibration.calibrate` fitted it on so many pairs."""
         prior = min(fitted.prior, 1 - 1e-6)  # a source without a wrong pair leaves some doubt
-        return cls((fitted.slope,), fitted.intercept, prior, least, criterion, **counts)
+        return cls((fitted.slope,), fitted.intercept, prior, right=right, wrong=wrong)
 
     def evidence(self, scores: Scores) -> Float64[np.ndarray, " n"]:
         """log(r / w) of each pair; above 0 it speaks for being related."""

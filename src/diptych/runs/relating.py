@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diptych.core.checks import of_type
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.notes import Notes
-from diptych.core.protocols import SILENT, Progress
+from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.types import Skipped
 from diptych.data.pair_list import IMAGE_TEXT, KINDS, Asked, Kind, asked
 from diptych.evaluation.pair_calibration import check_share, measured
 from diptych.inspection.relating import (
     Calibrations,
+    CrossScorer,
     DualScorer,
     Judge,
     PairScorer,
@@ -80,6 +82,7 @@ def relate(
     right: Any,
     *,
     model: DualEncoder | str | Path = "base",
+    reranker: CrossEncoder | str | Path | None = None,
     calibration: Calibrated | None = None,
     kind: str | None = None,
     prior: float | None = None,
@@ -97,8 +100,10 @@ def relate(
             paths, PIL images, encoded bytes, arrays and image references are images.
         right: one thing, or a list as long as the first.
         model: a dual encoder, its name, folder or address.
+        reranker: a cross-encoder, its folder or address, to judge an image and a text by both models together.
         calibration: what `diptych relate --calibrate` or `diptych data filter` wrote for this model, or its file. By
-            default the one that the model comes with; else a SigLIP's own probability.
+            default the one that the model comes with (or that `diptych rerank fit` left for both); else the model's own
+            probability, of a SigLIP or a matching head.
         kind: "image-text", "text-text" or "image-image", where a str should not tell it.
         prior: share of related pairs among those that are asked about; by default the calibration's.
         threshold: probability from which on a pair is related; by default the calibration's.
@@ -114,15 +119,26 @@ def relate(
         raise ConfigError("relate takes two things, or two lists of the same length")
     lists = (left, right) if is_list[0] else ([left], [right])
     pairs = [asked(one, other, kind) for one, other in zip(*lists, strict=True)]
-    scorer = pair_scorer(model, device=device)
+    scorer = pair_scorer(model, reranker, device=device)
     return related(
         scorer, pairs, calibration=calibration, prior=prior, threshold=threshold, one=not is_list[0], progress=progress
     )
 
 
-def pair_scorer(model: DualEncoder | str | Path, *, device: str = "auto") -> DualScorer:
-    """What gives pairs their scores: a dual encoder, its name, folder (of its run too) or address."""
-    return DualScorer(as_encoder(model, device))
+def pair_scorer(
+    model: DualEncoder | str | Path, reranker: CrossEncoder | str | Path | None = None, *, device: str = "auto"
+) -> DualScorer | CrossScorer:
+    """What gives pairs their scores: a dual encoder, its name, folder (of its run too) or address.
+
+    With a `reranker` (a cross-encoder, its folder or address) an image and a text are scored by both.
+    """
+    encoder = as_encoder(model, device)
+    if reranker is None:
+        return DualScorer(encoder)
+    from diptych.models.cross_encoder import load_cross_encoder
+
+    cross_encoder = load_cross_encoder(reranker, device=device) if isinstance(reranker, str | Path) else reranker
+    return CrossScorer(encoder, of_type(cross_encoder, CrossEncoder, "a cross-encoder, or its folder, as reranker"))
 
 
 def related(

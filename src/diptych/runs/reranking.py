@@ -14,12 +14,18 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float16, Float32, Float64, Int64
 from diptych.core.types import Pair, Skipped
+from diptych.data.images import as_ref
+from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.seen import text_mark
 from diptych.data.splits import held_out_of
 from diptych.evaluation import Positives, ranks_from_scores
 from diptych.evaluation.metrics import recall_at
+from diptych.evaluation.pair_calibration import fit_pairs
 from diptych.evaluation.reliability import Bin, calibration_error, fit_logistic, reliability
 from diptych.evaluation.reranking import reranked_scores, top
+from diptych.inspection.relating import Calibrations, CrossScorer
+from diptych.inspection.relating.cross_scoring import cross_scores
+from diptych.inspection.relating.fitting import drawn_pairs
 from diptych.library.relevance import Relevance, hit_features, query_features
 from diptych.library.reranker import Reranker
 from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
@@ -114,6 +120,7 @@ def fit_reranker(
     *,
     most: int = 400,
     seed: int = 0,
+    named: str = "pairs",
     progress: Progress = SILENT,
 ) -> FitReport:
     """Fit beta and K on pairs that neither model was trained on, and keep them in the cross-encoder's folder.
@@ -124,6 +131,7 @@ def fit_reranker(
         pairs: the pairs.
         most: queries of each direction, drawn at random.
         seed: of that draw.
+        named: what the pairs are called where the calibration of single pairs says what it was fitted on.
         progress: told what is being scored.
 
     Raises DataError when fewer than 10 pairs are left.
@@ -156,6 +164,7 @@ def fit_reranker(
         calibration=fit_relevance(cross_encoder, forward, k)
         if cross_encoder.config.objective.name == "captioning"
         else {},
+        relate=fit_single_pairs(prepared, dual_encoder, kept, named, most=most, seed=seed),
         records=tuple(text_mark(pair.id, pair.texts) for pair in kept),
     )
     return FitReport(fitted, write_pair(cross_encoder.folder, fitted), prepared.embedded.skipped)
@@ -195,6 +204,37 @@ def fit_relevance(cross_encoder: TrainedCrossEncoder, scored: Scored, k: int) ->
     """Both probabilities fitted to held-out queries, JSON-ready."""
     found = evidence(cross_encoder, scored, k)
     return Relevance(fit_logistic(found.hits, found.right), fit_logistic(found.queries, found.nothing)).to_json()
+
+
+def fit_single_pairs(
+    prepared: Prepared, dual_encoder: DualEncoder, pairs: Sequence[Pair], named: str, *, most: int, seed: int
+) -> dict[str, Any]:
+    """The calibration of one image with one text for `diptych relate`, JSON-ready; empty with too few pairs.
+
+    The features are those of `CrossScorer`, of related and unrelated pairs of these records.
+    """
+    embedded, cross_encoder = prepared.embedded, prepared.cross_encoder
+    image_at = {ref: place for place, ref in enumerate(embedded.image_refs)}
+    text_at = {value: place for place, value in enumerate(embedded.values)}
+    drawn = drawn_pairs(pairs, IMAGE_TEXT, most=most, seed=seed)
+    half = np.concatenate(drawn.halves)
+    places = [
+        (image_at[as_ref(pair.left)], text_at[str(pair.right)], place < len(drawn.right), half[place])
+        for place, pair in enumerate([*drawn.right, *drawn.wrong])
+        if as_ref(pair.left) in image_at and str(pair.right) in text_at  # of records that could be read
+    ]
+    if not places:
+        return {}
+    images, texts, right, first = (np.array(column) for column in zip(*places, strict=True))
+    own = cross_scores(cross_encoder, prepared.tokens[images], [embedded.values[text] for text in texts])
+    cosines = np.einsum("kd,kd->k", embedded.images[images], embedded.texts[texts])
+    scores = np.column_stack([own, cosines])
+    try:
+        fitted = fit_pairs(scores[right], scores[~right], (first[right], first[~right]))
+    except DataError:  # too few, or nothing to tell them apart by
+        return {}
+    scorer = CrossScorer(dual_encoder, cross_encoder)
+    return Calibrations(scorer.fingerprint, scorer.name, scorer.measures, named, {IMAGE_TEXT: fitted}).to_json()
 
 
 @dataclass(frozen=True)

@@ -131,3 +131,32 @@ def test_another_model_and_missing_weights_are_refused(retrieval, tmp_path: Path
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="lacks weights"):
         load_cross_encoder(f"blip:{copy}")
+
+
+def test_one_pair_is_judged_by_the_matching_head_itself(retrieval, captioner, tiny_model, shapes, tmp_path: Path):
+    from diptych import relate
+
+    folder, model = retrieval
+    image, text, dual = shapes.parent / "red-circle-30.png", "a red circle", tiny_model(tmp_path / "tiny")
+    (found,) = answer = relate(image, text, model=dual, reranker=f"blip:{folder}")
+    cross_encoder = BlipCrossEncoder(folder)
+    words = cross_encoder._tokenizer([text], return_tensors="pt")
+    tokens = torch.from_numpy(cross_encoder.encode_pixels(read(image, cross_encoder)).astype(np.float32))
+    with torch.inference_mode():
+        states = model.text_encoder(
+            input_ids=words.input_ids, attention_mask=words.attention_mask, encoder_hidden_states=tokens
+        ).last_hidden_state
+        expected = float(model.itm_head(states[:, 0]).softmax(-1)[0, 1])
+    assert found.probability == pytest.approx(expected, abs=2e-3)
+    assert found.related is (expected >= 0.5)
+    assert answer.measures == ("match", "cosine")
+    assert answer.judges["image-text"].origin == f"the own probability of {folder.name} (its matching head)"
+    (unknown,) = relate(image, text, model=dual, reranker=f"blip:{captioner[0]}")
+    assert (unknown.related, unknown.probability) == (None, None)
+
+
+def read(image: Path, cross_encoder: BlipCrossEncoder) -> Any:
+    from diptych.data.images import stream
+
+    (batch,) = stream([image], cross_encoder.preprocess)
+    return batch.pixels

@@ -40,6 +40,7 @@ def fit(
     """
     need("torch", "diptych rerank fit")
     from diptych.data.seen import Chosen
+    from diptych.inspection.relating import Calibrations
     from diptych.models import load
     from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.runs import reranking
@@ -56,15 +57,19 @@ def fit(
         list(opened),
         most=queries,
         seed=common.seed or 0,
+        named=opened.name,
         progress=common.progress(),
     )
     pair, fitted = report.pair, report.pair.fitted
+    single = "too few pairs to calibrate single ones for diptych relate"
+    if pair.relate:
+        single = f"diptych relate --reranker: {Calibrations.from_json(pair.relate).to_text()}"
     recalls = ", ".join(f"K {k}: {recall:.1f}" for k, recall in fitted["text_to_image R@1 by K"].items())
     common.show(
         report.to_json(),
         f"text to image: h + {pair.beta:g} cosine over the best {pair.k}; image to text: beta "
         f"{pair.beta_image_to_text:g}\n"
         f"R@1 on {fitted['pictures']} images (fitted on the same): dual encoder alone "
-        f"{fitted['dual encoder R@1']['text_to_image']:.1f}, re-ranked {recalls}\nkept in {report.path}",
+        f"{fitted['dual encoder R@1']['text_to_image']:.1f}, re-ranked {recalls}\n{single}\nkept in {report.path}",
         opened.notes,
     )

@@ -1,12 +1,14 @@
 """Whether two things are related: an image and a text, two texts, or two images.
 
-`scoring.py` gives each pair its scores, `fitting.py` fits a calibration on the records of a source or on labelled
-pairs, `judges.py` keeps it in a file and turns scores into a probability, `answers.py` puts the three together.
+`scoring.py` gives each pair its scores, `cross_scoring.py` with a cross-encoder; `fitting.py` fits a calibration on the
+records of a source or on labelled pairs, `judges.py` keeps it in a file and turns scores into a probability,
+`answers.py` puts these together.
 """
 
 from __future__ import annotations
 
 from .answers import Relation, judged
+from .cross_scoring import CrossScorer
 from .fitting import fit_calibrations, fit_labelled
 from .judges import FILE, Calibrations, Judge, read_calibrations
 from .scoring import DualScorer, PairScorer
@@ -14,6 +16,7 @@ from .scoring import DualScorer, PairScorer
 __all__ = [
     "FILE",
     "Calibrations",
+    "CrossScorer",
     "DualScorer",
     "Judge",
     "PairScorer",

@@ -101,7 +101,6 @@ def fit_calibrations(
     scorer: PairScorer,
     pairs: Sequence[Pair],
     source: str,
-    kinds: Sequence[Kind] = KINDS,
     *,
     prior: float = 0.5,
     least: float = 0.5,
@@ -110,13 +109,12 @@ def fit_calibrations(
     skipped: list[Skipped],
     progress: Progress = SILENT,
 ) -> Calibrations:
-    """A calibration for each of the kinds that the source has 20 related pairs of and more.
+    """A calibration for each kind that can be scored and of which the source has 20 related pairs and more.
 
     Args:
         scorer: gives the scores.
         pairs: the records, which the model should not have been trained on.
         source: its name.
-        kinds: to fit.
         prior: share of related pairs among those that will be asked about.
         least: probability from which on a pair is related.
         most: pairs of each kind.
@@ -128,7 +126,7 @@ def fit_calibrations(
     """
     fitted: dict[Kind, PairCalibration] = {}
     left_out: dict[Kind, str] = {}
-    for kind in kinds:
+    for kind in scorer.kinds:
         drawn = drawn_pairs(pairs, kind, most=most, seed=seed)
         if min(len(drawn.right), len(drawn.wrong)) < FEWEST:
             left_out[kind] = (

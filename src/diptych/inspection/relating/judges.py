@@ -99,6 +99,19 @@ class Calibrations:
             "kinds": {kind: one.to_json() for kind, one in self.kinds.items()},
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Calibrations:
+        """What `to_json` wrote. Raises KeyError, TypeError, ValueError or ConfigError for anything else."""
+        if value["format"] != FORMAT:
+            raise ValueError("another format")
+        return cls(
+            str(value["model"]),
+            str(value["model_name"]),
+            tuple(str(one) for one in value["measures"]),
+            str(value["source"]),
+            {kind: PairCalibration.from_json(value["kinds"][kind]) for kind in KINDS if kind in value["kinds"]},
+        )
+
     def to_text(self) -> str:
         """What was fitted, a line a kind."""
         lines = []
@@ -139,15 +152,7 @@ def read_calibrations(path: Path, fingerprint: str, name: str) -> Calibrations:
                     "reaches its --target; run the filter again, or with another target"
                 )
             value = value["relate"]
-        if value["format"] != FORMAT:
-            raise ValueError("another format")
-        found = Calibrations(
-            str(value["model"]),
-            str(value["model_name"]),
-            tuple(str(one) for one in value["measures"]),
-            str(value["source"]),
-            {kind: PairCalibration.from_json(value["kinds"][kind]) for kind in KINDS if kind in value["kinds"]},
-        )
+        found = Calibrations.from_json(value)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise DataError(
             f"{path} is no calibration of pairs; expected the JSON file that diptych relate --calibrate wrote, or the "

@@ -17,7 +17,7 @@ from diptych.core.shapes import Float32, Int64
 from diptych.core.similarity import is_like_cosine, similarity_of
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
-from diptych.data.pair_list import IMAGE_TEXT, Asked, Kind
+from diptych.data.pair_list import IMAGE_TEXT, KINDS, Asked, Kind
 from diptych.models import DualEncoder, lasting_name
 
 from .judges import FILE, Calibrations, Judge, read_calibrations
@@ -31,6 +31,8 @@ class PairScorer(Protocol):
     fingerprint: str
     measures: tuple[str, ...]  # what each score is: ("cosine",)
     own: Judge | None  # the model's own probability of an image with a text, where it has one
+    kinds: tuple[Kind, ...]  # of pairs that it can score
+    models: list[Any]  # those behind it that may know what they were trained on
 
     def comes_with(self) -> Calibrations | None:
         """The calibrations that the model comes with."""
@@ -59,6 +61,8 @@ class DualScorer:
 
     def __init__(self, model: DualEncoder) -> None:
         self.model, self.name, self.fingerprint = model, model.name, model.fingerprint
+        self.models: list[Any] = [model]
+        self.kinds = KINDS if is_like_cosine(model.compares_by) else (IMAGE_TEXT,)
         self.measures: tuple[str, ...] = (model.compares_by,)
         self.own: Judge | None = None
         if model.judges_pairs:
@@ -87,7 +91,7 @@ class DualScorer:
         self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT
     ) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, "k f"]]:
         """As `PairScorer.scores`. Raises ConfigError for two of a kind where the similarity has an order of sides."""
-        if any(pair.kind != IMAGE_TEXT for pair in pairs) and not is_like_cosine(self.model.compares_by):
+        if any(pair.kind not in self.kinds for pair in pairs):
             raise ConfigError(
                 f"the model {self.name!r} compares an image with a text by {self.model.compares_by}, which says "
                 "nothing about two of a kind; give an image and a text, or another --model"
@@ -138,12 +142,18 @@ def _embedded(
     for pair in pairs:
         keys = [_key(side) if is_image else side for side, is_image in pair.sides]
         problem = next((problems[key] for key in keys if key in problems), None)
-        if problem is not None and skipped is None:
-            raise problem.error()
-        if problem is not None and skipped is not None:
-            skipped.append(replace(problem, name=pair.where or problem.name, detail=_said(problem)))
+        if problem is not None:
+            left_out(pair, problem, skipped)
         found.append(None if problem is not None else (vectors[keys[0]], vectors[keys[1]]))
     return found
+
+
+def left_out(pair: Asked, problem: Skipped, skipped: list[Skipped] | None) -> None:
+    """Name a pair whose image cannot be read, by where it is in its list; without `skipped` raise DataError."""
+    if skipped is None:
+        raise problem.error()
+    detail = problem.detail if problem.name in problem.detail else f"{problem.name}: {problem.detail}".rstrip(": ")
+    skipped.append(replace(problem, name=pair.where or problem.name, detail=detail))
 
 
 def _key(image: ImageInput) -> tuple[str, Any]:
@@ -153,7 +163,3 @@ def _key(image: ImageInput) -> tuple[str, Any]:
     except TypeError:
         return "object", id(image)
     return "image", image
-
-
-def _said(problem: Skipped) -> str:
-    return problem.detail if problem.name in problem.detail else f"{problem.name}: {problem.detail}".rstrip(": ")

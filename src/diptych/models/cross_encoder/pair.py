@@ -31,7 +31,8 @@ class PairSettings:
     k: int  # candidates
     beta_image_to_text: float = 0.0
     fitted: Mapping[str, Any] = field(default_factory=dict)  # on what, and what it gave
-    calibration: Mapping[str, Any] = field(default_factory=dict)  # see `calibration`
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # of hits of a search: `diptych.library.relevance`
+    relate: Mapping[str, Any] = field(default_factory=dict)  # of single pairs: `diptych.inspection.relating`
     records: tuple[int, ...] = ()  # marks of what it was fitted on, see `data.seen`
 
 
