@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from diptych.core.errors import ModelError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.encoders.graphs import SCALE, Graph, require_finite, stored, weights_of, write
+from diptych.encoders.inputs import grey_pixels
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,13 @@ def trace(spec: GraphSpec) -> Graph:
 
 
 def trace_head(module: nn.Module, tower: ImageTower | TextTower, *, compact: bool = False) -> Graph:
-    """A head's graph; its input is what the tower gives: features, or token ids."""
+    """A head's graph; its input is what the tower gives: features, token ids, or pixels."""
     dtype = torch.int64 if getattr(tower, "storage", "") == "int32" else torch.float32
-    return trace(GraphSpec(module, torch.zeros(2, tower.dim, dtype=dtype), compact=compact))
+    example = torch.zeros(2, tower.dim, dtype=dtype)
+    if getattr(tower, "storage", "") == "uint8":  # an image, for a network that asks how many patches there are
+        grey = tower.embed(grey_pixels(tower.preprocess))  # type: ignore[union-attr, arg-type]
+        example = torch.from_numpy(grey).float().expand(2, -1)
+    return trace(GraphSpec(module, example, compact=compact))
 
 
 def read_weights(folder: Path, name: str) -> dict[str, Tensor]:

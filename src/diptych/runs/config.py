@@ -238,11 +238,6 @@ def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> Side
         return dataclasses.replace(side, head=side.head or Part("mlp"))
     if start.joint:
         joint = start.joint
-        if name == "image" and joint.image.preprocess.mode == "patches":
-            raise ConfigError(
-                f"{joint.address} takes images as patches of any proportion (NaFlex); its image side cannot be saved "
-                "as a graph, so it cannot be fine-tuned here; take the fixed-size model of the same family"
-            )
         tower = pixels_for(joint.image.preprocess) if name == "image" else Part(f"tokens:{joint.address}")
         network, head = Part(f"joint_{name}", {"model": joint.address}), _IDENTITY
     else:
