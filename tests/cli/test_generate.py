@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diptych.data.readers import open_source
+from diptych.synthesis import load as load_generator
 
 pytest.importorskip("torch", reason="training needs the [train] extra")
+
+from diptych.encoders.export import read_weights
 
 
 def test_a_grid_of_one_text(diptych, trained_generator, tmp_path):
@@ -103,6 +108,35 @@ def test_words_that_are_not_looked_at_are_named(diptych, trained_generator, tmp_
         trained_generator.model,
     )
     assert "not these: five" in told
+
+
+def test_xmc_gan_as_published_by_the_command(diptych, small_bert, shapes, tmp_path):
+    """At a rate of next to nothing what it starts from can be seen: no standardised texts, grey images."""
+    config = Path(__file__).parents[2] / "configs" / "synthesis" / "xmc_paper.toml"
+    changes = {"size": 32, "steps": 3, "text.tower": f"hf:{small_bert}", "text.max_words": 3}
+    changes |= {"frozen_network.name": "timm:test_resnet", "frozen_network.size": 32}
+    changes |= {"frozen_network.pretrained": "false", "xmc.width": 4, "xmc.most": 2, "xmc.space": 8}
+    changes |= {"training.epochs": 1, "training.batch_size": 8, "training.learning_rate": 1e-12, "data.workers": 1}
+    given = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    code, _, err = diptych("train", config, shapes, "--out", tmp_path / "run", *given)
+    assert code == 0, err
+    assert "timm:test_resnet has random weights: its features tell colours and textures apart, not objects" in err
+    model = tmp_path / "run" / "model"
+    card = " ".join((model / "README.md").read_text().split())
+    assert "in the features of `timm:test_resnet`, which had random weights" in card
+    weights = read_weights(model, "generator")
+    assert bool((weights["standard.mean"] == 0).all())
+    assert bool((weights["standard.std"] == 1).all())
+    assert bool(weights["picture.bias"].abs().max() < 1e-6)
+    saved = load_generator(model)
+    assert saved.config.text.words == "in_context"
+    words = saved.tower.embed_words(["a red circle"], 3)[1][0]
+    assert np.allclose(saved.read(["a red circle"]).words[0], words, atol=1e-3)
+    code, _, err = diptych(
+        "generator", "draw", "a red circle in blue", "--out", tmp_path / "a.png", "--generator", model
+    )
+    assert code == 0
+    assert "not these: in blue" in err
 
 
 def test_training_by_the_command(diptych, shapes, tmp_path):

@@ -56,6 +56,7 @@ class SavedGenerator:
         text = self.config.text
         try:
             tower = conditions.text_tower(text.tower)
+            check_words(text.words, tower, text.tower.name)
         except ConfigError as error:
             raise ModelError(f"the text tower of {self.folder} cannot be made: {error}") from error
         if tower.fingerprint != text.fingerprint:
@@ -64,7 +65,6 @@ class SavedGenerator:
                 f"{text.fingerprint[:16]}, found {tower.fingerprint[:16]}); install the version that it was trained "
                 "with, or train it again"
             )
-        check_words(text.words, tower, text.tower.name)
         return tower
 
     def check(self, texts: Sequence[str], lang: str = "") -> None:
