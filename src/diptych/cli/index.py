@@ -61,6 +61,7 @@ def index(
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
         diptych index clips/ --videos --library clips.library
         diptych index captions.csv --texts --library captions.library
+        diptych index scifact/ --texts --library scifact.library
         diptych index ~/Pictures --library ~/pictures.library --reranker runs/cross-encoder/model
 
     Args:
@@ -76,7 +77,8 @@ def index(
             milvus://HOST:PORT/COLLECTION; credentials go into DIPTYCH_MILVUS_TOKEN.
         videos: Index the videos at these paths instead: every moment is found on its own.
         texts: Index the texts of these sources (or the lines of .txt files) instead, to be found by words that mean
-            the same, or by images. A library holds images or texts, not both.
+            the same, or by images. Of queries and documents the documents are indexed, each once. A library holds
+            images or texts, not both.
         moment_seconds: Length of a moment in seconds; longer where a video would have more than 240 moments.
         moment_frames: Frames that stand for a moment.
         prune: Also put into the trash what is not found because its whole folder is missing or empty.

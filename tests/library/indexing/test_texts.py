@@ -114,3 +114,34 @@ def test_any_text_fits_its_card(text: str) -> None:
     data = text_thumbnail(text)
     assert data.startswith(b"\xff\xd8\xff")
     assert PIL.Image.open(io.BytesIO(data)).size == (SIZE, SIZE)
+
+
+def test_of_queries_and_documents_the_documents_are_items_each_once(library: Library, tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    rows = ["red hills,a green hill,1", "red hills,two blue cats,0", "cars,a red car,1", "cats,two blue cats,1"]
+    table.write_text("query,document,label\n" + "\n".join(rows) + "\n")
+    report = library.index_texts([table])
+    assert report.added == 3
+    assert {note.kind: note.count for note in report.notes}["queries"] == 3
+    assert text_of(library.search("a red car", 1)[0].meta) == "a red car"
+    assert library.index_texts([table]).unchanged == 3
+
+
+def test_a_beir_corpus_is_a_library_whose_records_are_its_ids(library: Library, tmp_path: Path) -> None:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [json.dumps({"_id": f"d{n}", "text": text}) for n, text in enumerate(TEXTS)]
+    (folder / "corpus.jsonl").write_text("\n".join(documents))
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "hill"}')
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td3\t1\n")
+    assert library.index_texts([folder]).added == len(TEXTS)
+    found = [library.search(text, 1)[0] for text in TEXTS]
+    assert [hit.meta["record"] for hit in found] == ["d0", "d1", "d2", "d3"]
+    assert found[3].path == f"{folder}::d3#0"
+
+
+def test_a_table_without_images_is_indexed_by_its_texts(library: Library, tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text("id,text,stars\nn1,a green hill,3\nn2,a red car,4\n")
+    assert library.index_texts([table]).added == 2
+    assert [library.search("a red car", 1)[0].meta[key] for key in ("record", "stars")] == ["n2", "4"]

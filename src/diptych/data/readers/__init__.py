@@ -8,9 +8,19 @@ source.skipped  # what was left out, and why
 from __future__ import annotations
 
 from .drawn import is_drawn
-from .options import SourceOptions, normalise_split
+from .options import SourceOptions, TextSourceOptions, normalise_split
 from .reading import Reading
 from .source import Source, of_origins, open_source
 from .textfile import lines
 
-__all__ = ["Reading", "Source", "SourceOptions", "is_drawn", "lines", "normalise_split", "of_origins", "open_source"]
+__all__ = [
+    "Reading",
+    "Source",
+    "SourceOptions",
+    "TextSourceOptions",
+    "is_drawn",
+    "lines",
+    "normalise_split",
+    "of_origins",
+    "open_source",
+]

@@ -104,7 +104,7 @@ def assign(
 
     image = role(options.image_column, IMAGE_NAMES) if needs_image and not options.reads_texts_only else None
     sides = find_sides(names, options, named, _match) if needs_image and image is None else None
-    if image is None and needs_image and sides is None and not options.texts_only:
+    if image is None and needs_image and sides is None and not (options.texts_only or options.images_optional):
         message = f"{where} has no column that looks like images; columns found: {found}; name it with --image-column"
         raise DataError(f"{message}, or read texts alone with --texts-only", Reason.NO_IMAGE)
     of_sides = sides.columns if sides else ()

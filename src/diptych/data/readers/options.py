@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 from diptych.core.checks import several
 from diptych.core.config import unknown
@@ -24,6 +25,8 @@ SPLITS = {
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """How to read a source of pairs. None means: detected from the source itself."""
+
+    images_optional: ClassVar[bool] = False  # whether a table without a column of images is read by its texts
 
     format: str | None = None
     """Name of a reader, such as csv or webdataset; detected when left out."""
@@ -86,6 +89,17 @@ class SourceOptions:
         """Whether the user says that there are no images."""
         sides = (self.query_column, self.document_column, self.negative_column, self.label_column)
         return self.texts_only or any(column is not None for column in sides)
+
+
+class TextSourceOptions(SourceOptions):
+    """How to read a source whose texts alone are wanted."""
+
+    images_optional = True
+
+    @classmethod
+    def of(cls, options: SourceOptions) -> TextSourceOptions:
+        """The same options."""
+        return cls(**{each.name: getattr(options, each.name) for each in fields(options)})
 
 
 def parse_scale(stated: str) -> tuple[float, float]:

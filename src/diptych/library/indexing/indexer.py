@@ -112,12 +112,13 @@ class Indexer:
         Raises DataError when there is no text, and LibraryError for a library of images, or when another
         process is writing.
         """
+        from diptych.data.readers import TextSourceOptions
         from diptych.library.sources import ANY_SOURCE
 
         from .texts import TextRun
 
         opened, model = self._opened, self._opened.required_model()
-        options = source or ANY_SOURCE
+        options = TextSourceOptions.of(source or ANY_SOURCE)
         options = replace(options, format=format or options.format)
         with opened.writing() as store:
             report = TextRun(store, opened.thumbnails, model).run(checks.paths(paths), options, progress)

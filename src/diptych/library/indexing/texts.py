@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from diptych.core.batched import batched
@@ -192,7 +193,7 @@ def _matched(listed: Iterable[FoundItem], live: Iterable[KnownRow]) -> dict[str,
 
 
 def _listed(reading: Reading, source: str) -> Iterator[FoundItem]:
-    """The texts of a source of pairs, or the lines of a .txt file."""
+    """The texts of a source of pairs, or the lines of a .txt file. Of queries and documents only these, each once."""
     root, names = reading.path, DistinctNames()
     shown = escape(str(root))
     try:
@@ -200,15 +201,24 @@ def _listed(reading: Reading, source: str) -> Iterator[FoundItem]:
     except OSError as error:
         raise DataError(f"cannot read {shown}: {error.strerror}", Reason.MISSING) from error
     is_plain = root.suffix.lower() == ".txt" and reading.options.format is None
+    known: set[tuple[bool, str]] = set()
     for pair in _lines(reading) if is_plain else _pairs(reading):
-        record = f"{shown}::{escape(names.give(pair.id))}"
+        if pair.queries:
+            reading.notes.add("queries", "queries of the source, not indexed", count=len(pair.queries))
+        if pair.documents:
+            fresh = {text.item_key: text for text in pair.documents if text.item_key not in known}
+            known |= fresh.keys()
+            pair = replace(pair, texts=tuple(fresh.values()))
+        record = f"{shown}::{escape(names.give(pair.id))}" if any(text.item is None for text in pair.texts) else ""
         for place, text in enumerate(pair.texts):
-            yield _found(f"{record}#{place}", source, modified, text, pair)
+            path = f"{record}#{place}" if text.item is None else f"{shown}::{escape(names.give(text.item))}#0"
+            yield _found(path, source, modified, text, pair)
 
 
 def _found(path: str, source: str, modified_ns: int, text: Text, pair: Pair) -> FoundItem:
     encoded = text.value.encode("utf-8", "surrogatepass")
-    about = {"kind": TEXT_KIND, "record": pair.id, "lang": text.lang, "field": text.field}
+    record = text.item or pair.id
+    about = {"kind": TEXT_KIND, "record": record, "lang": text.lang, "field": text.field}
     return FoundItem(
         path=path,
         source=source,
@@ -216,7 +226,7 @@ def _found(path: str, source: str, modified_ns: int, text: Text, pair: Pair) -> 
         modified_ns=modified_ns,
         described=True,
         texts=(text.value,),
-        split=pair.split,
+        split=pair.split if text.item is None else None,  # a document with an id is one of every split
         group=pair.group,
         meta={**pair.meta, **{name: value for name, value in about.items() if value}},
         content=content_of(encoded),
