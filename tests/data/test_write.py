@@ -1,10 +1,11 @@
 import io
+import json
 import tarfile
 
 import PIL.Image
 import pytest
 
-from diptych.core.types import BytesImage, FileImage, Origin, Pair, TarImage, Text
+from diptych.core.types import BytesImage, FileImage, Origin, Pair, Role, TarImage, Text
 from diptych.data.readers import open_source
 from diptych.data.write import write_pairs
 
@@ -61,3 +62,29 @@ def test_several_pictures_stay_one_pair(tmp_path, red):
     write_pairs(tmp_path / "kept.jsonl", [Pair("two", (red, red), (Text("x"), Text("y")))])
     (found,) = open_source(tmp_path / "kept.jsonl")
     assert (len(found.images), [text.value for text in found.texts]) == (2, ["x", "y"])
+
+
+def test_records_of_texts_only_are_read_again_with_sides_and_labels(tmp_path):
+    query, unrelated = Text("a fox", "en", "query", role=Role.QUERY), Text("snow", role=Role.DOCUMENT, label=0.0)
+    document = Text("ein Fuchs", "de", "document", Origin.TRANSLATED, 0, "x", Role.DOCUMENT, 2.5, "d1")
+    pairs = [
+        Pair("q", (), (query, document, unrelated), "train"),
+        Pair("d", (), (Text("rain", role=Role.DOCUMENT, item="d2"),)),
+        Pair("same", (), (Text("one"), Text("two")), group="g"),
+    ]
+    assert write_pairs(tmp_path / "texts.jsonl", pairs) == 3
+    source = open_source(tmp_path / "texts.jsonl")
+    assert list(source) == pairs
+    assert source.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [({"role": "judge"}, "unknown role 'judge'; choose from query, document"), ({"label": -1}, "a number from 0")],
+)
+def test_wrong_sides_and_labels_are_named(tmp_path, told, problem):
+    row = {"images": [], "texts": [{"text": "a", "role": "query"}, {"text": "b", **told}]}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row))
+    source = open_source(tmp_path / "t.jsonl")
+    assert [len(pair.texts) for pair in source] == [1]
+    assert problem in source.skipped[0].detail

@@ -21,13 +21,13 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> int:
 
     Images and videos in files below the folder of `out` are named relative to it, others by their whole path;
     images from tars and tables get files of their own in `<out>-images`. A pair whose images are all
-    gone is left out.
+    gone is left out; one of texts only has an empty list of images.
     """
     count = 0
     with atomic_write(out) as stream:
         for pair in pairs:
             images = [name for image in pair.images if (name := _image(image, out)) is not None]
-            if images:
+            if images or not pair.images:
                 line = json.dumps(_row(pair, images), ensure_ascii=False) + "\n"
                 stream.write(line.encode("utf-8", "backslashreplace"))
                 count += 1
@@ -35,14 +35,16 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> int:
 
 
 def _row(pair: Pair, images: list[Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": pair.id, "images" if len(images) > 1 else "image": images if images[1:] else images[0]}
+    row: dict[str, Any] = {"id": pair.id}
+    row |= {"image": images[0]} if len(images) == 1 else {"images": images}
     row |= {name: value for name, value in (("split", pair.split), ("group", pair.group)) if value is not None}
     row["texts"] = [_described(text) for text in pair.texts]
     return row | {name: value for name, value in pair.meta.items() if not has_role(name)}
 
 
 def _described(text: Text) -> dict[str, Any]:
-    known = {"lang": text.lang, "meaning": text.meaning, "engine": text.engine}
+    known: dict[str, Any] = {"lang": text.lang, "meaning": text.meaning, "engine": text.engine}
+    known |= {"role": text.role, "label": text.label, "item": text.item}
     described: dict[str, Any] = {"text": text.value, "field": text.field}
     described |= {name: value for name, value in known.items() if value is not None}
     return described if text.origin is Origin.HUMAN else described | {"origin": text.origin.value}

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from diptych.core.errors import Reason
 from diptych.core.text import is_unicode
-from diptych.core.types import Origin, Text
+from diptych.core.types import Origin, Role, Text
 
 from .columns import TextColumn
 from .reading import Reading
 
-_ASIDE = ("lang", "field", "origin", "meaning", "engine")
+_ASIDE = ("lang", "field", "origin", "meaning", "engine", "role", "label", "item")
 
 
 def aligned_columns(row: Mapping[str, Any], columns: Sequence[TextColumn]) -> dict[str, int]:
@@ -41,7 +42,8 @@ def is_described(value: Any) -> bool:
 def described_texts(reading: Reading, where: str, items: Iterable[Any], lang: str | None, field: str) -> list[Text]:
     """The texts of `{"text", "lang", "field", "origin", "meaning", "engine"}` objects; only the text is needed.
 
-    `lang` and `field` stand in where an object does not say. An item that cannot be read is skipped as `where`.
+    In records of texts only they may have a `role`, and documents a `label` from 0 and an `item`. `lang` and `field`
+    stand in where an object does not say. An item that cannot be read is skipped as `where`.
     """
     found: list[Text] = []
     for number, item in enumerate(items):
@@ -55,7 +57,16 @@ def described_texts(reading: Reading, where: str, items: Iterable[Any], lang: st
         texts = reading.texts(where, [described["text"]], lang=text_lang, field=part)
         meaning: int | None = described.get("meaning")
         origin = Origin(described.get("origin") or Origin.HUMAN)
-        found += [replace(text, origin=origin, meaning=meaning, engine=described.get("engine")) for text in texts]
+        role, label = described.get("role"), described.get("label")
+        known = {
+            "origin": origin,
+            "meaning": meaning,
+            "engine": described.get("engine"),
+            "role": Role(role) if role else None,
+            "label": None if label is None else float(label),
+            "item": described.get("item"),
+        }
+        found += [replace(text, **known) for text in texts]
     return found
 
 
@@ -63,12 +74,17 @@ def _problem(item: Any) -> str:
     """What keeps an object from being a text; empty when nothing does."""
     if not isinstance(item, Mapping) or not isinstance(item.get("text"), str):
         return "expected a string, or an object with a string under 'text'"
-    for key in ("lang", "field", "origin", "engine"):
+    for key in ("lang", "field", "origin", "engine", "role", "item"):
         value = item.get(key)
         if value is not None and not (isinstance(value, str) and is_unicode(value)):
             return f"{key} must be a string, found {value!r}"
     if item.get("origin") not in (None, "", *Origin):
         return f"unknown origin {item['origin']!r}; choose from {', '.join(Origin)}"
+    if item.get("role") not in (None, "", *Role):
+        return f"unknown role {item['role']!r}; choose from {', '.join(Role)}"
+    label = item.get("label")
+    if label is not None and (not isinstance(label, int | float) or isinstance(label, bool) or not 0 <= label < inf):
+        return f"label must be a number from 0, found {label!r}"
     meaning = item.get("meaning")
     if meaning is not None and (not isinstance(meaning, int) or isinstance(meaning, bool) or meaning < 0):
         return f"meaning must be a whole number from 0, found {meaning!r}"

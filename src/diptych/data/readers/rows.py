@@ -101,12 +101,11 @@ class RowReader:
             self._reading.skip(where, getattr(error, "reason", Reason.BAD_ROW), str(error))
             return None
         images: tuple[ImageRef, ...] = ()
-        if columns.image is not None:
-            images = tuple(self._images(row[columns.image], where))
-        texts = self._of_sides(row, columns.sides, columns, where) if columns.sides else None
-        if texts is None:
-            texts = self.texts(row, columns, where) if columns.image is None or images else ()
-        if not images and not (texts and columns.image is None):
+        of_texts = columns.image is None or self._says_no_image(row, columns)
+        if not of_texts and not (images := tuple(self._images(row[columns.image or ""], where))):
+            return None
+        texts = self._of_sides(row, columns.sides, where, columns) if columns.sides else self.texts(row, columns, where)
+        if of_texts and not texts:
             return None
         identifier = _scalar(row.get(columns.id)) if columns.id else None
         return Pair(
@@ -142,7 +141,11 @@ class RowReader:
             self._reading.skip(where, Reason.EMPTY_TEXT, "no text")
         return tuple(found)
 
-    def _of_sides(self, row: Row, sides: Sides, columns: Columns, where: str) -> tuple[Text, ...]:
+    def _says_no_image(self, row: Row, columns: Columns) -> bool:
+        """Whether it is a row of texts only, as `write_pairs` writes it: an empty list of images, described texts."""
+        return row[columns.image or ""] == [] and any(is_described(row[column.name]) for column in columns.texts)
+
+    def _of_sides(self, row: Row, sides: Sides, where: str, columns: Columns) -> tuple[Text, ...]:
         """A query with its documents; none after skipping the row, when one of them or the label cannot be read."""
         label = None
         if sides.label is not None and (label := self._labels.read(row[sides.label], where)) is None:

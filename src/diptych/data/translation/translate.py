@@ -201,7 +201,8 @@ def _extended(pair: Pair, task: TranslationTask, directions: Directions, engine:
             if what == "written" and candidate.value is not None:
                 said.add((candidate.lang, _gist(candidate.value)))
                 way = f"{engine} {candidate.way}"
-                texts.append(Text(candidate.value, candidate.lang, text.field, candidate.origin, text.meaning, way))
+                machine = replace(text, value=candidate.value, lang=candidate.lang, origin=candidate.origin, engine=way)
+                texts.append(machine)
     return replace(pair, texts=tuple(texts))
 
 
