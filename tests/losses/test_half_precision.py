@@ -1,5 +1,6 @@
 """Every loss in 16 bits: only the similarities are rounded, all that is done with them has 32 bits."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ BY_SIMILARITY = ("info_nce", "max_hinge", "sigmoid", "sum_hinge")
 def batch(kind: torch.dtype) -> Embedded:
     draw = torch.Generator().manual_seed(3)
     image, text = torch.nn.functional.normalize(torch.randn(2, 12, 8, generator=draw), dim=2).to(kind)
-    return Embedded(image, text, torch.arange(12), torch.arange(12) % 3)
+    return Embedded(image, text, torch.arange(12), torch.arange(12) % 3, label=torch.arange(12) % 2 * 1.0)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
@@ -35,7 +36,7 @@ def test_the_loss_of_16_bit_embeddings_is_a_number_of_32_bits(name: str, kind: t
     torch.manual_seed(0)
     loss = build("loss", Part(name, OPTIONS.get(name, {})), dim=8, classes=3)
     whole = batch(kind)
-    exact = Embedded(whole.image.float(), whole.text.float(), whole.owner, whole.group)
+    exact = dataclasses.replace(whole, image=whole.image.float(), text=whole.text.float())
     wanted = float(loss(exact).detach())
     with torch.autocast("cpu", dtype=kind):  # as a trainer computes it: the classifiers' weights have 32 bits
         found = loss(whole).detach()

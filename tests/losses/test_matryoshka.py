@@ -1,5 +1,7 @@
 """Losses on nested prefixes."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 
@@ -22,7 +24,7 @@ def prefix(batch: Embedded, width: int) -> Embedded:
         kept = [row[:width] for row in rows.tolist()]
         return torch.tensor([[x / sum(y * y for y in row) ** 0.5 for x in row] for row in kept], dtype=torch.float64)
 
-    return Embedded(cut(batch.image), cut(batch.text), batch.owner, batch.group)
+    return dataclasses.replace(batch, image=cut(batch.image), text=cut(batch.text))
 
 
 @settings(deadline=None, max_examples=30)
@@ -35,7 +37,7 @@ def test_the_mean_of_the_loss_on_prefixes(batch: Embedded) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"combined", "matryoshka"}))
 def test_any_loss_in_a_wrapper(name: str) -> None:
-    batch = random_batch(3)
+    batch = dataclasses.replace(random_batch(3), label=torch.tensor([0, 1, 0.5, 1, 0], dtype=torch.float64))
     torch.manual_seed(0)
     loss = build(
         "loss", Part("matryoshka", {"dims": [2, 4], "weights": [1, 3], "loss": {"name": name}}), dim=4

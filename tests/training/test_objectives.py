@@ -1,6 +1,7 @@
 """Gradients: in chunks and over processes the same as of the whole batch at once."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
 from diptych.core.errors import ConfigError  # noqa: E402
-from diptych.losses import Embedded  # noqa: E402
+from diptych.losses import TEXT, Embedded  # noqa: E402
 from diptych.training.batch_order import BatchRows  # noqa: E402
 from diptych.training.distributed import launch  # noqa: E402
 from diptych.training.objectives import Contrastive, Direct, Objective  # noqa: E402
@@ -76,6 +77,21 @@ def test_in_chunks_it_is_the_gradient_of_the_whole(fabric: Any, loss: dict[str, 
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=allowed)
     for (name, buffer), other in zip(module.named_buffers(), twin.buffers(), strict=True):
         torch.testing.assert_close(buffer, other, msg=name)  # such as the queue
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_a_loss_hears_of_labels_and_of_what_both_sides_are(fabric: Any, chunk: int) -> None:
+    module, heard, labels = Pairs({"name": "info_nce"}), [], torch.linspace(0, 1, len(ROWS))
+    rows = dataclasses.replace(ROWS, label=labels.numpy())
+
+    def embed(part: BatchRows) -> Embedded:
+        made = module.embed(part)
+        return dataclasses.replace(made, sides=(TEXT, TEXT), label=torch.from_numpy(part.label))
+
+    module.loss.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    Contrastive(embed, module.loss, chunk).backward(rows, fabric)
+    assert heard[0].sides == (TEXT, TEXT)
+    assert torch.equal(heard[0].label, labels)
 
 
 @pytest.mark.parametrize("chunk", [0, 4, 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.extras import need, needed_by
 from diptych.data.readers import SourceOptions
@@ -71,9 +71,17 @@ def train(
     next_step = {
         "generator": f'diptych generator draw "a red apple" --generator {model}',
         "cross-encoder": f"diptych rerank fit {measured_on} --model base --reranker {model}",
-    }.get(run.kind, f"diptych eval {measured_on} --model {model}")
+    }.get(run.kind, f"diptych eval {measured_on} --model {model}{_within(settings)}")
     more = [f"{run.unmined} records are not named in {settings.data.mined}"] if run.unmined else []
     show_run(run, f"trained on {run.records['train']} records", next_step, common, more)
+
+
+def _within(settings: Any) -> str:
+    """The flags of `diptych eval` for a model that learnt within one modality."""
+    pairs = getattr(settings, "pairs", None)
+    if pairs is None or pairs.across:
+        return ""
+    return f" --modality {'text-text' if pairs.texts else 'image-image'}{' --relevance group' * (pairs.by == 'class')}"
 
 
 def show_run(run: Run, done: str, next_step: str, common: Common, more: Iterable[str] = ()) -> None:

@@ -20,8 +20,9 @@ from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import FeatureCache, content_key
 from diptych.data.images import stream
+from diptych.data.related import RelatedTexts, related_texts
 from diptych.data.repeats import Contents
-from diptych.data.seen import as_marks, image_mark, text_mark, value_marks
+from diptych.data.seen import as_marks, image_mark, marks_of, text_mark, value_marks
 
 _TEXT_CHUNK = 2048
 _WORD_CHUNK = 256  # texts whose words are embedded at once
@@ -51,6 +52,9 @@ class CachedRows:
 
     def __getitem__(self, which: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, "k d"]:
         return np.asarray(self.matrix[self.index[which]], dtype=_WIDENED[self.matrix.dtype.name])
+
+
+_NO_ROWS = CachedRows(np.zeros((0, 1), dtype=np.float16), np.zeros(0, dtype=np.int64))
 
 
 @runtime_checkable
@@ -93,6 +97,19 @@ class CaptionedImages:
     def records(self) -> int:
         """How many records there are."""
         return len(self.ids)
+
+    @cached_property
+    def related(self) -> RelatedTexts | None:
+        """Each query with each document of its record; None where no text has a role."""
+        return related_texts(self.written, self.text_owner)
+
+    @cached_property
+    def classes(self) -> Int[np.ndarray, " r"]:
+        """A number for the class of each record, for records in the order of `by_class`; alone without a class."""
+        starts = [
+            group is None or place == 0 or group != self.groups[place - 1] for place, group in enumerate(self.groups)
+        ]
+        return np.cumsum(starts) - 1
 
     @property
     def cached(self) -> tuple[CachedRows, ...]:
@@ -143,13 +160,15 @@ class Selection:
     langs: tuple[str, ...] = ()  # empty: all
     fields: tuple[str, ...] = ()  # empty: all
     workers: int = 2  # threads that decode
+    images: bool = True  # False: images are not read, and a record needs none
+    texts: bool = True  # False: texts are not read, and a record needs none
 
     def __post_init__(self) -> None:
         views.check_views(self.view_names)
 
     def takes(self, text: Text) -> bool:
         """Whether a text is not empty, and in one of the languages and fields."""
-        is_chosen = not self.langs or text.lang in self.langs
+        is_chosen = self.texts and (not self.langs or text.lang in self.langs)
         return bool(text.value.strip()) and is_chosen and (not self.fields or text.field in self.fields)
 
 
@@ -167,7 +186,8 @@ def collect(
 ) -> FeaturePairs:
     """Run images and texts that are not cached through their towers, and read the rows: as `collect_captions`."""
     found = collect_captions(pairs, image_tower, root, selection, progress=progress)
-    return FeaturePairs(texts=text_rows(found.captions, text_tower, root, progress), **_fields_of(found))
+    rows = text_rows(found.captions, text_tower, root, progress) if selection.texts else _NO_ROWS
+    return FeaturePairs(texts=rows, **_fields_of(found))
 
 
 def _fields_of(found: CaptionedImages) -> dict[str, Any]:
@@ -180,25 +200,28 @@ def collect_captions(
     """Run the images that are not cached through the tower, and read all rows; texts stay texts.
 
     A pair whose images are all unreadable, or that has no text of the selection, is left out and listed in
-    `skipped`.
+    `skipped`, where the selection asks for them.
 
     Raises DataError when nothing is left.
     """
     pairs = list(pairs)
-    refs = [ref for pair in pairs for ref in pair.images]
-    index, caches, keys, skipped = cached_images(refs, tower, root, selection, progress)
+    refs = [ref for pair in pairs for ref in pair.images] if selection.images else []
+    index, caches, keys, skipped = (
+        cached_images(refs, tower, root, selection, progress) if selection.images else ([], [], [], [])
+    )
     kept: list[tuple[Pair, list[int], list[Text]]] = []  # with positions in refs, and the wanted texts
     position = 0
     for pair in pairs:
-        readable = [ref for ref in range(position, position + len(pair.images)) if index[0][ref] >= 0]
-        position += len(pair.images)
+        count = len(pair.images) if selection.images else 0
+        readable = [ref for ref in range(position, position + count) if index[0][ref] >= 0]
+        position += count
         wanted = [text for text in pair.texts if selection.takes(text)]
-        if readable and wanted:
+        if (readable or not selection.images) and (wanted or not selection.texts):
             kept.append((pair, readable, wanted))
         else:
-            skipped.append(Skipped(pair.id, Reason.EMPTY_TEXT if readable else Reason.NO_IMAGE))
+            skipped.append(Skipped(pair.id, Reason.EMPTY_TEXT if readable or not selection.images else Reason.NO_IMAGE))
     if not kept:
-        raise DataError(_none_usable(pairs, selection.langs), Reason.EMPTY_TEXT)
+        raise DataError(_none_usable(pairs, selection), Reason.EMPTY_TEXT)
     rows = [row for _, readable, _ in kept for row in readable]
     return CaptionedImages(
         images=tuple(CachedRows(cache.map(), place[rows]) for cache, place in zip(caches, index, strict=True)),
@@ -211,13 +234,32 @@ def collect_captions(
         image_refs=tuple(refs[row] for row in rows),
         groups=tuple(pair.group for pair, _, _ in kept),
         skipped=skipped,
-        marks=as_marks(mark for pair, readable, _ in kept for mark in _marks(pair, [keys[row] for row in readable])),
+        marks=as_marks(
+            mark
+            for pair, readable, _ in kept
+            for mark in (
+                _marks(pair, [keys[row] for row in readable])
+                if selection.images
+                else [*marks_of(pair), *value_marks(pair.texts)]
+            )
+        ),
     )
 
 
-def _none_usable(pairs: Sequence[Pair], langs: tuple[str, ...]) -> str:
+def by_class(pairs: Iterable[Pair]) -> list[Pair]:
+    """Pairs in the order of their classes, those without one last."""
+    return sorted(pairs, key=lambda pair: (pair.group is None, pair.group or ""))
+
+
+def _none_usable(pairs: Sequence[Pair], selection: Selection) -> str:
+    langs = selection.langs
     where = f" in {', '.join(langs)}" if langs else ""
-    message = f"found no usable pair among {len(pairs)}: each needs a readable image and a text{where}"
+    needed = [
+        what for what, is_so in (("a readable image", selection.images), (f"a text{where}", selection.texts)) if is_so
+    ]
+    message = f"found no usable pair among {len(pairs)}: each needs {' and '.join(needed)}"
+    if selection.images and selection.texts and not any(pair.images for pair in pairs):
+        message += "; to learn from texts alone, see configs/texts/"
     if langs and any(text.lang is None for pair in pairs for text in pair.texts):
         message += "; some texts have no known language: name it for all of them with --lang"
     return message

@@ -162,19 +162,24 @@ def _judged(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     vectors = embed_texts(encoder, pairs, languages=task.languages, progress=progress)
     source.notes.extend(_cut(encoder, tuple(dict.fromkeys(vectors.values)), source))
     found = evaluation.evaluate_judged(
-        judged_texts(vectors), **task.rules, relevant_from=task.relevant_from, progress=progress
+        judged_texts(vectors.written, vectors.owner, vectors.texts),
+        **task.rules,
+        relevant_from=task.relevant_from,
+        progress=progress,
     )
     return Measured(_report(found, encoder, source, task, vectors), {}, (), vectors.values)
 
 
-def judged_texts(vectors: EmbeddedTexts) -> evaluation.JudgedTexts:
+def judged_texts(
+    written: Sequence[Text], owner: Int64[np.ndarray, " m"], vectors: Float32[np.ndarray, "m d"]
+) -> evaluation.JudgedTexts:
     """Queries, different documents, and the judgements of each record: every query of it with every document."""
     queries: list[int] = []  # places of the texts
     documents: list[int] = []
     number_of: dict[tuple[bool, str], int] = {}
     of_record: dict[int, tuple[list[int], dict[int, Text]]] = {}
-    for place, (text, owner) in enumerate(zip(vectors.written, vectors.owner.tolist(), strict=True)):
-        asked, judged = of_record.setdefault(owner, ([], {}))
+    for place, (text, record) in enumerate(zip(written, owner.tolist(), strict=True)):
+        asked, judged = of_record.setdefault(record, ([], {}))
         if text.role is Role.QUERY:
             asked.append(len(queries))
             queries.append(place)
@@ -191,9 +196,9 @@ def judged_texts(vectors: EmbeddedTexts) -> evaluation.JudgedTexts:
     ]
     columns = list(zip(*judgements, strict=True)) if judgements else [(), (), (), ()]
     return evaluation.JudgedTexts(
-        queries=vectors.texts[queries],
-        documents=vectors.texts[documents],
-        units=vectors.owner[queries],
+        queries=vectors[queries],
+        documents=vectors[documents],
+        units=owner[queries],
         query_of=np.array(columns[0], dtype=np.int64),
         document_of=np.array(columns[1], dtype=np.int64),
         labels=np.array(columns[2], dtype=np.float64),

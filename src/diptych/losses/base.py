@@ -28,6 +28,7 @@ class Embedded:
     record without a class, None where the data has no classes. `rows` are the numbers of each row's image
     and text among the training pairs, for a loss that knows more about them; None within one modality. `sides` say
     what the rows of `image` and of `text` are embeddings of: within one modality both are texts, or images.
+    `label` says how related the two of each row are, from 0 to 1; None where all of them are partners.
     """
 
     image: Float[Tensor, "b d"]  # L2-normalised
@@ -36,10 +37,15 @@ class Embedded:
     group: Int[Tensor, " b"] | None = None
     rows: Int[Tensor, "b 2"] | None = None
     sides: tuple[str, str] = (IMAGE, TEXT)
+    label: Float[Tensor, " b"] | None = None
 
     def scores(self, similarity: Similarity = cosine) -> Float[Tensor, "b b"]:
         """Similarity of image i and text j, in at least 32 bits also when the embeddings have 16."""
         return widened(similarity(self.image, self.text))
+
+    def pair_scores(self) -> Float[Tensor, " b"]:
+        """Cosine of the two sides of each row, in at least 32 bits."""
+        return (widened(self.image) * widened(self.text)).sum(1)
 
     def siblings(self) -> Bool[Tensor, "b b"]:
         """True where row i and column j are different rows of the same record."""
@@ -70,6 +76,15 @@ class Embedded:
             )
         return self.group
 
+    def labels(self, loss: str) -> Float[Tensor, " b"]:
+        """The label of each row. Raises DataError, in the name of `loss`, when the data has none."""
+        if self.label is None:
+            raise DataError(
+                f"{loss} needs pairs with labels, and these have none; give a source of texts with labels, or choose a "
+                "loss without, such as info_nce"
+            )
+        return self.label
+
     def require_negatives(self, loss: str) -> None:
         """Raise ConfigError, in the name of `loss`, when every row is of one record: nothing to compare with."""
         count = len(self.owner)
@@ -88,6 +103,7 @@ class Loss(nn.Module):
     """
 
     needs_modalities = False  # whether the first side must be images and the second texts
+    needs_labels = False  # whether each row must say how related its two sides are
 
     def __init__(self) -> None:  # a loss without its own has no options
         super().__init__()
@@ -121,6 +137,7 @@ class WrappedLoss(Loss):
     def __init__(self, loss: Loss) -> None:
         super().__init__()
         self.loss = loss
+        self.needs_labels = loss.needs_labels
 
     def start_epoch(self, epoch: int) -> None:
         """Pass it on to the loss."""

@@ -33,6 +33,7 @@ class Combined(Loss):
             raise ConfigError(f"a combined loss needs a weight for each loss, found {len(weights)} for {len(losses)}")
         self.losses = nn.ModuleDict(losses)
         self.needs_modalities = any(loss.needs_modalities for loss in losses.values())
+        self.needs_labels = any(loss.needs_labels for loss in losses.values())
         self.weights = tuple(positive("weight", weight) for weight in weights)
         self._last: dict[str, Tensor] = {}
 

@@ -13,13 +13,14 @@ from diptych.core import fingerprint
 from diptych.core.batched import batched
 from diptych.core.checks import several
 from diptych.core.cosine import normalise
-from diptych.core.errors import ConfigError, DataError
+from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.extras import need
 from diptych.core.notes import Note, cut_note
 from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, TextTower
 from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, Shaped, UInt8
 from diptych.core.similarity import is_like_cosine, similarity_of
+from diptych.encoders.none import NO_IMAGES, NONE
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.encoders.text.tokens import read_tokens
@@ -102,7 +103,9 @@ class DualEncoder(LoadedModel):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How images must be prepared for `encode_pixels`."""
+        """How images must be prepared for `encode_pixels`. Raises ModelError for a model without an image side."""
+        if self.config.image.tower == NONE:
+            raise ModelError(NO_IMAGES)
         if self.config.image.preprocess is not None:
             return self.config.image.preprocess
         return self.image_tower.preprocess

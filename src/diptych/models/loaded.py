@@ -83,7 +83,7 @@ class LoadedModel:
             tower: Any = build_saved(
                 "image_tower", Part(side.tower, getattr(side, "options", {})), self.folder, device=self.device
             )
-            if side.preprocess not in (None, tower.preprocess):
+            if side.preprocess is not None and side.preprocess != tower.preprocess:
                 with contextlib.suppress(AttributeError):  # of a tower that cannot be told
                     tower.preprocess = side.preprocess  # as the heads were trained, whatever the library says by now
             require_fingerprint(side, tower.fingerprint)

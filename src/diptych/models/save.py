@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from diptych.core.config import Part
+from diptych.core.protocols import Preprocess
 from diptych.data.seen import Seen
 from diptych.encoders.graphs import Graph, read_graph, write
+from diptych.encoders.none import NONE
 from diptych.encoders.text.tokens import TokenTower
 from diptych.models import familiarity
 from diptych.models import folder as files
@@ -62,7 +64,8 @@ def save(
     Raises ModelError when `folder` exists and is not a model folder.
     """
     with files.written_whole(folder) as temporary:
-        graphs = {files.IMAGE_HEAD: _head_graph(image, compact), files.TEXT_HEAD: _head_graph(text, compact)}
+        sides = {files.IMAGE_HEAD: image, files.TEXT_HEAD: text}
+        graphs = {name: _head_graph(side, compact) for name, side in sides.items() if side.tower_part.name != NONE}
         if isinstance(image.tower, Portable):
             graphs[files.IMAGE_TOWER] = read_graph(image.tower.folder, files.IMAGE_TOWER)
         write(temporary, graphs)
@@ -71,7 +74,7 @@ def save(
         config = files.ModelConfig(
             name=name,
             dim=dim,
-            image=dataclasses.replace(_side(image), preprocess=image.tower.preprocess),
+            image=dataclasses.replace(_side(image), preprocess=_preprocess(image)),
             text=_side(text),
             similarity=similarity,
             licence=licence,
@@ -85,6 +88,11 @@ def save(
         if familiar is not None:
             familiarity.write(temporary, familiar)
     return config
+
+
+def _preprocess(image: TrainedSide) -> Preprocess | None:
+    """How images are prepared; None for a model without an image side."""
+    return None if image.tower_part.name == NONE else image.tower.preprocess
 
 
 def _side(side: TrainedSide) -> files.SideConfig:

@@ -15,6 +15,7 @@ from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import Selection
 from diptych.data.online import OnlineImages
 from diptych.encoders.image.pixel_tower import pixels_for
+from diptych.encoders.none import NONE
 from diptych.models import DualEncoder, load
 from diptych.models.card import CardText
 from diptych.models.folder import EXPORTED
@@ -99,6 +100,11 @@ class TrainConfig:
         del found["data"]["also"]  # it changes nothing of the training
         return _named_alone(found)
 
+    @property
+    def need_texts(self) -> bool:
+        """Whether a source without texts is of no use."""
+        return True
+
     def refuse_unused(self, kind: str, *, but: tuple[str, ...] = ()) -> None:
         """Raise ConfigError for a data setting that this kind of training would not use."""
         plain = DataConfig()
@@ -163,6 +169,19 @@ class DualEncoderConfig(TrainConfig):
             self._check_fit()
         if not self.pairs.are_across:
             self._check_shares()
+        if not self.pairs.need_texts:
+            self.refuse_unused("pairs of images alone", but=("images", "also"))
+        if not self.pairs.need_images:
+            self.refuse_unused("pairs of texts alone", but=("language", "together", "also"))
+        for name, side, needed in (
+            ("image", self.image, self.pairs.need_images),
+            ("text", self.text, self.pairs.need_texts),
+        ):
+            if needed and side.tower is not None and side.tower.name == NONE:
+                raise ConfigError(
+                    f'{name}.tower = "none" takes no {name}s, and the pairs to learn from have some: set pairs.across '
+                    f"and pairs.{name}s to 0, or name a tower"
+                )
         if self.init and self.members > 1:
             raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
 
@@ -182,12 +201,18 @@ class DualEncoderConfig(TrainConfig):
                 f"the similarity {self.similarity!r} takes an image and a text, so it cannot compare two texts or "
                 "two images; leave out [pairs], or compare by the cosine or l2"
             )
-        idle = [side for side, share in (("image", self.pairs.images), ("text", self.pairs.texts)) if not share]
+        sides = (("image", self.image, self.pairs.images), ("text", self.text, self.pairs.texts))
+        idle = [name for name, side, share in sides if not share and (side.tower is None or side.tower.name != NONE)]
         if not self.pairs.across and idle and not self.init:
             raise ConfigError(
                 f"nothing would train the {idle[0]} side: pairs.across and pairs.{idle[0]}s are 0; give one of them a "
-                "share, or an init to take that side from"
+                f'share, an init to take that side from, or {idle[0]}.tower = "none" for a model without it'
             )
+
+    @property
+    def need_texts(self) -> bool:
+        """Whether a source without texts is of no use."""
+        return self.pairs.need_texts
 
     @property
     def similarity(self) -> str:
@@ -200,11 +225,12 @@ class DualEncoderConfig(TrainConfig):
         Raises ConfigError for a side that is to be frozen and has no network, or when nothing would learn.
         """
         start = load(self.init) if self.init else None
+        dim = self.dim or (start.config.dim if start else 512)
         made = dataclasses.replace(
             self,
-            dim=self.dim or (start.config.dim if start else 512),
-            image=_completed(self.image, start, "image"),
-            text=_completed(self.text, start, "text"),
+            dim=dim,
+            image=_completed(self.image, start, "image", dim),
+            text=_completed(self.text, start, "text", dim),
             loss=None if self.fit else _loss(self.loss, start),
             card=_card(self.card, start),
         )
@@ -232,9 +258,14 @@ def _named_alone(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _completed(side: SideSettings, start: DualEncoder | None, name: str) -> SideSettings:
+def _completed(side: SideSettings, start: DualEncoder | None, name: str, dim: int) -> SideSettings:
     """One side with what it takes from `init`; a joint model gives nothing to a side with another tower."""
-    if start is None or (start.joint and side.tower is not None):
+    has_none = start is not None and not start.joint and getattr(start.config, name).tower == NONE
+    if (side.tower is None and has_none) or (side.tower is not None and side.tower.name == NONE):
+        if side.network is not None or side.head is not None or side.frozen:
+            raise ConfigError(f"the {name} side is none, so it takes no network, no head and no frozen; leave them out")
+        return SideSettings(Part(NONE, {"dim": dim}), head=_IDENTITY)
+    if start is None or has_none or (start.joint and side.tower is not None):
         return dataclasses.replace(side, head=side.head or Part("mlp"))
     if start.joint:
         joint = start.joint

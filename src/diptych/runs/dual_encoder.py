@@ -21,7 +21,15 @@ from diptych.models import DualEncoder, load
 from diptych.models.heads import EnsembleHead, ensemble_of
 from diptych.models.save import TrainedSide
 from diptych.models.side import Side
-from diptych.training.batch_order import BatchOrder, BatchRows, GroupedBatches, MixedBatches, TextBatches
+from diptych.training.batch_order import (
+    CLASS,
+    BatchOrder,
+    BatchRows,
+    GroupedBatches,
+    ImageBatches,
+    MixedBatches,
+    TextBatches,
+)
 from diptych.training.engine import Trainer
 from diptych.training.objectives import Contrastive
 from diptych.training.online_images import ImageLoader
@@ -34,6 +42,7 @@ from .frozen import FrozenTower
 from .heads import HeadsRecipe
 from .negatives import MinedNegatives
 from .reading import Splits
+from .related import RelatedPairs, related_pairs
 from .run import Fitted, RunContext
 from .scores import Embed
 from .trained import TrainedRecipe
@@ -50,6 +59,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     own_files = (FILE,)
     extra_loss: TeacherLoss | None = None  # beside the config's own
     mined: MinedNegatives | None = None
+    related: RelatedPairs | None = None  # of texts with roles
 
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
@@ -59,6 +69,11 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             raise ConfigError(
                 f"the loss {config.loss and config.loss.name!r} treats images and texts differently, so it cannot "
                 "learn from pairs within a modality; leave out [pairs], or choose a loss such as info_nce"
+            )
+        if built.loss is not None and built.loss.needs_labels and not config.pairs.are_texts:
+            raise ConfigError(
+                f"the loss {config.loss and config.loss.name!r} learns from pairs of texts with labels; set across = 0 "
+                "and texts = 1 in [pairs], or choose another loss"
             )
         if config.data.mined:
             self.mined = MinedNegatives.read(Path(config.data.mined))
@@ -91,6 +106,10 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         training, validation = super().collect(splits)
         if policy := self.config.data.language:
             self.place.notes.extend(TextAlternatives(training.text_owner, training.written, policy).notes())
+        if self.config.pairs.are_texts:
+            built = self._built(self.config.seed, _ANY_CLASSES)
+            needs_labels = built.loss is not None and built.loss.needs_labels
+            self.related = related_pairs(training, self.config, needs_labels, self.place.notes)
         if self.extra_loss is not None:
             self.extra_loss.begin(training)
         if self.mined is not None:
@@ -132,7 +151,8 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         loss, training = module.loss, self.training
         if loss is None:
             raise ConfigError("the config has no loss to train for")
-        groups = class_numbers(training.groups)
+        by_class = self.config.pairs.by == CLASS  # then the owners of a batch's rows are classes
+        groups = np.arange(training.records) if by_class else class_numbers(training.groups)
         extra, share = self._extra(module.image)
 
         def measured() -> dict[str, float]:
@@ -159,6 +179,13 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         )
         return trainer
 
+    def row_names(self, rows: BatchRows) -> list[str]:
+        """The records of a batch's rows."""
+        training = self.training
+        texts = self.config.pairs.need_texts
+        owner = training.text_owner[rows.text] if texts else training.image_owner[rows.image]
+        return [training.keys[record] for record in owner]
+
     def _image_loader(self, seed: int) -> ImageLoader | None:
         """What reads images while training, where the config says so."""
         settings, training = self.config.data.images, self.training
@@ -184,16 +211,24 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     def _batch_order(self, seed: int) -> BatchOrder:
         """Which rows stand in which batch."""
         config, data, training = self.config, self.config.data, self.training
-        owners = training.image_owner, training.text_owner
-        views = len(training.images)
+        of_record = training.classes if config.pairs.by == CLASS else np.arange(training.records)
+        owners = of_record[training.image_owner], of_record[training.text_owner]
+        if not config.pairs.need_images:
+            owners = owners[1], owners[1]  # in place of images, of which nothing is read
+        views = max(1, len(training.images))
         common: Any = {
             "views": views,
             "batch_size": config.training.batch_size,
             "seed": seed,
             "plain": data.plain,
         }
+        if self.related is not None:
+            return self.related.batches(config.training.batch_size, seed)
         order: TextBatches
-        if data.together:
+        why = "one record has so many that the others cannot stand beside them in every batch"
+        if not config.pairs.need_texts:
+            order = ImageBatches(owners[0], **common)
+        elif data.together:
             order = GroupedBatches(*owners, texts=data.together, **common)
             why = f"data.together is {data.together} texts a record"
         else:
@@ -205,10 +240,10 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
                 substitute=texts.draw if texts else None,
                 hard_negatives=self.mined.hard_negatives(training, data.hard) if self.mined else None,
             )
-            why = "one record has so many that the others cannot stand beside them in every batch"
         if order.left_out:
+            every = f"{len(training.texts)} texts" if config.pairs.need_texts else f"{len(owners[0])} images"
             self.place.progress.say(
-                f"{order.left_out} of {len(training.texts)} texts are left out of an epoch, other ones each time: {why}"
+                f"{order.left_out} of {every} are left out of an epoch, other ones each time: {why}"
             )
         return order if config.pairs.are_across else MixedBatches(order, config.pairs, *owners, views=views, seed=seed)
 

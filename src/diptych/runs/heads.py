@@ -15,15 +15,16 @@ from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import get
 from diptych.core.types import Pair
 from diptych.data.alternatives import TextAlternatives
-from diptych.data.features import FeaturePairs, collect
+from diptych.data.features import FeaturePairs, Selection, by_class, collect
 from diptych.data.online import collect_online
 from diptych.data.seen import Seen
 from diptych.models import DualEncoder, card, familiarity, load
 from diptych.models.save import TrainedSide, save
+from diptych.training.batch_order import CLASS
 
 from . import towers
 from .config import DualEncoderConfig, SideSettings
-from .reading import Splits
+from .reading import Splits, require_classes
 from .run import Recipe, RunContext
 from .scores import QUERY_VIEWS, Embed, retrieval_scores
 
@@ -34,8 +35,12 @@ _LABELS = {
     "i2t": "image → text",
     "t2i": "text → image",
     "t2t": "text → text of the same record",
+    "q2d": "query → document",
     "i2i": "other views of an image → the image",
 }
+
+
+_LABELS_BY_CLASS = {"t2t": "text → text of the same class", "i2i": "image → image of the same class"}
 
 
 class HeadsRecipe(Recipe[DualEncoderConfig]):
@@ -65,18 +70,30 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         data, place = self.config.data, self.place
         if towers.trains_tokenizer(self.config.text.named_tower):
             self.text_tower = self._tokenizer(splits.train)
-        within = self.config.pairs.images > 0
+        shares = self.config.pairs
+        within, by = shares.images > 0, shares.by
+        if by == CLASS:
+            splits = dataclasses.replace(splits, train=by_class(splits.train), val=by_class(splits.val))
+            require_classes(splits)
         common = self.image_tower, self.text_tower, place.features
+        learnt = [pair for pair in splits.train if not pair.is_gallery]
         if data.images is None:
-            training = collect(splits.train, *common, data.selection(), progress=place.progress)
+            training = collect(learnt, *common, self._selected(), progress=place.progress)
         else:
             views = 2 if within else 1  # augmented views of an image in an epoch
-            training = collect_online(splits.train, *common, data.selection(), views=views, progress=place.progress)
-        measured = data.selection(("full", *(QUERY_VIEWS if within else ())))
-        validation = collect(self.measured(splits.val), *common, measured, progress=place.progress)
+            training = collect_online(learnt, *common, self._selected(), views=views, progress=place.progress)
+        measured = self._selected(("full", *(QUERY_VIEWS if within and by != CLASS else ())))
+        held = [pair for pair in self.measured(splits.val) if not pair.is_gallery]
+        validation = collect(held, *common, measured, progress=place.progress)
         tower = self.text_tower
         place.notes.extend(cut_note(training.captions, tower.count_tokens, tower.max_tokens, "training texts"))
         return training, validation
+
+    def _selected(self, view_names: tuple[str, ...] = ()) -> Selection:
+        """Which texts are used, and these views of images; nothing of a modality that takes part in no pair."""
+        shares = self.config.pairs
+        chosen = self.config.data.selection(view_names)
+        return dataclasses.replace(chosen, images=shares.need_images, texts=shares.need_texts)
 
     def measured(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Validation pairs with the texts that count: the originals, where a language policy has others in training."""
@@ -153,7 +170,11 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         return Seen(self.training.marks, self.validation.marks)
 
     def _familiarity(self, embed: Embed) -> familiarity.Familiarity | None:
-        """The embeddings of some training images, and how near to them held-out ones usually are."""
+        """The embeddings of some training images, and how near to them held-out ones usually are; of `init`, if it has
+        the image side.
+        """
+        if not self.config.pairs.need_images:
+            return load(self.config.init).familiarity if self.config.init else None
         draw = np.random.default_rng(self.config.seed)
         vectors = []
         for rows, most in ((self.training.images[0], _FAMILIAR), (self.validation.images[0], _FAMILIAR // 2)):
@@ -170,7 +191,8 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
         made, aim = "computed", f"computed by `{config.fit.name}`"
     else:
         stopped = " (early stopping looked at the same records)"
-    table = card.recall_table(record["validation"], _LABELS)
+    labels = _LABELS | (_LABELS_BY_CLASS if config.pairs.by == CLASS else {})
+    table = card.recall_table(record["validation"], labels)
     return card.write(
         config.name,
         config.card,

@@ -16,6 +16,7 @@ from diptych.core.shapes import Shaped
 from diptych.data.features import FeaturePairs, ImageRows
 from diptych.encoders.export import read_weights
 from diptych.encoders.joint import is_joint
+from diptych.encoders.none import NONE
 from diptych.models import DualEncoder, load
 from diptych.models import folder as files
 from diptych.models.heads import share_layers
@@ -68,7 +69,9 @@ def frozen_network(config: DualEncoderConfig, side: str, tower: ImageTower | Tex
 
 def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int) -> None:
     """Take the input statistics of both heads from a sample of the training rows."""
-    for side, rows in ((module.image, training.images[0]), (module.text, training.texts)):
+    every: list[tuple[Side, ImageRows]] = [(module.image, rows) for rows in training.images[:1]]
+    every += [(module.text, training.texts)] if len(training.texts) else []
+    for side, rows in every:
         most = _STATISTICS_ROWS if side.network is None else _STATISTICS_ROWS_OF_NETWORKS
         enough = min(most, _STATISTICS_NUMBERS // rows.dim)
         side.fit_statistics(torch.from_numpy(_sample(rows, enough, seed)))
@@ -96,6 +99,9 @@ def _start_from(module: TwoSides, config: DualEncoderConfig) -> None:
         (module.text, files.TEXT_HEAD, model.config.text),
     )
     for side, name, started in sides:
+        settings: SideSettings = config.image if name == files.IMAGE_HEAD else config.text
+        if NONE in (started.tower, settings.named_tower.name):
+            continue
         # A network that the older model does not have is new: only the head above it goes on.
         target = side if side.network is not None and started.network is not None else side.head
         state = read_weights(folder, name)

@@ -19,7 +19,7 @@ from diptych.data.splits import divide
 from .config import DataConfig
 
 ANY_SOURCE = SourceOptions()
-OTHER_SPLIT, OTHER_TEXT = "other_split", "other_text"  # kinds of notes
+OTHER_SPLIT, OTHER_TEXT, NO_CLASS = "other_split", "other_text", "no_class"  # kinds of notes
 
 # a path, an opened source, pairs with their splits, or pairs by split ("train" and "val")
 AnySource = str | Path | Source | Sequence[Pair] | Mapping[str, Sequence[Pair]]
@@ -60,10 +60,13 @@ def checked_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     return made
 
 
-def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = ANY_SOURCE) -> Splits:
+def read_splits(
+    data: DataConfig, source: AnySource, options: SourceOptions = ANY_SOURCE, *, need_texts: bool = True
+) -> Splits:
     """Training and validation pairs of a source.
 
-    Raises DataError where there is no text, or a split has no pairs; it says where the splits' names come from.
+    Raises DataError where there is no text, unless none is needed, or a split has no pairs; it says where the splits'
+    names come from.
     """
     if isinstance(source, Mapping):
         if not {"train", "val"} <= set(source):
@@ -71,13 +74,13 @@ def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = AN
             raise ConfigError(f"found pairs of the splits {found}; expected train and val")
         splits = Splits(checked_pairs(source["train"]), checked_pairs(source["val"]))
         for name, pairs in (("train", splits.train), ("val", splits.val)):
-            if not any(pair.texts for pair in pairs):
+            if need_texts and not any(pair.texts for pair in pairs):
                 raise DataError(f"the {len(pairs)} pairs of {name} have no text", Reason.EMPTY_TEXT)
         return splits
     opened = open_any(source, options)
     pairs = list(opened)
     notes = opened.notes
-    if not any(pair.texts for pair in pairs):
+    if need_texts and not any(pair.texts for pair in pairs):
         raise DataError(opened.no_texts(), Reason.EMPTY_TEXT)
     try:
         chosen = divide(pairs, data.train, data.val, data.val_share)
@@ -87,6 +90,24 @@ def read_splits(data: DataConfig, source: AnySource, options: SourceOptions = AN
     note_other_splits(notes, pairs, chosen)
     note_other_texts(notes, [pair for some in chosen.values() for pair in some], data)
     return Splits(chosen["train"], chosen["val"], notes, tuple(opened.skipped))
+
+
+def require_classes(splits: Splits) -> None:
+    """Raise DataError unless there are two classes to learn from, and one with two records to validate with.
+
+    Records without a class are noted.
+    """
+    for name, pairs in (("training", splits.train), ("validation", splits.val)):
+        counts = Counter(pair.group for pair in pairs)
+        without = counts.pop(None, 0)
+        if len(counts) < 2 or counts.most_common(1)[0][1] < 2:
+            raise DataError(
+                f"found {len(counts)} classes among the {len(pairs)} {name} records; pairs of one class need at least "
+                "2 classes, and a class with 2 records: name the column of the classes with --group-column, or set "
+                'pairs.by = "record"'
+            )
+        if without:
+            splits.notes.add(NO_CLASS, f"{name} records without a class, each in a class of its own", count=without)
 
 
 def note_other_splits(notes: Notes, pairs: Sequence[Pair], chosen: Mapping[str, Sequence[Pair]]) -> None:

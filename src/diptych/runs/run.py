@@ -272,7 +272,7 @@ def train(
     # what cannot be built is refused before anything is read
     made = ONE_STEP if getattr(settings, "fit", None) else KINDS[settings.kind][1]
     recipe: Recipe[Any] = _imported(made)(settings, place)
-    splits = read_splits(settings.data, source, options)
+    splits = read_splits(settings.data, source, options, need_texts=settings.need_texts)
     further = [further_source(each) for each in settings.data.also]
     place.notes.extend(splits.notes)
     if fresh:
@@ -307,8 +307,12 @@ def _compared(
         return ()
     takes = recipe.config.data.selection().takes
     chosen = [dataclasses.replace(pair, texts=tuple(filter(takes, pair.texts))) for pair in recipe.measured(splits.val)]
-    validation = validation_source(chosen, recipe.config.data.val)
+    sources = list(further)
+    if any(pair.images for pair in chosen) and any(pair.texts for pair in chosen):  # else there is no way across
+        sources.insert(0, validation_source(chosen, recipe.config.data.val))
+    if not sources:
+        return ()
     models = {**starts, AFTER: recipe.load(folder / MODEL)}
-    found = before_after(models, [validation, *further], folder, progress=progress)
+    found = before_after(models, sources, folder, progress=progress)
     add_to_model(folder / MODEL, found)
     return found

@@ -29,6 +29,10 @@ class TrainedRecipe(Recipe[C]):
         """Remove logs, curves and checkpoints of an earlier run in the same folder; whatever else lies there stays."""
         forget(self.place.folder, self.own_files)
 
+    def row_names(self, rows: BatchRows) -> list[str]:
+        """The records of a batch's rows, for messages."""
+        return [self.training.keys[owner] for owner in rows.owner]
+
     def trainer(
         self,
         module: nn.Module,
@@ -65,7 +69,7 @@ class TrainedRecipe(Recipe[C]):
                 "seed": seed,
                 **(identity or {}),
             },
-            name_rows=lambda rows: [self.training.keys[owner] for owner in rows.owner],
+            name_rows=self.row_names,
             device=self.place.device,
             title=f"{self.config.name}, seed {seed}",
             progress=self.place.progress,

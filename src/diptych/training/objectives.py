@@ -208,8 +208,10 @@ class Contrastive:
         numbers = [each.rows for each in own if each.rows is not None]
         owner = all_rows([each.owner for each in own])
         rows_of_pairs = all_rows(numbers) if numbers else None
+        labels = [each.label for each in own if each.label is not None]
+        label = all_rows(labels) if labels else None
         with fabric.autocast():
-            loss: Tensor = self.loss(Embedded(image, text, owner, group, rows_of_pairs, own[0].sides))
+            loss: Tensor = self.loss(Embedded(image, text, owner, group, rows_of_pairs, own[0].sides, label))
         if self.weight != 1:
             loss = self.weight * loss
         # Every process computes this very loss, so each adds only its share to the loss's own parameters.

@@ -70,6 +70,7 @@ class TwoSides(nn.Module):
             None if groups is None else torch.from_numpy(groups[rows.owner]).to(device),
             torch.from_numpy(np.stack([rows.image, rows.text], axis=1)).to(device) if rows.second is None else None,
             sides,
+            None if rows.label is None else torch.from_numpy(rows.label).float().to(device),
         )
 
 

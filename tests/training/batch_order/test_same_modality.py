@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError
-from diptych.training.batch_order import ACROSS, IMAGES, TEXTS, BatchRows, MixedBatches, PairShares, TextBatches
+from diptych.training.batch_order import (
+    ACROSS,
+    IMAGES,
+    TEXTS,
+    BatchRows,
+    ImageBatches,
+    MixedBatches,
+    PairShares,
+    TextBatches,
+)
 from diptych.training.batch_order.same_modality import kinds_of
 
 shapes = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), min_size=2, max_size=10)
@@ -87,3 +96,29 @@ def test_part_of_a_batch_keeps_its_second_rows() -> None:
 def test_shares_that_make_no_sense_are_refused(shares: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match="at least 0, and one above 0"):
         PairShares(*shares)
+
+
+def test_without_texts_every_image_comes_once_an_epoch() -> None:
+    owner = owners([3, 1, 2, 5])
+    order = MixedBatches(
+        ImageBatches(owner, views=3, batch_size=4, seed=1), PairShares(0, 0, 1), owner, owner[:0], views=3, seed=1
+    )
+    batches = list(order.epoch(0))
+    assert sorted(np.concatenate([batch.image for batch in batches]).tolist()) == list(range(11))
+    for batch in batches:
+        assert batch.kind == IMAGES
+        assert owner[batch.image].tolist() == owner[batch.second.row].tolist() == batch.owner.tolist()
+        assert len(set(batch.owner.tolist())) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"by": "colour"}, "unknown pairs.by 'colour'; choose from class, record"),
+        ({"by": "class"}, "an image is paired with its own text; set pairs.across = 0"),
+        ({"relevant_from": -1}, "pairs.relevant_from must be at least 0, found -1"),
+    ],
+)
+def test_pairs_that_make_no_sense(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PairShares(**options)

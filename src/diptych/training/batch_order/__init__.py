@@ -1,20 +1,23 @@
 """Which rows meet in which batch. Every order is a function of seed and epoch, so that a resumed run is exact.
 
-`TextBatches` shows every text once an epoch; `GroupedBatches` puts several texts of a record into one batch;
-`RandomBatches` draws records without end; `MixedBatches` makes some batches of one modality. `HardNegatives` puts
-records that are hard to tell apart into one batch. All of them give `BatchRows`.
+`TextBatches` shows every text once an epoch, `ImageBatches` every image; `GroupedBatches` puts several texts of a
+record into one batch; `RandomBatches` draws records without end; `MixedBatches` makes some batches of one modality;
+`RelatedBatches` shows given pairs of texts. `HardNegatives` puts records that are hard to tell apart into one batch.
+All of them give `BatchRows`.
 
 Nothing of an order is saved: a resumed run calls `epoch(number)` again and passes over the batches that its checkpoint
 counts (`Trainer._batches_left` in `training/engine.py`).
 """
 
 from .grouped import GroupedBatches, RandomBatches
+from .related import RelatedBatches
 from .rows import ACROSS, IMAGES, TEXTS, BatchOrder, BatchRows, SecondRows
-from .same_modality import MixedBatches, PairShares
+from .same_modality import CLASS, ImageBatches, MixedBatches, PairShares
 from .text_batches import EpochOrder, HardNegatives, Substitute, TextBatches
 
 __all__ = [
     "ACROSS",
+    "CLASS",
     "IMAGES",
     "TEXTS",
     "BatchOrder",
@@ -22,9 +25,11 @@ __all__ = [
     "EpochOrder",
     "GroupedBatches",
     "HardNegatives",
+    "ImageBatches",
     "MixedBatches",
     "PairShares",
     "RandomBatches",
+    "RelatedBatches",
     "SecondRows",
     "Substitute",
     "TextBatches",

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from diptych.core.shapes import Int
+from diptych.core.shapes import Float, Int
 
 ACROSS, TEXTS, IMAGES = "across", "texts", "images"  # what the two rows of a pair are
 
@@ -35,7 +35,7 @@ class BatchRows:
     """Row numbers of one batch: entry i is one (image, view, text) of record `owner[i]`.
 
     A pair is the image and the text; in a batch of kind "texts" or "images" it is the text, or the image under its
-    view, and `second`.
+    view, and `second`. `label` says how related the two are, from 0 to 1; None: they are.
     """
 
     image: Int[np.ndarray, " b"]
@@ -44,6 +44,7 @@ class BatchRows:
     owner: Int[np.ndarray, " b"]
     kind: str = ACROSS
     second: SecondRows | None = None
+    label: Float[np.ndarray, " b"] | None = None
     loaded: LoadedImages | None = None  # with online images; None: images are cached rows
 
     def __len__(self) -> int:
@@ -53,7 +54,7 @@ class BatchRows:
         """Some of the rows, in their order."""
         second = self.second and SecondRows(self.second.row[part], self.second.view[part])
         rows = {name: getattr(self, name)[part] for name in ("image", "view", "text", "owner")}
-        return replace(self, **rows, second=second)
+        return replace(self, **rows, second=second, label=None if self.label is None else self.label[part])
 
 
 @runtime_checkable

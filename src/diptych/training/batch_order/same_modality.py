@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from diptych.core.checks import at_least
+from diptych.core.config import unknown
 from diptych.core.errors import ConfigError
 from diptych.core.shapes import Int
 
 from .rows import ACROSS, IMAGES, TEXTS, BatchOrder, BatchRows, SecondRows
+from .text_batches import TextBatches
 
+RECORD, CLASS = "record", "class"  # what the rows of a pair have in common
 _OWN_STREAM = 0x77697468  # keeps these draws apart from those of the order below
 
 
@@ -22,8 +27,20 @@ class PairShares:
     across: float = 1.0  # an image and its text
     texts: float = 0.0  # two texts of one record
     images: float = 0.0  # two images of one record, or one image under two views
+    # what the two rows of a pair within a modality have in common: the record, or its class
+    by: str = "record"
+    # of texts with labels: the least label that counts as related for a loss without labels; 0 is any above 0
+    relevant_from: float = 0.0
 
     def __post_init__(self) -> None:
+        at_least("pairs.relevant_from", self.relevant_from, 0)
+        if self.by not in (RECORD, CLASS):
+            raise unknown("pairs.by", self.by, (RECORD, CLASS))
+        if self.by == CLASS and self.across:
+            raise ConfigError(
+                "pairs of one class are of two images or of two texts, and an image is paired with its own text; set "
+                f"pairs.across = 0, or pairs.by = {RECORD!r}"
+            )
         if min(self.across, self.texts, self.images) < 0 or not sum(self.by_kind.values()) > 0:
             raise ConfigError(
                 f"shares of pairs must be at least 0, and one above 0; found across {self.across}, "
@@ -34,6 +51,21 @@ class PairShares:
     def by_kind(self) -> dict[str, float]:
         """The shares by the kind of a batch."""
         return {ACROSS: self.across, TEXTS: self.texts, IMAGES: self.images}
+
+    @property
+    def need_images(self) -> bool:
+        """Whether images take part in any pair."""
+        return self.across > 0 or self.images > 0
+
+    @property
+    def need_texts(self) -> bool:
+        """Whether texts take part in any pair."""
+        return self.across > 0 or self.texts > 0
+
+    @property
+    def are_texts(self) -> bool:
+        """Whether all pairs are of two texts of a record."""
+        return not (self.across or self.images) and self.by == RECORD
 
     @property
     def are_across(self) -> bool:
@@ -48,11 +80,13 @@ class MixedBatches:
     place of the other modality. A single text is paired with itself, and only dropout makes the two differ (as in
     SimCSE, Gao et al. 2021, arXiv 2104.08821); a single image is shown under another view.
 
+    "Record" is what the rows of a pair have in common: with `shares.by` "class" the owners given are classes.
+
     Args:
         order: of the rows.
         shares: of the kinds.
-        image_owner: record of each image, ascending.
-        text_owner: record of each text, ascending.
+        image_owner: record of each image, ascending; empty where images take no part.
+        text_owner: record of each text, ascending; empty where texts take no part.
         views: how many views each image has.
         seed: with the epoch's number it fixes everything drawn.
     """
@@ -103,6 +137,23 @@ class MixedBatches:
         return np.where(again & (self._views > 1), (view + 1) % self._views, view)
 
 
+class ImageBatches(TextBatches):
+    """Every image once an epoch, as `TextBatches` shows every text.
+
+    Args:
+        image_owner: record of each image, ascending.
+        options: as of `TextBatches`.
+    """
+
+    def __init__(self, image_owner: Int[np.ndarray, " n"], **options: Any) -> None:
+        super().__init__(image_owner, image_owner, **options)
+
+    def epoch(self, number: int) -> Iterator[BatchRows]:
+        """The batches of one epoch, in order."""
+        for rows in super().epoch(number):
+            yield replace(rows, image=rows.text)
+
+
 def kinds_of(shares: PairShares, batches: int, draw: np.random.Generator) -> list[str]:
     """The kind of each batch of an epoch: as many of each as its share asks for, in a random order.
 
@@ -119,7 +170,7 @@ class _Siblings:
     """Rows of the same record."""
 
     def __init__(self, owner: Int[np.ndarray, " n"]) -> None:
-        records = int(owner.max()) + 1
+        records = int(owner.max(initial=-1)) + 1
         self._first = np.searchsorted(owner, np.arange(records))
         self._count = np.bincount(owner, minlength=records)
 

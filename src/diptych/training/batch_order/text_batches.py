@@ -151,7 +151,7 @@ class TextBatches:
         order = drawn.order_with(self._hard_negatives, draw) if self._hard_negatives else drawn.order()
         if self.left_out:
             order = self._leave_out(order, draw)
-        for text in _mix_single_records(np.array_split(order, self.batches), self._text_owner):
+        for text in mix_single_records(np.array_split(order, self.batches), self._text_owner):
             owner = self._text_owner[text]
             image, view = self._draw_images(draw, owner)
             shown = self._shown[text]
@@ -189,7 +189,7 @@ class TextBatches:
         return view
 
 
-def _mix_single_records(batches: list[np.ndarray], owner: Int[np.ndarray, " m"]) -> list[np.ndarray]:
+def mix_single_records(batches: list[np.ndarray], owner: Int[np.ndarray, " m"]) -> list[np.ndarray]:
     """The same texts in batches of the same sizes, none of a single record alone.
 
     Only such batches are changed, and those that they swap a row with. There is always one to swap with when there
