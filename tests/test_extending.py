@@ -236,10 +236,15 @@ def test_a_generator_and_an_extractor_are_measured(files: Path, diptych: Any, sh
     assert seen.shape == (2, 12)
     assert seen[0, 0] > seen[0, 1]
     assert seen[1, 1] > seen[1, 0]
-    named = ("--generator", "noise", "--features", "thumbnail")
+    named = ("--generator", "noise", "--features", "thumbnail", "--detector", "mostly")
     code, out, err = diptych("generator", "eval", shapes, *named, "--model", "", "--maps", "", "--json")
     assert code == 0, err
-    assert json.loads(out)["extractor"] == "2 x 2 colours"
+    told = json.loads(out)
+    assert told["extractor"] == "2 x 2 colours"
+    assert told["by_class"]["red"]["found"] == 1.0
+    code, out, err = diptych("detector", "eval", shapes, "--detector", "my_generator:Mostly", "--json", "--least", 1)
+    assert code == 0, err
+    assert set(json.loads(out)["classes"]) == {"red", "green", "blue"}
 
 
 def test_a_generator_after_a_flag_is_imported(files: Path, diptych: Any, shapes: Path) -> None:

@@ -17,10 +17,11 @@ HTML = (".html", ".htm")
 JSON = (".json",)
 JSON_LINES = (".jsonl", ".ndjson")
 MARKDOWN = (".md", ".markdown", ".txt")
+ONNX = (".onnx",)
 PNG = (".png",)
 _TABLES = (".csv", ".tsv", ".parquet", ".toml", ".jpg", ".jpeg")
 _ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z")
-_OF_FILES = {*HTML, *JSON, *JSON_LINES, *MARKDOWN, *PNG, *_TABLES, *_ARCHIVES}
+_OF_FILES = {*HTML, *JSON, *JSON_LINES, *MARKDOWN, *ONNX, *PNG, *_TABLES, *_ARCHIVES}
 
 
 def check_file(path: Path | None, flag: str, endings: tuple[str, ...], source: str | Path = "") -> None:

@@ -69,6 +69,13 @@ TREE: dict[str, Command | Group] = {
             "rate": Command("generator.rate:rate", "Let people choose the best image of several systems, blind."),
         },
     ),
+    "detector": Group(
+        "Object detectors, which look for what a text names in its generated image.",
+        {
+            "eval": Command("detector.eval:evaluate", "Check a detector on real images against their captions."),
+            "convert": Command("detector.convert:convert", "Write a TF.js detector as an ONNX file."),
+        },
+    ),
     "models": Group(
         "The models at hand, and fetching others.",
         {

@@ -89,6 +89,7 @@ KINDS: Mapping[str, Kind] = {
     "frozen_network": Kind("frozen network", ("synthesis",)),
     "generator": Kind("generator", ("inspection.generators",)),
     "extractor": Kind("extractor", ("inspection.generators",)),
+    "detector": Kind("detector", ("encoders.detectors", "encoders.image"), ("device",)),
     "translator": Kind("translation engine", ("encoders.translation", "data.translation"), ("device",)),
 }
 

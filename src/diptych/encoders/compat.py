@@ -2,7 +2,8 @@
 
 The wheel's compiled operators are built for CUDA and do not load there, so importing torchvision
 stops at `operator torchvision::nms does not exist`. Declaring the two operators it registers fakes
-for is enough for transforms, models, timm and open_clip; `ops.nms` and `io.decode_jpeg` do not work.
+for is enough for transforms, models, timm and open_clip. Detectors also need `ops.nms`, which `import_detection`
+supplies; `io.decode_jpeg` does not work.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 import threading
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from diptych.core.extras import need
 
@@ -39,6 +42,31 @@ def import_torchvision() -> ModuleType:
         _declare_operators()
         _drop_half_imported()
         return importlib.import_module("torchvision")
+
+
+def import_detection() -> ModuleType:
+    """As `import_torchvision`, for detectors: `ops.nms` is done here where torchvision's own does not load."""
+    found = import_torchvision()
+    if _declared:
+        found.ops.boxes.nms = nms
+    return found
+
+
+def nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
+    """Non-maximum suppression as torchvision's `ops.nms`: the places of the boxes that are kept, best first."""
+    import torch
+
+    corners = boxes.detach().double().cpu().numpy()
+    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    waiting, kept = scores.argsort(descending=True, stable=True).cpu().numpy(), []
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(int(best))
+        upper = np.maximum(corners[best, :2], corners[waiting, :2])
+        lower = np.minimum(corners[best, 2:], corners[waiting, 2:])
+        shared = np.clip(lower - upper, 0, None).prod(axis=1)
+        waiting = waiting[shared <= iou_threshold * (areas[best] + areas[waiting] - shared)]
+    return torch.tensor(kept, dtype=torch.int64, device=boxes.device)
 
 
 def _declare_operators() -> None:

@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 from diptych.core.cosine import normalise
 from diptych.core.errors import DataError
 from diptych.evaluation.generative import (
-    Detector,
     deep_distances,
     draw_pools,
     estimate_of_mean,
     inception_score,
-    mentioned,
     own_spread,
     r_precision,
     retrieval_by_generated_images,
-    semantic_object_accuracy,
 )
 
 
@@ -111,55 +108,6 @@ def test_inception_score_of_what_is_known():
 def test_inception_score_lies_between_one_and_the_classes(rows, classes, seed):
     p = np.random.default_rng(seed).dirichlet(np.ones(classes) * 0.3, rows)
     assert 1 - 1e-9 <= inception_score(p) <= classes + 1e-9
-
-
-def test_objects_by_hand():
-    found = np.array([[True, False], [True, False], [False, True], [False, False]])
-    accuracy = semantic_object_accuracy(found, [[0], [0, 1], [0], []])
-    assert accuracy.hits.tolist() == [1.0, 1.0, 0.0, 0.0]
-    assert accuracy.by_class == {0: pytest.approx(2 / 3), 1: 0.0}
-    assert accuracy.soa_i == 0.5
-    assert accuracy.soa_c == pytest.approx(1 / 3)
-    assert accuracy.image.tolist() == [0, 1, 1, 2]
-    with pytest.raises(DataError, match="nothing to look for"):
-        semantic_object_accuracy(found, [[], [], [], []])
-    with pytest.raises(DataError, match="names class 2; the detector has 2"):
-        semantic_object_accuracy(found, [[2], [], [], []])
-    with pytest.raises(DataError, match="expected one each"):
-        semantic_object_accuracy(found, [[0]])
-
-
-def test_which_objects_a_text_names():
-    classes = ["dog", "hot dog", "bus", "teddy bear", "baby"]
-    texts = [
-        "Two dogs eat a hot dog", "three  Hot Dogs", "dogma and hotdogs", "buses", "a puppy", "babies", "a bear", "",
-    ]  # fmt: skip
-    named = mentioned(texts, classes, {"dog": ["puppy"]})
-    assert named == [[0, 1], [1], [], [2], [0], [4], [], []]
-    assert mentioned(texts, []) == [[]] * len(texts)
-
-
-class ColourDetector:
-    """A real detector of three classes: it looks for pixels of a colour."""
-
-    name = "colours"
-    classes = ("red", "green", "blue")
-
-    def detect(self, images):
-        pure = [(images[..., c] > 200) & (np.delete(images, c, -1) < 60).all(-1) for c in range(3)]
-        return np.stack([mask.mean(axis=(1, 2)) > 0.05 for mask in pure], axis=1)
-
-
-def test_a_detector_looks_at_pictures():
-    detector = ColourDetector()
-    assert isinstance(detector, Detector)
-    pictures = np.full((3, 16, 16, 3), 255, dtype=np.uint8)
-    pictures[0, 4:12, 4:12] = (255, 0, 0)
-    pictures[1, 4:12, 4:12] = (0, 255, 0)
-    pictures[2, 4:12, 4:12] = (0, 255, 0)
-    named = mentioned(["a red square", "a green one", "a blue one"], detector.classes)
-    accuracy = semantic_object_accuracy(detector.detect(pictures), named)
-    assert accuracy.hits.tolist() == [1.0, 1.0, 0.0]
 
 
 SHAPES = ((3, 2, 2), (5, 1, 1))

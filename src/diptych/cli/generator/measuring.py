@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from diptych.core.extras import is_installed, need
+from diptych.core.extras import is_installed
 
 if TYPE_CHECKING:
     from diptych.cli.shared import Common
@@ -43,8 +43,11 @@ class Measuring:
     inception:WEIGHTS.pth, or any image tower; auto is the first, or the second without the [train] extra."""
     maps: str = "auto"
     """Feature maps behind the diversity; "" leaves it out; auto is efficientnet-lite0-maps, or "" without [train]."""
-    detector: Literal["none", "imagenet"] = "none"
-    """Which detector looks for the objects that texts name."""
+    detector: str = "none"
+    """Which detector looks for the objects that English texts name: imagenet, onnx:FILE, torchvision:NAME[:WEIGHTS], or
+    a registered one; diptych detector eval says how good it is."""
+    detector_threshold: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=1))] = None
+    """The least score that counts as found; the detector's own when left out."""
 
     def measure(
         self, generator: str, source: str, options: SourceOptions, model: str, common: Common, name: str = ""
@@ -93,11 +96,10 @@ class Measuring:
         features = {"auto": BUNDLED if lacks else DEFAULT}.get(self.features, self.features)
         maps = {"auto": "" if lacks else "efficientnet-lite0-maps"}.get(self.maps, self.maps)
         detector = None
-        if self.detector == "imagenet":
-            need("torch", "--detector imagenet")
-            from diptych.encoders.image.imagenet_classes import ImageNetDetector
+        if self.detector != "none":
+            from diptych.encoders.detectors import open_detector
 
-            detector = ImageNetDetector()
+            detector = open_detector(self.detector, self.detector_threshold, device)
         tools = MeasuringModels(
             load(model, device=device) if model else None,
             open_extractor(features),

@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from diptych.core.extras import need
+from diptych.core.registry import register
 from diptych.core.shapes import Bool, Float, Float32, UInt8
 
 _LAST = 1280  # numbers of the last convolution's mean, which the classifier reads
@@ -83,6 +85,7 @@ def last_means(features: Float[np.ndarray, "n f"]) -> Float32[np.ndarray, "n 128
     return np.asarray(features[:, -2 * _LAST : -_LAST], dtype=np.float32)
 
 
+@register.detector("imagenet", "33 everyday objects, by EfficientNet-Lite0's classes of the whole image")
 class ImageNetDetector:
     """Sees an object when one of its ImageNet categories is among the `top` likeliest of the whole image.
 
@@ -94,6 +97,7 @@ class ImageNetDetector:
     classes = tuple(OBJECTS)
 
     def __init__(self, top: int = 5) -> None:
+        need("torch", "the detector imagenet")
         self.top = top
         self._classes = ImageNetClasses()
 

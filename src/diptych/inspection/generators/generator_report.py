@@ -73,7 +73,8 @@ class GeneratorReport:
     extractor: str
     judge: str
     measures: tuple[Measure, ...]
-    by_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # SOA: class -> found, real, texts
+    # SOA: class -> shares "found", "real", "elsewhere" (generated, where its text does not name it), number of "texts"
+    by_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def measure(self, key: str) -> Measure:

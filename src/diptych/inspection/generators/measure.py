@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.core.errors import DataError
+from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import UInt8
 from diptych.core.types import Pair
@@ -82,10 +82,16 @@ def measure_generated(
         about: names of the generator, the source and the split, for the report.
         progress: told what is done.
 
-    Raises DataError when there are too few texts or readable images, ConfigError for a judge of another similarity.
+    Raises DataError when there are too few texts or readable images, ConfigError for a judge of another similarity and
+    for a detector with texts that are not English.
     """
     if tools.judge is not None:
         require_cosine(tools.judge, "measuring generated images")
+    if tools.detector is not None and settings.lang != "en":
+        raise ConfigError(
+            f"a detector looks for the objects that English texts name, and the texts are in "
+            f"{settings.lang or 'any language'}; choose en, or leave the detector out"
+        )
     chosen = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
     prompts, given = givable(chosen, pairs, settings.given)
     if len(prompts) < 4:
@@ -120,8 +126,9 @@ def measure_generated(
         measures += text_measures.diversity(measurement, tools.maps)
     by_class: Mapping[str, Mapping[str, float | None]] = {}
     if tools.detector is not None:
-        found, by_class = text_measures.objects(measurement, tools.detector)
+        found, by_class, remark = text_measures.objects(measurement, tools.detector)
         measures += found
+        remarks.append(remark)
     copied = copies(measurement)
     report = GeneratorReport(
         about.generator,

@@ -141,8 +141,11 @@ def _objects(report: GeneratorReport) -> str:
         return "" if value is None else f"{100 * value:.0f}"
 
     ordered = sorted(report.by_class.items(), key=lambda item: -(item[1]["texts"] or 0))
-    rows = [[name, share(one["found"]), share(one["real"]), f"{one['texts'] or 0:.0f}"] for name, one in ordered]
-    return html_page.table(("object", "found in generated %", "in real %", "texts"), rows)
+    rows = [
+        [name, *(share(one.get(key)) for key in ("found", "real", "elsewhere")), f"{one['texts'] or 0:.0f}"]
+        for name, one in ordered
+    ]
+    return html_page.table(("object", "found in generated %", "in real %", "where it is not named %", "texts"), rows)
 
 
 def _made(drawn: DrawnImages) -> str:

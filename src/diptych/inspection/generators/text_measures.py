@@ -9,11 +9,14 @@ from functools import partial
 import numpy as np
 
 from diptych.core.shapes import Bool, Float32, Int64
+from diptych.evaluation.direction import Estimate
 from diptych.evaluation.generative import (
     Detector,
     GeneratedImageRetrieval,
+    as_matrix,
     deep_distances,
     draw_pools,
+    look,
     mentioned,
     own_spread,
     r_precision,
@@ -184,36 +187,62 @@ def _several_drawings(measurement: Measurement, maps: MapExtractor) -> float | N
 
 def objects(
     measurement: Measurement, detector: Detector
-) -> tuple[list[Measure], Mapping[str, Mapping[str, float | None]]]:
-    """SOA-C and SOA-I, and each class's shares. Nothing where no text names a class."""
-    known = {name.casefold(): place for place, name in enumerate(detector.classes)}
-    by_text = mentioned([one.text.value for one in measurement.prompts], detector.classes)
-    named = []
-    for prompt, words in zip(measurement.prompts, by_text, strict=True):
-        listed = str(measurement.pairs[prompt.pair].meta.get("objects", "")).casefold().split(", ")
-        annotated = [known[name] for name in listed if name in known]
-        # where the data set says what is in the image, a word alone ("orange") does not count
-        named.append([place for place in words if place in annotated] if annotated else words)
-    if not any(named):
-        return [], {}
-    detected = detector.detect(measurement.flat)
-    made = semantic_object_accuracy(detected, [named[text] for text in measurement.text_of])
+) -> tuple[list[Measure], Mapping[str, Mapping[str, float | None]], str]:
+    """SOA-C and SOA-I, each class's shares, and a remark on how many texts name a class; no SOA where none does."""
+    named = _named_objects(measurement, detector.classes)
+    naming = sum(map(bool, named))
+    remark = f"{naming:,} of {len(named):,} texts name one of the {len(detector.classes)} classes of the detector"
+    if not naming:
+        return [], {}, f"{remark}: no SOA"
+    measurement.progress.say(f"looking for objects with {detector.name}")
+    made = semantic_object_accuracy(look(detector, measurement.flat), [named[text] for text in measurement.text_of])
     real_place = measurement.real_of(pairs_of(measurement.prompts))
     there = np.flatnonzero(real_place >= 0)
-    real_features = detector.detect(measurement.real.pixels[real_place[there]])
-    real = semantic_object_accuracy(real_features, [named[text] for text in there])
-    counts = np.bincount([place for classes in named for place in set(classes)], minlength=len(detector.classes))
+    real_found = look(detector, measurement.real.pixels[real_place[there]])
+    of_real = [named[text] for text in there]
+    real = semantic_object_accuracy(real_found, of_real) if any(of_real) else None
+    real_classes = real.by_class if real else {}
+    chance = dict(zip(made.wanted.tolist(), made.elsewhere.tolist(), strict=True))
+    counts = as_matrix(named, len(detector.classes)).sum(axis=0)
     by_class: dict[str, dict[str, float | None]] = {
         detector.classes[place]: {
             "found": share,
-            "real": real.by_class.get(place),
+            "real": real_classes.get(place),
+            "elsewhere": chance[place] if np.isfinite(chance[place]) else None,
             "texts": float(counts[place]),
         }
         for place, share in made.by_class.items()
     }
-    rule = f"Share of named objects that a detector finds ({detector.name}), {{}}; {len(by_class)} classes."
-    soa_i = measurement.mean(made.hits, measurement.text_of[made.image])
-    return [
-        Measure("soa_c", "SOA-C", made.soa_c, real=real.soa_c, percent=True, rule=rule.format("mean over classes")),
-        Measure.of("soa_i", "SOA-I", soa_i, real=real.soa_i, percent=True, rule=rule.format("mean over images")),
-    ], by_class
+    rule = (
+        f"Share of named objects that a detector finds ({detector.name}), {{}}; {len(by_class)} classes. Chance: the "
+        "share in which it finds them where the text does not name them."
+    )
+    shared = partial(Measure.of, percent=True)
+    by_image = measurement.mean(made.hits, measurement.text_of[made.image])
+    measures = [
+        shared(
+            "soa_c", "SOA-C", Estimate(made.soa_c, None), real=real and real.soa_c, chance=made.chance_c,
+            rule=rule.format("mean over classes"),
+        ),
+        shared(
+            "soa_i", "SOA-I", by_image, real=real and real.soa_i, chance=made.chance_i,
+            rule=rule.format("mean over images"),
+        ),
+    ]  # fmt: skip
+    return measures, by_class, remark
+
+
+def _named_objects(measurement: Measurement, classes: Sequence[str]) -> list[list[int]]:
+    """The classes that each text names.
+
+    Where the data set says what is in the image, a word alone ("orange") does not count.
+    """
+    known = {name.casefold(): place for place, name in enumerate(classes)}
+    named = []
+    for prompt, words in zip(
+        measurement.prompts, mentioned([one.text.value for one in measurement.prompts], classes), strict=True
+    ):
+        listed = str(measurement.pairs[prompt.pair].meta.get("objects", "")).casefold().split(", ")
+        annotated = [known[name] for name in listed if name in known]
+        named.append([place for place in words if place in annotated] if annotated else words)
+    return named

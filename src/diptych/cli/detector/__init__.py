@@ -1,0 +1,1 @@
+"""`diptych detector`: object detectors, checked against captions and converted."""
