@@ -6,8 +6,9 @@
    them, on the recipes that have all parts.
 2. Leave one out: for each recipe the space is fitted to all others; its pictures are then ranked against all
    texts, and its text against all pictures. The towers and the model's heads stay. What is fitted is a change of
-   the embeddings that starts from none: "ridge", a linear one of the pictures by least squares, or a low-rank one
-   of both sides trained for a loss, in full batches of one random picture a recipe. How strongly it is pulled back
+   the embeddings that starts from none: "ridge", a linear one of the pictures by least squares; "cknn", a picture
+   becomes the mean of the texts of its nearest known pictures; or a low-rank one of both sides trained for a loss, in
+   full batches of one random picture a recipe. How strongly it is pulled back
    to no change, and how long it is trained, is chosen without the recipe: the recipes are dealt into five groups,
    and a group's settings are those that did best when the other four were fitted on three and measured on one.
    "No training" is one of the choices.
@@ -57,8 +58,8 @@ CUTS = (1, 5, 10)
 GROUPS = 5
 HEADS = Path(__file__).resolve().parents[1] / "configs" / "heads.toml"
 TEMPERATURE = 0.05
-RIDGE = "ridge"
-METHODS = (RIDGE, "info_nce", "class_aware_triplet")
+RIDGE, CKNN = "ridge", "cknn"
+METHODS = (RIDGE, CKNN, "info_nce", "class_aware_triplet")
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,13 @@ class Setting:
     rank: int = 16  # of the change
     learning_rate: float = 3e-3
     pull: float = 0.3  # towards the start: per step, share of the way back = learning rate x pull
+    neighbours: int = 5  # of CkNN
 
     def __str__(self) -> str:
         if not self.steps:
             return "no training"
+        if self.loss == CKNN:
+            return f"cknn, {self.neighbours} neighbours"
         if self.loss == RIDGE:
             return f"ridge, pull {self.pull:g}"
         return f"{self.loss}, {self.steps} steps, rank {self.rank}, rate {self.learning_rate:g}, pull {self.pull:g}"
@@ -120,6 +124,19 @@ class RidgeMap(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """Changed embeddings, of unit length."""
         return functional.normalize(embeddings + _with_one(embeddings) @ self.change, dim=-1)
+
+
+class NearestTexts(nn.Module):
+    """CkNN (Fain et al. 2019): e -> the mean of the texts of the k known pictures nearest to it, normalised."""
+
+    def __init__(self, images: Tensor, texts: Tensor, neighbours: int) -> None:
+        super().__init__()
+        self.images, self.texts, self.neighbours = images, texts, neighbours
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Changed embeddings, of unit length."""
+        nearest = (embeddings @ self.images.T).topk(self.neighbours, dim=1).indices
+        return functional.normalize(self.texts[nearest].mean(1), dim=-1)
 
 
 def _with_one(embeddings: Tensor) -> Tensor:
@@ -165,14 +182,16 @@ def fit_sides(sides: Sides, recipes: Recipes, among: Sequence[int], setting: Set
 
 
 def changes(seed: int) -> Fit:
-    """Changes embeddings: in one step for ridge, else by training."""
+    """Changes embeddings: in one step for ridge and CkNN, else by training."""
 
     def fit(recipes: Recipes, among: Sequence[int], setting: Setting) -> Sides:
         if not setting.steps:
             return nn.Identity(), nn.Identity()
-        if setting.loss == RIDGE:
+        if setting.loss in (RIDGE, CKNN):
             known = torch.isin(recipes.owner, torch.tensor(among))
-            return RidgeMap(recipes.images[known], recipes.texts[recipes.owner[known]], setting.pull), nn.Identity()
+            given = recipes.images[known], recipes.texts[recipes.owner[known]]
+            made = NearestTexts(*given, setting.neighbours) if setting.loss == CKNN else RidgeMap(*given, setting.pull)
+            return made, nn.Identity()
         torch.manual_seed(seed)
         dim = recipes.texts.shape[1]
         sides = LowRankChange(dim, setting.rank), LowRankChange(dim, setting.rank)
@@ -343,9 +362,11 @@ def _cell(cell: dict[str, Any], name: str) -> str:
 
 
 def grid_of(loss: str) -> list[Setting]:
-    """No training first: of equals the first is taken."""
+    """No training first, where that is a choice: of equals the first is taken."""
     if loss == RIDGE:
         return [Setting(), *(Setting(1, RIDGE, pull=pull) for pull in (100.0, 10.0, 1.0, 0.1))]
+    if loss == CKNN:  # always computed: it is a baseline, not a change that may be left out
+        return [Setting(1, CKNN, neighbours=count) for count in (1, 5, 20, 60)]
     choices = itertools.product((10, 30), (0.0, 30.0))
     return [Setting(), *(Setting(steps, loss, pull=pull) for steps, pull in choices)]
 
