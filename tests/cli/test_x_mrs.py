@@ -40,8 +40,8 @@ batch_size = 20
 precision = "32-true"
 """
 GENERATOR = (
-    "size=16", "steps=2", "frozen_network=layout", "x_mrs.width=4", "x_mrs.most=2", "data.langs=[]",
-    "training.epochs=1", "training.batch_size=8", "training.precision=32-true",
+    "size=16", "steps=2", "frozen_network=layout", "x_mrs.width=4", "x_mrs.discriminator_width=4", "x_mrs.most=2",
+    "x_mrs.condition=image", "training.epochs=1", "training.batch_size=8", "training.precision=32-true",
 )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def encoder(shapes, cache, tmp_path_factory):
 def generator(encoder, shapes, tmp_path_factory):
     out = tmp_path_factory.mktemp("x-mrs")
     settings = [word for one in (*GENERATOR, f"x_mrs.encoder={encoder}") for word in ("--set", one)]
-    config = CONFIGS / "synthesis" / "x_mrs_image.toml"
+    config = CONFIGS / "synthesis" / "x_mrs_recipes.toml"
     assert run(["train", str(config), str(shapes), *settings, "--out", str(out), "--quiet"]) == 0
     return out / "model"
 

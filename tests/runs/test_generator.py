@@ -44,8 +44,11 @@ def train(config, out, source, **options):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_is_built(path):
-    smaller = ["size=64", "xmc.width=8", "xmc.most=4"] if path.stem == "xmc_paper" else []  # it is made for GPUs
-    config = load(GeneratorConfig, path, smaller)
+    for_gpus = {
+        "xmc_paper": ["size=64", "xmc.width=8", "xmc.most=4"],
+        "x_mrs_recipes": ["x_mrs.width=8", "x_mrs.discriminator_width=8"],
+    }
+    config = load(GeneratorConfig, path, for_gpus.get(path.stem, []))
     from diptych.synthesis import frozen_features
 
     look = None
