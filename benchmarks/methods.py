@@ -22,7 +22,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "methods"
 SHARED = ("frozen",)  # what others extend
-TRANSLATED = ("x_mrs_back", "x_mrs_multilingual")  # need a source with translations (benchmarks/translations.py)
+TRANSLATED = ("x_mrs_back", "x_mrs_multilingual")  # need a source with translations (benchmarks/languages.py)
 STARTS = {"finetuned": "info_nce"}  # goes on from another run of the same seed
 MINED = ("mined",)  # needs what `diptych data mine` found
 OWN_WORDS = ("joined", "minilm", "minilm_lora")  # need a folder of a pretrained text encoder

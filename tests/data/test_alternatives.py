@@ -65,6 +65,25 @@ def test_the_other_languages_can_be_chosen_and_machines_left_out():
     assert (human.in_other_languages(0), human.in_other_languages(5)) == ({}, {"de": [6]})
 
 
+def test_captions_in_another_language_that_translate_nothing_stand_for_any_text_of_their_record():
+    texts = [
+        *TEXTS,
+        Text("sombrero", "es", origin=T),  # 9: of the first record, like 7
+        Text("un gato", "es"),  # 10: of a record without English
+        Text("a hat", "en", origin=T),  # 11: English by a machine, in the first record
+    ]
+    found = TextAlternatives([*OWNER, 0, 2, 0], texts, LanguagePolicy(original="en", of_record=True))
+    assert found.originals.tolist() == [0, 5, 8, 10, 11]
+    assert found.in_other_languages(0) == {"es": [1, 9], "ca": [4], "de": [7]}
+    assert found.in_other_languages(5) == {"es": [9], "de": [6, 7]}
+    assert found.back_translations(5) == []
+    assert (found.in_other_languages(8), found.in_other_languages(10)) == ({}, {})
+    people = LanguagePolicy(original="en", of_record=True, translated=False)
+    assert TextAlternatives([*OWNER, 0, 2, 0], texts, people).in_other_languages(0) == {"de": [7]}
+    with pytest.raises(ConfigError, match='needs the language of the originals, as in original = "en"'):
+        LanguagePolicy(of_record=True)
+
+
 def test_the_shares_are_those_of_the_paper():
     # 1/2 other language (es or ca); of the other half 1/2 back-translated (two of them), 1/2 as it was
     expected = {0: 1 / 4, 2: 1 / 8, 3: 1 / 8, 1: 1 / 4, 4: 1 / 4}

@@ -378,6 +378,10 @@ def test_refitting_a_model_with_a_network_goes_on_from_its_weights(shapes: Path,
     still = TrainingSettings(precision="32-true", epochs=1, batch_size=30, learning_rate=1e-12, weight_decay=0.0)
     config = small(image=dataclasses.replace(own), text=own, init=str(first), training=still, dim=0)
     second = train(config, tmp_path / "second", shapes).model_folder
+    again = train(
+        small(training=FAST, text=text), tmp_path / "first", shapes
+    ).model_folder  # goes on, and has nothing to do
+    assert diptych.load(again).fingerprint == diptych.load(first).fingerprint
     texts = ["a red circle", "blaues Band"]
     assert diptych.load(second).encode_texts(texts) == pytest.approx(diptych.load(first).encode_texts(texts), abs=2e-3)
     assert diptych.load(second).config.text.network == Part("bag", {"width": 8})

@@ -25,12 +25,17 @@ class LanguagePolicy:
     original: str = ""  # language of the originals (ISO 639-1); empty: whichever comes first in a record
     others: tuple[str, ...] = ()  # languages to replace by; empty: all there are
     translated: bool = True  # whether machine translations count as texts in another language
+    # whether a text may also be replaced by texts of its record that are no translation of it, such as captions that
+    # people wrote from the image in another language; needs `original`
+    of_record: bool = False
 
     def __post_init__(self) -> None:
         for name in ("back", "other"):
             if not 0 <= getattr(self, name) <= 1:
                 found = getattr(self, name)
                 raise ConfigError(f"language policy: {name} must be a probability from 0 to 1, found {found}")
+        if self.of_record and not self.original:
+            raise ConfigError('language policy: of_record needs the language of the originals, as in original = "en"')
 
 
 class TextAlternatives:
@@ -39,7 +44,8 @@ class TextAlternatives:
     Row numbers count all texts of the data in their order. `originals` are the rows of one epoch: of the texts of
     one record with one meaning, those by people in the policy's language or, where it has none in it, in the
     language of the first; and one text for each meaning that only machines wrote. A text without alternatives
-    is never replaced.
+    is never replaced. With the policy's `of_record`, meanings that a record has in other languages alone have no
+    original where it has originals in the policy's language; their texts stand for each of these.
 
     Args:
         owner: record of each text.
@@ -54,7 +60,8 @@ class TextAlternatives:
         back: list[list[int]] = [[] for _ in texts]
         other: dict[str | None, list[list[int]]] = defaultdict(lambda: [[] for _ in texts])
         originals: list[int] = []
-        for rows in _by_meaning(owner, texts):
+        groups = _by_meaning(owner, texts)
+        for rows in _of_record(groups, owner, texts, policy.original) if policy.of_record else groups:
             chosen = _originals(rows, texts, policy.original)
             originals += chosen
             for row in chosen:
@@ -147,6 +154,27 @@ def _by_meaning(owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Te
         key = (int(record), "row", row) if text.meaning is None else (int(record), text.field, text.meaning)
         groups[key].append(row)
     return groups.values()
+
+
+def _of_record(
+    groups: Iterable[list[int]], owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text], lang: str
+) -> Iterable[list[int]]:
+    """The groups, those without `lang` added to each group of their record that a person wrote a text of in `lang`."""
+    whole: dict[int, list[list[int]]] = defaultdict(list)
+    loose: dict[int, list[list[int]]] = defaultdict(list)
+    for rows in groups:
+        record = int(owner[rows[0]])
+        if any(texts[row].lang == lang and texts[row].origin is Origin.HUMAN for row in rows):
+            whole[record].append(rows)
+        elif any(texts[row].lang == lang for row in rows):
+            yield rows
+        else:
+            loose[record].append(rows)
+    for record, found in whole.items():
+        others = [row for rows in loose.pop(record, ()) for row in rows]
+        yield from ([*rows, *others] for rows in found)
+    for found in loose.values():
+        yield from found
 
 
 def _originals(rows: Sequence[int], texts: Sequence[Text], lang: str) -> list[int]:

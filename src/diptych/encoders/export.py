@@ -23,12 +23,13 @@ from diptych.encoders.inputs import grey_pixels
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One module to export: its example input (or inputs, as named) fixes all sizes but the batch."""
+    """One module to export: its example input (or inputs, as named) fixes all sizes but those of the `free` axes."""
 
     module: nn.Module
     example: Tensor | tuple[Tensor, ...]
     input: str | tuple[str, ...] = "features"
     outputs: tuple[str, ...] = ("embedding",)
+    free: tuple[int, ...] = (0,)  # axes of the inputs whose size may change; of the outputs it is the batch alone
     compact: bool = False  # large matrices in 8 bits: half the size, cosine to the original above 0.999
 
 
@@ -62,7 +63,6 @@ def trace(spec: GraphSpec) -> Graph:
     module = spec.module.eval().cpu()
     stream = io.BytesIO()
     inputs = [spec.input] if isinstance(spec.input, str) else list(spec.input)
-    names = [*inputs, *spec.outputs]
     quick = torch.backends.mha.get_fastpath_enabled()  # attention as one operator, which ONNX does not have
     torch.backends.mha.set_fastpath_enabled(False)
     with torch.no_grad(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
@@ -74,7 +74,10 @@ def trace(spec: GraphSpec) -> Graph:
             stream,  # type: ignore[arg-type]  # accepted, though not in the stubs
             input_names=inputs,
             output_names=list(spec.outputs),
-            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamic_axes={
+                **{name: {axis: f"axis_{axis}" if axis else "batch" for axis in spec.free} for name in inputs},
+                **{name: {0: "batch"} for name in spec.outputs},
+            },
             opset_version=17,
             dynamo=False,
             # keep BatchNorm apart and names as they are; ONNX Runtime fuses when it loads

@@ -35,6 +35,10 @@ from .recalls import Recalls
 KINDS = {  # kind of a config -> its class, and what trains it
     "dual-encoder": ("config:DualEncoderConfig", "dual_encoder:DualEncoderRecipe"),
     "cross-encoder": ("cross_encoder:CrossEncoderConfig", "cross_encoder:CrossEncoderRecipe"),
+    "text-cross-encoder": (
+        "text_cross_encoder:TextCrossEncoderConfig",
+        "text_cross_encoder:TextCrossEncoderRecipe",
+    ),
     "generator": ("generator.config:GeneratorConfig", "generator.recipe:GeneratorRecipe"),
     "distilled": ("distilled:DistilledConfig", "distilled:DistilledRecipe"),
     "distilled-text": ("text_distilled:TextDistilledConfig", "text_distilled:TextDistilledRecipe"),

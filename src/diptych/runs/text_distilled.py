@@ -5,7 +5,7 @@ Images stay the teacher's: the result is one model, with the teacher's image sid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.notes import cut_note
 from diptych.core.protocols import TextTower
 from diptych.core.registry import get
+from diptych.core.types import Pair
 from diptych.data.features import FeaturePairs, Selection, collect, text_rows
 from diptych.data.seen import Seen, as_marks, marks_of, read_seen, value_marks
 from diptych.encoders.graphs import read_graph
@@ -114,7 +115,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         selection = config.data.selection(("full",))
         if towers.trains_tokenizer(config.tower):
             self.text_tower = self._tokenizer(splits, selection)
-        training = _texts_alone(splits, self.text_tower, place, selection)
+        training = texts_alone(splits.train, self.text_tower, place, selection)
         validation = collect(
             splits.val, self.teacher.image_tower, self.text_tower, place.features, selection, progress=place.progress
         )
@@ -241,10 +242,10 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
         )
 
 
-def _texts_alone(splits: Splits, tower: TextTower, place: RunContext, selection: Selection) -> FeaturePairs:
-    """The training records by their texts; their images are not read."""
-    pairs = [(pair, [text for text in pair.texts if selection.takes(text)]) for pair in splits.train]
-    kept = [(pair, texts) for pair, texts in pairs if texts]
+def texts_alone(pairs: Sequence[Pair], tower: TextTower, place: RunContext, selection: Selection) -> FeaturePairs:
+    """Records by their texts; their images are not read."""
+    chosen = ((pair, [text for text in pair.texts if selection.takes(text)]) for pair in pairs)
+    kept = [(pair, texts) for pair, texts in chosen if texts]
     written = tuple(text for _, texts in kept for text in texts)
     return FeaturePairs(
         images=(),

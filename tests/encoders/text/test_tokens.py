@@ -53,11 +53,29 @@ def test_word_pieces_stand_between_their_markers_also_when_cut() -> None:
     assert tower.embed([""])[0].tolist() == [1, 2, -1, -1, -1]
 
 
+def test_word_pieces_are_the_same_in_every_run_and_the_frequent_ones_come_first() -> None:
+    texts = ["ab ab ab", "abc", "xyz"]
+    made = [train_tokenizer(texts, "wordpiece", min_count=2).get_vocab() for _ in range(5)]
+    # letters by their number, then a with b, which are together four times; b with c only once
+    ordered = ["[UNK]", "[CLS]", "[SEP]", "##b", "a", "##c", "##y", "##z", "x", "ab"]
+    assert made == [{piece: number for number, piece in enumerate(ordered)}] * 5
+
+
 def test_words_know_the_places_of_their_pieces() -> None:
     made = train_tokenizer(["a red circle", "the reddest one", "红色的狗"] * 3, "wordpiece", min_count=1)
     tower = TokenTower(made, 10)
-    # [CLS] a red ##d ##e ##r circle [UNK] 红 [SEP]: the rest is cut
-    wanted = [("A", [1]), ("redder", [2, 3, 4, 5]), ("circle", [6]), (",", [7]), ("红", [8])]
+    # [CLS] a red ##de ##r circle [UNK] 红 狗 [SEP]: the rest is cut
+    assert tower.words("A  redder\ncircle, 红狗 more")[1:-1] == [
+        "a",
+        "red",
+        "##de",
+        "##r",
+        "circle",
+        "[UNK]",
+        "红",
+        "狗",
+    ]
+    wanted = [("A", [1]), ("redder", [2, 3, 4]), ("circle", [5]), (",", [6]), ("红", [7]), ("狗", [8])]
     assert tower.word_places("A  redder\ncircle, 红狗 more") == wanted
     assert [one.word_places("a dog") for one in (words(), TokenTower(made, 2))] == [[("a", [0]), ("dog", [1])], []]
 

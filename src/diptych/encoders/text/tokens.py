@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from diptych.core.registry import register
 from diptych.core.shapes import Int32
 from diptych.encoders.hub import hub_folder
 from diptych.encoders.inputs import clean
+from diptych.encoders.text.pieces import learn_pieces
 from diptych.encoders.text.rules import TextRules, read_rules
 
 FILE = "tokenizer.json"
@@ -201,8 +203,8 @@ def train_tokenizer(
         raise unknown("tokenizer", kind, KINDS)
     at_least("vocabulary", vocabulary, 10)
     at_least("min_count", min_count, 1)
-    made, trainer = (_words if kind == "words" else _wordpiece)(tokenizers, vocabulary, min_count, lower_case)
-    made.train_from_iterator((clean(text) for text in texts), trainer)
+    make = _words if kind == "words" else _wordpiece
+    made = make(tokenizers, (clean(text) for text in texts), vocabulary, min_count, lower_case)
     special = 1 if kind == "words" else 3
     if made.get_vocab_size() <= special:
         raise DataError(f"no word occurs {min_count} times in the training texts; lower min_count, or add texts")
@@ -233,7 +235,7 @@ def trained_tower(
     return TokenTower(made, max_tokens, training_languages)
 
 
-def _words(tokenizers: Any, vocabulary: int, min_count: int, lower_case: bool) -> tuple[Any, Any]:
+def _words(tokenizers: Any, texts: Iterable[str], vocabulary: int, min_count: int, lower_case: bool) -> Any:
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel(unk_token=UNKNOWN))
     if lower_case:
         made.normalizer = tokenizers.normalizers.Lowercase()
@@ -241,18 +243,25 @@ def _words(tokenizers: Any, vocabulary: int, min_count: int, lower_case: bool) -
     trainer = tokenizers.trainers.WordLevelTrainer(
         vocab_size=vocabulary, min_frequency=min_count, special_tokens=[UNKNOWN], show_progress=False
     )
-    return made, trainer
+    made.train_from_iterator(texts, trainer)
+    return made
 
 
-def _wordpiece(tokenizers: Any, vocabulary: int, min_count: int, lower_case: bool) -> tuple[Any, Any]:
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=UNKNOWN))
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+def _wordpiece(tokenizers: Any, texts: Iterable[str], vocabulary: int, min_count: int, lower_case: bool) -> Any:
+    """Learnt by `learn_pieces`, because the library's own trainer gives other pieces in each run."""
+    normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case)
+    splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    special = [UNKNOWN, START, END]
+    pieces = [*special, *learn_pieces(counts, vocabulary - len(special), min_count)]
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token=UNKNOWN))
+    made.normalizer, made.pre_tokenizer = normalizer, splitter
     made.decoder = tokenizers.decoders.WordPiece()
-    trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocabulary, min_frequency=min_count, special_tokens=[UNKNOWN, START, END], show_progress=False
-    )
-    return made, trainer
+    made.add_special_tokens(special)
+    return made
 
 
 def _read(source: str | Path) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.extras import need
 from diptych.core.files import write_bytes
 from diptych.core.shapes import Int64
+from diptych.encoders.text.pieces import learn_pieces
 
 FILE = "tokenizer.json"
 PAD, UNKNOWN, FORWARD, BACKWARD, END = range(5)
@@ -91,62 +90,6 @@ class Vocabulary:
         """The text of piece numbers; special pieces are left out."""
         text = self._tokenizer.decode([number for number in numbers if number >= len(_SPECIALS)])
         return str(text).replace(" .", ".").replace(" ,", ",").replace(" '", "'")
-
-
-def learn_pieces(counts: Mapping[str, int], size: int) -> list[str]:
-    """Byte-pair merging over words by their counts, as WordPiece writes pieces ("##" inside a word).
-
-    The library's own trainers break ties by the order of a hash table, so that two runs differ; here
-    the more frequent pair goes first and, of equal ones, the first by the alphabet.
-    """
-    words = [[word[0], *(f"##{letter}" for letter in word[1:])] for word in sorted(counts)]
-    weights = [counts[word] for word in sorted(counts)]
-    letters: Counter[str] = Counter()
-    pairs: Counter[tuple[str, str]] = Counter()
-    where: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for number, word in enumerate(words):
-        for piece in word:
-            letters[piece] += weights[number]
-        for pair in pairwise(word):
-            pairs[pair] += weights[number]
-            where[pair].add(number)
-    pieces = [piece for piece, _ in sorted(letters.items(), key=lambda item: (-item[1], item[0]))][:size]
-    queue = [(-count, pair) for pair, count in pairs.items()]
-    heapq.heapify(queue)
-    known = set(pieces)
-    while len(pieces) < size and queue:
-        count, pair = heapq.heappop(queue)
-        if -count != pairs[pair] or not count:  # it changed since it was queued
-            continue
-        merged = pair[0] + pair[1].removeprefix("##")
-        if merged not in known:  # two ways of cutting may lead to one piece
-            pieces.append(merged)
-            known.add(merged)
-        changed: set[tuple[str, str]] = set()
-        for number in sorted(where.pop(pair)):
-            word = words[number]
-            for old in pairwise(word):
-                pairs[old] -= weights[number]
-                changed.add(old)
-            words[number] = _merged(word, pair, merged)
-            for new in pairwise(words[number]):
-                pairs[new] += weights[number]
-                where[new].add(number)
-                changed.add(new)
-        for one in changed:
-            if pairs[one]:
-                heapq.heappush(queue, (-pairs[one], one))
-    return pieces
-
-
-def _merged(word: Sequence[str], pair: tuple[str, str], merged: str) -> list[str]:
-    found: list[str] = []
-    for piece in word:
-        if found and (found[-1], piece) == pair:
-            found[-1] = merged
-        else:
-            found.append(piece)
-    return found
 
 
 def both_directions(pieces: Sequence[Sequence[int]]) -> tuple[Int64[np.ndarray, "s t"], Int64[np.ndarray, "s t"]]:

@@ -1,0 +1,142 @@
+"""A text cross-encoder, trained from the command line on pairs of texts, and the same scores without PyTorch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the [train] extra")
+
+import torch
+from tests.conftest import write_tiny_model
+
+import diptych
+from diptych.cli.app import run as command
+from diptych.core.config import Part
+from diptych.core.errors import ConfigError, DataError
+from diptych.encoders.export import GraphSpec, trace
+from diptych.encoders.graphs import write
+from diptych.encoders.onnx_session import start_session
+from diptych.encoders.text.tokens import TokenTower, train_tokenizer
+from diptych.models.text_cross_encoder import PairTokens, load_text_cross_encoder
+from diptych.models.text_cross_encoder.network import build_pair_network
+
+NAMES = {"dog": "hound", "cat": "kitten", "boat": "ship", "horse": "pony", "child": "kid", "man": "fellow"}
+NUMBERS = dict(
+    zip(
+        ["one", "two", "three", "four", "five", "six", "seven", "eight"],
+        ["uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto"],
+        strict=True,
+    )
+)
+BOTH = [(f"{name} {number}", f"the {NAMES[name]} {NUMBERS[number]}") for name in NAMES for number in NUMBERS]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
+    path.write_text("\n".join(["query\tdocument", *("\t".join(both) for both in BOTH)]) + "\n")
+    return path
+
+
+def settings(model: Any, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "p",
+        "kind": "text-cross-encoder",
+        "model": str(model),
+        "text": {
+            "tower": {"name": "wordpiece", "max_tokens": 8, "min_count": 1},
+            "network": {"name": "transformer", "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
+        },
+        "objective": {"negatives": 15},
+        "data": {"val": "held-out", "val_share": 0.2},
+        "training": {"epochs": 20, "batch_size": 8, "learning_rate": 5e-3, "precision": "32-true"},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def taught(pairs: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return diptych.train(settings(tiny), str(pairs), tmp_path_factory.mktemp("run"), device="cpu")
+
+
+def test_it_learns_which_document_answers(taught: Any) -> None:
+    model = taught.model
+    documents = ["the kitten due", "the pony due", "the hound due", "the kid due"]
+    assert model.score("dog two", documents).argmax() == 2
+    assert model.score("child two", documents).argmax() == 3
+    assert taught.scores["t2t R@1"] > 25  # of 10 documents or fewer
+
+
+def test_batches_give_what_single_pairs_give(taught: Any) -> None:
+    texts = ["dog two", "the hound due", "a", "the kid otto and the kid otto and the kid"]
+    rows, others = np.array([0, 0, 0, 1]), np.array([1, 2, 3, 0])
+    together = taught.model.score_pairs(texts, rows, others)
+    alone = [taught.model.score(texts[row], [texts[other]])[0] for row, other in zip(rows, others, strict=True)]
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert taught.model.score("dog two", []).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Part("transformer", {"width": 16, "layers": 1, "heads": 2}),
+        Part("gru", {"embedding": 8, "hidden": 8}),
+        Part("bag", {"width": 8}),
+    ],
+    ids=lambda part: part.name,
+)
+def test_the_graph_scores_rows_of_any_length_as_the_network_does(part: Part, tmp_path: Path) -> None:
+    texts = ["a dog runs", "the cat sits on the mat", "one"]
+    pairs = PairTokens(TokenTower(train_tokenizer(texts, "wordpiece", min_count=1), 9))
+    network = build_pair_network(part, pairs).eval()
+    rows = pairs.embed(texts, texts[::-1]).astype(np.int64)
+    graph = trace(GraphSpec(network, torch.from_numpy(rows[:2]), outputs=("score",), free=(0, 1)))
+    write(tmp_path, {"scorer": graph})
+    session = start_session(tmp_path / "scorer.onnx", device="cpu")
+    longest = int((rows >= 0).sum(1).max())
+    for shown in (rows, rows[:, :longest], rows[1:2]):
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(shown)).numpy()
+        (found,) = session.run(None, {"features": np.ascontiguousarray(shown)})
+        assert found == pytest.approx(expected, abs=2e-3)  # large matrices are stored in 16 bits
+
+
+def test_an_interrupted_run_ends_with_the_same_model(taught: Any, pairs: Path, tiny: Path) -> None:
+    again = diptych.train(settings(tiny), str(pairs), taught.folder, device="cpu")
+    assert again.model.fingerprint == load_text_cross_encoder(taught.model_folder).fingerprint
+
+
+def test_binary_learns_degrees_and_refuses_what_it_cannot_read(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "graded.csv"
+    rows = [f"{one},{other},{2 + number % 3}" for number, (one, other) in enumerate(BOTH)]
+    table.write_text("\n".join(["sentence1,sentence2,score", *rows]) + "\n")
+    config = tmp_path / "pairs.toml"
+    config.write_text(
+        f'name = "p"\nkind = "text-cross-encoder"\nmodel = "{tiny}"\n[text]\n'
+        'tower = {name = "wordpiece", max_tokens = 8, min_count = 1}\n'
+        'network = {name = "transformer", width = 16, layers = 1, heads = 2}\n'
+        '[objective]\nname = "binary"\nnegatives = 2\n[data]\nval = "held-out"\nval_share = 0.2\n'
+        "[training]\nepochs = 1\nbatch_size = 20\n"
+    )
+    line = ["train", str(config), str(table), "--out", str(tmp_path / "out"), "--quiet"]
+    assert command([*line, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert load_text_cross_encoder(found["model"]).config.objective == "binary"
+    assert command([*line[:3], "--out", str(tmp_path / "no"), "--set", 'text.tower="words"', "--quiet"]) == 2
+    assert 'set text.tower = "wordpiece"' in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="objective"):
+        diptych.train(settings(tiny, objective={"name": "ranked"}), str(table), tmp_path / "no")
+    lonely = tmp_path / "lonely.csv"
+    lonely.write_text("query,document\na dog,a hound\n")
+    with pytest.raises(DataError):
+        diptych.train(settings(tiny), str(lonely), tmp_path / "no")
