@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diptych.core.errors import ConfigError, DataError, DiptychError, LibraryError, LimitError, ModelError
     from diptych.core.protocols import CrossEncoder
     from diptych.core.registry import register
-    from diptych.core.types import Hit, Pair, Text
+    from diptych.core.types import Hit, Pair, Role, Text
     from diptych.core.version import __version__
     from diptych.data.readers import SourceOptions, open_source
     from diptych.evaluation import metrics
@@ -50,6 +50,7 @@ __all__ = [
     "LimitError",
     "ModelError",
     "Pair",
+    "Role",
     "Run",
     "SourceOptions",
     "Text",

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
+import diptych
 from diptych.cli import app as cli
 from diptych.core.types import FileImage
 from diptych.data.seen import Seen, as_marks
@@ -199,3 +200,14 @@ def test_paraphrases_need_no_images(run, model, tmp_path):
     assert (code, "has no images" in err) == (3, True)
     code, _, err = run(path, "--texts-only", "--model", model, "--relevant-from", 1, "--quiet")
     assert (code, "no documents with labels" in err) == (2, True)
+
+
+def test_queries_and_documents_of_ones_own_are_measured(model):
+    def record(name, *documents):
+        found = [diptych.Text(value, role=diptych.Role.DOCUMENT, label=label) for value, label in documents]
+        return diptych.Pair(name, (), (diptych.Text(name, role=diptych.Role.QUERY), *found))
+
+    pairs = [record("a red wall", ("all red", 3.0), ("all blue", 0.0)), record("a blue wall", ("all blue", 2.0))]
+    report = diptych.evaluate(model, pairs, resamples=0)
+    assert set(report.correlations) == {"spearman", "pearson"}
+    assert report.metrics("query_to_document")["share@5"] == 1

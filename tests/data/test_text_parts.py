@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diptych.core.errors import ConfigError
-from diptych.core.types import FileImage, Origin, Pair, Text
+from diptych.core.types import FileImage, Origin, Pair, Role, Text
 from diptych.data.text_parts import join_parts, parse_parts
 
 TITLE, WATER, BOIL = Text("汤", "zh", "title"), Text("水\n盐", "zh", "ingredients"), Text("煮", "zh", "instructions")
@@ -61,3 +61,9 @@ def test_parts_are_parsed_from_flags():
     for wrong in (("title,title",), ("title,",), ("",)):
         with pytest.raises(ConfigError, match="expected different names"):
             parse_parts(wrong)
+
+
+def test_queries_and_documents_have_no_parts():
+    pair = Pair("q", (), (Text("a", field="query", role=Role.QUERY), Text("b", field="document", role=Role.DOCUMENT)))
+    with pytest.raises(ConfigError, match="leave the text parts out"):
+        join_parts(pair, ("query",))

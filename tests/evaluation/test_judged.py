@@ -110,6 +110,10 @@ def test_labels_by_hand_and_what_is_not_measured():
     assert ours["share@5"] == 1.0
     assert ours["MRR"] == pytest.approx((1 / 2 + 1) / 2)
     assert ours["mAP"] == pytest.approx(((1 / 2 + 2 / 4) / 2 + 1) / 2)
+    assert "by label: above 0" in str(Report(found, "one", "", "texts"))
+    unlabelled = evaluate_judged(judged(scores, dict.fromkeys(labels)), resamples=0)
+    assert "no pair has one: all pairs of the source are relevant" in str(Report(unlabelled, "one", "", "texts"))
+    assert unlabelled.correlations == {}
     higher = evaluate_judged(judged(scores, labels), relevant_from=2, resamples=0)
     assert numbers(higher, QUERY_TO_DOCUMENT)["mAP"] == pytest.approx(1 / 2)
     assert numbers(higher, QUERY_TO_DOCUMENT)["NDCG@5"] == pytest.approx(

@@ -30,7 +30,11 @@ def join_parts(pair: Pair, parts: Sequence[str]) -> Pair:
     of them ends without texts. Every language, and every way of a translation engine, makes a text of
     its own, and all of these have one meaning; where an engine left a part as it was, or could not
     translate it, the part stands in the words of the person who wrote it.
+
+    Raises ConfigError for queries and documents, which have no parts.
     """
+    if pair.documents:
+        raise ConfigError("queries and documents have no text parts to be joined; leave the text parts out")
     own = [text for text in pair.texts if text.field in parts]
     first = next((text for text in own if text.origin is Origin.HUMAN), None)
     variants = dict.fromkeys((text.lang, text.origin, text.engine) for text in own)

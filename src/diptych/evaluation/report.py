@@ -236,6 +236,8 @@ def _description(evaluation: AnyEvaluation) -> str:
 def _relevant_from(evaluation: AnyEvaluation) -> str:
     if not isinstance(evaluation, JudgedEvaluation):
         return ""
+    if not len(evaluation.labelled.labels):
+        return "; no pair has one: all pairs of the source are relevant"
     return f": {evaluation.relevant_from:g} or more" if evaluation.relevant_from > 0 else ": above 0"
 
 
