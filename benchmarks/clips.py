@@ -53,8 +53,8 @@ def main() -> None:
     draw(library, scenes, options.folder / "found.png")
 
 
-def film(path: Path, scene: Sequence[Pair]) -> None:
-    """A real MP4 of the photographs, each under a slowly moving view."""
+def film(path: Path, scene: Sequence[Pair], seconds: float = SECONDS) -> None:
+    """A real MP4 of the photographs, so many seconds each, under a slowly moving view."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,18 +63,17 @@ def film(path: Path, scene: Sequence[Pair]) -> None:
         stream.width = stream.height = SIZE
         stream.pix_fmt, stream.bit_rate = "yuv420p", 1_500_000
         for pair in scene:
-            for frame in moving(decode(pair.images[0])):
+            for frame in moving(decode(pair.images[0]), round(seconds * RATE)):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
 
-def moving(picture: np.ndarray) -> Iterator[np.ndarray]:
+def moving(picture: np.ndarray, count: int) -> Iterator[np.ndarray]:
     """The frames of one scene: a window of four fifths of the picture that moves from one corner to the other."""
     import PIL.Image
 
     image = PIL.Image.fromarray(picture)
     width, height = image.width * 0.8, image.height * 0.8
-    count = round(SECONDS * RATE)
     for number in range(count):
         part = number / (count - 1)
         left, top = part * (image.width - width), part * (image.height - height)

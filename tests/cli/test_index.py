@@ -184,7 +184,7 @@ def test_help_has_examples(diptych):
 @pytest.mark.parametrize(
     ("flags", "idle"),
     [
-        (("--videos", "--reranker", "runs/cross-encoder/model"), "--reranker would do nothing beside --videos"),
+        (("--videos", "--workers", 4), "--workers would do nothing beside --videos"),
         (("--videos", "--format", "csv", "--max-megapixels", 3), "--format and --max-megapixels would do nothing"),
         (("--texts", "--videos"), "--videos would do nothing beside --texts"),
         (("--texts", "--reranker", "x", "--workers", 4), "--workers and --reranker would do nothing beside --texts"),

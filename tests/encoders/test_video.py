@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from diptych.core.cosine import normalise
-from diptych.core.errors import DataError
-from diptych.core.protocols import Preprocess
+from diptych.core.errors import ConfigError, DataError
+from diptych.core.protocols import ImageTower, MapTower, Preprocess
+from diptych.data.images import prepare, prepared
 from diptych.data.video import VideoImage
 from diptych.encoders.fake import FakeImageTower, FakeMapTower
-from diptych.encoders.video import MeanPooledVideo, TokenSequenceVideo
+from diptych.encoders.video import MeanPooledVideo, frames_tower
 
 from ..videos import film
 
@@ -24,18 +25,46 @@ def test_a_moment_is_the_mean_direction_of_its_frames():
     assert np.allclose(found[1], normalise(np.mean(one_by_one[2:], axis=0)), atol=1e-5)
 
 
-def test_tokens_of_all_frames_with_what_is_real():
-    tower = FakeMapTower(size=16)
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_model_of_several_frames_gets_so_many_of_a_moment(count):
+    tower = frames_tower("fake", count=count)
+    found = MeanPooledVideo(tower.embed, tower.preprocess).embed([FRAMES[:1], FRAMES])
+    inner = FakeImageTower()
+    one_by_one = np.concatenate([inner.embed(prepare(frame, inner.preprocess)[None]) for frame in FRAMES])
+    chosen = one_by_one[[number * 5 // count for number in range(count)]]
+    assert np.allclose(found[0], normalise(one_by_one[0]), atol=1e-5)
+    assert np.allclose(found[1], normalise(chosen.mean(axis=0)), atol=1e-5)
 
-    def tokens(pixels):
-        return tower.embed(pixels).reshape(len(pixels), 16, 8)
 
-    found, real = TokenSequenceVideo(tokens, tower.preprocess).tokens([FRAMES[:1], FRAMES[1:4]])
-    assert found.shape == (2, 48, 8)
-    assert real.sum(1).tolist() == [16, 48]
-    alone, _ = TokenSequenceVideo(tokens, tower.preprocess).tokens([[FRAMES[2]]])
-    assert np.allclose(found[1, 16:32], alone[0])
-    assert (found[0, 16:] == 0).all()
+def test_the_tower_gives_the_mean_of_the_features_of_the_frames():
+    inner, tower = FakeImageTower(), frames_tower("fake", count=3)
+    assert isinstance(tower, ImageTower)
+    assert not isinstance(tower, MapTower)
+    assert (tower.dim, tower.preprocess.shape, tower.address) == (32, (96, 32, 3), "frames:fake")
+    clip = np.stack(FRAMES[:3])
+    each = inner.embed(np.stack([prepare(frame, inner.preprocess) for frame in clip]))
+    assert np.allclose(tower.embed(prepare(clip, tower.preprocess)[None])[0], each.mean(axis=0), atol=1e-5)
+    still = tower.embed(prepare(FRAMES[0], tower.preprocess)[None])  # an image is a video that stands still
+    assert np.allclose(still[0], each[0], atol=1e-5)
+
+
+def test_of_maps_the_tower_gives_those_of_all_frames_in_order():
+    inner, tower = FakeMapTower(), frames_tower("fake-maps", count=3)
+    assert isinstance(tower, MapTower)
+    assert (tower.dim, tower.maps) == (3 * inner.dim, inner.maps)
+    clip = np.stack(FRAMES[:3])
+    each = inner.embed(np.stack([prepare(frame, inner.preprocess) for frame in clip]))
+    assert np.array_equal(tower.embed(prepare(clip, tower.preprocess)[None])[0], each.reshape(-1))
+    prints = {each.fingerprint for each in (inner, tower, frames_tower("fake-maps"), frames_tower("fake"))}
+    assert len(prints) == 4
+
+
+def test_frames_of_what_cannot_be_read_one_by_one():
+    for name in ("frames:fake", "pixels"):
+        with pytest.raises(ConfigError, match="cannot read frames one by one"):
+            frames_tower(name)
+    with pytest.raises(ConfigError, match="count must be at least 2"):
+        frames_tower("fake", count=1)
 
 
 def test_a_moment_without_frames_is_refused():
@@ -48,4 +77,5 @@ def test_a_reference_is_read_as_its_frames(tmp_path):
     clip = VideoImage(film(tmp_path / "film.mp4", ["red", "blue", "green"]), 2.0, 4.0)
     tower = FakeImageTower()
     video = MeanPooledVideo(tower.embed, tower.preprocess, frames=2)
-    assert np.array_equal(video.embed([clip]), video.embed([clip.frames(2)]))
+    found = video.encode_pixels(prepared(clip, video.preprocess)[None])
+    assert np.allclose(found, video.embed([clip.frames(2)]), atol=1e-6)

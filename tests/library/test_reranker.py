@@ -108,16 +108,26 @@ def test_pictures_inside_a_tar_are_found_again(library, painter, tmp_path, cross
     assert len(report.skipped) == 2
 
 
-def test_moments_of_videos_and_texts_have_no_tokens_and_are_counted(filled, encoder, cross_encoder, tmp_path):
-    film(tmp_path / "clips" / "one.mp4", ["red", "blue"])
-    filled.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
+def test_moments_of_videos_have_tokens_unless_their_video_changed(filled, cross_encoder, tmp_path):
+    clips = tmp_path / "clips"
+    film(clips / "one.mp4", ["red", "blue"])
+    film(clips / "two.mp4", ["green"])
+    filled.index_videos([clips], plan=MomentPlan(seconds=2, frames=2))
+    film(clips / "two.mp4", ["yellow"])
     report = filled.add_tokens(cross_encoder)
-    assert (report.added, report.skipped, report.others) == (6, (), {"moments of videos": 2})
-    assert report.to_text() == "tokens of 6 images added, 0 known, 0 skipped, 2 moments of videos have none"
-    alone = Library.create(tmp_path / "films", encoder)
-    alone.index_videos([tmp_path / "clips"], plan=MomentPlan(seconds=2, frames=2))
-    with pytest.raises(LibraryError, match="holds moments of videos and no image"):
-        alone.add_tokens(cross_encoder)
+    assert (report.added, report.known, report.others) == (6 + 2, 0, {})
+    (changed,) = report.skipped
+    assert "two.mp4::0.000-2.000" in changed.name
+    assert "changed since it was indexed" in changed.detail
+    filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 0.0))
+    hits = [hit for hit in filled.search("blue", 9, rerank=9) if "video" in hit.meta]
+    assert [hit.meta["start"] for hit in hits if hit.scored_by != "cosine"] == [
+        2.0,
+        0.0,
+    ]  # the blue moment, then the red
+
+
+def test_texts_have_no_tokens(encoder, cross_encoder, tmp_path):
     (tmp_path / "notes.txt").write_text("red\nblue")
     texts = Library.create(tmp_path / "texts", encoder)
     texts.index_texts([tmp_path / "notes.txt"])

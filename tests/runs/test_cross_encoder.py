@@ -112,7 +112,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert all(np.array_equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", ["cross_encoder", "cross_encoder_resnet50"])
+@pytest.mark.parametrize("name", ["cross_encoder", "cross_encoder_resnet50", "cross_encoder_video"])
 def test_the_shipped_configs_fit(name):
     config = load(cross_encoder.CrossEncoderConfig, Path(__file__).parents[2] / "configs" / f"{name}.toml")
     assert config.kind == "cross-encoder"

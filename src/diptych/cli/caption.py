@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,9 +11,11 @@ from cyclopts import Parameter, validators
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.extras import need
 from diptych.core.text import one_line
-from diptych.core.types import Skipped
+from diptych.core.types import FileImage, ImageRef, Skipped
 from diptych.data.image_inputs import SUFFIXES
 from diptych.data.readers import SourceOptions, open_source
+from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
+from diptych.data.video import MomentPlan, moments_of
 
 from .shared import Common, RerankerAddress
 from .sources import Reading, not_trained_on
@@ -26,24 +29,28 @@ def caption(
     top: float = 0.9,
     options: Reading = SourceOptions(),
     gallery: Annotated[int, Parameter(validator=validators.Number(gte=10))] = 100,
+    moment_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0,
     common: Common = Common(),
 ) -> None:
-    """Describe images in words, with a cross-encoder used as a captioner.
+    """Describe images and the moments of videos in words, with a cross-encoder used as a captioner.
 
-    Of a source of pairs, all images are described and the captions scored against its texts: BLEU-4, CIDEr, and how
-    often the cross-encoder finds the image by its own caption. A single argument that is no image file is a source.
+    Of a source of pairs, all images (or videos, each as a whole) are described and the captions scored against its
+    texts: BLEU-4, CIDEr, and how often the cross-encoder finds the image by its own caption. A single argument that is
+    no image or video file is a source.
 
     Examples:
         diptych caption photo.jpg --reranker runs/cross-encoder/model
         diptych caption *.jpg --reranker runs/cross-encoder/model --decode nucleus --seed 3 --json
+        diptych caption beach.mp4 --reranker runs/cross-encoder-video/model --moment-seconds 2
         diptych caption flickr8k/ --split val --reranker runs/cross-encoder/model
 
     Args:
-        images: Image files, or one source of pairs.
+        images: Image or video files, or one source of pairs.
         decode: How words are chosen: the likeliest one, the likeliest sentence of several, or at random.
         beams: Sentences that beam keeps at a time.
         top: Share of the probability that nucleus draws from.
         gallery: Images that each caption is searched among.
+        moment_seconds: Length of a moment of a video in seconds; each moment gets a caption.
     """
     need("torch", "diptych caption")
     from diptych.inspection import captions as work
@@ -55,7 +62,7 @@ def caption(
     settings = DecodingSettings(decode, beams=beams, top=top, seed=common.seed or 0)
     captioner = load_trained_cross_encoder(reranker, device=common.device)
     work.check_captioner(captioner)
-    if len(images) == 1 and (images[0].is_dir() or images[0].suffix.lower() not in SUFFIXES):
+    if len(images) == 1 and (images[0].is_dir() or images[0].suffix.lower() not in SUFFIXES | VIDEO_SUFFIXES):
         opened = not_trained_on(open_source(str(images[0]), options), [captioner], common)
         report = work.evaluate_captions(captioner, list(opened), settings, gallery=gallery, progress=common.progress())
         found = ", ".join(f"{name} {value:.1f}" for name, value in report.retrieval.items())
@@ -74,16 +81,30 @@ def caption(
         return
     skipped: list[Skipped] = []
     rows = []
-    for file in images:
-        tokens = captioner.encode_images([file], workers=1, skipped=skipped)
-        rows += [(file, one) for one in describe(captioner.scorer, tokens, settings)]
+    for ref in _refs(images, moment_seconds, skipped):
+        tokens = captioner.encode_images([ref], workers=1, skipped=skipped)
+        rows += [(ref.name, one) for one in describe(captioner.scorer, tokens, settings)]
     for one in skipped:
         common.progress().say(f"{one.reason.value}: {one.name}")
     if not rows:
-        raise DataError(f"none of the {len(images)} files is an image; {skipped[0].detail}", skipped[0].reason)
+        raise DataError(
+            f"none of the {len(images)} files is an image or a video; {skipped[0].detail}", skipped[0].reason
+        )
     value = {
-        "captions": [{"path": str(file), "text": one.text, "log_likelihood": one.log_likelihood} for file, one in rows],
+        "captions": [{"path": name, "text": one.text, "log_likelihood": one.log_likelihood} for name, one in rows],
         "skipped": [{"path": one.name, "reason": one.reason.value} for one in skipped],
     }
-    alone = len(images) == 1
-    common.show(value, "\n".join(one.text if alone else f"{one_line(str(file))}: {one.text}" for file, one in rows))
+    alone = len(rows) == len(images) == 1
+    common.show(value, "\n".join(one.text if alone else f"{one_line(name)}: {one.text}" for name, one in rows))
+
+
+def _refs(files: Sequence[Path], seconds: float, skipped: list[Skipped]) -> Iterator[ImageRef]:
+    """Images, and the moments of videos; a video that cannot be opened is named in `skipped`."""
+    for file in files:
+        if file.suffix.lower() not in VIDEO_SUFFIXES:
+            yield FileImage(file)
+            continue
+        try:
+            yield from moments_of(file, MomentPlan(seconds))
+        except DataError as error:
+            skipped.append(Skipped(str(file), error.reason, str(error)))

@@ -21,8 +21,8 @@ from .shared import Common, LibraryFolder, ModelAddress, RerankerAddress, shorte
 _MODEL = """Dual encoder of a new library: a shipped model's name, a model folder, or the address of a pretrained model
 (hf:ORG/NAME, open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME); base when left out. A library keeps to the model
 it was made with."""
-_RERANKER = """Also store this cross-encoder's tokens of each image, as diptych rerank prepare does: its model folder,
-or blip:NAME_OR_FOLDER."""
+_RERANKER = """Also store this cross-encoder's tokens of each image or moment, as diptych rerank prepare does: its model
+folder, or blip:NAME_OR_FOLDER."""
 
 
 def index(
@@ -60,6 +60,7 @@ def index(
         diptych index flickr8k/ --format flickr --library flickr.library --json
         diptych index ~/Pictures --library team.library --store milvus://localhost:19530/pictures
         diptych index clips/ --videos --library clips.library
+        diptych index clips/ --videos --library clips.library --reranker runs/cross-encoder-video/model
         diptych index captions.csv --texts --library captions.library
         diptych index scifact/ --texts --library scifact.library
         diptych index ~/Pictures --library ~/pictures.library --reranker runs/cross-encoder/model
@@ -80,7 +81,7 @@ def index(
             the same, or by images. Of queries and documents the documents are indexed, each once. A library holds
             images or texts, not both.
         moment_seconds: Length of a moment in seconds; longer where a video would have more than 240 moments.
-        moment_frames: Frames that stand for a moment.
+        moment_frames: Frames that stand for a moment; a model trained on frames reads as many as it was trained on.
         prune: Also put into the trash what is not found because its whole folder is missing or empty.
     """
     given = dict(locals())
@@ -104,7 +105,10 @@ def index(
             from diptych.data.video import MomentPlan
 
             made = opened.index_videos(paths, plan=MomentPlan(moment_seconds, moment_frames), progress=progress)
-        common.show(made.to_json(), _described(made, library), made.notes)
+        value, text = made.to_json(), _described(made, library)
+        if reranker is not None:
+            text = f"{text}\n{_add_tokens(opened, library, reranker, value, common)}"
+        common.show(value, text, made.notes)
         _check_any(made, "texts" if texts else "videos")
         return
     if card.exists(library):
@@ -118,14 +122,20 @@ def index(
     report = collection.index(found, options=options, progress=progress)
     value, text = report.to_json(), _described(report, library)
     if reranker is not None:
-        from diptych.library.tokens import remember
-        from diptych.models.cross_encoder import load_cross_encoder
-
-        added = collection.add_tokens(load_cross_encoder(reranker, device=common.device), progress=progress)
-        remember(library, reranker)
-        value["tokens"], text = added.to_json(), f"{text}\n{added.to_text()}"
+        text = f"{text}\n{_add_tokens(collection, library, reranker, value, common)}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
     _check_any(report, "images")
+
+
+def _add_tokens(collection: Library, library: Path, reranker: str, value: dict[str, Any], common: Common) -> str:
+    """Store the re-ranker's tokens of what is in the library; the report goes into `value` and comes back as a line."""
+    from diptych.library.tokens import remember
+    from diptych.models.cross_encoder import load_cross_encoder
+
+    added = collection.add_tokens(load_cross_encoder(reranker, device=common.device), progress=common.progress())
+    remember(library, reranker)
+    value["tokens"] = added.to_json()
+    return added.to_text()
 
 
 def _check_any(report: IndexReport, what: str) -> None:
@@ -140,7 +150,7 @@ def _check_any(report: IndexReport, what: str) -> None:
 def _check_flags(mode: str, given: Mapping[str, Any]) -> None:
     """Raise ConfigError for flags that were `given` and would do nothing beside --texts, --videos or neither."""
     moments = {"moment_seconds", "moment_frames"}
-    kept = {"--texts": {"texts", "format", "encoding", "text_columns"}, "--videos": {"videos", *moments}}
+    kept = {"--texts": {"texts", "format", "encoding", "text_columns"}, "--videos": {"videos", "reranker", *moments}}
     used = kept[mode] | {"paths", "library", "model", "store", "common"} if mode else given.keys() - moments
     idle = [
         f"--{name.replace('_', '-')}"
@@ -150,7 +160,7 @@ def _check_flags(mode: str, given: Mapping[str, Any]) -> None:
     if idle:
         raise ConfigError(
             f"{' and '.join(idle)} would do nothing {f'beside {mode}' if mode else 'without --videos'}; leave it out"
-            + ("; only images can be re-ranked" if "--reranker" in idle else "")
+            + ("; texts cannot be re-ranked" if "--reranker" in idle else "")
         )
 
 

@@ -7,7 +7,7 @@ and nothing downstream can tell.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -51,6 +51,8 @@ class Preprocess:
         exact: images are decoded whole and resized in one step, as the libraries of pretrained models do; otherwise
             large ones are first reduced by whole factors, which is quicker and differs by less than a grey level.
         patch: pixels of a patch's side, in "patches".
+        frames: of a video, evenly spread, that stand below one another in the array; an image is repeated. Not with
+            "patches".
     """
 
     size: int = 224
@@ -64,6 +66,7 @@ class Preprocess:
     width_first: bool = False
     exact: bool = False
     patch: int = 0
+    frames: int = 1
 
     def __post_init__(self) -> None:
         for what, found, choices in (
@@ -77,6 +80,8 @@ class Preprocess:
             raise ConfigError(f"preprocess size must be at least 1 pixel, found {self.size}")
         if self.mode == "patches" and (self.patch < 1 or self.size % self.patch):
             raise ConfigError(f"preprocess size {self.size} must be a multiple of the patch, found {self.patch}")
+        if self.frames < 1 or (self.frames > 1 and self.mode == "patches"):
+            raise ConfigError(f"preprocess frames must be at least 1, and 1 with patches; found {self.frames}")
         if self.resize and self.mode not in _RESIZING_MODES:
             raise ConfigError(f"preprocess resize goes with {', '.join(_RESIZING_MODES)}, not with {self.mode}")
         if self.resize and self.resize < self.size:
@@ -85,7 +90,12 @@ class Preprocess:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(rows, columns, 3) of a prepared image; packed patches have one row more, for their rows and columns."""
-        return self.size + (self.mode == "patches"), self.size, 3
+        return self.size * self.frames + (self.mode == "patches"), self.size, 3
+
+    @property
+    def of_frame(self) -> Preprocess:
+        """How one frame is prepared."""
+        return replace(self, frames=1)
 
     def stated(self) -> dict[str, Any]:
         """The fields as JSON-ready values, without those that came later and have their default.
@@ -207,7 +217,7 @@ class CrossEncoder(Protocol):
         """(tokens, width) of one image."""
         ...
 
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float16[np.ndarray, "b r w"]:
         """Tokens of images already resized as `preprocess` says."""
         ...
 

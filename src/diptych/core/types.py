@@ -79,6 +79,11 @@ class ImageRef(ABC):
     def open(self) -> IO[bytes]:
         """The encoded bytes as a seekable stream. Raises DataError(missing) when they are gone."""
 
+    def content(self) -> bytes:
+        """What identifies it wherever it lies: the encoded bytes. Raises DataError as `open` does."""
+        with self.open() as stream:
+            return stream.read()
+
     @abstractmethod
     def stated_bytes(self) -> int | None:
         """How many bytes `open` gives, without opening; None when that is not known before.

@@ -28,6 +28,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import locked, write_json
 from diptych.core.shapes import Int, Shaped
 from diptych.core.types import ImageRef
+from diptych.data.video import VideoImage
 
 KEY_BYTES = 16
 _SUFFIX = {"float16": "f16", "float32": "f32", "int32": "i32", "uint8": "u8"}
@@ -180,8 +181,9 @@ def image_key(ref: ImageRef) -> bytes | None:
     """The key of an image's bytes, the same for the same bytes; None for one that cannot be read."""
     if isinstance(ref, ReadImage):
         return ref.key
-    data = bytes_of(ref)
-    return None if data is None else content_key(data)
+    with contextlib.suppress(DataError, OSError):
+        return content_key(ref.content())
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +218,8 @@ class ReadOnce:
         self._room = room
 
     def __call__(self, ref: ImageRef) -> ImageRef:
-        """The image as one that was read; itself where it cannot be read."""
-        data = bytes_of(ref)
+        """The image as one that was read; itself where it cannot be read, and a video, whose key is found quickly."""
+        data = None if isinstance(ref, VideoImage) else bytes_of(ref)
         if data is None:
             return ref
         self._room -= (is_held := len(data) <= self._room) * len(data)

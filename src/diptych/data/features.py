@@ -278,8 +278,7 @@ def cached_images(
     keys: list[bytes | None] = []
     for ref in refs:
         try:
-            with ref.open() as source:
-                keys.append(content_key(source.read()))
+            keys.append(content_key(ref.content()))
         except DataError as error:
             keys.append(None)
             skipped.append(Skipped(ref.name, error.reason, str(error)))
@@ -309,7 +308,7 @@ def _fill(
     bad: dict[bytes, Skipped] = {}
     pending: list[tuple[bytes, Shaped[np.ndarray, "v d"]]] = []
 
-    def show_all(pixels: UInt8[np.ndarray, "h w 3"]) -> Any:
+    def show_all(pixels: UInt8[np.ndarray, "*f h w 3"]) -> Any:
         return np.stack([views.show_view(pixels, view, tower.preprocess) for view in view_names])
 
     def flush() -> None:

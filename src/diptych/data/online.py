@@ -132,7 +132,13 @@ def collect_online(
     Args:
         pairs, image_tower, text_tower, root, selection, progress: as for `collect`.
         views: how many augmented views of an image an epoch may show.
+
+    Raises ConfigError for a tower that reads several frames of a video.
     """
+    if image_tower.preprocess.frames > 1:
+        raise ConfigError(
+            "[data.images] reads single images, and the image tower several frames of videos; leave one out"
+        )
     plain = dataclasses.replace(selection, view_names=(FULL,))
     found = collect(pairs, ReadableTower(), text_tower, root, plain, progress=progress)
     rows = DecodedRows(found.image_refs, image_tower, selection.workers)

@@ -31,8 +31,8 @@ def check_views(names: tuple[str, ...]) -> None:
         raise ConfigError(f"views must include 'full' (what search shows the tower), found {', '.join(names)}")
 
 
-def show_view(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
-    """The tower's input for one view of a decoded image."""
+def show_view(pixels: UInt8[np.ndarray, "*f h w 3"], view: str, preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
+    """The tower's input for one view of a decoded image; all frames of a video get the same."""
     if view == FULL:
         return prepare(pixels, preprocess)
     if view == "flip":
@@ -41,8 +41,8 @@ def show_view(pixels: UInt8[np.ndarray, "h w 3"], view: str, preprocess: Preproc
     if found is None:
         raise ConfigError(f"unknown view {view!r}; choose from full, flip, crop-0, crop-1, ...")
     draw = np.random.default_rng((int(found.group(1)), zlib.crc32(pixels.tobytes())))
-    top, left, height, width = _box(draw, pixels.shape[0], pixels.shape[1])
-    shown = prepare(pixels[top : top + height, left : left + width], preprocess)
+    top, left, height, width = _box(draw, pixels.shape[-3], pixels.shape[-2])
+    shown = prepare(pixels[..., top : top + height, left : left + width, :], preprocess)
     return mirrored(shown, preprocess) if draw.random() < 0.5 else shown
 
 

@@ -40,18 +40,20 @@ def read_again(wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted,
 
 
 def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tuple[ImageRef, str]]:
-    """A reference to every image of the library in `folder`, and its content; rows of other kinds are counted.
+    """A reference to every image and moment of the library in `folder`, and its content; texts are counted.
 
     Images inside tars and tables are found through the sources that they came from. For an image that cannot be found
     any more the reference has no bytes, so that readers skip and name it.
     """
-    from .kinds import TEXT_SOURCE, video_of
+    from .kinds import TEXT_SOURCE, moment_of, video_of
 
     inside: defaultdict[str, dict[str, str]] = defaultdict(dict)  # source -> path -> content
     for path, content, source in cells(store, "path", "content", "source"):
         name = unescape(location(path, folder))
-        if source.startswith(TEXT_SOURCE) or video_of(path):
-            others["texts" if source.startswith(TEXT_SOURCE) else "moments of videos"] += 1
+        if source.startswith(TEXT_SOURCE):
+            others["texts"] += 1
+        elif video_of(path):
+            yield moment_of(name), content
         elif _is_inside(name):
             inside[source][path] = content
         else:

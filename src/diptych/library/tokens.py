@@ -1,6 +1,6 @@
-"""Region tokens of a library's images, kept so that re-ranking encodes nothing again.
+"""Region tokens of a library's images and moments of videos, kept so that re-ranking encodes nothing again.
 
-One memory-mapped file a cross-encoder, keyed by the images' content: copies share their tokens, moved files
+One memory-mapped file a cross-encoder, keyed by their content: copies share their tokens, moved files
 keep them, an edited one gets new ones. Rows are durable before they count, so an interrupted run goes on.
 """
 
@@ -25,6 +25,8 @@ from diptych.core.text import one_line
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.cache import FeatureCache
 from diptych.data.images import stream
+from diptych.data.video import VideoImage
+from diptych.library.kinds import content_of_moment
 from diptych.library.store.rows import content_of
 
 FOLDER = "tokens"
@@ -38,9 +40,9 @@ class TokenReport:
     """What a run that adds tokens did."""
 
     added: int
-    known: int  # images whose content had tokens already, copies included
+    known: int  # images and moments whose content had tokens already, copies included
     skipped: tuple[Skipped, ...]
-    others: Mapping[str, int] = field(default_factory=dict)  # rows that are no images, by kind: they have no tokens
+    others: Mapping[str, int] = field(default_factory=dict)  # rows of other kinds: they have no tokens
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -50,11 +52,11 @@ class TokenReport:
     def to_text(self) -> str:
         """The counts, on one line."""
         others = "".join(f", {count} {kind} have none" for kind, count in self.others.items())
-        return f"tokens of {self.added} images added, {self.known} known, {len(self.skipped)} skipped{others}"
+        return f"tokens of {self.added} items added, {self.known} known, {len(self.skipped)} skipped{others}"
 
 
 class TokenStore:
-    """The tokens that one cross-encoder made of a library's images."""
+    """The tokens that one cross-encoder made of a library's images and moments."""
 
     def __init__(self, library: Path, cross_encoder: CrossEncoder) -> None:
         regions, width = cross_encoder.token_shape
@@ -88,7 +90,7 @@ class TokenStore:
         workers: int = 2,
         progress: Progress = SILENT,
     ) -> TokenReport:
-        """Encode the images (with their contents) that have no tokens yet; a bad one is skipped and named."""
+        """Encode the images and moments (with their contents) without tokens; a bad one is skipped and named."""
         wanted: dict[str, ImageRef] = {}
         known = 0
         for ref, content in images:
@@ -111,7 +113,7 @@ class TokenStore:
                     added += self._write(pending)
         except KeyboardInterrupt as stop:
             added += self._write(pending)
-            raise Interrupted(f"the tokens of {added} images of this run are kept") from stop
+            raise Interrupted(f"the tokens of {added} items of this run are kept") from stop
         added += self._write(pending)
         return TokenReport(added, known, tuple(skipped))
 
@@ -130,20 +132,27 @@ class TokenStore:
 
 
 def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: list[Skipped]) -> Iterator[ImageRef]:
-    """The images whose bytes are still those that were indexed; the content of each goes into `contents`."""
+    """The images and moments that are still what was indexed; the content of each goes into `contents`."""
     for content, ref in wanted.items():
         try:
-            with ref.open() as opened:
-                data = opened.read()
+            read, found = _read(ref)
         except DataError as error:
             skipped.append(Skipped(escape(ref.name), error.reason, one_line(str(error))))
             continue
-        if content_of(data) != content:
+        if found != content:
             detail = "it changed since it was indexed; index its folder again, then add tokens"
             skipped.append(Skipped(escape(ref.name), Reason.MISSING, detail))
             continue
         contents.append(content)
-        yield BytesImage(data, ref.name)
+        yield read
+
+
+def _read(ref: ImageRef) -> tuple[ImageRef, str]:
+    """An image with its bytes, or a moment as it is; and its content. Raises DataError for one that is gone."""
+    if isinstance(ref, VideoImage):
+        return ref, content_of_moment(ref.file_fingerprint(), ref)
+    data = ref.content()
+    return BytesImage(data, ref.name), content_of(data)
 
 
 def address_of(cross_encoder: CrossEncoder) -> str:

@@ -20,6 +20,7 @@ from diptych.core.protocols import SILENT, ImageTower, Preprocess, Progress, Tex
 from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, Shaped, UInt8
 from diptych.core.similarity import is_like_cosine, similarity_of
+from diptych.data.image_inputs import ImageInput
 from diptych.encoders.none import NO_IMAGES, NONE
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.onnx import OnnxTextTower
@@ -174,6 +175,20 @@ class DualEncoder(LoadedModel):
         if len(pixels) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
         return self._kept(self.image_head(self.image_tower.embed(pixels)))
+
+    def reading(self, images: Sequence[ImageInput]) -> tuple[Preprocess, Callable[[Any], Float32[np.ndarray, "b d"]]]:
+        """How these images are prepared, and what encodes them then.
+
+        Where videos are among them, and the model reads one image at a time: the mean of several frames' vectors, of
+        unit length again, as `index --videos` does.
+        """
+        from diptych.data.images import is_video  # a search by words decodes no image
+        from diptych.encoders.video import MeanPooledVideo
+
+        if not any(map(is_video, images)):
+            return self.preprocess, self.encode_pixels
+        pooled = MeanPooledVideo(self.encode_pixels, self.preprocess)
+        return pooled.preprocess, pooled.encode_pixels
 
     def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of one text or several."""

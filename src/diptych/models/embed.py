@@ -122,28 +122,33 @@ def embed_images(
 ) -> EmbeddedImages:
     """Embed every image of each pair whether it has texts or not, and the named views of it.
 
-    Views are "flip" and "crop-K", as in training (`data.views`). Equal images are encoded once, so that they are equal
-    vectors to the last bit; what was embedded before is read (`embedding_cache`). Raises ConfigError for another name.
+    Of a video the vector is that of `DualEncoder.reading`. Views are "flip" and "crop-K", as in training
+    (`data.views`). Equal images are encoded once, so that they are equal vectors to the last bit; what was embedded
+    before is read (`embedding_cache`). Raises ConfigError for another name.
     """
     model = as_model(model)
     names = (views.FULL, *view_names)
     views.check_views(names)
 
-    def show(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "v hh ww 3"]:
-        return np.stack([views.show_view(pixels, name, model.preprocess) for name in names])
+    refs = [ref for pair in pairs for ref in pair.images]
+    preprocess, encoder = model.reading(refs)
+
+    def show(pixels: UInt8[np.ndarray, "*f h w 3"]) -> UInt8[np.ndarray, "v hh ww 3"]:
+        return np.stack([views.show_view(pixels, name, preprocess) for name in names])
 
     def encode(batch: PixelBatch) -> Float32[np.ndarray, "b v d"]:
         pixels = np.concatenate(batch.extras) if view_names else batch.pixels
-        return model.encode_pixels(pixels).reshape(len(batch.pixels), len(names), -1)
+        return encoder(pixels).reshape(len(batch.pixels), len(names), -1)
 
-    refs = [ref for pair in pairs for ref in pair.images]
     owner = np.repeat(np.arange(len(pairs)), [len(pair.images) for pair in pairs]).astype(np.int64)
     also = show if view_names else None
     keys: dict[int, bytes] = {}
     bad: dict[int, Skipped] = {}
-    with EmbeddingCache(model, " ".join(("image", *view_names)), len(names) * model.dim, progress) as cache:
+    frames = [] if preprocess == model.preprocess else [f"frames {preprocess.frames}"]
+    kind = " ".join(("image", *view_names, *frames))
+    with EmbeddingCache(model, kind, len(names) * model.dim, progress) as cache:
         batches = stream(
-            refs, model.preprocess, batch_size=batch_size, workers=workers, also=also, once=True, known=cache.known
+            refs, preprocess, batch_size=batch_size, workers=workers, also=also, once=True, known=cache.known
         )
         for batch in progress.track(batches, "batches of images", -(-len(refs) // batch_size)):
             keys |= batch.keys

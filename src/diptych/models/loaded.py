@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ class LoadedModel:
     ) -> Float[np.ndarray, "n ..."]:
         """What `encode_pixels` gives, of paths, PIL images, encoded bytes, arrays or image references.
 
-        A dual encoder gives L2-normalised embeddings (n, d), a cross-encoder region tokens (n, r, w).
+        A dual encoder gives L2-normalised embeddings (n, d), a cross-encoder region tokens (n, r, w). A video, or a
+        part of one, is an image too: see `reading`.
         With a list given as `skipped`, images that cannot be read are left out and named there;
         without it the first such image raises DataError.
         """
@@ -68,14 +69,24 @@ class LoadedModel:
 
         several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         rows = [self.encode_pixels(np.zeros((0, *self.preprocess.shape), dtype=np.uint8))]
-        batches = stream(several, self.preprocess, batch_size=batch_size, workers=workers)
+        preprocess, encode = self.reading(several)
+        batches = stream(several, preprocess, batch_size=batch_size, workers=workers)
         for batch in progress.track(batches, "batches of images", total=-(-len(several) // batch_size)):
             for _, problem in batch.skipped:
                 if skipped is None:
                     raise problem.error()
                 skipped.append(problem)
-            rows.append(self.encode_pixels(batch.pixels))
+            if batch.indices:
+                rows.append(encode(batch.pixels))
         return np.concatenate(rows)
+
+    def reading(self, images: Sequence[ImageInput]) -> tuple[Preprocess, Callable[[Any], Float[np.ndarray, "b ..."]]]:
+        """How these images are prepared, and what encodes them then.
+
+        A model that reads several frames of a video reads an image as one that stands still. Of the others, a dual
+        encoder takes the mean of several frames' vectors, a cross-encoder the frame in the middle.
+        """
+        return self.preprocess, self.encode_pixels
 
     def _image_tower(self, side: Any, graph: str, threads: int | None = None) -> ImageTower:
         """The registered tower that a side of the config names, or the `graph` in the folder."""

@@ -35,7 +35,7 @@ from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_direc
 from diptych.training.batch_order import BatchRows, GroupedBatches
 
 from .config import TrainConfig
-from .reading import Splits
+from .reading import Splits, videos_note
 from .run import Fitted, RunContext
 from .towers import registered_part
 from .trained import TrainedRecipe
@@ -106,6 +106,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
     def collect(self, splits: Splits) -> tuple[CaptionedImages, CaptionedImages]:
         """Cached feature maps of every view of the training images, and of the whole validation images."""
         data, place = self.config.data, self.place
+        place.notes.extend(videos_note([*splits.train, *splits.val], self.tower.preprocess))
         training, validation = (
             collect_captions(pairs, self.tower, place.features, data.selection(names), progress=place.progress)
             for pairs, names in ((splits.train, data.views), (splits.val, (views.FULL,)))
@@ -122,7 +123,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         """Train the network, then fit how its scores of image -> text are corrected."""
         config, images = self.config, self.training.images[0]
         torch.manual_seed(config.seed)
-        self.network = CrossNetwork(self.tower.maps, len(self.words), config.network)
+        self.network = CrossNetwork(self.tower.maps, len(self.words), config.network, self.tower.preprocess.frames)
         sample = np.random.default_rng(config.seed).permutation(len(images))[:_STATISTICS_IMAGES]
         self.network.fusion.fit_statistics(torch.from_numpy(images[np.sort(sample)]))
         validation = _Validation(config, self.network, self.words, self.validation)

@@ -24,7 +24,7 @@ from diptych.training.batch_order import CLASS
 
 from . import towers
 from .config import DualEncoderConfig, SideSettings
-from .reading import Splits, require_classes
+from .reading import Splits, require_classes, videos_note
 from .run import Recipe, RunContext
 from .scores import QUERY_VIEWS, Embed, retrieval_scores
 
@@ -75,6 +75,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         if by == CLASS:
             splits = dataclasses.replace(splits, train=by_class(splits.train), val=by_class(splits.val))
             require_classes(splits)
+        place.notes.extend(videos_note([*splits.train, *splits.val], self.image_tower.preprocess))
         common = self.image_tower, self.text_tower, place.features
         learnt = [pair for pair in splits.train if not pair.is_gallery]
         if data.images is None:

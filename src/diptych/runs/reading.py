@@ -10,8 +10,9 @@ from pathlib import Path
 from diptych.core.checks import several
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.notes import Notes
+from diptych.core.protocols import Preprocess
 from diptych.core.types import Pair, Skipped, Text
-from diptych.data.images import as_ref
+from diptych.data.images import as_ref, is_video
 from diptych.data.readers import Source, SourceOptions, open_source
 from diptych.data.seen import Chosen
 from diptych.data.splits import divide
@@ -19,7 +20,7 @@ from diptych.data.splits import divide
 from .config import DataConfig
 
 ANY_SOURCE = SourceOptions()
-OTHER_SPLIT, OTHER_TEXT, NO_CLASS = "other_split", "other_text", "no_class"  # kinds of notes
+OTHER_SPLIT, OTHER_TEXT, NO_CLASS, ONE_FRAME = "other_split", "other_text", "no_class", "one_frame"  # kinds of notes
 
 # a path, an opened source, pairs with their splits, or pairs by split ("train" and "val")
 AnySource = str | Path | Source | Sequence[Pair] | Mapping[str, Sequence[Pair]]
@@ -33,6 +34,20 @@ class Splits:
     val: list[Pair]
     notes: Notes = field(default_factory=Notes)
     skipped: tuple[Skipped, ...] = ()
+
+
+def videos_note(pairs: Sequence[Pair], preprocess: Preprocess) -> Notes:
+    """A note on videos of which an image tower with this preprocessing reads a single frame."""
+    notes = Notes()
+    if preprocess.frames == 1:
+        for pair in pairs:
+            for video in filter(is_video, pair.images):
+                notes.add(
+                    ONE_FRAME,
+                    "videos read as the frame in their middle (the tower frames:NAME reads several)",
+                    video.name,
+                )
+    return notes
 
 
 def open_any(source: AnySource, options: SourceOptions = ANY_SOURCE) -> Source:

@@ -43,7 +43,7 @@ class ServedCrossEncoder:
         return (library.folder / "tokens").is_dir() and len(TokenStore(library.folder, self.model)) > 0
 
     def tokens(
-        self, library: Library | None, content: str | None, pixels: UInt8[np.ndarray, "s s 3"] | None
+        self, library: Library | None, content: str | None, pixels: UInt8[np.ndarray, "hh ww 3"] | None
     ) -> Float16[np.ndarray, "1 r w"]:
         """Region tokens of an image: those that the library keeps, else made from its pixels."""
         if library is not None and content is not None and self.knows(library):
@@ -55,7 +55,7 @@ class ServedCrossEncoder:
         tokens: Float16[np.ndarray, "1 r w"] = self.model.encode_pixels(pixels[None])
         return tokens
 
-    def keep(self, library: Library, content: str, pixels: UInt8[np.ndarray, "s s 3"]) -> None:
+    def keep(self, library: Library, content: str, pixels: UInt8[np.ndarray, "hh ww 3"]) -> None:
         """Keep the tokens of a new image, so that it can be re-ranked."""
         store = TokenStore(library.folder, self.model)
         if content not in store:

@@ -8,7 +8,7 @@ from diptych.core.text import one_line
 
 
 def prepare(*, library: LibraryFolder, reranker: RerankerAddress, common: Common = Common()) -> None:
-    """Store the re-ranker's tokens of every image of a library, so that search --rerank encodes no image again.
+    """Store the re-ranker's tokens of every image and moment of a library, so that search --rerank encodes none again.
 
     Only images without tokens are read. When it is interrupted, the same command continues.
 

@@ -17,7 +17,7 @@ from .decode import Header, decode, read_header, read_size
 from .patches import as_image, as_prepared, mirrored
 from .phash import hamming, perceptual_hash
 from .prepare import decode_for, prepare, prepared, resized, thumbnail
-from .sources import as_ref, name_of
+from .sources import as_ref, is_video, name_of
 from .stream import PixelBatch, stream
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "decode_for",
     "hamming",
+    "is_video",
     "mirrored",
     "name_of",
     "perceptual_hash",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import simplejpeg
 
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
+from diptych.core.types import ImageRef
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
+from diptych.data.video import VideoImage
 
 from .decode import decode
 from .patches import fitted, pack
+from .sources import as_ref
 
 _REDUCING_GAP = 2.0  # shrink by whole steps first, down to twice the target; the rest is filtered
 _THUMBNAIL_QUALITY = 85  # JPEG quality, 0..100
@@ -23,11 +28,16 @@ _SPARE = 2
 SPARE_PIXELS = 256  # in the shorter side, at least, where the file has them: enough for a thumbnail too
 
 
-def prepare(pixels: UInt8[np.ndarray, "h w 3"], preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
+def prepare(pixels: UInt8[np.ndarray, "*f h w 3"], preprocess: Preprocess) -> UInt8[np.ndarray, "hh ww 3"]:
     """An array of `preprocess.shape`, made as `Preprocess` says, by an antialiased filter and in one step.
 
-    Pixels that have the right size already are handed back untouched.
+    `pixels` are of an image or, where several frames are wanted, may be of so many frames. Pixels that have the right
+    size already are handed back untouched.
     """
+    if preprocess.frames > 1:
+        shown = pixels if pixels.ndim == 4 else pixels[np.newaxis]
+        made = [prepare(frame, preprocess.of_frame) for frame in shown]
+        return np.concatenate(made if pixels.ndim == 4 else made * preprocess.frames)
     height, width = pixels.shape[:2]
     size = preprocess.size
     if preprocess.mode == "patches":
@@ -128,11 +138,17 @@ def resized(
 
 def decode_for(
     source: ImageInput, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "*f h w 3"]:
     """The decoded pixels that `prepare` takes; of a large JPEG a reduced version, its shorter side 256 or more.
 
-    Where the preprocessing is to be exact, the whole image. Raises DataError as `decode` does.
+    Where the preprocessing is to be exact, the whole image. Of a video, as many frames as the preprocessing wants: one
+    (h, w, 3), in its middle, or several (f, h, w, 3). Raises DataError as `decode` does, or as `VideoImage.frames`.
     """
+    if isinstance(source, str | Path | ImageRef):
+        source = as_ref(source)
+    if isinstance(source, VideoImage):
+        clip = source.clip(preprocess.frames)
+        return clip if preprocess.frames > 1 else clip[0]
     if preprocess.exact:
         return decode(source, limits)
     return decode(source, limits, at_least=max(_SPARE * preprocess.size, SPARE_PIXELS))

@@ -10,21 +10,30 @@ from typing import IO
 from diptych.core.errors import DataError, Reason
 from diptych.core.types import BytesImage, FileImage, ImageRef, TarImage
 from diptych.data.image_inputs import ImageInput, ImageLimits
+from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
+from diptych.data.video import VideoImage
 
 
 def as_ref(source: ImageInput) -> ImageRef:
-    """The reference for a path, encoded bytes, or a reference itself."""
+    """The reference for a path (of an image or a video), encoded bytes, or a reference itself."""
     if isinstance(source, ImageRef):
         return source
     if isinstance(source, bytes):
         return BytesImage(source)
     if isinstance(source, str | Path):
-        return FileImage(Path(source))
+        return VideoImage(Path(source)) if is_video(source) else FileImage(Path(source))
     raise DataError(
         f"found {type(source).__name__} where an image was expected; "
         "give a path, encoded bytes, an ImageRef, a PIL image or a NumPy array",
         Reason.NOT_AN_IMAGE,
     )
+
+
+def is_video(source: object) -> bool:
+    """Whether this is a video: a part of one, or a path that ends as its files do."""
+    if isinstance(source, str | Path):
+        return Path(source).suffix.lower() in VIDEO_SUFFIXES
+    return isinstance(source, VideoImage)
 
 
 def name_of(source: object) -> str:

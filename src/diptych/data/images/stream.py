@@ -17,11 +17,12 @@ from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, Skipped
 from diptych.data.cache import content_key
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
+from diptych.data.video import VideoImage
 
 from .prepare import decode_for, prepare
 from .sources import as_ref, name_of, read_bytes
 
-Also = Callable[[UInt8[np.ndarray, "h w 3"]], Any]
+Also = Callable[[UInt8[np.ndarray, "*f h w 3"]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,12 @@ class _Work:
         key, mark = b"", object()
         try:
             if self.once:
-                data = read_bytes(as_ref(source), self.limits)
-                key, source = content_key(data), BytesImage(data, name_of(source))
+                ref = as_ref(source)
+                if isinstance(ref, VideoImage):
+                    key = content_key(ref.content())
+                else:
+                    data = read_bytes(ref, self.limits)
+                    key, source = content_key(data), BytesImage(data, name_of(source))
                 if key in self.known or self._first.setdefault(key, mark) is not mark:
                     return _Result(key)
             pixels = decode_for(source, self.preprocess, self.limits)

@@ -6,6 +6,26 @@
 
 from __future__ import annotations
 
-from .frames import SUFFIXES, Moment, MomentPlan, VideoImage, VideoLimits, probe, read_moments
+from .frames import (
+    SUFFIXES,
+    Moment,
+    MomentPlan,
+    VideoImage,
+    VideoLimits,
+    evenly,
+    moments_of,
+    probe,
+    read_moments,
+)
 
-__all__ = ["SUFFIXES", "Moment", "MomentPlan", "VideoImage", "VideoLimits", "probe", "read_moments"]
+__all__ = [
+    "SUFFIXES",
+    "Moment",
+    "MomentPlan",
+    "VideoImage",
+    "VideoLimits",
+    "evenly",
+    "moments_of",
+    "probe",
+    "read_moments",
+]

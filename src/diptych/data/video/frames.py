@@ -7,16 +7,18 @@ decoded frames behind it. The number of moments is bounded too, so a video of te
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, DataError, Reason, first_line, opening
 from diptych.core.extras import need
 from diptych.core.shapes import UInt8
@@ -107,8 +109,25 @@ class VideoImage(ImageRef):
         stream.seek(0)
         return stream
 
+    def content(self) -> bytes:
+        """The fingerprint of the file, and which part it is: no frame is decoded. Raises DataError(missing)."""
+        return f"{self.file_fingerprint()} {self.start} {self.end}".encode()
+
+    def file_fingerprint(self) -> str:
+        """Of the whole file. Raises DataError(missing)."""
+        with opening(self.path):
+            status = self.path.stat()
+        return _fingerprint(self.path, status.st_size, status.st_mtime_ns)
+
     def stated_bytes(self) -> None:
         """None: how many bytes a frame has is known only after decoding."""
+
+    def clip(self, count: int, limits: VideoLimits = DEFAULT_LIMITS) -> UInt8[np.ndarray, "f h w 3"]:
+        """Exactly `count` frames, evenly spread; one that cannot be decoded is replaced by another near it.
+
+        Raises DataError as `frames`.
+        """
+        return evenly(self.frames(count, limits), count)
 
     def frames(self, count: int, limits: VideoLimits = DEFAULT_LIMITS) -> list[UInt8[np.ndarray, "h w 3"]]:
         """Up to `count` frames, evenly spread.
@@ -120,6 +139,12 @@ class VideoImage(ImageRef):
             return _frames(container, stream, times, self.path) or _no_frames(self.path)
 
 
+@functools.lru_cache(maxsize=4096)
+def _fingerprint(path: Path, size: int, modified_ns: int) -> str:
+    """Of a file, read once as long as it does not change: one video may have many parts."""
+    return fingerprint.of_file(path)
+
+
 @dataclass(frozen=True)
 class Moment:
     """A part of a video and frames of it (fewer than planned where some cannot be decoded)."""
@@ -128,10 +153,20 @@ class Moment:
     frames: list[UInt8[np.ndarray, "h w 3"]] = field(repr=False)
 
 
+def evenly(frames: Sequence[UInt8[np.ndarray, "h w 3"]], count: int) -> UInt8[np.ndarray, "f h w 3"]:
+    """`count` of these frames, evenly spread; some come twice where there are fewer."""
+    return np.stack([frames[number * len(frames) // count] for number in range(count)])
+
+
 def probe(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
     """Length and size of a video. Raises DataError with a reason for a file that cannot be used."""
     with _opened(path, limits) as (_, stream, seconds):
         return VideoInfo(seconds, stream.codec_context.width, stream.codec_context.height)
+
+
+def moments_of(path: Path, plan: MomentPlan = DEFAULT_PLAN) -> list[VideoImage]:
+    """The moments of a video in order, none of which is decoded yet. Raises DataError as `probe`."""
+    return [VideoImage(path, start, end) for start, end in plan.spans(probe(path).seconds)]
 
 
 def read_moments(path: Path, plan: MomentPlan = DEFAULT_PLAN, limits: VideoLimits = DEFAULT_LIMITS) -> Iterator[Moment]:

@@ -81,8 +81,9 @@ class Indexer:
     ) -> IndexReport:
         """Bring the library up to date with the videos at these paths: one row a moment, searched as images are.
 
-        A moment's vector is the mean of its frames'. A video that cannot be read is skipped and named. Raises
-        DataError when there is no video, and LibraryError when another process is writing.
+        A moment's vector is the mean of its frames'; a model that reads several frames says how many. A video that
+        cannot be read is skipped and named. Raises DataError when there is no video, and LibraryError when another
+        process is writing.
         """
         from diptych.data.video import MomentPlan, VideoLimits
         from diptych.encoders.video import MeanPooledVideo
@@ -92,6 +93,8 @@ class Indexer:
         opened, model = self._opened, self._opened.required_model()
         embed = MeanPooledVideo(model.encode_pixels, model.preprocess).embed
         plan, limits = plan or MomentPlan(), limits or VideoLimits()
+        if model.preprocess.frames > 1:
+            plan = replace(plan, frames=model.preprocess.frames)
         with opened.writing() as store:
             report = VideoRun(store, opened.thumbnails, embed, plan, limits).run(checks.paths(paths), progress)
             opened.view.refresh()
@@ -126,12 +129,12 @@ class Indexer:
         return report
 
     def add_tokens(self, cross_encoder: CrossEncoder, *, progress: Progress = SILENT) -> TokenReport:
-        """Keep the cross-encoder's tokens of every image that has none yet, so that `search` can re-rank.
+        """Keep the cross-encoder's tokens of every image and moment that has none yet, so that `search` can re-rank.
 
-        Images are read again from where they were indexed; a missing or bad one is skipped and named. Moments of
-        videos and texts have no tokens: they are counted. Interrupted, it goes on where it was. Needs no model.
+        They are read again from where they were indexed; a missing or bad one is skipped and named. Of a moment it
+        reads as many frames as the cross-encoder was trained on. Interrupted, it goes on where it was. Needs no model.
 
-        Raises LibraryError for a library without an image.
+        Raises LibraryError for a library of texts, which have no tokens.
         """
         from diptych.library.images import references
         from diptych.library.tokens import TokenStore
@@ -143,7 +146,7 @@ class Indexer:
         if others and not (report.added or report.known or report.skipped):
             raise LibraryError(
                 f"the library {escape(str(folder))} holds {' and '.join(others)} and no image; tokens for "
-                "re-ranking are kept for images only"
+                "re-ranking are kept for images and moments of videos only"
             )
         return replace(report, others=dict(others))
 

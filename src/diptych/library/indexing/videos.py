@@ -28,7 +28,7 @@ from diptych.core.text import one_line
 from diptych.core.types import Skipped
 from diptych.data.images import thumbnail
 from diptych.data.video import SUFFIXES, Moment, MomentPlan, VideoLimits, probe, read_moments
-from diptych.library.kinds import video_of
+from diptych.library.kinds import content_of_moment, video_of
 from diptych.library.rendering.thumbnails import SIZE, Thumbnails
 from diptych.library.sources import FoundItem, away
 from diptych.library.store.protocol import Store
@@ -169,7 +169,7 @@ class VideoRun(IndexRun):
 
     def _row(self, file: _File, content: str, moment: Moment, vector: Any, seconds: float) -> Row:
         path = escape(moment.video.name)
-        own = fingerprint.combined([content, path.rpartition("::")[2]])
+        own = content_of_moment(content, moment.video)
         middle = moment.frames[len(moment.frames) // 2]
         self.thumbnails.write(own, thumbnail(middle, SIZE))
         times = {"start": moment.video.start, "end": moment.video.end or seconds, "seconds": seconds}

@@ -62,7 +62,7 @@ class BlipCrossEncoder:
         vision = self._module.config.vision_config
         return (vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden_size
 
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float16[np.ndarray, "b r w"]:
         """Tokens of images already prepared by `preprocess`."""
         if len(pixels) == 0:
             return np.zeros((0, *self.token_shape), dtype=np.float16)

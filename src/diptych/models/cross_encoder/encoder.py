@@ -66,12 +66,12 @@ class TrainedCrossEncoder(LoadedModel):
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(regions, width) of one image's tokens."""
+        """(regions, width) of the tokens of one image, or of all frames of a video."""
         return self.network.fusion.count, self.config.network.width
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the regions."""
+        """Rows and columns of the regions of an image, or of a frame of a video."""
         return self.network.fusion.grid
 
     @cached_property
@@ -104,7 +104,7 @@ class TrainedCrossEncoder(LoadedModel):
             half=self._half,
         )
 
-    def encode_pixels(self, pixels: UInt8[np.ndarray, "b s s 3"]) -> Float16[np.ndarray, "b r w"]:
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float16[np.ndarray, "b r w"]:
         """Region tokens of images already prepared by `preprocess`, in half precision as they are stored."""
         if len(pixels) == 0:
             return np.zeros((0, *self.token_shape), dtype=np.float16)

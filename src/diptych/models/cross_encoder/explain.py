@@ -25,8 +25,9 @@ _MARGIN = 8
 class WordMatch:
     """One word of the text.
 
-    `regions` sums to 1; `gain` is log p(word | image) - log p(word | no image), both directions added,
-    in nats: how much likelier the image makes the word. Large gains made the match; negative ones are against it.
+    `regions` sums to 1; of a video it is the sum over the frames. `gain` is log p(word | image) - log p(word | no
+    image), both directions added, in nats: how much likelier the image makes the word. Large gains made the match;
+    negative ones are against it.
     """
 
     word: str
@@ -78,7 +79,8 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
     gains = (gain[0] + gain[1].flip(0)).numpy()
     found = []
     for word, places in words.words(text, most):
-        regions = attention[places].mean(0).reshape(cross_encoder.grid).astype(np.float32)
+        by_frame = attention[places].mean(0).reshape(-1, *cross_encoder.grid)
+        regions = by_frame.sum(0).astype(np.float32)
         found.append(WordMatch(word, regions, float(gains[places].sum())))
     unread = words.count([text])[0] - count
     return Match(text, float(cross_encoder.score(tokens, text)[0]), tuple(found), unread)

@@ -24,10 +24,12 @@ class CrossNetwork(nn.Module):
     starting with the token of its direction.
     """
 
-    def __init__(self, maps: Sequence[tuple[int, int, int]], vocabulary: int, settings: NetworkSettings) -> None:
+    def __init__(
+        self, maps: Sequence[tuple[int, int, int]], vocabulary: int, settings: NetworkSettings, frames: int = 1
+    ) -> None:
         super().__init__()
         self.settings = settings
-        self.fusion = RegionFusion(maps, settings.width)
+        self.fusion = RegionFusion(maps, settings.width, frames)
         sizes = settings.width, settings.layers, settings.heads, settings.max_tokens + 1, settings.dropout
         self.decoder = Decoder(vocabulary, *sizes)  # forwards, and backwards too where it is shared
         self.empty_image_token = nn.Parameter(torch.randn(settings.width) * 0.02)  # every region of the empty image

@@ -18,14 +18,16 @@ class RegionFusion(nn.Module):
     """Flattened maps of an image tower to one token a region of the finest map ("Thinking Fast and Slow", 3.2).
 
     From the coarsest map on: up-sample to the next finer grid, add that map's projection, smooth with
-    a small convolution. Each region then gets its place added.
+    a small convolution. Each region then gets its place added. Of a video the tokens of all frames follow one another,
+    each with the place of its frame added.
 
     Args:
-        maps: (channels, rows, columns) of each map, finest first.
+        maps: (channels, rows, columns) of each map of a frame, finest first.
         width: width of a token.
+        frames: of a video; 1 for images.
     """
 
-    def __init__(self, maps: Sequence[tuple[int, int, int]], width: int) -> None:
+    def __init__(self, maps: Sequence[tuple[int, int, int]], width: int, frames: int = 1) -> None:
         super().__init__()
         self.maps = tuple((channels, rows, columns) for channels, rows, columns in maps)
         self.standardise = nn.ModuleList([Standardise(channels) for channels, _, _ in maps])
@@ -34,24 +36,36 @@ class RegionFusion(nn.Module):
         self.mix = nn.ModuleList([nn.Linear(width, width) for _ in maps])
         self.place = nn.Parameter(torch.randn(math.prod(self.maps[0][1:]), width) * 0.02)
         self.norm = nn.LayerNorm(width)
+        self.frames = frames
+        # Tokens have a deviation of 1 here: starting as small as `place`, the order of frames is hardly learnt.
+        self.frame_place = nn.Parameter(torch.randn(frames, 1, width) * 0.5) if frames > 1 else None
 
     @property
     def count(self) -> int:
-        """Regions an image."""
-        return len(self.place)
+        """Regions an image, or of all frames of a video."""
+        return len(self.place) * self.frames
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the regions."""
+        """Rows and columns of the regions of an image or a frame."""
         return self.maps[0][1], self.maps[0][2]
 
     def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
         """Take mean and standard deviation of every channel from a sample of training features."""
-        for part, standardise in zip(self._split(sample), self.standardise, strict=True):
+        frames = sample.reshape(len(sample) * self.frames, -1)
+        for part, standardise in zip(self._split(frames), self.standardise, strict=True):
             standardise.fit(part.flatten(0, 1))  # type: ignore[operator]
 
     def forward(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
-        """One token a region, row by row."""
+        """One token a region, row by row, frame after frame."""
+        if self.frame_place is None:
+            return self._of_frames(flat)
+        tokens = self._of_frames(flat.reshape(len(flat) * self.frames, -1))
+        by_frame = tokens.reshape(len(flat), self.frames, -1, tokens.shape[-1])
+        placed: Tensor = by_frame + self.frame_place
+        return placed.flatten(1, 2)
+
+    def _of_frames(self, flat: Float[Tensor, "n f"]) -> Float[Tensor, "n r w"]:
         fused: Tensor | None = None
         for level in reversed(range(len(self.maps))):
             _, rows, columns = self.maps[level]
