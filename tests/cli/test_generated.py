@@ -70,6 +70,16 @@ def test_a_source_without_splits_or_without_val_is_measured_and_said(diptych, ma
     assert (code, "has no split 'val'; splits found: train (45 pairs)" in err) == (3, True)
 
 
+def test_the_protocol_of_papers_has_as_many_generated_images_as_distinct_real_ones(diptych, made, shapes):
+    code, out, _ = diptych(
+        "generator", "eval", shapes, "--generator", f"images:{made}", "--model", "", "--features", "fake", "--maps", "",
+        "--protocol", "captions", "--bootstrap", 0, "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    assert "10 texts (en), 1 image each of" in out
+    assert "10 real and 10 generated images; 30,000 were asked for, and there are no more" in out
+
+
 def test_bad_input(diptych, made, shapes, tmp_path):
     arguments = (shapes, "--model", "", "--features", "fake", "--maps", "", "--quiet")
     code, _, err = diptych("generator", "eval", "--generator", f"images:{tmp_path / 'gone.jsonl'}", *arguments)

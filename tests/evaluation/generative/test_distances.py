@@ -174,6 +174,22 @@ def test_jackknife_covers_a_frechet_distance_about_as_often_as_it_says():
     assert held >= 50
 
 
+def test_moments_of_blocks_are_those_of_all(monkeypatch):
+    from diptych.evaluation.generative import distances
+
+    rows = np.random.default_rng(0).normal(5, 2, (50, 4)).astype(np.float32)
+    others = np.random.default_rng(1).normal(5, 3, (40, 4)).astype(np.float32)
+    whole = frechet_distance(rows, others)
+    monkeypatch.setattr(distances, "_ROWS", 7)
+    mean, covariance = distances.moments(rows)
+    assert np.allclose(mean, rows.astype(np.float64).mean(axis=0), rtol=1e-12)
+    assert np.allclose(covariance, np.cov(rows.astype(np.float64), rowvar=False), rtol=1e-9)
+    assert frechet_distance(rows, others) == pytest.approx(whole, rel=1e-9)
+    rows[13, 2] = np.nan
+    with pytest.raises(DataError, match="real images 13 holds NaN or infinite features"):
+        frechet_distance(rows, others)
+
+
 @pytest.mark.unchecked
 def test_bad_features_are_refused():
     good, bad = cloud(10), cloud(10)

@@ -24,10 +24,13 @@ class Measuring:
 
     train_split: str = "train"
     """Split that the generator learnt from, for the check of copies; "" for none."""
-    texts: int = 1000
-    """Texts to draw, at most; every pair once before any comes again."""
-    noises: int = 2
-    """Images of each text."""
+    protocol: Literal["all", "captions"] = "all"
+    """all: texts of the split, and every real image beside what is drawn of them; captions: one image of one text of
+    each of N distinct real images, beside these N, as papers do with 30,000."""
+    texts: int = 0
+    """Texts to draw, at most; every pair once before any comes again. 0 is 1,000, and 30,000 with captions."""
+    noises: int = 0
+    """Images of each text; 0 is 2, and 1 with captions."""
     given: Literal["text", "image"] = "text"
     """What the generator is given: each text, or the first image of its pair (X-MRS's generators can read both)."""
     languages: tuple[str, ...] = ()
@@ -60,18 +63,21 @@ class Measuring:
             measure_generated,
             open_generator,
         )
+        from diptych.inspection.generators.caption_protocol import CAPTIONS
 
         tools = self._tools(model, common.device, common.progress())
         lang, *others = self.languages or ("en",)
+        usual = (CAPTIONS, 1) if self.protocol == "captions" else (1000, 2)
         settings = MeasureSettings(
-            self.texts,
-            self.noises,
+            self.texts or usual[0],
+            self.noises or usual[1],
             lang,
             tuple(others),
             self.fields,
             self.pool,
             bootstrap=self.bootstrap,
             given=self.given,
+            protocol=self.protocol,
         )
         chosen = choose_splits(source, options, self.train_split)
         outcome, looked = measure_generated(

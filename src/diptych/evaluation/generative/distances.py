@@ -46,15 +46,33 @@ def frechet_distance(real: Float[np.ndarray, "n d"], generated: Float[np.ndarray
     Raises DataError for fewer than two images, other widths and numbers that are not finite.
     """
     same_width(real, generated)
-    one, two = checked_features(real, "real images"), checked_features(generated, "generated images")
-    gap = one.mean(axis=0) - two.mean(axis=0)
-    x = (one - one.mean(axis=0)) / np.sqrt(len(one) - 1)
-    y = (two - two.mean(axis=0)) / np.sqrt(len(two) - 1)
-    if min(len(x), len(y)) <= x.shape[1]:
-        shared = float(np.linalg.svd(x @ y.T, compute_uv=False).sum())
-    else:
-        shared = _trace_of_root(x.T @ x, y.T @ y)
+    if min(len(real), len(generated)) > real.shape[1]:
+        one, two = moments(real, "real images"), moments(generated, "generated images")
+        return frechet_from_moments((one[0], two[0]), (one[1], two[1]))
+    x, y = checked_features(real, "real images"), checked_features(generated, "generated images")
+    gap = x.mean(axis=0) - y.mean(axis=0)
+    x = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
+    y = (y - y.mean(axis=0)) / np.sqrt(len(y) - 1)
+    shared = float(np.linalg.svd(x @ y.T, compute_uv=False).sum())
     return _not_below_zero(float(gap @ gap) + float((x * x).sum()) + float((y * y).sum()) - 2 * shared)
+
+
+def moments(
+    vectors: Float[np.ndarray, "n d"], what: str = "images"
+) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, "d d"]]:
+    """Mean and covariance (divided by n - 1) of features, a block of rows at a time in double precision.
+
+    Raises DataError for fewer than two of them and for numbers that are not finite.
+    """
+    if len(vectors) < 2 or not np.isfinite(vectors).all():
+        checked_features(vectors, what)  # says what is wrong
+    blocks = [slice(start, start + _ROWS) for start in range(0, len(vectors), _ROWS)]
+    mean = np.sum([vectors[block].sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / len(vectors)
+    covariance = np.zeros((vectors.shape[1],) * 2)
+    for block in blocks:
+        apart = vectors[block].astype(np.float64) - mean
+        covariance += apart.T @ apart
+    return mean, covariance / (len(vectors) - 1)
 
 
 def frechet_from_moments(
@@ -82,6 +100,7 @@ def _not_below_zero(value: float) -> float:
 
 
 _BLOCK = 1 << 22  # products held at a time: 32 MiB
+_ROWS = 4096  # features in double precision at a time
 
 
 @dataclass(frozen=True)

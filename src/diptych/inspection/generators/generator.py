@@ -17,6 +17,7 @@ from diptych.core.types import ImageRef, Pair
 from diptych.data.images import decode, prepare
 from diptych.data.readers import is_drawn, open_source
 
+from .image_store import room_for
 from .prompts import Prompt
 
 _CHUNK = 256  # texts generated at once
@@ -107,25 +108,31 @@ class LikeImages:
 def generate_all(
     generator: Any, texts: Sequence[Any], *, noises: int, seed: int, lang: str = ""
 ) -> UInt8[np.ndarray, "n s h w 3"]:
-    """`noises` images of each text (of a `Generator`) or of each image (of `LikeImages`), in chunks that fit in memory.
+    """`noises` images of each text (of a `Generator`) or of each image (of `LikeImages`), made in chunks.
 
-    Raises ModelError when the generator gives something else than one RGB image a text, all of one size.
+    Many images lie in a file, so that memory stays bounded; see `image_store`. Raises ModelError when the generator
+    gives something else than one RGB image a text, all of one size.
     """
-    rows = []
+    rows: UInt8[np.ndarray, "n s h w 3"] | None = None
     for start in range(0, len(texts), _CHUNK):
         chunk = list(texts[start : start + _CHUNK])
         several = [
             generator.generate(chunk, seed=seed + number + start // _CHUNK * SEED_STRIDE, lang=lang)
             for number in range(noises)
         ]
-        for made in several:
-            if made.ndim != 4 or made.dtype != np.uint8 or len(made) != len(chunk) or made.shape[-1] != 3:
+        for number, made in enumerate(several):
+            fits = rows is None or made.shape[1:] == rows.shape[2:]
+            if made.ndim != 4 or made.dtype != np.uint8 or len(made) != len(chunk) or made.shape[-1] != 3 or not fits:
                 raise ModelError(
                     f"the generator gave {made.dtype} of shape {made.shape} for {len(chunk)} texts; "
-                    "expected 8-bit RGB, one image each"
+                    "expected 8-bit RGB, one image each, all of one size"
                 )
-        rows.append(np.stack(several, axis=1))
-    return np.concatenate(rows)
+            if rows is None:
+                rows = room_for((len(texts), noises, *made.shape[1:]))
+            rows[start : start + len(chunk), number] = made
+    if rows is None:
+        raise DataError("there is nothing to draw; give at least one text", Reason.EMPTY_TEXT)
+    return rows
 
 
 def draw_prompts(

@@ -15,11 +15,12 @@ from diptych.evaluation.generative import Detector
 from diptych.models import DualEncoder, require_cosine
 
 from . import set_measures, text_measures
+from .caption_protocol import choose_captions
 from .copies import Copies, copies
 from .extractors import Extractor, MapExtractor, open_extractor
-from .generator import Generator, draw_prompts
+from .generator import Generator, draw_prompts, generate_all
 from .generator_report import GeneratorReport
-from .measurement import Measurement, MeasureSettings, most_real
+from .measurement import CAPTIONS, Measurement, MeasureSettings, most_real
 from .prompts import Prompt, RealImages, choose_prompts, givable, read_real_images
 from .text_measures import Verdicts
 
@@ -92,8 +93,22 @@ def measure_generated(
             f"a detector looks for the objects that English texts name, and the texts are in "
             f"{settings.lang or 'any language'}; choose en, or leave the detector out"
         )
+    real: RealImages | None = None
     chosen = choose_prompts(pairs, settings.lang, settings.texts, seed, settings.fields)
     prompts, given = givable(chosen, pairs, settings.given)
+    if settings.protocol == CAPTIONS:
+        (first, *_) = chosen
+        made = generate_all(generator, [first.text.value], noises=1, seed=seed, lang=settings.lang)
+        captions = choose_captions(
+            pairs,
+            made.shape[2],
+            lang=settings.lang,
+            fields=settings.fields,
+            most=settings.texts,
+            seed=seed,
+            progress=progress,
+        )
+        prompts, real, given = captions.prompts, captions.real, list(captions.remarks)
     if len(prompts) < 4:
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")
     progress.say(f"drawing from {len(prompts)} {settings.given}s, {settings.noises} images each")
@@ -102,7 +117,8 @@ def measure_generated(
     )
     size = made.shape[2]
     most = most_real(made)
-    real = read_real_images(pairs, size, most=most, seed=seed, progress=progress)
+    if real is None:
+        real = read_real_images(pairs, size, most=most, seed=seed, progress=progress)
     known = read_real_images(training, size, most=most, seed=seed, progress=progress) if training else None
     remarks = [*about.remarks, *given, *real.remarks("real"), *(known.remarks("training") if known else ())]
     extractor = tools.extractor or open_extractor()

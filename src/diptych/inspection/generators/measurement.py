@@ -22,6 +22,8 @@ from .generator import Generator
 from .prompts import Prompt, RealImages
 
 GIVEN = ("text", "image")
+ALL, CAPTIONS = "all", "captions"
+PROTOCOLS = (ALL, CAPTIONS)
 MOST = 100_000  # images of a set
 _HELD = 2 << 30  # bytes of real images that are held in memory, unless the generated ones take more
 
@@ -48,11 +50,20 @@ class MeasureSettings:
     """Resamples behind the intervals of means."""
     given: str = "text"
     """What the generator is given of each prompt: its text, or the first image of its pair."""
+    protocol: str = ALL
+    """all: every real image beside the generated ones; captions: see `caption_protocol`."""
 
     def __post_init__(self) -> None:
         check_least(self, texts=4, noises=1, pool=2, neighbours=1, bootstrap=0)
         if self.given not in GIVEN:
             raise unknown("given", self.given, GIVEN)
+        if self.protocol not in PROTOCOLS:
+            raise unknown("protocol", self.protocol, PROTOCOLS)
+        if self.protocol == CAPTIONS and (self.noises != 1 or self.given != "text"):
+            raise ConfigError(
+                f"the protocol {CAPTIONS} has one image of each text; set noises to 1 and given to text, found "
+                f"{self.noises} and {self.given}"
+            )
         if self.texts * self.noises > MOST:
             raise ConfigError(f"{self.texts} texts of {self.noises} images are more than {MOST:,}; ask for fewer")
 

@@ -14,6 +14,8 @@ from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data.images import stream
 from diptych.data.readers import Source, SourceOptions, normalise_split, open_source
 
+from .image_store import room_for
+
 _TRIED = 32  # pixels that an image is read at to see whether it can be read
 _NAMED = 3  # unreadable images that a remark names
 _HELD_OUT = ("val", "test")  # in this order, where no split is named
@@ -109,7 +111,7 @@ def choose_prompts(pairs: Sequence[Pair], lang: str, limit: int, seed: int, fiel
     generator = np.random.default_rng(seed)
     by_pair: list[list[Text]] = []
     for pair in pairs:
-        texts = [text for text in pair.texts if _wanted(text, lang, fields)] if pair.images else []
+        texts = texts_to_draw(pair, lang, fields) if pair.images else []
         by_pair.append([texts[place] for place in generator.permutation(len(texts))])
     order = generator.permutation(len(pairs))
     chosen = [
@@ -144,8 +146,11 @@ def givable(prompts: Sequence[Prompt], pairs: Sequence[Pair], given: str) -> tup
     return kept, remarks
 
 
-def _wanted(text: Text, lang: str, fields: Sequence[str]) -> bool:
-    return (not lang or text.lang in (lang, None)) and (not fields or text.field in fields)
+def texts_to_draw(pair: Pair, lang: str, fields: Sequence[str]) -> list[Text]:
+    """The texts of a pair in one language ("" for all; unknown ones count as any) and of these fields."""
+    return [
+        text for text in pair.texts if (not lang or text.lang in (lang, None)) and (not fields or text.field in fields)
+    ]
 
 
 def read_real_images(
@@ -160,16 +165,16 @@ def read_real_images(
     if most is not None and there > most:
         kept = np.sort(np.random.default_rng(seed).choice(len(listed), most, replace=False))
         listed = [listed[place] for place in kept]
-    pixels: list[UInt8[np.ndarray, "b hh ww 3"]] = []
+    pixels = room_for((len(listed), size, size, 3))
     indices: list[int] = []
     skipped: list[Skipped] = []
     batches = stream([ref for _, ref in listed], Preprocess(size))
     for batch in progress.track(batches, "batches of real images", -(-len(listed) // 32)):
-        pixels.append(batch.pixels)
+        pixels[len(indices) : len(indices) + len(batch.indices)] = batch.pixels
         indices += batch.indices
         skipped += [problem for _, problem in batch.skipped]
     if not indices:
         raise DataError("there is no readable real image to compare with", Reason.NO_IMAGE)
     owner = np.array([listed[index][0] for index in indices], dtype=np.int64)
     refs = tuple(listed[index][1] for index in indices)
-    return RealImages(np.concatenate(pixels), owner, refs, tuple(skipped), there)
+    return RealImages(pixels[: len(indices)], owner, refs, tuple(skipped), there)
