@@ -113,9 +113,10 @@ def index(
         return
     if card.exists(library):
         collection = _opened(library, model, store, common.device)
-        found = survey(paths, options=source, is_known=collection.knows)
+        sounds = collection.opened.required_model().preprocess.is_of_sounds
+        found = survey(paths, options=source, is_known=collection.knows, sounds=sounds)
     else:  # the other way round, so that a wrong name makes no library
-        found = survey(paths, options=source)
+        found = survey(paths, options=source, sounds=_reads_sounds(model, common.device))
         collection = _opened(library, model, store, common.device)
     limits = ImageLimits(max_bytes=int(max_megabytes * 1e6), max_pixels=int(max_megapixels * 1e6))
     options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
@@ -136,6 +137,13 @@ def _add_tokens(collection: Library, library: Path, reranker: str, value: dict[s
     remember(library, reranker)
     value["tokens"] = added.to_json()
     return added.to_text()
+
+
+def _reads_sounds(model: str | None, device: str) -> bool:
+    """Whether a model takes sounds in place of images."""
+    from diptych.models import load
+
+    return model is not None and load(model, device=device).preprocess.is_of_sounds
 
 
 def _check_any(report: IndexReport, what: str) -> None:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     BAD_ROW = "bad_row"
     NOT_A_VIDEO = "not_a_video"
     NO_FRAMES = "no_frames"
+    NOT_A_SOUND = "not_a_sound"
 
 
 def first_line(error: BaseException) -> str:

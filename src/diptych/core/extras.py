@@ -30,6 +30,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "translate": ("sentencepiece", "ctranslate2"),
     "captions": ("sacrebleu", "pycocoevalcap"),
     "video": ("av",),
+    "sound": ("soundfile", "soxr"),
     "fast": ("faiss",),
     "heif": ("pillow_heif",),
     "milvus": ("pymilvus",),

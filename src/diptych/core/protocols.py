@@ -19,9 +19,10 @@ from .errors import ConfigError
 T = TypeVar("T")
 
 
-PREPROCESS_MODES = ("squash", "crop", "shortest", "longest", "patches")
+PREPROCESS_MODES = ("squash", "crop", "shortest", "longest", "patches", "sound")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 ROUNDINGS = ("even", "down")
+SOUND_BANDS = 64  # rows of a sound's spectrogram
 _RESIZING_MODES = ("squash", "shortest", "longest")  # those with a `resize`
 
 
@@ -36,10 +37,12 @@ class Preprocess:
         crop: the central square of the image, resized to `size`.
         patches: the sides are kept in proportion and become multiples of `patch`, at most (size / patch)² patches in
             all; they are packed into one array, see `diptych.data.images.patches`.
+        sound: no image but a sound, as its log-mel spectrogram (`diptych.data.sounds`): its first `size` frames of
+            10 ms, black behind its end.
     After the first three the central square of `size` is cut out; where a side is shorter, it is padded with `fill`.
 
     Args:
-        size: pixels.
+        size: pixels; frames in "sound".
         mean, std: of each channel, in 0..255 units.
         interpolation: the resizing filter, antialiased as Pillow does it.
         resize: pixels; 0 is `size`.
@@ -52,7 +55,7 @@ class Preprocess:
             large ones are first reduced by whole factors, which is quicker and differs by less than a grey level.
         patch: pixels of a patch's side, in "patches".
         frames: of a video, evenly spread, that stand below one another in the array; an image is repeated. Not with
-            "patches".
+            "patches" or "sound".
     """
 
     size: int = 224
@@ -80,8 +83,10 @@ class Preprocess:
             raise ConfigError(f"preprocess size must be at least 1 pixel, found {self.size}")
         if self.mode == "patches" and (self.patch < 1 or self.size % self.patch):
             raise ConfigError(f"preprocess size {self.size} must be a multiple of the patch, found {self.patch}")
-        if self.frames < 1 or (self.frames > 1 and self.mode == "patches"):
-            raise ConfigError(f"preprocess frames must be at least 1, and 1 with patches; found {self.frames}")
+        if self.frames < 1 or (self.frames > 1 and self.mode in ("patches", "sound")):
+            raise ConfigError(
+                f"preprocess frames must be at least 1, and 1 with patches and sounds; found {self.frames}"
+            )
         if self.resize and self.mode not in _RESIZING_MODES:
             raise ConfigError(f"preprocess resize goes with {', '.join(_RESIZING_MODES)}, not with {self.mode}")
         if self.resize and self.resize < self.size:
@@ -90,12 +95,19 @@ class Preprocess:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(rows, columns, 3) of a prepared image; packed patches have one row more, for their rows and columns."""
+        if self.is_of_sounds:
+            return SOUND_BANDS, self.size, 3
         return self.size * self.frames + (self.mode == "patches"), self.size, 3
 
     @property
     def of_frame(self) -> Preprocess:
         """How one frame is prepared."""
         return replace(self, frames=1)
+
+    @property
+    def is_of_sounds(self) -> bool:
+        """Whether what is prepared are files of sound."""
+        return self.mode == "sound"
 
     def stated(self) -> dict[str, Any]:
         """The fields as JSON-ready values, without those that came later and have their default.

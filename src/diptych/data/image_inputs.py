@@ -26,6 +26,8 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
     | {".heic", ".heif", ".avif", ".mpo"}
 )
+# Suffixes of sounds, which are read where a model takes them in place of images.
+SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
 # Images of kinds that are not read, because Pillow cannot, or not safely enough. They are counted, never opened.
 OTHER_SUFFIXES = frozenset(
     {

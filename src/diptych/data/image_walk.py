@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diptych.core.notes import Notes
 
-from .image_inputs import OTHER_SUFFIXES, SUFFIXES
+from .image_inputs import OTHER_SUFFIXES, SOUND_SUFFIXES, SUFFIXES
 
 HIDDEN = "hidden images and folders, passed over"
 OTHER_KIND = "files of other kinds, passed over"
@@ -40,8 +40,13 @@ class ImageWalk:
         *,
         is_closed: Callable[[list[Entry]], bool] = lambda entries: False,
         show: Callable[[str], str] = str,
+        sounds: bool = False,
     ) -> None:
-        """`on_error` gets the folders that cannot be listed; a folder below the root that `is_closed` is left out."""
+        """`on_error` gets the folders that cannot be listed; a folder below the root that `is_closed` is left out.
+
+        With `sounds` it is the sounds that are read, by their suffixes alone.
+        """
+        self._sounds = sounds
         self._root, self._notes, self._on_error, self._is_closed, self._show = root, notes, on_error, is_closed, show
         self._real = [os.path.realpath(root)]  # of all trees walked
         self._targets: set[str] = set()  # of the links to files
@@ -93,7 +98,8 @@ class ImageWalk:
         if not is_folder and not self._is_image(entry):
             return
         above = is_folder and any(Path(real).is_relative_to(target) for real in self._real)
-        is_read = is_folder or is_image_file(Path(target))  # a file of another name, or none, is not read by itself
+        # a file of another name, or none, is not read by itself
+        is_read = is_folder or (is_sound_file if self._sounds else is_image_file)(Path(target))
         if above or target in self._targets or (is_read and any(_is_seen(target, real) for real in self._real)):
             self._notes.add("link", LINKED, self._show(entry.path))
             return
@@ -107,8 +113,11 @@ class ImageWalk:
 
     def _is_image(self, entry: Entry) -> bool:
         suffix = _suffix(entry.name)
-        if suffix in SUFFIXES:
+        if suffix in (SOUND_SUFFIXES if self._sounds else SUFFIXES):
             return True
+        if self._sounds:
+            self.others[self._show(suffix) or "without suffix"] += 1
+            return False
         if suffix in OTHER_SUFFIXES:
             self._notes.add("other_kind", OTHER_KIND, self._show(entry.name), part=suffix)
         elif suffix == "" and holds_image(entry.path):
@@ -118,7 +127,7 @@ class ImageWalk:
         return False
 
     def _note_hidden(self, entry: Entry) -> None:
-        if _is_folder(entry) or _suffix(entry.name) in SUFFIXES:
+        if _is_folder(entry) or _suffix(entry.name) in (SOUND_SUFFIXES if self._sounds else SUFFIXES):
             self._notes.add("hidden", HIDDEN, self._show(entry.name))
 
 
@@ -126,6 +135,11 @@ def is_image_file(path: Path) -> bool:
     """Whether a file is taken for an image: by its suffix or, without one, by its first bytes."""
     suffix = _suffix(path.name)
     return path.is_file() and (suffix in SUFFIXES or (not suffix and holds_image(path)))
+
+
+def is_sound_file(path: Path) -> bool:
+    """Whether a file is taken for a sound, by its suffix."""
+    return path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
 
 
 def holds_image(path: str | Path) -> bool:

@@ -35,6 +35,8 @@ def show_view(pixels: UInt8[np.ndarray, "*f h w 3"], view: str, preprocess: Prep
     """The tower's input for one view of a decoded image; all frames of a video get the same."""
     if view == FULL:
         return prepare(pixels, preprocess)
+    if preprocess.is_of_sounds:
+        raise ConfigError(f"a sound has the view full only, found {view!r}; leave the other views out")
     if view == "flip":
         return mirrored(prepare(pixels, preprocess), preprocess)
     found = _CROP.fullmatch(view)

@@ -56,7 +56,9 @@ def by_channel(values: Iterable[float], scale: float = 255.0) -> tuple[float, fl
 
 
 def grey_pixels(preprocess: Preprocess) -> UInt8[np.ndarray, "1 h w 3"]:
-    """One grey image of the size a tower takes, to ask a model how wide its features are."""
+    """One grey image (or spectrogram) of the size a tower takes, to ask a model how wide its features are."""
+    if preprocess.is_of_sounds:
+        return np.full((1, *preprocess.shape), 127, dtype=np.uint8)
     grey = np.full((preprocess.size * preprocess.frames, preprocess.size, 3), 127, dtype=np.uint8)
     if preprocess.mode == "patches":
         from diptych.data.images.patches import as_prepared

@@ -9,7 +9,7 @@ import numpy as np
 from diptych.core.errors import DataError
 from diptych.core.shapes import UInt8
 from diptych.core.types import BytesImage, Skipped
-from diptych.data.images import ImageLimits, decode_for, prepare, read_header, thumbnail
+from diptych.data.images import ImageLimits, decode_for, header_for, prepare, thumbnail
 from diptych.library.rendering.thumbnails import SIZE
 
 from .embedding import embedded
@@ -44,7 +44,7 @@ def prepare_all(
 def _decoded(
     image: BytesImage, encoder: Encoder, limits: ImageLimits
 ) -> tuple[UInt8[np.ndarray, "hh ww 3"], bytes, tuple[int, int]]:
-    header = read_header(image, limits)
+    header = header_for(image, encoder.preprocess, limits)
     pixels = decode_for(image, encoder.preprocess, limits)
     return (
         prepare(pixels, encoder.preprocess),

@@ -15,8 +15,8 @@ from diptych.core.file_names import DistinctNames, escape
 from diptych.core.notes import Notes
 from diptych.core.text import plain
 from diptych.core.types import BytesImage, FileImage, ImageRef, Pair, Skipped, TarImage
-from diptych.data.image_inputs import SUFFIXES
-from diptych.data.image_walk import LINKED, ImageWalk, is_image_file
+from diptych.data.image_inputs import SOUND_SUFFIXES, SUFFIXES
+from diptych.data.image_walk import LINKED, ImageWalk, is_image_file, is_sound_file
 from diptych.data.readers import SourceOptions, open_source
 from diptych.library.store.row_codec import column_name
 from diptych.library.store.rows import Row, content_of, description_digest
@@ -165,11 +165,12 @@ def survey(
     options: SourceOptions = ANY_SOURCE,
     *,
     is_known: Callable[[str], bool] = lambda root: False,
+    sounds: bool = False,
 ) -> Survey:
     """Find the images of all paths: folders are walked, other files are read as images or as lists of them.
 
     With `format` (the name of a reader) every path is read as such a source of pairs, folders too; `options` say
-    more about files that list images.
+    more about files that list images. With `sounds`, for a model of sounds, it is the sounds of folders that are found.
     Raises DataError when a path is missing or leads to no image at all, unless `is_known` says that the library
     has rows of it (by its written form): then it is noted, so that a run can keep them.
     """
@@ -181,7 +182,7 @@ def survey(
     for root in roots:
         shown = escape(str(root))
         try:
-            _survey_root(root, replace(options, format=format or options.format), result)
+            _survey_root(root, replace(options, format=format or options.format), result, sounds)
         except DataError as error:
             if not is_known(shown):
                 raise
@@ -216,7 +217,7 @@ def _drop_links(result: Survey) -> None:
             result.notes.add("link", LINKED, path)
 
 
-def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
+def _survey_root(root: Path, options: SourceOptions, result: Survey, sounds: bool) -> None:
     shown = escape(str(root))
     try:
         status = root.stat()
@@ -231,8 +232,8 @@ def _survey_root(root: Path, options: SourceOptions, result: Survey) -> None:
         _survey_source(root, status, options, result)
     elif stat.S_ISDIR(status.st_mode):
         result.folders.append(shown)
-        _walk(root, result)
-    elif is_image_file(root):
+        _walk(root, result, sounds)
+    elif (is_sound_file if sounds else is_image_file)(root):
         result.add(_file(root, status, shown))
     else:
         _survey_source(root, status, options, result)
@@ -248,8 +249,8 @@ def _file(path: Path, status: os.stat_result, source: str) -> FoundImage:
     )
 
 
-def _walk(root: Path, result: Survey) -> None:
-    """Add every image below the root. Raises DataError when there is none."""
+def _walk(root: Path, result: Survey, sounds: bool) -> None:
+    """Add every image, or every sound, below the root. Raises DataError when there is none."""
     shown = escape(str(root))
     if card.exists(root):
         raise DataError(f"{shown} is itself a library; expected a folder of images", Reason.NO_IMAGE)
@@ -266,6 +267,7 @@ def _walk(root: Path, result: Survey) -> None:
         unreadable,
         is_closed=lambda entries: any(entry.name == card.FILE for entry in entries),
         show=lambda name: plain(escape(name)),
+        sounds=sounds,
     )
     count = 0
     for entry in walk:
@@ -281,9 +283,10 @@ def _walk(root: Path, result: Survey) -> None:
         found = f"{walk.others.total()} other files ({kinds})"
     else:
         found = "nothing"
+    what, suffixes = ("sounds", SOUND_SUFFIXES) if sounds else ("images", SUFFIXES)
     raise DataError(
-        f"no images in {shown}: found {found}; expected files ending in "
-        f"{', '.join(sorted(SUFFIXES))}; name a folder that has some (the library is unchanged)",
+        f"no {what} in {shown}: found {found}; expected files ending in "
+        f"{', '.join(sorted(suffixes))}; name a folder that has some (the library is unchanged)",
         Reason.NO_IMAGE,
     )
 

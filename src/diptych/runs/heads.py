@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.config import Part
+from diptych.core.errors import ConfigError
 from diptych.core.notes import cut_note
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import get
@@ -18,6 +19,8 @@ from diptych.data.alternatives import TextAlternatives
 from diptych.data.features import FeaturePairs, Selection, by_class, collect
 from diptych.data.online import collect_online
 from diptych.data.seen import Seen
+from diptych.data.views import FULL
+from diptych.encoders.sound import cut_note as cut_sounds
 from diptych.models import DualEncoder, card, familiarity, load
 from diptych.models.save import TrainedSide, save
 from diptych.training.batch_order import CLASS
@@ -53,6 +56,11 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         super().__init__(config.resolved(), place)
         image, text = self.config.image.named_tower, self.config.text.named_tower
         self.image_tower: ImageTower = towers.image_tower(image, place.device)
+        if self.image_tower.preprocess.is_of_sounds and (config.data.images or config.data.views != (FULL,)):
+            raise ConfigError(
+                f'the tower {image.name} reads sounds, which are not cropped or flipped; set data.views = ["full"], '
+                "and leave out data.images"
+            )
         self.text_tower: TextTower = towers.text_tower(text, lambda: _ANY_TEXTS, device=place.device)
 
     @staticmethod
@@ -86,6 +94,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         measured = self._selected(("full", *(QUERY_VIEWS if within and by != CLASS else ())))
         held = [pair for pair in self.measured(splits.val) if not pair.is_gallery]
         validation = collect(held, *common, measured, progress=place.progress)
+        place.notes.extend(note for rows in training.cached[:1] for note in cut_sounds(rows, self.image_tower))
         tower = self.text_tower
         place.notes.extend(cut_note(training.captions, tower.count_tokens, tower.max_tokens, "training texts"))
         return training, validation

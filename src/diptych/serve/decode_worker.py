@@ -60,20 +60,20 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
     from diptych.core.config import from_dict
     from diptych.core.protocols import Preprocess
     from diptych.core.types import BytesImage
-    from diptych.data.images import ImageLimits, decode, decode_for, prepare, read_header, thumbnail
+    from diptych.data.images import ImageLimits, decode, decode_for, header_for, prepare, read_header, thumbnail
     from diptych.data.images.prepare import SPARE_PIXELS
 
     limits = ImageLimits(**header["limits"])
     image = BytesImage(data, header["name"])
-    about = read_header(image, limits)
     longest = int(header["longest"])
     wanted = header["preprocess"]
     preprocess = None if wanted is None else from_dict(Preprocess, wanted, "the request")
+    about = header_for(image, preprocess, limits) if preprocess else read_header(image, limits)
     model, shown = b"", None
     if preprocess is not None:
         shown = decode_for(image, preprocess, limits)
         model = np.ascontiguousarray(prepare(shown, preprocess)).tobytes()
-    if shown is None or longest > SPARE_PIXELS:
+    if shown is None or (longest > SPARE_PIXELS and not (preprocess and preprocess.is_of_sounds)):
         shown = decode(image, limits, at_least=longest)
     width, height = about.upright(is_wide=shown.shape[1] > shown.shape[0])
     small = thumbnail(shown, longest)

@@ -233,6 +233,14 @@ class ImageCounts:
             self.problems.append(SourceProblem(facts.reason.value, facts.name, facts.detail))
             return
         self.facts[place] = facts
+        if facts.seconds is not None:
+            report.sounds += 1
+            report.sound_seconds += facts.seconds
+            report.longest_sound = max(report.longest_sound, facts.seconds)
+            if facts.blank:
+                report.blank += 1
+                self.problems.append(SourceProblem("blank", name, "silent"))
+            return
         size = f"{facts.width} x {facts.height} pixels"
         if min(facts.width, facts.height) < TINY:
             report.tiny += 1

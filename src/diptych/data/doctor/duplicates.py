@@ -111,8 +111,8 @@ def find_duplicates(
 
     An image is counted once, as what is worst about it: identical to one in another split, near one
     in another split, identical to one in the same split, near one in the same split. Pairs without
-    a split count as a split of their own, but never as "another" one. Blank images are compared
-    by content only.
+    a split count as a split of their own, but never as "another" one. Blank images and sounds
+    are compared by content only.
     """
     kept, facts = _readable(uses, facts_of)
     codes = {split: number for number, split in enumerate(dict.fromkeys(use.split for use in kept))}
@@ -169,7 +169,7 @@ def _alike(
         for first in firsts if len(members) > 1 else ():
             others = np.array([number for number in members if number != first], dtype=np.int64)
             yield True, np.full_like(others, first), others
-        if not facts[members[0]].blank:
+        if facts[members[0]].is_comparable:
             chosen += firsts
     positions = np.array(chosen, dtype=np.int64)
     for left, right in near_pairs(np.array([facts[number].hash for number in chosen], dtype=np.uint64), radius):

@@ -62,7 +62,10 @@ class SourceReport:
     unreadable: Counter[str] = field(default_factory=Counter)  # reason -> images
     tiny: int = 0  # images with a shorter side under TINY pixels
     huge: int = 0  # readable images of more than HUGE pixels
-    blank: int = 0  # images of one flat colour
+    blank: int = 0  # images of one flat colour, silent sounds
+    sounds: int = 0  # of the images, those that are files of sound
+    sound_seconds: float = 0.0  # length of all sounds
+    longest_sound: float = 0.0  # seconds
     duplicates: Duplicates = field(default_factory=Duplicates)
     repeated_ids: int = 0  # pairs with the id of an earlier one in their split
     pairs_without_text: int = 0
@@ -171,6 +174,7 @@ class SourceReport:
             f"{number(self.images, 'image')}, {number(self.texts, 'text')}",
             f"  splits      {_counts(self.splits)}",
             f"  images      {self._images_line()}",
+            *self._sound_lines(),
             *self._side_lines(),
             f"  duplicates  {self._duplicates_line()}",
             f"  texts       {self._texts_line()}",
@@ -189,6 +193,14 @@ class SourceReport:
         else:
             lines.append("nothing here would mislead training")
         return "\n".join(lines)
+
+    def _sound_lines(self) -> list[str]:
+        if not self.sounds:
+            return []
+        is_mixed = self.sounds + self.unreadable.total() < self.images
+        others = f" of the {self.images:,} images" if is_mixed else ""
+        length = f"{self.sound_seconds:,.1f} s in all, the longest {self.longest_sound:.1f} s"
+        return [f"  sounds      {self.sounds:,}{others}, {length}"]
 
     def _side_lines(self) -> list[str]:
         if not self.documents:

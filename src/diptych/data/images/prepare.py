@@ -11,12 +11,13 @@ import simplejpeg
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
 from diptych.core.types import ImageRef
-from diptych.data.image_inputs import DEFAULT_LIMITS, ImageInput, ImageLimits
+from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageInput, ImageLimits
+from diptych.data.sounds import probe, spectrogram
 from diptych.data.video import VideoImage
 
-from .decode import decode
+from .decode import Header, decode, read_header
 from .patches import fitted, pack
-from .sources import as_ref
+from .sources import as_ref, read_bytes
 
 _REDUCING_GAP = 2.0  # shrink by whole steps first, down to twice the target; the rest is filtered
 _THUMBNAIL_QUALITY = 85  # JPEG quality, 0..100
@@ -32,8 +33,10 @@ def prepare(pixels: UInt8[np.ndarray, "*f h w 3"], preprocess: Preprocess) -> UI
     """An array of `preprocess.shape`, made as `Preprocess` says, by an antialiased filter and in one step.
 
     `pixels` are of an image or, where several frames are wanted, may be of so many frames. Pixels that have the right
-    size already are handed back untouched.
+    size already are handed back untouched. A sound's spectrogram is cut, or black behind its end.
     """
+    if preprocess.is_of_sounds:
+        return np.pad(pixels[:, : preprocess.size], ((0, 0), (0, max(0, preprocess.size - pixels.shape[1])), (0, 0)))
     if preprocess.frames > 1:
         shown = pixels if pixels.ndim == 4 else pixels[np.newaxis]
         made = [prepare(frame, preprocess.of_frame) for frame in shown]
@@ -143,7 +146,11 @@ def decode_for(
 
     Where the preprocessing is to be exact, the whole image. Of a video, as many frames as the preprocessing wants: one
     (h, w, 3), in its middle, or several (f, h, w, 3). Raises DataError as `decode` does, or as `VideoImage.frames`.
+    Of a sound, the spectrogram as far as it is read; not_a_sound for anything else.
     """
+    if preprocess.is_of_sounds:
+        ref = as_ref(source)
+        return spectrogram(read_bytes(ref, limits), ref.name, preprocess.size)
     if isinstance(source, str | Path | ImageRef):
         source = as_ref(source)
     if isinstance(source, VideoImage):
@@ -152,6 +159,14 @@ def decode_for(
     if preprocess.exact:
         return decode(source, limits)
     return decode(source, limits, at_least=max(_SPARE * preprocess.size, SPARE_PIXELS))
+
+
+def header_for(source: EncodedImage, preprocess: Preprocess, limits: ImageLimits = DEFAULT_LIMITS) -> Header:
+    """What an encoded image, or a sound, says before it is decoded: a sound is as wide as it has frames of 10 ms."""
+    if not preprocess.is_of_sounds:
+        return read_header(source, limits)
+    ref = as_ref(source)
+    return Header(probe(read_bytes(ref, limits), ref.name).frames, preprocess.shape[0], False)
 
 
 def prepared(

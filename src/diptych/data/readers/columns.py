@@ -18,6 +18,7 @@ from .sides import Sides, find_sides
 IMAGE_NAMES = [
     "image", "images", "image_path", "image_file", "image_name", "filename", "file_name", "filepath",
     "file_path", "file", "img", "img_path", "photo", "picture", "path", "jpg",
+    "audio", "audio_path", "audio_file", "sound", "sound_path", "sound_file", "wav",
 ]  # fmt: skip
 CAPTION_NAMES = [
     "caption", "captions", "text", "texts", "sentence", "sentences", "raw", "comment", "alt", "alt_text",

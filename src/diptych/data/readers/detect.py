@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.registry import entries, names
-from diptych.data.image_walk import is_image_file
+from diptych.data.image_walk import is_image_file, is_sound_file
 
 from . import (
     beir,
@@ -65,6 +65,7 @@ def _detect_file(path: Path, encoding: str | None) -> str:
         ("karpathy", (".json",), karpathy.looks_like_karpathy),
         ("videos", (".json",), videos.looks_like_videos),
         ("images", ("",), is_image_file),
+        ("sounds", ("",), is_sound_file),
     )
     for reader, endings, matches in formats:
         if name.endswith(endings) and matches(path):
@@ -105,12 +106,19 @@ def _detect_image_folder(path: Path) -> str:
     """Class folders have images below every first-level folder, none above, and no captions beside them."""
     if _holds_images(path):
         return "images"
-    folders = [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    outer = [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    folders = outer
     if folders and all(child.name.lower() in SPLITS for child in folders):
         folders = [inner for child in folders for inner in sorted(child.iterdir()) if inner.is_dir()]
     filled = [folder for folder in folders if _holds_images(folder)]
+    if not filled and any(map(_holds_sounds, (path, *outer, *folders))):
+        return "sounds"
     captioned = any(file.suffix.lower() == ".txt" for folder in filled for file in folder.iterdir())
     return "classes" if len(filled) > 1 and not captioned else "images"
+
+
+def _holds_sounds(folder: Path) -> bool:
+    return any(is_sound_file(file) for file in folder.iterdir() if not file.name.startswith("."))
 
 
 def _holds_images(folder: Path) -> bool:

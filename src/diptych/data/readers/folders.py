@@ -1,4 +1,4 @@
-"""Folders of image files.
+"""Folders of image files, or of sounds.
 
 a.jpg  a.txt  b.jpg        captions, one a line, in the text file of the same name
 train/a.jpg  val/b.jpg     a first folder called train, val or test is the split
@@ -35,11 +35,21 @@ def read_images(reading: Reading) -> Iterator[Pair]:
     test is the split. The id is the path from the folder. A single image file is a source too. Masks and depth maps
     beside an image (`a_mask.png`) are read only with `extra_images`.
     """
+    return _read(reading, sounds=False)
+
+
+@register.reader("sounds", "folder of sounds, texts in same-stem .txt files if any", lists_once=True)
+def read_sounds(reading: Reading) -> Iterator[Pair]:
+    """Every sound below the folder, each in the place of an image, as `read_images`: `a/b.txt` is for `a/b.wav`."""
+    return _read(reading, sounds=True)
+
+
+def _read(reading: Reading, *, sounds: bool) -> Iterator[Pair]:
     spellings = Spellings(reading)
     if reading.path.is_file():
         yield _image_pair(reading, reading.path.parent, reading.path, spellings)
         return
-    for folder, paths in groupby(image_files(reading, reading.path), key=lambda path: path.parent):
+    for folder, paths in groupby(image_files(reading, reading.path, sounds=sounds), key=lambda path: path.parent):
         named = set()
         for path in paths:
             yield _image_pair(reading, reading.path, path, spellings)
@@ -63,16 +73,19 @@ def read_classes(reading: Reading) -> Iterator[Pair]:
         yield Pair(_identifier(reading.path, path), (FileImage(path),), (label,), split, names[0])
 
 
-def image_files(reading: Reading, folder: Path) -> Iterator[Path]:
-    """Images below `folder`, each once; what is passed over is noted, names that are not Unicode are skipped."""
-    walk = ImageWalk(folder, reading.notes, partial(_unreadable, reading), show=plain)
+def image_files(reading: Reading, folder: Path, *, sounds: bool = False) -> Iterator[Path]:
+    """Images, or sounds, below `folder`, each once.
+
+    What is passed over is noted, and names that are not Unicode are skipped.
+    """
+    walk = ImageWalk(folder, reading.notes, partial(_unreadable, reading), show=plain, sounds=sounds)
     for entries in walk.folders():
         stems = {Path(entry.name).stem for entry in entries}
         for entry in entries:
             path = Path(entry.path)
             if not is_unicode(str(path.relative_to(folder))):
                 reading.skip(str(path), Reason.BAD_ROW, "the file name is not valid UTF-8; rename the file")
-            elif not reading.options.extra_images and masked_stem(path.stem) in stems:
+            elif not (sounds or reading.options.extra_images) and masked_stem(path.stem) in stems:
                 reading.note("extra_image", EXTRA_IMAGES, entry.name)
             else:
                 yield path

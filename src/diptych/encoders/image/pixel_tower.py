@@ -31,6 +31,8 @@ class PixelTower:
     storage = "uint8"
 
     def __init__(self, size: int = 224, mode: str = "squash", more: Mapping[str, Any] | None = None) -> None:
+        if mode == "sound":
+            raise ConfigError("pixels are of images; for sounds set the tower log-mel")
         if mode == "patches" and not more:
             raise ConfigError("pixels makes squares, not patches; choose mode squash, crop, shortest or longest")
         fields = {"size": size, "mode": mode, **(more or {}), "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}

@@ -22,7 +22,8 @@ from diptych.core.shapes import Float32, UInt8
 from diptych.core.text import one_line
 from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Skipped
-from diptych.data.images import Header, read_header, stream, thumbnail
+from diptych.data.images import Header, header_for, stream, thumbnail
+from diptych.data.sounds import FRAMES_A_SECOND
 from diptych.library.descriptions import kept
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
@@ -40,6 +41,7 @@ from .report import IndexReport
 from .run import IndexRun
 
 _HASH_AHEAD = 64  # images
+_CUT_SOUND = "sounds longer than the {:g} s that the model reads: the rest of each is not searched"
 _COMPACT_EVERY = 100  # commits; keeps the number of small files in a long run bounded
 
 
@@ -194,7 +196,7 @@ class ImageRun(IndexRun):
             with found.ref.open() as opened:
                 data = opened.read(limits.max_bytes + 1)
             limits.check_bytes(len(data), found.path)
-            header = read_header(BytesImage(data, found.path), limits)
+            header = header_for(BytesImage(data, found.path), self._encoder.preprocess, limits)
         except DataError as error:
             return found, Skipped(found.path, error.reason, str(error))
         except OSError as error:
@@ -245,6 +247,9 @@ class ImageRun(IndexRun):
             row = found.row(identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
             self._batch.rows.append(_Fresh(found, row, edited=old is not None))
             self._batch.thumbs[read.content] = copy.jpeg
+            preprocess = self._encoder.preprocess
+            if preprocess.is_of_sounds and read.header.width > preprocess.size:
+                self.notes.add("sound_cut", _CUT_SOUND.format(preprocess.size / FRAMES_A_SECOND), found.path)
             self.counts["updated" if old else "added"] += 1
             self.counts["embedded"] += 1
             self._put(found, identifier, read.content, row.digest)

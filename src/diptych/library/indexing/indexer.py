@@ -64,7 +64,8 @@ class Indexer:
         with opened.writing() as store:
             if holds_texts(store):
                 raise LibraryError("the library holds texts; make another for images, or index with texts")
-            found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows)
+            sounds = model.preprocess.is_of_sounds
+            found = paths if isinstance(paths, Survey) else survey(paths, format, is_known=self.knows, sounds=sounds)
             report = ImageRun(store, opened.thumbnails, model, found, options, progress, acknowledge).run()
             if store.version >= _COMPACT_FROM and opened.place.versions_kept() >= _COMPACT_FROM:
                 store.compact(_KEEP_SECONDS)

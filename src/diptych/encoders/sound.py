@@ -1,0 +1,66 @@
+"""Sounds as a tower's rows: their log-mel spectrograms, which a network above reads."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diptych.core import fingerprint
+from diptych.core.errors import ConfigError
+from diptych.core.extras import need
+from diptych.core.notes import Note
+from diptych.core.protocols import SOUND_BANDS, ImageTower, Preprocess
+from diptych.core.registry import register
+from diptych.core.shapes import UInt8
+from diptych.data.features import CachedRows
+from diptych.data.sounds import FRAMES_A_SECOND
+from diptych.encoders.inputs import check_pixels
+
+_MOST_SECONDS = 60
+CUT, CUT_DETAIL = "sound_cut", "sounds that last the {:g} s which the model reads, or longer: the rest is not read"
+
+
+def sound_preprocess(seconds: float) -> Preprocess:
+    """How sounds are prepared, of which the first seconds are read. Raises ConfigError unless they are 0.1 to 60."""
+    if not 0.1 <= seconds <= _MOST_SECONDS:
+        raise ConfigError(f"seconds of a sound must be from 0.1 to {_MOST_SECONDS}, found {seconds}")
+    return Preprocess(round(seconds * FRAMES_A_SECOND), "sound", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+@register.image_tower("log-mel", "sounds as log-mel spectrograms, below the network sound_conv; needs the extra sound")
+class LogMelTower:
+    """Files of sound in place of images: 64 bands, a hundred frames a second, as rows of bytes.
+
+    Frame after frame, each from its lowest band to its highest; zeros behind the end of a sound.
+
+    Args:
+        seconds: how much of each sound is read, from its start.
+    """
+
+    storage = "uint8"
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        need("soundfile", "the tower log-mel")
+        self.preprocess = sound_preprocess(seconds)
+        self.dim = math.prod(self.preprocess.shape[:2])
+        self.fingerprint = fingerprint.of_json(["log-mel", 1, self.preprocess.size])
+
+    def embed(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> UInt8[np.ndarray, "b d"]:
+        """Rows of prepared spectrograms. Raises ModelError for another type or size."""
+        check_pixels(pixels, self.preprocess)
+        return rows_of(pixels)
+
+
+def rows_of(pixels: UInt8[np.ndarray, "b h w 3"]) -> UInt8[np.ndarray, "b d"]:
+    """Spectrograms, drawn with high above low, as rows of frames."""
+    return np.ascontiguousarray(pixels[:, ::-1, :, 0].swapaxes(1, 2)).reshape(len(pixels), -1)
+
+
+def cut_note(rows: CachedRows, tower: ImageTower) -> tuple[Note, ...]:
+    """A note where sounds go on to the end of what is read of them, so that there may be more; () for images."""
+    if not tower.preprocess.is_of_sounds:
+        return ()
+    count = int((rows.matrix[rows.index, -SOUND_BANDS:] > 0).any(axis=1).sum())
+    seconds = tower.preprocess.size / FRAMES_A_SECOND
+    return (Note(CUT, count, CUT_DETAIL.format(seconds)),) if count else ()
