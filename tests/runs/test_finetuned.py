@@ -236,18 +236,16 @@ def test_the_sigmoid_loss_and_its_bias_go_on(siglip_folder: Path, shapes: Path, 
     np.testing.assert_allclose(run.model.probability(images, texts), by_hand, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["full", "lit"])
-def test_a_model_of_any_proportion_is_finetuned_and_saved(name: str, shapes: Path, tmp_path: Path) -> None:
+def test_a_model_of_any_proportion_is_finetuned_and_saved(shapes: Path, tmp_path: Path) -> None:
     address = f"hf:{make_naflex(tmp_path / 'naflex')}"
-    model = runs.train(config(name, address), str(shapes), tmp_path / "run", device="cpu").model
+    model = runs.train(config("full", address), str(shapes), tmp_path / "run", device="cpu").model
     draw = np.random.default_rng(0)
     sizes = ((40, 70), (70, 40), (33, 33), (12, 90))
     images = [PIL.Image.fromarray(draw.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
     found, module = model.encode_images(images), model.torch().eval()
     with torch.no_grad():
         assert found == pytest.approx(module.encode_image(module.image_inputs(images)).numpy(), abs=2e-3)
-    before = load(address).encode_images(images)
-    assert (np.abs(found - before).max() < 2e-3) == (name == "lit")  # its image side stays as it was
+    assert np.abs(found - load(address).encode_images(images)).max() > 0.01
 
 
 def test_what_makes_no_sense_is_refused_before_anything_is_read(

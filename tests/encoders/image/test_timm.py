@@ -193,6 +193,9 @@ def test_what_does_not_fit_is_refused(saved: Path, model: Any, tmp_path: Path) -
     with pytest.raises(ModelError, match=r"Missing key\(s\)") as caught:
         TimmImageTower(saved, weights=tmp_path / "part.safetensors")
     assert "\n" not in str(caught.value)
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(ModelError, match=r"with the weights of .*text\.pth; they are of another model, or damaged"):
+        TimmImageTower(saved, weights=tmp_path / "text.pth")
 
 
 def test_absent_things_are_named(saved: Path, tmp_path: Path) -> None:

@@ -181,7 +181,8 @@ def _create(timm: Any, name: str, pretrained: bool, weights: str | Path | None =
     except Exception as error:  # timm raises whatever it meets: RuntimeError, KeyError, safetensors' own
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = "; ".join(lines[:2]) or type(error).__name__
-        raise ModelError(f"timm cannot build {name!r}: {reason}") from error
+        given = f" with the weights of {weights}; they are of another model, or damaged" if weights is not None else ""
+        raise ModelError(f"timm cannot build {name!r}{given}: {reason}") from error
 
 
 def _cached_weights(timm: Any, name: str, revision: str) -> Path:
