@@ -6,6 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs the [train] extra")
@@ -79,7 +80,7 @@ def test_every_config_of_texts_trains(
     assert vectors @ vectors.T == pytest.approx(model.similarity(vectors, vectors), abs=1e-5)
     assert (model.config.logit_bias is not None) == (name == "cross_entropy")
     with pytest.raises(ModelError, match="has no image side: it was trained on texts alone"):
-        model.encode_images(questions)
+        model.encode_images([])
 
 
 def test_the_scores_are_those_of_the_saved_model(questions: Path, tmp_path: Path) -> None:
@@ -102,6 +103,36 @@ def test_the_scores_are_those_of_the_saved_model(questions: Path, tmp_path: Path
         judged += [(row[gallery.index(text.value)], text.relevance) for text in pair.documents]
     assert stated["q2d R@1"] == pytest.approx(100 * hits / len(held), abs=100 / len(held) + 0.01)
     assert stated["spearman"] == pytest.approx(100 * spearmanr(*zip(*judged, strict=True)).statistic, abs=1)
+
+
+def test_queries_may_have_a_side_of_their_own(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = ["text.network.width=16", "query.network.width=16", "training.epochs=4"]
+    assert train("texts/two_towers.toml", questions, tmp_path / "out", *narrow) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    folder = tmp_path / "out" / "model"
+    model, texts = diptych.load(folder), ["where is red a", "here is red a"]
+    apart = model.encode_queries(texts)
+    assert np.abs(apart - model.encode_texts(texts)).max() > 0.01
+    module = model.torch()
+    assert module.encode_query(module.text_inputs(texts)).detach().numpy() == pytest.approx(apart, abs=2e-3)
+    assert run(["eval", str(questions), "--model", str(folder), "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)["query_to_document"]["metrics"]["R@1"]["value"]
+    assert 100 * measured == pytest.approx(scores["q2d R@1"], abs=0.01)
+    library = str(tmp_path / "library")
+    assert run(["index", str(questions), "--texts", "--library", library, "--model", str(folder), "--quiet"]) == 0
+    capsys.readouterr()
+    assert run(["index", str(questions.parent), "--library", library]) == 4
+    assert "has no image side" in capsys.readouterr().err
+    assert run(["search", texts[0], "--library", library, "-k", "1", "--json"]) == 0
+    (hit,) = json.loads(capsys.readouterr().out)["hits"]
+    documents = [row.split(",")[1] for row in questions.read_text().splitlines()[1:]]
+    assert hit["score"] == pytest.approx(float((model.encode_texts(documents) @ apart[0]).max()), abs=1e-3)
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["query"]["network"] == {"name": "bag", "width": 16, "dropout": 0.1}
+    assert train("texts/two_towers.toml", questions, tmp_path / "more", f"init={folder}") == 2
+    assert "trained from scratch; leave out init" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["classes", "instances"])
@@ -137,6 +168,7 @@ def test_every_config_of_images_trains(
         ),
         ("texts/cosent.toml", ["image.head=mlp"], 2, "the image side is none, so it takes no network, no head"),
         ("texts/cosent.toml", ["pairs.by=class"], 2, "learns from pairs of texts with labels"),
+        ("texts/two_towers.toml", ["query.tower=use"], 2, "queries go through the tower of [text]"),
         ("texts/pairs.toml", ["pairs.relevant_from=9"], 3, "pairs of training texts is related; check the labels"),
         ("images/classes.toml", ["data.together=2"], 2, "data.together has no effect on pairs of images alone"),
         ("images/classes.toml", [], 3, "found 0 classes among the"),
@@ -173,7 +205,18 @@ def test_pairs_that_are_all_related_have_nothing_to_tell_apart(
     command = ["train", str(CONFIGS / "texts" / "cosent.toml"), str(plain), "--texts-only", "--text-columns", "texts"]
     assert run([*command, "--out", str(tmp_path / "out"), "--set", "text.tower=fake", "--set", "text.head=linear"]) == 3
     assert "learns from two sides with labels, and this source has no sides" in capsys.readouterr().err
-    command[1] = str(CONFIGS / "texts" / "pairs.toml")
-    quick = [part for change in (*QUICK, *FAKE) for part in ("--set", change)]
-    assert run([*command, "--out", str(tmp_path / "out"), "--json", *quick]) == 0
-    assert set(json.loads(capsys.readouterr().out)["scores"]) == {"score", "t2t R@1", "t2t R@5", "t2t R@10"}
+    command[1] = str(CONFIGS / "texts" / "two_towers.toml")
+    assert run([*command, "--out", str(tmp_path / "two")]) == 3
+    assert "[query] is a side for queries, and this source has no queries and documents" in capsys.readouterr().err
+
+
+def test_the_captions_of_images_are_texts_of_one_meaning(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("texts/pairs.toml", shapes, tmp_path / "out", *FAKE) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report["scores"]) == {"score", "t2t R@1", "t2t R@5", "t2t R@10"}
+    command = ["eval", str(shapes), "--split", "val", "--model", report["model"], "--modality", "text-text", "--json"]
+    assert run(command) == 0
+    measured = json.loads(capsys.readouterr().out)["text_to_text"]["metrics"]["R@1"]["value"]
+    assert 100 * measured == pytest.approx(report["scores"]["t2t R@1"], abs=0.01)

@@ -139,7 +139,7 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
 
 def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     require_cosine(encoder, "retrieval among texts")
-    embed = embed_pairs if any(pair.images for pair in pairs) else embed_texts
+    embed = embed_pairs if encoder.has_images and any(pair.images for pair in pairs) else embed_texts
     vectors: EmbeddedPairs | EmbeddedTexts = embed(encoder, pairs, languages=task.languages, progress=progress)
     source.notes.extend(_cut(encoder, vectors.values, source))
     labels = vectors.owner

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from diptych.core.lazy import lazy
 
 if TYPE_CHECKING:
-    from .encoder import Encoder
+    from .encoder import Encoder, as_queries
     from .indexing.options import IndexOptions
     from .indexing.report import IndexReport
     from .items import Added, Item, NewItem, Page, Prepared, Trashed
@@ -46,5 +46,6 @@ __all__ = [
     "Snapshot",
     "Trashed",
     "Undone",
+    "as_queries",
 ]
 __getattr__, __dir__ = lazy(__name__)

@@ -28,7 +28,7 @@ from diptych.core.shapes import Float32
 from diptych.core.text import is_blank, one_line
 from diptych.data.image_inputs import SUFFIXES
 
-from .encoder import Encoder
+from .encoder import Encoder, as_queries
 
 MAX_CHARACTERS = 1000
 MAX_HITS = 1000
@@ -206,7 +206,7 @@ def vector(terms: Sequence[Term], encoder: Encoder) -> Float32[np.ndarray, d]:
     images = [term for term in terms if term.image is not None]
     total = np.zeros(encoder.dim, dtype=np.float64)
     if texts:
-        vectors = normalise(encoder.encode_texts([term.text or "" for term in texts]))
+        vectors = normalise(as_queries(encoder)([term.text or "" for term in texts]))
         total += np.array([term.weight for term in texts]) @ vectors
     if images:
         vectors = normalise(encoder.encode_images([term.image for term in images]))

@@ -104,9 +104,7 @@ class DualEncoder(LoadedModel):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How images must be prepared for `encode_pixels`. Raises ModelError for a model without an image side."""
-        if self.config.image.tower == NONE:
-            raise ModelError(NO_IMAGES)
+        """How images must be prepared for `encode_pixels`; of no meaning for a model without an image side."""
         if self.config.image.preprocess is not None:
             return self.config.image.preprocess
         return self.image_tower.preprocess
@@ -153,6 +151,11 @@ class DualEncoder(LoadedModel):
         require_fingerprint(side, tower.fingerprint)
         return tower
 
+    @property
+    def has_images(self) -> bool:
+        """Whether it has an image side; a model that was trained on texts alone has none."""
+        return self.config.image.tower != NONE
+
     @cached_property
     def image_head(self) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
         """Image features to embeddings."""
@@ -163,15 +166,26 @@ class DualEncoder(LoadedModel):
         """Text features to embeddings."""
         return self._head(files.TEXT_HEAD)
 
+    @cached_property
+    def query_head(self) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
+        """Text features of queries to embeddings: the text head, unless queries have one of their own."""
+        return self._head(files.QUERY_HEAD) if self.config.query else self.text_head
+
     def _head(self, name: str) -> Callable[[Any], Float32[np.ndarray, "b d"]]:
-        side = self.config.image if name == files.IMAGE_HEAD else self.config.text
+        sides = {files.IMAGE_HEAD: self.config.image, files.TEXT_HEAD: self.config.text}
+        side = sides.get(name) or self.config.query or self.config.text
         if self.joint or (side.head.name == "identity" and not files.has_graph(self.config, name)):
             return normalise
         device = self.device if side.network else "cpu"  # a head alone is done before a device has its input
         return OnnxHead(self._verified / f"{name}.onnx", self._threads, device)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float32[np.ndarray, "b d"]:
-        """Embeddings, L2-normalised, of RGB images already prepared by `preprocess`."""
+        """Embeddings, L2-normalised, of RGB images already prepared by `preprocess`.
+
+        Raises ModelError for a model without an image side.
+        """
+        if not self.has_images:
+            raise ModelError(NO_IMAGES)
         if len(pixels) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
         return self._kept(self.image_head(self.image_tower.embed(pixels)))
@@ -192,11 +206,23 @@ class DualEncoder(LoadedModel):
 
     def encode_texts(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
         """Embeddings, L2-normalised, of one text or several."""
+        return self._encoded(texts, self.text_head, progress)
+
+    def encode_queries(self, texts: str | Sequence[str], *, progress: Progress = SILENT) -> Float32[np.ndarray, "n d"]:
+        """Embeddings, L2-normalised, of texts that ask for others.
+
+        The same as `encode_texts`, unless the model was trained with a side of their own for queries.
+        """
+        return self._encoded(texts, self.query_head, progress)
+
+    def _encoded(
+        self, texts: str | Sequence[str], head: Callable[[Any], Float32[np.ndarray, "b d"]], progress: Progress
+    ) -> Float32[np.ndarray, "n d"]:
         all_texts = several(texts, str, "a text, or a list of texts")
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
         chunks = batched(all_texts, _TEXT_BATCH)
         for chunk in progress.track(chunks, "batches of texts", total=-(-len(all_texts) // _TEXT_BATCH)):
-            rows.append(self._kept(self.text_head(self.text_tower.embed(chunk))))
+            rows.append(self._kept(head(self.text_tower.embed(chunk))))
         return np.concatenate(rows)
 
     def _kept(self, rows: Float32[np.ndarray, "n full"]) -> Float32[np.ndarray, "n d"]:

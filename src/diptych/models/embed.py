@@ -13,7 +13,7 @@ from diptych.core.batched import batched
 from diptych.core.errors import Reason
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64, UInt8
-from diptych.core.types import ImageRef, Pair, Skipped, Text
+from diptych.core.types import ImageRef, Pair, Role, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import content_key
 from diptych.data.images import PixelBatch, stream
@@ -230,7 +230,7 @@ def embed_texts(
     kept = [wanted[place] for place in places]
     texts = tuple(text for own in kept for text in own)
     return EmbeddedTexts(
-        texts=_encode_once_each(model, [text.value for text in texts], progress),
+        texts=_encode_texts(model, texts, progress),
         owner=np.repeat(np.arange(len(kept)), [len(own) for own in kept]).astype(np.int64),
         written=texts,
         places=places,
@@ -240,10 +240,26 @@ def embed_texts(
     )
 
 
-def _encode_once_each(model: DualEncoder, texts: Sequence[str], progress: Progress) -> Float32[np.ndarray, "m d"]:
+def _encode_texts(model: DualEncoder, texts: Sequence[Text], progress: Progress) -> Float32[np.ndarray, "m d"]:
+    """Queries by their own side, where the model has one."""
+    values = [text.value for text in texts]
+    asks = np.array([text.role is Role.QUERY for text in texts], dtype=np.bool_)
+    if model.config.query is None or not asks.any():
+        return _encode_once_each(model, values, progress)
+    found = np.empty((len(texts), model.dim), dtype=np.float32)
+    for which, as_queries in ((asks, True), (~asks, False)):
+        some = [values[place] for place in np.flatnonzero(which)]
+        found[which] = _encode_once_each(model, some, progress, as_queries=as_queries)
+    return found
+
+
+def _encode_once_each(
+    model: DualEncoder, texts: Sequence[str], progress: Progress, *, as_queries: bool = False
+) -> Float32[np.ndarray, "m d"]:
     keys = {text: content_key(text.encode(errors="surrogatepass")) for text in texts}
-    with EmbeddingCache(model, "text", model.dim, progress) as cache:
+    encode = model.encode_queries if as_queries else model.encode_texts
+    with EmbeddingCache(model, "query" if as_queries else "text", model.dim, progress) as cache:
         for some in batched([text for text, key in keys.items() if key not in cache.known], _TEXTS_AT_ONCE):
-            cache.add([keys[text] for text in some], model.encode_texts(some, progress=progress))
+            cache.add([keys[text] for text in some], encode(some, progress=progress))
     cache.say([keys[text] for text in texts], "texts")
     return cache.rows([keys[text] for text in texts])

@@ -66,7 +66,7 @@ def export_model(
             _write_one(temporary, name, _graph_of(towers[name], name, precision, model.name))
             if name == files.TEXT_TOWER:
                 portable_tokens(towers[name]).save(temporary)
-        for name in (files.IMAGE_TOWER, files.IMAGE_HEAD, files.TEXT_HEAD):
+        for name in (files.IMAGE_TOWER, files.IMAGE_HEAD, files.TEXT_HEAD, files.QUERY_HEAD):
             if name not in on_torch and files.has_graph(model.config, name):
                 _write_one(temporary, name, read_graph(model.folder, name))
         if model.config.text.tower == files.BUNDLED:
@@ -120,9 +120,11 @@ def _config(model: DualEncoder, on_torch: set[str], precision: str) -> files.Mod
         name=f"{_short(model)}-{precision}",
         dim=config.dim,
         image=dataclasses.replace(
-            side(config.image, files.IMAGE_TOWER, config.image.features), preprocess=model.preprocess
+            side(config.image, files.IMAGE_TOWER, config.image.features),
+            preprocess=model.preprocess if model.has_images else None,
         ),
         text=side(config.text, files.TEXT_TOWER, config.text.features),
+        query=config.query and side(config.query, files.TEXT_TOWER, config.query.features),
         similarity=config.similarity,
         licence=config.licence,
         training={**config.training, files.EXPORTED: original},
@@ -147,9 +149,10 @@ def _nearness(model: DualEncoder, exported: DualEncoder, on_torch: set[str]) -> 
         np.kron(small, np.ones((-(-height // 5), -(-width // 5), 1), dtype=np.uint8))[:height, :width]
         for small, (height, width) in zip(noise, sizes, strict=True)
     ]
-    pixels = np.stack([prepare(image, model.preprocess) for image in images])
     asked: dict[str, Callable[[DualEncoder], np.ndarray]] = {
-        files.IMAGE_TOWER: lambda one: one.image_tower.embed(pixels),
+        files.IMAGE_TOWER: lambda one: one.image_tower.embed(
+            np.stack([prepare(image, model.preprocess) for image in images])
+        ),
         files.TEXT_TOWER: lambda one: one.text_tower.embed(list(_SAMPLE_TEXTS)),
     }
     return {name: _least_cosine(asked[name](exported), asked[name](model)) for name in sorted(on_torch)}

@@ -6,6 +6,7 @@
     image_head.onnx      features -> embedding
     text_tower.onnx      token ids -> features (of an exported model)
     text_head.onnx       features, or token ids, -> embedding
+    query_head.onnx      the same for queries, of a model whose queries have a side of their own
     tokenizer.json       texts -> token ids (when the text side reads them)
     relate.json          calibrations of `diptych relate`, where there are any (not part of the fingerprint)
     familiar.json        what the training images look like, where that is known (not part of the fingerprint)
@@ -40,6 +41,7 @@ CONFIG = "config.json"
 CARD = "README.md"
 WEIGHTS = "model.safetensors"
 IMAGE_TOWER, IMAGE_HEAD, TEXT_TOWER, TEXT_HEAD = "image_tower", "image_head", "text_tower", "text_head"
+QUERY_HEAD = "query_head"  # over the text tower
 _FROM_ELSEWHERE = ("hf", "sentence-transformers")
 EXPORTED = "exported_from"  # the key of `training` that says what a model was exported from
 BUNDLED = "bundled"  # the tower's graph is in the folder
@@ -82,6 +84,7 @@ class ModelConfig(SavedModel):
     dim: int
     image: SideConfig
     text: SideConfig
+    query: SideConfig | None = None  # texts that ask, where they have a network and a head of their own
     similarity: str = "cosine"
     # of a model that gives probabilities, at the end of its training: the cosine times the scale, plus the bias.
     # Without a bias, softmax over the texts at hand (CLIP); with one, the sigmoid of each pair alone (SigLIP)
@@ -91,7 +94,7 @@ class ModelConfig(SavedModel):
     @property
     def fingerprint(self) -> str:
         """Changes when weights, towers or preprocessing do; the name, card, record and scale don't count."""
-        sides = [_stated(to_dict(side)) for side in (self.image, self.text)]
+        sides = [_stated(to_dict(side)) for side in (self.image, self.text, self.query) if side]
         return fingerprint.of_json([self.format, self.dim, self.similarity, sides, dict(sorted(self.files.items()))])
 
 

@@ -44,6 +44,7 @@ def save(
     name: str,
     image: TrainedSide,
     text: TrainedSide,
+    query: TrainedSide | None = None,
     dim: int,
     card: str,
     training: Mapping[str, Any],
@@ -57,14 +58,15 @@ def save(
     """Write a complete model folder; an older model at that place is replaced only when all is written.
 
     A portable image tower and a tokenizer are copied in, so that the folder needs no other; other towers are
-    named with their fingerprint. `compact` stores the heads' large matrices in 8 bits. `seen` are the records that
-    the model was trained on, and those held out; `familiar` says what the training images look like, and does not
-    count for the model's fingerprint. `logits` are the scale and the bias of its probabilities, see `ModelConfig`.
+    named with their fingerprint. `query` is a side for queries over the tower of `text`. `compact` stores the heads'
+    large matrices in 8 bits. `seen` are the records that the model was trained on, and those held out; `familiar` says
+    what the training images look like, and does not count for the model's fingerprint. `logits` are the scale and the
+    bias of its probabilities, see `ModelConfig`.
 
     Raises ModelError when `folder` exists and is not a model folder.
     """
     with files.written_whole(folder) as temporary:
-        sides = {files.IMAGE_HEAD: image, files.TEXT_HEAD: text}
+        sides = {files.IMAGE_HEAD: image, files.TEXT_HEAD: text} | ({files.QUERY_HEAD: query} if query else {})
         graphs = {name: _head_graph(side, compact) for name, side in sides.items() if side.tower_part.name != NONE}
         if isinstance(image.tower, Portable):
             graphs[files.IMAGE_TOWER] = read_graph(image.tower.folder, files.IMAGE_TOWER)
@@ -76,6 +78,7 @@ def save(
             dim=dim,
             image=dataclasses.replace(_side(image), preprocess=_preprocess(image)),
             text=_side(text),
+            query=_side(query) if query else None,
             similarity=similarity,
             licence=licence,
             training=training,

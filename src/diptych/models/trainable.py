@@ -57,6 +57,8 @@ class DualEncoderModule(nn.Module):
             self.image_tower = _image_tower(model)
             self.image = _side(model, config.image, model.image_tower, files.IMAGE_HEAD)
             self.text = _side(model, config.text, model.text_tower, files.TEXT_HEAD)
+        query = model.config.query
+        self.query = _side(model, query, model.text_tower, files.QUERY_HEAD) if query else None
         learns = (self.image_tower is not None or self._storage(0) == "uint8", self._storage(1) == "int32")
         self.frozen = tuple(name for name, can in zip(("image", "text"), learns, strict=True) if not can)
 
@@ -76,6 +78,11 @@ class DualEncoderModule(nn.Module):
         """Embeddings of texts."""
         of_type(inputs, Tensor, "a tensor, as text_inputs gives it")
         return self._kept(self.text(inputs))
+
+    def encode_query(self, inputs: Shaped[Tensor, "b n"]) -> Float[Tensor, "b d"]:
+        """Embeddings of texts that ask, by their own side where the model has one."""
+        of_type(inputs, Tensor, "a tensor, as text_inputs gives it")
+        return self._kept((self.text if self.query is None else self.query)(inputs))
 
     def image_inputs(self, images: ImageInput | Sequence[ImageInput]) -> Tensor:
         """Paths, PIL images or arrays as `encode_image` takes them. Raises DataError for one that cannot be read."""

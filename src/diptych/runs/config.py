@@ -142,6 +142,9 @@ class DualEncoderConfig(TrainConfig):
     kind: str = "dual-encoder"
     image: SideSettings = field(default_factory=SideSettings)
     text: SideSettings = field(default_factory=SideSettings)
+    # texts that ask, where the source has queries and documents: a network and a head of their own over the tower of
+    # `text`. Left out: both go through the text side
+    query: SideSettings | None = None
     # either a loss to train for; left out, with an `init` that has a temperature: info_nce, or sigmoid where it has a
     # bias too. A temperature or bias that is left out is that of `init`
     loss: Part | None = None
@@ -169,6 +172,8 @@ class DualEncoderConfig(TrainConfig):
             self._check_fit()
         if not self.pairs.are_across:
             self._check_shares()
+        if self.query is not None:
+            self._check_query(self.query)
         if not self.pairs.need_texts:
             self.refuse_unused("pairs of images alone", but=("images", "also"))
         if not self.pairs.need_images:
@@ -184,6 +189,17 @@ class DualEncoderConfig(TrainConfig):
                 )
         if self.init and self.members > 1:
             raise ConfigError("members are trained from scratch; leave out init, or set members = 1")
+
+    def _check_query(self, query: SideSettings) -> None:
+        if query.tower not in (None, self.text.tower) or query.frozen:
+            raise ConfigError("queries go through the tower of [text]; leave tower and frozen out of [query]")
+        if not self.pairs.are_texts:
+            raise ConfigError(
+                "a side for queries learns from pairs of texts alone; set across = 0 and texts = 1 in [pairs], or "
+                "leave out [query]"
+            )
+        if self.init or self.members > 1:
+            raise ConfigError("a side for queries is trained from scratch; leave out init and members, or [query]")
 
     def _check_fit(self) -> None:
         if self.data.mined:
@@ -225,12 +241,16 @@ class DualEncoderConfig(TrainConfig):
         Raises ConfigError for a side that is to be frozen and has no network, or when nothing would learn.
         """
         start = load(self.init) if self.init else None
+        if start is not None and start.config.query is not None:
+            raise ConfigError(f"init = {self.init!r} has a side for queries, which cannot be trained further")
         dim = self.dim or (start.config.dim if start else 512)
         made = dataclasses.replace(
             self,
             dim=dim,
             image=_completed(self.image, start, "image", dim),
             text=_completed(self.text, start, "text", dim),
+            query=self.query
+            and dataclasses.replace(self.query, tower=self.text.tower, head=self.query.head or Part("mlp")),
             loss=None if self.fit else _loss(self.loss, start),
             card=_card(self.card, start),
         )

@@ -59,6 +59,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     own_files = (FILE,)
     extra_loss: TeacherLoss | None = None  # beside the config's own
     mined: MinedNegatives | None = None
+    query: Any = None  # a side for queries
     related: RelatedPairs | None = None  # of texts with roles
 
     def __init__(self, config: DualEncoderConfig, place: RunContext) -> None:
@@ -130,10 +131,11 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             module = self._built(seed, classes)
             if not config.init or is_joint(config.init):
                 parts.fit_statistics(module, self.training, seed)
-            found = module.text.begin_words(self.text_tower)
-            if found and member == 0:
-                self.place.progress.say(found.to_text())
-                self.place.notes.extend(found.notes)
+            for side in filter(None, (module.text, module.query)):
+                found = side.begin_words(self.text_tower)
+                if found and member == 0 and side is module.text:
+                    self.place.progress.say(found.to_text())
+                    self.place.notes.extend(found.notes)
             folder = self.place.folder if config.members == 1 else self.place.folder / f"member-{member}"
             trainer = self._trainer(module, folder, seed)
             fits.append(trainer.fit())
@@ -143,8 +145,9 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         self.image, self.text = (
             _joined([getattr(module, side).for_export() for module in trained]) for side in ("image", "text")
         )
+        self.query = trained[0].query and trained[0].query.for_export()
         with torch.inference_mode():
-            scores = self.scores(embedder(self.image), embedder(self.text))
+            scores = self.scores(*(embedder(side) for side in (self.image, self.text, self.query) if side))
         return Fitted(scores, tuple(fits), writes)
 
     def _trainer(self, module: TwoSides, folder: Path, seed: int) -> Trainer:
@@ -156,7 +159,8 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         extra, share = self._extra(module.image)
 
         def measured() -> dict[str, float]:
-            return self.scores(*(embedder(side, trainer.fabric.device) for side in (module.image, module.text)))
+            sides = (module.image, module.text, module.query)
+            return self.scores(*(embedder(side, trainer.fabric.device) for side in sides if side))
 
         trainer = self.trainer(
             module,
@@ -254,7 +258,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Save the model of all members."""
         with torch.inference_mode():
-            self.save_heads(folder, record, self.image, self.text, embedder(self.image), self._logits)
+            self.save_heads(folder, record, self.image, self.text, embedder(self.image), self._logits, self.query)
 
     def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
         """A frozen network is saved as a trained one is: with the head, over the tower below it."""

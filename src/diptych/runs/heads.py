@@ -126,9 +126,9 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         named, values = self.config.text.named_tower, [text.value for text in texts]
         return towers.text_tower(named, lambda: values, languages, self.place.device)
 
-    def scores(self, image: Embed, text: Embed) -> dict[str, float]:
+    def scores(self, image: Embed, text: Embed, query: Embed | None = None) -> dict[str, float]:
         """Validation scores of what the config trains for."""
-        return retrieval_scores(image, text, self.validation, self.config.similarity, self.config.pairs)
+        return retrieval_scores(image, text, self.validation, self.config.similarity, self.config.pairs, query)
 
     def save_heads(
         self,
@@ -138,6 +138,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         text: Any,
         embed: Embed,
         logits: tuple[float, float | None] | None = None,
+        query: Any = None,
     ) -> None:
         """Save the model.
 
@@ -147,6 +148,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             image, text: what embeds the rows of each tower: modules, or graphs.
             embed: the image side as a function of arrays.
             logits: scale and bias of the probabilities, where the loss learnt them.
+            query: as `text`, of queries that have a side of their own.
         """
         config = self.config
         save(
@@ -154,6 +156,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
             name=config.name,
             image=self._side("image", self.image_tower, image),
             text=self._side("text", self.text_tower, text),
+            query=None if query is None else self._side("query", self.text_tower, query),
             dim=config.dim * config.members,
             similarity=config.similarity,
             card=write_card(config, record),
@@ -167,7 +170,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
 
     def _side(self, side: str, tower: Any, head: Any) -> TrainedSide:
         settings: SideSettings = getattr(self.config, side)
-        part = towers.registered_part(settings.named_tower, side, tower)
+        part = towers.registered_part(settings.named_tower, "text" if side == "query" else side, tower)
         network = settings.network and get("network", settings.network.name).saved(settings.network)
         return TrainedSide(tower, part, self.head_part(settings), head, network)
 
@@ -212,6 +215,7 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
             *([f"starts from `{config.init}`"] if config.init else []),
             f"image side: {_described(config.image, made)}",
             f"text side: {_described(config.text, made)}",
+            *([f"queries: {_described(config.query, made)}"] if config.query else []),
             f"{aim}; seed {config.seed}, {config.members} member(s)",
         ],
     )

@@ -41,12 +41,13 @@ def build(config: DualEncoderConfig, towers: Towers, seed: int, classes: int) ->
     torch.manual_seed(seed)
     image = _side(config.image, towers[0], config.dim)
     text = _side(config.text, towers[1], config.dim)
+    query = _side(config.query, towers[1], config.dim) if config.query else None
     share_layers(image.head, text.head)
     loss = registry.build("loss", config.loss, dim=config.dim, classes=classes) if config.loss else None
-    module = TwoSides(image, text, loss)
+    module = TwoSides(image, text, loss, query)
     if config.init and not is_joint(config.init):
         _start_from(module, config)
-    for side in (image, text):
+    for side in filter(None, (image, text, query)):
         side.start()
     return module
 
@@ -70,7 +71,7 @@ def frozen_network(config: DualEncoderConfig, side: str, tower: ImageTower | Tex
 def fit_statistics(module: TwoSides, training: FeaturePairs, seed: int) -> None:
     """Take the input statistics of both heads from a sample of the training rows."""
     every: list[tuple[Side, ImageRows]] = [(module.image, rows) for rows in training.images[:1]]
-    every += [(module.text, training.texts)] if len(training.texts) else []
+    every += [(side, training.texts) for side in (module.text, module.query) if side and len(training.texts)]
     for side, rows in every:
         most = _STATISTICS_ROWS if side.network is None else _STATISTICS_ROWS_OF_NETWORKS
         enough = min(most, _STATISTICS_NUMBERS // rows.dim)

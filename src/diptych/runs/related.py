@@ -46,6 +46,11 @@ def related_pairs(
                 f"the loss {loss!r} learns from two sides with labels, and this source has no sides; name their "
                 "columns: --query-column, --document-column and --label-column"
             )
+        if config.query is not None:
+            raise DataError(
+                "[query] is a side for queries, and this source has no queries and documents; leave it out, or name "
+                "their columns: --query-column and --document-column"
+            )
         return None
     if config.data.language is not None or config.data.together:
         raise ConfigError("data.language and data.together have no effect on queries and documents; leave them out")

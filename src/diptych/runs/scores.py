@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from diptych.core.shapes import Float32, Shaped
+from diptych.core.types import Role
 from diptych.data.features import FeaturePairs, ImageRows
 from diptych.evaluation import Embeddings, evaluate_embeddings
 from diptych.evaluation.direction import Direction
@@ -28,12 +29,13 @@ def retrieval_scores(
     pairs: FeaturePairs,
     similarity: str = "cosine",
     shares: PairShares = PairShares(),  # noqa: B008 - frozen
+    query: Embed | None = None,
 ) -> dict[str, float]:
     """R@1, R@5 and R@10 in percent of what is trained for, and their sum as "score".
 
     Across the modalities both ways (i2t, t2i); among texts by the others of their record (t2t), or documents by
     queries where the texts have roles (q2d); of images by other views of them (i2i). Pairs by class: by the others
-    of their class. Every image of a record is used.
+    of their class. Every image of a record is used. Queries go through `query`, if it is given.
 
     Raises DataError when texts are to be found by texts and no record has two.
     """
@@ -50,6 +52,9 @@ def retrieval_scores(
         collection = Embeddings(images, texts, pairs.text_owner, image_owner=pairs.image_owner)
         found = evaluate_embeddings(collection, resamples=0, cuts=_CUTS, similarity=similarity).scores
         result |= _percent("i2t", found.image_to_text) | _percent("t2i", found.text_to_image)
+    if query is not None:
+        asks = np.array([row for row, text in enumerate(pairs.written) if text.role is Role.QUERY], dtype=np.int64)
+        texts[asks] = _embed(query, pairs.texts, asks)
     if shares.are_texts and pairs.related is not None:
         result |= _judged_scores(texts, pairs, shares.relevant_from)
     elif shares.texts:

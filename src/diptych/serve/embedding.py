@@ -11,7 +11,7 @@ import numpy as np
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.inputs import grey_pixels
-from diptych.library import Encoder
+from diptych.library import Encoder, as_queries
 from diptych.library import query as queries
 
 from .batching import Batcher
@@ -63,6 +63,9 @@ class Embedder:
 
     async def warm(self) -> None:
         """Load both towers, by using them, and take what memory a full batch needs: now, not under load."""
+        if not getattr(self.model, "has_images", True):
+            await self.check()
+            return
         blank = grey_pixels(self.model.preprocess)[0]
         _, embedded = await asyncio.gather(self.check(), self._pixels.submit_all([blank] * self._most))
         _raised(embedded)
@@ -100,7 +103,7 @@ class Embedder:
         )
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Vector]:
-        return list(normalise(self.model.encode_texts(list(texts))))
+        return list(normalise(as_queries(self.model)(list(texts))))
 
     def _encode_pixels(self, images: Sequence[UInt8[np.ndarray, "hh ww 3"]]) -> list[Vector]:
         return list(normalise(self.model.encode_pixels(np.stack(list(images)))))

@@ -22,13 +22,15 @@ class TwoSides(nn.Module):
     Args:
         image, text: rows of a tower to embeddings.
         loss: None where the heads are computed in one step.
+        query: a side of their own for texts that ask, the first of each pair of texts.
     """
 
-    def __init__(self, image: Side, text: Side, loss: Loss | None) -> None:
+    def __init__(self, image: Side, text: Side, loss: Loss | None, query: Side | None = None) -> None:
         super().__init__()
         self.image = image
         self.text = text
         self.loss = loss
+        self.query = query
 
     def embed(self, pairs: FeaturePairs, rows: BatchRows, groups: Int[np.ndarray, " n"] | None) -> Embedded:
         """Embeddings of a batch, with the record and the class of each row.
@@ -52,15 +54,15 @@ class TwoSides(nn.Module):
             embedded: torch.Tensor = self.image(rows_of(row[first], view[first]))
             return embedded[torch.from_numpy(place).to(device)]
 
-        def texts(row: np.ndarray) -> torch.Tensor:
-            return cast(torch.Tensor, self.text(torch.from_numpy(pairs.texts[row]).to(device)))
+        def texts(row: np.ndarray, side: Side) -> torch.Tensor:
+            return cast(torch.Tensor, side(torch.from_numpy(pairs.texts[row]).to(device)))
 
         sides = (IMAGE, TEXT)
         if rows.second is None:
-            both = images(rows.image, rows.view), texts(rows.text)
+            both = images(rows.image, rows.view), texts(rows.text, self.text)
         elif rows.kind == TEXTS:
             sides = (TEXT, TEXT)
-            both = texts(rows.text), texts(rows.second.row)
+            both = texts(rows.text, self.query or self.text), texts(rows.second.row, self.text)
         else:
             sides = (IMAGE, IMAGE)
             both = images(rows.image, rows.view), images(rows.second.row, rows.second.view)

@@ -131,7 +131,7 @@ def _embedded(
     vectors: dict[Any, Any] = {}
     problems: dict[Any, Skipped] = {}
     names = list(images)
-    batches = stream(list(images.values()), model.preprocess)
+    batches = stream(list(images.values()), model.preprocess) if images else iter(())
     for batch in progress.track(batches, "batches of images", -(-len(images) // 32)):
         problems |= {names[place]: problem for place, problem in batch.skipped}
         if batch.indices:

@@ -12,6 +12,7 @@ from diptych.core import checks
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
+from diptych.library.encoder import with_images
 from diptych.library.opened import Opened
 from diptych.library.store.protocol import cells
 from diptych.library.store.rows import is_below
@@ -60,7 +61,7 @@ class Indexer:
         from .images import ImageRun
 
         options = checks.of_type(options or IndexOptions(), IndexOptions, "IndexOptions as options")
-        opened, model = self._opened, self._opened.required_model()
+        opened, model = self._opened, with_images(self._opened.required_model())
         with opened.writing() as store:
             if holds_texts(store):
                 raise LibraryError("the library holds texts; make another for images, or index with texts")
@@ -91,7 +92,7 @@ class Indexer:
 
         from .videos import VideoRun
 
-        opened, model = self._opened, self._opened.required_model()
+        opened, model = self._opened, with_images(self._opened.required_model())
         embed = MeanPooledVideo(model.encode_pixels, model.preprocess).embed
         plan, limits = plan or MomentPlan(), limits or VideoLimits()
         if model.preprocess.frames > 1:
