@@ -140,3 +140,34 @@ def test_binary_learns_degrees_and_refuses_what_it_cannot_read(
     lonely.write_text("query,document\na dog,a hound\n")
     with pytest.raises(DataError):
         diptych.train(settings(tiny), str(lonely), tmp_path / "no")
+
+
+def test_it_re_ranks_what_a_dual_encoder_found(
+    taught: Any, pairs: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(taught.model_folder)
+    line = ["eval", str(pairs), "--model", str(tiny), "--reranker", folder, "--bootstrap", "0", "--quiet", "--json"]
+    assert command(line) == 4  # not fitted yet
+    assert f"diptych rerank fit PAIRS --model {tiny} --reranker {folder}" in capsys.readouterr().err
+    assert command(["rerank", "fit", str(pairs), "--model", str(tiny), "--reranker", folder, "--quiet"]) == 0
+    assert "text to text: score + " in capsys.readouterr().out
+    assert command(line) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"]["name"].startswith("model, the best ")
+    assert [note["count"] for note in found["notes"] if note["kind"] == "reranker_fitted_on"] == [found["records"]]
+    again = found["query_to_document"]["metrics"]["R@1"]["value"]
+    assert command([*line, "--rerank", "5", "--beta", "100000"]) == 0  # the cosine decides
+    assert json.loads(capsys.readouterr().out)["query_to_document"]["metrics"]["R@1"]["value"] < again
+
+
+def test_re_rankers_of_texts_say_what_they_cannot_do(
+    taught: Any, pairs: Path, tiny: Path, shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(taught.model_folder)
+    line = ["eval", str(shapes), "--model", str(tiny), "--reranker", folder, "--beta", "1", "--quiet"]
+    assert command(line) == 2
+    assert "re-ranks texts that are found by texts; set --modality text-text" in capsys.readouterr().err
+    assert command(["eval", str(pairs), "--model", str(tiny), "--rerank", "5", "--quiet"]) == 2
+    assert "name one, or leave them out" in capsys.readouterr().err
+    assert command(["eval", str(pairs), "--model", str(tiny), "--reranker", str(tiny), "--quiet"]) == 4
+    assert "expected a text cross-encoder" in capsys.readouterr().err

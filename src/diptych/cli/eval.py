@@ -34,6 +34,9 @@ def evaluate(
     relevance: Literal["pair", "group"] = "pair",
     relevant_from: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
     views: tuple[str, ...] = ("flip", "crop-0", "crop-1"),
+    reranker: Annotated[Path | None, Parameter(metavar="FOLDER")] = None,
+    rerank: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    beta: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
     cuts: Annotated[tuple[int, ...], Parameter(validator=validators.Number(gte=1))] = (1, 5, 10),
     bootstrap: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1000,
     out: Path | None = None,
@@ -68,6 +71,7 @@ def evaluate(
         diptych eval flickr8k/ --split val --modality text-text
         diptych eval scifact/ --split test --model runs/texts/model --relevant-from 2
         diptych eval stsbenchmark/ --split val
+        diptych eval pairs.tsv --reranker runs/text-cross-encoder/model --rerank 20
         diptych eval photos/ --modality image-image --relevance group --sheet found.png
         diptych eval classes/ --task zero-shot --templates clip
         diptych eval birds.csv --task zero-shot --group-column species --labels species.json --out report.json
@@ -84,6 +88,9 @@ def evaluate(
         relevant_from: Of labelled documents: the smallest label that counts as relevant; by default all above 0 do.
             NDCG counts all labels above 0 as gains.
         views: Views used as queries in image-image retrieval by pair: flip, crop-0, crop-1, ...; repeat for several.
+        reranker: A text cross-encoder that puts the best texts found by texts in another order.
+        rerank: How many of them; by default as diptych rerank fit chose.
+        beta: Weight of the cosine beside the re-ranker's score; by default as diptych rerank fit chose.
         cuts: The k of R@k, share@k, NDCG@k and P@k; repeat for several. Rsum needs 1, 5 and 10.
         bootstrap: Resamples behind the intervals; 0 for none.
         out: Write the whole report here as JSON, with the ranks that diptych compare reads.
@@ -102,9 +109,11 @@ def evaluate(
 
     of_retrieval: dict[str, Any] = {"modality": modality, "protocol": protocol, "languages": languages}
     of_retrieval |= {"relevance": relevance, "relevant_from": relevant_from, "views": views, "cuts": cuts}
-    of_retrieval |= {"sheet": sheet}
+    of_retrieval |= {"sheet": sheet, "reranker": reranker, "rerank": rerank, "beta": beta}
     of_zero_shot = {"labels": labels, "templates": templates, "calibration": calibration, "plot": plot}
     check_unused(evaluate, of_zero_shot if task == "retrieval" else of_retrieval, task)
+    if reranker is None and (rerank is not None or beta is not None):
+        raise ConfigError("--rerank and --beta say how a --reranker is used; name one, or leave them out")
     check_file(out, "--out", JSON, source)
     check_file(markdown, "--markdown", MARKDOWN, source)
     check_file(sheet, "--sheet", PNG)
@@ -131,7 +140,14 @@ def evaluate(
             progress=progress,
         )
     else:
-        measured = runs.measure_model(encoder, source, asked, options=options, progress=progress)
+        again = None
+        if reranker is not None:
+            from diptych.models.text_cross_encoder import load_text_cross_encoder
+            from diptych.runs.text_reranking import text_reranker
+
+            cross_encoder = load_text_cross_encoder(reranker, device=common.device)
+            again = text_reranker(encoder, cross_encoder, beta=beta, k=rerank)
+        measured = runs.measure_model(encoder, source, asked, options=options, reranker=again, progress=progress)
         report = measured.report
     write(out, report.to_json(ranks=True))
     write(markdown, report.table())

@@ -71,9 +71,15 @@ def train(
     next_step = {
         "generator": f'diptych generator draw "a red apple" --generator {model}',
         "cross-encoder": f"diptych rerank fit {measured_on} --model base --reranker {model}",
+        "text-cross-encoder": f"diptych rerank fit {measured_on} --model {quote(_miner(settings))} --reranker {model}",
     }.get(run.kind, f"diptych eval {measured_on} --model {model}{_within(settings)}")
     more = [f"{run.unmined} records are not named in {settings.data.mined}"] if run.unmined else []
     show_run(run, f"trained on {run.records['train']} records", next_step, common, more)
+
+
+def _miner(settings: Any) -> str:
+    """The dual encoder that found the wrong texts of a text cross-encoder."""
+    return str(getattr(settings, "model", "base"))
 
 
 def _within(settings: Any) -> str:

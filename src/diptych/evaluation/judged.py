@@ -24,6 +24,7 @@ from .metrics import CUTS
 from .positives import Positives
 from .protocols import Full, Protocol
 from .ranks import ranks_from_embeddings
+from .reranking import Rescoring
 
 QUERY_TO_DOCUMENT, DOCUMENT_TO_QUERY = "query_to_document", "document_to_query"
 LABEL = "label"  # how relevance is told
@@ -34,7 +35,8 @@ class JudgedTexts:
     """Queries and documents as vectors, and who was judged: document `document_of[p]` for query `query_of[p]`.
 
     `labels` are 0 (unrelated) or more. Not every pair needs one to be judged: `is_labelled` says which have one.
-    `units[i]` is the record of query i, numbered from 0: what the bootstrap resamples.
+    `units[i]` is the record of query i, numbered from 0: what the bootstrap resamples. `query_places` and
+    `document_places` say where each stands among all texts, for whoever wants the texts themselves.
     """
 
     queries: Float32[np.ndarray, "q d"]
@@ -44,6 +46,8 @@ class JudgedTexts:
     document_of: Int64[np.ndarray, " p"]
     labels: Float64[np.ndarray, " p"]
     is_labelled: Bool[np.ndarray, " p"]
+    query_places: Int64[np.ndarray, " _"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    document_places: Int64[np.ndarray, " _"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         if len(self.units) != len(self.queries):
@@ -95,12 +99,16 @@ def evaluate_judged(
     protocol: Protocol | None = None,
     *,
     relevant_from: float = 0.0,
+    rescoring: Rescoring | None = None,
     cuts: Sequence[int] = CUTS,
     resamples: int = 1000,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> JudgedEvaluation:
     """Rank all documents for each query, and all queries for each document, and sum up.
+
+    With `rescoring`, which takes the numbers of queries and documents, the best of each ranking are put in another
+    order, and its scores are what is correlated with the labels.
 
     A query without a document that is relevant, and a document without such a query, is in the gallery only, and
     counted. Raises ConfigError for another protocol than `full`, DataError where there is nothing to tell apart or
@@ -126,20 +134,28 @@ def evaluate_judged(
     sides = (judged.query_of, judged.document_of)
     units_of_documents = _first_units(judged, related)
     both = (
-        (QUERY_TO_DOCUMENT, judged.queries, judged.documents, sides, judged.units),
-        (DOCUMENT_TO_QUERY, judged.documents, judged.queries, sides[::-1], units_of_documents),
+        (QUERY_TO_DOCUMENT, judged.queries, judged.documents, sides, judged.units, rescoring),
+        (
+            DOCUMENT_TO_QUERY,
+            judged.documents,
+            judged.queries,
+            sides[::-1],
+            units_of_documents,
+            rescoring.turned() if rescoring else None,
+        ),
     )
     drawn = np.unique(judged.units[judged.query_of[related | judged.is_labelled]])
     directions: dict[str, Direction] = {}
     alone = 0
-    for name, asks, found, (asking, answers), units in both:
+    for name, asks, found, (asking, answers), units, again in both:
         kept, positives = _positives(asking, answers, judged.labels, related, len(found))
         label = name.replace("_to_", "→")
-        ranks = ranks_from_embeddings(asks[kept], found, positives, progress=progress, label=label)
+        rescore = again.of(kept, np.arange(len(found))) if again else None
+        ranks = ranks_from_embeddings(asks[kept], found, positives, rescore=rescore, progress=progress, label=label)
         ranks = replace(ranks, relevant_from=relevant_from)
         directions[name] = unmeasured([DrawRanking(ranks, np.searchsorted(drawn, units[kept]))], cuts)
         alone += len(asks) - len(kept) if name == QUERY_TO_DOCUMENT else 0
-    labelled = _labelled(judged, drawn)
+    labelled = _labelled(judged, drawn, rescoring)
     rsum = recall_sum(tuple(side.numbers for side in directions.values()))
     named = {f"{name} {metric}": one for name, side in directions.items() for metric, one in side.numbers.items()}
     named |= {"rsum": rsum} if rsum else {}
@@ -193,9 +209,11 @@ def _positives(
     return kept, Positives(offsets, answers[chosen], labels[chosen], gallery)
 
 
-def _labelled(judged: JudgedTexts, drawn: Int64[np.ndarray, " u"]) -> LabelledScores:
+def _labelled(judged: JudgedTexts, drawn: Int64[np.ndarray, " u"], rescoring: Rescoring | None) -> LabelledScores:
     chosen = np.flatnonzero(judged.is_labelled)
     queries, documents = judged.queries[judged.query_of[chosen]], judged.documents[judged.document_of[chosen]]
     scores = np.einsum("pd,pd->p", queries, documents, dtype=np.float64)
+    if rescoring is not None and len(chosen):
+        scores = rescoring.beta * scores + rescoring.score(judged.query_of[chosen], judged.document_of[chosen])
     units = np.searchsorted(drawn, judged.units[judged.query_of[chosen]])
     return LabelledScores(scores, judged.labels[chosen], units.astype(np.int64))

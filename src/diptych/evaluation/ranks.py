@@ -8,7 +8,7 @@ same score as a relevant one ranks before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from diptych.core.similarity import Similarity
 
 from .positives import Positives
 
+Rescore = Callable[[int, Float32[np.ndarray, "b m"]], Float[np.ndarray, "b m"]]
 BLOCK_SCORES = 1 << 23  # scores held at a time: 32 MiB as float32
 FEW_POSITIVES = 16  # up to here, comparing once for each positive beats sorting the gallery
 
@@ -73,6 +74,7 @@ def ranks_from_embeddings(
     *,
     itself: Int64[np.ndarray, " q"] | None = None,
     similarity: Similarity | None = None,
+    rescore: Rescore | None = None,
     block_scores: int = BLOCK_SCORES,
     progress: Progress = SILENT,
     label: str = "ranking",
@@ -80,7 +82,8 @@ def ranks_from_embeddings(
     """Ranks by inner product (cosine, when both sides are L2-normalised), or by `similarity` of queries and items.
 
     Where the queries are items of the gallery, `itself` says which: a query is left out of its own
-    ranking, so its gallery is one item smaller. It must not be among its own positives.
+    ranking, so its gallery is one item smaller. It must not be among its own positives. `rescore` may put each block
+    of scores into another order; it is told the place of the block's first query.
 
     Gallery rows with the same numbers get the same score to the last bit, so duplicates are ties
     whatever the matrix product's rounding does. Beyond the inputs, memory is a small multiple of
@@ -117,7 +120,7 @@ def ranks_from_embeddings(
             scores[:, copies] = scores[:, originals]
             if itself is not None:
                 scores[np.arange(len(block)), itself[start : start + rows]] = -np.inf
-            yield start, scores
+            yield start, scores if rescore is None else rescore(start, scores)
 
     found = _collect(blocks(), positives)
     return found if itself is None else replace(found, gallery=len(gallery) - 1)

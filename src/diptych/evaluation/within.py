@@ -22,6 +22,7 @@ from .metrics import CUTS
 from .positives import Positives
 from .protocols import Full, Protocol
 from .ranks import Ranks, ranks_from_embeddings
+from .reranking import Rescoring
 
 TEXT_TO_TEXT, IMAGE_TO_IMAGE = "text_to_text", "image_to_image"
 
@@ -76,6 +77,7 @@ def evaluate_within(
     items: Items,
     protocol: Protocol | None = None,
     *,
+    rescoring: Rescoring | None = None,
     cuts: Sequence[int] = CUTS,
     resamples: int = 1000,
     seed: int = 0,
@@ -83,13 +85,15 @@ def evaluate_within(
 ) -> WithinEvaluation:
     """Rank the items by the items, each without itself (or by their views), and sum up.
 
+    With `rescoring`, which takes the items' numbers, the best of each ranking are put in another order.
+
     Raises DataError when no item has another one that is relevant to it, and as `evaluate_embeddings`.
     """
     protocol = protocol or Full()
     if not len(items.vectors):
         raise DataError("nothing to evaluate: no readable item")
     draws = protocol.draws(np.arange(int(items.units.max()) + 1), items.units, seed)
-    found = [_rank(items, draw.texts, protocol.name, progress) for draw in draws]
+    found = [_rank(items, draw.texts, protocol.name, rescoring, progress) for draw in draws]
     drawn = np.unique(np.concatenate([units for _, units, _ in found]))
     direction = unmeasured([DrawRanking(ranks, np.searchsorted(drawn, units)) for ranks, units, _ in found], cuts)
     measured = estimates(list(direction.numbers.values()), len(drawn), resamples, seed)
@@ -110,7 +114,11 @@ def evaluate_within(
 
 
 def _rank(
-    items: Items, chosen: Int64[np.ndarray, " c"], protocol: str, progress: Progress
+    items: Items,
+    chosen: Int64[np.ndarray, " c"],
+    protocol: str,
+    rescoring: Rescoring | None,
+    progress: Progress,
 ) -> tuple[Ranks, Int64[np.ndarray, " q"], int]:
     """The ranks of one draw, the unit of each query, and how many items had nothing to find."""
     label = items.direction.replace("_to_", "→")
@@ -131,5 +139,8 @@ def _rank(
             f"nothing to find (protocol {protocol}); give several texts an image or a class, or relevance by group"
         )
     positives = Positives.among(labels, queries)
-    ranks = ranks_from_embeddings(gallery[queries], gallery, positives, itself=queries, progress=progress, label=label)
+    rescore = rescoring.of(chosen[queries], chosen) if rescoring else None
+    ranks = ranks_from_embeddings(
+        gallery[queries], gallery, positives, itself=queries, rescore=rescore, progress=progress, label=label
+    )
     return ranks, units[queries], len(chosen) - len(queries)

@@ -20,6 +20,9 @@ from diptych.data.repeats import Contents, note_shared
 from diptych.models import DualEncoder, as_model, require_cosine
 from diptych.models.embed import EmbeddedImages, EmbeddedPairs, EmbeddedTexts, embed_images, embed_pairs, embed_texts
 
+from .text_reranking import TextReranker
+
+FITTED = "reranker_fitted_on"  # a kind of note
 Modality = Literal["image-text", "text-text", "image-image"]
 Relevance = Literal["pair", "group"]
 
@@ -85,10 +88,18 @@ class Measured:
     texts: tuple[str, ...]
 
 
-def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, progress: Progress = SILENT) -> Measured:
+def measure(
+    encoder: DualEncoder | str | Path,
+    source: Source,
+    task: Task,
+    *,
+    reranker: TextReranker | None = None,
+    progress: Progress = SILENT,
+) -> Measured:
     """Embed the source with a model, or the one that a name or folder stands for, and evaluate.
 
-    Raises DataError where there is nothing to measure."""
+    With a `reranker`, texts that are found by texts are put in its order. Raises DataError where there is nothing to
+    measure, ConfigError for a re-ranker where images are ranked."""
     encoder = as_model(encoder)
     pairs = list(source)
     if task.modality != "image-image" and not any(pair.texts for pair in pairs):
@@ -98,10 +109,17 @@ def measure(encoder: DualEncoder | str | Path, source: Source, task: Task, *, pr
         raise DataError(f"{source.name} has no images: measure retrieval among its texts", Reason.NO_IMAGE)
     if task.relevant_from and (has_images or not has_sides):
         raise ConfigError(f"{source.name} has no documents with labels, so relevance cannot go by them")
-    if not has_images:
-        return (_judged if has_sides else _texts)(encoder, source, pairs, task, progress)
-    ways = {"image-text": _across, "text-text": _texts, "image-image": _images}
-    return ways[task.modality](encoder, source, pairs, task, progress)
+    if reranker is not None and (fitted := reranker.fitted(pairs)):
+        source.notes.add(FITTED, "records that the re-ranker was fitted on", count=fitted)
+    if not has_images or task.modality == "text-text":
+        judged = has_sides and not has_images
+        return (_judged if judged else _texts)(encoder, source, pairs, task, reranker, progress)
+    if reranker is not None:
+        raise ConfigError(
+            f"{reranker.cross_encoder.name} re-ranks texts that are found by texts; set --modality text-text, or leave "
+            "it out"
+        )
+    return (_across if task.modality == "image-text" else _images)(encoder, source, pairs, task, progress)
 
 
 def _cut(encoder: DualEncoder, texts: Sequence[str], source: Source) -> list[Note]:
@@ -137,7 +155,14 @@ def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: T
     return Measured(report, sides, vectors.image_refs, vectors.values)
 
 
-def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+def _texts(
+    encoder: DualEncoder,
+    source: Source,
+    pairs: Sequence[Pair],
+    task: Task,
+    reranker: TextReranker | None,
+    progress: Progress,
+) -> Measured:
     require_cosine(encoder, "retrieval among texts")
     embed = embed_pairs if encoder.has_images and any(pair.images for pair in pairs) else embed_texts
     vectors: EmbeddedPairs | EmbeddedTexts = embed(encoder, pairs, languages=task.languages, progress=progress)
@@ -147,27 +172,40 @@ def _texts(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Ta
         labels = evaluation.group_labels(vectors.groups)[vectors.owner]
     note_shared(source.notes, Contents((), (), (), vectors.values, labels.tolist()))
     items = evaluation.Items(vectors.texts, labels, vectors.owner, evaluation.TEXT_TO_TEXT, task.relevance)
-    found = evaluation.evaluate_within(items, **task.rules, progress=progress)
-    report = _report(found, encoder, source, task, vectors)
+    rescoring = reranker.rescoring(vectors.values, vectors.values, progress) if reranker else None
+    found = evaluation.evaluate_within(items, **task.rules, rescoring=rescoring, progress=progress)
+    report = _report(found, encoder, source, task, vectors, reranker)
     every = np.arange(len(vectors.texts))
     side = DirectionVectors("text", "text", vectors.texts, vectors.texts, every, labels, labels)
     images = vectors.image_refs if isinstance(vectors, EmbeddedPairs) else ()
     return Measured(report, {evaluation.TEXT_TO_TEXT: side}, images, vectors.values)
 
 
-def _judged(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
+def _judged(
+    encoder: DualEncoder,
+    source: Source,
+    pairs: Sequence[Pair],
+    task: Task,
+    reranker: TextReranker | None,
+    progress: Progress,
+) -> Measured:
     if task.relevance == "group":
         raise ConfigError(f"{source.name} says by itself which documents are relevant; leave out relevance by group")
     require_cosine(encoder, "retrieval among texts")
     vectors = embed_texts(encoder, pairs, languages=task.languages, progress=progress)
     source.notes.extend(_cut(encoder, tuple(dict.fromkeys(vectors.values)), source))
+    judged, values = judged_texts(vectors.written, vectors.owner, vectors.texts), vectors.values
+    queries, documents = (
+        [values[place] for place in places] for places in (judged.query_places, judged.document_places)
+    )
     found = evaluation.evaluate_judged(
-        judged_texts(vectors.written, vectors.owner, vectors.texts),
+        judged,
         **task.rules,
         relevant_from=task.relevant_from,
+        rescoring=reranker.rescoring(queries, documents, progress) if reranker else None,
         progress=progress,
     )
-    return Measured(_report(found, encoder, source, task, vectors), {}, (), vectors.values)
+    return Measured(_report(found, encoder, source, task, vectors, reranker), {}, (), values)
 
 
 def judged_texts(
@@ -203,6 +241,8 @@ def judged_texts(
         document_of=np.array(columns[1], dtype=np.int64),
         labels=np.array(columns[2], dtype=np.float64),
         is_labelled=np.array(columns[3], dtype=np.bool_),
+        query_places=np.array(queries, dtype=np.int64),
+        document_places=np.array(documents, dtype=np.int64),
     )
 
 
@@ -243,11 +283,12 @@ def _report(
     source: Source,
     task: Task,
     vectors: EmbeddedPairs | EmbeddedTexts | EmbeddedImages,
+    reranker: TextReranker | None = None,
 ) -> evaluation.Report:
     return evaluation.Report(
         found,
-        model=encoder.name,
-        model_fingerprint=encoder.fingerprint,
+        model=encoder.name if reranker is None else f"{encoder.name}, {reranker.to_text()}",
+        model_fingerprint=encoder.fingerprint if reranker is None else reranker.fingerprint(encoder.fingerprint),
         source=source.name,
         split=source.options.split,
         languages_asked=task.languages,

@@ -18,7 +18,9 @@ from diptych.data.readers import Source, SourceOptions
 from diptych.data.seen import learner_of, untrained
 from diptych.evaluation.compare import Comparison, compare_reports
 from diptych.inspection.measure import Measured, Task, measure
+from diptych.inspection.text_reranking import TextReranker
 from diptych.models import DualEncoder, load
+from diptych.models.text_cross_encoder import TextCrossEncoder
 
 from .reading import ANY_SOURCE, AnySource, open_any
 
@@ -38,6 +40,7 @@ def evaluate(
     image_owner: Any = None,
     similarity: str = "cosine",
     name: str = "embeddings",
+    reranker: TextReranker | None = None,
     progress: Progress = SILENT,
     **task: Any,
 ) -> evaluation.Report:
@@ -59,6 +62,7 @@ def evaluate(
         image_owner: (n) the record of each image; left out where image i is record i.
         similarity: that the embeddings are compared by.
         name: of the embeddings, in the report.
+        reranker: puts texts that are found by texts in another order; `diptych.runs.text_reranking` makes one.
         progress: told about embedding and ranking.
         task: what else is asked, as of `diptych.inspection.measure.Task`: modality, protocol, relevance, languages,
             views, cuts, resamples, seed.
@@ -71,7 +75,9 @@ def evaluate(
         return _of_arrays(images, texts, owner, image_owner, similarity, name, wanted, progress)
     if arrays or model is None or source is None:
         raise ConfigError("evaluate takes a model and a source, or images= and texts= embeddings; give one of the two")
-    return measure_model(model, source, wanted, split=split, options=options, progress=progress).report
+    return measure_model(
+        model, source, wanted, split=split, options=options, reranker=reranker, progress=progress
+    ).report
 
 
 def measure_model(
@@ -81,16 +87,18 @@ def measure_model(
     *,
     split: str | None = None,
     options: SourceOptions = ANY_SOURCE,
+    reranker: TextReranker | None = None,
     progress: Progress = SILENT,
 ) -> Measured:
     """As `evaluate`, with the vectors of each direction, for whoever wants to show what is found."""
     encoder = as_encoder(model)
-    opened = open_untrained([encoder], source, split=split, options=options, progress=progress)
-    return measure(encoder, opened, task, progress=progress)
+    learners: list[DualEncoder | TextCrossEncoder] = [encoder, *([reranker.cross_encoder] if reranker else [])]
+    opened = open_untrained(learners, source, split=split, options=options, progress=progress)
+    return measure(encoder, opened, task, reranker=reranker, progress=progress)
 
 
 def open_untrained(
-    encoders: Iterable[DualEncoder],
+    encoders: Iterable[DualEncoder | TextCrossEncoder],
     source: AnySource,
     *,
     split: str | None = None,
@@ -209,7 +217,7 @@ def as_encoder(model: Any, device: str = "auto") -> DualEncoder:
     return load(folder if folder.is_dir() else model, device=device)
 
 
-def _learner(encoder: DualEncoder) -> Any:
+def _learner(encoder: DualEncoder | TextCrossEncoder) -> Any:
     return learner_of(encoder.name, encoder.folder, encoder.config.training)
 
 

@@ -146,7 +146,7 @@ def fit_reranker(
         direction: prepared.score(direction, most=most, seed=seed) for direction in (TEXT_TO_IMAGE, IMAGE_TO_TEXT)
     }
     forward, backward = scored[TEXT_TO_IMAGE], scored[IMAGE_TO_TEXT]
-    k, beta, curve = _chosen(forward)
+    k, beta, curve = chosen_depth(forward)
     fitted = PairSettings(
         dual_encoder=dual_encoder.fingerprint,
         cross_encoder=cross_encoder.fingerprint,
@@ -296,7 +296,7 @@ def check_relevance(
     )
 
 
-def _chosen(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
+def chosen_depth(scored: Scored) -> tuple[int, float, Mapping[str, float]]:
     """The fewest candidates that come within a quarter point of the best R@1, and their beta."""
     betas = {k: scored.best_beta(k) for k in DEPTHS}
     recalls = {k: round(scored.recall(beta, k), 2) for k, beta in betas.items()}

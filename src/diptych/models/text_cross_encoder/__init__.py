@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .encoder import KIND, TextCrossEncoder, load_text_cross_encoder
+from .encoder import KIND, TextCrossEncoder, is_text_cross_encoder, load_text_cross_encoder
 from .pair_tokens import PairTokens
 
-__all__ = ["KIND", "PairTokens", "TextCrossEncoder", "load_text_cross_encoder"]
+__all__ = ["KIND", "PairTokens", "TextCrossEncoder", "is_text_cross_encoder", "load_text_cross_encoder"]

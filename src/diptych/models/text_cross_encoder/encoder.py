@@ -104,6 +104,11 @@ class TextCrossEncoder(LoadedModel):
         return found
 
 
+def is_text_cross_encoder(folder: str | Path) -> bool:
+    """Whether a folder says that it holds one."""
+    return files.model_kind(Path(folder).expanduser()) == KIND
+
+
 def load_text_cross_encoder(folder: str | Path, *, device: str = "auto") -> TextCrossEncoder:
     """Load a text cross-encoder from its folder. Raises ModelError for a folder that is not one."""
     path = Path(folder).expanduser()
