@@ -37,7 +37,7 @@ def main() -> None:
         labelled = [replace(pair, label=True) for pair in drawn.right] + [
             replace(pair, label=False) for pair in drawn.wrong
         ]
-        found = runs.related(scorer, labelled, calibration=given.calibration)
+        found = runs.judge_pairs(scorer, labelled, calibration=given.calibration)
         print(f"{kind}: {found.measured or 'not calibrated'}")
 
 

@@ -137,6 +137,20 @@ class Classified:
 
 
 @dataclass(frozen=True, slots=True)
+class Related:
+    """Whether a pair is related, how likely that is, and the scores behind it.
+
+    `related` and `probability` are None where nothing was calibrated; `origin` says what they come from.
+    """
+
+    kind: str
+    related: bool | None
+    probability: float | None
+    scores: Mapping[str, float]
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WhyWord:
     """A word of a text: how much it speaks for the match, and where, as a grid over the image."""
 
@@ -419,6 +433,24 @@ def _classify(
     return _Call("POST", "/v1/classify", parse, {"json": {**body, "model": model}})
 
 
+def _relate(
+    pairs: Sequence[tuple[str | Image, str | Image]],
+    *,
+    prior: float | None = None,
+    threshold: float | None = None,
+    model: str | None = None,
+) -> _Call[list[Related]]:
+    """Whether the two things of each pair are related: texts (str) and images (path or bytes) on either side."""
+    left, right = ([_text_or_uri(pair[side]) for pair in pairs] for side in (0, 1))
+    body = {"left": left, "right": right, "prior": prior, "threshold": threshold, "model": model}
+
+    def parse(found: Any) -> list[Related]:
+        origins = {kind: judge["origin"] for kind, judge in found["judged_by"].items()}
+        return [_made(Related, {**one, "origin": origins.get(one["kind"], "")}) for one in found["results"]]
+
+    return _Call("POST", "/v1/relate", parse, {"json": body})
+
+
 def _made(kind: type[T], fields: Mapping[str, Any]) -> T:
     """A dataclass from the fields of an answer that it has; lists become tuples."""
     known = {name: value for name, value in fields.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -556,6 +588,7 @@ class Client:
     embed = _waited(_embed)
     rerank = _waited(_rerank)
     classify = _waited(_classify)
+    relate = _waited(_relate)
 
     def _run(self, call: _Call[T]) -> T:
         request, tries = call.request(self._http), _Tries(call)
@@ -614,6 +647,7 @@ class AsyncClient:
     embed = _awaited(_embed)
     rerank = _awaited(_rerank)
     classify = _awaited(_classify)
+    relate = _awaited(_relate)
 
     async def _run(self, call: _Call[T]) -> T:
         request, tries = call.request(self._http), _Tries(call)

@@ -198,4 +198,4 @@ def test_a_cross_encoder_that_was_not_fitted_gives_scores_alone(cross_encoder_ru
     assert found["pairs"][0]["related"] is None
     assert f"diptych rerank fit PAIRS --model {small_model} --reranker" in found["notes"][0]["detail"]
     assert run(["relate", "two", "texts", *map(str, models), "--quiet"]) == 2
-    assert "leave --reranker out" in capsys.readouterr().err
+    assert "leave the reranker out" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def relate(
         for line in text.split("\n"):
             progress.say(line)
     try:
-        found = runs.related(
+        found = runs.judge_pairs(
             scorer,
             several if one is None else [one],
             calibration=fitted if fits else calibration,

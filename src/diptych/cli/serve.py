@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -36,6 +37,7 @@ def serve(
     reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     beta: float | None = None,
     generator: Annotated[GeneratorAddress | None, Parameter(help=_GENERATOR)] = None,
+    calibration: list[Path] | None = None,
     common: Common = Common(),
 ) -> None:
     """A page for people and an API for programs, over one or more libraries.
@@ -62,8 +64,11 @@ def serve(
         fetch_urls: Images may be given by https address, fetched by this machine.
         decoders: Processes that decode images.
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
+        calibration: JSON file of diptych relate --calibrate, or the filter.json of diptych data filter, for POST
+            /v1/relate with the model that it was fitted with; repeat for several.
     """
     with needed_by("diptych serve"):
+        from diptych.inspection.relating import read_calibrations
         from diptych.models import load
         from diptych.serve import libraries, run
         from diptych.serve.app import create_app
@@ -90,6 +95,7 @@ def serve(
         load=lambda name: load(name, device=common.device),
         cross_encoder=_reranker(reranker, beta, common),
         generator=_generator(generator, common),
+        calibrations=[read_calibrations(path) for path in calibration or ()],
     )
 
     def ready(address: str) -> None:

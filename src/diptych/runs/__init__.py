@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .generator import GeneratorConfig
     from .measuring import as_encoder, compare, evaluate, measure_model
     from .reading import read_splits
-    from .relating import Relations, pair_scorer, relate, related
+    from .relating import Relations, judge_pairs, pair_scorer, relate
     from .run import KINDS, Run, read_config, train
     from .trained import forget
     from .using import generate, rerank
@@ -50,13 +50,13 @@ __all__ = [
     "evaluate_zero_shot",
     "forget",
     "generate",
+    "judge_pairs",
     "label_scorer",
     "measure_model",
     "pair_scorer",
     "read_config",
     "read_splits",
     "relate",
-    "related",
     "rerank",
     "train",
 ]

@@ -120,7 +120,7 @@ def relate(
     lists = (left, right) if is_list[0] else ([left], [right])
     pairs = [asked(one, other, kind) for one, other in zip(*lists, strict=True)]
     scorer = pair_scorer(model, reranker, device=device)
-    return related(
+    return judge_pairs(
         scorer, pairs, calibration=calibration, prior=prior, threshold=threshold, one=not is_list[0], progress=progress
     )
 
@@ -141,7 +141,7 @@ def pair_scorer(
     return CrossScorer(encoder, of_type(cross_encoder, CrossEncoder, "a cross-encoder, or its folder, as reranker"))
 
 
-def related(
+def judge_pairs(
     scorer: PairScorer,
     pairs: Sequence[Asked],
     *,

@@ -9,11 +9,12 @@ from pathlib import Path
 from fastapi import Depends, FastAPI
 
 from diptych.core.version import __version__
+from diptych.inspection.relating import Calibrations
 from diptych.library import Encoder
 
 from . import errors
 from .admission import Admission
-from .api import explaining, generating, items, models, only_known_parameters, search, system
+from .api import explaining, generating, items, models, only_known_parameters, relating, search, system
 from .cross_encoder import ServedCrossEncoder
 from .fetching import Fetcher
 from .gate import Gate
@@ -61,17 +62,21 @@ def create_app(
     load: Loader | None = None,
     cross_encoder: ServedCrossEncoder | None = None,
     generator: Generator | None = None,
+    calibrations: Sequence[Calibrations] = (),
 ) -> Application:
     """The application for libraries by name.
 
     `models` are loaded already, of libraries or for /v1 alone; `load` gives any other by the name in a library's card
-    (`diptych.models.load` by default). `cross_encoder` re-ranks, describes and explains; `generator` draws.
+    (`diptych.models.load` by default). `cross_encoder` re-ranks, describes and explains; `generator` draws;
+    `calibrations` judge pairs, each with the model that it was fitted with.
 
     Raises LibraryError when a folder is no library, ModelError when its model cannot be loaded.
     """
     metrics = Metrics()
     served = ServedLibraries(libraries, models, settings.pressure, metrics, load=load, cross_encoder=cross_encoder)
-    return Application(Service(settings, served, metrics, fetcher, cross_encoder=cross_encoder, generator=generator))
+    service = Service(settings, served, metrics, fetcher, cross_encoder=cross_encoder, generator=generator)
+    service.calibrations = {one.model: one for one in calibrations}
+    return Application(service)
 
 
 def _api(service: Service) -> FastAPI:
@@ -86,7 +91,7 @@ def _api(service: Service) -> FastAPI:
     api.router.redirect_slashes = False
     api.state.service = service
     errors.install(api)
-    for router in (models, generating, search, explaining, items, system):
+    for router in (models, relating, generating, search, explaining, items, system):
         api.include_router(router.router, dependencies=[Depends(only_known_parameters)])
     api.include_router(system.pages)
     return api

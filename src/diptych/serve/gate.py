@@ -33,7 +33,7 @@ access = logging.getLogger("diptych.serve.access")
 COOKIE = "diptych_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # where a JSON body may hold images as data URIs
-_IMAGE_PATHS = ("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/v1/classify", "/caption", "/generate")
+_IMAGE_PATHS = ("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/v1/classify", "/v1/relate", "/caption", "/generate")
 _MOST_RECEIVING = 512_000_000  # bytes of bodies on their way, all together
 
 HEADERS: list[tuple[bytes, bytes]] = [

@@ -45,6 +45,11 @@ def from_data_uri(uri: str, limits: ImageLimits) -> bytes:
         raise DataError("the data URI is not valid base64", Reason.TRUNCATED) from error
 
 
+def is_image(value: str) -> bool:
+    """Whether what was sent where a text or an image may stand is an image: a data URI."""
+    return value[: len(DATA_URI)].lower() == DATA_URI
+
+
 def checked_text(text: str, most: int, what: str = "the text") -> str:
     """The text. Raises DataError when it is blank, LimitError when it is too long."""
     if is_blank(text):
@@ -74,7 +79,7 @@ class Inputs:
 
     async def text_or_image(self, value: str, embedder: Embedder) -> Vector:
         """The vector of a text, or of an image when the text is a data URI."""
-        if value[: len(DATA_URI)].lower() == DATA_URI:
+        if is_image(value):
             return await self.image_vector(from_data_uri(value, self._limits), embedder)
         (vector,) = await embedder.texts([checked_text(value, MAX_TEXT)])
         return vector

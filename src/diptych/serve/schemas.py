@@ -415,6 +415,51 @@ class ClassifyResponse(BaseModel):
     notes: list[str] = []
 
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+_Side = Annotated[str, StringConstraints(max_length=_DATA_URI)]
+
+
+class RelateRequest(Request):
+    """Two things, or two lists of the same length: texts, or images as data URIs, on either side."""
+
+    left: _Side | list[_Side] = Field(examples=["a dog on a beach"])
+    right: _Side | list[_Side] = Field(examples=["ein Hund am Strand"])
+    prior: Share | None = Field(
+        default=None, description="Share of related pairs among those asked about; by default the calibration's"
+    )
+    threshold: Share | None = Field(
+        default=None, description="Probability from which on a pair is related; by default the calibration's"
+    )
+    model: str | None = Field(default=None, max_length=200)
+
+
+class PairAnswer(BaseModel):
+    """Whether a pair is related. Both are null where nothing was calibrated for such pairs and this model."""
+
+    index: int
+    kind: Literal["image-text", "text-text", "image-image"]
+    related: bool | None
+    probability: float | None
+    scores: dict[str, float] = Field(description="What the probability comes from", examples=[{"cosine": 0.31}])
+
+
+class PairJudge(BaseModel):
+    """Where the probabilities of a kind of pair come from."""
+
+    origin: str
+    least: float = Field(description="The probability from which on a pair is related")
+    prior: float | None = Field(description="The share of related pairs that it assumes; null for a model's own")
+
+
+class RelateResponse(BaseModel):
+    """The pairs in the order in which they came, and by what each kind was judged."""
+
+    results: list[PairAnswer]
+    model: str
+    judged_by: dict[str, PairJudge]
+    notes: list[str] = []
+
+
 class Model(BaseModel):
     """A loaded model, in OpenAI's shape and with what it can do."""
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from diptych.inspection.relating import Calibrations
+
 from . import schemas
 from .background import Background
 from .classifying import LabelVectors
@@ -41,6 +43,7 @@ class Service:
         pressure, images = settings.pressure, settings.limits.images
         self.settings, self.libraries, self.metrics = settings, libraries, metrics
         self.cross_encoder, self.generator = cross_encoder, generator
+        self.calibrations: Mapping[str, Calibrations] = {}  # of pairs, by the fingerprint of their model
         self.once, self.label_vectors = Once(), LabelVectors()
         self.health = Health(self._embed_a_text)
         self.slow_queue = SlowQueue(pressure, metrics)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.protocols import SILENT, Progress
+from diptych.core.shapes import Float32
 from diptych.core.types import Skipped
 from diptych.data.images import name_of
 from diptych.data.pair_list import KINDS, Asked, Kind
@@ -60,15 +61,22 @@ def judged(
 ) -> tuple[Relation, ...]:
     """An answer for each pair that can be read, in order; kinds without a judge get scores alone."""
     there, scores = scorer.scores(pairs, skipped, progress=progress)
+    return answered([pairs[place] for place in there], scores, judges)
+
+
+def answered(
+    pairs: Sequence[Asked], scores: Float32[np.ndarray, "n f"], judges: Mapping[Kind, Judge]
+) -> tuple[Relation, ...]:
+    """An answer for each pair from its scores; kinds without a judge get scores alone."""
     found: dict[int, Relation] = {}
     for kind in KINDS:
-        rows = np.array([row for row, place in enumerate(there) if pairs[place].kind == kind], dtype=np.int64)
+        rows = np.array([row for row, pair in enumerate(pairs) if pair.kind == kind], dtype=np.int64)
         judge = judges.get(kind)
         likely = [None] * len(rows) if judge is None else judge.probability(scores[rows]).tolist()
         for row, probability in zip(rows, likely, strict=True):
-            pair = pairs[there[row]]
+            pair = pairs[row]
             left, right = (name_of(side) if is_image else str(side) for side, is_image in pair.sides)
             is_related = None if judge is None or probability is None else probability >= judge.least
             values = tuple(scores[row].tolist())
             found[int(row)] = Relation(left, right, kind, values, probability, is_related, pair.where, pair.label)
-    return tuple(found[row] for row in range(len(there)))
+    return tuple(found[row] for row in range(len(pairs)))

@@ -22,7 +22,6 @@ from diptych.core.types import Skipped
 from diptych.data.images import stream
 from diptych.data.pair_list import IMAGE_TEXT, Asked, Kind
 from diptych.models import DualEncoder, lasting_name
-from diptych.models.cross_encoder.pair import read_pair
 
 from .judges import Calibrations, Judge
 from .scoring import DualScorer, left_out
@@ -44,8 +43,15 @@ class CrossScorer:
         if getattr(cross_encoder, "matches", False) or _objective(cross_encoder) == "itm":
             self.own = Judge(f"the own probability of {cross_encoder.name} (its matching head)", own=_sigmoid)
 
+    def check(self, kinds: Sequence[Kind]) -> None:
+        """Raise ConfigError for two of a kind."""
+        if any(kind not in self.kinds for kind in kinds):
+            raise ConfigError("a cross-encoder looks at an image and a text; for two of a kind leave the reranker out")
+
     def comes_with(self) -> Calibrations | None:
         """What `diptych rerank fit` left for the two models in the cross-encoder's folder."""
+        from diptych.models.cross_encoder.pair import read_pair  # its package imports PyTorch
+
         folder = getattr(self.cross_encoder, "folder", None)
         if folder is None:
             return None
@@ -73,9 +79,8 @@ class CrossScorer:
     def scores(
         self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT
     ) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, "k f"]]:
-        """As `PairScorer.scores`. Raises ConfigError for two of a kind."""
-        if any(pair.kind not in self.kinds for pair in pairs):
-            raise ConfigError("a cross-encoder looks at an image and a text; for two of a kind leave --reranker out")
+        """As `PairScorer.scores`. Raises ConfigError as `check`."""
+        self.check([pair.kind for pair in pairs])
         there, similarity = self.dual.scores(pairs, skipped, progress=progress)
         rows = [np.zeros((0, 2), dtype=np.float32)]
         kept: list[int] = []

@@ -136,10 +136,11 @@ class Calibrations:
         return f"calibrated on {one.right:,} related and {one.wrong:,} unrelated {kind} pairs of {self.source}{kept}"
 
 
-def read_calibrations(path: Path, fingerprint: str, name: str) -> Calibrations:
+def read_calibrations(path: Path, fingerprint: str | None = None, name: str = "") -> Calibrations:
     """From the file of `diptych relate --calibrate`, or the filter.json of `diptych data filter`.
 
-    Raises DataError for another file, ModelError for one that was fitted with another model than this one.
+    Raises DataError for another file, ModelError for one that was fitted with another model than that of the
+    fingerprint and name, where these are given.
     """
     with opening(path):
         text = path.read_bytes()
@@ -158,7 +159,7 @@ def read_calibrations(path: Path, fingerprint: str, name: str) -> Calibrations:
             f"{path} is no calibration of pairs; expected the JSON file that diptych relate --calibrate wrote, or the "
             "filter.json of diptych data filter"
         ) from error
-    if found.model != fingerprint:
+    if fingerprint is not None and found.model != fingerprint:
         raise ModelError(
             f"the calibration {path} was fitted with {found.model_name} (fingerprint {found.model[:8]}), and {name} "
             f"has {fingerprint[:8]}; fit it again with --calibrate SOURCE"

@@ -68,6 +68,14 @@ class DualScorer:
         if model.judges_pairs:
             self.own = Judge(f"the own probability of {model.name} (its sigmoid)", own=model.pair_probability)
 
+    def check(self, kinds: Sequence[Kind]) -> None:
+        """Raise ConfigError for two of a kind where the similarity has an order of sides."""
+        if any(kind not in self.kinds for kind in kinds):
+            raise ConfigError(
+                f"the model {self.name!r} compares an image with a text by {self.model.compares_by}, which says "
+                "nothing about two of a kind; give an image and a text, or another model"
+            )
+
     def comes_with(self) -> Calibrations | None:
         """As `PairScorer.comes_with`: relate.json in the model's folder."""
         path = self.model.folder / FILE
@@ -90,12 +98,8 @@ class DualScorer:
     def scores(
         self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT
     ) -> tuple[Int64[np.ndarray, " k"], Float32[np.ndarray, "k f"]]:
-        """As `PairScorer.scores`. Raises ConfigError for two of a kind where the similarity has an order of sides."""
-        if any(pair.kind not in self.kinds for pair in pairs):
-            raise ConfigError(
-                f"the model {self.name!r} compares an image with a text by {self.model.compares_by}, which says "
-                "nothing about two of a kind; give an image and a text, or another --model"
-            )
+        """As `PairScorer.scores`. Raises ConfigError as `check`."""
+        self.check([pair.kind for pair in pairs])
         read = _embedded(self.model, pairs, skipped, progress)
         there = np.array([place for place, both in enumerate(read) if both is not None], dtype=np.int64)
         left, right = (

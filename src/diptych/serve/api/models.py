@@ -16,13 +16,14 @@ from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float32, Float64
 from diptych.data.labels import labels_of
 from diptych.data.templates import templates_of
+from diptych.models import DualEncoder
 from diptych.serve.libraries import is_called
 
 from .. import errors, generating
 from ..classifying import scored
 from ..embedding import Embedder, Vector
 from ..errors import ServeError
-from ..inputs import DATA_URI, checked_text
+from ..inputs import checked_text, is_image
 from ..schemas import (
     MAX_QUERY,
     ClassifiedImage,
@@ -69,7 +70,7 @@ async def embeddings(asked: EmbeddingRequest, service: TheService) -> EmbeddingR
     if asked.dimensions is not None and asked.dimensions > embedder.model.dim:
         raise ServeError(422, "over_limit", f"the model has {embedder.model.dim} dimensions, not {asked.dimensions}")
     vectors = await service.inputs.all(values, embedder, "input")
-    count = await embedder.tokens([value for value in values if not value.lower().startswith(DATA_URI)])
+    count = await embedder.tokens([value for value in values if not is_image(value)])
     data = [
         Embedding(index=index, embedding=_encoded(_cut(vector, asked.dimensions), asked.encoding_format))
         for index, vector in enumerate(vectors)
@@ -128,7 +129,7 @@ async def classify(asked: ClassifyRequest, service: TheService) -> ClassifyRespo
 
 async def _by_cross_encoder(asked: RerankRequest, service: Service, model: CrossEncoder) -> RerankResponse:
     documents = [_content(one) for one in asked.documents]
-    if _is_image(asked.query) or not all(map(_is_image, documents)):
+    if is_image(asked.query) or not all(map(is_image, documents)):
         raise ServeError(422, "bad_request", f"{model.name} ranks images for a text: the query is a text, "
                          "the documents are data URIs", "Leave model out for texts on both sides.")  # fmt: skip
     reranker = next((one.library.reranker for one in service.libraries if one.is_fitted), None)
@@ -162,19 +163,20 @@ def _ranked(
 
 def _described(embedder: Embedder) -> Model:
     model = embedder.model
+    relates = ["relate"] if isinstance(model, DualEncoder) else []
     return Model(
         id=embedder.name,
         dim=model.dim,
         fingerprint=model.fingerprint,
         languages=embedder.languages,
-        tasks=["embed", "rerank", "classify", "search", "explain"],
+        tasks=["embed", "rerank", "classify", *relates, "search", "explain"],
     )
 
 
 def _others(service: Service) -> list[Model]:
     found = []
     if (cross_encoder := service.cross_encoder) is not None:
-        tasks = ["rerank", *(["caption", "explain"] if cross_encoder.describes else [])]
+        tasks = ["rerank", "relate", *(["caption", "explain"] if cross_encoder.describes else [])]
         found.append(
             Model(id=cross_encoder.model.name, fingerprint=cross_encoder.model.fingerprint, languages=[], tasks=tasks)
         )
@@ -183,10 +185,6 @@ def _others(service: Service) -> list[Model]:
         fingerprint = str(getattr(service.generator, "fingerprint", ""))
         found.append(Model(id=name, fingerprint=fingerprint, languages=[], tasks=["generate"]))
     return found
-
-
-def _is_image(value: str) -> bool:
-    return value[: len(DATA_URI)].lower() == DATA_URI
 
 
 def _cut(vector: Vector, dimensions: int | None) -> Float32[np.ndarray, c]:
@@ -210,4 +208,4 @@ def _content(document: str | Document) -> str:
 def _as_document(document: str | Document) -> Document:
     if isinstance(document, Document):
         return document
-    return Document(image=document) if _is_image(document) else Document(text=document)
+    return Document(image=document) if is_image(document) else Document(text=document)
