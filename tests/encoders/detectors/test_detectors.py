@@ -41,7 +41,7 @@ def test_a_converted_detector_finds_what_it_was_made_for(detector):
     found = open_detector(f"onnx:{detector}")
     assert isinstance(found, ScoringDetector)
     assert found.classes == ("red", "blue")
-    assert found.name == "colours.onnx, 2 classes, from a score of 0.5, MIT"
+    assert found.name == "colours.onnx, 2 classes, from a score of 0.5 (licence: MIT)"
     np.testing.assert_allclose(found.scores(colours()), [[1, 0], [0, 1], [0, 0]], atol=0.02)
     assert found.detect(colours()).tolist() == [[True, False], [False, True], [False, False]]
     assert found.detect(colours()[:0]).shape == (0, 2)
@@ -91,7 +91,7 @@ def test_detectors_that_cannot_be_opened(detector, tmp_path):
         open_detector(f"onnx:{broken}")
     with pytest.raises(ConfigError, match="threshold must be above 0 and at most 1, found 3"):
         open_detector(f"onnx:{detector}", 3)
-    with pytest.raises(ConfigError, match="'imagenet': unknown option 'threshold'"):
+    with pytest.raises(ConfigError, match="the detector imagenet has no threshold; leave it out"):
         open_detector("imagenet", 0.3)
     from diptych.models import load
 

@@ -80,9 +80,12 @@ def test_lists_of_classes(tmp_path):
     assert classes_named("coco") == COCO
     assert len(COCO) == 80
     listed = tmp_path / "classes.txt"
-    listed.write_text("dog\n\n cat \n")
+    listed.write_text("dog\n cat \n")
     assert classes_named(str(listed)) == ("dog", "cat")
-    listed.write_text("\n")
+    listed.write_text("dog\n\ncat\n")
+    with pytest.raises(ConfigError, match=r"line 2 of .* is empty; expected a class for every number"):
+        classes_named(str(listed))
+    listed.write_text("")
     with pytest.raises(ConfigError, match="names no class; expected a class a line"):
         classes_named(str(listed))
     with pytest.raises(ConfigError, match=r"cannot read the classes from cocoa: .*; expected coco or a text file"):

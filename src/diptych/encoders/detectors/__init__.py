@@ -8,9 +8,11 @@ to ONNX.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
-from diptych.core.registry import Part, build
+from diptych.core.errors import ConfigError
+from diptych.core.registry import Part, build, find
 
 __all__ = ["open_detector"]
 
@@ -27,4 +29,6 @@ def open_detector(name: str, threshold: float | None = None, device: str = "auto
     packages that are not installed, ModelError for models that are not here or do not say their classes.
     """
     options = {} if threshold is None else {"threshold": threshold}
+    if options and "threshold" not in signature(find("detector", name).part).parameters:
+        raise ConfigError(f"the detector {name} has no threshold; leave it out")
     return build("detector", Part(name, options), device=device)

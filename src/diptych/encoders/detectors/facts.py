@@ -86,9 +86,12 @@ def classes_named(classes: str) -> tuple[str, ...]:
         lines = Path(classes).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read the classes from {classes}: {error}; expected coco or a text file") from error
-    found = tuple(line.strip() for line in lines if line.strip())
+    found = tuple(line.strip() for line in lines)
     if not found:
         raise ConfigError(f"{classes} names no class; expected a class a line, in the order of their numbers")
+    if "" in found:
+        where = found.index("") + 1
+        raise ConfigError(f"line {where} of {classes} is empty; expected a class for every number, such as unused")
     return found
 
 

@@ -41,7 +41,7 @@ class OnnxDetector:
         self._preprocess = replace(facts.preprocess, size=size or facts.preprocess.size)
         self.classes = facts.classes
         self.threshold = facts.threshold if threshold is None else check_threshold(threshold)
-        licence = f", {facts.licence}" if facts.licence else ""
+        licence = f" (licence: {facts.licence})" if facts.licence else ""
         self.name = f"{self._path.name}, {len(self.classes)} classes, from a score of {self.threshold:g}{licence}"
 
     def scores(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n c"]:
