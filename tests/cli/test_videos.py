@@ -15,7 +15,7 @@ pytest.importorskip("av", reason="needs the [video] extra")
 pytest.importorskip("torch", reason="the cross-encoder needs the [train] extra")
 
 from diptych.cli.app import run
-from diptych.data.video import MomentPlan
+from diptych.data.video import MomentPlan, VideoImage
 from diptych.encoders.video import frames_tower
 from diptych.library import Library
 from diptych.models import load
@@ -46,6 +46,8 @@ def films(tmp_path_factory) -> Path:
     (folder / "msrvtt.json").write_text(json.dumps({"videos": videos, "sentences": sentences}))
     rows = [{"videoID": one["video_id"], "enCap": [one["caption"]], "chCap": []} for one in sentences[::COPIES]]
     (folder / "vatex_validation.json").write_text(json.dumps(rows))
+    parts = [row | {"videoID": f"{row['videoID']}_000000_000004"} for row in rows]
+    (folder / "vatex.json").write_text(json.dumps(parts))  # parts of whole videos
     return folder
 
 
@@ -110,6 +112,21 @@ def test_a_library_of_moments_is_re_ranked(films, cross_encoder, tiny_model, tmp
     first = found["hits"][0]
     assert first["meta"]["video"].endswith(clips[2].name)
     assert "h + 0 cosine" in first["scored_by"]
+
+
+@pytest.mark.parametrize("name", ["msrvtt.json", "vatex.json"])
+def test_the_videos_of_a_source_are_indexed_with_their_texts(films, cross_encoder, tiny_model, tmp_path, capsys, name):
+    model, library = tiny_model(tmp_path / "tiny"), tmp_path / "library"
+    command = "index", films / name, "--library", library, "--model", model
+    made = told(capsys, *command, "--reranker", cross_encoder)
+    count = len(SHOWN) * COPIES if name == "msrvtt.json" else len(SHOWN)
+    assert (made["added"], made["tokens"]["skipped"]) == (count, [])
+    assert made["tokens"]["added"] == len(SHOWN)  # copies share theirs
+    assert told(capsys, *command)["unchanged"] == count
+    (row,) = Library.open(library).search("x", k=1)
+    video = VideoImage(Path(row.path.partition("::")[0]), 0.0, 4.0)
+    assert np.allclose(Library.open(library).vector_of(row.id), load(model).encode_images([video])[0], atol=2e-3)
+    assert " and then " in row.meta["texts"][0]
 
 
 def test_moments_and_whole_videos_are_described(films, cross_encoder, capsys):

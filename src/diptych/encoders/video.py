@@ -20,6 +20,7 @@ from diptych.data.video import MomentPlan, evenly
 
 FRAMES = MomentPlan().frames  # that stand for a video, unless something else is said
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]]
+_WHOLE = ("patches", "sound")  # modes of preprocessing that take no frames
 _NO_FRAMES = "a moment has no frames; expected at least one each"
 
 
@@ -94,7 +95,7 @@ def frames_tower(
     """
     at_least("count", count, 2)
     inner: ImageTower = build("image_tower", Part(tower, options or {}), device=device)
-    if inner.preprocess.frames > 1 or inner.preprocess.mode == "patches" or getattr(inner, "storage", "") == "uint8":
+    if inner.preprocess.frames > 1 or inner.preprocess.mode in _WHOLE or getattr(inner, "storage", "") == "uint8":
         raise ConfigError(f"the image tower {tower!r} cannot read frames one by one; choose another, such as timm:NAME")
     return (FrameMapsTower if isinstance(inner, MapTower) else FramesTower)(inner, tower, count)
 
@@ -115,7 +116,7 @@ class MeanPooledVideo:
         frames: int = FRAMES,
     ) -> None:
         self._encode, self._of_model = encode, preprocess
-        is_pooled = preprocess.frames == 1 and preprocess.mode != "patches"
+        is_pooled = preprocess.frames == 1 and preprocess.mode not in _WHOLE
         self.preprocess = dataclasses.replace(preprocess, frames=frames) if is_pooled else preprocess
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float32[np.ndarray, "b d"]:

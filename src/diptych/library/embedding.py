@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,16 @@ from diptych.core.shapes import Float32, UInt8
 from .encoder import Encoder
 
 
-def embedded(pixels: UInt8[np.ndarray, "b hh ww 3"], encoder: Encoder) -> Float32[np.ndarray, "b d"]:
-    """Unit vectors of prepared pixels. Raises ModelError when the model gives something else."""
+def embedded(
+    pixels: UInt8[np.ndarray, "b hh ww 3"], encoder: Encoder, encode: Callable[[Any], np.ndarray] | None = None
+) -> Float32[np.ndarray, "b d"]:
+    """Unit vectors of prepared pixels. Raises ModelError when the model gives something else.
+
+    `encode` is by what; None is `encoder.encode_pixels`.
+    """
     if not len(pixels):
         return np.empty((0, encoder.dim), dtype=np.float32)
-    vectors = normalise(encoder.encode_pixels(pixels))
+    vectors = normalise((encode or encoder.encode_pixels)(pixels))
     if vectors.shape != (len(pixels), encoder.dim) or not np.isfinite(vectors).all():
         raise ModelError(
             f"model {encoder.name!r} gave vectors of shape {vectors.shape}, "

@@ -45,6 +45,8 @@ def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tup
     Images inside tars and tables are found through the sources that they came from. For an image that cannot be found
     any more the reference has no bytes, so that readers skip and name it.
     """
+    from diptych.data.images import as_ref
+
     from .kinds import TEXT_SOURCE, moment_of, video_of
 
     inside: defaultdict[str, dict[str, str]] = defaultdict(dict)  # source -> path -> content
@@ -57,7 +59,7 @@ def references(store: Store, folder: Path, others: Counter[str]) -> Iterator[tup
         elif _is_inside(name):
             inside[source][path] = content
         else:
-            yield FileImage(Path(name)), content
+            yield as_ref(Path(name)), content
     for source, contents in inside.items():
         for path, ref in _members(unescape(source), set(contents)):
             yield ref or BytesImage(b"", path), contents[path]

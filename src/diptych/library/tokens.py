@@ -26,8 +26,7 @@ from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.cache import FeatureCache
 from diptych.data.images import stream
 from diptych.data.video import VideoImage
-from diptych.library.kinds import content_of_moment
-from diptych.library.store.rows import content_of
+from diptych.library.kinds import content_of_ref
 
 FOLDER = "tokens"
 VIEW = "regions"
@@ -135,7 +134,8 @@ def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: lis
     """The images and moments that are still what was indexed; the content of each goes into `contents`."""
     for content, ref in wanted.items():
         try:
-            read, found = _read(ref)
+            read = ref if isinstance(ref, VideoImage) else BytesImage(ref.content(), ref.name)
+            found = content_of_ref(read)
         except DataError as error:
             skipped.append(Skipped(escape(ref.name), error.reason, one_line(str(error))))
             continue
@@ -145,14 +145,6 @@ def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: lis
             continue
         contents.append(content)
         yield read
-
-
-def _read(ref: ImageRef) -> tuple[ImageRef, str]:
-    """An image with its bytes, or a moment as it is; and its content. Raises DataError for one that is gone."""
-    if isinstance(ref, VideoImage):
-        return ref, content_of_moment(ref.file_fingerprint(), ref)
-    data = ref.content()
-    return BytesImage(data, ref.name), content_of(data)
 
 
 def address_of(cross_encoder: CrossEncoder) -> str:

@@ -24,9 +24,12 @@ from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Skipped
 from diptych.data.images import Header, header_for, stream, thumbnail
 from diptych.data.sounds import FRAMES_A_SECOND
+from diptych.data.video import VideoImage, probe
+from diptych.encoders.video import MeanPooledVideo
 from diptych.library.descriptions import kept
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
+from diptych.library.kinds import content_of_ref
 from diptych.library.rendering.thumbnails import SIZE as THUMB_SIZE
 from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.sources import FoundImage, Survey
@@ -142,10 +145,13 @@ class ImageRun(IndexRun):
                 self.notes.add("no_column" if kind is None else "other_kind", detail, found.path)
 
     def _embed_all(self) -> None:
-        options = self._options
+        options, preprocess, encode = self._options, self._encoder.preprocess, self._encoder.encode_pixels
+        if any(isinstance(found.ref, VideoImage) for found in self._survey.found.values()):
+            pooled = MeanPooledVideo(encode, preprocess)
+            preprocess, encode = pooled.preprocess, pooled.encode_pixels
         batches = stream(
             self._unknown(),
-            self._encoder.preprocess,
+            preprocess,
             batch_size=options.batch_size,
             workers=options.workers,
             limits=options.limits,
@@ -153,7 +159,7 @@ class ImageRun(IndexRun):
         )
         try:
             for batch in batches:
-                self._take(batch.indices, embedded(batch.pixels, self._encoder), batch.extras)
+                self._take(batch.indices, embedded(batch.pixels, self._encoder, encode), batch.extras)
                 for position, skipped in batch.skipped:
                     found, read = self._to_embed.pop(position)
                     del self._in_flight[read.content]
@@ -192,6 +198,9 @@ class ImageRun(IndexRun):
         """The fingerprint of the encoded bytes and the size in their header. Runs ahead, in a thread."""
         limits = self._options.limits
         try:
+            if isinstance(found.ref, VideoImage):
+                about = probe(found.ref.path)
+                return found, _Read(content_of_ref(found.ref), Header(about.width, about.height, turned=False))
             limits.check_bytes(found.bytes, found.path)
             with found.ref.open() as opened:
                 data = opened.read(limits.max_bytes + 1)
@@ -346,5 +355,7 @@ class _SmallCopy:
     jpeg: bytes
 
 
-def _small_copy(pixels: UInt8[np.ndarray, "h w 3"]) -> _SmallCopy:
+def _small_copy(pixels: UInt8[np.ndarray, "*f h w 3"]) -> _SmallCopy:
+    if pixels.ndim == 4:
+        pixels = pixels[len(pixels) // 2]
     return _SmallCopy(pixels.shape[1] > pixels.shape[0], thumbnail(pixels, THUMB_SIZE))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from diptych.core.errors import DataError
 from diptych.core.types import ImageRef
-from diptych.data.cache import bytes_of
+from diptych.library.kinds import content_of_ref
 from diptych.library.sources import FoundImage, Survey
 from diptych.library.store.protocol import Store
-from diptych.library.store.rows import BROUGHT_BACK, content_of, is_owned
+from diptych.library.store.rows import BROUGHT_BACK, is_owned
 
 from .absent import Absences, exists
 from .known_rows import KnownRow, KnownRows
@@ -198,8 +200,9 @@ def _may_have_shifted(known: list[KnownRow], there: list[FoundImage]) -> bool:
 
 
 def _content(ref: ImageRef) -> str:
-    data = bytes_of(ref)
-    return "" if data is None else content_of(data)  # an unreadable one is named as skipped when it is its turn
+    with contextlib.suppress(DataError, OSError):
+        return content_of_ref(ref)
+    return ""  # an unreadable one is named as skipped when it is its turn
 
 
 def _under(path: str, folders: Iterable[str]) -> bool:
