@@ -40,7 +40,8 @@ def test_a_calibration_says_what_it_was_fitted_on_and_is_used(diptych, small_mod
     assert pair["related"] is (pair["probability"] >= 0.5)
     code, out, _ = diptych("relate", "a red circle", red, *arguments)
     assert (code, out.splitlines()[0][:9]) == (0, "related: ")
-    assert f"calibrated on 35 related and 35 unrelated image-text pairs of captions.jsonl (train) ({calibrated})" in out
+    assert "calibrated on 35 related and 35 unrelated image-text pairs (drawn at random) of captions.jsonl" in out
+    assert f"(train) ({calibrated})" in out
 
 
 def test_prior_and_threshold_change_the_answer(diptych, small_model, calibrated) -> None:
@@ -124,6 +125,21 @@ def test_labelled_pairs_calibrate_and_their_share_is_the_prior(diptych, small_mo
     assert (fitted["right"], fitted["wrong"]) == (60, 30)
     assert fitted["prior"] == pytest.approx(2 / 3)
     assert "pairs without a label, not fitted on: 1" in out
+
+
+def test_labelled_pairs_of_texts_are_a_source_too(diptych, small_model, tmp_path) -> None:
+    colours, forms = ("red", "green", "blue", "yellow", "black"), ("circle", "square", "stripe")
+    rows = ["sentence1,sentence2,label"]
+    for place, (colour, form) in enumerate((colour, form) for colour in colours for form in forms):
+        for size in (20, 30, 40):
+            asked, other = f"a {colour} {form} {size}", colours[place // 3 - 1]
+            rows += [f'{asked},"{form} in {colour}, {size}",1', f'{asked},"{forms[place % 3 - 1]} in {other}",0']
+    source, file = tmp_path / "sts.csv", tmp_path / "mine.json"
+    source.write_text("\n".join(rows))
+    code, out, err = diptych("relate", "--calibrate", source, "--model", small_model, "--calibration", file)
+    assert code == 0, err
+    assert "text-text: fitted on 45 related and 45 unrelated pairs (labelled so) of sts.csv" in out
+    assert json.loads(file.read_text())["kinds"]["text-text"]["quality"]["auc"] > 0.8
 
 
 def test_the_model_base_comes_with_a_calibration(diptych) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.types import FileImage, Pair, Text
+from diptych.core.types import FileImage, Pair, Role, Text
 from diptych.data.pair_list import asked
 from diptych.inspection.relating import DualScorer
 from diptych.inspection.relating.fitting import drawn_pairs
@@ -59,6 +59,33 @@ def test_two_texts_of_a_record_are_never_the_same_text() -> None:
     assert len(drawn.right) == 30
     assert all(pair.left != pair.right for pair in drawn.right)
     assert all(str(pair.left).split()[1] == str(pair.right).split()[1] for pair in drawn.right)
+
+
+def graded(query: str, *documents: tuple[str, float | None]) -> Pair:
+    judged = [Text(text, role=Role.DOCUMENT, label=label) for text, label in documents]
+    return Pair(query, (), (Text(query, role=Role.QUERY), *judged))
+
+
+def test_labels_of_queries_and_documents_are_halved_at_the_middle_of_their_scale() -> None:
+    records = [graded(f"q{n}", (f"near {n}", 5.0), (f"middle {n}", 2.5), (f"far {n}", 0.0)) for n in range(30)]
+    records += [graded(f"q{n}", (f"far {n}", 1.0)) for n in range(30, 40)]
+    records.append(Pair("gallery", (), (Text("never judged", role=Role.DOCUMENT),)))
+    drawn = drawn_pairs(records, "text-text")
+    assert drawn.unrelated == "labelled so"
+    assert {(str(one.left)[1:], str(one.right).split()[0]) for one in drawn.right} == {
+        (str(n), "near") for n in range(30)
+    }
+    assert len(drawn.wrong) == 40
+    assert {str(one.right).split()[0] for one in drawn.wrong} == {"middle", "far"}
+    assert all(str(one.left)[1:] == str(one.right).split()[1] for one in [*drawn.right, *drawn.wrong])
+
+
+def test_documents_without_labels_are_related_and_those_of_others_are_not() -> None:
+    drawn = drawn_pairs([graded(f"q{n}", (f"answer {n}", None)) for n in range(30)], "text-text")
+    assert drawn.unrelated == "drawn at random"
+    assert [str(one.right).split()[1] for one in drawn.right] == [str(one.left)[1:] for one in drawn.right]
+    assert len(drawn.wrong) == 30
+    assert all(str(one.right).split()[1] != str(one.left)[1:] for one in drawn.wrong)
 
 
 def test_images_are_related_within_a_record_else_within_a_class() -> None:

@@ -184,7 +184,7 @@ def test_both_models_can_be_calibrated_on_a_source(fitted, small_model, shapes, 
     file, models = tmp_path / "mine.json", ("--model", small_model, "--reranker", folder)
     command = ["relate", "--calibrate", shapes, "--calibrate-split", "train", *models, "--calibration", file, "--quiet"]
     assert run([str(word) for word in command]) == 0
-    assert "image-text: fitted on 35 related and 35 unrelated pairs" in capsys.readouterr().out
+    assert "image-text: fitted on 35 related and 35 unrelated pairs (drawn at random) of" in capsys.readouterr().out
     made = json.loads(file.read_text())
     assert made["model"] == report.pair.relate["model"]
     assert made["measures"] == ["gain a word", "cosine"]

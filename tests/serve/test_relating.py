@@ -68,7 +68,9 @@ def test_pairs_are_judged_by_the_calibration_of_the_model(post, tiny, image) -> 
     assert found["scores"]["cosine"] == pytest.approx(expected.scores[0], abs=1e-5)
     assert found["probability"] == pytest.approx(1 / (1 + math.exp(1 - 5 * found["scores"]["cosine"])), abs=1e-5)
     assert found["related"] is (found["probability"] >= 0.5)
-    assert one.json()["judged_by"]["image-text"]["origin"].endswith("pairs of by hand (comes with tiny)")
+    assert one.json()["judged_by"]["image-text"]["origin"].endswith(
+        "pairs (drawn at random) of by hand (comes with tiny)"
+    )
     assert [each["kind"] for each in several.json()["results"]] == ["text-text", "image-text"]
     texts = several.json()["results"][0]
     odds = math.exp(3 * texts["scores"]["cosine"] + 0.5) * 0.2 / 0.8

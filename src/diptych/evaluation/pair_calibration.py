@@ -22,6 +22,7 @@ from .reliability import calibration_error, fit_logistic
 
 PROBABILITY = "probability"  # the criterion of a line that is drawn by the probability itself
 FEWEST = 20  # pairs of either kind
+AT_RANDOM, LABELLED = "drawn at random", "labelled so"  # where unrelated pairs come from
 _MOST_EVIDENCE = 50.0
 
 Scores = Float[np.ndarray, "n f"]
@@ -54,7 +55,8 @@ class PairCalibration:
     """Evidence = weights . scores + bias; a pair is related from the probability `least` on, at the share `prior`.
 
     `criterion` says what `least` was chosen by: "probability" is `least` itself; "precision", "recall" and
-    "equal-error" (see `calibration.choose`) hold at this prior alone. `right` and `wrong` count the pairs fitted on.
+    "equal-error" (see `calibration.choose`) hold at this prior alone. `right` and `wrong` count the pairs fitted on;
+    `unrelated` says where the latter came from.
     """
 
     weights: tuple[float, ...]
@@ -65,6 +67,7 @@ class PairCalibration:
     right: int = 0
     wrong: int = 0
     quality: PairQuality | None = None
+    unrelated: str = AT_RANDOM
 
     def __post_init__(self) -> None:
         if not (self.weights and all(map(math.isfinite, (*self.weights, self.bias)))):
@@ -125,6 +128,7 @@ class PairCalibration:
             int(value["right"]),
             int(value["wrong"]),
             None if quality is None else PairQuality(**{key: float(one) for key, one in quality.items()}),
+            str(value.get("unrelated", AT_RANDOM)),
         )
 
 

@@ -119,8 +119,8 @@ class Calibrations:
             line = "" if one.line is None else f" ({self.measures[0]} {one.line:.3f})"
             quality = "too few to say how right it is" if one.quality is None else one.quality.to_text()
             lines.append(
-                f"{kind}: fitted on {one.right:,} related and {one.wrong:,} unrelated pairs of {self.source}; related "
-                f"from probability {one.least:.3g} on{line}\n  {quality}"
+                f"{kind}: fitted on {one.right:,} related and {one.wrong:,} unrelated pairs ({one.unrelated}) of "
+                f"{self.source}; related from probability {one.least:.3g} on{line}\n  {quality}"
             )
         lines += [f"{kind}: not fitted: {why}" for kind, why in (self.left_out or {}).items()]
         return "\n".join(lines)
@@ -133,7 +133,10 @@ class Calibrations:
         """Where the calibration of a kind came from, in words."""
         one = self.kinds[kind]
         kept = f" ({place})" if place else ""
-        return f"calibrated on {one.right:,} related and {one.wrong:,} unrelated {kind} pairs of {self.source}{kept}"
+        return (
+            f"calibrated on {one.right:,} related and {one.wrong:,} unrelated {kind} pairs ({one.unrelated}) of "
+            f"{self.source}{kept}"
+        )
 
 
 def read_calibrations(path: Path, fingerprint: str | None = None, name: str = "") -> Calibrations:
