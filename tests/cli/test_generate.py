@@ -124,6 +124,7 @@ def test_xmc_gan_as_published_by_the_command(diptych, small_bert, shapes, tmp_pa
     model = tmp_path / "run" / "model"
     card = " ".join((model / "README.md").read_text().split())
     assert "in the features of `timm:test_resnet`, which had random weights" in card
+    assert "frozen, words in their context; seed 0" in card
     weights = read_weights(model, "generator")
     assert bool((weights["standard.mean"] == 0).all())
     assert bool((weights["standard.std"] == 1).all())

@@ -29,7 +29,7 @@ from diptych.synthesis.adversarial_losses import DISCRIMINATOR, GENERATOR, Adver
 from diptych.synthesis.conditions import EncoderTexts, text_tower
 from diptych.synthesis.frozen_encoder import FrozenImageEncoder
 from diptych.synthesis.settings import XmcSettings
-from diptych.synthesis.words import check_words
+from diptych.synthesis.words import IN_CONTEXT, check_words
 from diptych.synthesis.x_mrs_losses import XMrsLosses
 from diptych.synthesis.x_mrs_networks import XMrsGenerator
 from diptych.synthesis.xmc_generator import XmcGenerator
@@ -324,7 +324,8 @@ def write_card(config: GeneratorConfig, record: Mapping[str, Any]) -> str:
         f"records, in the features of `{config.frozen_network.name}`{random}: {recalls} (the best "
         "round was chosen by their sum).",
         [
-            f"design `{config.design}`, text tower `{config.text_part.name}`, frozen; seed {config.seed}",
+            f"design `{config.design}`, text tower `{config.text_part.name}`, frozen"
+            f"{', words in their context' if config.text.words == IN_CONTEXT else ''}; seed {config.seed}",
             f"{record['steps']} batches of {config.training.batch_size}, {config.discriminator_steps} for the "
             f"discriminator to 1 for the generator; best round {record['best_epochs'][0]} of {config.steps} batches "
             "each",
