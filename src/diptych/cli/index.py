@@ -98,7 +98,7 @@ def index(
     source = SourceOptions(format=format, encoding=encoding, text_columns=text_columns)
     progress = common.progress()
     if texts or videos:
-        opened = _opened(library, model, store, common.device)
+        opened = _opened(library, model, store, common.device, images=videos)
         if texts:
             made = opened.index_texts(paths, source=source, progress=progress)
         else:
@@ -172,8 +172,9 @@ def _check_flags(mode: str, given: Mapping[str, Any]) -> None:
         )
 
 
-def _opened(folder: Path, model: str | None, store: str | None, device: str) -> Library:
-    """The library, or a new one, with its model."""
+def _opened(folder: Path, model: str | None, store: str | None, device: str, *, images: bool = True) -> Library:
+    """The library, or a new one, with its model. A new one of `images` needs a model that has an image side."""
+    from diptych.library.encoder import with_images
     from diptych.models import load
 
     if card.exists(folder):
@@ -187,7 +188,8 @@ def _opened(folder: Path, model: str | None, store: str | None, device: str) -> 
         found.opened.required_model()  # before anything is read
         return found
     check_folder(folder, "--library")
-    return Library.create(folder, load(model or "base", device=device), store=store or card.LANCE)
+    encoder = load(model or "base", device=device)
+    return Library.create(folder, with_images(encoder) if images else encoder, store=store or card.LANCE)
 
 
 def _described(report: IndexReport, library: Path) -> str:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from tests.hub_cache import COMMIT, put_in_cache, use_cache
 
+import diptych
 from diptych import load
+from diptych.cli.app import run
 from diptych.core.errors import ModelError
+from diptych.core.types import Pair, Text
 from diptych.encoders import image_tower, text_tower
 from diptych.encoders.joint import BoundWarning
 from diptych.encoders.pretrained import import_transformers
@@ -120,13 +124,45 @@ def test_any_texts_are_bound_to_any_images_in_writing(clip_folder: Path, tmp_pat
     assert model.address == f"hf:{clip_folder.resolve()}+sentence-transformers:{words.resolve()}"
     tower = text_tower(f"sentence-transformers:{words}")
     assert model.text_tower.fingerprint == tower.fingerprint
-    with pytest.raises(ModelError, match=r"write IMAGE\+TEXT, such as sentence-transformers:clip-ViT-B-32\+sent"):
-        load(f"sentence-transformers:{words}")
+    with pytest.raises(ModelError, match="embeds texts alone, so no texts are bound to its images"):
+        load(f"sentence-transformers:{words}+sentence-transformers:{words}")
     with pytest.raises(ModelError, match="embeds texts alone"):
         image_tower(f"sentence-transformers:{words}")
     narrow = multilingual(tmp_path / "narrow", 8)
     with pytest.raises(ModelError, match="gives images 12 features and texts 8"):
         load(f"hf:{clip_folder}+sentence-transformers:{narrow}")
+
+
+@pytest.mark.usefixtures("cache")
+def test_texts_alone_are_a_model_without_an_image_side(tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    with pytest.warns(BoundWarning, match=r"write IMAGE\+TEXT, such as sentence-transformers:clip-ViT-B-32\+sent"):
+        model = load(f"sentence-transformers:{words}")
+    expected = theirs(words).encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(model.encode_texts(TEXTS), expected, atol=1e-5)
+    assert model.address == f"sentence-transformers:{words.resolve()}"
+    with pytest.raises(ModelError, match="the model has no image side"):
+        model.encode_images([PIL.Image.new("RGB", (8, 8))])
+    pairs = [Pair(str(n), (), (Text(text), Text(f"{text} again"))) for n, text in enumerate(TEXTS)]
+    report = diptych.evaluate(model, pairs, resamples=0)
+    assert report.metrics("text_to_text")["R@10"] == 1
+    with pytest.warns(BoundWarning, match="finds texts by texts"):
+        same = load(f"hf:{words}")
+    np.testing.assert_array_equal(same.encode_texts(TEXTS[:2]), model.encode_texts(TEXTS[:2]))
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.filterwarnings("ignore::diptych.encoders.joint.BoundWarning")
+def test_texts_alone_make_no_library_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    words, library = f"sentence-transformers:{tmp_path / 'words'}", tmp_path / "library"
+    assert run(["index", str(tmp_path / "a.png"), "--library", str(library), "--model", words]) == 4
+    assert "the model has no image side" in capsys.readouterr().err
+    assert not library.exists()
+    (tmp_path / "notes.txt").write_text("a red circle\ntwo dogs\n")
+    texts = ["index", str(tmp_path / "notes.txt"), "--texts", "--library", str(library)]
+    assert run([*texts, "--model", words]) == 0
+    assert "2 added" in capsys.readouterr().out
 
 
 def test_a_folder_may_have_a_plus_in_its_name(clip_folder: Path, tmp_path: Path) -> None:

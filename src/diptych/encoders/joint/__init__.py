@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from diptych.core.errors import ModelError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import Part, build, entries
 from diptych.encoders.cached import facts_of
+from diptych.encoders.none import NONE, NoImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class JointModel:
 
 
 class BoundWarning(UserWarning):
-    """The address of a text side alone was bound to the image side that its model card names."""
+    """The address of a text side alone was bound to the image side that its model card names, or to none."""
 
 
 def is_joint(address: str) -> bool:
@@ -70,7 +72,8 @@ def is_joint(address: str) -> bool:
 def joint_model(address: str, *, device: str = "auto") -> JointModel:
     """The joint model at an address; IMAGE+TEXT binds a text tower to the image side of a joint model.
 
-    Raises ModelError for one that is not here, is not whole, needs code from its folder, or has one side only;
+    Sentence encoders of texts alone are models without an image side. Raises ModelError for one that is not here, is
+    not whole, needs code from its folder, or has one side only;
     MissingExtraError without its library.
     """
     if sides := bound_sides(address):
@@ -87,10 +90,26 @@ def bind(image: str, text: str, *, device: str = "auto") -> JointModel:
     temperature is that of the image side's model. Raises ModelError where the two have other widths.
     """
     model = joint_model(image, device=device)
+    if model.image_part.name == NONE:
+        raise ModelError(f"{image} embeds texts alone, so no texts are bound to its images; give a model such as CLIP")
     tower: TextTower = build("text_tower", Part(text, {"device": device} if is_joint(text) else {}))
     text = getattr(tower, "address", text)
     return dataclasses.replace(
         model, address=f"{model.address}+{text}", text=tower, text_part=Part(text), facts={"image side": model.address}
+    )
+
+
+def texts_alone(address: str, text: TextTower, folder: Path) -> JointModel:
+    """A model that embeds texts alone as one without an image side: for texts found by texts. A warning says so."""
+    message = (
+        f"{address} embeds texts alone, so it finds texts by texts; to bind it to the image side of the joint model "
+        f"whose space it was trained for, write IMAGE+TEXT, such as sentence-transformers:clip-ViT-B-32+{address}"
+    )
+    warnings.warn_explicit(message, BoundWarning, "diptych", 0)  # one line, without the place of this call
+    lasting = getattr(text, "address", address)
+    none = Part(NONE, {"dim": text.dim})
+    return JointModel(
+        address=lasting, folder=folder, image=NoImages(text.dim), text=text, image_part=none, text_part=Part(lasting)
     )
 
 

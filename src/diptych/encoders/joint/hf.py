@@ -7,18 +7,21 @@ from typing import Any
 from diptych.core.errors import ModelError
 from diptych.core.registry import Part, register
 from diptych.encoders.image.transformers import TransformersImageTower
-from diptych.encoders.joint import JointModel
+from diptych.encoders.joint import JointModel, texts_alone
 from diptych.encoders.pretrained import HubModel, load_hub_model
+from diptych.encoders.text.sentence_transformers import read_recipe
 from diptych.encoders.text.transformers import TransformersTextTower
 
 
 @register.joint_model("hf", "any joint model of transformers: CLIP, SigLIP, ...", arguments=("NAME_OR_FOLDER",))
 def hf_model(name: str, *, device: str = "auto") -> JointModel:
-    """A model of transformers with image and text features in one space.
+    """A model of transformers with image and text features in one space, or a sentence encoder of texts alone.
 
     `name` is a folder, or ORG/NAME in the cache, where "@REVISION" may follow.
     """
     found = load_hub_model(name, device)
+    if not found.two_sided and read_recipe(found.folder) is not None:  # a sentence encoder
+        return texts_alone(f"hf:{name}", TransformersTextTower(name, device=device), found.folder)
     require_both_sides(found, f"hf:{name}")
     image, text = TransformersImageTower(name, device=device), TransformersTextTower(name, device=device)
     scale, bias = temperature(found.module)

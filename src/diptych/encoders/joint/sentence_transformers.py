@@ -6,7 +6,7 @@ import warnings
 
 from diptych.core.errors import ModelError
 from diptych.core.registry import Part, register
-from diptych.encoders.joint import BoundWarning, JointModel, bind
+from diptych.encoders.joint import BoundWarning, JointModel, bind, texts_alone
 from diptych.encoders.joint.hf import require_both_sides, temperature
 from diptych.encoders.pretrained import load_hub_model
 from diptych.encoders.sentence_transformers import PREFIX, folder_and_recipe, image_tower, repository, text_tower
@@ -15,9 +15,11 @@ from diptych.encoders.sentence_transformers import PREFIX, folder_and_recipe, im
 IMAGE_SIDES = {"sentence-transformers/clip-ViT-B-32-multilingual-v1": "sentence-transformers:clip-ViT-B-32"}
 
 
-@register.joint_model("sentence-transformers", "CLIP, or texts bound to its images", arguments=("NAME_OR_FOLDER",))
+@register.joint_model(
+    "sentence-transformers", "CLIP, texts bound to its images, texts alone", arguments=("NAME_OR_FOLDER",)
+)
 def sentence_transformers_model(name: str, *, device: str = "auto") -> JointModel:
-    """A model of sentence-transformers that embeds images and texts, or texts whose image side is known.
+    """A model of sentence-transformers that embeds images and texts, texts whose image side is known, or texts alone.
 
     `name` is a folder, or [ORG/]NAME in the cache, where "@REVISION" may follow.
     """
@@ -26,10 +28,7 @@ def sentence_transformers_model(name: str, *, device: str = "auto") -> JointMode
     if recipe.pooling != "projected":
         image_side = IMAGE_SIDES.get(repository(name).partition("@")[0])
         if image_side is None:
-            raise ModelError(
-                f"{address} embeds texts alone; to bind it to the image side of the joint model whose space it was "
-                f"trained for, write IMAGE+TEXT, such as {PREFIX}clip-ViT-B-32+{address}"
-            )
+            return texts_alone(address, text_tower(name, device=device), folder)
         made = bind(image_side, address, device=device)
         message = f"{address} embeds texts alone; images are embedded by {made.facts['image side']}"
         warnings.warn_explicit(message, BoundWarning, "diptych", 0)  # one line, without the place of this call
