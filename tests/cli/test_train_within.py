@@ -79,6 +79,11 @@ def test_every_config_of_texts_trains(
     vectors = model.encode_texts(["where is red a", "here is red a"])
     assert vectors @ vectors.T == pytest.approx(model.similarity(vectors, vectors), abs=1e-5)
     assert (model.config.logit_bias is not None) == (name == "cross_entropy")
+    if name == "cross_entropy":  # its training says how likely two texts are related
+        assert run(["relate", "where is red a", "here is red a", "--model", report["model"], "--json"]) == 0
+        (answer,) = json.loads(capsys.readouterr().out)["pairs"]
+        logit = model.config.logit_scale * float(vectors[0] @ vectors[1]) + model.config.logit_bias
+        assert answer["probability"] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-4)
     with pytest.raises(ModelError, match="has no image side: it was trained on texts alone"):
         model.encode_images([])
 
@@ -120,6 +125,9 @@ def test_queries_may_have_a_side_of_their_own(
     assert run(["eval", str(questions), "--model", str(folder), "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)["query_to_document"]["metrics"]["R@1"]["value"]
     assert 100 * measured == pytest.approx(scores["q2d R@1"], abs=0.01)
+    assert run(["relate", *texts, "--model", str(folder), "--json"]) == 0
+    cosine = json.loads(capsys.readouterr().out)["pairs"][0]["cosine"]
+    assert cosine == pytest.approx(float(apart[0] @ model.encode_texts(texts[1])[0]), abs=1e-4)
     library = str(tmp_path / "library")
     assert run(["index", str(questions), "--texts", "--library", library, "--model", str(folder), "--quiet"]) == 0
     capsys.readouterr()

@@ -12,7 +12,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.notes import Notes
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.types import Skipped
-from diptych.data.pair_list import IMAGE_TEXT, KINDS, Asked, Kind, asked
+from diptych.data.pair_list import KINDS, Asked, Kind, asked
 from diptych.evaluation.pair_calibration import check_share, measured
 from diptych.inspection.relating import (
     Calibrations,
@@ -189,7 +189,7 @@ def judges_of(
     else:
         path = Path(calibration).expanduser()
         kept, place = read_calibrations(path, scorer.fingerprint, scorer.name), str(path)
-    found = {} if scorer.own is None else {IMAGE_TEXT: replace(scorer.own, prior=prior, threshold=threshold)}
+    found = {} if scorer.own is None else {scorer.own_kind: replace(scorer.own, prior=prior, threshold=threshold)}
     if kept is not None:
         for kind, one in kept.kinds.items():
             found[kind] = Judge(kept.origin(kind, place), one, prior=prior, threshold=threshold)

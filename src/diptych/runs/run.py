@@ -314,6 +314,8 @@ def _compared(
     sources = list(further)
     if any(pair.images for pair in chosen) and any(pair.texts for pair in chosen):  # else there is no way across
         sources.insert(0, validation_source(chosen, recipe.config.data.val))
+    elif starts:
+        progress.say("recall before and after is of images and texts; these validation records do not have both")
     if not sources:
         return ()
     models = {**starts, AFTER: recipe.load(folder / MODEL)}

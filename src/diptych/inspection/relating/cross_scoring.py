@@ -40,6 +40,7 @@ class CrossScorer:
         self.fingerprint = fingerprint.combined([model.fingerprint, cross_encoder.fingerprint])
         self.measures: tuple[str, ...] = (measure_of(cross_encoder), *self.dual.measures)
         self.own: Judge | None = None
+        self.own_kind: Kind = IMAGE_TEXT
         if getattr(cross_encoder, "matches", False) or _objective(cross_encoder) == "itm":
             self.own = Judge(f"the own probability of {cross_encoder.name} (its matching head)", own=_sigmoid)
 

@@ -17,7 +17,7 @@ from diptych.core.shapes import Float32, Int64
 from diptych.core.similarity import is_like_cosine, similarity_of
 from diptych.core.types import Skipped
 from diptych.data.images import ImageInput, stream
-from diptych.data.pair_list import IMAGE_TEXT, KINDS, Asked, Kind
+from diptych.data.pair_list import IMAGE_TEXT, KINDS, TEXT_TEXT, Asked, Kind
 from diptych.models import DualEncoder, lasting_name
 
 from .judges import FILE, Calibrations, Judge, read_calibrations
@@ -30,7 +30,8 @@ class PairScorer(Protocol):
     name: str  # of the model
     fingerprint: str
     measures: tuple[str, ...]  # what each score is: ("cosine",)
-    own: Judge | None  # the model's own probability of an image with a text, where it has one
+    own: Judge | None  # the model's own probability, where it has one, of
+    own_kind: Kind  # these pairs
     kinds: tuple[Kind, ...]  # of pairs that it can score
     models: list[Any]  # those behind it that may know what they were trained on
 
@@ -65,6 +66,7 @@ class DualScorer:
         self.kinds = KINDS if is_like_cosine(model.compares_by) else (IMAGE_TEXT,)
         self.measures: tuple[str, ...] = (model.compares_by,)
         self.own: Judge | None = None
+        self.own_kind: Kind = IMAGE_TEXT if model.has_images else TEXT_TEXT
         if model.judges_pairs:
             self.own = Judge(f"the own probability of {model.name} (its sigmoid)", own=model.pair_probability)
 
@@ -123,15 +125,25 @@ class DualScorer:
 def _embedded(
     model: DualEncoder, pairs: Sequence[Asked], skipped: list[Skipped] | None, progress: Progress
 ) -> list[tuple[Any, Any] | None]:
-    """Both vectors of each pair, every image and text embedded once; None for a pair whose image cannot be read."""
+    """Both vectors of each pair, every image and text embedded once; None for a pair whose image cannot be read.
+
+    The first of two texts asks for the other, where the model has a side for queries.
+    """
     images: dict[Any, ImageInput] = {}
-    texts: dict[Any, None] = {}
+    texts: dict[bool, dict[str, None]] = {False: {}, True: {}}  # whether they ask
+
+    def key_of(pair: Asked, place: int) -> Any:
+        side, is_image = pair.sides[place]
+        if is_image:
+            return _key(side)
+        return model.config.query is not None and place == 0 and pair.kind == TEXT_TEXT, side
+
     for pair in pairs:
-        for side, is_image in pair.sides:
+        for place, (side, is_image) in enumerate(pair.sides):
             if is_image:
                 images.setdefault(_key(side), side)
             else:
-                texts.setdefault(side)
+                texts[key_of(pair, place)[0]].setdefault(str(side))
     vectors: dict[Any, Any] = {}
     problems: dict[Any, Skipped] = {}
     names = list(images)
@@ -140,11 +152,13 @@ def _embedded(
         problems |= {names[place]: problem for place, problem in batch.skipped}
         if batch.indices:
             vectors |= zip([names[place] for place in batch.indices], model.encode_pixels(batch.pixels), strict=True)
-    if texts:
-        vectors |= zip(texts, model.encode_texts(list(texts), progress=progress), strict=True)
+    for asks, some in texts.items():
+        encode = model.encode_queries if asks else model.encode_texts
+        if some:
+            vectors |= zip([(asks, text) for text in some], encode(list(some), progress=progress), strict=True)
     found: list[tuple[Any, Any] | None] = []
     for pair in pairs:
-        keys = [_key(side) if is_image else side for side, is_image in pair.sides]
+        keys = [key_of(pair, place) for place in (0, 1)]
         problem = next((problems[key] for key in keys if key in problems), None)
         if problem is not None:
             left_out(pair, problem, skipped)
