@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.protocols import SILENT
 from diptych.core.types import FileImage, Pair, Text
 from diptych.evaluation.generative import frechet_distance
 from diptych.inspection.generators import MeasureSettings, generate_all, image_store, measure_generated
@@ -83,7 +84,15 @@ def test_another_image_takes_the_place_of_one_that_cannot_be_read(several):
 
 
 def test_as_many_generated_as_real_images_are_compared(drawing, pairs, tools):
-    seen, drawn = measure_generated(drawing.Drawer(), pairs["val"], tools, ASKED, seed=1)
+    tracked: list[str] = []
+
+    class Heard(type(SILENT)):
+        def track(self, items, label, total=None):
+            tracked.append(f"{label}: {total}")
+            return super().track(items, label, total)
+
+    seen, drawn = measure_generated(drawing.Drawer(), pairs["val"], tools, ASKED, seed=1, progress=Heard())
+    assert {"records: 10", "batches of real images: 1", "batches of generated images: 1"} <= set(tracked)
     assert (seen.texts, seen.noises, len(drawn.real.pixels), len(drawn.generated)) == (10, 1, 10, 10)
     assert seen.remarks[0].endswith("10 real and 10 generated images; 30,000 were asked for, and there are no more")
     features = [tools.extractor.extract(each).features for each in (drawn.real.pixels, drawn.generated[:, 0])]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from diptych.core.errors import ConfigError, DataError, ModelError, Reason
-from diptych.core.protocols import Preprocess
+from diptych.core.protocols import SILENT, Preprocess, Progress
 from diptych.core.registry import Part, build, has, register
 from diptych.core.shapes import UInt8
 from diptych.core.types import ImageRef, Pair
@@ -106,7 +106,7 @@ class LikeImages:
 
 
 def generate_all(
-    generator: Any, texts: Sequence[Any], *, noises: int, seed: int, lang: str = ""
+    generator: Any, texts: Sequence[Any], *, noises: int, seed: int, lang: str = "", progress: Progress = SILENT
 ) -> UInt8[np.ndarray, "n s h w 3"]:
     """`noises` images of each text (of a `Generator`) or of each image (of `LikeImages`), made in chunks.
 
@@ -114,7 +114,8 @@ def generate_all(
     gives something else than one RGB image a text, all of one size.
     """
     rows: UInt8[np.ndarray, "n s h w 3"] | None = None
-    for start in range(0, len(texts), _CHUNK):
+    starts = range(0, len(texts), _CHUNK)
+    for start in progress.track(starts, "batches of generated images", len(starts)):
         chunk = list(texts[start : start + _CHUNK])
         several = [
             generator.generate(chunk, seed=seed + number + start // _CHUNK * SEED_STRIDE, lang=lang)
@@ -144,12 +145,14 @@ def draw_prompts(
     noises: int,
     seed: int,
     lang: str = "",
+    progress: Progress = SILENT,
 ) -> UInt8[np.ndarray, "n s h w 3"]:
     """`noises` images for each prompt: of its text, or where `given` is "image" of the first image of its pair.
 
     Raises ConfigError for a generator that cannot be given an image.
     """
     if given == "text":
-        return generate_all(generator, [one.text.value for one in prompts], noises=noises, seed=seed, lang=lang)
+        texts = [one.text.value for one in prompts]
+        return generate_all(generator, texts, noises=noises, seed=seed, lang=lang, progress=progress)
     refs = [pairs[one.pair].images[0] for one in prompts]
-    return generate_all(LikeImages(generator), refs, noises=noises, seed=seed)
+    return generate_all(LikeImages(generator), refs, noises=noises, seed=seed, progress=progress)

@@ -113,7 +113,14 @@ def measure_generated(
         raise DataError(f"{len(prompts)} texts to draw; measuring needs at least four")
     progress.say(f"drawing from {len(prompts)} {settings.given}s, {settings.noises} images each")
     made = draw_prompts(
-        generator, prompts, pairs, settings.given, noises=settings.noises, seed=seed, lang=settings.lang
+        generator,
+        prompts,
+        pairs,
+        settings.given,
+        noises=settings.noises,
+        seed=seed,
+        lang=settings.lang,
+        progress=progress,
     )
     size = made.shape[2]
     most = most_real(made)
