@@ -44,19 +44,26 @@ def test_a_detector_is_checked_against_captions(diptych, detector, shapes, tmp_p
     assert "1 images cannot be read and are left out (bad.png" in out
 
 
-def test_objects_of_texts_are_looked_for_in_generated_images(diptych, detector, shapes, tmp_path):
+@pytest.fixture
+def measured(diptych, shapes, tmp_path):
+    """`diptych generator eval` of images in which every red thing is red, and every other one grey."""
     rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
-    val = [row for row in rows if row["split"] == "val"]
-    for colour in ("red", "blue", "grey"):
+    for colour in ("red", "grey"):
         Image.new("RGB", (32, 32), colour).save(tmp_path / f"{colour}.png")
-    made = tmp_path / "made.jsonl"  # every red thing is drawn red, every other one grey
-    lines = [{"image": f"{'red' if 'red' in row['text'] else 'grey'}.png", "text": row["text"]} for row in val]
-    made.write_text("\n".join(map(json.dumps, lines)))
-    arguments = (
-        "generator", "eval", shapes, "--generator", f"images:{made}", "--model", "", "--features", "fake", "--maps", "",
-        "--train-split", "", "--noises", 1, "--bootstrap", 50, "--detector", detector, "--quiet",
+    lines = [
+        {"image": f"{'red' if 'red' in row['text'] else 'grey'}.png", "text": row["text"]}
+        for row in rows
+        if row["split"] == "val"
+    ]
+    (tmp_path / "made.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return lambda *more: diptych(
+        "generator", "eval", shapes, "--generator", f"images:{tmp_path / 'made.jsonl'}", "--model", "", "--features",
+        "fake", "--maps", "", "--train-split", "", "--noises", 1, "--bootstrap", 50, "--quiet", "--json", *more,
     )  # fmt: skip
-    code, out, _ = diptych(*arguments, "--json")
+
+
+def test_objects_of_texts_are_looked_for_in_generated_images(measured, detector):
+    code, out, _ = measured("--detector", detector)
     told = json.loads(out)
     measures = {one["key"]: one for one in told["measures"]}
     assert code == 0
@@ -70,12 +77,21 @@ def test_objects_of_texts_are_looked_for_in_generated_images(diptych, detector, 
     assert (measures["soa_c"]["value"], measures["soa_c"]["real"], measures["soa_c"]["chance"]) == (0.5, 1.0, 0.0)
     assert measures["soa_i"]["low"] <= 0.5 <= measures["soa_i"]["high"]
     assert "of the 2 classes of the detector" in " ".join(told["remarks"])
-    code, _, err = diptych(*arguments, "--languages", "de")
+    assert "says nothing" not in " ".join(told["remarks"])
+    code, _, err = measured("--detector", detector, "--languages", "de")
     assert (code, "the objects that English texts name, and the texts are in de" in err) == (2, True)
-    code, _, err = diptych(*arguments, "--detector-threshold", 2)
-    assert code == 2
-    code, out, _ = diptych(*arguments, "--detector-threshold", 1, "--json")
+    assert measured("--detector", detector, "--detector-threshold", 2)[0] == 2
+    code, out, _ = measured("--detector", detector, "--detector-threshold", 1)
     assert json.loads(out)["by_class"]["red"]["found"] == 1.0
+
+
+def test_a_detector_that_fails_on_real_images_is_no_measure(measured, detector, tmp_path):
+    """Its classes are in the wrong order. The file beside it goes before what it says itself."""
+    facts = {"classes": ["blue", "red"], "preprocess": {"mode": "squash", "std": [1, 1, 1]}}
+    (tmp_path / "colours.detector.json").write_text(json.dumps(facts))
+    code, out, _ = measured("--detector", detector)
+    assert code == 0
+    assert json.loads(out)["remarks"][-1].endswith("SOA by this detector says nothing about such images")
 
 
 def test_a_detector_that_knows_nothing_that_texts_name(diptych, tfjs, shapes, tmp_path):

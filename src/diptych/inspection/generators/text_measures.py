@@ -204,6 +204,11 @@ def objects(
     real_found = _looked(detector, real_images, measurement.progress, "objects in real images")
     of_real = [named[text] for text in there]
     real = semantic_object_accuracy(real_found, of_real) if any(of_real) else None
+    if real is not None and real.chance_c is not None and real.soa_c <= real.chance_c:
+        remark += (
+            f"; in the real images it finds them no more often than where no text names them ({real.soa_c:.1%} against "
+            f"{real.chance_c:.1%}): SOA by this detector says nothing about such images"
+        )
     real_classes = real.by_class if real else {}
     chance = dict(zip(made.wanted.tolist(), made.elsewhere.tolist(), strict=True))
     counts = as_matrix(named, len(detector.classes)).sum(axis=0)
