@@ -281,3 +281,6 @@ def test_sources_of_texts_only_are_counted_by_sides_and_labels(tmp_path):
     report = check(open_source(tmp_path / "t.csv"))
     assert report.misleading == ["there is a single document: nothing to tell apart"]
     assert "labels      1 2; all are the same, so a loss on labels has no negatives" in report.to_text()
+    (tmp_path / "t.csv").write_text("text\na\nb\n")
+    report = check(open_source(tmp_path / "t.csv", SourceOptions(texts_only=True)))
+    assert report.misleading == ["no record has two texts, and there are no images: nothing belongs together"]

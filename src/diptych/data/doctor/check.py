@@ -101,6 +101,7 @@ class PairCounts:
             return
         self.report.pairs += 1
         self.report.pairs_of_texts += not pair.images
+        self.report.pairs_of_one_text += not pair.images and len(pair.texts) == 1
         self.report.splits[pair.split or NO_SPLIT] += 1
         own = hash((pair.id, pair.split))
         if pair.is_named and own in self._ids:

@@ -79,6 +79,7 @@ class SourceReport:
     problems: tuple[SourceProblem, ...] = field(repr=False, default=())
     machine_texts: int = 0  # translations and back-translations
     pairs_of_texts: int = 0  # pairs without an image
+    pairs_of_one_text: int = 0  # of these, those with a single text
     queries: int = 0  # of sources of texts only, whose texts are of two sides
     documents: int = 0  # different ones, those that no query names too
     queries_unrelated: int = 0  # with no document that is related to them
@@ -113,6 +114,8 @@ class SourceReport:
         return [f"{number(self.repeated_ids, 'pair')} {have} the id of another: an id does not say which is meant"]
 
     def _side_reasons(self) -> list[str]:
+        if self.pairs_of_one_text == self.pairs > 0:
+            return ["no record has two texts, and there are no images: nothing belongs together"]
         if not self.documents:
             return []
         reasons = []
