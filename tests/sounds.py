@@ -30,3 +30,22 @@ def tones(folder: Path, splits: tuple[str, ...] = ("train",) * 4 + ("val",) * 2)
                 soundfile.write(path, samples, 16_000)
                 path.with_suffix(".txt").write_text(f"a {length} {height} tone\n")
     return folder
+
+
+def spoken(folder: Path, photos: int = 30) -> Path:
+    """A table of images of two colours, and of tones that stand in for what is said of them."""
+    import soundfile
+    from PIL import Image
+
+    folder.mkdir()
+    draw, lines = np.random.default_rng(1), ["image,audio,lang,split"]
+    for number in range(photos):
+        colour, hertz = (((200, 20, 20), 4000), ((20, 20, 200), 300))[number % 2]
+        shade = tuple(int(level + draw.integers(0, 50)) for level in colour)
+        Image.new("RGB", (40, 30), shade).save(folder / f"{number}.png")
+        soundfile.write(folder / f"{number}.wav", tone(hertz * draw.uniform(0.8, 1.2), 0.3), 16_000)
+        lines.append(f"{number}.png,{number}.wav,{('de', 'en')[number % 3 > 0]},{'train' if number < 20 else 'val'}")
+    (folder / "bad.wav").write_text("hello")
+    table = folder / "spoken.csv"
+    table.write_text("\n".join([*lines, "0.png,bad.wav,en,train", "1.png,gone.wav,en,train"]) + "\n")
+    return table

@@ -29,6 +29,9 @@ class Role(StrEnum):
     DOCUMENT = "document"
 
 
+SOUND = "sound"  # the field of a text that is spoken
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """One text of a pair.
@@ -37,6 +40,8 @@ class Text:
     record it is: caption, title, ingredients, instructions, ... Texts of one pair with the same
     `meaning` say the same thing: translations of each other; None is a meaning of its own.
     `engine` names the machine that wrote it and its way, such as "apertium en-es-en".
+
+    With the field "sound" it is a spoken text: `value` is the full path of a file of sound.
 
     In a record of texts only, `role` says which side a text is of; None where there are no sides, as among
     paraphrases. Of a document, `label` says how related it is to the record's queries: 0 is unrelated, more is more,
@@ -53,6 +58,11 @@ class Text:
     role: Role | None = None
     label: float | None = None
     item: str | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is spoken, in a file that `value` names."""
+        return self.field == SOUND
 
     @property
     def relevance(self) -> float:

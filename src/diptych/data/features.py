@@ -23,6 +23,7 @@ from diptych.data.images import stream
 from diptych.data.related import RelatedTexts, related_texts
 from diptych.data.repeats import Contents
 from diptych.data.seen import as_marks, image_mark, marks_of, text_mark, value_marks
+from diptych.data.spoken import check_spoken, text_key
 
 _TEXT_CHUNK = 2048
 _WORD_CHUNK = 256  # texts whose words are embedded at once
@@ -186,6 +187,7 @@ def collect(
 ) -> FeaturePairs:
     """Run images and texts that are not cached through their towers, and read the rows: as `collect_captions`."""
     found = collect_captions(pairs, image_tower, root, selection, progress=progress)
+    check_spoken(found.written, text_tower)
     rows = text_rows(found.captions, text_tower, root, progress) if selection.texts else _NO_ROWS
     return FeaturePairs(texts=rows, **_fields_of(found))
 
@@ -367,7 +369,7 @@ def word_rows(
 def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> CachedRows:
     """Features of texts, each computed once and then cached; equal texts share a row."""
     cache = _cache(root, tower, "text")
-    keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
+    keys = [text_key(text, tower) for text in texts]
     chunks = list(batched(cache.missing(keys), _TEXT_CHUNK))
     for chunk in progress.track(chunks, "text features (batches)", total=len(chunks)):
         cache.add([keys[i] for i in chunk], tower.embed([texts[i] for i in chunk]))

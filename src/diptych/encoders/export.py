@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.data.spoken import hears
 from diptych.encoders.graphs import SCALE, Graph, require_finite, stored, weights_of, write
 from diptych.encoders.inputs import grey_pixels
 
@@ -107,7 +108,8 @@ def trace_head(module: nn.Module, tower: ImageTower | TextTower, *, compact: boo
     """A head's graph; its input is what the tower gives: features, token ids, or pixels."""
     dtype = torch.int64 if getattr(tower, "storage", "") == "int32" else torch.float32
     example = torch.zeros(2, tower.dim, dtype=dtype)
-    if getattr(tower, "storage", "") == "uint8":  # an image, for a network that asks how many patches there are
+    if getattr(tower, "storage", "") == "uint8" and not hears(tower):
+        # an image, for a network that asks how many patches there are
         grey = tower.embed(grey_pixels(tower.preprocess))  # type: ignore[union-attr, arg-type]
         example = torch.from_numpy(grey).float().expand(2, -1)
     return trace(GraphSpec(module, example, compact=compact))

@@ -135,7 +135,8 @@ class Reader:
             except DataError as error:  # its message may hold a name that is not valid Unicode
                 raise DataError(one_line(str(error)), error.reason) from error
         terms = queries.parse(queries.check_text(query, cut=cut))
-        if len(terms) == 1 and (remark := queries.remark(query)) is not None:
+        is_heard = getattr(model, "hears_texts", False)  # its texts are names of files
+        if len(terms) == 1 and not is_heard and (remark := queries.remark(query)) is not None:
             warnings.warn(remark, queries.QueryWarning, stacklevel=5)
         if (cut_off := queries.unread([term.text for term in terms if term.text is not None], model)) is not None:
             warnings.warn(cut_off, queries.CutWarning, stacklevel=5)

@@ -21,6 +21,7 @@ from diptych.core.registry import Part, build_saved
 from diptych.core.shapes import Float, Float32, Shaped, UInt8
 from diptych.core.similarity import is_like_cosine, similarity_of
 from diptych.data.image_inputs import ImageInput
+from diptych.data.spoken import SPOKEN
 from diptych.encoders.none import NO_IMAGES, NONE
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.onnx import OnnxTextTower
@@ -108,6 +109,11 @@ class DualEncoder(LoadedModel):
         if self.config.image.preprocess is not None:
             return self.config.image.preprocess
         return self.image_tower.preprocess
+
+    @property
+    def hears_texts(self) -> bool:
+        """Whether its texts are files of sound, by their names."""
+        return self.config.text.tower == SPOKEN
 
     @property
     def languages(self) -> frozenset[str]:

@@ -15,8 +15,8 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64, UInt8
 from diptych.core.types import ImageRef, Pair, Role, Skipped, Text
 from diptych.data import views
-from diptych.data.cache import content_key
 from diptych.data.images import PixelBatch, stream
+from diptych.data.spoken import check_spoken, text_key
 
 from .dual import DualEncoder
 from .embedding_cache import EmbeddingCache
@@ -201,6 +201,7 @@ def embed_pairs(
     places = asked[read.places]
     kept = [wanted[place] for place in places]
     texts = [text for own in kept for text in own]
+    _check_spoken(model, texts)
     return EmbeddedPairs(
         **vars(read) | {"places": places},
         texts=_encode_once_each(model, [text.value for text in texts], progress),
@@ -229,6 +230,7 @@ def embed_texts(
     places = np.array([place for place, texts in enumerate(wanted) if texts], dtype=np.int64)
     kept = [wanted[place] for place in places]
     texts = tuple(text for own in kept for text in own)
+    _check_spoken(model, texts)
     return EmbeddedTexts(
         texts=_encode_texts(model, texts, progress),
         owner=np.repeat(np.arange(len(kept)), [len(own) for own in kept]).astype(np.int64),
@@ -238,6 +240,12 @@ def embed_texts(
         groups=tuple(pairs[place].group for place in places),
         without_texts=len(wanted) - len(kept),
     )
+
+
+def _check_spoken(model: DualEncoder, texts: Sequence[Text]) -> None:
+    """Raise ConfigError unless the texts are of the kind that the model reads."""
+    if model.hears_texts or any(text.is_sound for text in texts):
+        check_spoken(texts, model.text_tower)
 
 
 def _encode_texts(model: DualEncoder, texts: Sequence[Text], progress: Progress) -> Float32[np.ndarray, "m d"]:
@@ -256,7 +264,7 @@ def _encode_texts(model: DualEncoder, texts: Sequence[Text], progress: Progress)
 def _encode_once_each(
     model: DualEncoder, texts: Sequence[str], progress: Progress, *, as_queries: bool = False
 ) -> Float32[np.ndarray, "m d"]:
-    keys = {text: content_key(text.encode(errors="surrogatepass")) for text in texts}
+    keys = {text: text_key(text, model.text_tower if model.hears_texts else None) for text in texts}
     encode = model.encode_queries if as_queries else model.encode_texts
     with EmbeddingCache(model, "query" if as_queries else "text", model.dim, progress) as cache:
         for some in batched([text for text, key in keys.items() if key not in cache.known], _TEXTS_AT_ONCE):

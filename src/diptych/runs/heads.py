@@ -94,8 +94,9 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
         measured = self._selected(("full", *(QUERY_VIEWS if within and by != CLASS else ())))
         held = [pair for pair in self.measured(splits.val) if not pair.is_gallery]
         validation = collect(held, *common, measured, progress=place.progress)
-        place.notes.extend(note for rows in training.cached[:1] for note in cut_sounds(rows, self.image_tower))
         tower = self.text_tower
+        place.notes.extend(note for rows in training.cached[:1] for note in cut_sounds(rows, self.image_tower))
+        place.notes.extend(cut_sounds(training.texts, tower))
         place.notes.extend(cut_note(training.captions, tower.count_tokens, tower.max_tokens, "training texts"))
         return training, validation
 

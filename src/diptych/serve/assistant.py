@@ -22,6 +22,8 @@ from diptych.core.version import __version__
 from diptych.library import Library
 from diptych.library import query as queries
 
+from .embedding import refuse_spoken
+
 _MOST_HITS = 50  # an assistant reads them all
 _ABOUT = """Search a library of images by words in many languages, by likeness, or by both.
 Start with describe_library to learn what the library holds and what `where` can ask about.
@@ -116,6 +118,7 @@ class Tools:
     def _vector(self, text: str) -> Any:
         """Words only: the sums of the command line may name files."""
         model = self._library.opened.required_model()
+        refuse_spoken(model)
         checked = queries.check_text(text)
         if not checked.strip():
             raise DataError("the text is empty")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.core.cosine import normalise
+from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float32, UInt8
 from diptych.encoders.inputs import grey_pixels
 from diptych.library import Encoder, as_queries
@@ -24,10 +25,20 @@ _REMEMBERED = 512  # vectors of the latest texts: a query that is typed is sent 
 Vector = Float32[np.ndarray, "d"]
 
 
+def refuse_spoken(model: Encoder) -> None:
+    """Raise ConfigError for a model whose texts are names of files: anyone who asks could have any file here read."""
+    if getattr(model, "hears_texts", False):
+        raise ConfigError(
+            f"the texts of the model {model.name!r} are names of files on this machine, which must not come from "
+            "others; search with diptych search, or from Python"
+        )
+
+
 class Embedder:
     """Vectors from one model, batched. `name` is what the API calls it."""
 
     def __init__(self, name: str, model: Encoder, pressure: Pressure, metrics: Metrics) -> None:
+        refuse_spoken(model)
         self.name, self.model = name, model
         self._most = min(_IMAGES, pressure.max_batch, pressure.queue)
         self._texts = self._batcher("text", self._encode_texts, pressure, metrics, pressure.max_batch)

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.text import plain
 from diptych.core.threads import map_ahead
-from diptych.core.types import BytesImage, ImageRef, Origin, Pair, Role, Skipped
+from diptych.core.types import BytesImage, FileImage, ImageRef, Origin, Pair, Role, Skipped
 from diptych.data.images import DEFAULT_LIMITS, ImageLimits
 from diptych.data.language import guess_language
 from diptych.data.readers import Source
@@ -169,11 +170,12 @@ class TextCounts:
         self._classes.update(text.value for text in pair.texts if text.field == CLASS)
         for text in pair.texts:
             self.report.texts += 1
-            self.report.languages_guessed += text.lang is None
+            self.report.languages_guessed += text.lang is None and not text.is_sound
             self.report.machine_texts += text.origin is not Origin.HUMAN
-            self.report.languages[text.lang or guess_language(text.value) or "unknown"] += 1
+            self.report.languages[text.lang or (not text.is_sound and guess_language(text.value)) or "unknown"] += 1
             # a token is a byte or more and markers are two, so that few texts need the (slow) tokenizer
-            if self.report.max_tokens is not None and len(text.value.encode()) + 2 > self.report.max_tokens:
+            most = None if text.is_sound else self.report.max_tokens
+            if most is not None and len(text.value.encode()) + 2 > most:
                 self._waiting.append((pair.id, text.value))
         if len(self._waiting) >= self.AT_ONCE:
             self._tokenize()
@@ -211,9 +213,10 @@ class ImageCounts:
     _places: dict[ImageRef, int] = field(default_factory=dict)
 
     def add(self, pair: Pair) -> list[tuple[int, ImageRef]]:
-        """Note the images of one pair; returns those not seen before, with their places, to be inspected."""
+        """Note the images and spoken texts of one pair; those not seen before come back with their places."""
         fresh = []
-        for image in pair.images:
+        spoken = (FileImage(Path(text.value)) for text in pair.texts if text.is_sound)
+        for image in (*pair.images, *spoken):
             place = None if isinstance(image, BytesImage) else self._places.get(image)
             if place is None:
                 place = len(self.facts)

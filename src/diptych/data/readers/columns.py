@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.text import plain
+from diptych.core.types import SOUND
 from diptych.data.language import CODES
 
 from .cells import NO_FACTS, CellFacts
 from .options import SourceOptions
 from .sides import Sides, find_sides
 
+SOUND_NAMES = ["audio", "audio_path", "audio_file", "sound", "sound_path", "sound_file", "wav"]
 IMAGE_NAMES = [
     "image", "images", "image_path", "image_file", "image_name", "filename", "file_name", "filepath",
     "file_path", "file", "img", "img_path", "photo", "picture", "path", "jpg",
-    "audio", "audio_path", "audio_file", "sound", "sound_path", "sound_file", "wav",
+    *SOUND_NAMES,
 ]  # fmt: skip
 CAPTION_NAMES = [
     "caption", "captions", "text", "texts", "sentence", "sentences", "raw", "comment", "alt", "alt_text",
@@ -242,4 +244,6 @@ def _looks_like_images(name: str, image: str, facts: CellFacts) -> bool:
 
 def _named_text(name: str, names: Sequence[str]) -> TextColumn:
     """A column that the user says holds texts; its name is the field unless it says more."""
+    if name.lower() in SOUND_NAMES:
+        return TextColumn(name, SOUND, None)
     return _usual_text(name, names) or TextColumn(name, name, None)

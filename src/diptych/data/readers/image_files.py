@@ -103,8 +103,8 @@ class ImageRoot:
         if given is not None and not given.is_dir():
             raise DataError(f"the images root {given} is not a folder", Reason.MISSING)
 
-    def find(self, where: str, name: str) -> FileImage | None:
-        """The image called `name`, or None after skipping it.
+    def find(self, where: str, name: str, what: str = "image") -> FileImage | None:
+        """The image (or `what` it is) called `name`, or None after skipping it.
 
         Raises DataError when none of the first PATIENCE images exists: the folder must be wrong.
         """
@@ -119,7 +119,7 @@ class ImageRoot:
             self._hits += 1
             return FileImage(path)
         else:
-            self._miss(where, name)
+            self._miss(where, name, what)
         return None
 
     def find_any(self, where: str, names: Sequence[str]) -> FileImage | None:
@@ -148,12 +148,12 @@ class ImageRoot:
                     return path
         return None
 
-    def _miss(self, where: str, name: str) -> None:
+    def _miss(self, where: str, name: str, what: str) -> None:
         self._misses += 1
         there = dict.fromkeys(str(folder) for folder in self._folders if folder.is_dir())
         looked = ", ".join(there) or str(self._folders[0])
         several = f"; it may be {' or '.join(self._unclear)}: write the one that is meant" if self._unclear else ""
-        self._reading.skip(where, Reason.MISSING, f"no image {name} in {looked}{several}")
+        self._reading.skip(where, Reason.MISSING, f"no {what} {name} in {looked}{several}")
         if not self._hits and self._misses >= PATIENCE:
             raise DataError(
                 f"none of the first {self._misses} images of {self._reading.path} exists (the last: {name}); "

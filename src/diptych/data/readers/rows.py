@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.core.errors import DiptychError, Reason
+from diptych.core.errors import DataError, DiptychError, Reason
 from diptych.core.text import is_unicode
-from diptych.core.types import BytesImage, ImageRef, Pair, Role, Text
+from diptych.core.types import SOUND, BytesImage, ImageRef, Pair, Role, Text
+from diptych.data.image_inputs import DEFAULT_LIMITS
 from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
 from diptych.data.video import VideoImage
 
@@ -126,6 +127,9 @@ class RowReader:
         aligned = aligned_columns(row, columns.texts)
         for column in columns.texts:
             lang = column.lang or (row_lang.lower() if row_lang else None)
+            if column.field == SOUND:
+                found += self._spoken(row[column.name], where, lang)
+                continue
             if is_described(row[column.name]):
                 found += described_texts(self._reading, where, row[column.name], lang, column.field)
                 continue
@@ -144,6 +148,22 @@ class RowReader:
     def _says_no_image(self, row: Row, columns: Columns) -> bool:
         """Whether it is a row of texts only, as `write_pairs` writes it: an empty list of images, described texts."""
         return row[columns.image or ""] == [] and any(is_described(row[column.name]) for column in columns.texts)
+
+    def _spoken(self, cell: Any, where: str, lang: str | None) -> Iterator[Text]:
+        """The sounds that a cell of spoken texts names, by their full paths; those that cannot be read are skipped."""
+        from diptych.data.images.sources import read_bytes  # Pillow, which no other table needs
+        from diptych.data.sounds import probe
+
+        for name in self._strings(cell, where):
+            file = self._root.find(where, name, "sound")
+            if file is None:
+                continue
+            try:
+                probe(read_bytes(file, DEFAULT_LIMITS), file.name)
+            except DataError as error:
+                self._reading.skip(where, error.reason, str(error))
+            else:
+                yield Text(str(file.path.absolute()), lang or self._reading.options.lang, SOUND)
 
     def _of_sides(self, row: Row, sides: Sides, where: str, columns: Columns) -> tuple[Text, ...]:
         """A query with its documents; none after skipping the row, when one of them or the label cannot be read."""
