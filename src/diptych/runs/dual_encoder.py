@@ -42,7 +42,7 @@ from .frozen import FrozenTower
 from .heads import HeadsRecipe
 from .negatives import MinedNegatives
 from .reading import Splits
-from .related import RelatedPairs, related_pairs
+from .related import RelatedPairs, related_pairs, require_several_texts
 from .run import Fitted, RunContext
 from .scores import Embed
 from .trained import TrainedRecipe
@@ -111,6 +111,8 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
             built = self._built(self.config.seed, _ANY_CLASSES)
             needs_labels = built.loss is not None and built.loss.needs_labels
             self.related = related_pairs(training, self.config, needs_labels, self.place.notes)
+        if self.config.pairs.texts and self.related is None and self.config.pairs.by != CLASS:
+            require_several_texts(validation)
         if self.extra_loss is not None:
             self.extra_loss.begin(training)
         if self.mined is not None:

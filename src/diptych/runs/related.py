@@ -72,3 +72,12 @@ def related_pairs(
         detail = f"training pairs with a label of unrelated texts, which the loss {loss} does not learn from"
         notes.add(UNRELATED, detail, count=int((~chosen).sum()))
     return RelatedPairs(related.only(chosen), None)
+
+
+def require_several_texts(validation: FeaturePairs) -> None:
+    """Raise DataError where no validation record has two texts, so that none finds another one."""
+    if not (np.bincount(validation.text_owner) > 1).any():
+        raise DataError(
+            f"none of the {validation.records} validation records has two texts, so there is nothing to find among "
+            "them; give records of several texts, or a source of queries and documents"
+        )
