@@ -1,5 +1,6 @@
 """A text cross-encoder, trained from the command line on pairs of texts, and the same scores without PyTorch."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from diptych.encoders.export import GraphSpec, trace
 from diptych.encoders.graphs import write
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.tokens import TokenTower, train_tokenizer
-from diptych.models.text_cross_encoder import PairTokens, load_text_cross_encoder
+from diptych.models.text_cross_encoder import PairTokens, TextCrossEncoder, load_text_cross_encoder
 from diptych.models.text_cross_encoder.network import build_pair_network
 
 NAMES = {"dog": "hound", "cat": "kitten", "boat": "ship", "horse": "pony", "child": "kid", "man": "fellow"}
@@ -73,6 +74,38 @@ def test_it_learns_which_document_answers(taught: Any) -> None:
     assert model.score("dog two", documents).argmax() == 2
     assert model.score("child two", documents).argmax() == 3
     assert taught.scores["t2t R@1"] > 25  # of 10 documents or fewer
+
+
+def test_two_texts_are_judged_by_both_models(taught: Any, pairs: Path, tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    file, models = tmp_path / "mine.json", ("--model", tiny, "--reranker", taught.model.folder)
+    fit = ["relate", "--calibrate", pairs, "--calibration", file, *models, "--quiet"]
+    assert command([str(word) for word in fit]) == 3
+    assert "expected 20 or more of each" in capsys.readouterr().err  # of the few records that training held out
+    labelled = tmp_path / "labelled.csv"
+    wrong = [document for _, document in BOTH[9:] + BOTH[:9]]
+    rows = [f"{query},{document},1\n{query},{other},0" for (query, document), other in zip(BOTH, wrong, strict=True)]
+    labelled.write_text("\n".join(["text1,text2,label", *rows]))
+    fit = ["relate", "--calibrate-pairs", labelled, "--calibration", file, *models, "--quiet"]
+    assert command([str(word) for word in fit]) == 0
+    capsys.readouterr()
+    ask = ["relate", "dog two", "the hound due", "--calibration", file, *models, "--json", "--quiet"]
+    assert command([str(word) for word in ask]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert found["match"] == pytest.approx(float(taught.model.score("dog two", ["the hound due"])[0]), abs=1e-4)
+    made = json.loads(file.read_text())["kinds"]["text-text"]
+    evidence = made["weights"][0] * found["match"] + made["weights"][1] * found["cosine"] + made["bias"]
+    assert found["probability"] == pytest.approx(1 / (1 + np.exp(-evidence)), abs=1e-4)
+    assert command(["relate", "a.jpg", "b", *map(str, models)]) == 2
+    assert "reads two texts" in capsys.readouterr().err
+
+
+def test_one_that_was_trained_on_yes_or_no_has_a_probability_of_its_own(taught: Any, tiny: Path) -> None:
+    folder, config = taught.model.folder, taught.model.config
+    (ranks,) = diptych.relate("dog two", "the hound due", model=tiny, reranker=folder)
+    assert (ranks.related, ranks.probability) == (None, None)
+    binary = TextCrossEncoder(folder, dataclasses.replace(config, objective="binary"))
+    (found,) = diptych.relate("dog two", "the hound due", model=tiny, reranker=binary)
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-found.scores[0])), abs=1e-5)
 
 
 def test_batches_give_what_single_pairs_give(taught: Any) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from diptych.inspection.relating import Calibrations, PairScorer
     from diptych.runs.relating import Relations
 
+_RERANKER = """Judge by this cross-encoder and the dual encoder together: its model folder, or blip:NAME_OR_FOLDER, for
+an image and a text; a text cross-encoder's folder for two texts, the query first."""
 _SHARE = Annotated[float | None, Parameter(validator=validators.Number(gt=0, lt=1))]
 
 
@@ -34,7 +36,7 @@ def relate(
     /,
     *,
     model: ModelAddress = "base",
-    reranker: RerankerAddress | None = None,
+    reranker: Annotated[RerankerAddress | None, Parameter(help=_RERANKER)] = None,
     kind: Literal["image-text", "text-text", "image-image"] | None = None,
     pairs: Path | None = None,
     calibration: Path | None = None,
@@ -84,10 +86,11 @@ def relate(
     from diptych import runs
     from diptych.core.notes import Notes
     from diptych.data.pair_list import asked, read_pairs
+    from diptych.models.text_cross_encoder import is_text_cross_encoder
 
     fits = calibrate is not None or calibrate_pairs is not None
     _check_arguments(left, right, pairs, calibrate, calibrate_split, calibrate_pairs)
-    if reranker is not None:
+    if reranker is not None and not is_text_cross_encoder(reranker):
         need("torch", "diptych relate --reranker")
     check_file(csv, "--csv", CSV, pairs or "")
     if fits:

@@ -21,14 +21,17 @@ from diptych.inspection.relating import (
     Judge,
     PairScorer,
     Relation,
+    TextCrossScorer,
     judged,
     read_calibrations,
 )
 from diptych.models import DualEncoder
+from diptych.models.text_cross_encoder import TextCrossEncoder, is_text_cross_encoder, load_text_cross_encoder
 
 from .measuring import as_encoder
 
 Calibrated = Calibrations | str | Path
+Reranking = CrossEncoder | TextCrossEncoder | str | Path
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def relate(
     right: Any,
     *,
     model: DualEncoder | str | Path = "base",
-    reranker: CrossEncoder | str | Path | None = None,
+    reranker: Reranking | None = None,
     calibration: Calibrated | None = None,
     kind: str | None = None,
     prior: float | None = None,
@@ -100,7 +103,8 @@ def relate(
             paths, PIL images, encoded bytes, arrays and image references are images.
         right: one thing, or a list as long as the first.
         model: a dual encoder, its name, folder or address.
-        reranker: a cross-encoder, its folder or address, to judge an image and a text by both models together.
+        reranker: a cross-encoder, its folder or address, to judge an image and a text by both models together; or a
+            text cross-encoder, to judge two texts, of which `left` is the query.
         calibration: what `diptych relate --calibrate` or `diptych data filter` wrote for this model, or its file. By
             default the one that the model comes with (or that `diptych rerank fit` left for both); else the model's own
             probability, of a SigLIP or a matching head.
@@ -126,15 +130,20 @@ def relate(
 
 
 def pair_scorer(
-    model: DualEncoder | str | Path, reranker: CrossEncoder | str | Path | None = None, *, device: str = "auto"
-) -> DualScorer | CrossScorer:
+    model: DualEncoder | str | Path, reranker: Reranking | None = None, *, device: str = "auto"
+) -> DualScorer | CrossScorer | TextCrossScorer:
     """What gives pairs their scores: a dual encoder, its name, folder (of its run too) or address.
 
-    With a `reranker` (a cross-encoder, its folder or address) an image and a text are scored by both.
+    With a `reranker` (a cross-encoder, its folder or address) an image and a text are scored by both; with a text
+    cross-encoder, two texts.
     """
     encoder = as_encoder(model, device)
     if reranker is None:
         return DualScorer(encoder)
+    if isinstance(reranker, str | Path) and is_text_cross_encoder(reranker):
+        reranker = load_text_cross_encoder(reranker, device=device)
+    if isinstance(reranker, TextCrossEncoder):
+        return TextCrossScorer(encoder, reranker)
     from diptych.models.cross_encoder import load_cross_encoder
 
     cross_encoder = load_cross_encoder(reranker, device=device) if isinstance(reranker, str | Path) else reranker

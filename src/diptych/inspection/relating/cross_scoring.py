@@ -42,7 +42,7 @@ class CrossScorer:
         self.own: Judge | None = None
         self.own_kind: Kind = IMAGE_TEXT
         if getattr(cross_encoder, "matches", False) or _objective(cross_encoder) == "itm":
-            self.own = Judge(f"the own probability of {cross_encoder.name} (its matching head)", own=_sigmoid)
+            self.own = Judge(f"the own probability of {cross_encoder.name} (its matching head)", own=sigmoid)
 
     def check(self, kinds: Sequence[Kind]) -> None:
         """Raise ConfigError for two of a kind."""
@@ -139,5 +139,6 @@ def _address(cross_encoder: CrossEncoder) -> str:
     return str(getattr(cross_encoder, "address", cross_encoder.name))
 
 
-def _sigmoid(scores: Float32[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def sigmoid(scores: Float32[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """1 / (1 + exp(-score))."""
     return np.asarray(1 / (1 + np.exp(-np.clip(scores.astype(np.float64), -700, 700))))
