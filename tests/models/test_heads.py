@@ -90,7 +90,7 @@ def test_a_config_of_an_ensemble_builds_it_again() -> None:
     [
         (
             Part("mpl"),
-            "unknown head 'mpl'; choose from adapter, ensemble, identity, linear, mlp, shared_layer; did you mean",
+            "unknown head 'mpl'; choose from adapter, ensemble, identity, linear, mlp, nearest_texts, shared_layer",
         ),
         (Part("mlp", {"hiden": 3}), "head 'mlp': unknown option 'hiden'; it takes .*did you mean 'hidden'"),
         (Part("linear", {"features": 3}), "unknown option 'features'"),
