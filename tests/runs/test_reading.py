@@ -15,7 +15,7 @@ from diptych import runs
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError, Reason
 from diptych.core.notes import cut_note
-from diptych.core.types import Skipped
+from diptych.core.types import Pair, Role, Skipped, Text
 from diptych.runs import reading
 from diptych.runs.cross_encoder import CrossEncoderConfig
 from diptych.runs.generator.config import GeneratorConfig
@@ -81,3 +81,12 @@ def test_a_tower_without_a_limit_cuts_nothing() -> None:
     assert not cut_note(["one"], lambda texts: [10_000], None)
     (note,) = cut_note(["one", "two", "one"], lambda texts: [10_000 if text == "one" else 3 for text in texts], 5)
     assert (note.count, note.examples) == (2, ("one...",))
+
+
+def test_documents_of_the_gallery_are_no_records_that_are_left_out() -> None:
+    texts = [(Text(str(n), role=Role.QUERY), Text("d", role=Role.DOCUMENT)) for n in range(30)]
+    pairs = [Pair(str(n), (), texts[n], "train" if n % 2 else "test") for n in range(30)]
+    gallery = [Pair("d", (), (Text("d", role=Role.DOCUMENT),))]
+    splits = reading.read_splits(reading.DataConfig(), [*pairs, *gallery])
+    assert counts(splits.notes) == {"other_split": 15}
+    assert splits.train[-1:] == splits.val[-1:] == gallery

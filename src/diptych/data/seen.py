@@ -144,6 +144,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
     gallery = np.array([pair.is_gallery for pair in pairs])
     held &= ~trained & ~gallery
     trained &= ~gallery
+    records = len(pairs) - int(gallery.sum())
     names = ", ".join(dict.fromkeys(learner.name for learner in listed))
     if (options.split is None or asked) and held.any():
         kept = [pair for pair, is_kept in zip(pairs, held | gallery, strict=True) if is_kept]
@@ -159,7 +160,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
         return Chosen(source, kept, HELD_OUT)
     if asked:
         if trained.any():
-            saw = f"saw {int(trained.sum()):,} of its {len(pairs):,}; name another source or --split"
+            saw = f"saw {int(trained.sum()):,} of its {records:,}; name another source or --split"
             raise DataError(f"training held out no record of {source.name} ({names}), and {saw}")
         pairs = list(Source(source.path, source.format, replace(options, split=HELD_OUT)))
         _note_texts(source, pairs, listed, names)
@@ -167,7 +168,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
     _note_texts(source, [pair for pair, known in zip(pairs, trained | held, strict=True) if not known], listed, names)
     _note_unknown(source, pairs, learners)
     if trained.any():
-        detail = f"of {len(pairs):,} records measured, those that {names} was trained on, and finds better than others"
+        detail = f"of {records:,} records measured, those that {names} was trained on, and finds better than others"
         source.notes.add(TRAINED, detail, count=int(trained.sum()))
     return Chosen(source, pairs, options.split)
 
@@ -175,6 +176,7 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
 def _note_texts(source: Source, others: Sequence[Pair], learners: Sequence[Learner], names: str) -> None:
     """Note which of these records, whose images no model was trained on, have a text that one was trained on."""
     known = np.concatenate([learner.seen.trained for learner in learners if learner.seen is not None])
+    others = [pair for pair in others if pair.images]  # documents of other queries are no leak
     if count := int(_have([value_marks(pair.texts) for pair in others], known).sum()):
         detail = f"records with a text that {names} was trained on beside another image, or the same one scaled"
         source.notes.add(TEXTS_TRAINED, f"{detail}: if it was the same one, results will be too good", count=count)

@@ -126,9 +126,9 @@ def require_classes(splits: Splits) -> None:
 
 
 def note_other_splits(notes: Notes, pairs: Sequence[Pair], chosen: Mapping[str, Sequence[Pair]]) -> None:
-    """Note records that are neither trained on nor validated with."""
-    left = Counter(pair.split for pair in pairs)
-    left.subtract(pair.split for some in chosen.values() for pair in some)
+    """Note records that are neither trained on nor validated with. Documents of the gallery are of every split."""
+    left = Counter(pair.split for pair in pairs if not pair.is_gallery)
+    left.subtract(pair.split for some in chosen.values() for pair in some if not pair.is_gallery)
     for split, count in left.items():
         if count:
             of = f"of the split {split!r}" if split else "without a split, beside others that have one"
