@@ -76,7 +76,7 @@ def test_what_one_half_fits_is_measured_on_the_other() -> None:
 
 
 def test_too_few_pairs_and_scores_that_tell_nothing_are_refused() -> None:
-    with pytest.raises(DataError, match="found 19 given and 40 shuffled"):
+    with pytest.raises(DataError, match="found 19 related and 40 unrelated"):
         fit_pairs(normal(19, 1.0), normal(40, -1.0))
     with pytest.raises(DataError, match="found 19 related and 40 unrelated"):
         fit_pairs(normal(19, 1.0, 2), normal(40, -1.0, 2))

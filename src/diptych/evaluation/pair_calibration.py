@@ -176,13 +176,13 @@ def _fewer(half: Bool[np.ndarray, " n"]) -> int:
 
 
 def _fitted(right: Scores, wrong: Float[np.ndarray, "m f"]) -> PairCalibration:
-    if right.shape[1] == 1:
-        fitted = calibrate(right[:, 0], wrong[:, 0], contamination=0.0, prior=0.5)
-        return PairCalibration((fitted.slope,), fitted.intercept)
     if min(len(right), len(wrong)) < FEWEST:
         raise DataError(
             f"found {len(right)} related and {len(wrong)} unrelated pairs; expected {FEWEST} or more of each"
         )
+    if right.shape[1] == 1:
+        fitted = calibrate(right[:, 0], wrong[:, 0], contamination=0.0, prior=0.5)
+        return PairCalibration((fitted.slope,), fitted.intercept)
     labels = np.r_[np.ones(len(right), dtype=np.bool_), np.zeros(len(wrong), dtype=np.bool_)]
     made = fit_logistic(np.concatenate([right, wrong]), labels)
     weights = np.array(made.weights) / np.array(made.scale)
