@@ -108,6 +108,18 @@ def test_other_models_and_files_are_refused_in_a_line(diptych, photos, folder, p
     assert "red.png is no sound" in err
 
 
+def test_images_are_no_sounds(diptych, place, photos, model):
+    for split in ("train", "val"):
+        (photos / split).mkdir()
+        for colour in ("red", "blue"):
+            (photos / split / f"{colour}.png").write_bytes((photos / f"{colour}.png").read_bytes())
+            (photos / split / f"{colour}.txt").write_text("a text\n")
+    code, _, err = diptych("train", place / "config.toml", photos, "--out", place / "images")
+    assert code == 3
+    assert "each needs a readable image and a text; the first that was left out: " in err
+    assert "is no sound that can be read" in err
+
+
 def test_sounds_are_not_cropped(diptych, place, folder, model):
     code, _, err = diptych(
         "train", place / "config.toml", folder, "--out", place / "no", "--set", 'data.views=["full", "flip"]'

@@ -223,7 +223,8 @@ def collect_captions(
         else:
             skipped.append(Skipped(pair.id, Reason.EMPTY_TEXT if readable or not selection.images else Reason.NO_IMAGE))
     if not kept:
-        raise DataError(_none_usable(pairs, selection), Reason.EMPTY_TEXT)
+        why = next((f"; the first that was left out: {one.detail}" for one in skipped if one.detail), "")
+        raise DataError(_none_usable(pairs, selection) + why, Reason.EMPTY_TEXT)
     rows = [row for _, readable, _ in kept for row in readable]
     return CaptionedImages(
         images=tuple(CachedRows(cache.map(), place[rows]) for cache, place in zip(caches, index, strict=True)),
