@@ -17,12 +17,15 @@ import diptych
 from diptych.cli.app import run as command
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError, DataError
+from diptych.core.protocols import SILENT
+from diptych.core.types import Pair, Text
 from diptych.encoders.export import GraphSpec, trace
 from diptych.encoders.graphs import write
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.tokens import TokenTower, train_tokenizer
 from diptych.models.text_cross_encoder import PairTokens, TextCrossEncoder, load_text_cross_encoder
 from diptych.models.text_cross_encoder.network import build_pair_network
+from diptych.runs.text_reranking import fit_text_reranker
 
 NAMES = {"dog": "hound", "cat": "kitten", "boat": "ship", "horse": "pony", "child": "kid", "man": "fellow"}
 NUMBERS = dict(
@@ -115,6 +118,50 @@ def test_batches_give_what_single_pairs_give(taught: Any) -> None:
     alone = [taught.model.score(texts[row], [texts[other]])[0] for row, other in zip(rows, others, strict=True)]
     assert together == pytest.approx(alone, abs=1e-4)
     assert taught.model.score("dog two", []).shape == (0,)
+
+
+class Totals(type(SILENT)):  # type: ignore[misc]
+    """Notes how many steps are announced."""
+
+    def __init__(self) -> None:
+        self.found: list[int | None] = []
+
+    def track(self, items: Any, label: str, total: int | None = None) -> Any:
+        self.found.append(total)
+        return items
+
+
+def test_pairs_of_the_same_words_are_scored_once(taught: Any) -> None:
+    documents = [f"the {name} {number}" for name in NAMES.values() for number in NUMBERS.values()] * 3
+    totals = Totals()
+    queries, others = np.zeros(len(documents), dtype=np.int64), np.arange(1, len(documents) + 1)
+    scores = taught.model.score_pairs(["dog two", *documents], queries, others, progress=totals)
+    assert totals.found == [1]  # 48 different pairs, 64 at once
+    assert scores[:48].tolist() == scores[48:96].tolist() == scores[96:].tolist()
+    assert scores[:48] == pytest.approx([taught.model.score("dog two", [one])[0] for one in documents[:48]], abs=1e-4)
+
+
+class SharedWords(TextCrossEncoder):
+    """Scores a pair by the words that both texts have: a text with itself most."""
+
+    fingerprint = "shared"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def score_pairs(self, texts: Any, queries: Any, others: Any, *, progress: Any = None) -> Any:
+        words = [set(text.split()) for text in texts]
+        pairs = zip(queries, others, strict=True)
+        return np.array([len(words[one] & words[other]) for one, other in pairs], dtype=np.float32)
+
+
+def test_a_text_is_no_candidate_of_its_own_where_there_are_few(tiny: Path, tmp_path: Path) -> None:
+    pairs = [
+        Pair(name, (), (Text(f"{name} {other} one"), Text(f"two {other} {name}"))) for name, other in NAMES.items()
+    ]
+    fitted = fit_text_reranker(str(tiny), SharedWords(tmp_path), pairs)
+    assert set(fitted.pair.fitted["text_to_text R@1 by K"].values()) == {100.0}
+    assert fitted.pair.beta == 0  # the cosine is not needed to keep each text behind the others
 
 
 @pytest.mark.parametrize(

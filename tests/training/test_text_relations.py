@@ -55,14 +55,26 @@ def test_the_nearest_wrong_texts_are_those_of_a_slow_search(seed: int, most: int
     except DataError:
         return
     expected = []
-    for row in relations.asking:
-        wrong = [
-            other
-            for other in range(len(texts))
-            if owner[other] != owner[row] and texts[other].value != texts[row].value
-        ]
+    for row, answers in zip(relations.asking, relations.answers, strict=True):
+        right = {texts[place].value for place in (row, *answers)}
+        wrong = [other for other in range(len(texts)) if owner[other] != owner[row] and texts[other].value not in right]
         expected.append(sorted(wrong, key=lambda other: -float(vectors[row] @ vectors[other])))
     least = min(map(len, expected))
     for given_rows, sorted_rows in zip(found, expected, strict=True):
         kept = sorted_rows[: min(most, least)]
         assert given_rows.tolist() == [kept[place % len(kept)] for place in range(most)]
+
+
+def test_an_answer_is_not_wrong_where_another_record_holds_it_too() -> None:
+    texts = [
+        Text("dogs?", role=QUERY),
+        Text("All about dogs", role=DOCUMENT, label=1.0),
+        Text("what is a dog?", role=QUERY),
+        Text("all about  dogs", role=DOCUMENT, label=1.0),
+        Text("all about dogs", role=DOCUMENT, item="d1"),  # of a corpus, ranked for every query
+        Text("hats", role=DOCUMENT, item="d2"),
+    ]
+    owner = np.array([0, 0, 1, 1, 2, 3])
+    vectors = np.ones((6, 2), dtype=np.float32)
+    found = nearest_wrong(text_relations(owner, texts), vectors, owner, texts, 3)
+    assert found.tolist() == [[5, 5, 5], [5, 5, 5]]

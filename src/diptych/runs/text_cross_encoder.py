@@ -26,7 +26,7 @@ from diptych.models import text_cross_encoder as text_cross
 from diptych.models.text_cross_encoder.encoder import TextCrossConfig, save
 from diptych.models.text_cross_encoder.network import PairNetwork, build_pair_network
 from diptych.training.batch_order import BatchRows, TextBatches
-from diptych.training.text_relations import nearest_wrong, text_relations
+from diptych.training.text_relations import nearest_wrong, text_relations, word_numbers
 
 from . import towers
 from .config import TrainConfig
@@ -231,10 +231,14 @@ class _Validation:
         self._asking = spread.astype(np.int64)
         rows = relations.asking[self._asking]
         scores = vectors[rows] @ vectors[relations.gallery].T
-        scores[rows[:, None] == relations.gallery[None]] = -np.inf
-        near = np.argsort(-scores, axis=1, kind="stable")[:, :_CANDIDATES]
+        itself = rows[:, None] == relations.gallery[None]
+        scores[itself] = -np.inf
+        others = len(relations.gallery) - int(itself.any())
+        near = np.argsort(-scores, axis=1, kind="stable")[:, : min(_CANDIDATES, others)]
+        words = word_numbers(texts.written)  # an answer is one wherever it stands
         self._positives = [
-            np.isin(relations.gallery[near[i]], relations.answers[asked]) for i, asked in enumerate(self._asking)
+            np.isin(words[relations.gallery[near[i]]], words[relations.answers[asked]])
+            for i, asked in enumerate(self._asking)
         ]
         ids = recipe.pairs.tokens.embed(texts.captions)
         count = near.shape[1]

@@ -65,10 +65,12 @@ def fit_text_reranker(
     asking = np.sort(np.random.default_rng(seed).permutation(len(relations.asking))[:most])
     rows, gallery = relations.asking[asking], relations.gallery
     cosines = vectors.texts[rows] @ vectors.texts[gallery].T
-    cosines[rows[:, None] == gallery[None]] = -2.0  # a text is not an answer to itself
+    itself = rows[:, None] == gallery[None]
+    cosines[itself] = -2.0  # a text is not an answer to itself
     candidates = top(cosines, DEPTHS[-1])
     pairs_of = np.repeat(rows, candidates.shape[1]), gallery[candidates].ravel()
     scores = cross_encoder.score_pairs(vectors.values, *pairs_of, progress=progress).reshape(candidates.shape)
+    scores[np.take_along_axis(itself, candidates, axis=1)] = scores.min() - 1  # last, whatever beta is
     values = np.array(vectors.values, dtype=object)  # a text that several records have is an answer wherever it stands
     own = [np.isin(values[gallery], values[relations.answers[place]]) for place in asking]
     positives = Positives.from_gains(

@@ -69,18 +69,20 @@ def nearest_wrong(
     texts: Sequence[Text],
     most: int,
 ) -> Int64[np.ndarray, "q most"]:
-    """The gallery's texts nearest to each asking one that are of another record and have other words, nearest first.
+    """The gallery's texts nearest to each asking one that are of another record and do not answer it, nearest first.
 
+    A text that has the words of the asking one, or of one of its answers, is not wrong in whichever record it stands.
     Where there are fewer than `most`, they are repeated. Raises DataError where all texts are of one record.
     """
     gallery = relations.gallery
-    kinds: dict[str, int] = {}
-    words = np.array([kinds.setdefault(" ".join(text.value.casefold().split()), len(kinds)) for text in texts])
+    words = word_numbers(texts)
     found = np.zeros((len(relations.asking), most), dtype=np.int64)
     for start in range(0, len(relations.asking), _ROWS):
         rows = relations.asking[start : start + _ROWS]
         scores = vectors[rows] @ vectors[gallery].T
         wrong = (owner[rows][:, None] != owner[gallery][None]) & (words[rows][:, None] != words[gallery][None])
+        for is_wrong, answers in zip(wrong, relations.answers[start : start + _ROWS], strict=True):
+            is_wrong &= ~np.isin(words[gallery], words[answers])
         scores[~wrong] = -np.inf
         least = int(wrong.sum(1).min())
         if not least:
@@ -92,3 +94,9 @@ def nearest_wrong(
             np.resize(np.take_along_axis(near, order, axis=1).T, (most, len(rows))).T
         ]
     return found
+
+
+def word_numbers(texts: Sequence[Text]) -> Int64[np.ndarray, " m"]:
+    """A number for each text, the same for the same words: case and spaces do not count."""
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(" ".join(text.value.casefold().split()), len(known)) for text in texts])

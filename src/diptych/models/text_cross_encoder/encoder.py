@@ -87,10 +87,19 @@ class TextCrossEncoder(LoadedModel):
     ) -> Float32[np.ndarray, " p"]:
         """Scores of many pairs, each named by the places of its query and its text among `texts`.
 
-        Pairs of like length are scored together, so that little padding is computed.
+        Pairs of like length are scored together, so that little padding is computed. Pairs of the same words are
+        scored once, so that they have the same score to the last bit.
         """
+        number: dict[str, int] = {}
+        same = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
+        once, back = np.unique(same[queries] * len(number) + same[others], return_inverse=True)
+        return self._scored(list(number), once // max(1, len(number)), once % max(1, len(number)), progress)[back]
+
+    def _scored(
+        self, texts: list[str], queries: Int[np.ndarray, " p"], others: Int[np.ndarray, " p"], progress: Progress
+    ) -> Float32[np.ndarray, " p"]:
         found = np.zeros(len(queries), dtype=np.float32)
-        ids = self.tokens.tokens.embed(list(texts))
+        ids = self.tokens.tokens.embed(texts)
         counts = (ids >= 0).sum(1)
         length = counts[queries] + counts[others]
         order = np.argsort(length, kind="stable")
