@@ -357,6 +357,19 @@ def test_a_model_that_judges_pairs_says_how_likely_each_hit_is_right(collection,
         assert all("probability" not in hit["meta"] for hit in found(*query)), "no image with one text"
 
 
+def test_a_model_that_compares_by_l2_judges_by_its_distance(collection, tmp_path, capsys):
+    model, library = shutil.copytree(collection / "tiny", tmp_path / "model"), str(tmp_path / "library")
+    config = json.loads((model / "config.json").read_text())
+    learnt = {"similarity": "l2", "logit_scale": 10.0, "logit_bias": 8.0}
+    (model / "config.json").write_text(json.dumps({**config, **learnt}))
+    assert run(["index", str(collection / "photos"), "--library", library, "--model", str(model), "--quiet"]) == 0
+    capsys.readouterr()
+    assert run(["search", "a red circle", "--library", library, "--json"]) == 0
+    for hit in json.loads(capsys.readouterr().out)["hits"]:
+        distance = np.sqrt(2 - 2 * hit["score"])
+        assert hit["meta"]["probability"] == pytest.approx(1 / (1 + np.exp(10 * distance - 8)), abs=2e-5)
+
+
 def test_other_models_claim_no_probability(search):
     _, out, _ = search("a dog", "--json")
     assert all("probability" not in hit["meta"] for hit in hits(out))

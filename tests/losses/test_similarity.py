@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from diptych.core.similarity import _order, cosine, in_slices, l2, order  # noqa: E402
+from diptych.core.similarity import _order, cosine, in_slices, l2, of_cosines, order  # noqa: E402
 from diptych.losses import Embedded  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
 
@@ -31,6 +31,11 @@ def test_l2_by_hand() -> None:
     assert torch.equal(l2(unit.image, unit.text).argsort(1), cosine(unit.image, unit.text).argsort(1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.allclose(l2(image.bfloat16(), text.bfloat16()), torch.tensor(wanted), atol=0.02)
+
+
+def test_what_is_like_the_cosine_follows_from_it() -> None:
+    assert of_cosines("l2", np.array([1, 0.5, 0, -1])) == pytest.approx([0, -1, -np.sqrt(2), -2], abs=1e-12)
+    assert of_cosines("cosine", np.array([0.3, 1 + 1e-7])) == pytest.approx([0.3, 1])
 
 
 def test_equal_rows_have_a_finite_gradient_by_l2() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,29 @@ def test_the_report_the_record_and_the_card_agree(trained: Any) -> None:
     assert "the 10 validation records" in card
     assert f"{report.scores['t2i R@5']:.1f}" in card
     assert json.loads(json.dumps(report.to_json()))["scores"] == dict(report.scores)
+
+
+def test_a_loss_within_a_loss_says_what_the_model_compares_by(small: Any, shapes: Path, tmp_path: Path) -> None:
+    inner = {"name": "max_hinge", "margin": 0.05, "similarity": "order"}
+    config = small(training=FAST, loss=Part("matryoshka", {"dims": [8, 16], "loss": inner}))
+    assert train(config, tmp_path, shapes).model.compares_by == "order"
+    with pytest.raises(ConfigError, match="the parts of the loss compare by l2 and order; state one for all"):
+        small(loss=Part("combined", {"parts": [inner, {"name": "info_nce", "similarity": "l2"}]}))
+
+
+def test_a_temperature_goes_with_the_similarity_that_it_was_learnt_for(
+    small: Any, small_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    learnt = {"similarity": "l2", "logit_scale": 10.0, "logit_bias": 8.0}
+    (folder / "config.json").write_text(json.dumps({**config, **learnt}))
+    kept = small(init=str(folder), loss=None, dim=0).resolved()
+    assert (kept.similarity, kept.loss) == (
+        "l2",
+        Part("sigmoid", {"similarity": "l2", "temperature": 0.1, "bias": 8.0}),
+    )
+    assert small(init=str(folder), loss=Part("sigmoid"), dim=0).resolved().loss == Part("sigmoid")
 
 
 def test_the_card_names_the_parts_from_the_bottom_up(small: Any) -> None:

@@ -87,6 +87,14 @@ def is_like_cosine(name: str) -> bool:
     return has("similarity", name) and bool(find("similarity", name).facts.get("like_cosine"))
 
 
+def of_cosines(name: str, cosines: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The similarity of unit vectors by their cosine, for one that is like the cosine: l2 is -sqrt(2 - 2 cosine)."""
+    cosines = np.clip(np.asarray(cosines, dtype=np.float64), -1, 1)
+    others = np.column_stack([cosines, np.sqrt(1 - cosines * cosines)])  # unit vectors at that angle from the first
+    found: Float[np.ndarray, " n"] = similarity_of(name)(np.array([[1.0, 0.0]]), others)[0]
+    return found
+
+
 def similarity_of(choice: str | Similarity) -> Similarity:
     """A similarity by its name in a config, or as it is. Raises ConfigError for an unknown name."""
     found: Similarity = get("similarity", choice) if isinstance(choice, str) else choice

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diptych.core.similarity import of_cosines
 from diptych.core.types import Hit
 
 from .store.rows import text_of
@@ -22,7 +23,8 @@ def own_probabilities(model: Any, hits: Sequence[Hit], asked: Asked) -> list[flo
     """
     if not getattr(model, "judges_pairs", False) or not hits:
         return [None] * len(hits)
-    found = model.pair_probability(np.array([hit.score for hit in hits], dtype=np.float32)).tolist()
+    cosines = np.array([hit.score for hit in hits], dtype=np.float64)
+    found = model.pair_probability(of_cosines(getattr(model, "compares_by", "cosine"), cosines)).tolist()
     return [round(one, 6) if _is_pair(hit, asked) else None for hit, one in zip(hits, found, strict=True)]
 
 

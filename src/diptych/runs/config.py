@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,9 @@ class DualEncoderConfig(TrainConfig):
                 raise ConfigError(f"{name}.frozen keeps the network of init, and there is no init; leave it out")
         if self.fit is not None:
             self._check_fit()
+        similarity = self.similarity  # the parts of a loss agree on it
         if not self.pairs.are_across:
-            self._check_shares()
+            self._check_shares(similarity)
         if self.query is not None:
             self._check_query(self.query)
         if not self.pairs.need_texts:
@@ -211,10 +213,10 @@ class DualEncoderConfig(TrainConfig):
         if not self.pairs.are_across:
             raise ConfigError("a fit needs pairs of an image and a text; leave out [pairs]")
 
-    def _check_shares(self) -> None:
-        if not is_like_cosine(self.similarity):
+    def _check_shares(self, similarity: str) -> None:
+        if not is_like_cosine(similarity):
             raise ConfigError(
-                f"the similarity {self.similarity!r} takes an image and a text, so it cannot compare two texts or "
+                f"the similarity {similarity!r} takes an image and a text, so it cannot compare two texts or "
                 "two images; leave out [pairs], or compare by the cosine or l2"
             )
         sides = (("image", self.image, self.pairs.images), ("text", self.text, self.pairs.texts))
@@ -232,8 +234,11 @@ class DualEncoderConfig(TrainConfig):
 
     @property
     def similarity(self) -> str:
-        """What the model is to be searched by: what its loss compares by."""
-        return str(self.loss.options.get("similarity", "cosine")) if self.loss else "cosine"
+        """What the model is to be searched by: what its loss compares by. Raises ConfigError for losses that differ."""
+        stated = _stated_similarities({} if self.loss is None else self.loss.options)
+        if len(stated) > 1:
+            raise ConfigError(f"the parts of the loss compare by {' and '.join(sorted(stated))}; state one for all")
+        return next(iter(stated), "cosine")
 
     def resolved(self) -> DualEncoderConfig:
         """The same config with towers, networks, heads, loss and dim written out: those of `init`, else an MLP and 512.
@@ -268,6 +273,16 @@ class DualEncoderConfig(TrainConfig):
                 f"[image] and [text], or let one side learn{more}"
             )
         return made
+
+
+def _stated_similarities(options: Any) -> set[str]:
+    """Those that the options of a loss state, or of the losses within it (`combined`, `matryoshka`)."""
+    if isinstance(options, list | tuple):
+        return set().union(*map(_stated_similarities, options))
+    if not isinstance(options, Mapping):
+        return set()
+    own = {str(options["similarity"])} if "similarity" in options else set()
+    return own.union(*map(_stated_similarities, options.values()))
 
 
 def _named_alone(config: dict[str, Any]) -> dict[str, Any]:
@@ -312,11 +327,19 @@ def _card(card: CardText, start: DualEncoder | None) -> CardText:
 
 
 def _loss(loss: Part | None, start: DualEncoder | None) -> Part:
-    """The loss, with the temperature and the bias of `init` where it keeps them and the config says nothing."""
+    """The loss, with the temperature and the bias of `init` where it keeps them and the config says nothing.
+
+    They mean something for the similarity of `init` alone, which is taken with them.
+    """
     scale, bias = (start.config.logit_scale, start.config.logit_bias) if start else (None, None)
     if loss is None and scale is None:
         raise ConfigError("the config has no loss to train for, and its init keeps no temperature; give a loss")
+    compares_by = start.compares_by if start else "cosine"
+    if loss is not None and str(loss.options.get("similarity", "cosine")) != compares_by:
+        return loss
     found: dict[str, Any] = {}
+    if loss is None and compares_by != "cosine":
+        found["similarity"] = compares_by
     name = loss.name if loss else "info_nce" if bias is None else "sigmoid"
     if scale is not None and name in ("info_nce", "sigmoid"):
         found["temperature"] = 1 / min(scale, _MOST_SCALE) if name == "info_nce" else 1 / scale
