@@ -69,9 +69,11 @@ def test_features_say_what_there_is(fitted) -> None:
     wanted = {"rerank": True, "explain": True, "attention": True, "calibrated": True, "caption": True}
     assert wanted.items() <= with_slow.items()
     assert {**dict.fromkeys(wanted, False), "explain": True}.items() <= without.items()
-    assert {"id": fitted.cross_encoder.name, "dim": None, "tasks": ["rerank", "caption", "explain"]}.items() <= models[
-        1
-    ].items()
+    assert {
+        "id": fitted.cross_encoder.name,
+        "dim": None,
+        "tasks": ["rerank", "relate", "caption", "explain"],
+    }.items() <= models[1].items()
 
 
 def test_without_tokens_nothing_can_be_reranked_and_the_answer_says_how(fitted, tmp_path) -> None:
