@@ -213,6 +213,10 @@ def test_pairs_that_are_all_related_have_nothing_to_tell_apart(
     command = ["train", str(CONFIGS / "texts" / "cosent.toml"), str(plain), "--texts-only", "--text-columns", "texts"]
     assert run([*command, "--out", str(tmp_path / "out"), "--set", "text.tower=fake", "--set", "text.head=linear"]) == 3
     assert "learns from two sides with labels, and this source has no sides" in capsys.readouterr().err
+    command[1] = str(CONFIGS / "texts" / "pairs.toml")
+    assert run([*command, "--out", str(tmp_path / "out"), "--set", "text.tower=fake", "--set", "text.head=linear"]) == 0
+    hint = shlex.split(capsys.readouterr().out.rpartition("next: diptych ")[2].splitlines()[0])
+    assert run(hint) == 0  # a flag without a value is repeated without one
     command[1] = str(CONFIGS / "texts" / "two_towers.toml")
     assert run([*command, "--out", str(tmp_path / "two")]) == 3
     assert "[query] is a side for queries, and this source has no queries and documents" in capsys.readouterr().err

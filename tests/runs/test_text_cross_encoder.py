@@ -50,6 +50,18 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("beir")
+    (folder / "qrels").mkdir()
+    for name, side in (("queries", 0), ("corpus", 1)):
+        lines = [json.dumps({"_id": f"{name[0]}{number}", "text": both[side]}) for number, both in enumerate(BOTH)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    rows = ["query-id\tcorpus-id\tscore", *(f"q{number}\tc{number}\t1" for number in range(len(BOTH)))]
+    (folder / "qrels" / "train.tsv").write_text("\n".join(rows))
+    return folder
+
+
 def settings(model: Any, **changes: Any) -> dict[str, Any]:
     return {
         "name": "p",
@@ -77,6 +89,15 @@ def test_it_learns_which_document_answers(taught: Any) -> None:
     assert model.score("dog two", documents).argmax() == 2
     assert model.score("child two", documents).argmax() == 3
     assert taught.scores["t2t R@1"] > 25  # of 10 documents or fewer
+
+
+def test_documents_of_a_corpus_are_no_records_and_no_wrong_texts_of_their_queries(
+    beir: Path, tiny: Path, tmp_path: Path
+) -> None:
+    once = {"epochs": 1, "batch_size": 8, "precision": "32-true"}
+    run = diptych.train(settings(tiny, training=once), str(beir), tmp_path / "run", device="cpu")
+    assert sum(run.records.values()) == len(BOTH)
+    assert not [note for note in run.notes if "a right answer will count as wrong" in note.detail]
 
 
 def test_two_texts_are_judged_by_both_models(taught: Any, pairs: Path, tiny: Path, tmp_path: Path, capsys: Any) -> None:

@@ -210,7 +210,8 @@ def _lines(found: Relations, csv: Path | None) -> list[str]:
         lines.append(f"{number(len(found), 'pair')}, {sum(bool(one.related) for one in found):,} related")
     lines += [found.judges[kind].to_text() for kind in found.kinds if kind in found.judges]
     if (measured := found.measured) is not None:
-        told = [f"{name.replace('_', ' ')} {value}" for name, value in measured.items() if name != "pairs"]
+        shares = {name.replace("_", " "): value for name, value in measured.items() if name != "pairs"}
+        told = [f"{name} {value:.1%}".replace("%", " %") for name, value in shares.items() if value is not None]
         lines.append(f"against the labels of {measured['pairs']:,}: {', '.join(told)}")
     return [*lines, *_left_out(list(found.skipped)), *([str(csv)] if csv else [])]
 

@@ -157,6 +157,9 @@ def as_flags(options: Any) -> list[str]:
         value = getattr(options, field.name)
         if value != field.default:
             name = f"--{field.name.replace('_', '-')}"
+            if value is True:
+                flags.append(name)
+                continue
             for each in value if isinstance(value, tuple) else (value,):
                 flags += [name, quote(str(each))]
     return flags

@@ -72,7 +72,8 @@ class Embedded:
         if self.group is None:
             raise DataError(
                 "this loss needs the class of each record, but the data has none; "
-                "give the records a group, or choose a loss without classes, such as info_nce"
+                "give the records a group (--group-column names its column), "
+                "or choose a loss without classes, such as info_nce"
             )
         return self.group
 

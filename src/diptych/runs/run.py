@@ -24,7 +24,7 @@ from diptych.core.protocols import SILENT, Progress
 from diptych.core.types import Pair, Skipped
 from diptych.data.features import CaptionedImages
 from diptych.data.readers import Source, SourceOptions
-from diptych.data.repeats import note_shared_by_splits
+from diptych.data.repeats import Contents, note_shared_by_splits
 from diptych.models import DualEncoder
 
 from .before_after import AFTER, add_to_model, before_after, further_source, validation_source
@@ -180,6 +180,10 @@ class Recipe(ABC, Generic[C]):
             "precision": fitted.fits[0].precision if fitted.fits else "32-true",
         }
 
+    def contents(self) -> tuple[Contents, Contents]:
+        """What the training and the validation records hold, to be searched for repetitions."""
+        return self.training.contents, self.validation.contents
+
     def counts(self) -> dict[str, int]:
         """Records of each split."""
         return {"train": self.training.records, "val": self.validation.records}
@@ -282,7 +286,7 @@ def train(
     if fresh:
         recipe.forget()
     recipe.training, recipe.validation = recipe.collect(splits)
-    note_shared_by_splits(place.notes, recipe.training.contents, recipe.validation.contents)
+    note_shared_by_splits(place.notes, *recipe.contents())
     fitted = recipe.fit()
     compared: tuple[Recalls, ...] = ()
     if fitted.writes:

@@ -17,7 +17,9 @@ from diptych.core.errors import ConfigError
 from diptych.core.notes import cut_note
 from diptych.core.registry import get
 from diptych.core.shapes import Float32, Int64
+from diptych.core.types import Role, Text
 from diptych.data.features import CaptionedImages, text_rows
+from diptych.data.repeats import Contents
 from diptych.data.seen import Seen
 from diptych.encoders.export import GraphSpec, trace
 from diptych.encoders.text.tokens import TokenTower
@@ -138,6 +140,17 @@ class TextCrossEncoderRecipe(TrainedRecipe[TextCrossEncoderConfig]):
         )
         return training, validation
 
+    def counts(self) -> dict[str, int]:
+        """Records of each split, without documents that only stand in the gallery."""
+        return {
+            split: len({owner for owner, _ in _asking(texts)})
+            for split, texts in (("train", self.training), ("val", self.validation))
+        }
+
+    def contents(self) -> tuple[Contents, Contents]:
+        """Texts that may ask. A document is one text wherever it stands, so that no right answer counts as wrong."""
+        return _contents(self.training), _contents(self.validation)
+
     def _tokens_of(self, training: CaptionedImages) -> None:
         tokens = self._tokens(list(training.captions)) if towers.trains_tokenizer(self.config.text.tower) else None
         self.network = self._build(tokens or self.pairs.tokens)
@@ -218,6 +231,17 @@ class TextCrossEncoderRecipe(TrainedRecipe[TextCrossEncoderConfig]):
             card=_card(config, record),
             seen=Seen(self.training.marks, self.validation.marks),
         )
+
+
+def _asking(texts: CaptionedImages) -> list[tuple[int, Text]]:
+    """The record of each text that is not a document, and the text."""
+    pairs = zip(texts.text_owner.tolist(), texts.written, strict=True)
+    return [(owner, text) for owner, text in pairs if text.role is not Role.DOCUMENT]
+
+
+def _contents(texts: CaptionedImages) -> Contents:
+    asking = _asking(texts)
+    return Contents((), (), (), [text.value for _, text in asking], [owner for owner, _ in asking])
 
 
 class _Validation:

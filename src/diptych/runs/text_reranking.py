@@ -14,7 +14,7 @@ from diptych.data.seen import text_mark
 from diptych.evaluation import Positives
 from diptych.evaluation.reranking import top
 from diptych.inspection.text_reranking import DEPTH, TextReranker
-from diptych.models import DualEncoder, as_model, require_cosine
+from diptych.models import DualEncoder, as_model, lasting_name, require_cosine
 from diptych.models.cross_encoder.pair import PairSettings, read_pair, write_pair
 from diptych.models.embed import embed_texts
 from diptych.models.text_cross_encoder import TextCrossEncoder
@@ -34,7 +34,8 @@ def text_reranker(
     """
     if beta is not None:
         return TextReranker(cross_encoder, beta, k or DEPTH)
-    pair = read_pair(cross_encoder.folder, dual_encoder.fingerprint, cross_encoder.fingerprint, dual_encoder.address)
+    named = lasting_name(dual_encoder)
+    pair = read_pair(cross_encoder.folder, dual_encoder.fingerprint, cross_encoder.fingerprint, named)
     return TextReranker(cross_encoder, pair.beta, k or pair.k, frozenset(pair.records))
 
 

@@ -152,8 +152,8 @@ class SavedGenerator:
         tower = self.tower
         if not isinstance(tower, conditions.EncoderTexts):
             raise ConfigError(
-                f"{self.folder} reads texts only; X-MRS's generators (configs/synthesis/x_mrs_image.toml), and others "
-                "with text.tower = 'encoder:base', take images too"
+                f"{self.folder.name} reads texts only; X-MRS's generators (configs/synthesis/x_mrs_image.toml), and "
+                "others with text.tower = 'encoder:base', take images too"
             )
         embedded = np.asarray(tower.encoder.encode_images(list(images)), dtype=np.float32)
         return self._padded(without_words(embedded))
