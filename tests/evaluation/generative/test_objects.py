@@ -49,6 +49,10 @@ def test_which_objects_a_text_names():
     assert named == [[0, 1], [1], [], [2], [0], [4], [], []]
     assert mentioned(["a hot dog", "a bird house", "birds"], ["dog", "bird"], {}) == [[], [], [1]]  # other meanings
     assert mentioned(texts, []) == [[]] * len(texts)
+    hyphens = ["a hot-dog", "hot\u2010dogs", "teddy-bears", "a dog-house", "a mixed-breed dog", "a catcher\u2019s mitt"]
+    classes = ["dog", "hot dog", "bear", "teddy bear", "baseball glove", "t-shirt"]
+    assert mentioned(hyphens, classes) == [[1], [1], [3], [], [0], [4]]
+    assert mentioned(["a T-shirt", "two t shirts"], classes) == [[5], [5]]
 
 
 class ColourDetector:

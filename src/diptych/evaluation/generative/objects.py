@@ -15,6 +15,7 @@ from diptych.core.shapes import Bool, Float32, Float64, Int64, UInt8
 from .object_words import OBJECT_WORDS, OTHER_MEANINGS
 
 _Z = 1.959964  # standard deviations of a 95% interval
+_PLAIN = str.maketrans("-\u2010\u2011\u2019", "   '")
 
 
 @runtime_checkable
@@ -204,11 +205,12 @@ def mentioned(
     """Which classes each English text names, as whole words, singular or plural: "two dogs" names "dog".
 
     `words` are all that name a class; one that is not there is named by its own name. A phrase hides the words in it:
-    "hot dog" names no "dog", be it a class itself or one of `other_meanings`, which name nothing.
+    "hot dog" names no "dog", be it a class itself or one of `other_meanings`, which name nothing. A hyphen counts as a
+    space: "hot-dog" is one too.
     """
-    meant: dict[str, int | None] = {phrase.casefold(): None for phrase in other_meanings}
+    meant: dict[str, int | None] = {_plain(phrase): None for phrase in other_meanings}
     for place, name in enumerate(classes):
-        meant |= {phrase.casefold(): place for phrase in words.get(name.casefold(), (name,))}
+        meant |= {_plain(phrase): place for phrase in words.get(name.casefold(), (name,))}
     longest_first = sorted(meant, key=lambda phrase: (-len(phrase), phrase))
     if not classes:
         return [[] for _ in texts]
@@ -216,9 +218,14 @@ def mentioned(
     spelled = {form: meant[phrase] for phrase in reversed(longest_first) for form in _forms(phrase)}
     found = []
     for text in texts:
-        named = [spelled[match.group(0)] for match in pattern.finditer(" ".join(text.casefold().split()))]
+        named = [spelled[match.group(0)] for match in pattern.finditer(_plain(text))]
         found.append([place for place in dict.fromkeys(named) if place is not None])
     return found
+
+
+def _plain(text: str) -> str:
+    """In lower case, with one space between words, also for hyphens, and straight apostrophes."""
+    return " ".join(text.casefold().translate(_PLAIN).split())
 
 
 def _forms(phrase: str) -> list[str]:
