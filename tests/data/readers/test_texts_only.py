@@ -97,6 +97,29 @@ def test_labels_in_words_and_a_document_labelled_twice(tmp_path):
     assert [entry.name for entry in source.skipped] == ["t.csv line 5"]
 
 
+def test_labels_of_entailment_are_words_or_of_a_stated_scale(tmp_path, read):
+    rows = [("a", "b", "entailment"), ("a", "c", "contradiction"), ("d", "e", "-")]
+    lines = [json.dumps(dict(zip(("sentence1", "sentence2", "gold_label"), row, strict=True))) for row in rows]
+    [pair], skipped = read(write(tmp_path / "snli.jsonl", "\n".join(lines)))
+    assert pair.texts == (query("a"), document("b", 1.0), document("c", 0.0))
+    assert "the label '-' is no number" in skipped[0].detail
+    numbers = write(tmp_path / "mnli.csv", "premise,hypothesis,label\na,b,0\na,c,2\n")  # 0 is entailment there
+    with pytest.raises(DataError, match="0 often stands for entailment; write entailment, neutral or contradiction"):
+        list(open_source(numbers))
+    [pair], _ = read(numbers, label_scale="0:2")
+    assert [text.label for text in pair.documents] == [0.0, 2.0]
+
+
+def test_a_document_that_is_a_negative_of_its_own_query_is_counted(tmp_path):
+    path = write(tmp_path / "t.csv", "query,document,negative\na,b,b\nc,d,e\n")
+    source = open_source(path)
+    assert [pair.texts for pair in source] == [
+        (query("a"), document("b")),
+        (query("c"), document("d"), document("e", 0.0)),
+    ]
+    assert [(note.kind, note.count) for note in source.notes if note.kind == "conflict"] == [("conflict", 1)]
+
+
 def test_paraphrases_of_one_row_or_one_group(tmp_path, read):
     rows = [{"group": "a", "text": "one"}, {"group": "b", "text": "two"}, {"group": "a", "text": ["uno", "one"]}]
     path = write(tmp_path / "t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

@@ -21,13 +21,14 @@ from .image_files import ImageRoot
 from .meanings import aligned_columns, described_texts, is_described
 from .options import normalise_split
 from .reading import Reading
-from .sides import LabelReader, Sides, with_role
+from .sides import LabelReader, Sides, merged, with_role
 
 # Fields whose lists are one text in several lines; a list elsewhere is several texts.
 ONE_TEXT = frozenset({"ingredients", "instructions"})
 UNREAD = "columns that look like texts and are not read (name them with --text-columns if they are)"
 UNREAD_IMAGES = "columns with further images, not read (--image-column names the one that is)"
 _LISTED = "cells with a list in them, read as its items"
+_RELABELLED = "rows that label a document of their query twice; the first label is kept"
 SAMPLE_ROWS = 1000  # rows whose cells decide which columns hold texts
 _SAMPLE_BYTES = 32 << 20  # of images that these rows may hold
 
@@ -168,8 +169,10 @@ class RowReader:
     def _of_sides(self, row: Row, sides: Sides, where: str, columns: Columns) -> tuple[Text, ...]:
         """A query with its documents; none after skipping the row, when one of them or the label cannot be read."""
         label = None
-        if sides.label is not None and (label := self._labels.read(row[sides.label], where)) is None:
-            return ()
+        if sides.label is not None:
+            label = self._labels.read(row[sides.label], where, of_entailment=sides.are_of_entailment)
+            if label is None:
+                return ()
         row_lang = _scalar(row.get(columns.lang)) if columns.lang else None
 
         def read(column: str | None, role: Role) -> list[Text]:
@@ -183,7 +186,10 @@ class RowReader:
         documents = with_role(read(sides.document, Role.DOCUMENT), Role.DOCUMENT, label)
         documents += with_role(read(sides.negative, Role.DOCUMENT), Role.DOCUMENT, 0.0)
         if queries and documents:
-            return (*queries, *documents)
+            texts, relabelled = merged((), (*queries, *documents))
+            if relabelled:
+                self._reading.note("conflict", _RELABELLED, where)
+            return texts
         if len(self._reading.skipped) == noted:
             missing = f"no document in {sides.document or sides.negative}" if queries else f"no query in {sides.query}"
             self._reading.skip(where, Reason.EMPTY_TEXT, missing)

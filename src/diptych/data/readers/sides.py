@@ -30,7 +30,7 @@ USUAL_SIDES = (
 NEGATIVE_NAMES = ("negative", "negatives", "hard_negative", "hard_negatives")
 LABEL_NAMES = (
     "label", "score", "relevance", "similarity", "similarity_score", "relatedness", "relatedness_score",
-    "is_duplicate", "gain", "r",
+    "is_duplicate", "gain", "gold_label", "gold_score", "r",
 )  # fmt: skip
 # labels in words: what data sets of entailment, paraphrases and duplicates say
 WORDS = {
@@ -53,6 +53,11 @@ class Sides:
     def columns(self) -> tuple[str, ...]:
         """All of them."""
         return tuple(name for name in (self.query, self.document, self.negative, self.label) if name is not None)
+
+    @property
+    def are_of_entailment(self) -> bool:
+        """Whether a premise asks: the numbers of such labels often begin with entailment as 0."""
+        return self.query.lower() == "premise"
 
     def to_text(self) -> str:
         """Which column is which, for a note."""
@@ -109,8 +114,11 @@ class LabelReader:
         stated = reading.options.label_scale
         self._low, self._high = (0.0, math.inf) if stated is None else parse_scale(stated)
 
-    def read(self, cell: Any, where: str) -> float | None:
-        """How far a label is above the lowest one, or None after skipping its row."""
+    def read(self, cell: Any, where: str, *, of_entailment: bool = False) -> float | None:
+        """How far a label is above the lowest one, or None after skipping its row.
+
+        Numbers `of_entailment` need a stated scale.
+        """
         found = cell.strip() if isinstance(cell, str) else cell
         if isinstance(found, str) and found.lower() in WORDS and self._reading.options.label_scale is None:
             self._reading.note("label_in_words", "labels in words, read as 1 (related) or 0 (unrelated)", where)
@@ -122,6 +130,13 @@ class LabelReader:
             return None
         if not self._low <= value <= self._high:  # NaN is neither
             self._skip(where, f"the label {value:g} is outside the scale")
+            return None
+        if of_entailment and self._reading.options.label_scale is None:
+            problem = (
+                f"the label {value:g} of a premise and a hypothesis is a number, and 0 often stands for entailment"
+            )
+            wanted = "write entailment, neutral or contradiction, or state where 0 is unrelated with --label-scale"
+            self._reading.skip(where, Reason.BAD_ROW, f"{problem}; {wanted}")
             return None
         return value - self._low
 
