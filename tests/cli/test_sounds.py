@@ -106,6 +106,10 @@ def test_other_models_and_files_are_refused_in_a_line(diptych, photos, folder, p
     code, _, err = diptych("search", "--library", library, "--image", photos / "red.png")
     assert code == 3
     assert "red.png is no sound" in err
+    code, _, err = diptych("eval", folder, "--model", models[0])
+    assert code == 3
+    assert "has no text of an image that" in err
+    assert err.count("\n") == 1
 
 
 def test_images_are_no_sounds(diptych, place, photos, model):

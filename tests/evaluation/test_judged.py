@@ -148,5 +148,5 @@ def test_what_cannot_be_measured_is_refused():
         evaluate_judged(square, parse_protocol("first:1"))
     with pytest.raises(DataError, match="the highest label is 2, and relevant are labels of 3 or more"):
         evaluate_judged(square, relevant_from=3)
-    with pytest.raises(DataError, match="1 queries and 2 different documents; there must be two or more"):
+    with pytest.raises(DataError, match="1 query and 2 different documents; there must be two or more"):
         evaluate_judged(judged(np.ones((1, 2)), {(0, 0): 1}))

@@ -138,6 +138,10 @@ def test_preprocessing_that_is_none(copy: Path) -> None:
 def test_folders_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is not a model: it has no config\.json"):
         diptych.load(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"it is the folder of a run, whose model is .*model"):
+        diptych.load(tmp_path)
     with pytest.raises(ModelError, match="no model at"):
         read_config(tmp_path / "none")
     with pytest.raises(
@@ -169,7 +173,7 @@ def test_another_tower_than_the_one_trained_on_is_refused(copy: Path) -> None:
 
 def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "cross", "format": 1}', encoding="utf-8")
-    with pytest.raises(ModelError, match="holds a model of kind 'cross'; expected a dual encoder"):
+    with pytest.raises(ModelError, match="holds a cross-encoder of images and texts; expected a dual encoder"):
         read_config(tmp_path)
 
 

@@ -125,7 +125,8 @@ def relate(
             progress=progress,
         )
     except DataError as error:
-        if one is None or kind is not None:
+        images = [str(side) for side, is_image in one.sides if is_image] if one is not None and kind is None else []
+        if not any(image in str(error) for image in images):
             raise
         raise DataError(f"{error}; if it is a text, say what the two are with --kind", error.reason) from error
     write(csv, _table(found))

@@ -16,6 +16,7 @@ import numpy as np
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32, Float64, Int64
+from diptych.core.text import number
 
 from .bootstrap import Addend, Number, Sample
 from .direction import Direction, DrawRanking, Estimate, EvaluationFacts, estimates, recall_sum, unmeasured
@@ -121,7 +122,8 @@ def evaluate_judged(
         )
     if min(len(judged.queries), len(judged.documents)) < 2:
         raise DataError(
-            f"found {len(judged.queries):,} queries and {len(judged.documents):,} different documents; there must be "
+            f"found {len(judged.queries):,} {'query' if len(judged.queries) == 1 else 'queries'} and "
+            f"{number(len(judged.documents), 'different document')}; there must be "
             "two or more of each, or nothing is told apart"
         )
     related = judged.labels > 0 if relevant_from <= 0 else judged.labels >= relevant_from

@@ -130,6 +130,12 @@ def _cut(encoder: DualEncoder, texts: Sequence[str], source: Source) -> list[Not
 
 def _across(encoder: DualEncoder, source: Source, pairs: Sequence[Pair], task: Task, progress: Progress) -> Measured:
     vectors = embed_pairs(encoder, pairs, languages=task.languages, progress=progress)
+    if not len(vectors.texts) and vectors.skipped:
+        raise DataError(
+            f"{source.name} has no text of an image that {encoder.name} can read; the first that was left out: "
+            f"{vectors.skipped[0].detail or vectors.skipped[0].name}",
+            vectors.skipped[0].reason,
+        )
     groups = evaluation.group_labels(vectors.groups) if task.relevance == "group" else None
     collection = evaluation.Embeddings(
         vectors.images, vectors.texts, vectors.owner, vectors.languages, groups, vectors.image_owner

@@ -38,6 +38,12 @@ S = TypeVar("S", bound="SavedModel")
 DUAL = "dual"  # the kind of a dual encoder, whose config.json names none
 FORMAT = 1
 CONFIG = "config.json"
+_IN_WORDS = {
+    DUAL: "a dual encoder",
+    "cross": "a cross-encoder of images and texts",
+    "text-cross": "a text cross-encoder",
+    "synthesis": "a generator",
+}
 CARD = "README.md"
 WEIGHTS = "model.safetensors"
 IMAGE_TOWER, IMAGE_HEAD, TEXT_TOWER, TEXT_HEAD = "image_tower", "image_head", "text_tower", "text_head"
@@ -133,21 +139,29 @@ def read_saved(folder: Path, config: type[S], kind: str, expected: str) -> S:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(
-            f"{folder} is not a model: it has no {CONFIG}; give a folder that `diptych train` wrote"
-        ) from error
+        raise ModelError(f"{folder} is not a model: it has no {CONFIG}; {_run_or_other(folder)}") from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}); restore the folder from its source") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} holds no JSON object; restore the folder from its source")
     if (found := values.get("kind", DUAL)) != kind:
-        raise ModelError(f"{folder} holds a model of kind {found!r}; expected {expected}")
+        raise ModelError(
+            f"{folder} holds {_IN_WORDS.get(str(found), f'a model of kind {found!r}')}; expected {expected}"
+        )
     if values.get("format", FORMAT) != FORMAT:  # before anything else: a later format has other keys
         raise ModelError(f"{path}: {_other_format(values['format'])}")
     try:
         return from_dict(config, values, str(path))
     except ConfigError as error:
         raise ModelError(str(error)) from error
+
+
+def _run_or_other(folder: Path) -> str:
+    """What to give instead of a folder that is no model."""
+    inside = folder / "model"
+    if (inside / CONFIG).is_file():
+        return f"it is the folder of a run, whose model is {inside}"
+    return "give a folder that `diptych train` wrote"
 
 
 def model_kind(folder: Path) -> str:

@@ -114,7 +114,7 @@ class Source:
 
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:
-            return f"{self.path} holds no images (read as {self.format})"
+            return f"{self.path} holds no images or texts (read as {self.format})"
         first = f"the first: {skipped[0].name}: {skipped[0].detail}"
         return f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, {first}"
 
