@@ -114,8 +114,12 @@ def test_a_filter_writes_verdicts_a_source_and_a_plot(diptych, shapes, small_mod
     assert is_png(out / "filter.png")
 
 
-def test_a_filter_calibrates_single_pairs_too(diptych, shapes, small_model, tmp_path):
+@pytest.mark.parametrize("similarity", ["cosine", "l2"])
+def test_a_filter_calibrates_single_pairs_too(diptych, shapes, small_model, tmp_path, similarity):
     out = tmp_path / "filtered"
+    small_model = shutil.copytree(small_model, tmp_path / "model")
+    config = json.loads((small_model / "config.json").read_text())
+    (small_model / "config.json").write_text(json.dumps(config | {"similarity": similarity}))
     line = ("--score", "cosine", "--criterion", "recall", "--target", "0.9")
     code, _, err = diptych("data", "filter", shapes, "--model", small_model, "--out", out, "--quiet", *line)
     assert code == 0, err
@@ -131,9 +135,10 @@ def test_a_filter_calibrates_single_pairs_too(diptych, shapes, small_model, tmp_
     found = json.loads(printed)
     assert [one["related"] for one in found["pairs"]] == [one["keep"] for one in chosen]
     assert {one["related"] for one in found["pairs"]} == {True, False}
-    assert [one["probability"] for one in found["pairs"]] == pytest.approx(
-        [one["probability"] for one in chosen], abs=1e-3
-    )
+    if similarity == "cosine":  # of l2 the filter's own score stays the cosine
+        assert [one["probability"] for one in found["pairs"]] == pytest.approx(
+            [one["probability"] for one in chosen], abs=1e-3
+        )
     assert found["judged_by"]["image-text"]["calibration"]["criterion"] == "recall"
     code, _, err = diptych(*relate, "--prior", "0.5")
     assert (code, "the line was drawn for recall" in err) == (2, True)

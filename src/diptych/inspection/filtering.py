@@ -14,6 +14,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.files import atomic_write, write_bytes, write_json
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float32, Float64
+from diptych.core.similarity import of_cosines
 from diptych.core.types import Pair, Skipped
 from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.splits import held_out
@@ -149,10 +150,11 @@ def filter_pairs(
     calibrated = calibrate(given, wrong, contamination=contamination, prior=1 - share)
     quality = curve(given, wrong, contamination=contamination, prior=1 - share)
     threshold = choose(calibrated, quality, settings.criterion, settings.target)
-    single = _of_single_pairs(cosines[0], cosines[1], settings, contamination=contamination, prior=1 - share)
+    similar = [of_cosines(encoder.compares_by, side) for side in cosines]  # what relate asks by
+    single = _of_single_pairs(similar[0], similar[1], settings, contamination=contamination, prior=1 - share)
     kept = None
     if single is not None:
-        kept = Calibrations(encoder.fingerprint, encoder.name, ("cosine",), name, {IMAGE_TEXT: single})
+        kept = Calibrations(encoder.fingerprint, encoder.name, (encoder.compares_by,), name, {IMAGE_TEXT: single})
     return Filtered(
         embedded,
         scores,
@@ -170,14 +172,14 @@ def filter_pairs(
 
 
 def _of_single_pairs(
-    given: Float32[np.ndarray, " a"],
-    wrong: Float32[np.ndarray, " b"],
+    given: Float64[np.ndarray, " a"],
+    wrong: Float64[np.ndarray, " b"],
     settings: FilterSettings,
     *,
     contamination: float,
     prior: float,
 ) -> PairCalibration | None:
-    """The same line by the cosine, which needs no other pairs; None where no cosine reaches the target."""
+    """The same line by the similarity, which needs no other pairs; None where it does not reach the target."""
     try:
         fitted = calibrate(given, wrong, contamination=contamination, prior=prior)
         outcome = curve(given, wrong, contamination=contamination, prior=prior)

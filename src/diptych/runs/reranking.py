@@ -13,6 +13,7 @@ import numpy as np
 from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float16, Float32, Float64, Int64
+from diptych.core.similarity import of_cosines
 from diptych.core.types import Pair, Skipped
 from diptych.data.images import as_ref
 from diptych.data.pair_list import IMAGE_TEXT
@@ -228,7 +229,7 @@ def fit_single_pairs(
     images, texts, right, first = (np.array(column) for column in zip(*places, strict=True))
     own = cross_scores(cross_encoder, prepared.tokens[images], [embedded.values[text] for text in texts])
     cosines = np.einsum("kd,kd->k", embedded.images[images], embedded.texts[texts])
-    scores = np.column_stack([own, cosines])
+    scores = np.column_stack([own, of_cosines(dual_encoder.compares_by, cosines)])
     try:
         fitted = fit_pairs(scores[right], scores[~right], (first[right], first[~right]))
     except DataError:  # too few, or nothing to tell them apart by
