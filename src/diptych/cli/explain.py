@@ -138,7 +138,7 @@ def _by_own_attention(text: str, image: ImageInput, model: str, out: Path, commo
     encoder = load(model, device=common.device)
     require_cosine(encoder, "explain")
     found = attention_maps(encoder, image, text)
-    write_bytes(out, draw_attention(found, f"{Path(name_of(image)).name}, by {encoder.name}"))
+    write_bytes(out, draw_attention(found, text, f"{Path(name_of(image)).name}, by {encoder.name}"))
     lines = [f"cosine {found.score:.3f}"]
     notes = Notes(_unread(encoder, text))
     if found.words is None:

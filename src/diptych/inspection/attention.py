@@ -21,7 +21,7 @@ from diptych.models import DualEncoder
 from .explanation import draw_explanation
 from .occlusion import Explanation
 
-_KEY = ("words: share of attention; regions: what raises the cosine",)
+_WORDS_KEY, _REGIONS_KEY = "words: share of attention", "regions: what raises the cosine"
 _LEAST_SIDE = 2  # of a feature map that has regions
 
 
@@ -54,9 +54,10 @@ class AttentionMaps:
         }
 
 
-def draw_attention(maps: AttentionMaps, title: str) -> bytes:
-    """The figure as PNG bytes; without words or regions where the model has none."""
-    words = maps.words or ()
+def draw_attention(maps: AttentionMaps, text: str, title: str) -> bytes:
+    """The figure as PNG bytes; the words of the text, or the regions, are not shaded where the model has none."""
+    words = tuple((word, 0.0) for word in text.split()) if maps.words is None else maps.words
+    key = [name for name, part in ((_WORDS_KEY, maps.words), (_REGIONS_KEY, maps.regions)) if part is not None]
     regions = np.zeros((1, 1), dtype=np.float32) if maps.regions is None else maps.regions
     shown = Explanation(
         maps.pixels,
@@ -68,7 +69,7 @@ def draw_attention(maps: AttentionMaps, title: str) -> bytes:
         (),
         (" ",) * len(words),
     )
-    return draw_explanation(shown, title, _KEY)
+    return draw_explanation(shown, title, ("; ".join(key),))
 
 
 def attention_maps(model: DualEncoder, image: ImageInput, text: str) -> AttentionMaps:
