@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from diptych import relate
+from diptych.core.config import Part
+from diptych.encoders import image_tower, text_tower
 from diptych.evaluation.pair_calibration import PairCalibration
 from diptych.inspection.relating import Calibrations
 from diptych.models import load
+from diptych.models.save import TrainedSide, save
 from diptych.serve.app import create_app
 from diptych.serve.settings import Pressure, ServeSettings
 
@@ -77,6 +80,36 @@ def test_pairs_are_judged_by_the_calibration_of_the_model(post, tiny, image) -> 
     assert texts["probability"] == pytest.approx(odds / (1 + odds), abs=1e-5)
     assert several.json()["judged_by"]["text-text"]["prior"] == 0.2
     assert strict.json()["results"][0]["related"] is False
+
+
+def test_a_model_with_a_side_for_queries_asks_by_it_and_finds_by_the_other(tmp_path, client_of) -> None:
+    torch = pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
+    from diptych.models.heads import LinearHead
+
+    torch.manual_seed(0)
+    image, text, query = (
+        TrainedSide(tower, Part("fake"), Part("linear"), LinearHead(32, 16).eval())
+        for tower in (image_tower("fake"), text_tower("fake"), text_tower("fake"))
+    )
+    save(tmp_path / "m", name="m", image=image, text=text, query=query, dim=16, card="m", training={})
+    model, texts = load(tmp_path / "m"), ["a red circle", "one blue box", "two dogs"]
+    bodies = {
+        "relate": {"left": texts[0], "right": texts[1]},
+        "rerank": {"query": texts[0], "documents": texts[1:]},
+        "embeddings": {"input": texts},
+    }
+
+    async def scenario() -> list[Any]:
+        async with client_of(create_app(ServeSettings(pressure=Pressure(decoders=1)), {}, [model])) as client:
+            return [(await client.post(f"/v1/{name}", json=body)).json() for name, body in bodies.items()]
+
+    related, ranked, embedded = asyncio.run(scenario())
+    asks, found = model.encode_queries(texts[0])[0], model.encode_texts(texts)
+    assert abs(float(asks @ found[0])) < 0.99
+    assert related["results"][0]["scores"]["cosine"] == pytest.approx(float(asks @ found[1]), abs=1e-4)
+    scores = {one["index"]: one["relevance_score"] for one in ranked["results"]}
+    assert [2 * scores[place] - 1 for place in (0, 1)] == pytest.approx((found[1:] @ asks).tolist(), abs=1e-4)
+    assert [one["embedding"] for one in embedded["data"]] == [pytest.approx(row, abs=1e-4) for row in found.tolist()]
 
 
 def test_a_calibration_may_be_given_to_the_server(post, tiny) -> None:

@@ -52,7 +52,7 @@ class DiptychTextEmbedder(_Embedder):
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, Any]:
         """The embedding, of unit length."""
-        return {"embedding": self._encoder().encode_texts(text)[0].tolist()}
+        return {"embedding": self._encoder().encode_queries(text)[0].tolist()}
 
 
 @component

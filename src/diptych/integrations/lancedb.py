@@ -63,7 +63,8 @@ class DiptychFunction(EmbeddingFunction):
 
     def compute_query_embeddings(self, query: Any, *_: Any, **__: Any) -> list[Any]:
         """The vector of a text or an image."""
-        return list(self._encoder.encode_texts(query) if isinstance(query, str) else self._encoder.encode_images(query))
+        encode = self._encoder.encode_queries if isinstance(query, str) else self._encoder.encode_images
+        return list(encode(query))
 
     def compute_source_embeddings(self, inputs: Any, *_: Any, **__: Any) -> list[Any]:
         """Vectors of the source column; None for an image that cannot be read, which a warning names."""

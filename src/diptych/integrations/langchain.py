@@ -32,8 +32,8 @@ class DiptychEmbeddings(Embeddings):
         return [[float(number) for number in row] for row in self.model.encode_texts(texts)]
 
     def embed_query(self, text: str) -> list[float]:
-        """Embedding of one text."""
-        return self.embed_documents([text])[0]
+        """Embedding of one text that asks for others."""
+        return [float(number) for number in self.model.encode_queries(text)[0]]
 
     def embed_image(self, uris: Sequence[ImageInput]) -> list[list[float]]:
         """Embeddings of image files (or of encoded bytes, PIL images, arrays).

@@ -46,7 +46,7 @@ class DiptychEmbedding(MultiModalEmbedding):
         return self._get_text_embeddings([text])[0]
 
     def _get_query_embedding(self, query: str) -> Row:
-        return self._get_text_embedding(query)
+        return _rows(self._model.encode_queries([query]))[0]
 
     async def _aget_query_embedding(self, query: str) -> Row:
         return await asyncio.to_thread(self._get_query_embedding, query)

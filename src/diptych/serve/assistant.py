@@ -19,7 +19,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.text import plain
 from diptych.core.version import __version__
-from diptych.library import Library
+from diptych.library import Library, as_queries
 from diptych.library import query as queries
 
 from .embedding import refuse_spoken
@@ -122,7 +122,7 @@ class Tools:
         checked = queries.check_text(text)
         if not checked.strip():
             raise DataError("the text is empty")
-        return model.encode_texts([checked])[0]
+        return as_queries(model)([checked])[0]
 
 
 @contextmanager

@@ -42,23 +42,29 @@ class Embedder:
         self.name, self.model = name, model
         self._most = min(_IMAGES, pressure.max_batch, pressure.queue)
         self._texts = self._batcher("text", self._encode_texts, pressure, metrics, pressure.max_batch)
+        apart = getattr(getattr(model, "config", None), "query", None) is not None  # queries have a side of their own
+        self._queries = self._texts
+        if apart:
+            self._queries = self._batcher("query", self._encode_queries, pressure, metrics, pressure.max_batch)
         self._pixels = self._batcher("image", self._encode_pixels, pressure, metrics, self._most)
-        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+        self._remembered: OrderedDict[tuple[bool, str], Vector] = OrderedDict()
 
     @property
     def languages(self) -> list[str]:
         """ISO 639-1 codes that the text tower was made for; empty when unknown."""
         return sorted(getattr(self.model, "languages", ()))
 
-    async def texts(self, texts: Sequence[str]) -> list[Vector]:
-        """Unit vectors of texts. Raises the first problem, if there is one."""
-        known = {text: self._remembered.get(text) for text in texts}  # now: others may push them out meanwhile
+    async def texts(self, texts: Sequence[str], *, ask: bool = False) -> list[Vector]:
+        """Unit vectors of texts, or of texts that `ask` for others. Raises the first problem, if there is one."""
+        batcher = self._queries if ask else self._texts
+        asks = batcher is not self._texts
+        known = {text: self._remembered.get((asks, text)) for text in texts}  # now: others may push them out meanwhile
         new = [text for text, vector in known.items() if vector is None]
-        fresh = dict(zip(new, _raised(await self._texts.submit_all(new)), strict=True)) if new else {}
+        fresh = dict(zip(new, _raised(await batcher.submit_all(new)), strict=True)) if new else {}
         vectors = [fresh[text] if (vector := known[text]) is None else vector for text in texts]
         for text, vector in zip(texts, vectors, strict=True):
-            self._remembered[text] = vector
-            self._remembered.move_to_end(text)
+            self._remembered[asks, text] = vector
+            self._remembered.move_to_end((asks, text))
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
         return vectors
@@ -96,7 +102,7 @@ class Embedder:
 
     async def close(self) -> None:
         """Finish what was accepted."""
-        await asyncio.gather(self._texts.close(), self._pixels.close())
+        await asyncio.gather(*(each.close() for each in {self._texts, self._queries, self._pixels}))
 
     @staticmethod
     def _batcher(kind: str, work: object, pressure: Pressure, metrics: Metrics, most: int) -> Batcher[object, Vector]:
@@ -114,6 +120,9 @@ class Embedder:
         )
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Vector]:
+        return list(normalise(self.model.encode_texts(list(texts))))
+
+    def _encode_queries(self, texts: Sequence[str]) -> list[Vector]:
         return list(normalise(as_queries(self.model)(list(texts))))
 
     def _encode_pixels(self, images: Sequence[UInt8[np.ndarray, "hh ww 3"]]) -> list[Vector]:

@@ -77,16 +77,17 @@ class Inputs:
         """A fresh JPEG of an image. Raises DataError."""
         return (await self._decoders.decode(data, None, longest)).thumb
 
-    async def text_or_image(self, value: str, embedder: Embedder) -> Vector:
-        """The vector of a text, or of an image when the text is a data URI."""
+    async def text_or_image(self, value: str, embedder: Embedder, *, ask: bool = False) -> Vector:
+        """The vector of a text (that may `ask` for others), or of an image when the text is a data URI."""
         if is_image(value):
             return await self.image_vector(from_data_uri(value, self._limits), embedder)
-        (vector,) = await embedder.texts([checked_text(value, MAX_TEXT)])
+        (vector,) = await embedder.texts([checked_text(value, MAX_TEXT)], ask=ask)
         return vector
 
-    async def all(self, values: Sequence[str], embedder: Embedder, what: str) -> list[Vector]:
+    async def all(self, values: Sequence[str], embedder: Embedder, what: str, *, ask: bool = False) -> list[Vector]:
         """The vectors of several. The first that is bad is named by its place."""
-        found = await asyncio.gather(*(self.text_or_image(v, embedder) for v in values), return_exceptions=True)
+        made = (self.text_or_image(value, embedder, ask=ask) for value in values)
+        found = await asyncio.gather(*made, return_exceptions=True)
         return [_needed(one, f"{what}[{place}]") for place, one in enumerate(found)]
 
     async def all_pixels(
@@ -117,7 +118,7 @@ class Inputs:
     async def query(self, asked: SearchRequest, served: ServedLibrary) -> Vector:
         """The unit vector that a search looks for."""
         if asked.text is not None:
-            (vector,) = await served.embedder.texts([checked_text(asked.text, 1_000, "the query")])
+            (vector,) = await served.embedder.texts([checked_text(asked.text, 1_000, "the query")], ask=True)
             return vector
         if asked.image is not None:
             return await self.sent_image(asked.image, served)
@@ -137,7 +138,7 @@ class Inputs:
             raise ServeError(422, "bad_request", "a term has either a text or an image")
         if term.image is not None:
             return await self.sent_image(term.image, served)
-        (vector,) = await served.embedder.texts([checked_text(term.text or "", 1_000, "a term")])
+        (vector,) = await served.embedder.texts([checked_text(term.text or "", 1_000, "a term")], ask=True)
         return vector
 
     async def _fetched(self, url: str) -> bytes:

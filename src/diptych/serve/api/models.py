@@ -94,7 +94,7 @@ async def rerank(asked: RerankRequest, service: TheService) -> RerankResponse:
     ):
         return await _by_cross_encoder(asked, service, service.cross_encoder.model)
     embedder = service.libraries.model(asked.model)
-    (query,) = await service.inputs.all([asked.query], embedder, "query")
+    (query,) = await service.inputs.all([asked.query], embedder, "query", ask=True)
     vectors = await service.inputs.all([_content(one) for one in asked.documents], embedder, "documents")
     scores = np.stack(vectors).astype(np.float64) @ query.astype(np.float64)
     return _ranked(asked, scores, (1 + scores) / 2, embedder.name, "cosine")

@@ -57,7 +57,7 @@ async def relate(asked: RelateRequest, service: TheService) -> RelateResponse:
         elif asked.prior is not None or asked.threshold is not None:
             raise ServeError(422, "bad_request", "a prior or a threshold needs a probability; nothing is calibrated "
                              f"for {kind} pairs and {scorer.name}", "Leave both out.")  # fmt: skip
-    lefts = await service.inputs.all([str(pair.left) for pair in pairs], embedder, "left")
+    lefts = await service.inputs.all([str(pair.left) for pair in pairs], embedder, "left", ask=True)
     rights = await service.inputs.all([str(pair.right) for pair in pairs], embedder, "right")
     scores = dual.similarity(np.stack(lefts), np.stack(rights))[:, None]
     if is_cross:
