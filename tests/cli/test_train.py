@@ -102,7 +102,10 @@ def test_word_vectors_to_begin_with_are_counted(
     assert str(tmp_path) not in saved
     assert diptych.load(tmp_path / "out" / "model").torch().text.network.forwards.num_layers == 2
     assert run([*command, "text.network.embedding=4", "--set", f"text.network.vectors={glove}"]) == 2
-    assert "has 3 numbers a word, and the network 4; set it to 3" in capsys.readouterr().err
+    assert (
+        "has 3 numbers a word, and the network 4; set its width (bag) or embedding (gru) to 3"
+        in capsys.readouterr().err
+    )
     assert run([*command, f"text.network.vectors={tmp_path}/none.txt"]) == 3
     config.write_text(plain.replace("dim = 16", f'init = "{tmp_path}/out/model"').replace('tower = "fake"', "", 2))
     config.write_text(config.read_text().replace('head = { name = "mlp", hidden = 32 }', ""))

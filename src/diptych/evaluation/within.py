@@ -136,7 +136,8 @@ def _rank(
     if not len(queries):
         raise DataError(
             f"none of the {len(chosen):,} items of a draw has another one that is relevant to it, so there is "
-            f"nothing to find (protocol {protocol}); give several texts an image or a class, or relevance by group"
+            f"nothing to find (protocol {protocol}); give several of them one record (--group-column joins rows of "
+            "texts only), or a class and --relevance group"
         )
     positives = Positives.among(labels, queries)
     rescore = rescoring.of(chosen[queries], chosen) if rescoring else None

@@ -62,7 +62,7 @@ def test_a_network_begins_with_them(kind: Any, tmp_path: Path) -> None:
         (b"", DataError, "it is empty"),
         (b"once upon a time\nthere was 1 dog\n", DataError, "it begins with 'once upon a time'"),
         (b"2 3\n\x00\xff\xfe\x80", DataError, "binary files must be converted"),
-        (b"a 1 2 3\ndog 1 2\n", ConfigError, "has 2 numbers a word, and the network 3; set it to 2"),
+        (b"a 1 2 3\ndog 1 2\n", ConfigError, "has 2 numbers a word, and the network 3; set its width"),
         (b"a 1 2 3\nthe 1 2 3\ndog 1 2\n", DataError, "line 3 has 2 numbers, others 3"),
         (b"a 1 2 3\nb 1 2 3\ndog 1 nan 2\n", DataError, "line 3 holds something else than finite numbers"),
         (b"a 1 2 3\nb 1 2 3\n", DataError, "it has none of the 5 words of the training texts"),

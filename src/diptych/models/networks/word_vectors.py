@@ -61,7 +61,10 @@ class WordNetwork(Network):
         nn.init.uniform_(self.words.weight, -0.1, 0.1)
         self.vectors = Path(vectors).expanduser() if vectors else None
         if self.vectors and (found := width_of(self.vectors)) != width:
-            raise ConfigError(f"{self.vectors} has {found} numbers a word, and the network {width}; set it to {found}")
+            raise ConfigError(
+                f"{self.vectors} has {found} numbers a word, and the network {width}; set its width (bag) or embedding "
+                f"(gru) to {found}"
+            )
 
     def begin(self, ids: Mapping[str, int]) -> Found | None:
         """Copy the file's vectors to the words that have an id; None without a file.
