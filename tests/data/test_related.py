@@ -20,11 +20,13 @@ def test_each_query_meets_each_document_of_its_record() -> None:
     found = related_texts(written, np.array([0, 0, 0, 1, 1, 2, 2, 3]))
     pairs = zip(found.first, found.second, found.owner, found.relevance, strict=True)
     assert sorted(tuple(map(float, pair)) for pair in pairs) == [
-        (0, 1, 0, 4), (0, 2, 0, 0), (3, 4, 1, 1), (5, 6, 2, 1), (6, 5, 2, 1),
+        (0, 1, 0, 4), (0, 2, 0, 0), (3, 4, 1, 4), (5, 6, 2, 4), (6, 5, 2, 4),
     ]  # fmt: skip
     assert found.are_graded
-    assert found.only(found.is_related()).relevance.min() == 1
-    assert found.only(found.is_related(2)).relevance.tolist() == [4]
+    assert found.only(found.is_related(2)).relevance.tolist() == [4, 4, 4, 4]  # related without a label is fully so
+    unlabelled = related_texts([Text("a", role=Role.QUERY), Text("b", role=Role.DOCUMENT)], np.array([0, 0]))
+    assert unlabelled is not None
+    assert unlabelled.relevance.tolist() == [1]
 
 
 def test_texts_without_roles_are_no_such_pairs() -> None:

@@ -15,7 +15,8 @@ from diptych.core.types import Role, Text
 class RelatedTexts:
     """Pairs of text rows of one record each.
 
-    `relevance` is 0 for unrelated texts, more for more related ones, and 1 without a label.
+    `relevance` is 0 for unrelated texts, more for more related ones; without a label the largest one, 1 where none has
+    one.
     """
 
     first: Int[np.ndarray, " p"]  # the query
@@ -51,16 +52,17 @@ def related_texts(written: Sequence[Text], owner: Int[np.ndarray, " m"]) -> Rela
     """
     if all(text.role is None for text in written):
         return None
+    most = max((text.label for text in written if text.label is not None), default=0.0) or 1.0
     found: list[tuple[int, int, int, float]] = []
     for rows in np.split(np.arange(len(written)), np.flatnonzero(np.diff(owner)) + 1):
         record = int(owner[rows[0]])
         by_role = {role: [row for row in rows.tolist() if written[row].role is role] for role in (*Role, None)}
         alike = by_role[None]
         found += [
-            (one, other, record, 1.0) for one, other in zip(alike, alike[1:] + alike[:1], strict=True) if one != other
+            (one, other, record, most) for one, other in zip(alike, alike[1:] + alike[:1], strict=True) if one != other
         ]
         found += [
-            (query, document, record, written[document].relevance)
+            (query, document, record, most if (label := written[document].label) is None else label)
             for query in by_role[Role.QUERY]
             for document in by_role[Role.DOCUMENT]
         ]

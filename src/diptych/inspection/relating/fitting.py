@@ -60,7 +60,8 @@ def drawn_pairs(pairs: Sequence[Pair], kind: Kind, *, most: int = MOST, seed: in
     image-text: an image and a text of a record. text-text: a query and a document of it, or two texts of a record.
     image-image: two images of a record or, where no record has two, of a class. The other side of an unrelated pair is
     of another record of the same half, with no text in common and of another class. Where a source labels 20 documents
-    and more as unrelated to their query, these are taken instead: labels are halved at the middle of their scale.
+    and more as unrelated to their query, these are taken instead: labels are halved at the middle of their
+    scale, which itself is related, as is 1 of 0, 1 and 2.
     """
     members, is_of_classes = _members(pairs, kind)
     is_labelled = sum(len(member.unrelated) for member in members) >= FEWEST
@@ -102,7 +103,11 @@ def _members(pairs: Sequence[Pair], kind: Kind) -> tuple[list[_Member], bool]:
         seconds: tuple[Any, ...] = texts if kind == IMAGE_TEXT else pair.images
         if kind == TEXT_TEXT and (pair.queries or pair.documents):
             firsts = tuple(text.value for text in pair.queries)
-            far = {text.value for text in pair.documents if text.label is not None and text.label <= middle}
+            far = {
+                text.value
+                for text in pair.documents
+                if text.label is not None and (not text.label or text.label < middle)
+            }
             seconds = tuple(text.value for text in pair.documents if text.value not in far)
             unrelated = tuple(far)
         elif kind == TEXT_TEXT:
