@@ -126,7 +126,10 @@ def test_the_videos_of_a_source_are_indexed_with_their_texts(films, cross_encode
     assert (made["added"], made["tokens"]["skipped"]) == (count, [])
     assert made["tokens"]["added"] == len(SHOWN)  # copies share theirs
     assert told(capsys, *command)["unchanged"] == count
+    learnt = json.loads((model / "config.json").read_text()) | {"logit_scale": 10.0, "logit_bias": -5.0}
+    (model / "config.json").write_text(json.dumps(learnt))  # it judges an image with a text; a video is several
     (row,) = Library.open(library).search("x", k=1)
+    assert "probability" not in row.meta
     video = VideoImage(Path(row.path.partition("::")[0]), 0.0, 4.0)
     assert np.allclose(Library.open(library).vector_of(row.id), load(model).encode_images([video])[0], atol=2e-3)
     assert " and then " in row.meta["texts"][0]

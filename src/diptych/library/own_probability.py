@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
 
 from diptych.core.similarity import of_cosines
 from diptych.core.types import Hit
+from diptych.data.video import SUFFIXES as VIDEO_SUFFIXES
 
+from .kinds import video_of
 from .store.rows import text_of
 
 Asked = Literal["text", "image"]
@@ -18,8 +21,8 @@ Asked = Literal["text", "image"]
 def own_probabilities(model: Any, hits: Sequence[Hit], asked: Asked) -> list[float | None]:
     """The model's own probability that each hit, scored by the cosine, belongs to a plain text or one image.
 
-    It is of an image with a text: None for a hit of the query's own kind, for a moment of a video, which is several
-    images, and for every hit of a model that has no temperature and bias.
+    It is of an image with a text: None for a hit of the query's own kind, for a video or a moment of one, which is
+    several images, and for every hit of a model that has no temperature and bias.
     """
     if not getattr(model, "judges_pairs", False) or not hits:
         return [None] * len(hits)
@@ -30,4 +33,6 @@ def own_probabilities(model: Any, hits: Sequence[Hit], asked: Asked) -> list[flo
 
 def _is_pair(hit: Hit, asked: Asked) -> bool:
     is_text = text_of(hit.meta) is not None
-    return "video" not in hit.meta and is_text == (asked == "image")
+    path = hit.path or ""
+    of_video = "video" in hit.meta or video_of(path) is not None or PurePath(path).suffix.lower() in VIDEO_SUFFIXES
+    return is_text == (asked == "image") and not (of_video and not is_text)
