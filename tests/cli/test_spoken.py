@@ -92,7 +92,7 @@ def test_words_and_sounds_are_not_taken_for_each_other(diptych, table, model, mo
 def test_no_such_sound_is_said_in_a_line(diptych, table, model, tmp_path):
     assert diptych("index", table.parent, "--model", model, "--library", tmp_path / "photos")[0] == 0
     code, _, err = diptych("search", "--library", tmp_path / "photos", "a dog")
-    assert (code, "cannot open a dog: No such file or directory" in err) == (3, True)
+    assert (code, "no file 'a dog': the texts of this model are spoken" in err) == (3, True)
     code, _, err = diptych("search", "--library", tmp_path / "photos", table.parent / "bad.wav")
     assert (code, "bad.wav is no sound that can be read: it holds text" in err) == (3, True)
     pytest.importorskip("fastapi", reason="needs the [serve] extra")

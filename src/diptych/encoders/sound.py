@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diptych.core import fingerprint
-from diptych.core.errors import ConfigError
+from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.notes import Note
 from diptych.core.protocols import SOUND_BANDS, ImageTower, Preprocess, TextTower
@@ -79,7 +79,7 @@ class SpokenTower:
         """Rows of the sounds. Raises DataError for one that is not there, or is no sound."""
         rows = np.zeros((len(texts), self.dim), dtype=np.uint8)
         for row, name in zip(rows, texts, strict=True):
-            row[:] = rows_of(prepared(FileImage(Path(name)), self.preprocess)[np.newaxis])[0]
+            row[:] = rows_of(prepared(_file(name), self.preprocess)[np.newaxis])[0]
         return rows
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -88,7 +88,16 @@ class SpokenTower:
 
     def content(self, text: str) -> bytes:
         """The bytes of the file that a text names. Raises DataError when it cannot be read."""
-        return read_bytes(FileImage(Path(text)), DEFAULT_LIMITS)
+        return read_bytes(_file(text), DEFAULT_LIMITS)
+
+
+def _file(text: str) -> FileImage:
+    """The file that a spoken text names. Raises DataError when there is none."""
+    if not Path(text).is_file():
+        raise DataError(
+            f"no file {text!r}: the texts of this model are spoken; give the name of a file of sound", Reason.MISSING
+        )
+    return FileImage(Path(text))
 
 
 def rows_of(pixels: UInt8[np.ndarray, "b h w 3"]) -> UInt8[np.ndarray, "b d"]:

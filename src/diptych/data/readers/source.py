@@ -115,7 +115,8 @@ class Source:
     def _nothing(self, skipped: list[Skipped]) -> str:
         if not skipped:
             return f"{self.path} holds no images or texts (read as {self.format})"
-        first = f"the first: {skipped[0].name}: {skipped[0].detail}"
+        name, detail = skipped[0].name, skipped[0].detail
+        first = f"the first: {detail if detail.startswith(name) else f'{name}: {detail}'}"
         return f"{self.path} gave no pairs (read as {self.format}); {len(skipped)} left out, {first}"
 
 
