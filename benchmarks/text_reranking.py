@@ -47,9 +47,8 @@ def main() -> None:
         settings = (f"model={dual / 'model'}", tower, network, "objective.negatives=3", "training.epochs=1")
         config = CONFIGS / "text_cross_encoder.toml"
         parts = captions(options.data, options.out / "captions.jsonl", options.records)
-        diptych(
-            "train", config, parts, "--out", cross, *seed, *(word for value in settings for word in ("--set", value))
-        )
+        flags = (word for value in settings for word in ("--set", value))
+        diptych("train", config, parts, "--texts-only", "--out", cross, *seed, *flags)
     again = ("--model", dual / "model", "--reranker", cross / "model")
     if not list((cross / "model" / "pairs").glob("*.json")):
         diptych("rerank", "fit", options.data, "--split", "train", "--share", "0.05", *again)
