@@ -6,7 +6,9 @@ Each maker writes a folder as its library saves it and returns that folder. No n
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +31,40 @@ VISION = {**TOWER, "image_size": 32, "patch_size": 8}
 
 
 def save_clip_tokenizer(folder: Path, length: int = 24) -> Any:
-    """A byte-level BPE tokenizer as CLIP's, with 600 tokens."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+    """A byte-level BPE tokenizer as CLIP's, the same in every run."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
 
     transformers = import_transformers()
-    made = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    made.normalizer = normalizers.Lowercase()
     words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-    made.pre_tokenizer = pre_tokenizers.Sequence(
+    splitter = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(words, "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
-        TEXTS * 3,
-        trainers.BpeTrainer(
-            vocab_size=600, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False,
-            special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        ),
-    )  # fmt: skip
-    model = json.loads(made.to_str())["model"]
-    vocabulary = dict(model["vocab"])
-    for letter in alphabet:  # a letter at the end of a word, which few lines do not show
-        vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
-    merges = [tuple(each) if isinstance(each, list) else tuple(each.split(" ")) for each in model["merges"]]
+    lowered = [normalizers.Lowercase().normalize_str(text) for text in TEXTS]
+    merges = learn_merges([word for text in lowered for word, _ in splitter.pre_tokenize_str(text)], 90)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
+    listed = ["<|startoftext|>", "<|endoftext|>", *dict.fromkeys(pieces)]
+    vocabulary = {piece: number for number, piece in enumerate(listed)}
     tokenizer = transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+def learn_merges(words: list[str], most: int) -> list[tuple[str, str]]:
+    """Byte-pair merges, the most frequent pair first; the library's trainer orders equal ones otherwise in each run."""
+    split = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while len(merges) < most:
+        counts = Counter(pair for pieces in split for pair in pairwise(pieces))
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        for pieces in split:
+            for place in range(len(pieces) - 1, 0, -1):
+                if place < len(pieces) and (pieces[place - 1], pieces[place]) == best:
+                    pieces[place - 1 : place + 1] = ["".join(best)]
+    return merges
 
 
 def make_clip(folder: Path, *, seed: int = 0, width: int = 12, length: int = 24) -> Path:

@@ -71,7 +71,7 @@ def test_what_cannot_be_scored_is_said(cross_encoder_run):
 def test_a_damaged_or_foreign_folder_is_refused(cross_encoder_run, small_model, tmp_path: Path):
     import shutil
 
-    with pytest.raises(ModelError, match="kind 'dual'"):
+    with pytest.raises(ModelError, match="holds a dual encoder"):
         load_trained_cross_encoder(small_model)
     with pytest.raises(ModelError, match="no model folder"):
         load_trained_cross_encoder(tmp_path / "nothing")

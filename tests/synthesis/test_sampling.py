@@ -119,7 +119,7 @@ def test_a_text_tower_that_is_not_here_is_refused(trained_generator, tmp_path):
 def test_damaged_missing_and_foreign_folders(trained_generator, small_model, tmp_path):
     with pytest.raises(ModelError, match="no generator 'nothing'"):
         load("nothing")
-    with pytest.raises(ModelError, match="kind 'dual'"):
+    with pytest.raises(ModelError, match="holds a dual encoder"):
         load(small_model)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no config\.json"):

@@ -198,6 +198,8 @@ def mix_single_records(batches: list[np.ndarray], owner: Int[np.ndarray, " m"]) 
     alone = [number for number, batch in enumerate(batches) if (owner[batch] == owner[batch[0]]).all()]
     for number in alone:
         record = owner[batches[number][0]]
+        if (owner[batches[number]] != record).any():  # it gave a row to an earlier one, and took another record's
+            continue
         others = [np.flatnonzero(owner[batch] != record) for batch in batches]
         giving = [place for place, found in enumerate(others) if len(found) > 1]
         if not giving:
