@@ -58,7 +58,9 @@ def test_a_command_takes_an_address(
     words = _words(line if "MODEL" in line else f"{line} --model MODEL", values | {"OUT": tmp_path})
     code, _, err = diptych(*words)
     if command == "filter":  # random weights cannot tell right from wrong, which shows that they were asked
-        assert (code, "the model scores the given pairs no higher than shuffled ones" in err) == (3, True)
+        asked = ("the model scores the given pairs no higher than shuffled ones", "no threshold reaches probability")
+        assert code in (2, 3)
+        assert any(words in err for words in asked)
     else:
         assert code == 0, err
 
