@@ -18,7 +18,7 @@ from diptych.core.notes import cut_note
 from diptych.core.registry import get
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import Role, Text
-from diptych.data.features import CaptionedImages, text_rows
+from diptych.data.features import FeaturePairs
 from diptych.data.repeats import Contents
 from diptych.data.seen import Seen
 from diptych.encoders.export import GraphSpec, trace
@@ -89,8 +89,8 @@ class TextCrossEncoderConfig(TrainConfig):
 class TextCrossEncoderRecipe(TrainedRecipe[TextCrossEncoderConfig]):
     """A text network over pairs of texts."""
 
-    training: CaptionedImages
-    validation: CaptionedImages
+    training: FeaturePairs
+    validation: FeaturePairs
 
     def __init__(self, config: TextCrossEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
@@ -122,7 +122,7 @@ class TextCrossEncoderRecipe(TrainedRecipe[TextCrossEncoderConfig]):
         torch.manual_seed(self.config.seed)
         return build_pair_network(self.config.text.network, self.pairs)
 
-    def collect(self, splits: Splits) -> tuple[CaptionedImages, CaptionedImages]:
+    def collect(self, splits: Splits) -> tuple[FeaturePairs, FeaturePairs]:
         """The texts of both splits, their vectors by the dual encoder, and the nearest wrong texts of each."""
         config, place = self.config, self.place
         selection = config.data.selection(("full",))
@@ -151,16 +151,13 @@ class TextCrossEncoderRecipe(TrainedRecipe[TextCrossEncoderConfig]):
         """Texts that may ask. A document is one text wherever it stands, so that no right answer counts as wrong."""
         return _contents(self.training), _contents(self.validation)
 
-    def _tokens_of(self, training: CaptionedImages) -> None:
+    def _tokens_of(self, training: FeaturePairs) -> None:
         tokens = self._tokens(list(training.captions)) if towers.trains_tokenizer(self.config.text.tower) else None
         self.network = self._build(tokens or self.pairs.tokens)
 
-    def _vectors(self, texts: CaptionedImages) -> Float32[np.ndarray, "m d"]:
-        rows = text_rows(texts.captions, self.dual_encoder.text_tower, self.place.features, self.place.progress)
-        every = np.arange(len(texts.captions))
-        return np.concatenate(
-            [self.dual_encoder.text_head(rows[part]) for part in np.array_split(every, -(-len(every) // 1024))]
-        )
+    def _vectors(self, texts: FeaturePairs) -> Float32[np.ndarray, "m d"]:
+        parts = np.array_split(np.arange(len(texts.texts)), -(-len(texts.texts) // 1024))
+        return np.concatenate([self.dual_encoder.text_head(texts.texts[part]) for part in parts])
 
     def fit(self) -> Fitted:
         """Train the network; the epoch that orders the held-out candidates best is kept."""
@@ -233,13 +230,13 @@ class TextCrossEncoderRecipe(TrainedRecipe[TextCrossEncoderConfig]):
         )
 
 
-def _asking(texts: CaptionedImages) -> list[tuple[int, Text]]:
+def _asking(texts: FeaturePairs) -> list[tuple[int, Text]]:
     """The record of each text that is not a document, and the text."""
     pairs = zip(texts.text_owner.tolist(), texts.written, strict=True)
     return [(owner, text) for owner, text in pairs if text.role is not Role.DOCUMENT]
 
 
-def _contents(texts: CaptionedImages) -> Contents:
+def _contents(texts: FeaturePairs) -> Contents:
     asking = _asking(texts)
     return Contents((), (), (), [text.value for _, text in asking], [owner for owner, _ in asking])
 
