@@ -124,3 +124,24 @@ def test_a_library_stays_in_its_store(diptych, library, photos):
 def test_every_command_has_examples(diptych, command):
     code, out, _ = diptych("library", command, "--help")
     assert (code, f"diptych library {command}" in out) == (0, True)
+
+
+def test_a_library_of_an_earlier_model_of_that_name_is_read_and_reembedded_but_not_searched(
+    diptych, library, models, photos, tmp_path
+):
+    card = json.loads((library / "library.json").read_text())
+    (library / "library.json").write_text(json.dumps({**card, "fingerprint": "0123456789abcdef"}))
+    command = f"diptych library reembed --library {library} --model {models[0]}"
+    for refused in (["search", "red"], ["search", photos / "red.png"], ["search", "red", "--rerank", "2"]):
+        code, out, err = diptych(*refused, "--library", library)
+        assert (code, out) == (4, "")
+        assert f"{library} was made by an earlier" in err
+        assert err.strip().endswith(command)
+    (photos / "new.png").write_bytes((photos / "red.png").read_bytes()[:-1] + b"\x00")
+    code, _, err = diptych("index", photos, "--library", library)
+    assert (code, command in err) == (4, True)
+    for read in (["info"], ["verify"], ["trash"], ["export", tmp_path / "exported"]):
+        assert diptych("library", *read, "--library", library)[0] == 0
+    assert diptych("library", "reembed", "--library", library, "--model", models[0])[0] == 0
+    code, out, _ = diptych("search", photos / "red.png", "--library", library, "-k", "5", "--json")
+    assert (code, len(json.loads(out)["hits"])) == (0, 5)

@@ -121,3 +121,35 @@ def test_a_card_that_was_only_touched_changes_nothing(site, client_of) -> None:
             assert app.service.libraries.get("colours") is served
 
     asyncio.run(scenario())
+
+
+def test_a_library_of_an_earlier_model_is_shown_and_searched_again_once_it_is_reembedded(
+    site, client_of, image
+) -> None:
+    former = MOSAIC.MosaicEncoder(site.encoder.name, seed=1)  # what was called so then
+    Library.open(site.folder, site.encoder).reembed(former)
+    settings = ServeSettings(pressure=Pressure(decoders=1))
+    app = create_app(settings, {"colours": site.folder}, load=lambda name: site.encoder)
+
+    async def scenario() -> None:
+        async with client_of(app) as client:
+            (told,) = (await client.get("/libraries")).json()["libraries"]
+            assert (told["images"], told["model"], told["features"]["explain"]) == (6, "mosaic", False)
+            items = (await client.get("/libraries/colours/items")).json()["items"]
+            assert len(items) == 6
+            like = await client.post(S, json={"image": {"id": items[0]["id"]}, "k": 1})
+            assert (like.status_code, len(like.json()["hits"])) == (200, 1)
+            sent = {"image": {"data": uri(image("blue"))}}
+            for asked in ({"text": "red"}, sent, {"terms": [{"text": "red"}]}):
+                refused = await client.post(S, json=asked)
+                assert (refused.status_code, refused.json()["code"]) == (409, "other_model")
+                assert "earlier 'mosaic'" in refused.json()["message"]
+                assert "diptych library reembed" in refused.json()["hint"]
+            added = await client.post("/libraries/colours/items", files={"files": ("new.png", image("blue", mark=3))})
+            assert added.json()["added"][0]["error"]["code"] == "other_model"
+            await asyncio.to_thread(Library.open(site.folder).reembed, site.encoder)
+            await until(client, lambda told: told["features"]["explain"])
+            found = (await client.post(S, json={"text": "red", "k": 1})).json()
+            assert found["hits"][0]["name"] == "red.png"
+
+    asyncio.run(scenario())

@@ -24,6 +24,10 @@ FORMAT_OF_STORES = 2  # says where the rows are, because they are not where form
 LANCE = "lance"
 
 
+class OtherModelError(LibraryError):
+    """A library whose vectors are of another model than the one at hand: they cannot be compared."""
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """Identity of a library. `model` is what its model is loaded by: a name, a folder or a pinned address.
@@ -66,22 +70,23 @@ class Card:
         model = loaded_by or encoder.name
         return replace(self, model=model, fingerprint=encoder.fingerprint, dim=encoder.dim, generation=generation)
 
-    def check(self, encoder: Encoder, folder: Path) -> None:
-        """Raise LibraryError unless `encoder` is the model that made the library."""
+    def check(self, encoder: Encoder, folder: Path, named: str) -> None:
+        """Raise OtherModelError unless `encoder` is the model that made the library."""
         if encoder.fingerprint == self.fingerprint and encoder.dim == self.dim:
             return
         shown = escape(str(folder))
-        raise LibraryError(
+        if named == self.model:
+            raise OtherModelError(
+                f"the library {shown} was made by an earlier {named!r} (fingerprint {self.fingerprint[:8]}; it is "
+                f"{encoder.fingerprint[:8]} now), and vectors of two models cannot be compared; embed its images "
+                f"again: diptych library reembed --library {quote(shown)} --model {quote(named)}"
+            )
+        raise OtherModelError(
             f"the library {shown} was made by model {self.model!r} (fingerprint {self.fingerprint}, {self.dim} "
             f"dimensions), but the model here is {encoder.name!r} (fingerprint {encoder.fingerprint}, {encoder.dim} "
             "dimensions); vectors of two models cannot be compared: use the first model, or embed the library again "
-            f"by the one here: diptych library reembed --library {quote(shown)} --model {quote(_named(encoder))}"
+            f"by the one here: diptych library reembed --library {quote(shown)} --model {quote(named)}"
         )
-
-
-def _named(encoder: Encoder) -> str:
-    """What a command loads a model by: its address where it has one, else its name."""
-    return str(getattr(encoder, "address", encoder.name))
 
 
 def _require_cosine(encoder: Encoder) -> None:

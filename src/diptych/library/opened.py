@@ -29,7 +29,7 @@ class Opened:
 
     def __init__(self, folder: Path, about: Card, model: Encoder | None = None, device: str = "auto") -> None:
         if model is not None:
-            about.check(model, folder)
+            about.check(model, folder, lasting_name(model))
         self.folder = folder
         self.card = about
         self.thumbnails = Thumbnails(folder / _THUMBNAILS)
@@ -51,7 +51,7 @@ class Opened:
     def required_model(self) -> Encoder:
         """The library's model; the one that its card names where it was opened without.
 
-        Raises LibraryError when that is not there, or is another by now.
+        Raises LibraryError when that is not there, OtherModelError when another is called so by now.
         """
         if self.model is None:
             self.model = model_of(self.card, self.folder, lambda name: loaded(name, self._device))
@@ -79,7 +79,10 @@ class Opened:
 
 
 def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = None) -> Encoder:
-    """The model that a library's card names. Raises LibraryError when it is not there, or is another by now."""
+    """The model that a library's card names.
+
+    Raises LibraryError when it is not there, OtherModelError when another is called so by now.
+    """
     try:
         model = (load or loaded)(about.model)
     except ModelError as error:
@@ -89,7 +92,7 @@ def model_of(about: Card, folder: Path, load: Callable[[str], Encoder] | None = 
             "with the model where it is now (--model), or embed it again by another: diptych library reembed "
             f"--library {quote(shown)} --model {quote(about.unpinned_model)}"
         ) from error
-    about.check(model, folder)
+    about.check(model, folder, about.model)
     return model
 
 

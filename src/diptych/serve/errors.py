@@ -65,6 +65,15 @@ def no_item(identifier: str) -> ServeError:
     )
 
 
+def other_model(library: str, model: str) -> ServeError:
+    """A library whose vectors are of an earlier model than the one that is called so now."""
+    return ServeError(
+        409, "other_model",
+        f"the library {library!r} was made by an earlier {model!r}, so it cannot be searched by words or new images",
+        "Embed its images again: diptych library reembed. The server goes on with the new vectors by itself.",
+    )  # fmt: skip
+
+
 def no_model(task: str) -> ServeError:
     """There is no model for a task."""
     return ServeError(

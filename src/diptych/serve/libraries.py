@@ -45,20 +45,23 @@ Loader = Callable[[str], Encoder]
 
 
 class ServedLibrary:
-    """One library, open: `await served.read(work)` runs reads in threads of its own, `change` writes in batches."""
+    """One library, open: `await served.read(work)` runs reads in threads of its own, `change` writes in batches.
+
+    Without an `embedder`, because its model is another by now, it is listed and shown, and found by vectors of its own.
+    """
 
     def __init__(
         self,
         name: str,
         folder: Path,
-        embedder: Embedder,
+        embedder: Embedder | None,
         pressure: Pressure,
         metrics: Metrics,
         cross_encoder: ServedCrossEncoder | None = None,
     ) -> None:
-        self.name, self.folder, self.embedder, self.cross_encoder = name, folder, embedder, cross_encoder
+        self.name, self.folder, self.loaded, self.cross_encoder = name, folder, embedder, cross_encoder
         self._card_file = _signature(folder)
-        self.library = Library.open(folder, embedder.model)
+        self.library = Library.open(folder, None if embedder is None else embedder.model)
         self.is_fitted = cross_encoder is not None and cross_encoder.attach(self.library)
         self.mapper = Mapper(self.library.card.id)
         self._facets: dict[tuple[str, str], list[tuple[Any, int]]] = {}
@@ -74,6 +77,13 @@ class ServedLibrary:
             queue=pressure.queue,
         )
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix=f"diptych-read-{name}")
+
+    @property
+    def embedder(self) -> Embedder:
+        """Its model. Raises ServeError(409) where that is another by now."""
+        if self.loaded is None:
+            raise errors.other_model(self.name, self.library.card.model)
+        return self.loaded
 
     @property
     def version(self) -> str:
@@ -216,8 +226,9 @@ class ServedLibraries:
         self.embedders = [self._embedder(model) for model in distinct.values()]
         self._served: dict[str, ServedLibrary] = {}
         for name, folder in folders.items():
-            embedder = self._embedder_of(folder)
-            self._note(embedder)
+            embedder = self._embedder_or_none(folder)
+            if embedder is not None:
+                self._note(embedder)
             self._served[name] = ServedLibrary(name, folder, embedder, pressure, metrics, cross_encoder)
         self._kept = distinct.keys() - {one.library.card.fingerprint for one in self._served.values()}
         self._switching: dict[str, asyncio.Task[None]] = {}
@@ -301,6 +312,14 @@ class ServedLibraries:
                 return embedder
         return self._embedder(model_of(about, folder, self._load))
 
+    def _embedder_or_none(self, folder: Path) -> Embedder | None:
+        """The same; None, with a line in the log, where its model is another by now."""
+        try:
+            return self._embedder_of(folder)
+        except card.OtherModelError as error:
+            errors.log.warning("%s", error)
+            return None
+
     def _note(self, embedder: Embedder) -> None:
         if embedder not in self.embedders:
             self.embedders.append(embedder)
@@ -310,14 +329,16 @@ class ServedLibraries:
 
     async def _retire(self, old: ServedLibrary) -> None:
         """Close what nobody uses any more, once no request can have it in hand."""
-        used = {id(one.embedder) for one in self}
-        if id(old.embedder) not in used and old.library.card.fingerprint not in self._kept:
-            self.embedders.remove(old.embedder)
+        leaving = old.loaded
+        if leaving in [one.loaded for one in self] or old.library.card.fingerprint in self._kept:
+            leaving = None
+        if leaving is not None:
+            self.embedders.remove(leaving)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), self._pressure.deadline + self._pressure.body_deadline)
         await old.close()
-        if old.embedder not in self.embedders:
-            await old.embedder.close()
+        if leaving is not None:
+            await leaving.close()
 
 
 def is_called(name: str, model: str) -> bool:

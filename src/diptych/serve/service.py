@@ -96,7 +96,7 @@ class Service:
         return schemas.Features(
             write=not self.settings.read_only,
             rerank=can_rerank,
-            explain=True,
+            explain=served.loaded is not None,
             calibrated=can_rerank and reranker is not None and reranker.is_calibrated,
             attention=describes,
             caption=describes,
@@ -110,11 +110,11 @@ class Service:
         return {
             "name": served.name,
             "images": served.count(),
-            "model": served.embedder.name,
+            "model": served.loaded.name if served.loaded else card.model,
             "dim": card.dim,
             "created": card.created,
             "version": served.version,
-            "languages": served.embedder.languages,
+            "languages": served.loaded.languages if served.loaded else [],
             "features": self.features(served),
         }
 

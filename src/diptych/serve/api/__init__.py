@@ -19,6 +19,7 @@ _MEANINGS = {
     404: "No such library, image or model",
     405: "Not allowed here",
     408: "The request came too slowly",
+    409: "The library was made by an earlier version of its model",
     413: "Too large",
     415: "Not an image, or not JSON",
     421: "The server does not answer to that host name",

@@ -100,7 +100,9 @@ def _pairs(asked: RelateRequest, most: int) -> list[Asked]:
 
 def _of_cross_encoder(service: Service) -> Embedder:
     """The dual encoder that goes with the cross-encoder: of a library that it was fitted for, else the first."""
-    return next((one.embedder for one in service.libraries if one.is_fitted), service.libraries.model(None))
+    return next(
+        (one.loaded for one in service.libraries if one.is_fitted and one.loaded), service.libraries.model(None)
+    )
 
 
 def _judges(scorer: DualScorer | CrossScorer, asked: RelateRequest, service: Service) -> dict[Kind, Judge]:

@@ -153,7 +153,8 @@ async def _found(
     plan = await served.plan(newest=False) if asked.on_map else None
     paths = service.settings.shows_paths
     hints = await served.notes(where, found.considered, paths=paths)
-    hints += await served.embedder.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
+    if served.loaded is not None:
+        hints += await served.loaded.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
     hits = _hits(found, served, paths, plan, own, None if depth else kind)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
@@ -177,7 +178,8 @@ def _hits(
     kind: Asked | None,
 ) -> list[Hit]:
     hits: list[Hit] = []
-    probabilities = own_probabilities(served.embedder.model, found.hits, kind) if kind else [None] * len(found.hits)
+    model = served.loaded and served.loaded.model
+    probabilities = own_probabilities(model, found.hits, kind) if kind else [None] * len(found.hits)
     for one, probability in zip(found.hits, probabilities, strict=True):
         if one.id == own:
             continue
@@ -205,9 +207,8 @@ def _hits(
 
 
 def _notes(language: str | None, served: ServedLibrary) -> list[str]:
-    known = served.embedder.languages
-    if language is None or not known:
+    if language is None or served.loaded is None or not (known := served.loaded.languages):
         return []
     if language.lower() in known or language.lower().partition("-")[0] in known:
         return []
-    return [f"the model {served.embedder.name} was not made for {language}; results may be poor"]
+    return [f"the model {served.loaded.name} was not made for {language}; results may be poor"]
