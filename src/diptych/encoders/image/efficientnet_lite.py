@@ -9,7 +9,7 @@ stages hold texture and layout, which captions mention and the last layer has lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core import fingerprint
-from diptych.core.errors import ModelError
+from diptych.core.errors import ConfigError, ModelError
 from diptych.core.extras import need, needed_by
 from diptych.core.files import cache_folder
 from diptych.core.protocols import Preprocess
@@ -30,6 +30,8 @@ from diptych.encoders.compat import import_torchvision
 from diptych.encoders.image.onnx import OnnxImageTower
 
 STAGES = (4, 5, 6)  # timm's block numbers that are read besides the last convolution
+LEVELS = 4  # strides of 4, 8, 16 and 32 pixels that maps are given of
+_BEFORE_STRIDES = (1, 2, 4)  # timm's block numbers that end the strides of 4, 8 and 16 pixels
 _LAST = 1280  # channels of the last convolution
 
 
@@ -40,6 +42,7 @@ class Variant:
     number: int
     size: int  # pixels
     channels: tuple[int, int, int]  # of the stages that are read
+    early: tuple[int, int] = (24, 40)  # of the stages that end the strides of 4 and 8 pixels
 
     @property
     def name(self) -> str:
@@ -69,6 +72,17 @@ class Variant:
         return _LAST, side, side
 
     @property
+    def stage6_map(self) -> tuple[int, int, int]:
+        """The same after stage 6, on the grid of the last convolution."""
+        return self.channels[1], *self.last_map[1:]
+
+    def level_maps(self, levels: int) -> list[tuple[int, int, int]]:
+        """The deepest map of each of the last `levels` strides, finest first."""
+        sides = (-(-self.size // 4), -(-self.size // 8))
+        early = [(channels, side, side) for channels, side in zip(self.early, sides, strict=True)]
+        return [*early, self.stem_map, self.last_map][-levels:]
+
+    @property
     def preprocess(self) -> Preprocess:
         """How the weights were trained to see images."""
         return Preprocess(size=self.size, mode="squash", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
@@ -81,7 +95,7 @@ class Variant:
 
 LITE0 = Variant(0, 224, (112, 192, 320))
 LITE1 = Variant(1, 240, (112, 192, 320))
-LITE2 = Variant(2, 260, (120, 208, 352))
+LITE2 = Variant(2, 260, (120, 208, 352), (24, 48))
 
 PREPROCESS = LITE0.preprocess
 DIM = LITE0.dim
@@ -129,12 +143,27 @@ class MultiStage(Trunk):
 
 
 class Maps(Trunk):
-    """The feature maps of stage 5 and of the last convolution, side by side and flattened."""
+    """The deepest feature map of each of the last `levels` strides, side by side and flattened.
+
+    Two are those of stage 5 and of the last convolution. With `stage6` its map stands before that of the last
+    convolution, which has the same grid.
+    """
+
+    def __init__(self, net: Any, levels: int = 2, stage6: bool = False) -> None:
+        super().__init__(net)
+        read = _BEFORE_STRIDES[len(_BEFORE_STRIDES) + 1 - levels :]
+        self._read = (*read, STAGES[1]) if stage6 else read
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
         """Each map channel by channel, row by row; the finer map first."""
-        maps = self.late_maps(pixels)
-        return torch.cat([torch.flatten(one, 1) for one in (maps[0], maps[-1])], dim=1)
+        x = self.bn1(self.conv_stem(pixels))
+        found = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in self._read:
+                found.append(x)
+        found.append(self.bn2(self.conv_head(x)))
+        return torch.cat([torch.flatten(one, 1) for one in found], dim=1)
 
 
 def imagenet(variant: Variant = LITE0) -> MultiStage:
@@ -269,8 +298,6 @@ class EfficientNetLite2Tower(EfficientNetLiteTower):
 class FlatMapsTower(EfficientNetLiteTower):
     """Feature maps of the network, each flattened channel by channel, as a frozen tower."""
 
-    _network: Callable[[MultiStage], nn.Module]
-
     @property
     def _shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(channels, rows, columns) of each map."""
@@ -281,19 +308,26 @@ class FlatMapsTower(EfficientNetLiteTower):
         """Numbers in the flattened maps."""
         return sum(math.prod(shape) for shape in self._shapes)
 
+    def _network(self, net: MultiStage) -> nn.Module:
+        """What computes the maps."""
+        raise NotImplementedError
+
     def _graph(self) -> tuple[nn.Module, tuple[str, ...]]:
-        return type(self)._network(imagenet(self.variant)), ("features",)
+        return self._network(imagenet(self.variant)), ("features",)
 
 
 @register.image_tower("efficientnet-lite0-stem", "its early stages, below the network efficientnet_tail")
 class EfficientNetLite0Stem(FlatMapsTower):
     """Lite0's early part as a frozen tower: its late part is then trained as the head "efficientnet_tail"."""
 
-    _version, _suffix, _network = "stem-1", "-stem", Stem
+    _version, _suffix = "stem-1", "-stem"
 
     @property
     def _shapes(self) -> tuple[tuple[int, int, int], ...]:
         return (self.variant.stem_map,)
+
+    def _network(self, net: MultiStage) -> nn.Module:
+        return Stem(net)
 
 
 @register.image_tower("efficientnet-lite2-stem", "the same of Lite2")
@@ -303,22 +337,44 @@ class EfficientNetLite2Stem(EfficientNetLite0Stem):
     variant = LITE2
 
 
-@register.image_tower("efficientnet-lite0-maps", "feature maps of two depths, for cross-encoders")
+@register.image_tower("efficientnet-lite0-maps", "feature maps of several depths, for cross-encoders")
 class EfficientNetLite0Maps(FlatMapsTower):
-    """Maps of two depths of Lite0 as a frozen tower: the input of the cross-encoder."""
+    """Maps of several depths of Lite0 as a frozen tower: the input of the cross-encoder.
 
-    _version, _suffix, _network = "maps-1", "-maps", Maps
+    Args:
+        levels: maps, of the last so many strides, as `timm-maps` counts them: 2 are the maps of stage 5 (stride 16)
+            and of the last convolution (stride 32), 3 that of stage 3 (stride 8) too. The finest says how many regions
+            an image has: 196 with 2 levels, 784 with 3, 3136 with 4.
+        stage6: a further map, of stage 6, on the grid of the last convolution: it adds no region.
+        threads, folder: as of `EfficientNetLiteTower`.
+
+    Raises ConfigError for levels that are not 1 to 4.
+    """
+
+    def __init__(
+        self, levels: int = 2, stage6: bool = False, *, threads: int | None = None, folder: Path | None = None
+    ) -> None:
+        if not 1 <= levels <= LEVELS:
+            raise ConfigError(f"levels must be from 1 to {LEVELS}, found {levels}")
+        super().__init__(threads=threads, folder=folder)
+        self._levels, self._stage6 = levels, stage6
+        more = f"-levels-{levels}" * (levels != 2) + "-stage-6" * stage6
+        self._version, self._suffix = f"maps-1{more}", f"-maps{more}"
 
     @property
     def maps(self) -> tuple[tuple[int, int, int], ...]:
         """(channels, rows, columns) of each map, finest first."""
-        return self.variant.stem_map, self.variant.last_map
+        found = self.variant.level_maps(self._levels)
+        return (*found[:-1], self.variant.stage6_map, found[-1]) if self._stage6 else tuple(found)
 
     _shapes = maps
+
+    def _network(self, net: MultiStage) -> nn.Module:
+        return Maps(net, self._levels, self._stage6)
 
 
 @register.image_tower("efficientnet-lite2-maps", "the same of Lite2")
 class EfficientNetLite2Maps(EfficientNetLite0Maps):
-    """Two depths of Lite2: maps of 120 x 17 x 17 and 1280 x 9 x 9."""
+    """Maps of Lite2: with two levels 120 x 17 x 17 and 1280 x 9 x 9."""
 
     variant = LITE2
