@@ -18,10 +18,12 @@ from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.types import Text
 from diptych.data.features import CachedRows, CaptionedImages, Selection, collect_captions
 from diptych.data.readers import open_source
-from diptych.encoders.fake import FakeMapTower
+from diptych.encoders.fake import FakeMapTower, FakeTextTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
 from diptych.models.cross_encoder.folder import read_network
 from diptych.runs import cross_encoder
+from diptych.runs.initial_words import words_lookup
+from diptych.runs.run import RunContext
 from diptych.training.batch_order import BatchRows
 
 
@@ -178,6 +180,34 @@ def test_separate_decoders_train_score_and_are_read_again(small_cross_encoder, s
     assert caption["log_likelihood"] < 0
     backwards = [key for key in model.network.state_dict() if key.startswith("backward_decoder.")]
     assert len(backwards) == len([key for key in model.network.state_dict() if key.startswith("decoder.")])
+
+
+def trained_by_command(shapes: Path, out: Path, *more: str) -> int:
+    """`diptych train` of a narrow cross-encoder for one epoch, with settings."""
+    config = out / "cross_encoder.toml"
+    out.mkdir(exist_ok=True)
+    config.write_text(
+        'name = "tiny"\nkind = "cross-encoder"\nvocabulary = 100\n[image]\ntower = "fake-maps"\n'
+        "[network]\nwidth = 16\nlayers = 1\nheads = 2\n[training]\nepochs = 1\nbatch_size = 30\n"
+    )
+    options = [part for each in more for part in ("--set", each)]
+    return run(["train", str(config), str(shapes), "--out", str(out / "run"), *options])
+
+
+def test_word_vectors_begin_as_a_file_or_a_text_tower_has_them(shapes, tmp_path: Path, capsys):
+    glove = tmp_path / "glove.txt"
+    glove.write_text("red 1 2 3\ncircle 0 1 0\n")
+    assert trained_by_command(shapes, tmp_path, f"network.vectors={glove}") == 0
+    assert "glove.txt: 2 word pieces begin with their vectors" in capsys.readouterr().err
+    saved = json.loads((tmp_path / "run/model/config.json").read_text())
+    assert "vectors" not in saved["network"]  # they are among the weights
+    assert saved["training"]["config"]["network"]["vectors"] == "glove.txt"  # and no path of this machine
+    for named, message in (("ues", "neither a file"), ("wordpiece", "has no vectors of words")):
+        assert trained_by_command(shapes, tmp_path, f"network.vectors={named}") == 2
+        assert message in capsys.readouterr().err
+    places, vectors = words_lookup("fake", RunContext(tmp_path, cache=tmp_path))(["red", "circle"])
+    assert places.tolist() == [0, 1]
+    assert np.allclose(vectors, FakeTextTower().embed(["red", "circle"]), atol=1e-2)
 
 
 def test_batches_by_hand():

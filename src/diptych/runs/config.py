@@ -287,9 +287,9 @@ def _stated_similarities(options: Any) -> set[str]:
 
 def _named_alone(config: dict[str, Any]) -> dict[str, Any]:
     """The config with the name of the file of word vectors in place of its path."""
-    network = (config.get("text") or {}).get("network") or {}
-    if network.get(_VECTORS):
-        network[_VECTORS] = Path(network[_VECTORS]).name
+    for network in ((config.get("text") or {}).get("network") or {}, config.get("network") or {}):
+        if network.get(_VECTORS):
+            network[_VECTORS] = Path(network[_VECTORS]).name
     return config
 
 

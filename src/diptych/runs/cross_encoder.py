@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from diptych.evaluation.metrics import recall_at
 from diptych.models import card
 from diptych.models.cross_encoder import TrainedCrossEncoder, load_trained_cross_encoder
 from diptych.models.cross_encoder import folder as files
+from diptych.models.cross_encoder.initial_words import begin_words
 from diptych.models.cross_encoder.network import CrossNetwork
 from diptych.models.cross_encoder.objectives import captioning_loss, matching_loss
 from diptych.models.cross_encoder.scorer import Scorer
@@ -35,6 +37,7 @@ from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_direc
 from diptych.training.batch_order import BatchRows, GroupedBatches
 
 from .config import TrainConfig
+from .initial_words import words_lookup
 from .reading import Splits, videos_note
 from .run import Fitted, RunContext
 from .towers import registered_part
@@ -92,6 +95,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
     def __init__(self, config: CrossEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
         self.tower = map_tower(config.image.tower, place.device)
+        self._vectors = words_lookup(config.network.vectors, place) if config.network.vectors else None
 
     @staticmethod
     def load(folder: Path) -> TrainedCrossEncoder:
@@ -124,6 +128,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         config, images = self.config, self.training.images[0]
         torch.manual_seed(config.seed)
         self.network = CrossNetwork(self.tower.maps, len(self.words), config.network, self.tower.preprocess.frames)
+        self._begin_words()
         sample = np.random.default_rng(config.seed).permutation(len(images))[:_STATISTICS_IMAGES]
         self.network.fusion.fit_statistics(torch.from_numpy(images[np.sort(sample)]))
         validation = _Validation(config, self.network, self.words, self.validation)
@@ -134,6 +139,15 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         self.network.cpu().eval()
         self.scoring = validation.fit_scoring()
         return Fitted(validation.measure(self.scoring), (result,), trainer.fabric.is_global_zero)
+
+    def _begin_words(self) -> None:
+        network, place = self.network, self.place
+        if self._vectors is None:
+            return
+        decoders = [network.decoder, *filter(None, [network.backward_decoder])]
+        begun = begin_words(decoders, self.words, self._vectors, Path(self.config.network.vectors).name)
+        place.progress.say(begun.to_text())
+        place.notes.extend(begun.notes)
 
     def _batch_order(self) -> GroupedBatches:
         config = self.config
@@ -176,7 +190,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
                     part.name, tower.maps, tower.preprocess, tower.fingerprint, options=part.options
                 ),
                 vocabulary=len(self.words),
-                network=config.network,
+                network=dataclasses.replace(config.network, vectors=""),  # they are among the weights
                 objective=config.objective,
                 scoring=self.scoring,
                 licence=config.card.licence,

@@ -13,7 +13,7 @@ from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.models import folder as files
 from diptych.models import load
 
-_OF_MODEL = "model:"
+OF_MODEL = "model:"
 
 
 class _BundledTower:
@@ -27,10 +27,10 @@ class _BundledTower:
 
 def image_tower(part: Part, device: str = "auto") -> ImageTower:
     """A registered tower, or the one inside a model ("model:base", "model:hf:ORG/NAME"), on a device."""
-    if not part.name.startswith(_OF_MODEL):
+    if not part.name.startswith(OF_MODEL):
         tower: ImageTower = registry.build("image_tower", part, device=device)
         return tower
-    model = load(part.name.removeprefix(_OF_MODEL), device=device)
+    model = load(part.name.removeprefix(OF_MODEL), device=device)
     if model.config.image.tower != files.BUNDLED:
         return model.image_tower
     return _BundledTower(model.image_tower, model.folder)
@@ -49,8 +49,8 @@ def text_tower(
 
     Raises ConfigError for the text tower of an exported model, which only that model's folder can hold.
     """
-    if part.name.startswith(_OF_MODEL):
-        model = load(part.name.removeprefix(_OF_MODEL), device=device)
+    if part.name.startswith(OF_MODEL):
+        model = load(part.name.removeprefix(OF_MODEL), device=device)
         if isinstance(model.text_tower, OnnxTextTower):
             original = model.config.training.get(files.EXPORTED, {}).get("address", "the model it was made from")
             raise ConfigError(
@@ -66,7 +66,7 @@ def text_tower(
 
 def trains_tokenizer(part: Part) -> bool:
     """Whether this text tower can only be made when the training texts are there."""
-    if part.name.startswith(_OF_MODEL):
+    if part.name.startswith(OF_MODEL):
         return False
     return bool(registry.find("text_tower", part.name).facts.get("trained"))
 
@@ -79,7 +79,7 @@ def registered_part(part: Part, side: str, tower: ImageTower | TextTower) -> Par
         side: "image" or "text".
         tower: what was made of it; one from elsewhere has an `address`, with a full folder or a revision of the hub.
     """
-    if part.name.startswith(_OF_MODEL):
-        found: files.SideConfig = getattr(load(part.name.removeprefix(_OF_MODEL)).config, side)
+    if part.name.startswith(OF_MODEL):
+        found: files.SideConfig = getattr(load(part.name.removeprefix(OF_MODEL)).config, side)
         part = Part(found.source or found.tower, found.options)
     return Part(getattr(tower, "address", part.name), part.options)

@@ -27,6 +27,8 @@ class NetworkSettings:
     region_keep: float = 0.75  # share of the regions that a training step sees
     blank: float = 0.1  # share of images replaced by the learnt empty one, which gives log p(text)
     decoders: str = SHARED  # one decoder reads in both directions; separate: one forwards and another backwards
+    # what the word vectors begin with: a text tower ("use"), or a file of word vectors. Empty: at random
+    vectors: str = ""
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "max_tokens"):
@@ -42,7 +44,7 @@ class NetworkSettings:
 
     def stated(self) -> dict[str, Any]:
         """The fields without those that came later and have their default, so that models keep their fingerprints."""
-        return stated_without(self, "decoders")
+        return stated_without(self, "decoders", "vectors")
 
 
 @dataclass(frozen=True)

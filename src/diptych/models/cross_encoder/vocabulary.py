@@ -18,6 +18,7 @@ from diptych.encoders.text.pieces import learn_pieces
 FILE = "tokenizer.json"
 PAD, UNKNOWN, FORWARD, BACKWARD, END = range(5)
 _SPECIALS = ("[PAD]", "[UNK]", "[FWD]", "[BWD]", "[END]")
+CONTINUES = "##"  # what pieces within a word begin with
 
 
 class Vocabulary:
@@ -64,6 +65,16 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
+
+    @property
+    def pieces(self) -> list[str]:
+        """Each piece at its number; the first `specials` stand for no text."""
+        return [str(self._tokenizer.id_to_token(number)) for number in range(len(self))]
+
+    @property
+    def specials(self) -> int:
+        """How many pieces stand for no text."""
+        return len(_SPECIALS)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Pieces of each text before any cut."""
