@@ -21,8 +21,11 @@ from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower, FakeTextTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
 from diptych.models.cross_encoder.folder import read_network
+from diptych.models.cross_encoder.network import CrossNetwork
+from diptych.models.cross_encoder.settings import ScoringSettings
 from diptych.runs import cross_encoder
 from diptych.runs.initial_words import words_lookup
+from diptych.runs.reading import read_splits
 from diptych.runs.run import RunContext
 from diptych.training.batch_order import BatchRows
 
@@ -208,6 +211,49 @@ def test_word_vectors_begin_as_a_file_or_a_text_tower_has_them(shapes, tmp_path:
     places, vectors = words_lookup("fake", RunContext(tmp_path, cache=tmp_path))(["red", "circle"])
     assert places.tolist() == [0, 1]
     assert np.allclose(vectors, FakeTextTower().embed(["red", "circle"]), atol=1e-2)
+
+
+def test_wrong_partners_are_mined_and_the_matching_score_becomes_a_part_of_the_likelihood(
+    shapes, tiny_model, tmp_path: Path, capsys
+):
+    dual_encoder = tiny_model(tmp_path / "dual")
+    partners = ("objective.matching=0.5", "objective.contrastive=0.5", "objective.group=4", "objective.mined=8")
+    assert trained_by_command(shapes, tmp_path, *partners, f"model={dual_encoder}") == 0
+    assert "% of the partners in a group are among the 8 that" in capsys.readouterr().err
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert f"matching 0.5, contrastive 0.5 in groups of 4, of 8 that `{dual_encoder}` finds near" in card
+    assert "the matching score is added to the likelihood" in card
+    model = load_trained_cross_encoder(tmp_path / "run/model", precision="float32")
+    assert model.network.adds_matching
+    assert trained_by_command(shapes, tmp_path, *partners, "model=gone") == 4
+    assert "gone" in capsys.readouterr().err
+    assert trained_by_command(shapes, tmp_path, "objective.mined=8") == 2
+    assert "captioning alone has no wrong partners to mine" in capsys.readouterr().err
+
+
+def test_the_weight_of_the_matching_score_is_that_of_the_best_ranks(small_cross_encoder, shapes, tmp_path: Path):
+    import torch
+
+    recipe = cross_encoder.CrossEncoderRecipe(small_cross_encoder(), RunContext(tmp_path, "cpu", tmp_path))
+    _, pairs = recipe.collect(read_splits(recipe.config.data, str(shapes)))
+    torch.manual_seed(0)
+    network = CrossNetwork(recipe.tower.maps, len(recipe.words), recipe.config.network).eval()
+    validation = cross_encoder._Validation(recipe.config, network, recipe.words, pairs)
+    records = np.arange(pairs.records)
+    texts = [pairs.captions[place] for place in np.searchsorted(pairs.text_owner, records)]
+    regions = validation._regions(records)
+
+    def scores(captioner: bool) -> np.ndarray:
+        return validation._scorer(ScoringSettings(), captioner).matrix(regions, texts)
+
+    h, matched = scores(True), scores(False)
+    ranks = {
+        weight: np.log1p(((h + weight * matched) > (h + weight * matched).diagonal()[:, None]).sum(1)).mean()
+        for weight in (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    }
+    weight = validation.fit_matching()
+    assert ranks[weight] == min(ranks.values())
+    assert np.allclose(scores(True), h + weight * matched, atol=1e-3)
 
 
 def test_batches_by_hand():

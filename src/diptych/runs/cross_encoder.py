@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diptych.core import registry
-from diptych.core.config import Part, check_least
+from diptych.core.config import Part, check_least, stated_without
 from diptych.core.errors import ConfigError
 from diptych.core.notes import cut_note
 from diptych.core.protocols import MapTower
@@ -34,10 +34,11 @@ from diptych.models.cross_encoder.objectives import captioning_loss, matching_lo
 from diptych.models.cross_encoder.scorer import Scorer
 from diptych.models.cross_encoder.settings import TEXT_TO_IMAGE, NetworkSettings, ObjectiveSettings, ScoringSettings
 from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_directions
-from diptych.training.batch_order import BatchRows, GroupedBatches
+from diptych.training.batch_order import BatchRows, GroupedBatches, NearRecords
 
 from .config import TrainConfig
 from .initial_words import words_lookup
+from .near_records import RecordMiner
 from .reading import Splits, videos_note
 from .run import Fitted, RunContext
 from .towers import registered_part
@@ -48,6 +49,7 @@ _STATISTICS_IMAGES = 256
 _FITTED_IMAGES = 100  # held-out images that the scoring of image -> text is fitted on
 _PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 _LENGTHS = (0.0, 0.5, 1.0)
+_MATCHING = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights of the matching score beside the likelihood
 _EMBEDDED_TOGETHER = 64
 
 
@@ -65,6 +67,7 @@ class CrossEncoderConfig(TrainConfig):
     kind: str = "cross-encoder"
     vocabulary: int = 4000  # word pieces, learnt from the training texts
     texts_per_image: int = 0  # in one batch; 0 for all. ITM and VSE take 1
+    model: str = "base"  # the dual encoder that finds wrong partners for objective.mined: its name, folder or address
     image: TokenSettings = field(default_factory=TokenSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
@@ -75,6 +78,10 @@ class CrossEncoderConfig(TrainConfig):
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
         check_least(self, texts_per_image=0)
+
+    def stated(self) -> dict[str, Any]:
+        """The fields without those that came later and have their default."""
+        return stated_without(self, "model")
 
     @property
     def texts_in_batch(self) -> int:
@@ -95,6 +102,8 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
     def __init__(self, config: CrossEncoderConfig, place: RunContext) -> None:
         super().__init__(config, place)
         self.tower = map_tower(config.image.tower, place.device)
+        self._miner = RecordMiner(config.model, place) if config.objective.mined else None
+        self._near: NearRecords | None = None
         self._vectors = words_lookup(config.network.vectors, place) if config.network.vectors else None
 
     @staticmethod
@@ -104,8 +113,8 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
 
     @property
     def towers(self) -> list[str]:
-        """Fingerprint of the image tower."""
-        return [self.tower.fingerprint]
+        """Fingerprint of the image tower, and of the dual encoder that finds wrong partners."""
+        return [self.tower.fingerprint, *([self._miner.dual_encoder.fingerprint] if self._miner else [])]
 
     def collect(self, splits: Splits) -> tuple[CaptionedImages, CaptionedImages]:
         """Cached feature maps of every view of the training images, and of the whole validation images."""
@@ -121,6 +130,14 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         self.words = Vocabulary.read(vocabulary)
         most = self.config.network.max_tokens
         place.notes.extend(cut_note(training.captions, self.words.count, most, "training texts"))
+        if self._miner is not None:
+            objective, selection = self.config.objective, data.selection((views.FULL,))
+            found = self._miner.near(splits.train, training, selection, objective.mined)
+            self._near = NearRecords(found, objective.group)
+            place.progress.say(
+                f"{self._near.share(self.config.seed):.0%} of the partners in a group are among the {objective.mined} "
+                f"that {self.config.model} finds nearest to its first record; the others are of any record"
+            )
         return training, validation
 
     def fit(self) -> Fitted:
@@ -137,6 +154,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         )
         result = trainer.fit()
         self.network.cpu().eval()
+        self.matching_weight = validation.fit_matching() if config.objective.matching else 0.0
         self.scoring = validation.fit_scoring()
         return Fitted(validation.measure(self.scoring), (result,), trainer.fabric.is_global_zero)
 
@@ -159,6 +177,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
             batch_size=config.training.batch_size,
             seed=config.seed,
             plain=config.data.plain,
+            near=self._near,
         )
 
     def _loss(self) -> Any:
@@ -171,9 +190,9 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
             flat, inputs, targets = (
                 torch.from_numpy(array).to(device) for array in batch_arrays(self.training, pieces, rows)
             )
-            regions = network.regions(flat)
+            regions, empty = network.training_regions(flat)
             if config.is_captioner:
-                return captioning_loss(network, regions, inputs, targets, config.objective)
+                return captioning_loss(network, regions, empty, inputs, targets, config.objective)
             return matching_loss(network, regions, inputs, config.objective)
 
         return loss
@@ -199,7 +218,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
             network=self.network,
             words=self.words,
             tower=tower,
-            card=_card(config, record, self.scoring),
+            card=_card(config, record, self.scoring, self.matching_weight),
             seen=Seen(self.training.marks, self.validation.marks),
         )
 
@@ -268,6 +287,27 @@ class _Validation:
             found |= {f"{name} R@{k}": round(100 * float(recall_at(ranks, k).mean()), 2) for k in card.CUTS}
         return {"score": round(sum(found.values()), 2), **found}
 
+    def fit_matching(self) -> float:
+        """Make the matching score a part of the likelihood, with the weight of the best text -> image ranks."""
+        texts = [self._pairs.captions[place] for place in np.searchsorted(self._pairs.text_owner, self._records)]
+        regions, labels = self._regions(self._records), np.arange(len(texts))
+        h, matched = (
+            self._scorer(ScoringSettings(), captioner).matrix(regions, texts, TEXT_TO_IMAGE)
+            for captioner in (True, False)
+        )
+        positives = Positives.from_labels(labels, labels)
+
+        def badness(weight: float) -> float:
+            return float(np.log1p(ranks_from_scores(h + weight * matched, positives).best).mean())
+
+        weight = min(_MATCHING, key=badness)
+        network = self._network
+        with torch.no_grad():
+            network.match.weight.mul_(weight)
+            network.match.bias.mul_(weight)
+        network.adds_matching = True
+        return weight
+
     def fit_scoring(self) -> ScoringSettings:
         """Prior weight and length exponent with the best image -> text ranks on held-out images."""
         if not self._is_captioner:
@@ -293,9 +333,10 @@ class _Validation:
     def _device(self) -> torch.device:
         return self._network.empty_image_token.device
 
-    def _scorer(self, scoring: ScoringSettings) -> Scorer:
+    def _scorer(self, scoring: ScoringSettings, captioner: bool | None = None) -> Scorer:
         half = half_on(str(self._device)).quicker
-        return Scorer(self._network, self._words, scoring, captioner=self._is_captioner, half=half)
+        captioner = self._is_captioner if captioner is None else captioner
+        return Scorer(self._network, self._words, scoring, captioner=captioner, half=half)
 
     def _regions(self, records: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self._pairs.image_owner, records)
@@ -308,8 +349,18 @@ class _Validation:
         return np.concatenate(parts)
 
 
-def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: ScoringSettings) -> str:
+def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: ScoringSettings, matching: float) -> str:
     held_out = record["data"]["val"]
+    objective = config.objective
+    beside = [f"{name} {getattr(objective, name)}" for name in ("matching", "contrastive") if getattr(objective, name)]
+    hard = f", of {objective.mined} that `{config.model}` finds near" if objective.mined else ""
+    partners = (
+        [f"{', '.join(beside) or 'wrong partners'} in groups of {objective.group}{hard}"]
+        if objective.has_partners
+        else []
+    )
+    if objective.matching:
+        partners.append(f"the matching score is added to the likelihood {matching} times, fitted on held-out records")
     labels = {"i2t": "image → text", "t2i": "text → image"}
     return card.write(
         config.name,
@@ -320,7 +371,8 @@ def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: Scorin
         [
             f"image tower `{config.image.tower.name}`, frozen; decoder of {config.network.layers} layers, width "
             f"{config.network.width}",
-            f"objective `{config.objective.name}`; seed {config.seed}; best epoch {record['best_epochs'][0]}",
+            f"objective `{objective.name}`; seed {config.seed}; best epoch {record['best_epochs'][0]}",
+            *partners,
             f"image → text scores: prior {scoring.prior}, length {scoring.length}, fitted on the held-out records",
         ],
     )

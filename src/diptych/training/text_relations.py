@@ -12,7 +12,7 @@ from diptych.core.errors import DataError
 from diptych.core.shapes import Float32, Int, Int64
 from diptych.core.types import Role, Text
 
-_ROWS = 1024  # compared with all texts at once
+from .nearest import ROWS, nearest_allowed
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,16 @@ def nearest_wrong(
     gallery = relations.gallery
     words = word_numbers(texts)
     found = np.zeros((len(relations.asking), most), dtype=np.int64)
-    for start in range(0, len(relations.asking), _ROWS):
-        rows = relations.asking[start : start + _ROWS]
+    for start in range(0, len(relations.asking), ROWS):
+        rows = relations.asking[start : start + ROWS]
         scores = vectors[rows] @ vectors[gallery].T
         wrong = (owner[rows][:, None] != owner[gallery][None]) & (words[rows][:, None] != words[gallery][None])
-        for is_wrong, answers in zip(wrong, relations.answers[start : start + _ROWS], strict=True):
+        for is_wrong, answers in zip(wrong, relations.answers[start : start + ROWS], strict=True):
             is_wrong &= ~np.isin(words[gallery], words[answers])
-        scores[~wrong] = -np.inf
-        least = int(wrong.sum(1).min())
-        if not least:
+        near = nearest_allowed(scores, wrong, most)
+        if near is None:
             raise DataError("a text has no wrong one to be told apart from; give texts of two records or more")
-        kept = min(most, least)
-        near = np.argpartition(-scores, kept - 1, axis=1)[:, :kept]
-        order = np.argsort(-np.take_along_axis(scores, near, axis=1), axis=1, kind="stable")
-        found[start : start + _ROWS] = gallery[
-            np.resize(np.take_along_axis(near, order, axis=1).T, (most, len(rows))).T
-        ]
+        found[start : start + ROWS] = gallery[near]
     return found
 
 

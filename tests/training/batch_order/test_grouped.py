@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diptych.training.batch_order import GroupedBatches, RandomBatches
+from diptych.training.batch_order import GroupedBatches, NearRecords, RandomBatches
 
 
 def test_every_text_once_beside_the_others_of_its_record() -> None:
@@ -49,3 +49,28 @@ def test_random_batches_have_their_number_and_no_record_twice_in_one() -> None:
 def test_a_batch_is_no_larger_than_the_data() -> None:
     owners = np.arange(3)
     assert {len(rows) for rows in RandomBatches(owners, owners, steps=4, batch_size=64).epoch(0)} == {3}
+
+
+def test_near_records_stand_together() -> None:
+    of = np.array([[(record ^ 1), (record ^ 2)] for record in range(16)])  # near: within a block of four
+    near = NearRecords(of, 2)
+    order = GroupedBatches(np.arange(16), np.repeat(np.arange(16), 2), batch_size=8, seed=3, near=near)
+    batches = list(order.epoch(0))
+    assert len(batches) == order.batches == 4
+    assert sorted(np.concatenate([rows.text for rows in batches])) == list(range(32))
+    pairs = np.concatenate([rows.owner[::2].reshape(-1, 2) for rows in batches])  # each record has two rows
+    share = np.mean([second in of[first] for first, second in pairs])
+    assert share == near.share(3) > 0.7
+    again = list(order.epoch(0))
+    assert all(np.array_equal(one.text, other.text) for one, other in zip(batches, again, strict=True))
+    assert not np.array_equal(batches[0].owner, next(iter(order.epoch(1))).owner)
+
+
+def test_groups_hold_every_record_once_and_only_the_last_is_small() -> None:
+    near = NearRecords(np.zeros((11, 3), dtype=np.int64), 4)  # all are near to the first record alone
+    draw = np.random.default_rng(0)
+    groups = near.groups(draw.permutation(11), draw)
+    assert sorted(np.concatenate(groups)) == list(range(11))
+    assert [len(group) for group in groups] == [4, 4, 3]
+    order = GroupedBatches(np.arange(11), np.arange(11), batch_size=2, near=near)
+    assert [len(rows) for rows in order.epoch(0)] == [4, 4, 3]

@@ -48,6 +48,12 @@ class Layout:
         return torch.div(self.at, self.longest, rounding_mode="floor")
 
     @property
+    def is_last(self) -> Bool[Tensor, " n"]:
+        """Whether each word is the last of its sequence."""
+        ends = self.sequence[1:] != self.sequence[:-1]
+        return torch.cat([ends, ends.new_ones(1)])
+
+    @property
     def position(self) -> Int[Tensor, " n"]:
         """Place of each word in its sequence."""
         return self.at % self.longest

@@ -112,6 +112,7 @@ def save(
 def read_network(folder: Path, config: CrossConfig) -> CrossNetwork:
     """The network with its weights, in evaluation mode. Raises ModelError when they do not fit."""
     network = CrossNetwork(config.image.maps, config.vocabulary, config.network, config.image.preprocess.frames)
+    network.adds_matching = config.objective.matching > 0
     try:
         network.load_state_dict({_present(key): value.float() for key, value in load_file(folder / WEIGHTS).items()})
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -73,7 +73,7 @@ def log_probabilities(
     bias: Float[Tensor, " v"],
     targets: Int[Tensor, " n"],
 ) -> Float[Tensor, " n"]:
-    """log p(target) of each row, in single precision. No gradients."""
+    """log p(target) of each row, in single precision. For gradients all logits are kept: give it few rows then."""
     found = []
     narrow = weight.to(states.dtype)
     for part, wanted in zip(torch.split(states, _ROWS), torch.split(targets, _ROWS), strict=True):

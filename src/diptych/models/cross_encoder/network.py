@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diptych.core.shapes import Float, Int
+from diptych.core.shapes import Bool, Float, Int
 
 from .decoder import Decoder, KeysValues, Layout
 from .likelihood import log_probabilities, word_loss
@@ -24,6 +24,8 @@ class CrossNetwork(nn.Module):
     starting with the token of its direction.
     """
 
+    adds_matching = False  # whether the matching score is part of the likelihood: learnt beside captioning, and fitted
+
     def __init__(
         self, maps: Sequence[tuple[int, int, int]], vocabulary: int, settings: NetworkSettings, frames: int = 1
     ) -> None:
@@ -36,15 +38,13 @@ class CrossNetwork(nn.Module):
         self.match = nn.Linear(settings.width, 1)
         self.backward_decoder = Decoder(vocabulary, *sizes) if settings.decoders == SEPARATE else None
 
-    def regions(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
-        """Region tokens of images; in training some images become the empty one and some regions are dropped."""
+    def training_regions(self, flat: Float[Tensor, "b f"]) -> tuple[Float[Tensor, "b r w"], Bool[Tensor, " b"]]:
+        """Region tokens of which some are dropped, and which images became the empty one."""
         regions: Tensor = self.fusion(flat)
-        if not self.training:
-            return regions
-        emptied = torch.rand(len(regions), 1, 1, device=regions.device) < self.settings.blank
-        regions = torch.where(emptied, self.empty_image_token.to(regions.dtype), regions)
+        empty = torch.rand(len(regions), 1, 1, device=regions.device) < self.settings.blank
+        regions = torch.where(empty, self.empty_image_token.to(regions.dtype), regions)
         kept = max(1, round(self.settings.region_keep * regions.shape[1]))
-        return regions[:, torch.randperm(regions.shape[1], device=regions.device)[:kept]]
+        return regions[:, torch.randperm(regions.shape[1], device=regions.device)[:kept]], empty[:, 0, 0]
 
     def empty(self) -> Float[Tensor, "1 1 w"]:
         """The regions of the learnt empty image: given it, a text's likelihood is its prior."""
@@ -56,12 +56,20 @@ class CrossNetwork(nn.Module):
         return found if self.backward_decoder is None else found + self.backward_decoder.keys_values(regions)
 
     def states(
-        self, inputs: Int[Tensor, "b s t"], keys_values: KeysValues, decoder: Decoder | None = None
+        self,
+        inputs: Int[Tensor, "b s t"],
+        keys_values: KeysValues,
+        decoder: Decoder | None = None,
+        *,
+        hide: bool = True,
     ) -> tuple[Float[Tensor, "n w"], Layout]:
-        """States of the real words by one decoder (None: the first), packed, and where they are."""
+        """States of the real words by one decoder (None: the first), packed, and where they are.
+
+        In training some words are hidden, but for `hide=False`.
+        """
         layout = Layout.of(inputs != PAD)
         words = inputs.flatten().index_select(0, layout.at)
-        if self.training and self.settings.word_dropout:
+        if hide and self.training and self.settings.word_dropout:
             hidden = (torch.rand(words.shape, device=words.device) < self.settings.word_dropout) & (layout.position > 0)
             words = torch.where(hidden, UNKNOWN, words)
         decoder = decoder or self.decoder
@@ -79,16 +87,40 @@ class CrossNetwork(nn.Module):
     def word_likelihoods(
         self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
     ) -> Float[Tensor, "b s t"]:
-        """log p of each word given those before it and the image; zeros at padding."""
+        """log p of each word given those before it and the image; zeros at padding.
+
+        With `adds_matching` the matching score is added at the end of each text.
+        """
 
         def of_one(way: _Way) -> Tensor:
-            read = inputs[:, way.sequences]
-            states, layout = self.states(read, way.keys_values, way.decoder)
-            wanted = targets[:, way.sequences].flatten().index_select(0, layout.at)
-            each = log_probabilities(states, way.decoder.words.weight, way.decoder.bias, wanted)
-            return layout.spread(each[:, None]).reshape(read.shape)
+            states, layout, each = self._likelihoods(way, inputs, targets)
+            if self.adds_matching:
+                each = each + layout.is_last * self.match(states).squeeze(1).float()
+            return layout.spread(each[:, None]).reshape(len(inputs), -1, inputs.shape[2])
 
         return self._both_ways(of_one, inputs, keys_values)
+
+    def pair_scores(
+        self, inputs: Int[Tensor, "b s t"], targets: Int[Tensor, "b s t"], keys_values: KeysValues
+    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b s"]]:
+        """Log-likelihood and matching score of each sequence, from the same states; no word is hidden."""
+
+        def of_one(way: _Way) -> Tensor:
+            states, layout, each = self._likelihoods(way, inputs, targets, hide=False)
+            matched = layout.is_last * self.match(states).squeeze(1).float()
+            spread = layout.spread(torch.stack([each, matched], dim=1))
+            return spread.reshape(len(inputs), -1, inputs.shape[2], 2).sum(2)
+
+        likelihood, matched = self._both_ways(of_one, inputs, keys_values).unbind(-1)
+        return likelihood, matched
+
+    def _likelihoods(
+        self, way: _Way, inputs: Tensor, targets: Tensor, *, hide: bool = True
+    ) -> tuple[Float[Tensor, "n w"], Layout, Float[Tensor, " n"]]:
+        """States of the real words that one decoder reads, where they are, and log p of their targets."""
+        states, layout = self.states(inputs[:, way.sequences], way.keys_values, way.decoder, hide=hide)
+        wanted = targets[:, way.sequences].flatten().index_select(0, layout.at)
+        return states, layout, log_probabilities(states, way.decoder.words.weight, way.decoder.bias, wanted)
 
     def next_words(self, so_far: Int[Tensor, "b s t"], keys_values: KeysValues) -> Float[Tensor, "b s v"]:
         """log p of the next word of each sequence that is read forwards; all are of the same length."""
@@ -133,8 +165,7 @@ class CrossNetwork(nn.Module):
 
         def of_one(way: _Way) -> Tensor:
             states, layout = self.states(inputs[:, way.sequences], way.keys_values, way.decoder)
-            last = torch.ones_like(layout.sequence, dtype=torch.bool)
-            last[:-1] = layout.sequence[1:] != layout.sequence[:-1]
+            last = layout.is_last
             scores = states.new_zeros(layout.images * layout.sequences)
             scores = scores.index_copy(0, layout.sequence[last], self.match(states[last]).squeeze(1))
             return scores.float().reshape(layout.images, layout.sequences)

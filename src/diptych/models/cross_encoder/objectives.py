@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diptych.core.shapes import Float, Int
+from diptych.core.shapes import Bool, Float, Int
 
+from .decoder import KeysValues
 from .network import CrossNetwork
 from .settings import ObjectiveSettings
 
@@ -15,12 +16,61 @@ from .settings import ObjectiveSettings
 def captioning_loss(
     network: CrossNetwork,
     regions: Float[Tensor, "b r w"],
+    empty: Bool[Tensor, " b"],
     inputs: Int[Tensor, "b s t"],
     targets: Int[Tensor, "b s t"],
     settings: ObjectiveSettings,
 ) -> Float[Tensor, ""]:
-    """-(h_fwd + h_bwd) a word: the sequences hold each text in both directions ("Thinking Fast and Slow", eq. 3)."""
-    return network.word_loss(inputs, targets, network.keys_values(regions), settings.label_smoothing)
+    """-(h_fwd + h_bwd) a word: the sequences hold each text in both directions ("Thinking Fast and Slow", eq. 3).
+
+    With `settings.has_partners` the first text of each image is also compared with the images of its group; `empty`
+    marks images that became the empty one.
+    """
+    keys_values = network.keys_values(regions)
+    loss = network.word_loss(inputs, targets, keys_values, settings.label_smoothing)
+    if settings.has_partners:
+        loss = loss + partners_loss(network, keys_values, empty, inputs[:, :2], targets[:, :2], settings)
+    return loss
+
+
+def partners_loss(
+    network: CrossNetwork,
+    keys_values: KeysValues,
+    empty: Bool[Tensor, " b"],
+    inputs: Int[Tensor, "b 2 t"],
+    targets: Int[Tensor, "b 2 t"],
+    settings: ObjectiveSettings,
+) -> Float[Tensor, ""]:
+    """ITM and the choice of the right image by h, over the pairs of each group; a mean over the groups.
+
+    Pairs beyond the last whole group wait, as in `matching_loss`. An empty image matches no text, so that the matching
+    score has a prior as h has one; the choice leaves it and its text out.
+    """
+    size = min(settings.group, len(inputs))
+    whole = len(inputs) - len(inputs) % size
+    every, wanted = (
+        part[:whole].reshape(-1, 2 * size, part.shape[2]).repeat_interleave(size, dim=0) for part in (inputs, targets)
+    )
+    found = network.pair_scores(every, wanted, [(keys[:whole], values[:whole]) for keys, values in keys_values])
+    likelihood, matched = (each.reshape(-1, size, size, 2).sum(-1) for each in found)  # group, image, text
+    losses = [likelihood.new_zeros(())]
+    for group, is_empty in enumerate(empty[:whole].reshape(-1, size)):
+        if settings.matching:
+            losses.append(settings.matching * itm_loss(matched[group], settings.hardest, is_empty))
+        shown = ~is_empty
+        if settings.contrastive and int(shown.sum()) > 1:
+            among = likelihood[group][shown][:, shown]
+            losses.append(settings.contrastive * contrastive_loss(among, settings.temperature))
+    return torch.stack(losses).sum() / len(likelihood)
+
+
+def contrastive_loss(scores: Float[Tensor, "b b"], temperature: float) -> Float[Tensor, ""]:
+    """-log of the probability of each text's right image, by the softmax over all images of score / temperature.
+
+    Images are rows. It is the teacher's distribution of distillation ("Thinking Fast and Slow", section 3.3).
+    """
+    right = torch.arange(len(scores), device=scores.device)
+    return functional.cross_entropy(scores.T / temperature, right)
 
 
 def matching_matrix(
@@ -53,10 +103,19 @@ def wrong_scores(
     return scores[rows, wrong_text, None], scores[wrong_image, rows, None]
 
 
-def itm_loss(scores: Float[Tensor, "b b"], hardest_alone: bool = True) -> Float[Tensor, ""]:
-    """Binary cross-entropy of right pairs against wrong partners of each image and each text."""
-    right = functional.softplus(-scores.diagonal()).mean()
-    return right + functional.softplus(torch.cat(wrong_scores(scores, hardest_alone))).mean()
+def itm_loss(
+    scores: Float[Tensor, "b b"], hardest_alone: bool = True, empty: Bool[Tensor, " b"] | None = None
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of right pairs against wrong partners of each image and each text.
+
+    The text of an `empty` image is a wrong partner of it too.
+    """
+    own = scores.diagonal()
+    wrong = torch.cat(wrong_scores(scores, hardest_alone)).flatten()
+    if empty is not None:
+        own, wrong = own[~empty], torch.cat([wrong, own[empty]])
+    right = functional.softplus(-own).sum() / max(1, len(own))
+    return right + functional.softplus(wrong).mean()
 
 
 def vse_loss(scores: Float[Tensor, "b b"], margin: float, hardest_alone: bool = True) -> Float[Tensor, ""]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.core.checks import at_least, share
+from diptych.core.checks import at_least, positive, share
 from diptych.core.config import stated_without, unknown
 from diptych.core.errors import ConfigError
 
@@ -54,20 +54,50 @@ class ObjectiveSettings:
     captioning: -sum of log p(word | words before, image), forwards and backwards.
     itm: does the text belong to the image, yes or no, against wrong partners of the batch.
     vse: hinge between the right pair's score and the wrong ones of the batch.
+
+    Beside captioning, `matching` adds itm, and `contrastive` the cross-entropy of choosing the right image of a text by
+    its likelihood h: -log(exp(h(x, y) / temperature) / sum over images x' of the group of exp(h(x', y) / temperature)).
     """
 
     name: str = "captioning"
     label_smoothing: float = 0.1  # captioning
     margin: float = 0.2  # vse
-    group: int = 8  # itm, vse: pairs among which the wrong partners are looked for
+    group: int = 8  # pairs among which the wrong partners are looked for, one text an image
     hardest: bool = True  # itm, vse: the hardest wrong partner alone; false: all of the group, quicker at first
+    matching: float = 0.0  # captioning: weight of itm beside it; its score then becomes a part of h
+    contrastive: float = 0.0  # captioning: weight of choosing the right image by h
+    temperature: float = 1.0  # contrastive: nats
+    # a group is of records that the dual encoder `model` finds near each other: of each so many; 0: of any records
+    mined: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in OBJECTIVES:
             raise unknown("objective", self.name, OBJECTIVES)
         share("objective.label_smoothing", self.label_smoothing)
         at_least("objective.group", self.group, 2)
-        at_least("objective.margin", self.margin, 0)
+        for name in ("margin", "matching", "contrastive", "mined"):
+            at_least(f"objective.{name}", getattr(self, name), 0)
+        positive("objective.temperature", self.temperature)
+        if self.name != "captioning" and (self.matching or self.contrastive):
+            raise ConfigError(
+                f"objective.matching and objective.contrastive stand beside captioning, and the objective is "
+                f"{self.name!r}; leave them out"
+            )
+        if self.mined and not self.has_partners:
+            raise ConfigError("captioning alone has no wrong partners to mine; set objective.matching or contrastive")
+        if 0 < self.mined < self.group - 1:
+            raise ConfigError(
+                f"objective.mined must be at least the {self.group - 1} partners of a group, found {self.mined}"
+            )
+
+    @property
+    def has_partners(self) -> bool:
+        """Whether texts are compared with wrong images."""
+        return self.name != "captioning" or self.matching > 0 or self.contrastive > 0
+
+    def stated(self) -> dict[str, Any]:
+        """The fields without those that came later and have their default, so that models keep their fingerprints."""
+        return stated_without(self, "matching", "contrastive", "temperature", "mined")
 
 
 @dataclass(frozen=True)

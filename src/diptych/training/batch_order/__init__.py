@@ -9,7 +9,7 @@ Nothing of an order is saved: a resumed run calls `epoch(number)` again and pass
 counts (`Trainer._batches_left` in `training/engine.py`).
 """
 
-from .grouped import GroupedBatches, RandomBatches
+from .grouped import GroupedBatches, NearRecords, RandomBatches
 from .related import RelatedBatches
 from .rows import ACROSS, IMAGES, TEXTS, BatchOrder, BatchRows, SecondRows
 from .same_modality import CLASS, ImageBatches, MixedBatches, PairShares
@@ -27,6 +27,7 @@ __all__ = [
     "HardNegatives",
     "ImageBatches",
     "MixedBatches",
+    "NearRecords",
     "PairShares",
     "RandomBatches",
     "RelatedBatches",

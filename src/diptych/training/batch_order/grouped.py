@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,47 @@ from diptych.core.shapes import Int
 
 from .rows import BatchRows
 from .text_batches import TextBatches
+
+
+@dataclass(frozen=True)
+class NearRecords:
+    """Records that are hard to tell apart: of each record some others, and how many stand together in a batch."""
+
+    of: Int[np.ndarray, "r k"]
+    size: int
+
+    def groups(self, order: Int[np.ndarray, " r"], draw: np.random.Generator) -> list[Int[np.ndarray, " _"]]:
+        """All records in groups of `size`; the last one may be smaller.
+
+        Each record in `order` that is still free begins a group, and takes free ones of its near records at random.
+        Groups for which there are not enough left are joined and cut anew.
+        """
+        free = np.ones(len(order), dtype=np.bool_)
+        whole: list[Int[np.ndarray, " _"]] = []
+        left: list[int] = []
+        for record in order:
+            if not free[record]:
+                continue
+            free[record] = False
+            near = draw.permutation(np.unique(self.of[record]))
+            partners = near[free[near]][: self.size - 1]
+            free[partners] = False
+            group = np.r_[record, partners]
+            if len(group) == self.size:
+                whole.append(group)
+            else:
+                left.extend(group.tolist())
+        rest = [np.array(left[at : at + self.size]) for at in range(0, len(left), self.size)]
+        last = [rest.pop()] if rest and len(rest[-1]) < self.size else []
+        mixed = [*whole, *rest]
+        return [*(mixed[place] for place in draw.permutation(len(mixed))), *last]
+
+    def share(self, seed: int) -> float:
+        """Share of the first epoch's partners that are near to the record that begins their group."""
+        draw = np.random.default_rng((seed, 0))
+        groups = self.groups(draw.permutation(len(self.of)), draw)
+        near = [np.isin(group[1:], self.of[group[0]]) for group in groups]
+        return float(np.concatenate(near).mean()) if len(self.of) > 1 else 0.0
 
 
 class GroupedBatches(TextBatches):
@@ -25,6 +67,7 @@ class GroupedBatches(TextBatches):
         text_owner: record of each text, ascending.
         texts: texts of a record in a batch; 0 for all.
         batch_size: texts a batch, about.
+        near: records that should stand together, if there are any.
         options: `views`, `seed` and `plain` of `TextBatches`.
     """
 
@@ -35,19 +78,30 @@ class GroupedBatches(TextBatches):
         *,
         texts: int = 0,
         batch_size: int = 160,
+        near: NearRecords | None = None,
         **options: Any,
     ) -> None:
         super().__init__(image_owner, text_owner, batch_size=batch_size, **options)
+        self._near = near
         self._most = at_least("texts", texts, 0) or int(self._texts.max())
         records = len(self._texts)
         used = int(np.minimum(self._texts, self._most).sum())
         self.batches = max(1, min(round(used / batch_size), records // 2))
         self.left_out = len(text_owner) - used
+        if near is not None:
+            self.batches = min(self.batches, -(-records // near.size))
 
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number))
-        for records in np.array_split(draw.permutation(len(self._texts)), self.batches):
+        order = draw.permutation(len(self._texts))
+        if self._near is None:
+            parts = np.array_split(order, self.batches)
+        else:
+            groups = self._near.groups(order, draw)
+            cuts = np.array_split(np.arange(len(groups)), self.batches)
+            parts = [np.concatenate([groups[place] for place in cut]) for cut in cuts]
+        for records in parts:
             text = np.concatenate([self._draw_texts(draw, int(record)) for record in records])
             counts = np.minimum(self._texts[records], self._most)
             image, view = self._draw_images(draw, records)
