@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.types import FileImage, Origin, Pair, Text
-from diptych.data.alternatives import LanguagePolicy, TextAlternatives
+from diptych.data.alternatives import LanguagePolicy, TextAlternatives, originals_of
 
 T, B = Origin.TRANSLATED, Origin.BACK_TRANSLATED
 TEXTS = [
@@ -41,6 +41,14 @@ def test_which_texts_stand_for_which():
     assert found.in_other_languages(5) == {"de": [6]}
     for alone in (7, 8):
         assert (found.back_translations(alone), found.in_other_languages(alone)) == ([], {})
+
+
+def test_pairs_are_measured_by_their_originals():
+    pairs = [Pair("a", (), tuple(TEXTS[:8])), Pair("b", (), tuple(TEXTS[8:]))]
+    found = originals_of(pairs, LanguagePolicy())
+    assert [text.value for text in found[0].texts] == ["a dog", "a hat", "ein Hund mit Hut"]
+    assert found[1] == pairs[1]
+    assert originals_of(pairs, None) == pairs
 
 
 def test_what_the_policy_asks_for_and_the_texts_lack_is_counted():

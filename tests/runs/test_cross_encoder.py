@@ -16,6 +16,7 @@ from diptych.core import fingerprint
 from diptych.core.config import load, to_dict
 from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.types import Text
+from diptych.data.alternatives import LanguagePolicy
 from diptych.data.features import CachedRows, CaptionedImages, Selection, collect_captions
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower, FakeTextTower
@@ -254,6 +255,22 @@ def test_the_weight_of_the_matching_score_is_that_of_the_best_ranks(small_cross_
     weight = validation.fit_matching()
     assert ranks[weight] == min(ranks.values())
     assert np.allclose(scores(True), h + weight * matched, atol=1e-3)
+
+
+def test_a_language_policy_shows_other_languages_and_measures_by_the_originals(
+    small_cross_encoder, shapes, tmp_path: Path
+):
+    policy = LanguagePolicy(back=0.0, other=1.0, original="en", of_record=True)
+    config = small_cross_encoder(data=runs.DataConfig(language=policy, workers=1, views=("full",)))
+    recipe = cross_encoder.CrossEncoderRecipe(config, RunContext(tmp_path, "cpu", tmp_path))
+    recipe.training, recipe.validation = recipe.collect(read_splits(config.data, str(shapes)))
+    assert {text.lang for text in recipe.training.written} == {"en", "de"}
+    assert {text.lang for text in recipe.validation.written} == {"en"}
+    assert 1 not in recipe.words.encode(["rotes quadrat"], 16)[0]  # the vocabulary is of both
+    rows = next(iter(recipe._batch_order().epoch(0)))
+    assert {recipe.training.written[row].lang for row in rows.text} == {"de"}  # always in the other language
+    with pytest.raises(ConfigError, match=r"data\.together has no effect on a cross-encoder"):
+        replace(config, data=replace(config.data, language=None, together=2))
 
 
 def test_batches_by_hand():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -123,6 +123,19 @@ class TextAlternatives:
     def in_other_languages(self, row: int) -> dict[str | None, list[int]]:
         """Language -> rows of the same in that language."""
         return {lang: rows for lang, lists in self._other.items() if (rows := lists.of(row))}
+
+
+def originals_of(pairs: Sequence[Pair], policy: LanguagePolicy | None) -> list[Pair]:
+    """Pairs with the texts that a model is measured by: their originals, where a policy has others in training."""
+    if policy is None:
+        return list(pairs)
+    found, start = [], 0
+    originals = set(TextAlternatives.of_pairs(pairs, policy).originals.tolist())
+    for pair in pairs:
+        texts = tuple(text for row, text in enumerate(pair.texts, start) if row in originals)
+        start += len(pair.texts)
+        found.append(replace(pair, texts=texts))
+    return found
 
 
 class _Lists:

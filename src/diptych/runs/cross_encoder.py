@@ -20,6 +20,7 @@ from diptych.core.notes import cut_note
 from diptych.core.protocols import MapTower
 from diptych.core.shapes import Float32
 from diptych.data import views
+from diptych.data.alternatives import TextAlternatives, originals_of
 from diptych.data.features import CaptionedImages, collect_captions
 from diptych.data.seen import Seen
 from diptych.encoders.half_precision import half_on
@@ -74,7 +75,9 @@ class CrossEncoderConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.refuse_unused("a cross-encoder (texts_per_image says how many texts of an image stand in a batch)")
+        self.refuse_unused(
+            "a cross-encoder (texts_per_image says how many texts of an image stand in a batch)", but=("language",)
+        )
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
         check_least(self, texts_per_image=0)
@@ -104,6 +107,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         self.tower = map_tower(config.image.tower, place.device)
         self._miner = RecordMiner(config.model, place) if config.objective.mined else None
         self._near: NearRecords | None = None
+        self._alternatives: TextAlternatives | None = None
         self._vectors = words_lookup(config.network.vectors, place) if config.network.vectors else None
 
     @staticmethod
@@ -122,8 +126,11 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         place.notes.extend(videos_note([*splits.train, *splits.val], self.tower.preprocess))
         training, validation = (
             collect_captions(pairs, self.tower, place.features, data.selection(names), progress=place.progress)
-            for pairs, names in ((splits.train, data.views), (splits.val, (views.FULL,)))
+            for pairs, names in ((splits.train, data.views), (originals_of(splits.val, data.language), (views.FULL,)))
         )
+        if data.language is not None:
+            self._alternatives = TextAlternatives(training.text_owner, training.written, data.language)
+            place.notes.extend(self._alternatives.notes())
         vocabulary = place.folder / FILE
         if not vocabulary.exists():  # learnt once; a resumed run reads it again
             Vocabulary.learn(training.captions, self.config.vocabulary).write(vocabulary)
@@ -168,7 +175,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         place.notes.extend(begun.notes)
 
     def _batch_order(self) -> GroupedBatches:
-        config = self.config
+        config, texts = self.config, self._alternatives
         return GroupedBatches(
             self.training.image_owner,
             self.training.text_owner,
@@ -178,6 +185,8 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
             seed=config.seed,
             plain=config.data.plain,
             near=self._near,
+            shown=texts.originals if texts else None,
+            substitute=texts.draw if texts else None,
         )
 
     def _loss(self) -> Any:

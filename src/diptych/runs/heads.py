@@ -15,7 +15,7 @@ from diptych.core.notes import cut_note
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import get
 from diptych.core.types import Pair
-from diptych.data.alternatives import TextAlternatives
+from diptych.data.alternatives import originals_of
 from diptych.data.features import FeaturePairs, Selection, by_class, collect
 from diptych.data.online import collect_online
 from diptych.data.seen import Seen
@@ -108,16 +108,7 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
 
     def measured(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Validation pairs with the texts that count: the originals, where a language policy has others in training."""
-        policy = self.config.data.language
-        if policy is None:
-            return list(pairs)
-        measured, start = [], 0
-        originals = set(TextAlternatives.of_pairs(pairs, policy).originals.tolist())
-        for pair in pairs:
-            texts = tuple(text for row, text in enumerate(pair.texts, start) if row in originals)
-            start += len(pair.texts)
-            measured.append(dataclasses.replace(pair, texts=texts))
-        return measured
+        return originals_of(pairs, self.config.data.language)
 
     def _tokenizer(self, pairs: Sequence[Pair]) -> TextTower:
         """A tokenizer trained on the texts that training will use."""

@@ -51,6 +51,22 @@ def test_a_batch_is_no_larger_than_the_data() -> None:
     assert {len(rows) for rows in RandomBatches(owners, owners, steps=4, batch_size=64).epoch(0)} == {3}
 
 
+def test_only_what_is_to_be_shown_is_drawn_and_then_replaced() -> None:
+    text_owner = np.repeat(np.arange(4), 3)  # of each record an original, a translation and another original
+    shown = np.array([row for row in range(12) if row % 3 != 1])
+    order = GroupedBatches(
+        np.arange(4),
+        text_owner,
+        batch_size=4,
+        shown=shown,
+        substitute=lambda rows, _: np.where(rows % 3 == 0, rows + 1, rows),
+    )
+    assert (order.batches, order.left_out) == (2, 0)
+    batches = list(order.epoch(0))
+    assert sorted(np.concatenate([rows.text for rows in batches])) == [row for row in range(12) if row % 3 != 0]
+    assert all(np.array_equal(text_owner[rows.text], rows.owner) for rows in batches)
+
+
 def test_near_records_stand_together() -> None:
     of = np.array([[(record ^ 1), (record ^ 2)] for record in range(16)])  # near: within a block of four
     near = NearRecords(of, 2)

@@ -68,7 +68,7 @@ class GroupedBatches(TextBatches):
         texts: texts of a record in a batch; 0 for all.
         batch_size: texts a batch, about.
         near: records that should stand together, if there are any.
-        options: `views`, `seed` and `plain` of `TextBatches`.
+        options: `views`, `seed`, `plain`, `shown` and `substitute` of `TextBatches`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class GroupedBatches(TextBatches):
         records = len(self._texts)
         used = int(np.minimum(self._texts, self._most).sum())
         self.batches = max(1, min(round(used / batch_size), records // 2))
-        self.left_out = len(text_owner) - used
+        self.left_out = len(self._text_owner) - used
         if near is not None:
             self.batches = min(self.batches, -(-records // near.size))
 
@@ -102,7 +102,8 @@ class GroupedBatches(TextBatches):
             cuts = np.array_split(np.arange(len(groups)), self.batches)
             parts = [np.concatenate([groups[place] for place in cut]) for cut in cuts]
         for records in parts:
-            text = np.concatenate([self._draw_texts(draw, int(record)) for record in records])
+            shown = self._shown[np.concatenate([self._draw_texts(draw, int(record)) for record in records])]
+            text = self._substitute(shown, draw) if self._substitute else shown
             counts = np.minimum(self._texts[records], self._most)
             image, view = self._draw_images(draw, records)
             yield BatchRows(np.repeat(image, counts), np.repeat(view, counts), text, np.repeat(records, counts))
