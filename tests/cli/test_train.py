@@ -256,3 +256,26 @@ def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(config: Path, shap
     assert "epoch 9/9" in done.stderr
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 10))
+
+
+def test_it_learns_from_several_sources(
+    config: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in shapes.read_text(encoding="utf-8").splitlines()]
+    rows = [{**row, "image": str(shapes.parent / row["image"]), "text": f"dot {row['text']}"} for row in rows[:12]]
+    dots = tmp_path / "dots.jsonl"
+    dots.write_text("".join(json.dumps({**row, "split": None}) + "\n" for row in rows), encoding="utf-8")
+    command = ["train", str(config), str(shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    command += ["--set", "training.epochs=1"]
+    assert run([*command, "--with", f"{dots}:0.4", "--set", "data.val_share=0.4"]) == 0
+    printed = capsys.readouterr().out
+    assert "  dots.jsonl t2i R@1      " in printed
+    assert "note: training records of several sources with the same image, joined: into " in printed
+    assert f"next: diptych eval {shapes} --model" in printed
+    for wrong, code, why in (
+        ([f"{dots}:4"], 2, f"found the weight 4 of {dots}; expected the share of an epoch"),
+        ([str(tmp_path / "none.csv")], 3, "none.csv"),
+        ([f"{dots}:0.6", f"{shapes}:0.5"], 2, "the weights add up to 1.1"),
+    ):
+        assert run([*command, *(part for source in wrong for part in ("--with", source))]) == code
+        assert why in capsys.readouterr().err

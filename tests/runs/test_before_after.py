@@ -85,7 +85,7 @@ def test_other_images_under_the_same_ids_are_measured_again(small_model: Path, s
     moved = [dataclasses.replace(pair, images=pairs[place - 1].images) for place, pair in enumerate(pairs)]
     found = []
     for own in (pairs, moved):
-        source = before_after.validation_source(own, "val")
+        source = before_after.validation_sources(own, "val")[0]
         (measured,) = before_after.before_after({"before": model}, [source], tmp_path)
         found.append(measured.rows["before"]["rsum"])
     assert found[0] > found[1]

@@ -50,6 +50,15 @@ Also = Annotated[
         "several.",
     ),
 ]
+With = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--with",
+        metavar="SOURCE[:WEIGHT]",
+        help="Further source to learn from, every record once an epoch; with :0.3 behind it, 30 % of each epoch is of "
+        "it. Repeat for several.",
+    ),
+]
 Fresh = Annotated[bool, Parameter(help="Forget an earlier run in the same folder.")]
 
 

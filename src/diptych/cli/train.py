@@ -11,7 +11,7 @@ from diptych.core.extras import need, needed_by
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
-from .shared import Also, Common, Fresh, Settings, as_flags
+from .shared import Also, Common, Fresh, Settings, With, as_flags
 from .sources import Reading
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def train(
     /,
     *,
     out: Path | None = None,
+    sources: With = (),
     also: Also = (),
     set: Settings = (),
     fresh: Fresh = False,
@@ -40,13 +41,15 @@ def train(
         diptych train configs/heads.toml my-pairs.csv --image-column photo --text-columns title --out runs/mine
         diptych train configs/heads.toml my-pairs.csv --set training.epochs=20 --set seed=1
         diptych train configs/heads.toml my-pairs.csv --also flickr8k/
+        diptych train configs/base.toml flickr8k/ --with languages.jsonl --with emoji/:0.3
         diptych train configs/cross_encoder.toml flickr8k/
         diptych train configs/synthesis/xmc_emoji.toml emoji/
 
     Args:
         config: TOML file; see configs/.
         source: File or folder of pairs: CSV, JSONL, Parquet, tar, ... (see diptych data check); the config's
-            data.source when left out.
+            data.source when left out. The options of how a source is read are of this one; those of further sources
+            stand in the config, as [[data.sources]].
         out: Folder of the run; runs/NAME when left out.
     """
     check_folder(out, "--out")
@@ -60,13 +63,15 @@ def train(
         settings,
         source or None,
         out,
+        sources=sources,
         also=also,
         options=options,
         device=common.device,
         fresh=fresh,
         progress=common.progress(),
     )
-    measured_on = " ".join([quote(source or settings.data.source), *as_flags(options)])
+    first = source or settings.data.source or next((each.path for each in settings.data.sources), "")
+    measured_on = " ".join([quote(first), *as_flags(options)])
     model = quote(str(run.model_folder))
     next_step = {
         "generator": f'diptych generator draw "a red apple" --generator {model}',
@@ -96,7 +101,8 @@ def show_run(run: Run, done: str, next_step: str, common: Common, more: Iterable
     from diptych.runs.reading import left_out
 
     lines = [f"{done}; validation ({run.records['val']} records):"]
-    lines += [f"  {name:10} {value:6.2f}" for name, value in run.scores.items()]
+    width = max(10, *map(len, run.scores))
+    lines += [f"  {name:{width}} {value:6.2f}" for name, value in run.scores.items()]
     if run.skipped:
         lines.append(left_out(run.skipped))
     if unscored := sum(fit.unscored for fit in run.fits):

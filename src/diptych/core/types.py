@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import stat
 from abc import ABC, abstractmethod
@@ -47,6 +48,8 @@ class Text:
     paraphrases. Of a document, `label` says how related it is to the record's queries: 0 is unrelated, more is more,
     None is related without a label. `item` is its id in the source: documents of several records with one id, or
     without ids of one value, are one item of a gallery.
+
+    `source` is the number of its source, from 0, where a training reads several.
     """
 
     value: str
@@ -58,6 +61,7 @@ class Text:
     role: Role | None = None
     label: float | None = None
     item: str | None = None
+    source: int = dataclasses.field(default=0, compare=False, repr=False)
 
     @property
     def is_sound(self) -> bool:

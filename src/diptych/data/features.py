@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from diptych.data.related import RelatedTexts, related_texts
 from diptych.data.repeats import Contents
 from diptych.data.seen import as_marks, image_mark, marks_of, text_mark, value_marks
 from diptych.data.spoken import check_spoken, text_key
+
+P = TypeVar("P", bound="CaptionedImages")
 
 _TEXT_CHUNK = 2048
 _WORD_CHUNK = 256  # texts whose words are embedded at once
@@ -50,6 +52,10 @@ class CachedRows:
     def dim(self) -> int:
         """Width of a row."""
         return int(self.matrix.shape[1])
+
+    def some(self, which: Int[np.ndarray, " k"]) -> CachedRows:
+        """Some of the rows, in this order; nothing is read."""
+        return CachedRows(self.matrix, self.index[which])
 
     def __getitem__(self, which: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, "k d"]:
         return np.asarray(self.matrix[self.index[which]], dtype=_WIDENED[self.matrix.dtype.name])
@@ -133,11 +139,39 @@ class CaptionedImages:
         names = [self.keys[owner] for owner in self.image_owner]
         return Contents(self.image_keys, self.image_owner.tolist(), names, self.captions, self.text_owner.tolist())
 
+    @cached_property
+    def text_source(self) -> Int[np.ndarray, " m"]:
+        """The number of the source of each text, where several sources are learnt from together; else 0."""
+        return np.array([text.source for text in self.written], dtype=np.int64)
+
+    def of_source(self: P, number: int) -> P:
+        """The texts of one source, and the records and images that have one."""
+        texts = np.flatnonzero(self.text_source == number)
+        records = np.unique(self.text_owner[texts])
+        images = np.flatnonzero(np.isin(self.image_owner, records))
+        return dataclasses.replace(self, **self._some(records, images, texts))
+
+    def _some(
+        self, records: Int[np.ndarray, " r"], images: Int[np.ndarray, " n"], texts: Int[np.ndarray, " m"]
+    ) -> dict[str, Any]:
+        """The fields of these records alone, with these images and texts; all ascending. The rows must be cached."""
+        return {
+            "images": tuple(rows.some(images) for rows in self.cached),
+            "written": tuple(self.written[row] for row in texts),
+            "image_owner": np.searchsorted(records, self.image_owner[images]),
+            "text_owner": np.searchsorted(records, self.text_owner[texts]),
+            "image_keys": tuple(self.image_keys[row] for row in images),
+            "image_refs": tuple(self.image_refs[row] for row in images),
+            **{name: tuple(getattr(self, name)[row] for row in records) for name in ("ids", "keys", "groups")},
+        }
+
     def fingerprint(self) -> str:
         """Stable name of the records, their content and their order (for checkpoints and model cards)."""
         return self._fingerprint()
 
     def _fingerprint(self, *more: str) -> str:
+        if self.text_source.any():
+            more += (fingerprint.of_bytes(self.text_source.tobytes()),)
         owners = fingerprint.of_bytes(self.image_owner.tobytes(), self.text_owner.tobytes())
         return fingerprint.combined([*self.ids, *more, owners, self.content])
 
@@ -147,6 +181,11 @@ class FeaturePairs(CaptionedImages):
     """Records whose images and texts went through frozen towers; `texts` are the features of the texts."""
 
     texts: CachedRows
+
+    def _some(
+        self, records: Int[np.ndarray, " r"], images: Int[np.ndarray, " n"], texts: Int[np.ndarray, " m"]
+    ) -> dict[str, Any]:
+        return {**super()._some(records, images, texts), "texts": self.texts.some(texts)}
 
     def fingerprint(self) -> str:
         """Stable name of the records, their classes, their content and their order."""

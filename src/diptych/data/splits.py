@@ -57,7 +57,7 @@ def divide(pairs: Sequence[Pair], train: str, val: str, share: float) -> dict[st
 def _families(pairs: Sequence[Pair]) -> list[str]:
     """A name for each record, shared by all records with its id or one of its images: the first of their ids."""
     first: dict[Hashable, int] = {}
-    images = _same_images([ref for pair in pairs for ref in pair.images])
+    images = same_images([ref for pair in pairs for ref in pair.images])
     values = (
         (value, number)
         for number, pair in enumerate(pairs)
@@ -70,7 +70,7 @@ def _families(pairs: Sequence[Pair]) -> list[str]:
     return [names[number] for number in family]
 
 
-def _same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
+def same_images(refs: Sequence[ImageRef]) -> Iterator[Hashable]:
     """A value for each image, equal for equal bytes. Only images that share their size with another are read."""
     values: dict[ImageRef, Hashable] = {ref: _size(ref) for ref in refs}
     for ref in _shared(values):

@@ -34,7 +34,7 @@ def write(name: str, text: CardText, record: Mapping[str, Any], figures: str, st
         f"records: {data['train']} for training (fingerprint `{data['train_fingerprint'][:16]}`), "
         f"{data['val']} for validation"
     )
-    made = [*steps, trained, "the full config is in `config.json`"]
+    made = [*steps, trained, *_sources(data), "the full config is in `config.json`"]
     parts = [
         f"# {name}",
         text.summary,
@@ -45,6 +45,29 @@ def write(name: str, text: CardText, record: Mapping[str, Any], figures: str, st
         "## Licence\n\n" + text.licence if text.licence else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sources(data: Mapping[str, Any]) -> list[str]:
+    """A line for each source, where a model was trained on several together."""
+    lines = []
+    for source in data.get("sources", ()):
+        share = f", {100 * source['weight']:g} % of each epoch" if source["weight"] else ""
+        lines.append(
+            f"source {source['name']}: {source['train']:,} records with {source['train_texts']:,} texts for training"
+            f"{share}, {source['val']:,} with {source['val_texts']:,} for validation"
+        )
+    return lines
+
+
+def recall_tables(record: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """The recall table of a training record; of several sources one for each, under its name."""
+    names = [source["name"] for source in record["data"].get("sources", ())]
+    scores = record["validation"]
+    if not names:
+        return recall_table(scores, labels)
+    of_each = ({key.removeprefix(f"{name} "): value for key, value in scores.items() if key.startswith(f"{name} ")}
+               for name in names)  # fmt: skip
+    return "\n\n".join(f"{name}:\n\n{recall_table(own, labels)}" for name, own in zip(names, of_each, strict=True))
 
 
 def recall_table(scores: Mapping[str, float], labels: Mapping[str, str]) -> str:

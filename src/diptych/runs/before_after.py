@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,17 @@ def further_source(source: str | Path) -> Source:
     return Chosen(opened, test or pairs, _TEST if test else None)
 
 
-def validation_source(pairs: Sequence[Pair], name: str) -> Source:
-    """The validation records of a run as a source."""
-    return Chosen(Source(Path("validation"), "pairs", Options()), pairs, name)
+def validation_sources(pairs: Sequence[Pair], split: str, names: Sequence[str] = ()) -> list[Source]:
+    """The validation records of a run as a source; of several sources, given their names, one for each."""
+    if not names:
+        return [Chosen(Source(Path("validation"), "pairs", Options()), pairs, split)]
+    found: list[Source] = []
+    for number, name in enumerate(names):
+        own = [replace(pair, texts=tuple(text for text in pair.texts if text.source == number)) for pair in pairs]
+        chosen = [pair for pair in own if pair.images and pair.texts]
+        if chosen:
+            found.append(Chosen(Source(Path(f"validation, {name}"), "pairs", Options()), chosen, split))
+    return found
 
 
 def before_after(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.core.config import Part, check_least, to_dict
+from diptych.core.config import Part, check_least, stated_without, to_dict
 from diptych.core.errors import ConfigError
 from diptych.core.similarity import is_like_cosine
 from diptych.data import views
@@ -22,6 +22,8 @@ from diptych.models.card import CardText
 from diptych.models.folder import EXPORTED
 from diptych.training.batch_order import PairShares
 from diptych.training.settings import TrainingSettings
+
+from .source_settings import SourceSettings
 
 _IDENTITY = Part("identity")
 _VECTORS = "vectors"  # of a network over words: a file that its word vectors begin with
@@ -52,6 +54,10 @@ class DataConfig:
     language: LanguagePolicy | None = None
     mined: str = ""  # hard negatives that `diptych data mine` wrote, put into one batch. Empty: batches are random
     hard: float = 0.5  # share of a batch that is filled with them, as far as there are any left
+    # further sources to learn from, beside `source` or in its place
+    sources: tuple[SourceSettings, ...] = ()
+    # of several sources: the one whose validation decides which epoch is the best. Empty: the mean of all
+    chosen_on: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
@@ -66,6 +72,10 @@ class DataConfig:
                 "data.together cannot be combined with data.language or data.mined; set it to 0, or leave those out"
             )
         views.check_views(self.views)
+
+    def stated(self) -> dict[str, Any]:
+        """The settings; those of several sources only where there are any, as a run of before has none."""
+        return stated_without(self, "sources", "chosen_on")
 
     def selection(self, view_names: tuple[str, ...] = ()) -> Selection:
         """Which texts to use, and these views of the images; the training views without any."""
@@ -90,13 +100,14 @@ class TrainConfig:
 
     def without_paths(self) -> dict[str, Any]:
         """The config as the record of the run keeps it: JSON-ready, without paths of this machine."""
-        data = dataclasses.replace(self.data, source="", mined="", also=())
+        data = dataclasses.replace(self.data, source="", mined="", also=(), sources=_without_paths(self.data))
         return _named_alone(to_dict(dataclasses.replace(self, data=data)))
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must agree on: not where its data lies, nor how many workers read it."""
         images = self.data.images and dataclasses.replace(self.data.images, workers=0)
-        data = dataclasses.replace(self.data, source="", mined="", workers=1, images=images)
+        sources = _without_paths(self.data)
+        data = dataclasses.replace(self.data, source="", mined="", workers=1, images=images, sources=sources)
         found = to_dict(dataclasses.replace(self, card=CardText(), data=data))
         del found["data"]["also"]  # it changes nothing of the training
         return _named_alone(found)
@@ -109,6 +120,8 @@ class TrainConfig:
     def refuse_unused(self, kind: str, *, but: tuple[str, ...] = ()) -> None:
         """Raise ConfigError for a data setting that this kind of training would not use."""
         plain = DataConfig()
+        if self.data.sources and "sources" not in but:
+            raise ConfigError(f"found several sources (data.sources, --with) for {kind}; expected one source")
         for name in ("images", "language", "mined", "together", "also"):
             if name not in but and getattr(self.data, name) != getattr(plain, name):
                 raise ConfigError(f"data.{name} has no effect on {kind}; leave it out")
@@ -273,6 +286,10 @@ class DualEncoderConfig(TrainConfig):
                 f"[image] and [text], or let one side learn{more}"
             )
         return made
+
+
+def _without_paths(data: DataConfig) -> tuple[SourceSettings, ...]:
+    return tuple(source.without_paths() for source in data.sources)
 
 
 def _stated_similarities(options: Any) -> set[str]:

@@ -42,6 +42,7 @@ from .initial_words import words_lookup
 from .near_records import RecordMiner
 from .reading import Splits, videos_note
 from .run import Fitted, RunContext
+from .several_sources import scores_of_each, shares_of
 from .towers import registered_part
 from .trained import TrainedRecipe
 
@@ -76,7 +77,8 @@ class CrossEncoderConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.refuse_unused(
-            "a cross-encoder (texts_per_image says how many texts of an image stand in a batch)", but=("language",)
+            "a cross-encoder (texts_per_image says how many texts of an image stand in a batch)",
+            but=("language", "sources"),
         )
         if self.vocabulary < 100:
             raise ConfigError(f"vocabulary must be at least 100 word pieces, found {self.vocabulary}")
@@ -155,15 +157,25 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         self._begin_words()
         sample = np.random.default_rng(config.seed).permutation(len(images))[:_STATISTICS_IMAGES]
         self.network.fusion.fit_statistics(torch.from_numpy(images[np.sort(sample)]))
-        validation = _Validation(config, self.network, self.words, self.validation)
         trainer = self.trainer(
-            self.network, self._loss(), lambda: validation.measure(ScoringSettings()), self._batch_order()
+            self.network, self._loss(), lambda: self._measured(ScoringSettings()), self._batch_order()
         )
         result = trainer.fit()
         self.network.cpu().eval()
-        self.matching_weight = validation.fit_matching() if config.objective.matching else 0.0
-        self.scoring = validation.fit_scoring()
-        return Fitted(validation.measure(self.scoring), (result,), trainer.fabric.is_global_zero)
+        held_out = self._held_out(self.validation)
+        self.matching_weight = held_out.fit_matching() if config.objective.matching else 0.0
+        self.scoring = held_out.fit_scoring()
+        return Fitted(self._measured(self.scoring), (result,), trainer.fabric.is_global_zero)
+
+    def _held_out(self, pairs: CaptionedImages) -> _Validation:
+        return _Validation(self.config, self.network, self.words, pairs)
+
+    def _measured(self, scoring: ScoringSettings) -> dict[str, float]:
+        """Validation scores of the network as it is now."""
+        chosen_on = self.config.data.chosen_on
+        return scores_of_each(
+            self.sources, self.validation, chosen_on, lambda pairs: self._held_out(pairs).measure(scoring)
+        )
 
     def _begin_words(self) -> None:
         network, place = self.network, self.place
@@ -185,6 +197,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
             seed=config.seed,
             plain=config.data.plain,
             near=self._near,
+            shares=shares_of(self.sources, self.training),
             shown=texts.originals if texts else None,
             substitute=texts.draw if texts else None,
         )
@@ -360,6 +373,7 @@ class _Validation:
 
 def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: ScoringSettings, matching: float) -> str:
     held_out = record["data"]["val"]
+    each = ", or at most so many of each source" if record["data"].get("sources") else ""
     objective = config.objective
     beside = [f"{name} {getattr(objective, name)}" for name in ("matching", "contrastive") if getattr(objective, name)]
     hard = f", of {objective.mined} that `{config.model}` finds near" if objective.mined else ""
@@ -375,8 +389,8 @@ def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: Scorin
         config.name,
         config.card,
         record,
-        f"Among {min(_VALIDATION_IMAGES, held_out)} of the {held_out} held-out records, one text each (the best epoch "
-        f"was chosen by the same):\n\n{card.recall_table(record['validation'], labels)}",
+        f"Among {min(_VALIDATION_IMAGES, held_out)} of the {held_out} held-out records{each}, one text each (the best "
+        f"epoch was chosen by the same):\n\n{card.recall_tables(record, labels)}",
         [
             f"image tower `{config.image.tower.name}`, frozen; decoder of {config.network.layers} layers, width "
             f"{config.network.width}",

@@ -45,6 +45,7 @@ from .reading import Splits
 from .related import RelatedPairs, related_pairs, require_several_texts
 from .run import Fitted, RunContext
 from .scores import Embed
+from .several_sources import shares_of
 from .trained import TrainedRecipe
 
 if TYPE_CHECKING:
@@ -231,11 +232,12 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         if self.related is not None:
             return self.related.batches(config.training.batch_size, seed)
         order: TextBatches
+        shares = shares_of(self.sources, training)
         why = "one record has so many that the others cannot stand beside them in every batch"
         if not config.pairs.need_texts:
             order = ImageBatches(owners[0], **common)
         elif data.together:
-            order = GroupedBatches(*owners, texts=data.together, **common)
+            order = GroupedBatches(*owners, texts=data.together, shares=shares, **common)
             why = f"data.together is {data.together} texts a record"
         else:
             texts = TextAlternatives(training.text_owner, training.written, data.language) if data.language else None
@@ -245,6 +247,7 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
                 shown=texts.originals if texts else None,
                 substitute=texts.draw if texts else None,
                 hard_negatives=self.mined.hard_negatives(training, data.hard) if self.mined else None,
+                shares=shares,
             )
         if order.left_out:
             every = f"{len(training.texts)} texts" if config.pairs.need_texts else f"{len(owners[0])} images"

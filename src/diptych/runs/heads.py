@@ -30,6 +30,7 @@ from .config import DualEncoderConfig, SideSettings
 from .reading import Splits, require_classes, videos_note
 from .run import Recipe, RunContext
 from .scores import QUERY_VIEWS, Embed, retrieval_scores
+from .several_sources import scores_of_each
 
 _FAMILIAR = 1000  # training images that stand for all of them, and half as many held-out ones
 _FAMILIAR_TOGETHER = 100
@@ -120,7 +121,12 @@ class HeadsRecipe(Recipe[DualEncoderConfig]):
 
     def scores(self, image: Embed, text: Embed, query: Embed | None = None) -> dict[str, float]:
         """Validation scores of what the config trains for."""
-        return retrieval_scores(image, text, self.validation, self.config.similarity, self.config.pairs, query)
+        config = self.config
+
+        def measured(pairs: FeaturePairs) -> dict[str, float]:
+            return retrieval_scores(image, text, pairs, config.similarity, config.pairs, query)
+
+        return scores_of_each(self.sources, self.validation, config.data.chosen_on, measured)
 
     def save_heads(
         self,
@@ -197,7 +203,7 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
     else:
         stopped = " (early stopping looked at the same records)"
     labels = _LABELS | (_LABELS_BY_CLASS if config.pairs.by == CLASS else {})
-    table = card.recall_table(record["validation"], labels)
+    table = card.recall_tables(record, labels)
     return card.write(
         config.name,
         config.card,

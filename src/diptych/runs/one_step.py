@@ -67,7 +67,9 @@ class OneStepRecipe(HeadsRecipe):
         super().__init__(dataclasses.replace(config, data=whole), place)
 
     def fit(self) -> Fitted:
-        """Compute both heads, and measure them."""
+        """Compute both heads, and measure them. Raises ConfigError for sources with weights."""
+        if any(source.weight for source in self.sources):
+            raise ConfigError("a fit reads every record once, so weights have no effect; leave the weights out")
         self.image, self.text = fit_heads(self.config, self.training)
         return Fitted(self.scores(self.image, self.text))
 

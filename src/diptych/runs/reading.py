@@ -34,6 +34,8 @@ class Splits:
     val: list[Pair]
     notes: Notes = field(default_factory=Notes)
     skipped: tuple[Skipped, ...] = ()
+    others: list[Pair] = field(default_factory=list)  # of other splits, where the source has any
+    sources: Sequence[str] = ()  # what the sources are called, where there are several; `Text.source` counts them
 
 
 def videos_note(pairs: Sequence[Pair], preprocess: Preprocess) -> Notes:
@@ -104,7 +106,9 @@ def read_splits(
         raise DataError(f"{error}{guessed}", error.reason) from error
     note_other_splits(notes, pairs, chosen)
     note_other_texts(notes, [pair for some in chosen.values() for pair in some], data)
-    return Splits(chosen["train"], chosen["val"], notes, tuple(opened.skipped))
+    used = {id(pair) for some in chosen.values() for pair in some}
+    others = [pair for pair in pairs if id(pair) not in used]
+    return Splits(chosen["train"], chosen["val"], notes, tuple(opened.skipped), others)
 
 
 def require_classes(splits: Splits) -> None:

@@ -27,10 +27,13 @@ from diptych.data.readers import Source, SourceOptions
 from diptych.data.repeats import Contents, note_shared_by_splits
 from diptych.models import DualEncoder
 
-from .before_after import AFTER, add_to_model, before_after, further_source, validation_source
+from .before_after import AFTER, add_to_model, before_after, further_source, validation_sources
 from .config import TrainConfig
-from .reading import ANY_SOURCE, AnySource, Splits, read_splits
+from .mixture import parts_of, read_parts
+from .reading import ANY_SOURCE, AnySource, Splits
 from .recalls import Recalls
+from .several_sources import MixedSource, check_validation, described
+from .source_settings import SourceSettings, parse_source
 
 KINDS = {  # kind of a config -> its class, and what trains it
     "dual-encoder": ("config:DualEncoderConfig", "dual_encoder:DualEncoderRecipe"),
@@ -123,6 +126,7 @@ class Recipe(ABC, Generic[C]):
 
     training: CaptionedImages  # once they are collected
     validation: CaptionedImages
+    sources: Sequence[MixedSource] = ()  # where there are several, by the numbers in `Text.source`
 
     def __init__(self, config: C, place: RunContext) -> None:
         self.config = config
@@ -174,7 +178,9 @@ class Recipe(ABC, Generic[C]):
         """What the saved model keeps of its run."""
         return {
             "config": self.config.without_paths(),
-            "data": self.counts() | {f"{split}_fingerprint": value for split, value in self.fingerprints().items()},
+            "data": self.counts()
+            | {f"{split}_fingerprint": value for split, value in self.fingerprints().items()}
+            | ({"sources": described(self.sources, self.training, self.validation)} if self.sources else {}),
             "validation": dict(fitted.scores),
             "best_epochs": [fit.best_epoch for fit in fitted.fits],
             "precision": fitted.fits[0].precision if fitted.fits else "32-true",
@@ -232,6 +238,7 @@ def train(
     source: AnySource | None = None,
     out: str | Path | None = None,
     *,
+    sources: Sequence[str | Path | SourceSettings] = (),
     also: Sequence[str | Path] = (),
     seed: int | None = None,
     overrides: Sequence[str] = (),
@@ -253,6 +260,8 @@ def train(
         source: a path that `diptych data check` reads, an opened source, a list of `Pair`s with their splits, or
             {"train": pairs, "val": pairs}. None: the config's data.source.
         out: the run's folder; None is runs/NAME.
+        sources: further sources to learn from, beside the config's data.sources: paths, each with ":WEIGHT" behind it
+            where it is to have that share of an epoch, or `SourceSettings`.
         also: paths of further sources to measure the model on, before and after, beside the config's data.also. Of
             each, its test split, or all records.
         seed: overrides the config's.
@@ -266,13 +275,12 @@ def train(
     Raises ConfigError, DataError or ModelError before anything is trained, DivergedError when a loss is no number.
     """
     settings = read_config(config, overrides, seed)
-    if also:
-        more = (*settings.data.also, *map(str, also))
-        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, also=more))
-    if source is None:
-        source = settings.data.source
-    if isinstance(source, str) and not source:
-        raise ConfigError("no source to train on; give one, or set data.source in the config")
+    if also or sources:
+        data = settings.data
+        data = dataclasses.replace(data, also=(*data.also, *map(str, also)))
+        data = dataclasses.replace(data, sources=(*data.sources, *map(parse_source, sources)))
+        settings = dataclasses.replace(settings, data=data)
+    parts = parts_of(settings.data, source, options)
     folder = Path("runs") / settings.name if out is None else Path(of_type(out, PATH, "a folder as out"))
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; expected the folder of a run as out")
@@ -280,13 +288,18 @@ def train(
     # what cannot be built is refused before anything is read
     made = ONE_STEP if getattr(settings, "fit", None) else KINDS[settings.kind][1]
     recipe: Recipe[Any] = _imported(made)(settings, place)
-    splits = read_splits(settings.data, source, options, need_texts=settings.need_texts)
+    splits = read_parts(settings.data, parts, need_texts=settings.need_texts)
+    recipe.sources = [
+        MixedSource(name, part.settings.weight)
+        for name, part in zip(splits.sources, parts, strict=bool(splits.sources))
+    ]
     further = [further_source(each) for each in settings.data.also]
     place.notes.extend(splits.notes)
     if fresh:
         recipe.forget()
     recipe.training, recipe.validation = recipe.collect(splits)
     note_shared_by_splits(place.notes, *recipe.contents())
+    check_validation(recipe.sources, recipe.validation, settings.data.chosen_on, place.notes)
     fitted = recipe.fit()
     compared: tuple[Recalls, ...] = ()
     if fitted.writes:
@@ -317,7 +330,8 @@ def _compared(
     chosen = [dataclasses.replace(pair, texts=tuple(filter(takes, pair.texts))) for pair in recipe.measured(splits.val)]
     sources = list(further)
     if any(pair.images for pair in chosen) and any(pair.texts for pair in chosen):  # else there is no way across
-        sources.insert(0, validation_source(chosen, recipe.config.data.val))
+        names = [source.name for source in recipe.sources]
+        sources = [*validation_sources(chosen, recipe.config.data.val, names), *further]
     elif starts:
         progress.say("recall before and after is of images and texts; these validation records do not have both")
     if not sources:

@@ -199,6 +199,11 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> Non
     scored = [(row["epoch"], row["score"]) for row in rows if row["score"] is not None]
     score_axis.plot([epoch for epoch, _ in scored], [score for _, score in scored], "o-", color=blue, markersize=3)
     score_axis.set_ylabel("validation rsum", color=blue)
+    for name in sorted({name for row in rows for name in row if name.endswith(" score")}):  # of each of several sources
+        own = [(row["epoch"], row[name]) for row in rows if row.get(name) is not None]
+        score_axis.plot(*zip(*own, strict=True), "--", linewidth=1, label=name.removesuffix(" score"))
+    if score_axis.get_legend_handles_labels()[1]:
+        score_axis.legend(loc="lower right", fontsize="small")
     if scored:
         best = max(scored, key=lambda each: each[1])
         offset: dict[str, Any] = {"textcoords": "offset points", "xytext": (-8, -16), "ha": "right"}

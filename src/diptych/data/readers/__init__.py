@@ -8,6 +8,7 @@ source.skipped  # what was left out, and why
 from __future__ import annotations
 
 from .drawn import is_drawn
+from .meanings import next_meaning, shifted
 from .options import SourceOptions, TextSourceOptions, normalise_split
 from .reading import Reading
 from .source import Source, of_origins, open_source
@@ -20,7 +21,9 @@ __all__ = [
     "TextSourceOptions",
     "is_drawn",
     "lines",
+    "next_meaning",
     "normalise_split",
     "of_origins",
     "open_source",
+    "shifted",
 ]

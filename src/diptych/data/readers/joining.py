@@ -140,5 +140,5 @@ def _unpacked(content: str, first: Pair) -> Pair:
 
 
 def _text(said: list[Any]) -> Text:
-    value, lang, part, origin, meaning, engine, role, label, item = said
-    return Text(value, lang, part, Origin(origin), meaning, engine, role and Role(role), label, item)
+    value, lang, part, origin, meaning, engine, role, label, item, source = said
+    return Text(value, lang, part, Origin(origin), meaning, engine, role and Role(role), label, item, source)

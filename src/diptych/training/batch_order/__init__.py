@@ -13,6 +13,7 @@ from .grouped import GroupedBatches, NearRecords, RandomBatches
 from .related import RelatedBatches
 from .rows import ACROSS, IMAGES, TEXTS, BatchOrder, BatchRows, SecondRows
 from .same_modality import CLASS, ImageBatches, MixedBatches, PairShares
+from .shares import SourceShares, check_weights
 from .text_batches import EpochOrder, HardNegatives, Substitute, TextBatches
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "RandomBatches",
     "RelatedBatches",
     "SecondRows",
+    "SourceShares",
     "Substitute",
     "TextBatches",
+    "check_weights",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from diptych.core.errors import ConfigError
 from diptych.core.shapes import Float, Int
 
 from .rows import BatchRows
+from .shares import SourceShares
 
 Substitute = Callable[[Int[np.ndarray, " b"], np.random.Generator], Int[np.ndarray, " b"]]
 
@@ -107,6 +108,7 @@ class TextBatches:
         shown: the texts to show, ascending; None is all of them.
         substitute: text rows and the epoch's generator -> the text rows to show in their place (translations, say).
         hard_negatives: which records should meet.
+        shares: of the sources of all texts, where an epoch shows not every text once; None: it does.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class TextBatches:
         shown: Int[np.ndarray, " d"] | None = None,
         substitute: Substitute | None = None,
         hard_negatives: HardNegatives | None = None,
+        shares: SourceShares | None = None,
     ) -> None:
         at_least("batch_size", batch_size, 2)
         if len(np.unique(text_owner)) < 2:
@@ -137,41 +140,48 @@ class TextBatches:
         self._plain = plain
         self._seed = seed
         self._texts = np.bincount(text_owner)
-        most = int(self._texts.max())
-        others = len(text_owner) - most
+        self._shares = shares and replace(shares, source=shares.source[self._shown])
+        shown_texts = int(self._shares.counts().sum()) if self._shares else len(text_owner)
+        most = int((np.bincount(text_owner, np.ceil(self._shares.times())) if self._shares else self._texts).max())
+        others = max(1, shown_texts - most)
         self._at_most = max(3, others * (batch_size - 1))  # texts of a record in an epoch
         self.left_out = max(0, most - self._at_most)
-        used = len(text_owner) - self.left_out
+        used = shown_texts - self.left_out
         self.batches = max(1, min(round(used / batch_size), used // 3, others))
 
     def epoch(self, number: int) -> Iterator[BatchRows]:
         """The batches of one epoch, in order."""
         draw = np.random.default_rng((self._seed, number))
-        drawn = self._epoch_order(draw)
+        texts = self._shares.draw(draw) if self._shares else np.arange(len(self._text_owner))
+        drawn = self._epoch_order(self._text_owner[texts], draw)
         order = drawn.order_with(self._hard_negatives, draw) if self._hard_negatives else drawn.order()
         if self.left_out:
-            order = self._leave_out(order, draw)
-        for text in mix_single_records(np.array_split(order, self.batches), self._text_owner):
-            owner = self._text_owner[text]
+            order = self._leave_out(order, drawn, draw)
+        for places in mix_single_records(np.array_split(order, self.batches), drawn.owner):
+            owner = drawn.owner[places]
             image, view = self._draw_images(draw, owner)
-            shown = self._shown[text]
+            shown = self._shown[texts[places]]
             yield BatchRows(image, view, self._substitute(shown, draw) if self._substitute else shown, owner)
 
-    def _leave_out(self, order: Int[np.ndarray, " m"], draw: np.random.Generator) -> Int[np.ndarray, " k"]:
+    def _leave_out(
+        self, order: Int[np.ndarray, " m"], drawn: EpochOrder, draw: np.random.Generator
+    ) -> Int[np.ndarray, " k"]:
         """Without the texts that are too many of their record, drawn anew in each epoch."""
-        large = int(self._texts.argmax())
-        places = np.flatnonzero(self._text_owner[order] == large)
+        large = int(drawn.count.argmax())
+        places = np.flatnonzero(drawn.owner[order] == large)
         return np.delete(order, draw.permutation(places)[self._at_most :])
 
-    def _epoch_order(self, draw: np.random.Generator) -> EpochOrder:
-        count = len(self._text_owner)
+    def _epoch_order(self, owner: Int[np.ndarray, " m"], draw: np.random.Generator) -> EpochOrder:
+        """The order of an epoch's texts, given the record of each, ascending."""
+        count, texts = len(owner), np.bincount(owner, minlength=len(self._texts))
+        first = np.cumsum(texts) - texts
         # Rank of each text among those of its record after a shuffle = the part of the epoch that it falls into.
         shuffled = draw.permutation(count)
-        by_owner = shuffled[np.argsort(self._text_owner[shuffled], kind="stable")]
+        by_owner = shuffled[np.argsort(owner[shuffled], kind="stable")]
         rank = np.empty(count, dtype=np.int64)
-        rank[by_owner] = np.arange(count) - self._first_text[self._text_owner[by_owner]]
-        time = (rank + draw.random(count)) / self._texts[self._text_owner]
-        return EpochOrder(time, self._text_owner, by_owner, self._first_text, self._texts)
+        rank[by_owner] = np.arange(count) - first[owner[by_owner]]
+        time = (rank + draw.random(count)) / texts[owner]
+        return EpochOrder(time, owner, by_owner, first, texts)
 
     def _draw_images(
         self, draw: np.random.Generator, owner: Int[np.ndarray, " b"]
