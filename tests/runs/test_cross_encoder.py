@@ -21,8 +21,8 @@ from diptych.data.features import CachedRows, CaptionedImages, Selection, collec
 from diptych.data.readers import open_source
 from diptych.encoders.fake import FakeMapTower, FakeTextTower
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, load_trained_cross_encoder
-from diptych.models.cross_encoder.folder import read_network
 from diptych.models.cross_encoder.network import CrossNetwork
+from diptych.models.cross_encoder.saving import read_network
 from diptych.models.cross_encoder.settings import ScoringSettings
 from diptych.runs import cross_encoder
 from diptych.runs.initial_words import words_lookup
@@ -37,7 +37,8 @@ def test_a_small_cross_encoder_learns_and_is_saved_whole(cross_encoder_run):
     assert scores["i2t R@5"] > 60
     config = json.loads((cross_encoder_run.model / "config.json").read_text())
     assert config["kind"] == "cross"
-    assert set(config["files"]) == {"model.safetensors", "tokenizer.json"}
+    graphs = {f"{name}.onnx" for name in ("regions", "keys_values", "likelihood", "next_words", "attention")}
+    assert set(config["files"]) == {"model.safetensors", "tokenizer.json", *graphs}
     assert "# shapes-slow" in (cross_encoder_run.model / "README.md").read_text()
 
 
@@ -65,6 +66,22 @@ def test_pairs_and_matrix_agree_in_both_directions(cross_encoder_run, shapes):
     assert np.allclose(cross_encoder.scores(tokens, texts, IMAGE_TO_TEXT), expected, atol=1e-4)
 
 
+def test_it_scores_on_onnx_runtime_as_on_pytorch(cross_encoder_run, shapes):
+    texts, images = (
+        ["a red square", "a blue circle"],
+        [shapes.parent / f"red-{form}-30.png" for form in ("circle", "square")],
+    )
+    one, other = (
+        load_trained_cross_encoder(cross_encoder_run.model, precision="float32", graphs=graphs)
+        for graphs in (True, False)
+    )
+    assert [type(found.backend).__name__ for found in (one, other)] == ["OnnxBackend", "TorchBackend"]
+    tokens = one.encode_images(images)
+    assert np.allclose(tokens.astype(np.float32), other.encode_images(images), atol=2e-3)  # half precision
+    assert one.scores(tokens, texts) == pytest.approx(other.scores(tokens, texts), abs=1e-4)
+    assert one.token_shape == (other.network.fusion.count, 32)
+
+
 def test_what_cannot_be_scored_is_said(cross_encoder_run):
     cross_encoder = load_trained_cross_encoder(cross_encoder_run.model)
     tokens = np.zeros((2, *cross_encoder.token_shape), dtype=np.float16)
@@ -87,7 +104,7 @@ def test_a_damaged_or_foreign_folder_is_refused(cross_encoder_run, small_model, 
         stream.seek(-4, 2)
         stream.write(b"\1\2\3\4")
     with pytest.raises(ModelError, match="hash differs"):
-        load_trained_cross_encoder(copy).token_shape  # noqa: B018
+        load_trained_cross_encoder(copy).backend  # noqa: B018
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.extras import need
 from diptych.core.text import one_line
 from diptych.core.types import FileImage, ImageRef, Skipped
 from diptych.data.image_inputs import SUFFIXES
@@ -52,7 +51,6 @@ def caption(
         gallery: Images that each caption is searched among.
         moment_seconds: Length of a moment of a video in seconds; each moment gets a caption.
     """
-    need("torch", "diptych caption")
     from diptych.inspection import captions as work
     from diptych.models.cross_encoder import load_trained_cross_encoder
     from diptych.models.cross_encoder.captions import DecodingSettings, describe

@@ -72,7 +72,8 @@ def explain(
     """
     check_file(out, "--out", PNG)
     if by == "attention":
-        need("torch", "diptych explain --by attention")
+        if reranker is None:
+            need("torch", "diptych explain --by attention --model")
         if (grid, window) != (_GRID, _WINDOW):
             raise ConfigError("--grid and --window do nothing with --by attention; leave them out")
     elif reranker is not None:

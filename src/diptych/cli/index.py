@@ -11,6 +11,7 @@ from cyclopts import Parameter, validators
 from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.extras import need
 from diptych.core.file_names import escape
+from diptych.core.protocols import CrossEncoder
 from diptych.core.text import one_line
 from diptych.library import Library, card
 from diptych.library.indexing import UNDONE, IndexReport
@@ -87,8 +88,11 @@ def index(
     given = dict(locals())
     if videos:
         need("av", "diptych index --videos")
+    cross_encoder: CrossEncoder | None = None
     if reranker is not None:
-        need("torch", "diptych index --reranker")
+        from diptych.models.cross_encoder import load_cross_encoder
+
+        cross_encoder = load_cross_encoder(reranker, device=common.device)  # before anything is read
     from diptych.data.images import ImageLimits
     from diptych.data.readers import SourceOptions
     from diptych.library import IndexOptions
@@ -106,8 +110,8 @@ def index(
 
             made = opened.index_videos(paths, plan=MomentPlan(moment_seconds, moment_frames), progress=progress)
         value, text = made.to_json(), _described(made, library)
-        if reranker is not None:
-            text = f"{text}\n{_add_tokens(opened, library, reranker, value, common)}"
+        if cross_encoder is not None:
+            text = f"{text}\n{_add_tokens(opened, library, cross_encoder, value, common)}"
         common.show(value, text, made.notes)
         _check_any(made, "texts" if texts else "videos")
         return
@@ -122,19 +126,20 @@ def index(
     options = IndexOptions(batch_size=batch_size, workers=workers, limits=limits, prune=prune)
     report = collection.index(found, options=options, progress=progress)
     value, text = report.to_json(), _described(report, library)
-    if reranker is not None:
-        text = f"{text}\n{_add_tokens(collection, library, reranker, value, common)}"
+    if cross_encoder is not None:
+        text = f"{text}\n{_add_tokens(collection, library, cross_encoder, value, common)}"
     common.show(value, text, [*report.notes, *collection.unfamiliar()])
     _check_any(report, "images")
 
 
-def _add_tokens(collection: Library, library: Path, reranker: str, value: dict[str, Any], common: Common) -> str:
+def _add_tokens(
+    collection: Library, library: Path, cross_encoder: CrossEncoder, value: dict[str, Any], common: Common
+) -> str:
     """Store the re-ranker's tokens of what is in the library; the report goes into `value` and comes back as a line."""
-    from diptych.library.tokens import remember
-    from diptych.models.cross_encoder import load_cross_encoder
+    from diptych.library.tokens import address_of, remember
 
-    added = collection.add_tokens(load_cross_encoder(reranker, device=common.device), progress=common.progress())
-    remember(library, reranker)
+    added = collection.add_tokens(cross_encoder, progress=common.progress())
+    remember(library, address_of(cross_encoder))
     value["tokens"] = added.to_json()
     return added.to_text()
 

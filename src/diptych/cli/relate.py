@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError, DataError
-from diptych.core.extras import need
 from diptych.core.text import number
 from diptych.core.types import Skipped
 from diptych.data.readers import SourceOptions, open_source
@@ -86,12 +85,9 @@ def relate(
     from diptych import runs
     from diptych.core.notes import Notes
     from diptych.data.pair_list import asked, read_pairs
-    from diptych.models.text_cross_encoder import is_text_cross_encoder
 
     fits = calibrate is not None or calibrate_pairs is not None
     _check_arguments(left, right, pairs, calibrate, calibrate_split, calibrate_pairs)
-    if reranker is not None and not is_text_cross_encoder(reranker):
-        need("torch", "diptych relate --reranker")
     check_file(csv, "--csv", CSV, pairs or "")
     if fits:
         check_file(calibration, "--calibration", JSON, str(calibrate_pairs or calibrate))

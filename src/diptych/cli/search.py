@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from diptych.core.errors import ConfigError
-from diptych.core.extras import need
 from diptych.core.file_names import escape, unescape
 from diptych.core.files import write_bytes
 from diptych.core.notes import CUT, Note, notes_json
@@ -95,12 +94,8 @@ def search(
     sheet, more_words = _sheet_file(preview)
     text = _asked_for([*words, *more_words], image, like, by_generated, cut)
     is_reranked = bool(rerank) or reranker is not None or budget_ms is not None
-    if is_reranked:
-        if not text:
-            raise ConfigError(
-                "only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms"
-            )
-        need("torch", "diptych search --rerank")
+    if is_reranked and not text:
+        raise ConfigError("only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms")
     collection = Library.open(library, model, device=common.device)
     if like is None:
         collection.opened.required_model()

@@ -30,7 +30,8 @@ class GraphSpec:
     example: Tensor | tuple[Tensor, ...]
     input: str | tuple[str, ...] = "features"
     outputs: tuple[str, ...] = ("embedding",)
-    free: tuple[int, ...] = (0,)  # axes of the inputs whose size may change; of the outputs it is the batch alone
+    # axes of the inputs whose size may change; of the outputs it is the batch alone. Or each input's, with their names
+    free: tuple[int, ...] | Mapping[str, Mapping[int, str]] = (0,)
     compact: bool = False  # large matrices in 8 bits: half the size, cosine to the original above 0.999
 
 
@@ -75,10 +76,7 @@ def trace(spec: GraphSpec) -> Graph:
             stream,  # type: ignore[arg-type]  # accepted, though not in the stubs
             input_names=inputs,
             output_names=list(spec.outputs),
-            dynamic_axes={
-                **{name: {axis: f"axis_{axis}" if axis else "batch" for axis in spec.free} for name in inputs},
-                **{name: {0: "batch"} for name in spec.outputs},
-            },
+            dynamic_axes={**_free(spec, inputs), **{name: {0: "batch"} for name in spec.outputs}},
             opset_version=17,
             dynamo=False,
             # keep BatchNorm apart and names as they are; ONNX Runtime fuses when it loads
@@ -102,6 +100,13 @@ def trace(spec: GraphSpec) -> Graph:
     for node in proto.graph.node:
         node.ClearField("doc_string")
     return Graph(proto, weights)
+
+
+def _free(spec: GraphSpec, inputs: list[str]) -> dict[str, dict[int, str]]:
+    """The axes of each input whose size may change, with their names."""
+    if isinstance(spec.free, Mapping):
+        return {name: dict(axes) for name, axes in spec.free.items()}
+    return {name: {axis: f"axis_{axis}" if axis else "batch" for axis in spec.free} for name in inputs}
 
 
 def trace_head(module: nn.Module, tower: ImageTower | TextTower, *, compact: bool = False) -> Graph:

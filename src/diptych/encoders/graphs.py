@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from diptych.core import fingerprint
 from diptych.core.errors import ModelError
 
 WEIGHTS = "model.safetensors"
 HALF_ABOVE = 512  # weights with more numbers than this are stored in half precision
 BYTE_ABOVE = 65_536  # matrices with more numbers than this are stored in 8 bits where that is asked for
+INLINE_BELOW = 64  # bytes; smaller weights stand in the graph itself
 HALF, BYTE, WIDE, SCALE = "/f16", "/i8", "/wide", "/scale"  # suffixes of the names of a stored weight's parts
 
 
@@ -42,7 +44,30 @@ def write(folder: Path, graphs: Mapping[str, Graph], weights: str = WEIGHTS) -> 
     tensors = {f"{name}.{key}": value for name, graph in graphs.items() for key, value in graph.weights.items()}
     places = write_tensors(folder / weights, tensors)
     for name, graph in graphs.items():
-        (folder / f"{name}.onnx").write_bytes(_bound(graph, name, weights, places))
+        own = {key: places[f"{name}.{key}"] for key in graph.weights}
+        (folder / f"{name}.onnx").write_bytes(_bound(graph, weights, own))
+
+
+def write_shared(folder: Path, graphs: Mapping[str, Graph], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write `<name>.onnx` for each graph and one file in which equal weights are stored once.
+
+    The file begins with `tensors`, under their names; a weight of a graph that equals one of them is not stored again.
+    """
+    stored, names = dict(tensors), {_content(value): name for name, value in tensors.items()}
+    for name, graph in graphs.items():
+        for key, value in graph.weights.items():
+            if value.nbytes >= INLINE_BELOW:
+                stored.setdefault(names.setdefault(_content(value), f"{name}.{key}"), value)
+    places = write_tensors(folder / WEIGHTS, stored)
+    for name, graph in graphs.items():
+        large = {key: value for key, value in graph.weights.items() if value.nbytes >= INLINE_BELOW}
+        own = {key: places[names[_content(value)]] for key, value in large.items()}
+        (folder / f"{name}.onnx").write_bytes(_bound(graph, WEIGHTS, own))
+
+
+def _content(value: np.ndarray) -> tuple[str, tuple[int, ...], str]:
+    """Equal for equal arrays."""
+    return value.dtype.str, value.shape, fingerprint.of_bytes(np.ascontiguousarray(value).tobytes())
 
 
 def weights_of(folder: Path, name: str) -> Path:
@@ -121,7 +146,7 @@ def require_finite(weights: Mapping[str, np.ndarray]) -> None:
             raise ModelError(f"the weight {key} is not finite in half precision; training has diverged")
 
 
-def _bound(graph: Graph, name: str, location: str, places: Mapping[str, tuple[int, int]]) -> bytes:
+def _bound(graph: Graph, location: str, places: Mapping[str, tuple[int, int]]) -> bytes:
     """The graph with every weight pointing at its bytes in the safetensors file."""
     import onnx
     from onnx import TensorProto, helper
@@ -135,8 +160,9 @@ def _bound(graph: Graph, name: str, location: str, places: Mapping[str, tuple[in
     for key, value in graph.weights.items():
         if (key if graph.as_read else key.removesuffix(SCALE)) not in needed:
             continue
-        if value.nbytes < 64:  # shape constants must be inline for shape inference
-            proto.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
+        if value.nbytes < INLINE_BELOW:  # shape constants must be inline for shape inference
+            wide = value.astype(np.float32) if value.dtype == np.float16 and not graph.as_read else value
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(wide, key))
             continue
         narrow = {} if graph.as_read else {np.dtype(np.float16): HALF, np.dtype(np.int8): BYTE}
         suffix = narrow.get(value.dtype, "")
@@ -145,7 +171,7 @@ def _bound(graph: Graph, name: str, location: str, places: Mapping[str, tuple[in
         tensor.data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
         tensor.dims.extend(value.shape)
         tensor.data_location = TensorProto.EXTERNAL
-        offset, length = places[f"{name}.{key}"]
+        offset, length = places[key]
         for field, content in (("location", location), ("offset", str(offset)), ("length", str(length))):
             entry = tensor.external_data.add()
             entry.key, entry.value = field, content

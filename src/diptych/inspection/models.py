@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.config import Part
-from diptych.core.extras import need
 from diptych.core.text import in_bytes
 from diptych.encoders.cached import parameters_in, sha256_of, weights_in
 from diptych.models import DualEncoder
@@ -131,7 +130,6 @@ def _generator(folder: Path) -> ModelDescription:
 
 
 def _cross_encoder(folder: Path) -> ModelDescription:
-    need("torch", "a cross-encoder")
     from diptych.models.cross_encoder.folder import read_config
 
     config = read_config(folder)

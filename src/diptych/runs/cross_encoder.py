@@ -32,8 +32,10 @@ from diptych.models.cross_encoder import folder as files
 from diptych.models.cross_encoder.initial_words import begin_words
 from diptych.models.cross_encoder.network import CrossNetwork
 from diptych.models.cross_encoder.objectives import captioning_loss, matching_loss
+from diptych.models.cross_encoder.saving import save
 from diptych.models.cross_encoder.scorer import Scorer
 from diptych.models.cross_encoder.settings import TEXT_TO_IMAGE, NetworkSettings, ObjectiveSettings, ScoringSettings
+from diptych.models.cross_encoder.torch_backend import TorchBackend
 from diptych.models.cross_encoder.vocabulary import FILE, Vocabulary, both_directions
 from diptych.training.batch_order import BatchRows, GroupedBatches, NearRecords
 
@@ -223,7 +225,7 @@ class CrossEncoderRecipe(TrainedRecipe[CrossEncoderConfig]):
         """Save the network, its vocabulary and, where it may travel, its image tower."""
         config, tower = self.config, self.tower
         part = registered_part(config.image.tower, "image", tower)
-        files.save(
+        save(
             folder,
             config=files.CrossConfig(
                 name=config.name,
@@ -351,24 +353,20 @@ class _Validation:
                     best, best_rank = ScoringSettings(prior=weight, length=length), rank
         return best
 
-    @property
-    def _device(self) -> torch.device:
-        return self._network.empty_image_token.device
-
     def _scorer(self, scoring: ScoringSettings, captioner: bool | None = None) -> Scorer:
-        half = half_on(str(self._device)).quicker
         captioner = self._is_captioner if captioner is None else captioner
-        return Scorer(self._network, self._words, scoring, captioner=captioner, half=half)
+        return Scorer(self._backend, self._words, scoring, captioner=captioner)
+
+    @property
+    def _backend(self) -> TorchBackend:
+        """The network where it is now: on the training's device, or on the CPU when that has ended."""
+        device = self._network.empty_image_token.device
+        return TorchBackend(self._network, half=half_on(str(device)).quicker)
 
     def _regions(self, records: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self._pairs.image_owner, records)
         chunks = np.array_split(first, -(-len(first) // _EMBEDDED_TOGETHER))
-        with torch.inference_mode():
-            parts = [
-                self._network.fusion(torch.from_numpy(self._pairs.images[0][chunk]).to(self._device)).cpu().numpy()
-                for chunk in chunks
-            ]
-        return np.concatenate(parts)
+        return np.concatenate([self._backend.fuse(self._pairs.images[0][chunk]) for chunk in chunks])
 
 
 def _card(config: CrossEncoderConfig, record: Mapping[str, Any], scoring: ScoringSettings, matching: float) -> str:

@@ -122,7 +122,7 @@ class DistilledRecipe(DualEncoderRecipe):
         self._cross: TeacherLoss | None = None
         self._dual: DualTeacher | None = None
         if config.is_of_cross_encoder:
-            teacher = load_trained_cross_encoder(config.teacher, device=place.device)
+            teacher = load_trained_cross_encoder(config.teacher, device=place.device, graphs=False)
             self._cross = TeacherLoss(
                 config.distillation, teacher, load(config.student), place.cache / "teacher", place.progress
             )

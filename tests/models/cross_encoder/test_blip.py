@@ -19,7 +19,8 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.protocols import CrossEncoder
 from diptych.encoders.inputs import normalise_pixels
 from diptych.encoders.pretrained import import_transformers
-from diptych.models.cross_encoder import BlipCrossEncoder, load_cross_encoder
+from diptych.models.cross_encoder import load_cross_encoder
+from diptych.models.cross_encoder.blip import BlipCrossEncoder
 
 transformers = import_transformers()
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "a", "red", "blue", "square", "circle", "in", "the"]

@@ -9,13 +9,14 @@ import torch
 from diptych.models.cross_encoder import scorer as module
 from diptych.models.cross_encoder.scorer import Scorer
 from diptych.models.cross_encoder.settings import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ScoringSettings
+from diptych.models.cross_encoder.torch_backend import TorchBackend
 from diptych.models.cross_encoder.vocabulary import both_directions
 
 TEXTS = ["a blue square", "a red circle on white", "two dogs play with a small ball in the deep snow", "circle, yellow"]
 
 
 def made(network, words, *, captioner: bool = True, **scoring: float) -> Scorer:
-    return Scorer(network, words, ScoringSettings(**scoring), captioner=captioner, half=False)
+    return Scorer(TorchBackend(network), words, ScoringSettings(**scoring), captioner=captioner)
 
 
 def one_at_a_time(network, words, picture, text) -> float:
@@ -41,16 +42,16 @@ def test_matrix_and_pairs_are_the_likelihoods_one_at_a_time_and_steps_are_bounde
     network, words, regions, monkeypatch, at_once, places
 ):
     monkeypatch.setattr(module, "_IMAGES_AT_ONCE", at_once)
-    monkeypatch.setattr(module, "_WORDS_AT_ONCE", places)
+    monkeypatch.setattr(TorchBackend, "words_at_once", places)
     wanted = np.array([[one_at_a_time(network, words, picture, text) for picture in regions] for text in TEXTS])
     steps = []
-    real = network.log_likelihood
+    real = network.word_likelihoods
 
     def watched(inputs, targets, keys_values):
         steps.append(inputs.shape)
         return real(inputs, targets, keys_values)
 
-    monkeypatch.setattr(network, "log_likelihood", watched)
+    monkeypatch.setattr(network, "word_likelihoods", watched)
     scorer = made(network, words)
     assert scorer.matrix(regions.numpy(), TEXTS) == pytest.approx(wanted, abs=1e-3)
     assert max(pictures for pictures, _, _ in steps) == min(at_once, 4)
@@ -99,7 +100,7 @@ def test_a_step_holds_as_many_texts_as_fit_and_no_more(network, words, monkeypat
     order = np.arange(5)
     # a text of n pieces takes n + 1 places in each direction and for each picture: 3 texts of 3 take 3 * 2 * 4 = 24
     for places, wanted in ((24, [3, 1, 1]), (23, [2, 1, 1, 1]), (36, [3, 1, 1]), (48, [4, 1]), (100, [5])):
-        monkeypatch.setattr(module, "_WORDS_AT_ONCE", places)
+        monkeypatch.setattr(TorchBackend, "words_at_once", places)
         steps = scorer._steps(order, lengths, images=1)
         assert [len(step) for step in steps] == wanted, places
         assert np.concatenate(steps).tolist() == order.tolist()

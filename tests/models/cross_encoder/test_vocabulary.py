@@ -19,6 +19,8 @@ from diptych.models.cross_encoder.vocabulary import (
     learn_pieces,
 )
 
+from .conftest import TEXTS
+
 
 def test_a_text_comes_back_from_its_pieces(words):
     for text in ("a red circle on white", "circle, yellow"):
@@ -109,3 +111,48 @@ def slow_pieces(counts, size):
 )
 def test_merging_is_that_of_the_obvious_way(counts, size):
     assert learn_pieces(counts, size) == slow_pieces(counts, size)
+
+
+def package_tokenizer(words, tmp_path: Path):
+    tokenizers = pytest.importorskip("tokenizers", reason="compares with the package, which the [train] extra brings")
+    words.write(tmp_path / "tokenizer.json")
+    return tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+
+
+def test_texts_are_read_as_the_package_tokenizers_reads_them(words, tmp_path_factory):
+    package = package_tokenizer(words, tmp_path_factory.mktemp("tokenizer"))
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.sampled_from([*TEXTS, "A RED", "İ", "ΣΑΣ", "狗 in", "a\u200bb", "\x85"]),
+                st.text("rced ,.'#$\n\u3000Ξ犬é", max_size=9),
+            )
+        )
+    )
+    def compared(parts):
+        text = "".join(parts)
+        encoding = package.encode(text)
+        if not encoding.ids:
+            with pytest.raises(DataError):
+                words.encode([text], 99)
+            return
+        assert words.encode([text], 99) == [encoding.ids[:99]]
+        assert words.count([text]) == [len(encoding.ids)]
+        assert words.decode(encoding.ids) == package.decode(
+            [number for number in encoding.ids if number > END]
+        ).replace(" .", ".").replace(" ,", ",").replace(" '", "'")
+        spans = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            spans[word] = (spans.get(word, (start, end))[0], end)
+        assert [word for word, _ in words.words(text, 99)] == [text[start:end] for start, end in spans.values()][:99]
+
+    compared()
+
+
+def test_a_tokenizer_of_another_kind_is_refused(words, tmp_path: Path):
+    words.write(tmp_path / "tokenizer.json")
+    text = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(text.replace('"lowercase":true', '"lowercase":false'), encoding="utf-8")
+    with pytest.raises(ModelError, match="not one of ours"):
+        Vocabulary.read(tmp_path / "tokenizer.json")

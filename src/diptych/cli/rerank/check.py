@@ -38,7 +38,6 @@ def check(
         plot: Draw the reliability diagram into this PNG.
     """
     check_file(plot, "--plot", PNG)
-    need("torch", "diptych rerank check")
     if plot is not None:
         need("matplotlib", "--plot")
     from diptych.core.files import write_bytes

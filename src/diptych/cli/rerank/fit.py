@@ -8,7 +8,6 @@ from cyclopts import Parameter, validators
 
 from diptych.cli.shared import Common, ModelAddress, RerankerAddress
 from diptych.cli.sources import Reading, not_trained_on
-from diptych.core.extras import need
 from diptych.data.readers import SourceOptions, open_source
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ def fit(
         share: Use only the records that data.val_share of this size held out of the training split.
         queries: Texts, and images, that are searched for, at most.
     """
-    need("torch", "diptych rerank fit")
     from diptych.data.seen import Chosen
     from diptych.inspection.relating import Calibrations
     from diptych.models import load

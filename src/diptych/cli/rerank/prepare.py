@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from diptych.cli.shared import Common, LibraryFolder, RerankerAddress, shortened
-from diptych.core.extras import need
 from diptych.core.text import one_line
 
 
@@ -15,7 +14,6 @@ def prepare(*, library: LibraryFolder, reranker: RerankerAddress, common: Common
     Examples:
         diptych rerank prepare --library ~/pictures.library --reranker runs/cross-encoder/model
     """
-    need("torch", "diptych rerank prepare")
     from diptych.library import Library, tokens
     from diptych.models.cross_encoder import load_cross_encoder
 

@@ -22,6 +22,7 @@ from diptych.core.types import Skipped
 from diptych.data.images import stream
 from diptych.data.pair_list import IMAGE_TEXT, Asked, Kind
 from diptych.models import DualEncoder, lasting_name
+from diptych.models.cross_encoder.pair import read_pair
 
 from .judges import Calibrations, Judge
 from .scoring import DualScorer, left_out
@@ -51,8 +52,6 @@ class CrossScorer:
 
     def comes_with(self) -> Calibrations | None:
         """What `diptych rerank fit` left for the two models in the cross-encoder's folder."""
-        from diptych.models.cross_encoder.pair import read_pair  # its package imports PyTorch
-
         folder = getattr(self.cross_encoder, "folder", None)
         if folder is None:
             return None

@@ -25,7 +25,8 @@ from diptych.encoders.inputs import normalise_pixels
 from diptych.encoders.pretrained import pretrained, pretrained_model
 from diptych.encoders.pytorch import choose_device, freeze, state_fingerprint
 
-PREFIX = "blip:"
+from .settings import BLIP
+
 _KINDS = ("BlipForImageTextRetrieval", "BlipForConditionalGeneration")
 _IMAGES_AT_ONCE = 32
 
@@ -48,7 +49,7 @@ class BlipCrossEncoder:
         self._module: Any = freeze(module, choose_device(device))
         self.matches = kind == _KINDS[0]
         self.name = self.folder.name
-        self.address = f"{PREFIX}{self.folder}"  # what it is loaded by
+        self.address = f"{BLIP}{self.folder}"  # what it is loaded by
         self.preprocess: Preprocess = preprocess_of(self.folder)
 
     @cached_property

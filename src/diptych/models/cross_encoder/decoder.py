@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from diptych.core.shapes import Bool, Float, Int
 
+Size = Any  # an int; a tensor while the network is traced for export
 KeysValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, regions, width of a head)
 
 
@@ -22,9 +24,9 @@ KeysValues = list[tuple[Tensor, Tensor]]  # of each layer: (b, heads, regions, w
 class Layout:
     """Places of the real words among `images` x `sequences` x `longest`; an image's sequences lie together."""
 
-    images: int
-    sequences: int  # of each image
-    longest: int  # words
+    images: Size
+    sequences: Size  # of each image
+    longest: Size  # words
     at: Int[Tensor, " n"]
 
     @classmethod
@@ -36,7 +38,8 @@ class Layout:
     def spread(self, packed: Float[Tensor, "n w"]) -> Float[Tensor, "bst w"]:
         """Every word at its place, zeros elsewhere."""
         room = packed.new_zeros(self.images * self.sequences * self.longest, packed.shape[1])
-        return room.index_copy(0, self.at, packed)
+        spread: Tensor = room.index_copy(0, self.at, packed)
+        return spread
 
     def pack(self, spread: Float[Tensor, "bst w"]) -> Float[Tensor, "n w"]:
         """The real words only."""
@@ -56,7 +59,8 @@ class Layout:
     @property
     def position(self) -> Int[Tensor, " n"]:
         """Place of each word in its sequence."""
-        return self.at % self.longest
+        position: Tensor = self.at % self.longest
+        return position
 
 
 class Layer(nn.Module):

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from diptych.core.config import unknown
+from diptych.core.devices import check_device
 from diptych.core.errors import ModelError
+from diptych.core.extras import is_installed, need
 from diptych.core.protocols import CrossEncoder, ImageTower, MapTower, Preprocess
 from diptych.core.shapes import Float, Float16, Float32, UInt8
-from diptych.encoders.half_precision import half_on
 from diptych.encoders.image.onnx import OnnxImageTower
-from diptych.encoders.pytorch import choose_device
 from diptych.models.loaded import LoadedModel
 
 from . import folder as files
 from . import vocabulary
-from .blip import PREFIX, BlipCrossEncoder
-from .network import CrossNetwork
+from .backend import Backend
+from .onnx_backend import OnnxBackend
 from .scorer import Scorer
-from .settings import TEXT_TO_IMAGE
+from .settings import BLIP, TEXT_TO_IMAGE
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .network import CrossNetwork
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class TrainedCrossEncoder(LoadedModel):
-    """A trained cross-encoder ("Thinking Fast and Slow", arXiv 2103.16553). Needs PyTorch.
+    """A trained cross-encoder ("Thinking Fast and Slow", arXiv 2103.16553).
 
     `encode_images` is done once an image; `score` and `scores` then cost milliseconds a pair. Made by
     `load_trained_cross_encoder(folder)`.
@@ -39,15 +44,34 @@ class TrainedCrossEncoder(LoadedModel):
     config: files.CrossConfig
 
     def __init__(
-        self, folder: Path, config: files.CrossConfig, *, device: str = "auto", precision: str = "auto"
+        self,
+        folder: Path,
+        config: files.CrossConfig,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        graphs: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
         self.folder = folder
         self.config = config
-        self.device = device
-        self._device = choose_device(device)
-        self._half = half_on(str(self._device)).quicker if precision == "auto" else precision == "bfloat16"
+        self.device = check_device(device)
+        self._precision = precision
+        on_gpu = device.startswith("cuda") and is_installed("torch")
+        self._on_graphs = config.has_graphs and graphs and precision != "bfloat16" and not on_gpu
+        if not self._on_graphs:
+            need("torch", f"the cross-encoder {folder}, which {self._why_torch()},")
+            from diptych.encoders.pytorch import choose_device
+
+            choose_device(device)  # before anything is read
+
+    def _why_torch(self) -> str:
+        if self.config.has_graphs:
+            return "is to run on PyTorch"
+        return (
+            f"was saved without ONNX graphs (diptych models export {quote(str(self.folder))} --out FOLDER makes them)"
+        )
 
     @property
     def address(self) -> str:
@@ -67,17 +91,37 @@ class TrainedCrossEncoder(LoadedModel):
     @property
     def token_shape(self) -> tuple[int, int]:
         """(regions, width) of the tokens of one image, or of all frames of a video."""
-        return self.network.fusion.count, self.config.network.width
+        frames = self.config.image.preprocess.frames
+        return math.prod(self.grid) * frames, self.config.network.width
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the regions of an image, or of a frame of a video."""
-        return self.network.fusion.grid
+        _, rows, columns = self.config.image.maps[0]
+        return rows, columns
 
     @cached_property
     def network(self) -> CrossNetwork:
-        """The network, in evaluation mode."""
-        return files.read_network(self._verified, self.config).to(self._device)
+        """The network in PyTorch, in evaluation mode: what teaches, and what is exported."""
+        need("torch", "the network of a cross-encoder")
+        from diptych.encoders.pytorch import choose_device
+
+        from .saving import read_network
+
+        return read_network(self._verified, self.config).to(choose_device(self.device))
+
+    @cached_property
+    def backend(self) -> Backend:
+        """What computes the network."""
+        if self._on_graphs:
+            return OnnxBackend(self._verified, self.config.network.max_tokens, device=self.device)
+        from diptych.encoders.half_precision import half_on
+
+        from .torch_backend import TorchBackend
+
+        device = self.network.empty_image_token.device
+        half = half_on(str(device)).quicker if self._precision == "auto" else self._precision == "bfloat16"
+        return TorchBackend(self.network, half=half)
 
     @cached_property
     def words(self) -> Vocabulary:
@@ -96,13 +140,7 @@ class TrainedCrossEncoder(LoadedModel):
     @cached_property
     def scorer(self) -> Scorer:
         """The batched scorer behind `score` and `scores`."""
-        return Scorer(
-            self.network,
-            self.words,
-            self.config.scoring,
-            captioner=self.config.objective.name == "captioning",
-            half=self._half,
-        )
+        return Scorer(self.backend, self.words, self.config.scoring, captioner=self.config.is_captioner)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float16[np.ndarray, "b r w"]:
         """Region tokens of images already prepared by `preprocess`, in half precision as they are stored."""
@@ -112,9 +150,7 @@ class TrainedCrossEncoder(LoadedModel):
 
     def fuse(self, features: Float[np.ndarray, "b f"]) -> Float16[np.ndarray, "b r w"]:
         """Region tokens from the tower's features."""
-        with torch.inference_mode():
-            flat = torch.from_numpy(np.asarray(features, dtype=np.float32)).to(self._device)
-            return np.asarray(self.network.fusion(flat).half().cpu().numpy())
+        return self.backend.fuse(features).astype(np.float16)
 
     def score(
         self,
@@ -143,21 +179,28 @@ class TrainedCrossEncoder(LoadedModel):
 
 
 def load_trained_cross_encoder(
-    folder: str | Path, *, device: str = "auto", precision: str = "auto"
+    folder: str | Path, *, device: str = "auto", precision: str = "auto", graphs: bool = True
 ) -> TrainedCrossEncoder:
-    """Load a cross-encoder from its folder. Raises ModelError for a folder that is not one.
+    """Load a cross-encoder from its folder.
 
-    `precision`: float32, bfloat16, or auto, which is bfloat16 where the processor has it.
+    It runs its ONNX graphs on ONNX Runtime, without PyTorch. On PyTorch it runs where it has no graphs, on CUDA (a
+    `device` of that name) where PyTorch is installed, with `graphs` False, as a teacher does, and where `precision`
+    is bfloat16. `precision` of PyTorch: float32, bfloat16, or auto, which is bfloat16 where the processor has it.
+
+    Raises ModelError for a folder that is not one, MissingExtraError where it needs PyTorch and there is none.
     """
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise ModelError(f"no model folder at {path}; diptych train configs/cross_encoder.toml makes one")
-    return TrainedCrossEncoder(path, files.read_config(path), device=device, precision=precision)
+    return TrainedCrossEncoder(path, files.read_config(path), device=device, precision=precision, graphs=graphs)
 
 
 def load_cross_encoder(spec: str | Path, *, device: str = "auto") -> CrossEncoder:
     """A cross-encoder of ours by its folder, or "blip:NAME_OR_FOLDER" for a BLIP model of transformers."""
     text = str(spec)
-    if text.startswith(PREFIX):
-        return BlipCrossEncoder(text.removeprefix(PREFIX), device=device)
+    if text.startswith(BLIP):
+        need("torch", "a BLIP cross-encoder")
+        from .blip import BlipCrossEncoder
+
+        return BlipCrossEncoder(text.removeprefix(BLIP), device=device)
     return load_trained_cross_encoder(spec, device=device)

@@ -6,7 +6,6 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from diptych.core.errors import DataError
 from diptych.core.shapes import Float, Float32, UInt8
@@ -60,23 +59,18 @@ def explain_tokens(cross_encoder: TrainedCrossEncoder, tokens: Float[np.ndarray,
     """As `explain_match`, from the image's tokens."""
     if len(tokens) != 1:
         raise DataError(f"found tokens of {len(tokens)} images, expected one")
-    network, words = cross_encoder.network, cross_encoder.words
-    most = network.settings.max_tokens
+    backend, words = cross_encoder.backend, cross_encoder.words
+    most = backend.max_tokens
     (pieces,) = words.encode([text], most)
-    inputs, targets = (torch.from_numpy(one)[None] for one in both_directions([pieces]))
-    device = network.empty_image_token.device
-    with torch.inference_mode():
-        shown = torch.from_numpy(np.asarray(tokens, dtype=np.float32)).to(device)
-        maps = network.attention(inputs.to(device), network.keys_values(shown))[0].cpu()
-        seen, unseen = (
-            network.word_likelihoods(inputs.to(device), targets.to(device), network.keys_values(given))[0].cpu()
-            for given in (shown, network.empty())
-        )
+    inputs, targets = (one[None] for one in both_directions([pieces]))
+    shown, nothing = (backend.keys_values(given) for given in (tokens, backend.empty()))
+    maps = backend.attention(inputs, shown)[0]
+    seen, unseen = (backend.word_likelihoods(inputs, targets, given)[0] for given in (shown, nothing))
     count = len(pieces)
     # place p of the forward reading is about to read piece p; of the backward one, piece count - 1 - p
-    attention = ((maps[0, :count] + maps[1, :count].flip(0)) / 2).numpy()
+    attention = (maps[0, :count] + maps[1, :count][::-1]) / 2
     gain = (seen - unseen)[:, :count]
-    gains = (gain[0] + gain[1].flip(0)).numpy()
+    gains = gain[0] + gain[1][::-1]
     found = []
     for word, places in words.words(text, most):
         by_frame = attention[places].mean(0).reshape(-1, *cross_encoder.grid)

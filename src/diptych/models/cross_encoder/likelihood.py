@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diptych.core.shapes import Float, Int
 
@@ -74,6 +75,9 @@ def log_probabilities(
     targets: Int[Tensor, " n"],
 ) -> Float[Tensor, " n"]:
     """log p(target) of each row, in single precision. For gradients all logits are kept: give it few rows then."""
+    if torch.onnx.is_in_onnx_export():  # the number of rows is open there, so they cannot be cut into chunks
+        logits = functional.linear(states, weight, bias)
+        return functional.log_softmax(logits, dim=-1).gather(1, targets[:, None]).squeeze(1)
     found = []
     narrow = weight.to(states.dtype)
     for part, wanted in zip(torch.split(states, _ROWS), torch.split(targets, _ROWS), strict=True):

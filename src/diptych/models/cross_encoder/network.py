@@ -96,7 +96,7 @@ class CrossNetwork(nn.Module):
             states, layout, each = self._likelihoods(way, inputs, targets)
             if self.adds_matching:
                 each = each + layout.is_last * self.match(states).squeeze(1).float()
-            return layout.spread(each[:, None]).reshape(len(inputs), -1, inputs.shape[2])
+            return layout.spread(each[:, None]).reshape(inputs.shape[0], -1, inputs.shape[2])
 
         return self._both_ways(of_one, inputs, keys_values)
 
@@ -109,7 +109,7 @@ class CrossNetwork(nn.Module):
             states, layout, each = self._likelihoods(way, inputs, targets, hide=False)
             matched = layout.is_last * self.match(states).squeeze(1).float()
             spread = layout.spread(torch.stack([each, matched], dim=1))
-            return spread.reshape(len(inputs), -1, inputs.shape[2], 2).sum(2)
+            return spread.reshape(inputs.shape[0], -1, inputs.shape[2], 2).sum(2)
 
         likelihood, matched = self._both_ways(of_one, inputs, keys_values).unbind(-1)
         return likelihood, matched

@@ -5,6 +5,7 @@ pairs/<fingerprint of the dual encoder>.json, one file for each dual encoder
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,15 @@ def write_pair(folder: Path, pair: PairSettings) -> Path:
     return path
 
 
+def read_pairs(folder: Path) -> list[PairSettings]:
+    """All that was fitted for the cross-encoder of a folder; files that cannot be read are left out."""
+    found = []
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, AttributeError, ConfigError):
+            found.append(_read(path))
+    return found
+
+
 def read_pair(folder: Path, dual_encoder: str, cross_encoder: str, named: str) -> PairSettings:
     """What was fitted for these two models, by their fingerprints; the dual encoder can be loaded as `named`.
 
@@ -50,21 +60,24 @@ def read_pair(folder: Path, dual_encoder: str, cross_encoder: str, named: str) -
     """
     path = _path(folder, dual_encoder)
     try:
-        values = {_RENAMED.get(key, key): value for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+        pair = _read(path)
     except OSError as error:
         raise ModelError(
             f"{folder} was not fitted to this dual encoder ({dual_encoder[:8]}); do so once, with PAIRS that neither "
             f"was trained on: diptych rerank fit PAIRS --model {quote(named)} --reranker {quote(str(folder))}"
         ) from error
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON ({error}); fit the pair again") from error
-    try:
-        pair = from_dict(PairSettings, values, str(path))
     except ConfigError as error:
         raise ModelError(str(error)) from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); fit the pair again") from error
     if pair.cross_encoder != cross_encoder:
         raise ModelError(f"{path} was fitted for another version of the cross-encoder; fit the pair again")
     return pair
+
+
+def _read(path: Path) -> PairSettings:
+    values = {_RENAMED.get(key, key): value for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+    return from_dict(PairSettings, values, str(path))
 
 
 def _path(folder: Path, dual_encoder: str) -> Path:

@@ -46,6 +46,11 @@ class RegionFusion(nn.Module):
         return len(self.place) * self.frames
 
     @property
+    def features(self) -> int:
+        """Numbers that the image tower gives for an image, or for all frames of a video."""
+        return self.frames * sum(math.prod(one) for one in self.maps)
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the regions of an image or a frame."""
         return self.maps[0][1], self.maps[0][2]
@@ -56,12 +61,13 @@ class RegionFusion(nn.Module):
         for part, standardise in zip(self._split(frames), self.standardise, strict=True):
             standardise.fit(part.flatten(0, 1))  # type: ignore[operator]
 
+    # Sizes are read from `shape`, which stays open while the network is traced for export; `len` would not.
     def forward(self, flat: Float[Tensor, "b f"]) -> Float[Tensor, "b r w"]:
         """One token a region, row by row, frame after frame."""
         if self.frame_place is None:
             return self._of_frames(flat)
-        tokens = self._of_frames(flat.reshape(len(flat) * self.frames, -1))
-        by_frame = tokens.reshape(len(flat), self.frames, -1, tokens.shape[-1])
+        tokens = self._of_frames(flat.reshape(flat.shape[0] * self.frames, -1))
+        by_frame = tokens.reshape(flat.shape[0], self.frames, -1, tokens.shape[-1])
         placed: Tensor = by_frame + self.frame_place
         return placed.flatten(1, 2)
 
@@ -70,7 +76,7 @@ class RegionFusion(nn.Module):
         for level in reversed(range(len(self.maps))):
             _, rows, columns = self.maps[level]
             part = self.project[level](self.standardise[level](self._split(flat)[level]))
-            here: Tensor = part.transpose(1, 2).reshape(len(flat), -1, rows, columns)
+            here: Tensor = part.transpose(1, 2).reshape(flat.shape[0], -1, rows, columns)
             if fused is not None:
                 here = here + functional.interpolate(fused, size=(rows, columns), mode="bilinear", align_corners=False)
             smoothed = functional.gelu(self.smooth[level](here)).flatten(2).transpose(1, 2)
@@ -86,6 +92,6 @@ class RegionFusion(nn.Module):
             raise ModelError(f"found {flat.shape[1]} features an image, expected {sum(sizes)}: maps {self.maps}")
         parts = torch.split(flat, sizes, dim=1)
         return [
-            part.reshape(len(flat), channels, -1).transpose(1, 2)
+            part.reshape(flat.shape[0], channels, -1).transpose(1, 2)
             for part, (channels, _, _) in zip(parts, self.maps, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Scores of images and texts by a trained network, batched so that nothing is computed twice.
+"""Scores of images and texts by a trained cross-encoder, batched so that nothing is computed twice.
 
 Keys and values of an image are made once for all its texts; texts of similar length share a step.
 """
@@ -6,45 +6,35 @@ Keys and values of an image are made once for all its texts; texts of similar le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from diptych.core.errors import DataError
-from diptych.core.shapes import Float, Float32
+from diptych.core.shapes import Float, Float32, Int64
 
-from .network import CrossNetwork
+from .backend import Backend
 from .settings import TEXT_TO_IMAGE, ScoringSettings, check_direction
 from .vocabulary import Vocabulary, both_directions
 
-_WORDS_AT_ONCE = 16_384  # places of a step: bounds memory whatever the number of images and texts
 _IMAGES_AT_ONCE = 64
 
 
 class Scorer:
-    """Runs a network without training it.
+    """Scores images with texts.
 
     Args:
-        network: the network, in evaluation mode.
+        backend: what computes the network.
         words: its vocabulary.
         scoring: how image -> text scores are corrected.
         captioner: whether it was trained by captioning; else its matching score is used.
-        half: compute in bfloat16 where that is quicker; the likelihoods themselves stay in float32.
     """
 
-    def __init__(
-        self, network: CrossNetwork, words: Vocabulary, scoring: ScoringSettings, *, captioner: bool, half: bool
-    ) -> None:
-        self.network = network
+    def __init__(self, backend: Backend, words: Vocabulary, scoring: ScoringSettings, *, captioner: bool) -> None:
+        self.backend = backend
         self.words = words
         self.scoring = scoring
         self._captioner = captioner
-        self._half = half
-
-    @property
-    def _device(self) -> torch.device:
-        return self.network.empty_image_token.device
 
     def matrix(
         self, regions: Float[np.ndarray, "n r w"], texts: Sequence[str], direction: str = TEXT_TO_IMAGE
@@ -79,16 +69,13 @@ class Scorer:
             part = order[start : start + _IMAGES_AT_ONCE]
             inputs, targets = both_directions([pieces[i] for i in part])
             stacked = [one.reshape(2, len(part), -1).swapaxes(0, 1) for one in (inputs, targets)]
-            with torch.inference_mode(), self._autocast():
-                keys_values = self.network.keys_values(self._regions(regions[part]))
-                read, wanted = (self._tensor(one) for one in stacked)
-                found[part] = self._scores(read, wanted, keys_values).sum(1).cpu().numpy()
+            read, wanted = (np.ascontiguousarray(one) for one in stacked)
+            found[part] = self._scores(read, wanted, self.backend.keys_values(regions[part])).sum(1)
         return found if direction == TEXT_TO_IMAGE else self.corrected(found[:, None], texts)[:, 0]
 
     def prior(self, texts: Sequence[str]) -> Float32[np.ndarray, " m"]:
         """log p(text) without any image: the likelihood given the learnt empty one."""
-        empty = self.network.empty().detach().cpu().numpy()
-        return self._raw(empty, texts)[:, 0]
+        return self._raw(self.backend.empty(), texts)[:, 0]
 
     def _raw(self, regions: Float[np.ndarray, "n r w"], texts: Sequence[str]) -> Float32[np.ndarray, "m n"]:
         pieces = self._encode(texts)
@@ -97,15 +84,12 @@ class Scorer:
         order = np.argsort(lengths, kind="stable")
         for first in range(0, len(regions), _IMAGES_AT_ONCE):
             part = slice(first, first + _IMAGES_AT_ONCE)
-            with torch.inference_mode(), self._autocast():
-                keys_values = self.network.keys_values(self._regions(regions[part]))
-                for rows in self._steps(order, lengths, len(regions[part])):
-                    inputs, targets = both_directions([pieces[row] for row in rows])
-                    shape = (len(regions[part]), *inputs.shape)
-                    sums = self._scores(
-                        self._tensor(inputs).expand(shape), self._tensor(targets).expand(shape), keys_values
-                    )
-                    found[rows, part] = sums.reshape(len(sums), 2, -1).sum(1).T.cpu().numpy()
+            keys_values = self.backend.keys_values(regions[part])
+            for rows in self._steps(order, lengths, len(regions[part])):
+                inputs, targets = both_directions([pieces[row] for row in rows])
+                shape = (len(regions[part]), *inputs.shape)
+                sums = self._scores(np.broadcast_to(inputs, shape), np.broadcast_to(targets, shape), keys_values)
+                found[rows, part] = sums.reshape(len(sums), 2, -1).sum(1).T
         return found
 
     def _steps(self, order: np.ndarray, lengths: np.ndarray, images: int) -> list[np.ndarray]:
@@ -113,24 +97,18 @@ class Scorer:
         steps: list[list[int]] = [[]]
         for row in order:
             longest = lengths[row] + 1
-            if steps[-1] and (len(steps[-1]) + 1) * 2 * longest * images > _WORDS_AT_ONCE:
+            if steps[-1] and (len(steps[-1]) + 1) * 2 * longest * images > self.backend.words_at_once:
                 steps.append([])
             steps[-1].append(int(row))
         return [np.array(step) for step in steps]
 
-    def _scores(self, inputs: Tensor, targets: Tensor, keys_values: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _scores(
+        self, inputs: Int64[np.ndarray, "b s t"], targets: Int64[np.ndarray, "b s t"], keys_values: Any
+    ) -> Float32[np.ndarray, "b s"]:
+        """Of a captioner a sum over the words of log p, not a mean (section 3 of the paper); the end is a word."""
         if self._captioner:
-            return self.network.log_likelihood(inputs, targets, keys_values)
-        return self.network.matching(inputs, keys_values)
+            return np.asarray(self.backend.word_likelihoods(inputs, targets, keys_values).sum(-1))
+        return self.backend.matching(inputs, keys_values)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.words.encode(texts, self.network.settings.max_tokens)
-
-    def _regions(self, regions: Float[np.ndarray, "n r w"]) -> Tensor:
-        return self._tensor(np.asarray(regions, dtype=np.float32))
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half)
+        return self.words.encode(texts, self.backend.max_tokens)

@@ -11,6 +11,7 @@ from diptych.core.errors import ConfigError
 
 OBJECTIVES = ("captioning", "itm", "vse")
 DECODERS = SHARED, SEPARATE = ("shared", "separate")
+BLIP = "blip:"  # before the address of a BLIP model of transformers
 TEXT_TO_IMAGE, IMAGE_TO_TEXT = DIRECTIONS = ("text_to_image", "image_to_text")
 
 
