@@ -1,16 +1,24 @@
 """Devices, fingerprints of weights, and sharing."""
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import pytest
 
 from diptych.core.errors import ConfigError
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from diptych.encoders.pytorch import choose_device, freeze, shared_model, state_fingerprint  # noqa: E402
+from diptych.encoders.pytorch import (  # noqa: E402
+    TorchTextTower,
+    choose_device,
+    freeze,
+    shared_model,
+    state_fingerprint,
+)
 
 
 def test_devices() -> None:
@@ -66,3 +74,20 @@ def test_both_towers_of_a_model_hash_its_weights_once(clip_folder: Path, monkeyp
     monkeypatch.setattr(pytorch, "state_fingerprint", lambda module: hashed.append(module) or "0")
     assert load(f"hf:{clip_folder}").image_tower._module is hashed[0]
     assert len(hashed) == 1
+
+
+def test_texts_of_about_one_length_go_through_together_and_come_back_in_their_order() -> None:
+    class Lengths(TorchTextTower):
+        _module = torch.nn.Linear(1, 1)
+        padded = 0
+
+        def _features(self, texts: Sequence[str]) -> torch.Tensor:
+            self.padded += len(texts) * max(map(len, texts))
+            return torch.tensor([[float(len(text)), float(ord(text[0]))] for text in texts])
+
+    lengths = np.random.default_rng(0).permutation(200) % 50 + 1
+    texts = ["ab"[number % 2] * length for number, length in enumerate(lengths)]
+    tower = Lengths()
+    expected = [[len(text), ord(text[0])] for text in texts]
+    assert tower.embed(texts).tolist() == expected
+    assert tower.padded < 1.2 * lengths.sum()  # 2.0 in batches of 32 as they come

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import numpy as np
 
 from diptych.core import fingerprint
+from diptych.core.batched import batched
 from diptych.core.devices import PACKAGES, check_device
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
@@ -22,6 +23,7 @@ from diptych.encoders.inputs import grey_pixels, normalise_pixels
 if TYPE_CHECKING:
     import torch
 
+_TEXTS_ON_CPU, _TEXTS_ON_GPU = 32, 256  # that go through a network together, padded to the longest of them
 _live: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 _fingerprints: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _lock = threading.RLock()
@@ -162,13 +164,21 @@ class TorchTextTower:
         return int(self.embed(["a"]).shape[1])
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "b d"]:
-        """Features of texts, each cleaned and cut at `max_tokens`."""
+        """Features of texts, each cleaned and cut at `max_tokens`; texts of about one length go through together."""
         if len(texts) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
         import torch
 
-        with torch.inference_mode():
-            return _array(self._features(texts))
+        size = _TEXTS_ON_CPU if next(self._module.parameters()).device.type == "cpu" else _TEXTS_ON_GPU
+        by_length = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        found: Any = None
+        for chosen in batched(by_length, size):
+            with torch.inference_mode():
+                rows = _array(self._features([texts[number] for number in chosen]))
+            if found is None:
+                found = np.empty((len(texts), rows.shape[1]), dtype=np.float32)
+            found[chosen] = rows
+        return np.asarray(found)
 
     @property
     def any_length(self) -> bool:

@@ -28,6 +28,7 @@ _FONTS = (
 
 
 _PAPER, _INK, _FONT, _LINES = "#fbf7ef", "#23201a", 18, 8
+_LONG = 40  # characters; most words are shorter, and are measured at once
 _MOST_DRAWN = 300  # characters; more do not fit, and fitting them takes long
 
 
@@ -79,7 +80,9 @@ def wrapped(text: str, font: Any, width: float, most: int) -> list[str]:
 
 
 def _fitting(word: str, font: Any, width: float) -> int:
-    """How many characters from the first on fit; at least one. Measures only what a line can hold."""
+    """How many characters from the first on fit; at least one. Of a long word it measures only what a line can hold."""
+    if len(word) <= _LONG and font.getlength(word) <= width:
+        return len(word)
     keep = 1
     while keep < len(word) and font.getlength(word[: keep + 1]) <= width:
         keep += 1
