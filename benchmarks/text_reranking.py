@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--encoder", required=True, help="folder of a pretrained sentence encoder")
     parser.add_argument("--out", type=Path, default=Path("runs/text-reranking"))
     parser.add_argument("--records", type=int, default=1500, help="training images that the cross-encoder learns from")
+    parser.add_argument("--epochs", type=int, default=1, help="of the cross-encoder")
     parser.add_argument("--rerank", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -44,7 +45,8 @@ def main() -> None:
     if not (cross / "model").exists():
         tower = f'text.tower={{name="tokens:{options.encoder}", max_tokens=24}}'
         network = f'text.network={{name="hf", model="{options.encoder}", rate=0.1}}'
-        settings = (f"model={dual / 'model'}", tower, network, "objective.negatives=3", "training.epochs=1")
+        settings = (f"model={dual / 'model'}", tower, network, "objective.negatives=3")
+        settings += (f"training.epochs={options.epochs}",)
         config = CONFIGS / "text_cross_encoder.toml"
         parts = captions(options.data, options.out / "captions.jsonl", options.records)
         flags = (word for value in settings for word in ("--set", value))
@@ -55,7 +57,7 @@ def main() -> None:
     measured = ("eval", options.data, "--split", "val", "--modality", "text-text", "--model", dual / "model")
     for name, more in (("alone", ()), ("reranked", ("--reranker", cross / "model", "--rerank", str(options.rerank)))):
         diptych(*measured, *more, "--out", options.out / f"{name}-{options.seed}.json", "--quiet", shown=False)
-    diptych("compare", *(options.out / f"{name}-{options.seed}.json" for name in ("alone", "reranked")))
+    diptych("compare", "--report", *(options.out / f"{name}-{options.seed}.json" for name in ("alone", "reranked")))
 
 
 def captions(data: str, out: Path, most: int) -> Path:
