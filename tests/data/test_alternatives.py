@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diptych.core.config import to_dict
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.types import FileImage, Origin, Pair, Text
 from diptych.data.alternatives import LanguagePolicy, TextAlternatives, originals_of
@@ -88,8 +89,18 @@ def test_captions_in_another_language_that_translate_nothing_stand_for_any_text_
     assert (found.in_other_languages(8), found.in_other_languages(10)) == ({}, {})
     people = LanguagePolicy(original="en", of_record=True, translated=False)
     assert TextAlternatives([*OWNER, 0, 2, 0], texts, people).in_other_languages(0) == {"de": [7]}
+    every = LanguagePolicy(original="en", of_record=True, whole_record=True)
+    whole = TextAlternatives([*OWNER, 0, 2, 0], texts, every)
+    assert whole.originals.tolist() == found.originals.tolist()
+    assert whole.in_other_languages(0) == {"es": [1, 9], "ca": [4], "de": [7, 6]}
+    assert whole.in_other_languages(5) == {"es": [9, 1], "de": [6, 7], "ca": [4]}
+    assert (whole.back_translations(0), whole.back_translations(5)) == (found.back_translations(0), [])
     with pytest.raises(ConfigError, match='needs the language of the originals, as in original = "en"'):
         LanguagePolicy(of_record=True)
+    with pytest.raises(ConfigError, match="set of_record = true as well"):
+        LanguagePolicy(original="en", whole_record=True)
+    assert "whole_record" not in to_dict(LanguagePolicy())
+    assert to_dict(every)["whole_record"] is True
 
 
 def test_the_shares_are_those_of_the_paper():

@@ -13,7 +13,7 @@ from diptych.core.extras import need
 from diptych.data.readers import SourceOptions
 
 from .outputs import check_folder
-from .shared import Also, Common, Fresh, RerankerAddress, Settings, as_flags
+from .shared import Also, Common, Fresh, RerankerAddress, Settings, With, as_flags
 from .sources import Reading
 from .train import show_run
 
@@ -39,6 +39,7 @@ def distill(
         ),
     ] = "",
     out: Path | None = None,
+    sources: With = (),
     also: Also = (),
     set: Settings = (),
     any_data: bool = False,
@@ -87,6 +88,7 @@ def distill(
         reranker or teacher,
         model,
         out,
+        sources=sources,
         also=also,
         any_data=any_data,
         options=options,
@@ -94,7 +96,8 @@ def distill(
         fresh=fresh,
         progress=common.progress(),
     )
-    pairs = " ".join([quote(source or settings.data.source), *as_flags(options)])
+    first = source or settings.data.source or next((each.path for each in settings.data.sources), "")
+    pairs = " ".join([quote(first), *as_flags(options)])
     student = quote(str(run.model_folder))
     next_step = f"diptych eval {pairs} --model {student}"
     if reranker:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from diptych.core.config import stated_without
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.notes import Note
 from diptych.core.shapes import Int
@@ -28,6 +30,9 @@ class LanguagePolicy:
     # whether a text may also be replaced by texts of its record that are no translation of it, such as captions that
     # people wrote from the image in another language; needs `original`
     of_record: bool = False
+    # with `of_record`: and by texts that translate another original of the record, so that a language into which one
+    # of five captions was translated is drawn as often as others
+    whole_record: bool = False
 
     def __post_init__(self) -> None:
         for name in ("back", "other"):
@@ -36,6 +41,12 @@ class LanguagePolicy:
                 raise ConfigError(f"language policy: {name} must be a probability from 0 to 1, found {found}")
         if self.of_record and not self.original:
             raise ConfigError('language policy: of_record needs the language of the originals, as in original = "en"')
+        if self.whole_record and not self.of_record:
+            raise ConfigError("language policy: whole_record adds to of_record; set of_record = true as well")
+
+    def stated(self) -> dict[str, Any]:
+        """The settings; a policy of before has no `whole_record`."""
+        return stated_without(self, "whole_record")
 
 
 class TextAlternatives:
@@ -45,7 +56,8 @@ class TextAlternatives:
     one record with one meaning, those by people in the policy's language or, where it has none in it, in the
     language of the first; and one text for each meaning that only machines wrote. A text without alternatives
     is never replaced. With the policy's `of_record`, meanings that a record has in other languages alone have no
-    original where it has originals in the policy's language; their texts stand for each of these.
+    original where it has originals in the policy's language; their texts stand for each of these. With `whole_record`
+    so do the texts in other languages of all these originals.
 
     Args:
         owner: record of each text.
@@ -61,7 +73,7 @@ class TextAlternatives:
         other: dict[str | None, list[list[int]]] = defaultdict(lambda: [[] for _ in texts])
         originals: list[int] = []
         groups = _by_meaning(owner, texts)
-        for rows in _of_record(groups, owner, texts, policy.original) if policy.of_record else groups:
+        for rows in _of_record(groups, owner, texts, policy) if policy.of_record else groups:
             chosen = _originals(rows, texts, policy.original)
             originals += chosen
             for row in chosen:
@@ -170,9 +182,17 @@ def _by_meaning(owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Te
 
 
 def _of_record(
-    groups: Iterable[list[int]], owner: Sequence[int] | Int[np.ndarray, " m"], texts: Sequence[Text], lang: str
+    groups: Iterable[list[int]],
+    owner: Sequence[int] | Int[np.ndarray, " m"],
+    texts: Sequence[Text],
+    policy: LanguagePolicy,
 ) -> Iterable[list[int]]:
-    """The groups, those without `lang` added to each group of their record that a person wrote a text of in `lang`."""
+    """The groups, with more texts for those in which a person wrote one in the policy's language.
+
+    Added to each of a record are the record's groups without that language, and with `whole_record` the texts in other
+    languages of all its groups.
+    """
+    lang = policy.original
     whole: dict[int, list[list[int]]] = defaultdict(list)
     loose: dict[int, list[list[int]]] = defaultdict(list)
     for rows in groups:
@@ -185,7 +205,9 @@ def _of_record(
             loose[record].append(rows)
     for record, found in whole.items():
         others = [row for rows in loose.pop(record, ()) for row in rows]
-        yield from ([*rows, *others] for rows in found)
+        if policy.whole_record:
+            others += [row for rows in found for row in rows if texts[row].lang != lang]
+        yield from (list(dict.fromkeys([*rows, *others])) for rows in found)
     for found in loose.values():
         yield from found
 
