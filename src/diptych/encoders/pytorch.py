@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -169,16 +169,19 @@ class TorchTextTower:
             return np.zeros((0, self.dim), dtype=np.float32)
         import torch
 
-        size = _TEXTS_ON_CPU if next(self._module.parameters()).device.type == "cpu" else _TEXTS_ON_GPU
-        by_length = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         found: Any = None
-        for chosen in batched(by_length, size):
+        for chosen in self._batches(texts):
             with torch.inference_mode():
                 rows = _array(self._features([texts[number] for number in chosen]))
             if found is None:
                 found = np.empty((len(texts), rows.shape[1]), dtype=np.float32)
             found[chosen] = rows
         return np.asarray(found)
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """The places of texts of about one length."""
+        size = _TEXTS_ON_CPU if next(self._module.parameters()).device.type == "cpu" else _TEXTS_ON_GPU
+        return batched(sorted(range(len(texts)), key=lambda number: len(texts[number])), size)
 
     @property
     def any_length(self) -> bool:

@@ -17,6 +17,7 @@ if find_spec("torch") is None or find_spec("transformers") is None:
 import torch
 from safetensors.torch import save_file
 
+from diptych.encoders import pytorch
 from diptych.encoders.pretrained import import_transformers
 from diptych.encoders.text.sentence_transformers import read_recipe
 from diptych.encoders.text.transformers import TransformersTextTower, _pool
@@ -136,6 +137,21 @@ def test_the_states_of_words_are_those_of_each_text_alone(bert: tuple[Path, Any,
     assert not words[~mask].any()
     in_context = np.abs(words[2, 0] - tower.embed_words(["the"], 1)[1][0, 0]).max()
     assert in_context > 1e-3  # the same token alone has another state
+
+
+def test_words_of_many_texts_take_one_pass_a_batch(
+    bert: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = TransformersTextTower(bert[0], pooling="cls", device="cpu")
+    expected = tower.embed_words(TEXTS, 4)
+    monkeypatch.setattr(pytorch, "_TEXTS_ON_CPU", 2)
+    passes: list[int] = []
+    hook = tower._module.register_forward_hook(lambda module, given, found: passes.append(len(found[0])))
+    found = tower.embed_words(TEXTS, 4)
+    hook.remove()
+    assert passes == [2, 1]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_the_states_of_words_go_through_what_is_behind_the_pooling(

@@ -126,23 +126,32 @@ class TransformersTextTower(TorchTextTower):
         """Features of texts, and the last states of their tokens, through the layers behind the pooling."""
         import torch
 
-        inputs = self._inputs(texts, return_special_tokens_mask=True)
-        special = inputs.pop("special_tokens_mask").bool()
-        with torch.inference_mode():
-            inputs = inputs.to(self._device)
-            features = self._of_inputs(inputs).float().cpu()
-            states = self._behind_pooling(self._states(inputs)).float().cpu()
-        count = (~special).sum(1).clamp(max=most)
-        words = torch.zeros(len(texts), max(1, int(count.max())), features.shape[1])
-        for row, (kept, found) in enumerate(zip(~special, count.tolist(), strict=True)):
-            words[row, : max(1, found)] = states[row, kept][:found] if found else features[row]
-        mask = torch.arange(words.shape[1]) < count.clamp(min=1)[:, None]
-        return features.numpy(), words.numpy(), mask.numpy()
+        features = np.zeros((len(texts), self.dim), dtype=np.float32)
+        words = [features[:0]] * len(texts)
+        for chosen in self._batches(texts):
+            inputs = self._inputs([texts[number] for number in chosen], return_special_tokens_mask=True)
+            kept = ~inputs.pop("special_tokens_mask").bool().numpy()
+            with torch.inference_mode():
+                pooled, states = self._pooled_and_states(inputs.to(self._device))
+                features[chosen] = self._behind_pooling(pooled).float().cpu().numpy()
+                states = self._behind_pooling(states).float().cpu().numpy()
+            for number, of_text, which in zip(chosen, states, kept, strict=True):
+                words[number] = of_text[which][:most] if which.any() else features[[number]]
+        count = np.array([len(each) for each in words], dtype=np.int64)
+        mask = np.arange(count.max(initial=1)) < count[:, np.newaxis]
+        rows = np.zeros((*mask.shape, self.dim), dtype=np.float32)
+        rows[mask] = np.concatenate([features[:0], *words])
+        return features, rows, mask
+
+    def _pooled_and_states(self, inputs: Any) -> tuple[Any, Any]:
+        """(b, d) and (b, n, d) before the layers behind the pooling, from one forward pass where there is one."""
+        if self.pooling == "projected":
+            return self._pooled(inputs), self._states(inputs)
+        output = self._module(**inputs)
+        return self._pool_output(output, inputs), output.last_hidden_state
 
     def _states(self, inputs: Any) -> Any:
-        """(b, n, d) last states of the tokens; of a CLIP-like model in the space of its features."""
-        if self.pooling != "projected":
-            return self._module(**inputs).last_hidden_state
+        """(b, n, d) last states of the tokens of a CLIP-like model, in the space of its features."""
         network, projection = (getattr(self._module, name, None) for name in ("text_model", "text_projection"))
         if network is None or not callable(projection):
             raise ConfigError(
@@ -197,7 +206,9 @@ class TransformersTextTower(TorchTextTower):
         if self.pooling == "projected":
             mask = inputs.get("attention_mask")
             return features_of(self._module.get_text_features(input_ids=inputs["input_ids"], attention_mask=mask))
-        output = self._module(**inputs)
+        return self._pool_output(self._module(**inputs), inputs)
+
+    def _pool_output(self, output: Any, inputs: Any) -> Any:
         if self.pooling == "pooler":
             return output.pooler_output
         return _pool(output.last_hidden_state, inputs["attention_mask"], self.pooling)
