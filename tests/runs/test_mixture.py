@@ -20,7 +20,7 @@ from diptych.core.errors import ConfigError, DataError
 from diptych.core.types import FileImage, Pair, Text
 from diptych.data.alternatives import LanguagePolicy
 from diptych.data.readers import SourceOptions
-from diptych.data.seen import read_seen
+from diptych.inspection.models import describe_model
 from diptych.runs.mixture import parts_of, read_parts
 from diptych.runs.reading import Splits
 from diptych.runs.source_settings import SourceSettings, labels_of, parse_source
@@ -274,8 +274,10 @@ def test_a_run_measures_each_source_and_the_chosen_one_decides(
     card = (found.model_folder / "README.md").read_text(encoding="utf-8")
     assert "source dots: 9 records with 9 texts for training, 25 % of each epoch, 3 with 3 for validation" in card
     assert f"| text → image | {found.scores['dots t2i R@1']:.1f} |" in card.partition("dots:\n")[2]
-    seen = read_seen(found.model_folder)
-    assert seen is not None
+    assert "On the 13 validation records, all against all of a source (early stopping" in card
+    shown = describe_model(found.model_folder).to_text().splitlines()
+    told = next(line for line in shown if line.startswith("  sources "))
+    assert told.endswith("captions.jsonl 35 and 10 records, german.jsonl 35 and 10 records, dots 9 and 3 records")
     report = runs.evaluate(found.model, str(german))
     assert (report.evaluation.images, report.split) == (10, "held-out")  # though its files have other names
     changed = [*more[:1], SourceSettings(path=str(dots), name="dots", weight=0.5, lang="en")]

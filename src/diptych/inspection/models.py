@@ -39,7 +39,10 @@ class ModelDescription:
         """The facts a line each, then the card."""
         rows = {"kind": self.kind, "folder": self.folder, "fingerprint": self.fingerprint, **self.parts}
         rows["languages"] = ", ".join(self.languages) or "not stated"
-        rows["training data"] = ", ".join(f"{key} {value}" for key, value in self.data.items()) or "not stated"
+        counts = {key: value for key, value in self.data.items() if key != "sources"}
+        rows["training data"] = ", ".join(f"{key} {value}" for key, value in counts.items()) or "not stated"
+        if sources := self.data.get("sources"):
+            rows["sources"] = ", ".join(f"{one['name']} {one['train']} and {one['val']} records" for one in sources)
         rows["validation"] = ", ".join(f"{key} {value}" for key, value in self.scores.items()) or "not measured"
         rows["licence"] = self.licence or "not stated"
         width = max(map(len, rows)) + 2

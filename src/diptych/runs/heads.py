@@ -204,11 +204,12 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
         stopped = " (early stopping looked at the same records)"
     labels = _LABELS | (_LABELS_BY_CLASS if config.pairs.by == CLASS else {})
     table = card.recall_tables(record, labels)
+    apart = " of a source" if record["data"].get("sources") else ""
     return card.write(
         config.name,
         config.card,
         record,
-        f"On the {record['data']['val']} validation records, all against all{stopped}:\n\n{table}",
+        f"On the {record['data']['val']} validation records, all against all{apart}{stopped}:\n\n{table}",
         [
             *([f"starts from `{config.init}`"] if config.init else []),
             f"image side: {_described(config.image, made)}",
