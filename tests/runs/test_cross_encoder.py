@@ -232,17 +232,25 @@ def test_word_vectors_begin_as_a_file_or_a_text_tower_has_them(shapes, tmp_path:
 
 
 def test_wrong_partners_are_mined_and_the_matching_score_becomes_a_part_of_the_likelihood(
-    shapes, tiny_model, tmp_path: Path, capsys
+    shapes, tiny_model, tmp_path: Path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(cross_encoder, "_MATCHING", (2.0,))
     dual_encoder = tiny_model(tmp_path / "dual")
     partners = ("objective.matching=0.5", "objective.contrastive=0.5", "objective.group=4", "objective.mined=8")
     assert trained_by_command(shapes, tmp_path, *partners, f"model={dual_encoder}") == 0
     assert "% of the partners in a group are among the 8 that" in capsys.readouterr().err
     card = (tmp_path / "run/model/README.md").read_text()
     assert f"matching 0.5, contrastive 0.5 in groups of 4, of 8 that `{dual_encoder}` finds near" in card
-    assert "the matching score is added to the likelihood" in card
-    model = load_trained_cross_encoder(tmp_path / "run/model", precision="float32")
+    assert "the matching score is added to the likelihood 2.0 times" in card
+    graphs, model = (
+        load_trained_cross_encoder(tmp_path / "run/model", graphs=on, precision="float32") for on in (True, False)
+    )
+    tokens = model.encode_images([shapes.parent / "red-square-30.png"])
+    h = model.scores(tokens, ["a red square"])
+    assert graphs.scores(tokens, ["a red square"]) == pytest.approx(h, abs=1e-3)
     assert model.network.adds_matching
+    model.network.adds_matching = False
+    assert abs(model.scores(tokens, ["a red square"]) - h) > 1e-2
     assert trained_by_command(shapes, tmp_path, *partners, "model=gone") == 4
     assert "gone" in capsys.readouterr().err
     assert trained_by_command(shapes, tmp_path, "objective.mined=8") == 2
