@@ -302,6 +302,11 @@ def test_reranking_without_tokens_prints_the_command_that_adds_them(
     )
     assert diptych(*shlex.split(command)[1:])[0] == 0
     assert diptych(*asked)[0] == 0
+    code, told, err = diptych("search", "狗在雪里", *asked[2:], "--json")
+    assert code == 0
+    assert "the cross-encoder 'shapes-slow' does not know 4 of the 4 word pieces of the query" in err
+    assert "unknown_words" in {note["kind"] for note in json.loads(told)["notes"]}
+    assert "reads 16 of the 18 word pieces of the query" in diptych("search", "a red circle " * 6, *asked[2:])[2]
     code, _, err = diptych(*asked[:-2])  # without --beta something has to be fitted
     assert code == 4
     assert f"diptych rerank fit PAIRS --model {small_model} --reranker" in err

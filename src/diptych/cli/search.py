@@ -119,7 +119,7 @@ def search(
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", queries.QueryWarning)
             hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
-        kinds = {queries.QueryWarning: "plain_words", queries.CutWarning: CUT}
+        kinds = {queries.QueryWarning: "plain_words", queries.CutWarning: CUT, queries.UnknownWarning: "unknown_words"}
         notes = [Note(kinds[one.category], 1, str(one.message)) for one in told if one.category in kinds]
     if where is not None and not hits and not collection.matching(where):
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(where)))

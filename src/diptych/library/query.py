@@ -142,6 +142,10 @@ class CutWarning(QueryWarning):
     """Words of a query that are longer than the library's model reads."""
 
 
+class UnknownWarning(QueryWarning):
+    """Words of a query that a re-ranker does not know, or reads no more of."""
+
+
 def cut_note(texts: Sequence[str], encoder: Encoder, what: str) -> tuple[Note, ...]:
     """A note on texts that are longer than the model reads, where it can tell; `what` they are, in words."""
     noted = getattr(encoder, "cut_texts", None)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -93,6 +93,11 @@ class Reranker:
             raise ConfigError("no probabilities were fitted for this pair; run diptych rerank fit")
         prior, words = float(self._prior.prior([text])[0]), float(self._prior.lengths([text])[0])
         return self._relevance.of(np.asarray(h, dtype=np.float64), prior, words)
+
+    def unread(self, text: str) -> str | None:
+        """What to know about words that the cross-encoder does not know or read, where it can tell; else None."""
+        unread: Callable[[str], str | None] = getattr(self.cross_encoder, "unread", lambda _: None)
+        return unread(text)
 
     def order(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -49,8 +50,8 @@ class Searcher:
         an image, holds its `probability` that the two belong together.
 
         Warns (`QueryWarning`) of plain words that read like a sum or an image's name, and of words that are longer than
-        the model reads. Raises LimitError, DataError or
-        ConfigError for a query, k or filter that cannot be used, LibraryError without a re-ranker or its tokens.
+        the model reads, or that the re-ranker does not know. Raises LimitError, DataError or ConfigError for a query, k
+        or filter that cannot be used, LibraryError without a re-ranker or its tokens.
         """
         queries.check_k(k)
         if rerank or budget_ms is not None:
@@ -94,10 +95,12 @@ class Searcher:
     ) -> list[Hit]:
         from .reranker import MOST, plain_words
 
-        self._tokens(rerank, budget_ms)  # before anything is embedded
+        reranker, _ = self._tokens(rerank, budget_ms)  # before anything is embedded
         if not isinstance(query, str):
             raise ConfigError("only words can be re-ranked, found an image or a vector; leave out rerank")
         text = plain_words(queries.check_text(query, cut=cut))
+        if (unread := reranker.unread(text)) is not None:
+            warnings.warn(unread, queries.UnknownWarning, stacklevel=4)
         vector = self._reader.vector(text)
         (answer,) = self._reader.search_many(vector[np.newaxis], [max(k, rerank or MOST)], where)
         return self.reordered(text, answer.hits, rerank=rerank, budget_ms=budget_ms)[:k]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .network import CrossNetwork
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+_MOST_UNKNOWN = 0.25  # share of unknown word pieces above which a query is not understood
 
 
 class TrainedCrossEncoder(LoadedModel):
@@ -141,6 +142,19 @@ class TrainedCrossEncoder(LoadedModel):
     def scorer(self) -> Scorer:
         """The batched scorer behind `score` and `scores`."""
         return Scorer(self.backend, self.words, self.config.scoring, captioner=self.config.is_captioner)
+
+    def unread(self, text: str) -> str | None:
+        """What to know about a query of which it knows few words, or reads only the beginning; else None."""
+        (pieces,) = self.words.encode([text], len(text) + 1)
+        unknown, most = pieces.count(vocabulary.UNKNOWN), self.config.network.max_tokens
+        if unknown > _MOST_UNKNOWN * len(pieces):
+            return (
+                f"the cross-encoder {self.name!r} does not know {unknown} of the {len(pieces)} word pieces of the "
+                "query, so re-ranking by it may do harm; it knows the languages that it was trained on"
+            )
+        if len(pieces) > most:
+            return f"the cross-encoder {self.name!r} reads {most} of the {len(pieces)} word pieces of the query"
+        return None
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "b hh ww 3"]) -> Float16[np.ndarray, "b r w"]:
         """Region tokens of images already prepared by `preprocess`, in half precision as they are stored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Annotated, Any
@@ -155,6 +156,8 @@ async def _found(
     hints = await served.notes(where, found.considered, paths=paths)
     if served.loaded is not None:
         hints += await served.loaded.unread([asked.text or "", *(term.text or "" for term in asked.terms or ())])
+    if depth and reranker is not None and (unread := await asyncio.to_thread(reranker.unread, asked.text or "")):
+        hints.append(unread)
     hits = _hits(found, served, paths, plan, own, None if depth else kind)[: asked.k]
     if asked.explain:
         await _explained(service, served, asked, hits)
