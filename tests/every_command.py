@@ -67,7 +67,7 @@ CASES = (
     Case("map {pairs} --method pca --words 5", ("plot",)),
     Case("explain text {image} --grid 2"),
     Case("explain text {image} --by attention --reranker no-such", fails=4),
-    Case("explain text no-such.jpg --by attention", ("train",)),
+    Case("explain text no-such.jpg --by attention --model base", ("train",)),
     Case("data check {pairs}"),
     Case("data filter {pairs} --out filtered", ("plot",)),
     Case("data translate {pairs} --to es --engine ctranslate2:no-such-{source}-{target}", ("translate",)),

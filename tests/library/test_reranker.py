@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from diptych.core.protocols import CrossEncoder, Preprocess
 from diptych.core.types import Hit
 from diptych.data.video import MomentPlan
 from diptych.library import Library, tokens
+from diptych.library import query as queries
 from diptych.library.reranker import Reranker
 from diptych.library.tokens import TokenStore
 
@@ -144,23 +146,53 @@ def test_a_changed_or_missing_picture_is_skipped_and_named(filled, painter, pict
     assert "changed since it was indexed" in next(one.detail for one in report.skipped if "red" in one.name)
 
 
-def test_pictures_without_tokens_follow_the_others_by_cosine(filled, painter, pictures, cross_encoder):
+def test_pictures_without_tokens_follow_the_others_by_cosine_and_are_counted(filled, painter, pictures, cross_encoder):
     library = with_tokens(filled, cross_encoder)
     painter(pictures / "rose.png", (225, 30, 30), mark=2)
     library.index([pictures])
-    hits = library.search("red", 7, rerank=7)
+    (pictures / "rose.png").unlink()
+    with pytest.warns(queries.UnseenWarning, match="1 of the 7 candidates were not looked at"):
+        hits = library.search("red", 7, rerank=7)
     assert hits[-1].path is not None
     assert hits[-1].path.endswith("rose.png")
     assert [hit.scored_by for hit in hits][-2:] == ["mosaic-cross-encoder h + 0 cosine", "cosine"]
+    notes: list[str] = []
+    library.reordered("red", hits, rerank=7, notes=notes)
+    assert len(notes) == 1
 
 
-def test_a_library_without_tokens_says_how_to_add_them(filled, cross_encoder):
+def test_tokens_are_made_when_a_search_looks_at_an_image_and_kept(filled, cross_encoder):
     with pytest.raises(LibraryError, match="attach a Reranker"):
         filled.search("red", rerank=5)
+    filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 0.0))
+    first = filled.search("red", 6, rerank=3)
+    assert cross_encoder.encoded == 3
+    assert [hit.scored_by == "cosine" for hit in first] == [False] * 3 + [True] * 3
+    filled.search("red", 6, rerank=3)
+    assert cross_encoder.encoded == 3
+    filled.search("red", 6, rerank=5)
+    assert cross_encoder.encoded == 5
+
+
+def test_a_budget_bounds_the_tokens_that_are_made(filled, cross_encoder, monkeypatch):
+    real = cross_encoder.encode_pixels
+
+    def slow(pixels):
+        time.sleep(0.02)
+        return real(pixels)
+
+    monkeypatch.setattr(cross_encoder, "encode_pixels", slow)
+    filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 0.0))
+    with pytest.warns(queries.UnseenWarning, match="2 of the 6 candidates"):
+        filled.search("red", 6, budget_ms=10)
+    assert cross_encoder.encoded == 4  # some are made whatever the budget
+
+
+def test_a_library_whose_images_are_gone_says_how_to_add_tokens(filled, cross_encoder, pictures):
     filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 1.0))
+    shutil.rmtree(pictures)
     with pytest.raises(LibraryError, match="rerank prepare"):
         filled.search("red", rerank=5)
-    assert not (filled.folder / "tokens").exists()  # asking leaves nothing behind
 
 
 def test_a_pair_of_another_model_is_refused(filled, cross_encoder, other_encoder):
@@ -223,3 +255,19 @@ def test_the_store_gives_tokens_in_the_order_asked_for(filled, cross_encoder):
         store.get(["0" * 32])
     hit = Hit(0, "a", 0.5)
     assert hit.scored_by == "cosine"
+
+
+def test_tokens_that_fit_are_kept_in_bytes_and_an_older_library_keeps_its_type(filled, cross_encoder, monkeypatch):
+    filled.add_tokens(cross_encoder)
+    older = TokenStore(filled.folder, cross_encoder)
+    monkeypatch.setattr(MosaicCrossEncoder, "tokens_fit_bytes", True, raising=False)
+    contents = [filled.snapshot().row(row)["content"] for row in range(3)]
+    wanted = older.get(contents).astype(np.float32)
+    again = TokenStore(filled.folder, cross_encoder)  # made in half precision, so it stays
+    assert np.array_equal(again.get(contents), older.get(contents))
+    tokens.drop(filled.folder)
+    filled.add_tokens(cross_encoder)
+    assert [one.name for one in (filled.folder / tokens.FOLDER).glob("*-regions-int8/rows.u8")] == ["rows.u8"]
+    found = TokenStore(filled.folder, cross_encoder).get(contents)
+    assert found.dtype == np.float16
+    assert np.allclose(found, wanted, atol=1 / 127)

@@ -22,7 +22,7 @@ from .sources import Reading, not_trained_on
 
 def caption(
     *images: Path,
-    reranker: RerankerAddress,
+    reranker: RerankerAddress | None = None,
     decode: Literal["greedy", "beam", "nucleus"] = "beam",
     beams: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=20))] = 5,
     top: float = 0.9,
@@ -38,7 +38,7 @@ def caption(
     no image or video file is a source.
 
     Examples:
-        diptych caption photo.jpg --reranker runs/cross-encoder/model
+        diptych caption photo.jpg
         diptych caption *.jpg --reranker runs/cross-encoder/model --decode nucleus --seed 3 --json
         diptych caption beach.mp4 --reranker runs/cross-encoder-video/model --moment-seconds 2
         diptych caption flickr8k/ --split val --reranker runs/cross-encoder/model
@@ -52,13 +52,13 @@ def caption(
         moment_seconds: Length of a moment of a video in seconds; each moment gets a caption.
     """
     from diptych.inspection import captions as work
-    from diptych.models.cross_encoder import load_trained_cross_encoder
+    from diptych.models.cross_encoder import load_trained_cross_encoder, shipped
     from diptych.models.cross_encoder.captions import DecodingSettings, describe
 
     if not images:
         raise ConfigError("nothing to describe was named; expected image files, or one source of pairs")
     settings = DecodingSettings(decode, beams=beams, top=top, seed=common.seed or 0)
-    captioner = load_trained_cross_encoder(reranker, device=common.device)
+    captioner = load_trained_cross_encoder(reranker or shipped.default(), device=common.device)
     work.check_captioner(captioner)
     if len(images) == 1 and (images[0].is_dir() or images[0].suffix.lower() not in SUFFIXES | VIDEO_SUFFIXES):
         opened = not_trained_on(open_source(str(images[0]), options), [captioner], common)

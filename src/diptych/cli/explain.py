@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from diptych.data.images import ImageInput
     from diptych.models import DualEncoder
 
+_MODEL = """Dual encoder: a shipped model's name, a model folder, or the address of a pretrained one; base when left
+out."""
 _GRID, _WINDOW = 8, 2
 _PHRASES = 3
 _SHOWN_WORDS = 20  # printed; the figure and --json have all
@@ -30,7 +32,7 @@ def explain(
     /,
     *,
     by: Literal["occlusion", "attention"] = "occlusion",
-    model: ModelAddress = "base",
+    model: Annotated[ModelAddress | None, Parameter(help=_MODEL)] = None,
     reranker: RerankerAddress | None = None,
     id: str = "",
     library: LibraryFolder | None = None,
@@ -46,8 +48,9 @@ def explain(
     times. Chinese, Japanese, Thai and others that are written without spaces go by characters, a text of more than
     60 words by several words at a time.
 
-    --by attention with --reranker asks a cross-encoder: which regions each word of the text attended to, and by how
-    many nats the image made the word likelier. Large numbers speak for the match, negative ones against it.
+    --by attention asks a cross-encoder (--reranker, else the one that ships): which regions each word of the text
+    attended to, and by how many nats the image made the word likelier. Large numbers speak for the match, negative ones
+    against it.
 
     --by attention with --model asks a dual encoder's own parts: how its text transformer spreads its attention over
     the words, however many, and which regions of the last feature map of its image network raise the cosine
@@ -70,9 +73,11 @@ def explain(
         grid: Cells along each side of the image, for occlusion.
         window: Cells along each side of what is covered at once, for occlusion.
     """
+    from diptych.models.cross_encoder import shipped
+
     check_file(out, "--out", PNG)
     if by == "attention":
-        if reranker is None:
+        if reranker is None and (model is not None or not shipped.is_shipped()):
             need("torch", "diptych explain --by attention --model")
         if (grid, window) != (_GRID, _WINDOW):
             raise ConfigError("--grid and --window do nothing with --by attention; leave them out")
@@ -83,12 +88,14 @@ def explain(
     if image and not image.exists() and Path(text).is_file():
         raise ConfigError(f"found the file {text} where the text was expected; the text comes first, then the image")
     shown = image or _in_library(library, id)
+    if by == "attention" and model is None and reranker is None:
+        reranker = shipped.NAME if shipped.is_shipped() else None
     if reranker is not None:
         _by_attention(text, shown, reranker, out, common)
     elif by == "attention":
-        _by_own_attention(text, shown, model, out, common)
+        _by_own_attention(text, shown, model or "base", out, common)
     else:
-        _by_occlusion(text, shown, model, out, grid, window, common)
+        _by_occlusion(text, shown, model or "base", out, grid, window, common)
 
 
 def _in_library(folder: Path | None, identifier: str) -> ImageInput:

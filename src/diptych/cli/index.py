@@ -88,17 +88,17 @@ def index(
     given = dict(locals())
     if videos:
         need("av", "diptych index --videos")
-    cross_encoder: CrossEncoder | None = None
-    if reranker is not None:
-        from diptych.models.cross_encoder import load_cross_encoder
-
-        cross_encoder = load_cross_encoder(reranker, device=common.device)  # before anything is read
     from diptych.data.images import ImageLimits
     from diptych.data.readers import SourceOptions
     from diptych.library import IndexOptions
     from diptych.library.sources import survey
 
     _check_flags("--texts" if texts else "--videos" if videos else "", given)
+    cross_encoder: CrossEncoder | None = None
+    if reranker is not None:
+        from diptych.models.cross_encoder import load_cross_encoder
+
+        cross_encoder = load_cross_encoder(reranker, device=common.device)  # before anything is read
     source = SourceOptions(format=format, encoding=encoding, text_columns=text_columns)
     progress = common.progress()
     if texts or videos:

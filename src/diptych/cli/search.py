@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from diptych.library.reranker import Reranker
 
 _MODEL = "The library's dual encoder, when it is no longer where it was: its name, folder or address."
-_RERANKER = """Re-rank with this cross-encoder instead: its model folder, or blip:NAME_OR_FOLDER. Without --rerank, as
-many images as diptych rerank fit found best."""
+_RERANKER = """Re-rank with this cross-encoder: base, which ships; a model folder; or blip:NAME_OR_FOLDER. Left out, it
+is the one whose tokens the library holds, else the one that ships. Without --rerank, as many images as diptych rerank
+fit found best."""
 _DRAWN = 4  # images that stand for generated words: one alone may be a failure
 
 
@@ -83,8 +84,8 @@ def search(
         null: Print only the paths, each as it is on disk and with a NUL byte behind it, for xargs -0.
         preview: Thumbnails of what was found: as a contact sheet in a PNG file, or in the terminal.
         cut: Use the first 1,000 characters of a longer query instead of refusing it.
-        rerank: Re-rank this many of the nearest images, with the cross-encoder that `diptych rerank prepare` was given;
-            0 for none.
+        rerank: Re-rank this many of the nearest images; 0 for none. Images without tokens get theirs now, which are
+            kept (`diptych rerank prepare` makes those of all beforehand).
         budget_ms: Re-rank as many images as this many milliseconds allow.
         beta: Weight of the cosine beside the cross-encoder's score; by default what diptych rerank fit found.
     """
@@ -119,7 +120,12 @@ def search(
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", queries.QueryWarning)
             hits = collection.search(asked, k, where, rerank=rerank, budget_ms=budget_ms)
-        kinds = {queries.QueryWarning: "plain_words", queries.CutWarning: CUT, queries.UnknownWarning: "unknown_words"}
+        kinds = {
+            queries.QueryWarning: "plain_words",
+            queries.CutWarning: CUT,
+            queries.UnknownWarning: "unknown_words",
+            queries.UnseenWarning: "not_looked_at",
+        }
         notes = [Note(kinds[one.category], 1, str(one.message)) for one in told if one.category in kinds]
     if where is not None and not hits and not collection.matching(where):
         notes.append(Note("nothing_passes", 1, collection.nothing_passes(where)))
@@ -192,12 +198,12 @@ def _place(hit: Hit) -> str:
 def _attach(collection: Library, named: str | None, beta: float | None, common: Common) -> "Reranker":
     """Load the cross-encoder whose tokens the library holds, and what was fitted for the two."""
     from diptych.library import tokens
+    from diptych.models.cross_encoder import load_cross_encoder, shipped
+    from diptych.runs import reranking
 
-    named = named or tokens.remembered(collection.folder)
+    named = named or tokens.remembered(collection.folder) or shipped.fitted_to(collection.card.fingerprint)
     if named is None:
         raise tokens.missing(collection.folder, _trained_here())
-    from diptych.models.cross_encoder import load_cross_encoder
-    from diptych.runs import reranking
 
     found = reranking.reranker(
         collection.card.fingerprint,

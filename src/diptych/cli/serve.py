@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from diptych.serve.cross_encoder import ServedCrossEncoder
     from diptych.serve.generating import Generator
 
-_RERANKER = """Cross-encoder that re-ranks, describes and explains: its model folder, or blip:NAME_OR_FOLDER. A library
-can be re-ranked after diptych rerank prepare."""
+_RERANKER = """Cross-encoder that re-ranks, describes and explains: base, which ships; a model folder; or
+blip:NAME_OR_FOLDER. Left out, it is the one that ships. Images without tokens (diptych rerank prepare) get theirs when
+a search looks at them."""
 _GENERATOR = "Generator for searches by drawn images: a shipped generator's name, or a model folder."
 
 
@@ -113,16 +114,17 @@ def serve(
 
 
 def _reranker(named: str | None, beta: float | None, common: Common) -> ServedCrossEncoder | None:
-    if named is None:
+    from diptych.models.cross_encoder import load_cross_encoder, shipped
+    from diptych.serve.cross_encoder import ServedCrossEncoder
+
+    if named is None and not shipped.is_shipped():
         if beta is not None:
             raise ConfigError(
                 "--beta weighs the cosine beside the score of a --reranker; name one, or leave --beta out"
             )
         return None
-    from diptych.models.cross_encoder import load_cross_encoder
-    from diptych.serve.cross_encoder import ServedCrossEncoder
-
-    return ServedCrossEncoder(load_cross_encoder(named, device=common.device), beta)
+    found = load_cross_encoder(named or shipped.NAME, device=common.device)
+    return ServedCrossEncoder(found, beta, named=named is not None)
 
 
 def _generator(named: str | None, common: Common) -> Generator | None:

@@ -33,7 +33,11 @@ open_clip:ARCHITECTURE/TAG, sentence-transformers:NAME, or a folder behind such 
 ModelAddress = Annotated[str, Parameter(metavar=f"{_NAME_OR_FOLDER}|ADDRESS", help=f"Dual encoder: {_ADDRESSES}.")]
 RerankerAddress = Annotated[
     str,
-    Parameter(metavar="FOLDER", help="Cross-encoder: its model folder, or blip:NAME_OR_FOLDER for a BLIP model."),
+    Parameter(
+        metavar=_NAME_OR_FOLDER,
+        help="Cross-encoder: base, which ships and is fitted to the dual encoder base; a model folder; or "
+        "blip:NAME_OR_FOLDER for a BLIP model.",
+    ),
 ]
 GeneratorAddress = Annotated[
     str, Parameter(metavar=_NAME_OR_FOLDER, help="Generator: a shipped generator's name, or a model folder.")

@@ -51,7 +51,7 @@ class FeatureCache:
         self.dim = dim
         self.dtype = np.dtype(storage)
         self._row_bytes = dim * self.dtype.itemsize
-        self.folder = root / f"{fingerprint.of_bytes(tower.encode())[:16]}-{view}"
+        self.folder = folder_of(root, tower, view)
         self._keys_path = self.folder / "keys.bin"
         self._rows_path = self.folder / f"rows.{_SUFFIX[storage]}"
         self._forget()
@@ -146,6 +146,11 @@ class FeatureCache:
     def _take(self, keys: Sequence[bytes]) -> None:
         self._row_of.update(zip(keys, range(self._read, self._read + len(keys)), strict=True))
         self._read += len(keys)
+
+
+def folder_of(root: Path, tower: str, view: str) -> Path:
+    """Where the features of a tower (by its fingerprint) under a view are kept below the folder of all caches."""
+    return root / f"{fingerprint.of_bytes(tower.encode())[:16]}-{view}"
 
 
 def _append(path: Path, whole: int, data: bytes) -> None:

@@ -54,7 +54,7 @@ class ModelDescription:
 def describe_model(address: str | Path) -> ModelDescription:
     """Describe a shipped model or generator by name, a joint model by its address, or a model folder of any kind.
 
-    Raises ModelError where there is no such model, and MissingExtraError for a cross-encoder without PyTorch.
+    Raises ModelError where there is no such model.
     """
     from diptych.models import SHIPPED, load
     from diptych.synthesis import folder as generators
@@ -140,6 +140,7 @@ def _cross_encoder(folder: Path) -> ModelDescription:
         "image": config.image.source or config.image.tower,
         "text": f"{config.vocabulary:,} word pieces, {config.network.max_tokens} a text at most",
         "objective": config.objective.name,
+        "runs on": "ONNX Runtime" if config.has_graphs else "PyTorch; diptych models export writes its graphs",
     }
     return _described("cross-encoder", folder, config, parts, ())
 

@@ -138,6 +138,10 @@ class QueryWarning(UserWarning):
     """A query that is taken for plain words, although it reads like something else."""
 
 
+class UnseenWarning(QueryWarning):
+    """Candidates that could not be re-ranked."""
+
+
 class CutWarning(QueryWarning):
     """Words of a query that are longer than the library's model reads."""
 

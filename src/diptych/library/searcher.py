@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 from shlex import quote
@@ -73,22 +74,52 @@ class Searcher:
         self.reranker = reranker
 
     def reordered(
-        self, text: str, hits: Sequence[Hit], *, rerank: int = 0, budget_ms: float | None = None
+        self,
+        text: str,
+        hits: Sequence[Hit],
+        *,
+        rerank: int = 0,
+        budget_ms: float | None = None,
+        notes: list[str] | None = None,
     ) -> list[Hit]:
         """Hits of a search for `text`, best first by cosine: the first `rerank` put in order by the re-ranker.
 
-        Images without tokens keep their place behind those that have some. Raises LibraryError without a re-ranker
-        or its tokens, ConfigError for a sum or a depth that cannot be used.
+        Candidates without tokens get them now, in half of the budget at most. Those that have none then, because the
+        time is up or the image is gone, keep their order behind the others; how many they are goes into `notes`, or is
+        warned of (`QueryWarning`) without them. Raises LibraryError without a re-ranker, or where no candidate
+        has tokens; ConfigError for a sum or a depth that cannot be used.
         """
+        from .images import Wanted
+        from .on_demand import add_tokens_of
         from .reranker import MOST, plain_words, with_tokens_first
+        from .tokens import address_of, missing
 
         reranker, store = self._tokens(rerank, budget_ms)
         text, depth = plain_words(text), rerank or MOST
-        content = {one.id: one.content for one in self._reader.facts([hit.id for hit in hits])}
-        there = [hit for hit in hits if hit.id in content]  # one may have been deleted since
-        first, known = with_tokens_first(there[:depth], [content[hit.id] for hit in there[:depth]], store)
-        tokens = store.get([content[hit.id] for hit in first[:known]])
-        return reranker.hits(text, [*first, *there[depth:]], tokens, budget_ms)
+        rows = {row.id: row for row in self._opened.view.rows([hit.id for hit in hits])}
+        there = [hit for hit in hits if hit.id in rows]  # one may have been deleted since
+        candidates = [rows[hit.id] for hit in there[:depth]]
+        wanted = [Wanted(row.id, row.path, row.content) for row in candidates]
+        started = time.perf_counter()
+        add_tokens_of(store, wanted, self._opened.folder, budget_ms)
+        first, known = with_tokens_first(there[:depth], [row.content for row in candidates], store)
+        if candidates and not known:
+            raise missing(self._opened.folder, address_of(reranker.cross_encoder))
+        if budget_ms is not None:
+            budget_ms = max(1.0, budget_ms - 1000 * (time.perf_counter() - started))
+        found = reranker.hits(
+            text, [*first, *there[depth:]], store.get([rows[hit.id].content for hit in first[:known]]), budget_ms
+        )
+        if known < len(candidates):
+            told = (
+                f"{len(candidates) - known} of the {len(candidates)} candidates were not looked at: they have no "
+                "tokens yet, and the time was up or their images are gone; diptych rerank prepare makes all tokens"
+            )
+            if notes is None:
+                warnings.warn(told, queries.UnseenWarning, stacklevel=2)
+            else:
+                notes.append(told)
+        return found
 
     def _reranked(
         self, query: Query, k: int, where: str | Where | None, rerank: int, budget_ms: float | None, *, cut: bool
@@ -106,7 +137,7 @@ class Searcher:
         return self.reordered(text, answer.hits, rerank=rerank, budget_ms=budget_ms)[:k]
 
     def _tokens(self, rerank: int, budget_ms: float | None) -> tuple[Reranker, TokenStore]:
-        """The re-ranker, and the tokens that it reads. Raises LibraryError when there are none."""
+        """The re-ranker, and the tokens that it reads. Raises LibraryError when there can be none."""
         from .reranker import check_depth
         from .tokens import TokenStore, address_of, missing
 
@@ -115,7 +146,7 @@ class Searcher:
             raise LibraryError(
                 "nothing can be re-ranked without a cross-encoder; attach a Reranker to the library first"
             )
-        store = TokenStore.existing(self._opened.folder, self.reranker.cross_encoder)
-        if store is None:
-            raise missing(self._opened.folder, address_of(self.reranker.cross_encoder))
-        return self.reranker, store
+        try:
+            return self.reranker, TokenStore(self._opened.folder, self.reranker.cross_encoder)
+        except OSError as error:  # a folder that is only read, without tokens
+            raise missing(self._opened.folder, address_of(self.reranker.cross_encoder)) from error

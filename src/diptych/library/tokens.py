@@ -2,6 +2,9 @@
 
 One memory-mapped file a cross-encoder, keyed by their content: copies share their tokens, moved files
 keep them, an edited one gets new ones. Rows are durable before they count, so an interrupted run goes on.
+
+Tokens of a `TrainedCrossEncoder` are kept in 8 bits (the folder ends in "-regions-int8"), those of others in half
+precision ("-regions"), as those of libraries made before December 2026 are.
 """
 
 from __future__ import annotations
@@ -20,16 +23,18 @@ from diptych.core.errors import DataError, Interrupted, LibraryError, Reason
 from diptych.core.file_names import escape
 from diptych.core.files import write_json
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
-from diptych.core.shapes import Float16
+from diptych.core.shapes import Float16, Shaped
 from diptych.core.text import one_line
 from diptych.core.types import BytesImage, ImageRef, Skipped
-from diptych.data.cache import FeatureCache
+from diptych.data.cache import FeatureCache, folder_of
 from diptych.data.images import stream
 from diptych.data.video import VideoImage
 from diptych.library.kinds import content_of_ref
 
+from .token_codec import pack, packed_size, unpack
+
 FOLDER = "tokens"
-VIEW = "regions"
+VIEW, BYTES_VIEW = "regions", "regions-int8"
 MADE_BY = "matcher.json"
 _WRITE = 128  # images that become durable together
 
@@ -62,13 +67,12 @@ class TokenStore:
         self._shape = (regions, width)
         self._library = library
         self._cross_encoder = cross_encoder
-        self._cache = FeatureCache(library / FOLDER, cross_encoder.fingerprint, VIEW, regions * width)
-
-    @classmethod
-    def existing(cls, library: Path, cross_encoder: CrossEncoder) -> TokenStore | None:
-        """The tokens of a library, or None when it has none by this cross-encoder."""
-        store = cls(library, cross_encoder) if (library / FOLDER).is_dir() else None
-        return store if store is not None and len(store) else None
+        root, made_by = library / FOLDER, cross_encoder.fingerprint
+        self._in_bytes = _in_bytes(cross_encoder) and not folder_of(root, made_by, VIEW).is_dir()
+        if self._in_bytes:
+            self._cache = FeatureCache(root, made_by, BYTES_VIEW, packed_size(regions, width), "uint8")
+        else:
+            self._cache = FeatureCache(root, made_by, VIEW, regions * width)
 
     def __len__(self) -> int:
         return len(self._cache)
@@ -79,7 +83,8 @@ class TokenStore:
     def get(self, contents: Sequence[str]) -> Float16[np.ndarray, "n r w"]:
         """Tokens of these contents. Raises KeyError for one that has none."""
         rows = self._cache.rows([bytes.fromhex(content) for content in contents])
-        return np.asarray(self._cache.map()[rows]).reshape(-1, *self._shape)
+        found = np.asarray(self._cache.map()[rows])
+        return unpack(found, *self._shape) if self._in_bytes else found.reshape(-1, *self._shape)
 
     def add(
         self,
@@ -118,16 +123,24 @@ class TokenStore:
 
     def keep(self, content: str, tokens: Float16[np.ndarray, "r w"]) -> None:
         """Keep the tokens of one content, durably."""
-        self._cache.add([bytes.fromhex(content)], tokens.reshape(1, -1))
+        self._cache.add([bytes.fromhex(content)], self._rows(tokens[None]))
 
     def _write(self, pending: list[tuple[bytes, Float16[np.ndarray, "r w"]]]) -> int:
         if not pending:
             return 0
-        rows = np.stack([tokens for _, tokens in pending]).reshape(len(pending), -1)
-        self._cache.add([key for key, _ in pending], rows)
+        self._cache.add([key for key, _ in pending], self._rows(np.stack([tokens for _, tokens in pending])))
         count = len(pending)
         pending.clear()
         return count
+
+    def _rows(self, tokens: Float16[np.ndarray, "n r w"]) -> Shaped[np.ndarray, "n d"]:
+        """Tokens as they are stored."""
+        return pack(tokens) if self._in_bytes else tokens.reshape(len(tokens), -1)
+
+
+def _in_bytes(cross_encoder: CrossEncoder) -> bool:
+    """Whether 8 bits hold a cross-encoder's tokens: it says so itself."""
+    return bool(getattr(cross_encoder, "tokens_fit_bytes", False))
 
 
 def _unchanged(wanted: Mapping[str, ImageRef], contents: list[str], skipped: list[Skipped]) -> Iterator[ImageRef]:

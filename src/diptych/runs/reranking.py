@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import DataError, ModelError
+from diptych.core.errors import ConfigError, DataError, ModelError
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Bool, Float16, Float32, Float64, Int64
 from diptych.core.similarity import of_cosines
@@ -137,6 +138,11 @@ def fit_reranker(
 
     Raises DataError when fewer than 10 pairs are left.
     """
+    if cross_encoder.is_shipped:
+        raise ConfigError(
+            "the re-ranker that ships is fitted to the dual encoder base, and its folder is only read; fit a copy: "
+            f"cp -r {quote(str(cross_encoder.folder))} reranker, then --reranker reranker"
+        )
     dual_encoder = as_model(dual_encoder)
     require_cosine(dual_encoder, "re-ranking")
     kept = [pair for pair in pairs if pair.images and pair.texts]

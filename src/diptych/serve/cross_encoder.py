@@ -13,17 +13,21 @@ from diptych.core.errors import LibraryError, ModelError
 from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float16, UInt8
 from diptych.library import Library
+from diptych.library.store import text_of
 from diptych.library.tokens import TokenStore
 
 from .errors import log
 
 
 class ServedCrossEncoder:
-    """A loaded cross-encoder. `beta` is a weight of one's own for the cosine, instead of what was fitted."""
+    """A loaded cross-encoder. `beta` is a weight of one's own for the cosine, instead of what was fitted.
 
-    def __init__(self, cross_encoder: CrossEncoder, beta: float | None = None) -> None:
+    One that was not `named`, the shipped one, re-ranks the libraries that it is fitted for and says nothing of others.
+    """
+
+    def __init__(self, cross_encoder: CrossEncoder, beta: float | None = None, *, named: bool = True) -> None:
         self.model: Any = cross_encoder  # a TrainedCrossEncoder wherever `describes` holds
-        self._beta = beta
+        self._beta, self._named = beta, named
         objective = getattr(getattr(getattr(cross_encoder, "config", None), "objective", None), "name", None)
         self.describes = objective == "captioning"  # only these can write captions and give a word's attention
 
@@ -34,13 +38,19 @@ class ServedCrossEncoder:
         try:
             library.attach(reranker(library.card.fingerprint, self.model, beta=self._beta, named=library.card.model))
         except (ModelError, LibraryError) as error:
-            log.warning("%s cannot be re-ranked: %s", library.folder.name, error)
+            if self._named:
+                log.warning("%s cannot be re-ranked: %s", library.folder.name, error)
             return False
         return True
 
     def knows(self, library: Library) -> bool:
         """Whether the library holds tokens of this cross-encoder."""
         return (library.folder / "tokens").is_dir() and len(TokenStore(library.folder, self.model)) > 0
+
+    def reads(self, library: Library) -> bool:
+        """Whether the library's items are images, whose tokens are there or are made when they are asked for."""
+        view = library.snapshot()
+        return not len(view) or text_of(view.row(0)["meta"]) is None
 
     def tokens(
         self, library: Library | None, content: str | None, pixels: UInt8[np.ndarray, "hh ww 3"] | None

@@ -102,7 +102,7 @@ class ServedLibrary:
 
     def can_rerank(self) -> bool:
         """Whether the cross-encoder can put its hits in order. Blocks, briefly."""
-        return self.is_fitted and self.cross_encoder is not None and self.cross_encoder.knows(self.library)
+        return self.is_fitted and self.cross_encoder is not None and self.cross_encoder.reads(self.library)
 
     def warm(self) -> None:
         """Open the snapshot and draw its map, so that the first search is quick. Blocks."""

@@ -54,7 +54,7 @@ def features():
     return np.random.default_rng(5).normal(size=(3, 6 * 16 + 8 * 4)).astype(np.float32)
 
 
-@pytest.mark.parametrize("changes", [{}, {"decoders": "separate", "adds_matching": True}])
+@pytest.mark.parametrize("changes", [{}, {"decoders": "separate", "adds_matching": True, "tokens": 9}])
 def test_every_graph_gives_what_the_network_gives(written, words, features, changes):
     torch_backend, onnx = written(**changes)
     tokens = torch_backend.fuse(features)

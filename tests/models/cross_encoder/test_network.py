@@ -9,7 +9,7 @@ from diptych.models.cross_encoder.decoder import Layout
 from diptych.models.cross_encoder.likelihood import log_probabilities, word_loss
 from diptych.models.cross_encoder.network import CrossNetwork
 from diptych.models.cross_encoder.regions import RegionFusion
-from diptych.models.cross_encoder.settings import NetworkSettings
+from diptych.models.cross_encoder.settings import NetworkSettings, token_grid
 from diptych.models.cross_encoder.vocabulary import both_directions
 
 MAPS = ((6, 4, 4), (8, 2, 2))
@@ -229,3 +229,28 @@ def test_a_decoder_of_a_direction_that_no_text_is_read_in_gets_no_gradient(separ
 def test_a_way_of_reading_that_there_is_not():
     with pytest.raises(ConfigError, match="choose from separate, shared"):
         NetworkSettings(decoders="both")
+
+
+def test_fewer_tokens_are_the_fused_map_averaged_over_a_coarser_grid():
+    torch.manual_seed(0)
+    small = RegionFusion(MAPS, 16, tokens=9)  # of a map of 4 x 4: cells of two places that overlap
+    whole = RegionFusion(MAPS, 16)
+    parts = {name: value for name, value in small.state_dict().items() if not name.startswith("pool")}
+    whole.load_state_dict(parts | {"place": torch.zeros(16, 16)})
+    whole.norm = small.norm = torch.nn.Identity()
+    flat = torch.randn(2, whole.features)
+    fused = whole(flat).transpose(1, 2).reshape(2, 16, 4, 4)
+    wanted = torch.nn.functional.adaptive_avg_pool2d(fused, 3).flatten(2).transpose(1, 2) + small.place
+    assert torch.allclose(small(flat), wanted, atol=1e-6)
+    assert (small.count, small.grid) == (9, (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "grid"), [(0, (14, 14)), (49, (7, 7)), (64, (8, 8)), (56, (8, 7)), (50, None), (400, None)]
+)
+def test_a_number_of_tokens_makes_a_grid_of_the_shape_of_the_map(tokens, grid):
+    if grid is not None:
+        assert token_grid((112, 14, 14), tokens) in (grid, grid[::-1])
+        return
+    with pytest.raises(ConfigError, match=r"no grid of the shape of the map, 14 x 14; choose such as 16, 25, 36, 49"):
+        token_grid((112, 14, 14), tokens)

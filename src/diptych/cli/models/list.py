@@ -23,6 +23,7 @@ def list_models(*models: str, common: Common = Common()) -> None:
     from diptych.encoders.cached import cached_models
     from diptych.encoders.hub import GET
     from diptych.models import SHIPPED
+    from diptych.models.cross_encoder import shipped as shipped_reranker
 
     shipped, named = [_described(name, SHIPPED[name]) for name in SHIPPED], [_described(name) for name in models]
     cached: list[dict[str, Any]] = [
@@ -41,10 +42,14 @@ def list_models(*models: str, common: Common = Common()) -> None:
         }
         for model in cached_models()
     ]
+    rerankers = [_reranker()] if shipped_reranker.is_shipped() else []
     lines = [
         f"{row['load']:24} {row['dim']:>5}-d  {row['image_tower']} + {row['text_tower']}  "
         f"rsum {row['validation'].get('score', float('nan')):.1f}  {row['summary']}"
         for row in (*shipped, *named)
+    ]
+    lines += [
+        f"{row['load']:24} re-ranker (--reranker), of {row['image_tower']}: {row['summary']}" for row in rerankers
     ]
     if cached:
         width = max(len(row["load"]) for row in cached)
@@ -54,7 +59,7 @@ def list_models(*models: str, common: Common = Common()) -> None:
         used = f", {row['revision'][:12]}, used {row['last_used'][:10]}" if row["revision"] else ""
         rest = "" if row["is_whole"] else f"  not whole; go on: {GET} {row['load']}"
         lines.append(f"{row['load']:{width}}  {facts}{used}{rest}")
-    common.show([*shipped, *cached, *named], "\n".join(lines))
+    common.show([*shipped, *rerankers, *cached, *named], "\n".join(lines))
 
 
 def _described(name: str, summary: str = "") -> dict[str, Any]:
@@ -72,4 +77,21 @@ def _described(name: str, summary: str = "") -> dict[str, Any]:
         "licence": model.config.licence,
         "validation": dict(model.config.training.get("validation", {})),
         "summary": summary,
+    }
+
+
+def _reranker() -> dict[str, Any]:
+    """The one that ships."""
+    from diptych.models.cross_encoder import load_trained_cross_encoder, shipped
+
+    found = load_trained_cross_encoder(shipped.NAME)
+    return {
+        "name": found.name,
+        "load": shipped.NAME,
+        "kind": "cross-encoder",
+        "fingerprint": found.fingerprint,
+        "image_tower": found.config.image.source or found.config.image.tower,
+        "licence": found.config.licence,
+        "validation": dict(found.config.training.get("validation", {})),
+        "summary": "re-ranks, describes and explains what base finds; no PyTorch needed",
     }

@@ -21,11 +21,11 @@ from diptych.encoders.image.onnx import OnnxImageTower
 from diptych.models.loaded import LoadedModel
 
 from . import folder as files
-from . import vocabulary
+from . import shipped, vocabulary
 from .backend import Backend
 from .onnx_backend import OnnxBackend
 from .scorer import Scorer
-from .settings import BLIP, TEXT_TO_IMAGE
+from .settings import BLIP, TEXT_TO_IMAGE, token_grid
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class TrainedCrossEncoder(LoadedModel):
     """
 
     config: files.CrossConfig
+    tokens_fit_bytes = True  # each is normalised, so that 8 bits with a scale of its own hold it
 
     def __init__(
         self,
@@ -77,7 +78,12 @@ class TrainedCrossEncoder(LoadedModel):
     @property
     def address(self) -> str:
         """What it is loaded by."""
-        return str(self.folder)
+        return shipped.NAME if self.is_shipped else str(self.folder)
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is the one in the package, whose folder is only read."""
+        return self.folder == shipped.FOLDER
 
     @property
     def fingerprint(self) -> str:
@@ -98,8 +104,7 @@ class TrainedCrossEncoder(LoadedModel):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the regions of an image, or of a frame of a video."""
-        _, rows, columns = self.config.image.maps[0]
-        return rows, columns
+        return token_grid(self.config.image.maps[0], self.config.network.tokens)
 
     @cached_property
     def network(self) -> CrossNetwork:
@@ -195,7 +200,7 @@ class TrainedCrossEncoder(LoadedModel):
 def load_trained_cross_encoder(
     folder: str | Path, *, device: str = "auto", precision: str = "auto", graphs: bool = True
 ) -> TrainedCrossEncoder:
-    """Load a cross-encoder from its folder.
+    """Load a cross-encoder from its folder, or the one that ships by its name, "base".
 
     It runs its ONNX graphs on ONNX Runtime, without PyTorch. On PyTorch it runs where it has no graphs, on CUDA (a
     `device` of that name) where PyTorch is installed, with `graphs` False, as a teacher does, and where `precision`
@@ -203,14 +208,12 @@ def load_trained_cross_encoder(
 
     Raises ModelError for a folder that is not one, MissingExtraError where it needs PyTorch and there is none.
     """
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        raise ModelError(f"no model folder at {path}; diptych train configs/cross_encoder.toml makes one")
+    path = shipped.find(folder)
     return TrainedCrossEncoder(path, files.read_config(path), device=device, precision=precision, graphs=graphs)
 
 
 def load_cross_encoder(spec: str | Path, *, device: str = "auto") -> CrossEncoder:
-    """A cross-encoder of ours by its folder, or "blip:NAME_OR_FOLDER" for a BLIP model of transformers."""
+    """A cross-encoder of ours by its folder, the one that ships by "base", or a BLIP model by "blip:NAME_OR_FOLDER"."""
     text = str(spec)
     if text.startswith(BLIP):
         need("torch", "a BLIP cross-encoder")

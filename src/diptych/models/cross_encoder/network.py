@@ -31,7 +31,7 @@ class CrossNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.fusion = RegionFusion(maps, settings.width, frames)
+        self.fusion = RegionFusion(maps, settings.width, frames, settings.tokens)
         sizes = settings.width, settings.layers, settings.heads, settings.max_tokens + 1, settings.dropout
         self.decoder = Decoder(vocabulary, *sizes)  # forwards, and backwards too where it is shared
         self.empty_image_token = nn.Parameter(torch.randn(settings.width) * 0.02)  # every region of the empty image

@@ -44,6 +44,11 @@ def write_pair(folder: Path, pair: PairSettings) -> Path:
     return path
 
 
+def is_fitted(folder: Path, dual_encoder: str) -> bool:
+    """Whether something was fitted for the cross-encoder of a folder and a dual encoder, by its fingerprint."""
+    return _path(folder, dual_encoder).is_file()
+
+
 def read_pairs(folder: Path) -> list[PairSettings]:
     """All that was fitted for the cross-encoder of a folder; files that cannot be read are left out."""
     found = []

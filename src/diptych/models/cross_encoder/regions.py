@@ -13,6 +13,8 @@ from diptych.core.errors import ModelError
 from diptych.core.shapes import Float
 from diptych.models.heads import Standardise
 
+from .settings import token_grid
+
 
 class RegionFusion(nn.Module):
     """Flattened maps of an image tower to one token a region of the finest map ("Thinking Fast and Slow", 3.2).
@@ -25,16 +27,25 @@ class RegionFusion(nn.Module):
         maps: (channels, rows, columns) of each map of a frame, finest first.
         width: width of a token.
         frames: of a video; 1 for images.
+        tokens: of an image or a frame; the fused map is averaged over a grid of so many cells. 0: one for each region.
     """
 
-    def __init__(self, maps: Sequence[tuple[int, int, int]], width: int, frames: int = 1) -> None:
+    pool_rows: Tensor
+    pool_columns: Tensor
+
+    def __init__(self, maps: Sequence[tuple[int, int, int]], width: int, frames: int = 1, tokens: int = 0) -> None:
         super().__init__()
         self.maps = tuple((channels, rows, columns) for channels, rows, columns in maps)
         self.standardise = nn.ModuleList([Standardise(channels) for channels, _, _ in maps])
         self.project = nn.ModuleList([nn.Linear(channels, width) for channels, _, _ in maps])
         self.smooth = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in maps])
         self.mix = nn.ModuleList([nn.Linear(width, width) for _ in maps])
-        self.place = nn.Parameter(torch.randn(math.prod(self.maps[0][1:]), width) * 0.02)
+        self.grid = token_grid(self.maps[0], tokens)  # rows and columns of the tokens of an image or a frame
+        self.place = nn.Parameter(torch.randn(math.prod(self.grid), width) * 0.02)
+        self._is_pooled = self.grid != self.maps[0][1:]
+        if self._is_pooled:
+            self.register_buffer("pool_rows", _averaging(self.maps[0][1], self.grid[0]))
+            self.register_buffer("pool_columns", _averaging(self.maps[0][2], self.grid[1]).T.contiguous())
         self.norm = nn.LayerNorm(width)
         self.frames = frames
         # Tokens have a deviation of 1 here: starting as small as `place`, the order of frames is hardly learnt.
@@ -49,11 +60,6 @@ class RegionFusion(nn.Module):
     def features(self) -> int:
         """Numbers that the image tower gives for an image, or for all frames of a video."""
         return self.frames * sum(math.prod(one) for one in self.maps)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the regions of an image or a frame."""
-        return self.maps[0][1], self.maps[0][2]
 
     def fit_statistics(self, sample: Float[Tensor, "n f"]) -> None:
         """Take mean and standard deviation of every channel from a sample of training features."""
@@ -83,6 +89,8 @@ class RegionFusion(nn.Module):
             fused = here + self.mix[level](smoothed).transpose(1, 2).reshape(here.shape)
         if fused is None:
             raise ModelError("the image tower gives no feature map; expected at least one")
+        if self._is_pooled:
+            fused = self.pool_rows @ fused @ self.pool_columns
         tokens: Tensor = self.norm(fused.flatten(2).transpose(1, 2) + self.place)
         return tokens
 
@@ -95,3 +103,9 @@ class RegionFusion(nn.Module):
             part.reshape(flat.shape[0], channels, -1).transpose(1, 2)
             for part, (channels, _, _) in zip(parts, self.maps, strict=True)
         ]
+
+
+def _averaging(size: int, cells: int) -> Float[Tensor, "c s"]:
+    """The matrix that averages places over cells as `adaptive_avg_pool1d` does, which ONNX has not for any sizes."""
+    found: Tensor = functional.adaptive_avg_pool1d(torch.eye(size), cells)
+    return found.T.contiguous()

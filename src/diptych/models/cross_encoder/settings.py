@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from diptych.core.errors import ConfigError
 OBJECTIVES = ("captioning", "itm", "vse")
 DECODERS = SHARED, SEPARATE = ("shared", "separate")
 BLIP = "blip:"  # before the address of a BLIP model of transformers
+_STRETCHED = 1.5  # a grid of tokens may be so much wider or higher than the map
 TEXT_TO_IMAGE, IMAGE_TO_TEXT = DIRECTIONS = ("text_to_image", "image_to_text")
 
 
@@ -28,6 +30,9 @@ class NetworkSettings:
     region_keep: float = 0.75  # share of the regions that a training step sees
     blank: float = 0.1  # share of images replaced by the learnt empty one, which gives log p(text)
     decoders: str = SHARED  # one decoder reads in both directions; separate: one forwards and another backwards
+    tokens: int = (
+        0  # of an image or a frame, in the shape of the finest map, which is pooled; 0: one for each place of it
+    )
     # what the word vectors begin with: a text tower ("use"), or a file of word vectors. Empty: at random
     vectors: str = ""
 
@@ -40,12 +45,32 @@ class NetworkSettings:
             share(f"network.{name}", getattr(self, name))
         if not 0 < self.region_keep <= 1:
             raise ConfigError(f"network.region_keep must be in (0, 1], found {self.region_keep}")
+        at_least("network.tokens", self.tokens, 0)
         if self.decoders not in DECODERS:
             raise unknown("network.decoders", self.decoders, DECODERS)
 
     def stated(self) -> dict[str, Any]:
         """The fields without those that came later and have their default, so that models keep their fingerprints."""
-        return stated_without(self, "decoders", "vectors")
+        return stated_without(self, "decoders", "tokens", "vectors")
+
+
+def token_grid(finest: tuple[int, int, int], tokens: int) -> tuple[int, int]:
+    """Rows and columns of an image's tokens: those of the finest map (channels, rows, columns), or of `tokens` in all.
+
+    Raises ConfigError for a number that makes no grid of about that shape.
+    """
+    _, rows, columns = finest
+    if not tokens:
+        return rows, columns
+    grids = [(tokens // across, across) for across in range(1, columns + 1) if tokens % across == 0]
+    close = [(abs(math.log(down / across * columns / rows)), down, across) for down, across in grids if down <= rows]
+    if not close or min(close)[0] > math.log(_STRETCHED):
+        fitting = [side * side * rows // columns for side in (4, 5, 6, 7, 8, 10) if side <= columns]
+        raise ConfigError(
+            f"network.tokens {tokens} makes no grid of the shape of the map, {rows} x {columns}; choose such as "
+            f"{', '.join(map(str, fitting)) or rows * columns}"
+        )
+    return min(close)[1:]
 
 
 @dataclass(frozen=True)

@@ -268,7 +268,7 @@ async def _add(
 
 
 async def _keep_tokens(service: Service, served: ServedLibrary, identifiers: list[str]) -> None:
-    """Behind the answer: the tokens of what was added, where the library has some already."""
+    """Behind the answer: the tokens of what was added, where the library can be re-ranked."""
     if identifiers and served.cross_encoder is not None and await served.read(served.can_rerank):
         for identifier in identifiers:
             service.background.put(partial(explaining.keep_tokens, service, served, identifier))

@@ -95,8 +95,8 @@ async def _check_features(asked: SearchRequest, served: ServedLibrary) -> None:
     if asked.rerank:
         if not await served.read(served.can_rerank):
             raise ServeError(404, "no_such_model", "no model that can rerank is loaded for this library",
-                             "GET /libraries lists the features of each; diptych serve --reranker and diptych rerank "
-                             "prepare give it this one.")  # fmt: skip
+                             "GET /libraries lists the features of each; diptych serve --reranker gives it this one, "
+                             "and diptych rerank fit fits it to the library's model.")  # fmt: skip
         if asked.text is None:
             raise ServeError(422, "bad_request", "only words can be re-ranked", "Give text, or leave rerank out.")
     if asked.explain and not _words(asked):
@@ -112,14 +112,14 @@ def _words(asked: SearchRequest) -> str:
 
 async def _reordered(
     service: Service, served: ServedLibrary, asked: SearchRequest, found: Answer, depth: int
-) -> tuple[Answer, float | None]:
-    """The hits in the cross-encoder's order, and how likely none is right."""
-    text = str(asked.text)
+) -> tuple[Answer, float | None, list[str]]:
+    """The hits in the cross-encoder's order, how likely none is right, and notes."""
+    text, notes = str(asked.text), list[str]()
     hits = await service.slow_queue.run(
-        lambda: served.library.reordered(text, found.hits, rerank=depth, budget_ms=asked.budget_ms)
+        lambda: served.library.reordered(text, found.hits, rerank=depth, budget_ms=asked.budget_ms, notes=notes)
     )
     first = hits[0].meta if hits and _is_judged(hits[0], served) else {}
-    return replace(found, hits=hits), first.get("nothing_matches")
+    return replace(found, hits=hits), first.get("nothing_matches"), notes
 
 
 def _is_judged(hit: library_types.Hit, served: ServedLibrary) -> bool:
@@ -148,9 +148,9 @@ async def _found(
     reranker = served.library.reranker if asked.rerank else None
     depth = 0 if reranker is None else asked.candidates or reranker.k
     found = await served.search(vector, min(max(depth, asked.k + (own is not None)), 1_000), where)
-    nothing = None
+    nothing, unseen = None, list[str]()
     if depth:
-        found, nothing = await _reordered(service, served, asked, found, depth)
+        found, nothing, unseen = await _reordered(service, served, asked, found, depth)
     plan = await served.plan(newest=False) if asked.on_map else None
     paths = service.settings.shows_paths
     hints = await served.notes(where, found.considered, paths=paths)
@@ -167,7 +167,7 @@ async def _found(
         total=found.considered,
         took_ms=round((time.perf_counter() - started) * 1e3, 2),
         version=found.version,
-        notes=[*_notes(asked.language, served), *hints],
+        notes=[*_notes(asked.language, served), *hints, *unseen],
         lands=None if plan is None else projection.lands(plan, found.hits),
     )
 
