@@ -11,8 +11,9 @@ queries in every run. Differences are paired, their 95 % intervals are of a boot
 The dual encoder that ships has seen the records that beta is fitted on, in all runs alike.
 
 Everything is kept in --out: the same command goes on where an earlier one stopped, a training from its last checkpoint.
-The table is written anew after each run, to table.md and table.json. Of an image the texts are not scored all, so
-image -> text is there re-ranked alone.
+The table is written anew after each run, to table.md and table.json, and holds all runs of the folder. Scoring
+everything takes seconds a query, so two things are measured re-ranked alone: image -> text, and the queries in
+other languages of "as is" and "languages".
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def main() -> None:
         elif not done(run, folder, sources, options, deadline):
             print(f"stopped in {run.name} after {options.minutes:g} minutes; the same command goes on from there")
             break
-        write_table(runs, options)
+        write_table(options)
     print((options.out / "table.md").read_text() if (options.out / "table.md").exists() else "nothing is measured yet")
 
 
@@ -212,7 +213,8 @@ def done(run: Run, folder: Path, sources: Sources, options: argparse.Namespace, 
     if time.monotonic() > deadline:
         return False
     write_json(
-        folder / "result.json", dataclasses.asdict(run) | speed_of(told[0]) | measured(folder, Path(source), options)
+        folder / "result.json",
+        dataclasses.asdict(run) | speed_of(told[0]) | measured(run, folder, Path(source), options),
     )
     return True
 
@@ -247,7 +249,7 @@ def speed_of(run: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def measured(folder: Path, source: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measured(run: Run, folder: Path, source: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Ranks of the right image or text of each query, by each way of ordering, with the record that the query is of."""
     dual_encoder, cross_encoder = load(options.model), load_trained_cross_encoder(folder / "model")
     pair = read_pair(folder / "model", dual_encoder.fingerprint, cross_encoder.fingerprint, options.model)
@@ -256,10 +258,15 @@ def measured(folder: Path, source: Path, options: argparse.Namespace) -> dict[st
     found: dict[str, Any] = {"beta": pair.beta}
     languages = np.array(prepared.embedded.languages)
     for lang in dict.fromkeys(prepared.embedded.languages):
+        is_english = lang == "en"
+        if not is_english and run.variant not in (AS_IS, LANGUAGES):
+            continue
         texts = np.flatnonzero(languages == lang)
         queries = np.sort(np.random.default_rng(0).permutation(texts)[: options.texts])
-        scored = prepared.score(TEXT_TO_IMAGE, depth=len(prepared.embedded.images), queries=queries)
-        found[str(lang)] = {"owner": prepared.embedded.owner[queries].tolist()} | ranks_of(scored, pair.beta)
+        depth = len(prepared.embedded.images) if is_english else DEPTH
+        scored = prepared.score(TEXT_TO_IMAGE, depth=depth, queries=queries)
+        ranks = ranks_of(scored, pair.beta, alone=is_english)
+        found[str(lang)] = {"owner": prepared.embedded.owner[queries].tolist()} | ranks
     english = languages == "en"
     own = {name: getattr(prepared.embedded, name) for name in ("texts", "owner", "languages", "fields", "values")}
     kept = {
@@ -287,15 +294,14 @@ def ranks_of(scored: work.Scored, beta: float, *, alone: bool = True) -> dict[st
     return {name: ranks_from_scores(order, scored.positives).best.tolist() for name, order in orders.items()}
 
 
-def write_table(runs: Sequence[Run], options: argparse.Namespace) -> None:
-    """One row for each option and number of records, the mean over the seeds that are measured."""
+def write_table(options: argparse.Namespace) -> None:
+    """One row for each option and number of records that the folder has, the mean over the seeds."""
+    found = [json.loads(path.read_text()) for path in options.out.glob("*/result.json")]
+    order = list(VARIANTS)
+    found.sort(key=lambda one: (order.index(one["variant"]), one["records"], one["seed"]))
     results: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for run in runs:
-        path = options.out / run.name / "result.json"
-        if path.exists():
-            results.setdefault((run.variant, run.records), []).append(json.loads(path.read_text()))
-    if not results:
-        return
+    for one in found:
+        results.setdefault((one["variant"], one["records"]), []).append(one)
     rows = [row_of(key, results) for key in results]
     lines = [
         f"R@1 in percent on {options.split}, {len(next(iter(results.values()))[0]['en']['owner'])} texts and "
@@ -348,7 +354,7 @@ def languages_of(results: dict[tuple[str, int], list[dict[str, Any]]]) -> list[d
     for (variant, records), own in results.items():
         parts = [key for key, value in own[0].items() if isinstance(value, dict) and key != "images"]
         for lang in parts if len(parts) > 1 else ():
-            orders = ("dual encoder", *MEASURES[:2])
+            orders = ("dual encoder", "re-ranked")
             recalls = {order: round(100 * hits(own, lang, order).mean(), 1) for order in orders}
             above = difference(own, lang, hits(own, lang, "dual encoder"), "re-ranked")
             rows.append(
