@@ -28,7 +28,7 @@ _CHUNKS = 17  # of the embedding table, each with a scale and an offset of its o
 _MOST_BEFORE, _MOST_AFTER = 2, 2
 _TILE = 512  # tokens that go through the branches together: what they need fits into a core's cache
 _AT_ONCE = 16_384  # tokens whose distinct ones are computed once; 14 kB each
-_MANY = 4_096  # tokens from which ONNX Runtime's products are worth starting it
+_MANY = 1_024  # tokens from which ONNX Runtime's products are worth starting it (25 ms, once)
 
 Product = Callable[[Any, Any], Any]
 
