@@ -290,6 +290,8 @@ def test_reranking_without_tokens_prints_the_command_that_adds_them(
     asked = ("search", "a red circle", "--library", library, "--rerank", 5, "--beta", 1)
     code, _, err = diptych(*asked)
     assert code == 4
+    assert "no re-ranker was named, and none is known to the library" in err
+    assert "name one: --reranker runs/cross-encoder/model, whose tokens are made as searches need them" in err
     assert f"diptych rerank prepare --library '{library}' --reranker runs/cross-encoder/model" in err
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "model").symlink_to(cross_encoder_run.model)

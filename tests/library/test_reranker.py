@@ -191,7 +191,7 @@ def test_a_budget_bounds_the_tokens_that_are_made(filled, cross_encoder, monkeyp
 def test_a_library_whose_images_are_gone_says_how_to_add_tokens(filled, cross_encoder, pictures):
     filled.attach(Reranker(filled.card.fingerprint, cross_encoder, 1.0))
     shutil.rmtree(pictures)
-    with pytest.raises(LibraryError, match="rerank prepare"):
+    with pytest.raises(LibraryError, match=r"the images are gone or have changed.*rerank prepare"):
         filled.search("red", rerank=5)
 
 

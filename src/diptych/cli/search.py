@@ -203,7 +203,7 @@ def _attach(collection: Library, named: str | None, beta: float | None, common: 
 
     named = named or tokens.remembered(collection.folder) or shipped.fitted_to(collection.card.fingerprint)
     if named is None:
-        raise tokens.missing(collection.folder, _trained_here())
+        raise tokens.unnamed(collection.folder, _trained_here())
 
     found = reranking.reranker(
         collection.card.fingerprint,

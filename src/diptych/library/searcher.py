@@ -92,7 +92,7 @@ class Searcher:
         from .images import Wanted
         from .on_demand import add_tokens_of
         from .reranker import MOST, plain_words, with_tokens_first
-        from .tokens import address_of, missing
+        from .tokens import address_of, none_seen
 
         reranker, store = self._tokens(rerank, budget_ms)
         text, depth = plain_words(text), rerank or MOST
@@ -104,7 +104,7 @@ class Searcher:
         add_tokens_of(store, wanted, self._opened.folder, budget_ms)
         first, known = with_tokens_first(there[:depth], [row.content for row in candidates], store)
         if candidates and not known:
-            raise missing(self._opened.folder, address_of(reranker.cross_encoder))
+            raise none_seen(self._opened.folder, address_of(reranker.cross_encoder))
         if budget_ms is not None:
             budget_ms = max(1.0, budget_ms - 1000 * (time.perf_counter() - started))
         found = reranker.hits(
@@ -139,7 +139,7 @@ class Searcher:
     def _tokens(self, rerank: int, budget_ms: float | None) -> tuple[Reranker, TokenStore]:
         """The re-ranker, and the tokens that it reads. Raises LibraryError when there can be none."""
         from .reranker import check_depth
-        from .tokens import TokenStore, address_of, missing
+        from .tokens import TokenStore, address_of, none_seen
 
         check_depth(rerank, budget_ms)
         if self.reranker is None:
@@ -149,4 +149,4 @@ class Searcher:
         try:
             return self.reranker, TokenStore(self._opened.folder, self.reranker.cross_encoder)
         except OSError as error:  # a folder that is only read, without tokens
-            raise missing(self._opened.folder, address_of(self.reranker.cross_encoder)) from error
+            raise none_seen(self._opened.folder, address_of(self.reranker.cross_encoder)) from error

@@ -180,21 +180,29 @@ def remembered(library: Path) -> str | None:
         return None
 
 
-def missing(library: Path, cross_encoder: str | None) -> LibraryError:
-    """The error for a library without tokens of a cross-encoder, named as --reranker names it; it says how to add them.
-
-    With None nobody has named a cross-encoder: then of any.
-    """
+def unnamed(library: Path, trained: str | None) -> LibraryError:
+    """The error for a search in a library that knows no cross-encoder; `trained` is one that is at hand, if any."""
     shown = escape(str(library))
-    of_which = "of any cross-encoder" if cross_encoder is None else f"of the cross-encoder {cross_encoder}"
-    which = (
-        "" if cross_encoder else " (runs/cross-encoder/model is what diptych train configs/cross_encoder.toml makes)"
-    )
-    named = quote(cross_encoder or "runs/cross-encoder/model")
-    command = f"diptych rerank prepare --library {quote(shown)} --reranker {named}"
+    which = "" if trained else " (runs/cross-encoder/model is what diptych train configs/cross_encoder.toml makes)"
+    named = quote(trained or "runs/cross-encoder/model")
     return LibraryError(
-        f"the library {shown} has no tokens {of_which}, so nothing can be re-ranked; add them once: {command}{which}"
+        f"no re-ranker was named, and none is known to the library {shown}; name one: --reranker {named}, whose tokens "
+        f"are made as searches need them, or add them once: {_prepare(library, named)}{which}"
     )
+
+
+def none_seen(library: Path, cross_encoder: str) -> LibraryError:
+    """The error for a search none of whose candidates has tokens, nor can get them now."""
+    return LibraryError(
+        f"nothing can be re-ranked: no candidate in {escape(str(library))} has tokens of the cross-encoder "
+        f"{cross_encoder}, and none could be made: the images are gone or have changed, or the library cannot be "
+        "written to. Index their folders again where they have changed, then: "
+        f"{_prepare(library, quote(cross_encoder))}"
+    )
+
+
+def _prepare(library: Path, named: str) -> str:
+    return f"diptych rerank prepare --library {quote(escape(str(library)))} --reranker {named}"
 
 
 def drop(library: Path) -> None:

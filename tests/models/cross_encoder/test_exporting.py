@@ -51,6 +51,9 @@ def test_an_older_folder_gets_graphs_and_int8_is_smaller(cross_encoder_run, shap
         assert "## Exported" in (out / "README.md").read_text()
     assert run(["models", "export", str(tmp_path / "int8"), "--out", str(tmp_path / "again")]) == 2
     assert "exported already" in capsys.readouterr().err
+    assert run(["models", "export", str(older), "--out", str(older.parent / "." / "older"), "--precision", "int8"]) == 2
+    assert "is the model itself" in capsys.readouterr().err
+    assert load_trained_cross_encoder(older).fingerprint == original.fingerprint
 
 
 def test_what_runs_without_pytorch_is_exported_for_its_size_alone(cross_encoder_run, tmp_path, capsys):

@@ -13,6 +13,7 @@ from diptych.cli.shared import Common, ModelAddress
 from diptych.cli.sources import Reading
 from diptych.core.errors import ConfigError
 from diptych.core.extras import need
+from diptych.core.file_names import escape
 from diptych.core.notes import Note
 from diptych.data.readers import SourceOptions
 from diptych.models.folder import model_kind
@@ -47,7 +48,8 @@ def export(
         model: Dual encoder: its address, or a model folder whose towers run on PyTorch. Or the folder of a
             cross-encoder.
         out: Folder to write; an older model there is replaced.
-        precision: fp32 keeps all; fp16 halves the size; int8 quarters it and is quickest.
+        precision: fp32 keeps all; fp16 halves the size; int8 quarters it and is quickest. Weights of a cross-encoder
+            are saved in 16 bits, so that fp32 is fp16 there.
         check: Source of pairs: what the export costs in recall, with paired differences, and how much faster it is,
             printed and written into its card.
         bootstrap: Resamples behind the differences of --check.
@@ -55,6 +57,8 @@ def export(
     need("torch", "diptych models export")
     need("onnx", "diptych models export")
     check_folder(out, "--out")
+    if out.resolve() == Path(model).expanduser().resolve():
+        raise ConfigError(f"--out {escape(str(out))} is the model itself, which would be replaced; name another folder")
     if model_kind(Path(model).expanduser()) == "cross":
         if check:
             raise ConfigError("--check measures dual encoders; leave it out, and compare by diptych rerank check")

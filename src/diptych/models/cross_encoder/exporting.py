@@ -67,7 +67,7 @@ def export_cross_encoder(
         )
         made = finish(temporary, made, "")
         nearness = _nearness(model, load_trained_cross_encoder(temporary))
-        if not compact and nearness["largest difference of h"] > _DIFFER:
+        if not compact and not nearness["largest difference of h"] <= _DIFFER:  # nan is none
             raise ModelError(
                 f"the graphs of {model.name} differ from its network by {nearness['largest difference of h']:.3f} "
                 f"nats, expected at most {_DIFFER}; nothing was written. Please report this with the model's settings"
