@@ -1,5 +1,6 @@
 """The tokenizer gives the ids of the package that its vocabulary comes from, for any text."""
 
+import time
 from array import array
 
 import pytest
@@ -118,3 +119,12 @@ def _rules(normaliser: object) -> dict[bytes, bytes]:
                     found[longer] = normaliser._replacement(value)  # type: ignore[attr-defined]
                 waiting.append((child, longer))
     return found
+
+
+def test_a_word_of_any_length_takes_time_in_proportion(ours: WordTokenizer) -> None:
+    ours("犬" * 8_001)  # collects the pairs
+    started = time.process_time()
+    ids = ours("犬" * 160_000)
+    took = time.process_time() - started
+    assert len(ids) == 160_003  # the space before the word is a piece of its own
+    assert took < 5  # in proportion to the square of its length: 50 s

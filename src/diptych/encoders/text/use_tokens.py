@@ -59,14 +59,15 @@ class WordTokenizer:
         text = (word and SPACE + word) if self._is_plain(word) else self._normalise(word)
         if self._cut <= _FEW_CHARACTERS:
             return self._best_pieces(text)
-        ids: tuple[int, ...] = ()
+        ids: list[int] = []
         pairs, start = self._pairs, 0
         for place, pair in enumerate(map(operator.add, text, text[1:]), 1):
             if pair not in pairs:
                 ids += self._part(text[start:place])
                 start = place
         rest = text[start:]
-        return ids + (self._part(rest) if len(rest) <= _CACHED_LENGTH else self._best_pieces(rest))
+        ids += self._part(rest) if len(rest) <= _CACHED_LENGTH else self._best_pieces(rest)
+        return tuple(ids)
 
     def _is_plain(self, word: str) -> bool:
         """Whether the normaliser leaves a word as it is, told by its characters one by one."""
