@@ -14,7 +14,7 @@ recipes: text -> image median rank and R@10 of a model as it is; the text is tit
 folds: the same for a mixture that learns from recipes. Five trainings, each without a fifth of the recipes (by a hash
 of the recipe); each recipe is the query of the model that did not see it, among the images of all recipes, of which
 those of the other folds were learnt from. Of the recipes that are left, a tenth validates. An interrupted run goes on:
-every fold is a training that resumes, and keeps its ranks.
+every fold is a training that resumes, and keeps its ranks and what it was trained with; asked for another, it refuses.
 
 drawings: OpenMoji's drawings of the emoji families that are held out, by their names in 14 languages, without fitting.
 
@@ -118,6 +118,12 @@ def recipes(options: argparse.Namespace) -> None:
 
 def by_folds(options: argparse.Namespace) -> None:
     pairs = recipes_of(options.data)
+    trained = {
+        "config": options.config.read_text(encoding="utf-8"),
+        "sources": [options.source, *options.more],
+        "weight": options.weight,
+        "seed": options.seed,
+    }
     fold = np.array([fold_of(pair) for pair in pairs])
     ranks = np.zeros(len(pairs), dtype=np.int64)
     gallery = 0
@@ -126,10 +132,12 @@ def by_folds(options: argparse.Namespace) -> None:
         kept = folder / "ranks.json"
         if not kept.exists():
             own = ranks_of_fold(options, pairs, number, folder)
-            write_json(kept, own)
+            write_json(kept, own | {"trained": trained})
         own = json.loads(kept.read_text(encoding="utf-8"))
         if own["recipes"] != [pair.id for pair in pairs]:
             raise SystemExit(f"{kept} is of other recipes; choose another --work")
+        if own.get("trained") != trained:
+            raise SystemExit(f"{kept} is of another config, source, weight or seed; choose another --work")
         ranks[fold == number] = np.array(own["ranks"])[fold == number]
         gallery = own["gallery"]
         print(f"fold {number}: {int((fold == number).sum())} recipes left out", flush=True)
