@@ -167,6 +167,24 @@ def visit(browser: Any, folders: dict[str, Path]) -> Iterator[Any]:
             assert one.troubles == []
 
 
+def test_words_typed_before_the_library_is_known_are_looked_for_once_it_is(visit: Any) -> None:
+    here = visit()
+    held: list[Any] = []
+    here.page.route("**/libraries/many", lambda route: held.append(route))
+    here.page.reload()
+    for _ in range(200):
+        if held:
+            break
+        here.page.wait_for_timeout(50)
+    here.page.fill("#words", "red")
+    here.page.wait_for_timeout(600)  # longer than the page waits for another letter
+    assert here.page.inner_text("#status") == ""
+    held[0].continue_()
+    here.page.wait_for_selector("html[data-ready]")
+    here.until("document.querySelectorAll('#results .card').length > 0")
+    assert here.names()[0].startswith("a red thing")
+
+
 def test_it_opens_with_images_and_finds_while_one_types(visit) -> None:
     here = visit()
     here.wait_for(36)

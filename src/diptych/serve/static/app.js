@@ -57,6 +57,7 @@ function soon(pause = state.closely ? SLOW_PAUSE : PAUSE) {
 
 async function search() {
   clearTimeout(timer);
+  if (!state.library) return; // the server has not told of it yet; the page searches when it has
   asking?.abort();
   asking = new AbortController();
   remember();
