@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.core import fingerprint
 from diptych.core.errors import ConfigError, ModelError
-from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.core.shapes import Float, Float32, Int64
 from diptych.core.types import Skipped
@@ -25,23 +23,18 @@ from diptych.models import DualEncoder, lasting_name
 from diptych.models.cross_encoder.pair import read_pair
 
 from .judges import Calibrations, Judge
-from .scoring import DualScorer, left_out
+from .scoring import BesideDual, left_out, uncalibrated
 
 _AT_ONCE = 256  # pairs whose image tokens are held together
 
 
-class CrossScorer:
+class CrossScorer(BesideDual):
     """Two scores: the cross-encoder's and the dual encoder's."""
 
     def __init__(self, model: DualEncoder, cross_encoder: CrossEncoder) -> None:
-        self.dual, self.cross_encoder = DualScorer(model), cross_encoder
-        self.kinds: tuple[Kind, ...] = (IMAGE_TEXT,)
+        super().__init__(model, cross_encoder, measure_of(cross_encoder), IMAGE_TEXT)
+        self.cross_encoder = cross_encoder
         self.models = [model, *([cross_encoder] if _objective(cross_encoder) else [])]
-        self.name = f"{cross_encoder.name} with {model.name}"
-        self.fingerprint = fingerprint.combined([model.fingerprint, cross_encoder.fingerprint])
-        self.measures: tuple[str, ...] = (measure_of(cross_encoder), *self.dual.measures)
-        self.own: Judge | None = None
-        self.own_kind: Kind = IMAGE_TEXT
         if getattr(cross_encoder, "matches", False) or _objective(cross_encoder) == "itm":
             self.own = Judge(f"the own probability of {cross_encoder.name} (its matching head)", own=sigmoid)
 
@@ -67,14 +60,7 @@ class CrossScorer:
         models = f"--model {quote(lasting_name(self.dual.model))} --reranker {quote(_address(self.cross_encoder))}"
         if _objective(self.cross_encoder):
             return f"nothing is calibrated for {self.name}; fit it with diptych rerank fit PAIRS {models}"
-        return (
-            f"nothing is calibrated for {self.name}; fit it with diptych relate --calibrate SOURCE --calibration "
-            f"FILE.json {models}, then add --calibration FILE.json"
-        )
-
-    def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
-        """As `PairScorer.cut_texts`."""
-        return self.dual.cut_texts(texts)
+        return uncalibrated(self.name, models)
 
     def scores(
         self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from diptych.core import fingerprint
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError
 from diptych.core.notes import Note
@@ -87,11 +88,7 @@ class DualScorer:
 
     def missing(self, kind: Kind) -> str:
         """As `PairScorer.missing`."""
-        model = quote(lasting_name(self.model))
-        return (
-            f"nothing is calibrated for {kind} pairs and {self.name}; fit it with diptych relate --calibrate SOURCE "
-            f"--calibration FILE.json --model {model}, then add --calibration FILE.json"
-        )
+        return uncalibrated(f"{kind} pairs and {self.name}", f"--model {quote(lasting_name(self.model))}")
 
     def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
         """As `PairScorer.cut_texts`."""
@@ -120,6 +117,38 @@ class DualScorer:
         similarity = similarity_of(self.model.compares_by)
         found = [similarity(one[None], other[None])[0, 0] for one, other in zip(left, right, strict=True)]
         return np.array(found, dtype=np.float32)
+
+
+class BesideDual:
+    """What the scorers of a cross-encoder and a dual encoder have in common: two scores, of one kind of pairs.
+
+    Args:
+        model: the dual encoder.
+        cross_encoder: has a name and a fingerprint.
+        measure: what its score is.
+        kind: the pairs that it scores.
+    """
+
+    def __init__(self, model: DualEncoder, cross_encoder: Any, measure: str, kind: Kind) -> None:
+        self.dual = DualScorer(model)
+        self.name = f"{cross_encoder.name} with {model.name}"
+        self.fingerprint = fingerprint.combined([model.fingerprint, cross_encoder.fingerprint])
+        self.measures: tuple[str, ...] = (measure, *self.dual.measures)
+        self.kinds: tuple[Kind, ...] = (kind,)
+        self.own: Judge | None = None
+        self.own_kind: Kind = kind
+
+    def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
+        """As `PairScorer.cut_texts`."""
+        return self.dual.cut_texts(texts)
+
+
+def uncalibrated(what: str, flags: str) -> str:
+    """That nothing is calibrated for some pairs and models, and the command that does it, with the models' flags."""
+    return (
+        f"nothing is calibrated for {what}; fit it with diptych relate --calibrate SOURCE --calibration FILE.json "
+        f"{flags}, then add --calibration FILE.json"
+    )
 
 
 def _embedded(

@@ -7,9 +7,7 @@ from shlex import quote
 
 import numpy as np
 
-from diptych.core import fingerprint
 from diptych.core.errors import ConfigError
-from diptych.core.notes import Note
 from diptych.core.protocols import SILENT, Progress
 from diptych.core.shapes import Float32, Int64
 from diptych.core.types import Skipped
@@ -19,21 +17,16 @@ from diptych.models.text_cross_encoder import TextCrossEncoder
 
 from .cross_scoring import sigmoid
 from .judges import Calibrations, Judge
-from .scoring import DualScorer
+from .scoring import BesideDual, uncalibrated
 
 
-class TextCrossScorer:
+class TextCrossScorer(BesideDual):
     """Two scores: the text cross-encoder's and the dual encoder's."""
 
     def __init__(self, model: DualEncoder, cross_encoder: TextCrossEncoder) -> None:
-        self.dual, self.cross_encoder = DualScorer(model), cross_encoder
-        self.name = f"{cross_encoder.name} with {model.name}"
-        self.fingerprint = fingerprint.combined([model.fingerprint, cross_encoder.fingerprint])
-        self.measures: tuple[str, ...] = ("match", *self.dual.measures)
-        self.kinds: tuple[Kind, ...] = (TEXT_TEXT,)
+        super().__init__(model, cross_encoder, "match", TEXT_TEXT)
+        self.cross_encoder = cross_encoder
         self.models = [model, cross_encoder]
-        self.own: Judge | None = None
-        self.own_kind: Kind = TEXT_TEXT
         if cross_encoder.config.objective == "binary":
             self.own = Judge(f"the own probability of {cross_encoder.name} (trained on yes or no)", own=sigmoid)
 
@@ -49,14 +42,7 @@ class TextCrossScorer:
     def missing(self, kind: Kind) -> str:
         """As `PairScorer.missing`."""
         models = f"--model {quote(lasting_name(self.dual.model))} --reranker {quote(str(self.cross_encoder.folder))}"
-        return (
-            f"nothing is calibrated for {kind} pairs and {self.name}; fit it with diptych relate --calibrate SOURCE "
-            f"--calibration FILE.json {models}, then add --calibration FILE.json"
-        )
-
-    def cut_texts(self, texts: Sequence[str]) -> tuple[Note, ...]:
-        """As `PairScorer.cut_texts`."""
-        return self.dual.cut_texts(texts)
+        return uncalibrated(f"{kind} pairs and {self.name}", models)
 
     def scores(
         self, pairs: Sequence[Asked], skipped: list[Skipped] | None = None, *, progress: Progress = SILENT
