@@ -100,6 +100,15 @@ def test_a_run_from_nothing_has_no_before(small: Any, shapes: Path, second: Path
     assert [list(each.rows) for each in run.before_after] == [["after"], ["after"]]
 
 
+def test_records_held_out_of_training_are_measured_as_they_are(small: Any, shapes: Path, tmp_path: Path) -> None:
+    first = runs.train(small(), str(shapes), tmp_path / "first", device="cpu")
+    config = tuned(small, first.model_folder, val="held-out", val_share=0.3)
+    run = runs.train(config, str(shapes), tmp_path / "run", device="cpu")
+    (found,) = run.before_after
+    held_out = json.loads((run.model_folder / "config.json").read_text())["training"]["data"]["val"]
+    assert (found.source, found.records, list(found.rows)) == ("validation", held_out, ["before", "after"])
+
+
 def test_an_older_run_resumes_without_the_new_key(small: Any) -> None:
     assert "also" not in small().identity()["data"]
     config = small()

@@ -120,12 +120,13 @@ def untrained(source: Source, learners: Sequence[Learner], *, progress: Progress
 
     Without a named split (or with the split "held-out"): those that the models' runs held out, if there are any, and
     none that one of the models was trained on. With a named split, or where no run held out any: all of them. A note
-    says what was left out, and how many of the records one of the models was trained on.
+    says what was left out, and how many of the records one of the models was trained on. Records that are chosen
+    already stay all.
 
     Raises DataError where "held-out" was asked for and there is nothing that was.
     """
     options = source.options
-    asked = normalise_split(options.split) == HELD_OUT
+    asked = normalise_split(options.split) == HELD_OUT and not isinstance(source, Chosen)
     listed = [learner for learner in learners if learner.seen is not None]
     if asked and listed:
         source = Source(source.path, source.format, replace(options, split=None))
