@@ -67,10 +67,8 @@ class DataConfig:
         if not 0 < self.hard < 1:
             raise ConfigError(f"hard must be between 0 and 1, found {self.hard}")
         check_least(self, together=0, workers=1)
-        if self.together and (self.language is not None or self.mined):
-            raise ConfigError(
-                "data.together cannot be combined with data.language or data.mined; set it to 0, or leave those out"
-            )
+        if self.together and self.mined:
+            raise ConfigError("data.together cannot be combined with data.mined; set it to 0, or leave that out")
         views.check_views(self.views)
 
     def stated(self) -> dict[str, Any]:

@@ -234,21 +234,17 @@ class DualEncoderRecipe(HeadsRecipe, TrainedRecipe[DualEncoderConfig]):
         order: TextBatches
         shares = shares_of(self.sources, training)
         why = "one record has so many that the others cannot stand beside them in every batch"
+        if data.language and config.pairs.need_texts:
+            texts = TextAlternatives(training.text_owner, training.written, data.language)
+            common |= {"shown": texts.originals, "substitute": texts.draw}
         if not config.pairs.need_texts:
             order = ImageBatches(owners[0], **common)
         elif data.together:
             order = GroupedBatches(*owners, texts=data.together, shares=shares, **common)
             why = f"data.together is {data.together} texts a record"
         else:
-            texts = TextAlternatives(training.text_owner, training.written, data.language) if data.language else None
-            order = TextBatches(
-                *owners,
-                **common,
-                shown=texts.originals if texts else None,
-                substitute=texts.draw if texts else None,
-                hard_negatives=self.mined.hard_negatives(training, data.hard) if self.mined else None,
-                shares=shares,
-            )
+            hard = self.mined.hard_negatives(training, data.hard) if self.mined else None
+            order = TextBatches(*owners, **common, hard_negatives=hard, shares=shares)
         if order.left_out:
             every = f"{len(training.texts)} texts" if config.pairs.need_texts else f"{len(owners[0])} images"
             self.place.progress.say(
