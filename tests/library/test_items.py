@@ -233,10 +233,11 @@ def test_writers_take_turns_and_readers_see_whole_writes(library, encoder):
 
     def write(start):
         try:
-            for number in range(start, start + 8):
-                added = library.add([NewItem(png(RED, mark=number)), NewItem(png(BLUE, mark=number))])
+            for number in range(start, start + 5):
+                pair = [NewItem(png(RED, mark=number)), NewItem(png(BLUE, mark=number))]
+                added = library.add(pair, wait=60)
                 if number % 3 == 0:
-                    library.delete([item.id for item in added.items])
+                    library.delete([item.id for item in added.items], wait=60)
         except Exception as error:
             errors.append(error)
 
@@ -257,7 +258,7 @@ def test_writers_take_turns_and_readers_see_whole_writes(library, encoder):
     for thread in readers:
         thread.join()
     assert (errors, odd) == ([], [])
-    assert len(library) == 2 * (16 - 5)
+    assert len(library) == 2 * (10 - 3)
     assert library.verify().problems == ()
 
 

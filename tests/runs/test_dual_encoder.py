@@ -474,7 +474,7 @@ def test_texts_give_way_to_their_translations_and_validation_looks_at_originals(
     data = runs.DataConfig(workers=1, language=LanguagePolicy(back=0.0, other=0.5))
     both = runs.train(small(data=data), source, tmp_path / "both", device="cpu")
     two = dataclasses.replace(data, together=2)
-    longer = dataclasses.replace(small().training, epochs=2 * small().training.epochs)  # its epochs have half the batches
+    longer = dataclasses.replace(small().training, epochs=2 * small().training.epochs)  # of half the batches
     at_once = runs.train(small(data=two, training=longer), source, tmp_path / "at-once", device="cpu")
     english = runs.train(
         small(data=dataclasses.replace(data, language=LanguagePolicy(0.0, 0.0))),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+from tests.accessibility import assert_accessible
 
 from diptych.library import Library
 from diptych.serve.app import create_app
@@ -577,20 +578,8 @@ def with_exif(payload: str, mark: int) -> bytes:
     ],
 )
 def test_accessibility_by_axe(visit, width, scheme) -> None:
-    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
     here = visit(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
-
-    def check(state: str) -> None:
-        here.until(
-            "!document.querySelector('#results.busy') && !document.querySelector('#results')?.getAnimations().length"
-        )  # what is still fading has another contrast
-        found = axe.run(here.page)["violations"]
-        told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
-        assert told == [], f"{state}: {told}"
-        overflow = here.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{state}: {overflow} pixels too wide"
-
-    check("home")
+    assert_accessible(here.page, "home")
     here.type("red")
     here.page.click("#minus")
     here.type("blue")
@@ -599,17 +588,17 @@ def test_accessibility_by_axe(visit, width, scheme) -> None:
     here.page.fill("#filter-value", "album 1")
     here.page.click("#filter-add")
     here.page.wait_for_timeout(300)
-    check("search")
+    assert_accessible(here.page, "search")
     here.page.locator(".card .open").first.click()
-    check("viewer")
+    assert_accessible(here.page, "viewer", within="#viewer")
     here.page.keyboard.press("Escape")
     here.page.click("#view-map")
     here.page.wait_for_timeout(600)
-    check("map")
+    assert_accessible(here.page, "map")
     here.page.goto(here.url + "/docs")
     here.page.wait_for_selector("html[data-ready]")
     here.page.locator("details").nth(1).evaluate("(one) => { one.open = true; }")
-    check("docs")
+    assert_accessible(here.page, "docs")
 
 
 def test_the_theme_can_be_switched_and_is_remembered(visit) -> None:

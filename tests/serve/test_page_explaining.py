@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from tests.accessibility import assert_accessible
 
 from diptych.serve.app import create_app
 from diptych.serve.cross_encoder import ServedCrossEncoder
@@ -195,33 +196,24 @@ def test_words_that_would_like_to_be_scripts_stay_words_here_too(looked) -> None
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1200, "light")])
 def test_accessibility_by_axe(looked, width, scheme) -> None:
-    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
     here = looked(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
-
-    def check(state: str, within: str | None = None) -> None:
-        found = axe.run(here.page, context=within)["violations"]
-        told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
-        assert told == [], f"{state}: {told}"
-        overflow = here.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{state}: {overflow} pixels too wide"
-
     here.type("a red circle")
     with here.page.expect_response("**/search"):
         here.page.click("#closely")
     here.page.evaluate("document.querySelector('#doubt').hidden = false")
     here.page.evaluate("document.querySelector('#doubt').textContent = 'Probably nothing here matches (81 %).'")
     here.page.wait_for_timeout(300)
-    check("looked at closely")
+    assert_accessible(here.page, "looked at closely")
     here.page.locator(".card .open").first.click()
     here.page.get_by_role("button", name="Describe").click()
     here.page.wait_for_selector("#viewer .guess")
     here.page.get_by_role("button", name="Why?").click()
     here.page.wait_for_selector("#viewer .whys li")
-    check("why", "#viewer")  # what lies behind is inert, and dimmed
+    assert_accessible(here.page, "why", within="#viewer")
     here.page.keyboard.press("Escape")
     here.page.click("#view-draw")
     here.page.fill("#draw-words", "red")
     here.page.press("#draw-words", "Enter")
     here.page.wait_for_selector("#draw-found img")
-    check("draw")
+    assert_accessible(here.page, "draw")
     clean(here)

@@ -11,6 +11,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
+from diptych.training import logs  # noqa: E402
 from diptych.training.engine import RUN_FILES, remove_run  # noqa: E402
 from diptych.training.logs import STEPS, EpochLog, StepLog, draw_curve  # noqa: E402
 
@@ -169,6 +170,28 @@ def test_the_curve_is_an_image_that_shows_both_lines(tmp_path: Path) -> None:
         assert image.size == (840, 480)
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
     assert {(0xB4, 0x53, 0x2A), (0x1F, 0x5A, 0x7A)} <= colours
+
+
+def test_the_curve_is_drawn_once_where_epochs_are_short_and_not_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def draw(rows: Any, path: Path, title: str) -> None:
+        drawn.append(len(rows))
+        draw_curve(rows, path, title)
+
+    monkeypatch.setattr(logs, "draw_curve", draw)
+    PairRun(tmp_path, loss=INFO_NCE, settings={}).fit()
+    assert drawn == [3]  # of all three epochs, at the end
+    PairRun(tmp_path, loss=INFO_NCE, settings={}).fit()
+    assert drawn == [3]  # the run is complete, and so is its curve
+    (tmp_path / "curve.png").unlink()  # as if killed before it was drawn
+    PairRun(tmp_path, loss=INFO_NCE, settings={}).fit()
+    assert drawn == [3, 3]
+    monkeypatch.setattr(logs, "_BETWEEN_CURVES", 0.0)
+    PairRun(tmp_path / "slow", loss=INFO_NCE, settings={}).fit()
+    assert drawn == [3, 3, 1, 2, 3]
 
 
 def test_one_epoch_is_a_curve_too(tmp_path: Path) -> None:

@@ -147,7 +147,11 @@ def test_an_image_that_is_damaged_meanwhile_is_named(tmp_path: Path, workers: in
         list(loader.load(0, order(6, 12).epoch(0), ONE))
 
 
-def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path, refs: list[FileImage]) -> None:
+def test_a_worker_that_dies_is_a_clear_error(refs: list[FileImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    # seconds until PyTorch looks whether a worker that gives nothing is still there; otherwise 5
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))
     loader = ImageLoader(refs, KillingTower(), OnlineImages(workers=1), seed=0, batch_size=20)
     message = r"a process that reads images ended.*lower data\.images\.workers"
     with pytest.raises(LoadingError, match=message), loader.running():

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.core.extras import needed_by
+from diptych.core.extras import need, needed_by
 from diptych.core.files import write_bytes
 from diptych.core.protocols import Progress
 
@@ -20,6 +20,7 @@ STEPS, TENSORBOARD, CURVE = "steps.jsonl", "tensorboard", "curve.png"
 EPOCHS = ("log.jsonl", "log.csv")
 LOG_FILES = (STEPS, CURVE, *EPOCHS)
 _LONGEST_PAUSE = 30.0  # seconds after which a step gets a line, whatever its number
+_BETWEEN_CURVES = 10.0  # seconds between two drawings of the curve, each of which takes a sixth of one
 
 
 @dataclass(eq=False)
@@ -52,7 +53,10 @@ class RunLogger:
         self._epochs = EpochLog(self.folder)
         self._steps: StepLog | None = None
         self._board: Any = None
+        self._curve = self.folder / CURVE
+        self._drawn = time.monotonic()
         if self.enabled:
+            need("matplotlib", "the learning curve")  # now, and not when the training is over
             self._epochs.restore(self.epochs)
             self._steps = StepLog(self.folder, self.steps) if self.every else None
             self._board = _tensorboard(self.folder, self.steps, self.progress) if self.tensorboard else None
@@ -84,11 +88,16 @@ class RunLogger:
         self.start_epoch()
 
     def add_epoch(self, row: Mapping[str, Any], step: int) -> None:
-        """Write an epoch's row, and draw the curve anew."""
+        """Write an epoch's row, and draw the curve anew where the last one is some seconds old."""
         if self.enabled:
             self._epochs.add(row)
             self._add_to_board("epoch", row, step)
-            draw_curve(self.rows, self.folder / CURVE, self.title)
+            if time.monotonic() - self._drawn >= _BETWEEN_CURVES:
+                self._draw()
+
+    def _draw(self) -> None:
+        draw_curve(self.rows, self._curve, self.title)
+        self._drawn = time.monotonic()
 
     def _add_to_board(self, group: str, row: Mapping[str, Any], step: int) -> None:
         for name, value in row.items() if self._board else ():
@@ -96,10 +105,12 @@ class RunLogger:
                 self._board.add_scalar(f"{group}/{name}", value, step)
 
     def close(self) -> None:
-        """Close the files."""
+        """Draw the curve of all epochs, and close the files."""
         for part in (self._steps, self._board):
             if part:
                 part.close()
+        if self.enabled and self.rows and not self._epochs.is_older_than(self._curve):
+            self._draw()
 
 
 def remove_logs(folder: Path) -> None:
@@ -121,6 +132,10 @@ class EpochLog:
         if self._jsonl.exists():
             lines = self._jsonl.read_text(encoding="utf-8").splitlines()
             self.rows = [json.loads(line) for line in lines[:epochs]]
+
+    def is_older_than(self, path: Path) -> bool:
+        """Whether a file was written after the last row, or with it."""
+        return path.exists() and path.stat().st_mtime_ns >= self._jsonl.stat().st_mtime_ns
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row and rewrite both files atomically."""

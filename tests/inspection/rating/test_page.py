@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.accessibility import assert_accessible
 
 from diptych.inspection.rating import rated
 
@@ -154,22 +155,13 @@ def test_a_browser_that_keeps_nothing_is_said(opened, study) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1200, "light", marks=pytest.mark.slow)])
 def test_accessibility_by_axe(opened, study, width, scheme) -> None:
-    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs PyPI axe-core-python").Axe()
     made, folder = study
     here = opened(folder, viewport={"width": width, "height": 800}, color_scheme=scheme)
-
-    def check(state: str) -> None:
-        found = axe.run(here)["violations"]
-        told = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
-        assert told == [], f"{state}: {told}"
-        overflow = here.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{state}: {overflow} pixels too wide"
-
-    check("start")
+    assert_accessible(here, "start")
     here.click("#begin")
     here.keyboard.press("Tab")
-    check("rate")
+    assert_accessible(here, "rate")
     tops = {here.locator("#images button").nth(place).bounding_box()["y"] for place in (0, 1)}
     assert len(tops) == 1  # side by side, on a phone too
     rate(here, made, lambda text, question: 2)
-    check("done")
+    assert_accessible(here, "done")
