@@ -61,6 +61,19 @@ def test_word_pieces_are_the_same_in_every_run_and_the_frequent_ones_come_first(
     assert made == [{piece: number for number, piece in enumerate(ordered)}] * 5
 
 
+def test_word_pieces_of_scripts_without_spaces_and_the_marks_that_tell_words_apart() -> None:
+    texts = ["海边一只狗", "犬がビーチを走る", "犬かビ", "कुत्ता में", "สุนัขวิ่ง" * 20, "Käse, й", "الْكَلب"]
+    tower = TokenTower(train_tokenizer(texts * 2, "wordpiece", vocabulary=200), max_tokens=40)
+    assert tower.words("海边一只狗")[1:-1] == ["海", "边", "一", "只", "狗"]
+    assert tower.words("犬がビーチを走る")[1:-1] == ["犬", "が", "ビーチ", "を", "走", "る"]
+    assert tower.words("かが")[1:-1] == ["[UNK]"]  # never seen within a word
+    assert tower.words("कुत्ता में")[1:-1] == ["कुत्ता", "में"]
+    assert "[UNK]" not in tower.words(texts[4])  # 180 letters
+    assert tower.words("KASE Й الكلب")[1:-1] == ["kase", "и", "الكلب"]
+    cased = TokenTower(train_tokenizer(texts * 2, "wordpiece", lower_case=False), max_tokens=40)
+    assert cased.words("Käse")[1:-1] == ["Käse"]
+
+
 def test_words_know_the_places_of_their_pieces() -> None:
     made = train_tokenizer(["a red circle", "the reddest one", "红色的狗"] * 3, "wordpiece", min_count=1)
     tower = TokenTower(made, 10)

@@ -32,6 +32,11 @@ FILE = "tokenizer.json"
 PADDING = -1  # marks the places after a text's last token, whatever the tokenizer's own padding is
 UNKNOWN, START, END = "[UNK]", "[CLS]", "[SEP]"
 KINDS = ("words", "wordpiece")
+# Marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters, which are dropped with the case. BERT drops those of every
+# script; but in Japanese and in the scripts of India and Thailand they tell words apart: "か" and "が", "कि" and "क".
+_OPTIONAL_MARKS = r"[\p{Mn}&&[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]]"
+# Where words end without a space, and after 64 letters, since the library takes one of over 100 for unknown
+_WITHOUT_SPACES = r"[\p{Katakana}ー]{1,64}|.{64}"
 
 
 class TokenTower:
@@ -194,7 +199,10 @@ def train_tokenizer(
             them) or "wordpiece" (pieces of words between a [CLS] and a [SEP], as BERT takes them).
         vocabulary: largest number of tokens.
         min_count: a word that is rarer is unknown (words), or split into pieces (wordpiece).
-        lower_case: lower case all, and drop accents only in "wordpiece", as BERT does.
+        lower_case: lower case all. "wordpiece" also drops the accents of Latin, Greek and Cyrillic letters, as BERT
+            does, and the vowel signs of Hebrew and Arabic ones; marks of other scripts stay.
+
+    In "wordpiece" every Chinese character is a word of its own, as in BERT, and so is each run of hiragana or katakana.
 
     Raises DataError when no word is left.
     """
@@ -249,8 +257,13 @@ def _words(tokenizers: Any, texts: Iterable[str], vocabulary: int, min_count: in
 
 def _wordpiece(tokenizers: Any, texts: Iterable[str], vocabulary: int, min_count: int, lower_case: bool) -> Any:
     """Learnt by `learn_pieces`, because the library's own trainer gives other pieces in each run."""
-    normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case)
-    splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
+    normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case, strip_accents=False)
+    if lower_case:
+        of = tokenizers.normalizers
+        unmarked = of.Replace(tokenizers.Regex(_OPTIONAL_MARKS), "")
+        normalizer = of.Sequence([of.NFD(), unmarked, of.NFC(), normalizer])
+    cut = tokenizers.pre_tokenizers.Split(tokenizers.Regex(_WITHOUT_SPACES), behavior="isolated")
+    splitter = tokenizers.pre_tokenizers.Sequence([tokenizers.pre_tokenizers.BertPreTokenizer(), cut])
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
