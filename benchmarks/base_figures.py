@@ -5,6 +5,7 @@ r"""Figures of the model in the box beyond photos with English captions: languag
     python benchmarks/base_figures.py folds recipes-zh/ --config configs/base.toml --source flickr8k/ \
         --with emoji/:0.2 --weight 0.05 --work runs/recipe-folds
     python benchmarks/base_figures.py drawings --model base
+    python benchmarks/base_figures.py calibration flickr8k/ --split val --model base
 
 languages: text -> image R@10 of each language as a share of English's, on the same photos: the records of the split
 that have texts in both, among all images of the split. The source is made by `benchmarks/languages.py`.
@@ -17,6 +18,15 @@ those of the other folds were learnt from. Of the recipes that are left, a tenth
 every fold is a training that resumes, and keeps its ranks and what it was trained with; asked for another, it refuses.
 
 drawings: OpenMoji's drawings of the emoji families that are held out, by their names in 14 languages, without fitting.
+
+calibration: how right two statements of a dual encoder are, and how well they tell right from wrong. "This pair is
+right": the probability of `diptych relate` (the calibration that the model comes with, or --calibration), of each text
+with its image and with one of another record; and one that is fitted here, on one half of the records, and judged on
+the other half, both ways. "Nothing matches": each text asks libraries of 20, 100 and 1,000 images twice, with its image
+and with that image taken out; the statement is a logistic regression on the best cosine and its lead over the second
+and over the mean of the best five, with weights that depend on the library's size, fitted by halves too: no model comes
+with one (that of a cross-encoder is measured by `diptych rerank check`). Expected calibration error (ECE) in 15 bins of
+as many statements each, and AUC beside it, since a constant can have no error.
 
 Intervals: 95 %, bootstrap over records, paired where two languages are compared. A tie counts against.
 """
@@ -36,14 +46,18 @@ from diptych import runs
 from diptych.core import fingerprint
 from diptych.core.files import cache_folder, write_json
 from diptych.core.types import Pair
+from diptych.data.pair_list import IMAGE_TEXT
 from diptych.data.readers import SourceOptions, open_source
 from diptych.data.readers.openmoji import iter_openmoji
 from diptych.data.write import write_pairs
 from diptych.demo import DRAWINGS
 from diptych.evaluation import Positives
 from diptych.evaluation.ranks import ranks_from_embeddings
+from diptych.evaluation.reliability import fit_logistic
+from diptych.inspection.relating import read_calibrations
+from diptych.inspection.relating.scoring import DualScorer
 from diptych.models import DualEncoder
-from diptych.models.embed import embed_pairs
+from diptych.models.embed import EmbeddedPairs, embed_pairs
 from diptych.runs.source_settings import SourceSettings
 
 LANGUAGES = ("de", "fr", "pt", "ar", "zh", "cs", "hi", "uk", "es", "ja")
@@ -51,6 +65,7 @@ PARTS = ("title", "ingredients", "instructions")
 FOLDS = 5
 RESAMPLES = 1000
 K = 10
+LIBRARIES = (20, 100, 1000)  # images
 
 Statistic = Callable[[np.ndarray], float]  # of how often each record is drawn
 
@@ -58,7 +73,7 @@ Statistic = Callable[[np.ndarray], float]  # of how often each record is drawn
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks = parser.add_subparsers(dest="task", required=True)
-    for name in ("languages", "recipes", "folds", "drawings"):
+    for name in ("languages", "recipes", "folds", "drawings", "calibration"):
         task = tasks.add_parser(name)
         task.add_argument("--seed", type=int, default=0, help="of the bootstrap, and of trainings")
         if name != "drawings":
@@ -75,8 +90,13 @@ def main() -> None:
     folds.add_argument("--weight", type=float, default=0.0, help="share of an epoch that is of the recipes")
     folds.add_argument("--work", type=Path, required=True, help="folder of the five runs")
     drawings.add_argument("--drawings", type=int, default=DRAWINGS, help="how many emojis to draw, as diptych demo")
+    calibration = tasks.choices["calibration"]
+    calibration.add_argument("--split", default="val")
+    calibration.add_argument("--languages", nargs="*", default=("en",), help="of the texts; none: all")
+    calibration.add_argument("--calibration", type=Path, help="file of diptych relate --calibrate")
     options = parser.parse_args()
-    {"languages": by_language, "recipes": recipes, "folds": by_folds, "drawings": drawn}[options.task](options)
+    work = {"languages": by_language, "recipes": recipes, "folds": by_folds, "drawings": drawn}
+    (work | {"calibration": calibrated})[options.task](options)
 
 
 def by_language(options: argparse.Namespace) -> None:
@@ -179,6 +199,121 @@ def drawn(options: argparse.Namespace) -> None:
         rows.append([language or "all", f"{int(own.sum()):,}", told(recall, counts > 0, options.seed, 1)])
     print(f"{options.model} on OpenMoji's drawings, {len(held)} held-out emojis of {options.drawings}, without fitting")
     show(["language", "names", f"text -> image R@{K}"], rows)
+
+
+def calibrated(options: argparse.Namespace) -> None:
+    model = diptych.load(options.model)
+    pairs = list(open_source(options.data, SourceOptions(split=options.split)))
+    if options.languages:
+        pairs = [with_texts(pair, lambda text: (text.lang or "en") in options.languages) for pair in pairs]
+    found = embed_pairs(model, pairs)
+    counts = f"{len(found.values):,} texts, {len(found.images):,} images"
+    print(f"{options.model} on {options.data}, {options.split}: {counts}")
+    path, scorer = options.calibration, DualScorer(model)
+    known = read_calibrations(path, model.fingerprint, model.name) if path else scorer.comes_with()
+    pair, rows = f"this pair is right, {'--calibration' if path else 'as it says'}", []
+    cosines, matching = pair_statements(found, options.seed)
+    if known is None or IMAGE_TEXT not in known.kinds:
+        print(f"{pair}: {scorer.missing(IMAGE_TEXT)}")
+    else:
+        print(f"{pair}: {known.origin(IMAGE_TEXT)}")
+        said = known.kinds[IMAGE_TEXT].probability(cosines, 0.5)
+        rows.append([pair, *figures(dataclasses.replace(matching, said=said), options.seed)])
+    rows.append(["this pair is right, fitted here", *figures(matching, options.seed)])
+    stated = nothing_statements(found, options.seed)
+    for size in (*LIBRARIES, None):
+        own = stated.of(stated.size == size) if size else stated
+        if len(own.said):
+            where = f"{size:,} images" if size else "all sizes"
+            rows.append([f"nothing matches, {where}", *figures(own, options.seed)])
+    show(["statement", "statements", "ECE", "AUC"], rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statements:
+    """Probabilities that were said, whether each was so, the record of its text, and the size of the library."""
+
+    said: np.ndarray
+    so: np.ndarray
+    record: np.ndarray
+    size: np.ndarray
+
+    def of(self, which: np.ndarray) -> Statements:
+        """Some of them."""
+        return Statements(self.said[which], self.so[which], self.record[which], self.size[which])
+
+
+def pair_statements(found: EmbeddedPairs, seed: int) -> tuple[np.ndarray, Statements]:
+    """Cosines (n, 1) of each text with an image of its record and with one of another, and what is fitted to them."""
+    own = np.searchsorted(found.image_owner, found.owner)
+    draw = np.random.default_rng(seed)
+    other = draw.integers(len(found.images), size=len(found.texts))
+    while (same := found.image_owner[other] == found.owner).any():
+        other[same] = draw.integers(len(found.images), size=int(same.sum()))
+    image, text = np.r_[own, other], np.tile(np.arange(len(found.texts)), 2)
+    cosines = np.einsum("kd,kd->k", found.images[image], found.texts[text])[:, None]
+    so, record = np.repeat([True, False], len(found.texts)), found.owner[text]
+    return cosines, Statements(said_by_halves(cosines, so, record, seed), so, record, np.zeros_like(record))
+
+
+def said_by_halves(features: np.ndarray, so: np.ndarray, record: np.ndarray, seed: int) -> np.ndarray:
+    """Probabilities of each half of the records by a logistic regression that the other half fitted."""
+    records = int(record.max()) + 1
+    first = np.random.default_rng(seed).permutation(records)[record] < records // 2
+    said = np.empty(len(features))
+    for here in (first, ~first):
+        said[here] = fit_logistic(features[~here], so[~here])(features[here])
+    return said
+
+
+def nothing_statements(found: EmbeddedPairs, seed: int) -> Statements:
+    """Of each text, asking a random library that holds the images of its record and the same one without them."""
+    draw = np.random.default_rng(seed)
+    shuffled = draw.permutation(len(found.images))
+    features, so, record, size = [], [], [], []
+    for most in (each for each in LIBRARIES if each <= len(found.images)):
+        for start in range(0, len(shuffled) - most + 1, most):
+            library = shuffled[start : start + most]
+            for text in np.flatnonzero(np.isin(found.owner, found.image_owner[library])):
+                cosines = found.images[library] @ found.texts[text]
+                for kept in (np.ones(most, dtype=bool), found.image_owner[library] != found.owner[text]):
+                    best = np.sort(cosines[kept])[::-1][:5]
+                    features.append([1.0, best[0], best[0] - best[1], best[0] - best.mean()])
+                    so.append(not (found.image_owner[library[kept]] == found.owner[text]).any())
+                    record.append(found.owner[text])
+                    size.append(most)
+    is_so, of_record, by_size = np.array(so), np.array(record), np.log(size)[:, None]
+    shown = np.hstack([np.array(features) * by_size**power for power in range(3)])
+    return Statements(said_by_halves(shown, is_so, of_record, seed), is_so, of_record, np.array(size))
+
+
+def figures(stated: Statements, seed: int) -> list[str]:
+    """How many, ECE and AUC, both with their intervals over resampled records."""
+    order = np.argsort(stated.said, kind="stable")
+    said, so, record = stated.said[order], stated.so[order], stated.record[order]
+    among = np.bincount(record) > 0
+
+    def error(drawn: np.ndarray) -> float:
+        return expected_error(said, so, drawn[record])
+
+    def area(drawn: np.ndarray) -> float:
+        return auc(said, so, drawn[record])
+
+    return [f"{len(said):,}", told(error, among, seed, 3), told(area, among, seed, 3)]
+
+
+def expected_error(said: np.ndarray, so: np.ndarray, weight: np.ndarray, bins: int = 15) -> float:
+    """Mean difference of what was said and what was so, over bins of the same weight each; `said` ascends."""
+    total = weight.sum()
+    place = np.minimum((np.cumsum(weight) - weight) * bins // total, bins - 1).astype(np.int64)
+    return float(np.abs(np.bincount(place, weight * (said - so), bins)).sum() / total)
+
+
+def auc(said: np.ndarray, so: np.ndarray, weight: np.ndarray) -> float:
+    """Chance that one that is so has the higher probability; ties count half. `said` ascends."""
+    level = np.cumsum(np.r_[0, np.diff(said) > 0])
+    right, wrong = np.bincount(level, weight * so), np.bincount(level, weight * ~so)
+    return float(right @ (np.cumsum(wrong) - wrong / 2) / (right.sum() * wrong.sum()))
 
 
 def with_texts(pair: Pair, takes: Callable[..., bool]) -> Pair:

@@ -20,7 +20,7 @@ STEPS, TENSORBOARD, CURVE = "steps.jsonl", "tensorboard", "curve.png"
 EPOCHS = ("log.jsonl", "log.csv")
 LOG_FILES = (STEPS, CURVE, *EPOCHS)
 _LONGEST_PAUSE = 30.0  # seconds after which a step gets a line, whatever its number
-_BETWEEN_CURVES = 10.0  # seconds between two drawings of the curve, each of which takes a sixth of one
+_BETWEEN_CURVES = 10.0  # seconds between two drawings of the curve, each of which takes a tenth of one
 
 
 @dataclass(eq=False)
@@ -199,9 +199,10 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> Non
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     red, blue = "#B4532A", "#1F5A7A"
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7, 4), dpi=120)
     canvas = FigureCanvasAgg(figure)
-    loss_axis, rate_axis = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+    margins = {"left": 0.12, "right": 0.89, "top": 0.93, "bottom": 0.12, "hspace": 0.08}  # finding them takes as long
+    loss_axis, rate_axis = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1], gridspec_kw=margins)
     epochs = [row["epoch"] for row in rows]
     rate_axis.fill_between(epochs, [row.get("learning_rate", 0.0) for row in rows], color="#8A8F98", alpha=0.5)
     rate_axis.set_ylim(bottom=0)
