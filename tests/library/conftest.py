@@ -15,6 +15,9 @@ from diptych.core.cosine import normalise
 from diptych.core.protocols import Preprocess
 from diptych.data.images import prepared
 from diptych.library import Library
+from diptych.library.store import places
+
+from .fake_remote import SCHEME, FakeServer
 
 COLOURS = {
     "black": (10, 10, 10),
@@ -106,3 +109,11 @@ def library(tmp_path: Path, encoder: MosaicEncoder) -> Library:
 def filled(library: Library, pictures: Path) -> Library:
     library.index([pictures])
     return library
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A server in this process that stores are opened on by fake://COLLECTION."""
+    server = FakeServer()
+    monkeypatch.setitem(places.KINDS, SCHEME, server.place)
+    return server

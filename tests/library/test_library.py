@@ -253,7 +253,7 @@ def test_metadata_with_half_a_character_prints(library, pictures):
 def test_the_store_agrees_with_the_snapshot(filled, encoder):
     query = filled.vector("red")
     hits = filled.search(query, 6)
-    assert [identifier for identifier, _ in filled.opened.store().search(query, 6)] == [hit.id for hit in hits]
+    assert [identifier for identifier, _ in filled.opened.store().search(query[None], 6)[0]] == [hit.id for hit in hits]
 
 
 def test_removing(filled, pictures):

@@ -76,7 +76,8 @@ def index(
         max_megapixels: Larger images are skipped, before they are decoded.
         max_megabytes: Larger files are skipped, unread.
         store: Where the rows of a new library go: lance (in its folder, the default), or on a Milvus server,
-            milvus://HOST:PORT/COLLECTION; credentials go into DIPTYCH_MILVUS_TOKEN.
+            milvus://HOST:PORT/COLLECTION; credentials go into DIPTYCH_MILVUS_TOKEN. docs/library.md says what may
+            stand behind a ? of it: index, replicas and consistency.
         videos: Index the videos at these paths instead: every moment is found on its own.
         texts: Index the texts of these sources (or the lines of .txt files) instead, to be found by words that mean
             the same, or by images. Of queries and documents the documents are indexed, each once. A library holds

@@ -162,6 +162,7 @@ class Library:
     columns = _method_of("reader", Reader.columns)
     matching = _method_of("reader", Reader.matching)
     nothing_passes = _method_of("reader", Reader.nothing_passes)
+    count = _method_of("reader", Reader.count)
     facets = _method_of("reader", Reader.facets)
     snapshot = _method_of("reader", Reader.snapshot)
     info = _method_of("reader", Reader.info)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -217,17 +216,18 @@ class Reader:
         """What to say when a filter leaves nothing: the values that its columns have, except for those in `hidden`."""
         from diptych.library.view.hints import nothing_passes  # rarely needed
 
-        view = self._opened.view
-        return nothing_passes(self._opened.parsed(where), view, view.count(), hidden)
+        return nothing_passes(self._opened.parsed(where), self._opened.view, hidden)
 
-    def facets(self, column: str, most: int = 50) -> list[tuple[Any, int]]:
-        """The most frequent values of a column and their counts."""
+    def count(self, where: str | Where | None = None) -> int:
+        """How many images there are, or for how many `where` holds. Raises FilterError or LimitError."""
+        return self._opened.view.count(None if where is None else self._opened.parsed(where))
+
+    def facets(self, column: str, most: int = 50, where: str | Where | None = None) -> list[tuple[Any, int]]:
+        """The most frequent values of a column and their counts; with `where`, among the images for which it holds."""
         if column not in (known := self.columns()):
             raise ConfigError(f"no column {column!r}; choose from {', '.join(known)}{nearest(column, known)}")
-        counts: Counter[Any] = Counter()
-        for block in self._opened.view.scan([column]):
-            counts.update(value for value in block[column] if value is not None)
-        return counts.most_common(most)
+        wanted = None if where is None else self._opened.parsed(where)
+        return self._opened.view.facets([column], wanted)[column].most_common(most)
 
     def snapshot(self) -> Snapshot:
         """All vectors and rows of the newest version as arrays."""
@@ -252,7 +252,7 @@ class Reader:
     def unfamiliar(self) -> tuple[Note, ...]:
         """A note where the library's images are, as a whole, unlike those that its model was trained on.
 
-        It compares a hundred of them. There is no note for texts, for a library on a server, or without its model.
+        It compares a hundred of them. There is no note for texts, or without its model.
         """
         compare, view = getattr(self._opened.model, "unfamiliar", None), self._opened.view
         ids, vectors = ([], None) if compare is None else view.sample(_SAMPLE)

@@ -16,8 +16,9 @@ from diptych.core.errors import ConfigError, DataError, LibraryError
 from diptych.core.file_names import escape
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
 from diptych.library.store import trash
-from diptych.library.store.protocol import Store, cells, values
-from diptych.library.store.rows import Row, content_of, is_below, location, new_id
+from diptych.library.store.below import below
+from diptych.library.store.protocol import Store, having
+from diptych.library.store.rows import Row, content_of, new_id
 from diptych.library.store.trash import Batch, Deletion, Undone
 from diptych.library.store.where import Where
 
@@ -126,11 +127,7 @@ class Writer:
         """
         roots = [escape(os.path.abspath(os.fsdecode(path))) for path in checks.paths(paths)]  # noqa: PTH100
         with self._opened.writing() as store:
-            gone = [
-                identifier
-                for identifier, path in cells(store, "id", "path")
-                if any(is_below(location(path, self._opened.folder), root) for root in roots)
-            ]
+            gone = {one for root in roots for one in store.matching(below(root, self._opened.folder))}
             return self.put_in_trash(store, store.get(gone), Batch.of_gone())
 
     def undo(
@@ -148,7 +145,7 @@ class Writer:
             if not there:
                 raise DataError("the trash has nothing to bring back (purged?); see diptych library trash")
             paths = {row.path for row in there}
-            taken = paths.intersection(values(store, "path"))
+            taken = having(store, "path", paths)
             back = [row for row in there if row.path not in taken]
             self.write(store, [trash.brought_back(row) for row in back])
         return Undone(_ids(back), _ids(row for row in there if row.path in taken))

@@ -93,12 +93,12 @@ def test_quotes_and_semicolons_in_strings(store):
 
 def test_the_stores_own_search_agrees_with_cosine(store):
     store.write([row(number) for number in range(4)])
-    found = store.search(np.array([0, 0.6, 0.8, 0], np.float32), 2)
+    (found,) = store.search(np.array([[0, 0.6, 0.8, 0]], np.float32), 2)
     assert [identifier for identifier, _ in found] == [row(2).id, row(1).id]
     assert [score for _, score in found] == pytest.approx([0.8, 0.6])
     assert [
         identifier
-        for identifier, _ in store.search(np.eye(4, dtype=np.float32)[0], 9, parse("width > 41", store.columns()))
+        for identifier, _ in store.search(np.eye(4, dtype=np.float32)[:1], 9, parse("width > 41", store.columns()))[0]
     ] == [
         row(2).id,
         row(3).id,

@@ -1,4 +1,5 @@
 import unicodedata
+from collections import Counter
 
 from diptych.library.store.where_sql import parse
 from diptych.library.view import hints
@@ -10,13 +11,15 @@ class Rows:
     def __init__(self, **columns):
         self.columns = columns
 
-    def scan(self, columns, part="live"):
-        yield {name: self.columns[name] for name in columns}
+    def count(self):
+        return len(next(iter(self.columns.values())))
+
+    def facets(self, columns):
+        return {name: Counter(value for value in self.columns[name] if value is not None) for name in columns}
 
 
 def told(where, secret=(), **columns):
-    total = len(next(iter(columns.values())))
-    return hints.nothing_passes(parse(where, COLUMNS), Rows(**columns), total, secret)
+    return hints.nothing_passes(parse(where, COLUMNS), Rows(**columns), secret)
 
 
 def test_the_values_nearest_to_the_filter_come_first():

@@ -44,6 +44,11 @@ def test_they_list_and_describe_the_same(views, filled) -> None:
     assert local.page(ids[-1], 4) == remote.page(ids[-1], 4)
     new = parse("texts = 'new'", filled.columns())
     assert local.page("", 4, new) == remote.page("", 4, new) == (local.matching(new), 1)
+    wide = parse("width >= 40", filled.columns())
+    assert (local.count(new), local.count(wide)) == (remote.count(new), remote.count(wide)) == (1, 6)
+    assert local.facets(["texts", "width"], wide) == remote.facets(["texts", "width"], wide)
+    assert local.facets(["name"])["name"]["red.png"] == 1
+    assert local.facets(["texts"], new)["texts"] == {"new": 1}
     assert local.rows([*ids[::-1], "nope"]) == remote.rows([*ids[::-1], "nope"])
     assert local.vector(ids[0]) == pytest.approx(remote.vector(ids[0]), abs=1e-6)
     assert local.vector("nope") is remote.vector("nope") is None
@@ -58,9 +63,10 @@ def test_a_search_on_a_server_copies_no_rows(filled, encoder, tmp_path) -> None:
     view.rewrite()
     assert snapshot.in_use(filled.opened.snapshots.folder) is None
     assert len(view.snapshot()) == 6  # the map asks for all of them
-    assert view.sample(3)[0] == []
-    ids, vectors = LocalView(filled.opened.snapshots).sample(3)
-    assert (len(ids), vectors.shape, vectors.dtype) == (3, (3, 16), np.float32)
+    for one in (view, LocalView(filled.opened.snapshots)):
+        ids, vectors = one.sample(3)
+        assert (len(ids), vectors.shape, vectors.dtype) == (3, (3, 16), np.float32)
+        assert all(np.allclose(vector, view.vector(known)) for known, vector in zip(ids, vectors, strict=True))
 
 
 def test_an_unknown_column_is_refused(filled) -> None:

@@ -14,8 +14,7 @@ from diptych.core.file_names import escape
 from diptych.core.protocols import SILENT, CrossEncoder, Progress
 from diptych.library.encoder import with_images
 from diptych.library.opened import Opened
-from diptych.library.store.protocol import cells
-from diptych.library.store.rows import is_below
+from diptych.library.store.below import known_below
 
 from .options import Acknowledge, IndexOptions
 from .report import IndexReport
@@ -154,6 +153,4 @@ class Indexer:
 
     def knows(self, root: str) -> bool:
         """Whether there are rows of a source, or at or below a path; by its written form."""
-        return any(
-            source == root or is_below(path, root) for path, source in cells(self._opened.store(), "path", "source")
-        )
+        return bool(self._opened.store().count(where=known_below(root)))

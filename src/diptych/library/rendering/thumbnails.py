@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from diptych.core.files import files_below
-from diptych.library.store.protocol import Store, values
+from diptych.library.store.protocol import Store, having
 
 SIZE = 256  # pixels, longer side
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -39,8 +39,7 @@ class Thumbnails:
     def remove_unused(self, contents: Collection[str], store: Store) -> set[str]:
         """Remove those of contents that no row has any more, in the trash or out of it. Returns these contents."""
         gone = set(contents)
-        if gone:
-            gone -= set(values(store, "content", "all"))
+        gone -= having(store, "content", gone, "all")
         for content in gone:
             self.path(content).unlink(missing_ok=True)
         return gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import heapq
 import os
 import re
 import time
@@ -27,7 +28,7 @@ from .lance_filter import literal, to_sql
 from .protocol import Part, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, from_cells, new_columns, to_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
-from .where import Where
+from .where import AllOf, Condition, Where
 
 TABLE = "pictures"  # its name on disk
 _OLD_TRASH = "trash"  # the second table of libraries made by an earlier development version
@@ -119,9 +120,10 @@ class LanceStore:
         """The newest version."""
         return int(self._table.version)
 
-    def count(self, part: Part = "live") -> int:
-        """How many rows the newest version holds."""
-        return int(self._table.count_rows(_PARTS[part]))
+    def count(self, part: Part = "live", where: Where | None = None) -> int:
+        """How many rows the newest version holds, or how many pass a filter."""
+        with _one_line_errors("the store cannot be read"):
+            return int(self._table.count_rows(_among(part, where)))
 
     def columns(self) -> Mapping[str, str]:
         """Name -> kind of what `where` may ask about."""
@@ -148,7 +150,7 @@ class LanceStore:
                 merge.execute(self._to_arrow(rows))
         self._make_durable()
 
-    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live", *, vectors: bool = True) -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
         wanted = sorted(set(ids))
         if not wanted:
@@ -157,17 +159,18 @@ class LanceStore:
         for start in range(0, len(wanted), 1000):
             where = f"id IN ({', '.join(map(literal, wanted[start : start + 1000]))})"
             where = " AND ".join(filter(None, (where, _PARTS[part])))
-            found = self._table.search().where(where).select(sorted(STORED)).limit(None).to_arrow()
-            vectors = _vectors(found["vector"], self._dim)
-            plain_columns = found.drop_columns(["vector"]).to_pylist()
-            rows += [from_cells(line, vectors[at]) for at, line in enumerate(plain_columns)]
+            columns = sorted(STORED if vectors else STORED - {"vector"})
+            found = self._table.search().where(where).select(columns).limit(None).to_arrow()
+            read = _vectors(found["vector"], self._dim) if vectors else np.empty((len(found), 0), dtype=np.float32)
+            plain_columns = (found.drop_columns(["vector"]) if vectors else found).to_pylist()
+            rows += [from_cells(line, read[at]) for at, line in enumerate(plain_columns)]
         return sorted(rows, key=lambda row: row.id)
 
-    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+    def scan(self, columns: Sequence[str], part: Part = "live", where: Where | None = None) -> Iterator[dict[str, Any]]:
         """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
         with _one_line_errors("the store cannot be read"):
             query = self._table.search()
-            if (among := _PARTS[part]) is not None:
+            if (among := _among(part, where)) is not None:
                 query = query.where(among)
             for batch in query.select(list(columns)).limit(None).to_batches(_SCAN_ROWS):
                 yield {
@@ -178,14 +181,26 @@ class LanceStore:
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter over `columns` holds, in order."""
         with _one_line_errors("the store cannot be read"):
-            found = self._table.search().where(_live(where)).select(["id"]).limit(None).to_arrow()
+            found = self._table.search().where(_among("live", where)).select(["id"]).limit(None).to_arrow()
         return sorted(found["id"].to_pylist())
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        """Lance's own exact search among live rows: (id, cosine), best first."""
-        query = self._table.search(vector, vector_column_name="vector").distance_type("dot").select(["id", "_distance"])
-        found = query.where(_live(where)).limit(k).to_arrow().to_pylist()
-        return [(line["id"], 1.0 - line["_distance"]) for line in found]
+    def page(self, after: str, limit: int, where: Where | None = None) -> list[str]:
+        """Ids of the next live rows, in order. Lance orders no rows, so that all later ids are read, block by block."""
+        behind = Condition("id", ">", after)
+        wanted = behind if where is None else AllOf((behind, where))
+        ids = (identifier for block in self.scan(["id"], where=wanted) for identifier in block["id"])
+        return heapq.nsmallest(limit, ids)
+
+    def search(
+        self, vectors: Float32[np.ndarray, "q d"], k: int, where: Where | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """Lance's own exact search among live rows: for each vector (id, cosine), best first."""
+        found = []
+        for vector in vectors:
+            query = self._table.search(vector, vector_column_name="vector").distance_type("dot")
+            lines = query.select(["id", "_distance"]).where(_among("live", where)).limit(k).to_arrow().to_pylist()
+            found.append([(line["id"], 1.0 - line["_distance"]) for line in lines])
+        return found
 
     def compact(self, keep_seconds: float) -> None:
         """Merge small files, bring the indexes up to date, and drop versions older than `keep_seconds`.
@@ -263,10 +278,10 @@ class LanceStore:
             fsync_folder(folder)
 
 
-def _live(where: Where | None) -> str:
-    """The expression for those live rows for which a filter holds."""
-    live = f"({_PARTS['live']})"
-    return live if where is None else f"{live} AND ({to_sql(where)})"
+def _among(part: Part, where: Where | None) -> str | None:
+    """The expression for those rows of a part for which a filter holds; None for all rows."""
+    expressions = [_PARTS[part], None if where is None else to_sql(where)]
+    return " AND ".join(f"({one})" for one in expressions if one is not None) or None
 
 
 @functools.cache

@@ -1,46 +1,47 @@
 """The store on a Milvus server: one collection, of live rows and of those in the trash.
 
 A write is acknowledged when the server has it in its log. Every read asks for strong consistency, so that it sees all
-acknowledged writes. A write is one request for each 500 rows and one for what it removes. Each request is atomic; the
-write as a whole is not, unlike with Lance. Rows come first and removals last, so that a crash between them leaves
-surplus rows and no row is missing.
+acknowledged writes, unless the address allows searches and lists less. A write is a request for each 500 rows or 8 MB,
+and one for each 1,000 rows that it removes. Each request is atomic; unlike with Lance, the write as a whole is not.
+Rows come first and removals last, so that a crash between them leaves surplus rows and no row is missing.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import copy
+import heapq
 import importlib
 import json
 import logging
 import os
-import re
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diptych.core.errors import ConfigError, LibraryError
+from diptych.core.errors import LibraryError
 from diptych.core.extras import need
 from diptych.core.file_names import escape
 from diptych.core.files import write_json
 from diptych.core.shapes import Float32
 from diptych.library.card import Card
 
+from .milvus_address import STRONG, TOKEN, Address, parse
 from .milvus_filter import to_expression
 from .protocol import Part, Store, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, cast, from_cells, new_columns, to_cells
 from .rows import COLUMNS, TRASH_COLUMNS, Row
-from .where import Where, holds
+from .where import AllOf, Condition, Where, holds
 
-TOKEN = "DIPTYCH_MILVUS_TOKEN"
-_ADDRESS = re.compile(r"milvus(\+tls)?://([^/@?\s]+):(\d{1,5})/([A-Za-z_]\w{0,199})(?:\?index=(FLAT|HNSW))?")
 _STATE = "server.json"
 _SCAN_ROWS = 1000
 _WRITE_ROWS = 500  # of a request; 500 rows of 512 dimensions take about 2 MB
+_WRITE_BYTES = 8_000_000  # of a request: servers refuse 64 MB
+_MOST_ASKED_IDS = 5_000  # in one expression
 _MOST_FOUND = 16_384  # the server's own limit
 _MOST_TEXT = 65_535  # bytes of a VARCHAR
 _MOST_DYNAMIC = 50_000  # bytes of a row's metadata that `where` can ask about; the rest is in `meta` only
@@ -49,37 +50,9 @@ _SPARSE = ("split", "group")  # of the built-in columns, those that a row may la
 _FIXED = tuple(name for name in COLUMNS if name not in _SPARSE)
 _SECONDS = 30.0  # for a request
 _KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string"}
-_INDEXES: dict[str, dict[str, Any]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
-_STRONG = "Strong"
 # Fields of rows in the trash. No metadata gets names in capitals.
 _TRASH = {name: name.upper() for name in TRASH_COLUMNS}
 _PARTS = {"live": f"not (exists {_TRASH['deleted_at']})", "trash": f"exists {_TRASH['deleted_at']}", "all": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server is, and the collection on it. Credentials are never part of it."""
-
-    uri: str
-    collection: str
-    index: str
-
-
-def parse(store: str) -> Address:
-    """The parts of milvus://HOST:PORT/COLLECTION (milvus+tls:// for TLS, ?index=HNSW for an approximate index).
-
-    Raises ConfigError for another form, and for credentials in it.
-    """
-    if "@" in store:
-        raise ConfigError(f"the address of a store has no credentials in it; put them into {TOKEN}=USER:PASSWORD")
-    match = _ADDRESS.fullmatch(store)
-    if match is None:
-        raise ConfigError(
-            f"found the store {store!r}; expected milvus://HOST:PORT/COLLECTION, such as "
-            f"milvus://localhost:19530/pictures (milvus+tls:// for TLS, ?index=HNSW for an approximate index)"
-        )
-    scheme = "https" if match[1] else "http"
-    return Address(f"{scheme}://{match[2]}:{match[3]}", match[4], match[5] or "FLAT")
 
 
 class MilvusPlace:
@@ -96,6 +69,7 @@ class MilvusPlace:
         self._dim = about.dim
         self._connected: Any = None
         self._table: MilvusStore | None = None
+        self._reader: MilvusStore | None = None
 
     def token(self) -> str | None:
         """The version that the last writer in this folder noted."""
@@ -104,11 +78,13 @@ class MilvusPlace:
 
     def store(self) -> Store:
         """The collection of this generation."""
-        if self._table is None:
-            if (self._folder / f"trash.{_STATE}").exists():
-                raise earlier_layout(self._folder)
-            self._table = MilvusStore(self._client, self._address, self._collection, self._dim, self._folder / _STATE)
-        return self._table
+        return self._opened()
+
+    def reader(self) -> Store:
+        """The same, with the consistency that the address names."""
+        if self._reader is None:
+            self._reader = self._opened().reading(self._address.consistency)
+        return self._reader
 
     def at_one_version(self) -> tuple[Store, str]:
         """The collection as it is now: the server keeps no versions."""
@@ -135,7 +111,14 @@ class MilvusPlace:
             if self._client.has_collection(self._collection):
                 self._client.drop_collection(self._collection)
         (self._folder / _STATE).unlink(missing_ok=True)
-        self._table = None
+        self._table = self._reader = None
+
+    def _opened(self) -> MilvusStore:
+        if self._table is None:
+            if (self._folder / f"trash.{_STATE}").exists():
+                raise earlier_layout(self._folder)
+            self._table = MilvusStore(self._client, self._address, self._collection, self._dim, self._folder / _STATE)
+        return self._table
 
     @property
     def _client(self) -> Any:
@@ -159,10 +142,23 @@ class MilvusStore:
         self._client, self._address, self._collection = client, address, collection
         self._dim = dim
         self._state = state
+        self._consistency = STRONG
         with server_errors(address, "open"):
-            if not client.has_collection(collection):
+            is_new = not client.has_collection(collection)
+            if is_new:
                 self._create()
-            client.load_collection(collection)
+            try:
+                client.load_collection(collection, replica_number=address.replicas)
+            except Exception:
+                if is_new:  # such as for more replicas than there are query nodes
+                    client.drop_collection(collection)
+                raise
+
+    def reading(self, consistency: str) -> MilvusStore:
+        """A handle whose reads ask for another consistency than `Strong`."""
+        other = copy.copy(self)
+        other._consistency = consistency
+        return other
 
     def _create(self) -> None:
         from pymilvus import DataType, MilvusClient
@@ -180,10 +176,11 @@ class MilvusStore:
                 )
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self._dim)
         index = self._client.prepare_index_params()
-        kind = self._address.index
-        index.add_index("vector", index_type=kind, metric_type="IP", params=_INDEXES[kind])
+        index.add_index(
+            "vector", index_type=self._address.index, metric_type="IP", params=self._address.index_parameters
+        )
         self._client.create_collection(
-            self._collection, schema=schema, index_params=index, consistency_level=_STRONG, num_shards=1
+            self._collection, schema=schema, index_params=index, consistency_level=STRONG, num_shards=1
         )
 
     @property
@@ -191,11 +188,17 @@ class MilvusStore:
         """Grows with every write from this folder."""
         return int(_state(self._state).get("version", 0))
 
-    def count(self, part: Part = "live") -> int:
-        """How many rows there are."""
+    def count(self, part: Part = "live", where: Where | None = None) -> int:
+        """How many rows there are, or how many pass a filter: counted here where the server cannot compare."""
+        wanted, is_exact = self._wanted(where)
+        if not is_exact:
+            return sum(len(found) for found in self._blocks(part, where, ["id"]))
         with server_errors(self._address, "count in"):
             found = self._client.query(
-                self._collection, filter=_PARTS[part], output_fields=["count(*)"], consistency_level=_STRONG
+                self._collection,
+                filter=_among(wanted, part),
+                output_fields=["count(*)"],
+                consistency_level=self._consistency,
             )
         return int(found[0]["count(*)"])
 
@@ -210,19 +213,18 @@ class MilvusStore:
         self._note(self._learnt(rows))
         kept = {row.id for row in rows}
         with server_errors(self._address, "write to"):
-            for start in range(0, len(rows), _WRITE_ROWS):
-                part = [self._entity(row) for row in rows[start : start + _WRITE_ROWS]]
+            for part in requests(map(self._entity, rows)):
                 self._client.upsert(self._collection, part, timeout=_SECONDS)
             gone = sorted(set(remove) - kept)
             for start in range(0, len(gone), _SCAN_ROWS):
                 self._client.delete(self._collection, ids=gone[start : start + _SCAN_ROWS], timeout=_SECONDS)
         self._note({})
 
-    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live", *, vectors: bool = True) -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
         wanted = sorted({one for one in ids if one.isprintable() and len(one) <= 64})
         rows: dict[str, Row] = {}
-        fields = [*_FIXED, "vector", *_TRASH.values()]
+        fields = [*_FIXED, *(["vector"] if vectors else []), *_TRASH.values()]
         with server_errors(self._address, "read"):
             for start in range(0, len(wanted), _SCAN_ROWS):
                 some = f"id in {json.dumps(wanted[start : start + _SCAN_ROWS], ensure_ascii=False)}"
@@ -230,15 +232,15 @@ class MilvusStore:
                     self._collection,
                     filter=_among(some, part),
                     output_fields=fields,
-                    consistency_level=_STRONG,
+                    consistency_level=self._consistency,
                 ):
                     rows[found["id"]] = _row(found)
         return [rows[identifier] for identifier in sorted(rows)]
 
-    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+    def scan(self, columns: Sequence[str], part: Part = "live", where: Where | None = None) -> Iterator[dict[str, Any]]:
         """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
         fields = {name: _TRASH.get(name, name) for name in columns}
-        for found in self._blocks(_PARTS[part], list(fields.values())):
+        for found in self._blocks(part, where, list(fields.values())):
             block: dict[str, Any] = {
                 name: [line.get(field) for line in found] for name, field in fields.items() if name != "vector"
             }
@@ -250,37 +252,37 @@ class MilvusStore:
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter over `columns` holds, in order."""
-        wider, is_exact = to_expression(where, _FIXED)
-        expression = _among(wider, "live")
-        if is_exact:
-            return sorted(line["id"] for found in self._blocks(expression, ["id"]) for line in found)
-        extra = self._extra()
-        return sorted(
-            line["id"]
-            for found in self._blocks(expression, list(_FIXED))
-            for line in found
-            if holds(where, _values(line, extra).get)
-        )
+        return sorted(line["id"] for found in self._blocks("live", where, ["id"]) for line in found)
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        """The server's search among live rows: (id, cosine), best first; exact with the FLAT index."""
-        wanted, is_exact = ("", True) if where is None else to_expression(where, _FIXED)
-        if where is not None and not is_exact:
-            wanted = f"id in {json.dumps(self.matching(where))}"
-        expression = _among(wanted, "live")
-        limit = min(k, _MOST_FOUND)
-        parameters = {"ef": max(2 * limit, 64)} if self._address.index == "HNSW" else {}
-        with server_errors(self._address, "search"):
-            found = self._client.search(
-                self._collection,
-                data=[np.asarray(vector, dtype=np.float32).tolist()],
-                limit=limit,
-                filter=expression,
-                output_fields=["id"],
-                search_params={"metric_type": "IP", "params": parameters},
-                consistency_level=_STRONG,
-            )
-        return [(hit["id"], float(hit["distance"])) for hit in found[0]]
+    def page(self, after: str, limit: int, where: Where | None = None) -> list[str]:
+        """Ids of the next live rows, in order: the server gives them in the order of the ids."""
+        behind = Condition("id", ">", after)
+        wanted = behind if where is None else AllOf((behind, where))
+        chosen: list[str] = []
+        with contextlib.closing(self._blocks("live", wanted, ["id"], most=limit)) as blocks:
+            for found in blocks:
+                chosen += [line["id"] for line in found]
+                if len(chosen) >= limit:
+                    break
+        return chosen[:limit]
+
+    def search(
+        self, vectors: Float32[np.ndarray, "q d"], k: int, where: Where | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """The server's search among live rows, all vectors in one request: exact with the FLAT index.
+
+        Where it cannot compare, it searches among the ids that pass, some thousands at a time.
+        """
+        wanted, is_exact = self._wanted(where)
+        if where is None or is_exact:
+            return self._nearest(vectors, k, wanted)
+        ids = self.matching(where)
+        found: list[list[tuple[str, float]]] = [[] for _ in vectors]
+        for start in range(0, len(ids), _MOST_ASKED_IDS):
+            some = f"id in {json.dumps(ids[start : start + _MOST_ASKED_IDS])}"
+            for best, more in zip(found, self._nearest(vectors, k, some), strict=True):
+                best[:] = heapq.nsmallest(k, [*best, *more], key=lambda one: (-one[1], one[0]))
+        return found
 
     def compact(self, keep_seconds: float) -> None:
         """Ask the server to write its log out and to merge what it has; it does so in the background."""
@@ -290,20 +292,50 @@ class MilvusStore:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _blocks(self, expression: str, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+    def _wanted(self, where: Where | None) -> tuple[str, bool]:
+        """A filter as the server's expression, and whether that says all of it."""
+        return ("", True) if where is None else to_expression(where, _FIXED)
+
+    def _blocks(
+        self, part: Part, where: Where | None, fields: list[str], most: int = _SCAN_ROWS
+    ) -> Generator[list[dict[str, Any]], None, None]:
+        """These fields of the rows of a part that pass a filter, at most so many at once, in the order of their ids.
+
+        What the server cannot compare is checked here, on the rows that the rest of the filter leaves.
+        """
+        wanted, is_exact = self._wanted(where)
+        asked = fields if is_exact else [*dict.fromkeys([*fields, *_FIXED])]
+        extra = {} if is_exact else self._extra()
         with server_errors(self._address, "read"):
             iterator = self._client.query_iterator(
                 self._collection,
-                batch_size=_SCAN_ROWS,
-                filter=expression,
-                output_fields=fields,
-                consistency_level=_STRONG,
+                batch_size=min(most, _SCAN_ROWS) if is_exact else _SCAN_ROWS,
+                filter=_among(wanted, part),
+                output_fields=asked,
+                consistency_level=self._consistency,
             )
             try:
                 while found := iterator.next():
-                    yield found
+                    if where is None or is_exact:
+                        yield found
+                    elif passed := [line for line in found if holds(where, _values(line, extra).get)]:
+                        yield passed
             finally:
                 iterator.close()
+
+    def _nearest(self, vectors: Float32[np.ndarray, "q d"], k: int, expression: str) -> list[list[tuple[str, float]]]:
+        limit = min(k, _MOST_FOUND)
+        with server_errors(self._address, "search"):
+            found = self._client.search(
+                self._collection,
+                data=np.asarray(vectors, dtype=np.float32).tolist(),
+                limit=limit,
+                filter=_among(expression, "live"),
+                output_fields=["id"],
+                search_params={"metric_type": "IP", "params": self._address.search_parameters(limit)},
+                consistency_level=self._consistency,
+            )
+        return [[(hit["id"], float(hit["distance"])) for hit in hits] for hits in found]
 
     def _entity(self, row: Row) -> dict[str, Any]:
         cells = to_cells(row)
@@ -343,6 +375,21 @@ class MilvusStore:
         write_json(self._state, {"version": int(old.get("version", 0)) + 1, "columns": noted})
 
 
+def requests(entities: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in parts that a server takes in one request: by their number, and by the bytes of texts and vectors."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for entity in entities:
+        bytes_ = sum(4 * len(cell) if name == "vector" else len(str(cell)) for name, cell in entity.items())
+        if part and (len(part) == _WRITE_ROWS or size + bytes_ > _WRITE_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(entity)
+        size += bytes_
+    if part:
+        yield part
+
+
 def _state(path: Path) -> dict[str, Any]:
     """What the last writer noted; nothing where no one has written."""
     try:
@@ -368,7 +415,9 @@ def _unpacked(meta: str) -> str:
 
 def _row(found: Mapping[str, Any]) -> Row:
     trash = {name: found.get(field) for name, field in _TRASH.items()}
-    return from_cells({**found, **trash, "meta": _unpacked(found["meta"])}, np.array(found["vector"], dtype=np.float32))
+    return from_cells(
+        {**found, **trash, "meta": _unpacked(found["meta"])}, np.array(found.get("vector", ()), dtype=np.float32)
+    )
 
 
 def _among(expression: str, part: Part) -> str:
@@ -392,6 +441,6 @@ def server_errors(address: Address, doing: str) -> Iterator[None]:
 
 def _values(line: Mapping[str, Any], extra: Mapping[str, str]) -> dict[str, Any]:
     """What a row has in each column, without the limits of the server's fields."""
-    row = _row({**line, "vector": ()})
+    row = _row(line)
     cells = to_cells(row)
     return cells | {name: cast(cells.get(name), _KINDS[kind]) for name, kind in extra.items()}

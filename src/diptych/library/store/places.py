@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,6 +33,9 @@ class Place(Protocol):
     def store(self) -> Store:
         """The table, made when it is not there."""
 
+    def reader(self) -> Store:
+        """The table for searches and lists, which may lag behind writes as far as the library's address allows."""
+
     def at_one_version(self) -> tuple[Store, str]:
         """The table as of its newest version, which later writes do not change, and that version's token."""
 
@@ -47,16 +51,13 @@ class Place(Protocol):
 
 def open_place(about: Card, folder: Path) -> Place:
     """The place that a card names. Raises ConfigError for a kind of store that there is not."""
-    if about.store == LANCE:
-        return LancePlace(folder, about)
-    if about.store.partition("://")[0].partition("+")[0] == MILVUS:
-        from .milvus import MilvusPlace
-
-        return MilvusPlace(folder / numbered(_STORE, about.generation), about)
-    raise ConfigError(
-        f"unknown store {about.store!r}; choose from: lance (rows in the library's folder), "
-        f"milvus://HOST:PORT/COLLECTION (rows on a server)"
-    )
+    kind = about.store.partition("://")[0].partition("+")[0]
+    if kind not in KINDS or (kind == LANCE) != (about.store == LANCE):
+        raise ConfigError(
+            f"unknown store {about.store!r}; choose from: lance (rows in the library's folder), "
+            f"milvus://HOST:PORT/COLLECTION (rows on a server)"
+        )
+    return KINDS[kind](about, folder)
 
 
 def numbered(name: str, generation: int) -> str:
@@ -104,6 +105,10 @@ class LancePlace:
         store: Store = self._table
         return store
 
+    def reader(self) -> Store:
+        """The same: every read sees the newest version."""
+        return self.store()
+
     def at_one_version(self) -> tuple[Store, str]:
         """A handle on the newest version alone."""
         from .lance import LanceStore
@@ -121,3 +126,16 @@ class LancePlace:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._table = None
+
+
+def _on_milvus(about: Card, folder: Path) -> Place:
+    from .milvus import MilvusPlace
+
+    return MilvusPlace(folder / numbered(_STORE, about.generation), about)
+
+
+# How an address of a store begins -> what opens the place of a card in the library's folder.
+KINDS: dict[str, Callable[[Card, Path], Place]] = {
+    LANCE: lambda about, folder: LancePlace(folder, about),
+    MILVUS: _on_milvus,
+}

@@ -8,13 +8,15 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from diptych.core.batched import batched
 from diptych.core.errors import LibraryError
 from diptych.core.file_names import escape
 from diptych.core.shapes import Float32
 
 from .rows import Row
-from .where import Where
+from .where import Condition, Where
 
+_ASKED = 1000  # values of one request
 Part = Literal["live", "trash", "all"]  # which rows: those that are not deleted, those in the trash, or both
 
 
@@ -38,11 +40,11 @@ class Store(Scannable, Protocol):
     def version(self) -> int:
         """The newest version, as this store sees it now."""
 
-    def count(self, part: Part = "live") -> int:
-        """How many rows the newest version holds."""
+    def count(self, part: Part = "live", where: Where | None = None) -> int:
+        """How many rows the newest version holds; with `where`, how many of them pass it."""
 
-    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
-        """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
+    def scan(self, columns: Sequence[str], part: Part = "live", where: Where | None = None) -> Iterator[dict[str, Any]]:
+        """Rows, or those that pass `where`, in blocks: column -> list of values, or a float32 array for "vector"."""
 
     def columns(self) -> Mapping[str, str]:
         """Name -> kind (text, integer, number, boolean, timestamp) of what `where` may ask about."""
@@ -50,14 +52,19 @@ class Store(Scannable, Protocol):
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """Insert or replace rows by id and remove others for good, as one version; durable on return."""
 
-    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
-        """The rows with these ids, sorted by id; unknown ids are left out."""
+    def get(self, ids: Collection[str], part: Part = "live", *, vectors: bool = True) -> list[Row]:
+        """The rows with these ids, sorted by id; unknown ids are left out. Without `vectors` those are empty."""
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter over `columns` holds, in order."""
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        """The store's own search among live rows: (id, cosine), best first."""
+    def page(self, after: str, limit: int, where: Where | None = None) -> list[str]:
+        """Ids of the next live rows behind `after` ("" is the start), or of those that pass `where`, in order."""
+
+    def search(
+        self, vectors: Float32[np.ndarray, "q d"], k: int, where: Where | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """The store's own search among live rows, for several unit vectors: for each (id, cosine), best first."""
 
     def compact(self, keep_seconds: float) -> None:
         """Merge small files and drop versions older than `keep_seconds`."""
@@ -75,6 +82,15 @@ def cells(store: Store, *columns: str, part: Part = "live") -> Iterator[tuple[An
     """The values of some columns, but the vector, row by row."""
     for block in store.scan(columns, part):
         yield from zip(*(block[name] for name in columns), strict=True)
+
+
+def having(store: Store, column: str, wanted: Collection[str], part: Part = "live") -> set[str]:
+    """Those of these values that some row has in a column: only the rows that have one are read."""
+    found: set[str] = set()
+    for some in batched(sorted(wanted), _ASKED):
+        for block in store.scan([column], part, Condition(column, "in", tuple(some))):
+            found.update(block[column])
+    return found
 
 
 def values(store: Store, column: str, part: Part = "live") -> Iterator[Any]:

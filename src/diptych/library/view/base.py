@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,8 @@ class View(ABC):
         return self._snapshots.version
 
     @abstractmethod
-    def count(self) -> int:
-        """How many rows there are."""
+    def count(self, where: Where | None = None) -> int:
+        """How many rows there are, or pass a filter."""
 
     @abstractmethod
     def search(
@@ -66,19 +67,27 @@ class View(ABC):
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the rows for which a filter holds, in order."""
-        return self._snapshots.store().matching(where)
+        return self._snapshots.reader().matching(where)
 
     @abstractmethod
     def page(self, after: str, limit: int, where: Where | None = None) -> tuple[list[str], int]:
         """The next ids behind `after` ("" is the start), in order; and how many rows all pages have."""
 
-    def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        return self._snapshots.store().scan(columns)
+    def scan(self, columns: Sequence[str], where: Where | None = None) -> Iterator[dict[str, Any]]:
+        """Rows, or those that pass a filter, in blocks: column -> list of values, a float32 array for "vector"."""
+        return self._snapshots.reader().scan(columns, where=where)
+
+    def facets(self, columns: Sequence[str], where: Where | None = None) -> dict[str, Counter[Any]]:
+        """How often each value of these columns occurs, None left out; only these columns are read, block by block."""
+        counts: dict[str, Counter[Any]] = {name: Counter() for name in columns}
+        for block in self.scan(columns, where) if columns else ():
+            for name, counted in counts.items():
+                counted.update(value for value in block[name] if value is not None)
+        return counts
 
     @abstractmethod
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
-        """Ids and vectors of at most so many rows, spread evenly; empty where that would need many requests."""
+        """Ids and unit vectors of at most so many rows, spread evenly, in order of id."""
 
     def snapshot(self) -> Snapshot:
         """All rows of the newest version as arrays; made when it is missing, old or damaged."""

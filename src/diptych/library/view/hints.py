@@ -7,9 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from diptych.library.store.protocol import Scannable
 from diptych.library.store.where import Condition, Where, conditions
 
 _MOST_COLUMNS, _MOST_VALUES = 3, 4
@@ -18,7 +17,18 @@ _NEAR = 0.75  # share of a text that is the same
 _MOST_CHARACTERS = 60  # of a value
 
 
-def nothing_passes(where: Where, store: Scannable, total: int, hidden: Collection[str] = ()) -> str:
+@runtime_checkable
+class Countable(Protocol):
+    """What of a view the message needs."""
+
+    def count(self) -> int:
+        """How many rows there are."""
+
+    def facets(self, columns: Sequence[str]) -> dict[str, Counter[Any]]:
+        """How often each value of these columns occurs."""
+
+
+def nothing_passes(where: Where, view: Countable, hidden: Collection[str] = ()) -> str:
     """Such as: 0 of 7,000 pass the filter; folder has: '/photos/2019' (4,000), '/photos/2020' (3,000).
 
     The columns in `hidden` are left out.
@@ -28,17 +38,13 @@ def nothing_passes(where: Where, store: Scannable, total: int, hidden: Collectio
         if one.column not in hidden:
             asked.setdefault(one.column, []).append(one)
     columns = list(asked)[:_MOST_COLUMNS]
-    counts: dict[str, Counter[Any]] = {name: Counter() for name in columns}
-    for block in store.scan(columns) if columns else ():
-        for name in columns:
-            counts[name].update(block[name])
+    counts = view.facets(columns)
     told = [f"{name.removesuffix('_ns')} has: {_told(name, counts[name], asked[name])}" for name in columns]
-    return "; ".join([f"0 of {total:,} pass the filter", *told])
+    return "; ".join([f"0 of {view.count():,} pass the filter", *told])
 
 
 def _told(name: str, counts: Counter[Any], asked: Sequence[Condition]) -> str:
     """The texts nearest to the filter's, then the most frequent; or the least and the greatest number or date."""
-    counts.pop(None, None)
     if not counts:
         return "no value"
     if not any(isinstance(value, str | bool) for value in counts):

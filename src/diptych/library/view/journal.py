@@ -64,29 +64,35 @@ class JournalledStore:
         """The newest version."""
         return self._store.version
 
-    def count(self, part: Part = "live") -> int:
-        """How many rows the newest version holds."""
-        return self._store.count(part)
+    def count(self, part: Part = "live", where: Where | None = None) -> int:
+        """How many rows the newest version holds, or how many pass a filter."""
+        return self._store.count(part, where)
 
     def columns(self) -> Mapping[str, str]:
         """Name -> kind of what `where` may ask about."""
         return self._store.columns()
 
-    def get(self, ids: Collection[str], part: Part = "live") -> list[Row]:
+    def get(self, ids: Collection[str], part: Part = "live", *, vectors: bool = True) -> list[Row]:
         """The rows with these ids, sorted by id; unknown ids are left out."""
-        return self._store.get(ids, part)
+        return self._store.get(ids, part, vectors=vectors)
 
-    def scan(self, columns: Sequence[str], part: Part = "live") -> Iterator[dict[str, Any]]:
+    def scan(self, columns: Sequence[str], part: Part = "live", where: Where | None = None) -> Iterator[dict[str, Any]]:
         """Rows in blocks: column -> list of values, or a float32 array for "vector"."""
-        return self._store.scan(columns, part)
+        return self._store.scan(columns, part, where)
 
     def matching(self, where: Where) -> list[str]:
         """Ids of the live rows for which a filter holds, in order."""
         return self._store.matching(where)
 
-    def search(self, vector: Float32[np.ndarray, d], k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        """The store's own search among live rows: (id, cosine), best first."""
-        return self._store.search(vector, k, where)
+    def page(self, after: str, limit: int, where: Where | None = None) -> list[str]:
+        """Ids of the next live rows, in order."""
+        return self._store.page(after, limit, where)
+
+    def search(
+        self, vectors: Float32[np.ndarray, "q d"], k: int, where: Where | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """The store's own search among live rows: for each vector (id, cosine), best first."""
+        return self._store.search(vectors, k, where)
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
         """Insert or replace rows and remove others; durable, and in the journal, on return."""

@@ -23,9 +23,9 @@ class LocalView(View):
         # the ids of the last filter, and the version and filter that they are of: the next page asks for the same
         self._matched: tuple[str | None, Where | None, list[str]] = (None, None, [])
 
-    def count(self) -> int:
-        """How many rows there are."""
-        return len(self._snapshots.newest())
+    def count(self, where: Where | None = None) -> int:
+        """How many rows there are, or pass a filter."""
+        return len(self._snapshots.newest() if where is None else self.matching(where))
 
     def search(
         self, queries: Float32[np.ndarray, "q d"], counts: Sequence[int], where: Where | None = None

@@ -53,6 +53,10 @@ class Snapshots:
         """The table; writes through it also go into the readers' journal."""
         return journal.JournalledStore(self._place.store(), self._place.token, self.folder)
 
+    def reader(self) -> Store:
+        """The table for searches and lists by a server."""
+        return self._place.reader()
+
     def newest(self) -> JournalledSnapshot:
         """The newest version that was acknowledged, as far as that is cheap to find out."""
         version, current = self.version, self._current
