@@ -21,9 +21,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +39,7 @@ from diptych.models import load
 from diptych.models.cross_encoder import IMAGE_TO_TEXT, TEXT_TO_IMAGE, load_trained_cross_encoder
 from diptych.models.cross_encoder.pair import read_pair
 from diptych.runs import reranking as work
+from timed import finished
 
 AS_IS, LANGUAGES = "as is", "languages"
 PARTNERS = ("objective.group=4", "objective.mined=30")
@@ -59,7 +57,6 @@ CONFIG = Path(__file__).parents[1] / "configs" / "cross_encoder.toml"
 TRAIN, HELD_OUT, DEV = "train", "held-out", "val"
 SHARE = 0.05  # of the training split, held out
 DEPTH = 50
-STOPPED = 130  # exit status of an interrupted command
 MEASURES = ("alone", "re-ranked", "image -> text")
 
 
@@ -208,7 +205,7 @@ def done(run: Run, folder: Path, sources: Sources, options: argparse.Namespace, 
             output = finished(command, deadline)
             if output is None:
                 return False
-            write_bytes(kept, (output).encode())
+            write_bytes(kept, output.encode())
         told.append(json.loads(kept.read_text()))
     if time.monotonic() > deadline:
         return False
@@ -217,26 +214,6 @@ def done(run: Run, folder: Path, sources: Sources, options: argparse.Namespace, 
         dataclasses.asdict(run) | speed_of(told[0]) | measured(run, folder, Path(source), options),
     )
     return True
-
-
-def finished(command: Sequence[str], deadline: float) -> str | None:
-    """What a command of diptych printed; None where it was interrupted because the time is over."""
-    print("diptych", *command, flush=True)
-    process = subprocess.Popen([sys.executable, "-m", "diptych", *command], stdout=subprocess.PIPE, text=True)
-    try:
-        left = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
-        output, _ = process.communicate(timeout=left)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        return None
-    if process.returncode == STOPPED:
-        raise KeyboardInterrupt
-    if process.returncode:
-        raise SystemExit(f"diptych {' '.join(command)} failed with exit status {process.returncode}")
-    return output
 
 
 def speed_of(run: dict[str, Any]) -> dict[str, float]:
