@@ -17,10 +17,12 @@ if not is_installed("transformers"):
 
 from diptych.core.config import Part  # noqa: E402
 from diptych.encoders import image_tower, text_tower  # noqa: E402
+from diptych.encoders.text.tokens import TokenTower, train_tokenizer  # noqa: E402
 from diptych.models import load  # noqa: E402
 from diptych.models.exporting import export_model  # noqa: E402
 from diptych.models.heads import LinearHead  # noqa: E402
 from diptych.models.save import TrainedSide, save  # noqa: E402
+from diptych.models.side import build_side  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,33 @@ def test_heads_over_pretrained_towers_are_exported_with_them(trained_heads: Path
     assert found.encode_images(images) == pytest.approx(original.encode_images(images), abs=1e-3)
     assert found.encode_texts(texts) == pytest.approx(original.encode_texts(texts), abs=1e-3)
     assert {"image_head.onnx", "text_head.onnx"} <= config.files.keys()
+
+
+def test_a_tokenizer_beside_a_tower_goes_along_and_a_joined_tower_of_pytorch_is_refused(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    images = f"hf:{clip_folder}"
+    tokens = TokenTower(train_tokenizer(["a dog", "a cat"], "words", min_count=1), 6)
+    network, head = Part("transformer", {"width": 8, "layers": 1}), Part("linear")
+    for name, frozen in (("kept", "fake"), ("torch", images)):
+        towers = image_tower(images, device="cpu"), text_tower("joined", towers=[frozen, tokens])
+        sides = [
+            TrainedSide(towers[0], Part(images), head, LinearHead(towers[0].dim, 8).eval()),
+            TrainedSide(
+                towers[1],
+                Part("joined", {"towers": [frozen, "bundled"]}),
+                head,
+                build_side(network, head, towers[1], 8).eval(),
+                network,
+            ),
+        ]
+        save(tmp_path / name, name=name, image=sides[0], text=sides[1], dim=8, card=name, training={})
+    original = load(tmp_path / "kept")
+    export_model(original, tmp_path / "out")
+    texts = ["a dog", "a cat and a dog"]
+    assert load(tmp_path / "out").encode_texts(texts) == pytest.approx(original.encode_texts(texts), abs=1e-6)
+    with pytest.raises(ConfigError, match="runs on PyTorch and is joined with others"):
+        export_model(load(tmp_path / "torch"), tmp_path / "other")
 
 
 def test_what_matters_for_the_fingerprint_is_the_content(clip_folder: Path, tmp_path: Path) -> None:

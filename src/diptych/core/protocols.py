@@ -188,6 +188,14 @@ class TextTower(Tower, Protocol):
 
 
 @runtime_checkable
+class TowersBeside(TextTower, Protocol):
+    """A text tower whose rows are those of several, one after the other."""
+
+    @property
+    def parts(self) -> tuple[TextTower, ...]: ...
+
+
+@runtime_checkable
 class WordTower(TextTower, Protocol):
     """A text tower that also gives its state of each word within its text, as wide as its features.
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from diptych.core import fingerprint
 from diptych.core.batched import batched
-from diptych.core.errors import DataError, Reason
-from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower, Tower, WordTower
-from diptych.core.shapes import Int, Shaped, UInt8, UInt64
+from diptych.core.errors import ConfigError, DataError, Reason
+from diptych.core.protocols import SILENT, ImageTower, Progress, TextTower, Tower, TowersBeside, WordTower
+from diptych.core.shapes import Float32, Int, Shaped, UInt8, UInt64
 from diptych.core.types import ImageRef, Pair, Skipped, Text
 from diptych.data import views
 from diptych.data.cache import FeatureCache, content_key
@@ -32,7 +32,7 @@ _WORD_CHUNK = 256  # texts whose words are embedded at once
 _BATCH = 32  # images, each under every view, that go through the tower at once
 _FLUSH = 512  # images between two durable writes to the cache, unless
 _FLUSH_NUMBERS = 1 << 26  # so many features wait already
-_WIDENED = {"float16": np.float32, "int32": np.int64, "uint8": np.uint8}  # what rows are read as
+_WIDENED = {"float16": np.float32, "float32": np.float32, "int32": np.int64, "uint8": np.uint8}  # what rows are read as
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,34 @@ class CachedRows:
         return np.asarray(self.matrix[self.index[which]], dtype=_WIDENED[self.matrix.dtype.name])
 
 
+@dataclass(frozen=True)
+class RowsBeside:
+    """Rows of several towers of the same texts side by side, each read from its own cache; ids come out as float32."""
+
+    parts: tuple[CachedRows, ...]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    @property
+    def dim(self) -> int:
+        """Width of a row."""
+        return sum(part.dim for part in self.parts)
+
+    @property
+    def index(self) -> Int[np.ndarray, " m"]:
+        """The first tower's row of each text: equal texts share one."""
+        return self.parts[0].index
+
+    def some(self, which: Int[np.ndarray, " k"]) -> RowsBeside:
+        """Some of the rows, in this order; nothing is read."""
+        return RowsBeside(tuple(part.some(which) for part in self.parts))
+
+    def __getitem__(self, which: Int[np.ndarray, " k"]) -> Float32[np.ndarray, "k d"]:
+        return np.concatenate([part[which] for part in self.parts], axis=1, dtype=np.float32)
+
+
+TextRows = CachedRows | RowsBeside
 _NO_ROWS = CachedRows(np.zeros((0, 1), dtype=np.float16), np.zeros(0, dtype=np.int64))
 
 
@@ -180,7 +208,16 @@ class CaptionedImages:
 class FeaturePairs(CaptionedImages):
     """Records whose images and texts went through frozen towers; `texts` are the features of the texts."""
 
-    texts: CachedRows
+    texts: TextRows
+
+    @property
+    def text_features(self) -> CachedRows:
+        """`texts` of a tower that stands alone. Raises ConfigError where several stand side by side."""
+        if isinstance(self.texts, RowsBeside):
+            raise ConfigError(
+                "features are needed here, found features and token ids side by side; choose another tower"
+            )
+        return self.texts
 
     def _some(
         self, records: Int[np.ndarray, " r"], images: Int[np.ndarray, " n"], texts: Int[np.ndarray, " m"]
@@ -406,8 +443,18 @@ def word_rows(
     return CachedRows(cache.map(), cache.rows([key for each in keys for key in each])), index
 
 
-def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> CachedRows:
-    """Features of texts, each computed once and then cached; equal texts share a row."""
+def text_rows(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> TextRows:
+    """Features of texts, each computed once and then cached; equal texts share a row.
+
+    Towers that stand side by side in one, its `parts`, have caches of their own.
+    """
+    if isinstance(tower, TowersBeside):
+        return RowsBeside(tuple(rows_of_tower(texts, part, root, progress) for part in tower.parts))
+    return rows_of_tower(texts, tower, root, progress)
+
+
+def rows_of_tower(texts: Sequence[str], tower: TextTower, root: Path, progress: Progress) -> CachedRows:
+    """As `text_rows`, of a tower that stands alone."""
     cache = _cache(root, tower, "text")
     keys = [text_key(text, tower) for text in texts]
     chunks = list(batched(cache.missing(keys), _TEXT_CHUNK))

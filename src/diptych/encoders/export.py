@@ -110,14 +110,18 @@ def _free(spec: GraphSpec, inputs: list[str]) -> dict[str, dict[int, str]]:
 
 
 def trace_head(module: nn.Module, tower: ImageTower | TextTower, *, compact: bool = False) -> Graph:
-    """A head's graph; its input is what the tower gives: features, token ids, or pixels."""
+    """A head's graph; its input is what the tower gives: features, token ids, or pixels.
+
+    Rows with token ids may end before their padding where all networks in the module say that they take `any_length`.
+    """
     dtype = torch.int64 if getattr(tower, "storage", "") == "int32" else torch.float32
     example = torch.zeros(2, tower.dim, dtype=dtype)
     if getattr(tower, "storage", "") == "uint8" and not hears(tower):
         # an image, for a network that asks how many patches there are
         grey = tower.embed(grey_pixels(tower.preprocess))  # type: ignore[union-attr, arg-type]
         example = torch.from_numpy(grey).float().expand(2, -1)
-    return trace(GraphSpec(module, example, compact=compact))
+    stated = [part.any_length for part in module.modules() if hasattr(part, "any_length")]
+    return trace(GraphSpec(module, example, free=(0, 1) if stated and all(stated) else (0,), compact=compact))
 
 
 def read_weights(folder: Path, name: str) -> dict[str, Tensor]:

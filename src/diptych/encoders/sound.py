@@ -16,7 +16,7 @@ from diptych.core.protocols import SOUND_BANDS, ImageTower, Preprocess, TextTowe
 from diptych.core.registry import register
 from diptych.core.shapes import UInt8
 from diptych.core.types import FileImage
-from diptych.data.features import CachedRows
+from diptych.data.features import CachedRows, TextRows
 from diptych.data.images import DEFAULT_LIMITS, prepared
 from diptych.data.images.sources import read_bytes
 from diptych.data.sounds import FRAMES_A_SECOND
@@ -105,9 +105,9 @@ def rows_of(pixels: UInt8[np.ndarray, "b h w 3"]) -> UInt8[np.ndarray, "b d"]:
     return np.ascontiguousarray(pixels[:, ::-1, :, 0].swapaxes(1, 2)).reshape(len(pixels), -1)
 
 
-def cut_note(rows: CachedRows, tower: ImageTower | TextTower) -> tuple[Note, ...]:
+def cut_note(rows: TextRows, tower: ImageTower | TextTower) -> tuple[Note, ...]:
     """A note where sounds go on to the end of what is read of them, so that there may be more; () for others."""
-    if not isinstance(tower, LogMelTower | SpokenTower):
+    if not isinstance(tower, LogMelTower | SpokenTower) or not isinstance(rows, CachedRows):
         return ()
     count = int((rows.matrix[rows.index, -SOUND_BANDS:] > 0).any(axis=1).sum())
     seconds = tower.preprocess.size / FRAMES_A_SECOND

@@ -11,7 +11,7 @@ from diptych.core.config import Part
 from diptych.core.text import in_bytes
 from diptych.encoders.cached import parameters_in, sha256_of, weights_in
 from diptych.models import DualEncoder
-from diptych.models.folder import CARD, model_kind
+from diptych.models.folder import CARD, SideConfig, model_kind
 
 CROSS_ENCODER, GENERATOR = "cross", "synthesis"  # `kind` in config.json
 
@@ -73,7 +73,7 @@ def describe_model(address: str | Path) -> ModelDescription:
         return _joint(model)
     parts = {
         "image": f"{config.image.source or config.image.tower}, head {_named(config.image.head)}",
-        "text": f"{config.text.source or config.text.tower}, head {_named(config.text.head)}",
+        "text": f"{_tower(config.text)}, head {_named(config.text.head)}",
         "embedding": f"{model.dim} dimensions, {config.similarity}",
     }
     for side, settings in (("image", config.image), ("text", config.text)):
@@ -159,6 +159,12 @@ def _described(kind: str, folder: Path, config: Any, parts: Mapping[str, str], l
         scores=dict(config.training.get("validation", {})),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
     )
+
+
+def _tower(side: SideConfig) -> str:
+    """A side's tower, and what stands side by side in it: `joined (use, bundled)`."""
+    inside = [str(one["name"]) if isinstance(one, Mapping) else str(one) for one in side.options.get("towers", ())]
+    return f"{side.source or side.tower} ({', '.join(inside)})" if inside else side.source or side.tower
 
 
 def _named(part: Part) -> str:

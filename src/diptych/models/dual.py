@@ -24,6 +24,8 @@ from diptych.data.image_inputs import ImageInput
 from diptych.data.spoken import SPOKEN
 from diptych.encoders.none import NO_IMAGES, NONE
 from diptych.encoders.onnx_session import start_session
+from diptych.encoders.text.by_length import by_length
+from diptych.encoders.text.joined import JOINED
 from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.encoders.text.tokens import read_tokens
 from diptych.models import familiarity
@@ -153,7 +155,12 @@ class DualEncoder(LoadedModel):
             return OnnxTextTower(
                 self._verified / f"{files.TEXT_TOWER}.onnx", tokens, threads=self._threads, device=self.device
             )
-        tower: TextTower = build_saved("text_tower", Part(side.tower, side.options), self.folder, device=self.device)
+        part = Part(side.tower, side.options)
+        if side.tower == JOINED and files.BUNDLED in (named := side.options["towers"]):
+            part = Part(
+                JOINED, {"towers": [read_tokens(self._verified) if each == files.BUNDLED else each for each in named]}
+            )
+        tower: TextTower = build_saved("text_tower", part, self.folder, device=self.device)
         require_fingerprint(side, tower.fingerprint)
         return tower
 
@@ -339,8 +346,24 @@ class OnnxHead:
     def _input_type(self) -> type[np.generic]:
         return np.int64 if self._session.get_inputs()[0].type == "tensor(int64)" else np.float32
 
+    @cached_property
+    def _any_length(self) -> bool:
+        """Whether rows of token ids may end before their padding."""
+        return not isinstance(self._session.get_inputs()[0].shape[1], int)
+
     def __call__(self, features: Shaped[np.ndarray, "b f"]) -> Float32[np.ndarray, "b d"]:
         """Embeddings of unit length."""
+        if not self._any_length or not len(features):
+            return self._run(features)
+        found: Any = None
+        for chosen, rows in by_length(features):
+            embedded = self._run(rows)
+            if found is None:
+                found = np.empty((len(features), embedded.shape[1]), dtype=np.float32)
+            found[chosen] = embedded
+        return np.asarray(found)
+
+    def _run(self, features: Shaped[np.ndarray, "b f"]) -> Float32[np.ndarray, "b d"]:
         (embedding,) = self._session.run(None, {"features": np.ascontiguousarray(features, dtype=self._input_type)})
         return np.asarray(embedding, dtype=np.float32)
 

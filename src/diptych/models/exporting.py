@@ -20,6 +20,8 @@ from diptych.core.shapes import Float
 from diptych.core.version import __version__
 from diptych.encoders.graphs import Graph, read_graph, write
 from diptych.encoders.pytorch import TorchImageTower, TorchTextTower
+from diptych.encoders.text.features_and_tokens import FeaturesAndTokens, tokens_of
+from diptych.encoders.text.joined import JoinedTextTower
 from diptych.encoders.text.portable import portable_tokens
 from diptych.models import folder as files
 from diptych.models.dual import DualEncoder
@@ -47,7 +49,8 @@ def export_model(
     is written. The nearness is the smallest cosine of a made image's or text's features to the original's, the mean
     of the sample taken off, by side.
 
-    Raises ConfigError for a model that has nothing to export or for another precision; ModelError for a tokenizer
+    Raises ConfigError for a model that has nothing to export, one that joins a text tower of PyTorch with others, or
+    another precision; ModelError for a tokenizer
     that needs its library, a layer that has no ONNX form, or a graph in 32 bits that differs from the original.
     """
     if precision not in PRECISIONS:
@@ -57,6 +60,11 @@ def export_model(
         raise ConfigError(f"{model.name} is exported already; export what it was made from: {found['address']}")
     towers: dict[str, Any] = {files.IMAGE_TOWER: model.image_tower, files.TEXT_TOWER: model.text_tower}
     on_torch = {name for name, tower in towers.items() if isinstance(tower, TorchImageTower | TorchTextTower)}
+    if isinstance(model.text_tower, JoinedTextTower | FeaturesAndTokens) and _is_on_torch(model.text_tower):
+        raise ConfigError(
+            f"a text tower of {model.name} runs on PyTorch and is joined with others, and one that stands alone can be "
+            "exported; use the model with PyTorch"
+        )
     if not on_torch:
         raise ConfigError(f"{model.name} runs without PyTorch as it is, so there is nothing to export")
     with files.written_whole(folder) as temporary:
@@ -69,8 +77,8 @@ def export_model(
         for name in (files.IMAGE_TOWER, files.IMAGE_HEAD, files.TEXT_HEAD, files.QUERY_HEAD):
             if name not in on_torch and files.has_graph(model.config, name):
                 _write_one(temporary, name, read_graph(model.folder, name))
-        if model.config.text.tower == files.BUNDLED:
-            towers[files.TEXT_TOWER].save(temporary)
+        if tokens := tokens_of(towers[files.TEXT_TOWER]):
+            tokens.save(temporary)
         config = _config(model, on_torch, precision)
         config = files.finish(temporary, config, "")
         nearness = _nearness(model, DualEncoder(temporary, config), on_torch)
@@ -84,6 +92,12 @@ def export_model(
     for name in config.files:  # read a moment ago, so the first start need not read them again
         hashes.of_file(folder / name, just_written=True)
     return config, nearness
+
+
+def _is_on_torch(tower: Any) -> bool:
+    """Whether a text tower, or one that stands in it beside others, runs on PyTorch."""
+    inside = tower.towers if isinstance(tower, JoinedTextTower) else getattr(tower, "parts", ())
+    return isinstance(tower, TorchTextTower) or any(map(_is_on_torch, inside))
 
 
 def _graph_of(tower: Any, name: str, precision: str, model: str) -> Graph:

@@ -13,6 +13,7 @@ from diptych.core.protocols import Preprocess
 from diptych.data.seen import Seen
 from diptych.encoders.graphs import Graph, read_graph, write
 from diptych.encoders.none import NONE
+from diptych.encoders.text.features_and_tokens import tokens_of
 from diptych.encoders.text.tokens import TokenTower
 from diptych.models import familiarity
 from diptych.models import folder as files
@@ -71,8 +72,8 @@ def save(
         if isinstance(image.tower, Portable):
             graphs[files.IMAGE_TOWER] = read_graph(image.tower.folder, files.IMAGE_TOWER)
         write(temporary, graphs)
-        if isinstance(text.tower, TokenTower):
-            text.tower.save(temporary)
+        if tokens := tokens_of(text.tower):
+            tokens.save(temporary)
         config = files.ModelConfig(
             name=name,
             dim=dim,

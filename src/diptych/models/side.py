@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from diptych.core import registry
+from diptych.core.errors import ConfigError
 from diptych.core.protocols import ImageTower, TextTower
 from diptych.core.registry import Part
 from diptych.core.shapes import Float, Shaped
+from diptych.encoders.text.features_and_tokens import tokens_of
 from diptych.models.heads import Head
 from diptych.models.networks import Network, build_network
+from diptych.models.networks.beside_features import BesideFeatures
 from diptych.models.networks.word_vectors import Found, WordNetwork
 
 _ROWS = 256  # that go through a network at once where no gradient is kept
@@ -39,7 +42,9 @@ class Side(nn.Module):
         """Fit the head's input standardisation, unless its input is a network with random weights."""
         if self.network is None:
             self.head.fit_statistics(sample)
-        elif self.network.pretrained:
+            return
+        self.network.fit_statistics(sample)
+        if self.network.pretrained:
             was_training = self.network.training
             self.network.eval()
             with torch.inference_mode():
@@ -49,7 +54,10 @@ class Side(nn.Module):
 
     def begin_words(self, tower: TextTower) -> Found | None:
         """Give a network over the words of `tower` the vectors of its file; None where it names none."""
-        return self.network.begin(tower.word_ids) if isinstance(self.network, WordNetwork) else None  # type: ignore[attr-defined]
+        network, tokens = self.network, tokens_of(tower)
+        if isinstance(network, BesideFeatures):
+            network = network.network
+        return network.begin_words(tokens.word_ids) if isinstance(network, WordNetwork) and tokens else None
 
     def start(self) -> None:
         """Called once the weights that training starts from are in place."""
@@ -65,6 +73,10 @@ class Side(nn.Module):
 
 def build_side(network: Part | None, head: Part, tower: ImageTower | TextTower, dim: int) -> Side:
     """A side with the weights it starts from. Raises ConfigError for parts that do not fit the tower."""
+    if network is None and tokens_of(tower):
+        raise ConfigError(
+            'the tower gives token ids, which no head reads; name a network, such as network = "transformer"'
+        )
     below = build_network(network, tower) if network else None
     features = below.dim if below else tower.dim
     return Side(below, registry.build("head", head, features=features, dim=dim))

@@ -10,6 +10,7 @@ from typing import Any
 
 from diptych.core.config import Part, check_least, stated_without, to_dict
 from diptych.core.errors import ConfigError
+from diptych.core.registry import get
 from diptych.core.similarity import is_like_cosine
 from diptych.data import views
 from diptych.data.alternatives import LanguagePolicy
@@ -27,6 +28,7 @@ from .source_settings import SourceSettings
 
 _IDENTITY = Part("identity")
 _VECTORS = "vectors"  # of a network over words: a file that its word vectors begin with
+_BEGINS_AS = "begins_as"  # of a transformer: a model that its weights begin with
 _MOST_SCALE = 99.999  # of info_nce, which does not learn at its limit of 100, where CLIP's own scale stands
 
 
@@ -138,6 +140,12 @@ class SideSettings:
     network: Part | None = None  # left out: that of `init`, else none
     head: Part | None = None  # left out: the head of `init`, else an MLP
     frozen: bool = False  # the network of `init` is kept as it is, and its features are cached; only the head learns
+
+    def with_network_resolved(self) -> SideSettings:
+        """With the options that the network takes from elsewhere; see `Network.resolved`."""
+        if self.network is None:
+            return self
+        return dataclasses.replace(self, network=get("network", self.network.name).resolved(self.network))
 
     @property
     def named_tower(self) -> Part:
@@ -264,9 +272,11 @@ class DualEncoderConfig(TrainConfig):
             self,
             dim=dim,
             image=_completed(self.image, start, "image", dim),
-            text=_completed(self.text, start, "text", dim),
+            text=_completed(self.text, start, "text", dim).with_network_resolved(),
             query=self.query
-            and dataclasses.replace(self.query, tower=self.text.tower, head=self.query.head or Part("mlp")),
+            and dataclasses.replace(
+                self.query, tower=self.text.tower, head=self.query.head or Part("mlp")
+            ).with_network_resolved(),
             loss=None if self.fit else _loss(self.loss, start),
             card=_card(self.card, start),
         )
@@ -328,8 +338,9 @@ def _completed(side: SideSettings, start: DualEncoder | None, name: str, dim: in
     if side.network is not None and (network is None or network.name != side.network.name):
         network = side.network
     elif side.network is not None:
-        if _VECTORS in side.network.options:
-            raise ConfigError(f"{name}.network.vectors has no effect: its words are those of init; leave it out")
+        for option in (_VECTORS, _BEGINS_AS):
+            if option in side.network.options:
+                raise ConfigError(f"{name}.network.{option} has no effect: its words are those of init; leave it out")
         network = Part(network.name, {**network.options, **side.network.options})
     return dataclasses.replace(side, tower=tower, network=network, head=side.head or head)
 

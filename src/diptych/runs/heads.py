@@ -223,6 +223,8 @@ def write_card(config: DualEncoderConfig, record: Mapping[str, Any]) -> str:
 def _described(side: SideSettings, made: str) -> str:
     """A side's parts by name, from the bottom up."""
     network = f" → network `{side.network.name}`, {'frozen' if side.frozen else 'trained'}" if side.network else ""
+    if side.network and (started := side.network.options.get("begins_as")):
+        network += f" from the weights in `{started}`"
     head = (side.head or Part("mlp")).name
     learnt = "" if head == "identity" else f", {made}"  # it has no weights
     return f"tower `{side.named_tower.name}`, frozen{network} → head `{head}`{learnt}"

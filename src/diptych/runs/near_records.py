@@ -10,7 +10,7 @@ import numpy as np
 from diptych.core.errors import DataError
 from diptych.core.shapes import Float32, Int, Int64
 from diptych.core.types import Pair
-from diptych.data.features import CachedRows, CaptionedImages, Selection, collect
+from diptych.data.features import CaptionedImages, Selection, TextRows, collect
 from diptych.models import DualEncoder, load, require_cosine
 from diptych.training.nearest import nearest_records
 from diptych.training.text_relations import word_numbers
@@ -54,7 +54,7 @@ class RecordMiner:
 
 
 def _by_record(
-    head: Callable[[Any], Float32[np.ndarray, "b d"]], rows: CachedRows, owner: Int[np.ndarray, " n"]
+    head: Callable[[Any], Float32[np.ndarray, "b d"]], rows: TextRows, owner: Int[np.ndarray, " n"]
 ) -> Float32[np.ndarray, "r d"]:
     """The mean vector of each record's rows; `owner` ascends, and every record has a row."""
     parts = np.array_split(np.arange(len(rows)), -(-len(rows) // _TOGETHER))

@@ -5,6 +5,7 @@ Images stay the teacher's: the result is one model, with the teacher's image sid
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ class TextDistilledRecipe(TrainedRecipe[TextDistilledConfig]):
     def __init__(self, config: TextDistilledConfig, place: RunContext) -> None:
         if not config.teacher:
             raise ConfigError("no teacher to distil from; name one as teacher (--teacher)")
-        super().__init__(config, place)
+        super().__init__(dataclasses.replace(config, text=config.text.with_network_resolved()), place)
         self.teacher = load(config.teacher, device=place.device)
         require_cosine(self.teacher, "learning its text vectors")
         self.text_tower: TextTower = towers.text_tower(

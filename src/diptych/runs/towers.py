@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from diptych.core import registry
 from diptych.core.config import Part
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import ImageTower, TextTower
+from diptych.core.registry import part_of
+from diptych.encoders.text.features_and_tokens import FeaturesAndTokens
+from diptych.encoders.text.joined import JOINED, JoinedTextTower
 from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.models import folder as files
 from diptych.models import load
@@ -58,16 +62,32 @@ def text_tower(
                 f"give {original}"
             )
         return model.text_tower
+    if part.name == JOINED:
+        named = [text_tower(each, texts, languages, device) for each in _joined(part)]
+        part = Part(JOINED, {**part.options, "towers": named})
     tower: TextTower = registry.build(
         "text_tower", part, tokenizer=part.name, training_texts=texts, training_languages=languages, device=device
     )
     return tower
 
 
+def _joined(part: Part) -> list[Part]:
+    """The towers within a joined one; what is no list is refused when it is built."""
+    named = part.options.get("towers", ())
+    return [part_of(each, "a joined tower") for each in ([] if isinstance(named, str) else named)]
+
+
+def _named(part: Part) -> Any:
+    """A part as a config writes it within another."""
+    return {"name": part.name, **part.options} if part.options else part.name
+
+
 def trains_tokenizer(part: Part) -> bool:
     """Whether this text tower can only be made when the training texts are there."""
     if part.name.startswith(OF_MODEL):
         return False
+    if part.name == JOINED:
+        return any(map(trains_tokenizer, _joined(part)))
     return bool(registry.find("text_tower", part.name).facts.get("trained"))
 
 
@@ -82,4 +102,10 @@ def registered_part(part: Part, side: str, tower: ImageTower | TextTower) -> Par
     if part.name.startswith(OF_MODEL):
         found: files.SideConfig = getattr(load(part.name.removeprefix(OF_MODEL)).config, side)
         part = Part(found.source or found.tower, found.options)
+    elif isinstance(tower, FeaturesAndTokens):
+        features = tower.features.towers if isinstance(tower.features, JoinedTextTower) else [tower.features]
+        frozen = [
+            registered_part(*each) for each in zip(_joined(part)[:-1], ["text"] * len(features), features, strict=True)
+        ]
+        return Part(JOINED, {"towers": [*map(_named, frozen), files.BUNDLED]})
     return Part(getattr(tower, "address", part.name), part.options)

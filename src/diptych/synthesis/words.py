@@ -18,7 +18,7 @@ import numpy as np
 from diptych.core.errors import ConfigError
 from diptych.core.protocols import SILENT, Progress, TextTower, WordTower
 from diptych.core.shapes import Bool, Float32, Int
-from diptych.data.features import CachedRows, text_rows, word_rows
+from diptych.data.features import CachedRows, rows_of_tower, word_rows
 
 ALONE, IN_CONTEXT = "alone", "in_context"
 WAYS = (ALONE, IN_CONTEXT)  # of reading words
@@ -157,7 +157,7 @@ class CachedTexts:
         if max_words and way == IN_CONTEXT and isinstance(tower, WordTower):
             return cls(sentences, *word_rows(texts, tower, root, max_words, progress))
         distinct, index = _words_of(texts, max_words)
-        rows = text_rows(distinct, tower, root, progress) if distinct else sentences
+        rows = rows_of_tower(distinct, tower, root, progress) if distinct else sentences
         return cls(sentences, rows, index)
 
 

@@ -35,7 +35,7 @@ class Letters(FakeTextTower):
 
 def test_a_count_above_the_limit_says_that_a_tower_cuts_the_text() -> None:
     joined = JoinedTextTower(["fake", "fake"])
-    joined._towers = [FakeTextTower(max_tokens=3), Letters(max_tokens=20)]
+    joined.towers = [FakeTextTower(max_tokens=3), Letters(max_tokens=20)]
     assert joined.max_tokens == 3
     assert joined.count_tokens(["a big red dog", "circumstances", "uncharacteristic circumstances"]) == [4, 1, 30]
 

@@ -42,7 +42,7 @@ def test_a_network_begins_with_them(kind: Any, tmp_path: Path) -> None:
     torch.manual_seed(4)
     network = kind(6, **{width: 3}, vectors=str(path))
     before = network.words.weight.detach().clone()
-    found = network.begin(IDS)
+    found = network.begin_words(IDS)
     for row, values in WANTED.items():
         assert network.words.weight[row].tolist() == pytest.approx(values)
     for row in (0, 5):  # unknown ones stay as they were drawn
@@ -50,7 +50,7 @@ def test_a_network_begins_with_them(kind: Any, tmp_path: Path) -> None:
     assert network.words.weight.requires_grad
     assert found.to_text() == "glove.txt has vectors of 4 of 5 words; the others begin at random"
     assert [(note.count, note.examples) for note in found.notes] == [(1, ("bird",))]
-    assert kind(6, **{width: 3}).begin(IDS) is None
+    assert kind(6, **{width: 3}).begin_words(IDS) is None
     part = Part("any", {width: 3, "vectors": str(path)})
     assert kind.saved(part) == Part("any", {width: 3})
 
@@ -73,7 +73,7 @@ def test_files_that_are_none(content: bytes | None, error: type, message: str, t
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(error, match=message):
-        build_network(Part("bag", {"width": 3, "vectors": str(path)}), tokens).begin(IDS)
+        build_network(Part("bag", {"width": 3, "vectors": str(path)}), tokens).begin_words(IDS)
 
 
 def test_a_large_file_is_read_line_by_line(tmp_path: Path) -> None:

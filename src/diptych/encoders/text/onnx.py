@@ -15,9 +15,8 @@ from diptych.core.errors import ModelError, first_line
 from diptych.core.shapes import Float32
 from diptych.encoders.graphs import weights_of
 from diptych.encoders.onnx_session import start_session
+from diptych.encoders.text.by_length import by_length
 from diptych.encoders.text.tokens import TokenTower
-
-_BATCH = 32  # texts of about one length, so that few places are padding
 
 
 class OnnxTextTower:
@@ -54,12 +53,8 @@ class OnnxTextTower:
         session = self._session
         any_length = not isinstance(session.get_inputs()[0].shape[1], int)
         rows = self.tokens.embed(texts).astype(np.int64)
-        last = rows.shape[1] - (rows >= 0)[:, ::-1].argmax(axis=1)  # tokens up to the last one that is seen
-        order = np.argsort(last, kind="stable")
         features: Any = None
-        for start in range(0, len(order), _BATCH):
-            chosen = order[start : start + _BATCH]
-            ids = rows[chosen, : last[chosen[-1]]] if any_length else rows[chosen]
+        for chosen, ids in by_length(rows, cut=any_length):
             try:
                 (found,) = session.run(["features"], {"ids": ids})
             except Exception as error:  # ONNX Runtime's errors share no public base class

@@ -23,6 +23,8 @@ class BagOfWords(WordNetwork):
         vectors: a file of word vectors to begin with, of this width; see `WordNetwork`.
     """
 
+    any_length = True
+
     def __init__(self, vocabulary: int, *, width: int = 512, dropout: float = 0.1, vectors: str = "") -> None:
         super().__init__(vocabulary, width, vectors)
         self.dim = width

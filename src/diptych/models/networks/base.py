@@ -12,6 +12,7 @@ from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
 from diptych.core.registry import Part, build, get
 from diptych.core.shapes import Bool, Float, Int, Shaped
+from diptych.encoders.text.features_and_tokens import FeaturesAndTokens
 
 
 class Network(nn.Module):
@@ -19,17 +20,22 @@ class Network(nn.Module):
 
     `pretrained` says whether its features are useful before training; only then are the head's input
     statistics fitted on them. The trainer reads `learning_rate_scale` and `frozen_epochs`: a
-    backbone learns more slowly than the head above it, and starts some epochs later.
+    backbone learns more slowly than the head above it, and starts some epochs later. `any_length` says whether its
+    exported form takes rows of token ids of any length, so that a batch ends with its longest text.
     """
 
     dim: int
     pretrained = False
     learning_rate_scale = 1.0
     frozen_epochs = 0
+    any_length = False
 
     def forward(self, rows: Shaped[Tensor, "b n"]) -> Float[Tensor, "b f"]:
         """Features of a batch of rows."""
         raise NotImplementedError
+
+    def fit_statistics(self, sample: Shaped[Tensor, "n m"]) -> None:
+        """Fit what standardises the rows, where anything does, on training rows."""
 
     def start(self) -> None:
         """Called once the weights that training starts from are in place: what only training needs is added here."""
@@ -37,6 +43,14 @@ class Network(nn.Module):
     def for_export(self) -> Network:
         """The same function in a form that can be exported: itself, unless something must be merged first."""
         return self
+
+    def begin(self, tower: Any) -> None:
+        """Take the weights to begin with from where an option names another model; `tower` gives the rows."""
+
+    @classmethod
+    def resolved(cls, part: Part) -> Part:
+        """The part with what it leaves out and takes from elsewhere written out."""
+        return part
 
     @classmethod
     def saved(cls, part: Part) -> Part:
@@ -47,17 +61,25 @@ class Network(nn.Module):
 def build_network(part: Part, tower: Any) -> Network:
     """The network that a config names, on the rows of `tower`.
 
-    It may take `features` or `length` (the width of a row), or `vocabulary` (the number of token ids).
-    Raises ConfigError for an unknown name or option, and for a tower whose rows it cannot read.
+    It may take `features` or `length` (the width of a row), or `vocabulary` (the number of token ids). Where features
+    stand before the ids, it reads the ids, beside the features: see `BesideFeatures`, whose option `drop` the part may
+    have. Raises ConfigError for an unknown name or option, and for a tower whose rows it cannot read.
     """
+    if isinstance(tower, FeaturesAndTokens):
+        from diptych.models.networks.beside_features import OPTION, BesideFeatures
+
+        below = Part(part.name, {key: value for key, value in part.options.items() if key != OPTION})
+        network = build_network(below, tower.tokens)
+        return BesideFeatures(network, tower.features.dim, part.options.get(OPTION, 0.0))
     takes = inspect.signature(get("network", part.name)).parameters
     where, vocabulary = f"network {part.name!r}", getattr(tower, "vocabulary", None)
     if "vocabulary" in takes and vocabulary is None:
         raise ConfigError(f'{where} reads token ids; set tower = {{name = "words"}}, "wordpiece" or "tokens:FOLDER"')
     if "features" in takes and vocabulary is not None:
         raise ConfigError(f"{where} reads features or pixels, found a tower of token ids")
-    network: Network = build("network", part, features=tower.dim, length=tower.dim, vocabulary=vocabulary)
-    return network
+    made: Network = build("network", part, features=tower.dim, length=tower.dim, vocabulary=vocabulary)
+    made.begin(tower)
+    return made
 
 
 def trim_padding(ids: Int[Tensor, "b l"]) -> Int[Tensor, "b k"]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diptych.core.checks import at_least
+from diptych.core.checks import at_least, share
 from diptych.core.errors import ConfigError
-from diptych.core.registry import register
+from diptych.core.registry import Part, register
 from diptych.core.shapes import Bool, Float, Int
-from diptych.models.networks.base import Network, mask_of, trim_padding
+from diptych.models.networks.base import Network, mask_of, set_pace, trim_padding
+from diptych.models.networks.begun import OPTION, take_weights, with_options_of_beginning
 
 
 class Block(nn.Module):
@@ -66,7 +69,16 @@ class TransformerText(Network):
         length: the longest row.
         width, layers, heads: sizes; the feed-forward layer is `feed_forward` wide, or 4 x width.
         dropout: share dropped of the inputs and of each sub-layer's output in training.
+        word_dropout: probability in training that a token after the first is left out of a text.
+        begins_as: a model of ours whose text side has such a network over the same tokenizer: its weights are those to
+            begin with, and its options those that are left out here.
+        rate: learning rate as a share of the head's.
+        frozen_epochs: epochs in which the head learns alone.
+
+    Raises ConfigError for a model to begin with whose network or tokenizer is another.
     """
+
+    any_length = True
 
     def __init__(
         self,
@@ -78,9 +90,15 @@ class TransformerText(Network):
         heads: int = 2,
         feed_forward: int = 0,
         dropout: float = 0.1,
+        word_dropout: float = 0.0,
+        begins_as: str = "",
+        rate: float = 1.0,
+        frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
         at_least("layers", layers, 1)
+        set_pace(self, rate, frozen_epochs)
+        self.word_dropout, self._begins_as = share("word_dropout", word_dropout), begins_as
         self.dim = width
         self.words = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(length, width)
@@ -90,6 +108,21 @@ class TransformerText(Network):
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, feed_forward or 4 * width, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+
+    def begin(self, tower: Any) -> None:
+        """Take the weights of the model to begin with, where there is one."""
+        if self._begins_as:
+            take_weights(self, self._begins_as, tower)
+
+    @classmethod
+    def resolved(cls, part: Part) -> Part:
+        """With the options of the network that it begins as."""
+        return with_options_of_beginning(part, {"width": 768, "layers": 2, "heads": 2, "feed_forward": 0})
+
+    @classmethod
+    def saved(cls, part: Part) -> Part:
+        """Without the model that it began as: its weights are among the own ones."""
+        return Part(part.name, {key: value for key, value in part.options.items() if key != OPTION})
 
     def forward(self, rows: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """The first token's final state of rows of token ids (-1 is padding)."""
@@ -113,4 +146,9 @@ class TransformerText(Network):
         ids = trim_padding(rows)
         places = torch.arange(ids.shape[1], device=ids.device)
         x = self.dropout(self.norm_input(self.words(ids.clamp(min=0)) + self.positions(places)[None]))
-        return x, mask_of(ids)
+        kept = mask_of(ids)
+        if self.training and self.word_dropout:
+            stays = torch.rand(kept.shape, device=kept.device) >= self.word_dropout
+            stays[:, 0] = True
+            kept = kept & stays
+        return x, kept

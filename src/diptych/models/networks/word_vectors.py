@@ -66,7 +66,7 @@ class WordNetwork(Network):
                 f"(gru) to {found}"
             )
 
-    def begin(self, ids: Mapping[str, int]) -> Found | None:
+    def begin_words(self, ids: Mapping[str, int]) -> Found | None:
         """Copy the file's vectors to the words that have an id; None without a file.
 
         Raises DataError for a file that has none of the words.

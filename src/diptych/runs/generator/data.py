@@ -52,7 +52,7 @@ class GeneratorPairs:
 
         found = collected(PixelTower(config.size))
         texts = CachedTexts.collect(
-            found.captions, found.texts, tower, root, config.max_words, way=config.text.words, progress=progress
+            found.captions, found.text_features, tower, root, config.max_words, way=config.text.words, progress=progress
         )
         embedded = collected(EncoderImages(tower.encoder)) if isinstance(tower, EncoderTexts) else None
         return cls(found, texts, config.size, embedded, config.condition == "image")
