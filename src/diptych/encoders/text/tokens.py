@@ -1,7 +1,8 @@
 """Token ids as a tower's rows: the input of the text networks that are trained here.
 
 A tokenizer is a frozen tower like any other: texts in, one row of ids each, cached by content. The
-network above it (`diptych.models.networks`) is what learns. Runs on the `tokenizers` package alone.
+network above it (`diptych.models.networks`) is what learns. Runs on the `tokenizers` package alone, and
+a "wordpiece" that was trained here without it too.
 """
 
 from __future__ import annotations
@@ -27,16 +28,11 @@ from diptych.encoders.hub import hub_folder
 from diptych.encoders.inputs import clean
 from diptych.encoders.text.pieces import learn_pieces
 from diptych.encoders.text.rules import TextRules, read_rules
+from diptych.encoders.text.word_pieces import END, OPTIONAL_MARKS, START, UNKNOWN, WITHOUT_SPACES, WordPieces
 
 FILE = "tokenizer.json"
 PADDING = -1  # marks the places after a text's last token, whatever the tokenizer's own padding is
-UNKNOWN, START, END = "[UNK]", "[CLS]", "[SEP]"
 KINDS = ("words", "wordpiece")
-# Marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters, which are dropped with the case. BERT drops those of every
-# script; but in Japanese and in the scripts of India and Thailand they tell words apart: "か" and "が", "कि" and "क".
-_OPTIONAL_MARKS = r"[\p{Mn}&&[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]]"
-# Where words end without a space, and after 64 letters, since the library takes one of over 100 for unknown
-_WITHOUT_SPACES = r"[\p{Katakana}ー]{1,64}|.{64}"
 
 
 class TokenTower:
@@ -47,7 +43,7 @@ class TokenTower:
     surrounds the tokenizer; those of a pretrained model come from `diptych.encoders.text.portable`. Unless they fill
     the rows, a text without a single token becomes one unknown token, so that no row is empty.
 
-    Raises ModelError when there is no tokenizer, MissingExtraError without the package `tokenizers`.
+    Raises ModelError when there is no tokenizer, MissingExtraError without the package `tokenizers` where it is needed.
     """
 
     storage = "int32"
@@ -60,7 +56,6 @@ class TokenTower:
         *,
         rules: TextRules = TextRules(),  # noqa: B008 (frozen)
     ) -> None:
-        need("tokenizers", "a tokenizer")
         at_least("max_tokens", max_tokens, 2)
         self._tokenizer = _read(source) if isinstance(source, str | Path) else source
         self._tokenizer.no_padding()
@@ -260,9 +255,9 @@ def _wordpiece(tokenizers: Any, texts: Iterable[str], vocabulary: int, min_count
     normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case, strip_accents=False)
     if lower_case:
         of = tokenizers.normalizers
-        unmarked = of.Replace(tokenizers.Regex(_OPTIONAL_MARKS), "")
+        unmarked = of.Replace(tokenizers.Regex(OPTIONAL_MARKS), "")
         normalizer = of.Sequence([of.NFD(), unmarked, of.NFC(), normalizer])
-    cut = tokenizers.pre_tokenizers.Split(tokenizers.Regex(_WITHOUT_SPACES), behavior="isolated")
+    cut = tokenizers.pre_tokenizers.Split(tokenizers.Regex(WITHOUT_SPACES), behavior="isolated")
     splitter = tokenizers.pre_tokenizers.Sequence([tokenizers.pre_tokenizers.BertPreTokenizer(), cut])
     counts: Counter[str] = Counter()
     for text in texts:
@@ -297,6 +292,8 @@ def _made(described: dict[str, Any], file: Path) -> Any:
     try:
         return need("tokenizers", "a tokenizer").Tokenizer.from_str(json.dumps(described))
     except MissingExtraError:
+        if WordPieces.reads(described):
+            return WordPieces(described)
         raise
     except Exception as error:  # the package raises plain Exception
         raise ModelError(f"{file} is no tokenizer: {str(error).splitlines()[0]}") from error

@@ -11,10 +11,11 @@ import torch
 from diptych.core.errors import DataError, Reason
 from diptych.core.notes import EXAMPLES, Note
 from diptych.core.shapes import Float, Float64, Int
+from diptych.encoders.text.word_pieces import CONTINUES
 from diptych.models.networks.word_vectors import RANDOM_WORDS
 
 from .decoder import Decoder
-from .vocabulary import CONTINUES, Vocabulary
+from .vocabulary import Vocabulary
 
 # the places of those words that have a vector, and the vectors, (k,) and (k, d)
 Lookup = Callable[[Sequence[str]], tuple[Int[np.ndarray, " k"], Float[np.ndarray, "k d"]]]

@@ -8,7 +8,6 @@ that Unicode got after 2015, which is a word of its own here.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,46 +19,16 @@ from diptych.core.errors import DataError, ModelError
 from diptych.core.files import write_bytes
 from diptych.core.shapes import Int64
 from diptych.encoders.text.pieces import learn_pieces
+from diptych.encoders.text.word_pieces import CONTINUES, LONGEST, pieces_of_word, split_words, word_spans
 
 FILE = "tokenizer.json"
 PAD, UNKNOWN, FORWARD, BACKWARD, END = range(5)
 _SPECIALS = ("[PAD]", "[UNK]", "[FWD]", "[BWD]", "[END]")
-CONTINUES = "##"  # what pieces within a word begin with
-_LONGEST = 100  # letters; a longer word is unknown
 _NORMALIZER = {
     "type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": False,
     "lowercase": True,
 }  # fmt: skip
 _SPLITTER = {"type": "BertPreTokenizer"}
-_CJK = (
-    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B920, 0x2CEAF),
-    (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
-)  # fmt: skip
-
-
-class _Letters(dict[int, str]):
-    """How a character is read, by its number: in lower case; as a word of its own; as a space; or not at all."""
-
-    def __missing__(self, number: int) -> str:
-        letter = chr(number)
-        category = unicodedata.category(letter)
-        if letter in "\t\n\r" or category in ("Zs", "Zl", "Zp"):
-            found = " "
-        elif category in ("Cc", "Cf", "Co") or letter in "\0\ufffd":
-            found = ""
-        elif category[0] == "P" or (letter.isascii() and category[0] == "S") or _is_cjk(number):
-            found = f" {letter} "
-        else:
-            found = letter.lower()
-        self[number] = found
-        return found
-
-
-def _is_cjk(number: int) -> bool:
-    return any(first <= number <= last for first, last in _CJK)
-
-
-_LETTERS = _Letters()
 
 
 class Vocabulary:
@@ -75,7 +44,7 @@ class Vocabulary:
     @classmethod
     def learn(cls, texts: Iterable[str], size: int) -> Vocabulary:
         """WordPiece of up to `size` pieces, lower case, accents kept. Give it training texts only."""
-        counts = Counter(word for text in texts for word in _split(text))
+        counts = Counter(word for text in texts for word in split_words(text))
         return cls([*_SPECIALS, *learn_pieces(counts, size - len(_SPECIALS))])
 
     @classmethod
@@ -95,7 +64,7 @@ class Vocabulary:
         """Write it as JSON, atomically."""
         model = {
             "type": "WordPiece", "unk_token": _SPECIALS[UNKNOWN], "continuing_subword_prefix": CONTINUES,
-            "max_input_chars_per_word": _LONGEST, "vocab": self._numbers,
+            "max_input_chars_per_word": LONGEST, "vocab": self._numbers,
         }  # fmt: skip
         values: dict[str, Any] = {
             "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": _NORMALIZER,
@@ -119,11 +88,11 @@ class Vocabulary:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Pieces of each text before any cut."""
-        return [sum(len(self._of_word(word)) for word in _split(text)) for text in texts]
+        return [sum(len(self._of_word(word)) for word in split_words(text)) for text in texts]
 
     def encode(self, texts: Sequence[str], most: int) -> list[list[int]]:
         """Piece numbers of each text, cut after `most`. Raises DataError for a text without any piece."""
-        found = [[number for word in _split(text) for number in self._of_word(word)][:most] for text in texts]
+        found = [[number for word in split_words(text) for number in self._of_word(word)][:most] for text in texts]
         for text, pieces in zip(texts, found, strict=True):
             if not pieces:
                 raise DataError(f"the text {text[:40]!r} has no words; expected at least one")
@@ -133,8 +102,8 @@ class Vocabulary:
         """The words of a text as they stand in it, each with the places of its pieces; as far as `most` pieces go."""
         found: list[tuple[str, list[int]]] = []
         place = 0
-        for start, end in _spans(text):
-            (word,) = _split(text[start:end])
+        for start, end in word_spans(text):
+            (word,) = split_words(text[start:end])
             places = list(range(place, min(most, place + len(self._of_word(word)))))
             place += len(self._of_word(word))
             if places:
@@ -153,40 +122,8 @@ class Vocabulary:
         """The pieces of a word: always the longest that is known; a word that they do not cover is unknown."""
         if (known := self._known.get(word)) is not None:
             return known
-        found: list[int] = []
-        start = 0
-        while start < len(word) <= _LONGEST:
-            prefix = CONTINUES if start else ""
-            end = next((end for end in range(len(word), start, -1) if prefix + word[start:end] in self._numbers), 0)
-            if not end:
-                break
-            found.append(self._numbers[prefix + word[start:end]])
-            start = end
-        if start < len(word):
-            found = [UNKNOWN]
-        self._known[word] = found
+        found = self._known[word] = pieces_of_word(word, self._numbers, UNKNOWN)
         return found
-
-
-def _split(text: str) -> list[str]:
-    """The words of a text; every punctuation mark and every Chinese character is one."""
-    return text.translate(_LETTERS).split()
-
-
-def _spans(text: str) -> list[tuple[int, int]]:
-    """From where to where each word of `_split` stands in the text."""
-    found: list[list[int]] = []
-    inside = False
-    for place, letter in enumerate(text):
-        read = _LETTERS[ord(letter)]
-        if not read.strip():
-            inside = inside and not read  # what is not read does not end a word
-        elif inside and read[0] != " ":
-            found[-1][1] = place + 1
-        else:
-            found.append([place, place + 1])
-            inside = read[0] != " "
-    return [(start, end) for start, end in found]
 
 
 def both_directions(pieces: Sequence[Sequence[int]]) -> tuple[Int64[np.ndarray, "s t"], Int64[np.ndarray, "s t"]]:
