@@ -17,8 +17,6 @@ from diptych.data.images import prepared
 from diptych.library import Library
 from diptych.library.store import places
 
-from .fake_remote import SCHEME, FakeServer
-
 COLOURS = {
     "black": (10, 10, 10),
     "white": (245, 245, 245),
@@ -114,6 +112,8 @@ def filled(library: Library, pictures: Path) -> Library:
 @pytest.fixture
 def fake(monkeypatch):
     """A server in this process that stores are opened on by fake://COLLECTION."""
+    from .fake_remote import SCHEME, FakeServer  # not above: the tests of `serve` read this file by its path
+
     server = FakeServer()
     monkeypatch.setitem(places.KINDS, SCHEME, server.place)
     return server
