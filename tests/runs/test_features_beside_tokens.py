@@ -23,7 +23,6 @@ from diptych.encoders.graphs import read_graph  # noqa: E402
 from diptych.encoders.text.features_and_tokens import FeaturesAndTokens  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
 from diptych.runs import towers  # noqa: E402
-from diptych.runs.text_distilled import TextDistilledConfig  # noqa: E402
 
 from ..conftest import small_config  # noqa: E402
 
@@ -58,13 +57,19 @@ def model_folder(joined: Any, shapes: Path, cache: Path, tmp_path_factory: pytes
 
 
 @pytest.fixture(scope="module")
-def student(small_model: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text side of the same transformer alone, taught by the small model."""
-    side = runs.SideSettings(Part("wordpiece", {"max_tokens": 12, "min_count": 1}), Part("transformer", NETWORK))
-    training = dataclasses.replace(small_config().training, epochs=1)
-    config = TextDistilledConfig(name="student", text=side, data=runs.DataConfig(workers=1), training=training)
-    run = runs.distill(config, str(shapes), str(small_model), out=tmp_path_factory.mktemp("student"), device="cpu")
-    return Path(run.model_folder)
+def student(tiny_model: Any, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text side of the same transformer alone, taught by a model, by the command line."""
+    folder = tmp_path_factory.mktemp("student")
+    config = folder / "student.toml"
+    config.write_text(
+        'name = "m"\nkind = "distilled-text"\n[text]\n'
+        'tower = { name = "wordpiece", max_tokens = 12, min_count = 1 }\n'
+        'network = { name = "transformer", width = 16, layers = 1, heads = 2 }\n'
+        "[training]\nepochs = 1\nbatch_size = 50\n"
+    )
+    line = ["distill", str(config), str(shapes), "--teacher", str(tiny_model(folder / "teacher"))]
+    assert command([*line, "--out", str(folder / "out"), "--quiet", "--device", "cpu"]) == 0
+    return folder / "out" / "model"
 
 
 def test_the_saved_model_needs_its_folder_and_the_frozen_tower_alone(model_folder: Path) -> None:
@@ -110,7 +115,7 @@ def test_several_members_in_eight_bits(joined: Any, shapes: Path, tmp_path: Path
     assert np.allclose(together, np.concatenate([model.encode_texts(text) for text in TEXTS]), atol=1e-5)
 
 
-def test_the_network_begins_as_a_students(joined: Any, student: Path, shapes: Path, tmp_path: Path) -> None:
+def test_the_network_begins_as_a_students(joined: Any, student: Path) -> None:
     begun = {"begins_as": str(student), "rate": 0.3}
     config = joined(f"model:{student}", begun).resolved()
     assert config.text.network.options == {**NETWORK, **begun}
@@ -119,9 +124,8 @@ def test_the_network_begins_as_a_students(joined: Any, student: Path, shapes: Pa
     assert network.network.learning_rate_scale == 0.3
     state = read_weights(student, "text_head")
     assert all(torch.equal(value, state[f"network.{key}"]) for key, value in network.network.state_dict().items())
-    saved = runs.train(joined(f"model:{student}", begun), str(shapes), tmp_path, device="cpu").model.config.text
-    assert saved.options == {"towers": ["fake", "bundled"]}
-    assert saved.network == Part("transformer", {**NETWORK, "rate": 0.3})
+    assert towers.registered_part(config.text.tower, "text", tower) == Part("joined", {"towers": ["fake", "bundled"]})
+    assert type(network.network).saved(config.text.network) == Part("transformer", {**NETWORK, "rate": 0.3})
 
 
 def test_what_does_not_fit_is_refused(joined: Any, student: Path, model_folder: Path, shapes: Path) -> None:
@@ -131,6 +135,7 @@ def test_what_does_not_fit_is_refused(joined: Any, student: Path, model_folder: 
         (joined(network={"begins_as": str(student)}), "another tokenizer than this config.*model:"),
         (joined(named, {"begins_as": str(student), "heads": 4}), "heads is 4, and 2 in network.begins_as"),
         (joined(named, {"begins_as": "base"}), "expected a model with a text network 'transformer'; it has none"),
+        (joined(network={**NETWORK, "drp": 0.1}), "unknown option 'drp'; .*did you mean 'drop'"),
         (joined(network={**NETWORK, "drop": 1.0}), "drop must be at least 0 and below 1"),
         (joined(init=str(model_folder), dim=0, network={"begins_as": str(student)}), "begins_as has no effect"),
     ):
@@ -153,18 +158,6 @@ def test_rows_are_cached_by_part_and_ids_stay_whole(student: Path, tmp_path: Pat
     assert alone.matrix.filename == rows.parts[0].matrix.filename
 
 
-def test_the_command_line_distils_and_shows_it(
-    small_model: Path, shapes: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = tmp_path / "student.toml"
-    config.write_text(
-        'name = "m"\nkind = "distilled-text"\n[text]\nnetwork = { name = "transformer", width = 8 }\n'
-        'tower = { name = "joined", towers = ["fake", { name = "wordpiece", vocabulary = 60 }] }\n'
-        "[training]\nepochs = 1\nbatch_size = 20\n"
-    )
-    line = ["distill", str(config), str(shapes), "--teacher", str(small_model), "--out", str(tmp_path / "out")]
-    assert command([*line, "--json", "--quiet", "--device", "cpu"]) == 0
-    model = diptych.load(json.loads(capsys.readouterr().out)["model"])
-    assert model.encode_texts("a dog").shape == (1, 16)
+def test_the_command_line_shows_it(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["models", "show", str(model_folder)]) == 0
-    assert "joined (fake, bundled)" in capsys.readouterr().out
+    assert "joined (fake, bundled), head mlp, network transformer" in capsys.readouterr().out

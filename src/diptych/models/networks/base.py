@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diptych.core.checks import at_least
 from diptych.core.errors import ConfigError
-from diptych.core.registry import Part, build, get
+from diptych.core.registry import KINDS, Part, build, check_options, get
 from diptych.core.shapes import Bool, Float, Int, Shaped
 from diptych.encoders.text.features_and_tokens import FeaturesAndTokens
 
@@ -65,13 +65,14 @@ def build_network(part: Part, tower: Any) -> Network:
     stand before the ids, it reads the ids, beside the features: see `BesideFeatures`, whose option `drop` the part may
     have. Raises ConfigError for an unknown name or option, and for a tower whose rows it cannot read.
     """
+    takes = inspect.signature(get("network", part.name)).parameters
     if isinstance(tower, FeaturesAndTokens):
         from diptych.models.networks.beside_features import OPTION, BesideFeatures
 
+        check_options(part.options, {*takes, OPTION} - {*KINDS["network"].known}, f"network {part.name!r}")
         below = Part(part.name, {key: value for key, value in part.options.items() if key != OPTION})
         network = build_network(below, tower.tokens)
         return BesideFeatures(network, tower.features.dim, part.options.get(OPTION, 0.0))
-    takes = inspect.signature(get("network", part.name)).parameters
     where, vocabulary = f"network {part.name!r}", getattr(tower, "vocabulary", None)
     if "vocabulary" in takes and vocabulary is None:
         raise ConfigError(f'{where} reads token ids; set tower = {{name = "words"}}, "wordpiece" or "tokens:FOLDER"')
