@@ -1,8 +1,11 @@
 """`diptych library ...`, as from a shell."""
 
 import json
+import shlex
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch", reason="writing a model folder needs the [train] extra")
 
@@ -145,3 +148,24 @@ def test_a_library_of_an_earlier_model_of_that_name_is_read_and_reembedded_but_n
     assert diptych("library", "reembed", "--library", library, "--model", models[0])[0] == 0
     code, out, _ = diptych("search", photos / "red.png", "--library", library, "-k", "5", "--json")
     assert (code, len(json.loads(out)["hits"])) == (0, 5)
+
+
+def test_duplicates_prints_the_command_that_removes_them_and_undo_takes_it_back(diptych, tmp_path, models):
+    folder, library = tmp_path / "copies", tmp_path / "library"
+    folder.mkdir()
+    gradient = np.add.outer(np.arange(120) * 2 % 256, np.arange(160) // 2 % 90).astype(np.uint8)
+    for name, size in (("large.png", (160, 120)), ("small.png", (80, 60))):
+        Image.fromarray(gradient).resize(size).save(folder / name)
+    assert diptych("index", folder, "--library", library, "--model", models[0])[0] == 0
+    code, out, _ = diptych("library", "duplicates", "--library", library)
+    assert code == 0
+    assert "2 images: 1 group of copies, 1 of them spare" in out
+    assert "large.png (160 x 120" in out
+    assert "most pixels (160 x 120)" in out
+    (command,) = [line.partition("trash: ")[2] for line in out.splitlines() if line.startswith("to put the spare")]
+    assert diptych(*shlex.split(command)[1:])[0] == 0
+    code, out, _ = diptych("library", "duplicates", "--library", library, "--json")
+    assert (code, json.loads(out)["groups"]) == (0, [])
+    diptych("library", "undo", "--library", library)
+    (group,) = json.loads(diptych("library", "duplicates", "--library", library, "--json")[1])["groups"]
+    assert [copy["kinds"] for copy in group["others"]] == [["resized"]]

@@ -2,17 +2,13 @@
 
 import io
 import json
-from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.data.doctor import check
-from diptych.data.doctor.duplicates import near_pairs, popcount
 from diptych.data.images import ImageLimits
 from diptych.data.readers import SourceOptions, open_source
 
@@ -230,41 +226,6 @@ def test_the_report_is_json_and_the_settings_are_checked(collection, tmp_path):
     (tmp_path / "none" / "notes.md").write_text("?")
     with pytest.raises(DataError, match="holds no images"):
         check(open_source(tmp_path / "none"))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seeds=st.lists(st.integers(0, 2**64 - 1), min_size=0, max_size=12),
-    flips=st.lists(st.lists(st.integers(0, 63), max_size=9), max_size=12),
-    radius=st.integers(0, 15),
-)
-def test_near_pairs_are_those_of_the_obvious_loop(seeds, flips, radius):
-    values = list(seeds)
-    for seed, bits in zip(seeds, flips, strict=False):
-        for bit in bits:
-            seed ^= 1 << bit
-        values.append(seed)
-    obvious = {
-        (left, right)
-        for left, right in combinations(range(len(values)), 2)
-        if (values[left] ^ values[right]).bit_count() <= radius
-    }
-    found = set()
-    for left, right in near_pairs(np.array(values, dtype=np.uint64), radius):
-        found |= set(zip(left.tolist(), right.tolist(), strict=True))
-    assert found == obvious
-
-
-def test_popcount():
-    values = np.array([0, 1, 3, 2**64 - 1, 2**63], dtype=np.uint64)
-    assert popcount(values).tolist() == [0, 1, 2, 64, 1]
-
-
-def test_a_hundred_thousand_hashes_take_seconds():
-    hashes = np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64)
-    hashes[-1] = hashes[0] ^ np.uint64(0b1011)
-    pairs = [(left.tolist(), right.tolist()) for left, right in near_pairs(hashes, 4)]
-    assert {(0, 99_999)} == {pair for left, right in pairs for pair in zip(left, right, strict=True)}
 
 
 def test_sources_of_texts_only_are_counted_by_sides_and_labels(tmp_path):

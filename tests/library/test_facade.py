@@ -14,7 +14,19 @@ from diptych.library.searcher import Searcher
 from diptych.library.writer import Writer
 
 PARTS = {
-    Reader: ("search_many", "like", "vector", "get", "items", "facts", "image", "thumbnail", "trash", "info"),
+    Reader: (
+        "search_many",
+        "like",
+        "vector",
+        "get",
+        "items",
+        "facts",
+        "image",
+        "thumbnail",
+        "duplicates",
+        "trash",
+        "info",
+    ),
     Searcher: ("search", "attach", "reordered"),
     Indexer: ("index", "index_texts", "index_videos", "add_tokens"),
     Writer: ("add", "patch", "delete", "remove", "undo", "purge"),

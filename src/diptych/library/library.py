@@ -158,6 +158,7 @@ class Library:
     image = _method_of("reader", Reader.image)
     original = _method_of("reader", Reader.original)
     thumbnail = _method_of("reader", Reader.thumbnail)
+    duplicates = _method_of("reader", Reader.duplicates)
     trash = _method_of("reader", Reader.trash)
     columns = _method_of("reader", Reader.columns)
     matching = _method_of("reader", Reader.matching)

@@ -17,6 +17,7 @@ from diptych.core.errors import ConfigError, DataError, Reason
 from diptych.core.file_names import escape, unescape
 from diptych.core.files import files_below
 from diptych.core.notes import Note
+from diptych.core.protocols import SILENT, Progress
 from diptych.core.registry import nearest
 from diptych.core.shapes import Float32
 from diptych.core.text import one_line
@@ -28,6 +29,7 @@ from diptych.library.view import Ranking, RowFacts, Snapshot
 
 from . import query as queries
 from .card import LANCE
+from .duplicates import Duplicates
 from .embedding import checked
 from .items import Item, Page, Trashed, check_limit, no_item
 from .opened import Opened
@@ -201,6 +203,16 @@ class Reader:
     def trash(self) -> list[Trashed]:
         """What was deleted and not yet purged, newest first."""
         return [Trashed.of(row, self._opened.folder) for row in newest_first(self._opened.store())]
+
+    def duplicates(self, where: str | Where | None = None, *, progress: Progress = SILENT) -> Duplicates:
+        """Groups of copies of one image: the same bytes, encoded again, resized, cropped, mirrored or turned.
+
+        `where` narrows the images that are compared. The pixels of the thumbnails decide; nothing is changed.
+        Raises ConfigError for a library of texts.
+        """
+        from .duplicates.finder import find  # rarely needed
+
+        return find(self._opened, None if where is None else self.matching(where), progress)
 
     # -- filters and counts ------------------------------------------------------------------------
 

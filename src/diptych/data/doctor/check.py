@@ -14,10 +14,11 @@ from diptych.core.text import plain
 from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, FileImage, ImageRef, Origin, Pair, Role, Skipped
 from diptych.data.images import DEFAULT_LIMITS, ImageLimits
+from diptych.data.images.phash import MAX_RADIUS
 from diptych.data.language import guess_language
 from diptych.data.readers import Source
 
-from .duplicates import MAX_RADIUS, TextUses, Use, find_duplicates
+from .duplicates import TextUses, Use, find_duplicates
 from .image_facts import ImageFacts, inspect_image
 from .report import HUGE, NO_SPLIT, TINY, SourceProblem, SourceReport
 

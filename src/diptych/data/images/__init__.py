@@ -15,7 +15,7 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, Imag
 
 from .decode import Header, decode, read_header, read_size
 from .patches import as_image, as_prepared, mirrored
-from .phash import hamming, perceptual_hash
+from .phash import hamming, near_pairs, oriented_hashes, perceptual_hash
 from .prepare import decode_for, header_for, prepare, prepared, resized, thumbnail
 from .sources import as_ref, is_video, name_of
 from .stream import PixelBatch, stream
@@ -37,6 +37,8 @@ __all__ = [
     "is_video",
     "mirrored",
     "name_of",
+    "near_pairs",
+    "oriented_hashes",
     "perceptual_hash",
     "prepare",
     "prepared",
