@@ -14,12 +14,12 @@ from .fake_remote import SCHEME
 from .test_items import RED, png
 from .test_stores import row
 
-MANY = 3000
+MANY = 600
 
 
 @pytest.fixture
 def library(tmp_path, encoder, fake):
-    """An upload and 3,000 other rows on a server."""
+    """An upload and 600 other rows on a server."""
     made = Library.create(tmp_path / "library", encoder, store=f"{SCHEME}://pictures")
     vectors = encoder.encode_texts(["red", "blue", "green", "white"])
     rows = [row(number, path=f"/a/{number % 10}/{number}.jpg", source="/a") for number in range(MANY)]
@@ -78,6 +78,14 @@ def test_a_search_in_many_vectors_is_one_request(library, encoder, cost):
     answers, _, requests = cost(lambda: library.search_many(vectors, [1, 4, 2]))
     assert ([len(answer.hits) for answer in answers], requests) == ([1, 4, 2], 3)
     assert answers[0].hits[0].id == library.search("red", 1)[0].id
+
+
+def test_a_map_shows_a_sample(library, cost):
+    points, rows, _ = cost(lambda: library.points(50))
+    assert (len(points), points.total, points.version) == (50, MANY + 1, library.version)
+    assert rows == 2 * 50  # their ids, then what they are
+    assert [library.vector_of(str(one, "ascii")) for one in points.ids[:3]] == pytest.approx(points.vectors[:3])
+    assert cost(library.holds_texts)[:2] == (False, 2)
 
 
 def test_no_copy_of_its_rows_is_made(library):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from diptych.core.cosine import normalise
 from diptych.core.types import Hit
-from diptych.library.view.snapshot import Snapshot
+from diptych.library.view import Points
 from diptych.serve import projection
 from diptych.serve.projection import Mapper, Plan
 
 
-def snapshot(vectors: np.ndarray, version: str = "1") -> Snapshot:
+def points(vectors: np.ndarray, version: str = "1") -> Points:
     ids = np.array([f"{at:016x}" for at in range(len(vectors))], dtype="S16")
-    return Snapshot(version, Path(), ids, vectors, np.zeros(len(vectors) + 1, dtype=np.int64), b"")
+    return Points(version, ids, vectors, len(vectors))
 
 
 def test_the_first_axis_is_where_the_spread_is() -> None:
@@ -58,7 +56,7 @@ def test_one_scale_for_all_axes_and_nearly_all_inside() -> None:
 def test_a_query_lands_among_its_best_hits() -> None:
     ids = np.array([f"{at:016x}" for at in range(3)], dtype="S16")
     places = np.array([[0, 0], [1, 0], [0, 1]], dtype=np.float32)
-    plan = Plan("1", "pca", ids, places, np.zeros(3, dtype=np.float32))
+    plan = Plan("1", "pca", ids, places, np.zeros(3, dtype=np.float32), 3)
     even = projection.lands(plan, [Hit(at, f"{at:016x}", 0.5) for at in range(3)])
     assert even == pytest.approx((1 / 3, 1 / 3))
     pulled = projection.lands(plan, [Hit(0, f"{1:016x}", 0.9), Hit(1, f"{2:016x}", 0.2)])
@@ -72,7 +70,7 @@ def test_a_map_is_made_once_for_each_version_and_kept(tmp_path) -> None:
 
     def whole(version: str = "1"):
         asked.append(version)
-        return snapshot(vectors, version)
+        return points(vectors, version)
 
     mapper = Mapper("library", tmp_path)
     first = mapper.plan("1", whole, improve=False)
@@ -87,10 +85,10 @@ def test_a_map_is_made_once_for_each_version_and_kept(tmp_path) -> None:
 
 def test_a_damaged_kept_map_is_made_again(tmp_path) -> None:
     vectors = normalise(np.random.default_rng(0).normal(size=(40, 8)))
-    first = Mapper("library", tmp_path).plan("1", lambda: snapshot(vectors), improve=False)
+    first = Mapper("library", tmp_path).plan("1", lambda: points(vectors), improve=False)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:50])
-    again = Mapper("library", tmp_path).plan("1", lambda: snapshot(vectors), improve=False)
+    again = Mapper("library", tmp_path).plan("1", lambda: points(vectors), improve=False)
     assert np.array_equal(again.places, first.places)
 
 
@@ -101,9 +99,9 @@ def test_pacmap_takes_the_place_of_pca_and_keeps_neighbours(tmp_path) -> None:
     groups = np.repeat(np.arange(5), 60)
     vectors = normalise(rng.normal(size=(5, 16))[groups] + 0.15 * rng.normal(size=(300, 16)))
     mapper = Mapper("library", tmp_path)
-    assert mapper.plan("1", lambda: snapshot(vectors)).method == "pca"
+    assert mapper.plan("1", lambda: points(vectors)).method == "pca"
     mapper._background.join(240)
-    plan = mapper.plan("1", lambda: snapshot(vectors))
+    plan = mapper.plan("1", lambda: points(vectors))
     assert plan.method == "pacmap"
     gaps = np.linalg.norm(plan.places[:, None] - plan.places[None], axis=2) + 9 * np.eye(300)
     assert (groups[gaps.argmin(axis=1)] == groups).mean() > 0.95

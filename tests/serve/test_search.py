@@ -230,7 +230,7 @@ def test_the_map_places_everything_and_the_query(ask) -> None:
     plain, binary, found = ask(scenario)
     told = plain.json()
     points = np.frombuffer(binary.content, dtype="<f4", count=18).reshape(6, 3)
-    assert binary.headers["x-map-count"] == "6"
+    assert (binary.headers["x-map-count"], binary.headers["x-map-total"], told["total"]) == ("6", "6", 6)
     assert np.allclose(points[:, 0], told["x"])
     assert np.allclose(points[:, 2], told["shade"])
     ids = binary.content[18 * 4 :]

@@ -118,7 +118,7 @@ def index(
         return
     if card.exists(library):
         collection = _opened(library, model, store, common.device)
-        sounds = collection.opened.required_model().preprocess.is_of_sounds
+        sounds = collection.required_model().preprocess.is_of_sounds
         found = survey(paths, options=source, is_known=collection.knows, sounds=sounds)
     else:  # the other way round, so that a wrong name makes no library
         found = survey(paths, options=source, sounds=_reads_sounds(model, common.device))
@@ -191,7 +191,7 @@ def _opened(folder: Path, model: str | None, store: str | None, device: str, *, 
                 f"--store out, or move it: diptych library export, then diptych library import --store"
             )
         found = Library.open(folder, model, device=device)
-        found.opened.required_model()  # before anything is read
+        found.required_model()  # before anything is read
         return found
     check_folder(folder, "--library")
     encoder = load(model or "base", device=device)

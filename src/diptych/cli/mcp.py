@@ -32,5 +32,5 @@ def mcp(
     from diptych.serve import assistant
 
     opened = Library.open(library, device=common.device)
-    opened.opened.required_model()
+    opened.required_model()
     assistant.build(opened, allow or []).run("stdio")

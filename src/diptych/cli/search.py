@@ -99,7 +99,7 @@ def search(
         raise ConfigError("only a search for words can be re-ranked; leave out --rerank, --reranker and --budget-ms")
     collection = Library.open(library, model, device=common.device)
     if like is None:
-        collection.opened.required_model()
+        collection.required_model()
     if is_reranked:
         found = _attach(collection, reranker, beta, common)
         rerank = rerank or (found.k if budget_ms is None else 0)

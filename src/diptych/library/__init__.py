@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from .indexing.report import IndexReport
     from .items import Added, Item, NewItem, Page, Prepared, Trashed
     from .library import Library
+    from .opened import model_of
     from .reader import Answer, Info
     from .store.trash import Deletion, Undone
-    from .view import RowFacts, Snapshot
+    from .view import Points, RowFacts, Snapshot
 
 __all__ = [
     "Added",
@@ -41,11 +42,13 @@ __all__ = [
     "Library",
     "NewItem",
     "Page",
+    "Points",
     "Prepared",
     "RowFacts",
     "Snapshot",
     "Trashed",
     "Undone",
     "as_queries",
+    "model_of",
 ]
 __getattr__, __dir__ = lazy(__name__)

@@ -115,6 +115,13 @@ class Library:
         """The model it was opened with, or has loaded since; None before one was needed."""
         return self.opened.model
 
+    def required_model(self) -> Encoder:
+        """Its model, loaded now where it was opened without one.
+
+        Raises LibraryError when that is not there, OtherModelError when another is called so by now.
+        """
+        return self.opened.required_model()
+
     @property
     def version(self) -> str | None:
         """Changes with every write; cheap to ask for; None before the first."""
@@ -165,6 +172,8 @@ class Library:
     nothing_passes = _method_of("reader", Reader.nothing_passes)
     count = _method_of("reader", Reader.count)
     facets = _method_of("reader", Reader.facets)
+    holds_texts = _method_of("reader", Reader.holds_texts)
+    points = _method_of("reader", Reader.points)
     snapshot = _method_of("reader", Reader.snapshot)
     info = _method_of("reader", Reader.info)
     unfamiliar = _method_of("reader", Reader.unfamiliar)

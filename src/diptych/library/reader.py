@@ -25,7 +25,7 @@ from diptych.core.types import BytesImage, Hit
 from diptych.library.store.rows import Row, location, text_of
 from diptych.library.store.trash import newest_first
 from diptych.library.store.where import Where
-from diptych.library.view import Ranking, RowFacts, Snapshot
+from diptych.library.view import Points, Ranking, RowFacts, Snapshot
 
 from . import query as queries
 from .card import LANCE
@@ -37,6 +37,7 @@ from .own_probability import Asked, own_probabilities
 
 Query = str | Path | np.ndarray[Any, Any]  # words or a sum, an image's path, or a vector (d,)
 _UNIT = 0.01  # how far from 1 the length of a unit vector may be
+_MOST_POINTS = 20_000  # of a map of a library on a server
 _SAMPLE = 100  # images of the library that `unfamiliar` compares
 
 
@@ -241,8 +242,20 @@ class Reader:
         wanted = None if where is None else self._opened.parsed(where)
         return self._opened.view.facets([column], wanted)[column].most_common(most)
 
+    def holds_texts(self) -> bool:
+        """Whether its items are texts. A library has items of one kind, so the first one says."""
+        view = self._opened.view
+        first, _ = view.page("", 1)
+        return any(text_of(one.meta) is not None for one in view.rows(first))
+
+    def points(self, most: int = _MOST_POINTS) -> Points:
+        """Ids and vectors for a map: of all rows; of a library on a server a sample of at most `most`, and how many
+        there are in all.
+        """
+        return self._opened.view.points(most)
+
     def snapshot(self) -> Snapshot:
-        """All vectors and rows of the newest version as arrays."""
+        """All vectors and rows of the newest version as arrays; from a server all of them are copied here."""
         return self._opened.view.snapshot()
 
     def info(self) -> Info:

@@ -88,7 +88,7 @@ class Tools:
         from diptych.inspection.occlusion import explain
 
         with _told():
-            model = self._library.opened.required_model()
+            model = self._library.required_model()
             shown, from_thumbnail = self._image(id)
             found = explain(model, shown, queries.check_text(text))
         facts = {key: value for key, value in found.to_json().items() if key != "regions"}
@@ -117,7 +117,7 @@ class Tools:
 
     def _vector(self, text: str) -> Any:
         """Words only: the sums of the command line may name files."""
-        model = self._library.opened.required_model()
+        model = self._library.required_model()
         refuse_spoken(model)
         checked = queries.check_text(text)
         if not checked.strip():

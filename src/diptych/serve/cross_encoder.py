@@ -13,7 +13,6 @@ from diptych.core.errors import LibraryError, ModelError
 from diptych.core.protocols import CrossEncoder
 from diptych.core.shapes import Float16, UInt8
 from diptych.library import Library
-from diptych.library.store import text_of
 from diptych.library.tokens import TokenStore
 
 from .errors import log
@@ -49,8 +48,7 @@ class ServedCrossEncoder:
 
     def reads(self, library: Library) -> bool:
         """Whether the library's items are images, whose tokens are there or are made when they are asked for."""
-        view = library.snapshot()
-        return not len(view) or text_of(view.row(0)["meta"]) is None
+        return not library.holds_texts()
 
     def tokens(
         self, library: Library | None, content: str | None, pixels: UInt8[np.ndarray, "hh ww 3"] | None

@@ -20,8 +20,7 @@ import numpy as np
 
 from diptych.core.errors import ConfigError, DataError
 from diptych.core.file_names import unescape
-from diptych.library import Answer, Encoder, Library, RowFacts, card
-from diptych.library.opened import model_of
+from diptych.library import Answer, Encoder, Library, RowFacts, card, model_of
 from diptych.library.store import Where, content_of
 
 from . import editing, errors
@@ -107,7 +106,7 @@ class ServedLibrary:
     def warm(self) -> None:
         """Open the snapshot and draw its map, so that the first search is quick. Blocks."""
         self.count()
-        self.mapper.plan(self.version, self.library.snapshot, improve=False)
+        self.mapper.plan(self.version, self.library.points, improve=False)
 
     async def open_store(self) -> None:
         """Open what filters and writes need; importing it takes a second."""
@@ -197,7 +196,7 @@ class ServedLibrary:
 
     def _plan(self, newest: bool) -> Plan:
         known = None if newest else self.mapper.latest
-        return known or self.mapper.plan(self.version, self.library.snapshot)
+        return known or self.mapper.plan(self.version, self.library.points)
 
 
 class ServedLibraries:

@@ -23,7 +23,7 @@ import numpy as np
 from diptych.core.files import atomic_write, cache_folder
 from diptych.core.shapes import Float32
 from diptych.core.types import Hit
-from diptych.library import Snapshot
+from diptych.library import Points
 
 from .errors import log
 
@@ -42,6 +42,7 @@ class Plan:
     ids: np.ndarray[Any, np.dtype[np.bytes_]]
     places: Float32[np.ndarray, "n 2"]
     shade: Float32[np.ndarray, " n"]
+    total: int  # images of that version: more than are here where the library is on a server
 
     def place(self, identifier: str) -> tuple[float, float] | None:
         """Where an image is; None for one that this version does not have."""
@@ -104,19 +105,19 @@ class Mapper:
         self._lock = threading.Lock()
         self._background: threading.Thread | None = None
 
-    def plan(self, version: str, whole: Callable[[], Snapshot], *, improve: bool = True) -> Plan:
+    def plan(self, version: str, whole: Callable[[], Points], *, improve: bool = True) -> Plan:
         """The best plan there is for this version; `whole` gives its vectors if they are needed.
 
         Blocks for PCA; with `improve`, PaCMAP starts in the background.
         """
         with self._lock:
             if self.latest is None or self.latest.version != version or (improve and self.latest.method == "pca"):
-                view = whole()
-                if self.latest is None or self.latest.version != view.version:
-                    self.latest = self._kept(view, "pacmap") or self._made(view, "pca", lambda: pca(view.vectors))
-                    self._drop_others(view)
-                if improve and self.latest.method == "pca" and len(view) >= _PACMAP_FROM and self._can_start():
-                    self._background = threading.Thread(target=self._improve, args=(view,), daemon=True)
+                points = whole()
+                if self.latest is None or self.latest.version != points.version:
+                    self.latest = self._kept(points, "pacmap") or self._made(points, "pca", lambda: pca(points.vectors))
+                    self._drop_others(points)
+                if improve and self.latest.method == "pca" and len(points) >= _PACMAP_FROM and self._can_start():
+                    self._background = threading.Thread(target=self._improve, args=(points,), daemon=True)
                     self._background.start()
             return self.latest
 
@@ -124,47 +125,48 @@ class Mapper:
         idle = self._background is None or not self._background.is_alive()
         return idle and importlib.util.find_spec("pacmap") is not None
 
-    def _improve(self, view: Snapshot) -> None:
+    def _improve(self, points: Points) -> None:
         try:
-            better = self._made(view, "pacmap", lambda: _apart(view.vectors))
+            better = self._made(points, "pacmap", lambda: _apart(points.vectors))
         except Exception as error:  # whatever goes wrong over there, the map of PCA stays
             log.warning("the map could not be improved: %s", type(error).__name__)
             return
         with self._lock:
-            if self.latest is not None and self.latest.version == view.version:
+            if self.latest is not None and self.latest.version == points.version:
                 self.latest = better
             else:  # it came too late
-                self._file(view, "pacmap").unlink(missing_ok=True)
+                self._file(points, "pacmap").unlink(missing_ok=True)
 
-    def _drop_others(self, view: Snapshot) -> None:
+    def _drop_others(self, points: Points) -> None:
         """The files of other versions of this library: nobody asks for those again."""
-        kept = {self._file(view, method) for method in ("pca", "pacmap")}
+        kept = {self._file(points, method) for method in ("pca", "pacmap")}
         for file in set(self._folder.glob(f"{self._id}-*.npy")) - kept:
             with contextlib.suppress(OSError):
                 file.unlink()
 
-    def _made(self, view: Snapshot, method: str, work: Callable[[], Float32[np.ndarray, "n 3"]]) -> Plan:
-        kept = self._kept(view, method)
+    def _made(self, points: Points, method: str, work: Callable[[], Float32[np.ndarray, "n 3"]]) -> Plan:
+        kept = self._kept(points, method)
         if kept is not None:
             return kept
         found = fitted(work())
-        with contextlib.suppress(OSError), atomic_write(self._file(view, method)) as stream:
+        with contextlib.suppress(OSError), atomic_write(self._file(points, method)) as stream:
             np.save(stream, found)
-        return _plan(view, method, found)
+        return _plan(points, method, found)
 
-    def _kept(self, view: Snapshot, method: str) -> Plan | None:
+    def _kept(self, points: Points, method: str) -> Plan | None:
         with contextlib.suppress(OSError, ValueError):
-            found = np.load(self._file(view, method), allow_pickle=False)
-            if found.shape == (len(view), 3) and found.dtype == np.float32:
-                return _plan(view, method, found)
+            found = np.load(self._file(points, method), allow_pickle=False)
+            if found.shape == (len(points), 3) and found.dtype == np.float32:
+                return _plan(points, method, found)
         return None
 
-    def _file(self, view: Snapshot, method: str) -> Path:
-        return self._folder / f"{self._id}-{view.version}-{method}.npy"
+    def _file(self, points: Points, method: str) -> Path:
+        return self._folder / f"{self._id}-{points.version}-{method}.npy"
 
 
-def _plan(view: Snapshot, method: str, found: Float32[np.ndarray, "n 3"]) -> Plan:
-    return Plan(view.version, method, view.ids, np.ascontiguousarray(found[:, :2]), (found[:, 2] + 1) / 2)
+def _plan(points: Points, method: str, found: Float32[np.ndarray, "n 3"]) -> Plan:
+    places, shade = np.ascontiguousarray(found[:, :2]), (found[:, 2] + 1) / 2
+    return Plan(points.version, method, points.ids, places, shade, points.total)
 
 
 def _apart(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n 3"]:

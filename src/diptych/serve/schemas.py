@@ -295,6 +295,7 @@ class MapInfo(BaseModel):
     x: list[float]
     y: list[float]
     shade: list[float]
+    total: int = Field(description="images of the library; of one on a server a sample of them is on the map")
 
 
 class EmbeddingRequest(Request):

@@ -40,7 +40,7 @@ def library(tmp_path: Path, encoder: MosaicEncoder) -> Library:
 
 def test_a_text_is_found_by_itself_and_tells_where_it_is_from(library: Library, listed: Path) -> None:
     report = library.index_texts([listed])
-    assert (report.added, report.embedded, report.skipped) == (4, 4, ())
+    assert (report.added, report.embedded, report.skipped, library.holds_texts()) == (4, 4, (), True)
     assert {text_of(library.search(text, 1)[0].meta) for text in TEXTS} == set(TEXTS)
     best = library.search(TEXTS[1], 4)[0]
     assert best.score == pytest.approx(1, abs=1e-5)

@@ -60,7 +60,7 @@ def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Co
     """
     opened = Library.open(library, device=common.device)
     if vectors:
-        opened.opened.required_model()
+        opened.required_model()
     found = opened.repair()
     done = ", ".join(f"{count} {kind}" for kind, count in found.repaired.items())
     lines = [f"{library}: repaired {done or 'nothing'}, {len(found.left) or 'no'} problems left"]

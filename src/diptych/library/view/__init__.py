@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from diptych.library.store.places import Place
 
-from .base import Ranking, RowFacts, View
+from .base import Points, Ranking, RowFacts, View
 from .local import LocalView
 from .snapshot import Snapshot
 from .snapshots import Snapshots
 
-__all__ = ["Ranking", "RowFacts", "Snapshot", "Snapshots", "View", "open_view"]
+__all__ = ["Points", "Ranking", "RowFacts", "Snapshot", "Snapshots", "View", "open_view"]
 
 
 def open_view(snapshots: Snapshots, place: Place) -> View:

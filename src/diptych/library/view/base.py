@@ -36,6 +36,19 @@ class Ranking:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The rows that a map shows, in order of id: all of one version, or a sample of them."""
+
+    version: str
+    ids: np.ndarray[Any, np.dtype[np.bytes_]]
+    vectors: Float32[np.ndarray, "n d"]
+    total: int  # rows of the library
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 class View(ABC):
     """The live rows of a library, as of the newest version."""
 
@@ -88,6 +101,10 @@ class View(ABC):
     @abstractmethod
     def sample(self, most: int) -> tuple[list[str], Float32[np.ndarray, "n d"]]:
         """Ids and unit vectors of at most so many rows, spread evenly, in order of id."""
+
+    @abstractmethod
+    def points(self, most: int) -> Points:
+        """What a map shows: all rows where they are here, else a sample of at most `most`."""
 
     def snapshot(self) -> Snapshot:
         """All rows of the newest version as arrays; made when it is missing, old or damaged."""

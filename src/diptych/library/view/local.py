@@ -9,7 +9,7 @@ import numpy as np
 from diptych.core.shapes import Float32
 from diptych.library.store.where import Where
 
-from .base import Ranking, RowFacts, View
+from .base import Points, Ranking, RowFacts, View
 from .journalled import JournalledSnapshot
 from .snapshot import DamagedError, Snapshot
 from .snapshots import Snapshots
@@ -65,6 +65,11 @@ class LocalView(View):
         base = self._snapshots.newest().base
         rows = np.unique(np.linspace(0, max(len(base) - 1, 0), min(most, len(base))).astype(np.int64))
         return [base.id(row) for row in rows.tolist()], np.asarray(base.vectors[rows], dtype=np.float32)
+
+    def points(self, most: int) -> Points:
+        """All rows: they are mapped into memory, not copied."""
+        all_rows = self.snapshot()
+        return Points(all_rows.version, all_rows.ids, all_rows.vectors, len(all_rows))
 
     def refresh(self, *, whole: bool = True) -> None:
         """Follow the journal; make a new snapshot now (`whole`), or begin one beside the writes when it is due."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from diptych.core.cosine import normalise
 from diptych.core.shapes import Float32
+from diptych.library.store.rows import ID_LENGTH
 from diptych.library.store.where import Where
 
-from .base import Ranking, RowFacts, View
+from .base import Points, Ranking, RowFacts, View
 from .snapshot import in_use
 
 _TIES = 16  # further hits asked of the server, so that equal scores can be put in order of their ids
@@ -63,6 +64,12 @@ class RemoteView(View):
         rows = reader.get(reader.page("", most))
         vectors = np.array([row.vector for row in rows], dtype=np.float32).reshape(len(rows), self._snapshots.dim)
         return [row.id for row in rows], normalise(vectors)
+
+    def points(self, most: int) -> Points:
+        """A sample, some thousand rows in one request."""
+        version = self.version or ""  # before the rows: what is written meanwhile is drawn next time
+        ids, vectors = self.sample(most)
+        return Points(version, np.array(ids, dtype=f"S{ID_LENGTH}"), vectors, self.count())
 
     def refresh(self, *, whole: bool = True) -> None:
         """Does nothing: a search asks the server."""

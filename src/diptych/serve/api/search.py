@@ -28,7 +28,11 @@ from . import RESPONSES
 router = APIRouter(prefix="/libraries/{name}", responses=RESPONSES, tags=["search"])
 _EXPLAINED = 3  # hits of one search
 _SAYS_VERSION = {
-    "headers": {"X-Map-Method": {"schema": {"type": "string"}}, "X-Map-Count": {"schema": {"type": "integer"}}}
+    "headers": {
+        "X-Map-Method": {"schema": {"type": "string"}},
+        "X-Map-Count": {"schema": {"type": "integer"}},
+        "X-Map-Total": {"schema": {"type": "integer"}},
+    }
 }
 
 
@@ -71,15 +75,16 @@ async def search_image(
                      **_SAYS_VERSION}},
 )  # fmt: skip
 async def map_of(served: TheLibrary, format: Annotated[str, Query(pattern="^(json|binary)$")] = "json") -> Any:
-    """A point for every image, similar images near each other.
+    """A point for every image, similar images near each other; for a library on a server, for a sample of its images.
 
     `format=binary`: little-endian float32 x, y, shade for each image, then 8 bytes of id for each, in
-    the same order; their number is in X-Map-Count, what made them in X-Map-Method.
+    the same order; their number is in X-Map-Count, that of all images in X-Map-Total, what made them in X-Map-Method.
     """
     plan = await served.plan(newest=True)
     if format == "binary":
         data = await served.read(projection.packed, plan)
-        told_by = {"X-Map-Count": str(len(plan.ids)), "X-Map-Method": plan.method, "X-Map-Version": plan.version}
+        told_by = {"X-Map-Count": str(len(plan.ids)), "X-Map-Total": str(plan.total), "X-Map-Method": plan.method,
+                   "X-Map-Version": plan.version}  # fmt: skip
         return Response(data, media_type="application/octet-stream", headers=told_by)
     return MapInfo(
         version=plan.version,
@@ -88,6 +93,7 @@ async def map_of(served: TheLibrary, format: Annotated[str, Query(pattern="^(jso
         x=plan.places[:, 0].tolist(),
         y=plan.places[:, 1].tolist(),
         shade=plan.shade.tolist(),
+        total=plan.total,
     )
 
 

@@ -70,6 +70,7 @@ export const api = {
     const count = Number(answer.headers.get("X-Map-Count"));
     return {
       count,
+      total: Number(answer.headers.get("X-Map-Total")),
       method: answer.headers.get("X-Map-Method"),
       points: new Float32Array(data, 0, count * 3),
       ids: new Uint8Array(data, count * 12, count * 8),

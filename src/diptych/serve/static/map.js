@@ -40,8 +40,10 @@ export class EmbeddingMap {
     this.index();
     this.thumbs?.clear();
     const how = matchMedia("(hover: none)").matches ? "Drag to move, pinch to zoom." : "Drag to move, scroll to zoom; arrow keys and + − work too.";
-    $("map-help").textContent = `${this.data.count.toLocaleString()} images; like lies near like. ${how}`;
-    this.canvas.setAttribute("aria-label", `Map of ${this.data.count} images, like near like`);
+    const [count, total] = [this.data.count, this.data.total].map((one) => one.toLocaleString());
+    const images = count === total ? `${count} images` : `${count} of ${total} images, by chance`;
+    $("map-help").textContent = `${images}; like lies near like. ${how}`;
+    this.canvas.setAttribute("aria-label", `Map of ${images}, like near like`);
     this.home();
   }
 
