@@ -111,6 +111,7 @@ CASES = (
     Case("library repair --library {library}"),
     Case("library compact --library {library}"),
     Case("library duplicates --library {library}"),
+    Case("library reread --library {library}"),
     Case("library rm --where width=41 --library {library}"),
     Case("library undo --library {library}"),
     Case("library trash --library {library}"),

@@ -286,3 +286,23 @@ def test_uploads_are_ordinary_files(ask, site, image) -> None:
     (file,) = [path for path in (site.folder / "files").rglob("*") if path.is_file()]
     assert not file.stat().st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     assert json.loads((site.folder / "library.json").read_text())["model"] == "mosaic"
+
+
+def test_what_an_uploaded_photo_says_is_kept_told_and_filtered(ask) -> None:
+    exif = PIL.Image.Exif()
+    exif.update({0x0110: "Canon EOS R5", 0x4746: 99})
+    exif.get_ifd(0x8769).update({0x9003: "2024:05:01 14:30:05"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (35.0, 0.0, 0.0), 3: "E", 4: (25.0, 0.0, 0.0)})
+    stream = io.BytesIO()
+    PIL.Image.new("RGB", (40, 30), "teal").save(stream, "JPEG", exif=exif)
+
+    async def scenario(client):
+        (added,) = (await upload(client, ("photo.jpg", stream.getvalue()))).json()["added"]
+        where = {"where": "taken = '2024-05-01' AND camera LIKE 'Canon%' AND latitude < 40"}
+        found = (await client.get(f"{L}/items", params=where)).json()["items"]
+        return added, found, (await client.get(f"{L}/items/{added['id']}")).json()
+
+    added, found, item = ask(scenario)
+    assert added["left_out"] == ["a rating other than -1 to 5"]
+    assert [one["id"] for one in found] == [added["id"]]
+    assert (item["photo"]["taken"], item["photo"]["camera"]) == ("2024-05-01T14:30:05", "Canon EOS R5")

@@ -95,6 +95,7 @@ TREE: dict[str, Command | Group] = {
             "repair": Command("library.upkeep:repair", "Put right what verify names, as far as that is possible."),
             "compact": Command("library.upkeep:compact", "Free disk space: drop old versions and left-overs."),
             "duplicates": Command("library.duplicates:duplicates", "Find copies of one image; changes nothing."),
+            "reread": Command("library.upkeep:reread", "Ask photos again when, where and with what they were taken."),
             "rm": Command("library.trash:rm", "Put images into the trash: by id, path or --where."),
             "undo": Command("library.trash:undo", "Bring back what was put into the trash."),
             "trash": Command("library.trash:trash", "List the trash, newest first."),

@@ -6,17 +6,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diptych.core.checks import whole
 from diptych.core.errors import ConfigError, DataError, LimitError, Reason
+from diptych.core.notes import Note
 from diptych.core.shapes import Float32
 from diptych.core.text import plain
 from diptych.core.types import Skipped
 from diptych.library.store.rows import Row, is_owned, location
 from diptych.library.store.trash import deleted_ns, is_of_gone, shown_time
+
+if TYPE_CHECKING:
+    from diptych.data.images import Photo
 
 MOST_LISTED = 1000  # items of a page
 MOST_META_BYTES = 32_768  # of one image's metadata and texts, as JSON
@@ -31,6 +35,7 @@ class Prepared:
     thumbnail: bytes = field(repr=False)  # JPEG
     width: int  # pixels, upright
     height: int
+    photo: Photo | None = None  # what the image says about itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Item:
     meta: Mapping[str, Any]
     source: str
     owned: bool  # whether the library keeps its file
+    photo: Mapping[str, Any]  # what the image says about itself, as `data.images.Photo.said`
 
     @classmethod
     def of(cls, row: Row, folder: Path) -> Item:
@@ -83,6 +89,7 @@ class Item:
             meta=dict(row.meta),
             source=row.source,
             owned=is_owned(row.path),
+            photo=dict(row.photo or {}),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +105,7 @@ class Added:
     created: tuple[str, ...]  # ids that are new; the others' bytes were there already
     restored: tuple[str, ...]  # ids that came back from the trash
     skipped: tuple[Skipped, ...]
+    notes: tuple[Note, ...] = ()  # on what images say about themselves and what was left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ class Library:
     repair = _method_of("maintenance", Maintenance.repair)
     compact = _method_of("maintenance", Maintenance.compact)
     export = _method_of("maintenance", Maintenance.export)
+    reread = _method_of("maintenance", Maintenance.reread)
     reembed = _method_of("maintenance", Maintenance.reembed)
 
 

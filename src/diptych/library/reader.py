@@ -24,7 +24,7 @@ from diptych.core.text import one_line
 from diptych.core.types import BytesImage, Hit
 from diptych.library.store.rows import Row, location, text_of
 from diptych.library.store.trash import newest_first
-from diptych.library.store.where import Where
+from diptych.library.store.where import Where, column_of
 from diptych.library.view import Points, Ranking, RowFacts, Snapshot
 
 from . import query as queries
@@ -237,10 +237,11 @@ class Reader:
 
     def facets(self, column: str, most: int = 50, where: str | Where | None = None) -> list[tuple[Any, int]]:
         """The most frequent values of a column and their counts; with `where`, among the images for which it holds."""
-        if column not in (known := self.columns()):
+        stored = column_of(column, known := self.columns())
+        if stored is None:
             raise ConfigError(f"no column {column!r}; choose from {', '.join(known)}{nearest(column, known)}")
         wanted = None if where is None else self._opened.parsed(where)
-        return self._opened.view.facets([column], wanted)[column].most_common(most)
+        return self._opened.view.facets([stored], wanted)[stored].most_common(most)
 
     def holds_texts(self) -> bool:
         """Whether its items are texts. A library has items of one kind, so the first one says."""

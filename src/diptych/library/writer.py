@@ -14,6 +14,7 @@ from diptych.core import checks
 from diptych.core.cosine import normalise
 from diptych.core.errors import ConfigError, DataError, LibraryError
 from diptych.core.file_names import escape
+from diptych.core.notes import Notes
 from diptych.data.image_inputs import DEFAULT_LIMITS, ImageLimits
 from diptych.library.store import trash
 from diptych.library.store.below import below
@@ -26,6 +27,7 @@ from . import descriptions
 from .embedding import checked
 from .items import KEEP, UPLOAD, Added, Item, Keep, NewItem, Prepared, check_described, clean_name, no_item
 from .opened import Opened
+from .photos import note_left_out
 from .uploads import Uploads
 
 WAIT = 10.0  # seconds an item write waits for another writer
@@ -68,6 +70,7 @@ class Writer:
             created=tuple(identifier for identifier in plan.new if identifier not in plan.restored),
             restored=tuple(plan.restored),
             skipped=skipped,
+            notes=tuple(note_left_out(Notes(), (one.photo for one in prepared.values()))),
         )
 
     def patch(
@@ -240,6 +243,7 @@ def _row(item: NewItem, ready: Prepared, identifier: str, path: str, content: st
         group=item.group,
         meta=dict(item.meta),
         title=clean_name(item.name),
+        photo=None if ready.photo is None else ready.photo.said,
     )
 
 

@@ -55,12 +55,24 @@ def answer(header: dict[str, Any], data: bytes) -> bytes:
 
 
 def _decoded(header: dict[str, Any], data: bytes) -> bytes:
+    from dataclasses import asdict
+
     import numpy as np
 
     from diptych.core.config import from_dict
     from diptych.core.protocols import Preprocess
     from diptych.core.types import BytesImage
-    from diptych.data.images import ImageLimits, decode, decode_for, header_for, prepare, read_header, thumbnail
+    from diptych.data.images import (
+        ImageLimits,
+        Photo,
+        decode,
+        decode_for,
+        header_for,
+        prepare,
+        read_header,
+        read_photo,
+        thumbnail,
+    )
     from diptych.data.images.prepare import SPARE_PIXELS
 
     limits = ImageLimits(**header["limits"])
@@ -77,7 +89,10 @@ def _decoded(header: dict[str, Any], data: bytes) -> bytes:
         shown = decode(image, limits, at_least=longest)
     width, height = about.upright(is_wide=shown.shape[1] > shown.shape[0])
     small = thumbnail(shown, longest)
-    facts = {"width": width, "height": height, "pixels": len(model), "thumb": len(small)}
+    photo = Photo() if preprocess and preprocess.is_of_sounds else read_photo(image, limits)
+    facts = {
+        "width": width, "height": height, "pixels": len(model), "thumb": len(small), "photo": asdict(photo),
+    }  # fmt: skip
     return frame(facts, model, small)
 
 

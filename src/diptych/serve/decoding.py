@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from diptych.core.errors import DataError, Reason
 from diptych.core.protocols import Preprocess
 from diptych.core.shapes import UInt8
-from diptych.data.images import ImageLimits
+from diptych.data.images import ImageLimits, Photo
 
 from . import errors
 from .decode_worker import LENGTH, frame
@@ -34,6 +35,7 @@ class Decoded:
     thumb: bytes  # JPEG, freshly encoded
     width: int  # pixels of the full image, upright
     height: int
+    photo: Photo  # what the image says about itself
 
 
 class DecoderPool:
@@ -132,7 +134,7 @@ class DecoderPool:
         )  # fmt: skip
 
 
-async def _ask(process: asyncio.subprocess.Process, request: list[bytes]) -> tuple[dict[str, object], bytes, bytes]:
+async def _ask(process: asyncio.subprocess.Process, request: list[bytes]) -> tuple[dict[str, Any], bytes, bytes]:
     source, sink = process.stdout, process.stdin
     if source is None or sink is None:
         raise EOFError
@@ -144,13 +146,15 @@ async def _ask(process: asyncio.subprocess.Process, request: list[bytes]) -> tup
     return header, pixels, await source.readexactly(header.get("thumb", 0))
 
 
-def _decoded(answered: tuple[dict[str, object], bytes, bytes], preprocess: Preprocess | None) -> Decoded:
+def _decoded(answered: tuple[dict[str, Any], bytes, bytes], preprocess: Preprocess | None) -> Decoded:
     header, pixels, thumb = answered
     if "reason" in header:
         raise DataError(str(header["message"]), Reason(str(header["reason"])))
     shape = (0, 0, 3) if preprocess is None else preprocess.shape
     shaped = np.frombuffer(pixels, dtype=np.uint8).reshape(shape)
-    return Decoded(shaped, thumb, int(str(header["width"])), int(str(header["height"])))
+    said = header["photo"]
+    photo = Photo(said["said"], tuple(said["left_out"]))
+    return Decoded(shaped, thumb, header["width"], header["height"], photo)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -34,7 +34,8 @@ from .settings import Pressure
 
 T = TypeVar("T")
 
-PLACES = ("path", "folder", "source")  # columns that say where files are
+# columns that say where files are, or where somebody was
+PLACES = ("path", "folder", "source", "PHOTO_LATITUDE", "PHOTO_LONGITUDE")
 _READERS = 2  # threads of each library
 _CHANGES_AT_ONCE = 256
 _PREFIX = "diptych-"

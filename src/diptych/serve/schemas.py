@@ -138,6 +138,11 @@ class Item(BaseModel):
     height: int | None = None
     texts: list[str] = []
     meta: dict[str, Any] = {}
+    photo: dict[str, Any] = Field(
+        default={},
+        description="What the image says about itself: taken, taken_zone, camera, lens, rating, title, keywords; "
+        "latitude and longitude only where paths are given. Not in hits.",
+    )
 
 
 class Hit(Item):
@@ -189,6 +194,7 @@ class Added(BaseModel):
     name: str
     id: str | None = None
     created: bool = False
+    left_out: list[str] = Field(default=[], description="What the image says about itself and what is not kept")
     error: Problem | None = None
 
 

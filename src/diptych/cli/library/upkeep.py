@@ -1,4 +1,4 @@
-"""`diptych library info`, `verify`, `repair`, `compact`."""
+"""`diptych library info`, `verify`, `repair`, `reread`, `compact`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -68,6 +68,23 @@ def repair(*, library: LibraryFolder, vectors: bool = False, common: Common = Co
     common.show(asdict(found), "\n".join(lines))
     if found.left:
         raise SystemExit(1)
+
+
+def reread(*, library: LibraryFolder, common: Common = Common()) -> None:
+    """Read from the files what photos say about themselves, for a library that an earlier version made.
+
+    Indexing does it by itself since. Nothing is embedded, and images that were asked before are not read. When it is
+    interrupted, the same command continues.
+
+    Examples:
+        diptych library reread --library ~/pictures.library
+    """
+    found = Library.open(library).reread(progress=common.progress())
+    text = f"{library}: {number(found.read, 'image')} read again, {found.known:,} had been read before"
+    if found.missing:
+        text += f"\ngone or changed since they were indexed: {number(len(found.missing), 'image')}; index again"
+        text += "".join(f"\n{line}" for line in shortened([one_line(f"  {path}") for path in found.missing]))
+    common.show(asdict(found), text, found.notes)
 
 
 def compact(*, library: LibraryFolder, common: Common = Common()) -> None:

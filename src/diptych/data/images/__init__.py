@@ -16,6 +16,7 @@ from diptych.data.image_inputs import DEFAULT_LIMITS, SUFFIXES, ImageInput, Imag
 from .decode import Header, decode, read_header, read_size
 from .patches import as_image, as_prepared, mirrored
 from .phash import hamming, near_pairs, oriented_hashes, perceptual_hash
+from .photo import Photo, read_photo
 from .prepare import decode_for, header_for, prepare, prepared, resized, thumbnail
 from .sources import as_ref, is_video, name_of
 from .stream import PixelBatch, stream
@@ -26,6 +27,7 @@ __all__ = [
     "Header",
     "ImageInput",
     "ImageLimits",
+    "Photo",
     "PixelBatch",
     "as_image",
     "as_prepared",
@@ -43,6 +45,7 @@ __all__ = [
     "prepare",
     "prepared",
     "read_header",
+    "read_photo",
     "read_size",
     "resized",
     "stream",

@@ -102,14 +102,14 @@ class Header:
 def read_header(source: EncodedImage, limits: ImageLimits = DEFAULT_LIMITS) -> Header:
     """The header of an encoded image. Raises DataError as `decode` does, except for damage beyond it."""
     ref = as_ref(source)
-    with open_stream(ref, limits) as stream, _open(stream, ref.name, limits) as image:
+    with open_stream(ref, limits) as stream, opened(stream, ref.name, limits) as image:
         # Only a JPEG is ever decoded to fewer pixels than it has, so that its shape might no longer tell.
         turned = orientation(image) in QUARTER_TURNS if image.format == "JPEG" else None
         return Header(*image.size, turned)
 
 
 def _decode_bytes(data: bytes, name: str, limits: ImageLimits, at_least: int | None) -> UInt8[np.ndarray, "h w 3"]:
-    with _open(io.BytesIO(data), name, limits) as image:
+    with opened(io.BytesIO(data), name, limits) as image:
         if image.format == "JPEG":
             _check_scans(data, image, name)
             pixels = _decode_jpeg(data, image, name, at_least)
@@ -146,7 +146,7 @@ def _check_scans(data: bytes, image: ImageFile, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _open(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFile]:
+def opened(stream: IO[bytes], name: str, limits: ImageLimits) -> Iterator[ImageFile]:
     """The image with its header read and its limits checked, not yet decoded."""
     head = stream.read(HEAD)
     stream.seek(0)

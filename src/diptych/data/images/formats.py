@@ -71,8 +71,15 @@ def _open_heif(stream: IO[bytes]) -> ImageFile:
     return image
 
 
+class _JpegFile(JpegImagePlugin.JpegImageFile):
+    """Read without its EXIF, which Pillow reads for the dots per inch before anybody could look at its size."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
 OPENERS: dict[str, Callable[[IO[bytes]], ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
+    "JPEG": _JpegFile,
     "PNG": PngImagePlugin.PngImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,

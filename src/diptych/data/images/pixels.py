@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError, Reason
 from diptych.core.shapes import Shaped, UInt8
 
+from .exif_blocks import is_bomb
+
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _WHITE_8 = 255
@@ -33,6 +35,9 @@ QUARTER_TURNS = (5, 6, 7, 8)  # those that swap width and height
 
 def orientation(image: PIL.Image.Image) -> int:
     """The EXIF orientation, 1 when there is none or the EXIF block cannot be read."""
+    block = image.info.get("exif")
+    if isinstance(block, bytes) and is_bomb(block):
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a broken EXIF block says nothing about the pixels, and breaks in every way there is

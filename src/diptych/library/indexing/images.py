@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from diptych.core.shapes import Float32, UInt8
 from diptych.core.text import one_line
 from diptych.core.threads import map_ahead
 from diptych.core.types import BytesImage, ImageRef, Skipped
-from diptych.data.images import Header, header_for, stream, thumbnail
+from diptych.data.images import Header, Photo, header_for, read_photo, stream, thumbnail
 from diptych.data.sounds import FRAMES_A_SECOND
 from diptych.data.video import VideoImage, probe
 from diptych.encoders.video import MeanPooledVideo
@@ -30,6 +31,7 @@ from diptych.library.descriptions import kept
 from diptych.library.embedding import embedded
 from diptych.library.encoder import Encoder
 from diptych.library.kinds import content_of_ref
+from diptych.library.photos import note_left_out
 from diptych.library.rendering.thumbnails import SIZE as THUMB_SIZE
 from diptych.library.rendering.thumbnails import Thumbnails
 from diptych.library.sources import FoundImage, Survey
@@ -57,6 +59,7 @@ class _Reuse:
     of: str
     content: str
     former: str | None
+    photo: Mapping[str, Any] | None  # of the image; None where it was not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +179,13 @@ class ImageRun(IndexRun):
         for found, read in reads:
             if isinstance(read, Skipped):
                 self._refuse(found, read)
-            elif self._plan.is_deleted(found, read.content):
+                continue
+            note_left_out(self.notes, [read.photo])
+            if self._plan.is_deleted(found, read.content):
                 self.counts["trashed"] += 1
             elif read.content in self._in_flight:
                 self._waiting.append((found, read))
-            elif not self._recognise(found, read.content):
+            elif not self._recognise(found, read):
                 self._in_flight[read.content] = self._plan.id_for(found, read.content)
                 self._to_embed[self._streamed] = (found, read)
                 self._streamed += 1
@@ -205,42 +210,52 @@ class ImageRun(IndexRun):
             with found.ref.open() as opened:
                 data = opened.read(limits.max_bytes + 1)
             limits.check_bytes(len(data), found.path)
-            header = header_for(BytesImage(data, found.path), self._encoder.preprocess, limits)
+            image = BytesImage(data, found.path)
+            header = header_for(image, self._encoder.preprocess, limits)
+            photo = None if self._encoder.preprocess.is_of_sounds else read_photo(image, limits)
         except DataError as error:
             return found, Skipped(found.path, error.reason, str(error))
         except OSError as error:
             return found, Skipped(found.path, Reason.MISSING, f"cannot read it: {error.strerror}")
-        return found, _Read(content_of(data), header)
+        return found, _Read(content_of(data), header, photo)
 
-    def _recognise(self, found: FoundImage, content: str) -> bool:
+    def _recognise(self, found: FoundImage, read: _Read) -> bool:
         """Reuse a vector if this content has one already; False when it has none."""
+        content = read.content
         known = self._plan.by_path.get(found.path)
         if known is not None and known.content == content:
             same = "moved" if known.id in self._plan.renamed else "unchanged"
-            self._reuse(found, known, known, same if is_described_so(known, found) else "updated")
+            self._reuse(found, read, known, known, same if is_described_so(known, found) else "updated")
             return True
         # An edited file may have taken the content of another; it keeps its id, and nothing has moved.
         if known is None:
             if (back := self._plan.take_returned(found.path, found.source, content, moved=False)) is not None:
-                self._reuse(found, back, back, "restored")
+                self._reuse(found, read, back, back, "restored")
                 return True
             if (moved := self._plan.take_moved(content)) is not None:
-                self._reuse(found, moved, moved, "moved")
+                self._reuse(found, read, moved, moved, "moved")
                 return True
             if (back := self._plan.take_returned(found.path, found.source, content)) is not None:
-                self._reuse(found, back, back, "restored")
+                self._reuse(found, read, back, back, "restored")
                 return True
         twins = self._plan.by_content[content]
         if not twins:
             return False
-        self._reuse(found, twins[0], known, "updated" if known else "added")
+        self._reuse(found, read, twins[0], known, "updated" if known else "added")
         return True
 
-    def _reuse(self, found: FoundImage, source: KnownRow, former: KnownRow | None, count: str) -> None:
+    def _reuse(self, found: FoundImage, read: _Read, source: KnownRow, former: KnownRow | None, count: str) -> None:
         self.counts[count] += 1
         identifier = self._plan.id_for(found, source.content) if former is None else former.id
         self._batch.reuses.append(
-            _Reuse(found, identifier, source.id, source.content, None if former is None else former.id)
+            _Reuse(
+                found,
+                identifier,
+                source.id,
+                source.content,
+                None if former is None else former.id,
+                None if read.photo is None else read.photo.said,
+            )
         )
         digest = found.digest if found.described else source.digest
         self._put(found, identifier, source.content, digest)
@@ -254,6 +269,7 @@ class ImageRun(IndexRun):
             identifier = self._in_flight.pop(read.content)
             old = self._plan.by_path.get(found.path)
             row = found.row(identifier, read.content, read.header.upright(is_wide=copy.is_wide), vector)
+            row = replace(row, photo=None if read.photo is None else read.photo.said)
             self._batch.rows.append(_Fresh(found, row, edited=old is not None))
             self._batch.thumbs[read.content] = copy.jpeg
             preprocess = self._encoder.preprocess
@@ -274,7 +290,7 @@ class ImageRun(IndexRun):
     def _settle_waiting(self) -> None:
         """Further copies of images that this run was embedding, or refused, when it met them."""
         for found, read in self._waiting:
-            if not self._recognise(found, read.content):
+            if not self._recognise(found, read):
                 self._refuse(found, self._refused[read.content])
             self._commit_when_due()
 
@@ -334,6 +350,7 @@ class ImageRun(IndexRun):
         """The row of an image whose vector is known from another row, or from the row that it had before."""
         found = reuse.found
         row = found.row(reuse.id, source.content, (source.width, source.height), source.vector)
+        row = replace(row, photo=source.photo if reuse.photo is None else reuse.photo)
         if reuse.former is None:  # a copy; it starts with what is known about the other
             return row if found.described else replace(kept(row, source, source_speaks=False), title=None)
         return self.in_place_of(stored.get(reuse.former, source), row, source_speaks=found.described)
@@ -345,6 +362,7 @@ class _Read:
 
     content: str
     header: Header
+    photo: Photo | None = None
 
 
 @dataclass(frozen=True, slots=True)

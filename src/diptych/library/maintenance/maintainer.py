@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .problems import Verdict
     from .reembed import Reembedded
     from .repair import Repair
+    from .reread import Reread
     from .transfer import Exported
 
 _GENERATION_SECONDS = 3600.0  # for which readers of the model used before may still be at work
@@ -70,6 +71,15 @@ class Maintenance:
 
         with disk_errors(self._opened.folder):
             return export(self._opened, Path(target), progress)
+
+    def reread(self, *, progress: Progress = SILENT) -> Reread:
+        """Ask images what they say about themselves (`Item.photo`) where an earlier version did not.
+
+        Nothing is embedded. Raises LibraryError for a library of texts.
+        """
+        from .reread import reread
+
+        return reread(self._opened, progress)
 
     def reembed(
         self,

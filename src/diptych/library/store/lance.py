@@ -27,7 +27,7 @@ from . import leases
 from .lance_filter import literal, to_sql
 from .protocol import Part, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, STORED, cast, from_cells, new_columns, to_cells
-from .rows import COLUMNS, TRASH_COLUMNS, Row
+from .rows import COLUMNS, PHOTO_COLUMNS, TRASH_COLUMNS, Row
 from .where import AllOf, Condition, Where
 
 TABLE = "pictures"  # its name on disk
@@ -131,7 +131,8 @@ class LanceStore:
         for column in self._table.schema:
             if column.name != "vector" and column.name not in TRASH_COLUMNS:
                 kind = str(column.type)
-                kinds[column.name] = "timestamp" if kind.startswith("timestamp") else _KINDS.get(kind, kind)
+                is_time = kind.startswith("timestamp") or PHOTO_COLUMNS.get(column.name) == "timestamp"
+                kinds[column.name] = "timestamp" if is_time else _KINDS.get(kind, kind)
         return kinds
 
     def write(self, rows: Sequence[Row], remove: Collection[str] = ()) -> None:
@@ -237,9 +238,9 @@ class LanceStore:
         return 0.0
 
     def _add_columns_for(self, rows: Iterable[Row]) -> None:
-        kinds = {"text": "string", "number": "double", "boolean": "boolean"}
+        kinds = {"text": "string", "number": "double", "boolean": "boolean", "timestamp": "bigint"}
         have = self._table.schema.names
-        room = MOST_EXTRA_COLUMNS - (len(have) - len(STORED))
+        room = MOST_EXTRA_COLUMNS - len(set(have) - STORED - PHOTO_COLUMNS.keys())
         if new := new_columns(rows, have, room):
             self._table.add_columns({name: f"CAST(NULL AS {kinds[kind]})" for name, kind in new.items()})
 

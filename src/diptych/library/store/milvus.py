@@ -34,7 +34,7 @@ from .milvus_address import STRONG, TOKEN, Address, parse
 from .milvus_filter import to_expression
 from .protocol import Part, Store, earlier_layout
 from .row_codec import MOST_EXTRA_COLUMNS, cast, from_cells, new_columns, to_cells
-from .rows import COLUMNS, TRASH_COLUMNS, Row
+from .rows import COLUMNS, PHOTO_COLUMNS, TRASH_COLUMNS, Row
 from .where import AllOf, Condition, Where, holds
 
 _STATE = "server.json"
@@ -49,7 +49,7 @@ _MOST_ASKED = 1000  # characters of a text among them
 _SPARSE = ("split", "group")  # of the built-in columns, those that a row may lack
 _FIXED = tuple(name for name in COLUMNS if name not in _SPARSE)
 _SECONDS = 30.0  # for a request
-_KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string"}
+_KINDS = {"string": "string", "number": "double", "boolean": "bool", "text": "string", "timestamp": "int64"}
 # Fields of rows in the trash. No metadata gets names in capitals.
 _TRASH = {name: name.upper() for name in TRASH_COLUMNS}
 _PARTS = {"live": f"not (exists {_TRASH['deleted_at']})", "trash": f"exists {_TRASH['deleted_at']}", "all": ""}
@@ -365,7 +365,7 @@ class MilvusStore:
     def _learnt(self, rows: Sequence[Row]) -> dict[str, str]:
         """Metadata keys that no row had before, with their kinds."""
         known = self._extra()
-        return new_columns(rows, known, MOST_EXTRA_COLUMNS - len(known))
+        return new_columns(rows, known, MOST_EXTRA_COLUMNS - len(known.keys() - PHOTO_COLUMNS.keys()))
 
     def _note(self, columns: Mapping[str, str]) -> None:
         """A new version, and new columns: before a write, so that a crash leaves none unseen, and after it."""

@@ -17,12 +17,13 @@ import numpy as np
 from diptych.core.shapes import Float32
 from diptych.core.text import plain
 
-from .rows import COLUMNS, TRASH_COLUMNS, Row
+from .rows import COLUMNS, PHOTO, PHOTO_COLUMNS, TRASH_COLUMNS, Row
 
 MOST_EXTRA_COLUMNS = 64  # what a source says beyond this many keys stays findable in `meta` only
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
+_BEGINNING = "0000-01-01T00:00:00"
 _AS_THEY_ARE = (  # columns that hold what the row holds
     "id", "path", "source", "content", "bytes", "modified_ns", "width", "height", "deleted_at", "batch",
 )  # fmt: skip
@@ -47,8 +48,10 @@ def to_cells(row: Row) -> dict[str, Any]:
     said = {"meta": dict(row.meta), "texts": list(row.texts), "split": row.split, "group": row.group}
     if row.title is not None:
         said["title"] = row.title
+    if row.photo is not None:
+        said["photo"] = dict(row.photo)
     said["said"] = None if row.said is None else dict(row.said)
-    cells = {column_name(key): value for key, value in row.meta.items()}
+    cells = {column_name(key): value for key, value in row.meta.items()} | photo_cells(row)
     cells.update((name, getattr(row, name)) for name in _AS_THEY_ARE)
     cells.update(
         name=plain(row.name),
@@ -77,8 +80,25 @@ def from_cells(line: Mapping[str, Any], vector: Float32[np.ndarray, d]) -> Row:
         group=said["group"],
         meta=said["meta"],
         title=said.get("title"),
+        photo=said.get("photo"),
         said=said.get("said", {}),
     )
+
+
+def photo_cells(row: Row) -> dict[str, Any]:
+    """Column -> value of what a photo says about itself."""
+    cells = {f"{PHOTO}{key.upper()}": value for key, value in (row.photo or {}).items()}
+    if (taken := cells.get("PHOTO_TAKEN")) is not None:
+        cells["PHOTO_TAKEN"] = clock_ns(taken)
+    if (keywords := cells.get("PHOTO_KEYWORDS")) is not None:
+        cells["PHOTO_KEYWORDS"] = ", ".join(keywords)
+    return cells
+
+
+def clock_ns(taken: str) -> int:
+    """Nanoseconds from 1970 to the moment that a clock shows, whatever its zone; a year or a month is its beginning."""
+    since = datetime.fromisoformat(taken + _BEGINNING[len(taken) :]) - datetime(1970, 1, 1)
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
 
 
 def kind_of(value: Any) -> str:
@@ -89,14 +109,16 @@ def kind_of(value: Any) -> str:
 
 
 def new_columns(rows: Iterable[Row], known: Container[str], room: int) -> dict[str, str]:
-    """Name -> kind of columns that the rows' metadata needs and that are not known, at most `room`."""
+    """Name -> kind of columns that the rows need and that are not known; of their metadata at most `room`."""
+    rows = list(rows)
     new: dict[str, str] = {}
+    told = {name: PHOTO_COLUMNS[name] for row in rows for name in photo_cells(row) if name not in known}
     for row in rows:
         for key, value in row.meta.items():
             name = column_name(key)
             if value is not None and name not in known and len(new) < room:
                 new.setdefault(name, kind_of(value))
-    return new
+    return new | told
 
 
 def cast(value: Any, kind: str) -> Any:
@@ -105,6 +127,8 @@ def cast(value: Any, kind: str) -> Any:
         return None
     if kind == "bool":
         return value if isinstance(value, bool) else None
+    if kind == "int64":  # of PHOTO_TAKEN alone
+        return value if isinstance(value, int) else None
     if kind == "double":
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None

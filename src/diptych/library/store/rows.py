@@ -42,6 +42,20 @@ COLUMNS = {
     "meta": "text",
     "digest": "text",
 }
+# What `--where` can ask about what photos say about themselves (`data.images.Photo`): column -> kind. No metadata gets
+# a name in capitals, so these are never mixed up with columns of a source's own. PHOTO_TAKEN is in nanoseconds.
+PHOTO = "PHOTO_"
+PHOTO_COLUMNS = {
+    "PHOTO_TAKEN": "timestamp",
+    "PHOTO_TAKEN_ZONE": "text",
+    "PHOTO_CAMERA": "text",
+    "PHOTO_LENS": "text",
+    "PHOTO_LATITUDE": "number",
+    "PHOTO_LONGITUDE": "number",
+    "PHOTO_RATING": "number",
+    "PHOTO_TITLE": "text",
+    "PHOTO_KEYWORDS": "text",
+}
 # When a row went into the trash (nanoseconds since 1970, UTC), and in which deletion; null in rows that are not there.
 TRASH_COLUMNS = {"deleted_at": "integer", "batch": "text"}
 BROUGHT_BACK = "undone"  # as `batch` of a live row: its file was gone, somebody wants the row, indexing leaves it
@@ -71,6 +85,7 @@ class Row:
     title: str | None = None  # the name an uploaded image came with; its file is named by the library
     deleted_at: int | None = None  # nanoseconds since 1970, UTC; None unless the row is in the trash
     batch: str | None = None  # the deletion that it went in; or BROUGHT_BACK
+    photo: Mapping[str, Any] | None = None  # what the image says about itself; None: it was never asked
     said: Mapping[str, Any] | None = None  # its source's last description, where somebody changed it; empty: unknown
 
     @property

@@ -20,6 +20,7 @@ from typing import Any
 from diptych.core.errors import ConfigError
 
 from .row_codec import column_name
+from .rows import PHOTO, PHOTO_COLUMNS
 
 MOST_VALUES = 1_000  # of one IN
 _LEAST_INTEGER, _MOST_INTEGER = -(2**63), 2**63 - 1
@@ -202,11 +203,23 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 # -- values ----------------------------------------------------------------------------------------
 
 
+def column_of(name: str, columns: Mapping[str, str]) -> str | None:
+    """The column that is meant: by its name, by the metadata key that it holds, or by what a photo says.
+
+    A source's own `camera` is meant before that of the photos, which is always PHOTO_CAMERA.
+    """
+    candidates = (name, name.lower(), column_name(name), f"{PHOTO}{name.upper()}", name.upper())
+    return next((one for one in candidates if one in columns), None)
+
+
 def _known(name: str, columns: Mapping[str, str]) -> str:
-    """The column that is meant: by its name, or by the metadata key that it holds."""
-    for candidate in (name, name.lower(), column_name(name)):
-        if candidate in columns:
-            return candidate
+    if (found := column_of(name, columns)) is not None:
+        return found
+    if column_of(name, PHOTO_COLUMNS) is not None:
+        raise FilterError(
+            f"no image of this library says its {name.lower().removeprefix(PHOTO.lower())}; where images were indexed "
+            "by an earlier version, diptych library reread reads it from their files"
+        )
     import difflib  # only for a mistake
 
     near = difflib.get_close_matches(name.lower(), columns, n=3)
@@ -307,6 +320,11 @@ def _time(name: str, op: str, value: Any) -> Where:
     span = _span(value.strip()) if isinstance(value, str) else None
     if span is None:
         raise FilterError(f"the column {name} holds dates, written as {_DATE_FORM}; found {_shown(value)}")
+    if name == "PHOTO_TAKEN" and _DATE.fullmatch(value.strip())["zone"] is not None:  # type: ignore[index]
+        raise FilterError(
+            f"the column {name} holds what the camera's clock showed, often in no known zone; leave the zone of "
+            f"{_shown(value)} out, and ask for taken_zone if need be"
+        )
     start, end = (min(max(one, _LEAST_INTEGER), _MOST_INTEGER) for one in span)
     column = _stored(name)
     within = AllOf((Condition(column, ">=", start), Condition(column, "<", end)))

@@ -6,9 +6,10 @@ import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
+from diptych.library.store.rows import PHOTO, PHOTO_COLUMNS
 from diptych.library.store.where import Condition, Where, conditions
 
 _MOST_COLUMNS, _MOST_VALUES = 3, 4
@@ -39,7 +40,8 @@ def nothing_passes(where: Where, view: Countable, hidden: Collection[str] = ()) 
             asked.setdefault(one.column, []).append(one)
     columns = list(asked)[:_MOST_COLUMNS]
     counts = view.facets(columns)
-    told = [f"{name.removesuffix('_ns')} has: {_told(name, counts[name], asked[name])}" for name in columns]
+    shown = {name: name.removeprefix(PHOTO).lower() if name in PHOTO_COLUMNS else name for name in columns}
+    told = [f"{shown[name].removesuffix('_ns')} has: {_told(name, counts[name], asked[name])}" for name in columns]
     return "; ".join([f"0 of {view.count():,} pass the filter", *told])
 
 
@@ -72,8 +74,8 @@ def _is_near(value: Any, text: str) -> bool:
 
 
 def _shown(name: str, value: Any) -> str:
-    if name == "modified_ns":
-        return datetime.fromtimestamp(value // 10**9, UTC).date().isoformat()
+    if name in ("modified_ns", "PHOTO_TAKEN"):
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value // 10**9)).date().isoformat()
     if isinstance(value, str):
         return repr(value if len(value) <= _MOST_CHARACTERS else value[:_MOST_CHARACTERS] + "…")
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, DiptychError
 from diptych.core.text import plain
 from diptych.library import NewItem, Prepared
 from diptych.library import items as library_items
-from diptych.library.store import column_name
+from diptych.library.store import column_of
 
 from .. import editing, errors, explaining, filters, once
 from ..errors import ServeError
@@ -38,7 +38,7 @@ from ..schemas import (
     Restored,
     UndoRequest,
 )
-from ..service import Service, TheLibrary, TheService, facts_of
+from ..service import Service, TheLibrary, TheService
 from . import RESPONSES
 
 router = APIRouter(prefix="/libraries", responses=RESPONSES, tags=["libraries"])
@@ -89,7 +89,7 @@ async def library(served: TheLibrary, service: TheService) -> LibraryDetails:
 async def facets(served: TheLibrary, service: TheService, column: Annotated[str, Query(max_length=80)]) -> Facets:
     """For menus of filters. A column is asked for by its name or by the metadata key that it holds."""
     columns = await served.columns()
-    stored = column if column in columns else column_name(column)
+    stored = column_of(column, columns) or column
     hidden = stored in PLACES and not service.settings.shows_paths
     if hidden or columns.get(stored) not in ("text", "number", "integer", "boolean"):
         raise ServeError(422, "bad_filter", f"there is no column {column[:40]!r} with values to list")
@@ -225,8 +225,11 @@ async def preview(id: str, request: Request, served: TheLibrary, service: TheSer
 
 
 async def _item(service: Service, served: ServedLibrary, identifier: str) -> Item:
-    found = await served.about(identifier)
-    return Item(id=identifier, **facts_of(found.path, found.meta, paths=service.settings.shows_paths))
+    try:
+        found = await served.read(served.library.get, identifier)
+    except DataError as error:
+        raise errors.no_item(identifier) from error
+    return _listed(found, paths=service.settings.shows_paths)
 
 
 def _listed(item: library_items.Item, *, paths: bool) -> Item:
@@ -240,6 +243,7 @@ def _listed(item: library_items.Item, *, paths: bool) -> Item:
         height=item.height,
         texts=list(item.texts),
         meta={**item.meta, **extra},
+        photo={key: value for key, value in item.photo.items() if paths or key not in ("latitude", "longitude")},
     )
 
 
@@ -257,9 +261,10 @@ async def _add(
         data = await file.read()
         decoded = await service.inputs.decoded(data, served.embedder, name)
         vector = await served.embedder.image(decoded.pixels)
-        prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height)
+        prepared = Prepared(vector, decoded.thumb, decoded.width, decoded.height, decoded.photo)
         changed = await served.change(NewItem(data, name, texts, meta=meta, prepared=prepared))
-        return Added(name=name, id=changed.ids[0], created=changed.created)
+        left_out = list(decoded.photo.left_out)
+        return Added(name=name, id=changed.ids[0], created=changed.created, left_out=left_out)
     except DiptychError as error:
         found = errors.of(error)
         if not isinstance(error, DataError) and found.status >= 500:
