@@ -25,6 +25,7 @@ from diptych.data.spoken import SPOKEN
 from diptych.encoders.none import NO_IMAGES, NONE
 from diptych.encoders.onnx_session import start_session
 from diptych.encoders.text.by_length import by_length
+from diptych.encoders.text.features_and_tokens import named_fingerprint
 from diptych.encoders.text.joined import JOINED
 from diptych.encoders.text.onnx import OnnxTextTower
 from diptych.encoders.text.tokens import read_tokens
@@ -161,7 +162,7 @@ class DualEncoder(LoadedModel):
                 JOINED, {"towers": [read_tokens(self._verified) if each == files.BUNDLED else each for each in named]}
             )
         tower: TextTower = build_saved("text_tower", part, self.folder, device=self.device)
-        require_fingerprint(side, tower.fingerprint)
+        require_fingerprint(side, named_fingerprint(tower))
         return tower
 
     @property

@@ -13,7 +13,7 @@ from diptych.core.protocols import Preprocess
 from diptych.data.seen import Seen
 from diptych.encoders.graphs import Graph, read_graph, write
 from diptych.encoders.none import NONE
-from diptych.encoders.text.features_and_tokens import tokens_of
+from diptych.encoders.text.features_and_tokens import named_fingerprint, tokens_of
 from diptych.encoders.text.tokens import TokenTower
 from diptych.models import familiarity
 from diptych.models import folder as files
@@ -108,7 +108,7 @@ def _side(side: TrainedSide) -> files.SideConfig:
         features=side.tower.dim,
         network=side.network_part,
         head=side.head_part,
-        fingerprint="" if bundled else side.tower.fingerprint,
+        fingerprint="" if bundled else named_fingerprint(side.tower),
     )
 
 

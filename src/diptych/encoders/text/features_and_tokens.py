@@ -91,3 +91,13 @@ def _excess(counted: tuple[int, float]) -> tuple[float, float]:
     """Order of a tower's count and limit: by the tokens it cuts, then the lowest limit first."""
     count, limit = counted
     return max(0, count - limit), -limit
+
+
+def named_fingerprint(tower: Any) -> str:
+    """The fingerprint of what a saved model names rather than holds: of the frozen part, where ids stand beside it.
+
+    The tokenizer lies in the model's folder, and its file is hashed there. Its own fingerprint is of what the package
+    `tokenizers` writes, which another version may write in another way.
+    """
+    found: str = tower.features.fingerprint if isinstance(tower, FeaturesAndTokens) else tower.fingerprint
+    return found
