@@ -86,6 +86,16 @@ def test_the_best_has_most_pixels_unless_it_is_a_part_and_nothing_changes_withou
     assert library.duplicates("width < 300").groups == ()
 
 
+def test_two_images_that_share_only_a_part_are_no_copies_of_each_other(folder, encoder):
+    """A left part and a right part of an image, and their middle: joined by it, each shows what the other does not."""
+    photo(6).crop((0, 0, 290, 240)).save(folder / "left.png")
+    photo(6).crop((30, 0, 320, 240)).save(folder / "right.png")
+    photo(6).crop((30, 0, 290, 240)).save(folder / "middle.png")
+    (group,) = indexed(folder, encoder).duplicates().groups
+    assert [copy.name for copy in group.others] == ["middle.png"]
+    assert group.others[0].kinds == ("cropped",)
+
+
 def test_a_missing_thumbnail_is_made_up_for_by_the_file(folder, encoder):
     photo(3).save(folder / "copy.jpg", quality=70)
     library = indexed(folder, encoder)

@@ -64,7 +64,7 @@ def find(opened: Opened, among: Sequence[str] | None, progress: Progress) -> Dup
     for left, right in progress.track(pairs, "comparing pixels", len(first)):
         if joined.root(left) != joined.root(right) and images.compared(contents[left], contents[right]) is not None:
             joined.join(left, right)
-    groups = [_group(members, images) for members in joined.groups(contents, distinct.copies)]
+    groups = [group for members in joined.groups(contents, distinct.copies) for group in _groups(members, images)]
     groups.sort(key=lambda group: (-sum(copy.bytes for copy in group.others), group.best.path))
     count = sum(map(len, distinct.copies.values()))
     return Duplicates(tuple(groups), count, dict(distinct.left_out), images.comparisons, version)
@@ -167,30 +167,38 @@ class _Joined:
         return (members for members in together.values() if len(members) > 1)
 
 
-def _group(members: list[Copy], images: _Images) -> Group:
-    """The best is that with most pixels, then bytes, that is no part of another."""
+def _groups(members: list[Copy], images: _Images) -> Iterator[Group]:
+    """One or more groups of a set of joined copies.
+
+    The best is that with most pixels, then bytes, that is no part of another. The others of its group agree with it
+    itself and show no more than it: a set is joined pair by pair, so two of its images may each show what the other
+    does not. The images that are left over are grouped again.
+    """
     left = sorted(members, key=lambda copy: (*(-value for value in quality(copy)), copy.path))
-    best = left[0]
-    for _ in left:
-        others = [_described(copy, best, left, images) for copy in left if copy.id != best.id]
-        whole = [copy.id for copy in others if "larger" in copy.kinds and copy.of == best.id]
-        if not whole:
-            break
-        best = next(copy for copy in left if copy.id in whole)
-    return Group(best, reason(best, others), tuple(others))
+    while len(left) > 1:
+        best, tried = left[0], set[str]()
+        while True:
+            tried.add(best.id)
+            compared = [_described(copy, best, images) for copy in left if copy.id != best.id]
+            whole = next((copy for copy in compared if "larger" in copy.kinds and copy.id not in tried), None)
+            if whole is None:
+                break
+            best = next(copy for copy in left if copy.id == whole.id)  # without how it differs
+        others = tuple(copy for copy in compared if copy.kinds and "larger" not in copy.kinds)
+        if others:
+            yield Group(best, reason(best, others), others)
+        gone = {best.id, *(copy.id for copy in others)}
+        left = [copy for copy in left if copy.id not in gone]
 
 
-def _described(copy: Copy, best: Copy, members: Sequence[Copy], images: _Images) -> Copy:
-    """A copy with how it differs from the best; from another member where it agrees with that one alone."""
-    for other in (best, *members):
-        if other.content == copy.content:
-            if other.id != copy.id:
-                return replace(copy, kinds=("exact",), of=other.id)
-        elif (found := images.compared(other.content, copy.content)) is not None:
-            return replace(
-                copy, kinds=_kinds(found, other, copy), turned=90 * found.turns, kept=found.kept, of=other.id
-            )
-    return copy
+def _described(copy: Copy, best: Copy, images: _Images) -> Copy:
+    """A copy with how it differs from the best; as it is where the two do not agree."""
+    if best.content == copy.content:
+        return replace(copy, kinds=("exact",), of=best.id)
+    found = images.compared(best.content, copy.content)
+    if found is None:
+        return copy
+    return replace(copy, kinds=_kinds(found, best, copy), turned=90 * found.turns, kept=found.kept, of=best.id)
 
 
 def _kinds(found: Overlay, other: Copy, copy: Copy) -> tuple[str, ...]:

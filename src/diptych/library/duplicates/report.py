@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from diptych.core.text import in_bytes, number
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One of several copies. The fields from `kinds` on compare it with the best, or with the copy `of`."""
+    """One of several copies. The fields from `kinds` on compare it with the best of its group."""
 
     id: str
     name: str
@@ -23,7 +23,7 @@ class Copy:
     kinds: tuple[str, ...] = ()  # of exact, encoded, resized, cropped, larger, mirrored, turned; empty for the best
     turned: int = 0  # degrees clockwise, after it was mirrored if it is
     kept: float = 1.0  # share of the best image's area that it shows
-    of: str | None = None  # the id of what it was compared with; None for the best
+    of: str | None = None  # the id of the best; None for the best itself
 
     @property
     def size(self) -> str:
@@ -38,7 +38,7 @@ class Copy:
             "encoded": "encoded again",
             "cropped": f"cropped to {self.kept:.0%}",
             "larger": "shows more",
-            "turned": f"turned by {self.turned} degrees",
+            "turned": f"turned by {self.turned} degrees clockwise",
         }
         return ", ".join(words.get(kind, kind) for kind in self.kinds)
 
@@ -57,7 +57,7 @@ class Duplicates:
     """Groups of copies, those whose other copies take most bytes first."""
 
     groups: tuple[Group, ...]
-    images: int  # that were compared
+    images: int  # that were looked at, with those left out but for moments of videos
     left_out: Mapping[str, int]  # why -> images that were not, or by their bytes alone
     compared: int  # pairs whose pixels were compared
     version: str  # of the library
@@ -89,7 +89,7 @@ def quality(copy: Copy) -> tuple[int, int]:
     return copy.width * copy.height, copy.bytes
 
 
-def reason(best: Copy, others: list[Copy]) -> str:
+def reason(best: Copy, others: Sequence[Copy]) -> str:
     """Why a copy is the best of its group."""
     if any(copy.width * copy.height > best.width * best.height for copy in others):
         return "it shows the whole image; larger ones are cropped"
