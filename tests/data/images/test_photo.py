@@ -128,12 +128,21 @@ def test_iptc_and_windows_tags():
     assert only_a_day.said == {"taken": "2024-05-01"}
     windows = exif({0x9C9B: "Été".encode("utf-16-le") + b"\0\0", 0x9C9E: "a;b; a".encode("utf-16-le")})
     assert read_photo(image(exif=windows)).said == {"title": "Été", "keywords": ["a", "b"]}
+    wide = exif({0x9C9B: "日本の海".encode("utf-16-le") + b"\0\0", 0x9C9E: "море;θάλασσα".encode("utf-16-le")})
+    assert read_photo(image(exif=wide)).said == {"title": "日本の海", "keywords": ["море", "θάλασσα"]}
 
 
 @pytest.mark.parametrize("date", ["0000:00:00 00:00:00", "2024:13:01 00:00:00", "9999:01:01 00:00:00", "yesterday"])
 def test_dates_that_are_none_are_left_out_and_named(date):
     found = read_photo(image(exif=exif(inner={0x9003: date})))
     assert (found.said, found.left_out) == ({}, (BAD_DATE,))
+
+
+@pytest.mark.parametrize("date", ["٢٠٢٤-٠٥-٠١T10:00:00", "２０２４-05-01"])
+def test_dates_in_other_digits_are_none(date):
+    """Python's own reader of dates would stumble over them when they are stored."""
+    block = xmp(f'exif:DateTimeOriginal="{date}" exif:GPSLatitude="٣٥,20.4N" exif:GPSLongitude="25,8E"')
+    assert read_photo(image(xmp=block)) == Photo({}, (BAD_DATE, BAD_PLACE))
 
 
 def test_values_that_cannot_be_right_are_left_out_and_named():
@@ -168,6 +177,26 @@ def test_a_bomb_is_not_set_off(monkeypatch):
     monkeypatch.setattr(PIL.Image.Exif, "load", lambda *_: pytest.fail("it was read"))
     assert read_photo(source).left_out == (BOMB,)
     assert decode(source).shape == (30, 40, 3)
+
+
+def _hidden(kind, length, value, long=7):
+    """Entries of long types, or a directory that only Pillow finds: its pointer has another type than is usual."""
+    entries = b"".join(
+        struct.pack(">HHII", 0x1000 + at, long, 60_000 // (8 if long == 16 else 1), 8) for at in range(900)
+    )
+    inner = struct.pack(">H", 900) + entries + b"\0" * 60_000
+    return b"MM\0*" + struct.pack(">IHHHII", 8, 1, 0x8769, kind, length, value) + b"\0" * 4 + inner
+
+
+@pytest.mark.parametrize("block", [_hidden(3, 1, 26 << 16), _hidden(4, 1, 26, long=16)], ids=["short", "long types"])
+def test_a_bomb_is_found_where_it_is_hidden(block, monkeypatch):
+    info = PIL.PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", f"\nexif\n{len(block):8}\n{(b'Exif' + bytes(2) + block).hex()}", zip=True)
+    sources = image("PNG", exif=block), image("PNG", pnginfo=info)
+    monkeypatch.setattr(PIL.Image.Exif, "load", lambda *_: pytest.fail("it was read"))
+    for source in sources:
+        assert read_photo(source).left_out == (BOMB,)
+        assert decode(source).shape == (30, 40, 3)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

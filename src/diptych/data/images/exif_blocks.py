@@ -4,14 +4,46 @@ from __future__ import annotations
 
 import struct
 
+import PIL.Image
+
 EXIF, GPS = 0x8769, 0x8825  # tags of the first directory that point at the two others
-_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of a value, by its type
+_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+}  # of a value, by its type
+_OFFSETS = (4, 13)  # types of values that point at a directory
+_RAW = "Raw profile type exif"  # in which older programs put the EXIF of a PNG, in hexadecimal
 _INLINE = 4  # bytes of an entry that hold the values themselves, where they fit
 _CLAIMED = 2  # times the block's length that its entries may point at together
 
 
+def block_of(image: PIL.Image.Image) -> bytes:
+    """The block that `getexif` of this image would read, where it is not the file of a TIFF itself; empty for none."""
+    block, raw = image.info.get("exif"), image.info.get(_RAW)
+    if block is None and isinstance(raw, str):
+        try:
+            return bytes.fromhex("".join(raw.split("\n")[3:]))
+        except ValueError:  # Pillow does not read it either
+            return b""
+    return block if isinstance(block, bytes) else b""
+
+
 def is_bomb(block: bytes) -> bool:
-    """Whether the entries of a block point at more bytes than it has, over and over; a BigTIFF's are not counted.
+    """Whether the entries of a block point at more bytes than it has, over and over, or hide where they point.
+
+    The entries of a BigTIFF are not counted: it is taken for one.
 
     Every entry of a directory may name the same megabyte: 65,535 of them would be read into 64 GB.
     """
@@ -23,21 +55,23 @@ def is_bomb(block: bytes) -> bool:
     version, first = struct.unpack_from(f"{order}HI", block, 2)
     if version != 42:
         return True
-    claimed, (inside, pointers) = 0, _claimed(block, order, first)
-    for tag in (EXIF, GPS):
-        claimed += _claimed(block, order, pointers[tag])[0] if tag in pointers else 0
-    return claimed + inside > _CLAIMED * len(block)
+    claimed, pointers = _claimed(block, order, first)
+    if any(kind not in _OFFSETS or length != 1 for kind, length, _ in pointers):
+        return True
+    claimed += sum(_claimed(block, order, at)[0] for _, _, at in pointers)
+    return claimed > _CLAIMED * len(block)
 
 
-def _claimed(block: bytes, order: str, at: int) -> tuple[int, dict[int, int]]:
-    """The bytes that the entries of one directory point at, and tag -> value of its entries."""
+def _claimed(block: bytes, order: str, at: int) -> tuple[int, list[tuple[int, int, int]]]:
+    """The bytes that the entries of one directory point at, and type, length and value of those for EXIF and GPS."""
     if at + 2 > len(block):
-        return 0, {}
+        return 0, []
     (count,) = struct.unpack_from(f"{order}H", block, at)
     end = min(at + 2 + 12 * count, len(block) - (len(block) - at - 2) % 12)
-    claimed, found = 0, {}
+    claimed, found = 0, []
     for tag, kind, length, value in struct.iter_unpack(f"{order}HHII", block[at + 2 : end]):
         size = _BYTES.get(kind, 0) * length
         claimed += min(size, len(block)) if size > _INLINE else 0
-        found[tag] = value
+        if tag in (EXIF, GPS):
+            found.append((kind, length, value))
     return claimed, found

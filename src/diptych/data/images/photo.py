@@ -24,7 +24,7 @@ from diptych.core.text import plain
 from diptych.data.image_inputs import DEFAULT_LIMITS, EncodedImage, ImageLimits
 
 from .decode import opened
-from .exif_blocks import EXIF, GPS, is_bomb
+from .exif_blocks import EXIF, GPS, block_of, is_bomb
 from .sources import as_ref, read_bytes
 
 MOST_CHARACTERS = 200  # of a title, or of a camera's or a lens's name
@@ -40,10 +40,11 @@ _TAKEN, _ZONE, _FRACTION, _LENS = 0x9003, 0x9011, 0x9291, 0xA434  # of the EXIF 
 _MOST_ZONE = 1400  # hours and minutes from UTC
 _DATE = re.compile(
     r"(\d{4})(?:[-:]?(\d\d)(?:[-:]?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9})\d*)?)?)?)?)?"
-    r"\s*(Z|[+-]\d\d:?\d\d)?"
+    r"\s*(Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 _YEARS = range(1700, 2200)  # nanoseconds from 1970 to any of them fit into 64 bits
-_DEGREES = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)(?:,(\d{1,2}(?:\.\d{1,12})?))?([NSEW])")
+_DEGREES = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)(?:,(\d{1,2}(?:\.\d{1,12})?))?([NSEW])", re.ASCII)
 
 # What is left out, in the words of a report.
 BLOCKS = {"exif": "EXIF that cannot be read", "xmp": "XMP that cannot be read", "iptc": "IPTC that cannot be read"}
@@ -106,8 +107,7 @@ class _Reading:
     # -- blocks ------------------------------------------------------------------------------------
 
     def _read_exif(self, image: ImageFile, data: bytes) -> None:
-        block = image.info.get("exif")
-        if is_bomb(block if isinstance(block, bytes) else data if image.format == "TIFF" else b""):
+        if is_bomb(block_of(image) or (data if image.format == "TIFF" else b"")):
             self._left_out.append(BOMB)
             return
         # a PNG's own method would decode the image, to find what stands behind its pixels
@@ -183,7 +183,7 @@ class _Reading:
         return {"latitude": round(latitude, 7), "longitude": round(longitude, 7)}
 
     def _described(self) -> dict[str, Any]:
-        title = self._of_xmp(f"{_DC}title") or self._of_iptc(2, 5) or _text(self._exif.get(_XP_TITLE))
+        title = self._of_xmp(f"{_DC}title") or self._of_iptc(2, 5) or _wide(self._exif.get(_XP_TITLE))
         return {"rating": self._rating(), "title": self._short(title) or None, "keywords": self._keywords()}
 
     def _rating(self) -> int | None:
@@ -210,7 +210,7 @@ class _Reading:
         yield from map(_text, self._xmp.get(f"{_DC}subject", []))
         listed = self._iptc.get((2, 25), [])
         yield from map(_text, listed if isinstance(listed, list) else [listed])
-        yield from _text(self._exif.get(_XP_KEYWORDS)).split(";")
+        yield from _wide(self._exif.get(_XP_KEYWORDS)).split(";")
 
     # -- texts -------------------------------------------------------------------------------------
 
@@ -229,16 +229,24 @@ class _Reading:
 
 def _text(value: Any) -> str:
     """A value as one line of text: no NUL or other control character, no run of spaces; "" for what is no text."""
-    if isinstance(value, tuple):  # Windows' own tags are lists of bytes of UTF-16
-        value = bytes(value) if all(isinstance(one, int) and 0 <= one < 256 for one in value) else ""
     if isinstance(value, bytes):
-        is_wide = len(value) >= 2 and value[1:2] == b"\0"
-        value = value.decode("utf-16-le", "replace") if is_wide else _of_bytes(value)
+        value = _of_bytes(value)
     elif isinstance(value, str):
         with contextlib.suppress(UnicodeError):
             value = value.encode("latin-1").decode()  # Pillow reads UTF-8 as Latin-1
     else:
         return ""
+    return _line(value)
+
+
+def _wide(value: Any) -> str:
+    """The same of Windows' own tags: bytes of UTF-16, or a list of them."""
+    if isinstance(value, tuple):
+        value = bytes(value) if all(isinstance(one, int) and 0 <= one < 256 for one in value) else b""
+    return _line(value.decode("utf-16-le", "replace")) if isinstance(value, bytes) else ""
+
+
+def _line(value: str) -> str:
     shown = "".join(sign if sign.isprintable() else " " for sign in plain(value[: 100 * MOST_CHARACTERS]))
     return " ".join(shown.split())
 
@@ -275,7 +283,7 @@ def _zone(written: str) -> str | None:
     """A zone as "+02:00"; None for none."""
     if written == "Z":
         return "+00:00"
-    match = re.fullmatch(r"([+-])(\d\d):?(\d\d)", written)
+    match = re.fullmatch(r"([+-])(\d\d):?(\d\d)", written, re.ASCII)
     if match is None or int(match[3]) > 59 or int(match[2] + match[3]) > _MOST_ZONE:
         return None
     return f"{match[1]}{match[2]}:{match[3]}"

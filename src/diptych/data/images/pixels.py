@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError, Reason
 from diptych.core.shapes import Shaped, UInt8
 
-from .exif_blocks import is_bomb
+from .exif_blocks import block_of, is_bomb
 
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
@@ -35,8 +35,7 @@ QUARTER_TURNS = (5, 6, 7, 8)  # those that swap width and height
 
 def orientation(image: PIL.Image.Image) -> int:
     """The EXIF orientation, 1 when there is none or the EXIF block cannot be read."""
-    block = image.info.get("exif")
-    if isinstance(block, bytes) and is_bomb(block):
+    if is_bomb(block_of(image)):
         return 1
     try:
         value = image.getexif().get(_ORIENTATION, 1)
