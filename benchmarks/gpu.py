@@ -1,7 +1,7 @@
 """What a short time on a GPU is best used for, in order; each step goes on where it stopped.
 
     python benchmarks/gpu.py flickr8k/ --out gpu --minutes 14 --emoji seen/
-    python benchmarks/gpu.py flickr8k/ --out gpu --list            # the steps, their commands, and how far they are
+    python benchmarks/gpu.py flickr8k/ --out gpu --list            # the steps, how far they are, and what is missing
     python benchmarks/gpu.py flickr8k/ --out gpu --minutes 14 --only cross-encoder
     python benchmarks/file_parts.py join gpu                       # large files are in parts; this makes them whole
 
@@ -48,8 +48,10 @@ from diptych.core.files import write_bytes, write_json
 from diptych.core.markdown import table
 from diptych.data.features import Selection, cached_images
 from diptych.data.readers import open_source
+from diptych.data.views import check_views
 from diptych.encoders import image_tower
 from diptych.encoders.inputs import normalise_pixels
+from diptych.runs import read_config
 from file_parts import join, split
 from timed import finished
 
@@ -111,6 +113,8 @@ def main() -> None:
     steps = planned(options)
     if options.list:
         show_plan(steps, options)
+        for each in missing_of(steps, options):
+            print(f"missing: {each}")
         return
     if missing := list(missing_of(steps, options)):
         raise SystemExit(f"missing: {'; '.join(missing)}")
@@ -139,20 +143,32 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
     parser.add_argument("--only", action="append", choices=[step.name for step in STEPS], help="repeat it for several")
     parser.add_argument("--list", action="store_true", help="print the plan, and run nothing")
-    parser.add_argument("--backbones", nargs="+", help=f"image towers of the features: {', '.join(BACKBONES)}")
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, help="image towers of the features")
     parser.add_argument("--views", nargs="+", default=VIEWS, help="of the features")
     parser.add_argument(
         "--set", action="append", default=[], metavar="STEP:KEY=VALUE", help="a further setting of a step's training"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.minutes and 60 * options.minutes <= RESERVE:
+        parser.error(f"--minutes {options.minutes:g}: {RESERVE:g} seconds are kept for the end; expected more, or 0")
+    try:
+        check_views(tuple(options.views))
+    except DiptychError as error:
+        parser.error(f"--views: {error}")
+    return options
 
 
 def planned(options: argparse.Namespace) -> list[Step]:
-    """The steps that are asked for, with the further settings of each."""
+    """The steps that are asked for, with the further settings of each. Exits where a setting does not fit."""
     for each in options.set:
-        name = each.partition(":")[0]
+        name, _, setting = each.partition(":")
         if name not in [step.name for step in STEPS if step.config]:
             raise SystemExit(f"--set {each}: {name!r} is no training; expected STEP:KEY=VALUE")
+        config = next(step.config for step in STEPS if step.name == name)
+        try:
+            read_config(CONFIGS / config, [setting])
+        except DiptychError as error:
+            raise SystemExit(f"--set {each}: {error}") from None
     steps = []
     for step in STEPS:
         if options.only and step.name not in options.only:
@@ -319,8 +335,6 @@ def embed_images(options: argparse.Namespace, folder: Path, deadline: float) -> 
 
 def speed_of(step: Step, folder: Path) -> dict[str, Any]:
     """Steps so far, seconds a step, records a second, and the last loss and score, by what a training logs."""
-    from diptych.runs import read_config
-
     lines = [json.loads(line) for path in sorted(folder.rglob("steps.jsonl")) for line in path.open(encoding="utf-8")]
     epochs = [json.loads(line) for path in sorted(folder.rglob("log.jsonl")) for line in path.open(encoding="utf-8")]
     if not lines:

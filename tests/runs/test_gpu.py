@@ -76,6 +76,17 @@ def test_the_plan_and_what_is_missing_are_told_before_anything_runs(
     assert "\n" not in str(stop.value)
     with pytest.raises(SystemExit, match="'feature' is no training; expected STEP:KEY=VALUE"):
         say(shapes, "--out", out, "--set", "feature:seed=1")
+    told = say(tmp_path / "none.csv", "--out", out, "--list", "--only", "late-stages")
+    assert told[-1].startswith("missing: the source of late-stages: ")
+    with pytest.raises(SystemExit, match=r"^--set cross-encoder:training\.epoch=1: .*epoch"):
+        say(shapes, "--out", out, "--list", "--set", "cross-encoder:training.epoch=1")
+    with pytest.raises(SystemExit, match=r"^--set cross-encoder: "):
+        say(shapes, "--out", out, "--list", "--set", "cross-encoder")
+    for wrong in (["--views", "ful"], ["--views", "flip"], ["--backbones", "lite0"], ["--minutes", "0.5"]):
+        with pytest.raises(SystemExit, match="2"):
+            say(shapes, "--out", out, "--list", *wrong)
+        assert wrong[0] in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.slow
