@@ -14,13 +14,14 @@ import diptych  # noqa: E402
 from diptych import runs  # noqa: E402
 from diptych.cli.app import run as command  # noqa: E402
 from diptych.core.config import Part  # noqa: E402
-from diptych.core.errors import ConfigError  # noqa: E402
+from diptych.core.errors import ConfigError, ModelError  # noqa: E402
 from diptych.core.protocols import SILENT  # noqa: E402
 from diptych.data.features import RowsBeside, text_rows  # noqa: E402
 from diptych.encoders.export import read_weights  # noqa: E402
 from diptych.encoders.fake import FakeTextTower  # noqa: E402
 from diptych.encoders.graphs import read_graph  # noqa: E402
 from diptych.encoders.text.features_and_tokens import FeaturesAndTokens  # noqa: E402
+from diptych.models.blend import require_blendable  # noqa: E402
 from diptych.models.networks import build_network  # noqa: E402
 from diptych.runs import towers  # noqa: E402
 
@@ -126,6 +127,15 @@ def test_the_network_begins_as_a_students(joined: Any, student: Path) -> None:
     assert all(torch.equal(value, state[f"network.{key}"]) for key, value in network.network.state_dict().items())
     assert towers.registered_part(config.text.tower, "text", tower) == Part("joined", {"towers": ["fake", "bundled"]})
     assert type(network.network).saved(config.text.network) == Part("transformer", {**NETWORK, "rate": 0.3})
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_blending_with_a_model_without_a_tokenizer_is_refused(
+    tiny_model: Any, model_folder: Path, tmp_path: Path, turned: bool
+) -> None:
+    pair = [diptych.load(model_folder), diptych.load(tiny_model(tmp_path / "other"))]
+    with pytest.raises(ModelError, match=r"cannot be blended.*tokenizer\.json"):
+        require_blendable(*(reversed(pair) if turned else pair))
 
 
 def test_what_does_not_fit_is_refused(joined: Any, student: Path, model_folder: Path, shapes: Path) -> None:

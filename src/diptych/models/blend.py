@@ -92,7 +92,8 @@ def require_blendable(before: DualEncoder, after: DualEncoder) -> None:
     for model in (before, after):
         files.verify(model.folder, model.config)
     one, other = _shape(before), _shape(after)
-    apart = [f"{what}: {one[what]} and {other[what]}" for what in one if one[what] != other.get(what)]
+    found = [(what, one.get(what, "none"), other.get(what, "none")) for what in {**one, **other}]
+    apart = [f"{what}: {first} and {second}" for what, first, second in found if first != second]
     if apart:
         raise ModelError(
             f"{before.name!r} and {after.name!r} cannot be blended: they differ in {'; '.join(apart)}. Give a model, "
