@@ -14,7 +14,6 @@ import diptych  # noqa: E402
 from diptych import losses, runs  # noqa: E402
 from diptych.core.config import Part  # noqa: E402
 from diptych.core.errors import ConfigError, DataError  # noqa: E402
-from diptych.data.alternatives import LanguagePolicy  # noqa: E402
 from diptych.data.features import Selection, collect  # noqa: E402
 from diptych.runs import parts, towers  # noqa: E402
 from diptych.training.batch_order import (  # noqa: E402
@@ -168,6 +167,6 @@ def test_texts_dealt_together_train_a_model(shapes: Path, tmp_path: Path, small:
     assert report.scores["score"] > 0
 
 
-def test_texts_dealt_together_follow_no_policy() -> None:
+def test_texts_dealt_together_are_not_dealt_by_mined_negatives_too() -> None:
     with pytest.raises(ConfigError, match="set it to 0"):
-        runs.DataConfig(together=3, language=LanguagePolicy())
+        runs.DataConfig(together=3, mined="mined.jsonl")

@@ -404,11 +404,10 @@ def test_the_map_shows_points_and_where_the_query_lands(visit) -> None:
     lands = here.page.evaluate("window.diptych.map.lands")
     assert abs(lands[0] - reds[0]) + abs(lands[1] - reds[1]) < 0.2
     assert here.page.evaluate("window.diptych.map.frames.length") > 0
-    drawn = here.page.evaluate(
+    here.until(  # the ground, and the shades and soft edges of the points
         """(() => { const { pen } = window.diptych.map.points, { width, height } = pen.canvas;
-             return new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer)).size; })()"""
+             return new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer)).size > 30; })()"""
     )
-    assert drawn > 30  # the ground, and the shades and soft edges of the points
     before = here.page.evaluate("window.diptych.map.zoom")
     here.page.click("#map-in")
     here.page.wait_for_timeout(600)

@@ -82,7 +82,7 @@ def test_killed_again_and_again_within_epochs(whole: Path, tmp_path: Path) -> No
     assert lines(folder) == lines(whole)
 
 
-@pytest.mark.parametrize("stop", range(1, 50, 6))
+@pytest.mark.parametrize("stop", range(1, 40, 5))
 def test_stopped_at_any_call_even_in_the_middle_of_writing(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -118,7 +117,6 @@ def test_a_write_noted_after_a_snapshot_of_it_was_begun_breaks_no_chain(many, st
 def test_it_is_made_by_a_process_of_its_own_that_may_be_killed(many):
     before = current(many)
     gone = [f"{number:016x}" for number in range(1001)]
-    begun = time.perf_counter()
     many.delete(gone)
     process, _ = snapshot_rebuild._started.pop(many.folder.resolve())
     os.kill(process.pid, signal.SIGKILL)
@@ -130,7 +128,6 @@ def test_it_is_made_by_a_process_of_its_own_that_may_be_killed(many):
     many.delete([f"{1001:016x}"])  # the next write begins anew
     process, _ = snapshot_rebuild._started.pop(many.folder.resolve())
     assert process.wait(240) == 0
-    assert time.perf_counter() - begun < 60
     assert current(many) != before
     assert many.opened.snapshots.on_disk(many.version).changed == 0
     check(many, [*gone, f"{1001:016x}"])
