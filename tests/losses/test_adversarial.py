@@ -302,6 +302,7 @@ def test_with_instance_discrimination_the_modalities_merge_and_pairs_stay() -> N
     assert min(toy.class_found() for toy in aligned) > 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_without_the_penalty_towers_and_classifier_chase_each_other() -> None:
     toys = trained(lambda: with_instances(gradient_penalty=0.0), 4.0, 300, reverse=True)

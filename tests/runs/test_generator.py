@@ -469,6 +469,7 @@ def test_the_judge_sees_as_the_encoder_does(shapes):
     assert images.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_generator(small_synthesis, shapes, tmp_path):
     """Two gloo processes: both end with the same weights, and one model is written."""
     script = tmp_path / "run.py"

@@ -571,7 +571,7 @@ def with_exif(payload: str, mark: int) -> bytes:
     ("width", "scheme"),
     [
         (390, "dark"),
-        (1200, "light"),
+        pytest.param(1200, "light", marks=pytest.mark.slow),
         pytest.param(390, "light", marks=pytest.mark.slow),
         pytest.param(1200, "dark", marks=pytest.mark.slow),
     ],

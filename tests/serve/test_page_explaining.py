@@ -194,7 +194,7 @@ def test_words_that_would_like_to_be_scripts_stay_words_here_too(looked) -> None
     clean(here)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1200, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1200, "light", marks=pytest.mark.slow)])
 def test_accessibility_by_axe(looked, width, scheme) -> None:
     here = looked(viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
     here.type("a red circle")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_a_cut_file_gives_what_is_there_or_a_reason(tmp_path: Path):
     moments = list(read_moments(tmp_path / "cut.mkv", MomentPlan(seconds=2, frames=2)))
     assert colour_of(moments[0].frames[0]) == "red"
     mp4 = film(tmp_path / "a.mp4", ["red", "blue"]).read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(mp4[: len(mp4) // 2])  # its index is at the end
+    (tmp_path / "cut.mp4").write_bytes(mp4[: mp4.index(b"moov") - 4])  # its index is at the end
     assert reason_of(tmp_path / "cut.mp4") is Reason.NOT_A_VIDEO
 
 
@@ -107,17 +108,17 @@ def test_limits(tmp_path: Path):
 def test_ten_hours_cost_what_their_moments_cost(tmp_path: Path, monkeypatch):
     path = tmp_path / "long.mp4"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=1)
+        stream = container.add_stream("mpeg4", rate=Fraction(1, 10))
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
-        stream.gop_size = 50
+        stream.gop_size = 5
         picture = np.zeros((32, 32, 3), dtype=np.uint8)
-        for number in range(36_000):
-            picture[:] = COLOURS["red"] if number < 18_000 else COLOURS["blue"]
+        for number in range(3_600):
+            picture[:] = COLOURS["red"] if number < 1_800 else COLOURS["blue"]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    assert probe(path).seconds == pytest.approx(36_000, abs=2)
-    monkeypatch.setattr(frames, "_DECODED_AT_MOST", 60)  # 36,000 there are; 60 a wanted frame are enough
+    assert probe(path).seconds == pytest.approx(36_000, abs=20)
+    monkeypatch.setattr(frames, "_DECODED_AT_MOST", 6)  # 3,600 there are; 6 a wanted frame are enough
     moments = list(read_moments(path, MomentPlan(seconds=5, frames=2, most=40)))
     assert len(moments) == 40
     assert colour_of(moments[0].frames[0]) == "red"
