@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import stat
+from importlib.resources import files
 
 import PIL.Image
 import pytest
 
 from diptych.library import Library
+from diptych.library.store.rows import PHOTO_COLUMNS
 
 L = "/libraries/colours"
 
@@ -306,3 +308,8 @@ def test_what_an_uploaded_photo_says_is_kept_told_and_filtered(ask) -> None:
     assert added["left_out"] == ["a rating other than -1 to 5"]
     assert [one["id"] for one in found] == [added["id"]]
     assert (item["photo"]["taken"], item["photo"]["camera"]) == ("2024-05-01T14:30:05", "Canon EOS R5")
+
+
+def test_the_page_has_words_for_what_photos_say() -> None:
+    filters = (files("diptych.serve") / "static" / "filters.js").read_text(encoding="utf-8")
+    assert [name for name in PHOTO_COLUMNS if f'{name}: "photo: ' not in filters] == []

@@ -12,7 +12,12 @@ const OPS = {
   timestamp: ["ge", "le"],
 };
 const LEAST = ["id", "source", "content", "modified_ns", "digest", "meta", "path"]; // of no use to people
-const NICE = { bytes: "size in bytes", modified: "date changed", texts: "description", suffix: "file type", name: "file name" };
+const NICE = {
+  bytes: "size in bytes", modified: "date changed", texts: "description", suffix: "file type", name: "file name",
+  PHOTO_TAKEN: "photo: date taken", PHOTO_TAKEN_ZONE: "photo: time zone", PHOTO_CAMERA: "photo: camera", PHOTO_LENS: "photo: lens",
+  PHOTO_LATITUDE: "photo: latitude", PHOTO_LONGITUDE: "photo: longitude", PHOTO_RATING: "photo: rating",
+  PHOTO_TITLE: "photo: title", PHOTO_KEYWORDS: "photo: keywords",
+};
 
 export class Filters {
   constructor(changed) {
