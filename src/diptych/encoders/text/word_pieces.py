@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from diptych.core.errors import ModelError
@@ -106,10 +106,10 @@ class Encoding:
     and a last token, which stand for no word) and where this word stands in the text.
     """
 
-    ids: list[int] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    word_ids: list[int | None] = field(default_factory=list)
-    offsets: list[tuple[int, int]] = field(default_factory=list)
+    ids: list[int]
+    tokens: list[str]
+    word_ids: list[int | None]
+    offsets: list[tuple[int, int]]
 
 
 class WordPieces:
@@ -133,7 +133,7 @@ class WordPieces:
 
     @staticmethod
     def reads(described: Mapping[str, Any]) -> bool:
-        """Whether this is a tokenizer that `train_tokenizer` made, or made before, as "wordpiece"."""
+        """Whether this is a tokenizer that `train_tokenizer` makes as "wordpiece"; older ones need the package."""
         try:
             *first, last = _steps(described["normalizer"])
             splitters = _parts(described["pre_tokenizer"], "pretokenizers")
